@@ -1,0 +1,32 @@
+# make help lists the targets. Everything is fetched once; later runs need no network.
+SHELL := /bin/bash
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+run: build ## build, then watch interrupts reach a guest on this machine's KVM
+	scripts/kvmirq selftest
+
+test: ## everything this machine can test, with a summary of what ran on what
+	scripts/test all
+
+build: ## the command and its native library, without testing
+	@scripts/bootstrap
+	scripts/maven verify -DskipTests
+
+check: ## the fast set before each commit: format, static analysis, unit and contract tests
+	scripts/test check
+
+format: ## lay out the Java sources
+	scripts/maven spotless:apply
+
+native-test: ## the C library from a bare C program, plain and under sanitizers
+	scripts/native-test
+
+bench-selftest: build ## a guest's round trip through Java against the same loop in C
+	scripts/bench-selftest
+
+clean: ## remove everything built
+	rm -rf target native/build
+
+.PHONY: help run test build check format native-test bench-selftest clean

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "internal.h"
+#include "kvmirq.h"
+
+#include <linux/kvm.h>
+
+ASSERT_LAYOUT(sizeof(struct kvmirq_route) == 40);
+ASSERT_LAYOUT(offsetof(struct kvmirq_route, address) == 24);
+ASSERT_LAYOUT(offsetof(struct kvmirq_route, devid) == 32);
+
+int kvmirq_abi_version(void)
+{
+	return KVMIRQ_ABI_MAJOR << 16 | KVMIRQ_ABI_MINOR;
+}
+
+int kvmirq_abi_record_size(int record)
+{
+	switch (record) {
+	case KVMIRQ_RECORD_ROUTE:
+		return sizeof(struct kvmirq_route);
+	case KVMIRQ_RECORD_IRQCHIP:
+		return KVMIRQ_IRQCHIP_STATE_SIZE;
+	default:
+		return -EINVAL;
+	}
+}

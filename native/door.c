@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "internal.h"
+#include "kvmirq.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int kvmirq_door_ioctl(int fd, uint64_t request, uintptr_t arg)
+{
+	return call_value(fd, request, arg);
+}
+
+int kvmirq_door_open(const char *path, int flags)
+{
+	return result(open(path, flags | O_CLOEXEC, 0600));
+}
+
+int64_t kvmirq_door_read(int fd, void *to, size_t len)
+{
+	return result64(read(fd, to, len));
+}
+
+int64_t kvmirq_door_write(int fd, const void *from, size_t len)
+{
+	return result64(write(fd, from, len));
+}
+
+int64_t kvmirq_door_pread(int fd, void *to, size_t len, int64_t offset)
+{
+	return result64(pread(fd, to, len, offset));
+}
+
+int64_t kvmirq_door_pwrite(int fd, const void *from, size_t len,
+			   int64_t offset)
+{
+	return result64(pwrite(fd, from, len, offset));
+}
+
+int64_t kvmirq_door_mmap(size_t len, int prot, int flags, int fd,
+			 int64_t offset)
+{
+	void *address = mmap(NULL, len, prot, flags, fd, offset);
+
+	return address == MAP_FAILED ? -errno : (int64_t)(intptr_t)address;
+}
+
+int kvmirq_door_munmap(uintptr_t address, size_t len)
+{
+	return result(munmap((void *)address, len));
+}
+
+int kvmirq_door_epoll_create(void)
+{
+	return result(epoll_create1(EPOLL_CLOEXEC));
+}
+
+int kvmirq_door_epoll_ctl(int epoll, int op, int fd, uint32_t events,
+			  uint64_t data)
+{
+	struct epoll_event event = { .events = events, .data.u64 = data };
+
+	return result(epoll_ctl(epoll, op, fd, &event));
+}
+
+int kvmirq_door_epoll_wait(int epoll, void *events, int max, int timeout_ms)
+{
+	return result(epoll_wait(epoll, events, max, timeout_ms));
+}

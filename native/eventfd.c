@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "internal.h"
+#include "kvmirq.h"
+
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* Not in old headers; the same value everywhere. */
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 0x00000008
+#endif
+
+int kvmirq_eventfd_create(void)
+{
+	return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+
+int kvmirq_eventfd_create_semaphore(void)
+{
+	return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE));
+}
+
+/* An eventfd moves 8 bytes or fails; anything shorter is another file. */
+static int whole(ssize_t ret)
+{
+	if (ret < 0)
+		return -errno;
+	return ret == sizeof(uint64_t) ? 0 : -EINVAL;
+}
+
+int kvmirq_eventfd_signal(int fd, uint64_t count)
+{
+	return whole(write(fd, &count, sizeof(count)));
+}
+
+int kvmirq_eventfd_drain(int fd, uint64_t *count)
+{
+	return whole(read(fd, count, sizeof(*count)));
+}
+
+int kvmirq_eventfd_drain_foreign(int fd, uint64_t *count)
+{
+	struct iovec to = { .iov_base = count, .iov_len = sizeof(*count) };
+
+	return whole(preadv2(fd, &to, 1, -1, RWF_NOWAIT));
+}

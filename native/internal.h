@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KVMIRQ_INTERNAL_H
+#define KVMIRQ_INTERNAL_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+
+/*
+ * Old C libraries and headers must give the same layouts as new ones: each .c
+ * asserts the sizes and offsets it writes beside the code that writes them.
+ */
+#define ASSERT_LAYOUT(what) _Static_assert(what, #what)
+
+/* The one place where a libc result becomes ours: errno read at once. */
+static inline int result(int ret)
+{
+	return ret < 0 ? -errno : ret;
+}
+
+static inline int64_t result64(int64_t ret)
+{
+	return ret < 0 ? -(int64_t)errno : ret;
+}
+
+static inline int call_value(int fd, unsigned long request, unsigned long arg)
+{
+	return result(ioctl(fd, request, arg));
+}
+
+static inline int call(int fd, unsigned long request, const void *arg)
+{
+	return result(ioctl(fd, request, arg));
+}
+
+#endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "internal.h"
+#include "kvmirq.h"
+
+#include <linux/kvm.h>
+#include <string.h>
+
+/* x86 headers only have it; the value is ABI. */
+#ifndef KVM_CAP_X2APIC_API
+#define KVM_CAP_X2APIC_API 129
+#endif
+
+ASSERT_LAYOUT(sizeof(struct kvm_enable_cap) == 104);
+ASSERT_LAYOUT(offsetof(struct kvm_enable_cap, args) == 8);
+
+int kvmirq_irqchip_create(int vm)
+{
+	return call_value(vm, KVM_CREATE_IRQCHIP, 0);
+}
+
+static int enable(int vm, uint32_t capability, uint64_t arg)
+{
+	struct kvm_enable_cap cap = { .cap = capability, .args = { arg } };
+
+	return call(vm, KVM_ENABLE_CAP, &cap);
+}
+
+int kvmirq_irqchip_create_split(int vm, uint32_t pins)
+{
+	return enable(vm, KVM_CAP_SPLIT_IRQCHIP, pins);
+}
+
+int kvmirq_x2apic_enable(int vm, uint64_t bits)
+{
+	return enable(vm, KVM_CAP_X2APIC_API, bits);
+}
+
+#if defined(__x86_64__)
+
+ASSERT_LAYOUT(sizeof(struct kvm_irqchip) == 520);
+ASSERT_LAYOUT(offsetof(struct kvm_irqchip, chip) == 8);
+ASSERT_LAYOUT(sizeof(((struct kvm_irqchip *)0)->chip) ==
+	      KVMIRQ_IRQCHIP_STATE_SIZE);
+
+int kvmirq_irqchip_get(int vm, uint32_t chip, void *state)
+{
+	struct kvm_irqchip irqchip = { .chip_id = chip };
+	int ret = call(vm, KVM_GET_IRQCHIP, &irqchip);
+
+	if (ret >= 0)
+		memcpy(state, &irqchip.chip, sizeof(irqchip.chip));
+	return ret;
+}
+
+int kvmirq_irqchip_set(int vm, uint32_t chip, const void *state)
+{
+	struct kvm_irqchip irqchip = { .chip_id = chip };
+
+	memcpy(&irqchip.chip, state, sizeof(irqchip.chip));
+	return call(vm, KVM_SET_IRQCHIP, &irqchip);
+}
+
+#else
+
+int kvmirq_irqchip_get(int vm, uint32_t chip, void *state)
+{
+	(void)vm, (void)chip, (void)state;
+	return -ENOTTY;
+}
+
+int kvmirq_irqchip_set(int vm, uint32_t chip, const void *state)
+{
+	(void)vm, (void)chip, (void)state;
+	return -ENOTTY;
+}
+
+#endif

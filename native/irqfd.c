@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "internal.h"
+#include "kvmirq.h"
+
+#include <linux/kvm.h>
+#include <stddef.h>
+
+ASSERT_LAYOUT(sizeof(struct kvm_irqfd) == 32);
+ASSERT_LAYOUT(offsetof(struct kvm_irqfd, resamplefd) == 12);
+
+static int irqfd(int vm, int fd, uint32_t gsi, uint32_t flags, int resample)
+{
+	struct kvm_irqfd irqfd = {
+		.fd = (uint32_t)fd,
+		.gsi = gsi,
+		.flags = flags,
+		.resamplefd = (uint32_t)resample,
+	};
+
+	return call(vm, KVM_IRQFD, &irqfd);
+}
+
+int kvmirq_irqfd_assign(int vm, int fd, uint32_t gsi)
+{
+	return irqfd(vm, fd, gsi, 0, 0);
+}
+
+int kvmirq_irqfd_assign_level(int vm, int fd, int resample, uint32_t gsi)
+{
+	return irqfd(vm, fd, gsi, KVM_IRQFD_FLAG_RESAMPLE, resample);
+}
+
+int kvmirq_irqfd_deassign(int vm, int fd, uint32_t gsi)
+{
+	return irqfd(vm, fd, gsi, KVM_IRQFD_FLAG_DEASSIGN, 0);
+}

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The other half of io.kvmirq.backend.jni.Native, method for method. Takes
+ * primitives and direct buffers only, whose size and place Java has checked;
+ * a heap buffer has no address and answers -EFAULT.
+ */
+#include "internal.h"
+#include "kvmirq.h"
+
+#include <jni.h>
+
+#define NATIVE_CLASS "io/kvmirq/backend/jni/Native"
+
+#define UNUSED __attribute__((unused))
+#define ARGS JNIEnv *env UNUSED, jclass class UNUSED
+
+static void *at(JNIEnv *env, jobject buffer)
+{
+	return buffer ? (*env)->GetDirectBufferAddress(env, buffer) : NULL;
+}
+
+/* abi.c */
+
+static jint abiVersion(ARGS)
+{
+	return kvmirq_abi_version();
+}
+
+static jint abiRecordSize(ARGS, jint record)
+{
+	return kvmirq_abi_record_size(record);
+}
+
+/* fd.c */
+
+static jint fdClose(ARGS, jint fd)
+{
+	return kvmirq_fd_close(fd);
+}
+
+static jint fdDup(ARGS, jint fd)
+{
+	return kvmirq_fd_dup(fd);
+}
+
+static jint fdWait(ARGS, jint fd, jint wake, jlong timeout)
+{
+	return kvmirq_fd_wait(fd, wake, timeout);
+}
+
+/* eventfd.c */
+
+static jint eventfdCreate(ARGS)
+{
+	return kvmirq_eventfd_create();
+}
+
+static jint eventfdCreateSemaphore(ARGS)
+{
+	return kvmirq_eventfd_create_semaphore();
+}
+
+static jint eventfdSignal(ARGS, jint fd, jlong count)
+{
+	return kvmirq_eventfd_signal(fd, (uint64_t)count);
+}
+
+static jint eventfdDrain(ARGS, jint fd, jobject count)
+{
+	void *to = at(env, count);
+
+	return to ? kvmirq_eventfd_drain(fd, to) : -EFAULT;
+}
+
+static jint eventfdDrainForeign(ARGS, jint fd, jobject count)
+{
+	void *to = at(env, count);
+
+	return to ? kvmirq_eventfd_drain_foreign(fd, to) : -EFAULT;
+}
+
+/* vm.c */
+
+static jint kvmOpen(ARGS, jobject path)
+{
+	const char *name = at(env, path);
+
+	return name ? kvmirq_kvm_open(name) : -EFAULT;
+}
+
+static jint kvmVersion(ARGS, jint kvm)
+{
+	return kvmirq_kvm_version(kvm);
+}
+
+static jint capabilityCheck(ARGS, jint fd, jint capability)
+{
+	return kvmirq_capability_check(fd, (uint32_t)capability);
+}
+
+static jint vmCreate(ARGS, jint kvm, jlong type)
+{
+	return kvmirq_vm_create(kvm, (uint64_t)type);
+}
+
+/* irqchip.c */
+
+static jint irqchipCreate(ARGS, jint vm)
+{
+	return kvmirq_irqchip_create(vm);
+}
+
+static jint irqchipCreateSplit(ARGS, jint vm, jint pins)
+{
+	return kvmirq_irqchip_create_split(vm, (uint32_t)pins);
+}
+
+static jint irqchipGet(ARGS, jint vm, jint chip, jobject state)
+{
+	void *to = at(env, state);
+
+	return to ? kvmirq_irqchip_get(vm, (uint32_t)chip, to) : -EFAULT;
+}
+
+static jint irqchipSet(ARGS, jint vm, jint chip, jobject state)
+{
+	const void *from = at(env, state);
+
+	return from ? kvmirq_irqchip_set(vm, (uint32_t)chip, from) : -EFAULT;
+}
+
+static jint x2apicEnable(ARGS, jint vm, jlong bits)
+{
+	return kvmirq_x2apic_enable(vm, (uint64_t)bits);
+}
+
+/* route.c */
+
+static jint routesSet(ARGS, jint vm, jobject routes, jint count)
+{
+	const void *from = at(env, routes);
+
+	return from ? kvmirq_routes_set(vm, from, (uint32_t)count) : -EFAULT;
+}
+
+/* irqfd.c */
+
+static jint irqfdAssign(ARGS, jint vm, jint fd, jint gsi)
+{
+	return kvmirq_irqfd_assign(vm, fd, (uint32_t)gsi);
+}
+
+static jint irqfdAssignLevel(ARGS, jint vm, jint fd, jint resample, jint gsi)
+{
+	return kvmirq_irqfd_assign_level(vm, fd, resample, (uint32_t)gsi);
+}
+
+static jint irqfdDeassign(ARGS, jint vm, jint fd, jint gsi)
+{
+	return kvmirq_irqfd_deassign(vm, fd, (uint32_t)gsi);
+}
+
+/* ioeventfd.c */
+
+static jint ioeventfdAssign(ARGS, jint vm, jint fd, jlong address, jint len,
+			    jint flags, jlong datamatch)
+{
+	return kvmirq_ioeventfd_assign(vm, fd, (uint64_t)address, (uint32_t)len,
+				       (uint32_t)flags, (uint64_t)datamatch);
+}
+
+static jint ioeventfdDeassign(ARGS, jint vm, jint fd, jlong address, jint len,
+			      jint flags, jlong datamatch)
+{
+	return kvmirq_ioeventfd_deassign(vm, fd, (uint64_t)address,
+					 (uint32_t)len, (uint32_t)flags,
+					 (uint64_t)datamatch);
+}
+
+/* inject.c */
+
+static jint msiSignal(ARGS, jint vm, jlong address, jint data, jint flags,
+		      jint devid)
+{
+	return kvmirq_msi_signal(vm, (uint64_t)address, (uint32_t)data,
+				 (uint32_t)flags, (uint32_t)devid);
+}
+
+static jint lineSet(ARGS, jint vm, jint gsi, jint level)
+{
+	return kvmirq_line_set(vm, (uint32_t)gsi, level);
+}
+
+static jint lineSetStatus(ARGS, jint vm, jint gsi, jint level, jobject status)
+{
+	void *to = at(env, status);
+
+	return to ? kvmirq_line_set_status(vm, (uint32_t)gsi, level, to) :
+		    -EFAULT;
+}
+
+/* device.c */
+
+static jint deviceTest(ARGS, jint vm, jint type)
+{
+	return kvmirq_device_test(vm, (uint32_t)type);
+}
+
+static jint deviceCreate(ARGS, jint vm, jint type)
+{
+	return kvmirq_device_create(vm, (uint32_t)type);
+}
+
+static jint deviceAttrHas(ARGS, jint dev, jint group, jlong attr)
+{
+	return kvmirq_device_attr_has(dev, (uint32_t)group, (uint64_t)attr);
+}
+
+static jint deviceVfioAdd(ARGS, jint dev, jint fd)
+{
+	return kvmirq_device_vfio_add(dev, fd);
+}
+
+static jint deviceVfioRemove(ARGS, jint dev, jint fd)
+{
+	return kvmirq_device_vfio_remove(dev, fd);
+}
+
+/* door.c */
+
+static jint doorIoctl(ARGS, jint fd, jlong request, jlong arg)
+{
+	return kvmirq_door_ioctl(fd, (uint64_t)request, (uintptr_t)arg);
+}
+
+static jint doorIoctlBuffer(ARGS, jint fd, jlong request, jobject arg)
+{
+	void *p = at(env, arg);
+
+	if (!p)
+		return -EFAULT;
+	return kvmirq_door_ioctl(fd, (uint64_t)request, (uintptr_t)p);
+}
+
+static jint doorOpen(ARGS, jobject path, jint flags)
+{
+	const char *name = at(env, path);
+
+	return name ? kvmirq_door_open(name, flags) : -EFAULT;
+}
+
+static jlong doorRead(ARGS, jint fd, jobject to, jlong len)
+{
+	void *p = at(env, to);
+
+	return p ? kvmirq_door_read(fd, p, (size_t)len) : -EFAULT;
+}
+
+static jlong doorWrite(ARGS, jint fd, jobject from, jlong len)
+{
+	const void *p = at(env, from);
+
+	return p ? kvmirq_door_write(fd, p, (size_t)len) : -EFAULT;
+}
+
+static jlong doorPread(ARGS, jint fd, jobject to, jlong len, jlong offset)
+{
+	void *p = at(env, to);
+
+	return p ? kvmirq_door_pread(fd, p, (size_t)len, offset) : -EFAULT;
+}
+
+static jlong doorPwrite(ARGS, jint fd, jobject from, jlong len, jlong offset)
+{
+	const void *p = at(env, from);
+
+	return p ? kvmirq_door_pwrite(fd, p, (size_t)len, offset) : -EFAULT;
+}
+
+static jlong doorMmap(ARGS, jlong len, jint prot, jint flags, jint fd,
+		      jlong offset)
+{
+	return kvmirq_door_mmap((size_t)len, prot, flags, fd, offset);
+}
+
+static jint doorMunmap(ARGS, jlong address, jlong len)
+{
+	return kvmirq_door_munmap((uintptr_t)address, (size_t)len);
+}
+
+static jint doorPoll(ARGS, jobject fds, jint count, jlong timeout)
+{
+	void *p = at(env, fds);
+
+	return p ? kvmirq_door_poll(p, (uint32_t)count, timeout) : -EFAULT;
+}
+
+static jint doorEpollCreate(ARGS)
+{
+	return kvmirq_door_epoll_create();
+}
+
+static jint doorEpollCtl(ARGS, jint epoll, jint op, jint fd, jint events,
+			 jlong data)
+{
+	return kvmirq_door_epoll_ctl(epoll, op, fd, (uint32_t)events,
+				     (uint64_t)data);
+}
+
+static jint doorEpollWait(ARGS, jint epoll, jobject events, jint max,
+			  jint timeout)
+{
+	void *p = at(env, events);
+
+	return p ? kvmirq_door_epoll_wait(epoll, p, max, timeout) : -EFAULT;
+}
+
+/* Memory the JVM does not know: a buffer over it, and where a buffer lies. */
+
+static jobject view(ARGS, jlong address, jlong len)
+{
+	return (*env)->NewDirectByteBuffer(env, (void *)(uintptr_t)address,
+					   len);
+}
+
+static jlong addressOf(ARGS, jobject buffer)
+{
+	return (jlong)(uintptr_t)at(env, buffer);
+}
+
+#define BUFFER "Ljava/nio/ByteBuffer;"
+#define METHOD(name, signature)                                      \
+	{ (char *)#name, (char *)signature, (void *)(uintptr_t)name }
+
+static const JNINativeMethod methods[] = {
+	METHOD(abiVersion, "()I"),
+	METHOD(abiRecordSize, "(I)I"),
+	METHOD(fdClose, "(I)I"),
+	METHOD(fdDup, "(I)I"),
+	METHOD(fdWait, "(IIJ)I"),
+	METHOD(eventfdCreate, "()I"),
+	METHOD(eventfdCreateSemaphore, "()I"),
+	METHOD(eventfdSignal, "(IJ)I"),
+	METHOD(eventfdDrain, "(I" BUFFER ")I"),
+	METHOD(eventfdDrainForeign, "(I" BUFFER ")I"),
+	METHOD(kvmOpen, "(" BUFFER ")I"),
+	METHOD(kvmVersion, "(I)I"),
+	METHOD(capabilityCheck, "(II)I"),
+	METHOD(vmCreate, "(IJ)I"),
+	METHOD(irqchipCreate, "(I)I"),
+	METHOD(irqchipCreateSplit, "(II)I"),
+	METHOD(irqchipGet, "(II" BUFFER ")I"),
+	METHOD(irqchipSet, "(II" BUFFER ")I"),
+	METHOD(x2apicEnable, "(IJ)I"),
+	METHOD(routesSet, "(I" BUFFER "I)I"),
+	METHOD(irqfdAssign, "(III)I"),
+	METHOD(irqfdAssignLevel, "(IIII)I"),
+	METHOD(irqfdDeassign, "(III)I"),
+	METHOD(ioeventfdAssign, "(IIJIIJ)I"),
+	METHOD(ioeventfdDeassign, "(IIJIIJ)I"),
+	METHOD(msiSignal, "(IJIII)I"),
+	METHOD(lineSet, "(III)I"),
+	METHOD(lineSetStatus, "(III" BUFFER ")I"),
+	METHOD(deviceTest, "(II)I"),
+	METHOD(deviceCreate, "(II)I"),
+	METHOD(deviceAttrHas, "(IIJ)I"),
+	METHOD(deviceVfioAdd, "(II)I"),
+	METHOD(deviceVfioRemove, "(II)I"),
+	METHOD(doorIoctl, "(IJJ)I"),
+	METHOD(doorIoctlBuffer, "(IJ" BUFFER ")I"),
+	METHOD(doorOpen, "(" BUFFER "I)I"),
+	METHOD(doorRead, "(I" BUFFER "J)J"),
+	METHOD(doorWrite, "(I" BUFFER "J)J"),
+	METHOD(doorPread, "(I" BUFFER "JJ)J"),
+	METHOD(doorPwrite, "(I" BUFFER "JJ)J"),
+	METHOD(doorMmap, "(JIIIJ)J"),
+	METHOD(doorMunmap, "(JJ)I"),
+	METHOD(doorPoll, "(" BUFFER "IJ)I"),
+	METHOD(doorEpollCreate, "()I"),
+	METHOD(doorEpollCtl, "(IIIIJ)I"),
+	METHOD(doorEpollWait, "(I" BUFFER "II)I"),
+	METHOD(view, "(JJ)" BUFFER),
+	METHOD(addressOf, "(" BUFFER ")J"),
+};
+
+/*
+ * Methods are bound one by one, so that a library newer than the class (which
+ * lacks the added ones) still loads; the handshake in Java says whether it may.
+ */
+KVMIRQ_EXPORT JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm,
+						void *reserved UNUSED)
+{
+	JNIEnv *env;
+	jclass class;
+
+	if ((*vm)->GetEnv(vm, (void **)&env, JNI_VERSION_1_8) != JNI_OK)
+		return JNI_ERR;
+	class = (*env)->FindClass(env, NATIVE_CLASS);
+	if (!class)
+		return JNI_ERR;
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if ((*env)->RegisterNatives(env, class, &methods[i], 1) < 0)
+			(*env)->ExceptionClear(env);
+	}
+	(*env)->DeleteLocalRef(env, class);
+	return JNI_VERSION_1_8;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libkvmirq: the KVM interrupt path as plain C functions.
+ *
+ * Every function crosses into the kernel once and comes back. It returns
+ * >= 0 for success or -errno, never sets errno for the caller to read, keeps
+ * nothing after it returns, never retries (EINTR is the caller's to see) and
+ * never decides: policy is the caller's. Every fd it makes is O_CLOEXEC.
+ * All functions may be called from any thread.
+ *
+ * The ABI is versioned: a caller checks kvmirq_abi_version() (equal major, at
+ * least its own minor) and kvmirq_abi_record_size() of each record it shares.
+ */
+#ifndef KVMIRQ_H
+#define KVMIRQ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KVMIRQ_ABI_MAJOR 1
+#define KVMIRQ_ABI_MINOR 0
+
+/* Bytes of one interrupt chip's state (x86). */
+#define KVMIRQ_IRQCHIP_STATE_SIZE 512
+
+#define KVMIRQ_EXPORT __attribute__((visibility("default")))
+
+/* ---- abi.c ---- */
+
+enum kvmirq_record {
+	KVMIRQ_RECORD_ROUTE = 0, /* struct kvmirq_route */
+	KVMIRQ_RECORD_IRQCHIP = 1, /* chip state of kvmirq_irqchip_get/set */
+};
+
+/* major << 16 | minor */
+KVMIRQ_EXPORT int kvmirq_abi_version(void);
+/* Bytes of a shared record; -EINVAL for one this library does not know. */
+KVMIRQ_EXPORT int kvmirq_abi_record_size(int record);
+
+/* ---- fd.c ---- */
+
+/* close(2), once: after EINTR the fd is gone on Linux, do not call again. */
+KVMIRQ_EXPORT int kvmirq_fd_close(int fd);
+/* A second fd for the same open file. */
+KVMIRQ_EXPORT int kvmirq_fd_dup(int fd);
+
+enum kvmirq_ready {
+	KVMIRQ_READY_FD = 1, /* fd is readable, hung up or in error */
+	KVMIRQ_READY_WAKE = 2, /* the wake fd is */
+};
+
+/*
+ * Wait until fd or wake (-1: none) is readable, at most timeout_ns (negative:
+ * for ever). Returns KVMIRQ_READY_* bits, 0 when the time is over, -EINTR when
+ * a signal came first, -EBADF when one of them is not open.
+ */
+KVMIRQ_EXPORT int kvmirq_fd_wait(int fd, int wake, int64_t timeout_ns);
+
+/* ---- eventfd.c ---- */
+
+/* Non-blocking eventfds with count 0. */
+KVMIRQ_EXPORT int kvmirq_eventfd_create(void);
+KVMIRQ_EXPORT int kvmirq_eventfd_create_semaphore(void);
+/* Add count. -EAGAIN: would pass 2^64 - 2; -EINVAL: count is 2^64 - 1. */
+KVMIRQ_EXPORT int kvmirq_eventfd_signal(int fd, uint64_t count);
+/* Take the count (a semaphore gives 1). -EAGAIN: it was 0. */
+KVMIRQ_EXPORT int kvmirq_eventfd_drain(int fd, uint64_t *count);
+/*
+ * The same for somebody else's eventfd, whose O_NONBLOCK is not ours to set:
+ * never blocks whatever that flag says.
+ */
+KVMIRQ_EXPORT int kvmirq_eventfd_drain_foreign(int fd, uint64_t *count);
+
+/* ---- vm.c ---- */
+
+/* Open a KVM device node read-write; path is normally /dev/kvm. */
+KVMIRQ_EXPORT int kvmirq_kvm_open(const char *path);
+KVMIRQ_EXPORT int kvmirq_kvm_version(int kvm);
+/* KVM_CHECK_EXTENSION on /dev/kvm or on a VM; unknown ones answer 0. */
+KVMIRQ_EXPORT int kvmirq_capability_check(int fd, uint32_t capability);
+KVMIRQ_EXPORT int kvmirq_vm_create(int kvm, uint64_t type);
+
+/* ---- irqchip.c ---- */
+
+KVMIRQ_EXPORT int kvmirq_irqchip_create(int vm);
+/* LAPICs in the kernel, PIC and IOAPIC outside; pins: 0..4096 reserved. */
+KVMIRQ_EXPORT int kvmirq_irqchip_create_split(int vm, uint32_t pins);
+/*
+ * State of chip (0 PIC master, 1 PIC slave, 2 IOAPIC) as the kernel's union of
+ * struct kvm_irqchip, KVMIRQ_RECORD_IRQCHIP bytes. x86 only: -ENOTTY elsewhere.
+ */
+KVMIRQ_EXPORT int kvmirq_irqchip_get(int vm, uint32_t chip, void *state);
+KVMIRQ_EXPORT int kvmirq_irqchip_set(int vm, uint32_t chip, const void *state);
+/* KVM_CAP_X2APIC_API with the given KVM_X2APIC_* bits. */
+KVMIRQ_EXPORT int kvmirq_x2apic_enable(int vm, uint64_t bits);
+
+/* ---- route.c ---- */
+
+enum kvmirq_route_type {
+	KVMIRQ_ROUTE_IRQCHIP = 1,
+	KVMIRQ_ROUTE_MSI = 2,
+};
+
+struct kvmirq_route {
+	uint32_t gsi;
+	uint32_t type; /* enum kvmirq_route_type, or the kernel's own number */
+	uint32_t flags; /* as the kernel's */
+	uint32_t chip; /* IRQCHIP: 0 PIC master, 1 PIC slave, 2 IOAPIC */
+	uint32_t pin; /* IRQCHIP */
+	uint32_t data; /* MSI */
+	uint64_t address; /* MSI */
+	uint32_t devid; /* MSI, used with flags bit 0 */
+	uint32_t reserved; /* 0 */
+};
+
+/* Replace the whole GSI routing table: all of it or, on error, nothing. */
+KVMIRQ_EXPORT int kvmirq_routes_set(int vm, const struct kvmirq_route *routes,
+				    uint32_t count);
+
+/* ---- irqfd.c ---- */
+
+KVMIRQ_EXPORT int kvmirq_irqfd_assign(int vm, int fd, uint32_t gsi);
+KVMIRQ_EXPORT int kvmirq_irqfd_assign_level(int vm, int fd, int resample,
+					    uint32_t gsi);
+/* Succeeds for any open eventfd, assigned or not. */
+KVMIRQ_EXPORT int kvmirq_irqfd_deassign(int vm, int fd, uint32_t gsi);
+
+/* ---- ioeventfd.c ---- */
+
+/*
+ * A guest write of len bytes (0: any length, MMIO and PIO) at address signals
+ * fd instead of exiting. flags: the kernel's KVM_IOEVENTFD_FLAG_DATAMATCH (1)
+ * and _PIO (2).
+ */
+KVMIRQ_EXPORT int kvmirq_ioeventfd_assign(int vm, int fd, uint64_t address,
+					  uint32_t len, uint32_t flags,
+					  uint64_t datamatch);
+/* Must name exactly what was assigned, else -ENOENT. */
+KVMIRQ_EXPORT int kvmirq_ioeventfd_deassign(int vm, int fd, uint64_t address,
+					    uint32_t len, uint32_t flags,
+					    uint64_t datamatch);
+
+/* ---- inject.c ---- */
+
+/*
+ * KVM_SIGNAL_MSI. > 0: vCPUs that took it; 0: its destination refused;
+ * -EPERM: no destination matched (not a matter of permission).
+ */
+KVMIRQ_EXPORT int kvmirq_msi_signal(int vm, uint64_t address, uint32_t data,
+				    uint32_t flags, uint32_t devid);
+KVMIRQ_EXPORT int kvmirq_line_set(int vm, uint32_t gsi, int level);
+/* status: as KVM_IRQ_LINE_STATUS writes it, -1 for "nobody listened". */
+KVMIRQ_EXPORT int kvmirq_line_set_status(int vm, uint32_t gsi, int level,
+					 int32_t *status);
+
+/* ---- device.c ---- */
+
+/* 0 when a device of this type could be made; makes nothing, no fd. */
+KVMIRQ_EXPORT int kvmirq_device_test(int vm, uint32_t type);
+KVMIRQ_EXPORT int kvmirq_device_create(int vm, uint32_t type);
+KVMIRQ_EXPORT int kvmirq_device_attr_has(int dev, uint32_t group,
+					 uint64_t attr);
+/* KVM_DEV_VFIO_FILE (GROUP before 6.6): add or remove one VFIO fd. */
+KVMIRQ_EXPORT int kvmirq_device_vfio_add(int dev, int fd);
+KVMIRQ_EXPORT int kvmirq_device_vfio_remove(int dev, int fd);
+
+/* ---- door.c: everything else, encoded by the caller ---- */
+
+/* request is the full 32-bit number, zero-extended; arg value or pointer. */
+KVMIRQ_EXPORT int kvmirq_door_ioctl(int fd, uint64_t request, uintptr_t arg);
+KVMIRQ_EXPORT int kvmirq_door_open(const char *path, int flags);
+KVMIRQ_EXPORT int64_t kvmirq_door_read(int fd, void *to, size_t len);
+KVMIRQ_EXPORT int64_t kvmirq_door_write(int fd, const void *from, size_t len);
+KVMIRQ_EXPORT int64_t kvmirq_door_pread(int fd, void *to, size_t len,
+					int64_t offset);
+KVMIRQ_EXPORT int64_t kvmirq_door_pwrite(int fd, const void *from, size_t len,
+					 int64_t offset);
+/* An address (below 2^63 for user space) or -errno. */
+KVMIRQ_EXPORT int64_t kvmirq_door_mmap(size_t len, int prot, int flags, int fd,
+				       int64_t offset);
+KVMIRQ_EXPORT int kvmirq_door_munmap(uintptr_t address, size_t len);
+/* fds: count struct pollfd, 8 bytes each. */
+KVMIRQ_EXPORT int kvmirq_door_poll(void *fds, uint32_t count,
+				   int64_t timeout_ns);
+KVMIRQ_EXPORT int kvmirq_door_epoll_create(void);
+KVMIRQ_EXPORT int kvmirq_door_epoll_ctl(int epoll, int op, int fd,
+					uint32_t events, uint64_t data);
+/* events: room for max struct epoll_event. */
+KVMIRQ_EXPORT int kvmirq_door_epoll_wait(int epoll, void *events, int max,
+					 int timeout_ms);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* KVMIRQ_H */

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "internal.h"
+#include "kvmirq.h"
+
+#include <fcntl.h>
+#include <linux/kvm.h>
+
+int kvmirq_kvm_open(const char *path)
+{
+	return result(open(path, O_RDWR | O_CLOEXEC));
+}
+
+int kvmirq_kvm_version(int kvm)
+{
+	return call_value(kvm, KVM_GET_API_VERSION, 0);
+}
+
+int kvmirq_capability_check(int fd, uint32_t capability)
+{
+	return call_value(fd, KVM_CHECK_EXTENSION, capability);
+}
+
+int kvmirq_vm_create(int kvm, uint64_t type)
+{
+	return call_value(kvm, KVM_CREATE_VM, type);
+}

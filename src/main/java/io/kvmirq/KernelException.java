@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+/**
+ * The kernel refused a call. The message is one sentence: call, operands, errno and the likely cause, for example
+ * {@code irqfd assign eventfd=7 gsi=24: EBUSY (this eventfd already feeds a GSI, maybe in another VM)}.
+ *
+ * <p>Nothing the call was part of is left half-done.
+ */
+public final class KernelException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    private final String call;
+    private final String operands;
+    private final int errno;
+
+    public KernelException(String call, String operands, Errno errno, String likelyCause) {
+        super(sentence(call, operands, errno, likelyCause));
+        this.call = call;
+        this.operands = operands;
+        this.errno = errno.number();
+    }
+
+    private static String sentence(String call, String operands, Errno errno, String likelyCause) {
+        String text = operands.isEmpty() ? call + ": " + errno : call + " " + operands + ": " + errno;
+        return likelyCause.isEmpty() ? text : text + " (" + likelyCause + ")";
+    }
+
+    /** What was asked of the kernel, such as {@code irqfd assign}. */
+    public String call() {
+        return call;
+    }
+
+    /** With what, such as {@code eventfd=7 gsi=24}; empty when the call has none. */
+    public String operands() {
+        return operands;
+    }
+
+    public Errno errno() {
+        return new Errno(errno);
+    }
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import java.util.OptionalInt;
+
+/**
+ * A message-signalled interrupt: what a device would write, and where.
+ *
+ * <p>Source: Intel SDM vol. 3, 11.11; {@code struct kvm_msi} and {@code kvm_irq_routing_msi} in linux/kvm.h.
+ *
+ * @param address 64 bits; on x86 bits [31:20] are 0xFEE and [19:12] the destination's low 8 bits, and with
+ *     {@code KVM_X2APIC_API_USE_32BIT_IDS} bits [63:40] its high 24 bits
+ * @param data 32 bits; on x86 [7:0] vector, [10:8] delivery mode, [15] trigger
+ * @param deviceId the requester id where the interrupt controller translates by device (an ARM ITS); absent on x86
+ */
+public record MsiMessage(long address, int data, OptionalInt deviceId) {
+    private static final long X86_WINDOW = 0xfee00000L;
+    private static final int DELIVERY_NMI = 4 << 8;
+
+    /** A message without a device id. */
+    public MsiMessage(long address, int data) {
+        this(address, data, OptionalInt.empty());
+    }
+
+    /**
+     * Fixed, edge, physical destination: one vCPU, the only form a kernel can post. Ids above 254 are encoded as
+     * {@code KVM_X2APIC_API_USE_32BIT_IDS} wants them and reach nobody before that is enabled.
+     */
+    public static MsiMessage to(VcpuId vcpu, Vector vector) {
+        return new MsiMessage(x86Address(vcpu), vector.number());
+    }
+
+    /** A non-maskable interrupt to one vCPU; it ends HLT even while the guest has interrupts off. */
+    public static MsiMessage nmiTo(VcpuId vcpu) {
+        return new MsiMessage(x86Address(vcpu), DELIVERY_NMI);
+    }
+
+    private static long x86Address(VcpuId vcpu) {
+        long id = vcpu.number();
+        return (id & ~0xffL) << 32 | X86_WINDOW | (id & 0xff) << 12;
+    }
+
+    @Override
+    public String toString() {
+        String text = "msi 0x" + Long.toHexString(address) + "/0x" + Integer.toHexString(data);
+        return deviceId.isPresent() ? text + " device 0x" + Integer.toHexString(deviceId.getAsInt()) : text;
+    }
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+/**
+ * A vCPU of one VM, as given to {@code KVM_CREATE_VCPU}; on x86 also its initial APIC id.
+ *
+ * @param number 0–{@value #MAX}; a kernel may allow fewer ({@code KVM_CAP_MAX_VCPU_ID})
+ */
+public record VcpuId(int number) {
+    /** {@code KVM_MAX_VCPU_IDS} of a default x86 kernel, less one. */
+    public static final int MAX = 4095;
+
+    public VcpuId {
+        if (number < 0 || number > MAX) {
+            throw new IllegalArgumentException("vCPU id " + number + " is out of range: expected 0–" + MAX);
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "vcpu " + number;
+    }
+}

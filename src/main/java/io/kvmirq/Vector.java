@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+/**
+ * A guest interrupt vector, 8 bits. A LAPIC raises an error instead of delivering 0–15 (Intel SDM vol. 3, 11.5.2), and a
+ * guest's exceptions own 0–31, so a device wants 32–255.
+ *
+ * @param number 0–255
+ */
+public record Vector(int number) {
+    public Vector {
+        if (number < 0 || number > 0xff) {
+            throw new IllegalArgumentException(
+                    "vector " + number + " is out of range: expected 0–255, for a device 32–255");
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "vector 0x" + Integer.toHexString(number);
+    }
+}

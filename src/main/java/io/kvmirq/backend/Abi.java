@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import java.util.function.IntUnaryOperator;
+
+/**
+ * The version of {@code libkvmirq.so}'s ABI and the sizes of the records shared with it.
+ *
+ * @param major must be equal on both sides
+ * @param minor the library's must be at least ours: it only adds
+ * @param routeSize bytes of {@code struct kvmirq_route}
+ * @param irqchipSize bytes of an interrupt chip's state
+ */
+public record Abi(int major, int minor, int routeSize, int irqchipSize) {
+    /** What this code was written against. */
+    public static final Abi OURS = new Abi(1, 0, KernelBackend.ROUTE_SIZE, KernelBackend.IRQCHIP_STATE_SIZE);
+
+    /**
+     * @param version {@code kvmirq_abi_version()}
+     * @param recordSize {@code kvmirq_abi_record_size()}
+     */
+    public static Abi read(int version, IntUnaryOperator recordSize) {
+        return new Abi(version >>> 16, version & 0xffff, recordSize.applyAsInt(0), recordSize.applyAsInt(1));
+    }
+
+    /** @throws BackendUnavailableException naming both sides when this library cannot serve this code */
+    public void requireFits(String library) {
+        if (major != OURS.major || minor < OURS.minor) {
+            throw new BackendUnavailableException(library + " speaks " + this + ", this kvmirq speaks " + OURS
+                    + ": use the library and the jar of one release");
+        }
+        if (routeSize != OURS.routeSize || irqchipSize != OURS.irqchipSize) {
+            throw new BackendUnavailableException(library + " has records of " + routeSize + " and " + irqchipSize
+                    + " bytes (route, irqchip), this kvmirq of " + OURS.routeSize + " and " + OURS.irqchipSize
+                    + ": use the library and the jar of one release");
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "ABI " + major + "." + minor;
+    }
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+/** No binding to the kernel can be used; the message says why for each one that was tried. */
+public final class BackendUnavailableException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    public BackendUnavailableException(String reason) {
+        super(reason);
+    }
+
+    public BackendUnavailableException(String reason, Throwable cause) {
+        super(reason, cause);
+    }
+}

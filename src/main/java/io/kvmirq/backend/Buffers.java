@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import org.jspecify.annotations.Nullable;
+
+/** What a buffer must be before its address may cross into the kernel; the only place that checks it. */
+public final class Buffers {
+    private Buffers() {}
+
+    /**
+     * A zeroed direct buffer in native order, aligned to 8 bytes.
+     *
+     * @param bytes at least 1
+     */
+    public static ByteBuffer allocate(int bytes) {
+        return ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
+    }
+
+    /** {@code text} as the C string the kernel wants. */
+    public static ByteBuffer cString(String text) {
+        byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+        ByteBuffer buffer = allocate(bytes.length + 1);
+        return buffer.put(0, bytes);
+    }
+
+    /**
+     * For the kernel to read.
+     *
+     * @return {@code buffer}
+     * @throws IllegalArgumentException if null, on the heap, not at position 0 or shorter than {@code bytes}
+     */
+    public static ByteBuffer readable(@Nullable ByteBuffer buffer, long bytes) {
+        if (buffer == null) {
+            throw new IllegalArgumentException("buffer is null: expected a direct buffer of " + bytes + " bytes");
+        }
+        if (!buffer.isDirect()) {
+            throw new IllegalArgumentException("buffer is on the Java heap, which has no address to give to the"
+                    + " kernel: allocate it with ByteBuffer.allocateDirect");
+        }
+        if (buffer.position() != 0) {
+            throw new IllegalArgumentException(
+                    "buffer is at position " + buffer.position() + ": expected 0, slice() it first");
+        }
+        if (buffer.limit() < bytes) {
+            throw new IllegalArgumentException(
+                    "buffer has " + buffer.limit() + " bytes: this call needs at least " + bytes);
+        }
+        return buffer;
+    }
+
+    /**
+     * For the kernel to write.
+     *
+     * @return {@code buffer}
+     * @throws IllegalArgumentException as {@link #readable}, or if read-only
+     */
+    public static ByteBuffer writable(@Nullable ByteBuffer buffer, long bytes) {
+        ByteBuffer checked = readable(buffer, bytes);
+        if (checked.isReadOnly()) {
+            throw new IllegalArgumentException("buffer is read-only, but the kernel writes into it");
+        }
+        return checked;
+    }
+
+    /** @throws IllegalArgumentException as {@link #readable}, or if no NUL ends the text */
+    public static ByteBuffer cStringIn(@Nullable ByteBuffer path) {
+        ByteBuffer checked = readable(path, 1);
+        for (int i = 0; i < checked.limit(); i++) {
+            if (checked.get(i) == 0) {
+                return checked;
+            }
+        }
+        throw new IllegalArgumentException("path of " + checked.limit() + " bytes does not end in NUL");
+    }
+
+    /** For {@link KernelBackend#routesSet}. */
+    public static ByteBuffer routes(@Nullable ByteBuffer routes, int count) {
+        if (count < 0) {
+            throw new IllegalArgumentException("route count " + count + " is negative");
+        }
+        return readable(routes, (long) KernelBackend.ROUTE_SIZE * count);
+    }
+
+    /** For {@link Libc#ioctl(int, long, ByteBuffer)}: as large as the request says, writable if the kernel writes. */
+    public static ByteBuffer ioctlArgument(long request, @Nullable ByteBuffer argument) {
+        long size = request >>> 16 & 0x3fff;
+        boolean kernelWrites = (request >>> 31 & 1) == 1;
+        return kernelWrites ? writable(argument, size) : readable(argument, size);
+    }
+
+    /** For {@link Libc#epollWait}: assumes the larger of the two sizes. */
+    public static ByteBuffer epollEvents(@Nullable ByteBuffer events, int max) {
+        return writable(events, 16L * max);
+    }
+}

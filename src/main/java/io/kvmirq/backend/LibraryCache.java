@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.Arrays;
+import java.util.Optional;
+import java.util.zip.CRC32C;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A private directory that holds the library of the jar under a name made from its content, so that it is written once
+ * and not at each start.
+ *
+ * <p>A file is written under a temporary name and renamed into place; its writer holds a lock on it, so that what a
+ * killed process left behind can be told from what another is writing. A file already there is used only if it equals
+ * the jar's byte for byte. Safe between threads and between processes.
+ */
+final class LibraryCache {
+    /** The cache directory, overriding {@code $XDG_CACHE_HOME/kvmirq} and {@code ~/.cache/kvmirq}. */
+    static final String PROPERTY = "kvmirq.cache";
+
+    private static final int ATTEMPTS = 3;
+
+    private final Path directory;
+
+    LibraryCache(Path directory) {
+        this.directory = directory;
+    }
+
+    static LibraryCache ofThisUser() {
+        @Nullable String property = System.getProperty(PROPERTY);
+        if (property != null) {
+            return new LibraryCache(Path.of(property));
+        }
+        @Nullable String xdg = System.getenv("XDG_CACHE_HOME");
+        Path caches = xdg != null && xdg.startsWith("/")
+                ? Path.of(xdg)
+                : Path.of(System.getProperty("user.home", "/"), ".cache");
+        return new LibraryCache(caches.resolve("kvmirq"));
+    }
+
+    /**
+     * @return a file with exactly this content
+     * @throws BackendUnavailableException when the directory cannot be made or is not private to this user
+     */
+    Path hold(byte[] content) throws IOException {
+        makePrivate();
+        removeAbandoned();
+        Path file = directory.resolve(nameOf(content));
+        for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+            if (Files.exists(file) && Arrays.equals(Files.readAllBytes(file), content)) {
+                return file;
+            }
+            try {
+                write(file, content);
+            } catch (NoSuchFileException e) {
+                // Another start took our file for an abandoned one, between making and locking it: once more.
+            }
+        }
+        throw new BackendUnavailableException("cannot keep " + file + ": other processes remove it as fast as it is"
+                + " written; remove " + directory + " and start again");
+    }
+
+    /** The name only keeps versions apart; what protects is the directory and the comparison of every byte. */
+    private static String nameOf(byte[] content) {
+        CRC32C crc = new CRC32C();
+        crc.update(content);
+        return "libkvmirq-" + Long.toHexString(crc.getValue()) + "-" + content.length + ".so";
+    }
+
+    private void makePrivate() throws IOException {
+        if (!directory.isAbsolute()) {
+            throw new BackendUnavailableException(
+                    "cache directory " + directory + " is not an absolute path; set -D" + PROPERTY + " to one");
+        }
+        try {
+            Files.createDirectories(directory.getParent() == null ? directory : directory.getParent());
+            Files.createDirectory(
+                    directory, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+        } catch (FileAlreadyExistsException e) {
+            // Made by an earlier start; the checks below decide.
+        } catch (IOException e) {
+            throw new BackendUnavailableException(
+                    "cannot make cache directory " + directory + " (" + e + "); set -D" + PROPERTY
+                            + " to one that can be made",
+                    e);
+        }
+        Optional<String> flaw = Optional.ofNullable(Trust.flawOf(directory.toRealPath()));
+        if (flaw.isPresent()) {
+            throw new BackendUnavailableException(
+                    "cache directory: " + flaw.get() + "; or set -D" + PROPERTY + " to another");
+        }
+    }
+
+    private void removeAbandoned() throws IOException {
+        try (DirectoryStream<Path> leftovers = Files.newDirectoryStream(directory, "*.tmp")) {
+            for (Path leftover : leftovers) {
+                try (FileChannel channel = FileChannel.open(leftover, StandardOpenOption.WRITE);
+                        @Nullable FileLock lock = channel.tryLock()) {
+                    if (lock != null) {
+                        Files.deleteIfExists(leftover);
+                    }
+                } catch (NoSuchFileException | OverlappingFileLockException e) {
+                    // Its writer, maybe a thread of ours, is alive and was faster.
+                }
+            }
+        }
+    }
+
+    private void write(Path file, byte[] content) throws IOException {
+        Path temporary = Files.createTempFile(directory, "libkvmirq", ".tmp");
+        try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE);
+                FileLock lock = channel.lock()) {
+            assert lock.isValid();
+            ByteBuffer rest = ByteBuffer.wrap(content);
+            while (rest.hasRemaining()) {
+                channel.write(rest);
+            }
+            Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException e) {
+            Files.deleteIfExists(temporary);
+            throw e;
+        }
+    }
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Finds and loads {@code libkvmirq.so}.
+ *
+ * <p>Places, first hit wins: the file named by {@value #PROPERTY}, and no other when it is set; an installed one in
+ * {@code java.library.path}; the one in our jar, through {@link LibraryCache}. What is loaded, and every directory above
+ * it, belongs to root or to this user and cannot be written by others. Thread-safe.
+ */
+public final class NativeLibrary {
+    /** The absolute path of the library, overriding the search. */
+    public static final String PROPERTY = "kvmirq.library";
+
+    private static final String FILE = "libkvmirq.so";
+    private static final int ELF_MACHINE = 18;
+
+    private final Optional<String> explicit;
+    private final String libraryPath;
+    private final Machine machine;
+    private final LibraryCache cache;
+
+    /** ELF machine numbers of the architectures we know; source: elf.h, EM_*. */
+    enum Machine {
+        X86_64("amd64", 62),
+        AARCH64("aarch64", 183);
+
+        private final String jvmName;
+        private final int elf;
+
+        Machine(String jvmName, int elf) {
+            this.jvmName = jvmName;
+            this.elf = elf;
+        }
+
+        String directory() {
+            return this == X86_64 ? "linux-x86_64" : "linux-aarch64";
+        }
+
+        static Machine ofJvm(String osArch) {
+            return Arrays.stream(values())
+                    .filter(machine -> machine.jvmName.equals(osArch))
+                    .findFirst()
+                    .orElseThrow(() -> new BackendUnavailableException(
+                            "architecture " + osArch + " is not supported: expected amd64 or aarch64"));
+        }
+    }
+
+    NativeLibrary(Optional<String> explicit, String libraryPath, String osArch, LibraryCache cache) {
+        this.explicit = explicit;
+        this.libraryPath = libraryPath;
+        this.machine = Machine.ofJvm(osArch);
+        this.cache = cache;
+    }
+
+    /** As system properties and environment of this process say. */
+    public static NativeLibrary ofThisMachine() {
+        return new NativeLibrary(
+                Optional.ofNullable(System.getProperty(PROPERTY)),
+                System.getProperty("java.library.path", ""),
+                System.getProperty("os.arch", ""),
+                LibraryCache.ofThisUser());
+    }
+
+    /**
+     * Loads the library into this JVM; a second call loads nothing new.
+     *
+     * @return the file it was loaded from
+     * @throws BackendUnavailableException listing every place looked at and what was wrong with it
+     */
+    public Path load() {
+        List<String> looked = new ArrayList<>();
+        Path file = find(looked);
+        try {
+            System.load(file.toString());
+            return file;
+        } catch (UnsatisfiedLinkError e) {
+            throw new BackendUnavailableException(loadFailure(file, String.valueOf(e.getMessage())), e);
+        }
+    }
+
+    private static String loadFailure(Path file, String message) {
+        String hint = message.contains("failed to map segment")
+                ? ": is its filesystem mounted noexec? Set -D" + LibraryCache.PROPERTY + " to a directory that is not"
+                : "";
+        return "cannot load " + message + (message.contains(file.toString()) ? "" : " (" + file + ")") + hint;
+    }
+
+    private Path find(List<String> looked) {
+        if (explicit.isPresent()) {
+            Path path = Path.of(explicit.get());
+            if (!path.isAbsolute()) {
+                throw new BackendUnavailableException(
+                        "-D" + PROPERTY + "=" + path + " is not an absolute path, expected one such as /opt/" + FILE);
+            }
+            return usable(path, looked)
+                    .orElseThrow(() -> new BackendUnavailableException(
+                            "-D" + PROPERTY + " cannot be used, and no other place is looked at: " + looked.get(0)));
+        }
+        for (String directory : libraryPath.split(":")) {
+            if (!directory.startsWith("/")) {
+                continue;
+            }
+            Optional<Path> installed = usable(Path.of(directory, FILE), looked);
+            if (installed.isPresent()) {
+                return installed.get();
+            }
+        }
+        return fromJar(looked)
+                .orElseThrow(() -> new BackendUnavailableException("no usable " + FILE + "; looked at:\n  "
+                        + String.join("\n  ", looked) + "\n  Name one with -D" + PROPERTY + "=/path/to/" + FILE));
+    }
+
+    private Optional<Path> fromJar(List<String> looked) {
+        String resource = "META-INF/native/" + machine.directory() + "/" + FILE;
+        try (InputStream in = NativeLibrary.class.getClassLoader().getResourceAsStream(resource)) {
+            if (in == null) {
+                looked.add(resource + " in the jar: not there (built without a C compiler?)");
+                return Optional.empty();
+            }
+            return usable(cache.hold(in.readAllBytes()), looked);
+        } catch (IOException | BackendUnavailableException e) {
+            looked.add(resource + " in the jar: " + describe(e));
+            return Optional.empty();
+        }
+    }
+
+    private static String describe(Exception e) {
+        return e instanceof BackendUnavailableException ? String.valueOf(e.getMessage()) : e.toString();
+    }
+
+    private Optional<Path> usable(Path path, List<String> looked) {
+        if (!Files.exists(path)) {
+            looked.add(path + ": not there");
+            return Optional.empty();
+        }
+        try {
+            Path real = path.toRealPath();
+            @Nullable String flaw = Trust.flawOf(real);
+            if (flaw == null) {
+                flaw = elfFlaw(real);
+            }
+            if (flaw == null) {
+                return Optional.of(real);
+            }
+            looked.add(path + ": " + flaw);
+        } catch (IOException e) {
+            looked.add(path + ": " + e);
+        }
+        return Optional.empty();
+    }
+
+    /** The loader's own message for a foreign architecture is "No such file": say what it is instead. */
+    private @Nullable String elfFlaw(Path file) throws IOException {
+        byte[] head;
+        try (InputStream in = Files.newInputStream(file)) {
+            head = in.readNBytes(ELF_MACHINE + Short.BYTES);
+        }
+        if (head.length < ELF_MACHINE + Short.BYTES || head[0] != 0x7f || head[1] != 'E') {
+            return "not an ELF library";
+        }
+        int found = ByteBuffer.wrap(head).order(ByteOrder.LITTLE_ENDIAN).getShort(ELF_MACHINE) & 0xffff;
+        if (found == machine.elf) {
+            return null;
+        }
+        return "is for ELF machine " + found + ", this JVM is " + machine.jvmName + " (" + machine.elf + ")";
+    }
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend.jni;
+
+import java.nio.ByteBuffer;
+
+/** The functions of {@code native/jni.c}, bound when the library is loaded. Arguments are checked by the callers. */
+final class Native {
+    private Native() {}
+
+    static native int abiVersion();
+
+    static native int abiRecordSize(int record);
+
+    static native int fdClose(int fd);
+
+    static native int fdDup(int fd);
+
+    static native int fdWait(int fd, int wake, long timeout);
+
+    static native int eventfdCreate();
+
+    static native int eventfdCreateSemaphore();
+
+    static native int eventfdSignal(int fd, long count);
+
+    static native int eventfdDrain(int fd, ByteBuffer count);
+
+    static native int eventfdDrainForeign(int fd, ByteBuffer count);
+
+    static native int kvmOpen(ByteBuffer path);
+
+    static native int kvmVersion(int kvm);
+
+    static native int capabilityCheck(int fd, int capability);
+
+    static native int vmCreate(int kvm, long type);
+
+    static native int irqchipCreate(int vm);
+
+    static native int irqchipCreateSplit(int vm, int pins);
+
+    static native int irqchipGet(int vm, int chip, ByteBuffer state);
+
+    static native int irqchipSet(int vm, int chip, ByteBuffer state);
+
+    static native int x2apicEnable(int vm, long bits);
+
+    static native int routesSet(int vm, ByteBuffer routes, int count);
+
+    static native int irqfdAssign(int vm, int fd, int gsi);
+
+    static native int irqfdAssignLevel(int vm, int fd, int resample, int gsi);
+
+    static native int irqfdDeassign(int vm, int fd, int gsi);
+
+    static native int ioeventfdAssign(int vm, int fd, long address, int len, int flags, long datamatch);
+
+    static native int ioeventfdDeassign(int vm, int fd, long address, int len, int flags, long datamatch);
+
+    static native int msiSignal(int vm, long address, int data, int flags, int devid);
+
+    static native int lineSet(int vm, int gsi, int level);
+
+    static native int lineSetStatus(int vm, int gsi, int level, ByteBuffer status);
+
+    static native int deviceTest(int vm, int type);
+
+    static native int deviceCreate(int vm, int type);
+
+    static native int deviceAttrHas(int dev, int group, long attr);
+
+    static native int deviceVfioAdd(int dev, int fd);
+
+    static native int deviceVfioRemove(int dev, int fd);
+
+    static native int doorIoctl(int fd, long request, long arg);
+
+    static native int doorIoctlBuffer(int fd, long request, ByteBuffer arg);
+
+    static native int doorOpen(ByteBuffer path, int flags);
+
+    static native long doorRead(int fd, ByteBuffer to, long len);
+
+    static native long doorWrite(int fd, ByteBuffer from, long len);
+
+    static native long doorPread(int fd, ByteBuffer to, long len, long offset);
+
+    static native long doorPwrite(int fd, ByteBuffer from, long len, long offset);
+
+    static native long doorMmap(long len, int prot, int flags, int fd, long offset);
+
+    static native int doorMunmap(long address, long len);
+
+    static native int doorPoll(ByteBuffer fds, int count, long timeout);
+
+    static native int doorEpollCreate();
+
+    static native int doorEpollCtl(int epoll, int op, int fd, int events, long data);
+
+    static native int doorEpollWait(int epoll, ByteBuffer events, int max, int timeout);
+
+    static native ByteBuffer view(long address, long len);
+
+    static native long addressOf(ByteBuffer buffer);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParseResult;
+
+/** One sub-command. */
+interface Command {
+    String name();
+
+    /** One line for the list of commands. */
+    String summary();
+
+    /** Adds options, parameters and long help; called only for the command that was named. */
+    void describe(CommandSpec spec);
+
+    /** @return the exit code */
+    int run(ParseResult arguments, Terminal terminal);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import io.kvmirq.backend.Backends;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.selftest.Journal;
+import io.kvmirq.selftest.Result;
+import io.kvmirq.selftest.Scenario;
+import io.kvmirq.selftest.Selftest;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Collectors;
+import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.TypeConversionException;
+
+/** {@code kvmirq selftest}: a throw-away guest takes interrupts and answers. */
+final class SelftestCommand implements Command {
+    private static final int DEFAULT_COUNT = 10_000;
+    private static final int MAX_COUNT = 10_000_000;
+
+    @Override
+    public String name() {
+        return "selftest";
+    }
+
+    @Override
+    public String summary() {
+        return "Prove this machine's interrupt path with a throw-away guest.";
+    }
+
+    @Override
+    public void describe(CommandSpec spec) {
+        spec.usageMessage()
+                .description(
+                        "Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device would,"
+                                + " and shows what the kernel and the guest answered. Needs access to /dev/kvm, no"
+                                + " root. Exit code 1 when a scenario fails, 3 when KVM cannot be used.")
+                .footer("", "Scenarios:")
+                .footer(scenarios());
+        spec.addOption(OptionSpec.builder("--count")
+                .paramLabel("N")
+                .type(Integer.class)
+                .converters(count())
+                .defaultValue(String.valueOf(DEFAULT_COUNT))
+                .description("Round trips of edge, level and reroute, 1–" + MAX_COUNT + " (default ${DEFAULT-VALUE}).")
+                .build());
+        spec.addOption(OptionSpec.builder("--scenario")
+                .paramLabel("NAME")
+                .type(List.class)
+                .auxiliaryTypes(Scenario.class)
+                .converters(scenario())
+                .description("Only this one; may be given several times.")
+                .build());
+        spec.addOption(OptionSpec.builder("--backend")
+                .paramLabel("NAME")
+                .type(String.class)
+                .description("Binding to the kernel: auto or jni (default: -D" + Backends.PROPERTY + ", $"
+                        + Backends.ENVIRONMENT + ", auto).")
+                .build());
+        spec.addOption(OptionSpec.builder("--json")
+                .description("Print one JSON document instead of text.")
+                .build());
+    }
+
+    private static String[] scenarios() {
+        return Arrays.stream(Scenario.values())
+                .map(scenario -> String.format("  %-10s %s", scenario.label(), scenario.way()))
+                .toArray(String[]::new);
+    }
+
+    private static ITypeConverter<Integer> count() {
+        return text -> {
+            try {
+                int count = Integer.parseInt(text);
+                if (count >= 1 && count <= MAX_COUNT) {
+                    return count;
+                }
+            } catch (NumberFormatException e) {
+                // Said below, with the range.
+            }
+            throw new TypeConversionException("'" + text + "' is not a number from 1 to " + MAX_COUNT);
+        };
+    }
+
+    private static ITypeConverter<Scenario> scenario() {
+        return text -> Scenario.of(text)
+                .orElseThrow(() -> new TypeConversionException("'" + text + "' is not one of "
+                        + Arrays.stream(Scenario.values()).map(Scenario::label).collect(Collectors.joining(", "))));
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        int count = arguments.matchedOptionValue("--count", DEFAULT_COUNT);
+        List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
+        String backend = arguments.matchedOptionValue("--backend", Backends.selection());
+        boolean json = arguments.hasMatchedOption("--json");
+        try (Kernel kernel = Kernel.open(backend)) {
+            Journal journal = json ? new SilentJournal() : new TextJournal(terminal, kernel);
+            List<Result> results = run(new Selftest(kernel, count, journal), scenarios);
+            if (json) {
+                SelftestJson.write(kernel, results, terminal.out());
+            } else {
+                TextJournal.summary(results, terminal);
+            }
+            return results.stream().allMatch(Result::passed) ? ExitCode.OK : ExitCode.FAILED;
+        }
+    }
+
+    /** Ctrl-C stops the vCPU and joins its thread before the JVM ends. */
+    private static List<Result> run(Selftest selftest, List<Scenario> scenarios) {
+        Thread hook = new Thread(selftest::stop, "kvmirq-stop");
+        Runtime.getRuntime().addShutdownHook(hook);
+        List<Result> results = selftest.run(scenarios);
+        try {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            // Shutting down: the hook runs and the JVM ends after it.
+        }
+        return results;
+    }
+
+    private static final class SilentJournal implements Journal {
+        @Override
+        public void begin(Scenario scenario) {}
+
+        @Override
+        public void step(String done, String answer) {}
+
+        @Override
+        public void end(Result result) {}
+    }
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonGenerator;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.selftest.Result;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.io.UncheckedIOException;
+import java.util.List;
+
+/** A self-test as one JSON document, {@code kvmirq.selftest/1}. */
+final class SelftestJson {
+    private SelftestJson() {}
+
+    static void write(Kernel kernel, List<Result> results, OutputStream out) {
+        try (JsonGenerator json =
+                new JsonFactory().createGenerator(out).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
+            json.writeStartObject();
+            json.writeStringField("schema", "kvmirq.selftest/1");
+            json.writeStringField("kernel", "real");
+            json.writeStringField("kernelRelease", System.getProperty("os.version"));
+            json.writeStringField("backend", kernel.backendName());
+            json.writeArrayFieldStart("scenarios");
+            for (Result result : results) {
+                write(result, json);
+            }
+            json.writeEndArray();
+            json.writeEndObject();
+            json.writeRaw('\n');
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static void write(Result result, JsonGenerator json) throws IOException {
+        json.writeStartObject();
+        json.writeStringField("name", result.scenario().label());
+        json.writeBooleanField("passed", result.passed());
+        json.writeNumberField("sent", result.sent());
+        json.writeNumberField("answered", result.answered());
+        json.writeNumberField("lost", result.lost());
+        if (result.latency().isPresent()) {
+            Result.Latency latency = result.latency().get();
+            json.writeObjectFieldStart("latencyNanos");
+            json.writeNumberField("min", latency.min());
+            json.writeNumberField("p50", latency.p50());
+            json.writeNumberField("p90", latency.p90());
+            json.writeNumberField("p99", latency.p99());
+            json.writeNumberField("max", latency.max());
+            json.writeEndObject();
+        }
+        if (result.failure().isPresent()) {
+            json.writeStringField("failure", result.failure().get());
+        }
+        json.writeEndObject();
+    }
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.KernelBackend;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A kernel counter that signals: eventfd(2). Signalling it is what a device does; an irqfd turns the signal into a guest
+ * interrupt, an ioeventfd is signalled by a guest's write.
+ *
+ * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing. {@code signal} and {@code drain} never block
+ * and may run on virtual threads; {@code await} blocks and refuses them.
+ *
+ * <p>Source: fs/eventfd.c.
+ */
+public final class EventFd implements AutoCloseable {
+    private static final int EAGAIN = -Errno.EAGAIN.number();
+    private static final int EINTR = -Errno.EINTR.number();
+
+    private final Kernel kernel;
+    private final Fd fd;
+    private final boolean foreign;
+    /** Signalled by {@link #close} and never drained, so that everyone who waits leaves. Made by the first to wait. */
+    private @Nullable Fd wake;
+
+    private EventFd(Fd fd, boolean foreign) {
+        this.kernel = fd.kernel();
+        this.fd = fd;
+        this.foreign = foreign;
+    }
+
+    /**
+     * A counter at 0; {@link #drain} takes all of it.
+     *
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
+     */
+    public static EventFd create(Kernel kernel) {
+        return new EventFd(kernel.calls().newEventFd(), false);
+    }
+
+    /**
+     * A counter at 0 of which {@link #drain} takes 1 at a time.
+     *
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
+     */
+    public static EventFd createSemaphore(Kernel kernel) {
+        return new EventFd(kernel.calls().newSemaphoreEventFd(), false);
+    }
+
+    /**
+     * An eventfd made elsewhere. Its O_NONBLOCK flag belongs to all who share the file and is left as it is.
+     *
+     * @param number an open eventfd
+     * @throws IllegalArgumentException if {@code number} is negative
+     */
+    public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
+        return new EventFd(Fd.adopt(kernel, "eventfd", number, ownership), true);
+    }
+
+    public Fd fd() {
+        return fd;
+    }
+
+    /**
+     * Adds 1.
+     *
+     * @throws io.kvmirq.KernelException EAGAIN when the count is 2^64 - 2 (an adopted eventfd without O_NONBLOCK blocks)
+     * @throws ClosedHandleException after {@link #close}
+     */
+    public void signal() {
+        signal(1);
+    }
+
+    /**
+     * Adds {@code count}. An irqfd still injects one interrupt.
+     *
+     * @param count unsigned, at most 2^64 - 2
+     * @throws io.kvmirq.KernelException EAGAIN when the sum would pass 2^64 - 2; EINVAL for a count of 2^64 - 1
+     */
+    public void signal(long count) {
+        int raw = fd.enter();
+        try {
+            int result = kernel.backend().eventfdSignal(raw, count);
+            if (result < 0) {
+                throw kernel.calls()
+                        .failure(
+                                result,
+                                "eventfd signal",
+                                () -> "eventfd=" + raw + " count=" + Long.toUnsignedString(count));
+            }
+        } finally {
+            fd.exit();
+        }
+    }
+
+    /**
+     * Takes what was signalled since the last time, without waiting.
+     *
+     * @return the count, unsigned; 0 when nothing was signalled
+     * @throws io.kvmirq.KernelException EINVAL if an adopted descriptor is not an eventfd
+     */
+    public long drain() {
+        ByteBuffer count = kernel.scratch();
+        int raw = fd.enter();
+        try {
+            KernelBackend backend = kernel.backend();
+            int result = foreign ? backend.eventfdDrainForeign(raw, count) : backend.eventfdDrain(raw, count);
+            if (result == EAGAIN) {
+                return 0;
+            }
+            if (result < 0) {
+                throw kernel.calls().failure(result, "eventfd drain", () -> "eventfd=" + raw);
+            }
+            return count.getLong(0);
+        } finally {
+            fd.exit();
+        }
+    }
+
+    /**
+     * Waits until there is something to drain.
+     *
+     * @return whether there is; false when the time is over
+     * @throws ClosedHandleException when closed before or meanwhile
+     * @throws IllegalStateException on a virtual thread
+     */
+    public boolean await(Duration timeout) {
+        return await(timeout.toNanos());
+    }
+
+    /**
+     * As {@link #await(Duration)}, allocating nothing.
+     *
+     * @param timeoutNanos negative: for ever
+     */
+    public boolean await(long timeoutNanos) {
+        Threads.requirePlatform("EventFd.await");
+        int raw = fd.enter();
+        try {
+            Fd waker = waker();
+            int wakeRaw = waker.enter();
+            try {
+                return await(raw, wakeRaw, timeoutNanos);
+            } finally {
+                waker.exit();
+            }
+        } finally {
+            fd.exit();
+        }
+    }
+
+    private boolean await(int raw, int wakeRaw, long timeoutNanos) {
+        long deadline = System.nanoTime() + timeoutNanos;
+        long left = timeoutNanos;
+        while (true) {
+            int ready = kernel.backend().fdWait(raw, wakeRaw, left);
+            if (ready < 0 && ready != EINTR) {
+                throw kernel.calls().failure(ready, "eventfd wait", () -> "eventfd=" + raw);
+            }
+            if (ready > 0) {
+                if ((ready & KernelBackend.READY_WAKE) != 0) {
+                    throw new ClosedHandleException(fd.toString());
+                }
+                return true;
+            }
+            if (ready == 0) {
+                return false;
+            }
+            left = timeoutNanos < 0 ? timeoutNanos : Math.max(0, deadline - System.nanoTime());
+        }
+    }
+
+    private synchronized Fd waker() {
+        if (fd.isClosed()) {
+            throw new ClosedHandleException(fd.toString());
+        }
+        if (wake == null) {
+            wake = kernel.calls().newEventFd();
+        }
+        return wake;
+    }
+
+    /**
+     * Ends every {@link #await} and refuses new calls; the descriptor goes with the last lease on it, such as an irqfd's.
+     * Idempotent, never fails.
+     */
+    @Override
+    public synchronized void close() {
+        fd.close();
+        Fd waker = wake;
+        if (waker != null && !waker.isClosed()) {
+            int raw = waker.enter();
+            try {
+                kernel.backend().eventfdSignal(raw, 1);
+            } finally {
+                waker.exit();
+            }
+            waker.close();
+        }
+    }
+
+    @Override
+    public String toString() {
+        return fd.toString();
+    }
+}

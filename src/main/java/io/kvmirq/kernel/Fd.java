@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+/**
+ * One open file descriptor. Thread-safe: {@link #close} may run while other threads are in calls on it.
+ *
+ * <p>The number is {@link #enter entered} and {@link #exit exited} by this package only.
+ */
+public final class Fd implements AutoCloseable {
+    private final Kernel kernel;
+    private final String kind;
+    private final int number;
+    private final Ownership ownership;
+    private final UseCount uses = new UseCount();
+    private final Handles.Entry entry;
+
+    Fd(Kernel kernel, String kind, int number, Ownership ownership) {
+        this.kernel = kernel;
+        this.kind = kind;
+        this.number = number;
+        this.ownership = ownership;
+        this.entry = kernel.handles().register(this, toString(), ownership);
+    }
+
+    /**
+     * Takes over a descriptor made elsewhere.
+     *
+     * @param kind for messages: {@code vm}, {@code eventfd}, ...
+     * @throws IllegalArgumentException if {@code number} is negative
+     */
+    public static Fd adopt(Kernel kernel, String kind, int number, Ownership ownership) {
+        if (number < 0) {
+            throw new IllegalArgumentException(
+                    "fd " + number + " cannot be adopted: expected an open descriptor, >= 0");
+        }
+        return new Fd(kernel, kind, number, ownership);
+    }
+
+    public Kernel kernel() {
+        return kernel;
+    }
+
+    /**
+     * Begins a call.
+     *
+     * @return the number, good until {@link #exit}
+     * @throws ClosedHandleException after {@link #close}
+     */
+    int enter() {
+        if (!uses.enter()) {
+            throw new ClosedHandleException(toString());
+        }
+        return number;
+    }
+
+    /** Ends a call; closes if that was asked for meanwhile. */
+    void exit() {
+        if (uses.exit()) {
+            release();
+        }
+    }
+
+    /**
+     * A use that lasts until the lease is closed.
+     *
+     * @throws ClosedHandleException after {@link #close}
+     */
+    public Lease lease() {
+        enter();
+        return new Lease(this);
+    }
+
+    /** See {@link Fd#lease}. Closing twice is closing once. */
+    public static final class Lease implements AutoCloseable {
+        private final UseCount once = new UseCount();
+        private final Fd fd;
+
+        private Lease(Fd fd) {
+            this.fd = fd;
+        }
+
+        @Override
+        public void close() {
+            if (once.close()) {
+                fd.exit();
+            }
+        }
+    }
+
+    public boolean isClosed() {
+        return uses.isClosed();
+    }
+
+    /**
+     * Refuses new calls and returns without waiting; the descriptor is closed by the last call or lease in flight, or
+     * here when there is none. Idempotent.
+     */
+    @Override
+    public void close() {
+        if (uses.close()) {
+            release();
+        }
+    }
+
+    private void release() {
+        entry.released();
+        if (ownership == Ownership.OWNED) {
+            // Never retried: whatever it returned, the number is free and may be somebody else's already.
+            kernel.backend().fdClose(number);
+        }
+    }
+
+    @Override
+    public String toString() {
+        return kind + " (fd " + number + ")";
+    }
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.Uapi;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.function.LongConsumer;
+
+/**
+ * Memory mapped from the kernel, reached by offset only: its address and its buffer never leave, so nothing can touch it
+ * once it is unmapped. Thread-safe; {@code int} accesses are volatile, since a guest or the kernel is on the other side.
+ */
+public final class Mapping implements AutoCloseable {
+    private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.nativeOrder());
+
+    private final Kernel kernel;
+    private final String name;
+    private final long address;
+    private final int length;
+    private final ByteBuffer bytes;
+    private final UseCount uses = new UseCount();
+
+    private Mapping(Kernel kernel, String name, long address, int length) {
+        this.kernel = kernel;
+        this.name = name;
+        this.address = address;
+        this.length = length;
+        this.bytes = kernel.backend().libc().view(address, length);
+    }
+
+    /**
+     * Zeroed memory of this process.
+     *
+     * @param length bytes, a multiple of the page size
+     * @throws io.kvmirq.KernelException ENOMEM
+     */
+    public static Mapping anonymous(Kernel kernel, int length) {
+        return map(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1);
+    }
+
+    /** What {@code fd} shares with this process, from its start. */
+    public static Mapping of(Fd fd, int length) {
+        int raw = fd.enter();
+        try {
+            return map(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw);
+        } finally {
+            fd.exit();
+        }
+    }
+
+    private static Mapping map(Kernel kernel, String name, int length, int flags, int raw) {
+        Libc libc = kernel.backend().libc();
+        long address = libc.mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, raw, 0);
+        if (address < 0) {
+            throw kernel.calls().failure(address, "mmap", () -> name + " length=" + length);
+        }
+        return new Mapping(kernel, name, address, length);
+    }
+
+    public int length() {
+        return length;
+    }
+
+    private void enter() {
+        if (!uses.enter()) {
+            throw new ClosedHandleException("mapping of " + name);
+        }
+    }
+
+    private void exit() {
+        if (uses.exit()) {
+            unmap();
+        }
+    }
+
+    /** @param offset bytes, a multiple of 4 */
+    public int getInt(int offset) {
+        enter();
+        try {
+            return (int) INT.getVolatile(bytes, offset);
+        } finally {
+            exit();
+        }
+    }
+
+    /** @param offset bytes, a multiple of 4 */
+    public void putInt(int offset, int value) {
+        enter();
+        try {
+            INT.setVolatile(bytes, offset, value);
+        } finally {
+            exit();
+        }
+    }
+
+    public byte getByte(int offset) {
+        enter();
+        try {
+            return bytes.get(offset);
+        } finally {
+            exit();
+        }
+    }
+
+    public short getShort(int offset) {
+        enter();
+        try {
+            return bytes.getShort(offset);
+        } finally {
+            exit();
+        }
+    }
+
+    public long getLong(int offset) {
+        enter();
+        try {
+            return bytes.getLong(offset);
+        } finally {
+            exit();
+        }
+    }
+
+    /** Plain store; visible to a guest that enters afterwards. */
+    public void putByte(int offset, byte value) {
+        enter();
+        try {
+            bytes.put(offset, value);
+        } finally {
+            exit();
+        }
+    }
+
+    public void put(int offset, byte[] content) {
+        enter();
+        try {
+            bytes.put(offset, content);
+        } finally {
+            exit();
+        }
+    }
+
+    /** The address for one kernel call. */
+    void withAddress(LongConsumer call) {
+        enter();
+        try {
+            call.accept(address);
+        } finally {
+            Reference.reachabilityFence(bytes);
+            exit();
+        }
+    }
+
+    /** Unmaps when no access is in flight; later accesses are refused. Idempotent. */
+    @Override
+    public void close() {
+        if (uses.close()) {
+            unmap();
+        }
+    }
+
+    private void unmap() {
+        kernel.backend().libc().munmap(address, length);
+    }
+}

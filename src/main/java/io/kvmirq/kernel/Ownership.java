@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+/** Who closes an adopted file descriptor. */
+public enum Ownership {
+    /** Our {@code close()} closes it. */
+    OWNED,
+    /** It stays open and its owner closes it, after we have closed our handle. */
+    BORROWED
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
+import org.jspecify.annotations.Nullable;
+
+/** What this project must know of the current thread. */
+public final class Threads {
+    /** {@code Thread.isVirtual()}, absent before Java 21. */
+    private static final @Nullable MethodHandle IS_VIRTUAL = find();
+
+    private Threads() {}
+
+    private static @Nullable MethodHandle find() {
+        try {
+            return MethodHandles.publicLookup()
+                    .findVirtual(Thread.class, "isVirtual", MethodType.methodType(boolean.class));
+        } catch (ReflectiveOperationException e) {
+            return null;
+        }
+    }
+
+    static boolean isVirtual() {
+        try {
+            return IS_VIRTUAL != null && (boolean) IS_VIRTUAL.invokeExact(Thread.currentThread());
+        } catch (Throwable e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /**
+     * For calls that block in the kernel: there they hold a virtual thread's carrier, and with as many of them as
+     * carriers nothing runs any more.
+     *
+     * @throws IllegalStateException on a virtual thread
+     */
+    public static void requirePlatform(String call) {
+        if (isVirtual()) {
+            throw new IllegalStateException(
+                    call + " blocks in the kernel and would hold the carrier of a virtual thread:"
+                            + " call it from a platform thread");
+        }
+    }
+}

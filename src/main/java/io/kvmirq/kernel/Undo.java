@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import java.util.ArrayDeque;
+import java.util.Deque;
+
+/**
+ * Closes what was added, last first, unless told to keep it: the undoing of a set-up of many steps, in one visible place.
+ * Not thread-safe.
+ */
+public final class Undo implements AutoCloseable {
+    private final Deque<AutoCloseable> added = new ArrayDeque<>();
+
+    /** @return {@code step}, whose closing never fails */
+    public <T extends AutoCloseable> T add(T step) {
+        added.push(step);
+        return step;
+    }
+
+    /** All of it succeeded: nothing is undone. */
+    public void keep() {
+        added.clear();
+    }
+
+    @Override
+    public void close() {
+        while (!added.isEmpty()) {
+            try {
+                added.pop().close();
+            } catch (Exception e) {
+                throw new AssertionError("tear-down never fails", e);
+            }
+        }
+    }
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.kernel.Fd;
+
+/** An in-kernel device of a VM, from {@code KVM_CREATE_DEVICE}. Thread-safe. */
+public final class KvmDevice implements AutoCloseable {
+    /** Kinds of device. */
+    public enum Type {
+        /** Tells KVM which host devices the guest has; one per VM. Interrupt forwarding works without it. */
+        VFIO(Uapi.KVM_DEV_TYPE_VFIO);
+
+        private final int number;
+
+        Type(int number) {
+            this.number = number;
+        }
+
+        int number() {
+            return number;
+        }
+    }
+
+    private final Fd fd;
+
+    KvmDevice(Fd fd) {
+        this.fd = fd;
+    }
+
+    public Fd fd() {
+        return fd;
+    }
+
+    /** Whether this kernel knows the attribute; sets nothing. */
+    public boolean hasAttribute(int group, long attribute) {
+        return fd.kernel().calls().hasAttribute(fd, group, attribute);
+    }
+
+    /** Idempotent, never fails. */
+    @Override
+    public void close() {
+        fd.close();
+    }
+}

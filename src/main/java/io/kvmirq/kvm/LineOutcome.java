@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+/**
+ * What became of a change of a line; the sum over the routes of its GSI. Source: {@code kvm_set_irq()} in
+ * virt/kvm/irqchip.c.
+ */
+public sealed interface LineOutcome {
+    /** Every listener masked it, or there is no route. The kernel's status -1. */
+    LineOutcome IGNORED = new Ignored();
+    /** It was pending already. The kernel's status 0. */
+    LineOutcome COALESCED = new Coalesced();
+
+    /** @param count what the chips and LAPICs that took it add up to, at least 1 */
+    record Accepted(int count) implements LineOutcome {
+        private static final Accepted ONE = new Accepted(1);
+        private static final Accepted TWO = new Accepted(2);
+    }
+
+    record Ignored() implements LineOutcome {}
+
+    record Coalesced() implements LineOutcome {}
+
+    static LineOutcome ofStatus(int status) {
+        return switch (status) {
+            case -1 -> IGNORED;
+            case 0 -> COALESCED;
+            case 1 -> Accepted.ONE;
+            case 2 -> Accepted.TWO;
+            default -> new Accepted(status);
+        };
+    }
+}

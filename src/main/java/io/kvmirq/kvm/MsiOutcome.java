@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+/**
+ * What became of an MSI. Source: {@code kvm_send_userspace_msi()} in virt/kvm/irqchip.c,
+ * {@code kvm_irq_delivery_to_apic()} in arch/x86/kvm/.
+ */
+public sealed interface MsiOutcome {
+    /** The destination exists and refused it. */
+    MsiOutcome NOT_ACCEPTED = new NotAccepted();
+    /** No destination matched. */
+    MsiOutcome NO_DESTINATION_MATCHED = new NoDestinationMatched();
+
+    /**
+     * A LAPIC took it, also when that vector was pending already: KVM does not report coalescing here.
+     *
+     * @param vcpus how many, at least 1
+     */
+    record Delivered(int vcpus) implements MsiOutcome {
+        private static final Delivered TO_ONE = new Delivered(1);
+    }
+
+    /** Nobody took it: no such destination among the vCPUs, or its LAPIC is disabled by software. */
+    record NotAccepted() implements MsiOutcome {}
+
+    /**
+     * The kernel said EPERM, which here is no question of permission: the VM has no vCPU yet, or a broadcast or hashed
+     * destination matched none.
+     */
+    record NoDestinationMatched() implements MsiOutcome {}
+
+    /** To one vCPU, by far the most frequent, without allocating. */
+    static MsiOutcome delivered(int vcpus) {
+        return vcpus == 1 ? Delivered.TO_ONE : new Delivered(vcpus);
+    }
+}

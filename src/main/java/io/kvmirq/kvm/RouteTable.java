@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.kernel.Calls;
+import io.kvmirq.kernel.Fd;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.function.Function;
+
+/**
+ * A VM's GSI routes. The kernel replaces the table as a whole, at 7 µs and 0.16 µs a route, so changes that belong
+ * together go in one {@link #change}: all of it or nothing, one call, and none at all when nothing differs.
+ *
+ * <p>GSIs are allocated lowest first and reused once their route is removed. Thread-safe; one lock, held over the call.
+ *
+ * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
+ */
+public final class RouteTable {
+    /** Entries a table can hold: {@code KVM_MAX_IRQ_ROUTES}. */
+    public static final int CAPACITY = 4096;
+
+    private final Fd vm;
+    private final Calls calls;
+    private SortedMap<Gsi, List<Route>> table = new TreeMap<>();
+    private int firstFree;
+    private long commits;
+
+    RouteTable(Fd vm, List<Route> now) {
+        this.vm = vm;
+        this.calls = vm.kernel().calls();
+        now.forEach(route -> entries(table, route.gsi()).add(route));
+    }
+
+    private static List<Route> entries(SortedMap<Gsi, List<Route>> table, Gsi gsi) {
+        return table.computeIfAbsent(gsi, absent -> new ArrayList<>(2));
+    }
+
+    /** What {@code KVM_CREATE_IRQCHIP} has set up; source: {@code default_routing} in arch/x86/kvm/irq.c. */
+    synchronized void assumeDefaults() {
+        for (int pin = 0; pin < 24; pin++) {
+            Gsi gsi = new Gsi(pin);
+            entries(table, gsi).add(new Route.Pin(gsi, Route.Chip.IOAPIC, pin));
+            if (pin < 16) {
+                Route.Chip pic = pin < 8 ? Route.Chip.PIC_MASTER : Route.Chip.PIC_SLAVE;
+                entries(table, gsi).add(new Route.Pin(gsi, pic, pin % 8));
+            }
+        }
+        reserveBelow(24);
+    }
+
+    /** Leaves the GSIs below {@code gsi} to pins: they are given out only when named. */
+    synchronized void reserveBelow(int gsi) {
+        firstFree = gsi;
+    }
+
+    /**
+     * Changes the table in one step.
+     *
+     * @param change edits a copy, which is committed when it returns; if it throws, nothing happened
+     * @return what {@code change} returned
+     * @throws RoutesExhaustedException when the table is full
+     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip, or for an irqchip route on a split one
+     */
+    public synchronized <T> T change(Function<Edit, T> change) {
+        Edit edit = new Edit();
+        T result = change.apply(edit);
+        edit.ended = true;
+        if (!edit.copy.equals(table)) {
+            commit(edit.copy);
+            table = edit.copy;
+        }
+        return result;
+    }
+
+    /** A new GSI for one message, in a change of its own. */
+    public Gsi add(MsiMessage message) {
+        return change(edit -> edit.add(message));
+    }
+
+    /** Sends what is raised on {@code gsi} elsewhere from now on, in a change of its own. */
+    public void replace(Gsi gsi, MsiMessage message) {
+        change(edit -> edit.replace(gsi, message));
+    }
+
+    /** Removes {@code gsi}'s routes, in a change of its own. An irqfd still on it loses what it is signalled. */
+    public void remove(Gsi gsi) {
+        change(edit -> edit.remove(gsi));
+    }
+
+    /** The routes as last committed, by GSI. */
+    public synchronized List<Route> routes() {
+        return table.values().stream().flatMap(Collection::stream).toList();
+    }
+
+    /** How often the kernel's table was replaced. */
+    public synchronized long commits() {
+        return commits;
+    }
+
+    private void commit(SortedMap<Gsi, List<Route>> next) {
+        int count = next.values().stream().mapToInt(List::size).sum();
+        ByteBuffer records = ByteBuffer.allocateDirect(Math.max(1, count) * KernelBackend.ROUTE_SIZE)
+                .order(ByteOrder.nativeOrder());
+        int at = 0;
+        for (List<Route> routes : next.values()) {
+            for (Route route : routes) {
+                encode(route, records, at);
+                at += KernelBackend.ROUTE_SIZE;
+            }
+        }
+        calls.setRoutes(vm, records, count);
+        commits++;
+    }
+
+    private static void encode(Route route, ByteBuffer to, int at) {
+        to.putInt(at + KernelBackend.ROUTE_GSI, route.gsi().number());
+        if (route instanceof Route.Msi msi) {
+            MsiMessage message = msi.message();
+            to.putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI);
+            to.putInt(at + KernelBackend.ROUTE_DATA, message.data());
+            to.putLong(at + KernelBackend.ROUTE_ADDRESS, message.address());
+            if (message.deviceId().isPresent()) {
+                to.putInt(at + KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID);
+                to.putInt(at + KernelBackend.ROUTE_DEVID, message.deviceId().getAsInt());
+            }
+        } else if (route instanceof Route.Pin pin) {
+            to.putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_IRQCHIP);
+            to.putInt(at + KernelBackend.ROUTE_CHIP, pin.chip().id());
+            to.putInt(at + KernelBackend.ROUTE_PIN, pin.pin());
+        }
+    }
+
+    /** A copy of the table being edited; good until {@link #change} returns. Not thread-safe. */
+    public final class Edit {
+        private final SortedMap<Gsi, List<Route>> copy = new TreeMap<>();
+        private int size;
+        private int search = firstFree;
+        private boolean ended;
+
+        private Edit() {
+            table.forEach((gsi, routes) -> {
+                copy.put(gsi, new ArrayList<>(routes));
+                size += routes.size();
+            });
+        }
+
+        /** Routes the lowest free GSI to {@code message}. */
+        public Gsi add(MsiMessage message) {
+            requireOpen();
+            Gsi gsi = free();
+            requireRoom(1);
+            put(gsi, new Route.Msi(gsi, message));
+            return gsi;
+        }
+
+        /** Routes exactly this GSI, whatever it had. */
+        public Edit replace(Gsi gsi, MsiMessage message) {
+            requireOpen();
+            remove(gsi);
+            requireRoom(1);
+            put(gsi, new Route.Msi(gsi, message));
+            return this;
+        }
+
+        /** Adds a route to a pin beside those its GSI has to pins of other chips. */
+        public Edit add(Route.Pin route) {
+            requireOpen();
+            for (Route there : copy.getOrDefault(route.gsi(), List.of())) {
+                if (!(there instanceof Route.Pin pin) || pin.chip() == route.chip()) {
+                    throw new IllegalArgumentException(route.gsi() + " already has " + there + ": a GSI takes one MSI"
+                            + " route, or pins of different chips; remove it first");
+                }
+            }
+            requireRoom(1);
+            put(route.gsi(), route);
+            return this;
+        }
+
+        /** Removes what {@code gsi} has, if anything, and makes it free again. */
+        public Edit remove(Gsi gsi) {
+            requireOpen();
+            List<Route> removed = copy.remove(gsi);
+            if (removed != null) {
+                size -= removed.size();
+                search = Math.min(search, Math.max(firstFree, gsi.number()));
+            }
+            return this;
+        }
+
+        private void put(Gsi gsi, Route route) {
+            entries(copy, gsi).add(route);
+            size++;
+        }
+
+        private Gsi free() {
+            while (search <= Gsi.MAX) {
+                Gsi candidate = new Gsi(search++);
+                if (!copy.containsKey(candidate)) {
+                    return candidate;
+                }
+            }
+            throw new RoutesExhaustedException("no GSI is free: " + firstFree + "–" + Gsi.MAX + " are all routed in "
+                    + vm + "; remove a route first");
+        }
+
+        private void requireRoom(int more) {
+            if (size + more > CAPACITY) {
+                throw new RoutesExhaustedException("the routing table of " + vm + " is full: " + size + " of "
+                        + CAPACITY + " entries are used; remove a route first");
+            }
+        }
+
+        private void requireOpen() {
+            if (ended) {
+                throw new IllegalStateException("this change of the routes has ended; begin another");
+            }
+        }
+    }
+}

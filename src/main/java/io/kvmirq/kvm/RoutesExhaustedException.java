@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+/** The GSI routing table has no room; nothing of the change was made. */
+public final class RoutesExhaustedException extends IllegalStateException {
+    private static final long serialVersionUID = 1;
+
+    RoutesExhaustedException(String message) {
+        super(message);
+    }
+}

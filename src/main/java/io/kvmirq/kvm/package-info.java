@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Guest irqs: how an interrupt gets into a VM, and out of one.
+ *
+ * <p>A {@link io.kvmirq.kvm.Vm} with an in-kernel irqchip has a {@link io.kvmirq.kvm.RouteTable}, GSI → message or pin.
+ * Into the VM: an {@link io.kvmirq.kvm.Irqfd} raises a GSI when its eventfd is signalled, with no thread of ours on the
+ * way; {@link io.kvmirq.kvm.Vm#signal} and {@link io.kvmirq.kvm.Vm#setLine} do it by a call. Out of it: an
+ * {@link io.kvmirq.kvm.IoEventFd} is signalled when the guest writes an address. {@link io.kvmirq.kvm.Vcpu} and
+ * {@link io.kvmirq.kvm.GuestMemory} are as much of a VMM as a self-test needs.
+ *
+ * <p>Rules. Route first, irqfd second: a signal on an irqfd whose GSI has no route is consumed and lost. To mask, keep
+ * the route and deassign the irqfd: signals stay in the eventfd and arrive once at the next assign. A route table is
+ * replaced as a whole, so changes go in one transaction, and none is made when nothing differs. One eventfd feeds one
+ * GSI. A vCPU's calls come from the thread that created it.
+ *
+ * <p>Locks: {@link io.kvmirq.kvm.RouteTable} and {@link io.kvmirq.kvm.Irqfd} each have one, taken alone.
+ *
+ * <p>This package never learns of VFIO: what raised an eventfd is not its business.
+ */
+@NullMarked
+package io.kvmirq.kvm;
+
+import org.jspecify.annotations.NullMarked;

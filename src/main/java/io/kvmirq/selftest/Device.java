@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.selftest;
+
+import io.kvmirq.kernel.EventFd;
+import java.time.Duration;
+
+/**
+ * What stands in for a device: it raises an interrupt by signalling one eventfd and hears of the guest's answer on
+ * another. Counts both. For one thread; {@link #roundTrip} allocates nothing.
+ */
+final class Device {
+    /** Generous: an interrupt that takes longer is lost. */
+    static final Duration PATIENCE = Duration.ofSeconds(5);
+
+    private static final long PATIENCE_NANOS = PATIENCE.toNanos();
+
+    private final EventFd interrupt;
+    private final EventFd answer;
+    private long sent;
+    private long answered;
+
+    Device(EventFd interrupt, EventFd answer) {
+        this.interrupt = interrupt;
+        this.answer = answer;
+    }
+
+    /** Raises the interrupt without waiting for anything. */
+    void raise() {
+        interrupt.signal();
+        sent++;
+    }
+
+    /** @return whether the guest answered */
+    boolean awaitAnswer() {
+        if (!answer.await(PATIENCE_NANOS)) {
+            return false;
+        }
+        answered += answer.drain();
+        return true;
+    }
+
+    /** @return whether the guest answered */
+    boolean roundTrip() {
+        raise();
+        return awaitAnswer();
+    }
+
+    long sent() {
+        return sent;
+    }
+
+    long answered() {
+        return answered;
+    }
+}

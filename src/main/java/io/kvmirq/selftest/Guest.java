@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.selftest;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.Vector;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A VM with a full irqchip, 64 KiB of memory and one vCPU that answers interrupts, on a thread that starts with
+ * {@link #boot} and is joined by {@link #close}.
+ *
+ * <p>{@link #close} may come from any thread, also while the scenario runs (Ctrl-C); the rest is for one thread.
+ */
+final class Guest implements AutoCloseable {
+    static final VcpuId VCPU = new VcpuId(0);
+
+    /** Generous: it is over only when something is wrong. */
+    private static final long PATIENCE_SECONDS = 10;
+
+    private final Vm vm;
+    private final GuestMemory memory;
+    private final CountDownLatch ready = new CountDownLatch(1);
+    private final CountDownLatch released = new CountDownLatch(1);
+    private final Thread thread = new Thread(this::live, "kvmirq-selftest-vcpu-0");
+    private volatile @Nullable String death;
+    private volatile boolean stopping;
+
+    Guest(Kernel kernel) {
+        vm = Vm.create(kernel);
+        try {
+            vm.createIrqchip();
+            memory = vm.addMemory(0, GuestCode.MEMORY);
+        } catch (RuntimeException e) {
+            vm.close();
+            throw e;
+        }
+        GuestCode.load(memory.mapping());
+        thread.setDaemon(true);
+    }
+
+    Vm vm() {
+        return vm;
+    }
+
+    /** Routes a new GSI to a vector of the vCPU and gives the vector its handler. */
+    Gsi route(Vector vector) {
+        handle(vector);
+        return vm.routes().add(MsiMessage.to(VCPU, vector));
+    }
+
+    void handle(Vector vector) {
+        GuestCode.handle(memory.mapping(), vector);
+    }
+
+    int handled(Vector vector) {
+        return GuestCode.handled(memory.mapping(), vector);
+    }
+
+    /** Runs the guest until its LAPIC is on, interrupts still off, and holds it there. */
+    void boot() {
+        thread.start();
+        await(ready, "switch its LAPIC on");
+        requireAlive();
+    }
+
+    /** Lets the booted guest take interrupts. */
+    void release() {
+        released.countDown();
+    }
+
+    /** Says why the vCPU ended, if it has. */
+    void requireAlive() {
+        @Nullable String why = death;
+        if (why != null) {
+            throw new SelftestFailedException(why);
+        }
+    }
+
+    private void live() {
+        try (Vcpu vcpu = vm.createVcpu(VCPU)) {
+            vcpu.useHostCpuid();
+            vcpu.startAt(GuestCode.START, GuestCode.STACK);
+            run(vcpu);
+        } catch (RuntimeException e) {
+            death = "the vCPU ended: " + e.getMessage();
+        } finally {
+            ready.countDown();
+        }
+    }
+
+    private void run(Vcpu vcpu) {
+        while (true) {
+            Vcpu.Exit exit = vcpu.run();
+            if (exit == Vcpu.Exit.INTR) {
+                continue;
+            }
+            if (exit != Vcpu.Exit.IO || !vcpu.ioWrite()) {
+                death = "the guest left with exit " + exit + ", expected a write to port 0x82 or 0x81";
+                return;
+            }
+            switch (vcpu.ioPort()) {
+                case GuestCode.PORT_READY -> {
+                    ready.countDown();
+                    await(released, "be released");
+                    if (stopping) {
+                        return;
+                    }
+                }
+                case GuestCode.PORT_STOPPED -> {
+                    return;
+                }
+                default -> {
+                    death = "the guest wrote to port 0x" + Integer.toHexString(vcpu.ioPort())
+                            + ", which nobody serves: is its ioeventfd gone?";
+                    return;
+                }
+            }
+        }
+    }
+
+    private static void await(CountDownLatch latch, String what) {
+        try {
+            if (!latch.await(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
+                throw new SelftestFailedException("the guest did not " + what + " within " + PATIENCE_SECONDS + " s");
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new SelftestFailedException("interrupted while the guest should " + what);
+        }
+    }
+
+    /**
+     * Stops the vCPU, joins its thread, then closes memory and VM. If the vCPU cannot be stopped, memory and VM are left
+     * to the end of the process rather than pulled from under it. Idempotent, never fails.
+     */
+    @Override
+    public void close() {
+        stopping = true;
+        if (thread.getState() != Thread.State.NEW && !stopVcpu()) {
+            return;
+        }
+        memory.close();
+        vm.close();
+    }
+
+    private boolean stopVcpu() {
+        try {
+            if (released.getCount() == 0 && thread.isAlive()) {
+                vm.signal(MsiMessage.nmiTo(VCPU));
+            }
+            released.countDown();
+            thread.join(TimeUnit.SECONDS.toMillis(PATIENCE_SECONDS));
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        } catch (RuntimeException e) {
+            // Closed by another thread already, which joins.
+        }
+        return !thread.isAlive();
+    }
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.selftest;
+
+import io.kvmirq.Vector;
+import io.kvmirq.kernel.Mapping;
+import java.util.HexFormat;
+
+/**
+ * The guest's code as {@code scripts/guest} assembles it from {@code src/main/guest/guest.S}, whose listing is beside it
+ * in {@code guest.lst}; a test compares all three.
+ */
+final class GuestCode {
+    /** The whole of it, to be placed at {@link #START}. */
+    static final String HEX = "66b91b0000000f32660d000c00000f30" // x2APIC on
+            + "66b90f08000066b8ff0100006631d20f30e682" // LAPIC enabled, ready
+            + "fbf4ebfd" // sti; idle: hlt; jmp idle
+            + "66608ccb89dec1e60266ff840020" // handler: count
+            + "66b90b0800006631c06631d20f30" // EOI
+            + "89d8e6806661cf" // answer, return
+            + "e681ebfc"; // stop
+
+    static final int MEMORY = 0x10000;
+    static final int START = 0x1000;
+    static final int STACK = 0x8000;
+    static final int PORT_ANSWER = 0x80;
+    static final int PORT_STOPPED = 0x81;
+    static final int PORT_READY = 0x82;
+
+    private static final int HANDLER = START + 0x27;
+    private static final int STOP = START + 0x4a;
+    private static final int COUNTS = 0x2000;
+    private static final int NMI = 2;
+
+    private GuestCode() {}
+
+    static void load(Mapping memory) {
+        memory.put(START, HexFormat.of().parseHex(HEX));
+        memory.putInt(NMI * Integer.BYTES, STOP);
+    }
+
+    /** Sends a vector to the handler, which finds the number in CS. */
+    static void handle(Mapping memory, Vector vector) {
+        int number = vector.number();
+        memory.putInt(number * Integer.BYTES, number << 16 | (HANDLER - number * 16));
+    }
+
+    /** How many interrupts the handler has taken on a vector. */
+    static int handled(Mapping memory, Vector vector) {
+        return memory.getInt(COUNTS + vector.number() * Integer.BYTES);
+    }
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.selftest;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.Vector;
+import io.kvmirq.kvm.RouteTable;
+import org.jspecify.annotations.Nullable;
+
+/** A thread that moves one GSI's route back and forth between two vectors until closed. */
+final class Rerouter implements AutoCloseable {
+    private final Thread thread;
+    private volatile boolean stopping;
+    private volatile long changes;
+    private volatile @Nullable RuntimeException failure;
+
+    Rerouter(RouteTable routes, Gsi gsi, VcpuId vcpu, Vector one, Vector other) {
+        thread = new Thread(() -> work(routes, gsi, MsiMessage.to(vcpu, one), MsiMessage.to(vcpu, other)), "rerouter");
+        thread.setDaemon(true);
+        thread.start();
+    }
+
+    private void work(RouteTable routes, Gsi gsi, MsiMessage one, MsiMessage other) {
+        try {
+            for (long i = 1; !stopping; i++) {
+                routes.replace(gsi, i % 2 == 0 ? one : other);
+                changes = i;
+            }
+        } catch (RuntimeException e) {
+            failure = e;
+        }
+    }
+
+    void requireHealthy() {
+        @Nullable RuntimeException e = failure;
+        if (e != null) {
+            throw new SelftestFailedException("changing the route failed: " + e.getMessage());
+        }
+    }
+
+    /** @return how often the route was changed; it is at rest now */
+    long end() {
+        close();
+        return changes;
+    }
+
+    /** When it returns the route is at rest. Idempotent. */
+    @Override
+    public void close() {
+        stopping = true;
+        try {
+            thread.join();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}

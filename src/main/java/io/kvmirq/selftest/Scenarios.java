@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.selftest;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.Vector;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.ChipState;
+import io.kvmirq.kvm.IoAddress;
+import io.kvmirq.kvm.IoEventFd;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.BooleanSupplier;
+
+/** The scenarios of {@link Scenario}. For one thread, once each. */
+final class Scenarios {
+    private static final Vector VECTOR = new Vector(0x31);
+    private static final Vector OTHER_VECTOR = new Vector(0x32);
+    private static final int MANY = 64;
+    private static final int FIRST_OF_MANY = 0x40;
+    private static final int SIGNALS_WHILE_MASKED = 3;
+    private static final Route.Pin LEVEL_PIN = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5);
+    private static final IoAddress ANY_ANSWER = IoAddress.port(GuestCode.PORT_ANSWER, 1);
+
+    private final Kernel kernel;
+    private final int count;
+    private final Journal journal;
+    private final Tally tally;
+
+    Scenarios(Kernel kernel, int count, Journal journal, Tally tally) {
+        this.kernel = kernel;
+        this.count = count;
+        this.journal = journal;
+        this.tally = tally;
+    }
+
+    void edge(Guest guest) {
+        Gsi gsi = guest.route(VECTOR);
+        journal.step("route " + gsi + " → " + MsiMessage.to(Guest.VCPU, VECTOR), "ok");
+        try (EventFd interrupt = EventFd.create(kernel);
+                EventFd answer = EventFd.create(kernel);
+                Irqfd irqfd = guest.vm().assign(interrupt, gsi);
+                IoEventFd ioEventFd = guest.vm().notifyOn(ANY_ANSWER, answer)) {
+            journal.step(irqfd.toString(), "assigned");
+            journal.step("ioeventfd port 0x80 → " + ioEventFd.event(), "assigned");
+            boot(guest);
+            guest.release();
+            flow(new Device(interrupt, answer));
+            requireHandled(guest, VECTOR, count);
+        }
+    }
+
+    /** {@code count} timed round trips. */
+    private void flow(Device device) {
+        for (int i = 0; i < count; i++) {
+            long start = System.nanoTime();
+            if (!device.roundTrip()) {
+                break;
+            }
+            tally.time(System.nanoTime() - start);
+        }
+        counted(device);
+    }
+
+    private void counted(Device device) {
+        tally.count(device);
+        journal.step(
+                "raise " + device.sent() + " interrupts, each after the last answer", device.answered() + " answered");
+    }
+
+    void level(Guest guest) {
+        Vm vm = guest.vm();
+        guest.handle(VECTOR);
+        // The default route also feeds the PIC, which this guest leaves alone.
+        vm.routes().change(edit -> edit.remove(LEVEL_PIN.gsi()).add(LEVEL_PIN));
+        vm.restore(vm.chipState(Route.Chip.IOAPIC).levelPin(LEVEL_PIN, VECTOR));
+        journal.step("route " + LEVEL_PIN.gsi() + " → IOAPIC pin 5, level, " + VECTOR, "ok");
+        try (EventFd interrupt = EventFd.create(kernel);
+                EventFd resample = EventFd.create(kernel);
+                EventFd answer = EventFd.create(kernel);
+                Irqfd irqfd = vm.assignLevel(interrupt, resample, LEVEL_PIN.gsi());
+                IoEventFd ioEventFd = vm.notifyOn(ANY_ANSWER, answer)) {
+            journal.step(irqfd + ", resamplefd " + resample, "assigned");
+            journal.step("ioeventfd port 0x80 → " + ioEventFd.event(), "assigned");
+            boot(guest);
+            Device device = new Device(interrupt, answer);
+            device.raise();
+            requireHeldUntilEoi(vm, resample);
+            guest.release();
+            if (device.awaitAnswer()) {
+                reassert(device, resample);
+            }
+            counted(device);
+            ChipState after = vm.chipState(Route.Chip.IOAPIC);
+            require(!after.isHigh(LEVEL_PIN), "the line stayed high after the last EOI");
+            require(!after.isRemoteIrrSet(LEVEL_PIN), "Remote IRR stayed set after the last EOI");
+            journal.step("stop asserting", "line low, Remote IRR clear");
+            requireHandled(guest, VECTOR, count);
+        }
+    }
+
+    private void requireHeldUntilEoi(Vm vm, EventFd resample) {
+        require(
+                eventually(() -> vm.chipState(Route.Chip.IOAPIC).isRemoteIrrSet(LEVEL_PIN)),
+                "no LAPIC took the interrupt");
+        require(vm.chipState(Route.Chip.IOAPIC).isHigh(LEVEL_PIN), "the line is not high before the guest's EOI");
+        require(resample.drain() == 0, "the resamplefd was signalled before the guest's EOI");
+        journal.step("assert while the guest has interrupts off", "line high, Remote IRR set, resamplefd silent");
+    }
+
+    /** The device keeps its line high: each EOI notifies, and the interrupt is raised again. */
+    private void reassert(Device device, EventFd resample) {
+        long ended = awaitResample(resample);
+        while (device.sent() < count) {
+            if (!device.roundTrip()) {
+                return;
+            }
+            ended += awaitResample(resample);
+        }
+        require(
+                ended == count,
+                "the guest ended " + count + " interrupts, the resamplefd was signalled " + ended + " times");
+        journal.step("assert again at each EOI, " + count + " times", "resamplefd signalled " + ended + " times");
+    }
+
+    private static long awaitResample(EventFd resample) {
+        require(resample.await(Device.PATIENCE), "the guest's EOI did not signal the resamplefd");
+        return resample.drain();
+    }
+
+    void many(Guest guest) {
+        try (Undo undo = new Undo()) {
+            List<Vector> vectors = new ArrayList<>();
+            List<Device> devices = new ArrayList<>();
+            for (int i = 0; i < MANY; i++) {
+                vectors.add(new Vector(FIRST_OF_MANY + i));
+            }
+            List<Gsi> gsis = guest.vm().routes().change(edit -> vectors.stream()
+                    .map(vector -> edit.add(MsiMessage.to(Guest.VCPU, vector)))
+                    .toList());
+            journal.step(
+                    "route " + gsis.get(0) + "–" + gsis.get(MANY - 1).number() + " → vectors 0x40–0x7f",
+                    guest.vm().routes().commits() + " commit");
+            for (int i = 0; i < MANY; i++) {
+                guest.handle(vectors.get(i));
+                EventFd interrupt = undo.add(EventFd.create(kernel));
+                EventFd answer = undo.add(EventFd.create(kernel));
+                undo.add(guest.vm().assign(interrupt, gsis.get(i)));
+                undo.add(guest.vm()
+                        .notifyOn(
+                                IoAddress.port(
+                                        GuestCode.PORT_ANSWER, 1, vectors.get(i).number()),
+                                answer));
+                devices.add(new Device(interrupt, answer));
+            }
+            journal.step("64 irqfds, 64 ioeventfds on port 0x80 by value", "assigned");
+            boot(guest);
+            devices.forEach(Device::raise);
+            guest.release();
+            devices.forEach(Device::awaitAnswer);
+            devices.forEach(tally::count);
+            for (int i = 0; i < MANY; i++) {
+                requireHandled(guest, vectors.get(i), 1);
+                require(
+                        devices.get(i).answered() == 1,
+                        vectors.get(i) + " was answered " + devices.get(i).answered() + " times on its ioeventfd");
+            }
+            journal.step("raise all 64 at once", "each in its own slot, once");
+        }
+    }
+
+    void mask(Guest guest) {
+        Gsi gsi = guest.route(VECTOR);
+        try (EventFd interrupt = EventFd.create(kernel);
+                EventFd answer = EventFd.create(kernel);
+                Irqfd irqfd = guest.vm().assign(interrupt, gsi);
+                IoEventFd ioEventFd = guest.vm().notifyOn(ANY_ANSWER, answer)) {
+            journal.step(irqfd + ", ioeventfd → " + ioEventFd.event(), "assigned");
+            boot(guest);
+            guest.release();
+            irqfd.mask();
+            journal.step("deassign the irqfd", "masked, the route stays");
+            interrupt.signal(SIGNALS_WHILE_MASKED);
+            journal.step("signal " + SIGNALS_WHILE_MASKED + " times", "kept in the eventfd");
+            Device device = new Device(interrupt, answer);
+            irqfd.unmask();
+            tally.count(1, device.awaitAnswer() ? device.answered() : 0);
+            requireHandled(guest, VECTOR, 1);
+            journal.step("assign again", "arrived once");
+            loseOnPurpose(guest, irqfd, interrupt, device);
+        }
+    }
+
+    /** The trap: the same with the route removed instead. A marker after it shows that nothing was kept. */
+    private void loseOnPurpose(Guest guest, Irqfd irqfd, EventFd interrupt, Device device) {
+        int before = guest.handled(VECTOR);
+        guest.vm().routes().remove(irqfd.gsi());
+        interrupt.signal();
+        // A worker of the kernel looks the route up; deassigning waits for it, so that it cannot find the next one.
+        irqfd.mask();
+        irqfd.unmask();
+        guest.vm().routes().replace(irqfd.gsi(), MsiMessage.to(Guest.VCPU, VECTOR));
+        require(device.roundTrip(), "the marker after the trap did not arrive");
+        int arrived = guest.handled(VECTOR) - before;
+        tally.count(1, arrived);
+        require(
+                arrived == 1,
+                "of an interrupt without a route and a marker after it " + arrived
+                        + " arrived, expected the marker alone");
+        journal.step("the trap: remove the route, signal, add the route", "lost, as expected: keep the route to mask");
+    }
+
+    void reroute(Guest guest) {
+        Gsi gsi = guest.route(VECTOR);
+        guest.handle(OTHER_VECTOR);
+        try (EventFd interrupt = EventFd.create(kernel);
+                EventFd answer = EventFd.create(kernel);
+                Irqfd irqfd = guest.vm().assign(interrupt, gsi);
+                IoEventFd ioEventFd = guest.vm().notifyOn(ANY_ANSWER, answer)) {
+            journal.step(irqfd + ", ioeventfd → " + ioEventFd.event(), "assigned");
+            boot(guest);
+            guest.release();
+            Device device = new Device(interrupt, answer);
+            try (Rerouter rerouter = new Rerouter(guest.vm().routes(), gsi, Guest.VCPU, VECTOR, OTHER_VECTOR)) {
+                for (int i = 0; i < count && device.roundTrip(); i++) {
+                    rerouter.requireHealthy();
+                }
+                journal.step("change the route all the while", rerouter.end() + " changes");
+            }
+            settle(guest, gsi, device, VECTOR);
+            settle(guest, gsi, device, OTHER_VECTOR);
+            counted(device);
+            int first = guest.handled(VECTOR);
+            int second = guest.handled(OTHER_VECTOR);
+            journal.step("count by vector", first + " on 0x31, " + second + " on 0x32");
+            require(first + second == count + 2, "the handlers took " + (first + second) + ", expected " + (count + 2));
+        }
+    }
+
+    /** With the route at rest, the next interrupt takes it. */
+    private static void settle(Guest guest, Gsi gsi, Device device, Vector vector) {
+        guest.vm().routes().replace(gsi, MsiMessage.to(Guest.VCPU, vector));
+        int before = guest.handled(vector);
+        require(device.roundTrip(), "nothing arrived after the last change of the route");
+        require(guest.handled(vector) == before + 1, "an interrupt took an old route, past " + vector);
+    }
+
+    void guestless() {
+        try (Vm vm = Vm.create(kernel)) {
+            vm.createIrqchip();
+            try (Vcpu vcpu = vm.createVcpu(Guest.VCPU);
+                    EventFd interrupt = EventFd.create(kernel)) {
+                vcpu.enableLapic();
+                journal.step("create vcpu 0, never run; enable its LAPIC", "ok");
+                Gsi gsi = vm.routes().add(MsiMessage.to(Guest.VCPU, VECTOR));
+                try (Irqfd irqfd = vm.assign(interrupt, gsi)) {
+                    journal.step(irqfd + " → " + MsiMessage.to(Guest.VCPU, VECTOR), "assigned");
+                    require(!vcpu.isRequested(VECTOR), VECTOR + " was in the IRR before it was raised");
+                    interrupt.signal();
+                    tally.count(1, eventually(() -> vcpu.isRequested(VECTOR)) ? 1 : 0);
+                    journal.step("signal the eventfd", VECTOR + " is set in the LAPIC's IRR");
+                }
+            }
+        }
+    }
+
+    /** For what the kernel may do in a worker and tells nobody: asks again until time is over. */
+    private static boolean eventually(BooleanSupplier holds) {
+        long start = System.nanoTime();
+        while (!holds.getAsBoolean()) {
+            if (System.nanoTime() - start > Device.PATIENCE.toNanos()) {
+                return false;
+            }
+            Thread.onSpinWait();
+        }
+        return true;
+    }
+
+    private void boot(Guest guest) {
+        guest.boot();
+        journal.step("boot the guest", "its LAPIC is on (x2APIC)");
+    }
+
+    private static void requireHandled(Guest guest, Vector vector, long expected) {
+        guest.requireAlive();
+        int handled = guest.handled(vector);
+        require(
+                handled == expected,
+                "the guest's handler of " + vector + " ran " + handled + " times, expected " + expected);
+    }
+
+    private static void require(boolean holds, String otherwise) {
+        if (!holds) {
+            throw new SelftestFailedException(otherwise);
+        }
+    }
+}

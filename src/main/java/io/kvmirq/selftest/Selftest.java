@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.selftest;
+
+import io.kvmirq.KernelException;
+import io.kvmirq.kernel.Kernel;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicReference;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Runs scenarios, each on a VM of its own. {@link #run} is for one thread; {@link #stop} for any, such as a shutdown
+ * hook.
+ */
+public final class Selftest {
+    private final Kernel kernel;
+    private final int count;
+    private final Journal journal;
+    private final AtomicReference<@Nullable Guest> running = new AtomicReference<>();
+    private volatile boolean stopped;
+
+    /** @param count round trips of the scenarios whose events flow, at least 1 */
+    public Selftest(Kernel kernel, int count, Journal journal) {
+        if (count < 1) {
+            throw new IllegalArgumentException("count " + count + " is out of range: expected at least 1 round trip");
+        }
+        this.kernel = kernel;
+        this.count = count;
+        this.journal = journal;
+    }
+
+    /** Runs the scenarios in order, also after one has failed; stops early only on {@link #stop}. */
+    public List<Result> run(List<Scenario> scenarios) {
+        List<Result> results = new ArrayList<>();
+        for (Scenario scenario : scenarios) {
+            if (stopped) {
+                break;
+            }
+            journal.begin(scenario);
+            Result result = run(scenario);
+            if (!stopped) {
+                journal.end(result);
+                results.add(result);
+            }
+        }
+        return results;
+    }
+
+    private Result run(Scenario scenario) {
+        Tally tally = new Tally();
+        Optional<String> failure = Optional.empty();
+        try {
+            Scenarios scenarios = new Scenarios(kernel, count, journal, tally);
+            if (scenario == Scenario.GUESTLESS) {
+                scenarios.guestless();
+            } else {
+                onGuest(scenario, scenarios);
+            }
+            tally.requireNothingLost();
+        } catch (SelftestFailedException | KernelException | IllegalStateException e) {
+            failure = Optional.of(String.valueOf(e.getMessage()));
+        }
+        return new Result(scenario, tally.sent(), tally.answered(), tally.latency(), failure);
+    }
+
+    private void onGuest(Scenario scenario, Scenarios scenarios) {
+        try (Guest guest = new Guest(kernel)) {
+            running.set(guest);
+            switch (scenario) {
+                case EDGE -> scenarios.edge(guest);
+                case LEVEL -> scenarios.level(guest);
+                case MANY -> scenarios.many(guest);
+                case MASK -> scenarios.mask(guest);
+                case REROUTE -> scenarios.reroute(guest);
+                case GUESTLESS -> throw new AssertionError(scenario);
+            }
+            guest.requireAlive();
+        } finally {
+            running.set(null);
+        }
+    }
+
+    /** Stops the vCPU that runs, waits for its thread, and lets no other scenario begin. */
+    public void stop() {
+        stopped = true;
+        @Nullable Guest guest = running.get();
+        if (guest != null) {
+            guest.close();
+        }
+    }
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** The KVM device, VMs and irqchips: virt/kvm/kvm_main.c, arch/x86/kvm/x86.c. */
+@Contract
+class VmContract {
+    private final World world;
+    private final KernelBackend kernel;
+
+    VmContract(World world) {
+        this.world = world;
+        this.kernel = world.kernel();
+    }
+
+    @AfterEach
+    void close() {
+        world.closeAll();
+    }
+
+    @Test
+    void deviceSpeaksVersion12() {
+        assertThat(kernel.kvmVersion(world.kvm())).isEqualTo(12);
+    }
+
+    @Test
+    void missingNodeIsNoEntry() {
+        assertErrno(Errno.ENOENT, kernel.kvmOpen(Buffers.cString("/nonexistent/kvm")));
+    }
+
+    @Test
+    void unknownNumbersDifferByDescriptor() {
+        int kvm = world.kvm();
+        int vm = world.fullVm();
+        int vcpu = world.vcpu(vm, 0);
+        int device = world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
+        long unknown = 0xaeff;
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(kvm, unknown, 0));
+        assertErrno(Errno.ENOTTY, kernel.libc().ioctl(vm, unknown, 0));
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vcpu, unknown, 0));
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vcpu, 0x1234, 0));
+        assertErrno(Errno.ENOTTY, kernel.libc().ioctl(device, unknown, 0));
+        assertErrno(Errno.EBADF, kernel.libc().ioctl(-1, unknown, 0));
+    }
+
+    @Test
+    void argumentWhereNoneBelongsIsInvalid() {
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 1));
+    }
+
+    @Test
+    void unknownCapabilityIsZeroNotAnError() {
+        int kvm = world.kvm();
+        assertThat(kernel.capabilityCheck(kvm, 9999)).isZero();
+        assertThat(kernel.capabilityCheck(kvm, Uapi.KVM_CAP_IRQ_ROUTING)).isEqualTo(4096);
+        assertThat(kernel.capabilityCheck(world.bareVm(), Uapi.KVM_CAP_IRQFD_RESAMPLE))
+                .isEqualTo(1);
+    }
+
+    @Test
+    void unknownVmTypeIsInvalid() {
+        assertErrno(Errno.EINVAL, kernel.vmCreate(world.kvm(), 0xff));
+    }
+
+    @Test
+    void secondIrqchipExists() {
+        int full = world.fullVm();
+        assertErrno(Errno.EEXIST, kernel.irqchipCreate(full));
+        assertErrno(Errno.EEXIST, kernel.irqchipCreateSplit(full, 24));
+        int split = world.splitVm();
+        assertErrno(Errno.EEXIST, kernel.irqchipCreate(split));
+        assertErrno(Errno.EEXIST, kernel.irqchipCreateSplit(split, 24));
+    }
+
+    @Test
+    void irqchipAfterVcpuIsInvalidButSplitExists() {
+        int vm = world.bareVm();
+        world.vcpu(vm, 0);
+        assertErrno(Errno.EINVAL, kernel.irqchipCreate(vm));
+        assertErrno(Errno.EEXIST, kernel.irqchipCreateSplit(vm, 24));
+    }
+
+    @Test
+    void splitIrqchipTakes4096Pins() {
+        assertErrno(Errno.EINVAL, kernel.irqchipCreateSplit(world.bareVm(), 4097));
+        assertOk(kernel.irqchipCreateSplit(world.bareVm(), 4096));
+    }
+
+    @Test
+    void chipStateNeedsTheFullIrqchip() {
+        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        assertErrno(Errno.ENXIO, kernel.irqchipGet(world.bareVm(), 2, state));
+        assertErrno(Errno.ENXIO, kernel.irqchipGet(world.splitVm(), 2, state));
+        assertErrno(Errno.EINVAL, kernel.irqchipGet(world.fullVm(), 3, state));
+        assertErrno(Errno.EINVAL, kernel.irqchipSet(world.fullVm(), 3, state));
+    }
+
+    @Test
+    void chipStateComesBackAsWritten() {
+        int vm = world.fullVm();
+        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        assertOk(kernel.irqchipGet(vm, 2, state));
+        int pin7 = Uapi.IOAPIC_REDIRTBL + 7 * 8;
+        state.putLong(pin7, 0x8042);
+        assertOk(kernel.irqchipSet(vm, 2, state));
+        ByteBuffer again = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        assertOk(kernel.irqchipGet(vm, 2, again));
+        assertThat(again.getLong(pin7)).isEqualTo(0x8042);
+    }
+
+    @Test
+    void x2apicBitsAreChecked() {
+        int full = world.fullVm();
+        assertErrno(Errno.EINVAL, kernel.x2apicEnable(full, 0x10));
+        assertOk(kernel.x2apicEnable(full, 3));
+    }
+
+    @Test
+    void secondVcpuOfAnIdExists() {
+        int vm = world.bareVm();
+        world.vcpu(vm, 1);
+        assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1));
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1 << 20));
+    }
+
+    @Test
+    void lapicNeedsAnIrqchip() {
+        int vcpu = world.vcpu(world.bareVm(), 0);
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, Buffers.allocate(Uapi.LAPIC_SIZE)));
+    }
+
+    @Test
+    void memoryIsCheckedInOrder() {
+        int vm = world.bareVm();
+        long address = kernel.libc()
+                .mmap(8192, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        try {
+            assertErrno(Errno.EINVAL, setMemory(vm, 0, 1, 4096, address));
+            assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 4095, address));
+            assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 0, address));
+            assertOk(setMemory(vm, 0, 0, 8192, address));
+            assertErrno(Errno.EEXIST, setMemory(vm, 1, 4096, 4096, address));
+            assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 4096, address));
+            assertOk(setMemory(vm, 0, 0, 0, 0));
+        } finally {
+            assertOk(kernel.libc().munmap(address, 8192));
+        }
+    }
+
+    private int setMemory(int vm, int slot, long guest, long size, long user) {
+        return kernel.libc()
+                .ioctl(
+                        vm,
+                        Uapi.KVM_SET_USER_MEMORY_REGION,
+                        Buffers.allocate(Uapi.MEMORY_REGION_SIZE)
+                                .putInt(Uapi.MEMORY_REGION_SLOT, slot)
+                                .putLong(Uapi.MEMORY_REGION_GUEST_ADDRESS, guest)
+                                .putLong(Uapi.MEMORY_REGION_SIZE_BYTES, size)
+                                .putLong(Uapi.MEMORY_REGION_USER_ADDRESS, user));
+    }
+}

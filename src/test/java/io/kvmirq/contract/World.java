@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.BooleanSupplier;
+import java.util.stream.Stream;
+
+/** A kernel through one binding, and every descriptor a test has made, to be closed after it. For one thread. */
+public final class World {
+    static final long MSI_ADDRESS = 0xfee00000L;
+    static final int VECTOR = 0x31;
+
+    private final String name;
+    private final List<Integer> open = new ArrayList<>();
+    private final KernelBackend kernel;
+
+    private World(String name, KernelBackend kernel) {
+        this.name = name;
+        this.kernel = kernel;
+    }
+
+    /** The bindings to ask: {@code -Dkvmirq.test.backends}, else all. */
+    static Stream<World> all() {
+        return Stream.of(System.getProperty("kvmirq.test.backends", "jni").split(",", -1))
+                .map(name -> new World(name, Backends.ofThisMachine().open(name)));
+    }
+
+    KernelBackend kernel() {
+        return kernel;
+    }
+
+    @Override
+    public String toString() {
+        return name;
+    }
+
+    /** Keeps a new descriptor to be closed. */
+    int own(int result) {
+        assertThat(result).as("a new descriptor").isNotNegative();
+        open.add(result);
+        return result;
+    }
+
+    void close(int fd) {
+        open.remove((Integer) fd);
+        assertOk(kernel.fdClose(fd));
+    }
+
+    void closeAll() {
+        for (int i = open.size() - 1; i >= 0; i--) {
+            kernel.fdClose(open.get(i));
+        }
+        open.clear();
+    }
+
+    int kvm() {
+        return own(kernel.kvmOpen(Buffers.cString("/dev/kvm")));
+    }
+
+    int bareVm() {
+        return own(kernel.vmCreate(kvm(), 0));
+    }
+
+    int fullVm() {
+        int vm = bareVm();
+        assertOk(kernel.irqchipCreate(vm));
+        return vm;
+    }
+
+    int splitVm() {
+        int vm = bareVm();
+        assertOk(kernel.irqchipCreateSplit(vm, 24));
+        return vm;
+    }
+
+    int eventfd() {
+        return own(kernel.eventfdCreate());
+    }
+
+    /** Something open that is not an eventfd. */
+    int pipeLike() {
+        return own(kernel.libc().epollCreate());
+    }
+
+    int vcpu(int vm, int id) {
+        return own(kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, id));
+    }
+
+    /** A vCPU never run whose LAPIC is enabled, so that messages reach its IRR. */
+    int vcpuWithLapic(int vm) {
+        int vcpu = vcpu(vm, 0);
+        ByteBuffer lapic = lapic(vcpu);
+        lapic.putInt(Uapi.LAPIC_SVR, lapic.getInt(Uapi.LAPIC_SVR) | Uapi.LAPIC_SVR_ENABLE);
+        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
+        return vcpu;
+    }
+
+    ByteBuffer lapic(int vcpu) {
+        ByteBuffer lapic = Buffers.allocate(Uapi.LAPIC_SIZE);
+        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, lapic));
+        return lapic;
+    }
+
+    boolean requested(int vcpu, int vector) {
+        return (lapic(vcpu).getInt(Uapi.LAPIC_IRR + vector / 32 * 16) >>> vector % 32 & 1) == 1;
+    }
+
+    /** Empties a LAPIC's IRR. */
+    void forget(int vcpu) {
+        ByteBuffer lapic = lapic(vcpu);
+        for (int i = 0; i < 8; i++) {
+            lapic.putInt(Uapi.LAPIC_IRR + i * 16, 0);
+        }
+        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
+    }
+
+    /** For what the kernel does in a worker. */
+    static void eventually(String what, BooleanSupplier holds) {
+        long deadline = System.nanoTime() + 5_000_000_000L;
+        while (!holds.getAsBoolean()) {
+            assertThat(System.nanoTime()).as("time until " + what).isLessThan(deadline);
+            Thread.onSpinWait();
+        }
+    }
+
+    // Routes as records of the typed primitive
+
+    record MsiRoute(int gsi, long address, int data, int flags) {}
+
+    int setMsiRoutes(int vm, MsiRoute... routes) {
+        ByteBuffer records = records(routes.length);
+        for (int i = 0; i < routes.length; i++) {
+            int at = i * KernelBackend.ROUTE_SIZE;
+            records.putInt(at + KernelBackend.ROUTE_GSI, routes[i].gsi)
+                    .putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI)
+                    .putInt(at + KernelBackend.ROUTE_FLAGS, routes[i].flags)
+                    .putInt(at + KernelBackend.ROUTE_DATA, routes[i].data)
+                    .putLong(at + KernelBackend.ROUTE_ADDRESS, routes[i].address);
+        }
+        return kernel.routesSet(vm, records, routes.length);
+    }
+
+    record PinRoute(int gsi, int chip, int pin, int flags) {}
+
+    int setPinRoutes(int vm, PinRoute... routes) {
+        ByteBuffer records = records(routes.length);
+        for (int i = 0; i < routes.length; i++) {
+            int at = i * KernelBackend.ROUTE_SIZE;
+            records.putInt(at + KernelBackend.ROUTE_GSI, routes[i].gsi)
+                    .putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_IRQCHIP)
+                    .putInt(at + KernelBackend.ROUTE_FLAGS, routes[i].flags)
+                    .putInt(at + KernelBackend.ROUTE_CHIP, routes[i].chip)
+                    .putInt(at + KernelBackend.ROUTE_PIN, routes[i].pin);
+        }
+        return kernel.routesSet(vm, records, routes.length);
+    }
+
+    static ByteBuffer records(int count) {
+        return Buffers.allocate(Math.max(1, count) * KernelBackend.ROUTE_SIZE);
+    }
+
+    int routeToVector(int vm, int gsi) {
+        return setMsiRoutes(vm, new MsiRoute(gsi, MSI_ADDRESS, VECTOR, 0));
+    }
+
+    /** The count of an eventfd, taken; 0 when it was 0. */
+    long drain(int fd) {
+        ByteBuffer count = Buffers.allocate(Long.BYTES);
+        int result = kernel.eventfdDrain(fd, count);
+        if (result == -Errno.EAGAIN.number()) {
+            return 0;
+        }
+        assertOk(result);
+        return count.getLong(0);
+    }
+
+    static void assertOk(long result) {
+        assertThat(result).as("result").isNotNegative();
+    }
+
+    static void assertErrno(Errno expected, long result) {
+        assertThat(result).as("result, expected " + expected).isEqualTo(-expected.number());
+    }
+}

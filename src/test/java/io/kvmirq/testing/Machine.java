@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.kernel.Kernel;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/** The machine the tests run on. */
+public final class Machine {
+    private Machine() {}
+
+    /** Why KVM cannot be used here, if so. */
+    public static Optional<String> kvmFlaw() {
+        try {
+            Kernel.open().close();
+            return Optional.empty();
+        } catch (KernelException | BackendUnavailableException e) {
+            return Optional.of("no real KVM: " + e.getMessage());
+        }
+    }
+
+    /** The checkout. */
+    public static Path root() {
+        return Path.of(System.getProperty("kvmirq.basedir", "")).toAbsolutePath();
+    }
+
+    /** How many descriptors this process has open. */
+    public static long openFds() {
+        try (Stream<Path> fds = Files.list(Path.of("/proc/self/fd"))) {
+            return fds.count();
+        } catch (IOException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    public static void assumeRoot(String what) {
+        assumeTrue("root".equals(System.getProperty("user.name")), "needs root: " + what);
+    }
+
+    /** Skips, with the reason, where a program is not installed. */
+    public static void assumeProgram(String name) {
+        boolean there = Stream.of(System.getenv("PATH").split(":", -1))
+                .anyMatch(directory -> Files.isExecutable(Path.of(directory, name)));
+        assumeTrue(there, "needs the program " + name);
+    }
+
+    /** Whether the running kernel is of this version or newer. */
+    public static boolean kernelAtLeast(int major, int minor) {
+        String[] numbers = System.getProperty("os.version").split("[.-]", -1);
+        int running = Integer.parseInt(numbers[0]) * 1000 + Integer.parseInt(numbers[1]);
+        return running >= major * 1000 + minor;
+    }
+}

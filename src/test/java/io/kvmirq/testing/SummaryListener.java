@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.junit.platform.engine.TestExecutionResult;
+import org.junit.platform.engine.TestTag;
+import org.junit.platform.engine.support.descriptor.MethodSource;
+import org.junit.platform.launcher.TestExecutionListener;
+import org.junit.platform.launcher.TestIdentifier;
+import org.junit.platform.launcher.TestPlan;
+
+/** Writes one row for each test: run, JDK, kernel, status, test, reason. {@code scripts/test-summary} reads them. */
+public final class SummaryListener implements TestExecutionListener {
+    private final @Nullable String directory = System.getProperty("kvmirq.test.summary");
+    private final String run = System.getProperty("kvmirq.test.run", "tests");
+    private @Nullable TestPlan plan;
+
+    @Override
+    public void testPlanExecutionStarted(TestPlan started) {
+        plan = started;
+    }
+
+    @Override
+    public void executionSkipped(TestIdentifier test, String reason) {
+        if (test.isTest()) {
+            row(test, "skipped", reason);
+        } else if (plan != null) {
+            plan.getChildren(test).forEach(child -> executionSkipped(child, reason));
+        }
+    }
+
+    @Override
+    public void executionFinished(TestIdentifier test, TestExecutionResult result) {
+        String reason = result.getThrowable().map(Throwable::getMessage).orElse("");
+        switch (result.getStatus()) {
+            case SUCCESSFUL -> {
+                if (test.isTest()) {
+                    row(test, "passed", "");
+                }
+            }
+            case ABORTED -> row(test, "skipped", reason);
+            case FAILED -> row(test, "failed", reason);
+        }
+    }
+
+    private void row(TestIdentifier test, String status, String reason) {
+        if (directory == null) {
+            return;
+        }
+        List<String> cells = List.of(
+                run,
+                System.getProperty("java.specification.version"),
+                test.getTags().contains(TestTag.create(RealKvm.TAG)) ? "real KVM" : "none",
+                status,
+                name(test),
+                reason.replaceAll("\\s+", " "));
+        try {
+            Path file = Files.createDirectories(Path.of(directory)).resolve(run + ".tsv");
+            Files.writeString(
+                    file, String.join("\t", cells) + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static String name(TestIdentifier test) {
+        return test.getSource()
+                .filter(MethodSource.class::isInstance)
+                .map(MethodSource.class::cast)
+                .map(source -> source.getClassName() + "." + source.getMethodName())
+                .orElseGet(test::getDisplayName);
+    }
+}
