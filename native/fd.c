@@ -36,8 +36,11 @@ int kvmirq_fd_wait(int fd, int wake, int64_t timeout_ns)
 		{ .fd = fd, .events = POLLIN },
 		{ .fd = wake, .events = POLLIN },
 	};
-	int ret = poll_nanos(fds, wake < 0 ? 1 : 2, timeout_ns);
+	int ret;
 
+	if (fd < 0)
+		return -EBADF; /* ppoll would leave it out */
+	ret = poll_nanos(fds, wake < 0 ? 1 : 2, timeout_ns);
 	if (ret < 0)
 		return ret;
 	if ((fds[0].revents | fds[1].revents) & POLLNVAL)

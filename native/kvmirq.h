@@ -65,13 +65,16 @@ KVMIRQ_EXPORT int kvmirq_fd_wait(int fd, int wake, int64_t timeout_ns);
 /* Non-blocking eventfds with count 0. */
 KVMIRQ_EXPORT int kvmirq_eventfd_create(void);
 KVMIRQ_EXPORT int kvmirq_eventfd_create_semaphore(void);
-/* Add count. -EAGAIN: would pass 2^64 - 2; -EINVAL: count is 2^64 - 1. */
+/*
+ * Add count. -EAGAIN: would pass 2^64 - 2 (somebody else's eventfd without
+ * O_NONBLOCK blocks there); -EINVAL: count is 2^64 - 1.
+ */
 KVMIRQ_EXPORT int kvmirq_eventfd_signal(int fd, uint64_t count);
 /* Take the count (a semaphore gives 1). -EAGAIN: it was 0. */
 KVMIRQ_EXPORT int kvmirq_eventfd_drain(int fd, uint64_t *count);
 /*
  * The same for somebody else's eventfd, whose O_NONBLOCK is not ours to set:
- * never blocks whatever that flag says.
+ * never blocks whatever that flag says. Linux before 5.8: -EOPNOTSUPP.
  */
 KVMIRQ_EXPORT int kvmirq_eventfd_drain_foreign(int fd, uint64_t *count);
 
@@ -147,8 +150,9 @@ KVMIRQ_EXPORT int kvmirq_ioeventfd_deassign(int vm, int fd, uint64_t address,
 /* ---- inject.c ---- */
 
 /*
- * KVM_SIGNAL_MSI. > 0: vCPUs that took it; 0: its destination refused;
- * -EPERM: no destination matched (not a matter of permission).
+ * KVM_SIGNAL_MSI. > 0: vCPUs that took it; 0: nobody did, being no such vCPU or
+ * one whose LAPIC is off; -EPERM: the VM has no vCPU yet, or a broadcast or
+ * hashed destination matched none (not a matter of permission).
  */
 KVMIRQ_EXPORT int kvmirq_msi_signal(int vm, uint64_t address, uint32_t data,
 				    uint32_t flags, uint32_t devid);

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -71,6 +72,12 @@ public final class Backends {
                 .collect(Collectors.joining("\n")));
     }
 
+    /** What can be asked for: {@value #AUTO}, and each binding by name. */
+    public List<String> names() {
+        return Stream.concat(Stream.of(AUTO), candidates.stream().map(Candidate::name))
+                .toList();
+    }
+
     /** Every binding tried, whether or not an earlier one works. */
     public List<Probe> probeAll() {
         return candidates.stream().map(Backends::probe).toList();
@@ -95,8 +102,8 @@ public final class Backends {
                 .filter(candidate -> candidate.name().equals(selection))
                 .toList();
         if (named.isEmpty()) {
-            throw new BackendUnavailableException("backend '" + selection + "' is unknown: expected " + AUTO + " or "
-                    + candidates.stream().map(Candidate::name).collect(Collectors.joining(", ")));
+            throw new BackendUnavailableException(
+                    "backend '" + selection + "' is unknown: expected one of " + String.join(", ", names()));
         }
         return named;
     }

@@ -18,6 +18,7 @@ import picocli.CommandLine.TypeConversionException;
 
 /** {@code kvmirq selftest}: a throw-away guest takes interrupts and answers. */
 final class SelftestCommand implements Command {
+    private final Backends backends = Backends.ofThisMachine();
     private static final int DEFAULT_COUNT = 10_000;
     private static final int MAX_COUNT = 10_000_000;
 
@@ -57,7 +58,9 @@ final class SelftestCommand implements Command {
         spec.addOption(OptionSpec.builder("--backend")
                 .paramLabel("NAME")
                 .type(String.class)
-                .description("Binding to the kernel: auto or jni (default: -D" + Backends.PROPERTY + ", $"
+                .converters(backend())
+                .description("Binding to the kernel: " + String.join(", ", backends.names()) + " (default: -D"
+                        + Backends.PROPERTY + ", $"
                         + Backends.ENVIRONMENT + ", auto).")
                 .build());
         spec.addOption(OptionSpec.builder("--json")
@@ -82,6 +85,15 @@ final class SelftestCommand implements Command {
                 // Said below, with the range.
             }
             throw new TypeConversionException("'" + text + "' is not a number from 1 to " + MAX_COUNT);
+        };
+    }
+
+    private ITypeConverter<String> backend() {
+        return text -> {
+            if (backends.names().contains(text)) {
+                return text;
+            }
+            throw new TypeConversionException("'" + text + "' is not one of " + String.join(", ", backends.names()));
         };
     }
 

@@ -6,7 +6,7 @@ package io.kvmirq.kvm;
  * {@code kvm_irq_delivery_to_apic()} in arch/x86/kvm/.
  */
 public sealed interface MsiOutcome {
-    /** The destination exists and refused it. */
+    /** Nobody took it. */
     MsiOutcome NOT_ACCEPTED = new NotAccepted();
     /** No destination matched. */
     MsiOutcome NO_DESTINATION_MATCHED = new NoDestinationMatched();

@@ -84,6 +84,11 @@ final class Guest implements AutoCloseable {
         }
     }
 
+    /** Waits until the vCPU has ended on its own. */
+    void join() throws InterruptedException {
+        thread.join();
+    }
+
     private void live() {
         try (Vcpu vcpu = vm.createVcpu(VCPU)) {
             vcpu.useHostCpuid();

@@ -51,6 +51,17 @@ public final class Machine {
         assumeTrue(there, "needs the program " + name);
     }
 
+    public static void assumeKvmClosedToOthers() throws IOException {
+        Path device = Path.of("/dev/kvm");
+        assumeTrue(
+                Files.exists(device) && ((int) Files.getAttribute(device, "unix:mode") & 06) == 0,
+                "needs a /dev/kvm that not everybody may open");
+    }
+
+    public static void assumeX86() {
+        assumeTrue("amd64".equals(System.getProperty("os.arch")), "needs an x86-64 machine");
+    }
+
     /** Whether the running kernel is of this version or newer. */
     public static boolean kernelAtLeast(int major, int minor) {
         String[] numbers = System.getProperty("os.version").split("[.-]", -1);

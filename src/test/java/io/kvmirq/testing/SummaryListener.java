@@ -56,7 +56,7 @@ public final class SummaryListener implements TestExecutionListener {
         List<String> cells = List.of(
                 run,
                 System.getProperty("java.specification.version"),
-                test.getTags().contains(TestTag.create(RealKvm.TAG)) ? "real KVM" : "none",
+                onRealKvm(test) ? "real KVM" : "none",
                 status,
                 name(test),
                 reason.replaceAll("\\s+", " "));
@@ -67,6 +67,12 @@ public final class SummaryListener implements TestExecutionListener {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    /** Invocations of a parameterised class do not carry its tags: ask upwards. */
+    private boolean onRealKvm(TestIdentifier test) {
+        return test.getTags().contains(TestTag.create(RealKvm.TAG))
+                || plan != null && plan.getParent(test).filter(this::onRealKvm).isPresent();
     }
 
     private static String name(TestIdentifier test) {

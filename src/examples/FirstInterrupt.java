@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.Vector;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+
+/** An eventfd wired to a vCPU: each signal sets vector 0x31 in its LAPIC. */
+class FirstInterrupt {
+    public static void main(String[] args) {
+        VcpuId first = new VcpuId(0);
+        Vector vector = new Vector(0x31);
+        try (Kernel kernel = Kernel.open();
+                Vm vm = Vm.create(kernel); // or Vm.adopt(kernel, fd, Ownership.BORROWED, routes)
+                EventFd event = EventFd.create(kernel)) {
+            vm.createIrqchip();
+            try (Vcpu vcpu = vm.createVcpu(first)) {
+                vcpu.enableLapic();
+                Gsi gsi = vm.routes().add(MsiMessage.to(first, vector)); // route first, irqfd second
+                try (Irqfd irqfd = vm.assign(event, gsi)) {
+                    event.signal();
+                    while (!vcpu.isRequested(vector)) {
+                        Thread.onSpinWait();
+                    }
+                    System.out.println(irqfd.gsi() + " raised " + vector + " on " + first);
+                }
+            }
+        }
+    }
+}

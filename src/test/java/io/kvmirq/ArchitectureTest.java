@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
+
+import com.tngtech.archunit.base.DescribedPredicate;
+import com.tngtech.archunit.core.domain.JavaClass;
+import com.tngtech.archunit.core.domain.JavaClasses;
+import com.tngtech.archunit.core.importer.ClassFileImporter;
+import com.tngtech.archunit.core.importer.ImportOption;
+import com.tngtech.archunit.lang.ArchRule;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.Uapi;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+/** Who may use whom: the layers of the package documentation. */
+class ArchitectureTest {
+    private static final JavaClasses CLASSES = new ClassFileImporter()
+            .withImportOption(new ImportOption.DoNotIncludeTests())
+            .importPackages("io.kvmirq");
+
+    private static void check(ArchRule rule) {
+        rule.check(CLASSES);
+    }
+
+    /** {@code user} may use itself, {@code used} and what is not ours. */
+    private static ArchRule mayUse(String user, String... used) {
+        List<String> allowed = new ArrayList<>(List.of(used));
+        allowed.add(user);
+        DescribedPredicate<JavaClass> allowedOrForeign = JavaClass.Predicates.resideInAnyPackage(
+                        allowed.toArray(String[]::new))
+                .or(DescribedPredicate.not(JavaClass.Predicates.resideInAPackage("io.kvmirq..")));
+        return classes().that().resideInAPackage(user).should().onlyDependOnClassesThat(allowedOrForeign);
+    }
+
+    @Test
+    void valuesUseNothing() {
+        check(mayUse("io.kvmirq"));
+    }
+
+    @Test
+    void backendUsesValuesOnly() {
+        check(mayUse("io.kvmirq.backend..", "io.kvmirq"));
+    }
+
+    @Test
+    void kernelUsesBackend() {
+        check(mayUse("io.kvmirq.kernel..", "io.kvmirq", "io.kvmirq.backend.."));
+    }
+
+    @Test
+    void kvmUsesKernel() {
+        check(mayUse("io.kvmirq.kvm..", "io.kvmirq", "io.kvmirq.kernel..", "io.kvmirq.backend.."));
+        check(noClasses()
+                .that()
+                .resideInAPackage("io.kvmirq.kvm..")
+                .should()
+                .dependOnClassesThat()
+                .areAssignableTo(Libc.class));
+    }
+
+    @Test
+    void selftestUsesKvm() {
+        check(mayUse("io.kvmirq.selftest..", "io.kvmirq", "io.kvmirq.kernel..", "io.kvmirq.kvm.."));
+    }
+
+    @Test
+    void nobodyUsesABindingByName() {
+        check(noClasses()
+                .that()
+                .doNotHaveFullyQualifiedName("io.kvmirq.backend.Backends")
+                .and()
+                .resideOutsideOfPackage("io.kvmirq.backend.jni..")
+                .should()
+                .dependOnClassesThat()
+                .resideInAPackage("io.kvmirq.backend.jni.."));
+    }
+
+    @Test
+    void jniEncodesNothingItself() {
+        check(noClasses()
+                .that()
+                .resideInAPackage("io.kvmirq.backend.jni..")
+                .should()
+                .dependOnClassesThat()
+                .areAssignableTo(Uapi.class));
+    }
+
+    @Test
+    void packagesHaveNoCycles() {
+        check(slices().matching("io.kvmirq.(*)..").should().beFreeOfCycles());
+    }
+
+    @Test
+    void onlyTheCommandPrintsAndExits() {
+        check(noClasses()
+                .that()
+                .resideOutsideOfPackage("io.kvmirq.cli..")
+                .should()
+                .accessField(System.class, "out")
+                .orShould()
+                .accessField(System.class, "err")
+                .orShould()
+                .callMethod(System.class, "exit", int.class));
+    }
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import org.junit.jupiter.api.Test;
+
+class ValuesTest {
+    @Test
+    void gsiOutOfRangeIsOneSentence() {
+        assertThatThrownBy(() -> new Gsi(4096))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("GSI 4096 is out of range: expected 0–4095, the size of KVM's routing table");
+        assertThatThrownBy(() -> new Gsi(-1)).hasMessageContaining("GSI -1 is out of range");
+    }
+
+    @Test
+    void vectorHasEightBits() {
+        assertThat(new Vector(255).number()).isEqualTo(255);
+        assertThatThrownBy(() -> new Vector(256)).hasMessageContaining("vector 256 is out of range: expected 0–255");
+    }
+
+    @Test
+    void pinsAreThoseOfTheChip() {
+        assertThatThrownBy(() -> new Route.Pin(new Gsi(0), Route.Chip.PIC_MASTER, 8))
+                .hasMessage("pin 8 of PIC_MASTER does not exist: expected 0–7");
+        assertThatThrownBy(() -> new Route.Pin(new Gsi(0), Route.Chip.IOAPIC, 24))
+                .hasMessage("pin 24 of IOAPIC does not exist: expected 0–23");
+    }
+
+    /** Intel SDM vol. 3, 11.11; the high 24 bits of a long id as KVM_X2APIC_API_USE_32BIT_IDS wants them. */
+    @Test
+    void messageCarriesDestinationAndVector() {
+        assertThat(MsiMessage.to(new VcpuId(5), new Vector(0x31))).isEqualTo(new MsiMessage(0xfee05000L, 0x31));
+        assertThat(MsiMessage.to(new VcpuId(0x123), new Vector(0x31)).address()).isEqualTo(0x100_fee23000L);
+        assertThat(MsiMessage.nmiTo(new VcpuId(0)).data()).isEqualTo(0x400);
+    }
+
+    @Test
+    void errnoKeepsNumbersItHasNoNameFor() {
+        assertThat(Errno.ofResult(-16)).isEqualTo(Errno.EBUSY).hasToString("EBUSY");
+        assertThat(new Errno(4000)).hasToString("errno 4000");
+        assertThatThrownBy(() -> Errno.ofResult(3)).isInstanceOf(IllegalArgumentException.class);
+    }
+
+    @Test
+    void kernelExceptionIsOneSentence() {
+        assertThat(new KernelException("irqfd assign", "eventfd=7 gsi=24", Errno.EBUSY, "busy"))
+                .hasMessage("irqfd assign eventfd=7 gsi=24: EBUSY (busy)");
+        assertThat(new KernelException("vm create", "", Errno.ENOMEM, "")).hasMessage("vm create: ENOMEM");
+    }
+}

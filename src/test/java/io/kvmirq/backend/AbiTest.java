@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import org.junit.jupiter.api.Test;
+
+class AbiTest {
+    private static final Abi OURS = Abi.OURS;
+
+    private static Abi library(int major, int minor) {
+        return new Abi(major, minor, OURS.routeSize(), OURS.irqchipSize());
+    }
+
+    @Test
+    void newerMinorOnlyAdds() {
+        library(OURS.major(), OURS.minor() + 1).requireFits("lib");
+    }
+
+    @Test
+    void otherMajorIsRefusedNamingBoth() {
+        assertThatThrownBy(() -> library(2, 0).requireFits("/x/libkvmirq.so"))
+                .isInstanceOf(BackendUnavailableException.class)
+                .hasMessage("/x/libkvmirq.so speaks ABI 2.0, this kvmirq speaks ABI 1.0: use the library and the jar of"
+                        + " one release");
+        assertThatThrownBy(() -> library(0, 9).requireFits("lib")).hasMessageContaining("ABI 0.9");
+    }
+
+    @Test
+    void otherRecordSizesAreRefusedNamingBoth() {
+        assertThatThrownBy(() -> new Abi(1, 0, 48, 512).requireFits("lib"))
+                .hasMessageContaining("records of 48 and 512 bytes (route, irqchip), this kvmirq of 40 and 512");
+    }
+}

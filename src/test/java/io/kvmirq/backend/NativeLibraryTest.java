@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.testing.Machine;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class NativeLibraryTest {
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    private final byte[] content = {1, 2, 3, 4, 5};
+
+    @BeforeEach
+    void onlyOurs() throws IOException {
+        mode(temporary, "rwxr-xr-x");
+    }
+
+    private static void mode(Path path, String permissions) throws IOException {
+        Files.setPosixFilePermissions(path, PosixFilePermissions.fromString(permissions));
+    }
+
+    private NativeLibrary named(Path library) {
+        return new NativeLibrary(Optional.of(library.toString()), "", "amd64", cache());
+    }
+
+    private LibraryCache cache() {
+        return new LibraryCache(temporary.resolve("cache"));
+    }
+
+    /** Just enough of a library to be told from text: an ELF header and a PT_GNU_STACK that asks for nothing. */
+    private Path elf(int machine) throws IOException {
+        ByteBuffer head = ByteBuffer.allocate(120).order(ByteOrder.LITTLE_ENDIAN);
+        head.put(new byte[] {0x7f, 'E', 'L', 'F', 2, 1, 1});
+        head.putShort(16, (short) 3).putShort(18, (short) machine).putInt(20, 1);
+        head.putLong(32, 64).putShort(52, (short) 64).putShort(54, (short) 56).putShort(56, (short) 1);
+        head.putInt(64, 0x6474e551).putInt(68, 6);
+        return Files.write(temporary.resolve("libkvmirq.so"), head.array());
+    }
+
+    // Places
+
+    @Test
+    void jarCarriesTheLibraryAndItLoadsFromTheCache() {
+        NativeLibrary library = new NativeLibrary(Optional.empty(), "relative:/nonexistent", "amd64", cache());
+        Path first = library.load();
+        assertThat(first.getParent()).isEqualTo(temporary.resolve("cache"));
+        assertThat(library.load()).isEqualTo(first);
+    }
+
+    @Test
+    void everyPlaceLookedAtIsListed() {
+        NativeLibrary library =
+                new NativeLibrary(Optional.empty(), "/nonexistent/one:/nonexistent/two", "aarch64", cache());
+        assertThatThrownBy(library::load)
+                .isInstanceOf(BackendUnavailableException.class)
+                .hasMessageContaining("/nonexistent/one/libkvmirq.so: not there")
+                .hasMessageContaining("/nonexistent/two/libkvmirq.so: not there")
+                .hasMessageContaining("META-INF/native/linux-aarch64/libkvmirq.so in the jar: not there")
+                .hasMessageContaining("Name one with -Dkvmirq.library=/path/to/libkvmirq.so");
+    }
+
+    @Test
+    void namedLibraryIsTheOnlyPlace() {
+        assertThatThrownBy(() -> named(Path.of("/nonexistent/libkvmirq.so")).load())
+                .hasMessage("-Dkvmirq.library cannot be used, and no other place is looked at:"
+                        + " /nonexistent/libkvmirq.so: not there");
+        assertThatThrownBy(() -> named(Path.of("libkvmirq.so")).load()).hasMessageContaining("is not an absolute path");
+    }
+
+    // What is there
+
+    @Test
+    void otherArchitectureIsNamed() throws IOException {
+        assertThatThrownBy(() -> named(elf(183)).load())
+                .hasMessageContaining("is for ELF machine 183, this JVM is amd64 (62)");
+    }
+
+    @Test
+    void textIsNoLibrary() throws IOException {
+        Path text = Files.writeString(temporary.resolve("libkvmirq.so"), "hello");
+        assertThatThrownBy(() -> named(text).load()).hasMessageContaining("not an ELF library");
+    }
+
+    @Test
+    void brokenLibrarySaysWhatTheLoaderSaid() throws IOException {
+        assertThatThrownBy(() -> named(elf(62)).load())
+                .isInstanceOf(BackendUnavailableException.class)
+                .hasMessageContaining("cannot load " + temporary.toRealPath().resolve("libkvmirq.so"));
+    }
+
+    @Test
+    void unknownArchitectureIsOneSentence() {
+        assertThatThrownBy(() -> new NativeLibrary(Optional.empty(), "", "sparc", cache()))
+                .hasMessage("architecture sparc is not supported: expected amd64 or aarch64");
+    }
+
+    // Who could have written it
+
+    @Test
+    void directoryOthersCanWriteIsNotLoadedFrom() throws IOException {
+        Path library = elf(62);
+        mode(temporary, "rwxrwxr-x");
+        assertThatThrownBy(() -> named(library).load())
+                .hasMessageContaining(temporary + " can be written by other users (mode 775): chmod go-w");
+    }
+
+    @Test
+    void fileOthersCanWriteIsNotLoaded() throws IOException {
+        Path library = elf(62);
+        mode(library, "rw-rw-rw-");
+        assertThatThrownBy(() -> named(library).load()).hasMessageContaining("(mode 666)");
+    }
+
+    @Test
+    void fileOfAnotherUserIsNotLoaded() throws IOException {
+        Machine.assumeRoot("to give a file away");
+        Path library = elf(62);
+        Files.setAttribute(library, "unix:uid", 65534);
+        assertThatThrownBy(() -> named(library).load())
+                .hasMessageContaining("belongs to user 65534, who could replace it: expected root or user 0");
+    }
+
+    @Test
+    void linkIsFollowedBeforeItsTargetIsJudged() throws IOException {
+        Path open = Files.createDirectory(temporary.resolve("open"));
+        Path target = Files.move(elf(62), open.resolve("target.so"));
+        mode(open, "rwxrwxrwx");
+        Path link = Files.createSymbolicLink(temporary.resolve("libkvmirq.so"), target);
+        assertThatThrownBy(() -> named(link).load()).hasMessageContaining(open + " can be written by other users");
+    }
+
+    // The cache
+
+    @Test
+    void cacheIsPrivateAndKeepsOneFile() throws IOException {
+        Path first = cache().hold(content);
+        Path second = cache().hold(content);
+        assertThat(second).isEqualTo(first).hasBinaryContent(content);
+        assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(temporary.resolve("cache"))))
+                .isEqualTo("rwx------");
+        assertThat(files()).containsExactly(first.getFileName().toString());
+    }
+
+    @Test
+    void changedFileIsReplaced() throws IOException {
+        Path held = cache().hold(content);
+        Files.write(held, new byte[] {9, 9, 9, 9, 9});
+        assertThat(cache().hold(content)).isEqualTo(held).hasBinaryContent(content);
+    }
+
+    @Test
+    void openCacheIsRefused() throws IOException {
+        cache().hold(content);
+        mode(temporary.resolve("cache"), "rwxrwxrwx");
+        assertThatThrownBy(() -> cache().hold(content))
+                .isInstanceOf(BackendUnavailableException.class)
+                .hasMessageContaining("cache directory")
+                .hasMessageContaining("(mode 777)");
+    }
+
+    @Test
+    void abandonedFileIsRemovedAndOneBeingWrittenIsNot() throws IOException {
+        cache().hold(content);
+        Path abandoned = Files.write(temporary.resolve("cache/libkvmirq1.tmp"), content);
+        Path written = Files.write(temporary.resolve("cache/libkvmirq2.tmp"), content);
+        try (FileChannel channel = FileChannel.open(written, StandardOpenOption.WRITE);
+                FileLock lock = channel.lock()) {
+            assertThat(lock.isValid()).isTrue();
+            cache().hold(content);
+            assertThat(abandoned).doesNotExist();
+            assertThat(written).exists();
+        }
+    }
+
+    @Test
+    void cacheThatCannotBeMadeSaysHowToNameAnother() {
+        LibraryCache nowhere = new LibraryCache(Path.of("/proc/nonexistent/kvmirq"));
+        assertThatThrownBy(() -> nowhere.hold(content))
+                .hasMessageContaining("cannot make cache directory /proc/nonexistent/kvmirq")
+                .hasMessageContaining("set -Dkvmirq.cache");
+    }
+
+    private List<String> files() throws IOException {
+        try (Stream<Path> files = Files.list(temporary.resolve("cache"))) {
+            return files.map(file -> file.getFileName().toString()).toList();
+        }
+    }
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.testing.Machine;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+
+/** The command as a process, through its launcher. */
+final class Cli {
+    /** How a process ended. */
+    record Ended(int exitCode, String out, String err) {}
+
+    private final List<String> before = new ArrayList<>();
+    private final Map<String, String> environment = new HashMap<>();
+
+    static Cli launcher() {
+        Cli cli = new Cli();
+        cli.before.add(Machine.root().resolve("scripts/kvmirq").toString());
+        return cli;
+    }
+
+    /** The jar without the launcher, with options for the JVM. */
+    static Cli jvm(Path jar, String... options) {
+        Cli cli = new Cli();
+        cli.before.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        cli.before.add("--enable-native-access=ALL-UNNAMED");
+        cli.before.addAll(List.of(options));
+        cli.before.addAll(List.of("-jar", jar.toString()));
+        return cli;
+    }
+
+    static Path jar() {
+        return Machine.root().resolve("target/kvmirq-cli.jar");
+    }
+
+    Cli with(String variable, String value) {
+        environment.put(variable, value);
+        return this;
+    }
+
+    /** Runs under another program, such as {@code setpriv}. */
+    Cli under(String... program) {
+        before.addAll(0, List.of(program));
+        return this;
+    }
+
+    private ProcessBuilder builder(String... arguments) {
+        List<String> command = new ArrayList<>(before);
+        command.addAll(List.of(arguments));
+        ProcessBuilder builder = new ProcessBuilder(command);
+        builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
+        builder.environment().remove("KVMIRQ_BACKEND");
+        builder.environment().putAll(environment);
+        return builder;
+    }
+
+    Process start(String... arguments) throws IOException {
+        return builder(arguments).start();
+    }
+
+    Ended run(String... arguments) throws IOException, InterruptedException {
+        Path err = Files.createTempFile("kvmirq-test", ".err");
+        try {
+            Process process = builder(arguments).redirectError(err.toFile()).start();
+            process.getOutputStream().close();
+            String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            assertThat(process.waitFor(120, TimeUnit.SECONDS)).as("ended").isTrue();
+            return new Ended(process.exitValue(), out, Files.readString(err));
+        } finally {
+            Files.delete(err);
+        }
+    }
+}

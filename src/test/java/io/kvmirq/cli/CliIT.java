@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystem;
+import java.nio.file.FileSystems;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+class CliIT {
+    private static final String NOBODY = "65534";
+    private static final String ESCAPE = "\033";
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    // Parsing
+
+    @Test
+    void versionLoadsNeitherParserNorNativeCode() throws Exception {
+        Cli.Ended ended = Cli.jvm(Cli.jar(), "-Xlog:class+load:stdout").run("--version");
+        assertThat(ended.exitCode()).isZero();
+        assertThat(ended.out())
+                .containsPattern("(?m)^kvmirq \\d+\\.\\d+\\.\\d+\\S* \\(ABI 1\\.0, Java .*, Linux .*\\)$")
+                .doesNotContain("picocli.")
+                .doesNotContain("io.kvmirq.backend.jni");
+    }
+
+    @Test
+    void usageErrorLoadsNoNativeCode() throws Exception {
+        Cli.Ended ended = Cli.jvm(Cli.jar(), "-Xlog:class+load:stdout").run("selftest", "--cuont", "3");
+        assertThat(ended.exitCode()).isEqualTo(2);
+        assertThat(ended.out())
+                .doesNotContain("io.kvmirq.backend.jni")
+                .doesNotContain("io.kvmirq.backend.NativeLibrary");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "selftest --coun 3      | kvmirq: Unknown options: '--coun', '3'. Did you mean --count? See kvmirq selftest --help",
+                "selftest --count ten   | kvmirq: Invalid value for option '--count': 'ten' is not a number from 1 to 10000000. See kvmirq selftest --help",
+                "selftest --count 0     | kvmirq: Invalid value for option '--count': '0' is not a number from 1 to 10000000. See kvmirq selftest --help",
+                "selftest --scenario x  | kvmirq: Invalid value for option '--scenario' (NAME): 'x' is not one of edge, level, many, mask, reroute, guestless. See kvmirq selftest --help",
+                "selftest --backend x   | kvmirq: Invalid value for option '--backend': 'x' is not one of auto, jni. See kvmirq selftest --help",
+                "selftset               | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest? See kvmirq --help",
+                "selftest more          | kvmirq: Unmatched argument at index 1: 'more'. See kvmirq selftest --help"
+            })
+    void wrongUsageIsOneSentenceAndExitCode2(String arguments, String sentence) throws Exception {
+        Cli.Ended ended = Cli.launcher().run(arguments.strip().split(" ", -1));
+        assertThat(ended.exitCode()).isEqualTo(2);
+        assertThat(ended.err().strip()).isEqualTo(sentence);
+        assertThat(ended.out()).isEmpty();
+    }
+
+    @Test
+    void helpListsCommandsAndExitCodes() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("--help");
+        assertThat(ended.exitCode()).isZero();
+        assertThat(ended.out()).contains("selftest", "Exit codes:");
+        assertThat(Cli.launcher().run("selftest", "--help").out()).contains("--count", "guestless", "--json");
+        Cli.Ended nothing = Cli.launcher().run();
+        assertThat(nothing.exitCode()).isEqualTo(2);
+        assertThat(nothing.err()).contains("Usage: kvmirq");
+    }
+
+    @Test
+    void completionScriptIsValid() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("generate-completion");
+        assertThat(ended.exitCode()).isZero();
+        Path script = Files.writeString(temporary.resolve("completion"), ended.out());
+        assertThat(new ProcessBuilder("bash", "-n", script.toString()).start().waitFor())
+                .isZero();
+        assertThat(ended.out()).contains("--scenario");
+    }
+
+    // The self-test
+
+    @Test
+    @RealKvm
+    void selftestPassesAndExplains() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("selftest", "--count", "100");
+        assertThat(ended.exitCode()).as(ended.out()).isZero();
+        assertThat(ended.out())
+                .contains("sent 100, answered 100, lost 0", "6 of 6 scenarios passed on the real kernel")
+                .doesNotContain(ESCAPE);
+        assertThat(ended.err()).isEmpty();
+    }
+
+    @ParameterizedTest
+    @MethodSource("jdks")
+    @RealKvm
+    void everyJdkHereRunsItWithoutAWarning(Path jdk) throws Exception {
+        Cli.Ended ended =
+                Cli.launcher().with("JAVA", jdk.resolve("bin/java").toString()).run("selftest", "--count", "10");
+        assertThat(ended.exitCode()).as(ended.out()).isZero();
+        assertThat(ended.err()).isEmpty();
+        assertThat(ended.out()).doesNotContain("WARNING");
+    }
+
+    private static Stream<Path> jdks() throws Exception {
+        Process process = new ProcessBuilder(Machine.root() + "/scripts/jdks").start();
+        return new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8)
+                .lines()
+                .map(Path::of);
+    }
+
+    @Test
+    @RealKvm
+    void jsonIsOneDocument() throws Exception {
+        Cli.Ended ended =
+                Cli.launcher().run("selftest", "--json", "--count", "50", "--scenario", "edge", "--scenario", "many");
+        assertThat(ended.exitCode()).isZero();
+        List<String> names = new ArrayList<>();
+        List<String> fields = new ArrayList<>();
+        try (JsonParser parser = new JsonFactory().createParser(ended.out())) {
+            for (JsonToken token = parser.nextToken(); token != null; token = parser.nextToken()) {
+                if (token == JsonToken.FIELD_NAME) {
+                    fields.add(parser.currentName());
+                } else if ("name".equals(parser.currentName()) && token == JsonToken.VALUE_STRING) {
+                    names.add(parser.getText());
+                }
+            }
+        }
+        assertThat(names).containsExactly("edge", "many");
+        assertThat(fields)
+                .startsWith("schema", "kernel")
+                .contains("backend", "scenarios", "passed", "sent", "answered", "lost", "latencyNanos", "p50", "max");
+        assertThat(ended.out())
+                .startsWith("{\"schema\":\"kvmirq.selftest/1\",\"kernel\":\"real\",")
+                .contains("\"backend\":\"jni\"", "\"passed\":true,\"sent\":50,\"answered\":50,\"lost\":0");
+    }
+
+    @Test
+    @RealKvm
+    void colourIsForTerminalsThatWantIt() throws Exception {
+        String[] arguments = {"selftest", "--scenario", "guestless"};
+        Cli onTerminal = Cli.jvm(Cli.jar(), "-Dkvmirq.terminal=true");
+        assertThat(onTerminal.run(arguments).out()).contains(ESCAPE);
+        assertThat(onTerminal.with("NO_COLOR", "1").run(arguments).out()).doesNotContain(ESCAPE);
+    }
+
+    // What can be missing
+
+    @Test
+    void hiddenLibraryListsThePlacesLookedAt() throws Exception {
+        Path jar = Files.copy(Cli.jar(), temporary.resolve("without.jar"));
+        try (FileSystem zip = FileSystems.newFileSystem(jar, Map.of())) {
+            try (Stream<Path> natives = Files.walk(zip.getPath("META-INF/native"))) {
+                for (Path each : natives.filter(Files::isRegularFile).toList()) {
+                    Files.delete(each);
+                }
+            }
+        }
+        Cli.Ended ended = Cli.jvm(jar, "-Djava.library.path=/nonexistent/a:/nonexistent/b")
+                .run("selftest", "--backend", "jni");
+        assertThat(ended.exitCode()).isEqualTo(3);
+        assertThat(ended.err())
+                .startsWith("kvmirq: backend jni cannot be used: no usable libkvmirq.so; looked at:")
+                .contains("/nonexistent/a/libkvmirq.so: not there", "/nonexistent/b/libkvmirq.so: not there")
+                .contains("in the jar: not there");
+    }
+
+    @Test
+    void userWithoutAccessIsToldWhy() throws Exception {
+        Machine.assumeRoot("to become nobody");
+        Machine.assumeProgram("setpriv");
+        Machine.assumeKvmClosedToOthers();
+        Files.setPosixFilePermissions(temporary, PosixFilePermissions.fromString("rwxr-xr-x"));
+        Path jar = Files.copy(Cli.jar(), temporary.resolve("kvmirq.jar"));
+        Path home = Files.createDirectory(temporary.resolve("home"));
+        Files.setAttribute(home, "unix:uid", Integer.valueOf(NOBODY));
+        Cli.Ended ended = Cli.jvm(jar, "-Dkvmirq.cache=" + home.resolve("cache"))
+                .under("setpriv", "--reuid=" + NOBODY, "--regid=" + NOBODY, "--clear-groups")
+                .run("selftest");
+        assertThat(ended.exitCode()).isEqualTo(3);
+        assertThat(ended.err().strip())
+                .isEqualTo(
+                        "kvmirq: open /dev/kvm: EACCES (this user may not open it: join the group that owns it, usually"
+                                + " kvm)");
+        assertThat(ended.out()).isEmpty();
+    }
+
+    @Test
+    void missingDeviceIsToldWhy() throws Exception {
+        Machine.assumeRoot("to hide /dev/kvm in a mount namespace");
+        Machine.assumeProgram("unshare");
+        String hideAndRun =
+                "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9"
+                        + " && mknod -m 666 /dev/random c 1 8 && exec \"$@\"";
+        Cli.Ended ended = Cli.launcher()
+                .under("unshare", "--mount", "sh", "-c", hideAndRun, "sh")
+                .run("selftest");
+        assertThat(ended.err().strip())
+                .startsWith("kvmirq: open /dev/kvm: ENOENT (no KVM here: load kvm_intel or kvm_amd");
+        assertThat(ended.exitCode()).isEqualTo(3);
+    }
+
+    // Endings
+
+    private static void readUntil(Process process, String text) throws IOException {
+        BufferedReader out = process.inputReader(StandardCharsets.UTF_8);
+        for (String line = out.readLine(); line != null; line = out.readLine()) {
+            if (line.contains(text)) {
+                return;
+            }
+        }
+        throw new AssertionError("the command ended before it said '" + text + "'");
+    }
+
+    @Test
+    @RealKvm
+    void interruptStopsTheGuestAndExits130() throws Exception {
+        Process process = Cli.launcher().start("selftest", "--count", "10000000", "--scenario", "edge");
+        readUntil(process, "boot the guest");
+        assertThat(new ProcessBuilder("kill", "-INT", String.valueOf(process.pid()))
+                        .start()
+                        .waitFor())
+                .isZero();
+        assertThat(process.waitFor(30, TimeUnit.SECONDS))
+                .as("ended after SIGINT")
+                .isTrue();
+        assertThat(process.exitValue()).isEqualTo(130);
+        assertThat(new String(process.getErrorStream().readAllBytes(), StandardCharsets.UTF_8))
+                .isEmpty();
+    }
+
+    /** At many moments of its life: no process stays, and at most one unfinished file, which the next start removes. */
+    @Test
+    @RealKvm
+    void killLeavesAtMostAFileThatTheNextStartRemoves() throws Exception {
+        Path cache = temporary.resolve("cache");
+        String option = "-Dkvmirq.cache=" + cache;
+        for (int millis = 20; millis <= 400; millis += 20) {
+            Process process = Cli.jvm(Cli.jar(), option).start("selftest", "--count", "10000000");
+            process.waitFor(millis, TimeUnit.MILLISECONDS);
+            process.destroyForcibly().waitFor();
+            assertThat(process.descendants()).isEmpty();
+            assertThat(unfinished(cache)).hasSizeLessThanOrEqualTo(1);
+            forgetFinished(cache);
+        }
+        Files.createDirectories(cache);
+        Files.setPosixFilePermissions(cache, PosixFilePermissions.fromString("rwx------"));
+        Files.createFile(cache.resolve("libkvmirq0.tmp"));
+        Cli.Ended ended = Cli.jvm(Cli.jar(), option).run("selftest", "--scenario", "guestless");
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        assertThat(unfinished(cache)).isEmpty();
+    }
+
+    /** So that each start writes the library anew. */
+    private static void forgetFinished(Path cache) throws IOException {
+        if (Files.exists(cache)) {
+            try (Stream<Path> files = Files.list(cache)) {
+                for (Path file :
+                        files.filter(file -> file.toString().endsWith(".so")).toList()) {
+                    Files.delete(file);
+                }
+            }
+        }
+    }
+
+    private static List<Path> unfinished(Path cache) throws IOException {
+        if (!Files.exists(cache)) {
+            return List.of();
+        }
+        try (Stream<Path> files = Files.list(cache)) {
+            return files.filter(file -> file.toString().endsWith(".tmp")).toList();
+        }
+    }
+}

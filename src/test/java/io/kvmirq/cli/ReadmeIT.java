@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.selftest.Scenario;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+
+/** What the README shows is what happens. */
+class ReadmeIT {
+    private static final Path ROOT = Machine.root();
+
+    private static String readme() throws IOException {
+        return Files.readString(ROOT.resolve("README.md"));
+    }
+
+    private static String block(String language) throws IOException {
+        Matcher block =
+                Pattern.compile("```" + language + "\n(.*?)```", Pattern.DOTALL).matcher(readme());
+        assertThat(block.find()).isTrue();
+        return block.group(1);
+    }
+
+    @Test
+    void libraryExampleIsTheFileThatRuns() throws IOException {
+        String file = Files.readString(ROOT.resolve("src/examples/FirstInterrupt.java"));
+        assertThat(file).endsWith(block("java"));
+    }
+
+    @Test
+    @RealKvm
+    void libraryExampleRuns() throws Exception {
+        Process process = new ProcessBuilder(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "--enable-native-access=ALL-UNNAMED",
+                        "-cp",
+                        Cli.jar().toString(),
+                        ROOT.resolve("src/examples/FirstInterrupt.java").toString())
+                .redirectErrorStream(true)
+                .start();
+        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(process.waitFor()).as(out).isZero();
+        assertThat(out.strip()).isEqualTo("gsi 24 raised vector 0x31 on vcpu 0");
+    }
+
+    @Test
+    @RealKvm
+    void everyCommandShownWorks() throws Exception {
+        List<String> commands = readme().lines()
+                .filter(line -> line.startsWith("    scripts/kvmirq "))
+                .map(line -> line.strip().substring("scripts/kvmirq ".length()))
+                .toList();
+        assertThat(commands).hasSizeGreaterThan(3);
+        for (String command : commands) {
+            assertThat(Cli.launcher().run(command.split(" ", -1)).exitCode())
+                    .as(command)
+                    .isZero();
+        }
+    }
+
+    /** Line by line, but for numbers: the same steps with the same answers. */
+    @Test
+    @RealKvm
+    void outputShownIsWhatIsPrinted() throws Exception {
+        String shown = block("");
+        String printed = Cli.launcher().run("selftest").out();
+        List<String> lines = printed.lines().map(ReadmeIT::shape).toList();
+        assertThat(shown.lines().map(ReadmeIT::shape).filter(line -> !line.startsWith("real kernel")))
+                .allSatisfy(line -> assertThat(lines).contains(line));
+        for (Scenario scenario : Scenario.values()) {
+            assertThat(printed).contains(scenario.way());
+        }
+    }
+
+    private static String shape(String line) {
+        return line.replaceAll("[0-9a-f]*[0-9][0-9a-f.]*", "#").replaceAll(" +", " ");
+    }
+
+    @Test
+    void targetsShownExist() throws IOException {
+        String makefile = Files.readString(ROOT.resolve("Makefile"));
+        Matcher target = Pattern.compile("make ([a-z-]+)").matcher(readme());
+        while (target.find()) {
+            assertThat(makefile).containsPattern("(?m)^" + target.group(1) + ":");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.lang.management.ManagementFactory;
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+
+@RealKvm
+class EventFdTest {
+    private final Kernel kernel = Kernel.open();
+    private long fdsBefore;
+
+    @BeforeEach
+    void count() {
+        fdsBefore = Machine.openFds();
+    }
+
+    @AfterEach
+    void nothingLeaks() {
+        assertThat(Machine.openFds()).isEqualTo(fdsBefore);
+        kernel.close();
+    }
+
+    @Test
+    void drainGivesTheCountBesideTheResult() {
+        try (EventFd event = EventFd.create(kernel)) {
+            assertThat(event.drain()).isZero();
+            event.signal(-2);
+            assertThat(event.drain()).isEqualTo(-2);
+            event.signal();
+            event.signal(2);
+            assertThat(event.drain()).isEqualTo(3);
+        }
+    }
+
+    @Test
+    void awaitEndsWithTheTime() {
+        try (EventFd event = EventFd.create(kernel)) {
+            assertThat(event.await(Duration.ofMillis(1))).isFalse();
+            event.signal();
+            assertThat(event.await(Duration.ofSeconds(10))).isTrue();
+        }
+    }
+
+    @Test
+    void closeEndsAWait() throws Exception {
+        EventFd event = EventFd.create(kernel);
+        Thread[] waiter = new Thread[1];
+        CompletableFuture<Boolean> waiting = CompletableFuture.supplyAsync(
+                () -> {
+                    waiter[0] = Thread.currentThread();
+                    return event.await(-1);
+                },
+                runnable -> new Thread(runnable).start());
+        event.close();
+        assertThatThrownBy(() -> waiting.get(10, TimeUnit.SECONDS)).hasCauseInstanceOf(ClosedHandleException.class);
+        // The last call out closes the descriptors, on its way out of this thread.
+        waiter[0].join();
+    }
+
+    /** Closers against waiters, many times: every wait ends and every descriptor goes. */
+    @Test
+    void closeEndsEveryWaitInAnyOrder() {
+        ExecutorService threads = Executors.newFixedThreadPool(3);
+        try {
+            for (int i = 0; i < 2000; i++) {
+                EventFd event = EventFd.create(kernel);
+                CompletableFuture<?> one = CompletableFuture.runAsync(() -> event.await(-1), threads);
+                CompletableFuture<?> other = CompletableFuture.runAsync(() -> event.await(-1), threads);
+                CompletableFuture<?> closing = CompletableFuture.runAsync(event::close, threads);
+                assertThatThrownBy(one::join)
+                        .isInstanceOf(CompletionException.class)
+                        .hasCauseInstanceOf(ClosedHandleException.class);
+                assertThatThrownBy(other::join).hasCauseInstanceOf(ClosedHandleException.class);
+                closing.join();
+            }
+        } finally {
+            threads.shutdown();
+        }
+    }
+
+    @Test
+    void leaseKeepsTheDescriptorUntilItEnds() {
+        EventFd event = EventFd.create(kernel);
+        Fd.Lease lease = event.fd().lease();
+        event.close();
+        assertThatThrownBy(event::signal).isInstanceOf(ClosedHandleException.class);
+        assertThat(Machine.openFds()).isEqualTo(fdsBefore + 1);
+        lease.close();
+        lease.close();
+        assertThat(Machine.openFds()).isEqualTo(fdsBefore);
+    }
+
+    @Test
+    void borrowedStaysOpenAndOwnedDoesNot() {
+        int foreign = kernel.backend().eventfdCreate();
+        EventFd.adopt(kernel, foreign, Ownership.BORROWED).close();
+        assertThat(Machine.openFds()).isEqualTo(fdsBefore + 1);
+        EventFd.adopt(kernel, foreign, Ownership.OWNED).close();
+        assertThat(Machine.openFds()).isEqualTo(fdsBefore);
+    }
+
+    @Test
+    void adoptingNothingIsRefused() {
+        assertThatThrownBy(() -> EventFd.adopt(kernel, -1, Ownership.OWNED))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("fd -1 cannot be adopted: expected an open descriptor, >= 0");
+    }
+
+    @Test
+    void adoptedBlockingEventfdIsDrainedWithoutBlockingAndKeepsItsFlag() {
+        int foreign = kernel.backend().eventfdCreate();
+        long fionbio = 0x5421;
+        kernel.backend().libc().ioctl(foreign, fionbio, Buffers.allocate(4));
+        try (EventFd event = EventFd.adopt(kernel, foreign, Ownership.OWNED)) {
+            assertThat(event.drain()).isZero();
+            event.signal(7);
+            assertThat(event.drain()).isEqualTo(7);
+        }
+    }
+
+    @Test
+    void hotCallsAllocateNothing() {
+        try (EventFd event = EventFd.create(kernel)) {
+            work(event, 20_000);
+            assertThat(allocatedBy(() -> work(event, 10_000))).isLessThan(1000);
+        }
+    }
+
+    private static void work(EventFd event, int rounds) {
+        for (int i = 0; i < rounds; i++) {
+            event.signal();
+            event.await(0);
+            event.drain();
+        }
+    }
+
+    private static long allocatedBy(Runnable work) {
+        var threads = (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
+        long before = threads.getCurrentThreadAllocatedBytes();
+        work.run();
+        return threads.getCurrentThreadAllocatedBytes() - before;
+    }
+
+    @Test
+    @Tag("newest")
+    void virtualThreadMaySignalButNotWait() throws Exception {
+        assumeTrue(Runtime.version().feature() >= 21, "needs virtual threads: Java 21");
+        try (EventFd event = EventFd.create(kernel)) {
+            CompletableFuture<Void> done = new CompletableFuture<>();
+            Runnable work = () -> {
+                try {
+                    event.signal();
+                    assertThat(event.drain()).isEqualTo(1);
+                    assertThatThrownBy(() -> event.await(0))
+                            .isInstanceOf(IllegalStateException.class)
+                            .hasMessageStartingWith("EventFd.await blocks in the kernel");
+                    done.complete(null);
+                } catch (Throwable e) {
+                    done.completeExceptionally(e);
+                }
+            };
+            Thread.class.getMethod("startVirtualThread", Runnable.class).invoke(null, work);
+            done.get(10, TimeUnit.SECONDS);
+        }
+    }
+}

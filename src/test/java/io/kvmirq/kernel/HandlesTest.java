@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.testing.RealKvm;
+import java.text.MessageFormat;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.logging.Handler;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
+import org.junit.jupiter.api.Test;
+
+@RealKvm
+class HandlesTest {
+    /** The collector decides when; the report comes with the first new handle after it. */
+    @Test
+    void forgottenHandleIsReportedAndNotClosed() {
+        List<String> said = new CopyOnWriteArrayList<>();
+        Logger logger = Logger.getLogger("io.kvmirq");
+        Handler handler = recorder(said);
+        logger.addHandler(handler);
+        logger.setUseParentHandlers(false);
+        try (Kernel kernel = Kernel.open()) {
+            int forgotten = forget(kernel);
+            long deadline = System.nanoTime() + 10_000_000_000L;
+            while (said.isEmpty() && System.nanoTime() < deadline) {
+                System.gc();
+                EventFd.create(kernel).close();
+            }
+            assertThat(said).singleElement().asString().startsWith("eventfd (fd " + forgotten + ") was never closed");
+            assertThat(kernel.backend().eventfdSignal(forgotten, 1)).isZero();
+            kernel.backend().fdClose(forgotten);
+        } finally {
+            logger.removeHandler(handler);
+            logger.setUseParentHandlers(true);
+        }
+    }
+
+    private static int forget(Kernel kernel) {
+        Fd fd = EventFd.create(kernel).fd();
+        int number = fd.enter();
+        fd.exit();
+        return number;
+    }
+
+    private static Handler recorder(List<String> said) {
+        return new Handler() {
+            @Override
+            public void publish(LogRecord record) {
+                said.add(MessageFormat.format(record.getMessage(), record.getParameters()));
+            }
+
+            @Override
+            public void flush() {}
+
+            @Override
+            public void close() {}
+        };
+    }
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.Vector;
+import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicReference;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+@RealKvm
+class VmTest {
+    private static final VcpuId VCPU = new VcpuId(0);
+    private static final Vector VECTOR = new Vector(0x31);
+    private static final MsiMessage MESSAGE = MsiMessage.to(VCPU, VECTOR);
+
+    private final Kernel kernel = Kernel.open();
+    private final long fdsBefore = Machine.openFds();
+    private final Vm vm = Vm.create(kernel);
+
+    @AfterEach
+    void closeLeavesNothing() {
+        vm.close();
+        assertThat(Machine.openFds()).isEqualTo(fdsBefore);
+        kernel.close();
+    }
+
+    @Test
+    void routesAreAllocatedLowestFirstAndReused() {
+        vm.createIrqchip();
+        RouteTable routes = vm.routes();
+        assertThat(routes.add(MESSAGE)).isEqualTo(new Gsi(24));
+        assertThat(routes.add(MESSAGE)).isEqualTo(new Gsi(25));
+        routes.remove(new Gsi(24));
+        assertThat(routes.add(MESSAGE)).isEqualTo(new Gsi(24));
+        assertThat(routes.add(MESSAGE)).isEqualTo(new Gsi(26));
+    }
+
+    @Test
+    void gsiRemovedInTheSameChangeIsFreeAtOnce() {
+        vm.createIrqchip();
+        Gsi first = vm.routes().add(MESSAGE);
+        Gsi again = vm.routes().change(edit -> edit.remove(first).add(MESSAGE));
+        assertThat(again).isEqualTo(first);
+    }
+
+    @Test
+    void changeIsOneCommitAndNoneWhenNothingDiffers() {
+        vm.createIrqchip();
+        RouteTable routes = vm.routes();
+        routes.change(edit -> {
+            for (int i = 0; i < 100; i++) {
+                edit.add(MESSAGE);
+            }
+            return edit;
+        });
+        assertThat(routes.commits()).isEqualTo(1);
+        routes.replace(new Gsi(30), MESSAGE);
+        assertThat(routes.commits()).isEqualTo(1);
+        routes.replace(new Gsi(30), MsiMessage.to(VCPU, new Vector(0x32)));
+        assertThat(routes.commits()).isEqualTo(2);
+    }
+
+    @Test
+    void fullTableSaysSoAndKeepsWhatItHas() {
+        vm.createSplitIrqchip(0);
+        RouteTable routes = vm.routes();
+        routes.change(edit -> {
+            for (int i = 0; i < RouteTable.CAPACITY; i++) {
+                edit.add(MESSAGE);
+            }
+            return edit;
+        });
+        List<Route> before = routes.routes();
+        assertThatThrownBy(() -> routes.add(MESSAGE))
+                .isInstanceOf(RoutesExhaustedException.class)
+                .hasMessageStartingWith("no GSI is free: 0–4095 are all routed in vm");
+        assertThat(routes.routes()).isEqualTo(before).hasSize(4096);
+        assertThat(routes.commits()).isEqualTo(1);
+    }
+
+    @Test
+    void entriesOfTheDefaultTableCountToo() {
+        vm.createIrqchip();
+        int defaults = 40;
+        assertThatThrownBy(() -> vm.routes().change(edit -> {
+                    for (int i = 0; i <= RouteTable.CAPACITY - defaults; i++) {
+                        edit.add(MESSAGE);
+                    }
+                    return edit;
+                }))
+                .isInstanceOf(RoutesExhaustedException.class)
+                .hasMessageContaining("is full: 4096 of 4096 entries are used; remove a route first");
+        assertThat(vm.routes().commits()).isZero();
+        assertThat(vm.routes().routes()).hasSize(defaults);
+    }
+
+    @Test
+    void gsiTakesOneMessageOrPinsOfDifferentChips() {
+        vm.createIrqchip();
+        Route.Pin again = new Route.Pin(new Gsi(3), Route.Chip.IOAPIC, 4);
+        assertThatThrownBy(() -> vm.routes().change(edit -> edit.add(again)))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("a GSI takes one MSI route, or pins of different chips");
+    }
+
+    @Test
+    void refusedChangeLeavesTheTableAndTheNumbers() {
+        vm.createSplitIrqchip(0);
+        Gsi kept = vm.routes().add(MESSAGE);
+        Route.Pin onSplit = new Route.Pin(new Gsi(9), Route.Chip.IOAPIC, 9);
+        assertThatThrownBy(() -> vm.routes().change(edit -> edit.add(onSplit)))
+                .isInstanceOfSatisfying(
+                        KernelException.class, e -> assertThat(e.errno()).isEqualTo(Errno.EINVAL));
+        assertThat(vm.routes().routes()).containsExactly(new Route.Msi(kept, MESSAGE));
+    }
+
+    @Test
+    void editEndsWithItsChange() {
+        vm.createIrqchip();
+        RouteTable.Edit late = vm.routes().change(edit -> edit);
+        assertThatThrownBy(() -> late.add(MESSAGE)).isInstanceOf(IllegalStateException.class);
+    }
+
+    @Test
+    void busyEventfdNamesItsOperandsAndCause() {
+        vm.createIrqchip();
+        try (EventFd event = EventFd.create(kernel);
+                Irqfd first = vm.assign(event, new Gsi(24))) {
+            assertThat(first.gsi()).isEqualTo(new Gsi(24));
+            assertThatThrownBy(() -> vm.assign(event, new Gsi(25)))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessage("irqfd assign eventfd=" + event + " gsi=25: EBUSY (this eventfd already feeds a GSI,"
+                            + " maybe in another VM)");
+        }
+    }
+
+    @Test
+    void eventfdClosedEarlyGoesWithItsIrqfd() {
+        vm.createIrqchip();
+        EventFd event = EventFd.create(kernel);
+        Irqfd irqfd = vm.assign(event, new Gsi(24));
+        event.close();
+        assertThat(Machine.openFds()).isEqualTo(fdsBefore + 2);
+        irqfd.close();
+        irqfd.close();
+        assertThat(Machine.openFds()).isEqualTo(fdsBefore + 1);
+    }
+
+    @Test
+    void irqfdOutlivesItsVmHarmlessly() {
+        vm.createIrqchip();
+        try (EventFd event = EventFd.create(kernel)) {
+            Irqfd irqfd = vm.assign(event, new Gsi(24));
+            vm.close();
+            irqfd.close();
+            assertThatThrownBy(irqfd::mask).isInstanceOf(IllegalStateException.class);
+        }
+    }
+
+    @Test
+    void eventfdIsNotItsOwnResample() {
+        vm.createIrqchip();
+        try (EventFd event = EventFd.create(kernel)) {
+            assertThatThrownBy(() -> vm.assignLevel(event, event, new Gsi(5)))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining("use two eventfds");
+        }
+    }
+
+    @Test
+    void resampleOnSplitSaysWhatItNeeds() {
+        vm.createSplitIrqchip(24);
+        try (EventFd event = EventFd.create(kernel);
+                EventFd resample = EventFd.create(kernel)) {
+            assertThatThrownBy(() -> vm.assignLevel(event, resample, new Gsi(5)))
+                    .hasMessageContaining("EINVAL (resampling needs the full in-kernel irqchip");
+        }
+    }
+
+    @Test
+    void messageOutcomesAreThree() {
+        vm.createIrqchip();
+        assertThat(vm.signal(MESSAGE)).isEqualTo(MsiOutcome.NO_DESTINATION_MATCHED);
+        try (Vcpu vcpu = vm.createVcpu(VCPU)) {
+            assertThat(vm.signal(MESSAGE)).isEqualTo(MsiOutcome.NOT_ACCEPTED);
+            vcpu.enableLapic();
+            assertThat(vm.signal(MESSAGE)).isEqualTo(new MsiOutcome.Delivered(1));
+            assertThat(vcpu.isRequested(VECTOR)).isTrue();
+        }
+    }
+
+    @Test
+    void lineOutcomesAreTyped() {
+        vm.createIrqchip();
+        assertThat(vm.setLine(new Gsi(100), true)).isEqualTo(LineOutcome.IGNORED);
+        assertThat(vm.setLine(new Gsi(4), true)).isInstanceOf(LineOutcome.Accepted.class);
+    }
+
+    @Test
+    void ioeventfdConflictIsExplainedAndReleasesItsEventfd() {
+        IoAddress port = IoAddress.port(0x80, 1);
+        try (EventFd event = EventFd.create(kernel);
+                EventFd other = EventFd.create(kernel)) {
+            IoEventFd first = vm.notifyOn(port, event);
+            assertThatThrownBy(() -> vm.notifyOn(port, other)).hasMessageContaining("EEXIST (another ioeventfd");
+            first.close();
+            vm.notifyOn(port, other).close();
+        }
+    }
+
+    @Test
+    void ioAddressIsCheckedBeforeTheKernel() {
+        assertThatThrownBy(() -> IoAddress.port(0x10000, 1)).hasMessageContaining("port 65536 is out of range");
+        assertThatThrownBy(() -> IoAddress.mmio(0, 3)).hasMessageContaining("length 3 cannot be written by a guest");
+        assertThatThrownBy(() -> IoAddress.port(0, 0, 1)).hasMessageContaining("no data can be compared");
+    }
+
+    @Test
+    void deviceProbeIsABooleanAndMakesNothing() {
+        long before = Machine.openFds();
+        assertThat(vm.supports(KvmDevice.Type.VFIO)).isTrue();
+        assertThat(Machine.openFds()).isEqualTo(before);
+        try (KvmDevice device = vm.createDevice(KvmDevice.Type.VFIO)) {
+            assertThat(device.hasAttribute(1, 1)).isTrue();
+            assertThat(device.hasAttribute(2, 1)).isFalse();
+        }
+    }
+
+    @Test
+    void adoptedVmKeepsTheRoutesItsOwnerNamed() {
+        vm.createIrqchip();
+        Gsi theirs = vm.routes().add(MESSAGE);
+        Vm adopted = Vm.adopt(kernel, rawOf(vm), Ownership.BORROWED, vm.routes().routes());
+        Gsi ours = adopted.routes().add(MsiMessage.to(VCPU, new Vector(0x40)));
+        assertThat(ours).isNotEqualTo(theirs);
+        assertThat(adopted.routes().routes()).hasSize(42);
+        adopted.close();
+        assertThat(vm.supports(KvmDevice.Type.VFIO)).isTrue();
+    }
+
+    /** The number in the name, as a VMM of the same process would know it. */
+    private static int rawOf(Vm vm) {
+        return Integer.parseInt(vm.toString().replaceAll("\\D", ""));
+    }
+
+    @Test
+    void vcpuBelongsToItsThread() throws InterruptedException {
+        vm.createIrqchip();
+        try (Vcpu vcpu = vm.createVcpu(VCPU)) {
+            AtomicReference<String> refusal = new AtomicReference<>("");
+            Thread other = new Thread(
+                    () -> {
+                        try {
+                            vcpu.run();
+                        } catch (IllegalStateException e) {
+                            refusal.set(String.valueOf(e.getMessage()));
+                        }
+                    },
+                    "other");
+            other.start();
+            other.join();
+            assertThat(refusal.get()).contains("belongs to thread").contains("was used by 'other'");
+        }
+    }
+
+    @Test
+    void memoryOverlappingIsRefusedAndUnmapped() {
+        try (GuestMemory memory = vm.addMemory(0, 8192)) {
+            memory.mapping().putInt(0, 1);
+            assertThatThrownBy(() -> vm.addMemory(4096, 4096)).hasMessageContaining("EEXIST (it overlaps memory");
+        }
+        vm.addMemory(4096, 4096).close();
+    }
+
+    @Test
+    void closedVmRefusesNewWork() {
+        vm.close();
+        assertThatThrownBy(() -> vm.signal(MESSAGE)).isInstanceOf(ClosedHandleException.class);
+        assertThatThrownBy(() -> vm.addMemory(0, 4096)).isInstanceOf(ClosedHandleException.class);
+    }
+}

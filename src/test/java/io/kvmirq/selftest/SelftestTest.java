@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.selftest;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.Vector;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.IoAddress;
+import io.kvmirq.kvm.IoEventFd;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.testing.Faults;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.lang.management.ManagementFactory;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+@RealKvm
+@Tag("newest")
+class SelftestTest {
+    private static final Vector VECTOR = new Vector(0x31);
+
+    private final Kernel kernel = Kernel.open();
+    private final long fdsBefore = Machine.openFds();
+
+    @AfterEach
+    void nothingIsLeft() {
+        assertThat(Machine.openFds()).as("open descriptors").isEqualTo(fdsBefore);
+        assertThat(Thread.getAllStackTraces().keySet()).as("threads").noneMatch(thread -> thread.getName()
+                .startsWith("kvmirq-selftest"));
+        kernel.close();
+    }
+
+    private static final class Heard implements Journal {
+        private final List<String> steps = new ArrayList<>();
+
+        @Override
+        public void begin(Scenario scenario) {}
+
+        @Override
+        public void step(String done, String answer) {
+            steps.add(done + ": " + answer);
+        }
+
+        @Override
+        public void end(Result result) {}
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void everyScenarioPasses(Scenario scenario) {
+        Heard heard = new Heard();
+        List<Result> results = new Selftest(kernel, 200, heard).run(List.of(scenario));
+        assertThat(results).singleElement().satisfies(result -> {
+            assertThat(result.failure()).isEmpty();
+            assertThat(result.sent()).isPositive();
+            assertThat(result.lost()).isZero();
+        });
+        assertThat(heard.steps).hasSizeGreaterThan(2);
+    }
+
+    @Test
+    void edgeCountsAndTimesEachRoundTrip() {
+        Result result = new Selftest(kernel, 500, new Heard())
+                .run(List.of(Scenario.EDGE))
+                .get(0);
+        assertThat(result.sent()).isEqualTo(500);
+        assertThat(result.latency()).hasValueSatisfying(latency -> {
+            assertThat(latency.min()).isPositive().isLessThanOrEqualTo(latency.p50());
+            assertThat(latency.p50()).isLessThanOrEqualTo(latency.p99());
+            assertThat(latency.p99()).isLessThanOrEqualTo(latency.max());
+        });
+    }
+
+    /** A kernel that refuses is a finding of that scenario; the next one runs, and nothing is left of the first. */
+    @Test
+    void refusalFailsOneScenarioOnly() {
+        Kernel refusing = Kernel.over(Faults.first("irqfdAssign", Errno.EBUSY), Kernel.DEVICE);
+        List<Result> results = new Selftest(refusing, 1, new Heard()).run(List.of(Scenario.EDGE, Scenario.MASK));
+        assertThat(results.get(0).failure())
+                .hasValueSatisfying(failure -> assertThat(failure).contains("gsi=24: EBUSY (this eventfd already"));
+        assertThat(results.get(1).passed()).isTrue();
+        refusing.close();
+    }
+
+    /** A signal that never arrives: sent, not answered, and said so. */
+    @Test
+    void lostSignalIsFoundByTheScenario() {
+        Kernel losing = Kernel.over(Faults.first("routesSet", 0), Kernel.DEVICE);
+        Result result = new Selftest(losing, 3, new Heard())
+                .run(List.of(Scenario.GUESTLESS))
+                .get(0);
+        assertThat(result.passed()).isFalse();
+        assertThat(result.lost()).isEqualTo(1);
+        losing.close();
+    }
+
+    @Test
+    void lostInterruptIsFound() {
+        Tally tally = new Tally();
+        tally.count(3, 2);
+        assertThatThrownBy(tally::requireNothingLost)
+                .isInstanceOf(SelftestFailedException.class)
+                .hasMessage("sent 3 interrupts, the guest took 2");
+    }
+
+    @Test
+    void guestWithoutAnswerPortIsToldApart() throws InterruptedException {
+        try (Guest guest = new Guest(kernel);
+                EventFd interrupt = EventFd.create(kernel)) {
+            Gsi gsi = guest.route(VECTOR);
+            try (Irqfd irqfd = guest.vm().assign(interrupt, gsi)) {
+                guest.boot();
+                guest.release();
+                irqfd.event().signal();
+                while (guest.handled(VECTOR) == 0) {
+                    Thread.onSpinWait();
+                }
+                guest.join();
+                assertThatThrownBy(guest::requireAlive)
+                        .hasMessage("the guest wrote to port 0x80, which nobody serves: is its ioeventfd gone?");
+            }
+        }
+    }
+
+    @Test
+    void guestStopsAtAnyMoment() {
+        new Guest(kernel).close();
+        Guest booted = new Guest(kernel);
+        booted.boot();
+        booted.close();
+        Guest running = new Guest(kernel);
+        running.boot();
+        running.release();
+        running.close();
+        running.close();
+    }
+
+    @Test
+    void stopEndsARunningTest() throws InterruptedException {
+        Selftest selftest = new Selftest(kernel, 10_000_000, new Heard());
+        List<Result> results = new ArrayList<>();
+        Thread running = new Thread(() -> results.addAll(selftest.run(List.of(Scenario.EDGE, Scenario.LEVEL))));
+        running.start();
+        while (Thread.getAllStackTraces().keySet().stream()
+                .noneMatch(thread -> thread.getName().startsWith("kvmirq-selftest"))) {
+            Thread.onSpinWait();
+        }
+        selftest.stop();
+        running.join();
+        assertThat(results).isEmpty();
+    }
+
+    @Test
+    void countBelowOneIsRefused() {
+        assertThatThrownBy(() -> new Selftest(kernel, 0, new Heard()))
+                .hasMessage("count 0 is out of range: expected at least 1 round trip");
+    }
+
+    @Test
+    void roundTripAllocatesNothing() {
+        try (Guest guest = new Guest(kernel);
+                EventFd interrupt = EventFd.create(kernel);
+                EventFd answer = EventFd.create(kernel)) {
+            Gsi gsi = guest.route(VECTOR);
+            try (Irqfd irqfd = guest.vm().assign(interrupt, gsi);
+                    IoEventFd ioEventFd = guest.vm().notifyOn(IoAddress.port(GuestCode.PORT_ANSWER, 1), answer)) {
+                guest.boot();
+                guest.release();
+                Device device = new Device(irqfd.event(), ioEventFd.event());
+                Tally tally = new Tally();
+                flow(device, tally, 5000);
+                var threads = (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
+                long before = threads.getCurrentThreadAllocatedBytes();
+                flow(device, tally, 5000);
+                assertThat(threads.getCurrentThreadAllocatedBytes() - before).isLessThan(1000);
+            }
+        }
+    }
+
+    private static void flow(Device device, Tally tally, int rounds) {
+        for (int i = 0; i < rounds; i++) {
+            long start = System.nanoTime();
+            assert device.roundTrip();
+            tally.time(System.nanoTime() - start);
+        }
+    }
+}
