@@ -72,7 +72,7 @@ public final class SummaryListener implements TestExecutionListener {
     /** Invocations of a parameterised class do not carry its tags: ask upwards. */
     private boolean onRealKvm(TestIdentifier test) {
         return test.getTags().contains(TestTag.create(RealKvm.TAG))
-                || plan != null && plan.getParent(test).filter(this::onRealKvm).isPresent();
+                || (plan != null && plan.getParent(test).filter(this::onRealKvm).isPresent());
     }
 
     private static String name(TestIdentifier test) {
