@@ -8,17 +8,14 @@ public final class Main {
     private Main() {}
 
     public static void main(String[] arguments) {
-        int code = run(arguments, Terminal.ofProcess(System.getenv()));
+        if (arguments.length == 1 && (arguments[0].equals("--version") || arguments[0].equals("-V"))) {
+            System.out.println(Version.line());
+            return;
+        }
+        int code = new Commands(List.of(new SelftestCommand())).run(arguments, Terminal.ofProcess(System.getenv()));
+        // Returning is quicker than exiting, and nothing of ours keeps the JVM alive.
         if (code != ExitCode.OK) {
             System.exit(code);
         }
-    }
-
-    static int run(String[] arguments, Terminal terminal) {
-        if (arguments.length == 1 && (arguments[0].equals("--version") || arguments[0].equals("-V"))) {
-            terminal.out().println(Version.line());
-            return ExitCode.OK;
-        }
-        return new Commands(List.of(new SelftestCommand())).run(arguments, terminal);
     }
 }

@@ -2,10 +2,7 @@
 package io.kvmirq.cli;
 
 import io.kvmirq.backend.Abi;
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
-import java.util.Properties;
+import org.jspecify.annotations.Nullable;
 
 /** What this is and what it runs on. */
 final class Version {
@@ -17,15 +14,9 @@ final class Version {
                 + System.getProperty("os.arch") + ")";
     }
 
+    /** From the jar's manifest, which the JVM has read already; absent when run from bare classes. */
     private static String number() {
-        Properties properties = new Properties();
-        try (InputStream in = Version.class.getResourceAsStream("version.properties")) {
-            if (in != null) {
-                properties.load(in);
-            }
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        return properties.getProperty("version", "unknown");
+        @Nullable String version = Version.class.getPackage().getImplementationVersion();
+        return version == null ? "(not from a jar)" : version;
     }
 }
