@@ -206,7 +206,7 @@ class CliIT {
     @Test
     void missingDeviceIsToldWhy() throws Exception {
         Machine.assumeRoot("to hide /dev/kvm in a mount namespace");
-        Machine.assumeProgram("unshare");
+        Machine.assumeSucceeds("unshare", "--mount", "true");
         String hideAndRun =
                 "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9"
                         + " && mknod -m 666 /dev/random c 1 8 && exec \"$@\"";
@@ -235,7 +235,7 @@ class CliIT {
     void interruptStopsTheGuestAndExits130() throws Exception {
         Process process = Cli.launcher().start("selftest", "--count", "10000000", "--scenario", "edge");
         readUntil(process, "boot the guest");
-        assertThat(new ProcessBuilder("kill", "-INT", String.valueOf(process.pid()))
+        assertThat(new ProcessBuilder("bash", "-c", "kill -INT " + process.pid())
                         .start()
                         .waitFor())
                 .isZero();

@@ -7,6 +7,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.kernel.Kernel;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
@@ -49,6 +50,14 @@ public final class Machine {
         boolean there = Stream.of(System.getenv("PATH").split(":", -1))
                 .anyMatch(directory -> Files.isExecutable(Path.of(directory, name)));
         assumeTrue(there, "needs the program " + name);
+    }
+
+    /** Skips, with the reason, where a command does not succeed. */
+    public static void assumeSucceeds(String... command) throws IOException, InterruptedException {
+        assumeProgram(command[0]);
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assumeTrue(process.waitFor() == 0, () -> String.join(" ", command) + " fails here: " + said.strip());
     }
 
     public static void assumeKvmClosedToOthers() throws IOException {
