@@ -26,7 +26,13 @@ native-test: ## the C library from a bare C program, plain and under sanitizers
 bench-selftest: build ## a guest's round trip through Java against the same loop in C
 	scripts/bench-selftest
 
+install: ## put the library into the local Maven repository as io.kvmirq:kvmirq
+	scripts/maven install -DskipTests
+
+javadoc: ## the library's documentation in target/reports/apidocs
+	scripts/maven javadoc:javadoc
+
 clean: ## remove everything built
 	rm -rf target native/build
 
-.PHONY: help run test build check format native-test bench-selftest clean
+.PHONY: help run test build check format native-test bench-selftest install javadoc clean

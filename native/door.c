@@ -3,8 +3,11 @@
 #include "kvmirq.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 int kvmirq_door_ioctl(int fd, uint64_t request, uintptr_t arg)
@@ -12,9 +15,14 @@ int kvmirq_door_ioctl(int fd, uint64_t request, uintptr_t arg)
 	return call_value(fd, request, arg);
 }
 
-int kvmirq_door_open(const char *path, int flags)
+int kvmirq_door_open(const char *path, int flags, int mode)
 {
-	return result(open(path, flags | O_CLOEXEC, 0600));
+	return result(open(path, flags | O_CLOEXEC, (mode_t)mode));
+}
+
+int kvmirq_door_fcntl(int fd, int command, int arg)
+{
+	return result(fcntl(fd, command, arg));
 }
 
 int64_t kvmirq_door_read(int fd, void *to, size_t len)
@@ -38,6 +46,12 @@ int64_t kvmirq_door_pwrite(int fd, const void *from, size_t len,
 	return result64(pwrite(fd, from, len, offset));
 }
 
+int64_t kvmirq_door_preadv2(int fd, const void *vectors, int count,
+			    int64_t offset, int flags)
+{
+	return result64(preadv2(fd, vectors, count, offset, flags));
+}
+
 int64_t kvmirq_door_mmap(size_t len, int prot, int flags, int fd,
 			 int64_t offset)
 {
@@ -51,17 +65,24 @@ int kvmirq_door_munmap(uintptr_t address, size_t len)
 	return result(munmap((void *)address, len));
 }
 
-int kvmirq_door_epoll_create(void)
+int kvmirq_door_ppoll(void *fds, uint64_t count, const void *timeout)
 {
-	return result(epoll_create1(EPOLL_CLOEXEC));
+	return result(ppoll(fds, count, timeout, NULL));
 }
 
-int kvmirq_door_epoll_ctl(int epoll, int op, int fd, uint32_t events,
-			  uint64_t data)
+int kvmirq_door_eventfd(uint32_t count, int flags)
 {
-	struct epoll_event event = { .events = events, .data.u64 = data };
+	return result(eventfd(count, flags | EFD_CLOEXEC));
+}
 
-	return result(epoll_ctl(epoll, op, fd, &event));
+int kvmirq_door_epoll_create(int flags)
+{
+	return result(epoll_create1(flags | EPOLL_CLOEXEC));
+}
+
+int kvmirq_door_epoll_ctl(int epoll, int op, int fd, void *event)
+{
+	return result(epoll_ctl(epoll, op, fd, event));
 }
 
 int kvmirq_door_epoll_wait(int epoll, void *events, int max, int timeout_ms)

@@ -19,39 +19,26 @@ int kvmirq_fd_dup(int fd)
 	return result(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
-static int poll_nanos(struct pollfd *fds, nfds_t count, int64_t timeout_ns)
-{
-	struct timespec timeout = {
-		.tv_sec = (time_t)(timeout_ns / NANOS_PER_SECOND),
-		.tv_nsec = (long)(timeout_ns % NANOS_PER_SECOND),
-	};
-
-	return result(ppoll(fds, count, timeout_ns < 0 ? NULL : &timeout,
-			    NULL));
-}
-
 int kvmirq_fd_wait(int fd, int wake, int64_t timeout_ns)
 {
 	struct pollfd fds[] = {
 		{ .fd = fd, .events = POLLIN },
 		{ .fd = wake, .events = POLLIN },
 	};
+	struct timespec timeout = {
+		.tv_sec = (time_t)(timeout_ns / NANOS_PER_SECOND),
+		.tv_nsec = (long)(timeout_ns % NANOS_PER_SECOND),
+	};
 	int ret;
 
 	if (fd < 0)
 		return -EBADF; /* ppoll would leave it out */
-	ret = poll_nanos(fds, wake < 0 ? 1 : 2, timeout_ns);
+	ret = result(ppoll(fds, wake < 0 ? 1 : 2,
+			   timeout_ns < 0 ? NULL : &timeout, NULL));
 	if (ret < 0)
 		return ret;
 	if ((fds[0].revents | fds[1].revents) & POLLNVAL)
 		return -EBADF;
 	return (fds[0].revents ? KVMIRQ_READY_FD : 0) |
 	       (fds[1].revents ? KVMIRQ_READY_WAKE : 0);
-}
-
-ASSERT_LAYOUT(sizeof(struct pollfd) == 8);
-
-int kvmirq_door_poll(void *fds, uint32_t count, int64_t timeout_ns)
-{
-	return poll_nanos(fds, count, timeout_ns);
 }

@@ -226,55 +226,52 @@ static jint deviceVfioRemove(ARGS, jint dev, jint fd)
 	return kvmirq_device_vfio_remove(dev, fd);
 }
 
-/* door.c */
+/* door.c: addresses as the caller has them */
+
+static void *ptr(jlong address)
+{
+	return (void *)(uintptr_t)address;
+}
 
 static jint doorIoctl(ARGS, jint fd, jlong request, jlong arg)
 {
 	return kvmirq_door_ioctl(fd, (uint64_t)request, (uintptr_t)arg);
 }
 
-static jint doorIoctlBuffer(ARGS, jint fd, jlong request, jobject arg)
+static jint doorOpen(ARGS, jlong path, jint flags, jint mode)
 {
-	void *p = at(env, arg);
-
-	if (!p)
-		return -EFAULT;
-	return kvmirq_door_ioctl(fd, (uint64_t)request, (uintptr_t)p);
+	return kvmirq_door_open(ptr(path), flags, mode);
 }
 
-static jint doorOpen(ARGS, jobject path, jint flags)
+static jint doorFcntl(ARGS, jint fd, jint command, jint arg)
 {
-	const char *name = at(env, path);
-
-	return name ? kvmirq_door_open(name, flags) : -EFAULT;
+	return kvmirq_door_fcntl(fd, command, arg);
 }
 
-static jlong doorRead(ARGS, jint fd, jobject to, jlong len)
+static jlong doorRead(ARGS, jint fd, jlong to, jlong len)
 {
-	void *p = at(env, to);
-
-	return p ? kvmirq_door_read(fd, p, (size_t)len) : -EFAULT;
+	return kvmirq_door_read(fd, ptr(to), (size_t)len);
 }
 
-static jlong doorWrite(ARGS, jint fd, jobject from, jlong len)
+static jlong doorWrite(ARGS, jint fd, jlong from, jlong len)
 {
-	const void *p = at(env, from);
-
-	return p ? kvmirq_door_write(fd, p, (size_t)len) : -EFAULT;
+	return kvmirq_door_write(fd, ptr(from), (size_t)len);
 }
 
-static jlong doorPread(ARGS, jint fd, jobject to, jlong len, jlong offset)
+static jlong doorPread(ARGS, jint fd, jlong to, jlong len, jlong offset)
 {
-	void *p = at(env, to);
-
-	return p ? kvmirq_door_pread(fd, p, (size_t)len, offset) : -EFAULT;
+	return kvmirq_door_pread(fd, ptr(to), (size_t)len, offset);
 }
 
-static jlong doorPwrite(ARGS, jint fd, jobject from, jlong len, jlong offset)
+static jlong doorPwrite(ARGS, jint fd, jlong from, jlong len, jlong offset)
 {
-	const void *p = at(env, from);
+	return kvmirq_door_pwrite(fd, ptr(from), (size_t)len, offset);
+}
 
-	return p ? kvmirq_door_pwrite(fd, p, (size_t)len, offset) : -EFAULT;
+static jlong doorPreadv2(ARGS, jint fd, jlong vectors, jint count,
+			 jlong offset, jint flags)
+{
+	return kvmirq_door_preadv2(fd, ptr(vectors), count, offset, flags);
 }
 
 static jlong doorMmap(ARGS, jlong len, jint prot, jint flags, jint fd,
@@ -288,39 +285,37 @@ static jint doorMunmap(ARGS, jlong address, jlong len)
 	return kvmirq_door_munmap((uintptr_t)address, (size_t)len);
 }
 
-static jint doorPoll(ARGS, jobject fds, jint count, jlong timeout)
+static jint doorPpoll(ARGS, jlong fds, jlong count, jlong timeout)
 {
-	void *p = at(env, fds);
-
-	return p ? kvmirq_door_poll(p, (uint32_t)count, timeout) : -EFAULT;
+	return kvmirq_door_ppoll(ptr(fds), (uint64_t)count, ptr(timeout));
 }
 
-static jint doorEpollCreate(ARGS)
+static jint doorEventfd(ARGS, jint count, jint flags)
 {
-	return kvmirq_door_epoll_create();
+	return kvmirq_door_eventfd((uint32_t)count, flags);
 }
 
-static jint doorEpollCtl(ARGS, jint epoll, jint op, jint fd, jint events,
-			 jlong data)
+static jint doorEpollCreate(ARGS, jint flags)
 {
-	return kvmirq_door_epoll_ctl(epoll, op, fd, (uint32_t)events,
-				     (uint64_t)data);
+	return kvmirq_door_epoll_create(flags);
 }
 
-static jint doorEpollWait(ARGS, jint epoll, jobject events, jint max,
+static jint doorEpollCtl(ARGS, jint epoll, jint op, jint fd, jlong event)
+{
+	return kvmirq_door_epoll_ctl(epoll, op, fd, ptr(event));
+}
+
+static jint doorEpollWait(ARGS, jint epoll, jlong events, jint max,
 			  jint timeout)
 {
-	void *p = at(env, events);
-
-	return p ? kvmirq_door_epoll_wait(epoll, p, max, timeout) : -EFAULT;
+	return kvmirq_door_epoll_wait(epoll, ptr(events), max, timeout);
 }
 
 /* Memory the JVM does not know: a buffer over it, and where a buffer lies. */
 
 static jobject view(ARGS, jlong address, jlong len)
 {
-	return (*env)->NewDirectByteBuffer(env, (void *)(uintptr_t)address,
-					   len);
+	return (*env)->NewDirectByteBuffer(env, ptr(address), len);
 }
 
 static jlong addressOf(ARGS, jobject buffer)
@@ -367,41 +362,65 @@ static const JNINativeMethod methods[] = {
 	METHOD(deviceVfioAdd, "(II)I"),
 	METHOD(deviceVfioRemove, "(II)I"),
 	METHOD(doorIoctl, "(IJJ)I"),
-	METHOD(doorIoctlBuffer, "(IJ" BUFFER ")I"),
-	METHOD(doorOpen, "(" BUFFER "I)I"),
-	METHOD(doorRead, "(I" BUFFER "J)J"),
-	METHOD(doorWrite, "(I" BUFFER "J)J"),
-	METHOD(doorPread, "(I" BUFFER "JJ)J"),
-	METHOD(doorPwrite, "(I" BUFFER "JJ)J"),
+	METHOD(doorOpen, "(JII)I"),
+	METHOD(doorFcntl, "(III)I"),
+	METHOD(doorRead, "(IJJ)J"),
+	METHOD(doorWrite, "(IJJ)J"),
+	METHOD(doorPread, "(IJJJ)J"),
+	METHOD(doorPwrite, "(IJJJ)J"),
+	METHOD(doorPreadv2, "(IJIJI)J"),
 	METHOD(doorMmap, "(JIIIJ)J"),
 	METHOD(doorMunmap, "(JJ)I"),
-	METHOD(doorPoll, "(" BUFFER "IJ)I"),
-	METHOD(doorEpollCreate, "()I"),
-	METHOD(doorEpollCtl, "(IIIIJ)I"),
-	METHOD(doorEpollWait, "(I" BUFFER "II)I"),
+	METHOD(doorPpoll, "(JJJ)I"),
+	METHOD(doorEventfd, "(II)I"),
+	METHOD(doorEpollCreate, "(I)I"),
+	METHOD(doorEpollCtl, "(IIIJ)I"),
+	METHOD(doorEpollWait, "(IJII)I"),
 	METHOD(view, "(JJ)" BUFFER),
 	METHOD(addressOf, "(" BUFFER ")J"),
 };
 
 /*
- * Methods are bound one by one, so that a library newer than the class (which
- * lacks the added ones) still loads; the handshake in Java says whether it may.
+ * A library newer than the class has methods the class lacks: those are left
+ * out, and the handshake in Java says whether the rest will do. Any other
+ * failure to bind stays pending and fails the load.
  */
+static int bind(JNIEnv *env, jclass class, jclass missing,
+		const JNINativeMethod *method)
+{
+	if ((*env)->RegisterNatives(env, class, method, 1) == 0)
+		return 0;
+	jthrowable why = (*env)->ExceptionOccurred(env);
+
+	if (!why)
+		return -1;
+	(*env)->ExceptionClear(env);
+	if ((*env)->IsInstanceOf(env, why, missing))
+		return 0;
+	(*env)->Throw(env, why);
+	return -1;
+}
+
 KVMIRQ_EXPORT JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm,
 						void *reserved UNUSED)
 {
 	JNIEnv *env;
 	jclass class;
+	jclass missing;
 
 	if ((*vm)->GetEnv(vm, (void **)&env, JNI_VERSION_1_8) != JNI_OK)
 		return JNI_ERR;
 	class = (*env)->FindClass(env, NATIVE_CLASS);
 	if (!class)
 		return JNI_ERR;
+	missing = (*env)->FindClass(env, "java/lang/NoSuchMethodError");
+	if (!missing)
+		return JNI_ERR;
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
-		if ((*env)->RegisterNatives(env, class, &methods[i], 1) < 0)
-			(*env)->ExceptionClear(env);
+		if (bind(env, class, missing, &methods[i]) < 0)
+			return JNI_ERR;
 	}
+	(*env)->DeleteLocalRef(env, missing);
 	(*env)->DeleteLocalRef(env, class);
 	return JNI_VERSION_1_8;
 }

@@ -110,7 +110,7 @@ enum kvmirq_route_type {
 
 struct kvmirq_route {
 	uint32_t gsi;
-	uint32_t type; /* enum kvmirq_route_type, or the kernel's own number */
+	uint32_t type; /* enum kvmirq_route_type; else -EINVAL */
 	uint32_t flags; /* as the kernel's */
 	uint32_t chip; /* IRQCHIP: 0 PIC master, 1 PIC slave, 2 IOAPIC */
 	uint32_t pin; /* IRQCHIP */
@@ -172,27 +172,35 @@ KVMIRQ_EXPORT int kvmirq_device_attr_has(int dev, uint32_t group,
 KVMIRQ_EXPORT int kvmirq_device_vfio_add(int dev, int fd);
 KVMIRQ_EXPORT int kvmirq_device_vfio_remove(int dev, int fd);
 
-/* ---- door.c: everything else, encoded by the caller ---- */
+/* ---- door.c: the system calls themselves, encoded by the caller ---- */
 
 /* request is the full 32-bit number, zero-extended; arg value or pointer. */
 KVMIRQ_EXPORT int kvmirq_door_ioctl(int fd, uint64_t request, uintptr_t arg);
-KVMIRQ_EXPORT int kvmirq_door_open(const char *path, int flags);
+/* O_CLOEXEC is added. */
+KVMIRQ_EXPORT int kvmirq_door_open(const char *path, int flags, int mode);
+KVMIRQ_EXPORT int kvmirq_door_fcntl(int fd, int command, int arg);
 KVMIRQ_EXPORT int64_t kvmirq_door_read(int fd, void *to, size_t len);
 KVMIRQ_EXPORT int64_t kvmirq_door_write(int fd, const void *from, size_t len);
 KVMIRQ_EXPORT int64_t kvmirq_door_pread(int fd, void *to, size_t len,
 					int64_t offset);
 KVMIRQ_EXPORT int64_t kvmirq_door_pwrite(int fd, const void *from, size_t len,
 					 int64_t offset);
+/* vectors: count struct iovec. */
+KVMIRQ_EXPORT int64_t kvmirq_door_preadv2(int fd, const void *vectors,
+					  int count, int64_t offset, int flags);
 /* An address (below 2^63 for user space) or -errno. */
 KVMIRQ_EXPORT int64_t kvmirq_door_mmap(size_t len, int prot, int flags, int fd,
 				       int64_t offset);
 KVMIRQ_EXPORT int kvmirq_door_munmap(uintptr_t address, size_t len);
-/* fds: count struct pollfd, 8 bytes each. */
-KVMIRQ_EXPORT int kvmirq_door_poll(void *fds, uint32_t count,
-				   int64_t timeout_ns);
-KVMIRQ_EXPORT int kvmirq_door_epoll_create(void);
-KVMIRQ_EXPORT int kvmirq_door_epoll_ctl(int epoll, int op, int fd,
-					uint32_t events, uint64_t data);
+/* fds: count struct pollfd; timeout: struct timespec, or NULL for ever. */
+KVMIRQ_EXPORT int kvmirq_door_ppoll(void *fds, uint64_t count,
+				    const void *timeout);
+/* EFD_CLOEXEC is added. */
+KVMIRQ_EXPORT int kvmirq_door_eventfd(uint32_t count, int flags);
+/* EPOLL_CLOEXEC is added. */
+KVMIRQ_EXPORT int kvmirq_door_epoll_create(int flags);
+/* event: struct epoll_event. */
+KVMIRQ_EXPORT int kvmirq_door_epoll_ctl(int epoll, int op, int fd, void *event);
 /* events: room for max struct epoll_event. */
 KVMIRQ_EXPORT int kvmirq_door_epoll_wait(int epoll, void *events, int max,
 					 int timeout_ms);

@@ -22,7 +22,7 @@ static struct kvm_irq_routing_entry entry(const struct kvmirq_route *route)
 	if (route->type == KVMIRQ_ROUTE_IRQCHIP) {
 		e.u.irqchip.irqchip = route->chip;
 		e.u.irqchip.pin = route->pin;
-	} else {
+	} else { /* routes_set let nothing else through */
 		e.u.msi.address_lo = (uint32_t)route->address;
 		e.u.msi.address_hi = (uint32_t)(route->address >> 32);
 		e.u.msi.data = route->data;
@@ -37,6 +37,11 @@ int kvmirq_routes_set(int vm, const struct kvmirq_route *routes,
 	struct kvm_irq_routing *table;
 	int ret;
 
+	for (uint32_t i = 0; i < count; i++) {
+		if (routes[i].type != KVMIRQ_ROUTE_IRQCHIP &&
+		    routes[i].type != KVMIRQ_ROUTE_MSI)
+			return -EINVAL;
+	}
 	table = calloc(1, sizeof(*table) +
 				  count * sizeof(struct kvm_irq_routing_entry));
 	if (!table)

@@ -15,7 +15,7 @@ class FirstInterrupt {
         VcpuId first = new VcpuId(0);
         Vector vector = new Vector(0x31);
         try (Kernel kernel = Kernel.open();
-                Vm vm = Vm.create(kernel); // or Vm.adopt(kernel, fd, Ownership.BORROWED, routes)
+                Vm vm = Vm.create(kernel); // or Vm.adopt, for a VM your VMM made
                 EventFd event = EventFd.create(kernel)) {
             vm.createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(first)) {

@@ -30,6 +30,7 @@
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <time.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define MILLISECOND INT64_C(1000000)
@@ -316,9 +317,9 @@ static void test_door_file(void)
 	int fd;
 
 	snprintf(path, sizeof(path), "/tmp/kvmirq-bare.%d", getpid());
-	IS(-ENOENT, kvmirq_door_open(path, O_RDWR));
-	fd = IS_FD(kvmirq_door_open(path, O_RDWR | O_CREAT | O_EXCL));
-	IS(-EEXIST, kvmirq_door_open(path, O_RDWR | O_CREAT | O_EXCL));
+	IS(-ENOENT, kvmirq_door_open(path, O_RDWR, 0));
+	fd = IS_FD(kvmirq_door_open(path, O_RDWR | O_CREAT | O_EXCL, 0600));
+	IS(-EEXIST, kvmirq_door_open(path, O_RDWR | O_CREAT | O_EXCL, 0600));
 	unlink(path);
 	IS(0, fstat(fd, &stat));
 	IS(0600, stat.st_mode & 0777);
@@ -387,13 +388,15 @@ static void test_door_poll(void)
 		{ .fd = event, .events = POLLIN | POLLOUT },
 		{ .fd = BAD_FD, .events = POLLIN },
 	};
+	const struct timespec now = { 0 };
+	const struct timespec soon = { .tv_nsec = MILLISECOND };
 
 	interrupt();
-	IS(0, kvmirq_door_poll(fds, 2, 0));
-	IS(0, kvmirq_door_poll(fds, 2, MILLISECOND));
-	IS(-EINTR, kvmirq_door_poll(fds, 2, FOREVER));
+	IS(0, kvmirq_door_ppoll(fds, 2, &now));
+	IS(0, kvmirq_door_ppoll(fds, 2, &soon));
+	IS(-EINTR, kvmirq_door_ppoll(fds, 2, NULL));
 	IS(0, kvmirq_eventfd_signal(event, 1));
-	IS(3, kvmirq_door_poll(fds, 4, FOREVER));
+	IS(3, kvmirq_door_ppoll(fds, 4, NULL));
 	calm();
 	IS(POLLIN, fds[0].revents);
 	IS(0, fds[1].revents);
@@ -406,30 +409,48 @@ static void test_door_epoll(void)
 {
 	const uint64_t data = UINT64_C(0xfedcba9876543210);
 	int event = kvmirq_eventfd_create();
-	int epoll = IS_FD(kvmirq_door_epoll_create());
+	int epoll = IS_FD(kvmirq_door_epoll_create(0));
+	struct epoll_event in = { .events = EPOLLIN };
+	struct epoll_event edge = { .events = EPOLLIN | EPOLLET,
+				    .data.u64 = data };
 	struct epoll_event events[2] = { 0 };
 
 	interrupt();
-	IS(0, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_ADD, event, EPOLLIN, 0));
+	IS(0, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_ADD, event, &in));
 	IS(-EEXIST,
-	   kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_ADD, event, EPOLLIN, 0));
+	   kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_ADD, event, &in));
 	IS(0, kvmirq_door_epoll_wait(epoll, events, 2, 0));
 	IS(-EINTR, kvmirq_door_epoll_wait(epoll, events, 2, -1));
 	IS(0, kvmirq_eventfd_signal(event, 1));
-	IS(0, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_MOD, event,
-				    EPOLLIN | EPOLLET, data));
+	IS(0, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_MOD, event, &edge));
 	IS(1, kvmirq_door_epoll_wait(epoll, events, 2, -1));
 	IS(EPOLLIN, events[0].events);
 	HOLDS(events[0].data.u64 == data);
 	IS(0, kvmirq_door_epoll_wait(epoll, events, 2, 0));
 	calm();
-	IS(0, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_DEL, event, 0, 0));
-	IS(-ENOENT, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_DEL, event, 0, 0));
+	IS(0, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_DEL, event, NULL));
+	IS(-ENOENT, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_DEL, event, NULL));
 	IS(-EINVAL, kvmirq_door_epoll_wait(epoll, events, 0, 0));
 	kvmirq_fd_close(epoll);
 	IS(-EBADF, kvmirq_door_epoll_wait(epoll, events, 2, 0));
-	IS(-EBADF, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_DEL, event, 0, 0));
+	IS(-EBADF, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_DEL, event, NULL));
 	kvmirq_fd_close(event);
+}
+
+static void test_door_eventfd(void)
+{
+	int fd = IS_FD(kvmirq_door_eventfd(5, EFD_NONBLOCK));
+	uint64_t count = 0;
+	struct iovec to = { .iov_base = &count, .iov_len = sizeof(count) };
+
+	IS(8, kvmirq_door_preadv2(fd, &to, 1, -1, RWF_NOWAIT));
+	HOLDS(count == 5);
+	IS(-EAGAIN, kvmirq_door_preadv2(fd, &to, 1, -1, RWF_NOWAIT));
+	IS(-EFAULT, kvmirq_door_preadv2(fd, NULL, 1, -1, RWF_NOWAIT));
+	HOLDS(kvmirq_door_fcntl(fd, F_GETFL, 0) & O_NONBLOCK);
+	IS(-EINVAL, kvmirq_door_eventfd(0, 2));
+	IS(-EBADF, kvmirq_door_fcntl(BAD_FD, F_GETFL, 0));
+	kvmirq_fd_close(fd);
 }
 
 /* ---- with KVM ---- */
@@ -629,7 +650,7 @@ static void test_irqfd(int kvm)
 {
 	int event = kvmirq_eventfd_create();
 	int resample = kvmirq_eventfd_create();
-	int epoll = kvmirq_door_epoll_create();
+	int epoll = kvmirq_door_epoll_create(0);
 	int vm = new_vm(kvm);
 
 	kvmirq_irqchip_create(vm);
@@ -941,6 +962,7 @@ int main(int argc, char **argv)
 	test_door_ioctl();
 	test_door_mmap();
 	test_door_poll();
+	test_door_eventfd();
 	test_door_epoll();
 
 	probe = open(device, O_RDWR | O_CLOEXEC);

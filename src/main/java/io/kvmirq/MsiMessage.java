@@ -15,6 +15,7 @@ import java.util.OptionalInt;
  */
 public record MsiMessage(long address, int data, OptionalInt deviceId) {
     private static final long X86_WINDOW = 0xfee00000L;
+    private static final int BROADCAST = 0xff;
     private static final int DELIVERY_NMI = 4 << 8;
 
     /** A message without a device id. */
@@ -23,8 +24,10 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Fixed, edge, physical destination: one vCPU, the only form a kernel can post. Ids above 254 are encoded as
-     * {@code KVM_X2APIC_API_USE_32BIT_IDS} wants them and reach nobody before that is enabled.
+     * Fixed, edge, physical destination: one vCPU, the only form a kernel can post. For ids above 255 call
+     * {@code Vm.enableLongApicIds} first, else the kernel looks at the low 8 bits alone and delivers to another vCPU.
+     *
+     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast
      */
     public static MsiMessage to(VcpuId vcpu, Vector vector) {
         return new MsiMessage(x86Address(vcpu), vector.number());
@@ -37,6 +40,10 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
 
     private static long x86Address(VcpuId vcpu) {
         long id = vcpu.number();
+        if (id == BROADCAST) {
+            throw new IllegalArgumentException(
+                    "vcpu 255 cannot be the destination of a message: APIC id 255 is the broadcast; leave that id out");
+        }
         return (id & ~0xffL) << 32 | X86_WINDOW | (id & 0xff) << 12;
     }
 

@@ -4,6 +4,7 @@ package io.kvmirq;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
 import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
 import static com.tngtech.archunit.library.dependencies.SlicesRuleDefinition.slices;
+import static org.assertj.core.api.Assertions.assertThat;
 
 import com.tngtech.archunit.base.DescribedPredicate;
 import com.tngtech.archunit.core.domain.JavaClass;
@@ -11,10 +12,13 @@ import com.tngtech.archunit.core.domain.JavaClasses;
 import com.tngtech.archunit.core.importer.ClassFileImporter;
 import com.tngtech.archunit.core.importer.ImportOption;
 import com.tngtech.archunit.lang.ArchRule;
-import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.testing.Machine;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /** Who may use whom: the layers of the package documentation. */
@@ -53,14 +57,21 @@ class ArchitectureTest {
     }
 
     @Test
-    void kvmUsesKernel() {
-        check(mayUse("io.kvmirq.kvm..", "io.kvmirq", "io.kvmirq.kernel..", "io.kvmirq.backend.."));
-        check(noClasses()
-                .that()
-                .resideInAPackage("io.kvmirq.kvm..")
-                .should()
-                .dependOnClassesThat()
-                .areAssignableTo(Libc.class));
+    void kvmUsesKernel() throws IOException {
+        check(mayUse("io.kvmirq.kvm..", "io.kvmirq", "io.kvmirq.kernel.."));
+        assertThat(sources("kvm")).noneMatch(source -> source.contains("import io.kvmirq.backend"));
+    }
+
+    /** For constants, which the compiler copies so that no class shows where they came from. */
+    private static List<String> sources(String directory) throws IOException {
+        try (Stream<Path> files = Files.walk(Machine.root().resolve("src/main/java/io/kvmirq/" + directory))) {
+            List<String> sources = new ArrayList<>();
+            for (Path file :
+                    files.filter(file -> file.toString().endsWith(".java")).toList()) {
+                sources.add(Files.readString(file));
+            }
+            return sources;
+        }
     }
 
     @Test
@@ -81,13 +92,8 @@ class ArchitectureTest {
     }
 
     @Test
-    void jniEncodesNothingItself() {
-        check(noClasses()
-                .that()
-                .resideInAPackage("io.kvmirq.backend.jni..")
-                .should()
-                .dependOnClassesThat()
-                .areAssignableTo(Uapi.class));
+    void jniEncodesNothingItself() throws IOException {
+        assertThat(sources("backend/jni")).hasSizeGreaterThan(2).noneMatch(source -> source.contains("Uapi"));
     }
 
     @Test

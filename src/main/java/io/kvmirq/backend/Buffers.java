@@ -90,9 +90,4 @@ public final class Buffers {
         boolean kernelWrites = (request >>> 31 & 1) == 1;
         return kernelWrites ? writable(argument, size) : readable(argument, size);
     }
-
-    /** For {@link Libc#epollWait}: assumes the larger of the two sizes. */
-    public static ByteBuffer epollEvents(@Nullable ByteBuffer events, int max) {
-        return writable(events, 16L * max);
-    }
 }

@@ -107,7 +107,10 @@ public interface KernelBackend {
     int ROUTE_TYPE_MSI = 2;
     int ROUTE_FLAG_DEVID = 1;
 
-    /** @param routes {@code count} records of {@link #ROUTE_SIZE} bytes in native order */
+    /**
+     * @param routes {@code count} records of {@link #ROUTE_SIZE} bytes in native order
+     * @return -EINVAL also for a type other than the two, before the kernel is asked
+     */
     int routesSet(int vm, ByteBuffer routes, int count);
 
     // irqfd

@@ -1,38 +1,62 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The raw door: the system calls themselves. {@code >= 0} or {@code -errno}; the caller encodes what a buffer holds.
+ * The raw door: system calls as libc has them, {@code >= 0} or {@code -errno} out, the caller encodes what memory holds.
  *
- * <p>Buffers must be direct, at position 0, and writable where the kernel writes, else
- * {@link IllegalArgumentException}; the kernel is told no more bytes than {@code limit()}. Thread-safe.
+ * <p>By address for those who own the memory and keep it reachable; a wrong one is the kernel's to refuse with EFAULT. By
+ * buffer for everybody else: direct, at position 0, writable where the kernel writes, as long as the call needs, else
+ * {@link IllegalArgumentException} and nothing was called. Every descriptor made here is O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
-    /** open(2) with O_CLOEXEC; {@code path} NUL-terminated. */
-    int open(ByteBuffer path, int flags);
+    /** @param path address of a NUL-terminated path */
+    int open(long path, int flags, int mode);
 
     int close(int fd);
 
-    long read(int fd, ByteBuffer to);
+    int fcntl(int fd, int command, int argument);
 
-    long write(int fd, ByteBuffer from);
+    long read(int fd, long to, long length);
 
-    long pread(int fd, ByteBuffer to, long offset);
+    long write(int fd, long from, long length);
 
-    long pwrite(int fd, ByteBuffer from, long offset);
+    long pread(int fd, long to, long length, long offset);
 
-    /** @param request the full number, zero-extended from 32 bits */
+    long pwrite(int fd, long from, long length, long offset);
+
+    /** @param vectors address of {@code count} {@code struct iovec} */
+    long preadv2(int fd, long vectors, int count, long offset, int flags);
+
+    /**
+     * @param request the full number, zero-extended from 32 bits
+     * @param argument a value or an address, as the request says
+     */
     int ioctl(int fd, long request, long argument);
-
-    /** The argument's size is in the request where the kernel encodes it, and is checked against the buffer. */
-    int ioctl(int fd, long request, ByteBuffer argument);
 
     /** The address, or {@code -errno}. */
     long mmap(long length, int protection, int flags, int fd, long offset);
 
     int munmap(long address, long length);
+
+    /**
+     * @param fds address of {@code count} {@code struct pollfd}
+     * @param timeout address of a {@code struct timespec}, 0 for ever
+     */
+    int ppoll(long fds, long count, long timeout);
+
+    int eventfd(int count, int flags);
+
+    int epollCreate(int flags);
+
+    /** @param event address of a {@code struct epoll_event} (12 bytes on x86-64, 16 elsewhere) */
+    int epollCtl(int epoll, int operation, int fd, long event);
+
+    /** @param events address of room for {@code max} {@code struct epoll_event} */
+    int epollWait(int epoll, long events, int max, int timeoutMillis);
 
     /** A buffer in native order over mapped memory. It does not keep the mapping alive. */
     ByteBuffer view(long address, long length);
@@ -40,13 +64,65 @@ public interface Libc {
     /** Where a direct buffer's position 0 lies; good only while the buffer is reachable. */
     long addressOf(ByteBuffer buffer);
 
-    /** @param fds {@code count} {@code struct pollfd} of 8 bytes */
-    int poll(ByteBuffer fds, int count, long timeoutNanos);
+    // With buffers
 
-    int epollCreate();
+    /** @param path NUL-terminated */
+    default int open(@Nullable ByteBuffer path, int flags) {
+        ByteBuffer checked = Buffers.cStringIn(path);
+        try {
+            return open(addressOf(checked), flags, 0600);
+        } finally {
+            Reference.reachabilityFence(checked);
+        }
+    }
 
-    int epollCtl(int epoll, int operation, int fd, int events, long data);
+    /** Reads up to {@code limit()} bytes. */
+    default long read(int fd, @Nullable ByteBuffer to) {
+        ByteBuffer checked = Buffers.writable(to, 0);
+        try {
+            return read(fd, addressOf(checked), checked.limit());
+        } finally {
+            Reference.reachabilityFence(checked);
+        }
+    }
 
-    /** @param events room for {@code max} {@code struct epoll_event} (12 bytes on x86-64, 16 elsewhere) */
-    int epollWait(int epoll, ByteBuffer events, int max, int timeoutMillis);
+    /** Writes up to {@code limit()} bytes. */
+    default long write(int fd, @Nullable ByteBuffer from) {
+        ByteBuffer checked = Buffers.readable(from, 0);
+        try {
+            return write(fd, addressOf(checked), checked.limit());
+        } finally {
+            Reference.reachabilityFence(checked);
+        }
+    }
+
+    /** Reads up to {@code limit()} bytes. */
+    default long pread(int fd, @Nullable ByteBuffer to, long offset) {
+        ByteBuffer checked = Buffers.writable(to, 0);
+        try {
+            return pread(fd, addressOf(checked), checked.limit(), offset);
+        } finally {
+            Reference.reachabilityFence(checked);
+        }
+    }
+
+    /** Writes up to {@code limit()} bytes. */
+    default long pwrite(int fd, @Nullable ByteBuffer from, long offset) {
+        ByteBuffer checked = Buffers.readable(from, 0);
+        try {
+            return pwrite(fd, addressOf(checked), checked.limit(), offset);
+        } finally {
+            Reference.reachabilityFence(checked);
+        }
+    }
+
+    /** The argument must be as long as the request says, where the request says it. */
+    default int ioctl(int fd, long request, @Nullable ByteBuffer argument) {
+        ByteBuffer checked = Buffers.ioctlArgument(request, argument);
+        try {
+            return ioctl(fd, request, addressOf(checked));
+        } finally {
+            Reference.reachabilityFence(checked);
+        }
+    }
 }

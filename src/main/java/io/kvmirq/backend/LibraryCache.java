@@ -7,7 +7,6 @@ import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.DirectoryStream;
-import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -15,7 +14,6 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Arrays;
-import java.util.Optional;
 import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
 
@@ -56,6 +54,13 @@ final class LibraryCache {
      * @throws BackendUnavailableException when the directory cannot be made or is not private to this user
      */
     Path hold(byte[] content) throws IOException {
+        // File locks are the process's, not the thread's: within it, one at a time.
+        synchronized (LibraryCache.class) {
+            return holdAlone(content);
+        }
+    }
+
+    private Path holdAlone(byte[] content) throws IOException {
         makePrivate();
         removeAbandoned();
         Path file = directory.resolve(nameOf(content));
@@ -80,27 +85,34 @@ final class LibraryCache {
         return "libkvmirq-" + Long.toHexString(crc.getValue()) + "-" + content.length + ".so";
     }
 
+    /** Judges what is there before making anything in it. */
     private void makePrivate() throws IOException {
         if (!directory.isAbsolute()) {
             throw new BackendUnavailableException(
                     "cache directory " + directory + " is not an absolute path; set -D" + PROPERTY + " to one");
         }
+        Path existing = directory;
+        while (!Files.exists(existing) && existing.getParent() != null) {
+            existing = existing.getParent();
+        }
+        requireTrusted(existing);
         try {
-            Files.createDirectories(directory.getParent() == null ? directory : directory.getParent());
-            Files.createDirectory(
+            Files.createDirectories(
                     directory, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
-        } catch (FileAlreadyExistsException e) {
-            // Made by an earlier start; the checks below decide.
         } catch (IOException e) {
             throw new BackendUnavailableException(
-                    "cannot make cache directory " + directory + " (" + e + "); set -D" + PROPERTY
-                            + " to one that can be made",
+                    "cannot make cache directory " + directory + " (" + e + "); set $XDG_CACHE_HOME or -D" + PROPERTY
+                            + " to a place where one can be made",
                     e);
         }
-        Optional<String> flaw = Optional.ofNullable(Trust.flawOf(directory.toRealPath()));
-        if (flaw.isPresent()) {
+        requireTrusted(directory);
+    }
+
+    private static void requireTrusted(Path path) throws IOException {
+        @Nullable String flaw = Trust.flawOf(path.toRealPath());
+        if (flaw != null) {
             throw new BackendUnavailableException(
-                    "cache directory: " + flaw.get() + "; or set -D" + PROPERTY + " to another");
+                    "cache directory: " + flaw + "; or set $XDG_CACHE_HOME or -D" + PROPERTY + " to another place");
         }
     }
 
@@ -113,7 +125,7 @@ final class LibraryCache {
                         Files.deleteIfExists(leftover);
                     }
                 } catch (NoSuchFileException | OverlappingFileLockException e) {
-                    // Its writer, maybe a thread of ours, is alive and was faster.
+                    // Its writer is alive and was faster.
                 }
             }
         }

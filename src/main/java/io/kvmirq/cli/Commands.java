@@ -3,6 +3,8 @@ package io.kvmirq.cli;
 
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.BackendUnavailableException;
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
 import java.util.function.Predicate;
@@ -25,7 +27,7 @@ final class Commands {
     }
 
     int run(String[] arguments, Terminal terminal) {
-        CommandLine line = commandLine(arguments);
+        CommandLine line = commandLine(arguments).setOut(new PrintWriter(terminal.out(), true, StandardCharsets.UTF_8));
         try {
             ParseResult parsed = line.parseArgs(arguments);
             if (CommandLine.printHelpIfRequested(parsed)) {
@@ -86,7 +88,7 @@ final class Commands {
             root.addSubcommand(command.name(), spec);
         }
         CommandSpec completion = CommandSpec.create().name(COMPLETION);
-        completion.usageMessage().hidden(true).description("Print a completion script for bash and zsh.");
+        completion.usageMessage().description("Print a completion script for bash and zsh.");
         completion.addOption(help());
         root.addSubcommand(COMPLETION, completion);
         return root;
@@ -104,7 +106,7 @@ final class Commands {
         String suggestion = "";
         if (e instanceof UnmatchedArgumentException unmatched
                 && !unmatched.getSuggestions().isEmpty()) {
-            suggestion = " Did you mean " + String.join(" or ", unmatched.getSuggestions()) + "?";
+            suggestion = " Did you mean " + unmatched.getSuggestions().get(0) + "?";
         }
         return "kvmirq: " + e.getMessage() + "." + suggestion + " See " + command + " --help";
     }

@@ -10,9 +10,17 @@ public final class Main {
     public static void main(String[] arguments) {
         if (arguments.length == 1 && (arguments[0].equals("--version") || arguments[0].equals("-V"))) {
             System.out.println(Version.line());
+            if (System.out.checkError()) {
+                System.exit(ExitCode.FAILED);
+            }
             return;
         }
-        int code = new Commands(List.of(new SelftestCommand())).run(arguments, Terminal.ofProcess(System.getenv()));
+        Terminal terminal = Terminal.ofProcess(System.getenv());
+        int code = new Commands(List.of(new SelftestCommand())).run(arguments, terminal);
+        if (terminal.out().checkError()) {
+            terminal.err().println("kvmirq: stdout could not be written");
+            code = Math.max(code, ExitCode.FAILED);
+        }
         // Returning is quicker than exiting, and nothing of ours keeps the JVM alive.
         if (code != ExitCode.OK) {
             System.exit(code);

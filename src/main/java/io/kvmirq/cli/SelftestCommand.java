@@ -3,6 +3,7 @@ package io.kvmirq.cli;
 
 import io.kvmirq.backend.Backends;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
@@ -53,12 +54,15 @@ final class SelftestCommand implements Command {
                 .type(List.class)
                 .auxiliaryTypes(Scenario.class)
                 .converters(scenario())
+                .completionCandidates(
+                        Arrays.stream(Scenario.values()).map(Scenario::label).toList())
                 .description("Only this one; may be given several times.")
                 .build());
         spec.addOption(OptionSpec.builder("--backend")
                 .paramLabel("NAME")
                 .type(String.class)
                 .converters(backend())
+                .completionCandidates(backends.names())
                 .description("Binding to the kernel: " + String.join(", ", backends.names()) + " (default: -D"
                         + Backends.PROPERTY + ", $"
                         + Backends.ENVIRONMENT + ", auto).")
@@ -108,8 +112,16 @@ final class SelftestCommand implements Command {
         int count = arguments.matchedOptionValue("--count", DEFAULT_COUNT);
         List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
         String backend = arguments.matchedOptionValue("--backend", Backends.selection());
+        if (!backends.names().contains(backend)) {
+            terminal.err()
+                    .println("kvmirq: -D" + Backends.PROPERTY + " or $" + Backends.ENVIRONMENT + ": '" + backend
+                            + "' is not one of " + String.join(", ", backends.names()));
+            return ExitCode.USAGE;
+        }
         boolean json = arguments.hasMatchedOption("--json");
         try (Kernel kernel = Kernel.open(backend)) {
+            // Whether the CPU is free for KVM shows only now; a scenario would report it as a finding of its own.
+            Vm.create(kernel).close();
             Journal journal = json ? new SilentJournal() : new TextJournal(terminal, kernel);
             List<Result> results = run(new Selftest(kernel, count, journal), scenarios);
             if (json) {

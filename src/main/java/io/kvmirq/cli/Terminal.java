@@ -17,7 +17,8 @@ record Terminal(PrintStream out, PrintStream err, boolean colour) {
     static final String PROPERTY = "kvmirq.terminal";
 
     static Terminal ofProcess(Map<String, String> environment) {
-        boolean noColour = !environment.getOrDefault("NO_COLOR", "").isEmpty();
+        boolean noColour = !environment.getOrDefault("NO_COLOR", "").isEmpty()
+                || environment.getOrDefault("TERM", "dumb").equals("dumb");
         return new Terminal(utf8(System.out), utf8(System.err), Boolean.getBoolean(PROPERTY) && !noColour);
     }
 

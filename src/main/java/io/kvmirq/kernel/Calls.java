@@ -3,8 +3,10 @@ package io.kvmirq.kernel;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
@@ -15,6 +17,8 @@ import java.util.function.Supplier;
 
 /**
  * Kernel calls on handles: where a handle becomes a number for the length of one call, and {@code -errno} an exception.
+ *
+ * <p>For the packages above, not for users: what they open closes and checks itself.
  *
  * <p>Every method refuses handles of another kernel with {@link IllegalArgumentException} and closed ones with
  * {@link ClosedHandleException}, before anything is called. Setup throws {@link KernelException}; what takes down
@@ -62,13 +66,9 @@ public final class Calls {
         }
     }
 
-    /** For taking down: a closed handle has taken its registrations with it. */
-    private void quietly(Fd fd, IntUnaryOperator call) {
-        try {
-            on(fd, call);
-        } catch (ClosedHandleException e) {
-            // Closed is what was wanted.
-        }
+    private int number(Fd.Lease lease) {
+        requireOurs(lease.fd());
+        return lease.number();
     }
 
     // Handles
@@ -85,6 +85,11 @@ public final class Calls {
         return new Fd(kernel, kind, raw, Ownership.OWNED);
     }
 
+    /** Closes the descriptor of whoever owns it. Idempotent, never fails. */
+    public void close(Fd fd) {
+        fd.close();
+    }
+
     // KVM and VM
 
     public int kvmVersion(Fd device) {
@@ -92,7 +97,7 @@ public final class Calls {
     }
 
     /** On the KVM device or a VM; 0 for what this kernel does not have or know. */
-    public int capability(Fd fd, int capability) {
+    int capability(Fd fd, int capability) {
         return check(
                 on(fd, raw -> backend().capabilityCheck(raw, capability)),
                 "capability check",
@@ -115,75 +120,97 @@ public final class Calls {
                 () -> vm + " pins=" + pins);
     }
 
-    public void enableX2apic(Fd vm, long bits) {
+    /** MSI destinations have 32 bits, as {@code MsiMessage} encodes them. */
+    public void enableLongApicIds(Fd vm) {
         check(
-                on(vm, raw -> backend().x2apicEnable(raw, bits)),
-                "x2apic enable",
-                () -> vm + " bits=0x" + Long.toHexString(bits));
+                on(vm, raw -> backend().x2apicEnable(raw, Uapi.KVM_X2APIC_API_USE_32BIT_IDS)),
+                "long apic ids enable",
+                vm::toString);
     }
 
-    /** @param state {@link KernelBackend#IRQCHIP_STATE_SIZE} direct bytes */
-    public void getIrqchip(Fd vm, int chip, ByteBuffer state) {
-        check(on(vm, raw -> backend().irqchipGet(raw, chip, state)), "irqchip get", () -> vm + " chip=" + chip);
-    }
-
-    public void setIrqchip(Fd vm, int chip, ByteBuffer state) {
-        check(on(vm, raw -> backend().irqchipSet(raw, chip, state)), "irqchip set", () -> vm + " chip=" + chip);
-    }
-
-    // Routes
-
-    /** @param routes {@code count} records of {@link KernelBackend#ROUTE_SIZE} direct bytes */
-    public void setRoutes(Fd vm, ByteBuffer routes, int count) {
-        check(on(vm, raw -> backend().routesSet(raw, routes, count)), "routes set", () -> vm + " routes=" + count);
-    }
-
-    // irqfd
-
-    public void assignIrqfd(Fd vm, Fd event, Gsi gsi) {
-        requireOurs(event);
+    /** The state of the in-kernel IOAPIC, which the full irqchip has. */
+    public IoapicState getIoapic(Fd vm) {
+        IoapicState state = new IoapicState();
         check(
-                on(vm, vmRaw -> on(event, raw -> backend().irqfdAssign(vmRaw, raw, gsi.number()))),
-                "irqfd assign",
-                () -> "eventfd=" + event + " gsi=" + gsi.number());
+                on(vm, raw -> backend().irqchipGet(raw, Route.Chip.IOAPIC.id(), state.bytes())),
+                "ioapic get",
+                vm::toString);
+        return state;
     }
 
-    public void assignLevelIrqfd(Fd vm, Fd event, Fd resample, Gsi gsi) {
-        requireOurs(event);
-        requireOurs(resample);
+    public void setIoapic(Fd vm, IoapicState state) {
         check(
-                on(
-                        vm,
-                        vmRaw -> on(
-                                event,
-                                raw -> on(resample, resampleRaw -> backend()
-                                        .irqfdAssignLevel(vmRaw, raw, resampleRaw, gsi.number())))),
+                on(vm, raw -> backend().irqchipSet(raw, Route.Chip.IOAPIC.id(), state.bytes())),
+                "ioapic set",
+                vm::toString);
+    }
+
+    /** Replaces the whole table, or nothing of it. */
+    public void setRoutes(Fd vm, RouteRecords routes) {
+        check(
+                on(vm, raw -> backend().routesSet(raw, routes.records(), routes.count())),
+                "routes set",
+                () -> "vm=" + vm.id() + " routes=" + routes.count());
+    }
+
+    // irqfd and ioeventfd: on leases, so that what was assigned can be deassigned whatever has been closed meanwhile
+
+    public void assignIrqfd(Fd.Lease vm, Fd.Lease event, Gsi gsi) {
+        int result = backend().irqfdAssign(number(vm), number(event), gsi.number());
+        check(result, "irqfd assign", () -> operands(vm, event) + " gsi=" + gsi.number());
+    }
+
+    public void assignLevelIrqfd(Fd.Lease vm, Fd.Lease event, Fd.Lease resample, Gsi gsi) {
+        int result = backend().irqfdAssignLevel(number(vm), number(event), number(resample), gsi.number());
+        check(
+                result,
                 "irqfd assign level",
-                () -> "eventfd=" + event + " resamplefd=" + resample + " gsi=" + gsi.number());
+                () -> operands(vm, event) + " resamplefd=" + resample.number() + " gsi=" + gsi.number());
     }
 
-    public void deassignIrqfd(Fd vm, Fd event, Gsi gsi) {
-        quietly(vm, vmRaw -> on(event, raw -> backend().irqfdDeassign(vmRaw, raw, gsi.number())));
+    /** When it returns nothing of this irqfd is in flight. Never fails: the kernel accepts any open eventfd. */
+    public void deassignIrqfd(Fd.Lease vm, Fd.Lease event, Gsi gsi) {
+        backend().irqfdDeassign(number(vm), number(event), gsi.number());
     }
 
-    // ioeventfd
+    /** Signals an eventfd whose handle may have been closed. */
+    public void signal(Fd.Lease event) {
+        backend().eventfdSignal(number(event), 1);
+    }
 
-    /** @param flags {@link KernelBackend#IOEVENTFD_PIO}, {@link KernelBackend#IOEVENTFD_DATAMATCH} */
-    public void assignIoEventFd(Fd vm, Fd event, long address, int length, int flags, long datamatch) {
-        requireOurs(event);
+    public void assignIoEventFd(Fd.Lease vm, Fd.Lease event, IoAddress to) {
+        int result = backend()
+                .ioeventfdAssign(
+                        number(vm),
+                        number(event),
+                        to.address(),
+                        to.length(),
+                        flags(to),
+                        to.data().orElse(0));
         check(
-                on(
-                        vm,
-                        vmRaw -> on(event, raw -> backend()
-                                .ioeventfdAssign(vmRaw, raw, address, length, flags, datamatch))),
+                result,
                 "ioeventfd assign",
-                () -> "eventfd=" + event + " address=0x" + Long.toHexString(address) + " length=" + length);
+                () -> operands(vm, event) + " address=0x" + Long.toHexString(to.address()) + " length=" + to.length());
     }
 
-    public void deassignIoEventFd(Fd vm, Fd event, long address, int length, int flags, long datamatch) {
-        quietly(
-                vm,
-                vmRaw -> on(event, raw -> backend().ioeventfdDeassign(vmRaw, raw, address, length, flags, datamatch)));
+    public void deassignIoEventFd(Fd.Lease vm, Fd.Lease event, IoAddress to) {
+        backend()
+                .ioeventfdDeassign(
+                        number(vm),
+                        number(event),
+                        to.address(),
+                        to.length(),
+                        flags(to),
+                        to.data().orElse(0));
+    }
+
+    private static int flags(IoAddress to) {
+        return (to instanceof IoAddress.Port ? KernelBackend.IOEVENTFD_PIO : 0)
+                | (to.data().isPresent() ? KernelBackend.IOEVENTFD_DATAMATCH : 0);
+    }
+
+    private static String operands(Fd.Lease vm, Fd.Lease event) {
+        return "vm=" + vm.number() + " eventfd=" + event.number();
     }
 
     // Injection; allocates nothing when the kernel agrees
@@ -202,7 +229,7 @@ public final class Calls {
                             device ? KernelBackend.ROUTE_FLAG_DEVID : 0,
                             device ? message.deviceId().getAsInt() : 0);
             if (result < 0 && result != -Errno.EPERM.number()) {
-                throw failure(result, "msi signal", () -> vm + " " + message);
+                throw failure(result, "msi signal", () -> "vm=" + vm.id() + " " + message);
             }
             return result;
         } finally {
@@ -218,7 +245,10 @@ public final class Calls {
         try {
             int result = backend().lineSetStatus(raw, gsi.number(), level ? 1 : 0, status);
             if (result < 0) {
-                throw failure(result, "line set", () -> vm + " gsi=" + gsi.number() + " level=" + (level ? 1 : 0));
+                throw failure(
+                        result,
+                        "line set",
+                        () -> "vm=" + vm.id() + " gsi=" + gsi.number() + " level=" + (level ? 1 : 0));
             }
             return status.getInt(0);
         } finally {
@@ -255,7 +285,7 @@ public final class Calls {
 
     // Through the raw door
 
-    public Fd createVcpu(Fd vm, VcpuId id) {
+    Fd createVcpu(Fd vm, VcpuId id) {
         int raw = check(
                 on(vm, vmRaw -> backend().libc().ioctl(vmRaw, Uapi.KVM_CREATE_VCPU, id.number())),
                 "vcpu create",
@@ -263,47 +293,54 @@ public final class Calls {
         return newFd(raw, "vcpu " + id.number());
     }
 
-    /** Gives the guest memory, or takes slot {@code slot} away again. */
-    public void setMemory(Fd vm, int slot, long guestAddress, Mapping memory) {
+    /** Gives the guest memory. */
+    public void setMemory(Fd.Lease vm, int slot, long guestAddress, Mapping memory) {
         ByteBuffer region = memoryRegion(slot, guestAddress, memory.length());
         memory.withAddress(address -> check(
-                on(vm, raw -> backend()
+                backend()
                         .libc()
                         .ioctl(
-                                raw,
+                                number(vm),
                                 Uapi.KVM_SET_USER_MEMORY_REGION,
-                                region.putLong(Uapi.MEMORY_REGION_USER_ADDRESS, address))),
+                                region.putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, address)),
                 "memory set",
-                () -> vm + " slot=" + slot + " address=0x" + Long.toHexString(guestAddress) + " size="
+                () -> "vm=" + vm.number() + " slot=" + slot + " address=0x" + Long.toHexString(guestAddress) + " size="
                         + memory.length()));
     }
 
-    public void removeMemory(Fd vm, int slot) {
-        ByteBuffer region = memoryRegion(slot, 0, 0);
-        quietly(vm, raw -> backend().libc().ioctl(raw, Uapi.KVM_SET_USER_MEMORY_REGION, region));
+    /** @return whether the guest no longer has it */
+    public boolean removeMemory(Fd.Lease vm, int slot) {
+        return backend().libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, memoryRegion(slot, 0, 0)) >= 0;
+    }
+
+    /** How many memory slots a VM has; they are numbered from 0. */
+    public int memorySlots(Fd vm) {
+        return capability(vm, Uapi.KVM_CAP_NR_MEMSLOTS);
+    }
+
+    public boolean supportsResample(Fd vm) {
+        return capability(vm, Uapi.KVM_CAP_IRQFD_RESAMPLE) > 0;
     }
 
     private static ByteBuffer memoryRegion(int slot, long guestAddress, long size) {
-        return Buffers.allocate(Uapi.MEMORY_REGION_SIZE)
-                .putInt(Uapi.MEMORY_REGION_SLOT, slot)
-                .putLong(Uapi.MEMORY_REGION_GUEST_ADDRESS, guestAddress)
-                .putLong(Uapi.MEMORY_REGION_SIZE_BYTES, size);
+        return Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
+                .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, slot)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, guestAddress)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, size);
     }
 
-    /**
-     * @param request from {@link Uapi}
-     * @param name of the call, for messages
-     */
-    public int ioctl(Fd fd, long request, long argument, String name) {
+    /** @param name of the call, for messages */
+    int ioctl(Fd fd, long request, long argument, String name) {
         return check(ioctlResult(fd, request, argument), name, fd::toString);
     }
 
-    public int ioctl(Fd fd, long request, ByteBuffer argument, String name) {
+    /** The caller vouches for requests whose length is inside the structure. */
+    int ioctl(Fd fd, long request, ByteBuffer argument, String name) {
         return check(on(fd, raw -> backend().libc().ioctl(raw, request, argument)), name, fd::toString);
     }
 
-    /** As {@link #ioctl(Fd, long, long, String)}, with {@code -errno} as an answer the caller expects. */
-    public int ioctlResult(Fd fd, long request, long argument) {
+    /** With {@code -errno} as an answer the caller expects. */
+    int ioctlResult(Fd fd, long request, long argument) {
         requireOurs(fd);
         int raw = fd.enter();
         try {

@@ -2,6 +2,7 @@
 package io.kvmirq.kernel;
 
 import io.kvmirq.Errno;
+import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.KernelBackend;
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -11,12 +12,14 @@ import org.jspecify.annotations.Nullable;
  * A kernel counter that signals: eventfd(2). Signalling it is what a device does; an irqfd turns the signal into a guest
  * interrupt, an ioeventfd is signalled by a guest's write.
  *
- * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing. {@code signal} and {@code drain} never block
- * and may run on virtual threads; {@code await} blocks and refuses them.
+ * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code signal}
+ * and {@code drain} never block, but for {@code signal} on an adopted eventfd without O_NONBLOCK whose count is full; they
+ * may run on virtual threads. {@code await} blocks, does not end on {@link Thread#interrupt}, and refuses virtual threads.
  *
  * <p>Source: fs/eventfd.c.
  */
 public final class EventFd implements AutoCloseable {
+    private static final Duration LONGEST = Duration.ofNanos(Long.MAX_VALUE);
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int EINTR = -Errno.EINTR.number();
 
@@ -60,6 +63,7 @@ public final class EventFd implements AutoCloseable {
         return new EventFd(Fd.adopt(kernel, "eventfd", number, ownership), true);
     }
 
+    /** To be leased. */
     public Fd fd() {
         return fd;
     }
@@ -123,12 +127,14 @@ public final class EventFd implements AutoCloseable {
     /**
      * Waits until there is something to drain.
      *
+     * @param timeout at most this long; not at all when negative
      * @return whether there is; false when the time is over
      * @throws ClosedHandleException when closed before or meanwhile
      * @throws IllegalStateException on a virtual thread
      */
     public boolean await(Duration timeout) {
-        return await(timeout.toNanos());
+        boolean representable = timeout.compareTo(LONGEST) < 0;
+        return await(timeout.isNegative() ? 0 : representable ? timeout.toNanos() : Long.MAX_VALUE);
     }
 
     /**
@@ -137,7 +143,7 @@ public final class EventFd implements AutoCloseable {
      * @param timeoutNanos negative: for ever
      */
     public boolean await(long timeoutNanos) {
-        Threads.requirePlatform("EventFd.await");
+        CurrentThread.requirePlatform("EventFd.await");
         int raw = fd.enter();
         try {
             Fd waker = waker();

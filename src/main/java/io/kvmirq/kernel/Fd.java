@@ -2,11 +2,10 @@
 package io.kvmirq.kernel;
 
 /**
- * One open file descriptor. Thread-safe: {@link #close} may run while other threads are in calls on it.
- *
- * <p>The number is {@link #enter entered} and {@link #exit exited} by this package only.
+ * One open file descriptor, closed by the object that owns it. Thread-safe: it may be closed while other threads are in
+ * calls on it; then the last call or lease out closes, and new ones are refused.
  */
-public final class Fd implements AutoCloseable {
+public final class Fd {
     private final Kernel kernel;
     private final String kind;
     private final int number;
@@ -19,7 +18,7 @@ public final class Fd implements AutoCloseable {
         this.kind = kind;
         this.number = number;
         this.ownership = ownership;
-        this.entry = kernel.handles().register(this, toString(), ownership);
+        this.entry = kernel.handles().register(this, toString());
     }
 
     /**
@@ -61,9 +60,9 @@ public final class Fd implements AutoCloseable {
     }
 
     /**
-     * A use that lasts until the lease is closed.
+     * A use that lasts until the lease is closed, whatever becomes of the handle.
      *
-     * @throws ClosedHandleException after {@link #close}
+     * @throws ClosedHandleException after the handle was closed
      */
     public Lease lease() {
         enter();
@@ -79,6 +78,22 @@ public final class Fd implements AutoCloseable {
             this.fd = fd;
         }
 
+        /**
+         * The number, to be given to code that speaks numbers; somebody else's once the lease is closed.
+         *
+         * @throws ClosedHandleException after {@link #close}
+         */
+        public int number() {
+            if (once.isClosed()) {
+                throw new ClosedHandleException("lease of " + fd);
+            }
+            return fd.number;
+        }
+
+        Fd fd() {
+            return fd;
+        }
+
         @Override
         public void close() {
             if (once.close()) {
@@ -91,12 +106,9 @@ public final class Fd implements AutoCloseable {
         return uses.isClosed();
     }
 
-    /**
-     * Refuses new calls and returns without waiting; the descriptor is closed by the last call or lease in flight, or
-     * here when there is none. Idempotent.
-     */
-    @Override
-    public void close() {
+    /** Refuses new calls and returns without waiting; the last call or lease in flight closes, else this. Idempotent. */
+    void close() {
+        entry.closed();
         if (uses.close()) {
             release();
         }
@@ -108,6 +120,11 @@ public final class Fd implements AutoCloseable {
             // Never retried: whatever it returned, the number is free and may be somebody else's already.
             kernel.backend().fdClose(number);
         }
+    }
+
+    /** For messages only. */
+    int id() {
+        return number;
     }
 
     @Override

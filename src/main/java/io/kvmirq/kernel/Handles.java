@@ -13,33 +13,38 @@ import org.jspecify.annotations.Nullable;
 final class Handles {
     private final System.Logger logger;
     private final Set<Entry> open = ConcurrentHashMap.newKeySet();
-    private final ReferenceQueue<Fd> collected = new ReferenceQueue<>();
+    private final ReferenceQueue<Object> collected = new ReferenceQueue<>();
 
     Handles(System.Logger logger) {
         this.logger = logger;
     }
 
     /** One handle, outliving it. */
-    final class Entry extends PhantomReference<Fd> {
+    final class Entry extends PhantomReference<Object> {
         private final String name;
+        private volatile boolean closed;
 
-        private Entry(Fd fd, String name) {
-            super(fd, collected);
+        private Entry(Object handle, String name) {
+            super(handle, collected);
             this.name = name;
         }
 
+        /** Its owner is done with it; leases may hold it open. */
+        void closed() {
+            closed = true;
+        }
+
+        /** Nothing holds it open any more. */
         void released() {
             open.remove(this);
         }
     }
 
-    /** Registers a new handle, and reports those the collector has found unclosed since the last one. */
-    Entry register(Fd fd, String name, Ownership ownership) {
+    /** Registers a new handle, and reports those the collector has found unreleased since the last one. */
+    Entry register(Object handle, String name) {
         reportForgotten();
-        Entry entry = new Entry(fd, name);
-        if (ownership == Ownership.OWNED) {
-            open.add(entry);
-        }
+        Entry entry = new Entry(handle, name);
+        open.add(entry);
         return entry;
     }
 
@@ -48,8 +53,11 @@ final class Handles {
             if (found instanceof Entry entry && open.remove(entry)) {
                 logger.log(
                         System.Logger.Level.WARNING,
-                        "{0} was never closed and stays open until the process ends; close it, best with"
-                                + " try-with-resources",
+                        entry.closed
+                                ? "{0} was closed, but what leased it (an irqfd, ioeventfd or memory) was not: it stays"
+                                        + " open until the process ends"
+                                : "{0} was never closed and stays open until the process ends; close it, best with"
+                                        + " try-with-resources",
                         entry.name);
             }
         }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.KernelBackend;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
@@ -41,8 +43,7 @@ public final class Kernel implements AutoCloseable {
      * that works.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works, with the cause for each
-     * @throws io.kvmirq.KernelException opening /dev/kvm: ENOENT (no KVM here), EACCES (not permitted), EBUSY (another
-     *     hypervisor has the CPU)
+     * @throws io.kvmirq.KernelException opening /dev/kvm: ENOENT (no KVM here), EACCES (not permitted)
      */
     public static Kernel open() {
         return open(Backends.selection());
@@ -55,6 +56,7 @@ public final class Kernel implements AutoCloseable {
      * @throws io.kvmirq.KernelException as {@link #open()}
      */
     public static Kernel open(String backend) {
+        DeviceNode.requireOpenable(DEVICE);
         return over(Backends.ofThisMachine().open(backend), DEVICE);
     }
 
@@ -73,11 +75,12 @@ public final class Kernel implements AutoCloseable {
     private void requireVersion() {
         int version = calls.kvmVersion(device);
         if (version != API_VERSION) {
-            throw new IllegalStateException(
-                    device + " speaks KVM API " + version + ", expected " + API_VERSION + ": is it a KVM device?");
+            throw new BackendUnavailableException(
+                    device + " speaks KVM API " + version + ", this kvmirq " + API_VERSION + ": is it a KVM device?");
         }
     }
 
+    /** For the packages above, not for users. */
     public Calls calls() {
         return calls;
     }
@@ -106,7 +109,7 @@ public final class Kernel implements AutoCloseable {
     }
 
     ByteBuffer scratch() {
-        return Threads.isVirtual() ? Buffers.allocate(Long.BYTES) : scratch.get();
+        return CurrentThread.isVirtual() ? Buffers.allocate(Long.BYTES) : scratch.get();
     }
 
     /**

@@ -8,6 +8,7 @@ import java.lang.invoke.VarHandle;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.function.IntSupplier;
 import java.util.function.LongConsumer;
 
 /**
@@ -23,6 +24,7 @@ public final class Mapping implements AutoCloseable {
     private final int length;
     private final ByteBuffer bytes;
     private final UseCount uses = new UseCount();
+    private final Handles.Entry entry;
 
     private Mapping(Kernel kernel, String name, long address, int length) {
         this.kernel = kernel;
@@ -30,6 +32,7 @@ public final class Mapping implements AutoCloseable {
         this.address = address;
         this.length = length;
         this.bytes = kernel.backend().libc().view(address, length);
+        this.entry = kernel.handles().register(this, "mapping of " + name);
     }
 
     /**
@@ -143,6 +146,16 @@ public final class Mapping implements AutoCloseable {
         }
     }
 
+    /** Keeps it mapped for the length of a call that uses it on the other side. */
+    int during(IntSupplier call) {
+        enter();
+        try {
+            return call.getAsInt();
+        } finally {
+            exit();
+        }
+    }
+
     /** The address for one kernel call. */
     void withAddress(LongConsumer call) {
         enter();
@@ -157,12 +170,21 @@ public final class Mapping implements AutoCloseable {
     /** Unmaps when no access is in flight; later accesses are refused. Idempotent. */
     @Override
     public void close() {
+        entry.closed();
         if (uses.close()) {
             unmap();
         }
     }
 
+    /** Never unmaps: for memory that somebody else still uses. */
+    public void abandon() {
+        enter();
+        entry.released();
+        close();
+    }
+
     private void unmap() {
+        entry.released();
         kernel.backend().libc().munmap(address, length);
     }
 }

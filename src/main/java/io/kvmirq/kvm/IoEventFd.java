@@ -1,46 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.IoAddress;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Undo;
 
 /**
- * Guest writes that signal an eventfd. It leases the eventfd, whose closing would not end it (unlike an irqfd). Thread-safe.
+ * Guest writes that signal an eventfd. It leases the VM and the eventfd, whose closing would not end it (unlike an
+ * irqfd). Thread-safe.
  *
  * <p>Source: {@code kvm_assign_ioeventfd_idx()} in virt/kvm/eventfd.c.
  */
 public final class IoEventFd implements AutoCloseable {
-    private final Fd vm;
+    private final Vm vm;
     private final IoAddress address;
     private final EventFd event;
-    private final Fd.Lease lease;
+    private final Fd.Lease vmLease;
+    private final Fd.Lease eventLease;
     private boolean closed;
 
-    IoEventFd(Fd vm, IoAddress address, EventFd event) {
+    IoEventFd(Vm vm, IoAddress address, EventFd event) {
         this.vm = vm;
         this.address = address;
         this.event = event;
-        this.lease = event.fd().lease();
-        try {
-            vm.kernel()
-                    .calls()
-                    .assignIoEventFd(
-                            vm,
-                            event.fd(),
-                            address.address(),
-                            address.length(),
-                            flags(),
-                            address.data().orElse(0));
-        } catch (RuntimeException e) {
-            lease.close();
-            throw e;
+        try (Undo undo = new Undo()) {
+            this.vmLease = undo.add(vm.fd().lease());
+            this.eventLease = undo.add(event.fd().lease());
+            vm.kernel().calls().assignIoEventFd(vmLease, eventLease, address);
+            undo.keep();
         }
-    }
-
-    private int flags() {
-        return (address instanceof IoAddress.Port ? KernelBackend.IOEVENTFD_PIO : 0)
-                | (address.data().isPresent() ? KernelBackend.IOEVENTFD_DATAMATCH : 0);
     }
 
     public EventFd event() {
@@ -58,15 +47,13 @@ public final class IoEventFd implements AutoCloseable {
             return;
         }
         closed = true;
-        vm.kernel()
-                .calls()
-                .deassignIoEventFd(
-                        vm,
-                        event.fd(),
-                        address.address(),
-                        address.length(),
-                        flags(),
-                        address.data().orElse(0));
-        lease.close();
+        vm.kernel().calls().deassignIoEventFd(vmLease, eventLease, address);
+        eventLease.close();
+        vmLease.close();
+    }
+
+    @Override
+    public String toString() {
+        return "ioeventfd " + address + " → " + event;
     }
 }

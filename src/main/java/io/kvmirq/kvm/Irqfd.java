@@ -2,21 +2,23 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Undo;
 import java.util.Optional;
 
 /**
- * An eventfd registered with KVM to raise a GSI. It leases its eventfds: closing one earlier takes effect when this is
- * closed. Thread-safe.
+ * An eventfd registered with KVM to raise a GSI. It leases the VM and its eventfds: closing one of them earlier takes
+ * effect when this is closed. While it is open its GSI is given to nobody else. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  */
 public final class Irqfd implements AutoCloseable {
-    private final Fd vm;
+    private final Vm vm;
     private final EventFd event;
-    private final Optional<EventFd> resample;
     private final Gsi gsi;
+    private final Fd.Lease vmLease;
     private final Fd.Lease eventLease;
     private final Optional<Fd.Lease> resampleLease;
 
@@ -28,41 +30,35 @@ public final class Irqfd implements AutoCloseable {
 
     private State state = State.MASKED;
 
-    private Irqfd(Fd vm, EventFd event, Optional<EventFd> resample, Gsi gsi) {
+    private Irqfd(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi) {
         this.vm = vm;
         this.event = event;
-        this.resample = resample;
         this.gsi = gsi;
-        this.eventLease = event.fd().lease();
-        try {
-            this.resampleLease = resample.map(notified -> notified.fd().lease());
-        } catch (RuntimeException e) {
-            eventLease.close();
-            throw e;
+        try (Undo undo = new Undo()) {
+            this.vmLease = undo.add(vm.fd().lease());
+            this.eventLease = undo.add(event.fd().lease());
+            this.resampleLease = resample.map(notified -> undo.add(notified.fd().lease()));
+            unmask();
+            undo.keep();
         }
+        vm.routes().hold(gsi);
     }
 
-    static Irqfd edge(Fd vm, EventFd event, Gsi gsi) {
-        return new Irqfd(vm, event, Optional.empty(), gsi).assigned();
+    static Irqfd edge(Vm vm, EventFd event, Gsi gsi) {
+        return new Irqfd(vm, event, Optional.empty(), gsi);
     }
 
-    static Irqfd level(Fd vm, EventFd event, EventFd resample, Gsi gsi) {
+    static Irqfd level(Vm vm, EventFd event, EventFd resample, Gsi gsi) {
         if (event == resample) {
             throw new IllegalArgumentException(
                     event + " cannot be both the interrupt and its resample notification: each"
                             + " EOI would raise the next interrupt for ever; use two eventfds");
         }
-        return new Irqfd(vm, event, Optional.of(resample), gsi).assigned();
+        return new Irqfd(vm, event, Optional.of(resample), gsi);
     }
 
-    private Irqfd assigned() {
-        try {
-            unmask();
-            return this;
-        } catch (RuntimeException e) {
-            close();
-            throw e;
-        }
+    private Calls calls() {
+        return vm.kernel().calls();
     }
 
     public EventFd event() {
@@ -73,35 +69,36 @@ public final class Irqfd implements AutoCloseable {
         return gsi;
     }
 
-    /** Holds interrupts back: signals stay in the eventfd. Masking twice is masking once. */
+    /**
+     * Holds interrupts back: signals stay in the eventfd. A level interrupt that is asserted is taken off the line and its
+     * resample eventfd signalled, so that a device still asserting it signals again. Masking twice is masking once.
+     *
+     * @throws IllegalStateException after {@link #close}
+     */
     public synchronized void mask() {
         requireOpen();
-        deassign();
+        if (state == State.ASSIGNED) {
+            calls().deassignIrqfd(vmLease, eventLease, gsi);
+            state = State.MASKED;
+            resampleLease.ifPresent(calls()::signal);
+        }
     }
 
     /**
      * Lets interrupts through again; one is raised now if the eventfd was signalled meanwhile.
      *
      * @throws io.kvmirq.KernelException EBUSY when the eventfd was given to another GSI meanwhile; it stays masked
+     * @throws IllegalStateException after {@link #close}
      */
     public synchronized void unmask() {
         requireOpen();
         if (state == State.MASKED) {
-            if (resample.isPresent()) {
-                vm.kernel()
-                        .calls()
-                        .assignLevelIrqfd(vm, event.fd(), resample.get().fd(), gsi);
+            if (resampleLease.isPresent()) {
+                calls().assignLevelIrqfd(vmLease, eventLease, resampleLease.get(), gsi);
             } else {
-                vm.kernel().calls().assignIrqfd(vm, event.fd(), gsi);
+                calls().assignIrqfd(vmLease, eventLease, gsi);
             }
             state = State.ASSIGNED;
-        }
-    }
-
-    private void deassign() {
-        if (state == State.ASSIGNED) {
-            vm.kernel().calls().deassignIrqfd(vm, event.fd(), gsi);
-            state = State.MASKED;
         }
     }
 
@@ -117,14 +114,20 @@ public final class Irqfd implements AutoCloseable {
         if (state == State.CLOSED) {
             return;
         }
-        deassign();
+        if (state == State.ASSIGNED) {
+            calls().deassignIrqfd(vmLease, eventLease, gsi);
+        }
         state = State.CLOSED;
-        eventLease.close();
+        vm.routes().release(gsi);
         resampleLease.ifPresent(Fd.Lease::close);
+        eventLease.close();
+        vmLease.close();
     }
 
     @Override
     public String toString() {
-        return "irqfd " + event + " → " + gsi;
+        String notified =
+                resampleLease.map(lease -> ", resamplefd " + lease.number()).orElse("");
+        return "irqfd " + event + " → " + gsi + (state == State.CLOSED ? "" : notified);
     }
 }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.kernel.Fd;
 
 /** An in-kernel device of a VM, from {@code KVM_CREATE_DEVICE}. Thread-safe. */
 public final class KvmDevice implements AutoCloseable {
-    /** Kinds of device. */
+    /** Kinds of device; source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
     public enum Type {
         /** Tells KVM which host devices the guest has; one per VM. Interrupt forwarding works without it. */
-        VFIO(Uapi.KVM_DEV_TYPE_VFIO);
+        VFIO(4);
 
         private final int number;
 
@@ -40,6 +39,6 @@ public final class KvmDevice implements AutoCloseable {
     /** Idempotent, never fails. */
     @Override
     public void close() {
-        fd.close();
+        fd.kernel().calls().close(fd);
     }
 }

@@ -4,11 +4,9 @@ package io.kvmirq.kvm;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
+import io.kvmirq.kernel.RouteRecords;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
@@ -20,7 +18,7 @@ import java.util.function.Function;
  * A VM's GSI routes. The kernel replaces the table as a whole, at 7 µs and 0.16 µs a route, so changes that belong
  * together go in one {@link #change}: all of it or nothing, one call, and none at all when nothing differs.
  *
- * <p>GSIs are allocated lowest first and reused once their route is removed. Thread-safe; one lock, held over the call.
+ * <p>GSIs are allocated lowest first, and reused once their route is removed and no {@link Irqfd} is on them. Thread-safe; one lock, held over the call.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  */
@@ -31,12 +29,18 @@ public final class RouteTable {
     private final Fd vm;
     private final Calls calls;
     private SortedMap<Gsi, List<Route>> table = new TreeMap<>();
+    private final RouteRecords records = new RouteRecords();
+    /** By GSI: how many irqfds are on it. */
+    private final int[] held = new int[Gsi.MAX + 1];
+
     private int firstFree;
     private long commits;
+    private boolean changing;
 
-    RouteTable(Fd vm, List<Route> now) {
+    RouteTable(Fd vm, List<Route> now, Gsi firstFree) {
         this.vm = vm;
         this.calls = vm.kernel().calls();
+        this.firstFree = firstFree.number();
         now.forEach(route -> entries(table, route.gsi()).add(route));
     }
 
@@ -44,8 +48,13 @@ public final class RouteTable {
         return table.computeIfAbsent(gsi, absent -> new ArrayList<>(2));
     }
 
-    /** What {@code KVM_CREATE_IRQCHIP} has set up; source: {@code default_routing} in arch/x86/kvm/irq.c. */
-    synchronized void assumeDefaults() {
+    /**
+     * What {@code KVM_CREATE_IRQCHIP} sets up, whatever was there; source: {@code default_routing} in
+     * arch/x86/kvm/irq.c.
+     */
+    synchronized void becomeDefaults(Runnable createIrqchip) {
+        createIrqchip.run();
+        table.clear();
         for (int pin = 0; pin < 24; pin++) {
             Gsi gsi = new Gsi(pin);
             entries(table, gsi).add(new Route.Pin(gsi, Route.Chip.IOAPIC, pin));
@@ -54,12 +63,23 @@ public final class RouteTable {
                 entries(table, gsi).add(new Route.Pin(gsi, pic, pin % 8));
             }
         }
-        reserveBelow(24);
+        firstFree = 24;
     }
 
-    /** Leaves the GSIs below {@code gsi} to pins: they are given out only when named. */
-    synchronized void reserveBelow(int gsi) {
-        firstFree = gsi;
+    /** A split irqchip has no routes; the GSIs of its pins are given out only when named. */
+    synchronized void leaveToPins(int pins, Runnable createIrqchip) {
+        createIrqchip.run();
+        table.clear();
+        firstFree = pins;
+    }
+
+    /** An irqfd is on {@code gsi}: it is given to nobody else. */
+    synchronized void hold(Gsi gsi) {
+        held[gsi.number()]++;
+    }
+
+    synchronized void release(Gsi gsi) {
+        held[gsi.number()]--;
     }
 
     /**
@@ -68,17 +88,27 @@ public final class RouteTable {
      * @param change edits a copy, which is committed when it returns; if it throws, nothing happened
      * @return what {@code change} returned
      * @throws RoutesExhaustedException when the table is full
+     * @throws IllegalStateException from within another change of this table
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip, or for an irqchip route on a split one
      */
     public synchronized <T> T change(Function<Edit, T> change) {
-        Edit edit = new Edit();
-        T result = change.apply(edit);
-        edit.ended = true;
-        if (!edit.copy.equals(table)) {
-            commit(edit.copy);
-            table = edit.copy;
+        if (changing) {
+            throw new IllegalStateException(
+                    "the routes of " + vm + " are being changed: use the edit that change() gave");
         }
-        return result;
+        changing = true;
+        Edit edit = new Edit();
+        try {
+            T result = change.apply(edit);
+            if (!edit.copy.equals(table)) {
+                commit(edit.copy);
+                table = edit.copy;
+            }
+            return result;
+        } finally {
+            edit.ended = true;
+            changing = false;
+        }
     }
 
     /** A new GSI for one message, in a change of its own. */
@@ -91,7 +121,10 @@ public final class RouteTable {
         change(edit -> edit.replace(gsi, message));
     }
 
-    /** Removes {@code gsi}'s routes, in a change of its own. An irqfd still on it loses what it is signalled. */
+    /**
+     * Removes {@code gsi}'s routes, in a change of its own. An irqfd still on it loses what it is signalled, once a worker
+     * of the kernel has looked for the route.
+     */
     public void remove(Gsi gsi) {
         change(edit -> edit.remove(gsi));
     }
@@ -107,36 +140,15 @@ public final class RouteTable {
     }
 
     private void commit(SortedMap<Gsi, List<Route>> next) {
-        int count = next.values().stream().mapToInt(List::size).sum();
-        ByteBuffer records = ByteBuffer.allocateDirect(Math.max(1, count) * KernelBackend.ROUTE_SIZE)
-                .order(ByteOrder.nativeOrder());
-        int at = 0;
-        for (List<Route> routes : next.values()) {
-            for (Route route : routes) {
-                encode(route, records, at);
-                at += KernelBackend.ROUTE_SIZE;
-            }
-        }
-        calls.setRoutes(vm, records, count);
+        records.clear();
+        next.values().forEach(routes -> routes.forEach(records::add));
+        calls.setRoutes(vm, records);
         commits++;
     }
 
-    private static void encode(Route route, ByteBuffer to, int at) {
-        to.putInt(at + KernelBackend.ROUTE_GSI, route.gsi().number());
-        if (route instanceof Route.Msi msi) {
-            MsiMessage message = msi.message();
-            to.putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI);
-            to.putInt(at + KernelBackend.ROUTE_DATA, message.data());
-            to.putLong(at + KernelBackend.ROUTE_ADDRESS, message.address());
-            if (message.deviceId().isPresent()) {
-                to.putInt(at + KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID);
-                to.putInt(at + KernelBackend.ROUTE_DEVID, message.deviceId().getAsInt());
-            }
-        } else if (route instanceof Route.Pin pin) {
-            to.putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_IRQCHIP);
-            to.putInt(at + KernelBackend.ROUTE_CHIP, pin.chip().id());
-            to.putInt(at + KernelBackend.ROUTE_PIN, pin.pin());
-        }
+    @Override
+    public String toString() {
+        return "routes of " + vm;
     }
 
     /** A copy of the table being edited; good until {@link #change} returns. Not thread-safe. */
@@ -204,12 +216,12 @@ public final class RouteTable {
         private Gsi free() {
             while (search <= Gsi.MAX) {
                 Gsi candidate = new Gsi(search++);
-                if (!copy.containsKey(candidate)) {
+                if (held[candidate.number()] == 0 && !copy.containsKey(candidate)) {
                     return candidate;
                 }
             }
-            throw new RoutesExhaustedException("no GSI is free: " + firstFree + "–" + Gsi.MAX + " are all routed in "
-                    + vm + "; remove a route first");
+            throw new RoutesExhaustedException("no GSI of " + vm + " is free: the first " + firstFree
+                    + " belong to pins, the rest up to " + Gsi.MAX + " have routes or irqfds; remove a route first");
         }
 
         private void requireRoom(int more) {

@@ -3,13 +3,14 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
-import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.IoapicState;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import java.util.List;
@@ -18,19 +19,30 @@ import java.util.concurrent.atomic.AtomicInteger;
 /**
  * A virtual machine: made here, or made elsewhere and adopted. Thread-safe.
  *
- * <p>Closing the last descriptor of a VM removes all its irqfds at once, vCPUs notwithstanding
- * ({@code kvm_vm_release()} in virt/kvm/kvm_main.c).
+ * <p>What is registered with a VM (irqfds, ioeventfds, memory) leases it: {@link #close} takes effect when the last of them
+ * is closed. A vCPU does not.
  */
 public final class Vm implements AutoCloseable {
     private final Kernel kernel;
     private final Fd fd;
     private final RouteTable routes;
-    private final AtomicInteger nextMemorySlot = new AtomicInteger();
+    /** Given out downwards, so as not to meet those of a VMM that adopts or is adopted from. */
+    private final AtomicInteger memorySlotsLeft;
 
-    private Vm(Kernel kernel, Fd fd, List<Route> routesNow) {
+    private Vm(Kernel kernel, Fd fd, RouteTable routes) {
         this.kernel = kernel;
         this.fd = fd;
-        this.routes = new RouteTable(fd, routesNow);
+        this.routes = routes;
+        this.memorySlotsLeft = new AtomicInteger(kernel.calls().memorySlots(fd));
+    }
+
+    private static Vm over(Kernel kernel, Fd fd, List<Route> routesNow, Gsi firstFree) {
+        try {
+            return new Vm(kernel, fd, new RouteTable(fd, routesNow, firstFree));
+        } catch (RuntimeException e) {
+            kernel.calls().close(fd);
+            throw e;
+        }
     }
 
     /**
@@ -39,7 +51,7 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor has the CPU
      */
     public static Vm create(Kernel kernel) {
-        return new Vm(kernel, kernel.calls().createVm(), List.of());
+        return over(kernel, kernel.calls().createVm(), List.of(), new Gsi(0));
     }
 
     /**
@@ -48,9 +60,10 @@ public final class Vm implements AutoCloseable {
      * @param number the VM's descriptor
      * @param routesNow the GSI routes it has. The kernel has no call to read them, and each change replaces all: routes
      *     not named here are lost at the first one.
+     * @param firstFree the lowest GSI that may be given out; those below belong to the VMM, or to pins of its IOAPIC
      */
-    public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow) {
-        return new Vm(kernel, Fd.adopt(kernel, "vm", number, ownership), routesNow);
+    public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
+        return over(kernel, Fd.adopt(kernel, "vm", number, ownership), routesNow, firstFree);
     }
 
     private Calls calls() {
@@ -61,7 +74,7 @@ public final class Vm implements AutoCloseable {
         return kernel;
     }
 
-    /** The open VM, to share with a VMM. */
+    /** To be leased; a lease gives the number to share with a VMM. */
     public Fd fd() {
         return fd;
     }
@@ -76,8 +89,7 @@ public final class Vm implements AutoCloseable {
      *     EINVAL with vCPUs present
      */
     public void createIrqchip() {
-        calls().createIrqchip(fd);
-        routes.assumeDefaults();
+        routes.becomeDefaults(() -> calls().createIrqchip(fd));
     }
 
     /**
@@ -87,18 +99,31 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL with more pins; EEXIST with any irqchip or vCPU present
      */
     public void createSplitIrqchip(int pins) {
-        calls().createSplitIrqchip(fd, pins);
-        routes.reserveBelow(pins);
+        routes.leaveToPins(pins, () -> calls().createSplitIrqchip(fd, pins));
     }
 
-    /** The state of one in-kernel chip; needs the full irqchip. */
-    public ChipState chipState(Route.Chip chip) {
-        return ChipState.read(calls(), fd, chip);
+    /**
+     * Makes vCPUs with ids above 255 reachable by messages; without it the kernel ignores the high bits of a destination
+     * and delivers to the vCPU that the low 8 name.
+     *
+     * @throws io.kvmirq.KernelException EINVAL on a kernel without it
+     */
+    public void enableLongApicIds() {
+        calls().enableLongApicIds(fd);
     }
 
-    /** Puts back what {@link #chipState} gave, changed or not. */
-    public void restore(ChipState state) {
-        state.write(calls(), fd);
+    /**
+     * The state of the in-kernel IOAPIC.
+     *
+     * @throws io.kvmirq.KernelException ENXIO without the full irqchip
+     */
+    public IoapicState ioapic() {
+        return calls().getIoapic(fd);
+    }
+
+    /** Puts back what {@link #ioapic} gave, changed or not. */
+    public void restore(IoapicState state) {
+        calls().setIoapic(fd, state);
     }
 
     public RouteTable routes() {
@@ -109,13 +134,13 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel. If {@code event} was
-     * signalled before, one interrupt is raised now.
+     * signalled before, one interrupt is raised now. Route {@code gsi} first: without a route signals are lost for ever.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN before an ARM VGIC is initialised;
      *     EBUSY when {@code event} feeds a GSI already, since 6.17 also one of another VM
      */
     public Irqfd assign(EventFd event, Gsi gsi) {
-        return Irqfd.edge(fd, event, gsi);
+        return Irqfd.edge(this, event, gsi);
     }
 
     /**
@@ -126,7 +151,7 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
      */
     public Irqfd assignLevel(EventFd event, EventFd resample, Gsi gsi) {
-        return Irqfd.level(fd, event, resample, gsi);
+        return Irqfd.level(this, event, resample, gsi);
     }
 
     /**
@@ -162,7 +187,7 @@ public final class Vm implements AutoCloseable {
      *     ENOSPC when the VM's bus is full
      */
     public IoEventFd notifyOn(IoAddress address, EventFd event) {
-        return new IoEventFd(fd, address, event);
+        return new IoEventFd(this, address, event);
     }
 
     // Devices
@@ -186,7 +211,7 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {
-        return Vcpu.create(this, id);
+        return new Vcpu(this, id);
     }
 
     /**
@@ -197,23 +222,18 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL misaligned; EEXIST overlapping
      */
     public GuestMemory addMemory(long guestAddress, int length) {
-        return new GuestMemory(this, nextMemorySlot.getAndIncrement(), guestAddress, length);
-    }
-
-    /** A {@code KVM_CAP_*} number; 0 for what this kernel does not have. */
-    public int capability(int capability) {
-        return calls().capability(fd, capability);
+        return new GuestMemory(this, memorySlotsLeft.decrementAndGet(), guestAddress, length);
     }
 
     /** Whether {@link #assignLevel} exists here; it also needs the full irqchip. */
     public boolean supportsResample() {
-        return capability(Uapi.KVM_CAP_IRQFD_RESAMPLE) > 0;
+        return calls().supportsResample(fd);
     }
 
-    /** Idempotent, never fails. A borrowed VM stays open. */
+    /** Refuses new calls; the last lease lets the VM go. A borrowed VM stays open. Idempotent, never fails. */
     @Override
     public void close() {
-        fd.close();
+        calls().close(fd);
     }
 
     @Override

@@ -9,11 +9,12 @@
  * {@link io.kvmirq.kvm.GuestMemory} are as much of a VMM as a self-test needs.
  *
  * <p>Rules. Route first, irqfd second: a signal on an irqfd whose GSI has no route is consumed and lost. To mask, keep
- * the route and deassign the irqfd: signals stay in the eventfd and arrive once at the next assign. A route table is
+ * the route and deassign the irqfd, which {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and arrive
+ * once at {@link io.kvmirq.kvm.Irqfd#unmask}. A route table is
  * replaced as a whole, so changes go in one transaction, and none is made when nothing differs. One eventfd feeds one
- * GSI. A vCPU's calls come from the thread that created it.
+ * GSI. What is registered with a VM leases it. A vCPU's calls come from the thread that created it.
  *
- * <p>Locks: {@link io.kvmirq.kvm.RouteTable} and {@link io.kvmirq.kvm.Irqfd} each have one, taken alone.
+ * <p>Locks: {@link io.kvmirq.kvm.RouteTable} and {@link io.kvmirq.kvm.Irqfd} each have one; an irqfd's is taken before its table's.
  *
  * <p>This package never learns of VFIO: what raised an eventfd is not its business.
  */

@@ -66,7 +66,12 @@ final class Guest implements AutoCloseable {
 
     /** Runs the guest until its LAPIC is on, interrupts still off, and holds it there. */
     void boot() {
-        thread.start();
+        synchronized (this) {
+            if (stopping) {
+                throw new SelftestFailedException("the self-test was stopped");
+            }
+            thread.start();
+        }
         await(ready, "switch its LAPIC on");
         requireAlive();
     }
@@ -148,8 +153,12 @@ final class Guest implements AutoCloseable {
      */
     @Override
     public void close() {
-        stopping = true;
-        if (thread.getState() != Thread.State.NEW && !stopVcpu()) {
+        boolean started;
+        synchronized (this) {
+            stopping = true;
+            started = thread.getState() != Thread.State.NEW;
+        }
+        if (started && !stopVcpu()) {
             return;
         }
         memory.close();

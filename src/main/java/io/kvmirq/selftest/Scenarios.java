@@ -2,14 +2,14 @@
 package io.kvmirq.selftest;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.Vector;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.IoapicState;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
-import io.kvmirq.kvm.ChipState;
-import io.kvmirq.kvm.IoAddress;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
@@ -79,14 +79,14 @@ final class Scenarios {
         guest.handle(VECTOR);
         // The default route also feeds the PIC, which this guest leaves alone.
         vm.routes().change(edit -> edit.remove(LEVEL_PIN.gsi()).add(LEVEL_PIN));
-        vm.restore(vm.chipState(Route.Chip.IOAPIC).levelPin(LEVEL_PIN, VECTOR));
+        vm.restore(vm.ioapic().levelPin(LEVEL_PIN, VECTOR));
         journal.step("route " + LEVEL_PIN.gsi() + " → IOAPIC pin 5, level, " + VECTOR, "ok");
         try (EventFd interrupt = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
                 Irqfd irqfd = vm.assignLevel(interrupt, resample, LEVEL_PIN.gsi());
                 IoEventFd ioEventFd = vm.notifyOn(ANY_ANSWER, answer)) {
-            journal.step(irqfd + ", resamplefd " + resample, "assigned");
+            journal.step(irqfd.toString(), "assigned");
             journal.step("ioeventfd port 0x80 → " + ioEventFd.event(), "assigned");
             boot(guest);
             Device device = new Device(interrupt, answer);
@@ -97,7 +97,7 @@ final class Scenarios {
                 reassert(device, resample);
             }
             counted(device);
-            ChipState after = vm.chipState(Route.Chip.IOAPIC);
+            IoapicState after = vm.ioapic();
             require(!after.isHigh(LEVEL_PIN), "the line stayed high after the last EOI");
             require(!after.isRemoteIrrSet(LEVEL_PIN), "Remote IRR stayed set after the last EOI");
             journal.step("stop asserting", "line low, Remote IRR clear");
@@ -106,10 +106,8 @@ final class Scenarios {
     }
 
     private void requireHeldUntilEoi(Vm vm, EventFd resample) {
-        require(
-                eventually(() -> vm.chipState(Route.Chip.IOAPIC).isRemoteIrrSet(LEVEL_PIN)),
-                "no LAPIC took the interrupt");
-        require(vm.chipState(Route.Chip.IOAPIC).isHigh(LEVEL_PIN), "the line is not high before the guest's EOI");
+        require(eventually(() -> vm.ioapic().isRemoteIrrSet(LEVEL_PIN)), "no LAPIC took the interrupt");
+        require(vm.ioapic().isHigh(LEVEL_PIN), "the line is not high before the guest's EOI");
         require(resample.drain() == 0, "the resamplefd was signalled before the guest's EOI");
         journal.step("assert while the guest has interrupts off", "line high, Remote IRR set, resamplefd silent");
     }

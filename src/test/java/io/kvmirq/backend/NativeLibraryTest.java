@@ -195,7 +195,7 @@ class NativeLibraryTest {
         LibraryCache nowhere = new LibraryCache(Path.of("/proc/nonexistent/kvmirq"));
         assertThatThrownBy(() -> nowhere.hold(content))
                 .hasMessageContaining("cannot make cache directory /proc/nonexistent/kvmirq")
-                .hasMessageContaining("set -Dkvmirq.cache");
+                .hasMessageContaining("set $XDG_CACHE_HOME or -Dkvmirq.cache");
     }
 
     private List<String> files() throws IOException {

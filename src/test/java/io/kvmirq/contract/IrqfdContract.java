@@ -169,13 +169,25 @@ class IrqfdContract {
     }
 
     @Test
-    void closingTheEventfdDetachesIt() {
+    void irqfdLivesAsLongAsAnyDescriptorOfItsEventfd() {
         int vm = world.fullVm();
         int event = world.eventfd();
         int keeper = world.own(kernel.fdDup(event));
         assertOk(kernel.irqfdAssign(vm, event, 30));
         world.close(event);
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, keeper, 31));
+    }
+
+    /** What is left of it shows in the level of a pin that only this irqfd held high. */
+    @Test
+    void closingTheLastDescriptorDetachesTheIrqfd() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        assertOk(kernel.irqfdAssignLevel(vm, event, world.eventfd(), 5));
+        assertOk(kernel.eventfdSignal(event, 1));
+        eventually("pin 5 is high", () -> world.ioapicLine(vm, 5));
+        world.close(event);
+        eventually("pin 5 is low again", () -> !world.ioapicLine(vm, 5));
     }
 
     @Test

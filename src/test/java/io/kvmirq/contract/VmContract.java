@@ -110,7 +110,7 @@ class VmContract {
         int vm = world.fullVm();
         ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
         assertOk(kernel.irqchipGet(vm, 2, state));
-        int pin7 = Uapi.IOAPIC_REDIRTBL + 7 * 8;
+        int pin7 = Uapi.KvmIoapicState.REDIRTBL + 7 * 8;
         state.putLong(pin7, 0x8042);
         assertOk(kernel.irqchipSet(vm, 2, state));
         ByteBuffer again = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
@@ -136,7 +136,8 @@ class VmContract {
     @Test
     void lapicNeedsAnIrqchip() {
         int vcpu = world.vcpu(world.bareVm(), 0);
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, Buffers.allocate(Uapi.LAPIC_SIZE)));
+        assertErrno(
+                Errno.EINVAL, kernel.libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, Buffers.allocate(Uapi.KvmLapicState.SIZE)));
     }
 
     @Test
@@ -162,10 +163,10 @@ class VmContract {
                 .ioctl(
                         vm,
                         Uapi.KVM_SET_USER_MEMORY_REGION,
-                        Buffers.allocate(Uapi.MEMORY_REGION_SIZE)
-                                .putInt(Uapi.MEMORY_REGION_SLOT, slot)
-                                .putLong(Uapi.MEMORY_REGION_GUEST_ADDRESS, guest)
-                                .putLong(Uapi.MEMORY_REGION_SIZE_BYTES, size)
-                                .putLong(Uapi.MEMORY_REGION_USER_ADDRESS, user));
+                        Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
+                                .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, slot)
+                                .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, guest)
+                                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, size)
+                                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, user));
     }
 }

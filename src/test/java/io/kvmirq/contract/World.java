@@ -88,7 +88,7 @@ public final class World {
 
     /** Something open that is not an eventfd. */
     int pipeLike() {
-        return own(kernel.libc().epollCreate());
+        return own(kernel.libc().epollCreate(0));
     }
 
     int vcpu(int vm, int id) {
@@ -99,26 +99,33 @@ public final class World {
     int vcpuWithLapic(int vm) {
         int vcpu = vcpu(vm, 0);
         ByteBuffer lapic = lapic(vcpu);
-        lapic.putInt(Uapi.LAPIC_SVR, lapic.getInt(Uapi.LAPIC_SVR) | Uapi.LAPIC_SVR_ENABLE);
+        lapic.putInt(Uapi.KvmLapicState.SVR, lapic.getInt(Uapi.KvmLapicState.SVR) | Uapi.KvmLapicState.SVR_ENABLE);
         assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
         return vcpu;
     }
 
     ByteBuffer lapic(int vcpu) {
-        ByteBuffer lapic = Buffers.allocate(Uapi.LAPIC_SIZE);
+        ByteBuffer lapic = Buffers.allocate(Uapi.KvmLapicState.SIZE);
         assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, lapic));
         return lapic;
     }
 
     boolean requested(int vcpu, int vector) {
-        return (lapic(vcpu).getInt(Uapi.LAPIC_IRR + vector / 32 * 16) >>> vector % 32 & 1) == 1;
+        return (lapic(vcpu).getInt(Uapi.KvmLapicState.IRR + vector / 32 * 16) >>> vector % 32 & 1) == 1;
+    }
+
+    /** Whether a pin of the in-kernel IOAPIC is high. */
+    boolean ioapicLine(int vm, int pin) {
+        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        assertOk(kernel.irqchipGet(vm, 2, state));
+        return (state.getInt(Uapi.KvmIoapicState.IRR) >>> pin & 1) == 1;
     }
 
     /** Empties a LAPIC's IRR. */
     void forget(int vcpu) {
         ByteBuffer lapic = lapic(vcpu);
         for (int i = 0; i < 8; i++) {
-            lapic.putInt(Uapi.LAPIC_IRR + i * 16, 0);
+            lapic.putInt(Uapi.KvmLapicState.IRR + i * 16, 0);
         }
         assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
     }

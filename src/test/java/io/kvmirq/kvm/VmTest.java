@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
@@ -13,12 +14,14 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.Vector;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -88,7 +91,7 @@ class VmTest {
         List<Route> before = routes.routes();
         assertThatThrownBy(() -> routes.add(MESSAGE))
                 .isInstanceOf(RoutesExhaustedException.class)
-                .hasMessageStartingWith("no GSI is free: 0–4095 are all routed in vm");
+                .hasMessageStartingWith("no GSI of vm (fd ");
         assertThat(routes.routes()).isEqualTo(before).hasSize(4096);
         assertThat(routes.commits()).isEqualTo(1);
     }
@@ -144,8 +147,8 @@ class VmTest {
             assertThat(first.gsi()).isEqualTo(new Gsi(24));
             assertThatThrownBy(() -> vm.assign(event, new Gsi(25)))
                     .isInstanceOf(KernelException.class)
-                    .hasMessage("irqfd assign eventfd=" + event + " gsi=25: EBUSY (this eventfd already feeds a GSI,"
-                            + " maybe in another VM)");
+                    .hasMessage("irqfd assign vm=" + rawOf(vm) + " eventfd=" + rawOf(event)
+                            + " gsi=25: EBUSY (this eventfd" + " already feeds a GSI, maybe in another VM)");
         }
     }
 
@@ -162,12 +165,14 @@ class VmTest {
     }
 
     @Test
-    void irqfdOutlivesItsVmHarmlessly() {
+    void vmClosedEarlyGoesWithItsLastIrqfd() {
         vm.createIrqchip();
         try (EventFd event = EventFd.create(kernel)) {
             Irqfd irqfd = vm.assign(event, new Gsi(24));
             vm.close();
+            assertThat(Machine.openFds()).isEqualTo(fdsBefore + 2);
             irqfd.close();
+            assertThat(Machine.openFds()).isEqualTo(fdsBefore + 1);
             assertThatThrownBy(irqfd::mask).isInstanceOf(IllegalStateException.class);
         }
     }
@@ -226,8 +231,12 @@ class VmTest {
     @Test
     void ioAddressIsCheckedBeforeTheKernel() {
         assertThatThrownBy(() -> IoAddress.port(0x10000, 1)).hasMessageContaining("port 65536 is out of range");
-        assertThatThrownBy(() -> IoAddress.mmio(0, 3)).hasMessageContaining("length 3 cannot be written by a guest");
+        assertThatThrownBy(() -> IoAddress.mmio(0, 3))
+                .hasMessageContaining("length 3 cannot be written there by a guest");
         assertThatThrownBy(() -> IoAddress.port(0, 0, 1)).hasMessageContaining("no data can be compared");
+        assertThatThrownBy(() -> IoAddress.port(0x80, 1, 0x180))
+                .hasMessageContaining("data 0x180 does not fit into 1 bytes");
+        assertThatThrownBy(() -> IoAddress.port(0x80, 8)).hasMessageContaining("length 8 cannot be written there");
     }
 
     @Test
@@ -245,7 +254,7 @@ class VmTest {
     void adoptedVmKeepsTheRoutesItsOwnerNamed() {
         vm.createIrqchip();
         Gsi theirs = vm.routes().add(MESSAGE);
-        Vm adopted = Vm.adopt(kernel, rawOf(vm), Ownership.BORROWED, vm.routes().routes());
+        Vm adopted = Vm.adopt(kernel, rawOf(vm), Ownership.BORROWED, vm.routes().routes(), new Gsi(24));
         Gsi ours = adopted.routes().add(MsiMessage.to(VCPU, new Vector(0x40)));
         assertThat(ours).isNotEqualTo(theirs);
         assertThat(adopted.routes().routes()).hasSize(42);
@@ -253,9 +262,128 @@ class VmTest {
         assertThat(vm.supports(KvmDevice.Type.VFIO)).isTrue();
     }
 
-    /** The number in the name, as a VMM of the same process would know it. */
+    /** The number, as a VMM of the same process would know it. */
     private static int rawOf(Vm vm) {
-        return Integer.parseInt(vm.toString().replaceAll("\\D", ""));
+        try (Fd.Lease lease = vm.fd().lease()) {
+            return lease.number();
+        }
+    }
+
+    private static int rawOf(EventFd event) {
+        try (Fd.Lease lease = event.fd().lease()) {
+            return lease.number();
+        }
+    }
+
+    private Vm adopted() {
+        return Vm.adopt(kernel, rawOf(vm), Ownership.BORROWED, List.of(), new Gsi(24));
+    }
+
+    /** Closing in any order leaves nothing registered in a VM that lives on. */
+    @Test
+    void borrowedVmIsLeftAsItWas() {
+        vm.createIrqchip();
+        IoAddress port = IoAddress.port(0x80, 1);
+        EventFd used = EventFd.create(kernel);
+        Vm borrowed = adopted();
+        Irqfd irqfd = borrowed.assign(used, new Gsi(30));
+        IoEventFd ioEventFd = borrowed.notifyOn(port, used);
+        GuestMemory memory = borrowed.addMemory(0, 4096);
+        borrowed.close();
+        used.close();
+        irqfd.close();
+        ioEventFd.close();
+        memory.close();
+        try (EventFd event = EventFd.create(kernel)) {
+            vm.notifyOn(port, event).close();
+            vm.addMemory(0, 4096).close();
+        }
+    }
+
+    @Test
+    void irqfdOnABorrowedEventfdEndsThoughTheHandleIsClosed() {
+        vm.createIrqchip();
+        try (EventFd owner = EventFd.create(kernel);
+                Fd.Lease lease = owner.fd().lease()) {
+            EventFd borrowed = EventFd.adopt(kernel, lease.number(), Ownership.BORROWED);
+            Irqfd irqfd = vm.assign(borrowed, new Gsi(24));
+            borrowed.close();
+            irqfd.mask();
+            irqfd.unmask();
+            irqfd.close();
+            vm.assign(owner, new Gsi(24)).close();
+        }
+    }
+
+    @Test
+    void gsiWithAnIrqfdIsGivenToNobodyElse() {
+        vm.createIrqchip();
+        try (EventFd event = EventFd.create(kernel)) {
+            Gsi gsi = vm.routes().add(MESSAGE);
+            Irqfd irqfd = vm.assign(event, gsi);
+            vm.routes().remove(gsi);
+            assertThat(vm.routes().add(MESSAGE)).isNotEqualTo(gsi);
+            irqfd.close();
+            assertThat(vm.routes().add(MESSAGE)).isEqualTo(gsi);
+        }
+    }
+
+    @Test
+    void changeWithinAChangeIsRefused() {
+        vm.createIrqchip();
+        RouteTable routes = vm.routes();
+        assertThatThrownBy(() -> routes.change(edit -> routes.add(MESSAGE)))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessageContaining("use the edit that change() gave");
+        assertThat(routes.add(MESSAGE)).isEqualTo(new Gsi(24));
+    }
+
+    /** The line goes low, the device hears of it, and what it signals again is kept. */
+    @Test
+    void maskedLevelInterruptIsNotLost() {
+        vm.createIrqchip();
+        Route.Pin pin = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5);
+        try (EventFd event = EventFd.create(kernel);
+                EventFd resample = EventFd.create(kernel);
+                Irqfd irqfd = vm.assignLevel(event, resample, pin.gsi())) {
+            event.signal();
+            eventually(() -> vm.ioapic().isHigh(pin));
+            irqfd.mask();
+            assertThat(vm.ioapic().isHigh(pin)).isFalse();
+            assertThat(resample.drain()).isEqualTo(1);
+            event.signal();
+            irqfd.unmask();
+            eventually(() -> vm.ioapic().isHigh(pin));
+        }
+    }
+
+    private static void eventually(BooleanSupplier holds) {
+        long deadline = System.nanoTime() + 5_000_000_000L;
+        while (!holds.getAsBoolean()) {
+            assertThat(System.nanoTime()).isLessThan(deadline);
+            Thread.onSpinWait();
+        }
+    }
+
+    @Test
+    void longApicIdIsReachedOnceEnabled() {
+        vm.createIrqchip();
+        VcpuId far = new VcpuId(256);
+        try (Vcpu vcpu = vm.createVcpu(far)) {
+            vm.enableLongApicIds();
+            vcpu.enableLapic();
+            assertThat(vm.signal(MsiMessage.to(far, VECTOR))).isEqualTo(new MsiOutcome.Delivered(1));
+            assertThat(vcpu.isRequested(VECTOR)).isTrue();
+        }
+        assertThatThrownBy(() -> MsiMessage.to(new VcpuId(255), VECTOR)).hasMessageContaining("is the broadcast");
+    }
+
+    @Test
+    void splitIrqchipWithAllPinsSaysWhoseTheGsisAre() {
+        vm.createSplitIrqchip(4096);
+        assertThatThrownBy(() -> vm.routes().add(MESSAGE))
+                .isInstanceOf(RoutesExhaustedException.class)
+                .hasMessageContaining("the first 4096 belong to pins");
     }
 
     @Test

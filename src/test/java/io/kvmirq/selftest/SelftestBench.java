@@ -3,10 +3,10 @@ package io.kvmirq.selftest;
 
 import com.sun.management.ThreadMXBean;
 import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
 import io.kvmirq.Vector;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.IoAddress;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Irqfd;
 import java.io.PrintStream;

@@ -6,10 +6,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
 import io.kvmirq.Vector;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.IoAddress;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.testing.Faults;
@@ -160,6 +160,37 @@ class SelftestTest {
         assertThat(results).isEmpty();
     }
 
+    /** Stopped between the beginning of a scenario and the start of its guest: it runs nothing. */
+    @Test
+    void stopAtTheBeginningOfAScenarioRunsNothing() {
+        Selftest[] selftest = new Selftest[1];
+        Journal stopping = new Journal() {
+            @Override
+            public void begin(Scenario scenario) {
+                selftest[0].stop();
+            }
+
+            @Override
+            public void step(String done, String answer) {
+                throw new AssertionError(done);
+            }
+
+            @Override
+            public void end(Result result) {
+                throw new AssertionError(result);
+            }
+        };
+        selftest[0] = new Selftest(kernel, 10_000_000, stopping);
+        assertThat(selftest[0].run(List.of(Scenario.EDGE))).isEmpty();
+    }
+
+    @Test
+    void guestStoppedBeforeItBootsDoesNotBoot() {
+        Guest guest = new Guest(kernel);
+        guest.close();
+        assertThatThrownBy(guest::boot).hasMessage("the self-test was stopped");
+    }
+
     @Test
     void countBelowOneIsRefused() {
         assertThatThrownBy(() -> new Selftest(kernel, 0, new Heard()))
@@ -190,7 +221,9 @@ class SelftestTest {
     private static void flow(Device device, Tally tally, int rounds) {
         for (int i = 0; i < rounds; i++) {
             long start = System.nanoTime();
-            assert device.roundTrip();
+            if (!device.roundTrip()) {
+                throw new AssertionError("lost");
+            }
             tally.time(System.nanoTime() - start);
         }
     }

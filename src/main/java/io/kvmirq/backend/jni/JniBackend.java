@@ -2,6 +2,7 @@
 package io.kvmirq.backend.jni;
 
 import io.kvmirq.backend.Abi;
+import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
@@ -28,7 +29,12 @@ public final class JniBackend implements KernelBackend {
      */
     public static JniBackend load(NativeLibrary library) {
         Path loaded = library.load();
-        Abi theirs = Abi.read(Native.abiVersion(), Native::abiRecordSize);
+        Abi theirs;
+        try {
+            theirs = Abi.read(Native.abiVersion(), Native::abiRecordSize);
+        } catch (UnsatisfiedLinkError e) {
+            throw new BackendUnavailableException(loaded + " is not a libkvmirq: " + e.getMessage(), e);
+        }
         theirs.requireFits(loaded.toString());
         return new JniBackend(loaded, theirs);
     }

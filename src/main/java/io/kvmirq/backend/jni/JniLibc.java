@@ -9,8 +9,8 @@ import java.nio.ByteOrder;
 /** The raw door through {@code native/door.c}. */
 final class JniLibc implements Libc {
     @Override
-    public int open(ByteBuffer path, int flags) {
-        return Native.doorOpen(Buffers.cStringIn(path), flags);
+    public int open(long path, int flags, int mode) {
+        return Native.doorOpen(path, flags, mode);
     }
 
     @Override
@@ -19,33 +19,38 @@ final class JniLibc implements Libc {
     }
 
     @Override
-    public long read(int fd, ByteBuffer to) {
-        return Native.doorRead(fd, Buffers.writable(to, 0), to.limit());
+    public int fcntl(int fd, int command, int argument) {
+        return Native.doorFcntl(fd, command, argument);
     }
 
     @Override
-    public long write(int fd, ByteBuffer from) {
-        return Native.doorWrite(fd, Buffers.readable(from, 0), from.limit());
+    public long read(int fd, long to, long length) {
+        return Native.doorRead(fd, to, length);
     }
 
     @Override
-    public long pread(int fd, ByteBuffer to, long offset) {
-        return Native.doorPread(fd, Buffers.writable(to, 0), to.limit(), offset);
+    public long write(int fd, long from, long length) {
+        return Native.doorWrite(fd, from, length);
     }
 
     @Override
-    public long pwrite(int fd, ByteBuffer from, long offset) {
-        return Native.doorPwrite(fd, Buffers.readable(from, 0), from.limit(), offset);
+    public long pread(int fd, long to, long length, long offset) {
+        return Native.doorPread(fd, to, length, offset);
+    }
+
+    @Override
+    public long pwrite(int fd, long from, long length, long offset) {
+        return Native.doorPwrite(fd, from, length, offset);
+    }
+
+    @Override
+    public long preadv2(int fd, long vectors, int count, long offset, int flags) {
+        return Native.doorPreadv2(fd, vectors, count, offset, flags);
     }
 
     @Override
     public int ioctl(int fd, long request, long argument) {
         return Native.doorIoctl(fd, request, argument);
-    }
-
-    @Override
-    public int ioctl(int fd, long request, ByteBuffer argument) {
-        return Native.doorIoctlBuffer(fd, request, Buffers.ioctlArgument(request, argument));
     }
 
     @Override
@@ -59,6 +64,31 @@ final class JniLibc implements Libc {
     }
 
     @Override
+    public int ppoll(long fds, long count, long timeout) {
+        return Native.doorPpoll(fds, count, timeout);
+    }
+
+    @Override
+    public int eventfd(int count, int flags) {
+        return Native.doorEventfd(count, flags);
+    }
+
+    @Override
+    public int epollCreate(int flags) {
+        return Native.doorEpollCreate(flags);
+    }
+
+    @Override
+    public int epollCtl(int epoll, int operation, int fd, long event) {
+        return Native.doorEpollCtl(epoll, operation, fd, event);
+    }
+
+    @Override
+    public int epollWait(int epoll, long events, int max, int timeoutMillis) {
+        return Native.doorEpollWait(epoll, events, max, timeoutMillis);
+    }
+
+    @Override
     public ByteBuffer view(long address, long length) {
         return Native.view(address, length).order(ByteOrder.nativeOrder());
     }
@@ -66,25 +96,5 @@ final class JniLibc implements Libc {
     @Override
     public long addressOf(ByteBuffer buffer) {
         return Native.addressOf(Buffers.readable(buffer, 0));
-    }
-
-    @Override
-    public int poll(ByteBuffer fds, int count, long timeoutNanos) {
-        return Native.doorPoll(Buffers.writable(fds, 8L * count), count, timeoutNanos);
-    }
-
-    @Override
-    public int epollCreate() {
-        return Native.doorEpollCreate();
-    }
-
-    @Override
-    public int epollCtl(int epoll, int operation, int fd, int events, long data) {
-        return Native.doorEpollCtl(epoll, operation, fd, events, data);
-    }
-
-    @Override
-    public int epollWait(int epoll, ByteBuffer events, int max, int timeoutMillis) {
-        return Native.doorEpollWait(epoll, Buffers.epollEvents(events, max), max, timeoutMillis);
     }
 }

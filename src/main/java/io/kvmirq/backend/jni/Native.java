@@ -75,29 +75,33 @@ final class Native {
 
     static native int doorIoctl(int fd, long request, long arg);
 
-    static native int doorIoctlBuffer(int fd, long request, ByteBuffer arg);
+    static native int doorOpen(long path, int flags, int mode);
 
-    static native int doorOpen(ByteBuffer path, int flags);
+    static native int doorFcntl(int fd, int command, int arg);
 
-    static native long doorRead(int fd, ByteBuffer to, long len);
+    static native long doorRead(int fd, long to, long len);
 
-    static native long doorWrite(int fd, ByteBuffer from, long len);
+    static native long doorWrite(int fd, long from, long len);
 
-    static native long doorPread(int fd, ByteBuffer to, long len, long offset);
+    static native long doorPread(int fd, long to, long len, long offset);
 
-    static native long doorPwrite(int fd, ByteBuffer from, long len, long offset);
+    static native long doorPwrite(int fd, long from, long len, long offset);
+
+    static native long doorPreadv2(int fd, long vectors, int count, long offset, int flags);
 
     static native long doorMmap(long len, int prot, int flags, int fd, long offset);
 
     static native int doorMunmap(long address, long len);
 
-    static native int doorPoll(ByteBuffer fds, int count, long timeout);
+    static native int doorPpoll(long fds, long count, long timeout);
 
-    static native int doorEpollCreate();
+    static native int doorEventfd(int count, int flags);
 
-    static native int doorEpollCtl(int epoll, int op, int fd, int events, long data);
+    static native int doorEpollCreate(int flags);
 
-    static native int doorEpollWait(int epoll, ByteBuffer events, int max, int timeout);
+    static native int doorEpollCtl(int epoll, int op, int fd, long event);
+
+    static native int doorEpollWait(int epoll, long events, int max, int timeout);
 
     static native ByteBuffer view(long address, long len);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.kernel;
+package io.kvmirq.backend;
 
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
@@ -7,11 +7,11 @@ import java.lang.invoke.MethodType;
 import org.jspecify.annotations.Nullable;
 
 /** What this project must know of the current thread. */
-public final class Threads {
+public final class CurrentThread {
     /** {@code Thread.isVirtual()}, absent before Java 21. */
     private static final @Nullable MethodHandle IS_VIRTUAL = find();
 
-    private Threads() {}
+    private CurrentThread() {}
 
     private static @Nullable MethodHandle find() {
         try {
@@ -22,7 +22,8 @@ public final class Threads {
         }
     }
 
-    static boolean isVirtual() {
+    /** Always false before Java 21. */
+    public static boolean isVirtual() {
         try {
             return IS_VIRTUAL != null && (boolean) IS_VIRTUAL.invokeExact(Thread.currentThread());
         } catch (Throwable e) {

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend.libc;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.util.Set;
+
+/**
+ * The primitives encoded in Java, from {@link Uapi}, over any {@link Libc}. Thread-safe.
+ *
+ * <p>Arguments are laid out in a {@link Scratch} of the calling thread, zeroed by what is written: every byte of a
+ * structure is, padding included, so that equal calls are equal bytes.
+ */
+public final class LibcBackend implements KernelBackend {
+    private static final Set<String> GENERIC_IOCTL_ENCODING = Set.of("amd64", "aarch64", "riscv64");
+    private static final int EINVAL = -Errno.EINVAL.number();
+    private static final int EBADF = -Errno.EBADF.number();
+    private static final long NANOS_PER_SECOND = 1_000_000_000L;
+
+    private final String name;
+    private final String description;
+    private final Libc libc;
+    private final Scratch.PerThread scratches;
+
+    private LibcBackend(String name, String description, Libc libc) {
+        this.name = name;
+        this.description = description;
+        this.libc = libc;
+        this.scratches = new Scratch.PerThread(libc);
+    }
+
+    /**
+     * @param description where {@code libc} came from, for people
+     * @throws BackendUnavailableException on an architecture whose ioctl numbers are encoded otherwise
+     */
+    public static LibcBackend over(Libc libc, String name, String description) {
+        return over(libc, name, description, System.getProperty("os.arch", ""));
+    }
+
+    static LibcBackend over(Libc libc, String name, String description, String architecture) {
+        if (!GENERIC_IOCTL_ENCODING.contains(architecture)) {
+            throw new BackendUnavailableException("ioctl numbers of architecture " + architecture
+                    + " are not known here: expected one of " + GENERIC_IOCTL_ENCODING);
+        }
+        return new LibcBackend(name, description, libc);
+    }
+
+    @Override
+    public String name() {
+        return name;
+    }
+
+    @Override
+    public String description() {
+        return description;
+    }
+
+    @Override
+    public Libc libc() {
+        return libc;
+    }
+
+    private int ioctl(int fd, long request, Scratch argument) {
+        try {
+            return libc.ioctl(fd, request, argument.address());
+        } finally {
+            Reference.reachabilityFence(argument);
+        }
+    }
+
+    // fd
+
+    @Override
+    public int fdClose(int fd) {
+        return libc.close(fd);
+    }
+
+    @Override
+    public int fdDup(int fd) {
+        return libc.fcntl(fd, Uapi.F_DUPFD_CLOEXEC, 0);
+    }
+
+    @Override
+    public int fdWait(int fd, int wake, long timeoutNanos) {
+        if (fd < 0) {
+            return EBADF;
+        }
+        int timeoutAt = 2 * Uapi.Pollfd.SIZE;
+        Scratch scratch = scratches.get();
+        pollfd(scratch, 0, fd);
+        pollfd(scratch, Uapi.Pollfd.SIZE, wake);
+        scratch.putLong(timeoutAt + Uapi.Timespec.TV_SEC, timeoutNanos / NANOS_PER_SECOND);
+        scratch.putLong(timeoutAt + Uapi.Timespec.TV_NSEC, timeoutNanos % NANOS_PER_SECOND);
+        try {
+            long address = scratch.address();
+            int ready = libc.ppoll(address, wake < 0 ? 1 : 2, timeoutNanos < 0 ? 0 : address + timeoutAt);
+            return ready < 0 ? ready : readiness(scratch, wake);
+        } finally {
+            Reference.reachabilityFence(scratch);
+        }
+    }
+
+    private static void pollfd(Scratch scratch, int at, int fd) {
+        scratch.putInt(at + Uapi.Pollfd.FD, fd);
+        scratch.putInt(at + Uapi.Pollfd.EVENTS, Uapi.POLLIN);
+    }
+
+    private static int readiness(Scratch scratch, int wake) {
+        int fdEvents = scratch.getShort(Uapi.Pollfd.REVENTS);
+        int wakeEvents = wake < 0 ? 0 : scratch.getShort(Uapi.Pollfd.SIZE + Uapi.Pollfd.REVENTS);
+        if (((fdEvents | wakeEvents) & Uapi.POLLNVAL) != 0) {
+            return EBADF;
+        }
+        return (fdEvents != 0 ? READY_FD : 0) | (wakeEvents != 0 ? READY_WAKE : 0);
+    }
+
+    // eventfd
+
+    @Override
+    public int eventfdCreate() {
+        return libc.eventfd(0, Uapi.O_CLOEXEC | Uapi.O_NONBLOCK);
+    }
+
+    @Override
+    public int eventfdCreateSemaphore() {
+        return libc.eventfd(0, Uapi.O_CLOEXEC | Uapi.O_NONBLOCK | Uapi.EFD_SEMAPHORE);
+    }
+
+    @Override
+    public int eventfdSignal(int fd, long count) {
+        Scratch scratch = scratches.get();
+        scratch.putLong(0, count);
+        try {
+            return whole(libc.write(fd, scratch.address(), Long.BYTES));
+        } finally {
+            Reference.reachabilityFence(scratch);
+        }
+    }
+
+    @Override
+    public int eventfdDrain(int fd, ByteBuffer count) {
+        ByteBuffer to = Buffers.writable(count, Long.BYTES);
+        Scratch scratch = scratches.get();
+        try {
+            int result = whole(libc.read(fd, scratch.address(), Long.BYTES));
+            if (result == 0) {
+                to.putLong(0, scratch.getLong(0));
+            }
+            return result;
+        } finally {
+            Reference.reachabilityFence(scratch);
+        }
+    }
+
+    @Override
+    public int eventfdDrainForeign(int fd, ByteBuffer count) {
+        ByteBuffer to = Buffers.writable(count, Long.BYTES);
+        int vectorAt = Long.BYTES;
+        Scratch scratch = scratches.get();
+        try {
+            long address = scratch.address();
+            scratch.putLong(vectorAt + Uapi.Iovec.IOV_BASE, address);
+            scratch.putLong(vectorAt + Uapi.Iovec.IOV_LEN, Long.BYTES);
+            int result = whole(libc.preadv2(fd, address + vectorAt, 1, -1, Uapi.RWF_NOWAIT));
+            if (result == 0) {
+                to.putLong(0, scratch.getLong(0));
+            }
+            return result;
+        } finally {
+            Reference.reachabilityFence(scratch);
+        }
+    }
+
+    /** An eventfd moves 8 bytes or fails; anything shorter is another file. */
+    private static int whole(long result) {
+        if (result < 0) {
+            return (int) result;
+        }
+        return result == Long.BYTES ? 0 : EINVAL;
+    }
+
+    // vm
+
+    @Override
+    public int kvmOpen(ByteBuffer path) {
+        return libc.open(path, Uapi.O_RDWR | Uapi.O_CLOEXEC);
+    }
+
+    @Override
+    public int kvmVersion(int kvm) {
+        return libc.ioctl(kvm, Uapi.KVM_GET_API_VERSION, 0);
+    }
+
+    @Override
+    public int capabilityCheck(int fd, int capability) {
+        return libc.ioctl(fd, Uapi.KVM_CHECK_EXTENSION, Integer.toUnsignedLong(capability));
+    }
+
+    @Override
+    public int vmCreate(int kvm, long type) {
+        return libc.ioctl(kvm, Uapi.KVM_CREATE_VM, type);
+    }
+
+    // irqchip
+
+    @Override
+    public int irqchipCreate(int vm) {
+        return libc.ioctl(vm, Uapi.KVM_CREATE_IRQCHIP, 0);
+    }
+
+    @Override
+    public int irqchipCreateSplit(int vm, int pins) {
+        return enable(vm, Uapi.KVM_CAP_SPLIT_IRQCHIP, Integer.toUnsignedLong(pins));
+    }
+
+    @Override
+    public int x2apicEnable(int vm, long bits) {
+        return enable(vm, Uapi.KVM_CAP_X2APIC_API, bits);
+    }
+
+    private int enable(int vm, int capability, long argument) {
+        Scratch scratch = scratches.get();
+        scratch.zero(Uapi.KvmEnableCap.SIZE);
+        scratch.putInt(Uapi.KvmEnableCap.CAP, capability);
+        scratch.putLong(Uapi.KvmEnableCap.ARGS, argument);
+        return ioctl(vm, Uapi.KVM_ENABLE_CAP, scratch);
+    }
+
+    @Override
+    public int irqchipGet(int vm, int chip, ByteBuffer state) {
+        ByteBuffer to = Buffers.writable(state, IRQCHIP_STATE_SIZE);
+        Scratch scratch = irqchip(chip);
+        int result = ioctl(vm, Uapi.KVM_GET_IRQCHIP, scratch);
+        if (result >= 0) {
+            scratch.copyTo(to, Uapi.KvmIrqchip.CHIP, IRQCHIP_STATE_SIZE);
+        }
+        return result;
+    }
+
+    @Override
+    public int irqchipSet(int vm, int chip, ByteBuffer state) {
+        ByteBuffer from = Buffers.readable(state, IRQCHIP_STATE_SIZE);
+        Scratch scratch = irqchip(chip);
+        scratch.copyFrom(from, Uapi.KvmIrqchip.CHIP, IRQCHIP_STATE_SIZE);
+        return ioctl(vm, Uapi.KVM_SET_IRQCHIP, scratch);
+    }
+
+    private Scratch irqchip(int chip) {
+        Scratch scratch = scratches.get();
+        scratch.zero(Uapi.KvmIrqchip.SIZE);
+        scratch.putInt(Uapi.KvmIrqchip.CHIP_ID, chip);
+        return scratch;
+    }
+
+    // routes
+
+    @Override
+    public int routesSet(int vm, ByteBuffer routes, int count) {
+        ByteBuffer from = Buffers.routes(routes, count);
+        ByteBuffer table = Buffers.allocate(Uapi.KvmIrqRouting.SIZE + count * Uapi.KvmIrqRoutingEntry.SIZE);
+        table.putInt(Uapi.KvmIrqRouting.NR, count);
+        for (int i = 0; i < count; i++) {
+            int type = from.getInt(i * ROUTE_SIZE + ROUTE_TYPE);
+            if (type != ROUTE_TYPE_IRQCHIP && type != ROUTE_TYPE_MSI) {
+                return EINVAL;
+            }
+            encode(from, i * ROUTE_SIZE, table, Uapi.KvmIrqRouting.SIZE + i * Uapi.KvmIrqRoutingEntry.SIZE);
+        }
+        return libc.ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, table);
+    }
+
+    private static void encode(ByteBuffer from, int route, ByteBuffer to, int entry) {
+        int type = from.getInt(route + ROUTE_TYPE);
+        to.putInt(entry + Uapi.KvmIrqRoutingEntry.GSI, from.getInt(route + ROUTE_GSI));
+        to.putInt(entry + Uapi.KvmIrqRoutingEntry.TYPE, type);
+        to.putInt(entry + Uapi.KvmIrqRoutingEntry.FLAGS, from.getInt(route + ROUTE_FLAGS));
+        if (type == Uapi.KVM_IRQ_ROUTING_IRQCHIP) {
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_IRQCHIP, from.getInt(route + ROUTE_CHIP));
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_PIN, from.getInt(route + ROUTE_PIN));
+        } else {
+            long address = from.getLong(route + ROUTE_ADDRESS);
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO, (int) address);
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_HI, (int) (address >>> 32));
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_DATA, from.getInt(route + ROUTE_DATA));
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_DEVID, from.getInt(route + ROUTE_DEVID));
+        }
+    }
+
+    // irqfd
+
+    @Override
+    public int irqfdAssign(int vm, int fd, int gsi) {
+        return irqfd(vm, fd, gsi, 0, 0);
+    }
+
+    @Override
+    public int irqfdAssignLevel(int vm, int fd, int resample, int gsi) {
+        return irqfd(vm, fd, gsi, Uapi.KVM_IRQFD_FLAG_RESAMPLE, resample);
+    }
+
+    @Override
+    public int irqfdDeassign(int vm, int fd, int gsi) {
+        return irqfd(vm, fd, gsi, Uapi.KVM_IRQFD_FLAG_DEASSIGN, 0);
+    }
+
+    private int irqfd(int vm, int fd, int gsi, int flags, int resample) {
+        Scratch scratch = scratches.get();
+        scratch.zero(Uapi.KvmIrqfd.SIZE);
+        scratch.putInt(Uapi.KvmIrqfd.FD, fd);
+        scratch.putInt(Uapi.KvmIrqfd.GSI, gsi);
+        scratch.putInt(Uapi.KvmIrqfd.FLAGS, flags);
+        scratch.putInt(Uapi.KvmIrqfd.RESAMPLEFD, resample);
+        return ioctl(vm, Uapi.KVM_IRQFD, scratch);
+    }
+
+    // ioeventfd
+
+    @Override
+    public int ioeventfdAssign(int vm, int fd, long address, int length, int flags, long datamatch) {
+        return ioeventfd(vm, fd, address, length, flags & ~Uapi.KVM_IOEVENTFD_FLAG_DEASSIGN, datamatch);
+    }
+
+    @Override
+    public int ioeventfdDeassign(int vm, int fd, long address, int length, int flags, long datamatch) {
+        return ioeventfd(vm, fd, address, length, flags | Uapi.KVM_IOEVENTFD_FLAG_DEASSIGN, datamatch);
+    }
+
+    private int ioeventfd(int vm, int fd, long address, int length, int flags, long datamatch) {
+        Scratch scratch = scratches.get();
+        scratch.zero(Uapi.KvmIoeventfd.SIZE);
+        scratch.putLong(Uapi.KvmIoeventfd.DATAMATCH, datamatch);
+        scratch.putLong(Uapi.KvmIoeventfd.ADDR, address);
+        scratch.putInt(Uapi.KvmIoeventfd.LEN, length);
+        scratch.putInt(Uapi.KvmIoeventfd.FD, fd);
+        scratch.putInt(Uapi.KvmIoeventfd.FLAGS, flags);
+        return ioctl(vm, Uapi.KVM_IOEVENTFD, scratch);
+    }
+
+    // injection
+
+    @Override
+    public int msiSignal(int vm, long address, int data, int flags, int devid) {
+        Scratch scratch = scratches.get();
+        scratch.zero(Uapi.KvmMsi.SIZE);
+        scratch.putInt(Uapi.KvmMsi.ADDRESS_LO, (int) address);
+        scratch.putInt(Uapi.KvmMsi.ADDRESS_HI, (int) (address >>> 32));
+        scratch.putInt(Uapi.KvmMsi.DATA, data);
+        scratch.putInt(Uapi.KvmMsi.FLAGS, flags);
+        scratch.putInt(Uapi.KvmMsi.DEVID, devid);
+        return ioctl(vm, Uapi.KVM_SIGNAL_MSI, scratch);
+    }
+
+    @Override
+    public int lineSet(int vm, int gsi, int level) {
+        return ioctl(vm, Uapi.KVM_IRQ_LINE, line(gsi, level));
+    }
+
+    @Override
+    public int lineSetStatus(int vm, int gsi, int level, ByteBuffer status) {
+        ByteBuffer to = Buffers.writable(status, Integer.BYTES);
+        Scratch scratch = line(gsi, level);
+        int result = ioctl(vm, Uapi.KVM_IRQ_LINE_STATUS, scratch);
+        if (result >= 0) {
+            to.putInt(0, scratch.getInt(Uapi.KvmIrqLevel.IRQ));
+        }
+        return result;
+    }
+
+    private Scratch line(int gsi, int level) {
+        Scratch scratch = scratches.get();
+        scratch.putInt(Uapi.KvmIrqLevel.IRQ, gsi);
+        scratch.putInt(Uapi.KvmIrqLevel.LEVEL, level == 0 ? 0 : 1);
+        return scratch;
+    }
+
+    // devices
+
+    @Override
+    public int deviceTest(int vm, int type) {
+        return ioctl(vm, Uapi.KVM_CREATE_DEVICE, device(type, Uapi.KVM_CREATE_DEVICE_TEST));
+    }
+
+    @Override
+    public int deviceCreate(int vm, int type) {
+        Scratch scratch = device(type, 0);
+        int result = ioctl(vm, Uapi.KVM_CREATE_DEVICE, scratch);
+        return result < 0 ? result : scratch.getInt(Uapi.KvmCreateDevice.FD);
+    }
+
+    private Scratch device(int type, int flags) {
+        Scratch scratch = scratches.get();
+        scratch.putInt(Uapi.KvmCreateDevice.TYPE, type);
+        scratch.putInt(Uapi.KvmCreateDevice.FD, 0);
+        scratch.putInt(Uapi.KvmCreateDevice.FLAGS, flags);
+        return scratch;
+    }
+
+    @Override
+    public int deviceAttrHas(int device, int group, long attribute) {
+        return ioctl(device, Uapi.KVM_HAS_DEVICE_ATTR, attribute(group, attribute, 0));
+    }
+
+    @Override
+    public int deviceVfioAdd(int device, int fd) {
+        return vfioFile(device, Uapi.KVM_DEV_VFIO_FILE_ADD, fd);
+    }
+
+    @Override
+    public int deviceVfioRemove(int device, int fd) {
+        return vfioFile(device, Uapi.KVM_DEV_VFIO_FILE_DEL, fd);
+    }
+
+    private int vfioFile(int device, int attribute, int fd) {
+        int valueAt = Uapi.KvmDeviceAttr.SIZE;
+        Scratch scratch = attribute(Uapi.KVM_DEV_VFIO_FILE, attribute, 0);
+        scratch.putInt(valueAt, fd);
+        scratch.putLong(Uapi.KvmDeviceAttr.ADDR, scratch.address() + valueAt);
+        return ioctl(device, Uapi.KVM_SET_DEVICE_ATTR, scratch);
+    }
+
+    private Scratch attribute(int group, long attribute, long address) {
+        Scratch scratch = scratches.get();
+        scratch.putInt(Uapi.KvmDeviceAttr.FLAGS, 0);
+        scratch.putInt(Uapi.KvmDeviceAttr.GROUP, group);
+        scratch.putLong(Uapi.KvmDeviceAttr.ATTR, attribute);
+        scratch.putLong(Uapi.KvmDeviceAttr.ADDR, address);
+        return scratch;
+    }
+}

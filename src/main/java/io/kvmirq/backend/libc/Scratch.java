@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend.libc;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.CurrentThread;
+import io.kvmirq.backend.Libc;
+import java.nio.ByteBuffer;
+
+/** Memory of one thread in which the arguments of one call are laid out. Whoever calls keeps it reachable. */
+final class Scratch {
+    /** Room for the largest fixed structure, {@code struct kvm_irqchip}. */
+    private static final int SIZE = Uapi.KvmIrqchip.SIZE;
+
+    private final ByteBuffer bytes = Buffers.allocate(SIZE);
+    private final long address;
+
+    private Scratch(Libc libc) {
+        this.address = libc.addressOf(bytes);
+    }
+
+    /** One for each platform thread; a virtual thread, of which there may be millions, gets one per call. */
+    static final class PerThread {
+        private final Libc libc;
+        private final ThreadLocal<Scratch> ofPlatformThread;
+
+        PerThread(Libc libc) {
+            this.libc = libc;
+            this.ofPlatformThread = ThreadLocal.withInitial(() -> new Scratch(libc));
+        }
+
+        Scratch get() {
+            return CurrentThread.isVirtual() ? new Scratch(libc) : ofPlatformThread.get();
+        }
+    }
+
+    long address() {
+        return address;
+    }
+
+    /** @param length a multiple of 8 */
+    void zero(int length) {
+        for (int at = 0; at < length; at += Long.BYTES) {
+            bytes.putLong(at, 0);
+        }
+    }
+
+    void putInt(int at, int value) {
+        bytes.putInt(at, value);
+    }
+
+    void putLong(int at, long value) {
+        bytes.putLong(at, value);
+    }
+
+    int getInt(int at) {
+        return bytes.getInt(at);
+    }
+
+    int getShort(int at) {
+        return bytes.getShort(at) & 0xffff;
+    }
+
+    long getLong(int at) {
+        return bytes.getLong(at);
+    }
+
+    void copyTo(ByteBuffer to, int at, int length) {
+        to.put(0, bytes, at, length);
+    }
+
+    void copyFrom(ByteBuffer from, int at, int length) {
+        bytes.put(at, from, 0, length);
+    }
+}
