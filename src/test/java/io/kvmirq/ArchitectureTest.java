@@ -92,6 +92,23 @@ class ArchitectureTest {
     }
 
     @Test
+    void foreignLibrariesStayInTheirAdaptor() {
+        check(onlyIn("JnaLibc", "com.sun.jna.."));
+        check(onlyIn("JnrLibc", "jnr.."));
+        check(onlyIn("JnrLibc", "com.kenai.."));
+        check(onlyIn("FfmLibc", "java.lang.foreign.."));
+    }
+
+    private static ArchRule onlyIn(String adaptor, String foreign) {
+        return noClasses()
+                .that()
+                .haveNameNotMatching("io\\.kvmirq\\.backend\\.libc\\." + adaptor + "(\\$.*)?")
+                .should()
+                .dependOnClassesThat()
+                .resideInAPackage(foreign);
+    }
+
+    @Test
     void jniEncodesNothingItself() throws IOException {
         assertThat(sources("backend/jni")).hasSizeGreaterThan(2).noneMatch(source -> source.contains("Uapi"));
     }

@@ -2,6 +2,10 @@
 package io.kvmirq.backend;
 
 import io.kvmirq.backend.jni.JniBackend;
+import io.kvmirq.backend.libc.FfmLibc;
+import io.kvmirq.backend.libc.JnaLibc;
+import io.kvmirq.backend.libc.JnrLibc;
+import io.kvmirq.backend.libc.LibcBackend;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -28,7 +32,11 @@ public final class Backends {
 
     /** The bindings that exist, in the order {@value #AUTO} tries them. */
     public static Backends ofThisMachine() {
-        return new Backends(List.of(new Candidate("jni", () -> JniBackend.load(NativeLibrary.ofThisMachine()))));
+        return new Backends(List.of(
+                new Candidate("jni", () -> JniBackend.load(NativeLibrary.ofThisMachine())),
+                new Candidate("ffm", () -> LibcBackend.over(FfmLibc.open(), "ffm", FfmLibc.description())),
+                new Candidate("jna", () -> LibcBackend.over(JnaLibc.open(), "jna", JnaLibc.description())),
+                new Candidate("jnr", () -> LibcBackend.over(JnrLibc.open(), "jnr", JnrLibc.description()))));
     }
 
     public Backends(List<Candidate> candidates) {

@@ -25,7 +25,7 @@ import org.jspecify.annotations.Nullable;
  * killed process left behind can be told from what another is writing. A file already there is used only if it equals
  * the jar's byte for byte. Safe between threads and between processes.
  */
-final class LibraryCache {
+public final class LibraryCache {
     /** The cache directory, overriding {@code $XDG_CACHE_HOME/kvmirq} and {@code ~/.cache/kvmirq}. */
     static final String PROPERTY = "kvmirq.cache";
 
@@ -47,6 +47,27 @@ final class LibraryCache {
                 ? Path.of(xdg)
                 : Path.of(System.getProperty("user.home", "/"), ".cache");
         return new LibraryCache(caches.resolve("kvmirq"));
+    }
+
+    /**
+     * Makes another binding, which unpacks a library of its own, do so in this directory.
+     *
+     * @param property the system property that binding asks for a directory; left alone when it is set already
+     * @return whether it was set here
+     * @throws BackendUnavailableException when there is no private directory
+     */
+    public static boolean forLibrariesOf(String property) {
+        if (System.getProperty(property) != null) {
+            return false;
+        }
+        LibraryCache cache = ofThisUser();
+        try {
+            cache.makePrivate();
+        } catch (IOException e) {
+            throw new BackendUnavailableException("cache directory " + cache.directory + ": " + e, e);
+        }
+        System.setProperty(property, cache.directory.toString());
+        return true;
     }
 
     /**

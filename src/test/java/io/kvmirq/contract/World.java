@@ -28,10 +28,16 @@ public final class World {
         this.kernel = kernel;
     }
 
-    /** The bindings to ask: {@code -Dkvmirq.test.backends}, else all. */
+    /** The bindings to ask: {@code -Dkvmirq.test.backends}, else all that work on this JVM. */
     static Stream<World> all() {
-        return Stream.of(System.getProperty("kvmirq.test.backends", "jni").split(",", -1))
-                .map(name -> new World(name, Backends.ofThisMachine().open(name)));
+        String named = System.getProperty("kvmirq.test.backends", "");
+        return Backends.ofThisMachine().probeAll().stream()
+                .filter(probe -> named.isEmpty()
+                        ? probe.backend().isPresent()
+                        : List.of(named.split(",", -1)).contains(probe.name()))
+                .map(probe -> new World(
+                        probe.name(),
+                        probe.backend().orElseThrow(() -> new AssertionError(probe.name() + ": " + probe.reason()))));
     }
 
     KernelBackend kernel() {

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend.libc;
+
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.Libc;
+
+/** libc through java.lang.foreign: this is the half for Java 17–21, the other is in {@code META-INF/versions/22}. */
+public final class FfmLibc {
+    private static final int FIRST_JAVA = 22;
+
+    private FfmLibc() {}
+
+    /** @throws BackendUnavailableException always, saying which of the two is missing: a newer Java, or a fuller jar */
+    public static Libc open() {
+        int running = Runtime.version().feature();
+        throw new BackendUnavailableException(
+                running < FIRST_JAVA
+                        ? "needs Java " + FIRST_JAVA + " or newer, this is " + running
+                        : "this kvmirq was built by a JDK before " + FIRST_JAVA
+                                + " and carries no FFM binding; build it" + " with a newer one");
+    }
+
+    /** For people. */
+    public static String description() {
+        return "java.lang.foreign";
+    }
+}

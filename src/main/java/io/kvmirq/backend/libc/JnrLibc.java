@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend.libc;
+
+import com.kenai.jffi.MemoryIO;
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.LibraryCache;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import jnr.ffi.LibraryLoader;
+import jnr.ffi.Pointer;
+import jnr.ffi.Runtime;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * libc through jnr-ffi. jffi keeps each call's errno for its thread before it returns to Java, so nothing can come between
+ * the two.
+ */
+public final class JnrLibc implements Libc {
+    private static final String EXTRACT_DIRECTORY = "jffi.extract.dir";
+    private static final String EXTRACT_NAME = "jffi.extract.name";
+    private static final String EXTRACTED = "libjffi.so";
+
+    private final Functions functions;
+    private final Runtime runtime;
+
+    private JnrLibc(Functions functions) {
+        this.functions = functions;
+        this.runtime = Runtime.getRuntime(functions);
+    }
+
+    /** @throws BackendUnavailableException when jnr-ffi is not on the class path or cannot load its own library */
+    public static Libc open() {
+        try {
+            // jffi unpacks a library of its own; unless told otherwise, not where others can write, and only once.
+            if (LibraryCache.forLibrariesOf(EXTRACT_DIRECTORY)) {
+                System.setProperty(EXTRACT_NAME, EXTRACTED);
+            }
+            // Of the whole process, so that a preloaded recorder is seen.
+            return new JnrLibc(LibraryLoader.create(Functions.class).load(LibraryLoader.DEFAULT_LIBRARY));
+        } catch (NoClassDefFoundError e) {
+            throw new BackendUnavailableException(
+                    "com.github.jnr:jnr-ffi is not on the class path (" + e.getMessage() + ")", e);
+        } catch (UnsatisfiedLinkError e) {
+            throw new BackendUnavailableException("jnr-ffi cannot load its library: " + e.getMessage(), e);
+        }
+    }
+
+    /** For people. */
+    public static String description() {
+        return "jnr-ffi";
+    }
+
+    /** Signatures as in libc's headers, pointers and sizes as 64-bit numbers. Public for the code jnr-ffi generates. */
+    public interface Functions {
+        int open(long path, int flags, int mode);
+
+        int close(int fd);
+
+        int fcntl(int fd, int command, int argument);
+
+        long read(int fd, long to, long length);
+
+        long write(int fd, long from, long length);
+
+        long pread(int fd, long to, long length, long offset);
+
+        long pwrite(int fd, long from, long length, long offset);
+
+        long preadv2(int fd, long vectors, int count, long offset, int flags);
+
+        int ioctl(int fd, long request, long argument);
+
+        /** The null pointer keeps jnr-ffi 2.3.4 from its x86-64 stubs, which pass six numbers wrongly. */
+        long mmap(@Nullable Pointer address, long length, int protection, int flags, int fd, long offset);
+
+        int munmap(long address, long length);
+
+        int ppoll(long fds, long count, long timeout, long signals);
+
+        int eventfd(int count, int flags);
+
+        int epoll_create1(int flags);
+
+        int epoll_ctl(int epoll, int operation, int fd, long event);
+
+        int epoll_wait(int epoll, long events, int max, int timeout);
+    }
+
+    private int result(int result) {
+        return result < 0 ? -runtime.getLastError() : result;
+    }
+
+    private long result(long result) {
+        return result == -1 ? -runtime.getLastError() : result;
+    }
+
+    @Override
+    public int open(long path, int flags, int mode) {
+        return result(functions.open(path, flags | Uapi.O_CLOEXEC, mode));
+    }
+
+    @Override
+    public int close(int fd) {
+        return result(functions.close(fd));
+    }
+
+    @Override
+    public int fcntl(int fd, int command, int argument) {
+        return result(functions.fcntl(fd, command, argument));
+    }
+
+    @Override
+    public long read(int fd, long to, long length) {
+        return result(functions.read(fd, to, length));
+    }
+
+    @Override
+    public long write(int fd, long from, long length) {
+        return result(functions.write(fd, from, length));
+    }
+
+    @Override
+    public long pread(int fd, long to, long length, long offset) {
+        return result(functions.pread(fd, to, length, offset));
+    }
+
+    @Override
+    public long pwrite(int fd, long from, long length, long offset) {
+        return result(functions.pwrite(fd, from, length, offset));
+    }
+
+    @Override
+    public long preadv2(int fd, long vectors, int count, long offset, int flags) {
+        return result(functions.preadv2(fd, vectors, count, offset, flags));
+    }
+
+    @Override
+    public int ioctl(int fd, long request, long argument) {
+        return result(functions.ioctl(fd, request, argument));
+    }
+
+    @Override
+    public long mmap(long length, int protection, int flags, int fd, long offset) {
+        return result(functions.mmap(null, length, protection, flags, fd, offset));
+    }
+
+    @Override
+    public int munmap(long address, long length) {
+        return result(functions.munmap(address, length));
+    }
+
+    @Override
+    public int ppoll(long fds, long count, long timeout) {
+        return result(functions.ppoll(fds, count, timeout, 0));
+    }
+
+    @Override
+    public int eventfd(int count, int flags) {
+        return result(functions.eventfd(count, flags | Uapi.O_CLOEXEC));
+    }
+
+    @Override
+    public int epollCreate(int flags) {
+        return result(functions.epoll_create1(flags | Uapi.EPOLL_CLOEXEC));
+    }
+
+    @Override
+    public int epollCtl(int epoll, int operation, int fd, long event) {
+        return result(functions.epoll_ctl(epoll, operation, fd, event));
+    }
+
+    @Override
+    public int epollWait(int epoll, long events, int max, int timeoutMillis) {
+        return result(functions.epoll_wait(epoll, events, max, timeoutMillis));
+    }
+
+    @Override
+    public ByteBuffer view(long address, long length) {
+        return MemoryIO.getInstance()
+                .newDirectByteBuffer(address, Math.toIntExact(length))
+                .order(ByteOrder.nativeOrder());
+    }
+
+    @Override
+    public long addressOf(ByteBuffer buffer) {
+        return Pointer.wrap(runtime, Buffers.readable(buffer, 0)).address();
+    }
+}

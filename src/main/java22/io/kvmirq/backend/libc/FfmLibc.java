@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend.libc;
+
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.CurrentThread;
+import io.kvmirq.backend.Libc;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.StructLayout;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/**
+ * libc through java.lang.foreign, on Java 22 and newer. The linker stores each call's errno where it is told before it
+ * returns to Java, so nothing can come between the two. No call is linked as critical: that would hold up every safepoint
+ * for as long as the kernel blocks.
+ */
+@SuppressWarnings("restricted")
+public final class FfmLibc implements Libc {
+    /** One for each platform thread; a virtual thread, of which there may be millions, gets one per call. */
+    private final Errnos errnos = new Errnos();
+
+    private FfmLibc() {}
+
+    /** @throws BackendUnavailableException when native access is denied or libc lacks a function */
+    public static Libc open() {
+        try {
+            Functions.IOCTL.type();
+            return new FfmLibc();
+        } catch (ExceptionInInitializerError e) {
+            throw new BackendUnavailableException("java.lang.foreign cannot link libc: " + e.getCause(), e);
+        } catch (IllegalCallerException e) {
+            throw new BackendUnavailableException(
+                    "native access is denied: start Java with --enable-native-access=ALL-UNNAMED", e);
+        }
+    }
+
+    /** For people. */
+    public static String description() {
+        return "java.lang.foreign of Java " + Runtime.version().feature();
+    }
+
+    /** Where errno of a call lands. */
+    private static final class Errnos {
+        private final ThreadLocal<MemorySegment> ofPlatformThread =
+                ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(Functions.CAPTURED));
+
+        MemorySegment get() {
+            return CurrentThread.isVirtual() ? Arena.ofAuto().allocate(Functions.CAPTURED) : ofPlatformThread.get();
+        }
+    }
+
+    /** Signatures as in libc's headers, pointers and sizes as 64-bit numbers; constants, so that calls are compiled. */
+    private static final class Functions {
+        static final StructLayout CAPTURED = Linker.Option.captureStateLayout();
+        static final VarHandle ERRNO = CAPTURED.varHandle(MemoryLayout.PathElement.groupElement("errno"));
+
+        static final MethodHandle OPEN = function(
+                "open",
+                FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT),
+                Linker.Option.firstVariadicArg(2));
+        static final MethodHandle CLOSE = function("close", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
+        static final MethodHandle FCNTL = function(
+                "fcntl",
+                FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT),
+                Linker.Option.firstVariadicArg(2));
+        static final MethodHandle READ =
+                function("read", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG));
+        static final MethodHandle WRITE =
+                function("write", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG));
+        static final MethodHandle PREAD =
+                function("pread", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+        static final MethodHandle PWRITE =
+                function("pwrite", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+        static final MethodHandle PREADV2 = function(
+                "preadv2", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT));
+        static final MethodHandle IOCTL = function(
+                "ioctl",
+                FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG),
+                Linker.Option.firstVariadicArg(2));
+        static final MethodHandle MMAP = function(
+                "mmap",
+                FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG));
+        static final MethodHandle MUNMAP = function("munmap", FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG));
+        static final MethodHandle PPOLL =
+                function("ppoll", FunctionDescriptor.of(JAVA_INT, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
+        static final MethodHandle EVENTFD = function("eventfd", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT));
+        static final MethodHandle EPOLL_CREATE1 = function("epoll_create1", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
+        static final MethodHandle EPOLL_CTL =
+                function("epoll_ctl", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT, JAVA_INT, JAVA_LONG));
+        static final MethodHandle EPOLL_WAIT =
+                function("epoll_wait", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_INT, JAVA_INT));
+
+        private static MethodHandle function(String name, FunctionDescriptor signature, Linker.Option... options) {
+            Linker.Option[] all = new Linker.Option[options.length + 1];
+            System.arraycopy(options, 0, all, 0, options.length);
+            all[options.length] = Linker.Option.captureCallState("errno");
+            return Linker.nativeLinker().downcallHandle(find(name), signature, all);
+        }
+
+        /** As the dynamic linker would bind it, so that a preloaded recorder is seen; the default lookup would not. */
+        private static MemorySegment find(String name) {
+            Linker linker = Linker.nativeLinker();
+            MethodHandle dlsym = linker.downcallHandle(
+                    linker.defaultLookup().find("dlsym").orElseThrow(),
+                    FunctionDescriptor.of(ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.ADDRESS));
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment rtldDefault = MemorySegment.NULL;
+                MemorySegment found = (MemorySegment) dlsym.invokeExact(rtldDefault, arena.allocateFrom(name));
+                if (found.equals(MemorySegment.NULL)) {
+                    throw new UnsatisfiedLinkError("libc has no function " + name);
+                }
+                return found;
+            } catch (Throwable e) {
+                throw unexpected(e);
+            }
+        }
+    }
+
+    private static int errnoIn(MemorySegment captured) {
+        return (int) Functions.ERRNO.get(captured, 0L);
+    }
+
+    private static RuntimeException unexpected(Throwable e) {
+        if (e instanceof Error error) {
+            throw error;
+        }
+        return e instanceof RuntimeException runtime ? runtime : new IllegalStateException(e);
+    }
+
+    @Override
+    public int open(long path, int flags, int mode) {
+        MemorySegment errno = errnos.get();
+        try {
+            int result = (int) Functions.OPEN.invokeExact(errno, path, flags | Uapi.O_CLOEXEC, mode);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public int close(int fd) {
+        MemorySegment errno = errnos.get();
+        try {
+            int result = (int) Functions.CLOSE.invokeExact(errno, fd);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public int fcntl(int fd, int command, int argument) {
+        MemorySegment errno = errnos.get();
+        try {
+            int result = (int) Functions.FCNTL.invokeExact(errno, fd, command, argument);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public long read(int fd, long to, long length) {
+        MemorySegment errno = errnos.get();
+        try {
+            long result = (long) Functions.READ.invokeExact(errno, fd, to, length);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public long write(int fd, long from, long length) {
+        MemorySegment errno = errnos.get();
+        try {
+            long result = (long) Functions.WRITE.invokeExact(errno, fd, from, length);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public long pread(int fd, long to, long length, long offset) {
+        MemorySegment errno = errnos.get();
+        try {
+            long result = (long) Functions.PREAD.invokeExact(errno, fd, to, length, offset);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public long pwrite(int fd, long from, long length, long offset) {
+        MemorySegment errno = errnos.get();
+        try {
+            long result = (long) Functions.PWRITE.invokeExact(errno, fd, from, length, offset);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public long preadv2(int fd, long vectors, int count, long offset, int flags) {
+        MemorySegment errno = errnos.get();
+        try {
+            long result = (long) Functions.PREADV2.invokeExact(errno, fd, vectors, count, offset, flags);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public int ioctl(int fd, long request, long argument) {
+        MemorySegment errno = errnos.get();
+        try {
+            int result = (int) Functions.IOCTL.invokeExact(errno, fd, request, argument);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public long mmap(long length, int protection, int flags, int fd, long offset) {
+        MemorySegment errno = errnos.get();
+        try {
+            long result = (long) Functions.MMAP.invokeExact(errno, 0L, length, protection, flags, fd, offset);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public int munmap(long address, long length) {
+        MemorySegment errno = errnos.get();
+        try {
+            int result = (int) Functions.MUNMAP.invokeExact(errno, address, length);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public int ppoll(long fds, long count, long timeout) {
+        MemorySegment errno = errnos.get();
+        try {
+            int result = (int) Functions.PPOLL.invokeExact(errno, fds, count, timeout, 0L);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public int eventfd(int count, int flags) {
+        MemorySegment errno = errnos.get();
+        try {
+            int result = (int) Functions.EVENTFD.invokeExact(errno, count, flags | Uapi.O_CLOEXEC);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public int epollCreate(int flags) {
+        MemorySegment errno = errnos.get();
+        try {
+            int result = (int) Functions.EPOLL_CREATE1.invokeExact(errno, flags | Uapi.EPOLL_CLOEXEC);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public int epollCtl(int epoll, int operation, int fd, long event) {
+        MemorySegment errno = errnos.get();
+        try {
+            int result = (int) Functions.EPOLL_CTL.invokeExact(errno, epoll, operation, fd, event);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public int epollWait(int epoll, long events, int max, int timeoutMillis) {
+        MemorySegment errno = errnos.get();
+        try {
+            int result = (int) Functions.EPOLL_WAIT.invokeExact(errno, epoll, events, max, timeoutMillis);
+            return result == -1 ? -errnoIn(errno) : result;
+        } catch (Throwable e) {
+            throw unexpected(e);
+        }
+    }
+
+    @Override
+    public ByteBuffer view(long address, long length) {
+        return MemorySegment.ofAddress(address)
+                .reinterpret(length)
+                .asByteBuffer()
+                .order(ByteOrder.nativeOrder());
+    }
+
+    @Override
+    public long addressOf(ByteBuffer buffer) {
+        return MemorySegment.ofBuffer(Buffers.readable(buffer, 0)).address();
+    }
+}
