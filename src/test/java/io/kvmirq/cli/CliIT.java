@@ -24,8 +24,10 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class CliIT {
     private static final String NOBODY = "65534";
@@ -64,7 +66,7 @@ class CliIT {
                 "selftest --count ten   | kvmirq: Invalid value for option '--count': 'ten' is not a number from 1 to 10000000. See kvmirq selftest --help",
                 "selftest --count 0     | kvmirq: Invalid value for option '--count': '0' is not a number from 1 to 10000000. See kvmirq selftest --help",
                 "selftest --scenario x  | kvmirq: Invalid value for option '--scenario' (NAME): 'x' is not one of edge, level, many, mask, reroute, guestless. See kvmirq selftest --help",
-                "selftest --backend x   | kvmirq: Invalid value for option '--backend': 'x' is not one of auto, jni. See kvmirq selftest --help",
+                "selftest --backend x   | kvmirq: Invalid value for option '--backend': 'x' is not one of auto, jni, ffm, jna, jnr. See kvmirq selftest --help",
                 "selftset               | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest? See kvmirq --help",
                 "selftest more          | kvmirq: Unmatched argument at index 1: 'more'. See kvmirq selftest --help"
             })
@@ -111,7 +113,7 @@ class CliIT {
     void unknownBackendInTheEnvironmentIsAUsageError() throws Exception {
         Cli.Ended ended = Cli.launcher().with("KVMIRQ_BACKEND", "x").run("selftest");
         assertThat(ended.exitCode()).isEqualTo(2);
-        assertThat(ended.err()).contains("$KVMIRQ_BACKEND: 'x' is not one of auto, jni");
+        assertThat(ended.err()).contains("$KVMIRQ_BACKEND: 'x' is not one of auto, jni, ffm, jna, jnr");
     }
 
     @Test
@@ -186,18 +188,105 @@ class CliIT {
         assertThat(onTerminal.with("NO_COLOR", "1").run(arguments).out()).doesNotContain(ESCAPE);
     }
 
+    // Bindings
+
+    private static Path withoutOurLibrary(Path directory) throws IOException {
+        Path jar = Files.copy(Cli.jar(), directory.resolve("without.jar"));
+        try (FileSystem zip = FileSystems.newFileSystem(jar, Map.of());
+                Stream<Path> natives = Files.walk(zip.getPath("META-INF/native"))) {
+            for (Path each : natives.filter(Files::isRegularFile).toList()) {
+                Files.delete(each);
+            }
+        }
+        return jar;
+    }
+
+    /** From the jar alone: where no library of ours is, another binding serves. */
+    @ParameterizedTest
+    @ValueSource(strings = {"jna", "jnr"})
+    @RealKvm
+    void withoutOurLibraryOthersServe(String backend) throws Exception {
+        Cli.Ended ended = Cli.jvm(withoutOurLibrary(temporary), "-Djava.library.path=/nonexistent")
+                .run("selftest", "--backend", backend, "--count", "100");
+        assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
+        assertThat(ended.out()).contains("through " + backend, "6 of 6 scenarios passed");
+    }
+
+    @Test
+    @RealKvm
+    void autoWithoutOurLibraryTakesTheNextThatWorks() throws Exception {
+        Cli.Ended ended = Cli.jvm(withoutOurLibrary(temporary), "-Djava.library.path=/nonexistent")
+                .run("selftest", "--count", "10", "--json");
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        assertThat(ended.out()).containsPattern("\"backend\":\"(ffm|jna)\"");
+    }
+
+    @ParameterizedTest
+    @MethodSource("jdksAndBackends")
+    @RealKvm
+    void everyBindingPassesEveryScenario(Path jdk, String backend) throws Exception {
+        Cli.Ended ended = Cli.launcher()
+                .with("JAVA", jdk.resolve("bin/java").toString())
+                .run("selftest", "--backend", backend, "--count", "100");
+        assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
+        assertThat(ended.out()).contains("6 of 6 scenarios passed on the real kernel");
+    }
+
+    private static Stream<Arguments> jdksAndBackends() throws Exception {
+        return jdks().flatMap(jdk -> Stream.of("jni", "ffm", "jna", "jnr")
+                .filter(backend -> !backend.equals("ffm") || feature(jdk) >= 22)
+                .map(backend -> Arguments.of(jdk, backend)));
+    }
+
+    private static int feature(Path jdk) {
+        try {
+            String release = Files.readString(jdk.resolve("release"));
+            return Integer.parseInt(release.replaceAll("(?s).*JAVA_VERSION=\"(\\d+).*", "$1"));
+        } catch (IOException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    @Test
+    void backendsSaysWhyEachIsUsableOrNot() throws Exception {
+        Cli.Ended ended = Cli.jvm(withoutOurLibrary(temporary), "-Djava.library.path=/nonexistent/a")
+                .run("backends");
+        assertThat(ended.exitCode()).isZero();
+        assertThat(ended.out().lines().filter(line -> line.matches("(jni|ffm|jna|jnr) .*")))
+                .hasSize(4);
+        assertThat(ended.out())
+                .contains("jni  unusable  no usable libkvmirq.so; looked at:")
+                .contains("/nonexistent/a/libkvmirq.so: not there")
+                .contains("jna  usable    JNA 5.");
+        assertThat(Cli.launcher().run("backends", "--json").out())
+                .startsWith("{\"schema\":\"kvmirq.backends/1\",\"backends\":[{\"name\":\"jni\",\"usable\":true");
+    }
+
+    @Test
+    @RealKvm
+    void classesOfUnusedBindingsAreNotLoaded() throws Exception {
+        Cli.Ended ended = Cli.jvm(Cli.jar(), "-Xlog:class+load:stdout").run("selftest", "--scenario", "guestless");
+        assertThat(ended.exitCode()).isZero();
+        assertThat(ended.out())
+                .contains("io.kvmirq.backend.jni.JniBackend")
+                .doesNotContain("com.sun.jna.")
+                .doesNotContain("jnr.ffi.")
+                .doesNotContain("io.kvmirq.backend.libc.LibcBackend")
+                .doesNotContain("io.kvmirq.backend.libc.FfmLibc");
+        String jna = Cli.jvm(Cli.jar(), "-Xlog:class+load:stdout")
+                .run("selftest", "--scenario", "guestless", "--backend", "jna")
+                .out();
+        assertThat(jna)
+                .contains("com.sun.jna.Native")
+                .doesNotContain("io.kvmirq.backend.jni.Native")
+                .doesNotContain("jnr.ffi.");
+    }
+
     // What can be missing
 
     @Test
     void hiddenLibraryListsThePlacesLookedAt() throws Exception {
-        Path jar = Files.copy(Cli.jar(), temporary.resolve("without.jar"));
-        try (FileSystem zip = FileSystems.newFileSystem(jar, Map.of())) {
-            try (Stream<Path> natives = Files.walk(zip.getPath("META-INF/native"))) {
-                for (Path each : natives.filter(Files::isRegularFile).toList()) {
-                    Files.delete(each);
-                }
-            }
-        }
+        Path jar = withoutOurLibrary(temporary);
         Cli.Ended ended = Cli.jvm(jar, "-Djava.library.path=/nonexistent/a:/nonexistent/b")
                 .run("selftest", "--backend", "jni");
         assertThat(ended.exitCode()).isEqualTo(3);
