@@ -23,6 +23,9 @@ format: ## lay out the Java sources
 native-test: ## the C library from a bare C program, plain and under sanitizers
 	scripts/native-test
 
+headers-test: ## the C library compiled against the kernel headers of other Debian releases
+	scripts/headers-test
+
 bench-selftest: build ## a guest's round trip through Java against the same loop in C
 	scripts/bench-selftest
 
@@ -35,4 +38,4 @@ javadoc: ## the library's documentation in target/reports/apidocs
 clean: ## remove everything built
 	rm -rf target native/build
 
-.PHONY: help run test build check format native-test bench-selftest install javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest install javadoc clean

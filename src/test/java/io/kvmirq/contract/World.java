@@ -7,7 +7,10 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -28,16 +31,27 @@ public final class World {
         this.kernel = kernel;
     }
 
-    /** The bindings to ask: {@code -Dkvmirq.test.backends}, else all that work on this JVM. */
+    /** The name of the fake kernel among the bindings. */
+    static final String FAKE = "fake";
+
+    /** The kernels to ask: {@code -Dkvmirq.test.backends}, else the real one by all that work on this JVM, and the fake. */
     static Stream<World> all() {
         String named = System.getProperty("kvmirq.test.backends", "");
-        return Backends.ofThisMachine().probeAll().stream()
-                .filter(probe -> named.isEmpty()
-                        ? probe.backend().isPresent()
-                        : List.of(named.split(",", -1)).contains(probe.name()))
+        Stream<World> real = Backends.ofThisMachine().probeAll().stream()
+                .filter(probe -> named.isEmpty() ? probe.backend().isPresent() : isNamed(named, probe.name()))
                 .map(probe -> new World(
                         probe.name(),
                         probe.backend().orElseThrow(() -> new AssertionError(probe.name() + ": " + probe.reason()))));
+        return named.isEmpty() || isNamed(named, FAKE) ? Stream.concat(real, Stream.of(fake())) : real;
+    }
+
+    private static boolean isNamed(String names, String name) {
+        return List.of(names.split(",", -1)).contains(name);
+    }
+
+    private static World fake() {
+        FakeKernel kernel = new FakeKernel(Profile.V6_18);
+        return new World(FAKE, LibcBackend.over(kernel, FAKE, kernel.toString()));
     }
 
     KernelBackend kernel() {

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import java.util.Map;
+
+/** KVM_CHECK_EXTENSION, as measured on 6.18; what is not here is 0, never an error. */
+final class Capabilities {
+    private static final int X2APIC_API = 129;
+
+    private static final Map<Long, Integer> VALUES = Map.ofEntries(
+            Map.entry(0L, 1), // IRQCHIP
+            Map.entry(3L, 1), // USER_MEMORY
+            Map.entry(9L, 2), // NR_VCPUS
+            Map.entry(10L, 32764), // NR_MEMSLOTS
+            Map.entry(25L, 4096), // IRQ_ROUTING
+            Map.entry(26L, 1), // IRQ_INJECT_STATUS
+            Map.entry(32L, 1), // IRQFD
+            Map.entry(33L, 1), // PIT2
+            Map.entry(36L, 1), // IOEVENTFD
+            Map.entry(54L, 1), // ENABLE_CAP
+            Map.entry(66L, 1024), // MAX_VCPUS
+            Map.entry(77L, 1), // SIGNAL_MSI
+            Map.entry(82L, 1), // IRQFD_RESAMPLE
+            Map.entry(89L, 1), // DEVICE_CTRL
+            Map.entry(98L, 1), // ENABLE_CAP_VM
+            Map.entry(105L, 1), // CHECK_EXTENSION_VM
+            Map.entry(121L, 1), // SPLIT_IRQCHIP
+            Map.entry(122L, 1), // IOEVENTFD_ANY_LENGTH
+            Map.entry(128L, 4096), // MAX_VCPU_ID
+            Map.entry(136L, 1)); // IMMEDIATE_EXIT
+
+    private Capabilities() {}
+
+    static int check(Profile profile, long capability) {
+        return capability == X2APIC_API ? profile.x2apicBits() : VALUES.getOrDefault(capability, 0);
+    }
+}

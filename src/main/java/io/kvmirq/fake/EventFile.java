@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.Errno;
+import java.nio.ByteBuffer;
+import java.util.Optional;
+
+/** An eventfd; source: fs/eventfd.c. */
+final class EventFile extends FakeFile {
+    private static final long FULL = -1;
+
+    private final FakeKernel kernel;
+    private final boolean semaphore;
+    private boolean blocking;
+    private long count;
+    /** The one that takes every signal before anybody else sees it (a priority waiter). */
+    private Optional<FakeIrqfd> irqfd = Optional.empty();
+
+    EventFile(FakeKernel kernel, long count, boolean semaphore, boolean blocking) {
+        this.kernel = kernel;
+        this.count = count;
+        this.semaphore = semaphore;
+        this.blocking = blocking;
+    }
+
+    @Override
+    long write(long from, long length) {
+        if (length < Long.BYTES) {
+            return -Errno.EINVAL.number();
+        }
+        ByteBuffer memory = kernel.memory().at(from, Long.BYTES);
+        if (memory == null) {
+            return -Errno.EFAULT.number();
+        }
+        long add = memory.getLong(kernel.memory().offset(from));
+        if (add == FULL) {
+            return -Errno.EINVAL.number();
+        }
+        if (Long.compareUnsigned(FULL - count, add) <= 0) {
+            return full();
+        }
+        signal(add);
+        return Long.BYTES;
+    }
+
+    private long full() {
+        if (blocking) {
+            throw new NotModelledException("a write that blocks because an eventfd is full");
+        }
+        return -Errno.EAGAIN.number();
+    }
+
+    /** As the kernel itself does for an ioeventfd or a resample notification; saturates. */
+    void signal(long add) {
+        count = Long.compareUnsigned(FULL - 1 - count, add) < 0 ? FULL - 1 : count + add;
+        if (irqfd.isPresent()) {
+            take();
+            irqfd.get().raise();
+        }
+        kernel.changed();
+    }
+
+    /** @return the count before, or 1 of a semaphore's */
+    private long take() {
+        long taken = semaphore && count != 0 ? 1 : count;
+        count -= taken;
+        return taken;
+    }
+
+    @Override
+    long read(long to, long length) {
+        if (length < Long.BYTES) {
+            return -Errno.EINVAL.number();
+        }
+        if (count == 0) {
+            if (blocking) {
+                throw new NotModelledException("a read that blocks because an eventfd is empty");
+            }
+            return -Errno.EAGAIN.number();
+        }
+        return readNow(to);
+    }
+
+    /** With RWF_NOWAIT: never blocks. */
+    long readNow(long to) {
+        if (count == 0) {
+            return -Errno.EAGAIN.number();
+        }
+        long taken = take();
+        ByteBuffer memory = kernel.memory().at(to, Long.BYTES);
+        if (memory == null) {
+            return -Errno.EFAULT.number();
+        }
+        memory.putLong(kernel.memory().offset(to), taken);
+        return Long.BYTES;
+    }
+
+    @Override
+    boolean readable() {
+        return count != 0;
+    }
+
+    @Override
+    int ioctl(long request, long argument) {
+        if (request == FakeKernel.FIONBIO) {
+            ByteBuffer on = kernel.memory().copyIn(argument, Integer.BYTES);
+            if (on == null) {
+                return -Errno.EFAULT.number();
+            }
+            blocking = on.getInt(0) == 0;
+            return 0;
+        }
+        return -Errno.ENOTTY.number();
+    }
+
+    Optional<FakeIrqfd> irqfd() {
+        return irqfd;
+    }
+
+    void attach(FakeIrqfd attached) {
+        irqfd = Optional.of(attached);
+        if (count != 0) {
+            // Raised once, the count left as it is.
+            attached.raise();
+        }
+    }
+
+    /** Takes what is left, as removing a priority waiter does. */
+    void detach(FakeIrqfd detached) {
+        if (irqfd.isPresent() && irqfd.get() == detached) {
+            irqfd = Optional.empty();
+            take();
+        }
+    }
+
+    @Override
+    void released() {
+        irqfd.ifPresent(FakeIrqfd::shutDown);
+    }
+}

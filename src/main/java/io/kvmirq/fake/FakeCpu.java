@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import java.util.Optional;
+
+/**
+ * A CPU in real mode that knows the few instructions of the self-test's guest; any other is refused by name. It runs in
+ * the thread that calls KVM_RUN and lets other calls in whenever it halts or has executed an instruction that ends in
+ * the kernel.
+ */
+final class FakeCpu {
+    private static final int EAX = 0;
+    private static final int ECX = 1;
+    private static final int EDX = 2;
+    private static final int ESP = 4;
+    private static final int ESI = 6;
+    private static final int REGISTERS = 8;
+    private static final int NMI_VECTOR = 2;
+    private static final int MSR_APIC_BASE = 0x1b;
+    private static final int MSR_X2APIC_EOI = 0x80b;
+    private static final int MSR_X2APIC_SVR = 0x80f;
+    private static final int APIC_BASE = 0xfee00900;
+    private static final int X2APIC_MODE = 1 << 10;
+    private static final int INTERRUPT_FLAG = 1 << 9;
+    private static final int IO_DATA = 4096;
+    private static final int RUN_IO_SIZE = 33;
+    private static final int RUN_IO_COUNT = 36;
+
+    private final FakeKernel kernel;
+    private final VmFile vm;
+    private final Optional<FakeLapic> lapic;
+    private final ByteBuffer shared;
+    private final int[] registers = new int[REGISTERS];
+    private int ip = 0xfff0;
+    private int cs = 0xf000;
+    private boolean interruptsOn;
+    private boolean halted;
+
+    FakeCpu(FakeKernel kernel, VmFile vm, Optional<FakeLapic> lapic, ByteBuffer shared) {
+        this.kernel = kernel;
+        this.vm = vm;
+        this.lapic = lapic;
+        this.shared = shared;
+    }
+
+    int setSegments(ByteBuffer segments) {
+        cs = Short.toUnsignedInt(segments.getShort(Uapi.KvmSregs.CS_SELECTOR));
+        return 0;
+    }
+
+    int setRegisters(ByteBuffer values) {
+        ip = (int) values.getLong(Uapi.KvmRegs.RIP);
+        registers[ESP] = (int) values.getLong(Uapi.KvmRegs.RSP);
+        interruptsOn = (values.getLong(Uapi.KvmRegs.RFLAGS) & INTERRUPT_FLAG) != 0;
+        return 0;
+    }
+
+    /** KVM_RUN, with the kernel's lock held. */
+    int run() {
+        if (shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0) {
+            return -Errno.EINTR.number();
+        }
+        while (true) {
+            if (deliver()) {
+                halted = false;
+            }
+            if (halted) {
+                kernel.awaitChange();
+            } else if (step()) {
+                return 0;
+            }
+        }
+    }
+
+    private boolean deliver() {
+        if (lapic.isEmpty()) {
+            return false;
+        }
+        if (lapic.get().takeNmi()) {
+            enter(NMI_VECTOR);
+            return true;
+        }
+        int vector = interruptsOn ? lapic.get().takeRequest() : -1;
+        if (vector >= 0) {
+            enter(vector);
+        }
+        return vector >= 0;
+    }
+
+    private void enter(int vector) {
+        push(interruptsOn ? INTERRUPT_FLAG : 0);
+        push(cs);
+        push(ip);
+        interruptsOn = false;
+        ip = memory16(vector * 4);
+        cs = memory16(vector * 4 + 2);
+    }
+
+    // Memory
+
+    private ByteBuffer at(int address, int length) {
+        long user = vm.memory()
+                .user(address)
+                .orElseThrow(() -> new NotModelledException(
+                        "guest access to address 0x" + Integer.toHexString(address) + ", which is not memory"));
+        ByteBuffer memory = kernel.memory().at(user, length);
+        if (memory == null) {
+            throw new NotModelledException("a guest whose memory has been unmapped");
+        }
+        return memory;
+    }
+
+    private int offset(int address) {
+        return kernel.memory().offset(vm.memory().user(address).orElseThrow());
+    }
+
+    private int memory8(int address) {
+        return at(address, 1).get(offset(address)) & 0xff;
+    }
+
+    private int memory16(int address) {
+        return at(address, 2).getShort(offset(address)) & 0xffff;
+    }
+
+    private int memory32(int address) {
+        return at(address, 4).getInt(offset(address));
+    }
+
+    private void push(int value) {
+        registers[ESP] -= 2;
+        at(registers[ESP], 2).putShort(offset(registers[ESP]), (short) value);
+    }
+
+    private int pop() {
+        int value = memory16(registers[ESP]);
+        registers[ESP] += 2;
+        return value;
+    }
+
+    private int fetch8() {
+        return memory8(cs * 16 + ip++);
+    }
+
+    private int fetch16() {
+        return fetch8() | fetch8() << 8;
+    }
+
+    private int fetch32() {
+        return fetch16() | fetch16() << 16;
+    }
+
+    // Instructions; the numbers are those of the Intel SDM, volume 2
+
+    /** @return whether the guest left for the VMM */
+    private boolean step() {
+        int opcode = fetch8();
+        switch (opcode) {
+            case 0x66 -> wide(fetch8());
+            case 0x0f -> system(fetch8());
+            case 0x89 -> move16(fetch8());
+            case 0x8c -> moveFromCs(fetch8());
+            case 0xc1 -> shift(fetch8());
+            case 0xcf -> returnFromInterrupt();
+            case 0xe6 -> {
+                return out(fetch8());
+            }
+            case 0xeb -> {
+                int by = (byte) fetch8();
+                ip += by;
+            }
+            case 0xf4 -> halted = true;
+            case 0xfb -> interruptsOn = true;
+            default -> throw unknown(opcode);
+        }
+        return false;
+    }
+
+    private static NotModelledException unknown(int opcode) {
+        return new NotModelledException("the instruction 0x" + Integer.toHexString(opcode));
+    }
+
+    /** With 32-bit operands. */
+    private void wide(int opcode) {
+        switch (opcode) {
+            case 0x0d -> registers[EAX] |= fetch32();
+            case 0x31 -> exclusiveOr(fetch8());
+            case 0x60 -> pushAll();
+            case 0x61 -> popAll();
+            case 0xb8, 0xb9, 0xba, 0xbb -> registers[opcode - 0xb8] = fetch32();
+            case 0xff -> increment(fetch8());
+            default -> throw unknown(0x6600 | opcode);
+        }
+    }
+
+    private void exclusiveOr(int modrm) {
+        requireRegisters(modrm);
+        registers[modrm & 7] ^= registers[modrm >>> 3 & 7];
+    }
+
+    private static void requireRegisters(int modrm) {
+        if (modrm >>> 6 != 3) {
+            throw new NotModelledException("operands in memory (ModRM 0x" + Integer.toHexString(modrm) + ")");
+        }
+    }
+
+    private void pushAll() {
+        int stack = registers[ESP];
+        for (int i = 0; i < REGISTERS; i++) {
+            int value = i == ESP ? stack : registers[i];
+            push(value >>> 16);
+            push(value & 0xffff);
+        }
+    }
+
+    private void popAll() {
+        for (int i = REGISTERS - 1; i >= 0; i--) {
+            int value = pop() | pop() << 16;
+            if (i != ESP) {
+                registers[i] = value;
+            }
+        }
+    }
+
+    /** {@code incl disp16(%si)}. */
+    private void increment(int modrm) {
+        if (modrm != 0x84) {
+            throw unknown(0x66ff00 | modrm);
+        }
+        int address = (registers[ESI] & 0xffff) + fetch16() & 0xffff;
+        at(address, 4).putInt(offset(address), memory32(address) + 1);
+    }
+
+    private void move16(int modrm) {
+        requireRegisters(modrm);
+        low(modrm & 7, registers[modrm >>> 3 & 7]);
+    }
+
+    private void moveFromCs(int modrm) {
+        requireRegisters(modrm);
+        if ((modrm >>> 3 & 7) != 1) {
+            throw unknown(0x8c00 | modrm);
+        }
+        low(modrm & 7, cs);
+    }
+
+    private void shift(int modrm) {
+        requireRegisters(modrm);
+        if ((modrm >>> 3 & 7) != 4) {
+            throw unknown(0xc100 | modrm);
+        }
+        low(modrm & 7, registers[modrm & 7] << fetch8());
+    }
+
+    private void low(int register, int value) {
+        registers[register] = registers[register] & 0xffff0000 | value & 0xffff;
+    }
+
+    private void returnFromInterrupt() {
+        ip = pop();
+        cs = pop();
+        interruptsOn = (pop() & INTERRUPT_FLAG) != 0;
+    }
+
+    private void system(int opcode) {
+        switch (opcode) {
+            case 0x30 -> writeMsr();
+            case 0x32 -> readMsr();
+            default -> throw unknown(0x0f00 | opcode);
+        }
+    }
+
+    private void readMsr() {
+        if (registers[ECX] != MSR_APIC_BASE) {
+            throw new NotModelledException("reading MSR 0x" + Integer.toHexString(registers[ECX]));
+        }
+        registers[EAX] = APIC_BASE;
+        registers[EDX] = 0;
+    }
+
+    private void writeMsr() {
+        FakeLapic apic = lapic.orElseThrow(() -> new NotModelledException("a guest without in-kernel LAPIC"));
+        switch (registers[ECX]) {
+            case MSR_APIC_BASE -> apic.setX2apic((registers[EAX] & X2APIC_MODE) != 0);
+            case MSR_X2APIC_SVR -> apic.setSpurious(registers[EAX]);
+            case MSR_X2APIC_EOI -> apic.endOfInterrupt();
+            default -> throw new NotModelledException("writing MSR 0x" + Integer.toHexString(registers[ECX]));
+        }
+    }
+
+    /** {@code outb %al, $port}: to an ioeventfd in the kernel, else to the VMM. */
+    private boolean out(int port) {
+        int value = registers[EAX] & 0xff;
+        Optional<FakeIoEventFd> taken = vm.vm().ioEventFd(true, port, 1, value);
+        if (taken.isPresent()) {
+            taken.get().event().signal(1);
+            return false;
+        }
+        shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_IO)
+                .put(Uapi.KvmRun.IO_DIRECTION, (byte) Uapi.KVM_EXIT_IO_OUT)
+                .put(RUN_IO_SIZE, (byte) 1)
+                .putShort(Uapi.KvmRun.IO_PORT, (short) port)
+                .putInt(RUN_IO_COUNT, 1)
+                .putLong(Uapi.KvmRun.IO_DATA_OFFSET, IO_DATA)
+                .put(IO_DATA, (byte) value);
+        return true;
+    }
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.Errno;
+
+/** An open file of one kind. All methods are called with the kernel's lock held. */
+abstract class FakeFile {
+    private int descriptors;
+
+    /** Another descriptor refers to it. */
+    final void opened() {
+        descriptors++;
+    }
+
+    /** One descriptor less; the last one releases it. */
+    final void closed() {
+        if (--descriptors == 0) {
+            released();
+        }
+    }
+
+    /** No descriptor is left. */
+    void released() {}
+
+    /** What this kind of file answers; {@code argument} is a value or an address. */
+    int ioctl(long request, long argument) {
+        return -Errno.ENOTTY.number();
+    }
+
+    long read(long to, long length) {
+        return -Errno.EINVAL.number();
+    }
+
+    long write(long from, long length) {
+        return -Errno.EINVAL.number();
+    }
+
+    boolean readable() {
+        return false;
+    }
+}

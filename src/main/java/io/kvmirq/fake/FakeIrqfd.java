@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import java.util.Optional;
+
+/** An eventfd that raises a GSI; source: virt/kvm/eventfd.c. */
+final class FakeIrqfd {
+    private final FakeVm vm;
+    private final EventFile event;
+    private final int gsi;
+    private final Optional<EventFile> resample;
+
+    FakeIrqfd(FakeVm vm, EventFile event, int gsi, Optional<EventFile> resample) {
+        this.vm = vm;
+        this.event = event;
+        this.gsi = gsi;
+        this.resample = resample;
+    }
+
+    int gsi() {
+        return gsi;
+    }
+
+    boolean isOf(FakeVm other) {
+        return vm == other;
+    }
+
+    EventFile event() {
+        return event;
+    }
+
+    Optional<EventFile> resample() {
+        return resample;
+    }
+
+    void raise() {
+        if (resample.isPresent()) {
+            vm.setIrq(gsi, FakeVm.SOURCE_RESAMPLE, true);
+        } else {
+            vm.setIrq(gsi, FakeVm.SOURCE_USERSPACE, true);
+            vm.setIrq(gsi, FakeVm.SOURCE_USERSPACE, false);
+        }
+    }
+
+    /** The guest has ended the interrupt: the line goes low and the device may look again. */
+    void acknowledged() {
+        resample.ifPresent(notified -> notified.signal(1));
+    }
+
+    void shutDown() {
+        event.detach(this);
+        vm.forget(this);
+    }
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+
+/** A guest's memory by slot; source: {@code __kvm_set_memory_region()} in virt/kvm/kvm_main.c. */
+final class MemorySlots {
+    private static final int EINVAL = -Errno.EINVAL.number();
+    private static final int EEXIST = -Errno.EEXIST.number();
+    private static final int FLAGS = 3;
+    private static final int READ_ONLY = 2;
+    private static final int SLOTS = 32767;
+    private static final long PAGE = 4096;
+
+    /** {@code size} bytes at guest address {@code guest} are the caller's at {@code user}. */
+    record Slot(long guest, long size, long user, int flags) {
+        boolean overlaps(Slot other) {
+            return guest < other.guest + other.size && other.guest < guest + size;
+        }
+    }
+
+    private final Map<Integer, Slot> slots = new TreeMap<>();
+
+    int set(ByteBuffer region) {
+        int id = region.getInt(Uapi.KvmUserspaceMemoryRegion.SLOT);
+        Slot next = new Slot(
+                region.getLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR),
+                region.getLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE),
+                region.getLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR),
+                region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS));
+        if ((next.flags & ~FLAGS) != 0 || (next.size | next.guest | next.user) % PAGE != 0 || next.user < 0) {
+            return EINVAL;
+        }
+        if (id < 0 || id >= SLOTS || next.guest < 0 || next.guest + next.size < 0) {
+            return EINVAL;
+        }
+        return replace(id, next, slots.get(id));
+    }
+
+    private int replace(int id, Slot next, @org.jspecify.annotations.Nullable Slot now) {
+        if (next.size == 0) {
+            return slots.remove(id) == null ? EINVAL : 0;
+        }
+        boolean changed = now != null
+                && (now.size != next.size || now.user != next.user || ((now.flags ^ next.flags) & READ_ONLY) != 0);
+        if (changed) {
+            return EINVAL;
+        }
+        boolean overlaps = slots.entrySet().stream()
+                .anyMatch(other -> other.getKey() != id && other.getValue().overlaps(next));
+        if (overlaps) {
+            return EEXIST;
+        }
+        slots.put(id, next);
+        return 0;
+    }
+
+    /** Where a guest address lies in the caller's memory. */
+    Optional<Long> user(long guest) {
+        return slots.values().stream()
+                .filter(slot -> guest >= slot.guest && guest < slot.guest + slot.size)
+                .map(slot -> slot.user + guest - slot.guest)
+                .findFirst();
+    }
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+/** The fake kernel was asked for something it has no model of; the message names it. */
+public final class NotModelledException extends UnsupportedOperationException {
+    private static final long serialVersionUID = 1;
+
+    NotModelledException(String what) {
+        super("the fake kernel does not model " + what);
+    }
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Optional;
+
+/** A vCPU's descriptor; source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c, {@code kvm_arch_vcpu_ioctl()} in x86.c. */
+final class VcpuDescriptor extends FakeFile {
+    private static final int EFAULT = -Errno.EFAULT.number();
+    private static final int EINVAL = -Errno.EINVAL.number();
+
+    private final FakeKernel kernel;
+    private final Optional<FakeLapic> lapic;
+    private final FakeCpu cpu;
+    private final ByteBuffer shared =
+            ByteBuffer.allocateDirect(KvmFile.RUN_SIZE).order(ByteOrder.nativeOrder());
+
+    VcpuDescriptor(FakeKernel kernel, VmFile vm, Optional<FakeLapic> lapic) {
+        this.kernel = kernel;
+        this.lapic = lapic;
+        this.cpu = new FakeCpu(kernel, vm, lapic, shared);
+    }
+
+    /** The page of struct kvm_run and what follows it. */
+    ByteBuffer shared() {
+        return shared;
+    }
+
+    @Override
+    int ioctl(long request, long argument) {
+        if (request == Uapi.KVM_RUN) {
+            return argument == 0 ? cpu.run() : EINVAL;
+        }
+        if (request == Uapi.KVM_GET_LAPIC || request == Uapi.KVM_SET_LAPIC) {
+            return lapic(request == Uapi.KVM_SET_LAPIC, argument);
+        }
+        if (request == Uapi.KVM_SET_CPUID2) {
+            return kernel.memory().copyIn(argument, Uapi.KvmCpuid2.SIZE) == null ? EFAULT : 0;
+        }
+        if (request == Uapi.KVM_GET_SREGS) {
+            ByteBuffer segments = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
+            return kernel.memory().copyOut(argument, segments, Uapi.KvmSregs.SIZE) ? 0 : EFAULT;
+        }
+        if (request == Uapi.KVM_SET_SREGS) {
+            ByteBuffer segments = kernel.memory().copyIn(argument, Uapi.KvmSregs.SIZE);
+            return segments == null ? EFAULT : cpu.setSegments(segments);
+        }
+        if (request == Uapi.KVM_SET_REGS) {
+            ByteBuffer registers = kernel.memory().copyIn(argument, Uapi.KvmRegs.SIZE);
+            return registers == null ? EFAULT : cpu.setRegisters(registers);
+        }
+        return EINVAL;
+    }
+
+    private int lapic(boolean set, long argument) {
+        if (lapic.isEmpty()) {
+            return EINVAL;
+        }
+        if (!set) {
+            return kernel.memory().copyOut(argument, lapic.get().registers(), FakeLapic.SIZE) ? 0 : EFAULT;
+        }
+        ByteBuffer state = kernel.memory().copyIn(argument, FakeLapic.SIZE);
+        if (state == null) {
+            return EFAULT;
+        }
+        lapic.get().restore(state);
+        return 0;
+    }
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Libraries of other releases, built from our sources with one change, each loaded into a JVM of its own. */
+class HandshakeTest {
+    private static final String MINOR = "#define KVMIRQ_ABI_MINOR " + Abi.OURS.minor();
+    private static final String MAJOR = "#define KVMIRQ_ABI_MAJOR " + Abi.OURS.major();
+    private static final String RELEASES = ": use the library and the jar of one release";
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    @BeforeEach
+    void sourcesOfOurs() throws IOException {
+        Machine.assumeProgram("cc");
+        Machine.assumeProgram("make");
+        try (Stream<Path> files = Files.list(Machine.root().resolve("native"))) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                Files.copy(file, temporary.resolve(file.getFileName()));
+            }
+        }
+    }
+
+    private void change(String file, String from, String to) throws IOException {
+        Path source = temporary.resolve(file);
+        String text = Files.readString(source);
+        assertThat(text).as(file).containsOnlyOnce(from);
+        Files.writeString(source, text.replace(from, to));
+    }
+
+    private Path library() {
+        return temporary.resolve("build/libkvmirq.so");
+    }
+
+    /** Builds the changed sources and says what a JVM makes of the library. */
+    private String opened() throws IOException, InterruptedException {
+        String home = System.getProperty("java.home");
+        Program.output(List.of("make", "-s", "-C", temporary.toString(), "CFLAGS=-O0", "JAVA_HOME=" + home));
+        return Program.output(List.of(
+                        Path.of(home, "bin/java").toString(),
+                        "--enable-native-access=ALL-UNNAMED",
+                        "-D" + NativeLibrary.PROPERTY + "=" + library(),
+                        "-cp",
+                        Machine.root().resolve("target/classes") + ":"
+                                + Machine.root().resolve("target/test-classes"),
+                        Opener.class.getName()))
+                .strip();
+    }
+
+    /** The other JVM: opens the library, makes one call through it and prints how that went. */
+    static final class Opener {
+        private Opener() {}
+
+        public static void main(String[] arguments) {
+            try {
+                KernelBackend backend = Backends.ofThisMachine().open("jni");
+                int fd = backend.eventfdCreate();
+                System.out.println(backend.description() + (backend.fdClose(fd) == 0 ? ", works" : ", broken"));
+            } catch (BackendUnavailableException e) {
+                System.out.println(e.getMessage());
+            }
+        }
+    }
+
+    @Test
+    void unchangedLoads() throws IOException, InterruptedException {
+        assertThat(opened()).isEqualTo(Abi.OURS + ", " + library() + ", works");
+    }
+
+    @Test
+    void oneMinorAheadLoads() throws IOException, InterruptedException {
+        change("kvmirq.h", MINOR, "#define KVMIRQ_ABI_MINOR " + (Abi.OURS.minor() + 1));
+        assertThat(opened())
+                .isEqualTo("ABI " + Abi.OURS.major() + "." + (Abi.OURS.minor() + 1) + ", " + library() + ", works");
+    }
+
+    @Test
+    void oneMajorAheadIsRefusedNamingBoth() throws IOException, InterruptedException {
+        change("kvmirq.h", MAJOR, "#define KVMIRQ_ABI_MAJOR " + (Abi.OURS.major() + 1));
+        assertThat(opened())
+                .isEqualTo("backend jni cannot be used: " + library() + " speaks ABI " + (Abi.OURS.major() + 1) + "."
+                        + Abi.OURS.minor() + ", this kvmirq speaks " + Abi.OURS + RELEASES);
+    }
+
+    @Test
+    void anotherRecordSizeIsRefusedNamingBoth() throws IOException, InterruptedException {
+        change("kvmirq.h", "uint32_t reserved; /* 0 */", "uint32_t reserved; uint64_t more;");
+        change("abi.c", "sizeof(struct kvmirq_route) == 40", "sizeof(struct kvmirq_route) == 48");
+        assertThat(opened())
+                .isEqualTo("backend jni cannot be used: " + library() + " has records of 48 and 512 bytes (route,"
+                        + " irqchip), this kvmirq of 40 and 512" + RELEASES);
+    }
+
+    @Test
+    void methodsWeDoNotKnowAreLeftOut() throws IOException, InterruptedException {
+        change(
+                "jni.c",
+                "\tMETHOD(fdClose, \"(I)I\"),",
+                "\t{ \"tomorrow\", \"(I)I\", (void *)(uintptr_t)fdClose },\n\tMETHOD(fdClose, \"(I)I\"),");
+        assertThat(opened()).isEqualTo(Abi.OURS + ", " + library() + ", works");
+    }
+
+    @Test
+    void methodWeNeedAndTheLibraryLacksIsNamed() throws IOException, InterruptedException {
+        change(
+                "jni.c",
+                "\tMETHOD(abiVersion, \"()I\"),",
+                "\t{ \"yesterday\", \"()I\", (void *)(uintptr_t)abiVersion },");
+        assertThat(opened()).contains(library() + " is not a libkvmirq: ").contains("abiVersion");
+    }
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
+import java.io.IOException;
+import java.lang.reflect.Field;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What Java and C share, said once on each side: the constants of {@link KernelBackend} and of native/kvmirq.h. */
+class RecordsTest {
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    private static String inC(String constant) {
+        if (constant.equals("ROUTE_SIZE")) {
+            return "sizeof(struct kvmirq_route)";
+        } else if (constant.equals("ROUTE_FLAG_DEVID")) {
+            return "KVM_MSI_VALID_DEVID";
+        } else if (constant.startsWith("IOEVENTFD_")) {
+            return constant.replace("IOEVENTFD_", "KVM_IOEVENTFD_FLAG_");
+        } else if (constant.startsWith("ROUTE_TYPE_")) {
+            return constant.replace("ROUTE_TYPE_", "KVMIRQ_ROUTE_");
+        } else if (constant.startsWith("ROUTE_")) {
+            String field = constant.substring("ROUTE_".length()).toLowerCase(Locale.ROOT);
+            return "offsetof(struct kvmirq_route, " + field + ")";
+        }
+        return "KVMIRQ_" + constant;
+    }
+
+    private static String claim(String expression, int value) {
+        return "_Static_assert(" + expression + " == " + value + ", \"Java says " + value + "\");\n";
+    }
+
+    @Test
+    void compilerAgreesWithJava() throws IOException, InterruptedException, IllegalAccessException {
+        Machine.assumeProgram("cc");
+        StringBuilder claims = new StringBuilder("#include <linux/kvm.h>\n#include \"kvmirq.h\"\n");
+        claims.append(claim("KVMIRQ_ABI_MAJOR", Abi.OURS.major()));
+        claims.append(claim("KVMIRQ_ABI_MINOR", Abi.OURS.minor()));
+        for (Field constant : KernelBackend.class.getFields()) {
+            claims.append(claim(inC(constant.getName()), constant.getInt(null)));
+        }
+        Path source = Files.writeString(temporary.resolve("records.c"), claims);
+        String headers = Machine.root().resolve("native").toString();
+        Program.output(List.of("cc", "-std=c11", "-fsyntax-only", "-I", headers, source.toString()));
+    }
+}
