@@ -80,6 +80,11 @@ class ArchitectureTest {
     }
 
     @Test
+    void recordingUsesBackend() {
+        check(mayUse("io.kvmirq.recording..", "io.kvmirq", "io.kvmirq.backend.."));
+    }
+
+    @Test
     void nobodyUsesABindingByName() {
         check(noClasses()
                 .that()

@@ -9,6 +9,7 @@ import io.kvmirq.backend.libc.LibcBackend;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.ServiceLoader;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -24,23 +25,31 @@ public final class Backends {
 
     public static final String ENVIRONMENT = "KVMIRQ_BACKEND";
     public static final String AUTO = "auto";
+    /** The fake kernel: never chosen but by this name. */
+    public static final String FAKE = "fake";
 
     private final List<Candidate> candidates;
+    private final List<BackendProvider> onRequest;
 
     /** A binding that could be tried; {@code load} throws {@link BackendUnavailableException}. */
     public record Candidate(String name, Supplier<KernelBackend> load) {}
 
     /** The bindings that exist, in the order {@value #AUTO} tries them. */
     public static Backends ofThisMachine() {
-        return new Backends(List.of(
-                new Candidate("jni", () -> JniBackend.load(NativeLibrary.ofThisMachine())),
-                new Candidate("ffm", () -> LibcBackend.over(FfmLibc.open(), "ffm", FfmLibc.description())),
-                new Candidate("jna", () -> LibcBackend.over(JnaLibc.open(), "jna", JnaLibc.description())),
-                new Candidate("jnr", () -> LibcBackend.over(JnrLibc.open(), "jnr", JnrLibc.description()))));
+        return new Backends(
+                List.of(
+                        new Candidate("jni", () -> JniBackend.load(NativeLibrary.ofThisMachine())),
+                        new Candidate("ffm", () -> LibcBackend.over(FfmLibc.open(), "ffm", FfmLibc.description())),
+                        new Candidate("jna", () -> LibcBackend.over(JnaLibc.open(), "jna", JnaLibc.description())),
+                        new Candidate("jnr", () -> LibcBackend.over(JnrLibc.open(), "jnr", JnrLibc.description()))),
+                ServiceLoader.load(BackendProvider.class, Backends.class.getClassLoader()).stream()
+                        .map(ServiceLoader.Provider::get)
+                        .toList());
     }
 
-    public Backends(List<Candidate> candidates) {
+    public Backends(List<Candidate> candidates, List<BackendProvider> onRequest) {
         this.candidates = List.copyOf(candidates);
+        this.onRequest = List.copyOf(onRequest);
     }
 
     /** What system property and environment ask for; {@value #AUTO} when neither says. */
@@ -82,7 +91,11 @@ public final class Backends {
 
     /** What can be asked for: {@value #AUTO}, and each binding by name. */
     public List<String> names() {
-        return Stream.concat(Stream.of(AUTO), candidates.stream().map(Candidate::name))
+        return Stream.of(
+                        Stream.of(AUTO),
+                        candidates.stream().map(Candidate::name),
+                        onRequest.stream().map(BackendProvider::name))
+                .flatMap(names -> names)
                 .toList();
     }
 
@@ -106,7 +119,9 @@ public final class Backends {
         if (selection.equals(AUTO)) {
             return candidates;
         }
-        List<Candidate> named = candidates.stream()
+        List<Candidate> named = Stream.concat(
+                        candidates.stream(),
+                        onRequest.stream().map(provider -> new Candidate(provider.name(), provider::open)))
                 .filter(candidate -> candidate.name().equals(selection))
                 .toList();
         if (named.isEmpty()) {

@@ -18,6 +18,11 @@ public interface KernelBackend {
     /** Where it came from and its ABI, for people. */
     String description();
 
+    /** Whether calls reach the kernel of this machine, and not a fake. */
+    default boolean isReal() {
+        return libc().isReal();
+    }
+
     /** Everything that is not typed below. */
     Libc libc();
 

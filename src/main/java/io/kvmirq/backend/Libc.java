@@ -58,6 +58,11 @@ public interface Libc {
     /** @param events address of room for {@code max} {@code struct epoll_event} */
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
+    /** Whether calls reach the kernel of this machine. */
+    default boolean isReal() {
+        return true;
+    }
+
     /** A buffer in native order over mapped memory. It does not keep the mapping alive. */
     ByteBuffer view(long address, long length);
 

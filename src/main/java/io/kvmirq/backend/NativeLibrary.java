@@ -14,19 +14,23 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Finds and loads {@code libkvmirq.so}.
+ * Finds and loads {@code libkvmirq.so}; finds {@code libkvmirqtape.so}, the recorder, which other programs load.
  *
- * <p>Places, first hit wins: the file named by {@value #PROPERTY}, and no other when it is set; an installed one in
- * {@code java.library.path}; the one in our jar, through {@link LibraryCache}. What is loaded, and every directory above
- * it, belongs to root or to this user and cannot be written by others. Thread-safe.
+ * <p>Places, first hit wins: the file named by {@value #PROPERTY} ({@value #RECORDER_PROPERTY} for the recorder), and no
+ * other when it is set; an installed one in {@code java.library.path}; the one in our jar, through {@link LibraryCache}.
+ * What is loaded, and every directory above it, belongs to root or to this user and cannot be written by others.
+ * Thread-safe.
  */
 public final class NativeLibrary {
     /** The absolute path of the library, overriding the search. */
     public static final String PROPERTY = "kvmirq.library";
 
-    private static final String FILE = "libkvmirq.so";
+    /** The absolute path of the recorder, overriding the search. */
+    public static final String RECORDER_PROPERTY = "kvmirq.recorder";
+
     private static final int ELF_MACHINE = 18;
 
+    private final Name name;
     private final Optional<String> explicit;
     private final String libraryPath;
     private final Machine machine;
@@ -58,7 +62,18 @@ public final class NativeLibrary {
         }
     }
 
+    /** A library, and the property that says where it is. */
+    private record Name(String file, String property) {
+        static final Name LIBRARY = new Name("libkvmirq.so", PROPERTY);
+        static final Name RECORDER = new Name("libkvmirqtape.so", RECORDER_PROPERTY);
+    }
+
     NativeLibrary(Optional<String> explicit, String libraryPath, String osArch, LibraryCache cache) {
+        this(Name.LIBRARY, explicit, libraryPath, osArch, cache);
+    }
+
+    private NativeLibrary(Name name, Optional<String> explicit, String libraryPath, String osArch, LibraryCache cache) {
+        this.name = name;
         this.explicit = explicit;
         this.libraryPath = libraryPath;
         this.machine = Machine.ofJvm(osArch);
@@ -67,8 +82,18 @@ public final class NativeLibrary {
 
     /** As system properties and environment of this process say. */
     public static NativeLibrary ofThisMachine() {
+        return ofThisMachine(Name.LIBRARY);
+    }
+
+    /** The recorder of kernel calls, by the same rules. */
+    public static NativeLibrary recorderOfThisMachine() {
+        return ofThisMachine(Name.RECORDER);
+    }
+
+    private static NativeLibrary ofThisMachine(Name name) {
         return new NativeLibrary(
-                Optional.ofNullable(System.getProperty(PROPERTY)),
+                name,
+                Optional.ofNullable(System.getProperty(name.property())),
                 System.getProperty("java.library.path", ""),
                 System.getProperty("os.arch", ""),
                 LibraryCache.ofThisUser());
@@ -81,14 +106,23 @@ public final class NativeLibrary {
      * @throws BackendUnavailableException listing every place looked at and what was wrong with it
      */
     public Path load() {
-        List<String> looked = new ArrayList<>();
-        Path file = find(looked);
+        Path file = file();
         try {
             System.load(file.toString());
             return file;
         } catch (UnsatisfiedLinkError e) {
             throw new BackendUnavailableException(loadFailure(file, String.valueOf(e.getMessage())), e);
         }
+    }
+
+    /**
+     * Finds the library without loading it.
+     *
+     * @return a file without symbolic links in its path that only root or this user could have written
+     * @throws BackendUnavailableException listing every place looked at and what was wrong with it
+     */
+    public Path file() {
+        return find(new ArrayList<>());
     }
 
     private static String loadFailure(Path file, String message) {
@@ -102,29 +136,30 @@ public final class NativeLibrary {
         if (explicit.isPresent()) {
             Path path = Path.of(explicit.get());
             if (!path.isAbsolute()) {
-                throw new BackendUnavailableException(
-                        "-D" + PROPERTY + "=" + path + " is not an absolute path, expected one such as /opt/" + FILE);
+                throw new BackendUnavailableException("-D" + name.property() + "=" + path
+                        + " is not an absolute path, expected one such as /opt/" + name.file());
             }
             return usable(path, looked)
-                    .orElseThrow(() -> new BackendUnavailableException(
-                            "-D" + PROPERTY + " cannot be used, and no other place is looked at: " + looked.get(0)));
+                    .orElseThrow(() -> new BackendUnavailableException("-D" + name.property()
+                            + " cannot be used, and no other place is looked at: " + looked.get(0)));
         }
         for (String directory : libraryPath.split(":")) {
             if (!directory.startsWith("/")) {
                 continue;
             }
-            Optional<Path> installed = usable(Path.of(directory, FILE), looked);
+            Optional<Path> installed = usable(Path.of(directory, name.file()), looked);
             if (installed.isPresent()) {
                 return installed.get();
             }
         }
         return fromJar(looked)
-                .orElseThrow(() -> new BackendUnavailableException("no usable " + FILE + "; looked at:\n  "
-                        + String.join("\n  ", looked) + "\n  Name one with -D" + PROPERTY + "=/path/to/" + FILE));
+                .orElseThrow(() -> new BackendUnavailableException(
+                        "no usable " + name.file() + "; looked at:\n  " + String.join("\n  ", looked)
+                                + "\n  Name one with -D" + name.property() + "=/path/to/" + name.file()));
     }
 
     private Optional<Path> fromJar(List<String> looked) {
-        String resource = "META-INF/native/" + machine.directory() + "/" + FILE;
+        String resource = "META-INF/native/" + machine.directory() + "/" + name.file();
         try (InputStream in = NativeLibrary.class.getClassLoader().getResourceAsStream(resource)) {
             if (in == null) {
                 looked.add(resource + " in the jar: not there (built without a C compiler?)");

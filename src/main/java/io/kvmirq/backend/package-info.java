@@ -9,6 +9,7 @@
  *
  * <p>{@link io.kvmirq.backend.Backends} finds a binding that works here and remembers why the others do not. A binding
  * is used only after a handshake: equal ABI major, at least our minor, equal sizes of shared records.
+ * The fake kernel is a {@link io.kvmirq.backend.BackendProvider}: asked for by name, never chosen.
  * {@link io.kvmirq.backend.NativeLibrary} finds the compiled one and loads nothing that another user could have written.
  */
 @NullMarked

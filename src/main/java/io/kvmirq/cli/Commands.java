@@ -63,7 +63,8 @@ final class Commands {
 
     private CommandLine commandLine(String[] arguments) {
         List<String> words = Arrays.asList(arguments);
-        return new CommandLine(root(command -> words.contains(command.name())));
+        // Arguments may be another program's: @file is its to expand.
+        return new CommandLine(root(command -> words.contains(command.name()))).setExpandAtFiles(false);
     }
 
     /** The options of a command are built only where {@code wanted}: building all costs every start. */

@@ -16,7 +16,8 @@ public final class Main {
             return;
         }
         Terminal terminal = Terminal.ofProcess(System.getenv());
-        int code = new Commands(List.of(new SelftestCommand(), new BackendsCommand())).run(arguments, terminal);
+        int code = new Commands(List.of(new SelftestCommand(), new BackendsCommand(), new TapeCommand()))
+                .run(arguments, terminal);
         if (terminal.out().checkError()) {
             terminal.err().println("kvmirq: stdout could not be written");
             code = Math.max(code, ExitCode.FAILED);

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
 import io.kvmirq.backend.Backends;
+import io.kvmirq.fake.FakeProvider;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.selftest.Journal;
@@ -39,7 +43,8 @@ final class SelftestCommand implements Command {
                 .description(
                         "Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device would,"
                                 + " and shows what the kernel and the guest answered. Needs access to /dev/kvm, no"
-                                + " root. Exit code 1 when a scenario fails, 3 when KVM cannot be used.")
+                                + " root. Without KVM the same runs on a fake kernel, every line marked FAKE."
+                                + " Exit code 1 when a scenario fails, 3 when KVM cannot be used.")
                 .footer("", "Scenarios:")
                 .footer(scenarios());
         spec.addOption(OptionSpec.builder("--count")
@@ -66,6 +71,14 @@ final class SelftestCommand implements Command {
                 .description("Binding to the kernel: " + String.join(", ", backends.names()) + " (default: -D"
                         + Backends.PROPERTY + ", $"
                         + Backends.ENVIRONMENT + ", auto).")
+                .build());
+        spec.addOption(OptionSpec.builder("--profile")
+                .paramLabel("NAME")
+                .type(String.class)
+                .converters(profile())
+                .completionCandidates(Profile.labels())
+                .description("Kernel version the fake stands for, with --backend fake: "
+                        + String.join(", ", Profile.labels()) + ".")
                 .build());
         spec.addOption(OptionSpec.builder("--json")
                 .description("Print one JSON document instead of text.")
@@ -101,6 +114,15 @@ final class SelftestCommand implements Command {
         };
     }
 
+    private static ITypeConverter<String> profile() {
+        return text -> {
+            if (Profile.labels().contains(text)) {
+                return text;
+            }
+            throw new TypeConversionException("'" + text + "' is not one of " + String.join(", ", Profile.labels()));
+        };
+    }
+
     private static ITypeConverter<Scenario> scenario() {
         return text -> Scenario.of(text)
                 .orElseThrow(() -> new TypeConversionException("'" + text + "' is not one of "
@@ -109,8 +131,7 @@ final class SelftestCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        int count = arguments.matchedOptionValue("--count", DEFAULT_COUNT);
-        List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
+        boolean asked = arguments.hasMatchedOption("--backend");
         String backend = arguments.matchedOptionValue("--backend", Backends.selection());
         if (!backends.names().contains(backend)) {
             terminal.err()
@@ -118,19 +139,48 @@ final class SelftestCommand implements Command {
                             + "' is not one of " + String.join(", ", backends.names()));
             return ExitCode.USAGE;
         }
-        boolean json = arguments.hasMatchedOption("--json");
-        try (Kernel kernel = Kernel.open(backend)) {
+        if (arguments.hasMatchedOption("--profile")) {
+            if (!backend.equals(Backends.FAKE)) {
+                terminal.err().println("kvmirq: --profile is of the fake kernel: add --backend " + Backends.FAKE);
+                return ExitCode.USAGE;
+            }
+            System.setProperty(FakeProvider.PROFILE, arguments.matchedOptionValue("--profile", ""));
+        }
+        try (Kernel kernel = open(backend, asked, terminal)) {
             // Whether the CPU is free for KVM shows only now; a scenario would report it as a finding of its own.
             Vm.create(kernel).close();
-            Journal journal = json ? new SilentJournal() : new TextJournal(terminal, kernel);
-            List<Result> results = run(new Selftest(kernel, count, journal), scenarios);
-            if (json) {
-                SelftestJson.write(kernel, results, terminal.out());
-            } else {
-                TextJournal.summary(results, terminal);
-            }
-            return results.stream().allMatch(Result::passed) ? ExitCode.OK : ExitCode.FAILED;
+            return run(kernel, arguments, terminal);
         }
+    }
+
+    /** Without KVM the same runs on the fake, unless a binding was asked for; said aloud, on every line. */
+    private static Kernel open(String backend, boolean asked, Terminal terminal) {
+        try {
+            return Kernel.open(backend);
+        } catch (KernelException e) {
+            boolean noKvm = e.call().equals("open") && e.errno().equals(Errno.ENOENT);
+            if (asked || !noKvm) {
+                throw e;
+            }
+            terminal.err()
+                    .println("kvmirq: " + e.getMessage() + "; this runs on the FAKE kernel and says nothing about"
+                            + " this machine");
+            return Kernel.open(Backends.FAKE);
+        }
+    }
+
+    private static int run(Kernel kernel, ParseResult arguments, Terminal terminal) {
+        int count = arguments.matchedOptionValue("--count", DEFAULT_COUNT);
+        List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
+        boolean json = arguments.hasMatchedOption("--json");
+        TextJournal text = new TextJournal(terminal, kernel);
+        List<Result> results = run(new Selftest(kernel, count, json ? new SilentJournal() : text), scenarios);
+        if (json) {
+            SelftestJson.write(kernel, results, terminal.out());
+        } else {
+            text.summary(results);
+        }
+        return results.stream().allMatch(Result::passed) ? ExitCode.OK : ExitCode.FAILED;
     }
 
     /** Ctrl-C stops the vCPU and joins its thread before the JVM ends. */

@@ -19,8 +19,9 @@ final class SelftestJson {
                 new JsonFactory().createGenerator(out).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
             json.writeStartObject();
             json.writeStringField("schema", "kvmirq.selftest/1");
-            json.writeStringField("kernel", "real");
-            json.writeStringField("kernelRelease", System.getProperty("os.version"));
+            json.writeStringField("kernel", kernel.isReal() ? "real" : "fake");
+            json.writeStringField(
+                    "kernelRelease", kernel.isReal() ? System.getProperty("os.version") : kernel.backendDescription());
             json.writeStringField("backend", kernel.backendName());
             json.writeArrayFieldStart("scenarios");
             for (Result result : results) {

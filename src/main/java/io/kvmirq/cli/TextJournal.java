@@ -12,23 +12,39 @@ final class TextJournal implements Journal {
     private static final int ANSWER_COLUMN = 62;
 
     private final Terminal terminal;
+    private final Kernel kernel;
+    private boolean begun;
 
     TextJournal(Terminal terminal, Kernel kernel) {
         this.terminal = terminal;
-        terminal.out()
-                .println("real kernel " + System.getProperty("os.version") + " through " + kernel.backendName() + " ("
-                        + kernel.backendDescription() + ")");
+        this.kernel = kernel;
+    }
+
+    /** What did not happen on this machine says so on every line. */
+    private void line(String text) {
+        terminal.out().println(kernel.isReal() ? text : "FAKE " + text);
+    }
+
+    private String which() {
+        return kernel.isReal() ? "real kernel " + System.getProperty("os.version") : kernel.backendDescription();
     }
 
     @Override
     public void begin(Scenario scenario) {
-        terminal.out().println();
-        terminal.out().println(terminal.bold(padded(scenario.label(), 11)) + scenario.way());
+        if (!begun) {
+            begun = true;
+            line(
+                    kernel.isReal()
+                            ? which() + " through " + kernel.backendName() + " (" + kernel.backendDescription() + ")"
+                            : which());
+        }
+        line("");
+        line(terminal.bold(padded(scenario.label(), 11)) + scenario.way());
     }
 
     @Override
     public void step(String done, String answer) {
-        terminal.out().println("  " + padded(done, ANSWER_COLUMN) + " " + answer);
+        line("  " + padded(done, ANSWER_COLUMN) + " " + answer);
     }
 
     @Override
@@ -41,10 +57,11 @@ final class TextJournal implements Journal {
         step(counts, verdict);
     }
 
-    static void summary(List<Result> results, Terminal terminal) {
+    void summary(List<Result> results) {
         long passed = results.stream().filter(Result::passed).count();
-        terminal.out().println();
-        terminal.out().println(passed + " of " + results.size() + " scenarios passed on the real kernel");
+        line("");
+        line(passed + " of " + results.size() + " scenarios passed on the "
+                + (kernel.isReal() ? "real kernel" : which()));
     }
 
     private static String text(Result.Latency latency) {

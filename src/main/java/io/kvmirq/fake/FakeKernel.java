@@ -195,7 +195,13 @@ public final class FakeKernel implements Libc {
     @Override
     public synchronized int ioctl(int fd, long request, long argument) {
         FakeFile file = files.get(fd);
-        return file == null ? EBADF : file.ioctl(request, argument);
+        if (file == null) {
+            return EBADF;
+        }
+        int result = file.ioctl(request, argument);
+        // Whatever it was may have raised an interrupt for a CPU that halts.
+        notifyAll();
+        return result;
     }
 
     @Override
@@ -284,6 +290,11 @@ public final class FakeKernel implements Libc {
     }
 
     // Memory
+
+    @Override
+    public boolean isReal() {
+        return false;
+    }
 
     @Override
     public synchronized ByteBuffer view(long address, long length) {

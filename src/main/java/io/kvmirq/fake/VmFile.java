@@ -377,7 +377,6 @@ final class VmFile extends FakeFile {
         }
         long address = (long) high << 32 | Integer.toUnsignedLong(msi.getInt(Uapi.KvmMsi.ADDRESS_LO));
         int result = vm.signal(address, msi.getInt(Uapi.KvmMsi.DATA));
-        kernel.changed();
         return result;
     }
 
@@ -387,7 +386,6 @@ final class VmFile extends FakeFile {
         }
         boolean level = line.getInt(Uapi.KvmIrqLevel.LEVEL) != 0;
         int result = vm.setIrq(line.getInt(Uapi.KvmIrqLevel.IRQ), FakeVm.SOURCE_USERSPACE, level);
-        kernel.changed();
         if (!status) {
             return 0;
         }

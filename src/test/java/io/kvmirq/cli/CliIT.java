@@ -66,7 +66,7 @@ class CliIT {
                 "selftest --count ten   | kvmirq: Invalid value for option '--count': 'ten' is not a number from 1 to 10000000. See kvmirq selftest --help",
                 "selftest --count 0     | kvmirq: Invalid value for option '--count': '0' is not a number from 1 to 10000000. See kvmirq selftest --help",
                 "selftest --scenario x  | kvmirq: Invalid value for option '--scenario' (NAME): 'x' is not one of edge, level, many, mask, reroute, guestless. See kvmirq selftest --help",
-                "selftest --backend x   | kvmirq: Invalid value for option '--backend': 'x' is not one of auto, jni, ffm, jna, jnr. See kvmirq selftest --help",
+                "selftest --backend x   | kvmirq: Invalid value for option '--backend': 'x' is not one of auto, jni, ffm, jna, jnr, fake. See kvmirq selftest --help",
                 "selftset               | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest? See kvmirq --help",
                 "selftest more          | kvmirq: Unmatched argument at index 1: 'more'. See kvmirq selftest --help"
             })
@@ -113,7 +113,7 @@ class CliIT {
     void unknownBackendInTheEnvironmentIsAUsageError() throws Exception {
         Cli.Ended ended = Cli.launcher().with("KVMIRQ_BACKEND", "x").run("selftest");
         assertThat(ended.exitCode()).isEqualTo(2);
-        assertThat(ended.err()).contains("$KVMIRQ_BACKEND: 'x' is not one of auto, jni, ffm, jna, jnr");
+        assertThat(ended.err()).contains("$KVMIRQ_BACKEND: 'x' is not one of auto, jni, ffm, jna, jnr, fake");
     }
 
     @Test
@@ -315,19 +315,52 @@ class CliIT {
         assertThat(ended.out()).isEmpty();
     }
 
-    @Test
-    void missingDeviceIsToldWhy() throws Exception {
+    private static Cli withoutDevice() throws Exception {
         Machine.assumeRoot("to hide /dev/kvm in a mount namespace");
         Machine.assumeSucceeds("unshare", "--mount", "true");
         String hideAndRun =
                 "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/urandom c 1 9"
                         + " && mknod -m 666 /dev/random c 1 8 && exec \"$@\"";
-        Cli.Ended ended = Cli.launcher()
-                .under("unshare", "--mount", "sh", "-c", hideAndRun, "sh")
-                .run("selftest");
-        assertThat(ended.err().strip())
-                .startsWith("kvmirq: open /dev/kvm: ENOENT (no KVM here: load kvm_intel or kvm_amd");
+        return Cli.launcher().under("unshare", "--mount", "sh", "-c", hideAndRun, "sh");
+    }
+
+    @Test
+    void withoutKvmTheSameRunsOnTheFakeAndEveryLineSaysSo() throws Exception {
+        Cli.Ended ended = withoutDevice().run("selftest", "--count", "100");
+        assertThat(ended.exitCode()).as(ended.out()).isZero();
+        assertThat(ended.err())
+                .startsWith("kvmirq: open /dev/kvm: ENOENT (no KVM here: load kvm_intel or kvm_amd")
+                .contains("this runs on the FAKE kernel");
+        assertThat(ended.out().lines()).allMatch(line -> line.startsWith("FAKE"));
+        assertThat(ended.out()).contains("FAKE 6 of 6 scenarios passed on the fake kernel 6.18");
+        assertThat(withoutDevice().run("selftest", "--count", "1", "--json").out())
+                .contains("\"kernel\":\"fake\"");
+    }
+
+    @Test
+    void missingDeviceIsToldWhyToWhoeverAskedForABinding() throws Exception {
+        Cli.Ended ended = withoutDevice().run("selftest", "--backend", "jni");
         assertThat(ended.exitCode()).isEqualTo(3);
+        assertThat(ended.err()).startsWith("kvmirq: open /dev/kvm: ENOENT (no KVM here: load kvm_intel or kvm_amd");
+        assertThat(ended.out()).isEmpty();
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"6.1", "6.12", "6.18", "7.1"})
+    void fakePassesOnRequestForEachProfile(String profile) throws Exception {
+        Cli.Ended ended = Cli.launcher().run("selftest", "--backend", "fake", "--profile", profile, "--count", "200");
+        assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
+        assertThat(ended.out()).contains("FAKE 6 of 6 scenarios passed on the fake kernel " + profile);
+    }
+
+    @Test
+    void unknownProfileIsAUsageError() throws Exception {
+        assertThat(Cli.launcher()
+                        .run("selftest", "--backend", "fake", "--profile", "5.4")
+                        .err())
+                .contains("'5.4' is not one of 6.1, 6.12, 6.18, 7.1");
+        assertThat(Cli.launcher().run("selftest", "--profile", "6.1").err())
+                .contains("--profile is of the fake kernel: add --backend fake");
     }
 
     // Endings

@@ -1,0 +1,853 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libkvmirqtape.so, an LD_PRELOAD recorder: one line of JSON for each call
+ * that a program makes on KVM, VFIO, iommufd and eventfds, into $KVMIRQ_TAPE
+ * (a file, or the number of an open descriptor).
+ *
+ * A call is passed on unchanged, errno included. The program's memory is read
+ * by process_vm_readv(), so that a bad pointer is recorded as null and fails
+ * where it would have failed. Lines are made on the stack (in a mapping when
+ * large) and appended by one write(): no lock, no malloc, good in threads,
+ * signal handlers and children. User pointers in structures become zero: what
+ * they point to is not recorded, and equal calls give equal lines.
+ *
+ * What recording itself calls goes by syscall(), past the functions below.
+ */
+#undef _FORTIFY_SOURCE
+#define _GNU_SOURCE
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <linux/vfio.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define ALIAS(name) EXPORT __attribute__((alias(#name)))
+
+#define MAX_ROUTES 4096
+#define MAX_ARGSZ 4096
+#define MAX_POLLFDS 16
+#define SMALL 1024 /* bytes of an argument that the stack holds */
+#define LINE_ROOM 1024 /* of a line, beside two arguments in hex */
+
+/* The functions behind ours */
+
+static struct {
+	__typeof__(&ioctl) ioctl;
+	__typeof__(&eventfd) eventfd;
+	__typeof__(&read) read;
+	__typeof__(&write) write;
+	__typeof__(&preadv2) preadv2;
+	__typeof__(&close) close;
+	__typeof__(&fcntl) fcntl;
+	__typeof__(&open) open;
+	__typeof__(&openat) openat;
+	__typeof__(&ppoll) ppoll;
+	__typeof__(&mmap) mmap;
+} next;
+
+static void resolve(void)
+{
+#define RESOLVE(name) \
+	(next.name = (__typeof__(next.name))dlsym(RTLD_NEXT, #name))
+	RESOLVE(ioctl);
+	RESOLVE(eventfd);
+	RESOLVE(read);
+	RESOLVE(write);
+	RESOLVE(preadv2);
+	RESOLVE(close);
+	RESOLVE(fcntl);
+	RESOLVE(open);
+	RESOLVE(openat);
+	RESOLVE(ppoll);
+	RESOLVE(mmap);
+}
+
+/* Resolved by our constructor, unless another library's ran first and calls. */
+#define NEXT(name) (next.name ? next.name : (resolve(), next.name))
+
+/* The tape */
+
+static struct {
+	const char *path; /* NULL: a descriptor was given */
+	int fd; /* -1: nothing is recorded */
+	dev_t dev;
+	ino_t ino;
+} tape = { .fd = -1 };
+
+static int tape_open(void)
+{
+	return (int)syscall(SYS_openat, AT_FDCWD, tape.path,
+			    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+}
+
+/* A program may have closed our descriptor, and its number be another file. */
+static bool tape_is(int fd)
+{
+	struct stat now;
+
+	return !fstat(fd, &now) && now.st_dev == tape.dev &&
+	       now.st_ino == tape.ino;
+}
+
+static void tape_append(const char *line, size_t length)
+{
+	int fd;
+
+	if (tape_is(tape.fd)) {
+		syscall(SYS_write, tape.fd, line, length);
+	} else if (tape.path && (fd = tape_open()) >= 0) {
+		syscall(SYS_write, fd, line, length);
+		syscall(SYS_close, fd);
+	}
+}
+
+/* A line being made; it ends early rather than overflow, and shows it. */
+
+struct line {
+	char *start;
+	char *at;
+	char *end;
+};
+
+static void put(struct line *line, const char *text)
+{
+	while (*text && line->at < line->end)
+		*line->at++ = *text++;
+}
+
+static void put_number(struct line *line, long long value)
+{
+	char digits[24];
+	char *at = &digits[sizeof(digits) - 1];
+	unsigned long long rest = value < 0 ? 0 - (unsigned long long)value
+					    : (unsigned long long)value;
+
+	*at = '\0';
+	do {
+		*--at = (char)('0' + rest % 10);
+		rest /= 10;
+	} while (rest);
+	if (value < 0)
+		*--at = '-';
+	put(line, at);
+}
+
+static void put_key(struct line *line, const char *key)
+{
+	put(line, ",\"");
+	put(line, key);
+	put(line, "\":");
+}
+
+static void put_field(struct line *line, const char *key, long long value)
+{
+	put_key(line, key);
+	put_number(line, value);
+}
+
+static void put_text(struct line *line, const char *key, const char *text)
+{
+	put_key(line, key);
+	put(line, "\"");
+	for (; *text; text++) {
+		bool plain = *text >= ' ' && *text <= '~' && *text != '"' &&
+			     *text != '\\';
+		char one[] = { plain ? *text : '?', '\0' };
+
+		put(line, one);
+	}
+	put(line, "\"");
+}
+
+static void put_hex(struct line *line, const char *key,
+		    const unsigned char *bytes, size_t size)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	put_key(line, key);
+	put(line, "\"");
+	for (size_t i = 0; i < size && line->end - line->at > 1; i++) {
+		*line->at++ = digits[bytes[i] >> 4];
+		*line->at++ = digits[bytes[i] & 15];
+	}
+	put(line, "\"");
+}
+
+static void begin(struct line *line, char *room, size_t size, const char *call,
+		  int fd, const char *file)
+{
+	*line = (struct line){ room, room, room + size - 1 };
+	put(line, "{\"tape\":1");
+	put_field(line, "pid", getpid());
+	put_field(line, "tid", syscall(SYS_gettid));
+	put_text(line, "call", call);
+	put_field(line, "fd", fd);
+	if (*file) {
+		put_text(line, "file", file);
+	} else {
+		put_key(line, "file");
+		put(line, "null");
+	}
+}
+
+static void end(struct line *line, long long result, int error)
+{
+	put_field(line, "result", result);
+	put_field(line, "errno", result == -1 ? error : 0);
+	put(line, "}");
+	*line->at++ = '\n';
+	tape_append(line->start, (size_t)(line->at - line->start));
+}
+
+/* What is recorded */
+
+struct file {
+	char name[256]; /* empty: not open */
+};
+
+static bool starts(const char *text, const char *prefix)
+{
+	return !strncmp(text, prefix, strlen(prefix));
+}
+
+static void file_of(int fd, struct file *file)
+{
+	char path[32] = "/proc/self/fd/";
+	struct line line = { path, path + strlen(path),
+			     path + sizeof(path) - 1 };
+	ssize_t length;
+
+	put_number(&line, fd);
+	*line.at = '\0';
+	length = readlink(path, file->name, sizeof(file->name) - 1);
+	file->name[length < 0 ? 0 : length] = '\0';
+}
+
+static bool is_eventfd(const struct file *file)
+{
+	return !strcmp(file->name, "anon_inode:[eventfd]");
+}
+
+static bool is_node(const char *path)
+{
+	return !strcmp(path, "/dev/kvm") || starts(path, "/dev/vfio/") ||
+	       !strcmp(path, "/dev/iommu");
+}
+
+static bool is_vfio_device(const struct file *file)
+{
+	return starts(file->name, "anon_inode:[vfio-device]") ||
+	       starts(file->name, "/dev/vfio/devices/");
+}
+
+static bool is_ours(const struct file *file)
+{
+	return is_node(file->name) || starts(file->name, "anon_inode:kvm-") ||
+	       is_vfio_device(file);
+}
+
+static bool copy(void *to, uintptr_t from, size_t size)
+{
+	struct iovec local = { .iov_base = to, .iov_len = size };
+	struct iovec remote = { .iov_base = (void *)from, .iov_len = size };
+
+	return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) ==
+	       (ssize_t)size;
+}
+
+/* Arguments of ioctls. VFIO and iommufd share a type and carry no size. */
+
+#define VFIO_NR(request) (_IOC_NR(request) - VFIO_BASE)
+
+static bool is_vfio(unsigned long request)
+{
+	return _IOC_TYPE(request) == VFIO_TYPE;
+}
+
+/* The size of the structure that the argument points to; 0: it is a value. */
+static size_t argument_size(unsigned long request, uintptr_t argument)
+{
+	struct kvm_irq_routing table;
+	uint32_t argsz;
+
+	if (request == KVM_SET_GSI_ROUTING) {
+		if (!copy(&table, argument, sizeof(table)))
+			return sizeof(table);
+		return sizeof(table) +
+		       (table.nr < MAX_ROUTES ? table.nr : MAX_ROUTES) *
+			       sizeof(struct kvm_irq_routing_entry);
+	}
+	if (!is_vfio(request) || _IOC_SIZE(request))
+		return _IOC_SIZE(request);
+	switch (request) {
+	case VFIO_GET_API_VERSION:
+	case VFIO_CHECK_EXTENSION:
+	case VFIO_SET_IOMMU:
+	case VFIO_GROUP_UNSET_CONTAINER:
+	case VFIO_DEVICE_RESET:
+		return 0;
+	case VFIO_GROUP_SET_CONTAINER:
+		return sizeof(int32_t);
+	case VFIO_GROUP_GET_DEVICE_FD: /* a name */
+		for (size_t length = 0; length < 64; length++) {
+			char c;
+
+			if (!copy(&c, argument + length, 1) || !c)
+				return length + 1;
+		}
+		return 64;
+	}
+	if (!copy(&argsz, argument, sizeof(argsz)) || argsz < sizeof(argsz))
+		return sizeof(argsz);
+	return argsz < MAX_ARGSZ ? argsz : MAX_ARGSZ;
+}
+
+/* Where a structure holds a user pointer; 0: nowhere. */
+static size_t pointer_at(unsigned long request, const struct file *file)
+{
+	switch (request) {
+	case KVM_SET_USER_MEMORY_REGION:
+		return offsetof(struct kvm_userspace_memory_region,
+				userspace_addr);
+	case KVM_SET_DEVICE_ATTR:
+	case KVM_GET_DEVICE_ATTR:
+	case KVM_HAS_DEVICE_ATTR:
+		return offsetof(struct kvm_device_attr, addr);
+	case KVM_GET_DIRTY_LOG:
+		return offsetof(struct kvm_dirty_log, dirty_bitmap);
+	case KVM_GET_ONE_REG:
+	case KVM_SET_ONE_REG:
+		return offsetof(struct kvm_one_reg, addr);
+	case VFIO_IOMMU_MAP_DMA: /* of a device: its hot reset, no pointer */
+		return is_vfio_device(file) ?
+			       0 :
+			       offsetof(struct vfio_iommu_type1_dma_map, vaddr);
+	}
+	if (_IOC_TYPE(request) == KVMIO && _IOC_NR(request) == 0x49)
+		return 24; /* KVM_SET_USER_MEMORY_REGION2, as its elder */
+	if (!is_vfio(request))
+		return 0;
+	switch (_IOC_NR(request)) { /* linux/iommufd.h, not in old headers */
+	case 0x82: /* IOAS_ALLOW_IOVAS.allowed_iovas */
+	case 0x84: /* IOAS_IOVA_RANGES.allowed_iovas */
+	case 0x85: /* IOAS_MAP.user_va */
+	case 0x8a: /* GET_HW_INFO.data_uptr */
+		return 16;
+	case 0x89: /* HWPT_ALLOC.data_uptr */
+	case 0x90: /* VIOMMU_ALLOC.data_uptr */
+		return 32;
+	case 0x8d: /* HWPT_INVALIDATE.data_uptr */
+		return 8;
+	}
+	return 0;
+}
+
+static void mask(unsigned char *bytes, size_t size, size_t at)
+{
+	if (at && at + sizeof(uint64_t) <= size)
+		memset(bytes + at, 0, sizeof(uint64_t));
+}
+
+static void put_bytes(struct line *line, const char *key, bool readable,
+		      const unsigned char *bytes, size_t size)
+{
+	if (readable) {
+		put_hex(line, key, bytes, size);
+	} else {
+		put_key(line, key);
+		put(line, "null");
+	}
+}
+
+/* The file that a KVM-VFIO device is told of, by a pointer to its number. */
+static void put_vfio_file(struct line *line, unsigned long request,
+			  const struct file *file, uintptr_t argument)
+{
+	struct kvm_device_attr attr;
+	unsigned char number[sizeof(int32_t)];
+
+	if (request == KVM_SET_DEVICE_ATTR &&
+	    (!*file->name || !strcmp(file->name, "anon_inode:kvm-vfio")) &&
+	    copy(&attr, argument, sizeof(attr)) && attr.group == 1)
+		put_bytes(line, "data", copy(number, attr.addr, sizeof(number)),
+			  number, sizeof(number));
+}
+
+/* Room for an argument before and after the call, and for the line. */
+struct room {
+	size_t size;
+	unsigned char *before;
+	unsigned char *after;
+	char *line;
+	size_t line_size;
+	void *mapping;
+	size_t mapping_size;
+	unsigned char small[SMALL * 6 + LINE_ROOM];
+};
+
+static bool room_make(struct room *room, size_t size)
+{
+	size_t line_size = size * 4 + LINE_ROOM;
+	unsigned char *start = room->small;
+
+	room->mapping = NULL;
+	if (size > SMALL) {
+		room->mapping_size = size * 2 + line_size;
+		start = (unsigned char *)syscall(
+			SYS_mmap, NULL, room->mapping_size,
+			PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			0L);
+		if ((void *)start == MAP_FAILED)
+			return false;
+		room->mapping = start;
+	}
+	room->size = size;
+	room->before = start;
+	room->after = start + size;
+	room->line = (char *)start + size * 2;
+	room->line_size = line_size;
+	return true;
+}
+
+static void room_leave(struct room *room)
+{
+	if (room->mapping)
+		syscall(SYS_munmap, room->mapping, room->mapping_size);
+}
+
+static int ioctl_recorded(int fd, unsigned long request, uintptr_t argument,
+			  const struct file *file, int error)
+{
+	size_t size = argument_size(request, argument);
+	size_t pointer = pointer_at(request, file);
+	bool readable, written;
+	struct room room;
+	struct line line;
+	int ret;
+
+	if (!room_make(&room, size)) {
+		errno = error;
+		return NEXT(ioctl)(fd, request, argument);
+	}
+	readable = copy(room.before, argument, size);
+	begin(&line, room.line, room.line_size, "ioctl", fd, file->name);
+	put_field(&line, "request", (long long)request);
+	put_field(&line, "value", size ? 0 : (long long)argument);
+	if (size) {
+		mask(room.before, size, pointer);
+		put_bytes(&line, "in", readable, room.before, size);
+		put_vfio_file(&line, request, file, argument);
+	}
+	errno = error;
+	ret = NEXT(ioctl)(fd, request, argument);
+	error = errno;
+	written = size && (_IOC_DIR(request) & _IOC_READ || is_vfio(request)) &&
+		  copy(room.after, argument, size);
+	if (written) {
+		mask(room.after, size, pointer);
+		if (!readable || memcmp(room.before, room.after, size))
+			put_hex(&line, "out", room.after, size);
+	}
+	end(&line, ret, error);
+	room_leave(&room);
+	errno = error;
+	return ret;
+}
+
+/* The calls */
+
+EXPORT int ioctl(int fd, unsigned long wide, ...)
+{
+	unsigned long request = wide & 0xffffffff;
+	int error = errno;
+	uintptr_t argument;
+	struct file file;
+	va_list more;
+
+	va_start(more, wide);
+	argument = va_arg(more, uintptr_t);
+	va_end(more);
+	if (tape.fd >= 0) {
+		file_of(fd, &file);
+		if (is_ours(&file) || _IOC_TYPE(request) == KVMIO ||
+		    is_vfio(request))
+			return ioctl_recorded(fd, request, argument, &file,
+					      error);
+		errno = error;
+	}
+	return NEXT(ioctl)(fd, wide, argument);
+}
+
+/* A finished call without an argument in memory, or with a small one. */
+struct simple {
+	const char *call;
+	int fd;
+	const char *file;
+	const char *keys[3];
+	long long values[3];
+	const char *bytes_key;
+	const void *bytes; /* ours, not the program's */
+	size_t size;
+};
+
+static void record(const struct simple *done, long long result)
+{
+	char room[LINE_ROOM + SMALL];
+	struct line line;
+	int error = errno;
+
+	begin(&line, room, sizeof(room), done->call, done->fd, done->file);
+	for (int i = 0; i < 3 && done->keys[i]; i++)
+		put_field(&line, done->keys[i], done->values[i]);
+	if (done->bytes_key)
+		put_hex(&line, done->bytes_key, done->bytes, done->size);
+	end(&line, result, error);
+	errno = error;
+}
+
+static bool eventfd_at(int fd, struct file *file)
+{
+	int error = errno;
+
+	if (tape.fd < 0)
+		return false;
+	file_of(fd, file);
+	errno = error;
+	return is_eventfd(file);
+}
+
+static void record_count(const char *call, int fd, const struct file *file,
+			 bool taken, uintptr_t at, size_t length,
+			 ssize_t result)
+{
+	int error = errno;
+	uint64_t count;
+	bool readable = copy(&count, at, sizeof(count));
+	struct simple done = { .call = call,
+			       .fd = fd,
+			       .file = file->name,
+			       .keys = { "value" },
+			       .values = { (long long)length } };
+
+	if (readable && (!taken || result == sizeof(count))) {
+		done.bytes_key = taken ? "out" : "in";
+		done.bytes = &count;
+		done.size = sizeof(count);
+	}
+	errno = error;
+	record(&done, result);
+}
+
+EXPORT int eventfd(unsigned int count, int flags)
+{
+	int fd = NEXT(eventfd)(count, flags);
+
+	if (tape.fd >= 0)
+		record(&(struct simple){ .call = "eventfd",
+					 .fd = -1,
+					 .file = "",
+					 .keys = { "value", "flags" },
+					 .values = { count, flags } },
+		       fd);
+	return fd;
+}
+
+EXPORT ssize_t read(int fd, void *to, size_t length)
+{
+	struct file file;
+	bool wanted = eventfd_at(fd, &file);
+	ssize_t ret = NEXT(read)(fd, to, length);
+
+	if (wanted)
+		record_count("read", fd, &file, true, (uintptr_t)to, length,
+			     ret);
+	return ret;
+}
+
+EXPORT ssize_t write(int fd, const void *from, size_t length)
+{
+	struct file file;
+	bool wanted = eventfd_at(fd, &file);
+	ssize_t ret = NEXT(write)(fd, from, length);
+
+	if (wanted)
+		record_count("write", fd, &file, false, (uintptr_t)from, length,
+			     ret);
+	return ret;
+}
+
+EXPORT ssize_t preadv2(int fd, const struct iovec *vectors, int count,
+		       off_t offset, int flags)
+{
+	struct file file;
+	bool wanted = eventfd_at(fd, &file);
+	ssize_t ret = NEXT(preadv2)(fd, vectors, count, offset, flags);
+	struct iovec first = { 0 };
+	int error = errno;
+
+	if (wanted) {
+		copy(&first, (uintptr_t)vectors, sizeof(first));
+		errno = error;
+		record_count("preadv2", fd, &file, true,
+			     (uintptr_t)first.iov_base, first.iov_len, ret);
+	}
+	return ret;
+}
+
+ALIAS(preadv2)
+ssize_t preadv64v2(int fd, const struct iovec *vectors, int count,
+		   off64_t offset, int flags);
+
+/* Written first: afterwards the number may be another thread's new file. */
+EXPORT int close(int fd)
+{
+	struct file file;
+	int error = errno;
+
+	if (tape.fd >= 0) {
+		file_of(fd, &file);
+		if (is_ours(&file) || is_eventfd(&file))
+			record(&(struct simple){ .call = "close",
+						 .fd = fd,
+						 .file = file.name },
+			       0);
+		errno = error;
+	}
+	return NEXT(close)(fd);
+}
+
+EXPORT int fcntl(int fd, int command, ...)
+{
+	struct file file;
+	unsigned long argument;
+	va_list more;
+	int ret, error;
+
+	va_start(more, command);
+	argument = va_arg(more, unsigned long);
+	va_end(more);
+	ret = NEXT(fcntl)(fd, command, argument);
+	error = errno;
+	if (tape.fd >= 0 &&
+	    (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) {
+		file_of(fd, &file);
+		errno = error;
+		if (is_ours(&file) || is_eventfd(&file))
+			record(&(struct simple){
+				       .call = "fcntl",
+				       .fd = fd,
+				       .file = file.name,
+				       .keys = { "request", "value" },
+				       .values = { command, (int)argument } },
+			       ret);
+		errno = error;
+	}
+	return ret;
+}
+
+ALIAS(fcntl) int fcntl64(int fd, int command, ...);
+
+static int opened(const char *call, const char *path, int flags, int fd)
+{
+	struct file file = { "" };
+	int error = errno;
+
+	if (tape.fd < 0)
+		return fd;
+	if (fd >= 0)
+		file_of(fd, &file);
+	else if (copy(file.name, (uintptr_t)path, 5) &&
+		 starts(file.name, "/dev/"))
+		/* By character: what follows a short name may be unreadable. */
+		for (size_t i = 5; i < 64 && file.name[i - 1]; i++)
+			if (!copy(&file.name[i], (uintptr_t)path + i, 1))
+				break;
+	errno = error;
+	if (is_node(file.name))
+		record(&(struct simple){ .call = call,
+					 .fd = -1,
+					 .file = file.name,
+					 .keys = { "flags" },
+					 .values = { flags } },
+		       fd);
+	errno = error;
+	return fd;
+}
+
+static mode_t mode_in(int flags, va_list more)
+{
+	return flags & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)) ?
+		       va_arg(more, mode_t) :
+		       0;
+}
+
+EXPORT int open(const char *path, int flags, ...)
+{
+	va_list more;
+	mode_t mode;
+
+	va_start(more, flags);
+	mode = mode_in(flags, more);
+	va_end(more);
+	return opened("open", path, flags, NEXT(open)(path, flags, mode));
+}
+
+EXPORT int openat(int directory, const char *path, int flags, ...)
+{
+	va_list more;
+	mode_t mode;
+
+	va_start(more, flags);
+	mode = mode_in(flags, more);
+	va_end(more);
+	return opened("openat", path, flags,
+		      NEXT(openat)(directory, path, flags, mode));
+}
+
+ALIAS(open) int open64(const char *path, int flags, ...);
+ALIAS(openat) int openat64(int directory, const char *path, int flags, ...);
+
+/* Which pollfds to record: a few, of eventfds or of nothing open. */
+static size_t pollfds(struct pollfd *to, const struct pollfd *from,
+		      nfds_t count)
+{
+	struct file file;
+	size_t size = count * sizeof(*from);
+
+	if (tape.fd < 0 || !count || count > MAX_POLLFDS ||
+	    !copy(to, (uintptr_t)from, size))
+		return 0;
+	for (nfds_t i = 0; i < count; i++) {
+		file_of(to[i].fd, &file);
+		if (*file.name && !is_eventfd(&file))
+			return 0;
+	}
+	return size;
+}
+
+EXPORT int ppoll(struct pollfd *fds, nfds_t count,
+		 const struct timespec *timeout, const sigset_t *signals)
+{
+	struct pollfd before[MAX_POLLFDS], after[MAX_POLLFDS];
+	char room[LINE_ROOM + sizeof(before) * 4];
+	struct timespec time = { 0 };
+	struct line line;
+	int error = errno;
+	size_t size = pollfds(before, fds, count);
+	int ret;
+
+	if (size && timeout)
+		copy(&time, (uintptr_t)timeout, sizeof(time));
+	errno = error;
+	ret = NEXT(ppoll)(fds, count, timeout, signals);
+	error = errno;
+	if (size) {
+		begin(&line, room, sizeof(room), "ppoll", before[0].fd, "");
+		put_field(&line, "value",
+			  timeout ? time.tv_sec * 1000000000L + time.tv_nsec :
+				    -1);
+		put_hex(&line, "in", (unsigned char *)before, size);
+		if (copy(after, (uintptr_t)fds, size))
+			put_hex(&line, "out", (unsigned char *)after, size);
+		end(&line, ret, error);
+		errno = error;
+	}
+	return ret;
+}
+
+/* Of a vCPU or device; the address is the program's own affair. */
+EXPORT void *mmap(void *wish, size_t length, int protection, int flags, int fd,
+		  off_t offset)
+{
+	void *ret = NEXT(mmap)(wish, length, protection, flags, fd, offset);
+	struct file file;
+	int error = errno;
+
+	if (tape.fd < 0 || fd < 0)
+		return ret;
+	file_of(fd, &file);
+	errno = error;
+	if (starts(file.name, "anon_inode:kvm-vcpu") || is_vfio_device(&file))
+		record(&(struct simple){ .call = "mmap",
+					 .fd = fd,
+					 .file = file.name,
+					 .keys = { "value", "flags", "offset" },
+					 .values = { (long long)length, flags,
+						     offset } },
+		       ret == MAP_FAILED ? -1 : 0);
+	return ret;
+}
+
+ALIAS(mmap)
+void *mmap64(void *wish, size_t length, int protection, int flags, int fd,
+	     off64_t offset);
+
+/* The beginning */
+
+static void put_header(void)
+{
+	char room[LINE_ROOM];
+	struct line line = { room, room, room + sizeof(room) - 1 };
+	char program[256];
+	ssize_t length;
+	struct utsname system;
+
+	if (uname(&system))
+		return;
+	length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+	program[length < 0 ? 0 : length] = '\0';
+	put(&line, "{\"tape\":1,\"header\":{\"pid\":");
+	put_number(&line, getpid());
+	put_text(&line, "program", program);
+	put_text(&line, "arch", system.machine);
+	put_text(&line, "kernel", system.release);
+	put(&line, "}}");
+	*line.at++ = '\n';
+	tape_append(room, (size_t)(line.at - room));
+}
+
+__attribute__((constructor)) static void start(void)
+{
+	const char *name = getenv("KVMIRQ_TAPE");
+	struct stat now;
+	int fd, high;
+
+	resolve();
+	if (!name || !*name)
+		return;
+	if (strspn(name, "0123456789") == strlen(name)) {
+		fd = atoi(name);
+	} else {
+		tape.path = name;
+		fd = tape_open();
+		/* Out of the way of numbers that a program expects to get. */
+		high = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 512);
+		if (high >= 0) {
+			syscall(SYS_close, fd);
+			fd = high;
+		}
+	}
+	if (fstat(fd, &now))
+		return;
+	tape.dev = now.st_dev;
+	tape.ino = now.st_ino;
+	tape.fd = fd;
+	put_header();
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.backend.BackendProvider;
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.LibcBackend;
+
+/** The fake kernel as the backend named {@value Backends#FAKE}. */
+public final class FakeProvider implements BackendProvider {
+    /** Names the profile; the newest measured one when it is not set. */
+    public static final String PROFILE = "kvmirq.fake.profile";
+
+    private static final Profile DEFAULT = Profile.V6_18;
+
+    @Override
+    public String name() {
+        return Backends.FAKE;
+    }
+
+    @Override
+    public KernelBackend open() {
+        try {
+            FakeKernel kernel = new FakeKernel(Profile.of(System.getProperty(PROFILE, DEFAULT.label())));
+            return LibcBackend.over(kernel, name(), kernel.toString());
+        } catch (IllegalArgumentException e) {
+            throw new BackendUnavailableException("-D" + PROFILE + ": " + e.getMessage(), e);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** Which open file a descriptor number means at this point of a tape. */
+final class Identities {
+    private record Descriptor(int pid, int number) {}
+
+    private record Identity(FileType type, int ordinal) {
+        @Override
+        public String toString() {
+            return type.label() + "#" + ordinal;
+        }
+    }
+
+    private final Map<Descriptor, Identity> open = new HashMap<>();
+    private final Map<FileType, Integer> last = new EnumMap<>(FileType.class);
+
+    /** A call made this descriptor. */
+    String created(int pid, int fd, FileType type) {
+        Identity identity = new Identity(type, last.merge(type, 1, Integer::sum));
+        open.put(new Descriptor(pid, fd), identity);
+        return identity.toString();
+    }
+
+    /** {@code to} is the same file as {@code from}. */
+    String duplicated(int pid, int from, int to, Optional<String> link) {
+        String name = of(pid, from, link);
+        @Nullable Identity identity = open.get(new Descriptor(pid, from));
+        if (identity != null) {
+            open.put(new Descriptor(pid, to), identity);
+        }
+        return name;
+    }
+
+    /** The file behind a number that a structure holds: an identity if a call made it, else the number. */
+    String of(int pid, int fd) {
+        @Nullable Identity identity = open.get(new Descriptor(pid, fd));
+        return identity == null ? String.valueOf(fd) : identity.toString();
+    }
+
+    /** The file that a call was made on, of which the tape knows the link; absent when it was not open. */
+    String of(int pid, int fd, Optional<String> link) {
+        Optional<FileType> type = link.flatMap(FileType::of);
+        if (type.isEmpty()) {
+            return link.orElse("closed") + "(fd " + fd + ")";
+        }
+        @Nullable Identity identity = open.get(new Descriptor(pid, fd));
+        return identity != null && identity.type() == type.get() ? identity.toString() : created(pid, fd, type.get());
+    }
+
+    void closed(int pid, int fd) {
+        open.remove(new Descriptor(pid, fd));
+    }
+}

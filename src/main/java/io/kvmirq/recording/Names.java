@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import io.kvmirq.backend.libc.Uapi;
+import java.util.Map;
+import java.util.StringJoiner;
+
+/** Numbers of the kernel as people read them. */
+final class Names {
+    /** A bit of a flags field, by its value. */
+    record Flag(long bit, String name) {}
+
+    static final Flag[] IRQFD = {
+        new Flag(Uapi.KVM_IRQFD_FLAG_DEASSIGN, "DEASSIGN"), new Flag(Uapi.KVM_IRQFD_FLAG_RESAMPLE, "RESAMPLE")
+    };
+    static final Flag[] IOEVENTFD = {
+        new Flag(Uapi.KVM_IOEVENTFD_FLAG_DATAMATCH, "DATAMATCH"),
+        new Flag(Uapi.KVM_IOEVENTFD_FLAG_PIO, "PIO"),
+        new Flag(Uapi.KVM_IOEVENTFD_FLAG_DEASSIGN, "DEASSIGN")
+    };
+    static final Flag[] MSI = {new Flag(Uapi.KVM_MSI_VALID_DEVID, "VALID_DEVID")};
+    static final Flag[] CREATE_DEVICE = {new Flag(Uapi.KVM_CREATE_DEVICE_TEST, "TEST")};
+    static final Flag[] EVENTFD = {
+        new Flag(Uapi.EFD_SEMAPHORE, "SEMAPHORE"),
+        new Flag(Uapi.O_NONBLOCK, "NONBLOCK"),
+        new Flag(Uapi.O_CLOEXEC, "CLOEXEC")
+    };
+    static final Flag[] NONE = {};
+
+    private static final Map<Long, String> CAPABILITIES = Map.of(
+            (long) Uapi.KVM_CAP_NR_MEMSLOTS, "KVM_CAP_NR_MEMSLOTS",
+            (long) Uapi.KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING",
+            (long) Uapi.KVM_CAP_IRQFD_RESAMPLE, "KVM_CAP_IRQFD_RESAMPLE",
+            (long) Uapi.KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP",
+            (long) Uapi.KVM_CAP_X2APIC_API, "KVM_CAP_X2APIC_API");
+
+    /** arch/x86/include/uapi/asm/kvm.h, KVM_IRQCHIP_*. */
+    private static final String[] CHIPS = {"pic-master", "pic-slave", "ioapic"};
+
+    private Names() {}
+
+    /** {@code " flags=A|B|0x80"}, or nothing for 0. */
+    static String flags(long value, Flag... known) {
+        if (value == 0) {
+            return "";
+        }
+        StringJoiner names = new StringJoiner("|", " flags=", "");
+        long rest = value;
+        for (Flag flag : known) {
+            if ((rest & flag.bit()) != 0) {
+                names.add(flag.name());
+                rest &= ~flag.bit();
+            }
+        }
+        if (rest != 0) {
+            names.add(hex(rest));
+        }
+        return names.toString();
+    }
+
+    static String capability(long number) {
+        return CAPABILITIES.getOrDefault(number, String.valueOf(number));
+    }
+
+    static String chip(int number) {
+        return number >= 0 && number < CHIPS.length ? CHIPS[number] : "chip " + number;
+    }
+
+    static String deviceType(int number) {
+        return number == Uapi.KVM_DEV_TYPE_VFIO ? "VFIO" : String.valueOf(number);
+    }
+
+    static String hex(long value) {
+        return "0x" + Long.toHexString(value);
+    }
+}

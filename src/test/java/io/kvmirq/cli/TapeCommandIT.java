@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class TapeCommandIT {
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    private String compiled(String... options) throws Exception {
+        Machine.assumeProgram("cc");
+        Path program = temporary.resolve("taped");
+        List<String> command = new ArrayList<>(List.of("cc", "-o", program.toString()));
+        command.addAll(List.of(options));
+        command.add(Machine.root().resolve("src/test/native/taped.c").toString());
+        Process process = new ProcessBuilder(command).inheritIO().start();
+        assertThat(process.waitFor()).isZero();
+        return program.toString();
+    }
+
+    @Test
+    @RealKvm
+    void callsOfAProgramAreReadable() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("tape", "--", compiled());
+        assertThat(ended.exitCode()).as(ended.out() + ended.err()).isEqualTo(7);
+        List<String> lines = ended.out().lines().toList();
+        assertThat(lines.get(0)).startsWith("# " + temporary + "/taped as process ");
+        assertThat(lines.get(lines.size() - 1)).endsWith("] eventfd#4 write 5 = 8");
+        assertThat(lines.subList(1, lines.size() - 1))
+                .containsExactly(
+                        "open /dev/kvm = kvm#1",
+                        "kvm#1 KVM_CREATE_VM 0 = vm#1",
+                        "eventfd 0 flags=NONBLOCK|CLOEXEC = eventfd#1",
+                        "eventfd 5 = eventfd#2",
+                        "vm#1 KVM_CREATE_IRQCHIP = 0",
+                        "vm#1 KVM_IRQFD fd=eventfd#1 gsi=24 = 0",
+                        "vm#1 KVM_IRQFD fd=eventfd#1 gsi=24 = EBUSY",
+                        "vm#1 KVM_IRQFD fd=eventfd#1 gsi=24 flags=DEASSIGN = 0",
+                        "vm#1 KVM_IRQFD (argument unreadable) = EFAULT",
+                        "closed(fd -1) KVM_IRQFD fd=eventfd#1 gsi=24 flags=DEASSIGN = EBADF",
+                        "vm#1 KVM_CREATE_DEVICE type=VFIO = device#1",
+                        "device#1 KVM_SET_DEVICE_ATTR VFIO_FILE ADD fd=eventfd#2 = EINVAL",
+                        "eventfd#1 write 1 = 8",
+                        "ppoll eventfd#2:IN timeout=2ms = eventfd#2:IN",
+                        "eventfd#2 read = 5",
+                        "ppoll eventfd#2:IN timeout=2ms = 0",
+                        "eventfd#1 read = EFAULT",
+                        "eventfd#2 close = 0",
+                        "eventfd 0 = eventfd#3",
+                        "eventfd#3 write 5 = 8",
+                        "eventfd#3 F_DUPFD_CLOEXEC 900 = eventfd#3",
+                        "open /dev/vfio/none = ENOENT");
+        assertThat(ended.err()).isEmpty();
+    }
+
+    @Test
+    @RealKvm
+    void selftestIsTapedAsItHappens() throws Exception {
+        Path tape = temporary.resolve("edge.tape");
+        Cli.Ended ended = Cli.launcher()
+                .run(
+                        "tape",
+                        "-o",
+                        tape.toString(),
+                        "--",
+                        Machine.root() + "/scripts/kvmirq",
+                        "selftest",
+                        "--scenario",
+                        "edge",
+                        "--count",
+                        "3");
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        assertThat(ended.out()).contains("sent 3, answered 3, lost 0").doesNotContain("KVM_IRQFD");
+        assertThat(Files.getPosixFilePermissions(tape)).isEqualTo(PosixFilePermissions.fromString("rw-------"));
+        Cli.Ended shown = Cli.launcher().run("tape", "--show", tape.toString());
+        assertThat(shown.exitCode()).isZero();
+        assertThat(shown.out().lines())
+                .containsSubsequence(
+                        "open /dev/kvm = kvm#1",
+                        "vm#2 KVM_IRQFD fd=eventfd#1 gsi=24 = 0",
+                        "vm#2 KVM_IOEVENTFD fd=eventfd#2 addr=0x80 len=1 flags=PIO = 0",
+                        "vm#2 KVM_CREATE_VCPU 0 = vcpu#1",
+                        "eventfd#1 write 1 = 8",
+                        "eventfd#2 read = 1",
+                        "vm#2 KVM_IRQFD fd=eventfd#1 gsi=24 flags=DEASSIGN = 0",
+                        "vm#2 close = 0")
+                .anyMatch(line -> line.contains("KVM_SET_GSI_ROUTING") && line.contains("24→msi 0xfee00000/0x31"));
+    }
+
+    @Test
+    void staticProgramRecordsNothingAndIsSaidTo() throws Exception {
+        Machine.assumeProgram("cc");
+        Path source = Files.writeString(temporary.resolve("empty.c"), "int main(void) { return 4; }\n");
+        String program = temporary.resolve("static").toString();
+        Machine.assumeSucceeds("cc", "-static", "-o", program, source.toString());
+        Cli.Ended ended = Cli.launcher().run("tape", "--", program);
+        assertThat(ended.exitCode()).isEqualTo(4);
+        assertThat(ended.err().strip())
+                .isEqualTo("kvmirq: nothing was recorded: " + program
+                        + " did not load the recorder; is it statically linked, or set-user-id?");
+    }
+
+    @Test
+    void argumentsReachTheProgramAsTheyAre() throws Exception {
+        Path at = Files.writeString(temporary.resolve("words"), "expanded\n");
+        Cli.Ended ended =
+                Cli.launcher().run("tape", "-o", "/dev/null", "printf", "%s.", "@" + at, "--help", "-o", "a b", "");
+        assertThat(ended.out()).isEqualTo("@" + at + ".--help.-o.a b..");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "tape                        | 2 | kvmirq: Give either CMD or --show FILE. See kvmirq tape --help",
+                "tape --show x true          | 2 | kvmirq: Give either CMD or --show FILE. See kvmirq tape --help",
+                "tape --show x -o y          | 2 | kvmirq: --output is for a CMD to record, not for --show. See kvmirq tape --help",
+                "tape --show /nonexistent/x  | 3 | kvmirq: cannot read /nonexistent/x: no such file",
+                "tape --show /dev/null       | 1 | kvmirq: /dev/null is empty: no program wrote to it",
+                "tape -o /nonexistent/x true | 3 | kvmirq: cannot write /nonexistent/x: no such file",
+                "tape -- /nonexistent/x      | 3 | kvmirq: cannot run /nonexistent/x: not found"
+            })
+    void whatCannotBeDoneIsOneSentence(String arguments, int exitCode, String sentence) throws Exception {
+        Cli.Ended ended = Cli.launcher().run(arguments.strip().split(" ", -1));
+        assertThat(ended.err().strip()).isEqualTo(sentence);
+        assertThat(ended.exitCode()).isEqualTo(exitCode);
+        assertThat(ended.out()).isEmpty();
+    }
+
+    @Test
+    void truncatedTapeShowsWhatItHasAndFails() throws Exception {
+        Path tape = Files.writeString(
+                temporary.resolve("cut.tape"),
+                "{\"tape\":1,\"pid\":1,\"tid\":1,\"call\":\"open\",\"fd\":-1,\"file\":\"/dev/kvm\",\"result\":3}\n"
+                        + "{\"tape\":1,\"pid\":1,\"call\":\"io");
+        Cli.Ended ended = Cli.launcher().run("tape", "--show", tape.toString());
+        assertThat(ended.exitCode()).isEqualTo(1);
+        assertThat(ended.out().strip()).isEqualTo("open /dev/kvm = kvm#1");
+        assertThat(ended.err().strip()).isEqualTo("kvmirq: tape line 2: the tape ends within the line, in field call");
+    }
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.testing.Machine;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Every binding asks the kernel the same, byte for byte: their tapes are compared. No KVM is needed for that. */
+class TapeIT {
+    /** The first JVM that has the foreign-function API. */
+    private static final int FFM_SINCE = 22;
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    @Test
+    void bindingsAskTheSameByteForByte() throws Exception {
+        Map<String, List<String>> tapes = new LinkedHashMap<>();
+        for (String backend : backends()) {
+            tape(backend).ifPresent(tape -> tapes.put(backend, tape));
+        }
+        assertThat(tapes).as("bindings that work here").isNotEmpty();
+        String first = tapes.keySet().iterator().next();
+        List<String> expected = tapes.getOrDefault(first, List.of());
+        int primitives = TapedPrimitives.primitives().size();
+        assertThat(expected).as("calls of " + first + " on its tape").hasSizeGreaterThanOrEqualTo(primitives);
+        long differences = 0;
+        for (List<String> tape : tapes.values()) {
+            differences += differences(expected, tape);
+        }
+        System.out.println(primitives + " primitives x " + tapes.size() + " bindings compared ("
+                + String.join(", ", tapes.keySet()) + ", " + expected.size() + " calls each), " + differences
+                + " differences");
+        for (Map.Entry<String, List<String>> tape : tapes.entrySet()) {
+            assertThat(tape.getValue()).as(tape.getKey() + " beside " + first).isEqualTo(expected);
+        }
+    }
+
+    /** From gen.c over the headers of Linux 7.1.8, as {@code make headers} leaves them. */
+    private static final Map<String, String> VECTORS = Map.of(
+            "irqfd, resampled", request(Uapi.KVM_IRQFD, "070000000a0000000200000009000000" + "00".repeat(16)),
+            "irqfd, deassigned", request(Uapi.KVM_IRQFD, "070000000a0000000100000000000000" + "00".repeat(16)),
+            "ioeventfd, MMIO",
+                    request(
+                            Uapi.KVM_IOEVENTFD,
+                            "0000000000000000003000fe00000000040000000b00000000000000" + "00".repeat(36)),
+            "ioeventfd, PIO and datamatch",
+                    request(
+                            Uapi.KVM_IOEVENTFD,
+                            "341200000000000050c0000000000000020000000b00000003000000" + "00".repeat(36)),
+            "two routes",
+                    request(
+                            Uapi.KVM_SET_GSI_ROUTING,
+                            "0200000000000000040000000100000000000000000000000200000004000000" + "00".repeat(24)
+                                    + "180000000200000000000000000000000010e0fe0000000041400000" + "00".repeat(20)),
+            "signal msi", request(Uapi.KVM_SIGNAL_MSI, "0000e0fe0000000030000000" + "00".repeat(20)),
+            "test of a device", request(Uapi.KVM_CREATE_DEVICE, "040000000000000001000000"));
+
+    private static String request(long number, String hex) {
+        return "\"request\":" + number + ",\"value\":0,\"in\":\"" + hex + "\"";
+    }
+
+    @Test
+    void everyBindingsBytesAreThoseOfTheKernelsHeaders() throws Exception {
+        int compared = 0;
+        for (String backend : backends()) {
+            Optional<List<String>> tape = tape(backend);
+            if (tape.isPresent()) {
+                VECTORS.forEach((name, bytes) ->
+                        assertThat(tape.get()).as(backend + ": " + name).anyMatch(line -> line.contains(bytes)));
+                compared++;
+            }
+        }
+        assertThat(compared).as("bindings that work here").isPositive();
+    }
+
+    // What to run
+
+    private static List<String> backends() {
+        return Optional.ofNullable(System.getProperty("kvmirq.test.backends"))
+                .map(names -> List.of(names.split(",", -1)))
+                .orElseGet(() -> Backends.ofThisMachine().names().stream()
+                        .filter(name -> !name.equals(Backends.AUTO))
+                        .toList());
+    }
+
+    /** Absent when this binding cannot be used here, and was not asked for by name. */
+    private Optional<List<String>> tape(String backend) throws IOException, InterruptedException {
+        Path java = Path.of(System.getProperty("java.home"));
+        if (backend.equals("ffm") && Runtime.version().feature() < FFM_SINCE) {
+            List<Path> jdks = jdks();
+            java = jdks.get(jdks.size() - 1);
+        }
+        Path tape = temporary.resolve(backend + ".tape");
+        Path target = Machine.root().resolve("target");
+        Process process = new ProcessBuilder(
+                        Machine.root() + "/scripts/kvmirq",
+                        "tape",
+                        "-o",
+                        tape.toString(),
+                        "--",
+                        java.resolve("bin/java").toString(),
+                        "-cp",
+                        target.resolve("kvmirq-cli.jar") + ":" + target.resolve("test-classes"),
+                        "--enable-native-access=ALL-UNNAMED",
+                        TapedPrimitives.class.getName(),
+                        backend)
+                .redirectErrorStream(true)
+                .start();
+        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        int code = process.waitFor();
+        if (code == 3 && System.getProperty("kvmirq.test.backends") == null) {
+            assumeTrue(Files.exists(target.resolve("native/libkvmirqtape.so")), said);
+            System.out.println("not compared: " + backend + ": " + said.strip());
+            return Optional.empty();
+        }
+        assertThat(code).as(said).isZero();
+        try (Stream<String> lines = Files.lines(tape)) {
+            return Optional.of(lines.filter(line -> !line.contains("\"header\":"))
+                    .map(TapeIT::withoutNumbersOfTheProcess)
+                    .toList());
+        }
+    }
+
+    private static List<Path> jdks() throws IOException {
+        Process process = new ProcessBuilder(Machine.root() + "/scripts/jdks").start();
+        return new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8)
+                .lines()
+                .map(Path::of)
+                .toList();
+    }
+
+    /** Which number an eventfd got depends on what the JVM has open; numbers we chose are above 1000. */
+    private static String withoutNumbersOfTheProcess(String line) {
+        String plain = line.replaceFirst("\"pid\":\\d+,\"tid\":\\d+,", "");
+        if (plain.contains("\"call\":\"ioctl\"")) {
+            return plain;
+        }
+        return plain.matches(".*\"call\":\"(eventfd|fcntl|close)\".*")
+                ? plain.replaceFirst("\"fd\":\\d{1,3},", "\"fd\":\"new\",")
+                        .replaceFirst("\"result\":[1-9]\\d{0,2},", "\"result\":\"new\",")
+                : plain;
+    }
+
+    // What was compared
+
+    private static long differences(List<String> expected, List<String> found) {
+        long differing = Math.abs(expected.size() - found.size());
+        for (int i = 0; i < Math.min(expected.size(), found.size()); i++) {
+            differing += expected.get(i).equals(found.get(i)) ? 0 : 1;
+        }
+        return differing;
+    }
+}

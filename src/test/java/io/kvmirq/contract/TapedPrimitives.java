@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
+import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+
+/**
+ * Makes every typed call through the binding named, for {@link TapeIT} to record. Descriptors in structures and under
+ * calls are fixed numbers, not open but for one: what counts is what was asked. Exit codes: 1 a primitive is not called
+ * here, 3 no such binding on this machine.
+ */
+final class TapedPrimitives {
+    private static final int KVM = 1001;
+    private static final int VM = 1002;
+    private static final int EVENTFD = 1003;
+    private static final int DEVICE = 1004;
+
+    private final KernelBackend kernel;
+    private final ByteBuffer count = Buffers.allocate(Long.BYTES);
+
+    private TapedPrimitives(KernelBackend kernel) {
+        this.kernel = kernel;
+    }
+
+    public static void main(String[] arguments) {
+        try {
+            KernelBackend kernel = Backends.ofThisMachine().open(arguments[0]);
+            Set<String> missing = primitives();
+            new TapedPrimitives(watched(kernel, missing)).callAll();
+            if (!missing.isEmpty()) {
+                System.err.println("not called here: " + missing);
+                System.exit(1);
+            }
+        } catch (BackendUnavailableException e) {
+            System.err.println(e.getMessage());
+            System.exit(3);
+        }
+    }
+
+    /** What has a kernel call of its own: all that answers with a result. */
+    static Set<String> primitives() {
+        return Arrays.stream(KernelBackend.class.getDeclaredMethods())
+                .filter(method -> method.getReturnType() == int.class)
+                .map(Method::getName)
+                .collect(Collectors.toCollection(TreeSet::new));
+    }
+
+    /** Strikes from {@code uncalled} what is called. */
+    private static KernelBackend watched(KernelBackend kernel, Set<String> uncalled) {
+        return (KernelBackend) Proxy.newProxyInstance(
+                KernelBackend.class.getClassLoader(),
+                new Class<?>[] {KernelBackend.class},
+                (proxy, method, arguments) -> {
+                    uncalled.remove(method.getName());
+                    return method.invoke(kernel, arguments);
+                });
+    }
+
+    private void callAll() {
+        kvm();
+        chips();
+        routes();
+        wiring();
+        injection();
+        devices();
+        eventfds();
+    }
+
+    private void kvm() {
+        kernel.kvmOpen(Buffers.cString("/dev/vfio/none"));
+        kernel.kvmVersion(KVM);
+        kernel.capabilityCheck(KVM, Uapi.KVM_CAP_IRQ_ROUTING);
+        kernel.capabilityCheck(VM, -1);
+        kernel.vmCreate(KVM, 0);
+        kernel.vmCreate(KVM, 0x80000000L);
+    }
+
+    private void chips() {
+        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        kernel.irqchipCreate(VM);
+        kernel.irqchipCreateSplit(VM, 24);
+        kernel.irqchipGet(VM, 2, state);
+        for (int i = 0; i < state.limit(); i++) {
+            state.put(i, (byte) i);
+        }
+        kernel.irqchipSet(VM, 1, state);
+        kernel.x2apicEnable(VM, 3);
+        kernel.x2apicEnable(VM, -1L);
+    }
+
+    private void routes() {
+        kernel.routesSet(VM, World.records(0), 0);
+        ByteBuffer two = World.records(2);
+        pin(two, 0, 4, 2, 4);
+        message(two, 1, 24, 0xfee01000L, 0x4041, 0, 0);
+        kernel.routesSet(VM, two, 2);
+        ByteBuffer many = World.records(300);
+        for (int i = 0; i < 300; i++) {
+            message(many, i, i, 0x1234_5678_fee0_0000L + i, 0x80000000 | i, KernelBackend.ROUTE_FLAG_DEVID, -i);
+        }
+        kernel.routesSet(VM, many, 300);
+    }
+
+    private static void pin(ByteBuffer records, int index, int gsi, int chip, int pin) {
+        int at = index * KernelBackend.ROUTE_SIZE;
+        records.putInt(at + KernelBackend.ROUTE_GSI, gsi)
+                .putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_IRQCHIP)
+                .putInt(at + KernelBackend.ROUTE_CHIP, chip)
+                .putInt(at + KernelBackend.ROUTE_PIN, pin);
+    }
+
+    private static void message(ByteBuffer records, int index, int gsi, long address, int data, int flags, int devid) {
+        int at = index * KernelBackend.ROUTE_SIZE;
+        records.putInt(at + KernelBackend.ROUTE_GSI, gsi)
+                .putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI)
+                .putInt(at + KernelBackend.ROUTE_FLAGS, flags)
+                .putInt(at + KernelBackend.ROUTE_DATA, data)
+                .putLong(at + KernelBackend.ROUTE_ADDRESS, address)
+                .putInt(at + KernelBackend.ROUTE_DEVID, devid);
+    }
+
+    private void wiring() {
+        kernel.irqfdAssign(VM, EVENTFD, 24);
+        kernel.irqfdAssign(VM, -1, -1);
+        kernel.irqfdAssignLevel(VM, 7, 9, 10);
+        kernel.irqfdDeassign(VM, 7, 10);
+        kernel.ioeventfdAssign(VM, 11, 0xfe003000L, 4, 0, 0);
+        kernel.ioeventfdAssign(
+                VM, 11, 0xc050, 2, KernelBackend.IOEVENTFD_PIO | KernelBackend.IOEVENTFD_DATAMATCH, 0x1234);
+        kernel.ioeventfdDeassign(VM, 11, -4096, 8, KernelBackend.IOEVENTFD_DATAMATCH, 0xfedc_ba98_7654_3210L);
+    }
+
+    private void injection() {
+        kernel.msiSignal(VM, 0xfee00000L, 0x30, 0, 0);
+        kernel.msiSignal(VM, 0xffff_ffff_fee0_1000L, 0x80000031, 1, -2);
+        kernel.lineSet(VM, 4, 1);
+        kernel.lineSet(VM, 0x0201001b, 2);
+        kernel.lineSetStatus(VM, 5, 0, Buffers.allocate(Integer.BYTES));
+    }
+
+    private void devices() {
+        kernel.deviceTest(VM, Uapi.KVM_DEV_TYPE_VFIO);
+        kernel.deviceCreate(VM, Uapi.KVM_DEV_TYPE_VFIO);
+        kernel.deviceAttrHas(DEVICE, 2, 1L << 40);
+        kernel.deviceVfioAdd(DEVICE, 1005);
+        kernel.deviceVfioRemove(DEVICE, -1);
+    }
+
+    private void eventfds() {
+        int plain = kernel.eventfdCreate();
+        int semaphore = kernel.eventfdCreateSemaphore();
+        kernel.libc().fcntl(plain, Uapi.F_DUPFD_CLOEXEC, EVENTFD);
+        kernel.eventfdDrain(EVENTFD, count);
+        kernel.eventfdSignal(EVENTFD, 5);
+        kernel.fdWait(EVENTFD, -1, 1_500_000_000L);
+        kernel.eventfdDrain(EVENTFD, count);
+        kernel.eventfdSignal(EVENTFD, -2);
+        kernel.fdWait(EVENTFD, VM, -1);
+        kernel.eventfdDrainForeign(EVENTFD, count);
+        kernel.eventfdDrainForeign(EVENTFD, count);
+        kernel.eventfdSignal(EVENTFD, -1);
+        kernel.fdWait(EVENTFD, -1, 0);
+        kernel.fdClose(kernel.fdDup(EVENTFD));
+        kernel.fdClose(EVENTFD);
+        kernel.fdClose(semaphore);
+        kernel.fdClose(plain);
+    }
+}
