@@ -75,6 +75,17 @@ class ArchitectureTest {
     }
 
     @Test
+    void fakeUsesBackend() {
+        check(mayUse("io.kvmirq.fake..", "io.kvmirq", "io.kvmirq.backend.."));
+    }
+
+    @Test
+    void recordingUsesBackend() {
+        check(mayUse("io.kvmirq.recording..", "io.kvmirq", "io.kvmirq.backend..")
+                .allowEmptyShould(true));
+    }
+
+    @Test
     void selftestUsesKvm() {
         check(mayUse("io.kvmirq.selftest..", "io.kvmirq", "io.kvmirq.kernel..", "io.kvmirq.kvm.."));
     }

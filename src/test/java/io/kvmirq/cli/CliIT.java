@@ -378,7 +378,10 @@ class CliIT {
     @Test
     @RealKvm
     void interruptStopsTheGuestAndExits130() throws Exception {
-        Process process = Cli.launcher().start("selftest", "--count", "10000000", "--scenario", "edge");
+        // A test run in the background of a shell has SIGINT ignored, and would hand that on.
+        Process process = Cli.launcher()
+                .under("env", "--default-signal=INT")
+                .start("selftest", "--count", "10000000", "--scenario", "edge");
         readUntil(process, "boot the guest");
         assertThat(new ProcessBuilder("bash", "-c", "kill -INT " + process.pid())
                         .start()

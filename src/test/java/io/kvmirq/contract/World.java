@@ -2,6 +2,7 @@
 package io.kvmirq.contract;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Backends;
@@ -11,9 +12,11 @@ import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.testing.Machine;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
 
@@ -25,10 +28,12 @@ public final class World {
     private final String name;
     private final List<Integer> open = new ArrayList<>();
     private final KernelBackend kernel;
+    private final Optional<String> flaw;
 
-    private World(String name, KernelBackend kernel) {
+    private World(String name, KernelBackend kernel, Optional<String> flaw) {
         this.name = name;
         this.kernel = kernel;
+        this.flaw = flaw;
     }
 
     /** The name of the fake kernel among the bindings. */
@@ -37,11 +42,13 @@ public final class World {
     /** The kernels to ask: {@code -Dkvmirq.test.backends}, else the real one by all that work on this JVM, and the fake. */
     static Stream<World> all() {
         String named = System.getProperty("kvmirq.test.backends", "");
+        Optional<String> flaw = Machine.kvmFlaw();
         Stream<World> real = Backends.ofThisMachine().probeAll().stream()
                 .filter(probe -> named.isEmpty() ? probe.backend().isPresent() : isNamed(named, probe.name()))
                 .map(probe -> new World(
                         probe.name(),
-                        probe.backend().orElseThrow(() -> new AssertionError(probe.name() + ": " + probe.reason()))));
+                        probe.backend().orElseThrow(() -> new AssertionError(probe.name() + ": " + probe.reason())),
+                        flaw));
         return named.isEmpty() || isNamed(named, FAKE) ? Stream.concat(real, Stream.of(fake())) : real;
     }
 
@@ -51,10 +58,12 @@ public final class World {
 
     private static World fake() {
         FakeKernel kernel = new FakeKernel(Profile.V6_18);
-        return new World(FAKE, LibcBackend.over(kernel, FAKE, kernel.toString()));
+        return new World(FAKE, LibcBackend.over(kernel, FAKE, kernel.toString()), Optional.empty());
     }
 
+    /** Skips, with the reason, where this world's kernel cannot be used. */
     KernelBackend kernel() {
+        assumeTrue(flaw.isEmpty(), () -> flaw.orElse(""));
         return kernel;
     }
 

@@ -53,13 +53,16 @@ public final class SummaryListener implements TestExecutionListener {
         if (directory == null) {
             return;
         }
+        String world = world(test);
+        String kernel = world.equals("fake") ? "fake" : world.isEmpty() && !onRealKvm(test) ? "none" : "real KVM";
         List<String> cells = List.of(
                 run,
                 System.getProperty("java.specification.version"),
-                onRealKvm(test) ? "real KVM" : "none",
+                kernel,
                 status,
                 name(test),
-                reason.replaceAll("\\s+", " "));
+                reason.replaceAll("\\s+", " "),
+                world);
         try {
             Path file = Files.createDirectories(Path.of(directory)).resolve(run + ".tsv");
             Files.writeString(
@@ -69,7 +72,15 @@ public final class SummaryListener implements TestExecutionListener {
         }
     }
 
-    /** Invocations of a parameterised class do not carry its tags: ask upwards. */
+    /** Through what a contract test asks the kernel: the name of its class's invocation; empty for other tests. */
+    private String world(TestIdentifier test) {
+        boolean invocation = test.getUniqueIdObject().getLastSegment().getType().equals("class-template-invocation");
+        if (invocation) {
+            return test.getDisplayName().replaceAll("^\\[\\d+] ", "");
+        }
+        return plan == null ? "" : plan.getParent(test).map(this::world).orElse("");
+    }
+
     private boolean onRealKvm(TestIdentifier test) {
         return test.getTags().contains(TestTag.create(RealKvm.TAG))
                 || (plan != null && plan.getParent(test).filter(this::onRealKvm).isPresent());
