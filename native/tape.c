@@ -13,38 +13,27 @@
  *
  * What recording itself calls goes by syscall(), past the functions below.
  */
-#undef _FORTIFY_SOURCE
-#define _GNU_SOURCE
+#include "tape.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
-#include <linux/vfio.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
 #define ALIAS(name) EXPORT __attribute__((alias(#name)))
 
-#define MAX_ROUTES 4096
-#define MAX_ARGSZ 4096
 #define MAX_POLLFDS 16
 #define SMALL 1024 /* bytes of an argument that the stack holds */
-#define LINE_ROOM 1024 /* of a line, beside two arguments in hex */
 
 /* The functions behind ours */
 
@@ -62,7 +51,7 @@ static struct {
 	__typeof__(&mmap) mmap;
 } next;
 
-static void resolve(void)
+__attribute__((constructor)) static void resolve(void)
 {
 #define RESOLVE(name) \
 	(next.name = (__typeof__(next.name))dlsym(RTLD_NEXT, #name))
@@ -82,312 +71,10 @@ static void resolve(void)
 /* Resolved by our constructor, unless another library's ran first and calls. */
 #define NEXT(name) (next.name ? next.name : (resolve(), next.name))
 
-/* The tape */
-
-static struct {
-	const char *path; /* NULL: a descriptor was given */
-	int fd; /* -1: nothing is recorded */
-	dev_t dev;
-	ino_t ino;
-} tape = { .fd = -1 };
-
-static int tape_open(void)
-{
-	return (int)syscall(SYS_openat, AT_FDCWD, tape.path,
-			    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-}
-
-/* A program may have closed our descriptor, and its number be another file. */
-static bool tape_is(int fd)
-{
-	struct stat now;
-
-	return !fstat(fd, &now) && now.st_dev == tape.dev &&
-	       now.st_ino == tape.ino;
-}
-
-static void tape_append(const char *line, size_t length)
-{
-	int fd;
-
-	if (tape_is(tape.fd)) {
-		syscall(SYS_write, tape.fd, line, length);
-	} else if (tape.path && (fd = tape_open()) >= 0) {
-		syscall(SYS_write, fd, line, length);
-		syscall(SYS_close, fd);
-	}
-}
-
-/* A line being made; it ends early rather than overflow, and shows it. */
-
-struct line {
-	char *start;
-	char *at;
-	char *end;
-};
-
-static void put(struct line *line, const char *text)
-{
-	while (*text && line->at < line->end)
-		*line->at++ = *text++;
-}
-
-static void put_number(struct line *line, long long value)
-{
-	char digits[24];
-	char *at = &digits[sizeof(digits) - 1];
-	unsigned long long rest = value < 0 ? 0 - (unsigned long long)value
-					    : (unsigned long long)value;
-
-	*at = '\0';
-	do {
-		*--at = (char)('0' + rest % 10);
-		rest /= 10;
-	} while (rest);
-	if (value < 0)
-		*--at = '-';
-	put(line, at);
-}
-
-static void put_key(struct line *line, const char *key)
-{
-	put(line, ",\"");
-	put(line, key);
-	put(line, "\":");
-}
-
-static void put_field(struct line *line, const char *key, long long value)
-{
-	put_key(line, key);
-	put_number(line, value);
-}
-
-static void put_text(struct line *line, const char *key, const char *text)
-{
-	put_key(line, key);
-	put(line, "\"");
-	for (; *text; text++) {
-		bool plain = *text >= ' ' && *text <= '~' && *text != '"' &&
-			     *text != '\\';
-		char one[] = { plain ? *text : '?', '\0' };
-
-		put(line, one);
-	}
-	put(line, "\"");
-}
-
-static void put_hex(struct line *line, const char *key,
-		    const unsigned char *bytes, size_t size)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	put_key(line, key);
-	put(line, "\"");
-	for (size_t i = 0; i < size && line->end - line->at > 1; i++) {
-		*line->at++ = digits[bytes[i] >> 4];
-		*line->at++ = digits[bytes[i] & 15];
-	}
-	put(line, "\"");
-}
-
-static void begin(struct line *line, char *room, size_t size, const char *call,
-		  int fd, const char *file)
-{
-	*line = (struct line){ room, room, room + size - 1 };
-	put(line, "{\"tape\":1");
-	put_field(line, "pid", getpid());
-	put_field(line, "tid", syscall(SYS_gettid));
-	put_text(line, "call", call);
-	put_field(line, "fd", fd);
-	if (*file) {
-		put_text(line, "file", file);
-	} else {
-		put_key(line, "file");
-		put(line, "null");
-	}
-}
-
-static void end(struct line *line, long long result, int error)
-{
-	put_field(line, "result", result);
-	put_field(line, "errno", result == -1 ? error : 0);
-	put(line, "}");
-	*line->at++ = '\n';
-	tape_append(line->start, (size_t)(line->at - line->start));
-}
-
-/* What is recorded */
-
-struct file {
-	char name[256]; /* empty: not open */
-};
-
-static bool starts(const char *text, const char *prefix)
-{
-	return !strncmp(text, prefix, strlen(prefix));
-}
-
-static void file_of(int fd, struct file *file)
-{
-	char path[32] = "/proc/self/fd/";
-	struct line line = { path, path + strlen(path),
-			     path + sizeof(path) - 1 };
-	ssize_t length;
-
-	put_number(&line, fd);
-	*line.at = '\0';
-	length = readlink(path, file->name, sizeof(file->name) - 1);
-	file->name[length < 0 ? 0 : length] = '\0';
-}
-
-static bool is_eventfd(const struct file *file)
-{
-	return !strcmp(file->name, "anon_inode:[eventfd]");
-}
-
-static bool is_node(const char *path)
-{
-	return !strcmp(path, "/dev/kvm") || starts(path, "/dev/vfio/") ||
-	       !strcmp(path, "/dev/iommu");
-}
-
-static bool is_vfio_device(const struct file *file)
-{
-	return starts(file->name, "anon_inode:[vfio-device]") ||
-	       starts(file->name, "/dev/vfio/devices/");
-}
-
-static bool is_ours(const struct file *file)
-{
-	return is_node(file->name) || starts(file->name, "anon_inode:kvm-") ||
-	       is_vfio_device(file);
-}
-
-static bool copy(void *to, uintptr_t from, size_t size)
-{
-	struct iovec local = { .iov_base = to, .iov_len = size };
-	struct iovec remote = { .iov_base = (void *)from, .iov_len = size };
-
-	return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) ==
-	       (ssize_t)size;
-}
-
-/* Arguments of ioctls. VFIO and iommufd share a type and carry no size. */
-
-#define VFIO_NR(request) (_IOC_NR(request) - VFIO_BASE)
-
-static bool is_vfio(unsigned long request)
-{
-	return _IOC_TYPE(request) == VFIO_TYPE;
-}
-
-/* The size of the structure that the argument points to; 0: it is a value. */
-static size_t argument_size(unsigned long request, uintptr_t argument)
-{
-	struct kvm_irq_routing table;
-	uint32_t argsz;
-
-	if (request == KVM_SET_GSI_ROUTING) {
-		if (!copy(&table, argument, sizeof(table)))
-			return sizeof(table);
-		return sizeof(table) +
-		       (table.nr < MAX_ROUTES ? table.nr : MAX_ROUTES) *
-			       sizeof(struct kvm_irq_routing_entry);
-	}
-	if (!is_vfio(request) || _IOC_SIZE(request))
-		return _IOC_SIZE(request);
-	switch (request) {
-	case VFIO_GET_API_VERSION:
-	case VFIO_CHECK_EXTENSION:
-	case VFIO_SET_IOMMU:
-	case VFIO_GROUP_UNSET_CONTAINER:
-	case VFIO_DEVICE_RESET:
-		return 0;
-	case VFIO_GROUP_SET_CONTAINER:
-		return sizeof(int32_t);
-	case VFIO_GROUP_GET_DEVICE_FD: /* a name */
-		for (size_t length = 0; length < 64; length++) {
-			char c;
-
-			if (!copy(&c, argument + length, 1) || !c)
-				return length + 1;
-		}
-		return 64;
-	}
-	if (!copy(&argsz, argument, sizeof(argsz)) || argsz < sizeof(argsz))
-		return sizeof(argsz);
-	return argsz < MAX_ARGSZ ? argsz : MAX_ARGSZ;
-}
-
-/* Where a structure holds a user pointer; 0: nowhere. */
-static size_t pointer_at(unsigned long request, const struct file *file)
-{
-	switch (request) {
-	case KVM_SET_USER_MEMORY_REGION:
-		return offsetof(struct kvm_userspace_memory_region,
-				userspace_addr);
-	case KVM_SET_DEVICE_ATTR:
-	case KVM_GET_DEVICE_ATTR:
-	case KVM_HAS_DEVICE_ATTR:
-		return offsetof(struct kvm_device_attr, addr);
-	case KVM_GET_DIRTY_LOG:
-		return offsetof(struct kvm_dirty_log, dirty_bitmap);
-	case KVM_GET_ONE_REG:
-	case KVM_SET_ONE_REG:
-		return offsetof(struct kvm_one_reg, addr);
-	case VFIO_IOMMU_MAP_DMA: /* of a device: its hot reset, no pointer */
-		return is_vfio_device(file) ?
-			       0 :
-			       offsetof(struct vfio_iommu_type1_dma_map, vaddr);
-	}
-	if (_IOC_TYPE(request) == KVMIO && _IOC_NR(request) == 0x49)
-		return 24; /* KVM_SET_USER_MEMORY_REGION2, as its elder */
-	if (!is_vfio(request))
-		return 0;
-	switch (_IOC_NR(request)) { /* linux/iommufd.h, not in old headers */
-	case 0x82: /* IOAS_ALLOW_IOVAS.allowed_iovas */
-	case 0x84: /* IOAS_IOVA_RANGES.allowed_iovas */
-	case 0x85: /* IOAS_MAP.user_va */
-	case 0x8a: /* GET_HW_INFO.data_uptr */
-		return 16;
-	case 0x89: /* HWPT_ALLOC.data_uptr */
-	case 0x90: /* VIOMMU_ALLOC.data_uptr */
-		return 32;
-	case 0x8d: /* HWPT_INVALIDATE.data_uptr */
-		return 8;
-	}
-	return 0;
-}
-
 static void mask(unsigned char *bytes, size_t size, size_t at)
 {
 	if (at && at + sizeof(uint64_t) <= size)
 		memset(bytes + at, 0, sizeof(uint64_t));
-}
-
-static void put_bytes(struct line *line, const char *key, bool readable,
-		      const unsigned char *bytes, size_t size)
-{
-	if (readable) {
-		put_hex(line, key, bytes, size);
-	} else {
-		put_key(line, key);
-		put(line, "null");
-	}
-}
-
-/* The file that a KVM-VFIO device is told of, by a pointer to its number. */
-static void put_vfio_file(struct line *line, unsigned long request,
-			  const struct file *file, uintptr_t argument)
-{
-	struct kvm_device_attr attr;
-	unsigned char number[sizeof(int32_t)];
-
-	if (request == KVM_SET_DEVICE_ATTR &&
-	    (!*file->name || !strcmp(file->name, "anon_inode:kvm-vfio")) &&
-	    copy(&attr, argument, sizeof(attr)) && attr.group == 1)
-		put_bytes(line, "data", copy(number, attr.addr, sizeof(number)),
-			  number, sizeof(number));
 }
 
 /* Room for an argument before and after the call, and for the line. */
@@ -463,7 +150,7 @@ static int ioctl_recorded(int fd, unsigned long request, uintptr_t argument,
 	if (written) {
 		mask(room.after, size, pointer);
 		if (!readable || memcmp(room.before, room.after, size))
-			put_hex(&line, "out", room.after, size);
+			put_bytes(&line, "out", true, room.after, size);
 	}
 	end(&line, ret, error);
 	room_leave(&room);
@@ -484,7 +171,7 @@ EXPORT int ioctl(int fd, unsigned long wide, ...)
 	va_start(more, wide);
 	argument = va_arg(more, uintptr_t);
 	va_end(more);
-	if (tape.fd >= 0) {
+	if (tape_is_open()) {
 		file_of(fd, &file);
 		if (is_ours(&file) || _IOC_TYPE(request) == KVMIO ||
 		    is_vfio(request))
@@ -517,7 +204,8 @@ static void record(const struct simple *done, long long result)
 	for (int i = 0; i < 3 && done->keys[i]; i++)
 		put_field(&line, done->keys[i], done->values[i]);
 	if (done->bytes_key)
-		put_hex(&line, done->bytes_key, done->bytes, done->size);
+		put_bytes(&line, done->bytes_key, true, done->bytes,
+			  done->size);
 	end(&line, result, error);
 	errno = error;
 }
@@ -526,7 +214,7 @@ static bool eventfd_at(int fd, struct file *file)
 {
 	int error = errno;
 
-	if (tape.fd < 0)
+	if (!tape_is_open())
 		return false;
 	file_of(fd, file);
 	errno = error;
@@ -559,7 +247,7 @@ EXPORT int eventfd(unsigned int count, int flags)
 {
 	int fd = NEXT(eventfd)(count, flags);
 
-	if (tape.fd >= 0)
+	if (tape_is_open())
 		record(&(struct simple){ .call = "eventfd",
 					 .fd = -1,
 					 .file = "",
@@ -621,7 +309,7 @@ EXPORT int close(int fd)
 	struct file file;
 	int error = errno;
 
-	if (tape.fd >= 0) {
+	if (tape_is_open()) {
 		file_of(fd, &file);
 		if (is_ours(&file) || is_eventfd(&file))
 			record(&(struct simple){ .call = "close",
@@ -645,7 +333,7 @@ EXPORT int fcntl(int fd, int command, ...)
 	va_end(more);
 	ret = NEXT(fcntl)(fd, command, argument);
 	error = errno;
-	if (tape.fd >= 0 &&
+	if (tape_is_open() &&
 	    (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) {
 		file_of(fd, &file);
 		errno = error;
@@ -669,7 +357,7 @@ static int opened(const char *call, const char *path, int flags, int fd)
 	struct file file = { "" };
 	int error = errno;
 
-	if (tape.fd < 0)
+	if (!tape_is_open())
 		return fd;
 	if (fd >= 0)
 		file_of(fd, &file);
@@ -731,7 +419,7 @@ static size_t pollfds(struct pollfd *to, const struct pollfd *from,
 	struct file file;
 	size_t size = count * sizeof(*from);
 
-	if (tape.fd < 0 || !count || count > MAX_POLLFDS ||
+	if (!tape_is_open() || !count || count > MAX_POLLFDS ||
 	    !copy(to, (uintptr_t)from, size))
 		return 0;
 	for (nfds_t i = 0; i < count; i++) {
@@ -763,9 +451,9 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t count,
 		put_field(&line, "value",
 			  timeout ? time.tv_sec * 1000000000L + time.tv_nsec :
 				    -1);
-		put_hex(&line, "in", (unsigned char *)before, size);
-		if (copy(after, (uintptr_t)fds, size))
-			put_hex(&line, "out", (unsigned char *)after, size);
+		put_bytes(&line, "in", true, (unsigned char *)before, size);
+		put_bytes(&line, "out", copy(after, (uintptr_t)fds, size),
+			  (unsigned char *)after, size);
 		end(&line, ret, error);
 		errno = error;
 	}
@@ -780,7 +468,7 @@ EXPORT void *mmap(void *wish, size_t length, int protection, int flags, int fd,
 	struct file file;
 	int error = errno;
 
-	if (tape.fd < 0 || fd < 0)
+	if (!tape_is_open() || fd < 0)
 		return ret;
 	file_of(fd, &file);
 	errno = error;
@@ -798,56 +486,3 @@ EXPORT void *mmap(void *wish, size_t length, int protection, int flags, int fd,
 ALIAS(mmap)
 void *mmap64(void *wish, size_t length, int protection, int flags, int fd,
 	     off64_t offset);
-
-/* The beginning */
-
-static void put_header(void)
-{
-	char room[LINE_ROOM];
-	struct line line = { room, room, room + sizeof(room) - 1 };
-	char program[256];
-	ssize_t length;
-	struct utsname system;
-
-	if (uname(&system))
-		return;
-	length = readlink("/proc/self/exe", program, sizeof(program) - 1);
-	program[length < 0 ? 0 : length] = '\0';
-	put(&line, "{\"tape\":1,\"header\":{\"pid\":");
-	put_number(&line, getpid());
-	put_text(&line, "program", program);
-	put_text(&line, "arch", system.machine);
-	put_text(&line, "kernel", system.release);
-	put(&line, "}}");
-	*line.at++ = '\n';
-	tape_append(room, (size_t)(line.at - room));
-}
-
-__attribute__((constructor)) static void start(void)
-{
-	const char *name = getenv("KVMIRQ_TAPE");
-	struct stat now;
-	int fd, high;
-
-	resolve();
-	if (!name || !*name)
-		return;
-	if (strspn(name, "0123456789") == strlen(name)) {
-		fd = atoi(name);
-	} else {
-		tape.path = name;
-		fd = tape_open();
-		/* Out of the way of numbers that a program expects to get. */
-		high = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 512);
-		if (high >= 0) {
-			syscall(SYS_close, fd);
-			fd = high;
-		}
-	}
-	if (fstat(fd, &now))
-		return;
-	tape.dev = now.st_dev;
-	tape.ino = now.st_ino;
-	tape.fd = fd;
-	put_header();
-}

@@ -80,12 +80,6 @@ class ArchitectureTest {
     }
 
     @Test
-    void recordingUsesBackend() {
-        check(mayUse("io.kvmirq.recording..", "io.kvmirq", "io.kvmirq.backend..")
-                .allowEmptyShould(true));
-    }
-
-    @Test
     void selftestUsesKvm() {
         check(mayUse("io.kvmirq.selftest..", "io.kvmirq", "io.kvmirq.kernel..", "io.kvmirq.kvm.."));
     }
