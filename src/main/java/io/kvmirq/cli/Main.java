@@ -15,11 +15,15 @@ public final class Main {
             }
             return;
         }
-        Terminal terminal = Terminal.ofProcess(System.getenv());
+        Stdout stdout = new Stdout();
+        Terminal terminal = Terminal.ofProcess(stdout, System.getenv());
         int code = new Commands(List.of(new SelftestCommand(), new BackendsCommand(), new TapeCommand()))
                 .run(arguments, terminal);
-        if (terminal.out().checkError()) {
-            terminal.err().println("kvmirq: stdout could not be written");
+        terminal.out().flush();
+        if (stdout.lost().isPresent()) {
+            terminal.err()
+                    .println("kvmirq: stdout could not be written: "
+                            + stdout.lost().get());
             code = Math.max(code, ExitCode.FAILED);
         }
         // Returning is quicker than exiting, and nothing of ours keeps the JVM alive.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
@@ -16,13 +17,13 @@ record Terminal(PrintStream out, PrintStream err, boolean colour) {
     /** Set by the launcher when stdout is a terminal, which Java cannot tell on its own. */
     static final String PROPERTY = "kvmirq.terminal";
 
-    static Terminal ofProcess(Map<String, String> environment) {
+    static Terminal ofProcess(Stdout stdout, Map<String, String> environment) {
         boolean noColour = !environment.getOrDefault("NO_COLOR", "").isEmpty()
                 || environment.getOrDefault("TERM", "dumb").equals("dumb");
-        return new Terminal(utf8(System.out), utf8(System.err), Boolean.getBoolean(PROPERTY) && !noColour);
+        return new Terminal(utf8(stdout), utf8(System.err), Boolean.getBoolean(PROPERTY) && !noColour);
     }
 
-    private static PrintStream utf8(PrintStream stream) {
+    private static PrintStream utf8(OutputStream stream) {
         return new PrintStream(stream, true, StandardCharsets.UTF_8);
     }
 

@@ -27,12 +27,35 @@ final class Names {
     };
     static final Flag[] NONE = {};
 
-    private static final Map<Long, String> CAPABILITIES = Map.of(
-            (long) Uapi.KVM_CAP_NR_MEMSLOTS, "KVM_CAP_NR_MEMSLOTS",
-            (long) Uapi.KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING",
-            (long) Uapi.KVM_CAP_IRQFD_RESAMPLE, "KVM_CAP_IRQFD_RESAMPLE",
-            (long) Uapi.KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP",
-            (long) Uapi.KVM_CAP_X2APIC_API, "KVM_CAP_X2APIC_API");
+    private static final Map<Long, String> CAPABILITIES = Map.ofEntries(
+            Map.entry((long) Uapi.KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"),
+            Map.entry((long) Uapi.KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"),
+            Map.entry((long) Uapi.KVM_CAP_NR_VCPUS, "KVM_CAP_NR_VCPUS"),
+            Map.entry((long) Uapi.KVM_CAP_NR_MEMSLOTS, "KVM_CAP_NR_MEMSLOTS"),
+            Map.entry((long) Uapi.KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING"),
+            Map.entry((long) Uapi.KVM_CAP_IRQ_INJECT_STATUS, "KVM_CAP_IRQ_INJECT_STATUS"),
+            Map.entry((long) Uapi.KVM_CAP_IRQFD, "KVM_CAP_IRQFD"),
+            Map.entry((long) Uapi.KVM_CAP_PIT2, "KVM_CAP_PIT2"),
+            Map.entry((long) Uapi.KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"),
+            Map.entry((long) Uapi.KVM_CAP_ENABLE_CAP, "KVM_CAP_ENABLE_CAP"),
+            Map.entry((long) Uapi.KVM_CAP_MAX_VCPUS, "KVM_CAP_MAX_VCPUS"),
+            Map.entry((long) Uapi.KVM_CAP_SIGNAL_MSI, "KVM_CAP_SIGNAL_MSI"),
+            Map.entry((long) Uapi.KVM_CAP_IRQFD_RESAMPLE, "KVM_CAP_IRQFD_RESAMPLE"),
+            Map.entry((long) Uapi.KVM_CAP_DEVICE_CTRL, "KVM_CAP_DEVICE_CTRL"),
+            Map.entry((long) Uapi.KVM_CAP_ENABLE_CAP_VM, "KVM_CAP_ENABLE_CAP_VM"),
+            Map.entry((long) Uapi.KVM_CAP_IOEVENTFD_NO_LENGTH, "KVM_CAP_IOEVENTFD_NO_LENGTH"),
+            Map.entry((long) Uapi.KVM_CAP_VM_ATTRIBUTES, "KVM_CAP_VM_ATTRIBUTES"),
+            Map.entry((long) Uapi.KVM_CAP_CHECK_EXTENSION_VM, "KVM_CAP_CHECK_EXTENSION_VM"),
+            Map.entry((long) Uapi.KVM_CAP_SPLIT_IRQCHIP, "KVM_CAP_SPLIT_IRQCHIP"),
+            Map.entry((long) Uapi.KVM_CAP_IOEVENTFD_ANY_LENGTH, "KVM_CAP_IOEVENTFD_ANY_LENGTH"),
+            Map.entry((long) Uapi.KVM_CAP_MAX_VCPU_ID, "KVM_CAP_MAX_VCPU_ID"),
+            Map.entry((long) Uapi.KVM_CAP_X2APIC_API, "KVM_CAP_X2APIC_API"),
+            Map.entry((long) Uapi.KVM_CAP_MSI_DEVID, "KVM_CAP_MSI_DEVID"),
+            Map.entry((long) Uapi.KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"),
+            Map.entry((long) Uapi.KVM_CAP_BINARY_STATS_FD, "KVM_CAP_BINARY_STATS_FD"),
+            Map.entry((long) Uapi.KVM_CAP_USER_MEMORY2, "KVM_CAP_USER_MEMORY2"),
+            Map.entry((long) Uapi.KVM_CAP_GUEST_MEMFD, "KVM_CAP_GUEST_MEMFD"),
+            Map.entry((long) Uapi.KVM_CAP_VM_TYPES, "KVM_CAP_VM_TYPES"));
 
     /** arch/x86/include/uapi/asm/kvm.h, KVM_IRQCHIP_*. */
     private static final String[] CHIPS = {"pic-master", "pic-slave", "ioapic"};

@@ -110,6 +110,15 @@ class CliIT {
     }
 
     @Test
+    void readerThatLeavesIsNoError() throws Exception {
+        Process process = new ProcessBuilder("bash", "-c", Machine.root() + "/scripts/kvmirq selftest --help | head -1")
+                .redirectErrorStream(true)
+                .start();
+        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(said.lines()).singleElement().asString().startsWith("Usage: kvmirq selftest");
+    }
+
+    @Test
     void unknownBackendInTheEnvironmentIsAUsageError() throws Exception {
         Cli.Ended ended = Cli.launcher().with("KVMIRQ_BACKEND", "x").run("selftest");
         assertThat(ended.exitCode()).isEqualTo(2);

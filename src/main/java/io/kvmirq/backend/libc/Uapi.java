@@ -84,11 +84,34 @@ public final class Uapi {
     // include/uapi/linux/kvm.h: the KVM device and VMs
 
     public static final int KVM_API_VERSION = 12;
+    public static final int KVM_CAP_IRQCHIP = 0;
+    public static final int KVM_CAP_USER_MEMORY = 3;
+    public static final int KVM_CAP_NR_VCPUS = 9;
     public static final int KVM_CAP_NR_MEMSLOTS = 10;
     public static final int KVM_CAP_IRQ_ROUTING = 25;
+    public static final int KVM_CAP_IRQ_INJECT_STATUS = 26;
+    public static final int KVM_CAP_IRQFD = 32;
+    public static final int KVM_CAP_PIT2 = 33;
+    public static final int KVM_CAP_IOEVENTFD = 36;
+    public static final int KVM_CAP_ENABLE_CAP = 54;
+    public static final int KVM_CAP_MAX_VCPUS = 66;
+    public static final int KVM_CAP_SIGNAL_MSI = 77;
     public static final int KVM_CAP_IRQFD_RESAMPLE = 82;
+    public static final int KVM_CAP_DEVICE_CTRL = 89;
+    public static final int KVM_CAP_ENABLE_CAP_VM = 98;
+    public static final int KVM_CAP_IOEVENTFD_NO_LENGTH = 100;
+    public static final int KVM_CAP_VM_ATTRIBUTES = 101;
+    public static final int KVM_CAP_CHECK_EXTENSION_VM = 105;
     public static final int KVM_CAP_SPLIT_IRQCHIP = 121;
+    public static final int KVM_CAP_IOEVENTFD_ANY_LENGTH = 122;
+    public static final int KVM_CAP_MAX_VCPU_ID = 128;
     public static final int KVM_CAP_X2APIC_API = 129;
+    public static final int KVM_CAP_MSI_DEVID = 131;
+    public static final int KVM_CAP_IMMEDIATE_EXIT = 136;
+    public static final int KVM_CAP_BINARY_STATS_FD = 203;
+    public static final int KVM_CAP_USER_MEMORY2 = 231;
+    public static final int KVM_CAP_GUEST_MEMFD = 234;
+    public static final int KVM_CAP_VM_TYPES = 235;
 
     public static final int KVM_X2APIC_API_USE_32BIT_IDS = 1;
 
@@ -358,6 +381,38 @@ public final class Uapi {
 
         private KvmLapicState() {}
     }
+
+    // What else a VMM asks, known by name so that tapes of it can be read
+
+    public static final long KVM_GET_MSR_INDEX_LIST = iowr(0x02, 4);
+    public static final long KVM_GET_MSR_FEATURE_INDEX_LIST = iowr(0x0a, 4);
+    public static final long KVM_X86_GET_MCE_CAP_SUPPORTED = ior(0x9d, 8);
+    public static final long KVM_GET_EMULATED_CPUID = iowr(0x09, 8);
+    public static final long KVM_GET_DIRTY_LOG = iow(0x42, 16);
+    public static final long KVM_REGISTER_COALESCED_MMIO = iow(0x67, 16);
+    public static final long KVM_UNREGISTER_COALESCED_MMIO = iow(0x68, 16);
+    public static final long KVM_SET_CLOCK = iow(0x7b, 48);
+    public static final long KVM_GET_CLOCK = ior(0x7c, 48);
+    public static final long KVM_GET_PIT2 = ior(0x9f, 112);
+    public static final long KVM_SET_PIT2 = iow(0xa0, 112);
+    public static final long KVM_X86_SET_MSR_FILTER = iow(0xc6, 392);
+    public static final long KVM_GET_MSRS = iowr(0x88, 8);
+    public static final long KVM_SET_MSRS = iow(0x89, 8);
+    public static final long KVM_TPR_ACCESS_REPORTING = iowr(0x92, 40);
+    public static final long KVM_SET_VAPIC_ADDR = iow(0x93, 8);
+    public static final long KVM_X86_SETUP_MCE = iow(0x9c, 8);
+    public static final long KVM_SET_VCPU_EVENTS = iow(0xa0, 64);
+    public static final long KVM_GET_DEBUGREGS = ior(0xa1, 128);
+    public static final long KVM_SET_DEBUGREGS = iow(0xa2, 128);
+    public static final long KVM_SET_TSC_KHZ = io(0xa2);
+    public static final long KVM_GET_TSC_KHZ = io(0xa3);
+    public static final long KVM_SET_XSAVE = iow(0xa5, 4096);
+    public static final long KVM_GET_XCRS = ior(0xa6, 392);
+    public static final long KVM_SET_XCRS = iow(0xa7, 392);
+    public static final long KVM_KVMCLOCK_CTRL = io(0xad);
+    public static final long KVM_GET_SREGS2 = ior(0xcc, 320);
+    public static final long KVM_SET_SREGS2 = iow(0xcd, 320);
+    public static final long KVM_GET_XSAVE2 = ior(0xcf, 4096);
 
     // include/uapi/linux/vfio.h and iommufd.h: no size in the number, the length is in the structure
 

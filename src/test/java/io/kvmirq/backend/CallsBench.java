@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import com.sun.management.ThreadMXBean;
+import io.kvmirq.Errno;
+import io.kvmirq.backend.libc.Uapi;
+import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.OptionalDouble;
+import java.util.function.ToDoubleFunction;
+
+/**
+ * What a call of one binding costs beside the same call in C: in one process, on the same descriptors, in batches of a
+ * millisecond that take turns. It reports and asserts no time; {@code scripts/bench-calls} runs it.
+ *
+ * <p>One binding a process, as programs have it: a second one would make the JVM's compiled calls among them slower.
+ *
+ * <p>The other half is {@code src/test/native/calls.c}, method for method.
+ */
+final class CallsBench {
+    private static final int ROUNDS = 101;
+    private static final int WARM_UP_ROUNDS = 100;
+    private static final int COUNTED_CALLS = 100_000;
+    private static final int PROBE_CALLS = 20_000;
+    private static final long BATCH_NANOS = 1_000_000;
+    /** A C side that varies more than this among rounds says that something else ran here. */
+    private static final double CALM = 1.5;
+
+    private static final int NO_FD = 1 << 20;
+    private static final int GSI = 4;
+    private static final int VECTOR = 0x31;
+    private static final long MSI_ADDRESS = 0xfee00000L;
+    private static final long PLENTY = 1L << 62;
+    private static final int EBADF = -Errno.EBADF.number();
+    private static final int EAGAIN = -Errno.EAGAIN.number();
+
+    private enum Op {
+        SIGNAL("eventfd write", false),
+        DRAIN("eventfd read", false),
+        LINE("KVM_IRQ_LINE", false),
+        MESSAGE("KVM_SIGNAL_MSI", false),
+        ATTRIBUTE("KVM_HAS_DEVICE_ATTR", false),
+        SIGNAL_BADLY("eventfd write, EBADF", true),
+        DRAIN_EMPTY("eventfd read, EAGAIN", true);
+
+        private final String title;
+        private final boolean failing;
+
+        Op(String title, boolean failing) {
+            this.title = title;
+            this.failing = failing;
+        }
+
+        /** What Java over C should not exceed. */
+        OptionalDouble goal(String binding) {
+            if (failing) {
+                return binding.equals("jni") ? OptionalDouble.of(1.3) : OptionalDouble.empty();
+            }
+            return switch (binding) {
+                case "jni" -> OptionalDouble.of(1.10);
+                case "ffm" -> OptionalDouble.of(this == SIGNAL ? 1.12 : 1.10);
+                case "jnr" -> OptionalDouble.of(1.12);
+                case "jna" -> OptionalDouble.of(1.6);
+                default -> OptionalDouble.empty();
+            };
+        }
+    }
+
+    /** Nanoseconds of a call, of one batch each. */
+    private record Round(double java, double c) {
+        double ratio() {
+            return java / c;
+        }
+    }
+
+    private final PrintStream out;
+    private final KernelBackend kernel;
+    /** How many calls make a batch. */
+    private final Map<Op, Integer> batches = new EnumMap<>(Op.class);
+
+    private final ByteBuffer count = Buffers.allocate(Long.BYTES);
+    private final int signalled;
+    private final int full;
+    private final int empty;
+    private final int vm;
+    private final int device;
+
+    private CallsBench(PrintStream out, KernelBackend kernel) {
+        this.out = out;
+        this.kernel = kernel;
+        signalled = made(kernel.eventfdCreate());
+        empty = made(kernel.eventfdCreate());
+        full = made(kernel.eventfdCreateSemaphore());
+        made(kernel.eventfdSignal(full, PLENTY));
+        vm = made(kernel.vmCreate(made(kernel.kvmOpen(Buffers.cString("/dev/kvm"))), 0));
+        made(kernel.irqchipCreate(vm));
+        device = made(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
+        enableLapic(made(kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0)));
+    }
+
+    private void enableLapic(int vcpu) {
+        ByteBuffer lapic = Buffers.allocate(Uapi.KvmLapicState.SIZE);
+        made(kernel.libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, lapic));
+        lapic.putInt(Uapi.KvmLapicState.SVR, lapic.getInt(Uapi.KvmLapicState.SVR) | Uapi.KvmLapicState.SVR_ENABLE);
+        made(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
+    }
+
+    private static int made(int result) {
+        if (result < 0) {
+            throw new IllegalStateException("the kernel answers " + result);
+        }
+        return result;
+    }
+
+    private static native int signalInC(int fd, int expected, int calls);
+
+    private static native int drainInC(int fd, int expected, int calls);
+
+    private static native int lineInC(int vm, int gsi, int calls);
+
+    private static native int messageInC(int vm, long address, int data, int calls);
+
+    private static native int attributeInC(int device, int group, long attribute, int calls);
+
+    /** @param arguments {@code first BINDING}, or {@code calls BINDING TWIN}, the twin's absolute path */
+    public static void main(String[] arguments) {
+        if (arguments[0].equals("first")) {
+            first(arguments[1]);
+            return;
+        }
+        System.load(arguments[2]);
+        new CallsBench(System.out, Backends.ofThisMachine().open(arguments[1])).run();
+    }
+
+    /** In a JVM that has done nothing else: microseconds to open the binding, and of the first call after it. */
+    private static void first(String binding) {
+        long start = System.nanoTime();
+        KernelBackend kernel = Backends.ofThisMachine().open(binding);
+        long opened = System.nanoTime();
+        int fd = kernel.eventfdCreate();
+        long called = System.nanoTime();
+        made(fd);
+        System.out.println((opened - start) / 1000 + " " + (called - opened) / 1000);
+    }
+
+    private void run() {
+        out.printf(
+                Locale.ROOT,
+                "%n%s (%s), %s: %d rounds, ns a call%n",
+                kernel.name(),
+                kernel.description(),
+                Runtime.version(),
+                ROUNDS);
+        for (Op op : Op.values()) {
+            inC(op, PROBE_CALLS);
+            batches.put(op, (int) Math.max(1, BATCH_NANOS / inC(op, PROBE_CALLS)));
+        }
+        rounds(WARM_UP_ROUNDS);
+        Map<Op, List<Round>> rounds = rounds(ROUNDS);
+        if (rounds.values().stream().anyMatch(each -> spread(each) > CALM)) {
+            out.println("not calm: once more");
+            rounds = rounds(ROUNDS);
+        }
+        report(rounds);
+    }
+
+    private void report(Map<Op, List<Round>> rounds) {
+        out.printf(
+                Locale.ROOT,
+                "%-22s%8s%8s%8s%8s%11s%9s%11s%13s%n",
+                "call",
+                "Java",
+                "C",
+                "Java/C",
+                "goal",
+                "of rounds",
+                "p10/p10",
+                "C p90/p10",
+                "bytes a call");
+        rounds.forEach(this::report);
+    }
+
+    private void report(Op op, List<Round> rounds) {
+        double java = percentile(rounds, Round::java, 50);
+        double c = percentile(rounds, Round::c, 50);
+        out.printf(
+                Locale.ROOT,
+                "%-22s%8.0f%8.0f%8.3f%8s%11.3f%9.3f%11.2f%13.2f%n",
+                op.title,
+                java,
+                c,
+                java / c,
+                goal(op),
+                percentile(rounds, Round::ratio, 50),
+                percentile(rounds, Round::java, 10) / percentile(rounds, Round::c, 10),
+                spread(rounds),
+                allocated(op));
+    }
+
+    private String goal(Op op) {
+        OptionalDouble goal = op.goal(kernel.name());
+        return goal.isPresent() ? String.format(Locale.ROOT, "%.2f", goal.getAsDouble()) : "-";
+    }
+
+    private static double spread(List<Round> rounds) {
+        return percentile(rounds, Round::c, 90) / percentile(rounds, Round::c, 10);
+    }
+
+    private static double percentile(List<Round> rounds, ToDoubleFunction<Round> side, int percentile) {
+        return rounds.stream().mapToDouble(side).sorted().toArray()[(rounds.size() - 1) * percentile / 100];
+    }
+
+    private Map<Op, List<Round>> rounds(int times) {
+        Op[] ops = Op.values();
+        Map<Op, List<Round>> rounds = new EnumMap<>(Op.class);
+        for (int turn = 0; turn < times; turn++) {
+            for (int i = 0; i < ops.length; i++) {
+                Op op = ops[(turn + i) % ops.length];
+                rounds.computeIfAbsent(op, any -> new ArrayList<>()).add(round(op, turn));
+            }
+        }
+        return rounds;
+    }
+
+    /** One batch of each side; who comes first changes from round to round. */
+    private Round round(Op op, int turn) {
+        int calls = batches.getOrDefault(op, 1);
+        if (turn % 2 == 0) {
+            double java = inJava(op, calls);
+            return new Round(java, inC(op, calls));
+        }
+        double c = inC(op, calls);
+        return new Round(inJava(op, calls), c);
+    }
+
+    private double inJava(Op op, int calls) {
+        long start = System.nanoTime();
+        int wrong = java(op, calls);
+        return perCall(System.nanoTime() - start, calls, wrong, op);
+    }
+
+    private double inC(Op op, int calls) {
+        long start = System.nanoTime();
+        int wrong = c(op, calls);
+        return perCall(System.nanoTime() - start, calls, wrong, op);
+    }
+
+    private static double perCall(long nanos, int calls, int wrong, Op op) {
+        if (wrong != 0) {
+            throw new IllegalStateException(
+                    op.title + ": " + wrong + " of " + calls + " calls did not answer what is expected");
+        }
+        return (double) nanos / calls;
+    }
+
+    private double allocated(Op op) {
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        threads.getCurrentThreadAllocatedBytes();
+        long before = threads.getCurrentThreadAllocatedBytes();
+        int wrong = java(op, COUNTED_CALLS);
+        long bytes = threads.getCurrentThreadAllocatedBytes() - before;
+        return perCall(bytes, COUNTED_CALLS, wrong, op);
+    }
+
+    private int c(Op op, int calls) {
+        return switch (op) {
+            case SIGNAL -> signalInC(signalled, 0, calls);
+            case DRAIN -> drainInC(full, 0, calls);
+            case LINE -> lineInC(vm, GSI, calls);
+            case MESSAGE -> messageInC(vm, MSI_ADDRESS, VECTOR, calls);
+            case ATTRIBUTE -> attributeInC(device, Uapi.KVM_DEV_VFIO_FILE, Uapi.KVM_DEV_VFIO_FILE_ADD, calls);
+            case SIGNAL_BADLY -> signalInC(NO_FD, EBADF, calls);
+            case DRAIN_EMPTY -> drainInC(empty, EAGAIN, calls);
+        };
+    }
+
+    private int java(Op op, int calls) {
+        return switch (op) {
+            case SIGNAL -> signal(calls);
+            case DRAIN -> drain(calls);
+            case LINE -> line(calls);
+            case MESSAGE -> message(calls);
+            case ATTRIBUTE -> attribute(calls);
+            case SIGNAL_BADLY -> signalBadly(calls);
+            case DRAIN_EMPTY -> drainEmpty(calls);
+        };
+    }
+
+    // A loop for each: shared, they would be compiled for what the others do too.
+
+    private int signal(int calls) {
+        int wrong = 0;
+        for (int i = 0; i < calls; i++) {
+            wrong += kernel.eventfdSignal(signalled, 1) == 0 ? 0 : 1;
+        }
+        return wrong;
+    }
+
+    private int drain(int calls) {
+        int wrong = 0;
+        for (int i = 0; i < calls; i++) {
+            wrong += kernel.eventfdDrain(full, count) == 0 ? 0 : 1;
+        }
+        return wrong;
+    }
+
+    private int line(int calls) {
+        int wrong = 0;
+        for (int i = 0; i < calls; i++) {
+            wrong += kernel.lineSet(vm, GSI, i & 1) == 0 ? 0 : 1;
+        }
+        return wrong;
+    }
+
+    private int message(int calls) {
+        int wrong = 0;
+        for (int i = 0; i < calls; i++) {
+            wrong += kernel.msiSignal(vm, MSI_ADDRESS, VECTOR, 0, 0) == 1 ? 0 : 1;
+        }
+        return wrong;
+    }
+
+    private int attribute(int calls) {
+        int wrong = 0;
+        for (int i = 0; i < calls; i++) {
+            wrong += kernel.deviceAttrHas(device, Uapi.KVM_DEV_VFIO_FILE, Uapi.KVM_DEV_VFIO_FILE_ADD) == 0 ? 0 : 1;
+        }
+        return wrong;
+    }
+
+    private int signalBadly(int calls) {
+        int wrong = 0;
+        for (int i = 0; i < calls; i++) {
+            wrong += kernel.eventfdSignal(NO_FD, 1) == EBADF ? 0 : 1;
+        }
+        return wrong;
+    }
+
+    private int drainEmpty(int calls) {
+        int wrong = 0;
+        for (int i = 0; i < calls; i++) {
+            wrong += kernel.eventfdDrain(empty, count) == EAGAIN ? 0 : 1;
+        }
+        return wrong;
+    }
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The other half of io.kvmirq.backend.CallsBench: the calls of its loops as a
+ * C program makes them, in the same process and on the same descriptors.
+ *
+ * Each makes the system call that libkvmirq makes, its structure filled in for
+ * each call, and takes errno as libkvmirq does. Each function does count calls
+ * and returns how many did not answer what is expected.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <jni.h>
+#include <linux/kvm.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define IN_C(name) \
+	JNIEXPORT jint JNICALL Java_io_kvmirq_backend_CallsBench_##name##InC
+#define ARGS \
+	JNIEnv *env __attribute__((unused)), \
+		jclass class __attribute__((unused))
+
+static int whole(ssize_t ret)
+{
+	if (ret < 0)
+		return -errno;
+	return ret == sizeof(uint64_t) ? 0 : -EINVAL;
+}
+
+static int call(int fd, unsigned long request, const void *arg)
+{
+	int ret = ioctl(fd, request, arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
+static inline int signal_event(int fd, uint64_t count)
+{
+	return whole(write(fd, &count, sizeof(count)));
+}
+
+static inline int drain_event(int fd, uint64_t *count)
+{
+	return whole(read(fd, count, sizeof(*count)));
+}
+
+IN_C(signal)(ARGS, jint fd, jint expected, jint count)
+{
+	jint wrong = 0;
+
+	for (jint i = 0; i < count; i++)
+		wrong += signal_event(fd, 1) != expected;
+	return wrong;
+}
+
+IN_C(drain)(ARGS, jint fd, jint expected, jint count)
+{
+	jint wrong = 0;
+	uint64_t taken;
+
+	for (jint i = 0; i < count; i++)
+		wrong += drain_event(fd, &taken) != expected;
+	return wrong;
+}
+
+IN_C(line)(ARGS, jint vm, jint gsi, jint count)
+{
+	jint wrong = 0;
+
+	for (jint i = 0; i < count; i++) {
+		struct kvm_irq_level line = {
+			.irq = (uint32_t)gsi,
+			.level = i & 1,
+		};
+
+		wrong += call(vm, KVM_IRQ_LINE, &line) != 0;
+	}
+	return wrong;
+}
+
+IN_C(message)(ARGS, jint vm, jlong address, jint data, jint count)
+{
+	jint wrong = 0;
+
+	for (jint i = 0; i < count; i++) {
+		struct kvm_msi msi = {
+			.address_lo = (uint32_t)address,
+			.address_hi = (uint32_t)(address >> 32),
+			.data = (uint32_t)data,
+		};
+
+		wrong += call(vm, KVM_SIGNAL_MSI, &msi) != 1;
+	}
+	return wrong;
+}
+
+IN_C(attribute)(ARGS, jint device, jint group, jlong attribute, jint count)
+{
+	jint wrong = 0;
+
+	for (jint i = 0; i < count; i++) {
+		struct kvm_device_attr attr = {
+			.group = (uint32_t)group,
+			.attr = (uint64_t)attribute,
+		};
+
+		wrong += call(device, KVM_HAS_DEVICE_ATTR, &attr) != 0;
+	}
+	return wrong;
+}
