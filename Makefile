@@ -29,6 +29,9 @@ headers-test: ## the C library compiled against the kernel headers of other Debi
 bench-selftest: build ## a guest's round trip through Java against the same loop in C
 	scripts/bench-selftest
 
+bench-calls: build ## each call of each binding against the same call in C
+	scripts/bench-calls
+
 install: ## put the library into the local Maven repository as io.kvmirq:kvmirq
 	scripts/maven install -DskipTests
 
@@ -38,4 +41,4 @@ javadoc: ## the library's documentation in target/reports/apidocs
 clean: ## remove everything built
 	rm -rf target native/build
 
-.PHONY: help run test build check format native-test headers-test bench-selftest install javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls install javadoc clean

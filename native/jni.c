@@ -8,6 +8,7 @@
 #include "kvmirq.h"
 
 #include <jni.h>
+#include <string.h>
 
 #define NATIVE_CLASS "io/kvmirq/backend/jni/Native"
 
@@ -65,18 +66,42 @@ static jint eventfdSignal(ARGS, jint fd, jlong count)
 	return kvmirq_eventfd_signal(fd, (uint64_t)count);
 }
 
-static jint eventfdDrain(ARGS, jint fd, jobject count)
-{
-	void *to = at(env, count);
+/*
+ * Java gets the count as the result: asking where its buffer lies costs as
+ * much as the rest of the way. A count that looks like an errno, or like this
+ * number, goes into the buffer after all.
+ */
+#define COUNT_IN_BUFFER (-4096)
 
-	return to ? kvmirq_eventfd_drain(fd, to) : -EFAULT;
+static jlong taken(JNIEnv *env, jobject buffer, int ret, uint64_t count)
+{
+	void *to;
+
+	if (ret < 0)
+		return ret;
+	if ((jlong)count >= 0 || (jlong)count < COUNT_IN_BUFFER)
+		return (jlong)count;
+	to = at(env, buffer);
+	if (!to)
+		return -EFAULT;
+	memcpy(to, &count, sizeof(count));
+	return COUNT_IN_BUFFER;
 }
 
-static jint eventfdDrainForeign(ARGS, jint fd, jobject count)
+static jlong eventfdDrain(ARGS, jint fd, jobject buffer)
 {
-	void *to = at(env, count);
+	uint64_t count = 0;
+	int ret = kvmirq_eventfd_drain(fd, &count);
 
-	return to ? kvmirq_eventfd_drain_foreign(fd, to) : -EFAULT;
+	return taken(env, buffer, ret, count);
+}
+
+static jlong eventfdDrainForeign(ARGS, jint fd, jobject buffer)
+{
+	uint64_t count = 0;
+	int ret = kvmirq_eventfd_drain_foreign(fd, &count);
+
+	return taken(env, buffer, ret, count);
 }
 
 /* vm.c */
@@ -336,8 +361,8 @@ static const JNINativeMethod methods[] = {
 	METHOD(eventfdCreate, "()I"),
 	METHOD(eventfdCreateSemaphore, "()I"),
 	METHOD(eventfdSignal, "(IJ)I"),
-	METHOD(eventfdDrain, "(I" BUFFER ")I"),
-	METHOD(eventfdDrainForeign, "(I" BUFFER ")I"),
+	METHOD(eventfdDrain, "(I" BUFFER ")J"),
+	METHOD(eventfdDrainForeign, "(I" BUFFER ")J"),
 	METHOD(kvmOpen, "(" BUFFER ")I"),
 	METHOD(kvmVersion, "(I)I"),
 	METHOD(capabilityCheck, "(II)I"),

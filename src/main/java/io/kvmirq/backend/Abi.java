@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
-import java.util.function.IntUnaryOperator;
-
 /**
  * The version of {@code libkvmirq.so}'s ABI and the sizes of the records shared with it.
  *
@@ -15,12 +13,14 @@ public record Abi(int major, int minor, int routeSize, int irqchipSize) {
     /** What this code was written against. */
     public static final Abi OURS = new Abi(1, 0, KernelBackend.ROUTE_SIZE, KernelBackend.IRQCHIP_STATE_SIZE);
 
-    /**
-     * @param version {@code kvmirq_abi_version()}
-     * @param recordSize {@code kvmirq_abi_record_size()}
-     */
-    public static Abi read(int version, IntUnaryOperator recordSize) {
-        return new Abi(version >>> 16, version & 0xffff, recordSize.applyAsInt(0), recordSize.applyAsInt(1));
+    /** Records of {@code kvmirq_abi_record_size()}. */
+    public static final int RECORD_ROUTE = 0;
+
+    public static final int RECORD_IRQCHIP = 1;
+
+    /** @param version {@code kvmirq_abi_version()} */
+    public static Abi of(int version, int routeSize, int irqchipSize) {
+        return new Abi(version >>> 16, version & 0xffff, routeSize, irqchipSize);
     }
 
     /** @throws BackendUnavailableException naming both sides when this library cannot serve this code */

@@ -12,7 +12,6 @@ import java.util.Optional;
 import java.util.ServiceLoader;
 import java.util.function.Supplier;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -29,27 +28,49 @@ public final class Backends {
     public static final String FAKE = "fake";
 
     private final List<Candidate> candidates;
-    private final List<BackendProvider> onRequest;
 
     /** A binding that could be tried; {@code load} throws {@link BackendUnavailableException}. */
     public record Candidate(String name, Supplier<KernelBackend> load) {}
 
     /** The bindings that exist, in the order {@value #AUTO} tries them. */
     public static Backends ofThisMachine() {
-        return new Backends(
-                List.of(
-                        new Candidate("jni", () -> JniBackend.load(NativeLibrary.ofThisMachine())),
-                        new Candidate("ffm", () -> LibcBackend.over(FfmLibc.open(), "ffm", FfmLibc.description())),
-                        new Candidate("jna", () -> LibcBackend.over(JnaLibc.open(), "jna", JnaLibc.description())),
-                        new Candidate("jnr", () -> LibcBackend.over(JnrLibc.open(), "jnr", JnrLibc.description()))),
-                ServiceLoader.load(BackendProvider.class, Backends.class.getClassLoader()).stream()
-                        .map(ServiceLoader.Provider::get)
-                        .toList());
+        return new Backends(List.of(
+                new Candidate("jni", new Known("jni")),
+                new Candidate("ffm", new Known("ffm")),
+                new Candidate("jna", new Known("jna")),
+                new Candidate("jnr", new Known("jnr"))));
     }
 
-    public Backends(List<Candidate> candidates, List<BackendProvider> onRequest) {
+    /** A class and no lambdas: the first of those in a JVM takes longer than to load the library. */
+    private record Known(String name) implements Supplier<KernelBackend> {
+        @Override
+        public KernelBackend get() {
+            return load(name);
+        }
+    }
+
+    private static KernelBackend load(String name) {
+        return switch (name) {
+            case "jni" -> JniBackend.load(NativeLibrary.ofThisMachine());
+            case "ffm" -> LibcBackend.over(FfmLibc.open(), name, FfmLibc.description());
+            case "jna" -> LibcBackend.over(JnaLibc.open(), name, JnaLibc.description());
+            case "jnr" -> LibcBackend.over(JnrLibc.open(), name, JnrLibc.description());
+            case FAKE -> provided(name);
+            default -> throw new AssertionError(name);
+        };
+    }
+
+    private static KernelBackend provided(String name) {
+        for (BackendProvider provider : ServiceLoader.load(BackendProvider.class, Backends.class.getClassLoader())) {
+            if (provider.name().equals(name)) {
+                return provider.open();
+            }
+        }
+        throw new BackendUnavailableException("nothing on the class path provides it");
+    }
+
+    public Backends(List<Candidate> candidates) {
         this.candidates = List.copyOf(candidates);
-        this.onRequest = List.copyOf(onRequest);
     }
 
     /** What system property and environment ask for; {@value #AUTO} when neither says. */
@@ -91,12 +112,12 @@ public final class Backends {
 
     /** What can be asked for: {@value #AUTO}, and each binding by name. */
     public List<String> names() {
-        return Stream.of(
-                        Stream.of(AUTO),
-                        candidates.stream().map(Candidate::name),
-                        onRequest.stream().map(BackendProvider::name))
-                .flatMap(names -> names)
-                .toList();
+        List<String> names = new ArrayList<>(List.of(AUTO));
+        for (Candidate candidate : candidates) {
+            names.add(candidate.name());
+        }
+        names.add(FAKE);
+        return names;
     }
 
     /** Every binding tried, whether or not an earlier one works. */
@@ -119,15 +140,15 @@ public final class Backends {
         if (selection.equals(AUTO)) {
             return candidates;
         }
-        List<Candidate> named = Stream.concat(
-                        candidates.stream(),
-                        onRequest.stream().map(provider -> new Candidate(provider.name(), provider::open)))
-                .filter(candidate -> candidate.name().equals(selection))
-                .toList();
-        if (named.isEmpty()) {
-            throw new BackendUnavailableException(
-                    "backend '" + selection + "' is unknown: expected one of " + String.join(", ", names()));
+        if (selection.equals(FAKE)) {
+            return List.of(new Candidate(FAKE, new Known(FAKE)));
         }
-        return named;
+        for (Candidate candidate : candidates) {
+            if (candidate.name().equals(selection)) {
+                return List.of(candidate);
+            }
+        }
+        throw new BackendUnavailableException(
+                "backend '" + selection + "' is unknown: expected one of " + String.join(", ", names()));
     }
 }

@@ -76,6 +76,16 @@ public final class Buffers {
         throw new IllegalArgumentException("path of " + checked.limit() + " bytes does not end in NUL");
     }
 
+    /** What the kernel would have written: in native order, whatever the buffer's is. */
+    public static void put(ByteBuffer to, long value) {
+        to.putLong(0, to.order() == ByteOrder.nativeOrder() ? value : Long.reverseBytes(value));
+    }
+
+    /** As {@link #put(ByteBuffer, long)}. */
+    public static void put(ByteBuffer to, int value) {
+        to.putInt(0, to.order() == ByteOrder.nativeOrder() ? value : Integer.reverseBytes(value));
+    }
+
     /** For {@link KernelBackend#routesSet}. */
     public static ByteBuffer routes(@Nullable ByteBuffer routes, int count) {
         if (count < 0) {

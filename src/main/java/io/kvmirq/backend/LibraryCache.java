@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import java.io.FileInputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
-import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -86,7 +86,7 @@ public final class LibraryCache {
         removeAbandoned();
         Path file = directory.resolve(nameOf(content));
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-            if (Files.exists(file) && Arrays.equals(Files.readAllBytes(file), content)) {
+            if (Files.exists(file) && Arrays.equals(read(file), content)) {
                 return file;
             }
             try {
@@ -97,6 +97,13 @@ public final class LibraryCache {
         }
         throw new BackendUnavailableException("cannot keep " + file + ": other processes remove it as fast as it is"
                 + " written; remove " + directory + " and start again");
+    }
+
+    /** Through java.io, here and below: a start that finds the file needs no channels, whose classes take longer. */
+    private static byte[] read(Path file) throws IOException {
+        try (FileInputStream in = new FileInputStream(file.toFile())) {
+            return in.readAllBytes();
+        }
     }
 
     /** The name only keeps versions apart; what protects is the directory and the comparison of every byte. */
@@ -111,6 +118,10 @@ public final class LibraryCache {
         if (!directory.isAbsolute()) {
             throw new BackendUnavailableException(
                     "cache directory " + directory + " is not an absolute path; set -D" + PROPERTY + " to one");
+        }
+        if (Files.isDirectory(directory)) {
+            requireTrusted(directory);
+            return;
         }
         Path existing = directory;
         while (!Files.exists(existing) && existing.getParent() != null) {
@@ -138,17 +149,25 @@ public final class LibraryCache {
     }
 
     private void removeAbandoned() throws IOException {
-        try (DirectoryStream<Path> leftovers = Files.newDirectoryStream(directory, "*.tmp")) {
-            for (Path leftover : leftovers) {
-                try (FileChannel channel = FileChannel.open(leftover, StandardOpenOption.WRITE);
-                        @Nullable FileLock lock = channel.tryLock()) {
-                    if (lock != null) {
-                        Files.deleteIfExists(leftover);
-                    }
-                } catch (NoSuchFileException | OverlappingFileLockException e) {
-                    // Its writer is alive and was faster.
-                }
+        String @Nullable [] names = directory.toFile().list();
+        if (names == null) {
+            throw new IOException("cannot list " + directory);
+        }
+        for (String name : names) {
+            if (name.endsWith(".tmp")) {
+                removeIfAbandoned(directory.resolve(name));
             }
+        }
+    }
+
+    private static void removeIfAbandoned(Path leftover) throws IOException {
+        try (FileChannel channel = FileChannel.open(leftover, StandardOpenOption.WRITE);
+                @Nullable FileLock lock = channel.tryLock()) {
+            if (lock != null) {
+                Files.deleteIfExists(leftover);
+            }
+        } catch (NoSuchFileException | OverlappingFileLockException e) {
+            // Its writer is alive and was faster.
         }
     }
 

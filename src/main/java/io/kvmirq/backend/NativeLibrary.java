@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.net.URL;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.CodeSource;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipFile;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -54,11 +58,13 @@ public final class NativeLibrary {
         }
 
         static Machine ofJvm(String osArch) {
-            return Arrays.stream(values())
-                    .filter(machine -> machine.jvmName.equals(osArch))
-                    .findFirst()
-                    .orElseThrow(() -> new BackendUnavailableException(
-                            "architecture " + osArch + " is not supported: expected amd64 or aarch64"));
+            for (Machine machine : values()) {
+                if (machine.jvmName.equals(osArch)) {
+                    return machine;
+                }
+            }
+            throw new BackendUnavailableException(
+                    "architecture " + osArch + " is not supported: expected amd64 or aarch64");
         }
     }
 
@@ -152,23 +158,44 @@ public final class NativeLibrary {
                 return installed.get();
             }
         }
-        return fromJar(looked)
-                .orElseThrow(() -> new BackendUnavailableException(
-                        "no usable " + name.file() + "; looked at:\n  " + String.join("\n  ", looked)
-                                + "\n  Name one with -D" + name.property() + "=/path/to/" + name.file()));
+        Optional<Path> fromJar = fromJar(looked);
+        if (fromJar.isPresent()) {
+            return fromJar.get();
+        }
+        throw new BackendUnavailableException("no usable " + name.file() + "; looked at:\n  "
+                + String.join("\n  ", looked) + "\n  Name one with -D" + name.property() + "=/path/to/" + name.file());
     }
 
     private Optional<Path> fromJar(List<String> looked) {
         String resource = "META-INF/native/" + machine.directory() + "/" + name.file();
-        try (InputStream in = NativeLibrary.class.getClassLoader().getResourceAsStream(resource)) {
-            if (in == null) {
+        try {
+            byte @Nullable [] content = resource(resource);
+            if (content == null) {
                 looked.add(resource + " in the jar: not there (built without a C compiler?)");
                 return Optional.empty();
             }
-            return usable(cache.hold(in.readAllBytes()), looked);
+            return usable(cache.hold(content), looked);
         } catch (IOException | BackendUnavailableException e) {
             looked.add(resource + " in the jar: " + describe(e));
             return Optional.empty();
+        }
+    }
+
+    /** From our jar itself if it is a file: the first stream of a jar: URL takes a JVM longer than all the rest here. */
+    private static byte @Nullable [] resource(String resource) throws IOException {
+        @Nullable CodeSource source = NativeLibrary.class.getProtectionDomain().getCodeSource();
+        if (source != null && source.getLocation() != null) {
+            URL place = source.getLocation();
+            boolean plain = !place.getPath().contains("%");
+            if (place.getProtocol().equals("file") && place.getPath().endsWith(".jar") && plain) {
+                try (ZipFile jar = new ZipFile(place.getPath())) {
+                    @Nullable ZipEntry entry = jar.getEntry(resource);
+                    return entry == null ? null : jar.getInputStream(entry).readAllBytes();
+                }
+            }
+        }
+        try (InputStream in = NativeLibrary.class.getClassLoader().getResourceAsStream(resource)) {
+            return in == null ? null : in.readAllBytes();
         }
     }
 
@@ -200,7 +227,7 @@ public final class NativeLibrary {
     /** The loader's own message for a foreign architecture is "No such file": say what it is instead. */
     private @Nullable String elfFlaw(Path file) throws IOException {
         byte[] head;
-        try (InputStream in = Files.newInputStream(file)) {
+        try (InputStream in = new FileInputStream(file.toFile())) {
             head = in.readNBytes(ELF_MACHINE + Short.BYTES);
         }
         if (head.length < ELF_MACHINE + Short.BYTES || head[0] != 0x7f || head[1] != 'E') {

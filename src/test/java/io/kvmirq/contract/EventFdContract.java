@@ -9,6 +9,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -51,6 +52,19 @@ class EventFdContract {
         int fd = world.eventfd();
         assertOk(kernel.eventfdSignal(fd, -2));
         assertThat(world.drain(fd)).isEqualTo(-2);
+    }
+
+    /** As the kernel writes it, whatever order the buffer was left in. */
+    @Test
+    void countIsInNativeOrderInAnyBuffer() {
+        int fd = world.eventfd();
+        ByteBuffer foreign = ByteBuffer.allocateDirect(8).order(ByteOrder.BIG_ENDIAN);
+        assertOk(kernel.eventfdSignal(fd, 5));
+        assertOk(kernel.eventfdDrain(fd, foreign));
+        assertThat(foreign.order(ByteOrder.nativeOrder()).getLong(0)).isEqualTo(5);
+        assertOk(kernel.eventfdSignal(fd, 6));
+        assertOk(kernel.eventfdDrainForeign(fd, foreign.order(ByteOrder.BIG_ENDIAN)));
+        assertThat(foreign.order(ByteOrder.nativeOrder()).getLong(0)).isEqualTo(6);
     }
 
     @Test

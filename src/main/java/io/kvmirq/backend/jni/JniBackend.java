@@ -31,7 +31,10 @@ public final class JniBackend implements KernelBackend {
         Path loaded = library.load();
         Abi theirs;
         try {
-            theirs = Abi.read(Native.abiVersion(), Native::abiRecordSize);
+            theirs = Abi.of(
+                    Native.abiVersion(),
+                    Native.abiRecordSize(Abi.RECORD_ROUTE),
+                    Native.abiRecordSize(Abi.RECORD_IRQCHIP));
         } catch (UnsatisfiedLinkError e) {
             throw new BackendUnavailableException(loaded + " is not a libkvmirq: " + e.getMessage(), e);
         }
@@ -86,12 +89,20 @@ public final class JniBackend implements KernelBackend {
 
     @Override
     public int eventfdDrain(int fd, ByteBuffer count) {
-        return Native.eventfdDrain(fd, Buffers.writable(count, Long.BYTES));
+        return taken(Native.eventfdDrain(fd, Buffers.writable(count, Long.BYTES)), count);
     }
 
     @Override
     public int eventfdDrainForeign(int fd, ByteBuffer count) {
-        return Native.eventfdDrainForeign(fd, Buffers.writable(count, Long.BYTES));
+        return taken(Native.eventfdDrainForeign(fd, Buffers.writable(count, Long.BYTES)), count);
+    }
+
+    private static int taken(long result, ByteBuffer count) {
+        if (result < 0 && result >= Native.COUNT_IN_BUFFER) {
+            return result == Native.COUNT_IN_BUFFER ? 0 : (int) result;
+        }
+        Buffers.put(count, result);
+        return 0;
     }
 
     @Override

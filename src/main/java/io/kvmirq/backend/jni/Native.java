@@ -23,9 +23,12 @@ final class Native {
 
     static native int eventfdSignal(int fd, long count);
 
-    static native int eventfdDrain(int fd, ByteBuffer count);
+    /** Result of the two below: the count looks like an errno or like this, and is in the buffer. */
+    static final int COUNT_IN_BUFFER = -4096;
 
-    static native int eventfdDrainForeign(int fd, ByteBuffer count);
+    static native long eventfdDrain(int fd, ByteBuffer count);
+
+    static native long eventfdDrainForeign(int fd, ByteBuffer count);
 
     static native int kvmOpen(ByteBuffer path);
 

@@ -25,13 +25,13 @@ public final class LibcBackend implements KernelBackend {
     private final String name;
     private final String description;
     private final Libc libc;
-    private final Scratch.PerThread scratches;
+    private final PerThread<Scratch> scratches;
 
     private LibcBackend(String name, String description, Libc libc) {
         this.name = name;
         this.description = description;
         this.libc = libc;
-        this.scratches = new Scratch.PerThread(libc);
+        this.scratches = new PerThread<>(() -> new Scratch(libc));
     }
 
     /**
@@ -149,7 +149,7 @@ public final class LibcBackend implements KernelBackend {
         try {
             int result = whole(libc.read(fd, scratch.address(), Long.BYTES));
             if (result == 0) {
-                to.putLong(0, scratch.getLong(0));
+                Buffers.put(to, scratch.getLong(0));
             }
             return result;
         } finally {
@@ -168,7 +168,7 @@ public final class LibcBackend implements KernelBackend {
             scratch.putLong(vectorAt + Uapi.Iovec.IOV_LEN, Long.BYTES);
             int result = whole(libc.preadv2(fd, address + vectorAt, 1, -1, Uapi.RWF_NOWAIT));
             if (result == 0) {
-                to.putLong(0, scratch.getLong(0));
+                Buffers.put(to, scratch.getLong(0));
             }
             return result;
         } finally {
@@ -366,7 +366,7 @@ public final class LibcBackend implements KernelBackend {
         Scratch scratch = line(gsi, level);
         int result = ioctl(vm, Uapi.KVM_IRQ_LINE_STATUS, scratch);
         if (result >= 0) {
-            to.putInt(0, scratch.getInt(Uapi.KvmIrqLevel.IRQ));
+            Buffers.put(to, scratch.getInt(Uapi.KvmIrqLevel.IRQ));
         }
         return result;
     }

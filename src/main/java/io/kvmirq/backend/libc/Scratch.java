@@ -2,35 +2,19 @@
 package io.kvmirq.backend.libc;
 
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.Libc;
 import java.nio.ByteBuffer;
 
 /** Memory of one thread in which the arguments of one call are laid out. Whoever calls keeps it reachable. */
-final class Scratch {
+final class Scratch extends PerThread.Owned {
     /** Room for the largest fixed structure, {@code struct kvm_irqchip}. */
     private static final int SIZE = Uapi.KvmIrqchip.SIZE;
 
     private final ByteBuffer bytes = Buffers.allocate(SIZE);
     private final long address;
 
-    private Scratch(Libc libc) {
+    Scratch(Libc libc) {
         this.address = libc.addressOf(bytes);
-    }
-
-    /** One for each platform thread; a virtual thread, of which there may be millions, gets one per call. */
-    static final class PerThread {
-        private final Libc libc;
-        private final ThreadLocal<Scratch> ofPlatformThread;
-
-        PerThread(Libc libc) {
-            this.libc = libc;
-            this.ofPlatformThread = ThreadLocal.withInitial(() -> new Scratch(libc));
-        }
-
-        Scratch get() {
-            return CurrentThread.isVirtual() ? new Scratch(libc) : ofPlatformThread.get();
-        }
     }
 
     long address() {

@@ -6,7 +6,6 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.Libc;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
@@ -27,8 +26,12 @@ import java.nio.ByteOrder;
  */
 @SuppressWarnings("restricted")
 public final class FfmLibc implements Libc {
-    /** One for each platform thread; a virtual thread, of which there may be millions, gets one per call. */
-    private final Errnos errnos = new Errnos();
+    private final PerThread<Captured> captures = new PerThread<>(Captured::new);
+
+    /** Where errno of a call lands. */
+    private static final class Captured extends PerThread.Owned {
+        final MemorySegment state = Arena.ofAuto().allocate(Functions.CAPTURED);
+    }
 
     private FfmLibc() {}
 
@@ -48,16 +51,6 @@ public final class FfmLibc implements Libc {
     /** For people. */
     public static String description() {
         return "java.lang.foreign of Java " + Runtime.version().feature();
-    }
-
-    /** Where errno of a call lands. */
-    private static final class Errnos {
-        private final ThreadLocal<MemorySegment> ofPlatformThread =
-                ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(Functions.CAPTURED));
-
-        MemorySegment get() {
-            return CurrentThread.isVirtual() ? Arena.ofAuto().allocate(Functions.CAPTURED) : ofPlatformThread.get();
-        }
     }
 
     /** Signatures as in libc's headers, pointers and sizes as 64-bit numbers; constants, so that calls are compiled. */
@@ -140,7 +133,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int open(long path, int flags, int mode) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             int result = (int) Functions.OPEN.invokeExact(errno, path, flags | Uapi.O_CLOEXEC, mode);
             return result == -1 ? -errnoIn(errno) : result;
@@ -151,7 +144,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int close(int fd) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             int result = (int) Functions.CLOSE.invokeExact(errno, fd);
             return result == -1 ? -errnoIn(errno) : result;
@@ -162,7 +155,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int fcntl(int fd, int command, int argument) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             int result = (int) Functions.FCNTL.invokeExact(errno, fd, command, argument);
             return result == -1 ? -errnoIn(errno) : result;
@@ -173,7 +166,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public long read(int fd, long to, long length) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             long result = (long) Functions.READ.invokeExact(errno, fd, to, length);
             return result == -1 ? -errnoIn(errno) : result;
@@ -184,7 +177,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public long write(int fd, long from, long length) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             long result = (long) Functions.WRITE.invokeExact(errno, fd, from, length);
             return result == -1 ? -errnoIn(errno) : result;
@@ -195,7 +188,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public long pread(int fd, long to, long length, long offset) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             long result = (long) Functions.PREAD.invokeExact(errno, fd, to, length, offset);
             return result == -1 ? -errnoIn(errno) : result;
@@ -206,7 +199,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public long pwrite(int fd, long from, long length, long offset) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             long result = (long) Functions.PWRITE.invokeExact(errno, fd, from, length, offset);
             return result == -1 ? -errnoIn(errno) : result;
@@ -217,7 +210,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             long result = (long) Functions.PREADV2.invokeExact(errno, fd, vectors, count, offset, flags);
             return result == -1 ? -errnoIn(errno) : result;
@@ -228,7 +221,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int ioctl(int fd, long request, long argument) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             int result = (int) Functions.IOCTL.invokeExact(errno, fd, request, argument);
             return result == -1 ? -errnoIn(errno) : result;
@@ -239,7 +232,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public long mmap(long length, int protection, int flags, int fd, long offset) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             long result = (long) Functions.MMAP.invokeExact(errno, 0L, length, protection, flags, fd, offset);
             return result == -1 ? -errnoIn(errno) : result;
@@ -250,7 +243,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int munmap(long address, long length) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             int result = (int) Functions.MUNMAP.invokeExact(errno, address, length);
             return result == -1 ? -errnoIn(errno) : result;
@@ -261,7 +254,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int ppoll(long fds, long count, long timeout) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             int result = (int) Functions.PPOLL.invokeExact(errno, fds, count, timeout, 0L);
             return result == -1 ? -errnoIn(errno) : result;
@@ -272,7 +265,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int eventfd(int count, int flags) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             int result = (int) Functions.EVENTFD.invokeExact(errno, count, flags | Uapi.O_CLOEXEC);
             return result == -1 ? -errnoIn(errno) : result;
@@ -283,7 +276,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int epollCreate(int flags) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             int result = (int) Functions.EPOLL_CREATE1.invokeExact(errno, flags | Uapi.EPOLL_CLOEXEC);
             return result == -1 ? -errnoIn(errno) : result;
@@ -294,7 +287,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int epollCtl(int epoll, int operation, int fd, long event) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             int result = (int) Functions.EPOLL_CTL.invokeExact(errno, epoll, operation, fd, event);
             return result == -1 ? -errnoIn(errno) : result;
@@ -305,7 +298,7 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int epollWait(int epoll, long events, int max, int timeoutMillis) {
-        MemorySegment errno = errnos.get();
+        MemorySegment errno = captures.get().state;
         try {
             int result = (int) Functions.EPOLL_WAIT.invokeExact(errno, epoll, events, max, timeoutMillis);
             return result == -1 ? -errnoIn(errno) : result;

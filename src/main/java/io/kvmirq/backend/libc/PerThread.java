@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend.libc;
+
+import io.kvmirq.backend.CurrentThread;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One object for each platform thread; a virtual thread, of which there may be millions, gets one per call.
+ *
+ * <p>Between two system calls looking into a {@link ThreadLocal} costs some 8 ns, so what belongs to a thread that calls
+ * often is tried first. Nobody but its owner is given it. This keeps one owner's {@link Thread} reachable, no more.
+ */
+final class PerThread<T extends PerThread.Owned> {
+    /** Misses after which a thread gets the first place: threads that take turns must not take it at each call. */
+    private static final int PATIENCE = 64;
+
+    private final Supplier<T> maker;
+    private final ThreadLocal<T> ofPlatformThread;
+    /** Read and written in no order: its owner alone uses what is seen here, and others see final fields only. */
+    private @Nullable T first;
+
+    /** Belongs to the thread that makes it. */
+    abstract static class Owned {
+        private final Thread owner = Thread.currentThread();
+        /** The owner's. */
+        private int misses;
+    }
+
+    PerThread(Supplier<T> maker) {
+        this.maker = maker;
+        this.ofPlatformThread = ThreadLocal.withInitial(maker);
+    }
+
+    T get() {
+        T candidate = first;
+        return candidate != null && owned(candidate).owner == Thread.currentThread() ? candidate : find();
+    }
+
+    private T find() {
+        if (CurrentThread.isVirtual()) {
+            return maker.get();
+        }
+        T mine = ofPlatformThread.get();
+        Owned owned = owned(mine);
+        owned.misses++;
+        if (owned.misses == PATIENCE) {
+            owned.misses = 0;
+            first = mine;
+        }
+        return mine;
+    }
+
+    private static Owned owned(Owned owned) {
+        return owned;
+    }
+}
