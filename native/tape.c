@@ -8,8 +8,19 @@
  * by process_vm_readv(), so that a bad pointer is recorded as null and fails
  * where it would have failed. Lines are made on the stack (in a mapping when
  * large) and appended by one write(): no lock, no malloc, good in threads,
- * signal handlers and children. User pointers in structures become zero: what
- * they point to is not recorded, and equal calls give equal lines.
+ * children and signal handlers, but not on an alternate stack with less than
+ * about 8 KB left. User pointers in structures become zero where
+ * tape_argument.c knows them: what they point to is not recorded, but for the
+ * file that a KVM-VFIO device is told of, and equal calls give equal lines.
+ *
+ * What is seen are calls through the C library's functions named below. Not
+ * seen: raw system calls, and so statically linked programs (Go); calls within
+ * the C library, so eventfd_read() and eventfd_write(); the checked variants
+ * of a fortified program, as __read_chk(); poll(), readv(), writev(), and
+ * close_range(). Without /proc, as in a chroot, only ioctls of KVM and VFIO,
+ * eventfd() and opens that fail are seen, and ppoll() of anything. A seccomp
+ * filter that does not allow what recording calls (process_vm_readv, readlink)
+ * makes lines incomplete, or kills the program.
  *
  * What recording itself calls goes by syscall(), past the functions below.
  */
@@ -45,6 +56,9 @@ static struct {
 	__typeof__(&preadv2) preadv2;
 	__typeof__(&close) close;
 	__typeof__(&fcntl) fcntl;
+	__typeof__(&dup) dup;
+	__typeof__(&dup2) dup2;
+	__typeof__(&dup3) dup3;
 	__typeof__(&open) open;
 	__typeof__(&openat) openat;
 	__typeof__(&ppoll) ppoll;
@@ -62,6 +76,9 @@ __attribute__((constructor)) static void resolve(void)
 	RESOLVE(preadv2);
 	RESOLVE(close);
 	RESOLVE(fcntl);
+	RESOLVE(dup);
+	RESOLVE(dup2);
+	RESOLVE(dup3);
 	RESOLVE(open);
 	RESOLVE(openat);
 	RESOLVE(ppoll);
@@ -70,12 +87,6 @@ __attribute__((constructor)) static void resolve(void)
 
 /* Resolved by our constructor, unless another library's ran first and calls. */
 #define NEXT(name) (next.name ? next.name : (resolve(), next.name))
-
-static void mask(unsigned char *bytes, size_t size, size_t at)
-{
-	if (at && at + sizeof(uint64_t) <= size)
-		memset(bytes + at, 0, sizeof(uint64_t));
-}
 
 /* Room for an argument before and after the call, and for the line. */
 struct room {
@@ -122,9 +133,8 @@ static void room_leave(struct room *room)
 static int ioctl_recorded(int fd, unsigned long request, uintptr_t argument,
 			  const struct file *file, int error)
 {
-	size_t size = argument_size(request, argument);
-	size_t pointer = pointer_at(request, file);
-	bool readable, written;
+	bool cut, readable, written;
+	size_t size = argument_size(request, argument, &cut);
 	struct room room;
 	struct line line;
 	int ret;
@@ -136,9 +146,12 @@ static int ioctl_recorded(int fd, unsigned long request, uintptr_t argument,
 	readable = copy(room.before, argument, size);
 	begin(&line, room.line, room.line_size, "ioctl", fd, file->name);
 	put_field(&line, "request", (long long)request);
-	put_field(&line, "value", size ? 0 : (long long)argument);
+	put_field(&line, "value", argument_value(request, argument));
+	if (cut)
+		put_true(&line, "cut");
 	if (size) {
-		mask(room.before, size, pointer);
+		if (readable)
+			mask_pointers(request, file, room.before, size);
 		put_bytes(&line, "in", readable, room.before, size);
 		put_vfio_file(&line, request, file, argument);
 	}
@@ -148,7 +161,7 @@ static int ioctl_recorded(int fd, unsigned long request, uintptr_t argument,
 	written = size && (_IOC_DIR(request) & _IOC_READ || is_vfio(request)) &&
 		  copy(room.after, argument, size);
 	if (written) {
-		mask(room.after, size, pointer);
+		mask_pointers(request, file, room.after, size);
 		if (!readable || memcmp(room.before, room.after, size))
 			put_bytes(&line, "out", true, room.after, size);
 	}
@@ -221,26 +234,43 @@ static bool eventfd_at(int fd, struct file *file)
 	return is_eventfd(file);
 }
 
-static void record_count(const char *call, int fd, const struct file *file,
-			 bool taken, uintptr_t at, size_t length,
-			 ssize_t result)
+static bool count_at(uint64_t *count, uintptr_t at, size_t length)
 {
 	int error = errno;
-	uint64_t count;
-	bool readable = copy(&count, at, sizeof(count));
+	bool readable = length >= sizeof(*count) &&
+			copy(count, at, sizeof(*count));
+
+	errno = error;
+	return readable;
+}
+
+/* The count is NULL where there was none to read. */
+static void record_count(const char *call, int fd, const struct file *file,
+			 const char *key, const uint64_t *count, size_t length,
+			 ssize_t result)
+{
 	struct simple done = { .call = call,
 			       .fd = fd,
 			       .file = file->name,
 			       .keys = { "value" },
 			       .values = { (long long)length } };
 
-	if (readable && (!taken || result == sizeof(count))) {
-		done.bytes_key = taken ? "out" : "in";
-		done.bytes = &count;
-		done.size = sizeof(count);
+	if (count) {
+		done.bytes_key = key;
+		done.bytes = count;
+		done.size = sizeof(*count);
 	}
-	errno = error;
 	record(&done, result);
+}
+
+static void record_taken(const char *call, int fd, const struct file *file,
+			 uintptr_t to, size_t length, ssize_t result)
+{
+	uint64_t count;
+	bool known = result == sizeof(count) && count_at(&count, to, length);
+
+	record_count(call, fd, file, "out", known ? &count : NULL, length,
+		     result);
 }
 
 EXPORT int eventfd(unsigned int count, int flags)
@@ -264,20 +294,22 @@ EXPORT ssize_t read(int fd, void *to, size_t length)
 	ssize_t ret = NEXT(read)(fd, to, length);
 
 	if (wanted)
-		record_count("read", fd, &file, true, (uintptr_t)to, length,
-			     ret);
+		record_taken("read", fd, &file, (uintptr_t)to, length, ret);
 	return ret;
 }
 
+/* Read first: once it is written, another thread may use the memory again. */
 EXPORT ssize_t write(int fd, const void *from, size_t length)
 {
 	struct file file;
+	uint64_t count;
 	bool wanted = eventfd_at(fd, &file);
+	bool known = wanted && count_at(&count, (uintptr_t)from, length);
 	ssize_t ret = NEXT(write)(fd, from, length);
 
 	if (wanted)
-		record_count("write", fd, &file, false, (uintptr_t)from, length,
-			     ret);
+		record_count("write", fd, &file, "in", known ? &count : NULL,
+			     length, ret);
 	return ret;
 }
 
@@ -293,8 +325,8 @@ EXPORT ssize_t preadv2(int fd, const struct iovec *vectors, int count,
 	if (wanted) {
 		copy(&first, (uintptr_t)vectors, sizeof(first));
 		errno = error;
-		record_count("preadv2", fd, &file, true,
-			     (uintptr_t)first.iov_base, first.iov_len, ret);
+		record_taken("preadv2", fd, &file, (uintptr_t)first.iov_base,
+			     first.iov_len, ret);
 	}
 	return ret;
 }
@@ -351,6 +383,40 @@ EXPORT int fcntl(int fd, int command, ...)
 }
 
 ALIAS(fcntl) int fcntl64(int fd, int command, ...);
+
+static int duplicated(const char *call, int from, int to, int flags, int fd)
+{
+	struct file file;
+	int error = errno;
+
+	if (!tape_is_open())
+		return fd;
+	file_of(from, &file);
+	errno = error;
+	if (is_ours(&file) || is_eventfd(&file))
+		record(&(struct simple){ .call = call,
+					 .fd = from,
+					 .file = file.name,
+					 .keys = { "value", "flags" },
+					 .values = { to, flags } },
+		       fd);
+	return fd;
+}
+
+EXPORT int dup(int from)
+{
+	return duplicated("dup", from, 0, 0, NEXT(dup)(from));
+}
+
+EXPORT int dup2(int from, int to)
+{
+	return duplicated("dup2", from, to, 0, NEXT(dup2)(from, to));
+}
+
+EXPORT int dup3(int from, int to, int flags)
+{
+	return duplicated("dup3", from, to, flags, NEXT(dup3)(from, to, flags));
+}
 
 static int opened(const char *call, const char *path, int flags, int fd)
 {

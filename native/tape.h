@@ -27,6 +27,7 @@ bool tape_is_open(void);
 void put(struct line *line, const char *text);
 void put_number(struct line *line, long long value);
 void put_field(struct line *line, const char *key, long long value);
+void put_true(struct line *line, const char *key);
 void put_text(struct line *line, const char *key, const char *text);
 void put_bytes(struct line *line, const char *key, bool readable,
 	       const unsigned char *bytes, size_t size);
@@ -51,11 +52,18 @@ bool is_vfio(unsigned long request);
 /* False, not a signal, where the program has no such memory. */
 bool copy(void *to, uintptr_t from, size_t size);
 
-/* The size of the structure that the argument points to; 0: it is a value. */
-size_t argument_size(unsigned long request, uintptr_t argument);
+/*
+ * How much to record of the structure that the argument points to; 0: it does
+ * not point. Sets cut when the structure is longer.
+ */
+size_t argument_size(unsigned long request, uintptr_t argument, bool *cut);
 
-/* Where a structure holds a user pointer; 0: nowhere. */
-size_t pointer_at(unsigned long request, const struct file *file);
+/* The argument where it is a number; 0 where it may be an address. */
+long long argument_value(unsigned long request, uintptr_t argument);
+
+/* The user pointers of a structure become zero, as far as they are known. */
+void mask_pointers(unsigned long request, const struct file *file,
+		   unsigned char *bytes, size_t size);
 
 void put_vfio_file(struct line *line, unsigned long request,
 		   const struct file *file, uintptr_t argument);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,7 +14,7 @@
 /* The tape */
 
 static struct {
-	const char *path; /* NULL: a descriptor was given */
+	char path[PATH_MAX]; /* absolute; empty: a descriptor was given */
 	int fd; /* -1: nothing is recorded */
 	dev_t dev;
 	ino_t ino;
@@ -24,10 +25,10 @@ bool tape_is_open(void)
 	return tape.fd >= 0;
 }
 
-static int tape_open(void)
+static int tape_open(const char *path, int flags)
 {
-	return (int)syscall(SYS_openat, AT_FDCWD, tape.path,
-			    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	return (int)syscall(SYS_openat, AT_FDCWD, path,
+			    O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0600);
 }
 
 /* A program may have closed our descriptor, and its number be another file. */
@@ -45,8 +46,9 @@ static void tape_append(const char *line, size_t length)
 
 	if (tape_is(tape.fd)) {
 		syscall(SYS_write, tape.fd, line, length);
-	} else if (tape.path && (fd = tape_open()) >= 0) {
-		syscall(SYS_write, fd, line, length);
+	} else if (*tape.path && (fd = tape_open(tape.path, 0)) >= 0) {
+		if (tape_is(fd))
+			syscall(SYS_write, fd, line, length);
 		syscall(SYS_close, fd);
 	}
 }
@@ -87,6 +89,12 @@ void put_field(struct line *line, const char *key, long long value)
 {
 	put_key(line, key);
 	put_number(line, value);
+}
+
+void put_true(struct line *line, const char *key)
+{
+	put_key(line, key);
+	put(line, "true");
 }
 
 void put_text(struct line *line, const char *key, const char *text)
@@ -178,6 +186,25 @@ static void put_header(void)
 	tape_append(room, (size_t)(line.at - room));
 }
 
+/* The program may change its environment and its directory. */
+static void remember(const char *name)
+{
+	size_t length = 0;
+
+	if (*name != '/') {
+		if (!getcwd(tape.path, sizeof(tape.path) - 1)) {
+			*tape.path = '\0';
+			return;
+		}
+		length = strlen(tape.path);
+		tape.path[length++] = '/';
+	}
+	if (length + strlen(name) < sizeof(tape.path))
+		strcpy(tape.path + length, name);
+	else
+		*tape.path = '\0'; /* too long to open again */
+}
+
 __attribute__((constructor)) static void start(void)
 {
 	const char *name = getenv("KVMIRQ_TAPE");
@@ -189,8 +216,8 @@ __attribute__((constructor)) static void start(void)
 	if (strspn(name, "0123456789") == strlen(name)) {
 		fd = atoi(name);
 	} else {
-		tape.path = name;
-		fd = tape_open();
+		remember(name);
+		fd = tape_open(name, O_CREAT);
 		/* Out of the way of numbers that a program expects to get. */
 		high = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 512);
 		if (high >= 0) {

@@ -131,9 +131,20 @@ public final class Backends {
             return new Probe(candidate.name(), Optional.of(backend), backend.description());
         } catch (BackendUnavailableException e) {
             return new Probe(candidate.name(), Optional.empty(), String.valueOf(e.getMessage()));
-        } catch (LinkageError e) {
-            return new Probe(candidate.name(), Optional.empty(), e.toString());
+        } catch (VirtualMachineError e) {
+            throw e;
+        } catch (RuntimeException | Error e) {
+            // Somebody else's library failed in a way of its own: the next one may do better.
+            return new Probe(candidate.name(), Optional.empty(), causes(e));
         }
+    }
+
+    private static String causes(Throwable e) {
+        StringBuilder text = new StringBuilder(e.toString());
+        for (@Nullable Throwable cause = e.getCause(); cause != null; cause = cause.getCause()) {
+            text.append(": ").append(cause);
+        }
+        return text.toString();
     }
 
     private List<Candidate> named(String selection) {

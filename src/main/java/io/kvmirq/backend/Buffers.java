@@ -8,6 +8,9 @@ import org.jspecify.annotations.Nullable;
 
 /** What a buffer must be before its address may cross into the kernel; the only place that checks it. */
 public final class Buffers {
+    private static final int VFIO_TYPE = ';';
+    private static final int KVM_TYPE = 0xae;
+
     private Buffers() {}
 
     /**
@@ -94,10 +97,37 @@ public final class Buffers {
         return readable(routes, (long) KernelBackend.ROUTE_SIZE * count);
     }
 
-    /** For {@link Libc#ioctl(int, long, ByteBuffer)}: as large as the request says, writable if the kernel writes. */
+    /**
+     * For {@link Libc#ioctl(int, long, ByteBuffer)}: as large as the request says, and as the structure itself says where
+     * its first word counts bytes (VFIO, iommufd) or elements; writable if the kernel may write.
+     */
     public static ByteBuffer ioctlArgument(long request, @Nullable ByteBuffer argument) {
         long size = request >>> 16 & 0x3fff;
-        boolean kernelWrites = (request >>> 31 & 1) == 1;
-        return kernelWrites ? writable(argument, size) : readable(argument, size);
+        int type = (int) (request >>> 8 & 0xff);
+        boolean sizeInside = type == VFIO_TYPE && size == 0;
+        boolean kernelWrites = (request >>> 31 & 1) == 1 || sizeInside;
+        ByteBuffer checked = kernelWrites ? writable(argument, size) : readable(argument, size);
+        if (sizeInside) {
+            return writable(checked, checked.limit() < Integer.BYTES ? Integer.BYTES : firstWord(checked));
+        }
+        long each = type == KVM_TYPE ? elementSize((int) (request & 0xff)) : 0;
+        return each == 0 ? checked : readable(checked, size + each * firstWord(checked));
+    }
+
+    private static long firstWord(ByteBuffer buffer) {
+        return Integer.toUnsignedLong(
+                buffer.order() == ByteOrder.nativeOrder() ? buffer.getInt(0) : Integer.reverseBytes(buffer.getInt(0)));
+    }
+
+    /** Of the KVM requests that count elements in their first word: linux/kvm.h, asm/kvm.h. 0 for all others. */
+    private static long elementSize(int number) {
+        return switch (number) {
+            case 0x02, 0x0a -> Integer.BYTES; // KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST
+            case 0x05, 0x09, 0x90, 0x91 -> 40; // CPUID entries
+            case 0x88, 0x89 -> 16; // MSRs
+            case 0x6a -> 48; // routing entries
+            case 0xb0 -> Long.BYTES; // KVM_GET_REG_LIST
+            default -> 0;
+        };
     }
 }

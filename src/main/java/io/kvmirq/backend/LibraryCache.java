@@ -30,6 +30,7 @@ public final class LibraryCache {
     static final String PROPERTY = "kvmirq.cache";
 
     private static final int ATTEMPTS = 3;
+    private static final String TEMPORARY = "libkvmirq";
 
     private final Path directory;
 
@@ -50,24 +51,33 @@ public final class LibraryCache {
     }
 
     /**
-     * Makes another binding, which unpacks a library of its own, do so in this directory.
+     * A directory of this user alone, for another binding to unpack a library of its own into.
      *
-     * @param property the system property that binding asks for a directory; left alone when it is set already
-     * @return whether it was set here
-     * @throws BackendUnavailableException when there is no private directory
+     * @throws BackendUnavailableException when there is none and none can be made
      */
-    public static boolean forLibrariesOf(String property) {
-        if (System.getProperty(property) != null) {
-            return false;
-        }
-        LibraryCache cache = ofThisUser();
+    public static Path directoryForOthers() {
+        LibraryCache others = new LibraryCache(ofThisUser().directory.resolve("others"));
         try {
-            cache.makePrivate();
+            others.makePrivate();
+            return others.directory;
         } catch (IOException e) {
-            throw new BackendUnavailableException("cache directory " + cache.directory + ": " + e, e);
+            throw new BackendUnavailableException("cache directory " + others.directory + ": " + e, e);
         }
-        System.setProperty(property, cache.directory.toString());
-        return true;
+    }
+
+    /**
+     * A library that another binding carries in its jar, unpacked by us: written once, whole, under a name made from its
+     * content.
+     *
+     * @throws BackendUnavailableException when there is no private directory for it
+     */
+    public static Path holdForOthers(byte[] library) {
+        LibraryCache others = new LibraryCache(directoryForOthers());
+        try {
+            return others.hold(library);
+        } catch (IOException e) {
+            throw new BackendUnavailableException("cache directory " + others.directory + ": " + e, e);
+        }
     }
 
     /**
@@ -154,7 +164,7 @@ public final class LibraryCache {
             throw new IOException("cannot list " + directory);
         }
         for (String name : names) {
-            if (name.endsWith(".tmp")) {
+            if (name.startsWith(TEMPORARY) && name.endsWith(".tmp")) {
                 removeIfAbandoned(directory.resolve(name));
             }
         }
@@ -172,7 +182,7 @@ public final class LibraryCache {
     }
 
     private void write(Path file, byte[] content) throws IOException {
-        Path temporary = Files.createTempFile(directory, "libkvmirq", ".tmp");
+        Path temporary = Files.createTempFile(directory, TEMPORARY, ".tmp");
         try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE);
                 FileLock lock = channel.lock()) {
             assert lock.isValid();

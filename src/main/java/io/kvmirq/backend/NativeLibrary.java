@@ -116,6 +116,9 @@ public final class NativeLibrary {
         try {
             System.load(file.toString());
             return file;
+        } catch (IllegalCallerException e) {
+            throw new BackendUnavailableException(
+                    "native access is denied: start Java with --enable-native-access=ALL-UNNAMED", e);
         } catch (UnsatisfiedLinkError e) {
             throw new BackendUnavailableException(loadFailure(file, String.valueOf(e.getMessage())), e);
         }

@@ -22,6 +22,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
@@ -33,6 +35,9 @@ import picocli.CommandLine.ParseResult;
 final class TapeCommand implements Command {
     private static final String PRELOAD = "LD_PRELOAD";
     private static final String TAPE = "KVMIRQ_TAPE";
+
+    /** For the program to end when told to, and as long again for its calls to be printed. */
+    private static final long PATIENCE_SECONDS = 10;
 
     /** The file cannot be read or written, which is no finding about its content. */
     private static final class TapeFileException extends RuntimeException {
@@ -59,10 +64,15 @@ final class TapeCommand implements Command {
                 .description(
                         "Runs CMD with its calls recorded, then prints them, a line each. Descriptors are shown as"
                                 + " what they were open on, such as vm#1 or eventfd#3. The exit code is CMD's; 3 when"
-                                + " it could not be started. Works for any dynamically linked program, and needs no"
+                                + " it could not be started. Ended by a signal, it ends CMD and still prints. Needs no"
                                 + " root but what CMD needs.",
                         "",
-                        "A tape holds the arguments of calls: no guest memory, no pointers.");
+                        "A tape holds the arguments of calls: no guest memory, and zeros for known pointers.",
+                        "",
+                        "Not seen: raw system calls and statically linked programs (Go), eventfd_read, eventfd_write,"
+                                + " poll, readv, writev, close_range, the checked functions of fortified programs, and"
+                                + " most calls in a chroot without /proc. A program under a seccomp allow-list may be"
+                                + " killed for what recording calls, and a signal handler needs 8 KB of stack.");
         spec.parser().stopAtPositional(true);
         spec.addOption(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
@@ -146,50 +156,108 @@ final class TapeCommand implements Command {
             throw new BackendUnavailableException(recorder + " cannot be preloaded: the path holds a space or a colon;"
                     + " set $XDG_CACHE_HOME or -Dkvmirq.cache to another place");
         }
-        Path tape = output.map(file -> emptied(file.toAbsolutePath())).orElseGet(TapeCommand::temporary);
+        Ending ending = new Ending();
+        Runtime.getRuntime().addShutdownHook(ending);
         try {
-            int code = run(command, recorder, tape);
-            sayIfNothing(command, tape, terminal);
-            if (output.isEmpty()) {
-                print(tape, terminal.out());
-            }
-            return code;
+            return output.map(file -> run(command, recorder, emptied(file.toAbsolutePath()), terminal, ending))
+                    .orElseGet(() -> runAndPrint(command, recorder, terminal, ending));
         } finally {
-            if (output.isEmpty()) {
-                delete(tape);
-            }
+            ending.finished();
         }
     }
 
-    private static int run(List<String> command, Path recorder, Path tape) {
+    private static int runAndPrint(List<String> command, Path recorder, Terminal terminal, Ending ending) {
+        Path tape = temporary();
+        try {
+            int code = run(command, recorder, tape, terminal, ending);
+            print(tape, terminal.out());
+            return code;
+        } finally {
+            delete(tape);
+        }
+    }
+
+    private static int run(List<String> command, Path recorder, Path tape, Terminal terminal, Ending ending) {
         ProcessBuilder builder = new ProcessBuilder(command).inheritIO();
         Map<String, String> environment = builder.environment();
         String others = environment.getOrDefault(PRELOAD, "");
         environment.put(PRELOAD, others.isEmpty() ? recorder.toString() : recorder + ":" + others);
         environment.put(TAPE, tape.toString());
         try {
-            return waitFor(builder.start());
+            int code = waitFor(ending.start(builder));
+            sayIfNothing(command, tape, terminal);
+            return code;
         } catch (IOException e) {
             throw new TapeFileException(
-                    "cannot run " + command.get(0) + ": "
-                            + (String.valueOf(e.getMessage()).contains("error=2,") ? "not found" : e.getMessage()),
-                    e);
+                    "cannot run " + command.get(0) + ": " + (isNotFound(e) ? "not found" : e.getMessage()), e);
         }
     }
 
-    /** The program ends when this one is told to: its signals need not have reached it. */
+    /** ENOENT, as JDKs word it. */
+    private static boolean isNotFound(IOException e) {
+        String message = String.valueOf(e.getMessage());
+        return message.contains("error=2,") || message.contains("error: 2 ");
+    }
+
     private static int waitFor(Process process) {
-        Thread hook = new Thread(process::destroy, "kvmirq-stop");
-        Runtime.getRuntime().addShutdownHook(hook);
         while (true) {
             try {
-                int code = process.waitFor();
-                Runtime.getRuntime().removeShutdownHook(hook);
-                return code;
+                return process.waitFor();
             } catch (InterruptedException e) {
                 // Nobody interrupts the main thread; the program is not done.
+            }
+        }
+    }
+
+    /**
+     * Runs when this program is told to end: ends the recorded one, whom the signal need not have reached, and waits until
+     * its calls are shown.
+     */
+    private static final class Ending extends Thread {
+        private final CountDownLatch shown = new CountDownLatch(1);
+        private Optional<Process> program = Optional.empty();
+        private boolean begun;
+
+        Ending() {
+            super("kvmirq-stop");
+        }
+
+        synchronized Process start(ProcessBuilder builder) throws IOException {
+            if (begun) {
+                throw new IOException("told to end");
+            }
+            Process process = builder.start();
+            program = Optional.of(process);
+            return process;
+        }
+
+        private synchronized Optional<Process> begin() {
+            begun = true;
+            return program;
+        }
+
+        void finished() {
+            shown.countDown();
+            try {
+                Runtime.getRuntime().removeShutdownHook(this);
             } catch (IllegalStateException e) {
-                return ExitCode.FAILED; // Shutting down: the hook runs and the JVM ends after it.
+                // It runs, and now ends.
+            }
+        }
+
+        @Override
+        public void run() {
+            try {
+                Optional<Process> process = begin();
+                process.ifPresent(Process::destroy);
+                if (process.isPresent() && !process.get().waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
+                    process.get().destroyForcibly();
+                }
+                if (!shown.await(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
+                    System.err.println("kvmirq: ended before all calls were printed; -o keeps them in a file");
+                }
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
             }
         }
     }
@@ -221,7 +289,10 @@ final class TapeCommand implements Command {
 
     private static Path temporary() {
         try {
-            return Files.createTempFile("kvmirq", ".tape");
+            Path file = Files.createTempFile("kvmirq", ".tape");
+            // Also when this program is told to end and printing takes too long.
+            deleteOnExit(file.toFile());
+            return file;
         } catch (IOException e) {
             throw new TapeFileException(
                     "cannot make a temporary file in " + System.getProperty("java.io.tmpdir") + ": " + e, e);
@@ -231,7 +302,15 @@ final class TapeCommand implements Command {
     private static void delete(Path file) {
         File temporary = file.toFile();
         if (!temporary.delete()) {
-            temporary.deleteOnExit();
+            deleteOnExit(temporary);
+        }
+    }
+
+    private static void deleteOnExit(File file) {
+        try {
+            file.deleteOnExit();
+        } catch (IllegalStateException e) {
+            // Ending already: what is left to do is deleting it at once.
         }
     }
 }

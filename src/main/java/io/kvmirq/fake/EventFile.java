@@ -25,7 +25,8 @@ final class EventFile extends FakeFile {
 
     @Override
     long write(long from, long length) {
-        if (length < Long.BYTES) {
+        boolean longer = length > Long.BYTES && kernel.profile().isSince(6, 9);
+        if (length < Long.BYTES || longer) {
             return -Errno.EINVAL.number();
         }
         ByteBuffer memory = kernel.memory().at(from, Long.BYTES);
@@ -101,16 +102,8 @@ final class EventFile extends FakeFile {
     }
 
     @Override
-    int ioctl(long request, long argument) {
-        if (request == FakeKernel.FIONBIO) {
-            ByteBuffer on = kernel.memory().copyIn(argument, Integer.BYTES);
-            if (on == null) {
-                return -Errno.EFAULT.number();
-            }
-            blocking = on.getInt(0) == 0;
-            return 0;
-        }
-        return -Errno.ENOTTY.number();
+    void setBlocking(boolean on) {
+        blocking = on;
     }
 
     Optional<FakeIrqfd> irqfd() {

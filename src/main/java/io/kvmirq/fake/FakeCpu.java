@@ -293,7 +293,7 @@ final class FakeCpu {
     /** {@code outb %al, $port}: to an ioeventfd in the kernel, else to the VMM. */
     private boolean out(int port) {
         int value = registers[EAX] & 0xff;
-        Optional<FakeIoEventFd> taken = vm.vm().ioEventFd(true, port, 1, value);
+        Optional<FakeIoEventFd> taken = vm.vm().ioEventFd(FakeIoEventFd.Bus.PORT, port, 1, value);
         if (taken.isPresent()) {
             taken.get().event().signal(1);
             return false;

@@ -3,60 +3,116 @@ package io.kvmirq.fake;
 
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.Set;
 
 /** The in-kernel IOAPIC; source: arch/x86/kvm/ioapic.c, 82093AA datasheet. */
 final class FakeIoapic {
     static final int PINS = 24;
 
     private static final long BASE = 0xfec00000L;
+    /** Base address, register selector and id, which only the guest and those who restore it look at. */
+    private static final int HEADER = 16;
+    /** The pin of the real-time clock, whose ticks are counted. */
+    private static final int CLOCK = 8;
+
     private static final long MASKED = 1L << 16;
     private static final long LEVEL = 1L << 15;
     private static final long REMOTE_IRR = 1L << 14;
-    private static final long ACTIVE_LOW = 1L << 13;
 
     private final FakeVm vm;
     private final long[] redirections = new long[PINS];
     private final int[] sources = new int[PINS];
+    private final byte[] header = new byte[HEADER];
     private int irr;
+    /** Edges that are out, by pin; those do not show as requested. */
+    private int delivered;
+
+    private final Set<FakeLapic> clockTakers = new HashSet<>();
+    private int clockPending;
 
     FakeIoapic(FakeVm vm) {
         this.vm = vm;
-        java.util.Arrays.fill(redirections, MASKED);
+        Arrays.fill(redirections, MASKED);
+        ByteBuffer.wrap(header).order(ByteOrder.nativeOrder()).putLong(BASE);
     }
 
     /** @return as the kernel's: 1 or the number that took it, 0 coalesced, -1 masked */
-    int set(int pin, int source, boolean level) {
+    int set(int pin, int source, boolean level, boolean wanted) {
         sources[pin] = level ? sources[pin] | 1 << source : sources[pin] & ~(1 << source);
-        boolean high = sources[pin] != 0 ^ (redirections[pin] & ACTIVE_LOW) != 0;
-        return drive(pin, high);
+        // Polarity is the guest's business: a source says active or not.
+        return drive(pin, sources[pin] != 0, wanted);
     }
 
-    private int drive(int pin, boolean high) {
+    private int drive(int pin, boolean high, boolean wanted) {
         int bit = 1 << pin;
         if (!high) {
             irr &= ~bit;
             return 1;
         }
-        boolean before = (irr & bit) != 0;
-        irr |= bit;
-        if ((redirections[pin] & LEVEL) == 0 && before) {
+        if (pin == CLOCK && wanted && clockPending > 0) {
             return 0;
         }
-        return service(pin);
+        boolean before = (irr & bit) != 0;
+        irr |= bit;
+        if ((redirections[pin] & LEVEL) == 0) {
+            delivered &= ~bit;
+            if (before) {
+                return 0;
+            }
+        }
+        return service(pin, wanted);
     }
 
-    private int service(int pin) {
+    private int service(int pin, boolean wanted) {
         long entry = redirections[pin];
         boolean level = (entry & LEVEL) != 0;
         if ((entry & MASKED) != 0 || level && (entry & REMOTE_IRR) != 0) {
             return -1;
         }
-        boolean logical = (entry >>> 11 & 1) == 1;
-        int taken = vm.deliver((int) (entry >>> 56), logical, (int) (entry >>> 8 & 7), (int) entry & 0xff, level);
+        if (!level) {
+            delivered |= 1 << pin;
+        }
+        int taken;
+        if (pin == CLOCK && wanted) {
+            taken = vm.deliver(interrupt(entry), clockTakers::add);
+            clockPending = Math.max(taken, 0);
+        } else {
+            taken = vm.deliver(interrupt(entry), lapic -> {});
+        }
         if (taken != 0 && level) {
             redirections[pin] |= REMOTE_IRR;
         }
         return taken;
+    }
+
+    private static FakeVm.Interrupt interrupt(long entry) {
+        boolean logical = (entry >>> 11 & 1) == 1;
+        boolean level = (entry & LEVEL) != 0;
+        return new FakeVm.Interrupt(
+                (int) (entry >>> 56), logical, false, (int) (entry >>> 8 & 7), (int) entry & 0xff, level);
+    }
+
+    /** The clock's tick counts as delivered until those that took it have ended it. */
+    void clockEnded(FakeLapic lapic) {
+        if (clockTakers.remove(lapic)) {
+            clockPending--;
+        }
+    }
+
+    /** Whether a LAPIC still has the clock's tick, after its registers or ours were replaced. */
+    void recount(FakeLapic lapic) {
+        FakeVm.Interrupt tick = interrupt(redirections[CLOCK]);
+        if (tick.logical() || !tick.isFor(lapic)) {
+            return;
+        }
+        if (lapic.isPending(tick.vector()) && clockTakers.add(lapic)) {
+            clockPending++;
+        } else if (!lapic.isPending(tick.vector()) && clockTakers.remove(lapic)) {
+            clockPending--;
+        }
     }
 
     /** A LAPIC has ended a level interrupt of this vector. */
@@ -72,28 +128,35 @@ final class FakeIoapic {
             }
             redirections[pin] &= ~REMOTE_IRR;
             if ((entry & MASKED) == 0 && (irr >>> pin & 1) == 1) {
-                service(pin);
+                service(pin, false);
             }
         }
     }
 
     void save(ByteBuffer to, int at) {
-        to.putLong(at, BASE).putInt(at + Uapi.KvmIoapicState.IRR, irr);
+        to.put(at, header).putInt(at + Uapi.KvmIoapicState.IRR, irr & ~delivered);
         for (int pin = 0; pin < PINS; pin++) {
             to.putLong(at + Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES, redirections[pin]);
         }
     }
 
     void restore(ByteBuffer from, int at) {
+        from.get(at, header);
         for (int pin = 0; pin < PINS; pin++) {
             redirections[pin] = from.getLong(at + Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES);
         }
         int pending = from.getInt(at + Uapi.KvmIoapicState.IRR);
         irr = 0;
+        delivered = 0;
+        clockTakers.clear();
+        clockPending = 0;
         for (int pin = 0; pin < PINS; pin++) {
             if ((pending >>> pin & 1) == 1) {
-                drive(pin, true);
+                drive(pin, true, true);
             }
         }
+        clockTakers.clear();
+        clockPending = 0;
+        vm.lapics().forEach(this::recount);
     }
 }

@@ -19,7 +19,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class FakeKernel implements Libc {
     /** FIONBIO of asm-generic/ioctls.h: an int at the argument, 0 for blocking. */
-    static final long FIONBIO = 0x5421;
+    private static final long FIONBIO = 0x5421;
 
     private static final int EBADF = -Errno.EBADF.number();
     private static final int EFAULT = -Errno.EFAULT.number();
@@ -59,8 +59,12 @@ public final class FakeKernel implements Libc {
 
     /** Gives a file the lowest free descriptor. */
     int install(FakeFile file) {
-        int fd = FIRST_FD;
-        for (int used : files.keySet()) {
+        return install(file, FIRST_FD);
+    }
+
+    private int install(FakeFile file, int lowest) {
+        int fd = lowest;
+        for (int used : files.tailMap(lowest).keySet()) {
             if (used != fd) {
                 break;
             }
@@ -149,7 +153,7 @@ public final class FakeKernel implements Libc {
         if (command != Uapi.F_DUPFD_CLOEXEC) {
             throw new NotModelledException("fcntl " + command);
         }
-        return install(file);
+        return argument < 0 || argument >= MAX_FDS ? EINVAL : install(file, Math.max(argument, FIRST_FD));
     }
 
     @Override
@@ -189,7 +193,10 @@ public final class FakeKernel implements Libc {
         }
         long length = vector.getLong(Uapi.Iovec.IOV_LEN);
         long to = vector.getLong(Uapi.Iovec.IOV_BASE);
-        return length < Long.BYTES || !(file instanceof EventFile event) ? EINVAL : event.readNow(to);
+        if (!(file instanceof EventFile event)) {
+            return EINVAL;
+        }
+        return length == 0 ? 0 : length < Long.BYTES ? EINVAL : event.readNow(to);
     }
 
     @Override
@@ -198,10 +205,19 @@ public final class FakeKernel implements Libc {
         if (file == null) {
             return EBADF;
         }
-        int result = file.ioctl(request, argument);
+        int result = request == FIONBIO ? setBlocking(file, argument) : file.ioctl(request, argument);
         // Whatever it was may have raised an interrupt for a CPU that halts.
         notifyAll();
         return result;
+    }
+
+    private int setBlocking(FakeFile file, long argument) {
+        ByteBuffer nonblocking = memory.copyIn(argument, Integer.BYTES);
+        if (nonblocking == null) {
+            return EFAULT;
+        }
+        file.setBlocking(nonblocking.getInt(0) == 0);
+        return 0;
     }
 
     @Override
@@ -276,7 +292,7 @@ public final class FakeKernel implements Libc {
 
     @Override
     public synchronized int epollCreate(int flags) {
-        return install(new EpollFile());
+        return install(new EpollFile(profile));
     }
 
     @Override

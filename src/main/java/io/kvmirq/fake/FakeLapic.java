@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.function.Consumer;
 
 /** A local APIC; source: arch/x86/kvm/lapic.c, Intel SDM vol. 3, chapter 11. */
 final class FakeLapic {
@@ -10,6 +11,8 @@ final class FakeLapic {
 
     private static final int ID = 0x20;
     private static final int VERSION = 0x30;
+    private static final int TPR = 0x80;
+    private static final int PPR = 0xa0;
     private static final int LDR = 0xd0;
     private static final int DFR = 0xe0;
     private static final int SVR = 0xf0;
@@ -17,13 +20,17 @@ final class FakeLapic {
     private static final int TMR = 0x180;
     private static final int IRR = 0x200;
     private static final int LVT_TIMER = 0x320;
+    private static final int LVT_LINT0 = 0x350;
     private static final int LVT_COUNT = 6;
     private static final int LVT_MASKED = 0x10000;
+    /** The PIC's interrupts reach the first vCPU. */
+    private static final int EXTERNAL = 0x700;
+
     private static final int SVR_ENABLE = 0x100;
     private static final int KVM_VERSION = 0x50014;
 
-    private static final int FIXED = 0;
-    private static final int LOWEST_PRIORITY = 1;
+    static final int FIXED = 0;
+    static final int LOWEST_PRIORITY = 1;
     private static final int NMI = 4;
 
     private final FakeVm vm;
@@ -43,15 +50,31 @@ final class FakeLapic {
         for (int i = 0; i < LVT_COUNT; i++) {
             registers.putInt(LVT_TIMER + i * 16, LVT_MASKED);
         }
+        if (vcpuId == 0) {
+            registers.putInt(LVT_LINT0, EXTERNAL);
+        }
     }
 
     ByteBuffer registers() {
         return registers;
     }
 
-    /** KVM_SET_LAPIC; the id is the kernel's. */
+    /**
+     * KVM_SET_LAPIC. The version is the kernel's, the processor priority follows from the rest; but without APICv the
+     * kernel notices only afterwards that something is in service now.
+     */
     void restore(ByteBuffer state) {
+        boolean noticed = highest(ISR) >= 0;
         registers.put(0, state, 0, SIZE);
+        registers.putInt(VERSION, KVM_VERSION);
+        updatePriority(noticed ? highest(ISR) : 0);
+        vm.restored(this);
+    }
+
+    private void updatePriority(int serviced) {
+        int task = registers.getInt(TPR) & 0xff;
+        int inService = Math.max(serviced, 0) & 0xf0;
+        registers.putInt(PPR, (task & 0xf0) >= inService ? task : inService);
     }
 
     /** MSR 0x1b: the mode bits. */
@@ -60,18 +83,28 @@ final class FakeLapic {
         if (on) {
             registers.putInt(ID, vcpuId).putInt(LDR, vcpuId >>> 4 << 16 | 1 << (vcpuId & 0xf));
         }
+        vm.redrawMap();
     }
 
     void setSpurious(int value) {
         registers.putInt(SVR, value);
+        vm.redrawMap();
+    }
+
+    int vcpuId() {
+        return vcpuId;
     }
 
     boolean isPhysical(int destination) {
-        int id = x2apic || vcpuId > 0xff ? vcpuId : registers.getInt(ID) >>> 24;
-        return id == destination;
+        return id() == destination || vcpuId > 0xff && vcpuId == destination;
     }
 
-    private boolean enabled() {
+    /** The one it is addressed by: of 8 bits but in x2APIC mode. */
+    int id() {
+        return x2apic ? vcpuId : registers.getInt(ID) >>> 24;
+    }
+
+    boolean enabled() {
         return (registers.getInt(SVR) & SVR_ENABLE) != 0;
     }
 
@@ -90,22 +123,28 @@ final class FakeLapic {
     }
 
     /** @return whether it was taken */
-    boolean accept(int deliveryMode, int vector, boolean level) {
-        switch (deliveryMode) {
+    boolean accept(FakeVm.Interrupt interrupt, Consumer<FakeLapic> taker) {
+        switch (interrupt.effectiveMode()) {
             case FIXED, LOWEST_PRIORITY -> {
                 if (!enabled()) {
                     return false;
                 }
-                set(TMR, vector, level);
-                set(IRR, vector, true);
+                set(TMR, interrupt.vector(), interrupt.level());
+                set(IRR, interrupt.vector(), true);
+                taker.accept(this);
                 return true;
             }
             case NMI -> {
                 nmiPending = true;
                 return true;
             }
-            default -> throw new NotModelledException("interrupt delivery mode " + deliveryMode);
+            default -> throw new NotModelledException("interrupt delivery mode " + interrupt.mode());
         }
+    }
+
+    /** Whether a vector is requested or in service. */
+    boolean isPending(int vector) {
+        return get(IRR, vector) || get(ISR, vector);
     }
 
     boolean takeNmi() {
@@ -131,6 +170,7 @@ final class FakeLapic {
         }
         set(IRR, vector, false);
         set(ISR, vector, true);
+        updatePriority(vector);
         return vector;
     }
 
@@ -144,6 +184,8 @@ final class FakeLapic {
             return;
         }
         set(ISR, vector, false);
+        updatePriority(highest(ISR));
+        vm.ended(this);
         if (get(TMR, vector)) {
             vm.endOfInterrupt(vector);
         }

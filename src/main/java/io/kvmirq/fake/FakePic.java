@@ -7,10 +7,15 @@ import java.nio.ByteBuffer;
 final class FakePic {
     static final int PINS = 8;
 
+    /** The master's pin that the slave drives. */
+    private static final int CASCADE = 2;
+
     private static final int SIZE = 16;
     private static final int LAST_IRR = 0;
     private static final int IRR = 1;
     private static final int IMR = 2;
+    private static final int ISR = 3;
+    private static final int PRIORITY_ADD = 4;
     private static final int ELCR = 14;
     private static final int ELCR_MASK = 15;
 
@@ -32,7 +37,10 @@ final class FakePic {
     /** @return as the kernel's: 1, 0 coalesced, -1 masked */
     int set(int pin, int source, boolean level) {
         sources[pin] = level ? sources[pin] | 1 << source : sources[pin] & ~(1 << source);
-        boolean high = sources[pin] != 0;
+        return drive(pin, sources[pin] != 0);
+    }
+
+    private int drive(int pin, boolean high) {
         int result = 1;
         boolean rising = high && !get(LAST_IRR, pin);
         if (get(ELCR, pin) ? high : rising) {
@@ -43,6 +51,29 @@ final class FakePic {
         }
         put(LAST_IRR, pin, high);
         return get(IMR, pin) ? -1 : result;
+    }
+
+    /** The slave's pulse on the master, as long as it asks for anything. */
+    void cascade(FakePic slave) {
+        if (slave.isAsking()) {
+            drive(CASCADE, true);
+            drive(CASCADE, false);
+        }
+    }
+
+    /** Whether a request is open that nothing in service outranks. */
+    private boolean isAsking() {
+        return rank(state[IRR] & ~state[IMR]) < rank(state[ISR]);
+    }
+
+    /** How far the first of these pins is from the highest priority. */
+    private int rank(int pins) {
+        for (int rank = 0; rank < PINS; rank++) {
+            if ((pins >>> (rank + state[PRIORITY_ADD] & 7) & 1) == 1) {
+                return rank;
+            }
+        }
+        return PINS;
     }
 
     void save(ByteBuffer to, int at) {

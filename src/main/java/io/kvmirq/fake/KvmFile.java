@@ -4,10 +4,14 @@ package io.kvmirq.fake;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 
 /** /dev/kvm; source: {@code kvm_dev_ioctl()} in virt/kvm/kvm_main.c. */
 final class KvmFile extends FakeFile {
     static final int RUN_SIZE = 12288;
+
+    /** The bit of XCR0 that is always on. */
+    private static final long X87_STATE = 1;
 
     private static final int E2BIG = -Errno.E2BIG.number();
     private static final int EFAULT = -Errno.EFAULT.number();
@@ -36,7 +40,25 @@ final class KvmFile extends FakeFile {
         if (request == Uapi.KVM_GET_SUPPORTED_CPUID) {
             return supportedCpuid(argument);
         }
+        if (request == Uapi.KVM_GET_DEVICE_ATTR || request == Uapi.KVM_HAS_DEVICE_ATTR) {
+            return attribute(request == Uapi.KVM_GET_DEVICE_ATTR, argument);
+        }
         return EINVAL;
+    }
+
+    /** Of the system there is one: what a guest may put into XCR0, which the fake's CPU does not have. */
+    private int attribute(boolean get, long argument) {
+        ByteBuffer attribute = kernel.memory().copyIn(argument, Uapi.KvmDeviceAttr.SIZE);
+        if (attribute == null) {
+            return EFAULT;
+        }
+        if (attribute.getInt(Uapi.KvmDeviceAttr.GROUP) != 0 || attribute.getLong(Uapi.KvmDeviceAttr.ATTR) != 0) {
+            return -Errno.ENXIO.number();
+        }
+        ByteBuffer value =
+                ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, X87_STATE);
+        long to = attribute.getLong(Uapi.KvmDeviceAttr.ADDR);
+        return !get || kernel.memory().copyOut(to, value, Long.BYTES) ? 0 : EFAULT;
     }
 
     /** One empty leaf: the fake's CPU looks at none. */

@@ -14,7 +14,11 @@ final class MemorySlots {
     private static final int EEXIST = -Errno.EEXIST.number();
     private static final int FLAGS = 3;
     private static final int READ_ONLY = 2;
-    private static final int SLOTS = 32767;
+    private static final int SLOTS = 32764;
+    private static final long MOST_PAGES = Integer.MAX_VALUE;
+    /** The most that any processor has; many refuse less. */
+    private static final int GUEST_ADDRESS_BITS = 52;
+
     private static final long PAGE = 4096;
 
     /** {@code size} bytes at guest address {@code guest} are the caller's at {@code user}. */
@@ -36,7 +40,8 @@ final class MemorySlots {
         if ((next.flags & ~FLAGS) != 0 || (next.size | next.guest | next.user) % PAGE != 0 || next.user < 0) {
             return EINVAL;
         }
-        if (id < 0 || id >= SLOTS || next.guest < 0 || next.guest + next.size < 0) {
+        boolean wraps = Long.compareUnsigned(next.guest + next.size, next.guest) < 0;
+        if (id < 0 || id >= SLOTS || wraps || next.size >>> 12 > MOST_PAGES) {
             return EINVAL;
         }
         return replace(id, next, slots.get(id));
@@ -55,6 +60,9 @@ final class MemorySlots {
                 .anyMatch(other -> other.getKey() != id && other.getValue().overlaps(next));
         if (overlaps) {
             return EEXIST;
+        }
+        if (next.guest + next.size - 1 >>> GUEST_ADDRESS_BITS != 0) {
+            return EINVAL;
         }
         slots.put(id, next);
         return 0;

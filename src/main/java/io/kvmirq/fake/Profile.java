@@ -26,6 +26,13 @@ public enum Profile {
         this.x2apicBits = x2apicBits;
     }
 
+    /** Whether it has what came with that version. */
+    boolean isSince(int major, int minor) {
+        String[] numbers = label.split("\\.", -1);
+        int difference = Integer.parseInt(numbers[0]) - major;
+        return difference > 0 || difference == 0 && Integer.parseInt(numbers[1]) >= minor;
+    }
+
     /** As users name it. */
     public String label() {
         return label;

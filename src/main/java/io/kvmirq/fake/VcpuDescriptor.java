@@ -18,6 +18,8 @@ final class VcpuDescriptor extends FakeFile {
     private final ByteBuffer shared =
             ByteBuffer.allocateDirect(KvmFile.RUN_SIZE).order(ByteOrder.nativeOrder());
 
+    private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
+
     VcpuDescriptor(FakeKernel kernel, VmFile vm, Optional<FakeLapic> lapic) {
         this.kernel = kernel;
         this.lapic = lapic;
@@ -52,7 +54,36 @@ final class VcpuDescriptor extends FakeFile {
             ByteBuffer registers = kernel.memory().copyIn(argument, Uapi.KvmRegs.SIZE);
             return registers == null ? EFAULT : cpu.setRegisters(registers);
         }
+        if (request == Uapi.KVM_ENABLE_CAP) {
+            return kernel.memory().copyIn(argument, Uapi.KvmEnableCap.SIZE) == null ? EFAULT : EINVAL;
+        }
+        if (request == Uapi.KVM_GET_DEVICE_ATTR
+                || request == Uapi.KVM_SET_DEVICE_ATTR
+                || request == Uapi.KVM_HAS_DEVICE_ATTR) {
+            return attribute(request, argument);
+        }
         return EINVAL;
+    }
+
+    /** Of a vCPU there is one: its TSC offset. */
+    private int attribute(long request, long argument) {
+        ByteBuffer attribute = kernel.memory().copyIn(argument, Uapi.KvmDeviceAttr.SIZE);
+        if (attribute == null) {
+            return EFAULT;
+        }
+        if (attribute.getInt(Uapi.KvmDeviceAttr.GROUP) != 0 || attribute.getLong(Uapi.KvmDeviceAttr.ATTR) != 0) {
+            return -Errno.ENXIO.number();
+        }
+        long address = attribute.getLong(Uapi.KvmDeviceAttr.ADDR);
+        if (request == Uapi.KVM_GET_DEVICE_ATTR) {
+            return kernel.memory().copyOut(address, tscOffset, Long.BYTES) ? 0 : EFAULT;
+        }
+        ByteBuffer next = request == Uapi.KVM_SET_DEVICE_ATTR ? kernel.memory().copyIn(address, Long.BYTES) : tscOffset;
+        if (next == null) {
+            return EFAULT;
+        }
+        tscOffset = next;
+        return 0;
     }
 
     private int lapic(boolean set, long argument) {

@@ -27,6 +27,9 @@ final class VmFile extends FakeFile {
     private static final int MAX_ROUTES = 4096;
     private static final int X2APIC_SUPPRESS_EOI = 4;
     private static final int X2APIC_NO_SUPPRESS_EOI = 8;
+    /** Three pages below 4 GiB. */
+    private static final long LAST_TSS_ADDRESS = 0xffff_d000L;
+
     private static final int IOEVENTFD_FLAGS = 0x1f;
 
     private final FakeKernel kernel;
@@ -59,7 +62,9 @@ final class VmFile extends FakeFile {
     @Override
     int ioctl(long request, long argument) {
         if (request == Uapi.KVM_CHECK_EXTENSION) {
-            return Capabilities.check(kernel.profile(), argument);
+            int value = Capabilities.check(kernel.profile(), argument);
+            boolean split = vm.irqchip() == FakeVm.Irqchip.SPLIT;
+            return argument == Uapi.KVM_CAP_X2APIC_API && !split ? value & ~X2APIC_SUPPRESS_EOI : value;
         }
         if (request == Uapi.KVM_CREATE_VCPU) {
             return createVcpu(argument);
@@ -68,7 +73,7 @@ final class VmFile extends FakeFile {
             return createIrqchip();
         }
         if (request == Uapi.KVM_SET_TSS_ADDR) {
-            return 0;
+            return Long.compareUnsigned(argument, LAST_TSS_ADDRESS) > 0 ? EINVAL : 0;
         }
         return withStructure(request, argument);
     }
@@ -127,6 +132,8 @@ final class VmFile extends FakeFile {
             return EINVAL;
         }
         if (!vcpus.add((int) id)) {
+            // Seen only after the vCPU was made, which looked at all others.
+            vm.redrawMap();
             return EEXIST;
         }
         Optional<FakeLapic> lapic =
@@ -195,14 +202,16 @@ final class VmFile extends FakeFile {
 
     private int setIrqchip(ByteBuffer chip) {
         int refused = refuseChip(chip);
-        if (refused < 0) {
-            return refused;
+        int id = chip.getInt(Uapi.KvmIrqchip.CHIP_ID);
+        if (refused == 0 && id < 2) {
+            vm.pic(id).restore(chip, Uapi.KvmIrqchip.CHIP);
+        } else if (refused == 0) {
+            vm.ioapic().restore(chip, Uapi.KvmIrqchip.CHIP);
         }
-        switch (chip.getInt(Uapi.KvmIrqchip.CHIP_ID)) {
-            case 0, 1 -> vm.pic(chip.getInt(Uapi.KvmIrqchip.CHIP_ID)).restore(chip, Uapi.KvmIrqchip.CHIP);
-            default -> vm.ioapic().restore(chip, Uapi.KvmIrqchip.CHIP);
+        if (refused != ENXIO) {
+            vm.cascade();
         }
-        return 0;
+        return refused;
     }
 
     private int refuseChip(ByteBuffer chip) {
@@ -351,7 +360,7 @@ final class VmFile extends FakeFile {
         }
         FakeIoEventFd one = new FakeIoEventFd(
                 kernel.eventfd(fd).orElseThrow(),
-                (flags & Uapi.KVM_IOEVENTFD_FLAG_PIO) != 0,
+                FakeIoEventFd.Bus.of(flags),
                 address,
                 length,
                 !match,
@@ -385,7 +394,7 @@ final class VmFile extends FakeFile {
             return ENXIO;
         }
         boolean level = line.getInt(Uapi.KvmIrqLevel.LEVEL) != 0;
-        int result = vm.setIrq(line.getInt(Uapi.KvmIrqLevel.IRQ), FakeVm.SOURCE_USERSPACE, level);
+        int result = vm.setIrq(line.getInt(Uapi.KvmIrqLevel.IRQ), FakeVm.SOURCE_USERSPACE, level, status);
         if (!status) {
             return 0;
         }

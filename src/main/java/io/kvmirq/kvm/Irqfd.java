@@ -35,13 +35,14 @@ public final class Irqfd implements AutoCloseable {
         this.event = event;
         this.gsi = gsi;
         try (Undo undo = new Undo()) {
+            vm.routes().hold(gsi);
+            undo.add(() -> vm.routes().release(gsi));
             this.vmLease = undo.add(vm.fd().lease());
             this.eventLease = undo.add(event.fd().lease());
             this.resampleLease = resample.map(notified -> undo.add(notified.fd().lease()));
             unmask();
             undo.keep();
         }
-        vm.routes().hold(gsi);
     }
 
     static Irqfd edge(Vm vm, EventFd event, Gsi gsi) {

@@ -32,7 +32,9 @@ final class Identities {
     String duplicated(int pid, int from, int to, Optional<String> link) {
         String name = of(pid, from, link);
         @Nullable Identity identity = open.get(new Descriptor(pid, from));
-        if (identity != null) {
+        if (identity == null) {
+            open.remove(new Descriptor(pid, to));
+        } else {
             open.put(new Descriptor(pid, to), identity);
         }
         return name;
@@ -52,6 +54,11 @@ final class Identities {
         }
         @Nullable Identity identity = open.get(new Descriptor(pid, fd));
         return identity != null && identity.type() == type.get() ? identity.toString() : created(pid, fd, type.get());
+    }
+
+    /** Another program, or another process by the same number: what it has open is not what was. */
+    void forgotten(int pid) {
+        open.keySet().removeIf(descriptor -> descriptor.pid() == pid);
     }
 
     void closed(int pid, int fd) {

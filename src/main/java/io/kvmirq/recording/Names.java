@@ -4,6 +4,7 @@ package io.kvmirq.recording;
 import io.kvmirq.backend.libc.Uapi;
 import java.util.Map;
 import java.util.StringJoiner;
+import java.util.regex.Pattern;
 
 /** Numbers of the kernel as people read them. */
 final class Names {
@@ -25,6 +26,7 @@ final class Names {
         new Flag(Uapi.O_NONBLOCK, "NONBLOCK"),
         new Flag(Uapi.O_CLOEXEC, "CLOEXEC")
     };
+    static final Flag[] DUP = {new Flag(Uapi.O_CLOEXEC, "CLOEXEC")};
     static final Flag[] NONE = {};
 
     private static final Map<Long, String> CAPABILITIES = Map.ofEntries(
@@ -60,7 +62,15 @@ final class Names {
     /** arch/x86/include/uapi/asm/kvm.h, KVM_IRQCHIP_*. */
     private static final String[] CHIPS = {"pic-master", "pic-slave", "ioapic"};
 
+    /** What a terminal could take for a command, or that hides other text. */
+    private static final Pattern UNPRINTABLE = Pattern.compile("[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]");
+
     private Names() {}
+
+    /** Text of a tape, which anybody may have made, fit to be shown. */
+    static String printable(String text) {
+        return UNPRINTABLE.matcher(text).replaceAll("?");
+    }
 
     /** {@code " flags=A|B|0x80"}, or nothing for 0. */
     static String flags(long value, Flag... known) {

@@ -6,10 +6,10 @@ public final class TapeException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
     TapeException(long line, String flaw) {
-        super("tape line " + line + ": " + flaw);
+        super("tape line " + line + ": " + Names.printable(flaw));
     }
 
     TapeException(long line, String flaw, Throwable cause) {
-        super("tape line " + line + ": " + flaw, cause);
+        super("tape line " + line + ": " + Names.printable(flaw), cause);
     }
 }

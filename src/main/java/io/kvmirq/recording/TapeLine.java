@@ -28,6 +28,7 @@ public sealed interface TapeLine {
      * @param in the structure before the call; absent when there is none or it could not be read
      * @param out the structure after the call, when the kernel changed it
      * @param data what a pointer in the structure pointed to
+     * @param cut whether {@code in} and {@code out} are only the beginning of what the kernel saw
      * @param result of the C function
      * @param errno when the result is -1
      */
@@ -43,6 +44,7 @@ public sealed interface TapeLine {
             Optional<ByteBuffer> in,
             Optional<ByteBuffer> out,
             Optional<ByteBuffer> data,
+            boolean cut,
             long result,
             Optional<Errno> errno)
             implements TapeLine {}

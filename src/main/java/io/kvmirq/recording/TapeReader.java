@@ -98,6 +98,7 @@ public final class TapeReader implements Closeable {
             String name = prefix + parser.currentName();
             switch (parser.nextToken()) {
                 case VALUE_NUMBER_INT -> fields.put(name, number(name));
+                case VALUE_TRUE -> fields.put(name, true);
                 case VALUE_STRING -> fields.put(name, parser.getText());
                 case START_OBJECT -> {
                     if (name.equals("header")) {
@@ -152,6 +153,7 @@ public final class TapeReader implements Closeable {
                 bytes("in"),
                 bytes("out"),
                 bytes("data"),
+                Boolean.TRUE.equals(fields.get("cut")),
                 required("result"),
                 errno == 0 ? Optional.empty() : Optional.of(new Errno((int) errno)));
     }

@@ -41,7 +41,12 @@ public final class TapeText {
 
     /** One line without its end; for all processes but the first that called, it begins with the process. */
     public String render(TapeLine line) {
+        return Names.printable(text(line));
+    }
+
+    private String text(TapeLine line) {
         if (line instanceof TapeLine.Header header) {
+            files.forgotten(header.pid());
             return "# " + header.program() + " as process " + header.pid() + " on Linux " + header.kernel() + " "
                     + header.architecture();
         }
@@ -55,7 +60,7 @@ public final class TapeText {
                     case "ioctl" -> ioctl(call);
                     case "open", "openat" -> open(call);
                     case "eventfd" -> eventfd(call);
-                    case "fcntl" -> duplicate(call);
+                    case "fcntl", "dup", "dup2", "dup3" -> duplicate(call);
                     case "close" -> close(call);
                     case "read", "preadv2" -> count(call, call.out());
                     case "write" -> count(call, call.in());
@@ -92,8 +97,13 @@ public final class TapeText {
     }
 
     private String duplicate(TapeLine.Call call) {
-        String command = call.request() == Uapi.F_DUPFD_CLOEXEC ? " F_DUPFD_CLOEXEC " : " F_DUPFD ";
-        String text = subject(call) + command + call.value();
+        String command = call.request() == Uapi.F_DUPFD_CLOEXEC ? "F_DUPFD_CLOEXEC" : "F_DUPFD";
+        String text = subject(call)
+                + switch (call.call()) {
+                    case "fcntl" -> " " + command + " " + call.value();
+                    case "dup" -> " dup";
+                    default -> " " + call.call() + " " + call.value() + Names.flags(call.flags(), Names.DUP);
+                };
         return call.result() < 0
                 ? text + result(call)
                 : text + " = " + files.duplicated(call.pid(), call.fd(), (int) call.result(), call.file());
@@ -148,7 +158,7 @@ public final class TapeText {
         String subject = subject(call);
         Optional<UapiTable.Request> request = request(call);
         String name = request.map(UapiTable.Request::name).orElseGet(() -> "ioctl " + Names.hex(call.request()));
-        return subject + " " + name + argument(call, request) + ioctlResult(call, name);
+        return subject + " " + name + argument(call, request) + (call.cut() ? " (cut)" : "") + ioctlResult(call, name);
     }
 
     /** The same number is another request on another file: ask the file. */
@@ -190,16 +200,23 @@ public final class TapeText {
         if (CREATORS.containsKey(name)) {
             return created(call, (int) call.result(), CREATORS.get(name));
         }
-        if (call.request() == Uapi.KVM_CREATE_DEVICE && call.out().isPresent()) {
-            return created(call, call.out().get().getInt(Uapi.KvmCreateDevice.FD), FileType.KVM_DEVICE);
+        if (call.request() == Uapi.KVM_CREATE_DEVICE && call.result() == 0) {
+            return after(call, Uapi.KvmCreateDevice.SIZE)
+                    .filter(bytes -> (bytes.getInt(Uapi.KvmCreateDevice.FLAGS) & Uapi.KVM_CREATE_DEVICE_TEST) == 0)
+                    .map(bytes -> created(call, bytes.getInt(Uapi.KvmCreateDevice.FD), FileType.KVM_DEVICE))
+                    .orElseGet(() -> result(call));
         }
         if (call.request() == Uapi.KVM_IRQ_LINE_STATUS && call.result() >= 0) {
             return result(call)
-                    + call.out()
-                            .or(call::in)
+                    + after(call, Uapi.KvmIrqLevel.SIZE)
                             .map(bytes -> " status=" + bytes.getInt(Uapi.KvmIrqLevel.IRQ))
                             .orElse("");
         }
         return result(call);
+    }
+
+    /** The whole structure after the call; what the kernel left as it was is on the tape once. */
+    private static Optional<ByteBuffer> after(TapeLine.Call call, int size) {
+        return call.out().or(call::in).filter(bytes -> bytes.limit() >= size);
     }
 }

@@ -13,7 +13,15 @@
  * tape began, or came over a socket, gets one when a call names it.
  *
  * <p>Lines are in the order calls ended, but a close stands where it began: its number may be another file before it
- * ends. What user pointers point to is not on a tape; the pointers are recorded as zero.
+ * ends. What user pointers point to is not on a tape, but for the file that a KVM-VFIO device is told of; the pointers
+ * of the structures it knows are recorded as zero. An argument is cut at 16 KB, a routing table at 4096 routes, and the
+ * line says so.
+ *
+ * <p>Not on a tape: raw system calls, so nothing of statically linked programs (Go); {@code eventfd_read},
+ * {@code eventfd_write} and the checked variants of a fortified program, such as {@code __read_chk}; {@code poll},
+ * {@code readv}, {@code writev} and {@code close_range}; and most calls of a process in a chroot without {@code /proc}. A
+ * process under a seccomp allow-list may be killed for what recording calls. A signal handler on an alternate stack needs
+ * about 8 KB of it.
  */
 @NullMarked
 package io.kvmirq.recording;

@@ -35,6 +35,22 @@ class BuffersTest {
     }
 
     @Test
+    void elementsCountedInsideAreRoomToo() {
+        ByteBuffer cpuid = Buffers.allocate(8).putInt(0, 256);
+        assertThatThrownBy(() -> Buffers.ioctlArgument(Uapi.KVM_GET_SUPPORTED_CPUID, cpuid))
+                .hasMessage("buffer has 8 bytes: this call needs at least 10248");
+        ByteBuffer routes = Buffers.allocate(8 + 48).putInt(0, 2);
+        assertThatThrownBy(() -> Buffers.ioctlArgument(Uapi.KVM_SET_GSI_ROUTING, routes))
+                .hasMessageContaining("at least 104");
+        ByteBuffer argsz = Buffers.allocate(16).putInt(0, 20);
+        assertThatThrownBy(() -> Buffers.ioctlArgument(Uapi.VFIO_DEVICE_GET_IRQ_INFO, argsz))
+                .hasMessageContaining("at least 20");
+        assertThatThrownBy(() -> Buffers.ioctlArgument(
+                        Uapi.VFIO_DEVICE_GET_IRQ_INFO, argsz.putInt(0, 16).asReadOnlyBuffer()))
+                .hasMessageContaining("read-only");
+    }
+
+    @Test
     void pathEndsInNul() {
         assertThat(Buffers.cStringIn(Buffers.cString("/dev/kvm")).limit()).isEqualTo(9);
         assertThatThrownBy(() -> Buffers.cStringIn(Buffers.allocate(1).put(0, (byte) 'x')))

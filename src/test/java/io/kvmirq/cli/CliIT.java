@@ -221,6 +221,27 @@ class CliIT {
         assertThat(ended.out()).contains("through " + backend, "6 of 6 scenarios passed");
     }
 
+    /** What other bindings unpack lies in our private directory, whole, and is mended when it is not what it was. */
+    @Test
+    @RealKvm
+    void otherBindingsUnpackIntoThePrivateDirectory() throws Exception {
+        Path cache = temporary.resolve("cache");
+        Path others = cache.resolve("others");
+        Cli jnr = Cli.jvm(Cli.jar(), "-Dkvmirq.cache=" + cache, "-Djava.io.tmpdir=/nonexistent");
+        assertThat(jnr.run("selftest", "--backend", "jnr", "--scenario", "guestless")
+                        .exitCode())
+                .isZero();
+        try (Stream<Path> files = Files.list(others)) {
+            assertThat(files).singleElement().satisfies(file -> Files.write(file, new byte[] {1, 2, 3}));
+        }
+        assertThat(jnr.run("selftest", "--backend", "jnr", "--scenario", "guestless")
+                        .exitCode())
+                .isZero();
+        assertThat(jnr.run("selftest", "--backend", "jna", "--scenario", "guestless")
+                        .exitCode())
+                .isZero();
+    }
+
     @Test
     @RealKvm
     void autoWithoutOurLibraryTakesTheNextThatWorks() throws Exception {

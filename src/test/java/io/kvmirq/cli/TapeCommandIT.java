@@ -2,30 +2,35 @@
 package io.kvmirq.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class TapeCommandIT {
     @TempDir
     @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
-    private String compiled(String... options) throws Exception {
+    private String compiled(String name) throws Exception {
         Machine.assumeProgram("cc");
-        Path program = temporary.resolve("taped");
-        List<String> command = new ArrayList<>(List.of("cc", "-o", program.toString()));
-        command.addAll(List.of(options));
-        command.add(Machine.root().resolve("src/test/native/taped.c").toString());
+        Path program = temporary.resolve(name);
+        Path source = Machine.root().resolve("src/test/native/" + name + ".c");
+        List<String> command = List.of("cc", "-o", program.toString(), source.toString());
         Process process = new ProcessBuilder(command).inheritIO().start();
         assertThat(process.waitFor()).isZero();
         return program.toString();
@@ -34,7 +39,7 @@ class TapeCommandIT {
     @Test
     @RealKvm
     void callsOfAProgramAreReadable() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("tape", "--", compiled());
+        Cli.Ended ended = Cli.launcher().run("tape", "--", compiled("taped"));
         assertThat(ended.exitCode()).as(ended.out() + ended.err()).isEqualTo(7);
         List<String> lines = ended.out().lines().toList();
         assertThat(lines.get(0)).startsWith("# " + temporary + "/taped as process ");
@@ -111,6 +116,77 @@ class TapeCommandIT {
         assertThat(ended.err().strip())
                 .isEqualTo("kvmirq: nothing was recorded: " + program
                         + " did not load the recorder; is it statically linked, or set-user-id?");
+    }
+
+    private static final String UNTIL_TOLD = """
+            #include <signal.h>
+            #include <stdint.h>
+            #include <sys/eventfd.h>
+            #include <unistd.h>
+            static int fd;
+            static void told(int signal)
+            {
+                uint64_t one = 1;
+                (void)signal;
+                _exit(write(fd, &one, sizeof(one)) == 8 && dup2(fd, 900) == 900 ? 0 : 1);
+            }
+            int main(void)
+            {
+                fd = eventfd(0, 0);
+                signal(SIGTERM, told);
+                if (write(1, "ready\\n", 6) == 6)
+                    for (;;)
+                        pause();
+            }
+            """;
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void endBySignalKeepsTheTape(boolean printed) throws Exception {
+        Machine.assumeProgram("cc");
+        Path source = Files.writeString(temporary.resolve("told.c"), UNTIL_TOLD);
+        String program = temporary.resolve("told").toString();
+        Machine.assumeSucceeds("cc", "-o", program, source.toString());
+        Path tape = temporary.resolve("kept");
+        Cli cli = Cli.jvm(Cli.jar(), "-Djava.io.tmpdir=" + temporary);
+        Process process =
+                printed ? cli.start("tape", program) : cli.start("tape", "-o", tape.toString(), "--", program);
+        String out;
+        try (BufferedReader reader =
+                new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
+            assertThat(reader.readLine()).isEqualTo("ready");
+            process.toHandle().destroy(); // not its streams
+            out = reader.lines().collect(Collectors.joining("\n"));
+        }
+        assertThat(process.waitFor()).isEqualTo(128 + 15);
+        if (!printed) {
+            assertThat(out).isEmpty();
+            out = Cli.launcher().run("tape", "--show", tape.toString()).out();
+        }
+        assertThat(out.lines().skip(1))
+                .containsExactly("eventfd 0 = eventfd#1", "eventfd#1 write 1 = 8", "eventfd#1 dup2 900 = eventfd#1");
+        try (Stream<Path> left = Files.list(temporary)) {
+            assertThat(left.filter(file -> file.toString().endsWith(".tape"))).isEmpty();
+        }
+    }
+
+    @Test
+    void addressesAreNotOnTheTapeAndWhatIsCutIsSaid() throws Exception {
+        Path recorder = Machine.root().resolve("target/native/libkvmirqtape.so");
+        assumeTrue(Files.exists(recorder), "needs " + recorder);
+        ProcessBuilder builder = new ProcessBuilder(compiled("tapedraw"))
+                .directory(temporary.toFile())
+                .inheritIO();
+        builder.environment().put("LD_PRELOAD", recorder.toString());
+        builder.environment().put("KVMIRQ_TAPE", "raw");
+        assertThat(builder.start().waitFor()).isZero();
+        List<String> lines = Files.readAllLines(temporary.resolve("raw"));
+        assertThat(lines).hasSize(10);
+        assertThat(lines).noneMatch(line -> line.contains("8877665544332211") || line.contains("1234605616436508552"));
+        assertThat(lines.get(2)).contains("\"value\":0,\"in\":\"00000000000000000700000000000000\"");
+        assertThat(lines.get(7)).contains("\"value\":4294692864,");
+        assertThat(lines).filteredOn(line -> line.contains("\"cut\":true")).containsExactly(lines.get(8));
+        assertThat(lines.get(9)).endsWith("\"value\":4,\"result\":-1,\"errno\":22}");
     }
 
     @Test

@@ -100,4 +100,14 @@ class IoEventFdContract {
         assertOk(kernel.irqfdAssign(vm, fd, 10));
         assertOk(assign(vm, fd, 1, PIO, 0));
     }
+
+    /** Flag 8, which is s390's: it is taken and nothing ever writes there. */
+    @Test
+    void channelsAreABusOfTheirOwn() {
+        int vm = world.bareVm();
+        int fd = world.eventfd();
+        assertOk(assign(vm, fd, 1, 0, 0));
+        assertOk(assign(vm, fd, 1, 8, 0));
+        assertErrno(Errno.EEXIST, assign(vm, fd, 1, 8, 0));
+    }
 }

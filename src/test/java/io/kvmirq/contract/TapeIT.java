@@ -39,6 +39,7 @@ class TapeIT {
         List<String> expected = tapes.getOrDefault(first, List.of());
         int primitives = TapedPrimitives.primitives().size();
         assertThat(expected).as("calls of " + first + " on its tape").hasSizeGreaterThanOrEqualTo(primitives);
+        assumeTrue(tapes.size() > 1, "needs two bindings to compare, only " + first + " works here");
         long differences = 0;
         for (List<String> tape : tapes.values()) {
             differences += differences(expected, tape);

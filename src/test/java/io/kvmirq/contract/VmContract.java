@@ -158,6 +158,34 @@ class VmContract {
         }
     }
 
+    @Test
+    void kernelKeepsTheLastSlotsForItself() {
+        int vm = world.bareVm();
+        long address = kernel.libc()
+                .mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        assertOk(address > 0 ? 0 : address);
+        try {
+            assertErrno(Errno.EINVAL, setMemory(vm, 32764, 0, 4096, address));
+            assertOk(setMemory(vm, 32763, 0, 4096, address));
+        } finally {
+            assertOk(kernel.libc().munmap(address, 4096));
+        }
+    }
+
+    @Test
+    void threePagesForTheTaskStateLieBelow4GiB() {
+        int vm = world.bareVm();
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_TSS_ADDR, 0xfffbd000L));
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_SET_TSS_ADDR, 0xfffff000L));
+    }
+
+    /** Bit 4 of KVM_CAP_X2APIC_API; what other bits there are is the kernel's version. */
+    @Test
+    void suppressingEoisIsForSplitIrqchips() {
+        assertThat(kernel.libc().ioctl(world.fullVm(), Uapi.KVM_CHECK_EXTENSION, Uapi.KVM_CAP_X2APIC_API) & 4)
+                .isZero();
+    }
+
     private int setMemory(int vm, int slot, long guest, long size, long user) {
         return kernel.libc()
                 .ioctl(

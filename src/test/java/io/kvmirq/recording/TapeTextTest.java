@@ -4,6 +4,7 @@ package io.kvmirq.recording;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.backend.libc.UapiTable;
 import java.io.IOException;
 import java.util.List;
 import java.util.Locale;
@@ -192,6 +193,65 @@ class TapeTextTest {
                         "eventfd#1 preadv2 = EAGAIN",
                         "ppoll eventfd#1:IN timeout=5ms = eventfd#1:IN",
                         "ppoll eventfd#1:IN = 0");
+    }
+
+    @Test
+    void shortStructuresOfAnyRequestAreSaidToBeShort() throws IOException {
+        for (UapiTable.Request request : UapiTable.REQUESTS) {
+            for (String hex : List.of("", "00", "000000", "0000000000000000")) {
+                ioctl(6, VM, request.number(), "'in':'" + hex + "','out':'" + hex + "','result':0");
+            }
+        }
+        assertThat(text()).hasSize(UapiTable.REQUESTS.size() * 4);
+    }
+
+    @Test
+    void terminalIsNotCommandedByATape() throws IOException {
+        line("'call':'a\\u001b[2Jb','fd':6,'file':'/dev/\\u009b31m\\u202e\\n','result':0");
+        tape.append("{'tape':1,'header':{'pid':1,'program':'\\u001b]0;x\\u0007','arch':'a','kernel':'k'}}\n");
+        assertThat(text()).containsExactly("/dev/?31m??(fd 6) a?[2Jb = 0", "# ?]0;x? as process 1 on Linux k a");
+    }
+
+    @Test
+    void deviceHasAnIdentityAlsoWhenItsNumberWasThereBefore() throws IOException {
+        vm(Uapi.KVM_CREATE_DEVICE, "040000000b00000000000000", 0)
+                .vm(Uapi.KVM_CREATE_DEVICE, "040000000b00000001000000", 0)
+                .vm(Uapi.KVM_CREATE_DEVICE, "040000000b00000000000000", 19);
+        assertThat(text())
+                .containsExactly(
+                        "vm#1 KVM_CREATE_DEVICE type=VFIO = device#1",
+                        "vm#1 KVM_CREATE_DEVICE type=VFIO flags=TEST = 0",
+                        "vm#1 KVM_CREATE_DEVICE type=VFIO = ENODEV");
+    }
+
+    @Test
+    void programThatReplacedAnotherHasItsOwnDescriptors() throws IOException {
+        eventfd(7);
+        tape.append("{'tape':1,'header':{'pid':1,'program':'/x','arch':'a','kernel':'k'}}\n");
+        vm(Uapi.KVM_IRQFD, "0700000018000000" + "00".repeat(24), 9);
+        assertThat(text().get(2)).isEqualTo("vm#1 KVM_IRQFD fd=7 gsi=24 = EBADF");
+    }
+
+    @Test
+    void dup2ReplacesWhatTheNumberWas() throws IOException {
+        eventfd(7)
+                .eventfd(8)
+                .line("'call':'dup2','fd':7,'file':'" + EVENTFD + "','value':8,'flags':0,'result':8")
+                .line("'call':'dup3','fd':7,'file':'" + EVENTFD + "','value':9,'flags':524288,'result':9")
+                .line("'call':'dup','fd':7,'file':'" + EVENTFD + "','value':0,'flags':0,'result':-1,'errno':24")
+                .close(8, EVENTFD);
+        assertThat(text().subList(2, 6))
+                .containsExactly(
+                        "eventfd#1 dup2 8 = eventfd#1",
+                        "eventfd#1 dup3 9 flags=CLOEXEC = eventfd#1",
+                        "eventfd#1 dup = EMFILE",
+                        "eventfd#1 close = 0");
+    }
+
+    @Test
+    void cutArgumentIsSaidToBeCut() throws IOException {
+        ioctl(6, VM, 0xaeffL, "'cut':true,'in':'01','result':0");
+        assertThat(text()).containsExactly("vm#1 ioctl 0xaeff [01] (cut) = 0");
     }
 
     @Test

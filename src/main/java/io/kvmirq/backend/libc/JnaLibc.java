@@ -10,27 +10,31 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.LibraryCache;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.List;
 
 /**
  * libc through JNA's direct mapping. JNA keeps each call's errno for its thread before it returns to Java, so nothing can
  * come between the two.
  */
 public final class JnaLibc implements Libc {
+    /** Where JNA unpacks a library of its own. */
     private static final String TEMPORARY = "jna.tmpdir";
+    /** Set by those who give it one that need not be unpacked. */
+    private static final List<String> GIVEN = List.of(TEMPORARY, "jna.boot.library.path", "jna.nounpack");
 
     private JnaLibc() {}
 
     /** @throws BackendUnavailableException when JNA is not on the class path or cannot load its own library */
     public static Libc open() {
         try {
-            // JNA unpacks a library of its own; unless told otherwise, not where others can write.
-            LibraryCache.forLibrariesOf(TEMPORARY);
+            if (GIVEN.stream().allMatch(property -> System.getProperty(property) == null)) {
+                System.setProperty(TEMPORARY, LibraryCache.directoryForOthers().toString());
+            }
             // Of the whole process, so that a preloaded recorder is seen.
             Native.register(Functions.class, NativeLibrary.getProcess());
             return new JnaLibc();
         } catch (NoClassDefFoundError e) {
-            throw new BackendUnavailableException(
-                    "net.java.dev.jna:jna is not on the class path (" + e.getMessage() + ")", e);
+            throw Missing.explain("net.java.dev.jna:jna", e);
         } catch (UnsatisfiedLinkError e) {
             throw new BackendUnavailableException("JNA cannot load its library: " + e.getMessage(), e);
         }

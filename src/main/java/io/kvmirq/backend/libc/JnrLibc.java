@@ -6,8 +6,11 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.LibraryCache;
+import java.io.IOException;
+import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.file.Path;
 import jnr.ffi.LibraryLoader;
 import jnr.ffi.Pointer;
 import jnr.ffi.Runtime;
@@ -18,9 +21,11 @@ import org.jspecify.annotations.Nullable;
  * the two.
  */
 public final class JnrLibc implements Libc {
+    /** Names where jffi's own library is; else jffi unpacks it, if need be into the working directory. */
+    private static final String LIBRARY = "jffi.boot.library.path";
+
     private static final String EXTRACT_DIRECTORY = "jffi.extract.dir";
     private static final String EXTRACT_NAME = "jffi.extract.name";
-    private static final String EXTRACTED = "libjffi.so";
 
     private final Functions functions;
     private final Runtime runtime;
@@ -33,17 +38,37 @@ public final class JnrLibc implements Libc {
     /** @throws BackendUnavailableException when jnr-ffi is not on the class path or cannot load its own library */
     public static Libc open() {
         try {
-            // jffi unpacks a library of its own; unless told otherwise, not where others can write, and only once.
-            if (LibraryCache.forLibrariesOf(EXTRACT_DIRECTORY)) {
-                System.setProperty(EXTRACT_NAME, EXTRACTED);
+            if (System.getProperty(LIBRARY) == null && System.getProperty(EXTRACT_DIRECTORY) == null) {
+                unpack();
             }
             // Of the whole process, so that a preloaded recorder is seen.
             return new JnrLibc(LibraryLoader.create(Functions.class).load(LibraryLoader.DEFAULT_LIBRARY));
         } catch (NoClassDefFoundError e) {
-            throw new BackendUnavailableException(
-                    "com.github.jnr:jnr-ffi is not on the class path (" + e.getMessage() + ")", e);
+            throw Missing.explain("com.github.jnr:jnr-ffi", e);
         } catch (UnsatisfiedLinkError e) {
             throw new BackendUnavailableException("jnr-ffi cannot load its library: " + e.getMessage(), e);
+        }
+    }
+
+    /**
+     * jffi uses what it finds under the name it is given if that is what it carries, and else fails for good: our cache puts
+     * it there whole, under a name made from its content.
+     */
+    private static void unpack() {
+        // Not from jffi's own Platform, whose first use loads the library.
+        String architecture = System.getProperty("os.arch", "").equals("amd64") ? "x86_64" : "aarch64";
+        String resource = "jni/" + architecture + "-Linux/libjffi-1.2.so";
+        try (InputStream in = JnrLibc.class.getClassLoader().getResourceAsStream(resource)) {
+            if (in == null) {
+                System.setProperty(
+                        EXTRACT_DIRECTORY, LibraryCache.directoryForOthers().toString());
+            } else {
+                Path held = LibraryCache.holdForOthers(in.readAllBytes());
+                System.setProperty(EXTRACT_DIRECTORY, String.valueOf(held.getParent()));
+                System.setProperty(EXTRACT_NAME, String.valueOf(held.getFileName()));
+            }
+        } catch (IOException e) {
+            throw new BackendUnavailableException(resource + ": " + e, e);
         }
     }
 

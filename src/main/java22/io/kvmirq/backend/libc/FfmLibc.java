@@ -41,10 +41,11 @@ public final class FfmLibc implements Libc {
             Functions.IOCTL.type();
             return new FfmLibc();
         } catch (ExceptionInInitializerError e) {
-            throw new BackendUnavailableException("java.lang.foreign cannot link libc: " + e.getCause(), e);
-        } catch (IllegalCallerException e) {
             throw new BackendUnavailableException(
-                    "native access is denied: start Java with --enable-native-access=ALL-UNNAMED", e);
+                    e.getCause() instanceof IllegalCallerException
+                            ? "native access is denied: start Java with --enable-native-access=ALL-UNNAMED"
+                            : "java.lang.foreign cannot link libc: " + e.getCause(),
+                    e);
         }
     }
 

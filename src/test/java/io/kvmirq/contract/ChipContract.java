@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** PIC, IOAPIC and LAPIC as what is asked of them shows: arch/x86/kvm/i8259.c, ioapic.c, lapic.c. */
+@Contract
+class ChipContract {
+    private static final int MASTER = 0;
+    private static final int SLAVE = 1;
+    private static final int IOAPIC = 2;
+    private static final int PIC_IRR = 1;
+    private static final int CASCADE = 1 << 2;
+    private static final int CLOCK = 8;
+    private static final int NMI = 0x400;
+    private static final long BROADCAST = MSI_ADDRESS | 0xff << 12;
+    private static final long TO_ONE = 8;
+
+    private final World world;
+    private final KernelBackend kernel;
+
+    ChipContract(World world) {
+        this.world = world;
+        this.kernel = world.kernel();
+    }
+
+    @AfterEach
+    void close() {
+        world.closeAll();
+    }
+
+    private ByteBuffer chip(int vm, int chip) {
+        ByteBuffer structure = Buffers.allocate(Uapi.KvmIrqchip.SIZE).putInt(Uapi.KvmIrqchip.CHIP_ID, chip);
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_GET_IRQCHIP, structure));
+        return structure;
+    }
+
+    private void putIoapic(int vm, int offset, long value) {
+        ByteBuffer structure = chip(vm, IOAPIC).putLong(Uapi.KvmIrqchip.CHIP + offset, value);
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_IRQCHIP, structure));
+    }
+
+    private void redirect(int vm, int pin, long entry) {
+        putIoapic(vm, Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES, entry);
+    }
+
+    private int status(int vm, int gsi, int level) {
+        ByteBuffer status = Buffers.allocate(Integer.BYTES);
+        assertOk(kernel.lineSetStatus(vm, gsi, level, status));
+        return status.getInt(0);
+    }
+
+    private int signal(int vm, long address, int data) {
+        return kernel.msiSignal(vm, address, data, 0, 0);
+    }
+
+    /** KVM_SET_LAPIC with what is there: the kernel looks at all LAPICs anew. */
+    private void look(int vcpu) {
+        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu)));
+    }
+
+    private void setId(int vcpu, int id) {
+        ByteBuffer lapic = world.lapic(vcpu).putInt(0x20, id << 24);
+        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
+    }
+
+    // PIC
+
+    @Test
+    void slaveRaisesTheCascadePinOfTheMaster() {
+        int vm = world.fullVm();
+        status(vm, 8, 1);
+        assertThat(chip(vm, MASTER).get(Uapi.KvmIrqchip.CHIP + PIC_IRR) & CASCADE)
+                .isNotZero();
+    }
+
+    @Test
+    void restoringAnyChipAsksTheSlaveAgain() {
+        int vm = world.fullVm();
+        status(vm, 8, 1);
+        ByteBuffer quiet = chip(vm, MASTER).put(Uapi.KvmIrqchip.CHIP + PIC_IRR, (byte) 0);
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_IRQCHIP, quiet));
+        assertThat(chip(vm, MASTER).get(Uapi.KvmIrqchip.CHIP + PIC_IRR) & CASCADE)
+                .isNotZero();
+        assertThat(chip(vm, SLAVE).get(Uapi.KvmIrqchip.CHIP + PIC_IRR)).isEqualTo((byte) 1);
+    }
+
+    // IOAPIC
+
+    @Test
+    void registersTheGuestSelectsAreKept() {
+        int vm = world.fullVm();
+        putIoapic(vm, 8, 0x0300_0000_0010L);
+        assertThat(chip(vm, IOAPIC).getLong(Uapi.KvmIrqchip.CHIP + 8)).isEqualTo(0x0300_0000_0010L);
+    }
+
+    @Test
+    void polarityIsIgnored() {
+        int vm = world.fullVm();
+        redirect(vm, 20, 1L << 16 | 1L << 13);
+        status(vm, 20, 1);
+        assertThat(world.ioapicLine(vm, 20)).isTrue();
+    }
+
+    @Test
+    void edgeThatIsOutDoesNotShow() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        redirect(vm, 20, VECTOR);
+        assertThat(status(vm, 20, 1)).isEqualTo(1);
+        assertThat(world.requested(vcpu, VECTOR)).isTrue();
+        assertThat(world.ioapicLine(vm, 20)).isFalse();
+    }
+
+    @Test
+    void tickIsCoalescedUntilItsEndIfTheCallerWantsToKnow() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        assertOk(world.setPinRoutes(vm, new PinRoute(CLOCK, IOAPIC, CLOCK, 0)));
+        redirect(vm, CLOCK, VECTOR);
+        assertThat(status(vm, CLOCK, 1)).isEqualTo(1);
+        assertThat(status(vm, CLOCK, 0)).isEqualTo(1);
+        assertThat(status(vm, CLOCK, 1)).isZero();
+        world.forget(vcpu);
+        assertThat(status(vm, CLOCK, 1)).isEqualTo(1);
+    }
+
+    // LAPIC
+
+    @Test
+    void firstVcpuTakesThePicsInterrupts() {
+        int vm = world.fullVm();
+        assertThat(world.lapic(world.vcpu(vm, 0)).getInt(0x350)).isEqualTo(0x700);
+        assertThat(world.lapic(world.vcpu(vm, 1)).getInt(0x350)).isEqualTo(0x10000);
+    }
+
+    @Test
+    void versionIsTheKernels() {
+        int vcpu = world.vcpu(world.fullVm(), 0);
+        ByteBuffer lapic = world.lapic(vcpu);
+        int version = lapic.getInt(0x30);
+        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic.putInt(0x30, 0)));
+        assertThat(world.lapic(vcpu).getInt(0x30)).isEqualTo(version);
+    }
+
+    @Test
+    void newVcpuIsNotFoundByItsIdUntilTheKernelLooksAgain() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpu(vm, 0);
+        assertThat(signal(vm, MSI_ADDRESS, NMI)).isZero();
+        assertThat(signal(vm, BROADCAST, NMI)).isEqualTo(1);
+        look(vcpu);
+        assertThat(signal(vm, MSI_ADDRESS, NMI)).isEqualTo(1);
+    }
+
+    @Test
+    void refusedDuplicateMakesTheKernelLookAgain() {
+        int vm = world.fullVm();
+        world.vcpu(vm, 0);
+        assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
+        assertThat(signal(vm, MSI_ADDRESS, NMI)).isEqualTo(1);
+    }
+
+    @Test
+    void everybodyWithAnIdIsAskedWhenTwoHaveTheSame() {
+        int vm = world.fullVm();
+        world.vcpuWithLapic(vm);
+        setId(world.vcpu(vm, 1), 0);
+        assertThat(signal(vm, MSI_ADDRESS, NMI)).isEqualTo(2);
+        assertErrno(Errno.EPERM, signal(vm, MSI_ADDRESS | 1 << 12, VECTOR));
+    }
+
+    @Test
+    void broadcastIsForAllOrWithTheHintForOneThatListens() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpu(vm, 1);
+        assertErrno(Errno.EPERM, signal(vm, BROADCAST | TO_ONE, VECTOR));
+        world.vcpuWithLapic(vm);
+        assertThat(signal(vm, BROADCAST, VECTOR | 0x100)).isEqualTo(1);
+        assertThat(signal(vm, BROADCAST, NMI)).isEqualTo(2);
+        assertThat(signal(vm, BROADCAST | TO_ONE, 0x40)).isEqualTo(1);
+        assertThat(world.requested(vcpu, 0x40)).isFalse();
+    }
+
+    @Test
+    void routeFromBeforeTheLongerIdsIsCheckedWhenItIsUsed() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        assertOk(world.setMsiRoutes(vm, new MsiRoute(30, 1L << 32 | MSI_ADDRESS, VECTOR, 0)));
+        assertThat(status(vm, 30, 1)).isEqualTo(1);
+        world.forget(vcpu);
+        ByteBuffer capability = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
+                .putInt(Uapi.KvmEnableCap.CAP, Uapi.KVM_CAP_X2APIC_API)
+                .putLong(Uapi.KvmEnableCap.ARGS, Uapi.KVM_X2APIC_API_USE_32BIT_IDS);
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_ENABLE_CAP, capability));
+        assertThat(status(vm, 30, 1)).isEqualTo(-1);
+        assertThat(world.requested(vcpu, VECTOR)).isFalse();
+    }
+}

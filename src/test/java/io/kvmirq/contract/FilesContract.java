@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.testing.Machine;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** What files of each kind answer to what is not theirs: fs/ioctl.c, fs/read_write.c, arch/x86/kvm/x86.c. */
+@Contract
+class FilesContract {
+    private static final long NOWHERE = 8;
+    private static final long FIONBIO = 0x5421;
+
+    private final World world;
+    private final Libc libc;
+
+    FilesContract(World world) {
+        this.world = world;
+        this.libc = world.kernel().libc();
+    }
+
+    @AfterEach
+    void close() {
+        world.closeAll();
+    }
+
+    private int attribute(int fd, long request, int group, long attribute) {
+        ByteBuffer value = Buffers.allocate(Long.BYTES);
+        ByteBuffer structure = Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
+                .putInt(Uapi.KvmDeviceAttr.GROUP, group)
+                .putLong(Uapi.KvmDeviceAttr.ATTR, attribute)
+                .putLong(Uapi.KvmDeviceAttr.ADDR, libc.addressOf(value));
+        int result = libc.ioctl(fd, request, structure);
+        value.clear();
+        return result;
+    }
+
+    @Test
+    void systemAndVcpusHaveOneAttributeEach() {
+        int kvm = world.kvm();
+        int vcpu = world.vcpu(world.bareVm(), 0);
+        for (long request : new long[] {Uapi.KVM_GET_DEVICE_ATTR, Uapi.KVM_HAS_DEVICE_ATTR}) {
+            for (int fd : new int[] {kvm, vcpu}) {
+                assertOk(attribute(fd, request, 0, 0));
+                assertErrno(Errno.ENXIO, attribute(fd, request, 0, 3));
+                assertErrno(Errno.ENXIO, attribute(fd, request, 1, 0));
+                assertErrno(Errno.EFAULT, libc.ioctl(fd, request, NOWHERE));
+            }
+        }
+        assertErrno(Errno.EINVAL, libc.ioctl(kvm, Uapi.KVM_SET_DEVICE_ATTR, NOWHERE));
+        assertOk(attribute(vcpu, Uapi.KVM_SET_DEVICE_ATTR, 0, 0));
+    }
+
+    @Test
+    void vcpusHaveCapabilitiesToo() {
+        int vcpu = world.vcpu(world.bareVm(), 0);
+        assertErrno(Errno.EFAULT, libc.ioctl(vcpu, Uapi.KVM_ENABLE_CAP, NOWHERE));
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_ENABLE_CAP, Buffers.allocate(Uapi.KvmEnableCap.SIZE)));
+    }
+
+    @Test
+    void everyFileCanBeMadeNonblocking() {
+        for (int fd : new int[] {world.kvm(), world.bareVm(), world.eventfd(), world.pipeLike()}) {
+            assertErrno(Errno.EFAULT, libc.ioctl(fd, FIONBIO, NOWHERE));
+        }
+    }
+
+    /** Since 6.9. */
+    @Test
+    void epollSetsKnowNoOtherRequests() {
+        assumeTrue(Machine.kernelAtLeast(6, 9), "needs kernel 6.9");
+        assertErrno(Errno.EINVAL, libc.ioctl(world.pipeLike(), Uapi.KVM_CREATE_VM, 0));
+    }
+
+    /** Since 6.9. */
+    @Test
+    void eventfdsTakeEightBytesAndNoMore() {
+        assumeTrue(Machine.kernelAtLeast(6, 9), "needs kernel 6.9");
+        assertErrno(Errno.EINVAL, libc.write(world.eventfd(), Buffers.allocate(16)));
+    }
+
+    @Test
+    void filesWithoutPollAreAlwaysReady() {
+        int vm = world.bareVm();
+        assertThat(ready(vm)).isEqualTo(1);
+        assertThat(ready(world.vcpu(vm, 0))).isEqualTo(1);
+        assertThat(ready(world.pipeLike())).isZero();
+    }
+
+    private int ready(int fd) {
+        ByteBuffer polled = Buffers.allocate(Uapi.Pollfd.SIZE)
+                .putInt(Uapi.Pollfd.FD, fd)
+                .putShort(Uapi.Pollfd.EVENTS, (short) Uapi.POLLIN);
+        ByteBuffer limit = Buffers.allocate(Uapi.Timespec.SIZE);
+        int result = libc.ppoll(libc.addressOf(polled), 1, libc.addressOf(limit));
+        polled.clear();
+        limit.clear();
+        return result;
+    }
+
+    @Test
+    void readingNothingWithoutWaitingSucceeds() {
+        ByteBuffer vector = Buffers.allocate(Uapi.Iovec.SIZE);
+        vector.putLong(Uapi.Iovec.IOV_BASE, libc.addressOf(vector));
+        assertThat(libc.preadv2(world.eventfd(), libc.addressOf(vector), 1, -1, Uapi.RWF_NOWAIT))
+                .isZero();
+        assertErrno(Errno.EINVAL, libc.preadv2(world.bareVm(), libc.addressOf(vector), 1, -1, Uapi.RWF_NOWAIT));
+        vector.clear();
+    }
+
+    @Test
+    void duplicateGetsTheLowestFreeNumberFromTheOneAskedFor() {
+        int event = world.eventfd();
+        int first = world.own(libc.fcntl(event, Uapi.F_DUPFD_CLOEXEC, 3000));
+        assertThat(first).isGreaterThanOrEqualTo(3000);
+        assertThat(world.own(libc.fcntl(event, Uapi.F_DUPFD_CLOEXEC, first))).isEqualTo(first + 1);
+        assertErrno(Errno.EINVAL, libc.fcntl(event, Uapi.F_DUPFD_CLOEXEC, -1));
+    }
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.differential;
+
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SplittableRandom;
+
+/** The descriptors a sequence has asked for so far, as if every call succeeded. */
+final class Descriptors {
+    private static final int FIRST = 1000;
+    private static final int NEVER_OPENED = 5000;
+
+    /** What an open file is. */
+    enum Kind {
+        KVM,
+        VM,
+        VCPU,
+        EVENTFD,
+        DEVICE,
+        EPOLL
+    }
+
+    /** An eventfd under all its numbers, and every assignment that has been tried with it. */
+    static final class Event {
+        private final boolean semaphore;
+        private final List<Assignment> assignments = new ArrayList<>();
+
+        Event(boolean semaphore) {
+            this.semaphore = semaphore;
+        }
+
+        boolean semaphore() {
+            return semaphore;
+        }
+
+        List<Assignment> assignments() {
+            return assignments;
+        }
+    }
+
+    /** Arguments of {@link Operation#IRQFD} but for the eventfd. */
+    record Assignment(long vm, long gsi, long flags, long resample) {}
+
+    private final SplittableRandom random;
+    private final Map<Kind, List<Long>> open = new EnumMap<>(Kind.class);
+    private final Map<Long, Kind> kinds = new HashMap<>();
+    private final Map<Long, Event> events = new HashMap<>();
+    private final Map<Long, Integer> vcpus = new HashMap<>();
+    private final Map<Long, List<Long>> numbers = new HashMap<>();
+    private final List<Long> closed = new ArrayList<>();
+    private int next = FIRST;
+
+    Descriptors(SplittableRandom random) {
+        this.random = random;
+    }
+
+    private List<Long> of(Kind kind) {
+        return open.computeIfAbsent(kind, none -> new ArrayList<>());
+    }
+
+    /** A number that nothing has had. */
+    long fresh() {
+        return next++;
+    }
+
+    long add(Kind kind, long fd) {
+        of(kind).add(fd);
+        kinds.put(fd, kind);
+        numbers.computeIfAbsent(fd, alone -> new ArrayList<>(List.of(fd)));
+        return fd;
+    }
+
+    long addEvent(long fd, Event event) {
+        events.put(fd, event);
+        return add(Kind.EVENTFD, fd);
+    }
+
+    void addDuplicate(long fd, long of) {
+        List<Long> all = numbers.getOrDefault(of, new ArrayList<>());
+        all.add(fd);
+        numbers.put(fd, all);
+        if (events.containsKey(of)) {
+            addEvent(fd, events.get(of));
+        } else if (kinds.containsKey(of)) {
+            add(kinds.get(of), fd);
+        }
+    }
+
+    /** The eventfd of that number, or one nobody has when it is none. */
+    Event event(long fd) {
+        return events.getOrDefault(fd, new Event(false));
+    }
+
+    /** Every number the file of {@code fd} has or had. */
+    List<Long> numbers(long fd) {
+        return List.copyOf(numbers.getOrDefault(fd, List.of(fd)));
+    }
+
+    void close(long fd) {
+        open.values().forEach(fds -> fds.remove(fd));
+        closed.add(fd);
+    }
+
+    int count(Kind kind) {
+        return of(kind).size();
+    }
+
+    List<Long> open(Kind kind) {
+        return List.copyOf(of(kind));
+    }
+
+    /** Counts vCPUs by VM. */
+    int anotherVcpu(long vm) {
+        return vcpus.merge(vm, 1, Integer::sum);
+    }
+
+    /** Mostly one of that kind that is open. */
+    long pick(Kind kind) {
+        int drawn = random.nextInt(100);
+        if (drawn < 88 && !of(kind).isEmpty()) {
+            return oneOf(of(kind));
+        }
+        if (drawn < 92 && !closed.isEmpty()) {
+            return oneOf(closed);
+        }
+        return drawn < 98 ? anyOpen() : drawn < 99 ? -1 : NEVER_OPENED;
+    }
+
+    long anyOpen() {
+        List<Kind> filled =
+                open.keySet().stream().filter(kind -> !of(kind).isEmpty()).toList();
+        return filled.isEmpty() ? -1 : oneOf(of(filled.get(random.nextInt(filled.size()))));
+    }
+
+    private long oneOf(List<Long> fds) {
+        return fds.get(random.nextInt(fds.size()));
+    }
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.differential;
+
+import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.differential.Draft.Step;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Supplier;
+
+/** Makes the same calls on a real kernel and on a fake. For one thread. */
+final class Differential implements AutoCloseable {
+    /** How many calls a sequence has before its end is observed. */
+    static final int LENGTH = 50;
+
+    private final Side real;
+    private final Supplier<Libc> fakes;
+    private final Coverage coverage = new Coverage();
+    private long sequences;
+
+    /** The first call the two answered differently. */
+    record Divergence(Call call, Answer real, Answer fake) {
+        @Override
+        public String toString() {
+            return call.operation() + ", real and fake: " + real.difference(fake);
+        }
+    }
+
+    Differential(Libc real, Supplier<Libc> fakes) {
+        this.real = new Side(real);
+        this.fakes = fakes;
+    }
+
+    static Differential ofThisMachine() {
+        return new Differential(Backends.ofThisMachine().open("jni").libc(), () -> new FakeKernel(Profile.V6_18));
+    }
+
+    Coverage coverage() {
+        return coverage;
+    }
+
+    /** How many have been searched. */
+    long sequences() {
+        return sequences;
+    }
+
+    /** Runs calls from nothing to the first difference. */
+    Optional<Divergence> run(List<Call> calls) {
+        try (Side fake = new Side(fakes.get())) {
+            for (Call call : calls) {
+                Answer right = real.make(call);
+                coverage.count(call.operation(), right);
+                Answer answer = fake.make(call);
+                if (!right.equals(answer)) {
+                    return Optional.of(new Divergence(call, right, answer));
+                }
+            }
+            return Optional.empty();
+        } finally {
+            real.reset();
+        }
+    }
+
+    static List<Call> calls(List<Step> steps) {
+        return steps.stream().flatMap(step -> step.calls().stream()).toList();
+    }
+
+    /** Runs a seed's sequence; a difference comes back as a test to paste. */
+    Optional<String> search(long seed) {
+        sequences++;
+        List<Step> steps = Generator.sequence(seed, LENGTH);
+        if (run(calls(steps)).isEmpty()) {
+            return Optional.empty();
+        }
+        Differential quiet = new Differential(real, fakes);
+        return Optional.of(quiet.test(seed, new Shrinker(quiet::run).shrink(steps)));
+    }
+
+    private Differential(Side real, Supplier<Libc> fakes) {
+        this.real = real;
+        this.fakes = fakes;
+    }
+
+    private String test(long seed, List<Call> calls) {
+        List<String> lines = new ArrayList<>();
+        lines.add("    /** " + run(calls).map(Divergence::toString).orElse("Not seen again: it depends on time")
+                + ". */");
+        lines.add("    @Test");
+        lines.add("    void seed%d() {".formatted(seed).replace("seed-", "seedMinus"));
+        lines.add("        agree(");
+        for (int i = 0; i < calls.size(); i++) {
+            lines.add("                " + calls.get(i) + (i < calls.size() - 1 ? "," : ");"));
+        }
+        lines.add("    }");
+        return String.join("\n", lines);
+    }
+
+    @Override
+    public void close() {
+        real.close();
+    }
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.differential;
+
+import static io.kvmirq.differential.Call.call;
+
+import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.differential.Descriptors.Assignment;
+import io.kvmirq.differential.Descriptors.Event;
+import io.kvmirq.differential.Descriptors.Kind;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.SplittableRandom;
+
+/** A sequence being drawn, and the barriers that make it come out the same each time. */
+final class Draft {
+    static final int DEASSIGN = Uapi.KVM_IRQFD_FLAG_DEASSIGN;
+
+    private final SplittableRandom random;
+    private final Values values;
+    private final Descriptors fds;
+    private final List<Step> steps = new ArrayList<>();
+    private final long idleVm;
+    private final long idleEvent;
+
+    /** A call and what waits for its effects; the first of a draft makes what later barriers need. */
+    record Step(List<Call> calls) {}
+
+    Draft(SplittableRandom random) {
+        this.random = random;
+        this.values = new Values(random);
+        this.fds = new Descriptors(random);
+        long kvm = fds.add(Kind.KVM, fds.fresh());
+        idleVm = fds.fresh();
+        idleEvent = fds.fresh();
+        step(
+                call(Operation.OPEN, kvm, 0),
+                call(Operation.CREATE_VM, idleVm, kvm, 0),
+                call(Operation.EVENTFD, idleEvent, 0, 0));
+    }
+
+    Values values() {
+        return values;
+    }
+
+    Descriptors fds() {
+        return fds;
+    }
+
+    List<Step> steps() {
+        return steps;
+    }
+
+    int calls() {
+        return steps.stream().mapToInt(step -> step.calls().size()).sum();
+    }
+
+    void step(Call... calls) {
+        step(List.of(calls));
+    }
+
+    void step(List<Call> calls) {
+        steps.add(new Step(calls));
+    }
+
+    /** Closes a descriptor and waits for all detaching. */
+    void close(long fd) {
+        fds.close(fd);
+        step(call(Operation.CLOSE, fd), call(Operation.IRQFD, idleVm, idleEvent, 0, DEASSIGN, 0));
+    }
+
+    /** Waits for what an eventfd may be injecting, and attaches it again where that does not start another. */
+    void settle(long fd, List<Call> calls) {
+        Event event = fds.event(fd);
+        List<Assignment> tried = List.copyOf(event.assignments());
+        boolean again = !tried.isEmpty() && !event.semaphore() && !values.rarely(3);
+        if (again) {
+            calls.add(call(Operation.READ, fd, 8));
+        }
+        tried.stream()
+                .flatMap(one ->
+                        fds.numbers(one.vm()).stream().map(vm -> call(Operation.IRQFD, vm, fd, one.gsi(), DEASSIGN, 0)))
+                .distinct()
+                .forEach(calls::add);
+        event.assignments().clear();
+        if (again) {
+            Assignment one = tried.get(random.nextInt(tried.size()));
+            calls.add(call(Operation.IRQFD, one.vm(), fd, one.gsi(), one.flags(), one.resample()));
+            event.assignments().add(one);
+        }
+    }
+}

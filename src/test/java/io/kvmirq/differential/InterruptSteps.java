@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.differential;
+
+import static io.kvmirq.differential.Call.call;
+import static io.kvmirq.differential.Draft.DEASSIGN;
+
+import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.differential.Descriptors.Assignment;
+import io.kvmirq.differential.Descriptors.Event;
+import io.kvmirq.differential.Descriptors.Kind;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Steps that route, register, inject and look at chips. */
+final class InterruptSteps {
+    private static final int RESAMPLE = Uapi.KVM_IRQFD_FLAG_RESAMPLE;
+
+    private final Draft draft;
+    private final Values values;
+    private final Descriptors fds;
+
+    InterruptSteps(Draft draft) {
+        this.draft = draft;
+        this.values = draft.values();
+        this.fds = draft.fds();
+    }
+
+    // Routes
+
+    void route() {
+        int entries = (int) values.below(5);
+        long nr = values.rarely(25) ? values.of(4096, 4097, -1) : entries;
+        List<Long> arguments = new ArrayList<>(List.of(fds.pick(Kind.VM), nr, values.rarely(25) ? 1L : 0));
+        for (int i = 0; i < entries; i++) {
+            arguments.add(values.rarely(30) ? values.of(4095, 4096, -1) : values.gsi());
+            arguments.addAll(values.rarely(3) ? pin() : message());
+        }
+        draft.step(List.of(new Call(Operation.ROUTING, List.copyOf(arguments))));
+    }
+
+    private List<Long> message() {
+        long type = values.rarely(40) ? values.of(0, 3, 4, 5, 6) : Uapi.KVM_IRQ_ROUTING_MSI;
+        long flags = values.rarely(15) ? values.of(1, 2) : 0;
+        return List.of(type, flags, values.addressLow(), values.addressHigh(), values.data());
+    }
+
+    private List<Long> pin() {
+        long chip = values.rarely(20) ? values.of(3, -1) : values.below(3);
+        long pin = values.rarely(20) ? values.of(8, 24, -1) : values.below(chip == 2 ? 24 : 8);
+        return List.of((long) Uapi.KVM_IRQ_ROUTING_IRQCHIP, values.rarely(30) ? 1L : 0, chip, pin, 0L);
+    }
+
+    // Registrations
+
+    void irqfd() {
+        long vm = fds.pick(Kind.VM);
+        long fd = fds.pick(Kind.EVENTFD);
+        long gsi = values.gsi();
+        long flags =
+                values.rarely(15) ? values.of(4, 5, -1) : values.of(0, 0, 0, RESAMPLE, DEASSIGN, DEASSIGN | RESAMPLE);
+        long resample = (flags & RESAMPLE) != 0 || values.rarely(6) ? fds.pick(Kind.EVENTFD) : 0;
+        List<Call> calls = new ArrayList<>();
+        calls.add(call(Operation.IRQFD, vm, fd, gsi, flags, resample));
+        if (flags == 0 || flags == RESAMPLE) {
+            fds.event(fd).assignments().add(new Assignment(vm, gsi, flags, resample));
+            if (values.rarely(3)) {
+                Assignment other = new Assignment(fds.pick(Kind.VM), values.gsi(), 0, 0);
+                calls.add(call(Operation.IRQFD, other.vm(), fd, other.gsi(), 0, 0));
+                fds.event(fd).assignments().add(other);
+            }
+            draft.settle(fd, calls);
+        }
+        draft.step(calls);
+    }
+
+    void ioeventfd() {
+        long flags = values.rarely(12) ? values.of(8, 16, 32, 0x14) : values.of(0, 0, 0, 1, 2, 2, 3, 4, 5, 6);
+        draft.step(call(
+                Operation.IOEVENTFD,
+                fds.pick(Kind.VM),
+                fds.pick(Kind.EVENTFD),
+                values.rarely(12) ? values.of(-1, -4) : values.of(0x1000, 0x1000, 0x1000, 0x2000),
+                values.rarely(12) ? values.of(3, 16) : values.of(0, 0, 1, 4, 4),
+                flags,
+                values.below(2)));
+    }
+
+    // Injection and chips
+
+    void signal() {
+        draft.step(call(
+                Operation.SIGNAL_MSI,
+                fds.pick(Kind.VM),
+                values.addressLow(),
+                values.addressHigh(),
+                values.data(),
+                values.rarely(12) ? values.of(1, 2) : 0));
+    }
+
+    void line() {
+        draft.step(call(
+                values.rarely(3) ? Operation.IRQ_LINE : Operation.IRQ_LINE_STATUS,
+                fds.pick(Kind.VM),
+                values.gsi(),
+                values.of(0, 1, 1, -1)));
+    }
+
+    void irqchip() {
+        long vm = fds.pick(Kind.VM);
+        long chip = values.rarely(12) ? values.of(3, -1) : values.of(0, 1, 2, 2, 2, 2);
+        if (values.rarely(5)) {
+            draft.step(call(Operation.GET_IRQCHIP, vm, chip));
+        } else {
+            long[] state = chip == 2 ? values.ioapicState() : values.picState();
+            draft.step(call(Operation.SET_IRQCHIP, vm, chip, state[0], state[1]));
+        }
+    }
+
+    void lapic() {
+        long vcpu = fds.pick(Kind.VCPU);
+        long[] register = values.lapicRegister();
+        draft.step(
+                values.rarely(4)
+                        ? call(Operation.GET_LAPIC, vcpu)
+                        : call(Operation.SET_LAPIC, vcpu, register[0], register[1]));
+    }
+
+    /**
+     * Two eventfds hold one line: the second keeps it high while the first is settled, until its close is noticed.
+     */
+    void heldLine() {
+        long vm = fds.pick(Kind.VM);
+        long gsi = values.of(0, 5, 9, 12, 23);
+        long first = fds.fresh();
+        long second = fds.fresh();
+        draft.step(
+                call(Operation.EVENTFD, first, 0, 0),
+                call(Operation.EVENTFD, second, 0, 0),
+                call(Operation.IRQFD, vm, first, gsi, RESAMPLE, first),
+                call(Operation.IRQFD, vm, second, gsi, RESAMPLE, first),
+                call(Operation.WRITE, first, 1, 8),
+                call(Operation.IRQFD, vm, first, gsi, DEASSIGN, 0));
+        fds.addEvent(first, new Event(false));
+        fds.addEvent(second, new Event(false));
+        fds.event(second).assignments().add(new Assignment(vm, gsi, RESAMPLE, first));
+        if (values.rarely(2)) {
+            draft.close(second);
+        }
+    }
+}

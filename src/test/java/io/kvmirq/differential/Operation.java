@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.differential;
+
+import java.util.List;
+
+/** What can be called, with the names of its arguments; {@code to} is the number a new descriptor gets. */
+enum Operation {
+    OPEN("to", "path"),
+    CLOSE("fd"),
+    DUP("to", "fd"),
+    EPOLL("to"),
+    EVENTFD("to", "count", "flags"),
+    WRITE("fd", "value", "length"),
+    READ("fd", "length"),
+    READ_NOWAIT("fd", "length"),
+    POLL("fd"),
+    CREATE_VM("to", "fd", "type"),
+    CHECK_EXTENSION("fd", "cap"),
+    CREATE_IRQCHIP("fd"),
+    /** KVM_ENABLE_CAP, as are the next two. */
+    SPLIT_IRQCHIP("fd", "pins", "flags"),
+    X2APIC_API("fd", "bits", "flags"),
+    ENABLE_CAP("fd", "cap", "flags"),
+    CREATE_VCPU("to", "fd", "id"),
+    /** Any number of entries of six numbers follow. */
+    ROUTING("fd", "nr", "flags", "gsi", "type", "entryFlags", "u0", "u1", "u2"),
+    IRQFD("fd", "event", "gsi", "flags", "resample"),
+    IOEVENTFD("fd", "event", "address", "length", "flags", "datamatch"),
+    SIGNAL_MSI("fd", "address", "high", "data", "flags"),
+    IRQ_LINE("fd", "gsi", "level"),
+    IRQ_LINE_STATUS("fd", "gsi", "level"),
+    GET_IRQCHIP("fd", "chip"),
+    /** Reads the state, puts a value (8 bytes of the IOAPIC's, 1 of a PIC's) at an offset, and writes it back. */
+    SET_IRQCHIP("fd", "chip", "offset", "value"),
+    GET_LAPIC("fd"),
+    /** Reads the registers, puts 4 bytes at an offset, and writes them back. */
+    SET_LAPIC("fd", "register", "value"),
+    CREATE_DEVICE("to", "fd", "type", "flags"),
+    /** {@code file} is a descriptor's number in memory, or {@link Side#NOWHERE}. */
+    SET_ATTR("fd", "group", "attr", "file"),
+    HAS_ATTR("fd", "group", "attr", "file"),
+    GET_ATTR("fd", "group", "attr", "file"),
+    /** {@code user} counts from the start of some memory, or is {@link Side#NOWHERE}. */
+    MEMORY("fd", "slot", "flags", "guest", "size", "user"),
+    /** Any request, with an argument that is no address. */
+    IOCTL("fd", "request", "argument");
+
+    static final int ROUTE_AT = 3;
+    static final int ROUTE_SIZE = 6;
+
+    @SuppressWarnings("ImmutableEnumChecker") // made by List.of
+    private final List<String> parameters;
+
+    Operation(String... parameters) {
+        this.parameters = List.of(parameters);
+    }
+
+    /** What argument {@code index} is. */
+    String parameter(int index) {
+        int known = index < parameters.size() ? index : ROUTE_AT + (index - ROUTE_AT) % ROUTE_SIZE;
+        return parameters.get(known);
+    }
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.differential;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/** {@code main}: seeds from the command line, a line now and then, coverage and what differs. */
+final class Search {
+    private static final long REPORT_SECONDS = 30;
+    private static final int MOST_DIVERGENCES = 5;
+
+    private Search() {}
+
+    /** Runs {@code seeds} seeds from {@code first} on, until enough differences are found; these as tests to paste. */
+    static List<String> run(Differential differential, long first, long seeds) {
+        List<String> found = new ArrayList<>();
+        long start = System.nanoTime();
+        long reported = 0;
+        for (long seed = first; seed < first + seeds && found.size() < MOST_DIVERGENCES; seed++) {
+            differential.search(seed).ifPresent(found::add);
+            long seconds = TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - start);
+            if (seconds / REPORT_SECONDS > reported) {
+                reported = seconds / REPORT_SECONDS;
+                System.err.println(seed - first + 1 + " of " + seeds + " sequences in " + seconds + " s");
+            }
+        }
+        return found;
+    }
+
+    /** @param arguments how many seeds, and the first one */
+    public static void main(String[] arguments) {
+        long seeds = Long.parseLong(arguments[0]);
+        long first = arguments.length > 1 ? Long.parseLong(arguments[1]) : 0;
+        long start = System.nanoTime();
+        try (Differential differential = Differential.ofThisMachine()) {
+            List<String> found = run(differential, first, seeds);
+            System.out.println(differential.coverage());
+            found.forEach(test -> System.out.println("\n" + test));
+            System.out.printf(
+                    "%n%d sequences, %d calls, %d s: %s%n",
+                    differential.sequences(),
+                    differential.coverage().calls(),
+                    TimeUnit.NANOSECONDS.toSeconds(System.nanoTime() - start),
+                    found.isEmpty() ? "no divergence" : found.size() + " divergences");
+            System.exit(found.isEmpty() ? 0 : 1);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.differential;
+
+import io.kvmirq.differential.Differential.Divergence;
+import io.kvmirq.differential.Draft.Step;
+import java.util.ArrayList;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Function;
+
+/**
+ * Makes a sequence small while the same operation still diverges: leaves out steps, then puts simpler values for its
+ * arguments. The first step stays, as barriers need it; a step goes with its barrier and a value is replaced wherever it
+ * stands for the same thing, so that nothing begins to race.
+ */
+final class Shrinker {
+    private static final Set<String> FIXED = Set.of("to", "fd", "event", "resample", "file", "cap", "request", "type");
+    private static final int IDLE_FROM = 1;
+    private static final int IDLE_TO = 3;
+    private static final long[] SIMPLER = {0, 1};
+
+    private final Function<List<Call>, Optional<Divergence>> run;
+
+    /** An argument's value wherever it is given. */
+    private record Value(String parameter, long value) {}
+
+    Shrinker(Function<List<Call>, Optional<Divergence>> run) {
+        this.run = run;
+    }
+
+    List<Call> shrink(List<Step> steps) {
+        Optional<Divergence> found = run.apply(Differential.calls(steps));
+        if (found.isEmpty()) {
+            return Differential.calls(steps);
+        }
+        Operation operation = found.get().call().operation();
+        List<Step> fewer = steps;
+        for (int size = steps.size() / 2; size > 0; size /= 2) {
+            fewer = without(size, fewer, operation);
+        }
+        fewer = simpler(without(1, fewer, operation), operation);
+        return withoutIdle(upTo(Differential.calls(fewer)));
+    }
+
+    /** Only closing needs the idle pair. */
+    private static List<Call> withoutIdle(List<Call> calls) {
+        boolean closes = calls.stream().anyMatch(call -> call.operation() == Operation.CLOSE);
+        if (closes || calls.size() < IDLE_TO) {
+            return calls;
+        }
+        List<Call> fewer = new ArrayList<>(calls);
+        fewer.subList(IDLE_FROM, IDLE_TO).clear();
+        return fewer;
+    }
+
+    private boolean diverges(List<Step> steps, Operation operation) {
+        return run.apply(Differential.calls(steps))
+                .filter(divergence -> divergence.call().operation() == operation)
+                .isPresent();
+    }
+
+    /** Tries to do without each run of {@code size} steps, last one first. */
+    private List<Step> without(int size, List<Step> steps, Operation operation) {
+        List<Step> kept = steps;
+        for (int from = kept.size() - size; from >= 1; from -= size) {
+            List<Step> candidate = new ArrayList<>(kept);
+            candidate.subList(from, from + size).clear();
+            if (diverges(candidate, operation)) {
+                kept = candidate;
+            }
+            from = Math.min(from, kept.size());
+        }
+        return kept;
+    }
+
+    private List<Step> simpler(List<Step> steps, Operation operation) {
+        List<Step> kept = steps;
+        for (Value value : values(steps)) {
+            for (long simpler : SIMPLER) {
+                List<Step> candidate = replace(kept, value, simpler);
+                if (diverges(candidate, operation)) {
+                    kept = candidate;
+                    break;
+                }
+            }
+        }
+        return kept;
+    }
+
+    private static Set<Value> values(List<Step> steps) {
+        Set<Value> values = new LinkedHashSet<>();
+        for (Call call : Differential.calls(steps)) {
+            for (int i = 0; i < call.arguments().size(); i++) {
+                Value value = new Value(call.operation().parameter(i), call.at(i));
+                if (!FIXED.contains(value.parameter()) && value.value() != 0) {
+                    values.add(value);
+                }
+            }
+        }
+        return values;
+    }
+
+    private static List<Step> replace(List<Step> steps, Value value, long by) {
+        return steps.stream()
+                .map(step -> new Step(step.calls().stream()
+                        .map(call -> replace(call, value, by))
+                        .toList()))
+                .toList();
+    }
+
+    private static Call replace(Call call, Value value, long by) {
+        List<Long> arguments = new ArrayList<>(call.arguments());
+        for (int i = 0; i < arguments.size(); i++) {
+            if (value.equals(new Value(call.operation().parameter(i), arguments.get(i)))) {
+                arguments.set(i, by);
+            }
+        }
+        return new Call(call.operation(), List.copyOf(arguments));
+    }
+
+    /** What comes after the call that diverges says nothing. */
+    private List<Call> upTo(List<Call> calls) {
+        for (int length = 1; length < calls.size(); length++) {
+            if (run.apply(calls.subList(0, length)).isPresent()) {
+                return calls.subList(0, length);
+            }
+        }
+        return calls;
+    }
+}

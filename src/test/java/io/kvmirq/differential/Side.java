@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.differential;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import java.util.TreeSet;
+
+/** One of the kernels compared, and what has been opened on it. For one thread. */
+final class Side implements AutoCloseable {
+    /** An address that is no memory, and the lowest of a page that never is. */
+    static final long NOWHERE = -4096;
+
+    private static final int ROOM = 4096;
+    private static final long ARENA = 16 * 4096;
+    private static final int IRQCHIP_SIZE = Uapi.KvmIrqchip.CHIP + 512;
+    private static final ByteBuffer[] PATHS = {Buffers.cString("/dev/kvm"), Buffers.cString("/dev/kvm-missing")};
+
+    private final Libc libc;
+    private final TreeSet<Integer> open = new TreeSet<>();
+    private final ByteBuffer memory = Buffers.allocate(ROOM);
+    private final long address;
+    private final ByteBuffer routes = Buffers.allocate(Uapi.KvmIrqRouting.SIZE + 4097 * Uapi.KvmIrqRoutingEntry.SIZE);
+    private final long routesAddress;
+    private final long arena;
+
+    Side(Libc libc) {
+        this.libc = libc;
+        this.address = libc.addressOf(memory);
+        this.routesAddress = libc.addressOf(routes);
+        this.arena = libc.mmap(ARENA, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+    }
+
+    /** Closes what is open, latest number first. */
+    void reset() {
+        open.descendingSet().forEach(libc::close);
+        open.clear();
+    }
+
+    @Override
+    public void close() {
+        reset();
+        libc.munmap(arena, ARENA);
+    }
+
+    Answer make(Call call) {
+        int fd = call.intAt(0);
+        return switch (call.operation()) {
+            case OPEN -> opened(fd, libc.open(PATHS[call.intAt(1)], Uapi.O_RDWR | Uapi.O_CLOEXEC));
+            case CLOSE -> close(fd);
+            case DUP -> Answer.of(keep(libc.fcntl(call.intAt(1), Uapi.F_DUPFD_CLOEXEC, fd)));
+            case EPOLL -> opened(fd, libc.epollCreate(Uapi.EPOLL_CLOEXEC));
+            case EVENTFD -> opened(fd, libc.eventfd(call.intAt(1), call.intAt(2) | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC));
+            case WRITE -> {
+                memory.putLong(0, call.at(1));
+                yield Answer.of(libc.write(fd, address, call.at(2)));
+            }
+            case READ -> Answer.of(libc.read(fd, address, call.at(1)), memory, Long.BYTES);
+            case READ_NOWAIT -> readNoWait(fd, call.at(1));
+            case POLL -> poll(fd);
+            default -> kvm(fd, call);
+        };
+    }
+
+    private Answer kvm(int fd, Call call) {
+        return switch (call.operation()) {
+            case CREATE_VM -> opened(fd, libc.ioctl(call.intAt(1), Uapi.KVM_CREATE_VM, call.at(2)));
+            case CREATE_VCPU -> opened(fd, libc.ioctl(call.intAt(1), Uapi.KVM_CREATE_VCPU, call.at(2)));
+            case CREATE_DEVICE -> createDevice(fd, call);
+            case CHECK_EXTENSION -> Answer.of(libc.ioctl(fd, Uapi.KVM_CHECK_EXTENSION, call.at(1)));
+            case CREATE_IRQCHIP -> Answer.of(libc.ioctl(fd, Uapi.KVM_CREATE_IRQCHIP, 0));
+            case SPLIT_IRQCHIP -> enable(fd, Uapi.KVM_CAP_SPLIT_IRQCHIP, call.intAt(2), call.at(1));
+            case X2APIC_API -> enable(fd, Uapi.KVM_CAP_X2APIC_API, call.intAt(2), call.at(1));
+            case ENABLE_CAP -> enable(fd, call.intAt(1), call.intAt(2), 0);
+            case ROUTING -> route(fd, call);
+            case IRQ_LINE -> line(fd, Uapi.KVM_IRQ_LINE, call);
+            case IRQ_LINE_STATUS -> line(fd, Uapi.KVM_IRQ_LINE_STATUS, call);
+            case GET_IRQCHIP -> getIrqchip(fd, call.intAt(1));
+            case SET_IRQCHIP -> setIrqchip(fd, call);
+            case GET_LAPIC -> ask(fd, Uapi.KVM_GET_LAPIC, Uapi.KvmLapicState.SIZE);
+            case SET_LAPIC -> setLapic(fd, call);
+            case SET_ATTR -> attribute(fd, Uapi.KVM_SET_DEVICE_ATTR, call);
+            case HAS_ATTR -> attribute(fd, Uapi.KVM_HAS_DEVICE_ATTR, call);
+            case GET_ATTR -> attribute(fd, Uapi.KVM_GET_DEVICE_ATTR, call);
+            case IOCTL -> Answer.of(libc.ioctl(fd, call.at(1), call.at(2)));
+            default -> structure(fd, call);
+        };
+    }
+
+    private Answer structure(int fd, Call call) {
+        return switch (call.operation()) {
+            case IRQFD -> {
+                zeroed(Uapi.KvmIrqfd.SIZE)
+                        .putInt(Uapi.KvmIrqfd.FD, call.intAt(1))
+                        .putInt(Uapi.KvmIrqfd.GSI, call.intAt(2))
+                        .putInt(Uapi.KvmIrqfd.FLAGS, call.intAt(3))
+                        .putInt(Uapi.KvmIrqfd.RESAMPLEFD, call.intAt(4));
+                yield ask(fd, Uapi.KVM_IRQFD, 0);
+            }
+            case IOEVENTFD -> {
+                zeroed(Uapi.KvmIoeventfd.SIZE)
+                        .putInt(Uapi.KvmIoeventfd.FD, call.intAt(1))
+                        .putLong(Uapi.KvmIoeventfd.ADDR, call.at(2))
+                        .putInt(Uapi.KvmIoeventfd.LEN, call.intAt(3))
+                        .putInt(Uapi.KvmIoeventfd.FLAGS, call.intAt(4))
+                        .putLong(Uapi.KvmIoeventfd.DATAMATCH, call.at(5));
+                yield ask(fd, Uapi.KVM_IOEVENTFD, 0);
+            }
+            case SIGNAL_MSI -> {
+                zeroed(Uapi.KvmMsi.SIZE)
+                        .putInt(Uapi.KvmMsi.ADDRESS_LO, call.intAt(1))
+                        .putInt(Uapi.KvmMsi.ADDRESS_HI, call.intAt(2))
+                        .putInt(Uapi.KvmMsi.DATA, call.intAt(3))
+                        .putInt(Uapi.KvmMsi.FLAGS, call.intAt(4));
+                yield ask(fd, Uapi.KVM_SIGNAL_MSI, 0);
+            }
+            case MEMORY -> {
+                long user = call.at(5) == NOWHERE ? NOWHERE : arena + call.at(5);
+                zeroed(Uapi.KvmUserspaceMemoryRegion.SIZE)
+                        .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, call.intAt(1))
+                        .putInt(Uapi.KvmUserspaceMemoryRegion.FLAGS, call.intAt(2))
+                        .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, call.at(3))
+                        .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, call.at(4))
+                        .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, user);
+                yield ask(fd, Uapi.KVM_SET_USER_MEMORY_REGION, 0);
+            }
+            default -> throw new IllegalArgumentException(call.toString());
+        };
+    }
+
+    // Descriptors
+
+    private Answer opened(int to, int fd) {
+        if (fd < 0) {
+            return Answer.of(fd);
+        }
+        int moved = keep(libc.fcntl(fd, Uapi.F_DUPFD_CLOEXEC, to));
+        libc.close(fd);
+        return Answer.of(moved);
+    }
+
+    private int keep(int fd) {
+        if (fd >= 0) {
+            open.add(fd);
+        }
+        return fd;
+    }
+
+    private Answer close(int fd) {
+        open.remove(fd);
+        return Answer.of(libc.close(fd));
+    }
+
+    private Answer createDevice(int to, Call call) {
+        zeroed(Uapi.KvmCreateDevice.SIZE)
+                .putInt(Uapi.KvmCreateDevice.TYPE, call.intAt(2))
+                .putInt(Uapi.KvmCreateDevice.FD, -1)
+                .putInt(Uapi.KvmCreateDevice.FLAGS, call.intAt(3));
+        int result = libc.ioctl(call.intAt(1), Uapi.KVM_CREATE_DEVICE, address);
+        int fd = memory.getInt(Uapi.KvmCreateDevice.FD);
+        return result < 0 || fd < 0 ? Answer.of(result) : opened(to, fd);
+    }
+
+    private Answer readNoWait(int fd, long length) {
+        zeroed(Long.BYTES + Uapi.Iovec.SIZE)
+                .putLong(Long.BYTES + Uapi.Iovec.IOV_BASE, address)
+                .putLong(Long.BYTES + Uapi.Iovec.IOV_LEN, length);
+        return Answer.of(libc.preadv2(fd, address + Long.BYTES, 1, -1, Uapi.RWF_NOWAIT), memory, Long.BYTES);
+    }
+
+    private Answer poll(int fd) {
+        zeroed(Uapi.Pollfd.SIZE + Uapi.Timespec.SIZE).putInt(Uapi.Pollfd.FD, fd).putShort(Uapi.Pollfd.EVENTS, (short)
+                Uapi.POLLIN);
+        return Answer.of(libc.ppoll(address, 1, address + Uapi.Pollfd.SIZE), memory, Uapi.Pollfd.SIZE);
+    }
+
+    // Structures
+
+    private ByteBuffer zeroed(int length) {
+        for (int i = 0; i < length; i += Integer.BYTES) {
+            memory.putInt(i, 0);
+        }
+        return memory;
+    }
+
+    private Answer ask(int fd, long request, int output) {
+        return Answer.of(libc.ioctl(fd, request, address), memory, output);
+    }
+
+    private Answer enable(int fd, int capability, int flags, long argument) {
+        zeroed(Uapi.KvmEnableCap.SIZE)
+                .putInt(Uapi.KvmEnableCap.CAP, capability)
+                .putInt(Uapi.KvmEnableCap.FLAGS, flags)
+                .putLong(Uapi.KvmEnableCap.ARGS, argument);
+        return ask(fd, Uapi.KVM_ENABLE_CAP, 0);
+    }
+
+    private Answer route(int fd, Call call) {
+        routes.putInt(Uapi.KvmIrqRouting.NR, call.intAt(1)).putInt(Uapi.KvmIrqRouting.FLAGS, call.intAt(2));
+        int at = Uapi.KvmIrqRouting.SIZE;
+        for (int i = Operation.ROUTE_AT; i < call.arguments().size(); i += Operation.ROUTE_SIZE) {
+            routes.putInt(at + Uapi.KvmIrqRoutingEntry.GSI, call.intAt(i))
+                    .putInt(at + Uapi.KvmIrqRoutingEntry.TYPE, call.intAt(i + 1))
+                    .putInt(at + Uapi.KvmIrqRoutingEntry.FLAGS, call.intAt(i + 2))
+                    .putInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO, call.intAt(i + 3))
+                    .putInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_HI, call.intAt(i + 4))
+                    .putInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_DATA, call.intAt(i + 5));
+            at += Uapi.KvmIrqRoutingEntry.SIZE;
+        }
+        Answer answer = Answer.of(libc.ioctl(fd, Uapi.KVM_SET_GSI_ROUTING, routesAddress));
+        for (int i = 0; i < at; i += Integer.BYTES) {
+            routes.putInt(i, 0);
+        }
+        return answer;
+    }
+
+    private Answer line(int fd, long request, Call call) {
+        zeroed(Uapi.KvmIrqLevel.SIZE)
+                .putInt(Uapi.KvmIrqLevel.IRQ, call.intAt(1))
+                .putInt(Uapi.KvmIrqLevel.LEVEL, call.intAt(2));
+        return ask(fd, request, Uapi.KvmIrqLevel.SIZE);
+    }
+
+    private Answer getIrqchip(int fd, int chip) {
+        zeroed(IRQCHIP_SIZE).putInt(Uapi.KvmIrqchip.CHIP_ID, chip);
+        return ask(fd, Uapi.KVM_GET_IRQCHIP, Uapi.KvmIrqchip.CHIP + KernelBackend.IRQCHIP_STATE_SIZE);
+    }
+
+    private Answer setIrqchip(int fd, Call call) {
+        getIrqchip(fd, call.intAt(1));
+        int at = Uapi.KvmIrqchip.CHIP + call.intAt(2);
+        if (call.intAt(1) == 2) {
+            memory.putLong(at, call.at(3));
+        } else {
+            memory.put(at, (byte) call.at(3));
+        }
+        return ask(fd, Uapi.KVM_SET_IRQCHIP, 0);
+    }
+
+    private Answer setLapic(int fd, Call call) {
+        zeroed(Uapi.KvmLapicState.SIZE);
+        ask(fd, Uapi.KVM_GET_LAPIC, 0);
+        memory.putInt(call.intAt(1), call.intAt(2));
+        return ask(fd, Uapi.KVM_SET_LAPIC, 0);
+    }
+
+    private Answer attribute(int fd, long request, Call call) {
+        long value = call.at(3) == NOWHERE ? NOWHERE : address + Uapi.KvmDeviceAttr.SIZE;
+        zeroed(Uapi.KvmDeviceAttr.SIZE)
+                .putInt(Uapi.KvmDeviceAttr.GROUP, call.intAt(1))
+                .putLong(Uapi.KvmDeviceAttr.ATTR, call.at(2))
+                .putLong(Uapi.KvmDeviceAttr.ADDR, value)
+                .putInt(Uapi.KvmDeviceAttr.SIZE, call.intAt(3));
+        return ask(fd, request, 0);
+    }
+}
