@@ -2,6 +2,7 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.Errno;
+import io.kvmirq.backend.libc.UapiTable;
 
 /** An open file of one kind. All methods are called with the kernel's lock held. */
 abstract class FakeFile {
@@ -25,6 +26,20 @@ abstract class FakeFile {
     /** What this kind of file answers; {@code argument} is a value or an address. */
     int ioctl(long request, long argument) {
         return -Errno.ENOTTY.number();
+    }
+
+    /**
+     * A number that no kernel knows gets {@code errno}; one that kernels know and this fake does not is refused by name.
+     *
+     * @throws NotModelledException for a request of {@link UapiTable}
+     */
+    static int unknown(UapiTable.FileKind kind, long request, int errno) {
+        for (UapiTable.Request known : UapiTable.REQUESTS) {
+            if (known.kind() == kind && known.number() == request) {
+                throw new NotModelledException(known.name());
+            }
+        }
+        return errno;
     }
 
     /** FIONBIO, for those it makes a difference to. */

@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.backend.libc.UapiTable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
@@ -43,7 +44,7 @@ final class KvmFile extends FakeFile {
         if (request == Uapi.KVM_GET_DEVICE_ATTR || request == Uapi.KVM_HAS_DEVICE_ATTR) {
             return attribute(request == Uapi.KVM_GET_DEVICE_ATTR, argument);
         }
-        return EINVAL;
+        return unknown(UapiTable.FileKind.KVM, request, EINVAL);
     }
 
     /** Of the system there is one: what a guest may put into XCR0, which the fake's CPU does not have. */

@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.backend.libc.UapiTable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
@@ -62,7 +63,7 @@ final class VcpuDescriptor extends FakeFile {
                 || request == Uapi.KVM_HAS_DEVICE_ATTR) {
             return attribute(request, argument);
         }
-        return EINVAL;
+        return unknown(UapiTable.FileKind.VCPU, request, EINVAL);
     }
 
     /** Of a vCPU there is one: its TSC offset. */

@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.backend.libc.UapiTable;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -112,7 +113,7 @@ final class VmFile extends FakeFile {
         if (request == Uapi.KVM_CREATE_DEVICE) {
             return copied(argument, Uapi.KvmCreateDevice.SIZE, create -> createDevice(create, argument));
         }
-        return -Errno.ENOTTY.number();
+        return unknown(UapiTable.FileKind.VM, request, -Errno.ENOTTY.number());
     }
 
     private interface OnStructure {

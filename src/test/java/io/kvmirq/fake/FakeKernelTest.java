@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.backend.libc.Uapi;
+import org.junit.jupiter.api.Test;
+
+class FakeKernelTest {
+    private static KernelBackend fake(Profile profile) {
+        FakeKernel kernel = new FakeKernel(profile);
+        return LibcBackend.over(kernel, Backends.FAKE, kernel.toString());
+    }
+
+    /** What kernels know and the fake does not is never answered as if it were unknown to all. */
+    @Test
+    void whatIsNotModelledIsRefusedByName() {
+        KernelBackend fake = fake(Profile.V6_18);
+        int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
+        int vcpu = fake.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
+        assertThatThrownBy(() -> fake.libc().ioctl(vm, Uapi.KVM_CREATE_PIT2, 0))
+                .isInstanceOf(NotModelledException.class)
+                .hasMessage("the fake kernel does not model KVM_CREATE_PIT2");
+        assertThatThrownBy(() -> fake.libc().ioctl(vcpu, Uapi.KVM_NMI, 0))
+                .hasMessage("the fake kernel does not model KVM_NMI");
+        assertThat(fake.libc().ioctl(vm, 0xaeff, 0)).isEqualTo(-Errno.ENOTTY.number());
+    }
+
+    /** Host-wide since 6.17; before, the fake says what it cannot do rather than make an answer up. */
+    @Test
+    void profilesDifferWhereKernelsDo() {
+        KernelBackend newer = fake(Profile.V6_18);
+        assertThat(assignInTwoVms(newer)).isEqualTo(-Errno.EBUSY.number());
+        KernelBackend older = fake(Profile.V6_1);
+        assertThatThrownBy(() -> assignInTwoVms(older))
+                .isInstanceOf(NotModelledException.class)
+                .hasMessageContaining("one eventfd as irqfd of two VMs");
+    }
+
+    private static int assignInTwoVms(KernelBackend kernel) {
+        int kvm = kernel.kvmOpen(Buffers.cString("/dev/kvm"));
+        int event = kernel.eventfdCreate();
+        int one = kernel.vmCreate(kvm, 0);
+        int other = kernel.vmCreate(kvm, 0);
+        assertThat(kernel.irqchipCreate(one)).isZero();
+        assertThat(kernel.irqchipCreate(other)).isZero();
+        assertThat(kernel.irqfdAssign(one, event, 10)).isZero();
+        return kernel.irqfdAssign(other, event, 10);
+    }
+
+    @Test
+    void unknownProfileIsOneSentence() {
+        assertThatThrownBy(() -> Profile.of("5.4"))
+                .hasMessage("profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1");
+    }
+}
