@@ -3,7 +3,8 @@ package io.kvmirq.fake;
 
 import io.kvmirq.Errno;
 import java.nio.ByteBuffer;
-import java.util.Optional;
+import java.util.ArrayList;
+import java.util.List;
 
 /** An eventfd; source: fs/eventfd.c. */
 final class EventFile extends FakeFile {
@@ -13,8 +14,8 @@ final class EventFile extends FakeFile {
     private final boolean semaphore;
     private boolean blocking;
     private long count;
-    /** The one that takes every signal before anybody else sees it (a priority waiter). */
-    private Optional<FakeIrqfd> irqfd = Optional.empty();
+    /** Priority waiters: the first takes every signal before anybody else sees it. Kernels since 6.17 allow one. */
+    private final List<FakeIrqfd> irqfds = new ArrayList<>(1);
 
     EventFile(FakeKernel kernel, long count, boolean semaphore, boolean blocking) {
         this.kernel = kernel;
@@ -54,9 +55,9 @@ final class EventFile extends FakeFile {
     /** As the kernel itself does for an ioeventfd or a resample notification; saturates. */
     void signal(long add) {
         count = Long.compareUnsigned(FULL - 1 - count, add) < 0 ? FULL - 1 : count + add;
-        if (irqfd.isPresent()) {
+        if (!irqfds.isEmpty()) {
             take();
-            irqfd.get().raise();
+            irqfds.get(0).raise();
         }
         kernel.changed();
     }
@@ -106,12 +107,15 @@ final class EventFile extends FakeFile {
         blocking = on;
     }
 
-    Optional<FakeIrqfd> irqfd() {
-        return irqfd;
+    /** Whether another irqfd on it is refused to {@code vm}. */
+    boolean isBusy(FakeVm vm) {
+        return kernel.profile().irqfdHostWide()
+                ? !irqfds.isEmpty()
+                : irqfds.stream().anyMatch(irqfd -> irqfd.isOf(vm));
     }
 
     void attach(FakeIrqfd attached) {
-        irqfd = Optional.of(attached);
+        irqfds.add(attached);
         if (count != 0) {
             // Raised once, the count left as it is.
             attached.raise();
@@ -120,14 +124,13 @@ final class EventFile extends FakeFile {
 
     /** Takes what is left, as removing a priority waiter does. */
     void detach(FakeIrqfd detached) {
-        if (irqfd.isPresent() && irqfd.get() == detached) {
-            irqfd = Optional.empty();
+        if (irqfds.remove(detached)) {
             take();
         }
     }
 
     @Override
     void released() {
-        irqfd.ifPresent(FakeIrqfd::shutDown);
+        List.copyOf(irqfds).forEach(FakeIrqfd::shutDown);
     }
 }

@@ -323,10 +323,7 @@ final class VmFile extends FakeFile {
             return refused;
         }
         EventFile event = kernel.eventfd(fd).orElseThrow();
-        if (event.irqfd().isPresent()) {
-            if (!kernel.profile().irqfdHostWide() && !event.irqfd().get().isOf(vm)) {
-                throw new NotModelledException("one eventfd as irqfd of two VMs, which kernels before 6.17 allow");
-            }
+        if (event.isBusy(vm)) {
             return EBUSY;
         }
         vm.add(new FakeIrqfd(vm, event, gsi, resample ? kernel.eventfd(resampleFd) : Optional.empty()));
