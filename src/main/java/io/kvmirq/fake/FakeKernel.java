@@ -8,8 +8,9 @@ import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
@@ -33,7 +34,8 @@ public final class FakeKernel implements Libc {
 
     private final Profile profile;
     private final UserMemory memory = new UserMemory();
-    private final TreeMap<Integer, FakeFile> files = new TreeMap<>();
+    private final Map<Integer, FakeFile> files = new HashMap<>();
+    private int noneFreeBelow = FIRST_FD;
 
     public FakeKernel(Profile profile) {
         this.profile = profile;
@@ -63,17 +65,17 @@ public final class FakeKernel implements Libc {
     }
 
     private int install(FakeFile file, int lowest) {
-        int fd = lowest;
-        for (int used : files.tailMap(lowest).keySet()) {
-            if (used != fd) {
-                break;
-            }
+        int fd = Math.max(lowest, noneFreeBelow);
+        while (files.containsKey(fd)) {
             fd++;
         }
         if (fd >= MAX_FDS) {
             return EMFILE;
         }
         files.put(fd, file);
+        if (lowest <= noneFreeBelow) {
+            noneFreeBelow = fd + 1;
+        }
         file.opened();
         return fd;
     }
@@ -139,6 +141,7 @@ public final class FakeKernel implements Libc {
         if (file == null) {
             return EBADF;
         }
+        noneFreeBelow = Math.min(noneFreeBelow, fd);
         file.closed();
         notifyAll();
         return 0;

@@ -52,6 +52,22 @@ class FakeKernelTest {
         return kernel.irqfdAssign(other, event, 10);
     }
 
+    /** As POSIX has it, also after holes. */
+    @Test
+    void descriptorsAreTheLowestFree() {
+        KernelBackend fake = fake(Profile.V6_18);
+        int first = fake.eventfdCreate();
+        int second = fake.eventfdCreate();
+        int third = fake.eventfdCreate();
+        assertThat(second).isEqualTo(first + 1);
+        fake.fdClose(second);
+        fake.fdClose(first);
+        assertThat(fake.eventfdCreate()).isEqualTo(first);
+        assertThat(fake.libc().fcntl(third, Uapi.F_DUPFD_CLOEXEC, third)).isEqualTo(third + 1);
+        assertThat(fake.eventfdCreate()).isEqualTo(second);
+        assertThat(fake.eventfdCreate()).isEqualTo(third + 2);
+    }
+
     @Test
     void unknownProfileIsOneSentence() {
         assertThatThrownBy(() -> Profile.of("5.4"))
