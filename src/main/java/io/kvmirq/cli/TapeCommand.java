@@ -24,6 +24,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
@@ -159,6 +160,7 @@ final class TapeCommand implements Command {
         Ending ending = new Ending();
         Runtime.getRuntime().addShutdownHook(ending);
         try {
+            requireProgram(command.get(0));
             return output.map(file -> run(command, recorder, emptied(file.toAbsolutePath()), terminal, ending))
                     .orElseGet(() -> runAndPrint(command, recorder, terminal, ending));
         } finally {
@@ -185,8 +187,8 @@ final class TapeCommand implements Command {
         environment.put(TAPE, tape.toString());
         try {
             int code = waitFor(ending.start(builder));
-            sayIfNothing(command, tape, terminal);
-            return code;
+            boolean nothing = sayIfNothing(command, tape, terminal);
+            return nothing && code == ExitCode.OK ? ExitCode.COULD_NOT_LOOK : code;
         } catch (IOException e) {
             throw new TapeFileException(
                     "cannot run " + command.get(0) + ": " + (isNotFound(e) ? "not found" : e.getMessage()), e);
@@ -262,13 +264,26 @@ final class TapeCommand implements Command {
         }
     }
 
+    /** Before anything is written: a name mistyped must not cost an earlier tape. */
+    private static void requireProgram(String name) {
+        boolean found = name.contains("/")
+                ? Files.exists(Path.of(name))
+                : Stream.of(System.getenv().getOrDefault("PATH", "").split(":"))
+                        .anyMatch(directory -> Files.isExecutable(Path.of(directory, name)));
+        if (!found) {
+            throw new TapeFileException("cannot run " + name + ": not found", new NoSuchFileException(name));
+        }
+    }
+
     /** Any program that loads the recorder writes a line as it starts. */
-    private static void sayIfNothing(List<String> command, Path tape, Terminal terminal) {
-        if (tape.toFile().length() == 0) {
+    private static boolean sayIfNothing(List<String> command, Path tape, Terminal terminal) {
+        boolean nothing = tape.toFile().length() == 0;
+        if (nothing) {
             terminal.err()
                     .println("kvmirq: nothing was recorded: " + command.get(0)
                             + " did not load the recorder; is it statically linked, or set-user-id?");
         }
+        return nothing;
     }
 
     private static Path emptied(Path file) {

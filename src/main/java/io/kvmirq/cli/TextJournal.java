@@ -26,7 +26,9 @@ final class TextJournal implements Journal {
     }
 
     private String which() {
-        return kernel.isReal() ? "real kernel " + System.getProperty("os.version") : kernel.backendDescription();
+        return kernel.isReal()
+                ? "real kernel " + System.getProperty("os.version")
+                : "fake kernel " + kernel.backendDescription();
     }
 
     @Override

@@ -22,8 +22,8 @@ public final class FakeProvider implements BackendProvider {
     @Override
     public KernelBackend open() {
         try {
-            FakeKernel kernel = new FakeKernel(Profile.of(System.getProperty(PROFILE, DEFAULT.label())));
-            return LibcBackend.over(kernel, name(), kernel.toString());
+            Profile profile = Profile.of(System.getProperty(PROFILE, DEFAULT.label()));
+            return LibcBackend.over(new FakeKernel(profile), name(), profile.label());
         } catch (IllegalArgumentException e) {
             throw new BackendUnavailableException("-D" + PROFILE + ": " + e.getMessage(), e);
         }

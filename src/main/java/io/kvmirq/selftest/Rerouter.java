@@ -39,6 +39,11 @@ final class Rerouter implements AutoCloseable {
         }
     }
 
+    /** How often the route was changed so far. */
+    long changes() {
+        return changes;
+    }
+
     /** @return how often the route was changed; it is at rest now */
     long end() {
         close();

@@ -119,6 +119,13 @@ class CliIT {
     }
 
     @Test
+    void javaThatIsNotThereIsToldSo() throws Exception {
+        Cli.Ended ended = Cli.launcher().with("JAVA", "/nonexistent/java").run("--version");
+        assertThat(ended.exitCode()).isEqualTo(3);
+        assertThat(ended.err()).startsWith("kvmirq: /nonexistent/java cannot be run: install Java 17 or newer");
+    }
+
+    @Test
     void unknownBackendInTheEnvironmentIsAUsageError() throws Exception {
         Cli.Ended ended = Cli.launcher().with("KVMIRQ_BACKEND", "x").run("selftest");
         assertThat(ended.exitCode()).isEqualTo(2);

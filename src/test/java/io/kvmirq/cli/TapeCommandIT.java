@@ -106,6 +106,15 @@ class TapeCommandIT {
     }
 
     @Test
+    void mistypedCommandCostsNoEarlierTape() throws Exception {
+        Path tape = Files.writeString(temporary.resolve("earlier.tape"), "earlier");
+        Cli.Ended ended = Cli.launcher().run("tape", "-o", tape.toString(), "--", "/nonexistent/program");
+        assertThat(ended.exitCode()).isEqualTo(3);
+        assertThat(ended.err()).contains("cannot run /nonexistent/program: not found");
+        assertThat(tape).hasContent("earlier");
+    }
+
+    @Test
     void staticProgramRecordsNothingAndIsSaidTo() throws Exception {
         Machine.assumeProgram("cc");
         Path source = Files.writeString(temporary.resolve("empty.c"), "int main(void) { return 4; }\n");
