@@ -174,10 +174,6 @@ final class FakeLapic {
         return vector;
     }
 
-    boolean hasWork(boolean interruptsOn) {
-        return nmiPending || interruptsOn && enabled() && highest(IRR) >= 0;
-    }
-
     void endOfInterrupt() {
         int vector = highest(ISR);
         if (vector < 0) {

@@ -110,10 +110,6 @@ final class FakeVm {
         return lapic;
     }
 
-    boolean hasLapics() {
-        return !lapics.isEmpty();
-    }
-
     // Interrupts
 
     /** @return the sum over the routes that listened, -1 when none did */

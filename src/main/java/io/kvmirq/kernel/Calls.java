@@ -52,7 +52,7 @@ public final class Calls {
     private void requireOurs(Fd fd) {
         if (fd.kernel() != kernel) {
             throw new IllegalArgumentException(
-                    fd + " belongs to another Kernel: handles of two kernels do not mix, open" + " both from one");
+                    fd + " belongs to another Kernel: handles of two kernels do not mix, open both from one");
         }
     }
 
