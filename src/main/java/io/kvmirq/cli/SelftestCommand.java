@@ -77,8 +77,8 @@ final class SelftestCommand implements Command {
                 .type(String.class)
                 .converters(profile())
                 .completionCandidates(Profile.labels())
-                .description("Kernel version the fake stands for, with --backend fake: "
-                        + String.join(", ", Profile.labels()) + ".")
+                .description("Kernel the fake stands for, with --backend fake: " + String.join(", ", Profile.labels())
+                        + "; after a comma " + Profile.switches() + ".")
                 .build());
         spec.addOption(OptionSpec.builder("--json")
                 .description("Print one JSON document instead of text.")
@@ -116,10 +116,11 @@ final class SelftestCommand implements Command {
 
     private static ITypeConverter<String> profile() {
         return text -> {
-            if (Profile.labels().contains(text)) {
-                return text;
+            try {
+                return Profile.of(text).label();
+            } catch (IllegalArgumentException e) {
+                throw new TypeConversionException(e.getMessage());
             }
-            throw new TypeConversionException("'" + text + "' is not one of " + String.join(", ", Profile.labels()));
         };
     }
 

@@ -31,7 +31,15 @@ final class Capabilities {
 
     private Capabilities() {}
 
-    static int check(Profile profile, long capability) {
-        return capability == X2APIC_API ? profile.x2apicBits() : VALUES.getOrDefault(capability, 0);
+    static int check(FakeKernel kernel, long capability) {
+        if (capability == X2APIC_API) {
+            return kernel.profile().x2apicBits();
+        }
+        Integer value = VALUES.get(capability);
+        if (value == null) {
+            kernel.note(Rule.CAPABILITY_UNKNOWN);
+            return 0;
+        }
+        return value;
     }
 }

@@ -1,41 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
-import java.util.Optional;
 
 /** The KVM-VFIO device of a VM, on a host without VFIO; source: virt/kvm/vfio.c. */
 final class DeviceFile extends FakeFile {
-    private static final int EFAULT = -Errno.EFAULT.number();
-    private static final int ENXIO = -Errno.ENXIO.number();
-
-    private final FakeKernel kernel;
     private final VmFile vm;
 
     DeviceFile(FakeKernel kernel, VmFile vm) {
-        this.kernel = kernel;
+        super(kernel);
         this.vm = vm;
+    }
+
+    @Override
+    boolean isOfOneProcess() {
+        return true;
     }
 
     @Override
     int ioctl(long request, long argument) {
         if (request == Uapi.KVM_GET_DEVICE_ATTR) {
-            return -Errno.EPERM.number();
+            return kernel.refuse(Rule.DEVICE_NO_GETTER);
         }
         if (request != Uapi.KVM_SET_DEVICE_ATTR && request != Uapi.KVM_HAS_DEVICE_ATTR) {
-            return -Errno.ENOTTY.number();
+            return kernel.refuse(Rule.DEVICE_UNKNOWN_REQUEST);
         }
         ByteBuffer attribute = kernel.memory().copyIn(argument, Uapi.KvmDeviceAttr.SIZE);
         if (attribute == null) {
-            return EFAULT;
+            return kernel.refuse(Rule.FAULT);
         }
         long number = attribute.getLong(Uapi.KvmDeviceAttr.ATTR);
         boolean known = attribute.getInt(Uapi.KvmDeviceAttr.GROUP) == Uapi.KVM_DEV_VFIO_FILE
                 && (number == Uapi.KVM_DEV_VFIO_FILE_ADD || number == Uapi.KVM_DEV_VFIO_FILE_DEL);
         if (!known) {
-            return ENXIO;
+            return kernel.refuse(Rule.VFIO_ATTRIBUTE);
         }
         return request == Uapi.KVM_HAS_DEVICE_ATTR
                 ? 0
@@ -45,13 +44,12 @@ final class DeviceFile extends FakeFile {
     private int setFile(boolean add, long address) {
         ByteBuffer value = kernel.memory().copyIn(address, Integer.BYTES);
         if (value == null) {
-            return EFAULT;
+            return kernel.refuse(Rule.FAULT);
         }
-        Optional<FakeFile> file = kernel.file(value.getInt(0));
-        if (file.isEmpty()) {
-            return -Errno.EBADF.number();
+        if (kernel.file(value.getInt(0)) == null) {
+            return kernel.refuse(Rule.VFIO_FILE_FD);
         }
-        return add ? -Errno.EINVAL.number() : -Errno.ENOENT.number();
+        return kernel.refuse(add ? Rule.VFIO_NOT_A_VFIO_FILE : Rule.VFIO_FILE_UNKNOWN);
     }
 
     @Override

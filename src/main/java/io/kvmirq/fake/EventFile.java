@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.Errno;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /** An eventfd; source: fs/eventfd.c. */
 final class EventFile extends FakeFile {
     private static final long FULL = -1;
 
-    private final FakeKernel kernel;
     private final boolean semaphore;
     private boolean blocking;
     private long count;
@@ -18,7 +17,7 @@ final class EventFile extends FakeFile {
     private final List<FakeIrqfd> irqfds = new ArrayList<>(1);
 
     EventFile(FakeKernel kernel, long count, boolean semaphore, boolean blocking) {
-        this.kernel = kernel;
+        super(kernel);
         this.count = count;
         this.semaphore = semaphore;
         this.blocking = blocking;
@@ -26,17 +25,22 @@ final class EventFile extends FakeFile {
 
     @Override
     long write(long from, long length) {
-        boolean longer = length > Long.BYTES && kernel.profile().isSince(6, 9);
-        if (length < Long.BYTES || longer) {
-            return -Errno.EINVAL.number();
+        if (length < Long.BYTES) {
+            return kernel.refuse(Rule.EVENTFD_LENGTH);
+        }
+        if (length > Long.BYTES) {
+            if (kernel.profile().isSince(6, 9)) {
+                return kernel.refuse(Rule.EVENTFD_LONG_WRITE);
+            }
+            kernel.note(Rule.EVENTFD_LONG_WRITE_TAKEN);
         }
         ByteBuffer memory = kernel.memory().at(from, Long.BYTES);
         if (memory == null) {
-            return -Errno.EFAULT.number();
+            return kernel.refuse(Rule.FAULT);
         }
         long add = memory.getLong(kernel.memory().offset(from));
         if (add == FULL) {
-            return -Errno.EINVAL.number();
+            return kernel.refuse(Rule.EVENTFD_ALL_ONES);
         }
         if (Long.compareUnsigned(FULL - count, add) <= 0) {
             return full();
@@ -49,13 +53,19 @@ final class EventFile extends FakeFile {
         if (blocking) {
             throw new NotModelledException("a write that blocks because an eventfd is full");
         }
-        return -Errno.EAGAIN.number();
+        return kernel.refuse(Rule.EVENTFD_FULL);
     }
 
     /** As the kernel itself does for an ioeventfd or a resample notification; saturates. */
     void signal(long add) {
-        count = Long.compareUnsigned(FULL - 1 - count, add) < 0 ? FULL - 1 : count + add;
+        if (Long.compareUnsigned(FULL - 1 - count, add) < 0) {
+            kernel.note(Rule.EVENTFD_SATURATES);
+            count = FULL - 1;
+        } else {
+            count += add;
+        }
         if (!irqfds.isEmpty()) {
+            kernel.note(irqfds.size() > 1 ? Rule.IRQFD_FIRST_TAKES : Rule.IRQFD_CONSUMES);
             take();
             irqfds.get(0).raise();
         }
@@ -64,6 +74,9 @@ final class EventFile extends FakeFile {
 
     /** @return the count before, or 1 of a semaphore's */
     private long take() {
+        if (semaphore) {
+            kernel.note(Rule.EVENTFD_SEMAPHORE);
+        }
         long taken = semaphore && count != 0 ? 1 : count;
         count -= taken;
         return taken;
@@ -72,13 +85,10 @@ final class EventFile extends FakeFile {
     @Override
     long read(long to, long length) {
         if (length < Long.BYTES) {
-            return -Errno.EINVAL.number();
+            return kernel.refuse(Rule.EVENTFD_LENGTH);
         }
-        if (count == 0) {
-            if (blocking) {
-                throw new NotModelledException("a read that blocks because an eventfd is empty");
-            }
-            return -Errno.EAGAIN.number();
+        if (count == 0 && blocking) {
+            throw new NotModelledException("a read that blocks because an eventfd is empty");
         }
         return readNow(to);
     }
@@ -86,12 +96,12 @@ final class EventFile extends FakeFile {
     /** With RWF_NOWAIT: never blocks. */
     long readNow(long to) {
         if (count == 0) {
-            return -Errno.EAGAIN.number();
+            return kernel.refuse(Rule.EVENTFD_EMPTY);
         }
         long taken = take();
         ByteBuffer memory = kernel.memory().at(to, Long.BYTES);
         if (memory == null) {
-            return -Errno.EFAULT.number();
+            return kernel.refuse(Rule.FAULT);
         }
         memory.putLong(kernel.memory().offset(to), taken);
         return Long.BYTES;
@@ -107,30 +117,40 @@ final class EventFile extends FakeFile {
         blocking = on;
     }
 
-    /** Whether another irqfd on it is refused to {@code vm}. */
-    boolean isBusy(FakeVm vm) {
-        return kernel.profile().irqfdHostWide()
-                ? !irqfds.isEmpty()
-                : irqfds.stream().anyMatch(irqfd -> irqfd.isOf(vm));
+    /** @return the rule that refuses {@code vm} another irqfd on it; empty for none */
+    Optional<Rule> busyFor(FakeVm vm) {
+        if (kernel.profile().irqfdHostWide()) {
+            return irqfds.isEmpty() ? Optional.empty() : Optional.of(Rule.IRQFD_BUSY_HOST);
+        }
+        return irqfds.stream().anyMatch(irqfd -> irqfd.isOf(vm)) ? Optional.of(Rule.IRQFD_BUSY_VM) : Optional.empty();
+    }
+
+    /** Those it feeds now. */
+    List<FakeIrqfd> irqfds() {
+        return List.copyOf(irqfds);
     }
 
     void attach(FakeIrqfd attached) {
         irqfds.add(attached);
         if (count != 0) {
-            // Raised once, the count left as it is.
-            attached.raise();
+            kernel.note(Rule.IRQFD_PRE_SIGNALLED);
+            attached.raiseLate();
         }
     }
 
     /** Takes what is left, as removing a priority waiter does. */
     void detach(FakeIrqfd detached) {
-        if (irqfds.remove(detached)) {
+        if (irqfds.remove(detached) && count != 0) {
+            kernel.note(Rule.IRQFD_DETACH_DRAINS);
             take();
         }
     }
 
     @Override
     void released() {
-        List.copyOf(irqfds).forEach(FakeIrqfd::shutDown);
+        for (FakeIrqfd irqfd : irqfds()) {
+            kernel.note(Rule.IRQFD_GONE_WITH_EVENTFD);
+            kernel.work().shutDown(irqfd);
+        }
     }
 }

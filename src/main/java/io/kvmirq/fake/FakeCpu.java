@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -61,7 +60,7 @@ final class FakeCpu {
     /** KVM_RUN, with the kernel's lock held. */
     int run() {
         if (shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0) {
-            return -Errno.EINTR.number();
+            return kernel.refuse(Rule.VCPU_IMMEDIATE_EXIT);
         }
         while (true) {
             if (deliver()) {
@@ -295,6 +294,7 @@ final class FakeCpu {
         int value = registers[EAX] & 0xff;
         Optional<FakeIoEventFd> taken = vm.vm().ioEventFd(FakeIoEventFd.Bus.PORT, port, 1, value);
         if (taken.isPresent()) {
+            kernel.note(Rule.IOEVENTFD_TAKES);
             taken.get().event().signal(1);
             return false;
         }

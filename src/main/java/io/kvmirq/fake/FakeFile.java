@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.UapiTable;
 
 /** An open file of one kind. All methods are called with the kernel's lock held. */
 abstract class FakeFile {
+    final FakeKernel kernel;
     private int descriptors;
+
+    FakeFile(FakeKernel kernel) {
+        this.kernel = kernel;
+    }
 
     /** Another descriptor refers to it. */
     final void opened() {
@@ -16,6 +20,7 @@ abstract class FakeFile {
     /** One descriptor less; the last one releases it. */
     final void closed() {
         if (--descriptors == 0) {
+            kernel.note(Rule.FD_LAST_CLOSE);
             released();
         }
     }
@@ -23,34 +28,39 @@ abstract class FakeFile {
     /** No descriptor is left. */
     void released() {}
 
+    /** Whether another process that has a descriptor of it may ask it nothing. */
+    boolean isOfOneProcess() {
+        return false;
+    }
+
     /** What this kind of file answers; {@code argument} is a value or an address. */
     int ioctl(long request, long argument) {
-        return -Errno.ENOTTY.number();
+        return kernel.refuse(Rule.UNKNOWN_IOCTL_OF_FILE);
     }
 
     /**
-     * A number that no kernel knows gets {@code errno}; one that kernels know and this fake does not is refused by name.
+     * A number that no kernel knows is refused by {@code rule}; one that kernels know and this fake does not is refused by name.
      *
      * @throws NotModelledException for a request of {@link UapiTable}
      */
-    static int unknown(UapiTable.FileKind kind, long request, int errno) {
+    final int unknown(UapiTable.FileKind kind, long request, Rule rule) {
         for (UapiTable.Request known : UapiTable.REQUESTS) {
             if (known.kind() == kind && known.number() == request) {
                 throw new NotModelledException(known.name());
             }
         }
-        return errno;
+        return kernel.refuse(rule);
     }
 
     /** FIONBIO, for those it makes a difference to. */
     void setBlocking(boolean on) {}
 
     long read(long to, long length) {
-        return -Errno.EINVAL.number();
+        return kernel.refuse(Rule.NOT_READABLE);
     }
 
     long write(long from, long length) {
-        return -Errno.EINVAL.number();
+        return kernel.refuse(Rule.NOT_READABLE);
     }
 
     /** A file without a poll operation always is. */

@@ -4,7 +4,6 @@ package io.kvmirq.fake;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.Arrays;
 import java.util.HashSet;
 import java.util.Set;
 
@@ -24,6 +23,9 @@ final class FakeIoapic {
 
     private final FakeVm vm;
     private final long[] redirections = new long[PINS];
+    /** What each entry sends. */
+    private final Interrupt[] interrupts = new Interrupt[PINS];
+
     private final int[] sources = new int[PINS];
     private final byte[] header = new byte[HEADER];
     private int irr;
@@ -35,8 +37,15 @@ final class FakeIoapic {
 
     FakeIoapic(FakeVm vm) {
         this.vm = vm;
-        Arrays.fill(redirections, MASKED);
+        for (int pin = 0; pin < PINS; pin++) {
+            redirect(pin, MASKED);
+        }
         ByteBuffer.wrap(header).order(ByteOrder.nativeOrder()).putLong(BASE);
+    }
+
+    private void redirect(int pin, long entry) {
+        redirections[pin] = entry;
+        interrupts[pin] = Interrupt.ofPin(entry);
     }
 
     /** @return as the kernel's: 1 or the number that took it, 0 coalesced, -1 masked */
@@ -53,6 +62,7 @@ final class FakeIoapic {
             return 1;
         }
         if (pin == CLOCK && wanted && clockPending > 0) {
+            vm.note(Rule.IOAPIC_CLOCK);
             return 0;
         }
         boolean before = (irr & bit) != 0;
@@ -60,6 +70,7 @@ final class FakeIoapic {
         if ((redirections[pin] & LEVEL) == 0) {
             delivered &= ~bit;
             if (before) {
+                vm.note(Rule.IOAPIC_EDGE);
                 return 0;
             }
         }
@@ -70,6 +81,7 @@ final class FakeIoapic {
         long entry = redirections[pin];
         boolean level = (entry & LEVEL) != 0;
         if ((entry & MASKED) != 0 || level && (entry & REMOTE_IRR) != 0) {
+            vm.note(Rule.IOAPIC_MASKED);
             return -1;
         }
         if (!level) {
@@ -77,22 +89,16 @@ final class FakeIoapic {
         }
         int taken;
         if (pin == CLOCK && wanted) {
-            taken = vm.deliver(interrupt(entry), clockTakers::add);
+            taken = vm.deliver(interrupts[pin], clockTakers::add);
             clockPending = Math.max(taken, 0);
         } else {
-            taken = vm.deliver(interrupt(entry), lapic -> {});
+            taken = vm.deliver(interrupts[pin]);
         }
         if (taken != 0 && level) {
+            vm.note(Rule.IOAPIC_LEVEL);
             redirections[pin] |= REMOTE_IRR;
         }
         return taken;
-    }
-
-    private static FakeVm.Interrupt interrupt(long entry) {
-        boolean logical = (entry >>> 11 & 1) == 1;
-        boolean level = (entry & LEVEL) != 0;
-        return new FakeVm.Interrupt(
-                (int) (entry >>> 56), logical, false, (int) (entry >>> 8 & 7), (int) entry & 0xff, level);
     }
 
     /** The clock's tick counts as delivered until those that took it have ended it. */
@@ -104,8 +110,9 @@ final class FakeIoapic {
 
     /** Whether a LAPIC still has the clock's tick, after its registers or ours were replaced. */
     void recount(FakeLapic lapic) {
-        FakeVm.Interrupt tick = interrupt(redirections[CLOCK]);
-        if (tick.logical() || !tick.isFor(lapic)) {
+        Interrupt tick = interrupts[CLOCK];
+        boolean isFor = tick.shortId() == Interrupt.BROADCAST || lapic.isPhysical(tick.shortId());
+        if (tick.logical() || !isFor) {
             return;
         }
         if (lapic.isPending(tick.vector()) && clockTakers.add(lapic)) {
@@ -143,7 +150,7 @@ final class FakeIoapic {
     void restore(ByteBuffer from, int at) {
         from.get(at, header);
         for (int pin = 0; pin < PINS; pin++) {
-            redirections[pin] = from.getLong(at + Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES);
+            redirect(pin, from.getLong(at + Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES));
         }
         int pending = from.getInt(at + Uapi.KvmIoapicState.IRR);
         irr = 0;

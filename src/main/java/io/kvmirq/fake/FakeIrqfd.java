@@ -33,8 +33,23 @@ final class FakeIrqfd {
         return resample;
     }
 
+    /** Its eventfd was signalled: a single message is sent at once, anything else by a worker. */
     void raise() {
+        if (resample.isEmpty() && vm.routes().isMessage(gsi)) {
+            inject();
+        } else {
+            vm.kernel().work().inject(this);
+        }
+    }
+
+    /** It was assigned to an eventfd that was signalled before. */
+    void raiseLate() {
+        vm.kernel().work().inject(this);
+    }
+
+    void inject() {
         if (resample.isPresent()) {
+            vm.note(Rule.RESAMPLE_SOURCE);
             vm.setIrq(gsi, FakeVm.SOURCE_RESAMPLE, true);
         } else {
             vm.setIrq(gsi, FakeVm.SOURCE_USERSPACE, true);
@@ -49,6 +64,7 @@ final class FakeIrqfd {
 
     void shutDown() {
         event.detach(this);
+        vm.kernel().work().finishInjection(this);
         vm.forget(this);
     }
 }

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
-import java.util.HashMap;
-import java.util.Map;
-import java.util.Optional;
+import java.time.Duration;
+import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
@@ -22,23 +21,85 @@ public final class FakeKernel implements Libc {
     /** FIONBIO of asm-generic/ioctls.h: an int at the argument, 0 for blocking. */
     private static final long FIONBIO = 0x5421;
 
-    private static final int EBADF = -Errno.EBADF.number();
-    private static final int EFAULT = -Errno.EFAULT.number();
-    private static final int EINVAL = -Errno.EINVAL.number();
-    private static final int EMFILE = -Errno.EMFILE.number();
-    private static final int ENOENT = -Errno.ENOENT.number();
-    private static final int FIRST_FD = 3;
-    private static final int MAX_FDS = 65536;
     private static final int LONGEST_PATH = 4096;
     private static final long PAGE = 4096;
 
     private final Profile profile;
+    private final boolean virtualTime;
     private final UserMemory memory = new UserMemory();
-    private final Map<Integer, FakeFile> files = new HashMap<>();
-    private int noneFreeBelow = FIRST_FD;
+    private final FileTable files = new FileTable();
+    private final Rulebook rules = new Rulebook();
+    private final Work work = new Work();
+    private boolean foreign;
+    private long virtualNanos;
+    private int waiting;
 
+    /** A kernel whose time is the machine's. */
     public FakeKernel(Profile profile) {
+        this(profile, false);
+    }
+
+    private FakeKernel(Profile profile, boolean virtualTime) {
         this.profile = profile;
+        this.virtualTime = virtualTime;
+    }
+
+    /** A kernel whose time stands still until {@link #pass}: a poll with a limit waits for that, never for the machine. */
+    public static FakeKernel inVirtualTime(Profile profile) {
+        return new FakeKernel(profile, true);
+    }
+
+    // What a real kernel's surroundings decide
+
+    /**
+     * Lets virtual time pass; what waited long enough returns.
+     *
+     * @throws IllegalStateException when this kernel's time is the machine's
+     */
+    public synchronized void pass(Duration time) {
+        if (!virtualTime) {
+            throw new IllegalStateException("this fake kernel keeps the machine's time: make it with inVirtualTime");
+        }
+        virtualNanos += time.toNanos();
+        changed();
+    }
+
+    /**
+     * From now on calls come from another process (or, with false, from its own again): one that has all descriptors, as
+     * after fork or SCM_RIGHTS, and gets EIO from every VM, vCPU and device.
+     */
+    public synchronized void callAsForeignProcess(boolean on) {
+        foreign = on;
+    }
+
+    /** RLIMIT_NOFILE: EMFILE from there on. */
+    public synchronized void limitDescriptors(int limit) {
+        files.limit(limit);
+    }
+
+    /**
+     * From now on the kernel's workers do nothing: an irqfd whose eventfd was closed is still there, and an interrupt
+     * through a pin is not injected, until {@link #runWorkers} or a call that waits for them (a deassign, the end of the
+     * VM). A real kernel may be so late.
+     */
+    public synchronized void holdWorkers() {
+        work.hold();
+    }
+
+    /** The workers do what they have, and from now on everything at once. */
+    public synchronized void runWorkers() {
+        work.run();
+        changed();
+    }
+
+    /** How many calls wait for something to change. */
+    public synchronized int waiting() {
+        return waiting;
+    }
+
+    /** The rules that its answers have leaned on until now. */
+    public synchronized Set<Rule> rulesUsed() {
+        return rules.used();
     }
 
     // For the files
@@ -51,33 +112,41 @@ public final class FakeKernel implements Libc {
         return memory;
     }
 
-    Optional<FakeFile> file(int fd) {
-        return Optional.ofNullable(files.get(fd));
+    Work work() {
+        return work;
     }
 
-    Optional<EventFile> eventfd(int fd) {
-        return files.get(fd) instanceof EventFile event ? Optional.of(event) : Optional.empty();
+    void note(Rule rule) {
+        rules.note(rule);
+    }
+
+    int refuse(Rule rule) {
+        return rules.refuse(rule);
+    }
+
+    @Nullable
+    FakeFile file(int fd) {
+        return files.get(fd);
+    }
+
+    /** The eventfd a descriptor was found to be. */
+    EventFile eventfd(int fd) {
+        return (EventFile) Objects.requireNonNull(files.get(fd));
+    }
+
+    boolean isFull() {
+        return files.isFull();
     }
 
     /** Gives a file the lowest free descriptor. */
     int install(FakeFile file) {
-        return install(file, FIRST_FD);
+        return install(file, FileTable.FIRST);
     }
 
     private int install(FakeFile file, int lowest) {
-        int fd = Math.max(lowest, noneFreeBelow);
-        while (files.containsKey(fd)) {
-            fd++;
-        }
-        if (fd >= MAX_FDS) {
-            return EMFILE;
-        }
-        files.put(fd, file);
-        if (lowest <= noneFreeBelow) {
-            noneFreeBelow = fd + 1;
-        }
-        file.opened();
-        return fd;
+        int fd = files.install(file, lowest);
+        note(Rule.FD_LOWEST);
+        return fd < 0 ? refuse(Rule.FD_TABLE_FULL) : fd;
     }
 
     /** Something a waiting call may be waiting for. */
@@ -92,12 +161,19 @@ public final class FakeKernel implements Libc {
 
     @SuppressWarnings("WaitNotInLoop") // every caller looks again in a loop of its own
     private void awaitChange(long nanos) {
+        waiting++;
         try {
-            long millis = TimeUnit.NANOSECONDS.toMillis(nanos);
-            wait(millis, nanos == 0 ? 0 : Math.max(1, (int) (nanos - TimeUnit.MILLISECONDS.toNanos(millis))));
+            if (virtualTime || nanos == 0) {
+                wait();
+            } else {
+                long millis = TimeUnit.NANOSECONDS.toMillis(nanos);
+                wait(millis, Math.max(1, (int) (nanos - TimeUnit.MILLISECONDS.toNanos(millis))));
+            }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new NotModelledException("signals, which an interrupt of a waiting thread would be");
+        } finally {
+            waiting--;
         }
     }
 
@@ -109,7 +185,7 @@ public final class FakeKernel implements Libc {
         for (int i = 0; i < LONGEST_PATH; i++) {
             ByteBuffer at = memory.at(path + i, 1);
             if (at == null) {
-                return EFAULT;
+                return refuse(Rule.FAULT);
             }
             byte next = at.get(memory.offset(path + i));
             if (next == 0) {
@@ -117,7 +193,7 @@ public final class FakeKernel implements Libc {
             }
             name.append((char) next);
         }
-        return EINVAL;
+        throw new NotModelledException("a path of " + LONGEST_PATH + " bytes or more");
     }
 
     @Override
@@ -132,16 +208,15 @@ public final class FakeKernel implements Libc {
     }
 
     private int open(String path) {
-        return path.equals("/dev/kvm") ? install(new KvmFile(this)) : ENOENT;
+        return path.equals("/dev/kvm") ? install(new KvmFile(this)) : refuse(Rule.NO_SUCH_FILE);
     }
 
     @Override
     public synchronized int close(int fd) {
         FakeFile file = files.remove(fd);
         if (file == null) {
-            return EBADF;
+            return refuse(Rule.FD_NOT_OPEN);
         }
-        noneFreeBelow = Math.min(noneFreeBelow, fd);
         file.closed();
         notifyAll();
         return 0;
@@ -151,24 +226,26 @@ public final class FakeKernel implements Libc {
     public synchronized int fcntl(int fd, int command, int argument) {
         FakeFile file = files.get(fd);
         if (file == null) {
-            return EBADF;
+            return refuse(Rule.FD_NOT_OPEN);
         }
         if (command != Uapi.F_DUPFD_CLOEXEC) {
             throw new NotModelledException("fcntl " + command);
         }
-        return argument < 0 || argument >= MAX_FDS ? EINVAL : install(file, Math.max(argument, FIRST_FD));
+        return argument < 0 || argument >= files.limit()
+                ? refuse(Rule.FD_DUP_LIMIT)
+                : install(file, Math.max(argument, FileTable.FIRST));
     }
 
     @Override
     public synchronized long read(int fd, long to, long length) {
         FakeFile file = files.get(fd);
-        return file == null ? EBADF : file.read(to, length);
+        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.read(to, length);
     }
 
     @Override
     public synchronized long write(int fd, long from, long length) {
         FakeFile file = files.get(fd);
-        return file == null ? EBADF : file.write(from, length);
+        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.write(from, length);
     }
 
     @Override
@@ -185,11 +262,11 @@ public final class FakeKernel implements Libc {
     public synchronized long preadv2(int fd, long vectors, int count, long offset, int flags) {
         FakeFile file = files.get(fd);
         if (file == null) {
-            return EBADF;
+            return refuse(Rule.FD_NOT_OPEN);
         }
         ByteBuffer vector = memory.copyIn(vectors, Uapi.Iovec.SIZE);
         if (vector == null) {
-            return EFAULT;
+            return refuse(Rule.FAULT);
         }
         if (count != 1 || offset != -1 || flags != Uapi.RWF_NOWAIT) {
             throw new NotModelledException("preadv2 but for one eventfd without waiting");
@@ -197,18 +274,29 @@ public final class FakeKernel implements Libc {
         long length = vector.getLong(Uapi.Iovec.IOV_LEN);
         long to = vector.getLong(Uapi.Iovec.IOV_BASE);
         if (!(file instanceof EventFile event)) {
-            return EINVAL;
+            return refuse(Rule.NOT_AN_EVENTFD_NOWAIT);
         }
-        return length == 0 ? 0 : length < Long.BYTES ? EINVAL : event.readNow(to);
+        if (length == 0) {
+            note(Rule.EVENTFD_NOWAIT_NOTHING);
+            return 0;
+        }
+        return length < Long.BYTES ? refuse(Rule.EVENTFD_LENGTH) : event.readNow(to);
     }
 
     @Override
     public synchronized int ioctl(int fd, long request, long argument) {
         FakeFile file = files.get(fd);
         if (file == null) {
-            return EBADF;
+            return refuse(Rule.FD_NOT_OPEN);
         }
-        int result = request == FIONBIO ? setBlocking(file, argument) : file.ioctl(request, argument);
+        int result;
+        if (request == FIONBIO) {
+            result = setBlocking(file, argument);
+        } else if (foreign && file.isOfOneProcess()) {
+            result = refuse(Rule.FOREIGN_PROCESS);
+        } else {
+            result = file.ioctl(request, argument);
+        }
         // Whatever it was may have raised an interrupt for a CPU that halts.
         notifyAll();
         return result;
@@ -217,7 +305,7 @@ public final class FakeKernel implements Libc {
     private int setBlocking(FakeFile file, long argument) {
         ByteBuffer nonblocking = memory.copyIn(argument, Integer.BYTES);
         if (nonblocking == null) {
-            return EFAULT;
+            return refuse(Rule.FAULT);
         }
         file.setBlocking(nonblocking.getInt(0) == 0);
         return 0;
@@ -226,7 +314,7 @@ public final class FakeKernel implements Libc {
     @Override
     public synchronized long mmap(long length, int protection, int flags, int fd, long offset) {
         if (length <= 0) {
-            return EINVAL;
+            return refuse(Rule.MAP_LENGTH);
         }
         if ((flags & Uapi.MAP_ANONYMOUS) != 0) {
             long whole = (length + PAGE - 1) / PAGE * PAGE;
@@ -234,14 +322,14 @@ public final class FakeKernel implements Libc {
         }
         FakeFile file = files.get(fd);
         if (file == null) {
-            return EBADF;
+            return refuse(Rule.FD_NOT_OPEN);
         }
-        return file instanceof VcpuDescriptor vcpu ? memory.map(vcpu.shared()) : -Errno.ENODEV.number();
+        return file instanceof VcpuDescriptor vcpu ? memory.map(vcpu.shared()) : refuse(Rule.MAP_NOT_A_VCPU);
     }
 
     @Override
     public synchronized int munmap(long address, long length) {
-        return memory.unmap(address) ? 0 : EINVAL;
+        return memory.unmap(address) ? 0 : refuse(Rule.UNMAP_NOTHING);
     }
 
     @Override
@@ -250,20 +338,24 @@ public final class FakeKernel implements Libc {
         ByteBuffer polled = memory.at(fds, bytes);
         ByteBuffer limit = timeout == 0 ? null : memory.copyIn(timeout, Uapi.Timespec.SIZE);
         if (polled == null || timeout != 0 && limit == null) {
-            return EFAULT;
+            return refuse(Rule.FAULT);
         }
         long nanos = limit == null
                 ? Long.MAX_VALUE
                 : TimeUnit.SECONDS.toNanos(limit.getLong(Uapi.Timespec.TV_SEC)) + limit.getLong(Uapi.Timespec.TV_NSEC);
-        long start = System.nanoTime();
+        long start = now();
         while (true) {
             int ready = poll(polled, memory.offset(fds), (int) count);
-            long left = nanos - (System.nanoTime() - start);
+            long left = nanos - (now() - start);
             if (ready > 0 || left <= 0) {
                 return ready;
             }
             awaitChange(nanos == Long.MAX_VALUE ? 0 : left);
         }
+    }
+
+    private long now() {
+        return virtualTime ? virtualNanos : System.nanoTime();
     }
 
     private int poll(ByteBuffer polled, int at, int count) {
@@ -286,7 +378,7 @@ public final class FakeKernel implements Libc {
     @Override
     public synchronized int eventfd(int count, int flags) {
         if ((flags & ~(Uapi.EFD_SEMAPHORE | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC)) != 0) {
-            return EINVAL;
+            return refuse(Rule.EVENTFD_FLAGS);
         }
         boolean semaphore = (flags & Uapi.EFD_SEMAPHORE) != 0;
         boolean blocking = (flags & Uapi.O_NONBLOCK) == 0;
@@ -295,7 +387,7 @@ public final class FakeKernel implements Libc {
 
     @Override
     public synchronized int epollCreate(int flags) {
-        return install(new EpollFile(profile));
+        return install(new EpollFile(this));
     }
 
     @Override

@@ -64,6 +64,7 @@ final class FakeLapic {
      * kernel notices only afterwards that something is in service now.
      */
     void restore(ByteBuffer state) {
+        vm.note(Rule.LAPIC_RESTORED);
         boolean noticed = highest(ISR) >= 0;
         registers.put(0, state, 0, SIZE);
         registers.putInt(VERSION, KVM_VERSION);
@@ -123,12 +124,13 @@ final class FakeLapic {
     }
 
     /** @return whether it was taken */
-    boolean accept(FakeVm.Interrupt interrupt, Consumer<FakeLapic> taker) {
-        switch (interrupt.effectiveMode()) {
+    boolean accept(Interrupt interrupt, int mode, Consumer<FakeLapic> taker) {
+        switch (mode) {
             case FIXED, LOWEST_PRIORITY -> {
                 if (!enabled()) {
                     return false;
                 }
+                vm.note(Rule.LAPIC_ACCEPTS);
                 set(TMR, interrupt.vector(), interrupt.level());
                 set(IRR, interrupt.vector(), true);
                 taker.accept(this);
@@ -138,7 +140,7 @@ final class FakeLapic {
                 nmiPending = true;
                 return true;
             }
-            default -> throw new NotModelledException("interrupt delivery mode " + interrupt.mode());
+            default -> throw new NotModelledException("interrupt delivery mode " + mode);
         }
     }
 
@@ -179,6 +181,7 @@ final class FakeLapic {
         if (vector < 0) {
             return;
         }
+        vm.note(Rule.LAPIC_EOI);
         set(ISR, vector, false);
         updatePriority(highest(ISR));
         vm.ended(this);

@@ -19,10 +19,12 @@ final class FakePic {
     private static final int ELCR = 14;
     private static final int ELCR_MASK = 15;
 
+    private final FakeVm vm;
     private final byte[] state = new byte[SIZE];
     private final int[] sources = new int[PINS];
 
-    FakePic(int elcrMask) {
+    FakePic(FakeVm vm, int elcrMask) {
+        this.vm = vm;
         state[ELCR_MASK] = (byte) elcrMask;
     }
 
@@ -41,6 +43,7 @@ final class FakePic {
     }
 
     private int drive(int pin, boolean high) {
+        vm.note(Rule.PIC_EDGE);
         int result = 1;
         boolean rising = high && !get(LAST_IRR, pin);
         if (get(ELCR, pin) ? high : rising) {
@@ -56,6 +59,7 @@ final class FakePic {
     /** The slave's pulse on the master, as long as it asks for anything. */
     void cascade(FakePic slave) {
         if (slave.isAsking()) {
+            vm.note(Rule.PIC_CASCADE);
             drive(CASCADE, true);
             drive(CASCADE, false);
         }

@@ -2,12 +2,10 @@
 package io.kvmirq.fake;
 
 import java.util.ArrayList;
-import java.util.Arrays;
-import java.util.HashMap;
-import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -18,8 +16,6 @@ final class FakeVm {
 
     private static final int MASTER = 0;
     private static final int SLAVE = 1;
-    private static final int IOAPIC = 2;
-    private static final int BROADCAST = 0xff;
 
     /** Which interrupt controllers are in the kernel. */
     enum Irqchip {
@@ -28,17 +24,13 @@ final class FakeVm {
         FULL
     }
 
-    /** Where a GSI goes: to a pin of a chip, or as a message. */
-    record Target(boolean message, int chip, int pin, long address, int data) {}
-
-    private final FakePic[] pics = {new FakePic(0xf8), new FakePic(0xde)};
+    private final FakeKernel kernel;
+    private final FakePic[] pics = {new FakePic(this, 0xf8), new FakePic(this, 0xde)};
     private final FakeIoapic ioapic = new FakeIoapic(this);
-    private final Map<Integer, FakeLapic> lapics = new LinkedHashMap<>();
-    private final List<FakeIrqfd> irqfds = new ArrayList<>();
+    private final List<FakeLapic> lapics = new ArrayList<>();
+    private final Set<FakeIrqfd> irqfds = new LinkedHashSet<>();
     private final List<FakeIoEventFd> ioEventFds = new ArrayList<>();
-    private Map<Integer, List<Target>> routes = new HashMap<>();
-    /** By IOAPIC pin: the GSI whose end of interrupt it is; -1 for none. */
-    private final int[] gsiOfPin = new int[FakeIoapic.PINS];
+    private FakeRoutes routes = FakeRoutes.none();
 
     /** The LAPIC of each id as it was when the kernel last looked, where ids are unique. */
     private @Nullable FakeLapic[] map = {};
@@ -48,8 +40,16 @@ final class FakeVm {
     private boolean longApicIds;
     private boolean closed;
 
-    FakeVm() {
-        Arrays.fill(gsiOfPin, -1);
+    FakeVm(FakeKernel kernel) {
+        this.kernel = kernel;
+    }
+
+    FakeKernel kernel() {
+        return kernel;
+    }
+
+    void note(Rule rule) {
+        kernel.note(rule);
     }
 
     Irqchip irqchip() {
@@ -59,15 +59,7 @@ final class FakeVm {
     void createIrqchip(Irqchip kind) {
         irqchip = kind;
         if (kind == Irqchip.FULL) {
-            Map<Integer, List<Target>> defaults = new HashMap<>();
-            for (int gsi = 0; gsi < FakeIoapic.PINS; gsi++) {
-                List<Target> targets = new ArrayList<>(List.of(new Target(false, IOAPIC, gsi, 0, 0)));
-                if (gsi < 2 * FakePic.PINS) {
-                    targets.add(new Target(false, gsi / FakePic.PINS, gsi % FakePic.PINS, 0, 0));
-                }
-                defaults.put(gsi, targets);
-            }
-            setRoutes(defaults);
+            setRoutes(FakeRoutes.ofFullIrqchip());
         }
     }
 
@@ -79,12 +71,12 @@ final class FakeVm {
         longApicIds = true;
     }
 
-    void setRoutes(Map<Integer, List<Target>> next) {
+    FakeRoutes routes() {
+        return routes;
+    }
+
+    void setRoutes(FakeRoutes next) {
         routes = next;
-        Arrays.fill(gsiOfPin, -1);
-        next.forEach((gsi, targets) -> targets.stream()
-                .filter(target -> !target.message() && target.chip() == IOAPIC)
-                .forEach(target -> gsiOfPin[target.pin()] = gsi));
     }
 
     // Chips by their KVM number
@@ -106,7 +98,7 @@ final class FakeVm {
     FakeLapic addLapic(int vcpuId) {
         redrawMap();
         FakeLapic lapic = new FakeLapic(this, vcpuId);
-        lapics.put(vcpuId, lapic);
+        lapics.add(lapic);
         return lapic;
     }
 
@@ -120,12 +112,13 @@ final class FakeVm {
     /** @param wanted whether the caller wants to know what came of it */
     int setIrq(int gsi, int source, boolean level, boolean wanted) {
         int sum = -1;
-        List<Target> targets = routes.get(gsi);
-        if (targets == null || closed) {
+        if (closed) {
             return sum;
         }
-        for (int i = 0; i < targets.size(); i++) {
-            int result = drive(targets.get(i), source, level, wanted);
+        FakeRoutes.Target[] targets = routes.of(gsi);
+        note(targets.length == 0 ? Rule.LINE_UNROUTED : Rule.LINE_STATUS_SUM);
+        for (FakeRoutes.Target target : targets) {
+            int result = drive(target, source, level, wanted);
             if (result >= 0) {
                 sum = result + Math.max(sum, 0);
             }
@@ -133,11 +126,10 @@ final class FakeVm {
         return sum;
     }
 
-    private int drive(Target target, int source, boolean level, boolean wanted) {
-        if (target.message()) {
-            // A route from before the longer ids may have what is no id of theirs.
-            boolean invalid = longApicIds && (target.address() >>> 32 & 0xff) != 0;
-            return level && !invalid ? signal(target.address(), target.data()) : -1;
+    private int drive(FakeRoutes.Target target, int source, boolean level, boolean wanted) {
+        Interrupt message = target.message();
+        if (message != null) {
+            return level && !message.isInvalid(longApicIds) ? deliver(message) : -1;
         }
         return switch (target.chip()) {
             case MASTER, SLAVE -> {
@@ -149,39 +141,8 @@ final class FakeVm {
         };
     }
 
-    /** A message; -1 when no destination matched. */
-    int signal(long address, int data) {
-        int destination = (int) (address >>> 12) & 0xff;
-        if (longApicIds) {
-            destination |= (int) (address >>> 32) & ~0xff;
-        }
-        boolean logical = (address >>> 2 & 1) == 1;
-        boolean toOne = (address >>> 3 & 1) == 1;
-        return deliver(
-                new Interrupt(destination, logical, toOne, data >>> 8 & 7, data & 0xff, (data >>> 15 & 1) == 1),
-                lapic -> {});
-    }
-
-    /**
-     * An interrupt on its way to the LAPICs.
-     *
-     * @param toOne to one of those it is for, whatever the mode
-     */
-    record Interrupt(int destination, boolean logical, boolean toOne, int mode, int vector, boolean level) {
-        boolean isFor(FakeLapic lapic) {
-            return destination == BROADCAST || lapic.isPhysical(destination);
-        }
-
-        /** Whether one of several takes it. */
-        boolean byPriority() {
-            return toOne || mode == FakeLapic.LOWEST_PRIORITY && destination != BROADCAST;
-        }
-
-        /** As priority has no meaning among everybody, the kernel makes the interrupt a fixed one. */
-        int effectiveMode() {
-            boolean odd = destination == BROADCAST && (toOne || mode == FakeLapic.LOWEST_PRIORITY);
-            return odd ? FakeLapic.FIXED : mode;
-        }
+    int deliver(Interrupt interrupt) {
+        return deliver(interrupt, lapic -> {});
     }
 
     /**
@@ -194,29 +155,49 @@ final class FakeVm {
         if (interrupt.logical()) {
             throw new NotModelledException("logical destinations");
         }
-        if (mapped && interrupt.destination() != BROADCAST) {
-            FakeLapic lapic = interrupt.destination() < map.length ? map[interrupt.destination()] : null;
-            return lapic != null && lapic.accept(interrupt, taker) ? 1 : 0;
+        int destination = interrupt.destination(longApicIds);
+        boolean broadcast = destination == Interrupt.BROADCAST;
+        int mode = interrupt.effectiveMode(broadcast);
+        if (mapped && !broadcast) {
+            note(Rule.MSI_BY_MAP);
+            FakeLapic lapic = destination < map.length ? map[destination] : null;
+            return lapic != null && lapic.accept(interrupt, mode, taker) ? 1 : 0;
         }
-        if (interrupt.byPriority()) {
-            return deliverToOne(interrupt, taker);
+        if (broadcast) {
+            note(Rule.MSI_BROADCAST);
+        }
+        if (interrupt.byPriority(broadcast)) {
+            return deliverToOne(interrupt, destination, mode, taker);
         }
         int taken = -1;
-        for (FakeLapic lapic : lapics.values()) {
-            if (interrupt.isFor(lapic)) {
-                taken = Math.max(taken, 0) + (lapic.accept(interrupt, taker) ? 1 : 0);
+        for (int i = 0; i < lapics.size(); i++) {
+            FakeLapic lapic = lapics.get(i);
+            if (broadcast || lapic.isPhysical(destination)) {
+                taken = Math.max(taken, 0) + (lapic.accept(interrupt, mode, taker) ? 1 : 0);
             }
         }
         return taken;
     }
 
+    /** The vector decides which of those that listen. */
+    private int deliverToOne(Interrupt interrupt, int destination, int mode, Consumer<FakeLapic> taker) {
+        List<FakeLapic> listening = lapics.stream()
+                .filter(lapic -> destination == Interrupt.BROADCAST || lapic.isPhysical(destination))
+                .filter(FakeLapic::enabled)
+                .toList();
+        if (listening.isEmpty()) {
+            return -1;
+        }
+        return listening.get(interrupt.vector() % listening.size()).accept(interrupt, mode, taker) ? 1 : 0;
+    }
+
     /** Draws the map anew; without the longer ids there is none when two, truncated as they are, have the same. */
     void redrawMap() {
-        int highest = lapics.keySet().stream().mapToInt(Integer::intValue).max().orElse(0);
-        @Nullable FakeLapic[] next = new FakeLapic[Math.max(highest, BROADCAST) + 1];
+        int highest = lapics.stream().mapToInt(FakeLapic::vcpuId).max().orElse(0);
+        @Nullable FakeLapic[] next = new FakeLapic[Math.max(highest, Interrupt.BROADCAST) + 1];
         mapped = true;
-        for (FakeLapic lapic : lapics.values()) {
-            if (longApicIds && lapic.vcpuId() > BROADCAST) {
+        for (FakeLapic lapic : lapics) {
+            if (longApicIds && lapic.vcpuId() > Interrupt.BROADCAST) {
                 next[lapic.vcpuId()] = lapic;
             }
             if (next[lapic.id()] == null) {
@@ -228,19 +209,8 @@ final class FakeVm {
         map = next;
     }
 
-    /** The vector decides which of those that listen. */
-    private int deliverToOne(Interrupt interrupt, Consumer<FakeLapic> taker) {
-        List<FakeLapic> listening = lapics.values().stream()
-                .filter(lapic -> interrupt.isFor(lapic) && lapic.enabled())
-                .toList();
-        if (listening.isEmpty()) {
-            return -1;
-        }
-        return listening.get(interrupt.vector() % listening.size()).accept(interrupt, taker) ? 1 : 0;
-    }
-
     Iterable<FakeLapic> lapics() {
-        return lapics.values();
+        return lapics;
     }
 
     /** A LAPIC's registers were replaced. */
@@ -264,11 +234,12 @@ final class FakeVm {
 
     /** The guest has ended what an IOAPIC pin raised: resampling irqfds lower their line and notify. */
     void acknowledged(int pin) {
-        int gsi = gsiOfPin[pin];
+        int gsi = routes.gsiOfPin(pin);
         List<FakeIrqfd> resampling = irqfds.stream()
                 .filter(irqfd -> irqfd.gsi() == gsi && irqfd.resample().isPresent())
                 .toList();
         if (gsi >= 0 && !resampling.isEmpty()) {
+            note(Rule.RESAMPLE_ON_EOI);
             setIrq(gsi, SOURCE_RESAMPLE, false);
             resampling.forEach(FakeIrqfd::acknowledged);
         }
@@ -284,18 +255,24 @@ final class FakeVm {
     /** The last resampling irqfd of a GSI lowers its line. */
     void forget(FakeIrqfd irqfd) {
         irqfds.remove(irqfd);
+        if (irqfd.resample().isEmpty()) {
+            return;
+        }
         boolean last = irqfds.stream()
                 .noneMatch(
                         other -> other.gsi() == irqfd.gsi() && other.resample().isPresent());
-        if (irqfd.resample().isPresent() && last) {
+        if (last) {
+            note(Rule.RESAMPLE_LAST_LOWERS);
             setIrq(irqfd.gsi(), SOURCE_RESAMPLE, false);
         }
     }
 
     void deassign(EventFile event, int gsi) {
-        List.copyOf(irqfds).stream()
-                .filter(irqfd -> irqfd.event() == event && irqfd.gsi() == gsi)
+        note(Rule.IRQFD_DEASSIGN);
+        event.irqfds().stream()
+                .filter(irqfd -> irqfd.isOf(this) && irqfd.gsi() == gsi)
                 .forEach(FakeIrqfd::shutDown);
+        kernel.work().finishShutDowns();
     }
 
     List<FakeIoEventFd> ioEventFds() {
@@ -311,7 +288,11 @@ final class FakeVm {
 
     /** No descriptor of the VM is left: irqfds go at once, vCPUs notwithstanding. */
     void close() {
-        List.copyOf(irqfds).forEach(FakeIrqfd::shutDown);
+        if (!irqfds.isEmpty()) {
+            note(Rule.IRQFD_GONE_WITH_VM);
+            List.copyOf(irqfds).forEach(FakeIrqfd::shutDown);
+        }
+        kernel.work().finishShutDowns();
         closed = true;
     }
 }

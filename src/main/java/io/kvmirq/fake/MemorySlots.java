@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 
 /** A guest's memory by slot; source: {@code __kvm_set_memory_region()} in virt/kvm/kvm_main.c. */
 final class MemorySlots {
-    private static final int EINVAL = -Errno.EINVAL.number();
-    private static final int EEXIST = -Errno.EEXIST.number();
     private static final int FLAGS = 3;
     private static final int READ_ONLY = 2;
     private static final int SLOTS = 32764;
@@ -28,7 +26,12 @@ final class MemorySlots {
         }
     }
 
+    private final FakeKernel kernel;
     private final Map<Integer, Slot> slots = new TreeMap<>();
+
+    MemorySlots(FakeKernel kernel) {
+        this.kernel = kernel;
+    }
 
     int set(ByteBuffer region) {
         int id = region.getInt(Uapi.KvmUserspaceMemoryRegion.SLOT);
@@ -37,32 +40,35 @@ final class MemorySlots {
                 region.getLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE),
                 region.getLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR),
                 region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS));
-        if ((next.flags & ~FLAGS) != 0 || (next.size | next.guest | next.user) % PAGE != 0 || next.user < 0) {
-            return EINVAL;
+        if ((next.flags & ~FLAGS) != 0) {
+            return kernel.refuse(Rule.MEMORY_FLAGS);
+        }
+        if ((next.size | next.guest | next.user) % PAGE != 0 || next.user < 0) {
+            return kernel.refuse(Rule.MEMORY_ALIGNMENT);
         }
         boolean wraps = Long.compareUnsigned(next.guest + next.size, next.guest) < 0;
         if (id < 0 || id >= SLOTS || wraps || next.size >>> 12 > MOST_PAGES) {
-            return EINVAL;
+            return kernel.refuse(Rule.MEMORY_SLOT);
         }
         return replace(id, next, slots.get(id));
     }
 
-    private int replace(int id, Slot next, @org.jspecify.annotations.Nullable Slot now) {
+    private int replace(int id, Slot next, @Nullable Slot now) {
         if (next.size == 0) {
-            return slots.remove(id) == null ? EINVAL : 0;
+            return slots.remove(id) == null ? kernel.refuse(Rule.MEMORY_ABSENT) : 0;
         }
         boolean changed = now != null
                 && (now.size != next.size || now.user != next.user || ((now.flags ^ next.flags) & READ_ONLY) != 0);
         if (changed) {
-            return EINVAL;
+            return kernel.refuse(Rule.MEMORY_CHANGED);
         }
         boolean overlaps = slots.entrySet().stream()
                 .anyMatch(other -> other.getKey() != id && other.getValue().overlaps(next));
         if (overlaps) {
-            return EEXIST;
+            return kernel.refuse(Rule.MEMORY_OVERLAP);
         }
         if (next.guest + next.size - 1 >>> GUEST_ADDRESS_BITS != 0) {
-            return EINVAL;
+            return kernel.refuse(Rule.MEMORY_BEYOND);
         }
         slots.put(id, next);
         return 0;

@@ -2,66 +2,151 @@
 package io.kvmirq.fake;
 
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
- * The kernel version a fake stands for; what separates them is where the contract differs.
+ * The kernel a fake stands for: a version, and switches for how it was built or patched. In text the version comes first,
+ * then the switches, separated by commas: {@code 6.18,split}.
  *
  * <p>Source: measured on 6.18; git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm for the others.
  */
-public enum Profile {
-    V6_1("6.1", false, 3),
-    V6_12("6.12", false, 3),
-    V6_18("6.18", true, 0xf),
-    V7_1("7.1", true, 0xf);
+public final class Profile {
+    private static final int HOST_WIDE_MINOR = 17;
+    private static final int NEWEST_OF_6 = 18;
 
-    private final String label;
-    private final boolean irqfdHostWide;
-    private final int x2apicBits;
+    /** Each version there is a profile of. */
+    private enum Version {
+        V6_1("6.1", 6, 1),
+        V6_12("6.12", 6, 12),
+        V6_18("6.18", 6, 18),
+        V7_1("7.1", 7, 1);
 
-    Profile(String label, boolean irqfdHostWide, int x2apicBits) {
-        this.label = label;
-        this.irqfdHostWide = irqfdHostWide;
-        this.x2apicBits = x2apicBits;
+        private final String label;
+        private final int major;
+        private final int minor;
+
+        Version(String label, int major, int minor) {
+            this.label = label;
+            this.major = major;
+            this.minor = minor;
+        }
+    }
+
+    /** How a kernel of a version may differ from others of it. */
+    private enum Switch {
+        /** Built without CONFIG_KVM_IOAPIC: interrupt controllers are the VMM's, but for the LAPIC. */
+        SPLIT("split"),
+        /** One eventfd feeds one GSI of the host, as since 6.17, in a kernel that has it backported. */
+        IRQFD_HOST("irqfd-host"),
+        /** One eventfd may feed a GSI of each VM, as before 6.17, in a kernel that has that reverted. */
+        IRQFD_VM("irqfd-vm");
+
+        private final String label;
+
+        Switch(String label) {
+            this.label = label;
+        }
+    }
+
+    public static final Profile V6_1 = of("6.1");
+    public static final Profile V6_12 = of("6.12");
+    /** The one the contract is measured on. */
+    public static final Profile V6_18 = of("6.18");
+
+    public static final Profile V7_1 = of("7.1");
+
+    private final Version version;
+    private final Set<Switch> switches;
+
+    private Profile(Version version, Set<Switch> switches) {
+        this.version = version;
+        this.switches = switches;
+    }
+
+    /**
+     * The profile of that text.
+     *
+     * @throws IllegalArgumentException for a version or switch there is none of, listing those there are, and for
+     *     switches that contradict the version or one another
+     */
+    public static Profile of(String text) {
+        String[] parts = text.split(",", -1);
+        Version version = Arrays.stream(Version.values())
+                .filter(candidate -> candidate.label.equals(parts[0]))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("profile '" + text + "' is unknown: expected one of "
+                        + String.join(", ", labels()) + ", and after a comma " + switches()));
+        Set<Switch> switches = EnumSet.noneOf(Switch.class);
+        for (int i = 1; i < parts.length; i++) {
+            String part = parts[i];
+            switches.add(Arrays.stream(Switch.values())
+                    .filter(candidate -> candidate.label.equals(part))
+                    .findFirst()
+                    .orElseThrow(() -> new IllegalArgumentException(
+                            "profile '" + text + "': switch '" + part + "' is unknown, expected " + switches())));
+        }
+        Profile profile = new Profile(version, switches);
+        profile.contradiction().ifPresent(contradiction -> {
+            throw new IllegalArgumentException("profile '" + text + "' contradicts itself: " + contradiction);
+        });
+        return profile;
+    }
+
+    /** What may follow a version, for people. */
+    public static String switches() {
+        return Arrays.stream(Switch.values()).map(one -> one.label).collect(Collectors.joining(", "));
+    }
+
+    private Optional<String> contradiction() {
+        if (switches.contains(Switch.IRQFD_HOST) && switches.contains(Switch.IRQFD_VM)) {
+            return Optional.of("an eventfd is exclusive on the host (irqfd-host) or in each VM (irqfd-vm), choose one");
+        }
+        if (switches.contains(Switch.SPLIT) && !isSince(6, HOST_WIDE_MINOR)) {
+            return Optional.of("before 6.17 every x86 kernel has the full irqchip (split needs 6.18 or 7.1); to use the"
+                    + " split irqchip of such a kernel, ask it for one");
+        }
+        return Optional.empty();
     }
 
     /** Whether it has what came with that version. */
     boolean isSince(int major, int minor) {
-        String[] numbers = label.split("\\.", -1);
-        int difference = Integer.parseInt(numbers[0]) - major;
-        return difference > 0 || difference == 0 && Integer.parseInt(numbers[1]) >= minor;
+        return version.major > major || version.major == major && version.minor >= minor;
     }
 
     /** As users name it. */
     public String label() {
-        return label;
+        return Stream.concat(Stream.of(version.label), switches.stream().map(one -> one.label))
+                .collect(Collectors.joining(","));
     }
 
     /** Whether an eventfd that feeds a GSI of one VM is busy for every other (since 6.17). */
     boolean irqfdHostWide() {
-        return irqfdHostWide;
+        return switches.contains(Switch.IRQFD_HOST)
+                || isSince(6, HOST_WIDE_MINOR) && !switches.contains(Switch.IRQFD_VM);
+    }
+
+    /** Whether KVM_CREATE_IRQCHIP is built in. */
+    boolean hasFullIrqchip() {
+        return !switches.contains(Switch.SPLIT);
     }
 
     /** The bits of KVM_CAP_X2APIC_API this kernel knows. */
     int x2apicBits() {
-        return x2apicBits;
+        return isSince(6, NEWEST_OF_6) ? 0xf : 3;
     }
 
-    /**
-     * The profile of that label.
-     *
-     * @throws IllegalArgumentException listing those there are
-     */
-    public static Profile of(String label) {
-        return Arrays.stream(values())
-                .filter(profile -> profile.label.equals(label))
-                .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("profile '" + label + "' is unknown: expected one of "
-                        + labels().stream().collect(Collectors.joining(", "))));
+    @Override
+    public String toString() {
+        return label();
     }
 
+    /** The versions, without switches. */
     public static List<String> labels() {
-        return Arrays.stream(values()).map(Profile::label).toList();
+        return Arrays.stream(Version.values()).map(version -> version.label).toList();
     }
 }

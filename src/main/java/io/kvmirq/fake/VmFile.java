@@ -1,31 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.backend.libc.UapiTable;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
-import java.util.HashMap;
-import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.TreeSet;
 
 /** A VM's descriptor; source: {@code kvm_vm_ioctl()} in virt/kvm/kvm_main.c, {@code kvm_arch_vm_ioctl()} in x86.c. */
 final class VmFile extends FakeFile {
-    private static final int EBADF = -Errno.EBADF.number();
-    private static final int EBUSY = -Errno.EBUSY.number();
-    private static final int EEXIST = -Errno.EEXIST.number();
-    private static final int EFAULT = -Errno.EFAULT.number();
-    private static final int EINVAL = -Errno.EINVAL.number();
-    private static final int ENODEV = -Errno.ENODEV.number();
-    private static final int ENOENT = -Errno.ENOENT.number();
-    private static final int ENXIO = -Errno.ENXIO.number();
 
     private static final int MAX_VCPU_IDS = 4096;
-    private static final int MAX_GSI = 4096;
-    private static final int MAX_ROUTES = 4096;
     private static final int X2APIC_SUPPRESS_EOI = 4;
     private static final int X2APIC_NO_SUPPRESS_EOI = 8;
     /** Three pages below 4 GiB. */
@@ -33,14 +18,15 @@ final class VmFile extends FakeFile {
 
     private static final int IOEVENTFD_FLAGS = 0x1f;
 
-    private final FakeKernel kernel;
-    private final FakeVm vm = new FakeVm();
-    private final MemorySlots memory = new MemorySlots();
+    private final FakeVm vm;
+    private final MemorySlots memory;
     private final TreeSet<Integer> vcpus = new TreeSet<>();
     private boolean device;
 
     VmFile(FakeKernel kernel) {
-        this.kernel = kernel;
+        super(kernel);
+        this.vm = new FakeVm(kernel);
+        this.memory = new MemorySlots(kernel);
     }
 
     FakeVm vm() {
@@ -61,9 +47,14 @@ final class VmFile extends FakeFile {
     }
 
     @Override
+    boolean isOfOneProcess() {
+        return true;
+    }
+
+    @Override
     int ioctl(long request, long argument) {
         if (request == Uapi.KVM_CHECK_EXTENSION) {
-            int value = Capabilities.check(kernel.profile(), argument);
+            int value = Capabilities.check(kernel, argument);
             boolean split = vm.irqchip() == FakeVm.Irqchip.SPLIT;
             return argument == Uapi.KVM_CAP_X2APIC_API && !split ? value & ~X2APIC_SUPPRESS_EOI : value;
         }
@@ -74,7 +65,7 @@ final class VmFile extends FakeFile {
             return createIrqchip();
         }
         if (request == Uapi.KVM_SET_TSS_ADDR) {
-            return Long.compareUnsigned(argument, LAST_TSS_ADDRESS) > 0 ? EINVAL : 0;
+            return Long.compareUnsigned(argument, LAST_TSS_ADDRESS) > 0 ? kernel.refuse(Rule.VM_TSS_ADDRESS) : 0;
         }
         return withStructure(request, argument);
     }
@@ -113,7 +104,7 @@ final class VmFile extends FakeFile {
         if (request == Uapi.KVM_CREATE_DEVICE) {
             return copied(argument, Uapi.KvmCreateDevice.SIZE, create -> createDevice(create, argument));
         }
-        return unknown(UapiTable.FileKind.VM, request, -Errno.ENOTTY.number());
+        return unknown(UapiTable.FileKind.VM, request, Rule.VM_UNKNOWN_REQUEST);
     }
 
     private interface OnStructure {
@@ -123,19 +114,19 @@ final class VmFile extends FakeFile {
     /** The structure is copied before anything about it is checked. */
     private int copied(long argument, int size, OnStructure call) {
         ByteBuffer structure = kernel.memory().copyIn(argument, size);
-        return structure == null ? EFAULT : call.apply(structure);
+        return structure == null ? kernel.refuse(Rule.FAULT) : call.apply(structure);
     }
 
     // vCPUs and irqchips
 
     private int createVcpu(long id) {
         if (id < 0 || id >= MAX_VCPU_IDS) {
-            return EINVAL;
+            return kernel.refuse(Rule.VCPU_ID);
         }
         if (!vcpus.add((int) id)) {
             // Seen only after the vCPU was made, which looked at all others.
             vm.redrawMap();
-            return EEXIST;
+            return kernel.refuse(Rule.VCPU_EXISTS);
         }
         Optional<FakeLapic> lapic =
                 vm.irqchip() == FakeVm.Irqchip.NONE ? Optional.empty() : Optional.of(vm.addLapic((int) id));
@@ -144,10 +135,13 @@ final class VmFile extends FakeFile {
 
     private int createIrqchip() {
         if (vm.irqchip() != FakeVm.Irqchip.NONE) {
-            return EEXIST;
+            return kernel.refuse(Rule.IRQCHIP_EXISTS);
+        }
+        if (!kernel.profile().hasFullIrqchip()) {
+            return kernel.refuse(Rule.IRQCHIP_NOT_BUILT_IN);
         }
         if (!vcpus.isEmpty()) {
-            return EINVAL;
+            return kernel.refuse(Rule.IRQCHIP_AFTER_VCPU);
         }
         vm.createIrqchip(FakeVm.Irqchip.FULL);
         return 0;
@@ -155,22 +149,22 @@ final class VmFile extends FakeFile {
 
     private int enable(ByteBuffer capability) {
         if (capability.getInt(Uapi.KvmEnableCap.FLAGS) != 0) {
-            return EINVAL;
+            return kernel.refuse(Rule.CAP_FLAGS);
         }
         long argument = capability.getLong(Uapi.KvmEnableCap.ARGS);
         return switch (capability.getInt(Uapi.KvmEnableCap.CAP)) {
             case Uapi.KVM_CAP_SPLIT_IRQCHIP -> enableSplit(argument);
             case Uapi.KVM_CAP_X2APIC_API -> enableX2apic(argument);
-            default -> EINVAL;
+            default -> kernel.refuse(Rule.CAP_UNKNOWN);
         };
     }
 
     private int enableSplit(long pins) {
-        if (pins < 0 || pins > MAX_GSI) {
-            return EINVAL;
+        if (pins < 0 || pins > FakeRoutes.MAX_GSI) {
+            return kernel.refuse(Rule.SPLIT_PINS);
         }
         if (vm.irqchip() != FakeVm.Irqchip.NONE || !vcpus.isEmpty()) {
-            return EEXIST;
+            return kernel.refuse(Rule.SPLIT_EXISTS);
         }
         vm.createIrqchip(FakeVm.Irqchip.SPLIT);
         return 0;
@@ -178,10 +172,14 @@ final class VmFile extends FakeFile {
 
     private int enableX2apic(long bits) {
         boolean suppress = (bits & X2APIC_SUPPRESS_EOI) != 0;
-        if ((bits & ~(long) kernel.profile().x2apicBits()) != 0
-                || suppress && (bits & X2APIC_NO_SUPPRESS_EOI) != 0
-                || suppress && vm.irqchip() != FakeVm.Irqchip.SPLIT) {
-            return EINVAL;
+        if ((bits & ~(long) kernel.profile().x2apicBits()) != 0) {
+            return kernel.refuse((bits & ~0xfL) != 0 ? Rule.X2APIC_BITS : Rule.X2APIC_TWO_BITS_BEFORE);
+        }
+        if (suppress && (bits & X2APIC_NO_SUPPRESS_EOI) != 0) {
+            return kernel.refuse(Rule.X2APIC_BOTH_SUPPRESS);
+        }
+        if (suppress && vm.irqchip() != FakeVm.Irqchip.SPLIT) {
+            return kernel.refuse(Rule.X2APIC_SUPPRESS_SPLIT);
         }
         if ((bits & Uapi.KVM_X2APIC_API_USE_32BIT_IDS) != 0) {
             vm.useLongApicIds();
@@ -198,7 +196,7 @@ final class VmFile extends FakeFile {
             case 0, 1 -> vm.pic(chip.getInt(Uapi.KvmIrqchip.CHIP_ID)).save(chip, Uapi.KvmIrqchip.CHIP);
             default -> vm.ioapic().save(chip, Uapi.KvmIrqchip.CHIP);
         }
-        return kernel.memory().copyOut(argument, chip, Uapi.KvmIrqchip.SIZE) ? 0 : EFAULT;
+        return kernel.memory().copyOut(argument, chip, Uapi.KvmIrqchip.SIZE) ? 0 : kernel.refuse(Rule.FAULT);
     }
 
     private int setIrqchip(ByteBuffer chip) {
@@ -209,7 +207,7 @@ final class VmFile extends FakeFile {
         } else if (refused == 0) {
             vm.ioapic().restore(chip, Uapi.KvmIrqchip.CHIP);
         }
-        if (refused != ENXIO) {
+        if (refused != Rule.CHIP_NEEDS_FULL.refusal()) {
             vm.cascade();
         }
         return refused;
@@ -217,80 +215,38 @@ final class VmFile extends FakeFile {
 
     private int refuseChip(ByteBuffer chip) {
         if (vm.irqchip() != FakeVm.Irqchip.FULL) {
-            return ENXIO;
+            return kernel.refuse(Rule.CHIP_NEEDS_FULL);
         }
         int id = chip.getInt(Uapi.KvmIrqchip.CHIP_ID);
-        return id < 0 || id > 2 ? EINVAL : 0;
+        return id < 0 || id > 2 ? kernel.refuse(Rule.CHIP_UNKNOWN) : 0;
     }
 
     // Routes
 
     private int setRouting(ByteBuffer header, long argument) {
+        if (vm.irqchip() == FakeVm.Irqchip.NONE) {
+            return kernel.refuse(Rule.ROUTES_NEED_IRQCHIP);
+        }
         int count = header.getInt(Uapi.KvmIrqRouting.NR);
-        if (vm.irqchip() == FakeVm.Irqchip.NONE
-                || count < 0
-                || count > MAX_ROUTES
-                || header.getInt(Uapi.KvmIrqRouting.FLAGS) != 0) {
-            return EINVAL;
+        if (count < 0 || count > FakeRoutes.MAX_ROUTES) {
+            return kernel.refuse(Rule.ROUTES_TOO_MANY);
+        }
+        if (header.getInt(Uapi.KvmIrqRouting.FLAGS) != 0) {
+            return kernel.refuse(Rule.ROUTES_FLAGS);
         }
         ByteBuffer entries =
                 kernel.memory().copyIn(argument + Uapi.KvmIrqRouting.SIZE, count * Uapi.KvmIrqRoutingEntry.SIZE);
         if (entries == null) {
-            return EFAULT;
+            return kernel.refuse(Rule.FAULT);
         }
-        Map<Integer, List<FakeVm.Target>> next = new HashMap<>();
-        for (int i = 0; i < count; i++) {
-            if (!add(entries, i * Uapi.KvmIrqRoutingEntry.SIZE, next)) {
-                return EINVAL;
-            }
+        FakeRoutes.Reader reader = new FakeRoutes.Reader(vm.irqchip() == FakeVm.Irqchip.FULL, vm.longApicIds());
+        Optional<Rule> refused = reader.read(entries, count);
+        kernel.note(Rule.ROUTES_REPLACED);
+        if (refused.isPresent()) {
+            return kernel.refuse(refused.get());
         }
-        vm.setRoutes(next);
+        vm.setRoutes(reader.routes());
         return 0;
-    }
-
-    private boolean add(ByteBuffer entries, int at, Map<Integer, List<FakeVm.Target>> next) {
-        int gsi = entries.getInt(at + Uapi.KvmIrqRoutingEntry.GSI);
-        int flags = entries.getInt(at + Uapi.KvmIrqRoutingEntry.FLAGS);
-        if (gsi < 0 || gsi >= MAX_GSI) {
-            return false;
-        }
-        Optional<FakeVm.Target> target =
-                switch (entries.getInt(at + Uapi.KvmIrqRoutingEntry.TYPE)) {
-                    case Uapi.KVM_IRQ_ROUTING_MSI ->
-                        (flags & ~Uapi.KVM_MSI_VALID_DEVID) == 0 ? message(entries, at) : Optional.empty();
-                    case Uapi.KVM_IRQ_ROUTING_IRQCHIP -> flags == 0 ? pin(entries, at) : Optional.empty();
-                    default -> Optional.empty();
-                };
-        List<FakeVm.Target> there = next.computeIfAbsent(gsi, absent -> new ArrayList<>(2));
-        if (target.isEmpty() || there.stream().anyMatch(other -> conflict(other, target.get()))) {
-            return false;
-        }
-        return there.add(target.get());
-    }
-
-    private static boolean conflict(FakeVm.Target one, FakeVm.Target other) {
-        return one.message() || other.message() || one.chip() == other.chip();
-    }
-
-    private Optional<FakeVm.Target> message(ByteBuffer entries, int at) {
-        long low = Integer.toUnsignedLong(entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO));
-        int high = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_HI);
-        if (vm.longApicIds() && (high & 0xff) != 0) {
-            return Optional.empty();
-        }
-        int data = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_DATA);
-        return Optional.of(new FakeVm.Target(true, 0, 0, (long) high << 32 | low, data));
-    }
-
-    private Optional<FakeVm.Target> pin(ByteBuffer entries, int at) {
-        int chip = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_IRQCHIP);
-        int pin = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_PIN);
-        boolean exists = vm.irqchip() == FakeVm.Irqchip.FULL
-                && chip >= 0
-                && chip <= 2
-                && pin >= 0
-                && pin < (chip == 2 ? FakeIoapic.PINS : FakePic.PINS);
-        return exists ? Optional.of(new FakeVm.Target(false, chip, pin, 0, 0)) : Optional.empty();
     }
 
     // Registrations
@@ -298,44 +254,54 @@ final class VmFile extends FakeFile {
     private int irqfd(ByteBuffer irqfd) {
         int flags = irqfd.getInt(Uapi.KvmIrqfd.FLAGS);
         if ((flags & ~(Uapi.KVM_IRQFD_FLAG_DEASSIGN | Uapi.KVM_IRQFD_FLAG_RESAMPLE)) != 0) {
-            return EINVAL;
+            return kernel.refuse(Rule.IRQFD_FLAGS);
         }
         int gsi = irqfd.getInt(Uapi.KvmIrqfd.GSI);
         int fd = irqfd.getInt(Uapi.KvmIrqfd.FD);
         if ((flags & Uapi.KVM_IRQFD_FLAG_DEASSIGN) != 0) {
-            int refused = refuseEventfd(fd);
-            kernel.eventfd(fd).ifPresent(event -> vm.deassign(event, gsi));
+            int refused = refuseIrqfd(fd);
+            if (refused == 0) {
+                vm.deassign(kernel.eventfd(fd), gsi);
+            }
             return refused;
         }
         boolean resample = (flags & Uapi.KVM_IRQFD_FLAG_RESAMPLE) != 0;
-        if (vm.irqchip() == FakeVm.Irqchip.NONE || resample && vm.irqchip() != FakeVm.Irqchip.FULL) {
-            return EINVAL;
+        if (vm.irqchip() == FakeVm.Irqchip.NONE) {
+            return kernel.refuse(Rule.IRQFD_NEEDS_IRQCHIP);
+        }
+        if (resample && vm.irqchip() != FakeVm.Irqchip.FULL) {
+            return kernel.refuse(Rule.IRQFD_RESAMPLE_NEEDS_FULL);
         }
         return assign(fd, gsi, resample, irqfd.getInt(Uapi.KvmIrqfd.RESAMPLEFD));
     }
 
     private int assign(int fd, int gsi, boolean resample, int resampleFd) {
-        int refused = refuseEventfd(fd);
+        int refused = refuseIrqfd(fd);
         if (refused == 0 && resample) {
-            refused = refuseEventfd(resampleFd);
+            refused = refuseIrqfd(resampleFd);
         }
         if (refused < 0) {
             return refused;
         }
-        EventFile event = kernel.eventfd(fd).orElseThrow();
-        if (event.isBusy(vm)) {
-            return EBUSY;
+        EventFile event = kernel.eventfd(fd);
+        Optional<Rule> busy = event.busyFor(vm);
+        if (busy.isPresent()) {
+            return kernel.refuse(busy.get());
         }
-        vm.add(new FakeIrqfd(vm, event, gsi, resample ? kernel.eventfd(resampleFd) : Optional.empty()));
+        vm.add(new FakeIrqfd(vm, event, gsi, resample ? Optional.of(kernel.eventfd(resampleFd)) : Optional.empty()));
         return 0;
     }
 
-    private int refuseEventfd(int fd) {
-        Optional<FakeFile> file = kernel.file(fd);
-        if (file.isEmpty()) {
-            return EBADF;
+    private int refuseIrqfd(int fd) {
+        return refuseEventfd(fd, Rule.IRQFD_FD, Rule.IRQFD_NOT_AN_EVENTFD);
+    }
+
+    private int refuseEventfd(int fd, Rule open, Rule eventfd) {
+        FakeFile file = kernel.file(fd);
+        if (file == null) {
+            return kernel.refuse(open);
         }
-        return file.get() instanceof EventFile ? 0 : EINVAL;
+        return file instanceof EventFile ? 0 : kernel.refuse(eventfd);
     }
 
     private int ioeventfd(ByteBuffer argument) {
@@ -349,25 +315,25 @@ final class VmFile extends FakeFile {
             boolean lengthKnown = length == 0 || length == 1 || length == 2 || length == 4 || length == 8;
             boolean wraps = Long.compareUnsigned(address + length, address) < 0;
             if (!lengthKnown || wraps || (flags & ~IOEVENTFD_FLAGS) != 0 || length == 0 && match) {
-                return EINVAL;
+                return kernel.refuse(Rule.IOEVENTFD_ARGUMENTS);
             }
         }
-        int refused = refuseEventfd(fd);
+        int refused = refuseEventfd(fd, Rule.IOEVENTFD_FD, Rule.IOEVENTFD_NOT_AN_EVENTFD);
         if (refused < 0) {
             return refused;
         }
         FakeIoEventFd one = new FakeIoEventFd(
-                kernel.eventfd(fd).orElseThrow(),
+                kernel.eventfd(fd),
                 FakeIoEventFd.Bus.of(flags),
                 address,
                 length,
                 !match,
                 match ? argument.getLong(Uapi.KvmIoeventfd.DATAMATCH) : 0);
         if (!assign) {
-            return vm.ioEventFds().remove(one) ? 0 : ENOENT;
+            return vm.ioEventFds().remove(one) ? 0 : kernel.refuse(Rule.IOEVENTFD_NONE);
         }
         if (vm.ioEventFds().stream().anyMatch(one::collides)) {
-            return EEXIST;
+            return kernel.refuse(Rule.IOEVENTFD_COLLIDES);
         }
         vm.ioEventFds().add(one);
         return 0;
@@ -376,20 +342,24 @@ final class VmFile extends FakeFile {
     // Injection
 
     private int signalMsi(ByteBuffer msi) {
-        int high = msi.getInt(Uapi.KvmMsi.ADDRESS_HI);
-        if (vm.irqchip() == FakeVm.Irqchip.NONE
-                || (msi.getInt(Uapi.KvmMsi.FLAGS) & ~Uapi.KVM_MSI_VALID_DEVID) != 0
-                || vm.longApicIds() && (high & 0xff) != 0) {
-            return EINVAL;
+        if (vm.irqchip() == FakeVm.Irqchip.NONE) {
+            return kernel.refuse(Rule.MSI_NEEDS_IRQCHIP);
         }
-        long address = (long) high << 32 | Integer.toUnsignedLong(msi.getInt(Uapi.KvmMsi.ADDRESS_LO));
-        int result = vm.signal(address, msi.getInt(Uapi.KvmMsi.DATA));
-        return result;
+        if ((msi.getInt(Uapi.KvmMsi.FLAGS) & ~Uapi.KVM_MSI_VALID_DEVID) != 0) {
+            return kernel.refuse(Rule.MSI_FLAGS);
+        }
+        Interrupt interrupt = Interrupt.ofMessage(
+                msi.getInt(Uapi.KvmMsi.ADDRESS_LO), msi.getInt(Uapi.KvmMsi.ADDRESS_HI), msi.getInt(Uapi.KvmMsi.DATA));
+        if (interrupt.isInvalid(vm.longApicIds())) {
+            return kernel.refuse(Rule.MSI_HIGH_ADDRESS);
+        }
+        int taken = vm.deliver(interrupt);
+        return taken < 0 ? kernel.refuse(Rule.MSI_NOBODY) : taken;
     }
 
     private int setLine(ByteBuffer line, boolean status, long argument) {
         if (vm.irqchip() == FakeVm.Irqchip.NONE) {
-            return ENXIO;
+            return kernel.refuse(Rule.LINE_NEEDS_IRQCHIP);
         }
         boolean level = line.getInt(Uapi.KvmIrqLevel.LEVEL) != 0;
         int result = vm.setIrq(line.getInt(Uapi.KvmIrqLevel.IRQ), FakeVm.SOURCE_USERSPACE, level, status);
@@ -397,18 +367,19 @@ final class VmFile extends FakeFile {
             return 0;
         }
         line.putInt(Uapi.KvmIrqLevel.IRQ, result);
-        return kernel.memory().copyOut(argument, line, Uapi.KvmIrqLevel.SIZE) ? 0 : EFAULT;
+        return kernel.memory().copyOut(argument, line, Uapi.KvmIrqLevel.SIZE) ? 0 : kernel.refuse(Rule.FAULT);
     }
 
     private int createDevice(ByteBuffer create, long argument) {
         if (create.getInt(Uapi.KvmCreateDevice.TYPE) != Uapi.KVM_DEV_TYPE_VFIO) {
-            return ENODEV;
+            return kernel.refuse(Rule.DEVICE_TYPE);
         }
         if ((create.getInt(Uapi.KvmCreateDevice.FLAGS) & Uapi.KVM_CREATE_DEVICE_TEST) != 0) {
+            kernel.note(Rule.DEVICE_TEST);
             return 0;
         }
         if (device) {
-            return EBUSY;
+            return kernel.refuse(Rule.DEVICE_SECOND);
         }
         int fd = kernel.install(new DeviceFile(kernel, this));
         if (fd < 0) {
@@ -416,6 +387,6 @@ final class VmFile extends FakeFile {
         }
         device = true;
         create.putInt(Uapi.KvmCreateDevice.FD, fd);
-        return kernel.memory().copyOut(argument, create, Uapi.KvmCreateDevice.SIZE) ? 0 : EFAULT;
+        return kernel.memory().copyOut(argument, create, Uapi.KvmCreateDevice.SIZE) ? 0 : kernel.refuse(Rule.FAULT);
     }
 }

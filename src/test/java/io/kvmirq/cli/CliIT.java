@@ -395,7 +395,7 @@ class CliIT {
         assertThat(Cli.launcher()
                         .run("selftest", "--backend", "fake", "--profile", "5.4")
                         .err())
-                .contains("'5.4' is not one of 6.1, 6.12, 6.18, 7.1");
+                .contains("profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1");
         assertThat(Cli.launcher().run("selftest", "--profile", "6.1").err())
                 .contains("--profile is of the fake kernel: add --backend fake");
     }

@@ -10,6 +10,9 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
 
 class FakeKernelTest {
@@ -69,8 +72,107 @@ class FakeKernelTest {
     }
 
     @Test
-    void unknownProfileIsOneSentence() {
+    void unknownAndContradictoryProfilesAreOneSentence() {
         assertThatThrownBy(() -> Profile.of("5.4"))
-                .hasMessage("profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1");
+                .hasMessage("profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1, and after a comma split,"
+                        + " irqfd-host, irqfd-vm");
+        assertThatThrownBy(() -> Profile.of("6.18,full"))
+                .hasMessage("profile '6.18,full': switch 'full' is unknown, expected split, irqfd-host, irqfd-vm");
+        assertThatThrownBy(() -> Profile.of("6.12,split")).hasMessageContaining("contradicts itself: before 6.17");
+        assertThatThrownBy(() -> Profile.of("6.18,irqfd-vm,irqfd-host"))
+                .hasMessageContaining("contradicts itself: an eventfd is exclusive on the host");
+    }
+
+    /** Distributions carry changes of later kernels back. */
+    @Test
+    void switchesSetApartKernelsOfOneVersion() {
+        assertThat(assignInTwoVms(fake(Profile.of("6.12,irqfd-host")))).isEqualTo(-Errno.EBUSY.number());
+        assertThat(assignInTwoVms(fake(Profile.of("6.18,irqfd-vm")))).isZero();
+        KernelBackend split = fake(Profile.of("7.1,split"));
+        int vm = split.vmCreate(split.kvmOpen(Buffers.cString("/dev/kvm")), 0);
+        assertThat(split.irqchipCreate(vm)).isEqualTo(-Errno.ENOTTY.number());
+        assertThat(split.irqchipCreateSplit(vm, 24)).isZero();
+    }
+
+    /** As after fork: the descriptors are there, and nothing of KVM's may be asked but /dev/kvm. */
+    @Test
+    void foreignProcessGetsEioBeforeAnythingElse() {
+        FakeKernel kernel = new FakeKernel(Profile.V6_18);
+        KernelBackend fake = LibcBackend.over(kernel, Backends.FAKE, kernel.toString());
+        int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
+        int vm = fake.vmCreate(kvm, 0);
+        int event = fake.eventfdCreate();
+        kernel.callAsForeignProcess(true);
+        assertThat(fake.libc().ioctl(vm, 0xaeff, 0)).isEqualTo(-Errno.EIO.number());
+        assertThat(fake.irqchipCreate(vm)).isEqualTo(-Errno.EIO.number());
+        assertThat(fake.eventfdSignal(event, 1)).isNotNegative();
+        assertThat(fake.vmCreate(kvm, 0)).isNotNegative();
+        kernel.callAsForeignProcess(false);
+        assertThat(fake.irqchipCreate(vm)).isZero();
+        assertThat(kernel.rulesUsed()).contains(Rule.FOREIGN_PROCESS);
+    }
+
+    /** A full table is seen before the type of the VM. */
+    @Test
+    void descriptorsEndAtTheLimit() {
+        FakeKernel kernel = new FakeKernel(Profile.V6_18);
+        KernelBackend fake = LibcBackend.over(kernel, Backends.FAKE, kernel.toString());
+        int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
+        kernel.limitDescriptors(kvm + 1);
+        assertThat(fake.eventfdCreate()).isEqualTo(-Errno.EMFILE.number());
+        assertThat(fake.vmCreate(kvm, 0xff)).isEqualTo(-Errno.EMFILE.number());
+        kernel.limitDescriptors(kvm + 2);
+        assertThat(fake.vmCreate(kvm, 0xff)).isEqualTo(-Errno.EINVAL.number());
+        assertThat(fake.vmCreate(kvm, 0)).isNotNegative();
+    }
+
+    /** The line of a closed eventfd stays up until the worker comes; a deassign waits for all workers. */
+    @Test
+    void workersCanBeHeldBack() {
+        FakeKernel kernel = new FakeKernel(Profile.V6_18);
+        KernelBackend fake = LibcBackend.over(kernel, Backends.FAKE, kernel.toString());
+        int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
+        assertThat(fake.irqchipCreate(vm)).isZero();
+        int event = fake.eventfdCreate();
+        int other = fake.eventfdCreate();
+        assertThat(fake.irqfdAssignLevel(vm, event, fake.eventfdCreate(), 5)).isZero();
+        kernel.holdWorkers();
+        fake.eventfdSignal(event, 1);
+        assertThat(line(fake, vm, 5)).as("nobody has injected yet").isFalse();
+        kernel.runWorkers();
+        assertThat(line(fake, vm, 5)).isTrue();
+        kernel.holdWorkers();
+        fake.fdClose(event);
+        assertThat(line(fake, vm, 5)).as("nobody has taken the irqfd down yet").isTrue();
+        assertThat(fake.irqfdDeassign(vm, other, 9)).isZero();
+        assertThat(line(fake, vm, 5)).isFalse();
+    }
+
+    private static boolean line(KernelBackend kernel, int vm, int pin) {
+        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        assertThat(kernel.irqchipGet(vm, 2, state)).isZero();
+        return (state.getInt(Uapi.KvmIoapicState.IRR) >>> pin & 1) == 1;
+    }
+
+    /** A poll with a limit ends when the time is told to have passed, however long that takes. */
+    @Test
+    void virtualTimeStandsStillUntilItIsPassed() throws Exception {
+        FakeKernel kernel = FakeKernel.inVirtualTime(Profile.V6_18);
+        KernelBackend fake = LibcBackend.over(kernel, Backends.FAKE, kernel.toString());
+        ByteBuffer polled = Buffers.allocate(Uapi.Pollfd.SIZE + Uapi.Timespec.SIZE);
+        polled.putInt(Uapi.Pollfd.FD, fake.eventfdCreate()).putShort(Uapi.Pollfd.EVENTS, (short) Uapi.POLLIN);
+        polled.putLong(Uapi.Pollfd.SIZE + Uapi.Timespec.TV_SEC, 3600);
+        long address = kernel.addressOf(polled);
+        CompletableFuture<Integer> hour =
+                CompletableFuture.supplyAsync(() -> kernel.ppoll(address, 1, address + Uapi.Pollfd.SIZE));
+        while (kernel.waiting() == 0) {
+            Thread.onSpinWait();
+        }
+        kernel.pass(Duration.ofMinutes(59));
+        assertThat(hour).isNotDone();
+        kernel.pass(Duration.ofMinutes(1));
+        assertThat(hour.get()).isZero();
+        assertThatThrownBy(() -> new FakeKernel(Profile.V6_18).pass(Duration.ofSeconds(1)))
+                .isInstanceOf(IllegalStateException.class);
     }
 }

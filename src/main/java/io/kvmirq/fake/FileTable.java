@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/** A process's descriptors. Looking one up allocates nothing. Source: fs/file.c. */
+final class FileTable {
+    /** 0 to 2 are the process's own. */
+    static final int FIRST = 3;
+
+    private @Nullable FakeFile[] files = new FakeFile[64];
+    private int noneFreeBelow = FIRST;
+    private int limit = 65536;
+
+    /** RLIMIT_NOFILE: no descriptor from there on. */
+    int limit() {
+        return limit;
+    }
+
+    void limit(int descriptors) {
+        limit = descriptors;
+    }
+
+    @Nullable
+    FakeFile get(int fd) {
+        return fd >= 0 && fd < files.length ? files[fd] : null;
+    }
+
+    boolean isFull() {
+        return free(FIRST) >= limit;
+    }
+
+    private int free(int lowest) {
+        int fd = Math.max(lowest, noneFreeBelow);
+        while (get(fd) != null) {
+            fd++;
+        }
+        return fd;
+    }
+
+    /** Gives the lowest free descriptor from {@code lowest}; -1 where the limit is reached. */
+    int install(FakeFile file, int lowest) {
+        int fd = free(lowest);
+        if (fd >= limit) {
+            return -1;
+        }
+        if (fd >= files.length) {
+            files = Arrays.copyOf(files, Math.max(fd + 1, 2 * files.length));
+        }
+        files[fd] = file;
+        if (lowest <= noneFreeBelow) {
+            noneFreeBelow = fd + 1;
+        }
+        file.opened();
+        return fd;
+    }
+
+    /** @return what was there; null for nothing */
+    @Nullable
+    FakeFile remove(int fd) {
+        FakeFile file = get(fd);
+        if (file != null) {
+            files[fd] = null;
+            noneFreeBelow = Math.min(noneFreeBelow, fd);
+        }
+        return file;
+    }
+}
