@@ -31,6 +31,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MILLISECOND INT64_C(1000000)
@@ -885,6 +886,28 @@ static void test_vfio_files(int device)
 	kvmirq_fd_close(event);
 }
 
+/* The child of a fork has the descriptors, not the memory KVM belongs to. */
+static void test_foreign_process(int kvm)
+{
+	int vm = new_vm(kvm);
+	int status = 0;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		int unknown = ioctl(vm, 0xaeff, 0) == -1 && errno == EIO;
+		int again = kvmirq_irqchip_create(vm) == -EIO;
+		int other = kvmirq_vm_create(kvm, 0) >= 0;
+
+		_exit(unknown && again && other ? 0 : 1);
+	}
+	IS(child, waitpid(child, &status, 0));
+	IS(0, status);
+	IS(0, kvmirq_irqchip_create(vm));
+	kvmirq_fd_close(vm);
+}
+
 static void test_device(int kvm)
 {
 	int vm = new_vm(kvm);
@@ -930,6 +953,7 @@ static void test_kvm(int kvm)
 	test_inject_without_vcpu(kvm);
 	test_vcpu(kvm);
 	test_device(kvm);
+	test_foreign_process(kvm);
 }
 
 #else

@@ -4,16 +4,18 @@ package io.kvmirq.cli;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Backends;
+import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.Vm;
+import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.selftest.Selftest;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Collectors;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Model.CommandSpec;
@@ -62,6 +64,15 @@ final class SelftestCommand implements Command {
                 .completionCandidates(
                         Arrays.stream(Scenario.values()).map(Scenario::label).toList())
                 .description("Only this one; may be given several times.")
+                .build());
+        spec.addOption(OptionSpec.builder("--irqchip")
+                .paramLabel("KIND")
+                .type(Irqchip.class)
+                .converters(irqchip())
+                .completionCandidates(
+                        Arrays.stream(Irqchip.values()).map(Irqchip::label).toList())
+                .description("Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default where the"
+                        + " kernel has them) or split (LAPICs only, as many VMMs use it).")
                 .build());
         spec.addOption(OptionSpec.builder("--backend")
                 .paramLabel("NAME")
@@ -124,6 +135,12 @@ final class SelftestCommand implements Command {
         };
     }
 
+    private static ITypeConverter<Irqchip> irqchip() {
+        return text -> Irqchip.of(text)
+                .orElseThrow(() -> new TypeConversionException("'" + text + "' is not one of "
+                        + Arrays.stream(Irqchip.values()).map(Irqchip::label).collect(Collectors.joining(", "))));
+    }
+
     private static ITypeConverter<Scenario> scenario() {
         return text -> Scenario.of(text)
                 .orElseThrow(() -> new TypeConversionException("'" + text + "' is not one of "
@@ -147,17 +164,18 @@ final class SelftestCommand implements Command {
             }
             System.setProperty(FakeProvider.PROFILE, arguments.matchedOptionValue("--profile", ""));
         }
-        try (Kernel kernel = open(backend, asked, terminal)) {
-            // Whether the CPU is free for KVM shows only now; a scenario would report it as a finding of its own.
-            Vm.create(kernel).close();
-            return run(kernel, arguments, terminal);
+        try (Target target = open(backend, asked, terminal)) {
+            return run(target, arguments, terminal);
         }
     }
 
     /** Without KVM the same runs on the fake, unless a binding was asked for; said aloud, on every line. */
-    private static Kernel open(String backend, boolean asked, Terminal terminal) {
+    private static Target open(String backend, boolean asked, Terminal terminal) {
+        if (backend.equals(Backends.FAKE)) {
+            return fake();
+        }
         try {
-            return Kernel.open(backend);
+            return new Target(Kernel.open(backend), Optional.empty());
         } catch (KernelException e) {
             boolean noKvm = e.call().equals("open") && e.errno().equals(Errno.ENOENT);
             if (asked || !noKvm) {
@@ -166,22 +184,38 @@ final class SelftestCommand implements Command {
             terminal.err()
                     .println("kvmirq: " + e.getMessage() + "; this runs on the FAKE kernel and says nothing about"
                             + " this machine");
-            return Kernel.open(Backends.FAKE);
+            return fake();
         }
     }
 
-    private static int run(Kernel kernel, ParseResult arguments, Terminal terminal) {
+    private static Target fake() {
+        FakeKernel fake = new FakeKernel(FakeProvider.profile());
+        return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), Optional.of(fake));
+    }
+
+    /** What a self-test runs on. */
+    private record Target(Kernel kernel, Optional<FakeKernel> fake) implements AutoCloseable {
+        @Override
+        public void close() {
+            kernel.close();
+        }
+    }
+
+    private static int run(Target target, ParseResult arguments, Terminal terminal) {
+        Kernel kernel = target.kernel();
+        // Whether the CPU is free for KVM shows only now; a scenario would report it as a finding of its own.
+        Irqchip irqchip = arguments.matchedOptionValue("--irqchip", Irqchip.ofKernel(kernel));
         int count = arguments.matchedOptionValue("--count", DEFAULT_COUNT);
         List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
         boolean json = arguments.hasMatchedOption("--json");
-        TextJournal text = new TextJournal(terminal, kernel);
-        List<Result> results = run(new Selftest(kernel, count, json ? new SilentJournal() : text), scenarios);
+        TextJournal text = new TextJournal(terminal, kernel, target.fake());
+        List<Result> results = run(new Selftest(kernel, irqchip, count, json ? new SilentJournal() : text), scenarios);
         if (json) {
-            SelftestJson.write(kernel, results, terminal.out());
+            SelftestJson.write(kernel, target.fake(), results, terminal.out());
         } else {
             text.summary(results);
         }
-        return results.stream().allMatch(Result::passed) ? ExitCode.OK : ExitCode.FAILED;
+        return results.stream().allMatch(result -> result.failure().isEmpty()) ? ExitCode.OK : ExitCode.FAILED;
     }
 
     /** Ctrl-C stops the vCPU and joins its thread before the JVM ends. */

@@ -3,18 +3,22 @@ package io.kvmirq.cli;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Grade;
+import io.kvmirq.fake.Rule;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.Result;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.util.List;
+import java.util.Optional;
 
 /** A self-test as one JSON document, {@code kvmirq.selftest/1}. */
 final class SelftestJson {
     private SelftestJson() {}
 
-    static void write(Kernel kernel, List<Result> results, OutputStream out) {
+    static void write(Kernel kernel, Optional<FakeKernel> fake, List<Result> results, OutputStream out) {
         try (JsonGenerator json =
                 new JsonFactory().createGenerator(out).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
             json.writeStartObject();
@@ -23,6 +27,15 @@ final class SelftestJson {
             json.writeStringField(
                     "kernelRelease", kernel.isReal() ? System.getProperty("os.version") : kernel.backendDescription());
             json.writeStringField("backend", kernel.backendName());
+            if (fake.isPresent()) {
+                json.writeArrayFieldStart("inferredRules");
+                for (Rule rule : fake.get().rulesUsed()) {
+                    if (rule.grade() == Grade.INFERRED) {
+                        json.writeString(rule.name());
+                    }
+                }
+                json.writeEndArray();
+            }
             json.writeArrayFieldStart("scenarios");
             for (Result result : results) {
                 write(result, json);
@@ -54,6 +67,9 @@ final class SelftestJson {
         }
         if (result.failure().isPresent()) {
             json.writeStringField("failure", result.failure().get());
+        }
+        if (result.skipped().isPresent()) {
+            json.writeStringField("skipped", result.skipped().get());
         }
         json.writeEndObject();
     }

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Grade;
+import io.kvmirq.fake.Rule;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
 import java.util.List;
+import java.util.Optional;
+import java.util.Set;
 
 /** A self-test as people read it, line by line while it runs. */
 final class TextJournal implements Journal {
@@ -13,11 +18,13 @@ final class TextJournal implements Journal {
 
     private final Terminal terminal;
     private final Kernel kernel;
+    private final Optional<FakeKernel> fake;
     private boolean begun;
 
-    TextJournal(Terminal terminal, Kernel kernel) {
+    TextJournal(Terminal terminal, Kernel kernel, Optional<FakeKernel> fake) {
         this.terminal = terminal;
         this.kernel = kernel;
+        this.fake = fake;
     }
 
     /** What did not happen on this machine says so on every line. */
@@ -51,6 +58,10 @@ final class TextJournal implements Journal {
 
     @Override
     public void end(Result result) {
+        if (result.skipped().isPresent()) {
+            step(result.skipped().get(), "SKIPPED");
+            return;
+        }
         result.latency().ifPresent(latency -> step("round trip", text(latency)));
         String counts = "sent " + result.sent() + ", answered " + result.answered() + ", lost " + result.lost();
         String verdict = result.failure()
@@ -62,8 +73,22 @@ final class TextJournal implements Journal {
     void summary(List<Result> results) {
         long passed = results.stream().filter(Result::passed).count();
         line("");
-        line(passed + " of " + results.size() + " scenarios passed on the "
+        long skipped =
+                results.stream().filter(result -> result.skipped().isPresent()).count();
+        line(passed + " of " + results.size() + " scenarios passed"
+                + (skipped == 0 ? "" : ", " + skipped + " skipped") + " on the "
                 + (kernel.isReal() ? "real kernel" : which()));
+        fake.ifPresent(leaned -> line(leaning(leaned.rulesUsed())));
+    }
+
+    /** How far what passed on the fake can be believed. */
+    private static String leaning(Set<Rule> rules) {
+        List<String> inferred = rules.stream()
+                .filter(rule -> rule.grade() == Grade.INFERRED)
+                .map(Rule::text)
+                .toList();
+        return "leaned on " + rules.size() + " rules of the fake, "
+                + (inferred.isEmpty() ? "none of them inferred" : "inferred: " + String.join("; ", inferred));
     }
 
     private static String text(Result.Latency latency) {

@@ -69,7 +69,7 @@ final class EventFile extends FakeFile {
             take();
             irqfds.get(0).raise();
         }
-        kernel.changed();
+        kernel.time().changed();
     }
 
     /** @return the count before, or 1 of a semaphore's */

@@ -67,7 +67,7 @@ final class FakeCpu {
                 halted = false;
             }
             if (halted) {
-                kernel.awaitChange();
+                kernel.time().awaitChange();
             } else if (step()) {
                 return 0;
             }

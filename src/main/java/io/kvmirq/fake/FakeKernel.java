@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -25,14 +28,12 @@ public final class FakeKernel implements Libc {
     private static final long PAGE = 4096;
 
     private final Profile profile;
-    private final boolean virtualTime;
+    private final FakeTime time;
     private final UserMemory memory = new UserMemory();
     private final FileTable files = new FileTable();
     private final Rulebook rules = new Rulebook();
     private final Work work = new Work();
     private boolean foreign;
-    private long virtualNanos;
-    private int waiting;
 
     /** A kernel whose time is the machine's. */
     public FakeKernel(Profile profile) {
@@ -41,12 +42,17 @@ public final class FakeKernel implements Libc {
 
     private FakeKernel(Profile profile, boolean virtualTime) {
         this.profile = profile;
-        this.virtualTime = virtualTime;
+        this.time = new FakeTime(this, virtualTime);
     }
 
     /** A kernel whose time stands still until {@link #pass}: a poll with a limit waits for that, never for the machine. */
     public static FakeKernel inVirtualTime(Profile profile) {
         return new FakeKernel(profile, true);
+    }
+
+    /** The primitives of a binding on this kernel, for {@code Kernel.over}. */
+    public KernelBackend backend() {
+        return LibcBackend.over(this, Backends.FAKE, profile.label());
     }
 
     // What a real kernel's surroundings decide
@@ -56,12 +62,8 @@ public final class FakeKernel implements Libc {
      *
      * @throws IllegalStateException when this kernel's time is the machine's
      */
-    public synchronized void pass(Duration time) {
-        if (!virtualTime) {
-            throw new IllegalStateException("this fake kernel keeps the machine's time: make it with inVirtualTime");
-        }
-        virtualNanos += time.toNanos();
-        changed();
+    public synchronized void pass(Duration passed) {
+        time.pass(passed);
     }
 
     /**
@@ -89,12 +91,12 @@ public final class FakeKernel implements Libc {
     /** The workers do what they have, and from now on everything at once. */
     public synchronized void runWorkers() {
         work.run();
-        changed();
+        time.changed();
     }
 
     /** How many calls wait for something to change. */
     public synchronized int waiting() {
-        return waiting;
+        return time.waiting();
     }
 
     /** The rules that its answers have leaned on until now. */
@@ -114,6 +116,10 @@ public final class FakeKernel implements Libc {
 
     Work work() {
         return work;
+    }
+
+    FakeTime time() {
+        return time;
     }
 
     void note(Rule rule) {
@@ -147,34 +153,6 @@ public final class FakeKernel implements Libc {
         int fd = files.install(file, lowest);
         note(Rule.FD_LOWEST);
         return fd < 0 ? refuse(Rule.FD_TABLE_FULL) : fd;
-    }
-
-    /** Something a waiting call may be waiting for. */
-    void changed() {
-        notifyAll();
-    }
-
-    /** Lets other calls in until something changes. */
-    void awaitChange() {
-        awaitChange(0);
-    }
-
-    @SuppressWarnings("WaitNotInLoop") // every caller looks again in a loop of its own
-    private void awaitChange(long nanos) {
-        waiting++;
-        try {
-            if (virtualTime || nanos == 0) {
-                wait();
-            } else {
-                long millis = TimeUnit.NANOSECONDS.toMillis(nanos);
-                wait(millis, Math.max(1, (int) (nanos - TimeUnit.MILLISECONDS.toNanos(millis))));
-            }
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new NotModelledException("signals, which an interrupt of a waiting thread would be");
-        } finally {
-            waiting--;
-        }
     }
 
     // System calls
@@ -218,7 +196,7 @@ public final class FakeKernel implements Libc {
             return refuse(Rule.FD_NOT_OPEN);
         }
         file.closed();
-        notifyAll();
+        time.changed();
         return 0;
     }
 
@@ -298,7 +276,7 @@ public final class FakeKernel implements Libc {
             result = file.ioctl(request, argument);
         }
         // Whatever it was may have raised an interrupt for a CPU that halts.
-        notifyAll();
+        time.changed();
         return result;
     }
 
@@ -316,20 +294,30 @@ public final class FakeKernel implements Libc {
         if (length <= 0) {
             return refuse(Rule.MAP_LENGTH);
         }
+        int whole = Math.toIntExact((length + PAGE - 1) / PAGE * PAGE);
         if ((flags & Uapi.MAP_ANONYMOUS) != 0) {
-            long whole = (length + PAGE - 1) / PAGE * PAGE;
-            return memory.map(ByteBuffer.allocateDirect(Math.toIntExact(whole)).order(ByteOrder.nativeOrder()));
+            return memory.map(ByteBuffer.allocateDirect(whole).order(ByteOrder.nativeOrder()));
         }
         FakeFile file = files.get(fd);
         if (file == null) {
             return refuse(Rule.FD_NOT_OPEN);
         }
-        return file instanceof VcpuDescriptor vcpu ? memory.map(vcpu.shared()) : refuse(Rule.MAP_NOT_A_VCPU);
+        if (!(file instanceof VcpuDescriptor vcpu)) {
+            return refuse(Rule.MAP_NOT_A_VCPU);
+        }
+        if (offset != 0 || whole > KvmFile.RUN_SIZE) {
+            throw new NotModelledException("mapping a vCPU but from its first page to its last");
+        }
+        return memory.map(vcpu.shared().slice(0, whole).order(ByteOrder.nativeOrder()));
     }
 
     @Override
     public synchronized int munmap(long address, long length) {
-        return memory.unmap(address) ? 0 : refuse(Rule.UNMAP_NOTHING);
+        if (address % PAGE != 0 || length <= 0) {
+            return refuse(Rule.UNMAP_ALIGNMENT);
+        }
+        memory.unmap(address, (length + PAGE - 1) / PAGE * PAGE);
+        return 0;
     }
 
     @Override
@@ -343,36 +331,15 @@ public final class FakeKernel implements Libc {
         long nanos = limit == null
                 ? Long.MAX_VALUE
                 : TimeUnit.SECONDS.toNanos(limit.getLong(Uapi.Timespec.TV_SEC)) + limit.getLong(Uapi.Timespec.TV_NSEC);
-        long start = now();
+        long start = time.now();
         while (true) {
-            int ready = poll(polled, memory.offset(fds), (int) count);
-            long left = nanos - (now() - start);
+            int ready = files.poll(polled, memory.offset(fds), (int) count);
+            long left = nanos - (time.now() - start);
             if (ready > 0 || left <= 0) {
                 return ready;
             }
-            awaitChange(nanos == Long.MAX_VALUE ? 0 : left);
+            time.awaitChange(nanos == Long.MAX_VALUE ? 0 : left);
         }
-    }
-
-    private long now() {
-        return virtualTime ? virtualNanos : System.nanoTime();
-    }
-
-    private int poll(ByteBuffer polled, int at, int count) {
-        int ready = 0;
-        for (int i = 0; i < count; i++) {
-            int entry = at + i * Uapi.Pollfd.SIZE;
-            int fd = polled.getInt(entry + Uapi.Pollfd.FD);
-            int events = 0;
-            if (fd >= 0) {
-                FakeFile file = files.get(fd);
-                boolean asked = (polled.getShort(entry + Uapi.Pollfd.EVENTS) & Uapi.POLLIN) != 0;
-                events = file == null ? Uapi.POLLNVAL : asked && file.readable() ? Uapi.POLLIN : 0;
-            }
-            polled.putShort(entry + Uapi.Pollfd.REVENTS, (short) events);
-            ready += events == 0 ? 0 : 1;
-        }
-        return ready;
     }
 
     @Override

@@ -5,7 +5,6 @@ import io.kvmirq.backend.BackendProvider;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.LibcBackend;
 
 /** The fake kernel as the backend named {@value Backends#FAKE}. */
 public final class FakeProvider implements BackendProvider {
@@ -21,9 +20,17 @@ public final class FakeProvider implements BackendProvider {
 
     @Override
     public KernelBackend open() {
+        return new FakeKernel(profile()).backend();
+    }
+
+    /**
+     * The profile that {@value #PROFILE} names.
+     *
+     * @throws BackendUnavailableException when it names none
+     */
+    public static Profile profile() {
         try {
-            Profile profile = Profile.of(System.getProperty(PROFILE, DEFAULT.label()));
-            return LibcBackend.over(new FakeKernel(profile), name(), profile.label());
+            return Profile.of(System.getProperty(PROFILE, DEFAULT.label()));
         } catch (IllegalArgumentException e) {
             throw new BackendUnavailableException("-D" + PROFILE + ": " + e.getMessage(), e);
         }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -65,5 +67,23 @@ final class FileTable {
             noneFreeBelow = Math.min(noneFreeBelow, fd);
         }
         return file;
+    }
+
+    /** Looks once at each of {@code count} structures: how many are ready, or not open. */
+    int poll(ByteBuffer polled, int at, int count) {
+        int ready = 0;
+        for (int i = 0; i < count; i++) {
+            int entry = at + i * Uapi.Pollfd.SIZE;
+            int fd = polled.getInt(entry + Uapi.Pollfd.FD);
+            int events = 0;
+            if (fd >= 0) {
+                FakeFile file = get(fd);
+                boolean asked = (polled.getShort(entry + Uapi.Pollfd.EVENTS) & Uapi.POLLIN) != 0;
+                events = file == null ? Uapi.POLLNVAL : asked && file.readable() ? Uapi.POLLIN : 0;
+            }
+            polled.putShort(entry + Uapi.Pollfd.REVENTS, (short) events);
+            ready += events == 0 ? 0 : 1;
+        }
+        return ready;
     }
 }

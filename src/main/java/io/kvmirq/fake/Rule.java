@@ -24,7 +24,7 @@ public enum Rule {
     NO_SUCH_FILE(Errno.ENOENT, MEASURED, "no file of that path", "fs/namei.c"),
     MAP_LENGTH(Errno.EINVAL, SOURCE, "mmap of nothing", "mm/mmap.c do_mmap()"),
     MAP_NOT_A_VCPU(Errno.ENODEV, SOURCE, "mmap of a file without memory", "mm/mmap.c do_mmap()"),
-    UNMAP_NOTHING(Errno.EINVAL, INFERRED, "munmap of what was not mapped as a whole", "mm/mmap.c do_munmap()"),
+    UNMAP_ALIGNMENT(Errno.EINVAL, MEASURED, "munmap off a page, or of nothing", "mm/mmap.c do_munmap()"),
     NOT_READABLE(Errno.EINVAL, MEASURED, "read from or write to a file without such an operation", "fs/read_write.c"),
     FOREIGN_PROCESS(
             Errno.EIO, MEASURED, "a VM, vCPU or device of another process, whatever is asked", "kvm_main.c kvm->mm"),

@@ -72,15 +72,19 @@ final class UserMemory {
         count = to;
     }
 
-    boolean unmap(long address) {
-        int at = Arrays.binarySearch(bases, 0, count, address);
-        if (at < 0 || regions[at].kept == null) {
-            return false;
+    /** Nothing happens where nothing is mapped. */
+    void unmap(long address, long length) {
+        int at = find(address);
+        ByteBuffer mapped = at < 0 ? null : regions[at].kept;
+        if (mapped == null || address >= bases[at] + mapped.capacity()) {
+            return;
+        }
+        if (bases[at] != address || mapped.capacity() != length) {
+            throw new NotModelledException("unmapping a part of what was mapped");
         }
         System.arraycopy(bases, at + 1, bases, at, count - at - 1);
         System.arraycopy(regions, at + 1, regions, at, count - at - 1);
         count--;
-        return true;
     }
 
     /** The memory that holds all of {@code length} bytes at {@code address}; null where there is none. */

@@ -14,7 +14,7 @@ import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A VM with a full irqchip, 64 KiB of memory and one vCPU that answers interrupts, on a thread that starts with
+ * A VM with 64 KiB of memory and one vCPU that answers interrupts, on a thread that starts with
  * {@link #boot} and is joined by {@link #close}.
  *
  * <p>{@link #close} may come from any thread, also while the scenario runs (Ctrl-C); the rest is for one thread.
@@ -33,10 +33,10 @@ final class Guest implements AutoCloseable {
     private volatile @Nullable String death;
     private volatile boolean stopping;
 
-    Guest(Kernel kernel) {
+    Guest(Kernel kernel, Irqchip irqchip) {
         vm = Vm.create(kernel);
         try {
-            vm.createIrqchip();
+            irqchip.create(vm);
             memory = vm.addMemory(0, GuestCode.MEMORY);
         } catch (RuntimeException e) {
             vm.close();

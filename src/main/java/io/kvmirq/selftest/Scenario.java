@@ -31,6 +31,11 @@ public enum Scenario {
         return way;
     }
 
+    /** Whether it is about a pin of the in-kernel IOAPIC. */
+    boolean needsPins() {
+        return this == LEVEL;
+    }
+
     /** As typed by users and written in JSON: lower case. */
     public String label() {
         return name().toLowerCase(Locale.ROOT);

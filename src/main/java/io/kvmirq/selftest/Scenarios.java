@@ -32,12 +32,14 @@ final class Scenarios {
     private static final IoAddress ANY_ANSWER = IoAddress.port(GuestCode.PORT_ANSWER, 1);
 
     private final Kernel kernel;
+    private final Irqchip irqchip;
     private final int count;
     private final Journal journal;
     private final Tally tally;
 
-    Scenarios(Kernel kernel, int count, Journal journal, Tally tally) {
+    Scenarios(Kernel kernel, Irqchip irqchip, int count, Journal journal, Tally tally) {
         this.kernel = kernel;
+        this.irqchip = irqchip;
         this.count = count;
         this.journal = journal;
         this.tally = tally;
@@ -256,7 +258,7 @@ final class Scenarios {
 
     void guestless() {
         try (Vm vm = Vm.create(kernel)) {
-            vm.createIrqchip();
+            irqchip.create(vm);
             try (Vcpu vcpu = vm.createVcpu(Guest.VCPU);
                     EventFd interrupt = EventFd.create(kernel)) {
                 vcpu.enableLapic();

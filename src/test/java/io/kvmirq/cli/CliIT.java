@@ -390,6 +390,47 @@ class CliIT {
         assertThat(ended.out()).contains("FAKE 6 of 6 scenarios passed on the fake kernel " + profile);
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"6.1", "6.12", "6.18", "7.1"})
+    void fakePassesWithTheSplitIrqchipForEachProfile(String profile) throws Exception {
+        Cli.Ended ended = Cli.launcher()
+                .run("selftest", "--backend", "fake", "--profile", profile, "--irqchip", "split", "--count", "50");
+        assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
+        assertThat(ended.out())
+                .contains("FAKE 5 of 6 scenarios passed, 1 skipped on the fake kernel " + profile)
+                .contains("no pins in the kernel");
+    }
+
+    /** Without CONFIG_KVM_IOAPIC there is but the split one, and full is refused by the kernel itself. */
+    @Test
+    void kernelWithoutPinsIsTestedWithTheSplitIrqchip() throws Exception {
+        String[] split = {"selftest", "--backend", "fake", "--profile", "6.18,split", "--count", "50"};
+        assertThat(Cli.launcher().run(split).out()).contains("FAKE 5 of 6 scenarios passed, 1 skipped");
+        Cli.Ended refused =
+                Cli.launcher().run("selftest", "--backend", "fake", "--profile", "6.18,split", "--irqchip", "full");
+        assertThat(refused.exitCode()).isEqualTo(1);
+        assertThat(refused.out()).contains("FAKE 0 of 6 scenarios passed").contains("ENOTTY");
+    }
+
+    /** What passed on rules nobody has seen a kernel obey proves less, and says so. */
+    @Test
+    void fakeSaysHowFarItCanBeBelieved() throws Exception {
+        assertThat(Cli.launcher()
+                        .run("selftest", "--backend", "fake", "--count", "5")
+                        .out())
+                .containsPattern("FAKE leaned on \\d+ rules of the fake, ");
+        assertThat(Cli.launcher()
+                        .run("selftest", "--backend", "fake", "--count", "5", "--json")
+                        .out())
+                .contains("\"kernel\":\"fake\"", "\"inferredRules\":[");
+    }
+
+    @Test
+    void splitIrqchipPassesOnTheRealKernel() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("selftest", "--irqchip", "split", "--count", "50");
+        assertThat(ended.out()).contains("5 of 6 scenarios passed, 1 skipped on the real kernel");
+    }
+
     @Test
     void unknownProfileIsAUsageError() throws Exception {
         assertThat(Cli.launcher()

@@ -31,25 +31,32 @@ class ReadmeIT {
     }
 
     @Test
-    void libraryExampleIsTheFileThatRuns() throws IOException {
-        String file = Files.readString(ROOT.resolve("src/examples/FirstInterrupt.java"));
-        assertThat(file).endsWith(block("java"));
+    @RealKvm
+    void libraryExampleIsTheFileThatRuns() throws Exception {
+        assertThat(runExample("FirstInterrupt")).isEqualTo("gsi 24 raised vector 0x31 on vcpu 0");
     }
 
     @Test
-    @RealKvm
-    void libraryExampleRuns() throws Exception {
+    void fakeExampleIsTheFileThatRuns() throws Exception {
+        assertThat(runExample("LateWorker"))
+                .matches("gsi 5 is high: false\ngsi 5 is high: true\n\\d+ rules of the kernel were leaned on");
+    }
+
+    /** What the README shows of it is all of it. */
+    private static String runExample(String name) throws Exception {
+        Path file = ROOT.resolve("src/examples/" + name + ".java");
+        assertThat(readme()).contains("```java\n" + Files.readString(file).replaceFirst("^/\\*.*\\*/\n", "") + "```");
         Process process = new ProcessBuilder(
                         Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                         "--enable-native-access=ALL-UNNAMED",
                         "-cp",
                         Cli.jar().toString(),
-                        ROOT.resolve("src/examples/FirstInterrupt.java").toString())
+                        file.toString())
                 .redirectErrorStream(true)
                 .start();
         String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertThat(process.waitFor()).as(out).isZero();
-        assertThat(out.strip()).isEqualTo("gsi 24 raised vector 0x31 on vcpu 0");
+        return out.strip();
     }
 
     @Test

@@ -8,11 +8,11 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RulesSeen;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -57,8 +57,7 @@ public final class World {
     }
 
     private static World fake() {
-        FakeKernel kernel = new FakeKernel(Profile.V6_18);
-        return new World(FAKE, LibcBackend.over(kernel, FAKE, kernel.toString()), Optional.empty());
+        return new World(FAKE, new FakeKernel(Profile.V6_18).backend(), Optional.empty());
     }
 
     /** Skips, with the reason, where this world's kernel cannot be used. */
@@ -89,6 +88,9 @@ public final class World {
             kernel.fdClose(open.get(i));
         }
         open.clear();
+        if (kernel.libc() instanceof FakeKernel fake) {
+            RulesSeen.add(fake);
+        }
     }
 
     int kvm() {

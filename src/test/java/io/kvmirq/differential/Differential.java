@@ -6,6 +6,7 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.differential.Draft.Step;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.testing.RulesSeen;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -49,7 +50,8 @@ final class Differential implements AutoCloseable {
 
     /** Runs calls from nothing to the first difference. */
     Optional<Divergence> run(List<Call> calls) {
-        try (Side fake = new Side(fakes.get())) {
+        Libc libc = fakes.get();
+        try (Side fake = new Side(libc)) {
             for (Call call : calls) {
                 Answer right = real.make(call);
                 coverage.count(call.operation(), right);
@@ -61,6 +63,9 @@ final class Differential implements AutoCloseable {
             return Optional.empty();
         } finally {
             real.reset();
+            if (libc instanceof FakeKernel kernel) {
+                RulesSeen.add(kernel);
+            }
         }
     }
 

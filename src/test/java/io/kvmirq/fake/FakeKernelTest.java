@@ -5,10 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -17,8 +15,7 @@ import org.junit.jupiter.api.Test;
 
 class FakeKernelTest {
     private static KernelBackend fake(Profile profile) {
-        FakeKernel kernel = new FakeKernel(profile);
-        return LibcBackend.over(kernel, Backends.FAKE, kernel.toString());
+        return new FakeKernel(profile).backend();
     }
 
     /** What kernels know and the fake does not is never answered as if it were unknown to all. */
@@ -98,7 +95,7 @@ class FakeKernelTest {
     @Test
     void foreignProcessGetsEioBeforeAnythingElse() {
         FakeKernel kernel = new FakeKernel(Profile.V6_18);
-        KernelBackend fake = LibcBackend.over(kernel, Backends.FAKE, kernel.toString());
+        KernelBackend fake = kernel.backend();
         int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
         int vm = fake.vmCreate(kvm, 0);
         int event = fake.eventfdCreate();
@@ -116,7 +113,7 @@ class FakeKernelTest {
     @Test
     void descriptorsEndAtTheLimit() {
         FakeKernel kernel = new FakeKernel(Profile.V6_18);
-        KernelBackend fake = LibcBackend.over(kernel, Backends.FAKE, kernel.toString());
+        KernelBackend fake = kernel.backend();
         int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
         kernel.limitDescriptors(kvm + 1);
         assertThat(fake.eventfdCreate()).isEqualTo(-Errno.EMFILE.number());
@@ -130,7 +127,7 @@ class FakeKernelTest {
     @Test
     void workersCanBeHeldBack() {
         FakeKernel kernel = new FakeKernel(Profile.V6_18);
-        KernelBackend fake = LibcBackend.over(kernel, Backends.FAKE, kernel.toString());
+        KernelBackend fake = kernel.backend();
         int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
         assertThat(fake.irqchipCreate(vm)).isZero();
         int event = fake.eventfdCreate();
@@ -158,7 +155,7 @@ class FakeKernelTest {
     @Test
     void virtualTimeStandsStillUntilItIsPassed() throws Exception {
         FakeKernel kernel = FakeKernel.inVirtualTime(Profile.V6_18);
-        KernelBackend fake = LibcBackend.over(kernel, Backends.FAKE, kernel.toString());
+        KernelBackend fake = kernel.backend();
         ByteBuffer polled = Buffers.allocate(Uapi.Pollfd.SIZE + Uapi.Timespec.SIZE);
         polled.putInt(Uapi.Pollfd.FD, fake.eventfdCreate()).putShort(Uapi.Pollfd.EVENTS, (short) Uapi.POLLIN);
         polled.putLong(Uapi.Pollfd.SIZE + Uapi.Timespec.TV_SEC, 3600);

@@ -74,7 +74,7 @@ final class SelftestBench {
         System.load(arguments[0]);
         PrintStream out = System.out;
         try (Kernel kernel = Kernel.open("jni");
-                Guest guest = new Guest(kernel)) {
+                Guest guest = new Guest(kernel, Irqchip.FULL)) {
             Gsi gsi = guest.route(VECTOR);
             try (EventFd interrupt = EventFd.create(kernel);
                     EventFd answer = EventFd.create(kernel);

@@ -49,10 +49,13 @@ public final class SummaryListener implements TestExecutionListener {
         }
     }
 
+    /** {@code run.rules}: what the contract and the search have leaned on. */
+    @Override
+    public void testPlanExecutionFinished(TestPlan finished) {
+        RulesSeen.rows().forEach(rule -> append(".rules", rule));
+    }
+
     private void row(TestIdentifier test, String status, String reason) {
-        if (directory == null) {
-            return;
-        }
         String world = world(test);
         String kernel = world.equals("fake") ? "fake" : world.isEmpty() && !onRealKvm(test) ? "none" : "real KVM";
         List<String> cells = List.of(
@@ -63,10 +66,16 @@ public final class SummaryListener implements TestExecutionListener {
                 name(test),
                 reason.replaceAll("\\s+", " "),
                 world);
+        append(".tsv", String.join("\t", cells));
+    }
+
+    private void append(String suffix, String line) {
+        if (directory == null) {
+            return;
+        }
         try {
-            Path file = Files.createDirectories(Path.of(directory)).resolve(run + ".tsv");
-            Files.writeString(
-                    file, String.join("\t", cells) + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+            Path file = Files.createDirectories(Path.of(directory)).resolve(run + suffix);
+            Files.writeString(file, line + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+import io.kvmirq.Gsi;
+import io.kvmirq.Route;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vm;
+
+/** On the fake, KVM's workers can be as late as they ever are: is the line up before anybody has raised it? */
+class LateWorker {
+    public static void main(String[] args) {
+        FakeKernel fake = new FakeKernel(Profile.of("6.12"));
+        Route.Pin pin = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5); // a default route
+        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+                Vm vm = Vm.create(kernel);
+                EventFd event = EventFd.create(kernel);
+                EventFd resample = EventFd.create(kernel)) {
+            vm.createIrqchip();
+            try (Irqfd irqfd = vm.assignLevel(event, resample, pin.gsi())) {
+                fake.holdWorkers(); // a level interrupt is injected by a worker
+                event.signal();
+                System.out.println(irqfd.gsi() + " is high: " + vm.ioapic().isHigh(pin));
+                fake.runWorkers();
+                System.out.println(irqfd.gsi() + " is high: " + vm.ioapic().isHigh(pin));
+            }
+        }
+        System.out.println(fake.rulesUsed().size() + " rules of the kernel were leaned on");
+    }
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.selftest.Irqchip;
+import io.kvmirq.selftest.Journal;
+import io.kvmirq.selftest.Result;
+import io.kvmirq.selftest.Scenario;
+import io.kvmirq.selftest.Selftest;
+import java.nio.ByteBuffer;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** What a vCPU that runs answers: KVM_RUN in arch/x86/kvm/x86.c, and the guest of the self-test. */
+@Contract
+class GuestContract {
+    private static final int PAGE = 4096;
+    private static final int ROUND_TRIPS = 20;
+
+    private final World world;
+    private final Libc libc;
+
+    GuestContract(World world) {
+        this.world = world;
+        this.libc = world.kernel().libc();
+    }
+
+    @AfterEach
+    void close() {
+        world.closeAll();
+    }
+
+    private static final class Silent implements Journal {
+        @Override
+        public void begin(Scenario scenario) {}
+
+        @Override
+        public void step(String done, String answer) {}
+
+        @Override
+        public void end(Result result) {}
+    }
+
+    /** Interrupts reach the guest, its EOI reaches the resamplefd, its answer the ioeventfd. */
+    @ParameterizedTest
+    @EnumSource
+    void guestAnswersInEveryScenario(Scenario scenario) {
+        try (Kernel kernel = Kernel.over(world.kernel(), Kernel.DEVICE)) {
+            List<Result> results = new Selftest(kernel, Irqchip.FULL, ROUND_TRIPS, new Silent()).run(List.of(scenario));
+            assertThat(results).singleElement().satisfies(result -> {
+                assertThat(result.failure()).isEmpty();
+                assertThat(result.sent()).isPositive().isEqualTo(result.answered());
+            });
+        }
+    }
+
+    @Test
+    void argumentOfRunIsSeenBeforeTheImmediateExit() {
+        int vcpu = world.vcpu(world.fullVm(), 0);
+        long shared = libc.mmap(PAGE, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_SHARED, vcpu, 0);
+        assertOk(shared);
+        libc.view(shared, PAGE).put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 1));
+        assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertOk(libc.munmap(shared, PAGE));
+    }
+
+    @Test
+    void cpuidNeedsRoom() {
+        ByteBuffer header = Buffers.allocate(Uapi.KvmCpuid2.SIZE);
+        assertErrno(Errno.E2BIG, libc.ioctl(world.kvm(), Uapi.KVM_GET_SUPPORTED_CPUID, header));
+        assertErrno(Errno.EFAULT, libc.ioctl(world.kvm(), Uapi.KVM_GET_SUPPORTED_CPUID, 8));
+    }
+
+    @Test
+    void unmappingNothingSucceedsOnPages() {
+        long mapped = libc.mmap(PAGE, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        assertOk(mapped);
+        assertErrno(Errno.EINVAL, libc.munmap(mapped + 1, PAGE));
+        assertErrno(Errno.EINVAL, libc.munmap(mapped, 0));
+        assertOk(libc.munmap(mapped, PAGE - 1));
+        assertOk(libc.munmap(mapped, PAGE));
+    }
+}
