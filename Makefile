@@ -32,6 +32,9 @@ bench-selftest: build ## a guest's round trip through Java against the same loop
 bench-calls: build ## each call of each binding against the same call in C
 	scripts/bench-calls
 
+bench-fake: build ## a signal and a large VM on the fake against the same on the real kernel
+	scripts/bench-fake
+
 differential: build ## random calls on the real kernel and on the fake, compared; SEEDS=n for other than 20000
 	scripts/differential $(or $(SEEDS),20000)
 
@@ -44,4 +47,4 @@ javadoc: ## the library's documentation in target/reports/apidocs
 clean: ## remove everything built
 	rm -rf target native/build
 
-.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls differential install javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-fake differential install javadoc clean

@@ -8,6 +8,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.libc.Uapi;
+import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
@@ -171,5 +172,29 @@ class FakeKernelTest {
         assertThat(hour.get()).isZero();
         assertThatThrownBy(() -> new FakeKernel(Profile.V6_18).pass(Duration.ofSeconds(1)))
                 .isInstanceOf(IllegalStateException.class);
+    }
+
+    /** Also where nothing is compiled: no record, no boxed number, no iterator on the way. */
+    @Test
+    void routedSignalAllocatesNothing() {
+        KernelBackend fake = fake(Profile.V6_18);
+        int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
+        assertThat(fake.irqchipCreate(vm)).isZero();
+        fake.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
+        ByteBuffer route = Buffers.allocate(KernelBackend.ROUTE_SIZE);
+        route.putInt(KernelBackend.ROUTE_GSI, 1000)
+                .putInt(KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI)
+                .putLong(KernelBackend.ROUTE_ADDRESS, 0xfee00000L)
+                .putInt(KernelBackend.ROUTE_DATA, 0x31);
+        assertThat(fake.routesSet(vm, route, 1)).isZero();
+        int event = fake.libc().fcntl(fake.eventfdCreate(), Uapi.F_DUPFD_CLOEXEC, 5000);
+        assertThat(fake.irqfdAssign(vm, event, 1000)).isZero();
+        fake.eventfdSignal(event, 1);
+        var threads = (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
+        long before = threads.getCurrentThreadAllocatedBytes();
+        for (int i = 0; i < 1000; i++) {
+            fake.eventfdSignal(event, 1);
+        }
+        assertThat(threads.getCurrentThreadAllocatedBytes() - before).isZero();
     }
 }
