@@ -22,9 +22,8 @@ record Answer(long result, ByteBuffer output) {
                         ByteBuffer.allocate(length).put(0, output, 0, length).order(output.order()));
     }
 
-    /** {@code ok}, or the errno's name. */
-    String outcome() {
-        return result >= 0 || result < -MAX_ERRNO ? "ok" : new Errno((int) -result).toString();
+    boolean isError() {
+        return result < 0 && result >= -MAX_ERRNO;
     }
 
     /** How this differs from another answer to the same call. */
@@ -36,7 +35,8 @@ record Answer(long result, ByteBuffer output) {
         return "byte 0x%x is 0x%x and 0x%x".formatted(at, output.get(at), other.output.get(at));
     }
 
-    private String text() {
-        return result >= 0 ? Long.toString(result) : outcome();
+    /** The result, or the errno's name. */
+    String text() {
+        return isError() ? new Errno((int) -result).toString() : Long.toString(result);
     }
 }

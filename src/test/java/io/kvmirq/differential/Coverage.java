@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
+import java.util.Arrays;
 import java.util.EnumMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** What has been called, and what came of it on the real kernel. */
 final class Coverage {
+    /** One in so many. */
+    private static final long LEAST = 100;
+
     private final Map<Operation, Map<String, Long>> outcomes = new EnumMap<>(Operation.class);
     private long calls;
 
     void count(Operation operation, Answer answer) {
         calls++;
-        outcomes.computeIfAbsent(operation, none -> new TreeMap<>()).merge(answer.outcome(), 1L, Long::sum);
+        outcomes.computeIfAbsent(operation, none -> new TreeMap<>()).merge(operation.outcome(answer), 1L, Long::sum);
     }
 
     long calls() {
@@ -21,7 +27,7 @@ final class Coverage {
     }
 
     /** Of all calls, in percent. */
-    double share(Operation operation) {
+    private double share(Operation operation) {
         return 100.0 * total(operation) / Math.max(1, calls);
     }
 
@@ -29,6 +35,21 @@ final class Coverage {
         return outcomes.getOrDefault(operation, Map.of()).values().stream()
                 .mapToLong(Long::longValue)
                 .sum();
+    }
+
+    /** Operations with less than one in a hundred calls, and outcomes with less than one in a hundred of their operation's. */
+    List<String> rare() {
+        return Arrays.stream(Operation.values()).flatMap(this::rare).toList();
+    }
+
+    private Stream<String> rare(Operation operation) {
+        Map<String, Long> counts = outcomes.getOrDefault(operation, Map.of());
+        long total = total(operation);
+        return total * LEAST < calls
+                ? Stream.of(operation.name())
+                : counts.entrySet().stream()
+                        .filter(cell -> cell.getValue() * LEAST < total)
+                        .map(cell -> operation + " " + cell.getKey());
     }
 
     /** Operation by operation: its share of the calls, then how often it came to what. */

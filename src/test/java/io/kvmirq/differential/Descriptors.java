@@ -73,6 +73,11 @@ final class Descriptors {
         return fd;
     }
 
+    /** One made from another, if that is of the kind it takes. */
+    long addFrom(Kind kind, long from, Kind made, long fd) {
+        return of(kind).contains(from) ? add(made, fd) : fd;
+    }
+
     long addEvent(long fd, Event event) {
         events.put(fd, event);
         return add(Kind.EVENTFD, fd);
@@ -120,18 +125,29 @@ final class Descriptors {
     /** Mostly one of that kind that is open. */
     long pick(Kind kind) {
         int drawn = random.nextInt(100);
-        if (drawn < 88 && !of(kind).isEmpty()) {
+        if (drawn < 84 && !of(kind).isEmpty()) {
             return oneOf(of(kind));
         }
-        if (drawn < 92 && !closed.isEmpty()) {
-            return oneOf(closed);
-        }
-        return drawn < 98 ? anyOpen() : drawn < 99 ? -1 : NEVER_OPENED;
+        return drawn < 93 ? another(kind) : stale();
+    }
+
+    /** An open one that is of another kind. */
+    long another(Kind kind) {
+        return anyOf(open.keySet().stream().filter(other -> other != kind).toList());
     }
 
     long anyOpen() {
-        List<Kind> filled =
-                open.keySet().stream().filter(kind -> !of(kind).isEmpty()).toList();
+        return anyOf(List.copyOf(open.keySet()));
+    }
+
+    /** One that was closed, never opened, or can be none. */
+    long stale() {
+        int drawn = random.nextInt(4);
+        return drawn < 2 && !closed.isEmpty() ? oneOf(closed) : drawn < 3 ? NEVER_OPENED : -1;
+    }
+
+    private long anyOf(List<Kind> kinds) {
+        List<Kind> filled = kinds.stream().filter(kind -> !of(kind).isEmpty()).toList();
         return filled.isEmpty() ? -1 : oneOf(of(filled.get(random.nextInt(filled.size()))));
     }
 

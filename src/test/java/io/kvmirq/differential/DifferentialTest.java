@@ -12,23 +12,23 @@ import org.junit.jupiter.api.Test;
 /** A slice of the search; {@code make differential} runs more. */
 @RealKvm
 class DifferentialTest {
-    /** How many seeds; the default takes about 20 s. */
-    private static final long SEEDS = Long.getLong("kvmirq.differential.seeds", 1000);
+    /** How many seeds; the default takes some seconds. */
+    private static final long SEEDS = Long.getLong("kvmirq.differential.seeds", 400);
 
-    /** Below this chance decides whether an operation has its share of the calls. */
-    private static final long ENOUGH = 300;
+    /** With fewer, chance would decide which outcomes are rare. */
+    private static final long ENOUGH = 2000;
 
     @Test
-    void fakeAnswersAsTheRealKernelDoesAndEveryOperationIsCalled() {
+    void fakeAnswersAsTheRealKernelDoesAndNoOutcomeIsRare() {
         try (Differential differential = Differential.ofThisMachine()) {
             List<String> found = Search.run(differential, 0, SEEDS);
             System.out.println(differential.coverage());
             assertThat(found).as("differences").isEmpty();
-            assertThat(Operation.values())
-                    .filteredOn(operation ->
-                            SEEDS >= ENOUGH && differential.coverage().share(operation) < 1)
-                    .as("operations with less than one in a hundred calls")
-                    .isEmpty();
+            if (SEEDS >= ENOUGH) {
+                assertThat(differential.coverage().rare())
+                        .as("what comes less than once in a hundred times")
+                        .isEmpty();
+            }
         }
     }
 

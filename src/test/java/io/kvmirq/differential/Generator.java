@@ -43,8 +43,8 @@ final class Generator {
                 new Choice(6, this::epoll),
                 new Choice(5, this::eventfd),
                 new Choice(14, this::write),
-                new Choice(5, this::read),
-                new Choice(5, this::poll),
+                new Choice(14, this::read),
+                new Choice(8, this::poll),
                 new Choice(3, this::createVm),
                 new Choice(8, this::checkExtension),
                 new Choice(5, this::createIrqchip),
@@ -57,6 +57,7 @@ final class Generator {
                 new Choice(12, interrupts::signal),
                 new Choice(22, interrupts::line),
                 new Choice(12, interrupts::irqchip),
+                new Choice(5, interrupts::observe),
                 new Choice(12, interrupts::lapic),
                 new Choice(7, this::createDevice),
                 new Choice(28, this::attribute),
@@ -77,16 +78,19 @@ final class Generator {
 
     /** Something to work on: a VM with an irqchip and a vCPU that listens, most of the time. */
     private void begin() {
-        createVm();
-        createIrqchip();
+        long vm = createVm(fds.open(Kind.KVM).get(0), 0);
+        if (values.rarely(2)) {
+            createIrqchip();
+        } else {
+            draft.step(call(Operation.CREATE_IRQCHIP, vm));
+        }
         if (values.rarely(2)) {
             createVm();
             enable();
         }
-        createVcpu();
-        interrupts.lapic();
-        if (values.rarely(2)) {
-            createDevice();
+        interrupts.listening(createVcpu(vm, 0));
+        if (!values.rarely(3)) {
+            createDevice(vm, Uapi.KVM_DEV_TYPE_VFIO, 0);
         }
         eventfd();
         eventfd();
@@ -129,8 +133,7 @@ final class Generator {
     }
 
     private void close() {
-        long fd = values.rarely(5) ? fds.pick(Kind.EVENTFD) : fds.anyOpen();
-        draft.close(fd);
+        draft.close(values.rarely(5) ? fds.pick(Kind.EVENTFD) : values.rarely(12) ? fds.stale() : fds.anyOpen());
     }
 
     private void dup() {
@@ -164,27 +167,26 @@ final class Generator {
     }
 
     private void read() {
-        long length = values.rarely(6) ? values.of(0, 4, 16) : 8;
-        draft.step(call(values.rarely(2) ? Operation.READ : Operation.READ_NOWAIT, fds.pick(Kind.EVENTFD), length));
+        long length = values.rarely(4) ? values.of(0, 4, 16) : 8;
+        long fd = values.rarely(12) ? fds.stale() : fds.pick(Kind.EVENTFD);
+        draft.step(call(values.rarely(3) ? Operation.READ : Operation.READ_NOWAIT, fd, length));
     }
 
     private void poll() {
-        draft.step(call(Operation.POLL, fds.pick(Kind.EVENTFD)));
+        draft.step(call(Operation.POLL, values.rarely(3) ? fds.stale() : fds.pick(Kind.EVENTFD)));
     }
 
     // System and VM
 
     private void createVm() {
-        if (fds.count(Kind.VM) < MOST_VMS) {
-            long type = values.rarely(8) ? values.of(1, 0xff, -1) : 0;
-            long to = fds.fresh();
-            draft.step(call(Operation.CREATE_VM, to, fds.pick(Kind.KVM), type));
-            if (type == 0) {
-                fds.add(Kind.VM, to);
-            }
-        } else {
-            draft.step(call(Operation.CREATE_VM, fds.fresh(), fds.pick(Kind.KVM), values.of(1, 0xff)));
-        }
+        boolean more = fds.count(Kind.VM) < MOST_VMS && !values.rarely(8);
+        createVm(fds.pick(Kind.KVM), more ? 0 : values.of(1, 0xff, -1));
+    }
+
+    private long createVm(long kvm, long type) {
+        long to = fds.fresh();
+        draft.step(call(Operation.CREATE_VM, to, kvm, type));
+        return type == 0 ? fds.addFrom(Kind.KVM, kvm, Kind.VM, to) : to;
     }
 
     private void checkExtension() {
@@ -220,12 +222,14 @@ final class Generator {
 
     private void createVcpu() {
         long vm = fds.pick(Kind.VM);
-        long to = fds.fresh();
         boolean more = fds.anotherVcpu(vm) <= MOST_VCPUS;
-        draft.step(call(Operation.CREATE_VCPU, to, vm, more ? values.vcpuId() : values.of(4096, -1, 1L << 32)));
-        if (more) {
-            fds.add(Kind.VCPU, to);
-        }
+        createVcpu(vm, more ? values.vcpuId() : values.of(4096, -1, 1L << 32));
+    }
+
+    private long createVcpu(long vm, long id) {
+        long to = fds.fresh();
+        draft.step(call(Operation.CREATE_VCPU, to, vm, id));
+        return id >= 0 && id < 4096 ? fds.addFrom(Kind.VM, vm, Kind.VCPU, to) : to;
     }
 
     private void memory() {
@@ -243,8 +247,15 @@ final class Generator {
 
     private void createDevice() {
         long type = values.rarely(6) ? values.of(0, 5, 6, 7, 16, 17, 99) : Uapi.KVM_DEV_TYPE_VFIO;
-        long flags = values.of(0, 0, 1, 0x80, 0x81);
-        draft.step(call(Operation.CREATE_DEVICE, fds.add(Kind.DEVICE, fds.fresh()), fds.pick(Kind.VM), type, flags));
+        createDevice(fds.pick(Kind.VM), type, values.of(0, 0, 1, 0x80, 0x81));
+    }
+
+    private void createDevice(long vm, long type, long flags) {
+        long to = fds.fresh();
+        draft.step(call(Operation.CREATE_DEVICE, to, vm, type, flags));
+        if (type == Uapi.KVM_DEV_TYPE_VFIO && flags < Uapi.KVM_CREATE_DEVICE_TEST) {
+            fds.addFrom(Kind.VM, vm, Kind.DEVICE, to);
+        }
     }
 
     private void attribute() {
@@ -254,16 +265,34 @@ final class Generator {
                     case 1 -> Operation.HAS_ATTR;
                     default -> Operation.SET_ATTR;
                 };
-        long file = values.rarely(5) ? Side.NOWHERE : values.rarely(3) ? -1 : fds.anyOpen();
+        if (values.rarely(6)) {
+            otherAttribute(operation);
+            return;
+        }
+        long file = values.rarely(5) ? Side.NOWHERE : values.rarely(3) ? fds.stale() : fds.anyOpen();
         draft.step(call(
                 operation,
-                fds.pick(Kind.DEVICE),
-                values.rarely(5) ? values.of(0, 2, -1) : 1,
-                values.rarely(5) ? values.of(0, 3, -1) : 1 + values.below(2),
+                fds.pick(values.rarely(16) ? Kind.EPOLL : Kind.DEVICE),
+                values.rarely(6) ? values.of(0, 2, -1) : 1,
+                values.rarely(6) ? values.of(0, 3, -1) : 1 + values.below(2),
                 file));
     }
 
+    /** The one of a vCPU and the one of the system. */
+    private void otherAttribute(Operation operation) {
+        Kind kind = values.rarely(2) ? Kind.VCPU : Kind.KVM;
+        long address = values.rarely(3) ? Side.NOWHERE : 0;
+        draft.step(call(operation, fds.pick(kind), values.rarely(4) ? 1 : 0, values.rarely(4) ? 1 : 0, address));
+    }
+
     private void anyIoctl() {
-        draft.step(call(Operation.IOCTL, fds.anyOpen(), values.request(), Side.NOWHERE));
+        draft.step(
+                values.rarely(12)
+                        ? call(Operation.IOCTL, fds.pick(Kind.DEVICE), Uapi.KVM_GET_DEVICE_ATTR, Side.NOWHERE)
+                        : call(
+                                Operation.IOCTL,
+                                values.rarely(25) ? fds.stale() : fds.anyOpen(),
+                                values.request(),
+                                Side.NOWHERE));
     }
 }

@@ -74,13 +74,13 @@ final class InterruptSteps {
     }
 
     void ioeventfd() {
-        long flags = values.rarely(12) ? values.of(8, 16, 32, 0x14) : values.of(0, 0, 0, 1, 2, 2, 3, 4, 5, 6);
+        long flags = values.rarely(12) ? values.of(8, 16, 32, 0x14) : values.of(0, 0, 0, 0, 1, 2, 2, 2, 3, 4, 5, 6);
         draft.step(call(
                 Operation.IOEVENTFD,
                 fds.pick(Kind.VM),
                 fds.pick(Kind.EVENTFD),
                 values.rarely(12) ? values.of(-1, -4) : values.of(0x1000, 0x1000, 0x1000, 0x2000),
-                values.rarely(12) ? values.of(3, 16) : values.of(0, 0, 1, 4, 4),
+                values.rarely(12) ? values.of(3, 16) : values.of(0, 1, 1, 4),
                 flags,
                 values.below(2)));
     }
@@ -98,31 +98,41 @@ final class InterruptSteps {
     }
 
     void line() {
-        draft.step(call(
-                values.rarely(3) ? Operation.IRQ_LINE : Operation.IRQ_LINE_STATUS,
-                fds.pick(Kind.VM),
-                values.gsi(),
-                values.of(0, 1, 1, -1)));
+        Operation operation = values.rarely(3) ? Operation.IRQ_LINE : Operation.IRQ_LINE_STATUS;
+        long vm = fds.pick(Kind.VM);
+        long gsi = values.gsi();
+        long[] levels = values.rarely(5) ? new long[] {1, 0, 1} : new long[] {values.of(0, 1, 1, -1)};
+        for (long level : levels) {
+            draft.step(call(operation, vm, gsi, level));
+        }
     }
 
     void irqchip() {
         long vm = fds.pick(Kind.VM);
         long chip = values.rarely(12) ? values.of(3, -1) : values.of(0, 1, 2, 2, 2, 2);
-        if (values.rarely(5)) {
-            draft.step(call(Operation.GET_IRQCHIP, vm, chip));
+        long[] state = chip == 2 ? values.ioapicState() : values.picState();
+        draft.step(call(Operation.SET_IRQCHIP, vm, chip, state[0], state[1]));
+    }
+
+    /** Looks at a chip or a LAPIC, often where there is none. */
+    void observe() {
+        if (values.rarely(4)) {
+            draft.step(call(Operation.GET_LAPIC, values.rarely(3) ? fds.another(Kind.VCPU) : fds.pick(Kind.VCPU)));
         } else {
-            long[] state = chip == 2 ? values.ioapicState() : values.picState();
-            draft.step(call(Operation.SET_IRQCHIP, vm, chip, state[0], state[1]));
+            long vm = values.rarely(2) ? fds.pick(Kind.VM) : values.rarely(3) ? fds.stale() : fds.another(Kind.VM);
+            draft.step(call(Operation.GET_IRQCHIP, vm, values.rarely(2) ? values.of(3, -1) : values.below(3)));
         }
+    }
+
+    /** Switches a LAPIC on. */
+    void listening(long vcpu) {
+        draft.step(call(Operation.SET_LAPIC, vcpu, 0xf0, 0x1ff));
     }
 
     void lapic() {
         long vcpu = fds.pick(Kind.VCPU);
         long[] register = values.lapicRegister();
-        draft.step(
-                values.rarely(4)
-                        ? call(Operation.GET_LAPIC, vcpu)
-                        : call(Operation.SET_LAPIC, vcpu, register[0], register[1]));
+        draft.step(call(Operation.SET_LAPIC, vcpu, register[0], register[1]));
     }
 
     /**

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
+import io.kvmirq.backend.libc.Uapi;
 import java.util.List;
 
 /** What can be called, with the names of its arguments; {@code to} is the number a new descriptor gets. */
@@ -24,7 +25,7 @@ enum Operation {
     CREATE_VCPU("to", "fd", "id"),
     /** Any number of entries of six numbers follow. */
     ROUTING("fd", "nr", "flags", "gsi", "type", "entryFlags", "u0", "u1", "u2"),
-    IRQFD("fd", "event", "gsi", "flags", "resample"),
+    IRQFD("fd", "event", "gsi", "assign", "resample"),
     IOEVENTFD("fd", "event", "address", "length", "flags", "datamatch"),
     SIGNAL_MSI("fd", "address", "high", "data", "flags"),
     IRQ_LINE("fd", "gsi", "level"),
@@ -59,5 +60,26 @@ enum Operation {
     String parameter(int index) {
         int known = index < parameters.size() ? index : ROUTE_AT + (index - ROUTE_AT) % ROUTE_SIZE;
         return parameters.get(known);
+    }
+
+    /** What came of a call: a word for a result that tells more than {@code ok}, else the errno's name. */
+    String outcome(Answer answer) {
+        if (answer.isError()) {
+            return answer.text();
+        }
+        return switch (this) {
+            case SIGNAL_MSI -> answer.result() > 0 ? "delivered" : "blocked";
+            case IRQ_LINE_STATUS -> status(answer.output().getInt(Uapi.KvmIrqLevel.IRQ));
+            case POLL -> readiness(answer.output().getShort(Uapi.Pollfd.REVENTS));
+            default -> "ok";
+        };
+    }
+
+    private static String status(int status) {
+        return status > 0 ? "delivered" : status == 0 ? "coalesced" : "ignored";
+    }
+
+    private static String readiness(int events) {
+        return events == 0 ? "idle" : events == Uapi.POLLNVAL ? "POLLNVAL" : "ready";
     }
 }

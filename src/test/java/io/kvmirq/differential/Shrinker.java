@@ -16,7 +16,8 @@ import java.util.function.Function;
  * stands for the same thing, so that nothing begins to race.
  */
 final class Shrinker {
-    private static final Set<String> FIXED = Set.of("to", "fd", "event", "resample", "file", "cap", "request", "type");
+    private static final Set<String> FIXED =
+            Set.of("to", "fd", "event", "assign", "resample", "file", "cap", "request", "type");
     private static final int IDLE_FROM = 1;
     private static final int IDLE_TO = 3;
     private static final long[] SIMPLER = {0, 1};

@@ -11,7 +11,7 @@ final class Values {
     private static final long[] VECTORS = {0x31, 0x31, 0x40, 0x41, 0x42, 0x10, 5, 0, 0xff};
     private static final long[] DESTINATIONS = {0, 0, 0, 1, 1, 2, 2, 7, 0xff};
     private static final long[] MODES = {0, 0, 0, 0, 1, 1, 4};
-    private static final long[] PAGES = {0, 0x1000, 0x2000, 0x8000, 0x100000};
+    private static final long[] PAGES = {0x100000, 0x100000, 0x101000, 0x102000, 0x108000};
     private static final long[] REQUESTS = {
         0xaeffL,
         0x5401L,
