@@ -58,9 +58,9 @@ final class EventFile extends FakeFile {
 
     /** As the kernel itself does for an ioeventfd or a resample notification; saturates. */
     void signal(long add) {
-        if (Long.compareUnsigned(FULL - 1 - count, add) < 0) {
+        if (Long.compareUnsigned(FULL - count, add) < 0) {
             kernel.note(Rule.EVENTFD_SATURATES);
-            count = FULL - 1;
+            count = FULL;
         } else {
             count += add;
         }
@@ -105,6 +105,12 @@ final class EventFile extends FakeFile {
         }
         memory.putLong(kernel.memory().offset(to), taken);
         return Long.BYTES;
+    }
+
+    /** The count has overflown, which only the kernel's own signals can do. */
+    @Override
+    boolean failed() {
+        return count == FULL;
     }
 
     @Override

@@ -21,6 +21,7 @@ final class FakeCpu {
     private static final int MSR_APIC_BASE = 0x1b;
     private static final int MSR_X2APIC_EOI = 0x80b;
     private static final int MSR_X2APIC_SVR = 0x80f;
+    private static final int MSR_X2APIC_LINT0 = 0x835;
     private static final int APIC_BASE = 0xfee00900;
     private static final int X2APIC_MODE = 1 << 10;
     private static final int INTERRUPT_FLAG = 1 << 9;
@@ -47,6 +48,7 @@ final class FakeCpu {
 
     int setSegments(ByteBuffer segments) {
         cs = Short.toUnsignedInt(segments.getShort(Uapi.KvmSregs.CS_SELECTOR));
+        lapic.ifPresent(apic -> apic.setTaskPriority((int) segments.getLong(Uapi.KvmSregs.CR8)));
         return 0;
     }
 
@@ -63,6 +65,9 @@ final class FakeCpu {
             return kernel.refuse(Rule.VCPU_IMMEDIATE_EXIT);
         }
         while (true) {
+            if (tellVmm()) {
+                return 0;
+            }
             if (deliver()) {
                 halted = false;
             }
@@ -74,16 +79,31 @@ final class FakeCpu {
         }
     }
 
+    private boolean tellVmm() {
+        int vector = lapic.map(apic -> apic.ends().takeTold()).orElse(-1);
+        if (vector >= 0) {
+            kernel.note(Rule.EOI_TOLD_TO_VMM);
+            shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_IOAPIC_EOI).put(Uapi.KvmRun.EOI_VECTOR, (byte) vector);
+        }
+        return vector >= 0;
+    }
+
     private boolean deliver() {
         if (lapic.isEmpty()) {
             return false;
         }
-        if (lapic.get().takeNmi()) {
+        if (lapic.get().events().isReset()) {
+            throw new NotModelledException("INIT of a vCPU that runs");
+        }
+        lapic.get().scanIfWanted();
+        if (lapic.get().events().takeNmi()) {
+            kernel.note(Rule.NMI_TWO_KEPT);
             enter(NMI_VECTOR);
             return true;
         }
-        int vector = interruptsOn ? lapic.get().takeRequest() : -1;
+        int vector = lapic.get().takeRequest(interruptsOn);
         if (vector >= 0) {
+            kernel.note(Rule.LAPIC_PRIORITY);
             enter(vector);
         }
         return vector >= 0;
@@ -261,6 +281,7 @@ final class FakeCpu {
         ip = pop();
         cs = pop();
         interruptsOn = (pop() & INTERRUPT_FLAG) != 0;
+        lapic.ifPresent(apic -> apic.events().endOfNmi());
     }
 
     private void system(int opcode) {
@@ -284,6 +305,7 @@ final class FakeCpu {
         switch (registers[ECX]) {
             case MSR_APIC_BASE -> apic.setX2apic((registers[EAX] & X2APIC_MODE) != 0);
             case MSR_X2APIC_SVR -> apic.setSpurious(registers[EAX]);
+            case MSR_X2APIC_LINT0 -> apic.setLint0(registers[EAX]);
             case MSR_X2APIC_EOI -> apic.endOfInterrupt();
             default -> throw new NotModelledException("writing MSR 0x" + Integer.toHexString(registers[ECX]));
         }

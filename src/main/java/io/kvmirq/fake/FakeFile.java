@@ -63,6 +63,11 @@ abstract class FakeFile {
         return kernel.refuse(Rule.NOT_READABLE);
     }
 
+    /** Whether poll says so unasked. */
+    boolean failed() {
+        return false;
+    }
+
     /** A file without a poll operation always is. */
     boolean readable() {
         return true;

@@ -4,8 +4,8 @@ package io.kvmirq.fake;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.util.HashSet;
-import java.util.Set;
+import java.util.HashMap;
+import java.util.Map;
 
 /** The in-kernel IOAPIC; source: arch/x86/kvm/ioapic.c, 82093AA datasheet. */
 final class FakeIoapic {
@@ -32,7 +32,9 @@ final class FakeIoapic {
     /** Edges that are out, by pin; those do not show as requested. */
     private int delivered;
 
-    private final Set<FakeLapic> clockTakers = new HashSet<>();
+    /** Who has the clock's tick, on which vector. */
+    private final Map<FakeLapic, Integer> clockTakers = new HashMap<>();
+
     private int clockPending;
 
     FakeIoapic(FakeVm vm) {
@@ -89,10 +91,11 @@ final class FakeIoapic {
         }
         int taken;
         if (pin == CLOCK && wanted) {
-            taken = vm.deliver(interrupts[pin], clockTakers::add);
+            int vector = interrupts[pin].vector();
+            taken = vm.lapics().deliver(interrupts[pin], lapic -> clockTakers.put(lapic, vector));
             clockPending = Math.max(taken, 0);
         } else {
-            taken = vm.deliver(interrupts[pin]);
+            taken = vm.lapics().deliver(interrupts[pin]);
         }
         if (taken != 0 && level) {
             vm.note(Rule.IOAPIC_LEVEL);
@@ -101,40 +104,49 @@ final class FakeIoapic {
         return taken;
     }
 
-    /** The clock's tick counts as delivered until those that took it have ended it. */
-    void clockEnded(FakeLapic lapic) {
-        if (clockTakers.remove(lapic)) {
-            clockPending--;
-        }
-    }
-
     /** Whether a LAPIC still has the clock's tick, after its registers or ours were replaced. */
     void recount(FakeLapic lapic) {
         Interrupt tick = interrupts[CLOCK];
-        boolean isFor = tick.shortId() == Interrupt.BROADCAST || lapic.isPhysical(tick.shortId());
-        if (tick.logical() || !isFor) {
+        if (!vm.lapics().isFor(tick, lapic)) {
             return;
         }
-        if (lapic.isPending(tick.vector()) && clockTakers.add(lapic)) {
+        boolean pending = lapic.isPending(tick.vector());
+        if (pending && clockTakers.putIfAbsent(lapic, tick.vector()) == null) {
             clockPending++;
-        } else if (!lapic.isPending(tick.vector()) && clockTakers.remove(lapic)) {
+        } else if (!pending && clockTakers.remove(lapic) != null) {
             clockPending--;
         }
     }
 
-    /** A LAPIC has ended a level interrupt of this vector. */
-    void endOfInterrupt(int vector) {
+    /** Tells a LAPIC the vectors whose end matters here. */
+    void scan(FakeLapic lapic) {
+        Integer tick = clockTakers.get(lapic);
+        if (tick != null) {
+            lapic.ends().add(tick);
+        }
         for (int pin = 0; pin < PINS; pin++) {
-            long entry = redirections[pin];
-            if ((entry & 0xff) != vector) {
+            if ((redirections[pin] & LEVEL) != 0 || pin == CLOCK || vm.isResampled(pin)) {
+                int vector = interrupts[pin].vector();
+                lapic.ends().add(vector, vm.lapics().isFor(interrupts[pin], lapic), lapic.isPending(vector));
+            }
+        }
+    }
+
+    /** A LAPIC has ended an interrupt; the clock's tick counts as delivered until those that took it have. */
+    void endOfInterrupt(FakeLapic lapic, int vector, boolean level) {
+        if (clockTakers.remove(lapic, vector)) {
+            clockPending--;
+        }
+        for (int pin = 0; pin < PINS; pin++) {
+            if (interrupts[pin].vector() != vector) {
                 continue;
             }
             vm.acknowledged(pin);
-            if ((entry & LEVEL) == 0) {
+            if (!level) {
                 continue;
             }
             redirections[pin] &= ~REMOTE_IRR;
-            if ((entry & MASKED) == 0 && (irr >>> pin & 1) == 1) {
+            if ((redirections[pin] & MASKED) == 0 && (irr >>> pin & 1) == 1) {
                 service(pin, false);
             }
         }
@@ -152,6 +164,7 @@ final class FakeIoapic {
         for (int pin = 0; pin < PINS; pin++) {
             redirect(pin, from.getLong(at + Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES));
         }
+        vm.lapics().wantScan();
         int pending = from.getInt(at + Uapi.KvmIoapicState.IRR);
         irr = 0;
         delivered = 0;

@@ -6,8 +6,6 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.function.Consumer;
-import org.jspecify.annotations.Nullable;
 
 /** The interrupt side of a VM: chips, routes and what is registered; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
 final class FakeVm {
@@ -27,17 +25,13 @@ final class FakeVm {
     private final FakeKernel kernel;
     private final FakePic[] pics = {new FakePic(this, 0xf8), new FakePic(this, 0xde)};
     private final FakeIoapic ioapic = new FakeIoapic(this);
-    private final List<FakeLapic> lapics = new ArrayList<>();
+    private final Lapics lapics = new Lapics(this);
     private final Set<FakeIrqfd> irqfds = new LinkedHashSet<>();
     private final List<FakeIoEventFd> ioEventFds = new ArrayList<>();
     private FakeRoutes routes = FakeRoutes.none();
 
-    /** The LAPIC of each id as it was when the kernel last looked, where ids are unique. */
-    private @Nullable FakeLapic[] map = {};
-
-    private boolean mapped;
     private Irqchip irqchip = Irqchip.NONE;
-    private boolean longApicIds;
+    private int reservedPins;
     private boolean closed;
 
     FakeVm(FakeKernel kernel) {
@@ -56,19 +50,19 @@ final class FakeVm {
         return irqchip;
     }
 
-    void createIrqchip(Irqchip kind) {
-        irqchip = kind;
-        if (kind == Irqchip.FULL) {
-            setRoutes(FakeRoutes.ofFullIrqchip());
-        }
+    void createFullIrqchip() {
+        irqchip = Irqchip.FULL;
+        routes = FakeRoutes.ofFullIrqchip();
     }
 
-    boolean longApicIds() {
-        return longApicIds;
+    /** @param pins how many GSIs are those of the VMM's IOAPIC; the kernel keeps 8 bits of the number */
+    void createSplitIrqchip(int pins) {
+        irqchip = Irqchip.SPLIT;
+        reservedPins = pins & 0xff;
     }
 
-    void useLongApicIds() {
-        longApicIds = true;
+    Lapics lapics() {
+        return lapics;
     }
 
     FakeRoutes routes() {
@@ -77,6 +71,9 @@ final class FakeVm {
 
     void setRoutes(FakeRoutes next) {
         routes = next;
+        if (irqchip == Irqchip.SPLIT) {
+            lapics.wantScan();
+        }
     }
 
     // Chips by their KVM number
@@ -92,14 +89,6 @@ final class FakeVm {
 
     FakeIoapic ioapic() {
         return ioapic;
-    }
-
-    /** A new vCPU is not on the map until that is drawn again. */
-    FakeLapic addLapic(int vcpuId) {
-        redrawMap();
-        FakeLapic lapic = new FakeLapic(this, vcpuId);
-        lapics.add(lapic);
-        return lapic;
     }
 
     // Interrupts
@@ -129,7 +118,7 @@ final class FakeVm {
     private int drive(FakeRoutes.Target target, int source, boolean level, boolean wanted) {
         Interrupt message = target.message();
         if (message != null) {
-            return level && !message.isInvalid(longApicIds) ? deliver(message) : -1;
+            return level && !message.isInvalid(lapics.hasLongIds()) ? lapics.deliver(message) : -1;
         }
         return switch (target.chip()) {
             case MASTER, SLAVE -> {
@@ -141,95 +130,49 @@ final class FakeVm {
         };
     }
 
-    int deliver(Interrupt interrupt) {
-        return deliver(interrupt, lapic -> {});
-    }
-
-    /**
-     * Looks up the one with that id in the kernel's map where there is one, else asks every LAPIC.
-     *
-     * @param taker told of each that took it
-     * @return how many LAPICs took it; -1 when all were asked and it was for none
-     */
-    int deliver(Interrupt interrupt, Consumer<FakeLapic> taker) {
-        if (interrupt.logical()) {
-            throw new NotModelledException("logical destinations");
+    /** Tells a LAPIC whose end matters: what pins may raise, the kernel's or those of the VMM's IOAPIC. */
+    void scan(FakeLapic lapic) {
+        if (irqchip == Irqchip.FULL) {
+            ioapic.scan(lapic);
         }
-        int destination = interrupt.destination(longApicIds);
-        boolean broadcast = destination == Interrupt.BROADCAST;
-        int mode = interrupt.effectiveMode(broadcast);
-        if (mapped && !broadcast) {
-            note(Rule.MSI_BY_MAP);
-            FakeLapic lapic = destination < map.length ? map[destination] : null;
-            return lapic != null && lapic.accept(interrupt, mode, taker) ? 1 : 0;
+        if (irqchip == Irqchip.SPLIT) {
+            note(Rule.SPLIT_PINS_KEPT);
         }
-        if (broadcast) {
-            note(Rule.MSI_BROADCAST);
-        }
-        if (interrupt.byPriority(broadcast)) {
-            return deliverToOne(interrupt, destination, mode, taker);
-        }
-        int taken = -1;
-        for (int i = 0; i < lapics.size(); i++) {
-            FakeLapic lapic = lapics.get(i);
-            if (broadcast || lapic.isPhysical(destination)) {
-                taken = Math.max(taken, 0) + (lapic.accept(interrupt, mode, taker) ? 1 : 0);
+        for (int gsi = 0; gsi < reservedPins; gsi++) {
+            for (FakeRoutes.Target target : routes.of(gsi)) {
+                Interrupt message = target.message();
+                if (message != null && message.level()) {
+                    lapic.ends().add(message.vector(), lapics.isFor(message, lapic), lapic.isPending(message.vector()));
+                }
             }
         }
-        return taken;
-    }
-
-    /** The vector decides which of those that listen. */
-    private int deliverToOne(Interrupt interrupt, int destination, int mode, Consumer<FakeLapic> taker) {
-        List<FakeLapic> listening = lapics.stream()
-                .filter(lapic -> destination == Interrupt.BROADCAST || lapic.isPhysical(destination))
-                .filter(FakeLapic::enabled)
-                .toList();
-        if (listening.isEmpty()) {
-            return -1;
-        }
-        return listening.get(interrupt.vector() % listening.size()).accept(interrupt, mode, taker) ? 1 : 0;
-    }
-
-    /** Draws the map anew; without the longer ids there is none when two, truncated as they are, have the same. */
-    void redrawMap() {
-        int highest = lapics.stream().mapToInt(FakeLapic::vcpuId).max().orElse(0);
-        @Nullable FakeLapic[] next = new FakeLapic[Math.max(highest, Interrupt.BROADCAST) + 1];
-        mapped = true;
-        for (FakeLapic lapic : lapics) {
-            if (longApicIds && lapic.vcpuId() > Interrupt.BROADCAST) {
-                next[lapic.vcpuId()] = lapic;
-            }
-            if (next[lapic.id()] == null) {
-                next[lapic.id()] = lapic;
-            } else if (!longApicIds) {
-                mapped = false;
-            }
-        }
-        map = next;
-    }
-
-    Iterable<FakeLapic> lapics() {
-        return lapics;
     }
 
     /** A LAPIC's registers were replaced. */
     void restored(FakeLapic lapic) {
-        redrawMap();
+        lapics.redrawMap();
         if (irqchip == Irqchip.FULL) {
             ioapic.recount(lapic);
         }
     }
 
-    /** A LAPIC has ended what was in service, level or not. */
-    void ended(FakeLapic lapic) {
-        ioapic.clockEnded(lapic);
+    void endOfInterrupt(FakeLapic lapic, int vector, boolean level) {
+        if (irqchip == Irqchip.FULL) {
+            ioapic.endOfInterrupt(lapic, vector, level);
+        } else {
+            lapic.ends().tellVmm(vector);
+        }
     }
 
-    void endOfInterrupt(int vector) {
-        if (irqchip == Irqchip.FULL) {
-            ioapic.endOfInterrupt(vector);
-        }
+    /** Whether somebody waits for the end of what a pin raises. */
+    boolean isResampled(int pin) {
+        int gsi = routes.gsiOfPin(pin);
+        return gsi >= 0 && isResampledGsi(gsi);
+    }
+
+    private boolean isResampledGsi(int gsi) {
+        return irqfds.stream()
+                .anyMatch(irqfd -> irqfd.gsi() == gsi && irqfd.resample().isPresent());
     }
 
     /** The guest has ended what an IOAPIC pin raised: resampling irqfds lower their line and notify. */
@@ -248,22 +191,26 @@ final class FakeVm {
     // Registrations
 
     void add(FakeIrqfd irqfd) {
+        if (irqfd.resample().isPresent() && !isResampledGsi(irqfd.gsi())) {
+            lapics.wantScan();
+        }
         irqfds.add(irqfd);
         irqfd.event().attach(irqfd);
     }
 
-    /** The last resampling irqfd of a GSI lowers its line. */
     void forget(FakeIrqfd irqfd) {
         irqfds.remove(irqfd);
-        if (irqfd.resample().isEmpty()) {
-            return;
+        if (irqfd.resample().isPresent()) {
+            resamplerGone(irqfd.gsi());
         }
-        boolean last = irqfds.stream()
-                .noneMatch(
-                        other -> other.gsi() == irqfd.gsi() && other.resample().isPresent());
-        if (last) {
+    }
+
+    /** The last resampling irqfd of a GSI lowers its line, and so does one that was refused late. */
+    void resamplerGone(int gsi) {
+        if (!isResampledGsi(gsi)) {
             note(Rule.RESAMPLE_LAST_LOWERS);
-            setIrq(irqfd.gsi(), SOURCE_RESAMPLE, false);
+            lapics.wantScan();
+            setIrq(gsi, SOURCE_RESAMPLE, false);
         }
     }
 

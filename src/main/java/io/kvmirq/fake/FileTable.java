@@ -79,11 +79,15 @@ final class FileTable {
             if (fd >= 0) {
                 FakeFile file = get(fd);
                 boolean asked = (polled.getShort(entry + Uapi.Pollfd.EVENTS) & Uapi.POLLIN) != 0;
-                events = file == null ? Uapi.POLLNVAL : asked && file.readable() ? Uapi.POLLIN : 0;
+                events = file == null ? Uapi.POLLNVAL : events(file, asked);
             }
             polled.putShort(entry + Uapi.Pollfd.REVENTS, (short) events);
             ready += events == 0 ? 0 : 1;
         }
         return ready;
+    }
+
+    private static int events(FakeFile file, boolean asked) {
+        return (asked && file.readable() ? Uapi.POLLIN : 0) | (file.failed() ? Uapi.POLLERR : 0);
     }
 }

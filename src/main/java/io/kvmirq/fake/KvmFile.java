@@ -9,6 +9,11 @@ import java.nio.ByteOrder;
 /** /dev/kvm; source: {@code kvm_dev_ioctl()} in virt/kvm/kvm_main.c. */
 final class KvmFile extends FakeFile {
     static final int RUN_SIZE = 12288;
+    /** KVM_MAX_CPUID_ENTRIES. */
+    static final int MOST_LEAVES = 256;
+
+    /** Leaf 1, ECX bit 21. */
+    static final int CPUID_X2APIC = 1 << 21;
 
     /** The bit of XCR0 that is always on. */
     private static final long X87_STATE = 1;
@@ -63,7 +68,7 @@ final class KvmFile extends FakeFile {
         return !get || kernel.memory().copyOut(to, value, Long.BYTES) ? 0 : kernel.refuse(Rule.FAULT);
     }
 
-    /** One empty leaf: the fake's CPU looks at none. */
+    /** One leaf, and in it x2APIC: the fake's CPU looks at none. */
     private int supportedCpuid(long argument) {
         ByteBuffer header = kernel.memory().copyIn(argument, Uapi.KvmCpuid2.SIZE);
         if (header == null) {
@@ -72,7 +77,12 @@ final class KvmFile extends FakeFile {
         if (header.getInt(Uapi.KvmCpuid2.NENT) == 0) {
             return kernel.refuse(Rule.KVM_CPUID_ROOM);
         }
-        header.putInt(Uapi.KvmCpuid2.NENT, 1);
-        return kernel.memory().copyOut(argument, header, Uapi.KvmCpuid2.SIZE) ? 0 : kernel.refuse(Rule.FAULT);
+        int length = Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_SIZE;
+        ByteBuffer leaf = ByteBuffer.allocate(length)
+                .order(ByteOrder.nativeOrder())
+                .putInt(Uapi.KvmCpuid2.NENT, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_ECX, CPUID_X2APIC);
+        return kernel.memory().copyOut(argument, leaf, length) ? 0 : kernel.refuse(Rule.FAULT);
     }
 }

@@ -40,7 +40,10 @@ public enum Rule {
     EVENTFD_FULL(Errno.EAGAIN, MEASURED, "the count would pass 2^64-2", "fs/eventfd.c eventfd_write()"),
     EVENTFD_EMPTY(Errno.EAGAIN, MEASURED, "the count is 0", "fs/eventfd.c eventfd_read()"),
     EVENTFD_SEMAPHORE(MEASURED, "a semaphore gives one at a time", "fs/eventfd.c eventfd_ctx_do_read()"),
-    EVENTFD_SATURATES(SOURCE, "a signal of the kernel's saturates the count", "fs/eventfd.c eventfd_signal_mask()"),
+    EVENTFD_SATURATES(
+            MEASURED,
+            "a signal of the kernel's saturates the count at 2^64-1, which poll calls an error",
+            "fs/eventfd.c eventfd_signal_mask()"),
     EVENTFD_NOWAIT_NOTHING(MEASURED, "a vector of no bytes is read without looking", "fs/read_write.c"),
     NOT_AN_EVENTFD_NOWAIT(Errno.EINVAL, MEASURED, "preadv2 on a file without read_iter", "fs/read_write.c"),
     UNKNOWN_IOCTL_OF_FILE(Errno.ENOTTY, MEASURED, "a request that the file has no operation for", "fs/ioctl.c"),
@@ -75,6 +78,7 @@ public enum Rule {
     IRQCHIP_NOT_BUILT_IN(
             Errno.ENOTTY, SOURCE, "a kernel built without CONFIG_KVM_IOAPIC (since 6.17)", "x86.c KVM_CREATE_IRQCHIP"),
     SPLIT_PINS(Errno.EINVAL, MEASURED, "more than 4096 pins", "x86.c KVM_CAP_SPLIT_IRQCHIP"),
+    SPLIT_PINS_KEPT(MEASURED, "of the number of pins 8 bits are kept: 4096 is 0", "kvm_host.h nr_reserved_ioapic_pins"),
     SPLIT_EXISTS(Errno.EEXIST, MEASURED, "there is an irqchip or a vCPU", "x86.c KVM_CAP_SPLIT_IRQCHIP"),
     CAP_FLAGS(Errno.EINVAL, MEASURED, "flags of KVM_ENABLE_CAP", "x86.c kvm_vm_ioctl_enable_cap()"),
     CAP_UNKNOWN(Errno.EINVAL, MEASURED, "a capability that cannot be enabled", "x86.c kvm_vm_ioctl_enable_cap()"),
@@ -119,6 +123,16 @@ public enum Rule {
     VCPU_IMMEDIATE_EXIT(Errno.EINTR, MEASURED, "immediate_exit is set", "x86.c kvm_arch_vcpu_ioctl_run()"),
     VCPU_CAP(Errno.EINVAL, MEASURED, "a capability a vCPU does not have", "x86.c kvm_vcpu_ioctl_enable_cap()"),
     VCPU_ATTRIBUTE(Errno.ENXIO, MEASURED, "an attribute other than the TSC offset", "x86.c kvm_arch_tsc_has_attr()"),
+    LAPIC_X2APIC_ID(
+            Errno.EINVAL,
+            MEASURED,
+            "another id in x2APIC mode with long APIC ids, after the SVR was taken",
+            "lapic.c kvm_apic_state_fixup()"),
+    VCPU_STATE(
+            Errno.EINVAL,
+            MEASURED,
+            "a state that is none, or one of the LAPIC's without LAPIC",
+            "x86.c kvm_arch_vcpu_ioctl_set_mpstate()"),
     LAPIC_NONE(Errno.EINVAL, MEASURED, "no LAPIC in the kernel, seen before the address", "x86.c KVM_GET_LAPIC"),
 
     // Routes, in the order of kvm_set_irq_routing()
@@ -173,7 +187,9 @@ public enum Rule {
             "the guest's EOI lowers the line and signals every resamplefd of the GSI",
             "eventfd.c irqfd_resampler_ack()"),
     RESAMPLE_LAST_LOWERS(
-            MEASURED, "the last resampling irqfd of a GSI lowers its line", "eventfd.c irqfd_resampler_shutdown()"),
+            MEASURED,
+            "the last resampling irqfd of a GSI lowers its line, and so does one refused as busy",
+            "eventfd.c irqfd_resampler_shutdown()"),
 
     // ioeventfd, in the order of kvm_assign_ioeventfd()
     IOEVENTFD_ARGUMENTS(
@@ -201,6 +217,10 @@ public enum Rule {
             MEASURED,
             "with a map of the LAPICs, 0 when none of that id listens",
             "lapic.c kvm_irq_delivery_to_apic_fast()"),
+    MSI_LOGICAL(
+            MEASURED,
+            "logical destinations by the map of the LAPICs, where they agree on one format",
+            "lapic.c kvm_apic_map_get_logical_dest()"),
     MSI_BROADCAST(MEASURED, "to everybody; by priority, to one that listens", "irq.c kvm_irq_delivery_to_apic()"),
     LINE_NEEDS_IRQCHIP(Errno.ENXIO, MEASURED, "a line without irqchip", "x86.c kvm_vm_ioctl_irq_line()"),
     LINE_UNROUTED(MEASURED, "a line without route has status -1", "irqchip.c kvm_set_irq()"),
@@ -235,8 +255,21 @@ public enum Rule {
             "lapic.c __apic_accept_irq()"),
     LAPIC_EOI(
             MEASURED,
-            "an EOI ends the highest vector in service and tells the IOAPIC if it was level",
+            "an EOI ends the highest vector in service and tells the IOAPIC of those its pins wait for",
             "lapic.c apic_set_eoi()"),
+    LAPIC_PRIORITY(
+            MEASURED,
+            "a vector is taken when its class is above task priority and what is in service",
+            "lapic.c apic_has_interrupt_for_ppr()"),
+    NMI_TWO_KEPT(MEASURED, "of NMIs sent at once two are kept, while one is handled one", "x86.c process_nmi()"),
+    INIT_RESETS_LAPIC(
+            MEASURED,
+            "INIT waits until the vCPU is looked at, then resets its LAPIC",
+            "lapic.c kvm_apic_accept_events()"),
+    EOI_TOLD_TO_VMM(
+            MEASURED,
+            "with the split irqchip the guest leaves after the EOI of a level routed to one of the VMM's pins",
+            "lapic.c kvm_ioapic_send_eoi()"),
     LAPIC_RESTORED(
             MEASURED, "restored registers: version and priority are the kernel's", "lapic.c kvm_apic_set_state()");
 

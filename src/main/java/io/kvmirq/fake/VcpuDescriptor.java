@@ -9,16 +9,26 @@ import java.util.Optional;
 
 /** A vCPU's descriptor; source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c, {@code kvm_arch_vcpu_ioctl()} in x86.c. */
 final class VcpuDescriptor extends FakeFile {
+    /** KVM_MP_STATE_* of include/uapi/linux/kvm.h. */
+    private static final int RUNNABLE = 0;
+
+    private static final int UNINITIALIZED = 1;
+    private static final int INIT_RECEIVED = 2;
+    private static final int STARTUP_RECEIVED = 4;
+    private static final int RESET_HOLD = 9;
+
     private final Optional<FakeLapic> lapic;
     private final FakeCpu cpu;
     private final ByteBuffer shared =
             ByteBuffer.allocateDirect(KvmFile.RUN_SIZE).order(ByteOrder.nativeOrder());
 
+    private int state;
     private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
 
     VcpuDescriptor(FakeKernel kernel, VmFile vm, Optional<FakeLapic> lapic) {
         super(kernel);
         this.lapic = lapic;
+        this.state = lapic.filter(apic -> apic.vcpuId() != 0).isPresent() ? UNINITIALIZED : RUNNABLE;
         this.cpu = new FakeCpu(kernel, vm, lapic, shared);
     }
 
@@ -35,16 +45,20 @@ final class VcpuDescriptor extends FakeFile {
     @Override
     int ioctl(long request, long argument) {
         if (request == Uapi.KVM_RUN) {
-            return argument == 0 ? cpu.run() : kernel.refuse(Rule.VCPU_RUN_ARGUMENT);
+            return argument == 0 ? run() : kernel.refuse(Rule.VCPU_RUN_ARGUMENT);
         }
         if (request == Uapi.KVM_GET_LAPIC || request == Uapi.KVM_SET_LAPIC) {
             return lapic(request == Uapi.KVM_SET_LAPIC, argument);
         }
         if (request == Uapi.KVM_SET_CPUID2) {
-            return kernel.memory().copyIn(argument, Uapi.KvmCpuid2.SIZE) == null ? kernel.refuse(Rule.FAULT) : 0;
+            return setCpuid(argument);
         }
         if (request == Uapi.KVM_GET_SREGS) {
-            ByteBuffer segments = ByteBuffer.allocate(Uapi.KvmSregs.SIZE).order(ByteOrder.nativeOrder());
+            ByteBuffer segments = ByteBuffer.allocate(Uapi.KvmSregs.SIZE)
+                    .order(ByteOrder.nativeOrder())
+                    .putLong(
+                            Uapi.KvmSregs.CR8,
+                            lapic.map(FakeLapic::taskPriority).orElse(0));
             return kernel.memory().copyOut(argument, segments, Uapi.KvmSregs.SIZE) ? 0 : kernel.refuse(Rule.FAULT);
         }
         if (request == Uapi.KVM_SET_SREGS) {
@@ -54,6 +68,17 @@ final class VcpuDescriptor extends FakeFile {
         if (request == Uapi.KVM_SET_REGS) {
             ByteBuffer registers = kernel.memory().copyIn(argument, Uapi.KvmRegs.SIZE);
             return registers == null ? kernel.refuse(Rule.FAULT) : cpu.setRegisters(registers);
+        }
+        if (request == Uapi.KVM_GET_MP_STATE) {
+            acceptEvents();
+            ByteBuffer state = ByteBuffer.allocate(Integer.BYTES)
+                    .order(ByteOrder.nativeOrder())
+                    .putInt(0, this.state);
+            return kernel.memory().copyOut(argument, state, Integer.BYTES) ? 0 : kernel.refuse(Rule.FAULT);
+        }
+        if (request == Uapi.KVM_SET_MP_STATE) {
+            ByteBuffer next = kernel.memory().copyIn(argument, Integer.BYTES);
+            return next == null ? kernel.refuse(Rule.FAULT) : setState(next.getInt(0));
         }
         if (request == Uapi.KVM_ENABLE_CAP) {
             return kernel.memory().copyIn(argument, Uapi.KvmEnableCap.SIZE) == null
@@ -66,6 +91,59 @@ final class VcpuDescriptor extends FakeFile {
             return attribute(request, argument);
         }
         return unknown(UapiTable.FileKind.VCPU, request, Rule.VCPU_UNKNOWN_REQUEST);
+    }
+
+    private int run() {
+        if (state != RUNNABLE) {
+            throw new NotModelledException("a vCPU that waits for its start-up or for an interrupt");
+        }
+        return cpu.run();
+    }
+
+    /** Of the guest's CPUID one bit matters. */
+    private int setCpuid(long argument) {
+        ByteBuffer header = kernel.memory().copyIn(argument, Uapi.KvmCpuid2.SIZE);
+        if (header == null) {
+            return kernel.refuse(Rule.FAULT);
+        }
+        int length = Math.min(header.getInt(Uapi.KvmCpuid2.NENT), KvmFile.MOST_LEAVES) * Uapi.KvmCpuid2.ENTRY_SIZE;
+        ByteBuffer leaves = kernel.memory().copyIn(argument + Uapi.KvmCpuid2.SIZE, length);
+        if (leaves == null) {
+            return kernel.refuse(Rule.FAULT);
+        }
+        boolean x2apic = false;
+        for (int at = 0; at < length; at += Uapi.KvmCpuid2.ENTRY_SIZE) {
+            x2apic |= leaves.getInt(at) == 1
+                    && (leaves.getInt(at + Uapi.KvmCpuid2.ENTRY_ECX) & KvmFile.CPUID_X2APIC) != 0;
+        }
+        boolean offered = x2apic;
+        lapic.ifPresent(apic -> apic.offerX2apic(offered));
+        return 0;
+    }
+
+    /** INIT and start-up messages, which wait in the LAPIC until somebody looks. */
+    private void acceptEvents() {
+        if (lapic.isEmpty()) {
+            return;
+        }
+        if (lapic.get().takeInit()) {
+            state = lapic.get().vcpuId() == 0 ? RUNNABLE : INIT_RECEIVED;
+        }
+        if (lapic.get().events().takeStartup() && state == INIT_RECEIVED) {
+            state = RUNNABLE;
+        }
+    }
+
+    private int setState(int next) {
+        boolean known = next >= RUNNABLE && next <= STARTUP_RECEIVED || next == RESET_HOLD;
+        if (!known || next != RUNNABLE && lapic.isEmpty()) {
+            return kernel.refuse(Rule.VCPU_STATE);
+        }
+        if (next == STARTUP_RECEIVED) {
+            lapic.orElseThrow().events().sendStartup();
+        }
+        state = next == STARTUP_RECEIVED ? INIT_RECEIVED : next;
+        return 0;
     }
 
     /** Of a vCPU there is one: its TSC offset. */
@@ -94,7 +172,7 @@ final class VcpuDescriptor extends FakeFile {
             return kernel.refuse(Rule.LAPIC_NONE);
         }
         if (!set) {
-            return kernel.memory().copyOut(argument, lapic.get().registers(), FakeLapic.SIZE)
+            return kernel.memory().copyOut(argument, lapic.get().save(), FakeLapic.SIZE)
                     ? 0
                     : kernel.refuse(Rule.FAULT);
         }
@@ -102,7 +180,6 @@ final class VcpuDescriptor extends FakeFile {
         if (state == null) {
             return kernel.refuse(Rule.FAULT);
         }
-        lapic.get().restore(state);
-        return 0;
+        return lapic.get().restore(state);
     }
 }

@@ -11,6 +11,7 @@ import java.util.TreeSet;
 final class VmFile extends FakeFile {
 
     private static final int MAX_VCPU_IDS = 4096;
+    private static final int X2APIC_NO_BROADCAST_QUIRK = 2;
     private static final int X2APIC_SUPPRESS_EOI = 4;
     private static final int X2APIC_NO_SUPPRESS_EOI = 8;
     /** Three pages below 4 GiB. */
@@ -125,11 +126,12 @@ final class VmFile extends FakeFile {
         }
         if (!vcpus.add((int) id)) {
             // Seen only after the vCPU was made, which looked at all others.
-            vm.redrawMap();
+            vm.lapics().redrawMap();
             return kernel.refuse(Rule.VCPU_EXISTS);
         }
-        Optional<FakeLapic> lapic =
-                vm.irqchip() == FakeVm.Irqchip.NONE ? Optional.empty() : Optional.of(vm.addLapic((int) id));
+        Optional<FakeLapic> lapic = vm.irqchip() == FakeVm.Irqchip.NONE
+                ? Optional.empty()
+                : Optional.of(vm.lapics().add((int) id));
         return kernel.install(new VcpuDescriptor(kernel, this, lapic));
     }
 
@@ -143,7 +145,7 @@ final class VmFile extends FakeFile {
         if (!vcpus.isEmpty()) {
             return kernel.refuse(Rule.IRQCHIP_AFTER_VCPU);
         }
-        vm.createIrqchip(FakeVm.Irqchip.FULL);
+        vm.createFullIrqchip();
         return 0;
     }
 
@@ -166,7 +168,7 @@ final class VmFile extends FakeFile {
         if (vm.irqchip() != FakeVm.Irqchip.NONE || !vcpus.isEmpty()) {
             return kernel.refuse(Rule.SPLIT_EXISTS);
         }
-        vm.createIrqchip(FakeVm.Irqchip.SPLIT);
+        vm.createSplitIrqchip((int) pins);
         return 0;
     }
 
@@ -182,7 +184,13 @@ final class VmFile extends FakeFile {
             return kernel.refuse(Rule.X2APIC_SUPPRESS_SPLIT);
         }
         if ((bits & Uapi.KVM_X2APIC_API_USE_32BIT_IDS) != 0) {
-            vm.useLongApicIds();
+            vm.lapics().useLongIds();
+        }
+        if ((bits & X2APIC_NO_BROADCAST_QUIRK) != 0) {
+            vm.lapics().endBroadcastQuirk();
+        }
+        if ((bits & (X2APIC_SUPPRESS_EOI | X2APIC_NO_SUPPRESS_EOI)) != 0) {
+            vm.lapics().setDirectedEoi(suppress);
         }
         return 0;
     }
@@ -239,7 +247,8 @@ final class VmFile extends FakeFile {
         if (entries == null) {
             return kernel.refuse(Rule.FAULT);
         }
-        FakeRoutes.Reader reader = new FakeRoutes.Reader(vm.irqchip() == FakeVm.Irqchip.FULL, vm.longApicIds());
+        FakeRoutes.Reader reader = new FakeRoutes.Reader(
+                vm.irqchip() == FakeVm.Irqchip.FULL, vm.lapics().hasLongIds());
         Optional<Rule> refused = reader.read(entries, count);
         kernel.note(Rule.ROUTES_REPLACED);
         if (refused.isPresent()) {
@@ -286,6 +295,9 @@ final class VmFile extends FakeFile {
         EventFile event = kernel.eventfd(fd);
         Optional<Rule> busy = event.busyFor(vm);
         if (busy.isPresent()) {
+            if (resample) {
+                vm.resamplerGone(gsi);
+            }
             return kernel.refuse(busy.get());
         }
         vm.add(new FakeIrqfd(vm, event, gsi, resample ? Optional.of(kernel.eventfd(resampleFd)) : Optional.empty()));
@@ -350,10 +362,10 @@ final class VmFile extends FakeFile {
         }
         Interrupt interrupt = Interrupt.ofMessage(
                 msi.getInt(Uapi.KvmMsi.ADDRESS_LO), msi.getInt(Uapi.KvmMsi.ADDRESS_HI), msi.getInt(Uapi.KvmMsi.DATA));
-        if (interrupt.isInvalid(vm.longApicIds())) {
+        if (interrupt.isInvalid(vm.lapics().hasLongIds())) {
             return kernel.refuse(Rule.MSI_HIGH_ADDRESS);
         }
-        int taken = vm.deliver(interrupt);
+        int taken = vm.lapics().deliver(interrupt);
         return taken < 0 ? kernel.refuse(Rule.MSI_NOBODY) : taken;
     }
 

@@ -27,6 +27,7 @@ final class Descriptors {
     static final class Event {
         private final boolean semaphore;
         private final List<Assignment> assignments = new ArrayList<>();
+        private boolean byGuests;
 
         Event(boolean semaphore) {
             this.semaphore = semaphore;
@@ -34,6 +35,15 @@ final class Descriptors {
 
         boolean semaphore() {
             return semaphore;
+        }
+
+        /** A guest's EOI or write may signal it. */
+        void signalledByGuests() {
+            byGuests = true;
+        }
+
+        boolean isSignalledByGuests() {
+            return byGuests;
         }
 
         List<Assignment> assignments() {
@@ -78,9 +88,10 @@ final class Descriptors {
         return of(kind).contains(from) ? add(made, fd) : fd;
     }
 
-    long addEvent(long fd, Event event) {
+    Event addEvent(long fd, Event event) {
         events.put(fd, event);
-        return add(Kind.EVENTFD, fd);
+        add(Kind.EVENTFD, fd);
+        return event;
     }
 
     void addDuplicate(long fd, long of) {

@@ -76,16 +76,31 @@ final class Draft {
         if (again) {
             calls.add(call(Operation.READ, fd, 8));
         }
-        tried.stream()
-                .flatMap(one ->
-                        fds.numbers(one.vm()).stream().map(vm -> call(Operation.IRQFD, vm, fd, one.gsi(), DEASSIGN, 0)))
-                .distinct()
-                .forEach(calls::add);
-        event.assignments().clear();
+        detach(fd, calls);
         if (again) {
             Assignment one = tried.get(random.nextInt(tried.size()));
             calls.add(call(Operation.IRQFD, one.vm(), fd, one.gsi(), one.flags(), one.resample()));
             event.assignments().add(one);
         }
+    }
+
+    private void detach(long fd, List<Call> calls) {
+        List<Assignment> tried = fds.event(fd).assignments();
+        tried.stream()
+                .flatMap(one ->
+                        fds.numbers(one.vm()).stream().map(vm -> call(Operation.IRQFD, vm, fd, one.gsi(), DEASSIGN, 0)))
+                .distinct()
+                .forEach(calls::add);
+        tried.clear();
+    }
+
+    /** Runs a guest; what it may signal is detached before, as there is no waiting for what that would inject. */
+    void run(long vcpu) {
+        List<Call> calls = new ArrayList<>();
+        fds.open(Kind.EVENTFD).stream()
+                .filter(fd -> fds.event(fd).isSignalledByGuests())
+                .forEach(fd -> detach(fd, calls));
+        calls.add(call(Operation.RUN, vcpu));
+        step(calls);
     }
 }

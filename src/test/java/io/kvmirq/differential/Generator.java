@@ -38,17 +38,17 @@ final class Generator {
     private List<Choice> choices() {
         return List.of(
                 new Choice(3, this::open),
-                new Choice(6, this::close),
-                new Choice(7, this::dup),
-                new Choice(6, this::epoll),
+                new Choice(8, this::close),
+                new Choice(10, this::dup),
+                new Choice(9, this::epoll),
                 new Choice(5, this::eventfd),
                 new Choice(14, this::write),
-                new Choice(14, this::read),
+                new Choice(18, this::read),
                 new Choice(8, this::poll),
                 new Choice(3, this::createVm),
-                new Choice(8, this::checkExtension),
+                new Choice(10, this::checkExtension),
                 new Choice(5, this::createIrqchip),
-                new Choice(15, this::enable),
+                new Choice(20, this::enable),
                 new Choice(7, this::createVcpu),
                 new Choice(14, interrupts::route),
                 new Choice(15, interrupts::irqfd),
@@ -57,12 +57,15 @@ final class Generator {
                 new Choice(12, interrupts::signal),
                 new Choice(22, interrupts::line),
                 new Choice(12, interrupts::irqchip),
-                new Choice(5, interrupts::observe),
+                new Choice(12, interrupts::observe),
                 new Choice(12, interrupts::lapic),
+                new Choice(7, interrupts::run),
+                new Choice(12, interrupts::served),
+                new Choice(19, interrupts::state),
                 new Choice(7, this::createDevice),
-                new Choice(28, this::attribute),
+                new Choice(38, this::attribute),
                 new Choice(9, this::memory),
-                new Choice(10, this::anyIoctl));
+                new Choice(11, this::anyIoctl));
     }
 
     /** At least {@code length} calls, and what can be observed after them. */
@@ -199,10 +202,9 @@ final class Generator {
     }
 
     private void createIrqchip() {
+        long vm = values.rarely(10) ? fds.another(Kind.VM) : fds.pick(Kind.VM);
         draft.step(
-                values.rarely(3)
-                        ? call(Operation.SPLIT_IRQCHIP, fds.pick(Kind.VM), pins(), 0)
-                        : call(Operation.CREATE_IRQCHIP, fds.pick(Kind.VM)));
+                values.rarely(3) ? call(Operation.SPLIT_IRQCHIP, vm, pins(), 0) : call(Operation.CREATE_IRQCHIP, vm));
     }
 
     private long pins() {
@@ -221,7 +223,7 @@ final class Generator {
     }
 
     private void createVcpu() {
-        long vm = fds.pick(Kind.VM);
+        long vm = values.rarely(10) ? fds.another(Kind.VM) : fds.pick(Kind.VM);
         boolean more = fds.anotherVcpu(vm) <= MOST_VCPUS;
         createVcpu(vm, more ? values.vcpuId() : values.of(4096, -1, 1L << 32));
     }
@@ -233,14 +235,20 @@ final class Generator {
     }
 
     private void memory() {
+        long vm = fds.pick(Kind.VM);
+        long slot = values.rarely(12) ? values.of(32766, 32767, 0x10000, -1) : values.below(3);
+        long page = values.guestPage();
         draft.step(call(
                 Operation.MEMORY,
-                fds.pick(Kind.VM),
-                values.rarely(12) ? values.of(32766, 32767, 0x10000, -1) : values.below(3),
+                vm,
+                slot,
                 values.rarely(8) ? values.of(1, 2, 3, 4, 8) : 0,
-                values.guestPage(),
+                page,
                 values.size(),
                 values.user()));
+        if (values.rarely(6)) {
+            draft.step(call(Operation.MEMORY, vm, slot + 1, 0, page, 0x1000, 0));
+        }
     }
 
     // Devices
@@ -281,7 +289,7 @@ final class Generator {
     /** The one of a vCPU and the one of the system. */
     private void otherAttribute(Operation operation) {
         Kind kind = values.rarely(2) ? Kind.VCPU : Kind.KVM;
-        long address = values.rarely(3) ? Side.NOWHERE : 0;
+        long address = values.rarely(3) ? Side.NOWHERE : fds.stale();
         draft.step(call(operation, fds.pick(kind), values.rarely(4) ? 1 : 0, values.rarely(4) ? 1 : 0, address));
     }
 

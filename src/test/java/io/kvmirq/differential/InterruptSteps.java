@@ -15,6 +15,9 @@ import java.util.List;
 final class InterruptSteps {
     private static final int RESAMPLE = Uapi.KVM_IRQFD_FLAG_RESAMPLE;
 
+    /** Pins; the clock's is one of them. */
+    private static final long[] SERVED = {0, 5, 8, 9, 12, 23};
+
     private final Draft draft;
     private final Values values;
     private final Descriptors fds;
@@ -61,6 +64,7 @@ final class InterruptSteps {
         long resample = (flags & RESAMPLE) != 0 || values.rarely(6) ? fds.pick(Kind.EVENTFD) : 0;
         List<Call> calls = new ArrayList<>();
         calls.add(call(Operation.IRQFD, vm, fd, gsi, flags, resample));
+        fds.event(resample).signalledByGuests();
         if (flags == 0 || flags == RESAMPLE) {
             fds.event(fd).assignments().add(new Assignment(vm, gsi, flags, resample));
             if (values.rarely(3)) {
@@ -75,14 +79,20 @@ final class InterruptSteps {
 
     void ioeventfd() {
         long flags = values.rarely(12) ? values.of(8, 16, 32, 0x14) : values.of(0, 0, 0, 0, 1, 2, 2, 2, 3, 4, 5, 6);
-        draft.step(call(
+        long event = fds.pick(Kind.EVENTFD);
+        fds.event(event).signalledByGuests();
+        Call call = call(
                 Operation.IOEVENTFD,
                 fds.pick(Kind.VM),
-                fds.pick(Kind.EVENTFD),
-                values.rarely(12) ? values.of(-1, -4) : values.of(0x1000, 0x1000, 0x1000, 0x2000),
+                event,
+                values.rarely(12) ? values.of(-1, -4) : values.of(GuestRun.NOTIFY, GuestRun.NOTIFY, 0x1000),
                 values.rarely(12) ? values.of(3, 16) : values.of(0, 1, 1, 4),
                 flags,
-                values.below(2)));
+                values.below(2));
+        draft.step(call);
+        if (values.rarely(8)) {
+            draft.step(call);
+        }
     }
 
     // Injection and chips
@@ -124,6 +134,42 @@ final class InterruptSteps {
         }
     }
 
+    /** A guest that has something to take: a pin or a message is for it, most of the time. */
+    void served() {
+        long vm = fds.pick(Kind.VM);
+        long vcpu = fds.pick(Kind.VCPU);
+        long gsi = values.of(SERVED);
+        draft.step(call(Operation.SET_LAPIC, vcpu, 0xf0, 0x1ff));
+        if (values.rarely(2)) {
+            draft.step(call(Operation.SET_IRQCHIP, vm, 2, 24 + 8 * gsi, values.servedPin()));
+        }
+        switch ((int) values.below(5)) {
+            case 4 -> {
+                draft.step(call(Operation.ROUTING, vm, 1, 0, gsi, Uapi.KVM_IRQ_ROUTING_MSI, 0, 0xfee00000L, 0, 0x8040));
+                draft.step(call(Operation.IRQ_LINE_STATUS, vm, gsi, 1));
+            }
+            case 0 -> draft.step(call(Operation.IRQ_LINE_STATUS, vm, gsi, 1));
+            case 1 -> heldLine(vm, gsi);
+            default -> signal();
+        }
+        if (values.rarely(3)) {
+            line();
+        }
+        draft.run(vcpu);
+    }
+
+    void run() {
+        draft.run(fds.pick(Kind.VCPU));
+    }
+
+    void state() {
+        long vcpu = values.rarely(6) ? fds.another(Kind.VCPU) : fds.pick(Kind.VCPU);
+        draft.step(
+                values.rarely(2)
+                        ? call(Operation.GET_MP_STATE, vcpu)
+                        : call(Operation.SET_MP_STATE, vcpu, values.of(0, 1, 2, 3, 4, 5, 9, 10, -1)));
+    }
+
     /** Switches a LAPIC on. */
     void listening(long vcpu) {
         draft.step(call(Operation.SET_LAPIC, vcpu, 0xf0, 0x1ff));
@@ -139,8 +185,14 @@ final class InterruptSteps {
      * Two eventfds hold one line: the second keeps it high while the first is settled, until its close is noticed.
      */
     void heldLine() {
-        long vm = fds.pick(Kind.VM);
-        long gsi = values.of(0, 5, 9, 12, 23);
+        long heldBy = heldLine(fds.pick(Kind.VM), values.of(SERVED));
+        if (values.rarely(2)) {
+            draft.close(heldBy);
+        }
+    }
+
+    /** @return the eventfd that keeps it high */
+    private long heldLine(long vm, long gsi) {
         long first = fds.fresh();
         long second = fds.fresh();
         draft.step(
@@ -150,11 +202,9 @@ final class InterruptSteps {
                 call(Operation.IRQFD, vm, second, gsi, RESAMPLE, first),
                 call(Operation.WRITE, first, 1, 8),
                 call(Operation.IRQFD, vm, first, gsi, DEASSIGN, 0));
-        fds.addEvent(first, new Event(false));
+        fds.addEvent(first, new Event(false)).signalledByGuests();
         fds.addEvent(second, new Event(false));
         fds.event(second).assignments().add(new Assignment(vm, gsi, RESAMPLE, first));
-        if (values.rarely(2)) {
-            draft.close(second);
-        }
+        return second;
     }
 }

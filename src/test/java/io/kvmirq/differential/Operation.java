@@ -36,6 +36,10 @@ enum Operation {
     GET_LAPIC("fd"),
     /** Reads the registers, puts 4 bytes at an offset, and writes them back. */
     SET_LAPIC("fd", "register", "value"),
+    GET_MP_STATE("fd"),
+    SET_MP_STATE("fd", "state"),
+    /** Runs {@link GuestRun} on a vCPU with LAPIC until it has taken what waits. */
+    RUN("fd"),
     CREATE_DEVICE("to", "fd", "type", "flags"),
     /** {@code file} is a descriptor's number in memory, or {@link Side#NOWHERE}. */
     SET_ATTR("fd", "group", "attr", "file"),
@@ -70,6 +74,7 @@ enum Operation {
         return switch (this) {
             case SIGNAL_MSI -> answer.result() > 0 ? "delivered" : "blocked";
             case IRQ_LINE_STATUS -> status(answer.output().getInt(Uapi.KvmIrqLevel.IRQ));
+            case RUN -> GuestRun.outcome(answer);
             case POLL -> readiness(answer.output().getShort(Uapi.Pollfd.REVENTS));
             default -> "ok";
         };

@@ -6,6 +6,8 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.TreeSet;
 
 /** One of the kernels compared, and what has been opened on it. For one thread. */
@@ -25,24 +27,31 @@ final class Side implements AutoCloseable {
     private final ByteBuffer routes = Buffers.allocate(Uapi.KvmIrqRouting.SIZE + 4097 * Uapi.KvmIrqRoutingEntry.SIZE);
     private final long routesAddress;
     private final long arena;
+    private final GuestRun guest;
+    /** The VM each vCPU was made from, by number. */
+    private final Map<Integer, Integer> vms = new HashMap<>();
 
     Side(Libc libc) {
         this.libc = libc;
         this.address = libc.addressOf(memory);
         this.routesAddress = libc.addressOf(routes);
         this.arena = libc.mmap(ARENA, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        this.guest = new GuestRun(libc);
     }
 
     /** Closes what is open, latest number first. */
     void reset() {
         open.descendingSet().forEach(libc::close);
         open.clear();
+        vms.clear();
+        guest.reset();
     }
 
     @Override
     public void close() {
         reset();
         libc.munmap(arena, ARENA);
+        guest.close();
     }
 
     Answer make(Call call) {
@@ -50,7 +59,7 @@ final class Side implements AutoCloseable {
         return switch (call.operation()) {
             case OPEN -> opened(fd, libc.open(PATHS[call.intAt(1)], Uapi.O_RDWR | Uapi.O_CLOEXEC));
             case CLOSE -> close(fd);
-            case DUP -> Answer.of(keep(libc.fcntl(call.intAt(1), Uapi.F_DUPFD_CLOEXEC, fd)));
+            case DUP -> duplicate(fd, call.intAt(1));
             case EPOLL -> opened(fd, libc.epollCreate(Uapi.EPOLL_CLOEXEC));
             case EVENTFD -> opened(fd, libc.eventfd(call.intAt(1), call.intAt(2) | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC));
             case WRITE -> {
@@ -67,7 +76,16 @@ final class Side implements AutoCloseable {
     private Answer kvm(int fd, Call call) {
         return switch (call.operation()) {
             case CREATE_VM -> opened(fd, libc.ioctl(call.intAt(1), Uapi.KVM_CREATE_VM, call.at(2)));
-            case CREATE_VCPU -> opened(fd, libc.ioctl(call.intAt(1), Uapi.KVM_CREATE_VCPU, call.at(2)));
+            case CREATE_VCPU -> {
+                vms.put(fd, call.intAt(1));
+                yield opened(fd, libc.ioctl(call.intAt(1), Uapi.KVM_CREATE_VCPU, call.at(2)));
+            }
+            case RUN -> guest.run(fd, vms.getOrDefault(fd, -1));
+            case GET_MP_STATE -> ask(fd, Uapi.KVM_GET_MP_STATE, Integer.BYTES);
+            case SET_MP_STATE -> {
+                memory.putInt(0, call.intAt(1));
+                yield ask(fd, Uapi.KVM_SET_MP_STATE, 0);
+            }
             case CREATE_DEVICE -> createDevice(fd, call);
             case CHECK_EXTENSION -> Answer.of(libc.ioctl(fd, Uapi.KVM_CHECK_EXTENSION, call.at(1)));
             case CREATE_IRQCHIP -> Answer.of(libc.ioctl(fd, Uapi.KVM_CREATE_IRQCHIP, 0));
@@ -139,6 +157,13 @@ final class Side implements AutoCloseable {
         int moved = keep(libc.fcntl(fd, Uapi.F_DUPFD_CLOEXEC, to));
         libc.close(fd);
         return Answer.of(moved);
+    }
+
+    private Answer duplicate(int to, int of) {
+        if (vms.containsKey(of)) {
+            vms.put(to, vms.get(of));
+        }
+        return Answer.of(keep(libc.fcntl(of, Uapi.F_DUPFD_CLOEXEC, to)));
     }
 
     private int keep(int fd) {

@@ -9,8 +9,10 @@ final class Values {
     private static final long[] GSIS = {0, 1, 2, 5, 8, 8, 9, 12, 23, 24, 30, 30, 31, 31};
     private static final long[] ODD_GSIS = {100, 4095, 4096, 0x7fffffff, -1};
     private static final long[] VECTORS = {0x31, 0x31, 0x40, 0x41, 0x42, 0x10, 5, 0, 0xff};
-    private static final long[] DESTINATIONS = {0, 0, 0, 1, 1, 2, 2, 7, 0xff};
-    private static final long[] MODES = {0, 0, 0, 0, 1, 1, 4};
+    private static final long[] DESTINATIONS = {0, 0, 0, 1, 1, 2, 2, 3, 7, 0x11, 0xff};
+    /** SMI, mode 2, is left out: what System Management Mode does is not modelled. */
+    private static final long[] MODES = {0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 4, 4, 5, 6, 7};
+
     private static final long[] PAGES = {0x100000, 0x100000, 0x101000, 0x102000, 0x108000};
     private static final long[] REQUESTS = {
         0xaeffL,
@@ -82,11 +84,11 @@ final class Values {
     }
 
     long addressLow() {
-        return 0xfee00000L | of(DESTINATIONS) << 12 | (rarely(8) ? 8 : 0);
+        return 0xfee00000L | of(DESTINATIONS) << 12 | (rarely(8) ? 8 : 0) | (rarely(3) ? 4 : 0);
     }
 
     long addressHigh() {
-        return rarely(6) ? of(1, 0x100, 0x80) : 0;
+        return rarely(6) ? of(1, 0x100, 0x80, 0x10000, 0xffffff00L) : 0;
     }
 
     long data() {
@@ -97,15 +99,24 @@ final class Values {
     long redirection() {
         long masked = rarely(4) ? 1L << 16 : 0;
         long remote = rarely(8) ? 1L << 14 : 0;
+        long logical = rarely(3) ? 1L << 11 : 0;
         long odd = rarely(8) ? 1L << 20 | 1L << 12 : 0;
         return of(VECTORS)
                 | of(MODES) << 8
                 | below(2) << 13
                 | remote
+                | logical
                 | below(2) << 15
                 | masked
                 | odd
                 | of(DESTINATIONS) << 56;
+    }
+
+    /** A redirection entry that reaches somebody, level more often than not. */
+    long servedPin() {
+        long logical = rarely(5) ? 1L << 11 : 0;
+        long level = rarely(3) ? 0 : 1L << 15;
+        return of(0x31, 0x40, 0x41, 0x42, 0x10) | of(0, 0, 0, 0, 1, 4) << 8 | logical | level | of(0, 0, 1, 0xff) << 56;
     }
 
     /** Offset and value of 8 bytes of the IOAPIC's state. */
@@ -131,7 +142,14 @@ final class Values {
             case 0 -> new long[] {0x200 + 16 * below(8), of(0, 1, 0x20000, -1)};
             case 1 -> new long[] {0x180 + 16 * below(8), of(0, 1, 0x20000, -1)};
             case 2 -> new long[] {0x100 + 16 * below(8), of(0, 1, 0x20000)};
-            case 3 -> new long[] {of(0x20, 0x20, 0x30, 0xd0, 0xe0), of(0, 1 << 24, 2 << 24, 7 << 24, 0x01000000)};
+            case 3 ->
+                rarely(2)
+                        ? new long[] {of(0x20, 0x20, 0x30), of(0, 1 << 24, 2 << 24, 7 << 24)}
+                        : new long[] {0x80, of(0, 0x20, 0x35, 0x40, 0xff)};
+            case 5, 6 ->
+                rarely(4)
+                        ? new long[] {0xe0, of(0x0fffffff, -1, 0)}
+                        : new long[] {0xd0, of(1 << 24, 2 << 24, 1 << 24, 2 << 24, 3 << 24, 0x11 << 24, 0)};
             case 4 -> new long[] {0xf0, of(0xff, 0, 0x0f)};
             default -> new long[] {0xf0, of(0x1ff, 0x1ff, 0x10f)};
         };

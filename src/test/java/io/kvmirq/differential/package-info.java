@@ -7,6 +7,8 @@
  * make the same calls, one on this machine's kernel, one on a fresh fake; {@code Differential} compares result and bytes
  * written call by call. A difference is made small by {@code Shrinker} and printed as a test.
  *
+ * <p>Guests run too ({@code GuestRun}): what they take, in which order, what it ends and whom it signals is compared.
+ *
  * <p>Descriptors are the same numbers on both sides: each creating call names a number never used before in its sequence,
  * from 1000 on, and the new descriptor is moved there with F_DUPFD. So a stale number stays stale, and none of the JVM's
  * own is ever hit.

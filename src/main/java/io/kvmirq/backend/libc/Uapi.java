@@ -51,6 +51,7 @@ public final class Uapi {
     public static final int EPOLL_CLOEXEC = O_CLOEXEC;
     public static final int RWF_NOWAIT = 8;
     public static final int POLLIN = 1;
+    public static final int POLLERR = 8;
     public static final int POLLNVAL = 0x20;
 
     /** include/uapi/asm-generic/poll.h. */
@@ -330,6 +331,7 @@ public final class Uapi {
     public static final int KVM_EXIT_FAIL_ENTRY = 9;
     public static final int KVM_EXIT_INTR = 10;
     public static final int KVM_EXIT_INTERNAL_ERROR = 17;
+    public static final int KVM_EXIT_IOAPIC_EOI = 26;
     public static final int KVM_EXIT_IO_OUT = 1;
 
     /** include/uapi/linux/kvm.h; shared with the kernel while KVM_RUN lasts. */
@@ -339,6 +341,7 @@ public final class Uapi {
         public static final int EXIT_REASON = 8;
         public static final int IO_DIRECTION = 32;
         public static final int IO_PORT = 34;
+        public static final int EOI_VECTOR = 32;
         public static final int IO_DATA_OFFSET = 40;
 
         private KvmRun() {}
@@ -349,6 +352,7 @@ public final class Uapi {
         public static final int SIZE = 8;
         public static final int NENT = 0;
         public static final int ENTRY_SIZE = 40;
+        public static final int ENTRY_ECX = 20;
 
         private KvmCpuid2() {}
     }
@@ -368,6 +372,7 @@ public final class Uapi {
         public static final int SIZE = 312;
         public static final int CS_BASE = 0;
         public static final int CS_SELECTOR = 12;
+        public static final int CR8 = 256;
 
         private KvmSregs() {}
     }

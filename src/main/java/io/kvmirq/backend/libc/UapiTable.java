@@ -154,7 +154,8 @@ public final class UapiTable {
             u32("exit_reason", Uapi.KvmRun.EXIT_REASON),
             new Field("io.direction", Uapi.KvmRun.IO_DIRECTION, 1),
             u16("io.port", Uapi.KvmRun.IO_PORT),
-            u64("io.data_offset", Uapi.KvmRun.IO_DATA_OFFSET));
+            u64("io.data_offset", Uapi.KvmRun.IO_DATA_OFFSET),
+            new Field("eoi.vector", Uapi.KvmRun.EOI_VECTOR, 1));
     private static final Struct CPUID2 = struct("kvm_cpuid2", Uapi.KvmCpuid2.SIZE, u32("nent", Uapi.KvmCpuid2.NENT));
     private static final Struct REGS = struct(
             "kvm_regs",
@@ -166,7 +167,8 @@ public final class UapiTable {
             "kvm_sregs",
             Uapi.KvmSregs.SIZE,
             u64("cs.base", Uapi.KvmSregs.CS_BASE),
-            u16("cs.selector", Uapi.KvmSregs.CS_SELECTOR));
+            u16("cs.selector", Uapi.KvmSregs.CS_SELECTOR),
+            u64("cr8", Uapi.KvmSregs.CR8));
     private static final Struct LAPIC_STATE = struct("kvm_lapic_state", Uapi.KvmLapicState.SIZE);
 
     // Of the libc calls, not of ioctls

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+
+/** A VM's LAPICs, and which of them an interrupt reaches; source: arch/x86/kvm/lapic.c and irq.c. */
+final class Lapics {
+    private final FakeVm vm;
+    private final List<FakeLapic> lapics = new ArrayList<>();
+    /** As it was when the kernel last looked; absent while ids are not unique. */
+    private Optional<ApicMap> map = Optional.empty();
+
+    private boolean longIds;
+    /** Whether 0xff is everybody in x2APIC mode too. */
+    private boolean broadcastQuirk = true;
+
+    /** Whether the VMM has decided that LAPICs offer to keep ends of interrupts from its IOAPIC. */
+    private Optional<Boolean> directedEoi = Optional.empty();
+
+    Lapics(FakeVm vm) {
+        this.vm = vm;
+    }
+
+    /** A new vCPU is not on the map until that is drawn again. */
+    FakeLapic add(int vcpuId) {
+        redrawMap();
+        FakeLapic lapic = new FakeLapic(vm, this, vcpuId);
+        lapics.add(lapic);
+        return lapic;
+    }
+
+    // KVM_CAP_X2APIC_API
+
+    boolean hasLongIds() {
+        return longIds;
+    }
+
+    void useLongIds() {
+        longIds = true;
+    }
+
+    void setDirectedEoi(boolean offered) {
+        directedEoi = Optional.of(offered);
+    }
+
+    boolean hasDirectedEoi() {
+        return directedEoi.orElse(vm.irqchip() == FakeVm.Irqchip.SPLIT);
+    }
+
+    void endBroadcastQuirk() {
+        broadcastQuirk = false;
+    }
+
+    void forEach(Consumer<FakeLapic> action) {
+        lapics.forEach(action);
+    }
+
+    // Delivery
+
+    int deliver(Interrupt interrupt) {
+        return deliver(interrupt, lapic -> {});
+    }
+
+    /**
+     * Looks up the one with that id in the kernel's map where there is one, else asks every LAPIC.
+     *
+     * @param taker told of each that took it
+     * @return how many LAPICs took it; -1 when all were asked and it was for none
+     */
+    int deliver(Interrupt interrupt, Consumer<FakeLapic> taker) {
+        int destination = interrupt.destination(longIds);
+        ApicMap looked = map.orElse(null);
+        if (looked == null || isBroadcast(destination, looked)) {
+            return deliverAsking(interrupt, destination, taker);
+        }
+        if (!interrupt.logical()) {
+            vm.note(Rule.MSI_BY_MAP);
+            FakeLapic lapic = looked.physical(destination);
+            return lapic != null && lapic.accept(interrupt, interrupt.mode(), taker) ? 1 : 0;
+        }
+        return looked.logical() == ApicMap.Logical.AMBIGUOUS
+                ? deliverAsking(interrupt, destination, taker)
+                : deliverLogical(interrupt, destination, looked, taker);
+    }
+
+    private boolean isBroadcast(int destination, ApicMap looked) {
+        return broadcastQuirk
+                ? destination == Interrupt.BROADCAST
+                : destination == -1 || destination == Interrupt.BROADCAST && looked.logical() != ApicMap.Logical.X2APIC;
+    }
+
+    /** By priority, the vector picks one of the bits, whether somebody has it or not. */
+    private int deliverLogical(Interrupt interrupt, int destination, ApicMap looked, Consumer<FakeLapic> taker) {
+        vm.note(Rule.MSI_LOGICAL);
+        int bits = looked.bits(destination);
+        if (interrupt.byPriority(false) && bits != 0) {
+            int skipped = interrupt.vector() % Integer.bitCount(bits);
+            for (int i = 0; i < skipped; i++) {
+                bits &= bits - 1;
+            }
+            bits = Integer.lowestOneBit(bits);
+        }
+        int taken = 0;
+        for (; bits != 0; bits &= bits - 1) {
+            FakeLapic lapic = looked.member(destination, Integer.numberOfTrailingZeros(bits));
+            taken += lapic != null && lapic.accept(interrupt, interrupt.mode(), taker) ? 1 : 0;
+        }
+        return taken;
+    }
+
+    private int deliverAsking(Interrupt interrupt, int destination, Consumer<FakeLapic> taker) {
+        boolean broadcast = destination == Interrupt.BROADCAST && !interrupt.logical();
+        int mode = interrupt.effectiveMode(broadcast);
+        if (broadcast) {
+            vm.note(Rule.MSI_BROADCAST);
+        }
+        if (interrupt.byPriority(broadcast)) {
+            return deliverToOne(interrupt, destination, mode, taker);
+        }
+        int taken = -1;
+        for (int i = 0; i < lapics.size(); i++) {
+            FakeLapic lapic = lapics.get(i);
+            if (lapic.isFor(destination, interrupt.logical(), broadcastQuirk)) {
+                taken = Math.max(taken, 0) + (lapic.accept(interrupt, mode, taker) ? 1 : 0);
+            }
+        }
+        return taken;
+    }
+
+    /** The vector decides which of those that listen. */
+    private int deliverToOne(Interrupt interrupt, int destination, int mode, Consumer<FakeLapic> taker) {
+        List<FakeLapic> listening = lapics.stream()
+                .filter(lapic -> lapic.isFor(destination, interrupt.logical(), broadcastQuirk))
+                .filter(FakeLapic::enabled)
+                .toList();
+        if (listening.isEmpty()) {
+            return -1;
+        }
+        return listening.get(interrupt.vector() % listening.size()).accept(interrupt, mode, taker) ? 1 : 0;
+    }
+
+    boolean isFor(Interrupt interrupt, FakeLapic lapic) {
+        return lapic.isFor(interrupt.destination(longIds), interrupt.logical(), broadcastQuirk);
+    }
+
+    /** Draws the map anew. */
+    void redrawMap() {
+        map = ApicMap.of(lapics, longIds);
+        wantScan();
+    }
+
+    /** Before each vCPU goes on, it learns which ends of interrupts matter. */
+    void wantScan() {
+        for (FakeLapic lapic : lapics) {
+            lapic.ends().wantScan();
+        }
+    }
+}
