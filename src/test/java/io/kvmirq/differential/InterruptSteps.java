@@ -73,6 +73,11 @@ final class InterruptSteps {
                 fds.event(fd).assignments().add(other);
             }
             draft.settle(fd, calls);
+            if (values.rarely(4)) {
+                // Busy as well as wrong, if it was attached again.
+                long wrong = values.rarely(2) ? fds.stale() : fds.another(Kind.EVENTFD);
+                calls.add(call(Operation.IRQFD, vm, fd, gsi, RESAMPLE, wrong));
+            }
         }
         draft.step(calls);
     }
@@ -143,7 +148,12 @@ final class InterruptSteps {
         if (values.rarely(2)) {
             draft.step(call(Operation.SET_IRQCHIP, vm, 2, 24 + 8 * gsi, values.servedPin()));
         }
-        switch ((int) values.below(5)) {
+        switch ((int) values.below(6)) {
+            case 5 -> {
+                for (long nmis = 1 + values.below(3); nmis > 0; nmis--) {
+                    draft.step(call(Operation.SIGNAL_MSI, vm, 0xfee00000L, 0, 0x400, 0));
+                }
+            }
             case 4 -> {
                 draft.step(call(Operation.ROUTING, vm, 1, 0, gsi, Uapi.KVM_IRQ_ROUTING_MSI, 0, 0xfee00000L, 0, 0x8040));
                 draft.step(call(Operation.IRQ_LINE_STATUS, vm, gsi, 1));

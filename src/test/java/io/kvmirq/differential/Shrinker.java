@@ -11,13 +11,17 @@ import java.util.Set;
 import java.util.function.Function;
 
 /**
- * Makes a sequence small while the same operation still diverges: leaves out steps, then puts simpler values for its
- * arguments. The first step stays, as barriers need it; a step goes with its barrier and a value is replaced wherever it
- * stands for the same thing, so that nothing begins to race.
+ * Makes a sequence small while some call of it still diverges: leaves out steps, then calls of steps, then puts simpler
+ * values for its arguments. The first step stays, as barriers need it; what waits stays with what it waits for, and a
+ * value is replaced wherever it stands for the same thing, so that nothing begins to race.
  */
 final class Shrinker {
     private static final Set<String> FIXED =
             Set.of("to", "fd", "event", "assign", "resample", "file", "cap", "request", "type");
+    /** Arguments of {@link Operation#IRQFD}. */
+    private static final int EVENT = 1;
+
+    private static final int ASSIGN = 3;
     private static final int IDLE_FROM = 1;
     private static final int IDLE_TO = 3;
     private static final long[] SIMPLER = {0, 1};
@@ -36,12 +40,11 @@ final class Shrinker {
         if (found.isEmpty()) {
             return Differential.calls(steps);
         }
-        Operation operation = found.get().call().operation();
         List<Step> fewer = steps;
         for (int size = steps.size() / 2; size > 0; size /= 2) {
-            fewer = without(size, fewer, operation);
+            fewer = without(size, fewer);
         }
-        fewer = simpler(without(1, fewer, operation), operation);
+        fewer = without(1, withoutCalls(simpler(without(1, fewer))));
         return withoutIdle(upTo(Differential.calls(fewer)));
     }
 
@@ -56,19 +59,17 @@ final class Shrinker {
         return fewer;
     }
 
-    private boolean diverges(List<Step> steps, Operation operation) {
-        return run.apply(Differential.calls(steps))
-                .filter(divergence -> divergence.call().operation() == operation)
-                .isPresent();
+    private boolean diverges(List<Step> steps) {
+        return run.apply(Differential.calls(steps)).isPresent();
     }
 
     /** Tries to do without each run of {@code size} steps, last one first. */
-    private List<Step> without(int size, List<Step> steps, Operation operation) {
+    private List<Step> without(int size, List<Step> steps) {
         List<Step> kept = steps;
         for (int from = kept.size() - size; from >= 1; from -= size) {
             List<Step> candidate = new ArrayList<>(kept);
             candidate.subList(from, from + size).clear();
-            if (diverges(candidate, operation)) {
+            if (diverges(candidate)) {
                 kept = candidate;
             }
             from = Math.min(from, kept.size());
@@ -76,12 +77,44 @@ final class Shrinker {
         return kept;
     }
 
-    private List<Step> simpler(List<Step> steps, Operation operation) {
+    /** Within steps, what nothing waits for by it. */
+    private List<Step> withoutCalls(List<Step> steps) {
+        List<Step> kept = steps;
+        for (int at = steps.size() - 1; at >= 1; at--) {
+            for (int i = kept.get(at).calls().size() - 1; i >= 0; i--) {
+                List<Call> calls = new ArrayList<>(kept.get(at).calls());
+                if (isBarrier(calls.remove(i), Differential.calls(kept))) {
+                    continue;
+                }
+                List<Step> candidate = new ArrayList<>(kept);
+                candidate.set(at, new Step(calls));
+                if (diverges(candidate)) {
+                    kept = candidate;
+                }
+            }
+        }
+        return kept;
+    }
+
+    private static boolean isBarrier(Call call, List<Call> all) {
+        if (call.operation() != Operation.IRQFD) {
+            return call.operation() == Operation.READ;
+        }
+        boolean waits = (call.at(ASSIGN) & Draft.DEASSIGN) != 0;
+        return waits
+                && all.stream()
+                        .anyMatch(other -> other.operation() == Operation.CLOSE
+                                || other.operation() == Operation.IRQFD
+                                        && other.at(EVENT) == call.at(EVENT)
+                                        && (other.at(ASSIGN) & Draft.DEASSIGN) == 0);
+    }
+
+    private List<Step> simpler(List<Step> steps) {
         List<Step> kept = steps;
         for (Value value : values(steps)) {
             for (long simpler : SIMPLER) {
                 List<Step> candidate = replace(kept, value, simpler);
-                if (diverges(candidate, operation)) {
+                if (diverges(candidate)) {
                     kept = candidate;
                     break;
                 }
