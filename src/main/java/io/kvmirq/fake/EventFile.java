@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -60,7 +61,7 @@ final class EventFile extends FakeFile {
     void signal(long add) {
         if (Long.compareUnsigned(FULL - 1 - count, add) < 0) {
             kernel.note(Rule.EVENTFD_SATURATES);
-            count = FULL - 1;
+            count = FULL;
         } else {
             count += add;
         }
@@ -110,6 +111,16 @@ final class EventFile extends FakeFile {
     @Override
     boolean readable() {
         return count != 0;
+    }
+
+    @Override
+    boolean inError() {
+        return count == FULL;
+    }
+
+    @Override
+    int statusFlags() {
+        return Uapi.O_RDWR | (blocking ? 0 : Uapi.O_NONBLOCK);
     }
 
     @Override

@@ -63,6 +63,24 @@ abstract class FakeFile {
         return kernel.refuse(Rule.NOT_READABLE);
     }
 
+    long pread(long to, long length, long offset) {
+        return kernel.refuse(Rule.NO_OFFSET);
+    }
+
+    long pwrite(long from, long length, long offset) {
+        return kernel.refuse(Rule.NO_OFFSET);
+    }
+
+    /** F_GETFL. */
+    int statusFlags() {
+        throw new NotModelledException("F_GETFL of this kind of file");
+    }
+
+    /** What poll(2) reports unasked. */
+    boolean inError() {
+        return false;
+    }
+
     /** A file without a poll operation always is. */
     boolean readable() {
         return true;

@@ -38,6 +38,8 @@ final class FakeVm {
     private boolean mapped;
     private Irqchip irqchip = Irqchip.NONE;
     private boolean longApicIds;
+    private boolean pit;
+    private int bootVcpu;
     private boolean closed;
 
     FakeVm(FakeKernel kernel) {
@@ -69,6 +71,23 @@ final class FakeVm {
 
     void useLongApicIds() {
         longApicIds = true;
+    }
+
+    boolean hasPit() {
+        return pit;
+    }
+
+    void createPit() {
+        pit = true;
+    }
+
+    /** The vCPU that runs first and takes the PICs' interrupts. */
+    boolean isBootVcpu(int id) {
+        return id == bootVcpu;
+    }
+
+    void bootVcpu(int id) {
+        bootVcpu = id;
     }
 
     FakeRoutes routes() {

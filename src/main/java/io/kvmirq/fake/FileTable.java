@@ -80,6 +80,7 @@ final class FileTable {
                 FakeFile file = get(fd);
                 boolean asked = (polled.getShort(entry + Uapi.Pollfd.EVENTS) & Uapi.POLLIN) != 0;
                 events = file == null ? Uapi.POLLNVAL : asked && file.readable() ? Uapi.POLLIN : 0;
+                events |= file != null && file.inError() ? Uapi.POLLERR : 0;
             }
             polled.putShort(entry + Uapi.Pollfd.REVENTS, (short) events);
             ready += events == 0 ? 0 : 1;

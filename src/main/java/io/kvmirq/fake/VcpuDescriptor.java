@@ -9,6 +9,8 @@ import java.util.Optional;
 
 /** A vCPU's descriptor; source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c, {@code kvm_arch_vcpu_ioctl()} in x86.c. */
 final class VcpuDescriptor extends FakeFile {
+    private static final int LAST_VECTOR = 255;
+
     private final Optional<FakeLapic> lapic;
     private final FakeCpu cpu;
     private final ByteBuffer shared =
@@ -16,8 +18,18 @@ final class VcpuDescriptor extends FakeFile {
 
     private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
 
-    VcpuDescriptor(FakeKernel kernel, VmFile vm, Optional<FakeLapic> lapic) {
+    private final FakeVm.Irqchip irqchip;
+    private final int id;
+    /** What userspace's PIC asks for; -1 for nothing. */
+    private int external = -1;
+    /** Where it waits for INIT, as all but the boot vCPU begin. */
+    private boolean uninitialized;
+
+    VcpuDescriptor(FakeKernel kernel, VmFile vm, int id, Optional<FakeLapic> lapic) {
         super(kernel);
+        this.irqchip = vm.vm().irqchip();
+        this.id = id;
+        this.uninitialized = lapic.isPresent() && !vm.vm().isBootVcpu(id);
         this.lapic = lapic;
         this.cpu = new FakeCpu(kernel, vm, lapic, shared);
     }
@@ -35,7 +47,21 @@ final class VcpuDescriptor extends FakeFile {
     @Override
     int ioctl(long request, long argument) {
         if (request == Uapi.KVM_RUN) {
-            return argument == 0 ? cpu.run() : kernel.refuse(Rule.VCPU_RUN_ARGUMENT);
+            return argument == 0 ? run() : kernel.refuse(Rule.VCPU_RUN_ARGUMENT);
+        }
+        if (request == Uapi.KVM_NMI) {
+            cpu.requestNmi();
+            return 0;
+        }
+        if (request == Uapi.KVM_INTERRUPT) {
+            ByteBuffer interrupt = kernel.memory().copyIn(argument, Uapi.KvmInterrupt.SIZE);
+            return interrupt == null ? kernel.refuse(Rule.FAULT) : interrupt(interrupt.getInt(Uapi.KvmInterrupt.IRQ));
+        }
+        if (request == Uapi.KVM_GET_MP_STATE || request == Uapi.KVM_SET_MP_STATE) {
+            return state(request == Uapi.KVM_SET_MP_STATE, argument);
+        }
+        if (request == Uapi.KVM_GET_STATS_FD) {
+            return kernel.install(new StatsFile(kernel, "/vcpu-" + id));
         }
         if (request == Uapi.KVM_GET_LAPIC || request == Uapi.KVM_SET_LAPIC) {
             return lapic(request == Uapi.KVM_SET_LAPIC, argument);
@@ -66,6 +92,65 @@ final class VcpuDescriptor extends FakeFile {
             return attribute(request, argument);
         }
         return unknown(UapiTable.FileKind.VCPU, request, Rule.VCPU_UNKNOWN_REQUEST);
+    }
+
+    private int run() {
+        if (uninitialized && shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0) {
+            throw new NotModelledException("running a vCPU that waits for INIT");
+        }
+        if (external >= 0) {
+            throw new NotModelledException("running a guest after KVM_INTERRUPT");
+        }
+        return cpu.run();
+    }
+
+    private int interrupt(int vector) {
+        if (vector < 0 || vector > LAST_VECTOR) {
+            return kernel.refuse(Rule.VCPU_INTERRUPT_VECTOR);
+        }
+        if (irqchip == FakeVm.Irqchip.FULL) {
+            return kernel.refuse(Rule.VCPU_INTERRUPT_PIC);
+        }
+        if (irqchip == FakeVm.Irqchip.SPLIT && external >= 0) {
+            return kernel.refuse(Rule.VCPU_INTERRUPT_PENDING);
+        }
+        external = vector;
+        return 0;
+    }
+
+    private int state(boolean set, long argument) {
+        if (!set) {
+            kernel.note(Rule.VCPU_STATE_FIRST);
+            int running = cpu.isHalted() ? Uapi.KVM_MP_STATE_HALTED : Uapi.KVM_MP_STATE_RUNNABLE;
+            ByteBuffer state = ByteBuffer.allocate(Uapi.KvmMpState.SIZE)
+                    .order(ByteOrder.nativeOrder())
+                    .putInt(Uapi.KvmMpState.MP_STATE, uninitialized ? Uapi.KVM_MP_STATE_UNINITIALIZED : running);
+            return kernel.memory().copyOut(argument, state, Uapi.KvmMpState.SIZE) ? 0 : kernel.refuse(Rule.FAULT);
+        }
+        ByteBuffer state = kernel.memory().copyIn(argument, Uapi.KvmMpState.SIZE);
+        return state == null ? kernel.refuse(Rule.FAULT) : setState(state.getInt(Uapi.KvmMpState.MP_STATE));
+    }
+
+    private int setState(int state) {
+        switch (state) {
+            case Uapi.KVM_MP_STATE_RUNNABLE, Uapi.KVM_MP_STATE_HALTED, Uapi.KVM_MP_STATE_UNINITIALIZED -> {
+                if (lapic.isEmpty() && state != Uapi.KVM_MP_STATE_RUNNABLE) {
+                    return kernel.refuse(Rule.VCPU_STATE_WITHOUT_LAPIC);
+                }
+                uninitialized = state == Uapi.KVM_MP_STATE_UNINITIALIZED;
+                cpu.setHalted(state == Uapi.KVM_MP_STATE_HALTED);
+                return 0;
+            }
+            case Uapi.KVM_MP_STATE_INIT_RECEIVED, Uapi.KVM_MP_STATE_SIPI_RECEIVED, Uapi.KVM_MP_STATE_AP_RESET_HOLD -> {
+                if (lapic.isEmpty()) {
+                    return kernel.refuse(Rule.VCPU_STATE_WITHOUT_LAPIC);
+                }
+                throw new NotModelledException("KVM_SET_MP_STATE to " + state + ", a step of starting a vCPU");
+            }
+            default -> {
+                return kernel.refuse(Rule.VCPU_STATE_UNKNOWN);
+            }
+        }
     }
 
     /** Of a vCPU there is one: its TSC offset. */
