@@ -30,6 +30,7 @@ public record Errno(int number) {
     public static final Errno EMFILE = new Errno(24);
     public static final Errno ENOTTY = new Errno(25);
     public static final Errno ENOSPC = new Errno(28);
+    public static final Errno ESPIPE = new Errno(29);
     public static final Errno ERANGE = new Errno(34);
 
     private static final Map<Integer, String> NAMES = Map.ofEntries(

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.backend.libc.Uapi;
 import java.util.Map;
 
 /** KVM_CHECK_EXTENSION, as measured on 6.18; what is not here is 0, never an error. */
 final class Capabilities {
-    private static final int X2APIC_API = 129;
-
     private static final Map<Long, Integer> VALUES = Map.ofEntries(
             Map.entry(0L, 1), // IRQCHIP
             Map.entry(3L, 1), // USER_MEMORY
             Map.entry(9L, 2), // NR_VCPUS
             Map.entry(10L, 32764), // NR_MEMSLOTS
+            Map.entry(15L, 2), // COALESCED_MMIO: the page of the ring
             Map.entry(25L, 4096), // IRQ_ROUTING
             Map.entry(26L, 1), // IRQ_INJECT_STATUS
             Map.entry(32L, 1), // IRQFD
@@ -23,17 +23,25 @@ final class Capabilities {
             Map.entry(82L, 1), // IRQFD_RESAMPLE
             Map.entry(89L, 1), // DEVICE_CTRL
             Map.entry(98L, 1), // ENABLE_CAP_VM
+            Map.entry(100L, 1), // IOEVENTFD_NO_LENGTH
             Map.entry(105L, 1), // CHECK_EXTENSION_VM
             Map.entry(121L, 1), // SPLIT_IRQCHIP
             Map.entry(122L, 1), // IOEVENTFD_ANY_LENGTH
             Map.entry(128L, 4096), // MAX_VCPU_ID
-            Map.entry(136L, 1)); // IMMEDIATE_EXIT
+            Map.entry(136L, 1), // IMMEDIATE_EXIT
+            Map.entry(203L, 1)); // BINARY_STATS_FD
 
     private Capabilities() {}
 
     static int check(FakeKernel kernel, long capability) {
-        if (capability == X2APIC_API) {
+        if (capability == Uapi.KVM_CAP_X2APIC_API) {
             return kernel.profile().x2apicBits();
+        }
+        if (capability == Uapi.KVM_CAP_USER_MEMORY2 || capability == Uapi.KVM_CAP_VM_TYPES) {
+            return kernel.profile().isSince(6, 8) ? 1 : 0;
+        }
+        if (capability == Uapi.KVM_CAP_GUEST_MEMFD) {
+            return kernel.profile().hasGuestMemfd() ? 1 : 0;
         }
         Integer value = VALUES.get(capability);
         if (value == null) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -58,7 +59,7 @@ final class EventFile extends FakeFile {
 
     /** As the kernel itself does for an ioeventfd or a resample notification; saturates. */
     void signal(long add) {
-        if (Long.compareUnsigned(FULL - count, add) < 0) {
+        if (Long.compareUnsigned(FULL - count, add) <= 0) {
             kernel.note(Rule.EVENTFD_SATURATES);
             count = FULL;
         } else {
@@ -116,6 +117,11 @@ final class EventFile extends FakeFile {
     @Override
     boolean readable() {
         return count != 0;
+    }
+
+    @Override
+    int statusFlags() {
+        return Uapi.O_RDWR | (blocking ? 0 : Uapi.O_NONBLOCK);
     }
 
     @Override

@@ -25,25 +25,25 @@ final class FakeCpu {
     private static final int APIC_BASE = 0xfee00900;
     private static final int X2APIC_MODE = 1 << 10;
     private static final int INTERRUPT_FLAG = 1 << 9;
-    private static final int IO_DATA = 4096;
-    private static final int RUN_IO_SIZE = 33;
-    private static final int RUN_IO_COUNT = 36;
 
     private final FakeKernel kernel;
     private final VmFile vm;
     private final Optional<FakeLapic> lapic;
     private final ByteBuffer shared;
+    private final CpuBus bus;
     private final int[] registers = new int[REGISTERS];
     private int ip = 0xfff0;
     private int cs = 0xf000;
     private boolean interruptsOn;
     private boolean halted;
+    private boolean nmi;
 
     FakeCpu(FakeKernel kernel, VmFile vm, Optional<FakeLapic> lapic, ByteBuffer shared) {
         this.kernel = kernel;
         this.vm = vm;
         this.lapic = lapic;
         this.shared = shared;
+        this.bus = new CpuBus(kernel, vm.vm(), shared);
     }
 
     int setSegments(ByteBuffer segments) {
@@ -57,6 +57,23 @@ final class FakeCpu {
         registers[ESP] = (int) values.getLong(Uapi.KvmRegs.RSP);
         interruptsOn = (values.getLong(Uapi.KvmRegs.RFLAGS) & INTERRUPT_FLAG) != 0;
         return 0;
+    }
+
+    /** KVM_NMI. */
+    void requestNmi() {
+        if (lapic.isPresent()) {
+            lapic.get().events().sendNmi();
+        } else {
+            nmi = true;
+        }
+    }
+
+    boolean isHalted() {
+        return halted;
+    }
+
+    void setHalted(boolean on) {
+        halted = on;
     }
 
     /** KVM_RUN, with the kernel's lock held. */
@@ -90,7 +107,7 @@ final class FakeCpu {
 
     private boolean deliver() {
         if (lapic.isEmpty()) {
-            return false;
+            return deliverNmiWithoutLapic();
         }
         if (lapic.get().events().isReset()) {
             throw new NotModelledException("INIT of a vCPU that runs");
@@ -107,6 +124,15 @@ final class FakeCpu {
             enter(vector);
         }
         return vector >= 0;
+    }
+
+    private boolean deliverNmiWithoutLapic() {
+        boolean taken = nmi;
+        nmi = false;
+        if (taken) {
+            enter(NMI_VECTOR);
+        }
+        return taken;
     }
 
     private void enter(int vector) {
@@ -177,20 +203,33 @@ final class FakeCpu {
     private boolean step() {
         int opcode = fetch8();
         switch (opcode) {
-            case 0x66 -> wide(fetch8());
+            case 0x66 -> {
+                return wide(fetch8());
+            }
             case 0x0f -> system(fetch8());
             case 0x89 -> move16(fetch8());
             case 0x8c -> moveFromCs(fetch8());
             case 0xc1 -> shift(fetch8());
             case 0xcf -> returnFromInterrupt();
+            case 0xa2 -> {
+                return store(fetch16(), Byte.BYTES);
+            }
+            case 0xa3 -> {
+                return store(fetch16(), Short.BYTES);
+            }
             case 0xe6 -> {
-                return out(fetch8());
+                return out(fetch8(), Byte.BYTES);
+            }
+            case 0xe7 -> {
+                return out(fetch8(), Short.BYTES);
             }
             case 0xeb -> {
                 int by = (byte) fetch8();
                 ip += by;
             }
-            case 0xf4 -> halted = true;
+            case 0xf4 -> {
+                return halt();
+            }
             case 0xfb -> interruptsOn = true;
             default -> throw unknown(opcode);
         }
@@ -201,8 +240,19 @@ final class FakeCpu {
         return new NotModelledException("the instruction 0x" + Integer.toHexString(opcode));
     }
 
+    /** @return whether the VMM is to wait for interrupts, which it is without LAPIC in the kernel */
+    private boolean halt() {
+        if (lapic.isEmpty()) {
+            kernel.note(Rule.VCPU_HALT_LEAVES);
+            shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_HLT);
+            return true;
+        }
+        halted = true;
+        return false;
+    }
+
     /** With 32-bit operands. */
-    private void wide(int opcode) {
+    private boolean wide(int opcode) {
         switch (opcode) {
             case 0x0d -> registers[EAX] |= fetch32();
             case 0x31 -> exclusiveOr(fetch8());
@@ -210,8 +260,15 @@ final class FakeCpu {
             case 0x61 -> popAll();
             case 0xb8, 0xb9, 0xba, 0xbb -> registers[opcode - 0xb8] = fetch32();
             case 0xff -> increment(fetch8());
+            case 0xa3 -> {
+                return store(fetch16(), Integer.BYTES);
+            }
+            case 0xe7 -> {
+                return out(fetch8(), Integer.BYTES);
+            }
             default -> throw unknown(0x6600 | opcode);
         }
+        return false;
     }
 
     private void exclusiveOr(int modrm) {
@@ -311,22 +368,20 @@ final class FakeCpu {
         }
     }
 
-    /** {@code outb %al, $port}: to an ioeventfd in the kernel, else to the VMM. */
-    private boolean out(int port) {
-        int value = registers[EAX] & 0xff;
-        Optional<FakeIoEventFd> taken = vm.vm().ioEventFd(FakeIoEventFd.Bus.PORT, port, 1, value);
-        if (taken.isPresent()) {
-            kernel.note(Rule.IOEVENTFD_TAKES);
-            taken.get().event().signal(1);
-            return false;
+    /** {@code mov} to an address in the instruction. */
+    private boolean store(int address, int size) {
+        if (vm.memory().user(address).isEmpty()) {
+            return bus.writeMemory(address, size, registers[EAX]);
         }
-        shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_IO)
-                .put(Uapi.KvmRun.IO_DIRECTION, (byte) Uapi.KVM_EXIT_IO_OUT)
-                .put(RUN_IO_SIZE, (byte) 1)
-                .putShort(Uapi.KvmRun.IO_PORT, (short) port)
-                .putInt(RUN_IO_COUNT, 1)
-                .putLong(Uapi.KvmRun.IO_DATA_OFFSET, IO_DATA)
-                .put(IO_DATA, (byte) value);
-        return true;
+        ByteBuffer memory = at(address, size);
+        int offset = offset(address);
+        for (int i = 0; i < size; i++) {
+            memory.put(offset + i, (byte) (registers[EAX] >>> Byte.SIZE * i));
+        }
+        return false;
+    }
+
+    private boolean out(int port, int size) {
+        return bus.writePort(port, size, registers[EAX]);
     }
 }

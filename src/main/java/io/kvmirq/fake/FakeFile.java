@@ -63,6 +63,19 @@ abstract class FakeFile {
         return kernel.refuse(Rule.NOT_READABLE);
     }
 
+    long pread(long to, long length, long offset) {
+        return kernel.refuse(Rule.NO_OFFSET);
+    }
+
+    long pwrite(long from, long length, long offset) {
+        return kernel.refuse(Rule.NO_OFFSET);
+    }
+
+    /** F_GETFL. */
+    int statusFlags() {
+        throw new NotModelledException("F_GETFL of this kind of file");
+    }
+
     /** Whether poll says so unasked. */
     boolean failed() {
         return false;

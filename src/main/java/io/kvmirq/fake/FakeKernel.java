@@ -206,12 +206,18 @@ public final class FakeKernel implements Libc {
         if (file == null) {
             return refuse(Rule.FD_NOT_OPEN);
         }
-        if (command != Uapi.F_DUPFD_CLOEXEC) {
-            throw new NotModelledException("fcntl " + command);
-        }
-        return argument < 0 || argument >= files.limit()
-                ? refuse(Rule.FD_DUP_LIMIT)
-                : install(file, Math.max(argument, FileTable.FIRST));
+        return switch (command) {
+            case Uapi.F_GETFD -> {
+                note(Rule.FD_CLOSED_ON_EXEC);
+                yield Uapi.FD_CLOEXEC;
+            }
+            case Uapi.F_GETFL -> file.statusFlags();
+            case Uapi.F_DUPFD_CLOEXEC ->
+                argument < 0 || argument >= files.limit()
+                        ? refuse(Rule.FD_DUP_LIMIT)
+                        : install(file, Math.max(argument, FileTable.FIRST));
+            default -> throw new NotModelledException("fcntl " + command);
+        };
     }
 
     @Override
@@ -227,13 +233,21 @@ public final class FakeKernel implements Libc {
     }
 
     @Override
-    public long pread(int fd, long to, long length, long offset) {
-        throw new NotModelledException("pread");
+    public synchronized long pread(int fd, long to, long length, long offset) {
+        if (offset < 0) {
+            return refuse(Rule.NEGATIVE_OFFSET);
+        }
+        FakeFile file = files.get(fd);
+        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.pread(to, length, offset);
     }
 
     @Override
-    public long pwrite(int fd, long from, long length, long offset) {
-        throw new NotModelledException("pwrite");
+    public synchronized long pwrite(int fd, long from, long length, long offset) {
+        if (offset < 0) {
+            return refuse(Rule.NEGATIVE_OFFSET);
+        }
+        FakeFile file = files.get(fd);
+        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.pwrite(from, length, offset);
     }
 
     @Override

@@ -78,7 +78,7 @@ final class FakeLapic {
         for (int i = 0; i < LVT_COUNT; i++) {
             registers.putInt(LVT_TIMER + i * 16, LVT_MASKED);
         }
-        if (vcpuId == 0) {
+        if (vm.isBootVcpu(vcpuId)) {
             registers.putInt(LVT_LINT0, EXTERNAL);
         }
         putVersion();

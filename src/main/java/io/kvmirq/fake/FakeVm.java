@@ -32,6 +32,8 @@ final class FakeVm {
 
     private Irqchip irqchip = Irqchip.NONE;
     private int reservedPins;
+    private boolean pit;
+    private int bootVcpu;
     private boolean closed;
 
     FakeVm(FakeKernel kernel) {
@@ -63,6 +65,23 @@ final class FakeVm {
 
     Lapics lapics() {
         return lapics;
+    }
+
+    boolean hasPit() {
+        return pit;
+    }
+
+    void createPit() {
+        pit = true;
+    }
+
+    /** The vCPU that runs first and takes the PICs' interrupts. */
+    boolean isBootVcpu(int id) {
+        return id == bootVcpu;
+    }
+
+    void bootVcpu(int id) {
+        bootVcpu = id;
     }
 
     FakeRoutes routes() {

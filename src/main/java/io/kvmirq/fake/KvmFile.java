@@ -45,6 +45,17 @@ final class KvmFile extends FakeFile {
         return unknown(UapiTable.FileKind.KVM, request, Rule.KVM_UNKNOWN_REQUEST);
     }
 
+    /** Opened by name it has places, but no operation to read them. */
+    @Override
+    long pread(long to, long length, long offset) {
+        return kernel.refuse(Rule.NOT_READABLE);
+    }
+
+    @Override
+    long pwrite(long from, long length, long offset) {
+        return kernel.refuse(Rule.NOT_READABLE);
+    }
+
     /** The descriptor is taken before the type is looked at. */
     private int createVm(long type) {
         if (kernel.isFull()) {

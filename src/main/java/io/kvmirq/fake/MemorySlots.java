@@ -10,8 +10,7 @@ import org.jspecify.annotations.Nullable;
 
 /** A guest's memory by slot; source: {@code __kvm_set_memory_region()} in virt/kvm/kvm_main.c. */
 final class MemorySlots {
-    private static final int FLAGS = 3;
-    private static final int READ_ONLY = 2;
+    private static final int NONE = -1;
     private static final int SLOTS = 32764;
     private static final long MOST_PAGES = Integer.MAX_VALUE;
     /** The most that any processor has; many refuse less. */
@@ -24,6 +23,15 @@ final class MemorySlots {
         boolean overlaps(Slot other) {
             return guest < other.guest + other.size && other.guest < guest + size;
         }
+
+        /** Beyond what a live slot may change: where the guest sees it, and whether it is logged. */
+        boolean isOtherThan(Slot other) {
+            return size != other.size || user != other.user || ((flags ^ other.flags) & Uapi.KVM_MEM_READONLY) != 0;
+        }
+
+        boolean isOfFile() {
+            return (flags & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
+        }
     }
 
     private final FakeKernel kernel;
@@ -33,14 +41,31 @@ final class MemorySlots {
         this.kernel = kernel;
     }
 
+    /** KVM_SET_USER_MEMORY_REGION. */
     int set(ByteBuffer region) {
+        return set(region, Uapi.KVM_MEM_LOG_DIRTY_PAGES | Uapi.KVM_MEM_READONLY, NONE);
+    }
+
+    /** KVM_SET_USER_MEMORY_REGION2: a slot of a file's memory is neither logged nor read-only. */
+    int set2(ByteBuffer region) {
+        boolean ofFile = (region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS) & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
+        if (!ofFile || !kernel.profile().hasGuestMemfd()) {
+            return set(region);
+        }
+        if (region.getLong(Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD_OFFSET) != 0) {
+            throw new NotModelledException("memory from the middle of a guest_memfd");
+        }
+        return set(region, Uapi.KVM_MEM_GUEST_MEMFD, region.getInt(Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD));
+    }
+
+    private int set(ByteBuffer region, int known, int memfd) {
         int id = region.getInt(Uapi.KvmUserspaceMemoryRegion.SLOT);
         Slot next = new Slot(
                 region.getLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR),
                 region.getLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE),
                 region.getLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR),
                 region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS));
-        if ((next.flags & ~FLAGS) != 0) {
+        if ((next.flags & ~known) != 0) {
             return kernel.refuse(Rule.MEMORY_FLAGS);
         }
         if ((next.size | next.guest | next.user) % PAGE != 0 || next.user < 0) {
@@ -50,15 +75,14 @@ final class MemorySlots {
         if (id < 0 || id >= SLOTS || wraps || next.size >>> 12 > MOST_PAGES) {
             return kernel.refuse(Rule.MEMORY_SLOT);
         }
-        return replace(id, next, slots.get(id));
+        return replace(id, next, slots.get(id), memfd);
     }
 
-    private int replace(int id, Slot next, @Nullable Slot now) {
+    private int replace(int id, Slot next, @Nullable Slot now, int memfd) {
         if (next.size == 0) {
             return slots.remove(id) == null ? kernel.refuse(Rule.MEMORY_ABSENT) : 0;
         }
-        boolean changed = now != null
-                && (now.size != next.size || now.user != next.user || ((now.flags ^ next.flags) & READ_ONLY) != 0);
+        boolean changed = now != null && (now.isOtherThan(next) || next.isOfFile());
         if (changed) {
             return kernel.refuse(Rule.MEMORY_CHANGED);
         }
@@ -66,6 +90,10 @@ final class MemorySlots {
                 .anyMatch(other -> other.getKey() != id && other.getValue().overlaps(next));
         if (overlaps) {
             return kernel.refuse(Rule.MEMORY_OVERLAP);
+        }
+        if (next.isOfFile()) {
+            // No file can be one: nobody can make such a file here.
+            return kernel.refuse(kernel.file(memfd) == null ? Rule.MEMORY_MEMFD : Rule.MEMORY_NOT_A_MEMFD);
         }
         if (next.guest + next.size - 1 >>> GUEST_ADDRESS_BITS != 0) {
             return kernel.refuse(Rule.MEMORY_BEYOND);

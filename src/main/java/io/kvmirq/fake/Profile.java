@@ -140,6 +140,11 @@ public final class Profile {
         return isSince(6, NEWEST_OF_6) ? 0xf : 3;
     }
 
+    /** Whether a VM of the default type may have memory of KVM_CREATE_GUEST_MEMFD. */
+    boolean hasGuestMemfd() {
+        return isSince(6, NEWEST_OF_6);
+    }
+
     @Override
     public String toString() {
         return label();

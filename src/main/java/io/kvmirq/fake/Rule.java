@@ -23,8 +23,12 @@ public enum Rule {
     FAULT(Errno.EFAULT, MEASURED, "an address outside the caller's memory", "copy_from_user(), copy_to_user()"),
     NO_SUCH_FILE(Errno.ENOENT, MEASURED, "no file of that path", "fs/namei.c"),
     MAP_LENGTH(Errno.EINVAL, SOURCE, "mmap of nothing", "mm/mmap.c do_mmap()"),
-    MAP_NOT_A_VCPU(Errno.ENODEV, SOURCE, "mmap of a file without memory", "mm/mmap.c do_mmap()"),
+    MAP_NOT_A_VCPU(Errno.ENODEV, MEASURED, "mmap of a file without memory", "mm/mmap.c do_mmap()"),
     UNMAP_ALIGNMENT(Errno.EINVAL, MEASURED, "munmap off a page, or of nothing", "mm/mmap.c do_munmap()"),
+    FD_CLOSED_ON_EXEC(MEASURED, "every descriptor made here is FD_CLOEXEC", "O_CLOEXEC of each call"),
+    NEGATIVE_OFFSET(
+            Errno.EINVAL, MEASURED, "an offset below 0, seen before the file", "fs/read_write.c ksys_pread64()"),
+    NO_OFFSET(Errno.ESPIPE, MEASURED, "pread or pwrite of a file without places", "fs/read_write.c ksys_pread64()"),
     NOT_READABLE(Errno.EINVAL, MEASURED, "read from or write to a file without such an operation", "fs/read_write.c"),
     FOREIGN_PROCESS(
             Errno.EIO, MEASURED, "a VM, vCPU or device of another process, whatever is asked", "kvm_main.c kvm->mm"),
@@ -93,6 +97,11 @@ public enum Rule {
             Errno.EINVAL, MEASURED, "EOI broadcast suppressed and not suppressed", "x86.c KVM_CAP_X2APIC_API"),
     X2APIC_SUPPRESS_SPLIT(
             Errno.EINVAL, MEASURED, "suppressing EOI broadcasts needs the split irqchip", "x86.c KVM_CAP_X2APIC_API"),
+    BOOT_VCPU_AFTER_VCPU(
+            Errno.EBUSY, MEASURED, "the boot vCPU is chosen before there is any", "x86.c KVM_SET_BOOT_CPU_ID"),
+    BOOT_VCPU_ID(Errno.EINVAL, MEASURED, "since 6.11: a boot vCPU above 4096", "x86.c KVM_SET_BOOT_CPU_ID"),
+    PIT_EXISTS(Errno.EEXIST, MEASURED, "there is a timer", "x86.c KVM_CREATE_PIT2"),
+    PIT_NEEDS_PIC(Errno.ENOENT, MEASURED, "a timer without PICs in the kernel", "x86.c KVM_CREATE_PIT2"),
     CHIP_NEEDS_FULL(Errno.ENXIO, MEASURED, "chip state without the full irqchip", "x86.c KVM_GET_IRQCHIP"),
     CHIP_UNKNOWN(Errno.EINVAL, MEASURED, "a chip that is none of the three", "irq.c kvm_vm_ioctl_get_irqchip()"),
 
@@ -117,7 +126,39 @@ public enum Rule {
             "beyond the processor's physical addresses, here 52 bits",
             "x86.c kvm_arch_prepare_memory_region()"),
 
+    MEMORY_MEMFD(
+            Errno.EBADF, MEASURED, "the file of a slot's private memory is not open", "guest_memfd.c kvm_gmem_bind()"),
+    MEMORY_NOT_A_MEMFD(
+            Errno.EINVAL, MEASURED, "the file of a slot's private memory is another", "guest_memfd.c kvm_gmem_bind()"),
+
+    // Statistics
+    STATS_READ_ONLY(Errno.EBADF, MEASURED, "statistics are not written", "kvm_main.c kvm_vm_ioctl_get_stats_fd()"),
+    STATS_NONE(INFERRED, "the fake counts nothing: its statistics have no descriptors", "binary_stats.c"),
+
     // vCPU
+    VCPU_HALT_LEAVES(MEASURED, "without LAPIC in the kernel HLT leaves for the VMM", "x86.c kvm_emulate_halt()"),
+    VCPU_INTERRUPT_VECTOR(
+            Errno.EINVAL, MEASURED, "KVM_INTERRUPT beyond vector 255", "x86.c kvm_vcpu_ioctl_interrupt()"),
+    VCPU_INTERRUPT_PIC(
+            Errno.ENXIO,
+            MEASURED,
+            "KVM_INTERRUPT where the PICs are in the kernel",
+            "x86.c kvm_vcpu_ioctl_interrupt()"),
+    VCPU_INTERRUPT_PENDING(
+            Errno.EEXIST,
+            MEASURED,
+            "with the split irqchip one KVM_INTERRUPT waits at a time",
+            "x86.c kvm_vcpu_ioctl_interrupt()"),
+    VCPU_STATE_WITHOUT_LAPIC(
+            Errno.EINVAL,
+            MEASURED,
+            "a vCPU without LAPIC in the kernel is always runnable",
+            "x86.c kvm_arch_vcpu_ioctl_set_mpstate()"),
+    VCPU_STATE_UNKNOWN(Errno.EINVAL, MEASURED, "a state that is not x86's", "x86.c kvm_arch_vcpu_ioctl_set_mpstate()"),
+    VCPU_STATE_FIRST(
+            MEASURED,
+            "the boot vCPU is runnable, others wait for INIT where LAPICs are in the kernel",
+            "x86.c kvm_arch_vcpu_create()"),
     VCPU_UNKNOWN_REQUEST(Errno.EINVAL, MEASURED, "a request a vCPU does not know", "kvm_main.c kvm_vcpu_ioctl()"),
     VCPU_RUN_ARGUMENT(Errno.EINVAL, MEASURED, "KVM_RUN with an argument", "kvm_main.c kvm_vcpu_ioctl()"),
     VCPU_IMMEDIATE_EXIT(Errno.EINTR, MEASURED, "immediate_exit is set", "x86.c kvm_arch_vcpu_ioctl_run()"),
@@ -128,11 +169,6 @@ public enum Rule {
             MEASURED,
             "another id in x2APIC mode with long APIC ids, after the SVR was taken",
             "lapic.c kvm_apic_state_fixup()"),
-    VCPU_STATE(
-            Errno.EINVAL,
-            MEASURED,
-            "a state that is none, or one of the LAPIC's without LAPIC",
-            "x86.c kvm_arch_vcpu_ioctl_set_mpstate()"),
     LAPIC_NONE(Errno.EINVAL, MEASURED, "no LAPIC in the kernel, seen before the address", "x86.c KVM_GET_LAPIC"),
 
     // Routes, in the order of kvm_set_irq_routing()

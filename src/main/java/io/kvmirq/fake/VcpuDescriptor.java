@@ -9,13 +9,7 @@ import java.util.Optional;
 
 /** A vCPU's descriptor; source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c, {@code kvm_arch_vcpu_ioctl()} in x86.c. */
 final class VcpuDescriptor extends FakeFile {
-    /** KVM_MP_STATE_* of include/uapi/linux/kvm.h. */
-    private static final int RUNNABLE = 0;
-
-    private static final int UNINITIALIZED = 1;
-    private static final int INIT_RECEIVED = 2;
-    private static final int STARTUP_RECEIVED = 4;
-    private static final int RESET_HOLD = 9;
+    private static final int LAST_VECTOR = 255;
 
     private final Optional<FakeLapic> lapic;
     private final FakeCpu cpu;
@@ -25,10 +19,19 @@ final class VcpuDescriptor extends FakeFile {
     private int state;
     private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
 
-    VcpuDescriptor(FakeKernel kernel, VmFile vm, Optional<FakeLapic> lapic) {
+    private final FakeVm.Irqchip irqchip;
+    private final int id;
+    private final boolean boot;
+    /** What userspace's PIC asks for; -1 for nothing. */
+    private int external = -1;
+
+    VcpuDescriptor(FakeKernel kernel, VmFile vm, int id, Optional<FakeLapic> lapic) {
         super(kernel);
+        this.irqchip = vm.vm().irqchip();
+        this.id = id;
+        this.boot = vm.vm().isBootVcpu(id);
         this.lapic = lapic;
-        this.state = lapic.filter(apic -> apic.vcpuId() != 0).isPresent() ? UNINITIALIZED : RUNNABLE;
+        this.state = lapic.isPresent() && !boot ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
         this.cpu = new FakeCpu(kernel, vm, lapic, shared);
     }
 
@@ -46,6 +49,20 @@ final class VcpuDescriptor extends FakeFile {
     int ioctl(long request, long argument) {
         if (request == Uapi.KVM_RUN) {
             return argument == 0 ? run() : kernel.refuse(Rule.VCPU_RUN_ARGUMENT);
+        }
+        if (request == Uapi.KVM_NMI) {
+            cpu.requestNmi();
+            return 0;
+        }
+        if (request == Uapi.KVM_INTERRUPT) {
+            ByteBuffer interrupt = kernel.memory().copyIn(argument, Uapi.KvmInterrupt.SIZE);
+            return interrupt == null ? kernel.refuse(Rule.FAULT) : interrupt(interrupt.getInt(Uapi.KvmInterrupt.IRQ));
+        }
+        if (request == Uapi.KVM_GET_MP_STATE || request == Uapi.KVM_SET_MP_STATE) {
+            return state(request == Uapi.KVM_SET_MP_STATE, argument);
+        }
+        if (request == Uapi.KVM_GET_STATS_FD) {
+            return kernel.install(new StatsFile(kernel, "/vcpu-" + id));
         }
         if (request == Uapi.KVM_GET_LAPIC || request == Uapi.KVM_SET_LAPIC) {
             return lapic(request == Uapi.KVM_SET_LAPIC, argument);
@@ -69,17 +86,6 @@ final class VcpuDescriptor extends FakeFile {
             ByteBuffer registers = kernel.memory().copyIn(argument, Uapi.KvmRegs.SIZE);
             return registers == null ? kernel.refuse(Rule.FAULT) : cpu.setRegisters(registers);
         }
-        if (request == Uapi.KVM_GET_MP_STATE) {
-            acceptEvents();
-            ByteBuffer state = ByteBuffer.allocate(Integer.BYTES)
-                    .order(ByteOrder.nativeOrder())
-                    .putInt(0, this.state);
-            return kernel.memory().copyOut(argument, state, Integer.BYTES) ? 0 : kernel.refuse(Rule.FAULT);
-        }
-        if (request == Uapi.KVM_SET_MP_STATE) {
-            ByteBuffer next = kernel.memory().copyIn(argument, Integer.BYTES);
-            return next == null ? kernel.refuse(Rule.FAULT) : setState(next.getInt(0));
-        }
         if (request == Uapi.KVM_ENABLE_CAP) {
             return kernel.memory().copyIn(argument, Uapi.KvmEnableCap.SIZE) == null
                     ? kernel.refuse(Rule.FAULT)
@@ -94,8 +100,11 @@ final class VcpuDescriptor extends FakeFile {
     }
 
     private int run() {
-        if (state != RUNNABLE) {
-            throw new NotModelledException("a vCPU that waits for its start-up or for an interrupt");
+        if (state != Uapi.KVM_MP_STATE_RUNNABLE && shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0) {
+            throw new NotModelledException("running a vCPU that waits for its start-up");
+        }
+        if (external >= 0) {
+            throw new NotModelledException("running a guest after KVM_INTERRUPT");
         }
         return cpu.run();
     }
@@ -127,22 +136,58 @@ final class VcpuDescriptor extends FakeFile {
             return;
         }
         if (lapic.get().takeInit()) {
-            state = lapic.get().vcpuId() == 0 ? RUNNABLE : INIT_RECEIVED;
+            state = boot ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED;
         }
-        if (lapic.get().events().takeStartup() && state == INIT_RECEIVED) {
-            state = RUNNABLE;
+        if (lapic.get().events().takeStartup() && state == Uapi.KVM_MP_STATE_INIT_RECEIVED) {
+            state = Uapi.KVM_MP_STATE_RUNNABLE;
         }
     }
 
+    private int state(boolean set, long argument) {
+        ByteBuffer value = ByteBuffer.allocate(Uapi.KvmMpState.SIZE).order(ByteOrder.nativeOrder());
+        if (!set) {
+            acceptEvents();
+            kernel.note(Rule.VCPU_STATE_FIRST);
+            boolean halts = state == Uapi.KVM_MP_STATE_RUNNABLE && cpu.isHalted();
+            value.putInt(Uapi.KvmMpState.MP_STATE, halts ? Uapi.KVM_MP_STATE_HALTED : state);
+            return kernel.memory().copyOut(argument, value, Uapi.KvmMpState.SIZE) ? 0 : kernel.refuse(Rule.FAULT);
+        }
+        ByteBuffer next = kernel.memory().copyIn(argument, Uapi.KvmMpState.SIZE);
+        return next == null ? kernel.refuse(Rule.FAULT) : setState(next.getInt(Uapi.KvmMpState.MP_STATE));
+    }
+
     private int setState(int next) {
-        boolean known = next >= RUNNABLE && next <= STARTUP_RECEIVED || next == RESET_HOLD;
-        if (!known || next != RUNNABLE && lapic.isEmpty()) {
-            return kernel.refuse(Rule.VCPU_STATE);
+        boolean known = next >= Uapi.KVM_MP_STATE_RUNNABLE && next <= Uapi.KVM_MP_STATE_SIPI_RECEIVED
+                || next == Uapi.KVM_MP_STATE_AP_RESET_HOLD;
+        if (!known) {
+            return kernel.refuse(Rule.VCPU_STATE_UNKNOWN);
         }
-        if (next == STARTUP_RECEIVED) {
-            lapic.orElseThrow().events().sendStartup();
+        if (next != Uapi.KVM_MP_STATE_RUNNABLE && lapic.isEmpty()) {
+            return kernel.refuse(Rule.VCPU_STATE_WITHOUT_LAPIC);
         }
-        state = next == STARTUP_RECEIVED ? INIT_RECEIVED : next;
+        cpu.setHalted(next == Uapi.KVM_MP_STATE_HALTED);
+        switch (next) {
+            case Uapi.KVM_MP_STATE_HALTED -> state = Uapi.KVM_MP_STATE_RUNNABLE;
+            case Uapi.KVM_MP_STATE_SIPI_RECEIVED -> {
+                lapic.orElseThrow().events().sendStartup();
+                state = Uapi.KVM_MP_STATE_INIT_RECEIVED;
+            }
+            default -> state = next;
+        }
+        return 0;
+    }
+
+    private int interrupt(int vector) {
+        if (vector < 0 || vector > LAST_VECTOR) {
+            return kernel.refuse(Rule.VCPU_INTERRUPT_VECTOR);
+        }
+        if (irqchip == FakeVm.Irqchip.FULL) {
+            return kernel.refuse(Rule.VCPU_INTERRUPT_PIC);
+        }
+        if (irqchip == FakeVm.Irqchip.SPLIT && external >= 0) {
+            return kernel.refuse(Rule.VCPU_INTERRUPT_PENDING);
+        }
+        external = vector;
         return 0;
     }
 

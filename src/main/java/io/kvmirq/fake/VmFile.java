@@ -11,9 +11,6 @@ import java.util.TreeSet;
 final class VmFile extends FakeFile {
 
     private static final int MAX_VCPU_IDS = 4096;
-    private static final int X2APIC_NO_BROADCAST_QUIRK = 2;
-    private static final int X2APIC_SUPPRESS_EOI = 4;
-    private static final int X2APIC_NO_SUPPRESS_EOI = 8;
     /** Three pages below 4 GiB. */
     private static final long LAST_TSS_ADDRESS = 0xffff_d000L;
 
@@ -22,12 +19,14 @@ final class VmFile extends FakeFile {
     private final FakeVm vm;
     private final MemorySlots memory;
     private final TreeSet<Integer> vcpus = new TreeSet<>();
+    private final IrqchipCalls chips;
     private boolean device;
 
     VmFile(FakeKernel kernel) {
         super(kernel);
         this.vm = new FakeVm(kernel);
         this.memory = new MemorySlots(kernel);
+        this.chips = new IrqchipCalls(kernel, vm, vcpus);
     }
 
     FakeVm vm() {
@@ -56,14 +55,19 @@ final class VmFile extends FakeFile {
     int ioctl(long request, long argument) {
         if (request == Uapi.KVM_CHECK_EXTENSION) {
             int value = Capabilities.check(kernel, argument);
-            boolean split = vm.irqchip() == FakeVm.Irqchip.SPLIT;
-            return argument == Uapi.KVM_CAP_X2APIC_API && !split ? value & ~X2APIC_SUPPRESS_EOI : value;
+            return argument == Uapi.KVM_CAP_X2APIC_API ? value & chips.x2apicBits() : value;
         }
         if (request == Uapi.KVM_CREATE_VCPU) {
             return createVcpu(argument);
         }
         if (request == Uapi.KVM_CREATE_IRQCHIP) {
-            return createIrqchip();
+            return chips.create();
+        }
+        if (request == Uapi.KVM_SET_BOOT_CPU_ID) {
+            return chips.setBootVcpu(argument);
+        }
+        if (request == Uapi.KVM_GET_STATS_FD) {
+            return kernel.install(new StatsFile(kernel, ""));
         }
         if (request == Uapi.KVM_SET_TSS_ADDR) {
             return Long.compareUnsigned(argument, LAST_TSS_ADDRESS) > 0 ? kernel.refuse(Rule.VM_TSS_ADDRESS) : 0;
@@ -75,8 +79,11 @@ final class VmFile extends FakeFile {
         if (request == Uapi.KVM_SET_USER_MEMORY_REGION) {
             return copied(argument, Uapi.KvmUserspaceMemoryRegion.SIZE, memory::set);
         }
+        if (request == Uapi.KVM_SET_USER_MEMORY_REGION2 && kernel.profile().isSince(6, 8)) {
+            return copied(argument, Uapi.KvmUserspaceMemoryRegion2.SIZE, memory::set2);
+        }
         if (request == Uapi.KVM_ENABLE_CAP) {
-            return copied(argument, Uapi.KvmEnableCap.SIZE, this::enable);
+            return copied(argument, Uapi.KvmEnableCap.SIZE, chips::enable);
         }
         if (request == Uapi.KVM_SET_GSI_ROUTING) {
             return copied(argument, Uapi.KvmIrqRouting.SIZE, header -> setRouting(header, argument));
@@ -97,10 +104,13 @@ final class VmFile extends FakeFile {
             return copied(argument, Uapi.KvmIrqLevel.SIZE, line -> setLine(line, true, argument));
         }
         if (request == Uapi.KVM_GET_IRQCHIP) {
-            return copied(argument, Uapi.KvmIrqchip.SIZE, chip -> getIrqchip(chip, argument));
+            return copied(argument, Uapi.KvmIrqchip.SIZE, chip -> chips.get(chip, argument));
         }
         if (request == Uapi.KVM_SET_IRQCHIP) {
-            return copied(argument, Uapi.KvmIrqchip.SIZE, this::setIrqchip);
+            return copied(argument, Uapi.KvmIrqchip.SIZE, chips::set);
+        }
+        if (request == Uapi.KVM_CREATE_PIT2) {
+            return copied(argument, Uapi.KvmPitConfig.SIZE, config -> chips.createPit());
         }
         if (request == Uapi.KVM_CREATE_DEVICE) {
             return copied(argument, Uapi.KvmCreateDevice.SIZE, create -> createDevice(create, argument));
@@ -118,7 +128,7 @@ final class VmFile extends FakeFile {
         return structure == null ? kernel.refuse(Rule.FAULT) : call.apply(structure);
     }
 
-    // vCPUs and irqchips
+    // vCPUs
 
     private int createVcpu(long id) {
         if (id < 0 || id >= MAX_VCPU_IDS) {
@@ -132,101 +142,7 @@ final class VmFile extends FakeFile {
         Optional<FakeLapic> lapic = vm.irqchip() == FakeVm.Irqchip.NONE
                 ? Optional.empty()
                 : Optional.of(vm.lapics().add((int) id));
-        return kernel.install(new VcpuDescriptor(kernel, this, lapic));
-    }
-
-    private int createIrqchip() {
-        if (vm.irqchip() != FakeVm.Irqchip.NONE) {
-            return kernel.refuse(Rule.IRQCHIP_EXISTS);
-        }
-        if (!kernel.profile().hasFullIrqchip()) {
-            return kernel.refuse(Rule.IRQCHIP_NOT_BUILT_IN);
-        }
-        if (!vcpus.isEmpty()) {
-            return kernel.refuse(Rule.IRQCHIP_AFTER_VCPU);
-        }
-        vm.createFullIrqchip();
-        return 0;
-    }
-
-    private int enable(ByteBuffer capability) {
-        if (capability.getInt(Uapi.KvmEnableCap.FLAGS) != 0) {
-            return kernel.refuse(Rule.CAP_FLAGS);
-        }
-        long argument = capability.getLong(Uapi.KvmEnableCap.ARGS);
-        return switch (capability.getInt(Uapi.KvmEnableCap.CAP)) {
-            case Uapi.KVM_CAP_SPLIT_IRQCHIP -> enableSplit(argument);
-            case Uapi.KVM_CAP_X2APIC_API -> enableX2apic(argument);
-            default -> kernel.refuse(Rule.CAP_UNKNOWN);
-        };
-    }
-
-    private int enableSplit(long pins) {
-        if (pins < 0 || pins > FakeRoutes.MAX_GSI) {
-            return kernel.refuse(Rule.SPLIT_PINS);
-        }
-        if (vm.irqchip() != FakeVm.Irqchip.NONE || !vcpus.isEmpty()) {
-            return kernel.refuse(Rule.SPLIT_EXISTS);
-        }
-        vm.createSplitIrqchip((int) pins);
-        return 0;
-    }
-
-    private int enableX2apic(long bits) {
-        boolean suppress = (bits & X2APIC_SUPPRESS_EOI) != 0;
-        if ((bits & ~(long) kernel.profile().x2apicBits()) != 0) {
-            return kernel.refuse((bits & ~0xfL) != 0 ? Rule.X2APIC_BITS : Rule.X2APIC_TWO_BITS_BEFORE);
-        }
-        if (suppress && (bits & X2APIC_NO_SUPPRESS_EOI) != 0) {
-            return kernel.refuse(Rule.X2APIC_BOTH_SUPPRESS);
-        }
-        if (suppress && vm.irqchip() != FakeVm.Irqchip.SPLIT) {
-            return kernel.refuse(Rule.X2APIC_SUPPRESS_SPLIT);
-        }
-        if ((bits & Uapi.KVM_X2APIC_API_USE_32BIT_IDS) != 0) {
-            vm.lapics().useLongIds();
-        }
-        if ((bits & X2APIC_NO_BROADCAST_QUIRK) != 0) {
-            vm.lapics().endBroadcastQuirk();
-        }
-        if ((bits & (X2APIC_SUPPRESS_EOI | X2APIC_NO_SUPPRESS_EOI)) != 0) {
-            vm.lapics().setDirectedEoi(suppress);
-        }
-        return 0;
-    }
-
-    private int getIrqchip(ByteBuffer chip, long argument) {
-        int refused = refuseChip(chip);
-        if (refused < 0) {
-            return refused;
-        }
-        switch (chip.getInt(Uapi.KvmIrqchip.CHIP_ID)) {
-            case 0, 1 -> vm.pic(chip.getInt(Uapi.KvmIrqchip.CHIP_ID)).save(chip, Uapi.KvmIrqchip.CHIP);
-            default -> vm.ioapic().save(chip, Uapi.KvmIrqchip.CHIP);
-        }
-        return kernel.memory().copyOut(argument, chip, Uapi.KvmIrqchip.SIZE) ? 0 : kernel.refuse(Rule.FAULT);
-    }
-
-    private int setIrqchip(ByteBuffer chip) {
-        int refused = refuseChip(chip);
-        int id = chip.getInt(Uapi.KvmIrqchip.CHIP_ID);
-        if (refused == 0 && id < 2) {
-            vm.pic(id).restore(chip, Uapi.KvmIrqchip.CHIP);
-        } else if (refused == 0) {
-            vm.ioapic().restore(chip, Uapi.KvmIrqchip.CHIP);
-        }
-        if (refused != Rule.CHIP_NEEDS_FULL.refusal()) {
-            vm.cascade();
-        }
-        return refused;
-    }
-
-    private int refuseChip(ByteBuffer chip) {
-        if (vm.irqchip() != FakeVm.Irqchip.FULL) {
-            return kernel.refuse(Rule.CHIP_NEEDS_FULL);
-        }
-        int id = chip.getInt(Uapi.KvmIrqchip.CHIP_ID);
-        return id < 0 || id > 2 ? kernel.refuse(Rule.CHIP_UNKNOWN) : 0;
+        return kernel.install(new VcpuDescriptor(kernel, this, (int) id, lapic));
     }
 
     // Routes

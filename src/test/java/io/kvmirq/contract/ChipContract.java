@@ -17,7 +17,6 @@ import org.junit.jupiter.api.Test;
 class ChipContract {
     private static final int MASTER = 0;
     private static final int SLAVE = 1;
-    private static final int IOAPIC = 2;
     private static final int PIC_IRR = 1;
     private static final int CASCADE = 1 << 2;
     private static final int CLOCK = 8;
@@ -49,16 +48,6 @@ class ChipContract {
         assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_IRQCHIP, structure));
     }
 
-    private void redirect(int vm, int pin, long entry) {
-        putIoapic(vm, Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES, entry);
-    }
-
-    private int status(int vm, int gsi, int level) {
-        ByteBuffer status = Buffers.allocate(Integer.BYTES);
-        assertOk(kernel.lineSetStatus(vm, gsi, level, status));
-        return status.getInt(0);
-    }
-
     private int signal(int vm, long address, int data) {
         return kernel.msiSignal(vm, address, data, 0, 0);
     }
@@ -78,7 +67,7 @@ class ChipContract {
     @Test
     void slaveRaisesTheCascadePinOfTheMaster() {
         int vm = world.fullVm();
-        status(vm, 8, 1);
+        world.status(vm, 8, 1);
         assertThat(chip(vm, MASTER).get(Uapi.KvmIrqchip.CHIP + PIC_IRR) & CASCADE)
                 .isNotZero();
     }
@@ -86,7 +75,7 @@ class ChipContract {
     @Test
     void restoringAnyChipAsksTheSlaveAgain() {
         int vm = world.fullVm();
-        status(vm, 8, 1);
+        world.status(vm, 8, 1);
         ByteBuffer quiet = chip(vm, MASTER).put(Uapi.KvmIrqchip.CHIP + PIC_IRR, (byte) 0);
         assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_IRQCHIP, quiet));
         assertThat(chip(vm, MASTER).get(Uapi.KvmIrqchip.CHIP + PIC_IRR) & CASCADE)
@@ -106,8 +95,8 @@ class ChipContract {
     @Test
     void polarityIsIgnored() {
         int vm = world.fullVm();
-        redirect(vm, 20, 1L << 16 | 1L << 13);
-        status(vm, 20, 1);
+        world.redirect(vm, 20, 1L << 16 | 1L << 13);
+        world.status(vm, 20, 1);
         assertThat(world.ioapicLine(vm, 20)).isTrue();
     }
 
@@ -115,8 +104,8 @@ class ChipContract {
     void edgeThatIsOutDoesNotShow() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        redirect(vm, 20, VECTOR);
-        assertThat(status(vm, 20, 1)).isEqualTo(1);
+        world.redirect(vm, 20, VECTOR);
+        assertThat(world.status(vm, 20, 1)).isEqualTo(1);
         assertThat(world.requested(vcpu, VECTOR)).isTrue();
         assertThat(world.ioapicLine(vm, 20)).isFalse();
     }
@@ -126,12 +115,12 @@ class ChipContract {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
         assertOk(world.setPinRoutes(vm, new PinRoute(CLOCK, IOAPIC, CLOCK, 0)));
-        redirect(vm, CLOCK, VECTOR);
-        assertThat(status(vm, CLOCK, 1)).isEqualTo(1);
-        assertThat(status(vm, CLOCK, 0)).isEqualTo(1);
-        assertThat(status(vm, CLOCK, 1)).isZero();
+        world.redirect(vm, CLOCK, VECTOR);
+        assertThat(world.status(vm, CLOCK, 1)).isEqualTo(1);
+        assertThat(world.status(vm, CLOCK, 0)).isEqualTo(1);
+        assertThat(world.status(vm, CLOCK, 1)).isZero();
         world.forget(vcpu);
-        assertThat(status(vm, CLOCK, 1)).isEqualTo(1);
+        assertThat(world.status(vm, CLOCK, 1)).isEqualTo(1);
     }
 
     // LAPIC
@@ -196,13 +185,13 @@ class ChipContract {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
         assertOk(world.setMsiRoutes(vm, new MsiRoute(30, 1L << 32 | MSI_ADDRESS, VECTOR, 0)));
-        assertThat(status(vm, 30, 1)).isEqualTo(1);
+        assertThat(world.status(vm, 30, 1)).isEqualTo(1);
         world.forget(vcpu);
         ByteBuffer capability = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
                 .putInt(Uapi.KvmEnableCap.CAP, Uapi.KVM_CAP_X2APIC_API)
                 .putLong(Uapi.KvmEnableCap.ARGS, Uapi.KVM_X2APIC_API_USE_32BIT_IDS);
         assertOk(kernel.libc().ioctl(vm, Uapi.KVM_ENABLE_CAP, capability));
-        assertThat(status(vm, 30, 1)).isEqualTo(-1);
+        assertThat(world.status(vm, 30, 1)).isEqualTo(-1);
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
     }
 }

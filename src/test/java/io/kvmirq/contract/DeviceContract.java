@@ -5,9 +5,11 @@ import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.testing.Machine;
+import java.nio.ByteBuffer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -84,5 +86,137 @@ class DeviceContract {
     void attributesBelongToDevices() {
         assertErrno(Errno.ENOTTY, kernel.deviceAttrHas(world.fullVm(), FILE_GROUP, 1));
         assertErrno(Errno.ENOTTY, kernel.deviceAttrHas(world.eventfd(), FILE_GROUP, 1));
+    }
+
+    // The structure of KVM_CREATE_DEVICE
+
+    private static final int UNTOUCHED = 0x5a5a5a5a;
+
+    private ByteBuffer create(int type, int flags) {
+        return Buffers.allocate(Uapi.KvmCreateDevice.SIZE)
+                .putInt(Uapi.KvmCreateDevice.TYPE, type)
+                .putInt(Uapi.KvmCreateDevice.FD, UNTOUCHED)
+                .putInt(Uapi.KvmCreateDevice.FLAGS, flags);
+    }
+
+    @Test
+    void testLeavesTheDescriptorFieldAlone() {
+        int vm = world.bareVm();
+        ByteBuffer structure = create(Uapi.KVM_DEV_TYPE_VFIO, Uapi.KVM_CREATE_DEVICE_TEST);
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
+        assertThat(structure.getInt(Uapi.KvmCreateDevice.FD)).isEqualTo(UNTOUCHED);
+    }
+
+    @Test
+    void onlyTheTestFlagIsLookedAt() {
+        int vm = world.bareVm();
+        ByteBuffer structure = create(Uapi.KVM_DEV_TYPE_VFIO, 0xfffffffe);
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
+        world.own(structure.getInt(Uapi.KvmCreateDevice.FD));
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_CREATE_DEVICE, create(Uapi.KVM_DEV_TYPE_VFIO, -1)));
+    }
+
+    @Test
+    void typeIsCheckedBeforeTheFlags() {
+        int vm = world.bareVm();
+        for (int type : new int[] {0, 5, 7, 8, 17, 99, -1}) {
+            ByteBuffer structure = create(type, -1);
+            assertErrno(Errno.ENODEV, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
+            assertThat(structure.getInt(Uapi.KvmCreateDevice.FD)).isEqualTo(UNTOUCHED);
+        }
+    }
+
+    @Test
+    void deviceNeedsNoIrqchip() {
+        assertOk(kernel.deviceAttrHas(device(world.bareVm()), FILE_GROUP, 1));
+        assertOk(kernel.deviceAttrHas(device(world.splitVm()), FILE_GROUP, 1));
+    }
+
+    @Test
+    void refusedSecondDeviceMakesNoDescriptor() {
+        int vm = world.bareVm();
+        device(vm);
+        ByteBuffer structure = create(Uapi.KVM_DEV_TYPE_VFIO, 0);
+        assertErrno(Errno.EBUSY, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
+        assertThat(structure.getInt(Uapi.KvmCreateDevice.FD)).isEqualTo(UNTOUCHED);
+    }
+
+    @Test
+    void everyVmHasADeviceOfItsOwn() {
+        device(world.bareVm());
+        device(world.bareVm());
+    }
+
+    // Attributes
+
+    private static final long NOWHERE = 8;
+
+    private int attribute(int fd, long request, int group, long attribute, long address) {
+        return kernel.libc()
+                .ioctl(
+                        fd,
+                        request,
+                        Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
+                                .putInt(Uapi.KvmDeviceAttr.FLAGS, -1)
+                                .putInt(Uapi.KvmDeviceAttr.GROUP, group)
+                                .putLong(Uapi.KvmDeviceAttr.ATTR, attribute)
+                                .putLong(Uapi.KvmDeviceAttr.ADDR, address));
+    }
+
+    @Test
+    void flagsOfAnAttributeAreIgnored() {
+        int device = device(world.bareVm());
+        assertOk(attribute(device, Uapi.KVM_HAS_DEVICE_ATTR, FILE_GROUP, Uapi.KVM_DEV_VFIO_FILE_ADD, NOWHERE));
+        assertOk(attribute(device, Uapi.KVM_HAS_DEVICE_ATTR, FILE_GROUP, Uapi.KVM_DEV_VFIO_FILE_DEL, NOWHERE));
+    }
+
+    @Test
+    void attributeIsLookedForBeforeItsAddress() {
+        int device = device(world.bareVm());
+        for (long request : new long[] {Uapi.KVM_SET_DEVICE_ATTR, Uapi.KVM_HAS_DEVICE_ATTR}) {
+            assertErrno(Errno.ENXIO, attribute(device, request, 0, 1, NOWHERE));
+            assertErrno(Errno.ENXIO, attribute(device, request, 2, 1, NOWHERE));
+            assertErrno(Errno.ENXIO, attribute(device, request, FILE_GROUP, 0, NOWHERE));
+            assertErrno(Errno.ENXIO, attribute(device, request, FILE_GROUP, 4, NOWHERE));
+            assertErrno(Errno.ENXIO, attribute(device, request, FILE_GROUP, 1L << 32 | 1, NOWHERE));
+            assertErrno(
+                    Errno.ENXIO,
+                    attribute(device, request, FILE_GROUP, Uapi.KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, NOWHERE));
+        }
+    }
+
+    @Test
+    void addressOfTheFileIsReadBeforeTheFile() {
+        int device = device(world.bareVm());
+        for (long attribute : new long[] {Uapi.KVM_DEV_VFIO_FILE_ADD, Uapi.KVM_DEV_VFIO_FILE_DEL}) {
+            assertErrno(Errno.EFAULT, attribute(device, Uapi.KVM_SET_DEVICE_ATTR, FILE_GROUP, attribute, NOWHERE));
+        }
+    }
+
+    @Test
+    void nothingCanBeGot() {
+        int device = device(world.bareVm());
+        assertErrno(Errno.EPERM, attribute(device, Uapi.KVM_GET_DEVICE_ATTR, FILE_GROUP, 1, NOWHERE));
+        assertErrno(Errno.EPERM, attribute(device, Uapi.KVM_GET_DEVICE_ATTR, 0, 0, NOWHERE));
+    }
+
+    @Test
+    void deviceKnowsAttributesAndNothingElse() {
+        int device = device(world.bareVm());
+        assertErrno(Errno.ENOTTY, kernel.capabilityCheck(device, Uapi.KVM_CAP_IRQFD));
+        assertErrno(Errno.ENOTTY, kernel.irqfdAssign(device, world.eventfd(), 0));
+        assertErrno(Errno.ENOTTY, kernel.libc().ioctl(device, Uapi.KVM_RUN, 0));
+    }
+
+    /** Anything that is not VFIO's: the VM itself, /dev/kvm, another device. */
+    @Test
+    void filesOfKvmAreNotVfios() {
+        int kvm = world.kvm();
+        int vm = world.bareVm();
+        int device = device(vm);
+        for (int file : new int[] {kvm, vm, device, world.vcpu(vm, 0), world.pipeLike()}) {
+            assertErrno(Errno.EINVAL, kernel.deviceVfioAdd(device, file));
+            assertErrno(Errno.ENOENT, kernel.deviceVfioRemove(device, file));
+        }
     }
 }

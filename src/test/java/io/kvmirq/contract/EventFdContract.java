@@ -139,4 +139,162 @@ class EventFdContract {
     void unknownIoctlIsNotATypewriter() {
         assertErrno(Errno.ENOTTY, kernel.libc().ioctl(world.eventfd(), Uapi.KVM_RUN, 0));
     }
+
+    // The descriptor
+
+    @Test
+    void descriptorIsNonblockingClosedOnExecAndForBothDirections() {
+        int fd = world.eventfd();
+        assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR | Uapi.O_NONBLOCK);
+        assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        int semaphore = world.own(kernel.eventfdCreateSemaphore());
+        assertThat(kernel.libc().fcntl(semaphore, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR | Uapi.O_NONBLOCK);
+        assertThat(kernel.libc().fcntl(semaphore, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+    }
+
+    @Test
+    void blockingOneSaysSoAndIsClosedOnExecAllTheSame() {
+        int fd = world.own(kernel.libc().eventfd(0, 0));
+        assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
+        assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertThat(kernel.libc().fcntl(blockingEventfd(), Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
+    }
+
+    @Test
+    void duplicateSharesTheModeAndIsClosedOnExec() {
+        int fd = world.eventfd();
+        int duplicate = world.own(kernel.fdDup(fd));
+        assertThat(kernel.libc().fcntl(duplicate, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertOk(kernel.libc().ioctl(duplicate, 0x5421, Buffers.allocate(4)));
+        assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
+    }
+
+    @Test
+    void unknownFlagsAreInvalid() {
+        assertErrno(Errno.EINVAL, kernel.libc().eventfd(0, 2));
+    }
+
+    @Test
+    void firstCountIsTheOneAskedFor() {
+        assertThat(world.drain(world.own(kernel.libc().eventfd(7, Uapi.O_NONBLOCK))))
+                .isEqualTo(7);
+        assertThat(world.drain(world.own(kernel.libc().eventfd(-1, Uapi.O_NONBLOCK))))
+                .isEqualTo(0xffff_ffffL);
+    }
+
+    // Reading and writing
+
+    @Test
+    void manySignalsOfOneAreOneDrain() {
+        int fd = world.eventfd();
+        for (int i = 0; i < 100; i++) {
+            assertOk(kernel.eventfdSignal(fd, 1));
+        }
+        assertThat(world.drain(fd)).isEqualTo(100);
+        assertErrno(Errno.EAGAIN, kernel.eventfdDrain(fd, Buffers.allocate(8)));
+    }
+
+    @Test
+    void manySignalsOfASemaphoreAreAsManyDrainsOfOne() {
+        int fd = world.own(kernel.eventfdCreateSemaphore());
+        for (int i = 0; i < 100; i++) {
+            assertOk(kernel.eventfdSignal(fd, 1));
+        }
+        for (int i = 0; i < 100; i++) {
+            assertThat(world.drain(fd)).isEqualTo(1);
+        }
+        assertErrno(Errno.EAGAIN, kernel.eventfdDrain(fd, Buffers.allocate(8)));
+    }
+
+    @Test
+    void readsAndWritesTakeEightBytes() {
+        int fd = world.eventfd();
+        assertThat(kernel.libc().write(fd, Buffers.allocate(8).putLong(0, 3))).isEqualTo(8);
+        ByteBuffer longer = Buffers.allocate(16);
+        assertThat(kernel.libc().read(fd, longer)).isEqualTo(8);
+        assertThat(longer.getLong(0)).isEqualTo(3);
+        assertThat(longer.getLong(8)).isZero();
+    }
+
+    @Test
+    void lengthIsCheckedBeforeTheValueAndTheValueBeforeTheRoom() {
+        int fd = world.eventfd();
+        assertOk(kernel.eventfdSignal(fd, -2));
+        assertErrno(Errno.EINVAL, kernel.libc().write(fd, Buffers.allocate(4)));
+        assertErrno(Errno.EINVAL, kernel.eventfdSignal(fd, -1));
+        assertErrno(Errno.EAGAIN, kernel.eventfdSignal(fd, 1));
+        assertErrno(Errno.EINVAL, kernel.libc().read(world.eventfd(), Buffers.allocate(4)));
+    }
+
+    @Test
+    void refusedSignalLeavesTheCount() {
+        int fd = world.eventfd();
+        assertOk(kernel.eventfdSignal(fd, 5));
+        assertErrno(Errno.EAGAIN, kernel.eventfdSignal(fd, -2));
+        assertErrno(Errno.EINVAL, kernel.eventfdSignal(fd, -1));
+        assertThat(world.drain(fd)).isEqualTo(5);
+    }
+
+    @Test
+    void fullCounterTakesZeroAndAfterADrainAnything() {
+        int fd = world.eventfd();
+        assertOk(kernel.eventfdSignal(fd, -2));
+        assertOk(kernel.eventfdSignal(fd, 0));
+        assertThat(world.drain(fd)).isEqualTo(-2);
+        assertOk(kernel.eventfdSignal(fd, -2));
+    }
+
+    @Test
+    void fullSemaphoreTakesWhatOneDrainMadeRoomFor() {
+        int fd = world.own(kernel.eventfdCreateSemaphore());
+        assertOk(kernel.eventfdSignal(fd, -2));
+        assertErrno(Errno.EAGAIN, kernel.eventfdSignal(fd, 1));
+        assertThat(world.drain(fd)).isEqualTo(1);
+        assertErrno(Errno.EAGAIN, kernel.eventfdSignal(fd, 2));
+        assertOk(kernel.eventfdSignal(fd, 1));
+    }
+
+    @Test
+    void thereIsNoPlaceToSeekTo() {
+        int fd = world.eventfd();
+        assertOk(kernel.eventfdSignal(fd, 1));
+        assertErrno(Errno.ESPIPE, kernel.libc().pread(fd, Buffers.allocate(8), 0));
+        assertErrno(Errno.ESPIPE, kernel.libc().pwrite(fd, Buffers.allocate(8), 0));
+        assertErrno(Errno.EINVAL, kernel.libc().pread(fd, Buffers.allocate(8), -1));
+        assertErrno(Errno.EINVAL, kernel.libc().pread(-1, Buffers.allocate(8), -1));
+        assertErrno(Errno.EINVAL, kernel.libc().pwrite(-1, Buffers.allocate(8), -1));
+        assertErrno(Errno.EBADF, kernel.libc().pread(-1, Buffers.allocate(8), 0));
+        assertErrno(Errno.EBADF, kernel.libc().pwrite(-1, Buffers.allocate(8), 0));
+        assertThat(world.drain(fd)).isEqualTo(1);
+    }
+
+    @Test
+    void duplicateKeepsTheCountWhenTheFirstIsClosed() {
+        int fd = world.eventfd();
+        int duplicate = world.own(kernel.fdDup(fd));
+        assertOk(kernel.eventfdSignal(fd, 9));
+        world.close(fd);
+        assertThat(world.drain(duplicate)).isEqualTo(9);
+    }
+
+    @Test
+    void drainedOneIsNotReadyAndASemaphoreIsUntilItsLast() {
+        int fd = world.eventfd();
+        int semaphore = world.own(kernel.eventfdCreateSemaphore());
+        assertOk(kernel.eventfdSignal(fd, 2));
+        assertOk(kernel.eventfdSignal(semaphore, 2));
+        world.drain(fd);
+        world.drain(semaphore);
+        assertThat(kernel.fdWait(fd, semaphore, 0)).isEqualTo(KernelBackend.READY_WAKE);
+        world.drain(semaphore);
+        assertThat(kernel.fdWait(fd, semaphore, 0)).isZero();
+    }
+
+    @Test
+    void requestsOnOneAreNotForATypewriter() {
+        int fd = world.eventfd();
+        assertErrno(Errno.ENOTTY, kernel.irqfdAssign(fd, fd, 0));
+        assertErrno(Errno.ENOTTY, kernel.capabilityCheck(fd, Uapi.KVM_CAP_IRQFD));
+        assertErrno(Errno.ENOTTY, kernel.vmCreate(fd, 0));
+    }
 }

@@ -125,4 +125,28 @@ class FilesContract {
         assertThat(world.own(libc.fcntl(event, Uapi.F_DUPFD_CLOEXEC, first))).isEqualTo(first + 1);
         assertErrno(Errno.EINVAL, libc.fcntl(event, Uapi.F_DUPFD_CLOEXEC, -1));
     }
+
+    /** Only the node, which was opened by name, has them; nothing there can be read either. */
+    @Test
+    void filesWithoutANameHaveNoPlacesToReadFrom() {
+        int vm = world.bareVm();
+        ByteBuffer some = Buffers.allocate(8);
+        for (int fd : new int[] {vm, world.vcpu(vm, 0), world.pipeLike()}) {
+            assertErrno(Errno.ESPIPE, libc.pread(fd, some, 0));
+            assertErrno(Errno.ESPIPE, libc.pwrite(fd, some, 0));
+        }
+        int kvm = world.kvm();
+        assertErrno(Errno.EINVAL, libc.pread(kvm, some, 0));
+        assertErrno(Errno.EINVAL, libc.pwrite(kvm, some, 0));
+    }
+
+    @Test
+    void everyDescriptorIsClosedOnExec() {
+        int vm = world.bareVm();
+        for (int fd : new int[] {
+            world.kvm(), vm, world.vcpu(vm, 0), world.pipeLike(), world.own(libc.fcntl(vm, Uapi.F_DUPFD_CLOEXEC, 0))
+        }) {
+            assertThat(libc.fcntl(fd, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        }
+    }
 }

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -84,5 +85,220 @@ class InjectContract {
         assertOk(kernel.lineSet(vm, 100, 1));
         assertThat(kernel.lineSetStatus(vm, 100, 1, status)).isZero();
         assertThat(status.getInt(0)).isEqualTo(-1);
+    }
+
+    // Messages
+
+    @Test
+    void messageIsCheckedForAnIrqchipThenFlagsThenTheHighAddress() {
+        int full = world.fullVm();
+        int split = world.splitVm();
+        world.vcpuWithLapic(full);
+        world.vcpuWithLapic(split);
+        assertErrno(Errno.EINVAL, kernel.msiSignal(world.bareVm(), MSI_ADDRESS, VECTOR, 2, 0));
+        for (int vm : new int[] {full, split}) {
+            assertErrno(Errno.EINVAL, kernel.msiSignal(vm, MSI_ADDRESS, VECTOR, 3, 0));
+            assertThat(signal(vm, 1L << 32 | MSI_ADDRESS, VECTOR)).isEqualTo(1);
+            assertOk(kernel.x2apicEnable(vm, Uapi.KVM_X2APIC_API_USE_32BIT_IDS));
+            assertErrno(Errno.EINVAL, signal(vm, 1L << 32 | MSI_ADDRESS, VECTOR));
+            assertThat(signal(vm, MSI_ADDRESS, VECTOR)).isEqualTo(1);
+            assertThat(signal(vm, 1L << 40 | MSI_ADDRESS, VECTOR)).isZero();
+        }
+    }
+
+    @Test
+    void deviceOfAMessageIsIgnored() {
+        int vm = world.fullVm();
+        world.vcpuWithLapic(vm);
+        assertThat(kernel.msiSignal(vm, MSI_ADDRESS, VECTOR, Uapi.KVM_MSI_VALID_DEVID, 1234))
+                .isEqualTo(1);
+        assertThat(kernel.msiSignal(vm, MSI_ADDRESS, VECTOR, 0, 1234)).isEqualTo(1);
+    }
+
+    @Test
+    void vectorsBelowSixteenAndAddressesElsewhereAreNotChecked() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        assertThat(signal(vm, MSI_ADDRESS, 3)).isEqualTo(1);
+        assertThat(world.requested(vcpu, 3)).isTrue();
+        assertThat(signal(vm, 0, VECTOR)).isEqualTo(1);
+        assertThat(world.requested(vcpu, VECTOR)).isTrue();
+        assertThat(signal(vm, 0x1234_5000L, VECTOR)).isZero();
+    }
+
+    @Test
+    void messageReachesALapicOfTheSplitIrqchip() {
+        int vm = world.splitVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        assertThat(signal(vm, MSI_ADDRESS, VECTOR)).isEqualTo(1);
+        assertThat(world.requested(vcpu, VECTOR)).isTrue();
+    }
+
+    @Test
+    void splitIrqchipWithoutVcpuHasNobodyEither() {
+        assertErrno(Errno.EPERM, signal(world.splitVm(), MSI_ADDRESS, VECTOR));
+    }
+
+    @Test
+    void levelBitOfAMessageShowsInTheLapic() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        assertThat(signal(vm, MSI_ADDRESS, 0xc000 | VECTOR)).isEqualTo(1);
+        assertThat(world.lapic(vcpu).getInt(0x180 + VECTOR / 32 * 16) >>> VECTOR % 32 & 1)
+                .isEqualTo(1);
+    }
+
+    // Lines
+
+    @Test
+    void levelsComeAndGo() {
+        int vm = world.fullVm();
+        for (int level : new int[] {1, 0, 1, 1, 0, 0, 7}) {
+            assertOk(kernel.lineSet(vm, 4, level));
+        }
+        assertThat(world.ioapicLine(vm, 4)).isTrue();
+    }
+
+    @Test
+    void plainLineNeverWritesBack() {
+        int vm = world.fullVm();
+        ByteBuffer line = Buffers.allocate(Uapi.KvmIrqLevel.SIZE)
+                .putInt(Uapi.KvmIrqLevel.IRQ, 100)
+                .putInt(Uapi.KvmIrqLevel.LEVEL, 1);
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_IRQ_LINE, line));
+        assertThat(line.getInt(Uapi.KvmIrqLevel.IRQ)).isEqualTo(100);
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_IRQ_LINE_STATUS, line));
+        assertThat(line.getInt(Uapi.KvmIrqLevel.IRQ)).isEqualTo(-1);
+        assertThat(line.getInt(Uapi.KvmIrqLevel.LEVEL)).isEqualTo(1);
+    }
+
+    /** Of a new VM: the IOAPIC masks all pins, the PICs none. */
+    @Test
+    void statusIsTheSumOverThePinsThatListened() {
+        int vm = world.fullVm();
+        assertThat(world.status(vm, 4, 1)).isEqualTo(1);
+        assertThat(world.status(vm, 4, 1)).isEqualTo(1);
+        assertThat(world.status(vm, 4, 0)).isEqualTo(2);
+        assertThat(world.status(vm, 4, 1)).isZero();
+    }
+
+    @Test
+    void maskedPinOfTheIoapicAloneIsNobody() {
+        int vm = world.fullVm();
+        assertThat(world.status(vm, 20, 1)).isEqualTo(-1);
+        assertThat(world.status(vm, 20, 0)).isEqualTo(1);
+        assertThat(world.status(vm, 20, 0)).isEqualTo(1);
+    }
+
+    @Test
+    void edgeIsDeliveredOnceUntilItFell() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        world.redirect(vm, 20, VECTOR);
+        assertThat(world.status(vm, 20, 1)).isEqualTo(1);
+        world.forget(vcpu);
+        assertThat(world.status(vm, 20, 1)).isZero();
+        assertThat(world.requested(vcpu, VECTOR)).isFalse();
+        assertThat(world.status(vm, 20, 0)).isEqualTo(1);
+        assertThat(world.status(vm, 20, 1)).isEqualTo(1);
+        assertThat(world.requested(vcpu, VECTOR)).isTrue();
+    }
+
+    @Test
+    void levelIsDeliveredOnceUntilItsEnd() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        world.redirect(vm, 20, LEVEL | VECTOR);
+        assertThat(world.status(vm, 20, 1)).isEqualTo(1);
+        assertThat(world.redirection(vm, 20)).isEqualTo(LEVEL | REMOTE_IRR | VECTOR);
+        world.forget(vcpu);
+        assertThat(world.status(vm, 20, 1)).isEqualTo(-1);
+        assertThat(world.status(vm, 20, 0)).isEqualTo(1);
+        assertThat(world.status(vm, 20, 1)).isEqualTo(-1);
+        assertThat(world.requested(vcpu, VECTOR)).isFalse();
+    }
+
+    @Test
+    void levelAndPicAddUp() {
+        int vm = world.fullVm();
+        world.vcpuWithLapic(vm);
+        world.redirect(vm, 5, LEVEL | VECTOR);
+        assertThat(world.status(vm, 5, 1)).isEqualTo(2);
+        assertThat(world.status(vm, 5, 1)).isEqualTo(1);
+        assertThat(world.status(vm, 5, 0)).isEqualTo(2);
+    }
+
+    @Test
+    void pinToNobodyHasNoStatus() {
+        int vm = world.fullVm();
+        world.redirect(vm, 20, VECTOR);
+        assertThat(world.status(vm, 20, 1)).isEqualTo(-1);
+    }
+
+    @Test
+    void messageOnALineIsForTheRisingLevelOnly() {
+        int vm = world.splitVm();
+        world.vcpuWithLapic(vm);
+        assertThat(world.status(vm, 3, 1)).isEqualTo(-1);
+        assertOk(world.routeToVector(vm, 3));
+        assertThat(world.status(vm, 3, 1)).isEqualTo(1);
+        assertThat(world.status(vm, 3, 0)).isEqualTo(-1);
+        assertThat(world.status(vm, 3, 1)).isEqualTo(1);
+    }
+
+    @Test
+    void gsisFarOutAreUnroutedToo() {
+        int vm = world.fullVm();
+        for (int gsi : new int[] {24, 4095, 4096, -1}) {
+            assertOk(kernel.lineSet(vm, gsi, 1));
+            assertThat(world.status(vm, gsi, 1)).isEqualTo(-1);
+        }
+    }
+
+    @Test
+    void lineIsCopiedBeforeTheIrqchipIsLookedFor() {
+        assertErrno(Errno.EFAULT, kernel.libc().ioctl(world.bareVm(), Uapi.KVM_IRQ_LINE, 8));
+        assertErrno(Errno.EFAULT, kernel.libc().ioctl(world.bareVm(), Uapi.KVM_IRQ_LINE_STATUS, 8));
+    }
+
+    @Test
+    void longIdsReachVcpusBeyond255() {
+        int vm = world.fullVm();
+        assertOk(kernel.x2apicEnable(vm, Uapi.KVM_X2APIC_API_USE_32BIT_IDS));
+        int vcpu = world.vcpuWithLapic(vm, 256);
+        assertThat(signal(vm, 0x100L << 32 | MSI_ADDRESS, VECTOR)).isEqualTo(1);
+        assertThat(world.requested(vcpu, VECTOR)).isTrue();
+        assertThat(signal(vm, 0x200L << 32 | MSI_ADDRESS, VECTOR)).isZero();
+    }
+
+    // The PICs
+
+    private static final int MASTER = 0;
+    private static final int IMR = 2;
+    private static final int ELCR = 14;
+
+    private void pic(int vm, int register, int bits) {
+        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        assertOk(kernel.irqchipGet(vm, MASTER, state));
+        state.put(register, (byte) bits);
+        assertOk(kernel.irqchipSet(vm, MASTER, state));
+    }
+
+    @Test
+    void maskedPinsOfBothChipsAreNobody() {
+        int vm = world.fullVm();
+        pic(vm, IMR, 1 << 5);
+        assertThat(world.status(vm, 5, 1)).isEqualTo(-1);
+        assertThat(world.status(vm, 5, 0)).isEqualTo(1);
+    }
+
+    @Test
+    void levelOfAPicIsCoalescedWhileItIsRequested() {
+        int vm = world.fullVm();
+        pic(vm, ELCR, 1 << 5);
+        assertThat(world.status(vm, 5, 1)).isEqualTo(1);
+        assertThat(world.status(vm, 5, 1)).isZero();
+        assertThat(world.status(vm, 5, 0)).isEqualTo(2);
+        assertThat(world.status(vm, 5, 1)).isEqualTo(1);
     }
 }

@@ -2,9 +2,13 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -109,5 +113,328 @@ class IoEventFdContract {
         assertOk(assign(vm, fd, 1, 0, 0));
         assertOk(assign(vm, fd, 1, 8, 0));
         assertErrno(Errno.EEXIST, assign(vm, fd, 1, 8, 0));
+    }
+
+    // The order of checks
+
+    private static final int DEASSIGN = Uapi.KVM_IOEVENTFD_FLAG_DEASSIGN;
+    private static final int CHANNEL = Uapi.KVM_IOEVENTFD_FLAG_VIRTIO_CCW_NOTIFY;
+    /** Of no name: the slot of an internal bus. */
+    private static final int FAST = 0x10;
+
+    private int raw(int vm, int fd, long address, int length, int flags) {
+        ByteBuffer structure = Buffers.allocate(Uapi.KvmIoeventfd.SIZE)
+                .putLong(Uapi.KvmIoeventfd.ADDR, address)
+                .putInt(Uapi.KvmIoeventfd.LEN, length)
+                .putInt(Uapi.KvmIoeventfd.FD, fd)
+                .putInt(Uapi.KvmIoeventfd.FLAGS, flags);
+        for (int i = Uapi.KvmIoeventfd.FLAGS + Integer.BYTES; i < structure.capacity(); i++) {
+            structure.put(i, (byte) 0xa5);
+        }
+        return kernel.libc().ioctl(vm, Uapi.KVM_IOEVENTFD, structure);
+    }
+
+    @Test
+    void everyArgumentIsCheckedBeforeTheDescriptor() {
+        int vm = world.bareVm();
+        for (int length : new int[] {3, 5, 6, 7, 9, 16, -1}) {
+            assertErrno(Errno.EINVAL, raw(vm, -1, PORT, length, PIO));
+        }
+        assertErrno(Errno.EINVAL, raw(vm, -1, -1, 1, PIO));
+        assertErrno(Errno.EINVAL, raw(vm, -1, -4, 8, 0));
+        assertErrno(Errno.EINVAL, raw(vm, -1, PORT, 1, 0x20));
+        assertErrno(Errno.EINVAL, raw(vm, -1, PORT, 0, PIO | MATCH));
+        assertErrno(Errno.EBADF, raw(vm, -1, PORT, 1, PIO));
+    }
+
+    @Test
+    void descriptorIsCheckedBeforeTheCollision() {
+        int vm = world.bareVm();
+        assertOk(raw(vm, world.eventfd(), PORT, 1, PIO));
+        assertErrno(Errno.EBADF, raw(vm, -1, PORT, 1, PIO));
+        assertErrno(Errno.EINVAL, raw(vm, world.pipeLike(), PORT, 1, PIO));
+        assertErrno(Errno.EEXIST, raw(vm, world.eventfd(), PORT, 1, PIO));
+    }
+
+    @Test
+    void lastAddressMayBeTakenAsLongAsNothingWraps() {
+        int vm = world.bareVm();
+        assertOk(raw(vm, world.eventfd(), -8, 4, 0));
+        assertOk(raw(vm, world.eventfd(), -1, 0, 0));
+        assertErrno(Errno.EINVAL, raw(vm, world.eventfd(), -8, 8, 0));
+    }
+
+    @Test
+    void flagWithoutANameIsTakenAndPaddingIgnored() {
+        int vm = world.bareVm();
+        int fd = world.eventfd();
+        assertOk(raw(vm, fd, PORT, 1, FAST));
+        assertErrno(Errno.EEXIST, raw(vm, fd, PORT, 1, 0));
+        assertOk(raw(vm, fd, PORT, 1, DEASSIGN));
+    }
+
+    @Test
+    void deassignChecksTheDescriptorAndNothingElse() {
+        int vm = world.bareVm();
+        int fd = world.eventfd();
+        assertErrno(Errno.EBADF, raw(vm, -1, PORT, 3, DEASSIGN | PIO));
+        assertErrno(Errno.EINVAL, raw(vm, world.pipeLike(), PORT, 3, DEASSIGN | PIO));
+        assertErrno(Errno.ENOENT, raw(vm, fd, PORT, 3, DEASSIGN | PIO));
+        assertErrno(Errno.ENOENT, raw(vm, fd, -1, 8, DEASSIGN | PIO));
+        assertErrno(Errno.ENOENT, raw(vm, fd, PORT, 0, DEASSIGN | PIO | MATCH));
+        assertOk(raw(vm, fd, PORT, 1, PIO));
+        assertErrno(Errno.ENOENT, raw(vm, fd, PORT, 1, DEASSIGN));
+        assertErrno(Errno.ENOENT, raw(vm, fd, PORT + 1, 1, DEASSIGN | PIO));
+        assertOk(raw(vm, fd, PORT, 1, DEASSIGN | PIO | 0x20));
+        assertErrno(Errno.ENOENT, raw(vm, fd, PORT, 1, DEASSIGN | PIO));
+    }
+
+    @Test
+    void channelIsLeftByItsOwnFlag() {
+        int vm = world.bareVm();
+        int fd = world.eventfd();
+        assertOk(raw(vm, fd, 1, 8, CHANNEL));
+        assertErrno(Errno.ENOENT, raw(vm, fd, 1, 8, DEASSIGN));
+        assertOk(raw(vm, fd, 1, 8, DEASSIGN | CHANNEL));
+    }
+
+    @Test
+    void duplicateIsTheSameEventfd() {
+        int vm = world.bareVm();
+        int fd = world.eventfd();
+        assertOk(assign(vm, fd, 1, PIO, 0));
+        assertOk(deassign(vm, world.own(kernel.fdDup(fd)), 1, PIO, 0));
+        assertOk(assign(vm, fd, 1, PIO, 0));
+    }
+
+    // Collisions
+
+    @Test
+    void anyLengthCollidesWithEveryLength() {
+        int vm = world.bareVm();
+        assertOk(assign(vm, world.eventfd(), 0, PIO, 0));
+        for (int length : new int[] {0, 1, 2, 4, 8}) {
+            assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), length, PIO, 0));
+        }
+        assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), 1, PIO | MATCH, 7));
+        assertOk(kernel.ioeventfdAssign(vm, world.eventfd(), PORT + 1, 1, PIO, 0));
+    }
+
+    @Test
+    void everyLengthCollidesWithAnyLength() {
+        int vm = world.bareVm();
+        for (int length : new int[] {1, 2, 4, 8}) {
+            assertOk(assign(vm, world.eventfd(), length, PIO | MATCH, 7));
+        }
+        assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), 0, PIO, 0));
+    }
+
+    @Test
+    void matchingAndAnyDataCollideEitherWay() {
+        int vm = world.bareVm();
+        assertOk(assign(vm, world.eventfd(), 2, PIO | MATCH, 7));
+        assertErrno(Errno.EEXIST, assign(vm, world.eventfd(), 2, PIO, 0));
+        assertOk(assign(vm, world.eventfd(), 4, PIO, 0));
+    }
+
+    @Test
+    void overlappingAddressesDoNotCollide() {
+        int vm = world.bareVm();
+        assertOk(kernel.ioeventfdAssign(vm, world.eventfd(), 0xfe000000L, 8, 0, 0));
+        assertOk(kernel.ioeventfdAssign(vm, world.eventfd(), 0xfe000004L, 4, 0, 0));
+        assertOk(kernel.ioeventfdAssign(vm, world.eventfd(), 0xfe000004L, 8, 0, 0));
+    }
+
+    @Test
+    void vmsDoNotCollide() {
+        int fd = world.eventfd();
+        assertOk(assign(world.bareVm(), fd, 1, PIO, 0));
+        assertOk(assign(world.bareVm(), fd, 1, PIO, 0));
+    }
+
+    @Test
+    void failedAssignLeavesTheEventfdFree() {
+        int vm = world.bareVm();
+        int fd = world.eventfd();
+        assertOk(assign(vm, world.eventfd(), 1, PIO, 0));
+        assertErrno(Errno.EEXIST, assign(vm, fd, 1, PIO, 0));
+        assertErrno(Errno.ENOENT, deassign(vm, fd, 1, PIO, 0));
+        assertOk(assign(vm, fd, 2, PIO, 0));
+    }
+
+    /** As rust-vmm's and crosvm's tests have it. */
+    @Test
+    void everyLengthComesAndGoesOnBothBuses() {
+        int vm = world.bareVm();
+        int fd = world.eventfd();
+        for (int bus : new int[] {PIO, 0}) {
+            assertErrno(Errno.ENOENT, deassign(vm, fd, 0, bus, 0));
+            assertOk(assign(vm, fd, 0, bus, 0));
+            assertOk(deassign(vm, fd, 0, bus, 0));
+            for (int length : new int[] {1, 2, 4, 8}) {
+                assertOk(assign(vm, fd, length, bus | MATCH, 1L << 8 * length - 1));
+            }
+            for (int length : new int[] {1, 2, 4, 8}) {
+                assertOk(deassign(vm, fd, length, bus | MATCH, 1L << 8 * length - 1));
+            }
+        }
+    }
+
+    @Test
+    void busTakesMoreThanAThousand() {
+        int vm = world.bareVm();
+        int fd = world.eventfd();
+        for (int i = 0; i < 1500; i++) {
+            assertOk(assign(vm, fd, 4, PIO | MATCH, i));
+        }
+        assertOk(deassign(vm, fd, 4, PIO | MATCH, 1499));
+    }
+
+    // Delivery to a guest that writes 7, then 8 to port 0x80
+
+    private static final String WRITES = "66b807000000e68066b808000000e680f4";
+
+    @Test
+    void matchingWriteSignalsAndAnotherReachesTheVmm() {
+        int vm = world.bareVm();
+        int event = world.eventfd();
+        assertOk(assign(vm, event, 1, PIO | MATCH, 7));
+        RealModeGuest guest = new RealModeGuest(world, vm, WRITES);
+        guest.runTo(0x80);
+        assertThat(guest.written()).isEqualTo(8);
+        assertThat(world.drain(event)).isEqualTo(1);
+    }
+
+    @Test
+    void writeOfAnotherLengthReachesTheVmm() {
+        int vm = world.bareVm();
+        int event = world.eventfd();
+        assertOk(assign(vm, event, 2, PIO, 0));
+        assertOk(kernel.ioeventfdAssign(vm, event, PORT, 1, 0, 0));
+        RealModeGuest guest = new RealModeGuest(world, vm, WRITES);
+        guest.runTo(0x80);
+        assertThat(guest.written()).isEqualTo(7);
+        assertThat(world.drain(event)).isZero();
+    }
+
+    @Test
+    void anyLengthTakesTheByteAndEachMatchItsOwn() {
+        int vm = world.bareVm();
+        int event = world.eventfd();
+        int seven = world.eventfd();
+        int eight = world.eventfd();
+        assertOk(kernel.ioeventfdAssign(vm, event, 0x82, 0, PIO, 0));
+        assertOk(assign(vm, seven, 1, PIO | MATCH, 7));
+        assertOk(assign(vm, eight, 1, PIO | MATCH, 8));
+        RealModeGuest guest = new RealModeGuest(world, vm, WRITES.replace("f4", "e682e681"));
+        guest.runTo(0x81);
+        assertThat(world.drain(event)).isEqualTo(1);
+        assertThat(world.drain(seven)).isEqualTo(1);
+        assertThat(world.drain(eight)).isEqualTo(1);
+    }
+
+    @Test
+    void removedOneLetsTheWriteThrough() {
+        int vm = world.bareVm();
+        int event = world.eventfd();
+        assertOk(assign(vm, event, 1, PIO, 0));
+        assertOk(deassign(vm, event, 1, PIO, 0));
+        new RealModeGuest(world, vm, WRITES).runTo(0x80);
+        assertThat(world.drain(event)).isZero();
+    }
+
+    /** The write ends in the kernel, from one eventfd straight into an interrupt. */
+    @Test
+    void writeToAnEventfdThatIsAnIrqfdInterrupts() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        assertOk(world.routeToVector(vm, 30));
+        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(assign(vm, event, 1, PIO | MATCH, 7));
+        RealModeGuest guest = new RealModeGuest(world, vm, RealModeGuest.LAPIC_ON + WRITES);
+        guest.runTo(0x80);
+        eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
+        assertThat(world.drain(event)).isZero();
+    }
+
+    /** A guest that writes 0x11223344 as 1, 2 and 4 bytes, then to port 0x81. */
+    private static final String WIDTHS = "66b844332211" + "e680" + "e780" + "66e780" + "e681";
+
+    @Test
+    void everyWidthOfAPortIsItsOwn() {
+        int vm = world.bareVm();
+        int[] events = {world.eventfd(), world.eventfd(), world.eventfd()};
+        long[] data = {0x44, 0x3344, 0x11223344};
+        for (int i = 0; i < events.length; i++) {
+            assertOk(assign(vm, events[i], 1 << i, PIO | MATCH, data[i]));
+        }
+        new RealModeGuest(world, vm, WIDTHS).runTo(0x81);
+        for (int event : events) {
+            assertThat(world.drain(event)).isEqualTo(1);
+        }
+    }
+
+    @Test
+    void anyLengthTakesEveryWidth() {
+        int vm = world.bareVm();
+        int event = world.eventfd();
+        assertOk(assign(vm, event, 0, PIO, 0));
+        new RealModeGuest(world, vm, WIDTHS).runTo(0x81);
+        assertThat(world.drain(event)).isEqualTo(3);
+    }
+
+    /** What is compared is what was written, with nothing above it. */
+    @Test
+    void matchWiderThanItsLengthIsNeverMet() {
+        int vm = world.bareVm();
+        int event = world.eventfd();
+        assertOk(assign(vm, event, 1, PIO | MATCH, 0x11223344));
+        new RealModeGuest(world, vm, WIDTHS).runTo(0x80);
+        assertThat(world.drain(event)).isZero();
+    }
+
+    /** A guest that writes 0x11223344 as 1, 2 and 4 bytes to 0xf800, then to port 0x81. */
+    private static final String MEMORY_WIDTHS = "66b844332211" + "a200f8" + "a300f8" + "66a300f8" + "e681";
+
+    @Test
+    void writeToNoMemoryReachesTheVmm() {
+        RealModeGuest guest = new RealModeGuest(world, world.bareVm(), MEMORY_WIDTHS);
+        guest.runToMmio(RealModeGuest.NO_MEMORY, 1, 0x44);
+        guest.runToMmio(RealModeGuest.NO_MEMORY, 2, 0x3344);
+        guest.runToMmio(RealModeGuest.NO_MEMORY, 4, 0x11223344);
+        guest.runTo(0x81);
+    }
+
+    @Test
+    void matchingWriteToNoMemorySignals() {
+        int vm = world.bareVm();
+        int event = world.eventfd();
+        assertOk(kernel.ioeventfdAssign(vm, event, RealModeGuest.NO_MEMORY, 2, MATCH, 0x3344));
+        RealModeGuest guest = new RealModeGuest(world, vm, MEMORY_WIDTHS);
+        guest.runToMmio(RealModeGuest.NO_MEMORY, 1, 0x44);
+        assertThat(world.drain(event)).isZero();
+        guest.runToMmio(RealModeGuest.NO_MEMORY, 4, 0x11223344);
+        assertThat(world.drain(event)).isEqualTo(1);
+        guest.runTo(0x81);
+    }
+
+    @Test
+    void anyLengthTakesEveryWriteToNoMemory() {
+        int vm = world.bareVm();
+        int event = world.eventfd();
+        assertOk(kernel.ioeventfdAssign(vm, event, RealModeGuest.NO_MEMORY, 0, 0, 0));
+        new RealModeGuest(world, vm, MEMORY_WIDTHS).runTo(0x81);
+        assertThat(world.drain(event)).isEqualTo(3);
+    }
+
+    /** The bus of flag 8 is not written to, nor is that of ports. */
+    @Test
+    void otherBusesHearNothingOfMemory() {
+        int vm = world.bareVm();
+        int event = world.eventfd();
+        assertOk(kernel.ioeventfdAssign(vm, event, RealModeGuest.NO_MEMORY, 1, PIO, 0));
+        assertOk(kernel.ioeventfdAssign(vm, event, RealModeGuest.NO_MEMORY, 1, CHANNEL, 0));
+        new RealModeGuest(world, vm, MEMORY_WIDTHS).runToMmio(RealModeGuest.NO_MEMORY, 1, 0x44);
+        assertThat(world.drain(event)).isZero();
     }
 }

@@ -5,7 +5,9 @@ import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.testing.Machine;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -220,5 +222,272 @@ class IrqfdContract {
         } else {
             assertOk(result);
         }
+    }
+
+    // The order of checks
+
+    private static final int DEASSIGN = Uapi.KVM_IRQFD_FLAG_DEASSIGN;
+    private static final int UNKNOWN_FLAG = 4;
+
+    @Test
+    void flagsAreCheckedBeforeAnythingElse() {
+        int bare = world.bareVm();
+        int vm = world.fullVm();
+        assertErrno(Errno.EINVAL, world.irqfd(bare, -1, 10, UNKNOWN_FLAG, 0));
+        assertErrno(Errno.EINVAL, world.irqfd(vm, -1, 10, UNKNOWN_FLAG, 0));
+        assertErrno(Errno.EINVAL, world.irqfd(vm, -1, 10, UNKNOWN_FLAG | DEASSIGN, 0));
+        assertErrno(Errno.EINVAL, world.irqfd(vm, world.eventfd(), 10, 1 << 31, 0));
+        assertErrno(Errno.EBADF, world.irqfd(vm, -1, 10, DEASSIGN, 0));
+    }
+
+    @Test
+    void deassignAsksForNoIrqchipButForAnEventfd() {
+        int vm = world.bareVm();
+        assertErrno(Errno.EBADF, kernel.irqfdDeassign(vm, -1, 10));
+        assertErrno(Errno.EINVAL, kernel.irqfdDeassign(vm, world.pipeLike(), 10));
+        assertOk(kernel.irqfdDeassign(vm, world.eventfd(), -1));
+    }
+
+    @Test
+    void paddingIsIgnored() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        assertOk(world.irqfd(vm, event, 10, 0, 1 << 20));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 10));
+        assertOk(world.irqfd(vm, event, 10, DEASSIGN, 1 << 20));
+        assertOk(kernel.irqfdAssign(vm, event, 10));
+    }
+
+    @Test
+    void failedAssignOfABusyEventfdLeavesTheFirst() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        int event = world.eventfd();
+        assertOk(world.routeToVector(vm, 30));
+        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 31));
+        assertOk(kernel.irqfdDeassign(vm, event, 31));
+        assertOk(kernel.eventfdSignal(event, 1));
+        eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
+    }
+
+    // Identity
+
+    @Test
+    void duplicateIsTheSameEventfd() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        int duplicate = world.own(kernel.fdDup(event));
+        assertOk(kernel.irqfdAssign(vm, event, 10));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, duplicate, 10));
+        assertOk(kernel.irqfdDeassign(vm, duplicate, 10));
+        assertOk(kernel.irqfdAssign(vm, event, 10));
+    }
+
+    /** As crosvm's and rust-vmm's tests have it. */
+    @Test
+    void threeEventfdsOverTwoGsisComeAndGo() {
+        int vm = world.fullVm();
+        int[] events = {world.eventfd(), world.eventfd(), world.eventfd()};
+        int[] gsis = {4, 8, 4};
+        for (int i = 0; i < events.length; i++) {
+            assertOk(kernel.irqfdAssign(vm, events[i], gsis[i]));
+        }
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, events[2], 4));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, events[2], 5));
+        for (int i = 0; i < events.length; i++) {
+            assertOk(kernel.irqfdDeassign(vm, events[i], gsis[i]));
+            assertOk(kernel.irqfdDeassign(vm, events[i], gsis[i]));
+        }
+        for (int event : events) {
+            assertOk(kernel.irqfdAssign(vm, event, 5));
+        }
+    }
+
+    /** As the kernel's own irqfd_test has it. */
+    @Test
+    void deassignOfGsisNeverAssignedSucceedsInEitherVm() {
+        int vm = world.fullVm();
+        int other = world.fullVm();
+        int event = world.eventfd();
+        assertOk(kernel.irqfdAssign(vm, event, 10));
+        for (int gsi = 11; gsi <= 14; gsi++) {
+            assertOk(kernel.irqfdDeassign(vm, event, gsi));
+            assertOk(kernel.irqfdDeassign(other, event, gsi));
+        }
+        assertOk(kernel.irqfdDeassign(other, event, 10));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 11));
+        assertOk(kernel.irqfdDeassign(vm, event, 10));
+        assertOk(kernel.irqfdAssign(other, event, 11));
+    }
+
+    @Test
+    void gsisWithoutRouteAreTakenEverywhere() {
+        int vm = world.fullVm();
+        for (int gsi : new int[] {100, 4095, 4096, 5000}) {
+            int event = world.eventfd();
+            assertOk(kernel.irqfdAssign(vm, event, gsi));
+            assertOk(kernel.eventfdSignal(event, 1));
+            assertThat(world.drain(event)).isZero();
+        }
+    }
+
+    // The counter
+
+    @Test
+    void readerAndWaiterSeeNothingWhileAssigned() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.eventfdSignal(event, 7));
+        assertThat(kernel.fdWait(event, -1, 0)).isZero();
+        assertErrno(Errno.EAGAIN, kernel.eventfdDrain(event, Buffers.allocate(8)));
+        assertOk(kernel.irqfdDeassign(vm, event, 30));
+        assertOk(kernel.eventfdSignal(event, 3));
+        assertThat(kernel.fdWait(event, -1, 0)).isEqualTo(KernelBackend.READY_FD);
+        assertThat(world.drain(event)).isEqualTo(3);
+    }
+
+    @Test
+    void semaphoreIsTakenOneAtATimeByTheKernelToo() {
+        int vm = world.fullVm();
+        int event = world.own(kernel.eventfdCreateSemaphore());
+        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.eventfdSignal(event, 5));
+        assertOk(kernel.irqfdDeassign(vm, event, 30));
+        int left = 0;
+        while (world.drain(event) == 1) {
+            left++;
+        }
+        // One went with the signal, another with the deassign.
+        assertThat(left).isEqualTo(3);
+    }
+
+    @Test
+    void countFromBeforeIsDrainedByTheDeassignAndNotInjectedAgain() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        int event = world.eventfd();
+        assertOk(world.routeToVector(vm, 30));
+        assertOk(kernel.eventfdSignal(event, 3));
+        assertOk(kernel.irqfdAssign(vm, event, 30));
+        eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
+        assertOk(kernel.irqfdDeassign(vm, event, 30));
+        assertThat(world.drain(event)).isZero();
+        world.forget(vcpu);
+        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.irqfdDeassign(vm, event, 30));
+        assertThat(world.requested(vcpu, VECTOR)).isFalse();
+    }
+
+    @Test
+    void countFromBeforeGoesWithTheNextSignal() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        int event = world.eventfd();
+        assertOk(world.routeToVector(vm, 30));
+        assertOk(kernel.eventfdSignal(event, 3));
+        assertOk(kernel.irqfdAssign(vm, event, 30));
+        eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
+        world.forget(vcpu);
+        assertOk(kernel.eventfdSignal(event, 1));
+        eventually("the vector is requested again", () -> world.requested(vcpu, VECTOR));
+        assertThat(world.drain(event)).isZero();
+    }
+
+    // Delivery
+
+    @Test
+    void manySignalsThatNobodyTookAreOneInterrupt() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        assertOk(world.routeToVector(vm, 30));
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        assertOk(kernel.irqfdAssign(vm, event, 30));
+        for (int i = 0; i < 1000; i++) {
+            assertOk(kernel.eventfdSignal(event, 1));
+        }
+        assertOk(kernel.irqfdDeassign(vm, event, 30));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        assertThat(world.requested(guest.vcpu(), VECTOR)).isFalse();
+        guest.runTo(RealModeGuest.ENDED);
+        assertThat(world.requested(guest.vcpu(), VECTOR)).isFalse();
+    }
+
+    @Test
+    void eachEventfdOfAGsiInjects() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        int[] events = {world.eventfd(), world.eventfd()};
+        assertOk(world.routeToVector(vm, 30));
+        for (int event : events) {
+            assertOk(kernel.irqfdAssign(vm, event, 30));
+        }
+        for (int event : events) {
+            world.forget(vcpu);
+            assertOk(kernel.eventfdSignal(event, 1));
+            eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
+        }
+    }
+
+    @Test
+    void changedRouteCountsForIrqfdsThatAreThere() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        int event = world.eventfd();
+        assertOk(world.routeToVector(vm, 30));
+        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(world.setMsiRoutes(vm, new MsiRoute(30, MSI_ADDRESS, 0x40, 0)));
+        assertOk(kernel.eventfdSignal(event, 1));
+        eventually("the new vector is requested", () -> world.requested(vcpu, 0x40));
+        assertThat(world.requested(vcpu, VECTOR)).isFalse();
+    }
+
+    @Test
+    void routeThatComesAfterTheAssignCounts() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        int event = world.eventfd();
+        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(world.routeToVector(vm, 30));
+        assertOk(kernel.eventfdSignal(event, 1));
+        eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
+    }
+
+    @Test
+    void pinIsPulsed() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        int event = world.eventfd();
+        world.redirect(vm, 20, VECTOR);
+        assertOk(kernel.irqfdAssign(vm, event, 20));
+        assertOk(kernel.eventfdSignal(event, 1));
+        assertOk(kernel.irqfdDeassign(vm, event, 20));
+        assertThat(world.requested(vcpu, VECTOR)).isTrue();
+        assertThat(world.ioapicLine(vm, 20)).isFalse();
+    }
+
+    /** Source 0 is userspace's and that of plain irqfds: the end of the pulse lowers what userspace raised. */
+    @Test
+    void plainIrqfdAndUserspaceAreOneSource() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        assertOk(kernel.lineSet(vm, 20, 1));
+        assertThat(world.ioapicLine(vm, 20)).isTrue();
+        assertOk(kernel.irqfdAssign(vm, event, 20));
+        assertOk(kernel.eventfdSignal(event, 1));
+        assertOk(kernel.irqfdDeassign(vm, event, 20));
+        assertThat(world.ioapicLine(vm, 20)).isFalse();
+    }
+
+    @Test
+    void splitIrqchipTakesMessages() {
+        int vm = world.splitVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        int event = world.eventfd();
+        assertOk(world.routeToVector(vm, 3));
+        assertOk(kernel.irqfdAssign(vm, event, 3));
+        assertOk(kernel.eventfdSignal(event, 1));
+        eventually("the vector is requested", () -> world.requested(vcpu, VECTOR));
     }
 }

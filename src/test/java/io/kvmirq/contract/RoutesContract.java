@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -26,8 +27,6 @@ class RoutesContract {
     void close() {
         world.closeAll();
     }
-
-    private static final int IOAPIC = 2;
 
     private MsiRoute msi(int gsi) {
         return new MsiRoute(gsi, MSI_ADDRESS, VECTOR, 0);
@@ -122,5 +121,136 @@ class RoutesContract {
         assertOk(world.setMsiRoutes(vm));
         assertOk(kernel.lineSetStatus(vm, 4, 1, status));
         assertThat(status.getInt(0)).isEqualTo(-1);
+    }
+
+    // The order of checks, with the kernel's own structure
+
+    private static int header(ByteBuffer table, int count, int flags) {
+        table.putInt(Uapi.KvmIrqRouting.NR, count).putInt(Uapi.KvmIrqRouting.FLAGS, flags);
+        return Uapi.KvmIrqRouting.SIZE;
+    }
+
+    private int entry(int vm, int gsi, int type, int flags) {
+        ByteBuffer table = Buffers.allocate(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.SIZE);
+        int at = header(table, 1, 0);
+        table.putInt(at + Uapi.KvmIrqRoutingEntry.GSI, gsi)
+                .putInt(at + Uapi.KvmIrqRoutingEntry.TYPE, type)
+                .putInt(at + Uapi.KvmIrqRoutingEntry.FLAGS, flags);
+        return kernel.libc().ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, table);
+    }
+
+    /** A table whose header is the last of its page, so that no entry can be read. */
+    private int unreadable(int vm, int count, int flags) {
+        long page = world.pageBeforeNothing();
+        long at = page + PAGE - Uapi.KvmIrqRouting.SIZE;
+        header(kernel.libc().view(at, Uapi.KvmIrqRouting.SIZE), count, flags);
+        return kernel.libc().ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, at);
+    }
+
+    @Test
+    void headerIsCheckedBeforeTheEntriesAreCopied() {
+        int vm = world.fullVm();
+        assertErrno(Errno.EINVAL, unreadable(world.bareVm(), 1, 0));
+        assertErrno(Errno.EINVAL, unreadable(vm, 4097, 0));
+        assertErrno(Errno.EINVAL, unreadable(vm, -1, 0));
+        assertErrno(Errno.EINVAL, unreadable(vm, 1, 1));
+        assertErrno(Errno.EFAULT, unreadable(vm, 1, 0));
+        assertErrno(Errno.EFAULT, unreadable(vm, 4096, 0));
+        assertOk(unreadable(vm, 0, 0));
+    }
+
+    @Test
+    void tableFlagsAreRefusedEvenWithoutEntries() {
+        assertErrno(Errno.EINVAL, unreadable(world.fullVm(), 0, 1));
+    }
+
+    /** Types that a kernel may have built in or not: what it says it has, it takes. */
+    @Test
+    void typesAreThoseOfX86() {
+        int vm = world.fullVm();
+        assertErrno(Errno.EINVAL, entry(vm, 0, 0, 0));
+        assertErrno(Errno.EINVAL, entry(vm, 0, Uapi.KVM_IRQ_ROUTING_S390_ADAPTER, 0));
+        assertErrno(Errno.EINVAL, entry(vm, 0, 6, 0));
+        if (kernel.capabilityCheck(vm, Uapi.KVM_CAP_HYPERV_SYNIC) == 0) {
+            assertErrno(Errno.EINVAL, entry(vm, 0, Uapi.KVM_IRQ_ROUTING_HV_SINT, 0));
+        } else {
+            assertOk(entry(vm, 0, Uapi.KVM_IRQ_ROUTING_HV_SINT, 0));
+        }
+        if (kernel.capabilityCheck(vm, Uapi.KVM_CAP_XEN_HVM) == 0) {
+            assertErrno(Errno.EINVAL, entry(vm, 0, Uapi.KVM_IRQ_ROUTING_XEN_EVTCHN, 0));
+        }
+        assertErrno(Errno.EINVAL, entry(vm, 4096, Uapi.KVM_IRQ_ROUTING_MSI, 0));
+        assertErrno(Errno.EINVAL, entry(vm, 0, Uapi.KVM_IRQ_ROUTING_MSI, 2));
+        assertErrno(Errno.EINVAL, entry(vm, 0, Uapi.KVM_IRQ_ROUTING_IRQCHIP, 1));
+        assertOk(entry(vm, 0, Uapi.KVM_IRQ_ROUTING_MSI, Uapi.KVM_MSI_VALID_DEVID));
+        assertOk(entry(vm, 4095, Uapi.KVM_IRQ_ROUTING_IRQCHIP, 0));
+    }
+
+    @Test
+    void paddingAndWhatFollowsAMessageAreIgnored() {
+        int vm = world.fullVm();
+        ByteBuffer table = Buffers.allocate(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.SIZE);
+        int at = header(table, 1, 0);
+        for (int i = at + Uapi.KvmIrqRoutingEntry.FLAGS + Integer.BYTES; i < table.capacity(); i++) {
+            table.put(i, (byte) 0xa5);
+        }
+        table.putInt(at + Uapi.KvmIrqRoutingEntry.TYPE, Uapi.KVM_IRQ_ROUTING_MSI);
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, table));
+    }
+
+    @Test
+    void splitIrqchipTakesMessagesAndEmptyTablesButNoPins() {
+        int vm = world.splitVm();
+        assertOk(world.setMsiRoutes(vm));
+        assertOk(world.setMsiRoutes(vm, msi(0), msi(4095)));
+        for (int chip = 0; chip <= IOAPIC; chip++) {
+            assertErrno(Errno.EINVAL, world.setPinRoutes(vm, new PinRoute(0, chip, 0, 0)));
+        }
+    }
+
+    @Test
+    void lastPinsOfEachChipExist() {
+        int vm = world.fullVm();
+        assertOk(world.setPinRoutes(
+                vm, new PinRoute(0, 0, 7, 0), new PinRoute(0, 1, 7, 0), new PinRoute(0, IOAPIC, 23, 0)));
+        assertErrno(Errno.EINVAL, world.setPinRoutes(vm, new PinRoute(0, -1, 0, 0)));
+        assertErrno(Errno.EINVAL, world.setPinRoutes(vm, new PinRoute(0, IOAPIC, -1, 0)));
+    }
+
+    @Test
+    void addressOfAMessageIsNotLookedAt() {
+        int vm = world.fullVm();
+        assertOk(world.setMsiRoutes(vm, new MsiRoute(0, 0, 0, 0), new MsiRoute(1, 0x1234_5678L, -1, 0)));
+    }
+
+    @Test
+    void gsiMayChangeFromPinsToAMessageAndBack() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        assertOk(world.routeToVector(vm, 4));
+        assertThat(world.status(vm, 4, 1)).isEqualTo(1);
+        assertThat(world.requested(vcpu, VECTOR)).isTrue();
+        assertThat(world.ioapicLine(vm, 4)).isFalse();
+        assertOk(world.setPinRoutes(vm, new PinRoute(4, IOAPIC, 4, 0)));
+        assertOk(kernel.lineSet(vm, 4, 1));
+        assertThat(world.ioapicLine(vm, 4)).isTrue();
+    }
+
+    @Test
+    void pinStaysHighWhenItsRouteGoes() {
+        int vm = world.fullVm();
+        assertOk(kernel.lineSet(vm, 20, 1));
+        assertOk(world.setMsiRoutes(vm));
+        assertThat(world.status(vm, 20, 0)).isEqualTo(-1);
+        assertThat(world.ioapicLine(vm, 20)).isTrue();
+    }
+
+    @Test
+    void refusedEntryAnywhereRefusesTheTable() {
+        int vm = world.fullVm();
+        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm, msi(30), msi(31), msi(30)));
+        assertThat(world.status(vm, 30, 1)).isEqualTo(-1);
+        assertOk(kernel.lineSet(vm, 20, 1));
+        assertThat(world.ioapicLine(vm, 20)).isTrue();
     }
 }

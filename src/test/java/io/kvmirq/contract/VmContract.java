@@ -8,11 +8,13 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.testing.Machine;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** The KVM device, VMs and irqchips: virt/kvm/kvm_main.c, arch/x86/kvm/x86.c. */
+/** The KVM device and VMs: virt/kvm/kvm_main.c, arch/x86/kvm/x86.c. */
 @Contract
 class VmContract {
     private final World world;
@@ -73,128 +75,183 @@ class VmContract {
     }
 
     @Test
-    void secondIrqchipExists() {
-        int full = world.fullVm();
-        assertErrno(Errno.EEXIST, kernel.irqchipCreate(full));
-        assertErrno(Errno.EEXIST, kernel.irqchipCreateSplit(full, 24));
-        int split = world.splitVm();
-        assertErrno(Errno.EEXIST, kernel.irqchipCreate(split));
-        assertErrno(Errno.EEXIST, kernel.irqchipCreateSplit(split, 24));
-    }
-
-    @Test
-    void irqchipAfterVcpuIsInvalidButSplitExists() {
-        int vm = world.bareVm();
-        world.vcpu(vm, 0);
-        assertErrno(Errno.EINVAL, kernel.irqchipCreate(vm));
-        assertErrno(Errno.EEXIST, kernel.irqchipCreateSplit(vm, 24));
-    }
-
-    @Test
-    void splitIrqchipTakes4096Pins() {
-        assertErrno(Errno.EINVAL, kernel.irqchipCreateSplit(world.bareVm(), 4097));
-        assertOk(kernel.irqchipCreateSplit(world.bareVm(), 4096));
-    }
-
-    @Test
-    void chipStateNeedsTheFullIrqchip() {
-        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
-        assertErrno(Errno.ENXIO, kernel.irqchipGet(world.bareVm(), 2, state));
-        assertErrno(Errno.ENXIO, kernel.irqchipGet(world.splitVm(), 2, state));
-        assertErrno(Errno.EINVAL, kernel.irqchipGet(world.fullVm(), 3, state));
-        assertErrno(Errno.EINVAL, kernel.irqchipSet(world.fullVm(), 3, state));
-    }
-
-    @Test
-    void chipStateComesBackAsWritten() {
-        int vm = world.fullVm();
-        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
-        assertOk(kernel.irqchipGet(vm, 2, state));
-        int pin7 = Uapi.KvmIoapicState.REDIRTBL + 7 * 8;
-        state.putLong(pin7, 0x8042);
-        assertOk(kernel.irqchipSet(vm, 2, state));
-        ByteBuffer again = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
-        assertOk(kernel.irqchipGet(vm, 2, again));
-        assertThat(again.getLong(pin7)).isEqualTo(0x8042);
-    }
-
-    @Test
-    void x2apicBitsAreChecked() {
-        int full = world.fullVm();
-        assertErrno(Errno.EINVAL, kernel.x2apicEnable(full, 0x10));
-        assertOk(kernel.x2apicEnable(full, 3));
-    }
-
-    @Test
-    void secondVcpuOfAnIdExists() {
-        int vm = world.bareVm();
-        world.vcpu(vm, 1);
-        assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1));
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1 << 20));
-    }
-
-    @Test
-    void lapicNeedsAnIrqchip() {
-        int vcpu = world.vcpu(world.bareVm(), 0);
-        assertErrno(
-                Errno.EINVAL, kernel.libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, Buffers.allocate(Uapi.KvmLapicState.SIZE)));
-    }
-
-    @Test
-    void memoryIsCheckedInOrder() {
-        int vm = world.bareVm();
-        long address = kernel.libc()
-                .mmap(8192, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
-        try {
-            assertErrno(Errno.EINVAL, setMemory(vm, 0, 1, 4096, address));
-            assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 4095, address));
-            assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 0, address));
-            assertOk(setMemory(vm, 0, 0, 8192, address));
-            assertErrno(Errno.EEXIST, setMemory(vm, 1, 4096, 4096, address));
-            assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 4096, address));
-            assertOk(setMemory(vm, 0, 0, 0, 0));
-        } finally {
-            assertOk(kernel.libc().munmap(address, 8192));
-        }
-    }
-
-    @Test
-    void kernelKeepsTheLastSlotsForItself() {
-        int vm = world.bareVm();
-        long address = kernel.libc()
-                .mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
-        assertOk(address > 0 ? 0 : address);
-        try {
-            assertErrno(Errno.EINVAL, setMemory(vm, 32764, 0, 4096, address));
-            assertOk(setMemory(vm, 32763, 0, 4096, address));
-        } finally {
-            assertOk(kernel.libc().munmap(address, 4096));
-        }
-    }
-
-    @Test
     void threePagesForTheTaskStateLieBelow4GiB() {
         int vm = world.bareVm();
         assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_TSS_ADDR, 0xfffbd000L));
         assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_SET_TSS_ADDR, 0xfffff000L));
     }
 
-    /** Bit 4 of KVM_CAP_X2APIC_API; what other bits there are is the kernel's version. */
+    // The system
+
     @Test
-    void suppressingEoisIsForSplitIrqchips() {
-        assertThat(kernel.libc().ioctl(world.fullVm(), Uapi.KVM_CHECK_EXTENSION, Uapi.KVM_CAP_X2APIC_API) & 4)
-                .isZero();
+    void versionTakesNoArgument() {
+        int kvm = world.kvm();
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(kvm, Uapi.KVM_GET_API_VERSION, 1));
+        assertThat(kernel.libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0)).isEqualTo(12288);
     }
 
-    private int setMemory(int vm, int slot, long guest, long size, long user) {
+    @Test
+    void capabilitiesOfTheInterruptPathAreAsPublished() {
+        for (int fd : new int[] {world.kvm(), world.bareVm(), world.fullVm(), world.splitVm()}) {
+            assertThat(kernel.capabilityCheck(fd, Uapi.KVM_CAP_IRQ_ROUTING)).isEqualTo(4096);
+            assertThat(kernel.capabilityCheck(fd, Uapi.KVM_CAP_MAX_VCPU_ID)).isEqualTo(4096);
+            assertThat(kernel.capabilityCheck(fd, Uapi.KVM_CAP_NR_MEMSLOTS)).isEqualTo(32764);
+            assertThat(kernel.capabilityCheck(fd, Uapi.KVM_CAP_COALESCED_MMIO)).isEqualTo(2);
+            assertThat(kernel.capabilityCheck(fd, Uapi.KVM_CAP_MSI_DEVID)).isZero();
+            for (int present : new int[] {
+                Uapi.KVM_CAP_IRQCHIP,
+                Uapi.KVM_CAP_USER_MEMORY,
+                Uapi.KVM_CAP_IRQ_INJECT_STATUS,
+                Uapi.KVM_CAP_IRQFD,
+                Uapi.KVM_CAP_PIT2,
+                Uapi.KVM_CAP_IOEVENTFD,
+                Uapi.KVM_CAP_ENABLE_CAP,
+                Uapi.KVM_CAP_SIGNAL_MSI,
+                Uapi.KVM_CAP_IRQFD_RESAMPLE,
+                Uapi.KVM_CAP_DEVICE_CTRL,
+                Uapi.KVM_CAP_ENABLE_CAP_VM,
+                Uapi.KVM_CAP_IOEVENTFD_NO_LENGTH,
+                Uapi.KVM_CAP_CHECK_EXTENSION_VM,
+                Uapi.KVM_CAP_SPLIT_IRQCHIP,
+                Uapi.KVM_CAP_IOEVENTFD_ANY_LENGTH,
+                Uapi.KVM_CAP_IMMEDIATE_EXIT,
+                Uapi.KVM_CAP_BINARY_STATS_FD
+            }) {
+                assertThat(kernel.capabilityCheck(fd, present))
+                        .as("capability " + present)
+                        .isEqualTo(1);
+            }
+            assertThat(kernel.capabilityCheck(fd, Uapi.KVM_CAP_VM_ATTRIBUTES)).isZero();
+            assertThat(kernel.capabilityCheck(fd, -1)).isZero();
+        }
+    }
+
+    /** KVM_SET_USER_MEMORY_REGION2 came with 6.8. */
+    @Test
+    void secondFormOfMemorySlotsIsThereSinceItCame() {
+        assertThat(kernel.capabilityCheck(world.kvm(), Uapi.KVM_CAP_USER_MEMORY2))
+                .isEqualTo(Machine.kernelAtLeast(6, 8) ? 1 : 0);
+    }
+
+    /** The bitmap of types came with 6.8; without it there is type 0 alone. */
+    @Test
+    void vmTypesAreThoseOfTheBitmap() {
+        int kvm = world.kvm();
+        int types = kernel.capabilityCheck(kvm, Uapi.KVM_CAP_VM_TYPES);
+        boolean hasOne = (types >>> 1 & 1) == 1;
+        int result = kernel.vmCreate(kvm, 1);
+        if (hasOne) {
+            world.own(result);
+        } else {
+            assertErrno(Errno.EINVAL, result);
+        }
+        world.own(kernel.vmCreate(kvm, 0));
+        assertErrno(Errno.EINVAL, kernel.vmCreate(kvm, 31));
+        assertErrno(Errno.EINVAL, kernel.vmCreate(kvm, 0x80000000L));
+    }
+
+    @Test
+    void vmIsClosedOnExec() {
+        int vm = world.bareVm();
+        assertThat(kernel.libc().fcntl(vm, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertThat(kernel.libc().fcntl(world.vcpu(vm, 0), Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertThat(kernel.libc().fcntl(world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO)), Uapi.F_GETFD, 0))
+                .isEqualTo(Uapi.FD_CLOEXEC);
+    }
+
+    @Test
+    void requestsOfOneKindOfFileAreUnknownToTheOthers() {
+        int kvm = world.kvm();
+        int vm = world.fullVm();
+        int vcpu = world.vcpu(vm, 0);
+        assertErrno(Errno.EINVAL, kernel.irqfdAssign(kvm, world.eventfd(), 0));
+        assertErrno(Errno.EINVAL, kernel.irqfdAssign(vcpu, world.eventfd(), 0));
+        assertErrno(Errno.ENOTTY, kernel.vmCreate(vm, 0));
+        assertErrno(Errno.ENOTTY, kernel.libc().ioctl(vm, Uapi.KVM_RUN, 0));
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(kvm, Uapi.KVM_CREATE_VCPU, 0));
+    }
+
+    // Capabilities to enable
+
+    private int enable(int vm, int capability, int flags, long argument) {
         return kernel.libc()
                 .ioctl(
                         vm,
-                        Uapi.KVM_SET_USER_MEMORY_REGION,
-                        Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
-                                .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, slot)
-                                .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, guest)
-                                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, size)
-                                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, user));
+                        Uapi.KVM_ENABLE_CAP,
+                        Buffers.allocate(Uapi.KvmEnableCap.SIZE)
+                                .putInt(Uapi.KvmEnableCap.CAP, capability)
+                                .putInt(Uapi.KvmEnableCap.FLAGS, flags)
+                                .putLong(Uapi.KvmEnableCap.ARGS, argument));
+    }
+
+    @Test
+    void capabilityToEnableHasNoFlagsAndMustBeKnown() {
+        int vm = world.bareVm();
+        assertErrno(Errno.EINVAL, enable(vm, Uapi.KVM_CAP_SPLIT_IRQCHIP, 1, 24));
+        assertErrno(Errno.EINVAL, enable(vm, 9999, 0, 0));
+        assertErrno(Errno.EINVAL, enable(vm, Uapi.KVM_CAP_IRQFD, 0, 0));
+        assertOk(enable(vm, Uapi.KVM_CAP_SPLIT_IRQCHIP, 0, 24));
+    }
+
+    // Statistics
+
+    private int stats(int fd) {
+        return world.own(kernel.libc().ioctl(fd, Uapi.KVM_GET_STATS_FD, 0));
+    }
+
+    private ByteBuffer header(int stats) {
+        ByteBuffer header = Buffers.allocate(Uapi.KvmStatsHeader.SIZE);
+        assertThat(kernel.libc().pread(stats, header, 0)).isEqualTo(Uapi.KvmStatsHeader.SIZE);
+        return header;
+    }
+
+    @Test
+    void statisticsDescribeThemselves() {
+        int vm = world.bareVm();
+        for (int fd : new int[] {vm, world.vcpu(vm, 0)}) {
+            int stats = stats(fd);
+            ByteBuffer header = header(stats);
+            int name = header.getInt(Uapi.KvmStatsHeader.NAME_SIZE);
+            int count = header.getInt(Uapi.KvmStatsHeader.NUM_DESC);
+            int descriptors = header.getInt(Uapi.KvmStatsHeader.DESC_OFFSET);
+            assertThat(header.getInt(Uapi.KvmStatsHeader.FLAGS)).isZero();
+            assertThat(name).isEqualTo(48);
+            assertThat(header.getInt(Uapi.KvmStatsHeader.ID_OFFSET)).isEqualTo(Uapi.KvmStatsHeader.SIZE);
+            assertThat(descriptors).isEqualTo(Uapi.KvmStatsHeader.SIZE + name);
+            assertThat(header.getInt(Uapi.KvmStatsHeader.DATA_OFFSET)).isEqualTo(descriptors + count * (16 + name));
+            ByteBuffer id = Buffers.allocate(name);
+            assertThat(kernel.libc().pread(stats, id, Uapi.KvmStatsHeader.SIZE)).isEqualTo(name);
+            byte[] text = new byte[4];
+            id.get(0, text);
+            assertThat(new String(text, StandardCharsets.US_ASCII)).isEqualTo("kvm-");
+        }
+    }
+
+    @Test
+    void statisticsAreToBeReadAndFromAPlace() {
+        int stats = stats(world.bareVm());
+        assertThat(kernel.libc().fcntl(stats, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertErrno(Errno.EBADF, kernel.libc().write(stats, Buffers.allocate(8)));
+        assertErrno(Errno.ESPIPE, kernel.libc().pwrite(stats, Buffers.allocate(8), 0));
+        ByteBuffer first = Buffers.allocate(Uapi.KvmStatsHeader.SIZE);
+        assertThat(kernel.libc().read(stats, first)).isEqualTo(Uapi.KvmStatsHeader.SIZE);
+        assertThat(first).isEqualTo(header(stats));
+        assertErrno(Errno.ENOTTY, kernel.libc().ioctl(stats, Uapi.KVM_GET_STATS_FD, 0));
+    }
+
+    @Test
+    void vmHasAsManyStatisticsFilesAsAreAskedFor() {
+        int vm = world.bareVm();
+        assertThat(header(stats(vm))).isEqualTo(header(stats(vm)));
+    }
+
+    @Test
+    void onlyVcpusAndStatisticsHaveMemoryOrPlaces() {
+        int vm = world.bareVm();
+        int flags = Uapi.MAP_SHARED;
+        assertErrno(Errno.ENODEV, kernel.libc().mmap(4096, Uapi.PROT_READ, flags, vm, 0));
+        assertErrno(Errno.ENODEV, kernel.libc().mmap(4096, Uapi.PROT_READ, flags, world.eventfd(), 0));
+        assertErrno(Errno.EINVAL, kernel.libc().read(vm, Buffers.allocate(8)));
+        assertErrno(Errno.EINVAL, kernel.libc().write(vm, Buffers.allocate(8)));
     }
 }

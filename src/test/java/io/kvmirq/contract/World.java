@@ -22,11 +22,24 @@ import java.util.stream.Stream;
 
 /** A kernel through one binding, and every descriptor a test has made, to be closed after it. For one thread. */
 public final class World {
+    static final long PAGE = 4096;
+    /** In-service register of a LAPIC. */
+    private static final int ISR = 0x100;
+
     static final long MSI_ADDRESS = 0xfee00000L;
     static final int VECTOR = 0x31;
+    /** The IOAPIC's number among the chips. */
+    static final int IOAPIC = 2;
+
+    /** Bits of an IOAPIC's redirection entry. */
+    static final long MASKED = 1L << 16;
+
+    static final long LEVEL = 1L << 15;
+    static final long REMOTE_IRR = 1L << 14;
 
     private final String name;
     private final List<Integer> open = new ArrayList<>();
+    private final List<Long> mapped = new ArrayList<>();
     private final KernelBackend kernel;
     private final Optional<String> flaw;
 
@@ -88,9 +101,36 @@ public final class World {
             kernel.fdClose(open.get(i));
         }
         open.clear();
+        for (int i = 0; i < mapped.size(); i += 2) {
+            kernel.libc().munmap(mapped.get(i), mapped.get(i + 1));
+        }
+        mapped.clear();
         if (kernel.libc() instanceof FakeKernel fake) {
             RulesSeen.add(fake);
         }
+    }
+
+    /** Fresh memory, or a file's, unmapped after the test. */
+    long map(long length, int fd) {
+        int flags = fd < 0 ? Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS : Uapi.MAP_SHARED;
+        long address = kernel.libc().mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, fd, 0);
+        assertOk(address);
+        mapped.addAll(List.of(address, length));
+        return address;
+    }
+
+    /** A page of memory followed by one that cannot be read. */
+    long pageBeforeNothing() {
+        int flags = Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS;
+        for (int i = 0; i < 64; i++) {
+            long guard = kernel.libc().mmap(PAGE, 0, flags, -1, 0);
+            mapped.addAll(List.of(guard, PAGE));
+            long page = map(PAGE, -1);
+            if (!kernel.isReal() || page + PAGE == guard) {
+                return page;
+            }
+        }
+        throw new AssertionError("no two mappings lie side by side");
     }
 
     int kvm() {
@@ -128,7 +168,11 @@ public final class World {
 
     /** A vCPU never run whose LAPIC is enabled, so that messages reach its IRR. */
     int vcpuWithLapic(int vm) {
-        int vcpu = vcpu(vm, 0);
+        return vcpuWithLapic(vm, 0);
+    }
+
+    int vcpuWithLapic(int vm, int id) {
+        int vcpu = vcpu(vm, id);
         ByteBuffer lapic = lapic(vcpu);
         lapic.putInt(Uapi.KvmLapicState.SVR, lapic.getInt(Uapi.KvmLapicState.SVR) | Uapi.KvmLapicState.SVR_ENABLE);
         assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
@@ -142,14 +186,56 @@ public final class World {
     }
 
     boolean requested(int vcpu, int vector) {
-        return (lapic(vcpu).getInt(Uapi.KvmLapicState.IRR + vector / 32 * 16) >>> vector % 32 & 1) == 1;
+        return bit(vcpu, Uapi.KvmLapicState.IRR, vector);
+    }
+
+    boolean inService(int vcpu, int vector) {
+        return bit(vcpu, ISR, vector);
+    }
+
+    private boolean bit(int vcpu, int array, int vector) {
+        return (lapic(vcpu).getInt(array + vector / 32 * 16) >>> vector % 32 & 1) == 1;
+    }
+
+    private ByteBuffer ioapic(int vm) {
+        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        assertOk(kernel.irqchipGet(vm, IOAPIC, state));
+        return state;
     }
 
     /** Whether a pin of the in-kernel IOAPIC is high. */
     boolean ioapicLine(int vm, int pin) {
-        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
-        assertOk(kernel.irqchipGet(vm, 2, state));
-        return (state.getInt(Uapi.KvmIoapicState.IRR) >>> pin & 1) == 1;
+        return (ioapic(vm).getInt(Uapi.KvmIoapicState.IRR) >>> pin & 1) == 1;
+    }
+
+    /** An entry of the IOAPIC's redirection table. */
+    long redirection(int vm, int pin) {
+        return ioapic(vm).getLong(Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES);
+    }
+
+    void redirect(int vm, int pin, long entry) {
+        ByteBuffer state = ioapic(vm).putLong(Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES, entry);
+        assertOk(kernel.irqchipSet(vm, IOAPIC, state));
+    }
+
+    /** What KVM_IRQ_LINE_STATUS says came of it. */
+    int status(int vm, int gsi, int level) {
+        ByteBuffer status = Buffers.allocate(Integer.BYTES);
+        assertOk(kernel.lineSetStatus(vm, gsi, level, status));
+        return status.getInt(0);
+    }
+
+    /** KVM_IRQFD with all its fields, the padding filled. */
+    int irqfd(int vm, int fd, int gsi, int flags, int resample) {
+        ByteBuffer structure = Buffers.allocate(Uapi.KvmIrqfd.SIZE)
+                .putInt(Uapi.KvmIrqfd.FD, fd)
+                .putInt(Uapi.KvmIrqfd.GSI, gsi)
+                .putInt(Uapi.KvmIrqfd.FLAGS, flags)
+                .putInt(Uapi.KvmIrqfd.RESAMPLEFD, resample);
+        for (int i = Uapi.KvmIrqfd.RESAMPLEFD + Integer.BYTES; i < structure.capacity(); i++) {
+            structure.put(i, (byte) 0xa5);
+        }
+        return kernel.libc().ioctl(vm, Uapi.KVM_IRQFD, structure);
     }
 
     /** Empties a LAPIC's IRR. */

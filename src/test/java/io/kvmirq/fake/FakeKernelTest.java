@@ -25,11 +25,11 @@ class FakeKernelTest {
         KernelBackend fake = fake(Profile.V6_18);
         int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
         int vcpu = fake.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
-        assertThatThrownBy(() -> fake.libc().ioctl(vm, Uapi.KVM_CREATE_PIT2, 0))
+        assertThatThrownBy(() -> fake.libc().ioctl(vm, Uapi.KVM_CREATE_GUEST_MEMFD, 0))
                 .isInstanceOf(NotModelledException.class)
-                .hasMessage("the fake kernel does not model KVM_CREATE_PIT2");
-        assertThatThrownBy(() -> fake.libc().ioctl(vcpu, Uapi.KVM_NMI, 0))
-                .hasMessage("the fake kernel does not model KVM_NMI");
+                .hasMessage("the fake kernel does not model KVM_CREATE_GUEST_MEMFD");
+        assertThatThrownBy(() -> fake.libc().ioctl(vcpu, Uapi.KVM_GET_VCPU_EVENTS, 0))
+                .hasMessage("the fake kernel does not model KVM_GET_VCPU_EVENTS");
         assertThat(fake.libc().ioctl(vm, 0xaeff, 0)).isEqualTo(-Errno.ENOTTY.number());
     }
 

@@ -41,6 +41,9 @@ public final class Uapi {
     public static final int O_RDWR = 2;
     public static final int O_NONBLOCK = 04000;
     public static final int O_CLOEXEC = 02000000;
+    public static final int FD_CLOEXEC = 1;
+    public static final int F_GETFD = 1;
+    public static final int F_GETFL = 3;
     public static final int F_DUPFD_CLOEXEC = 1030;
     public static final int PROT_READ = 1;
     public static final int PROT_WRITE = 2;
@@ -89,11 +92,13 @@ public final class Uapi {
     public static final int KVM_CAP_USER_MEMORY = 3;
     public static final int KVM_CAP_NR_VCPUS = 9;
     public static final int KVM_CAP_NR_MEMSLOTS = 10;
+    public static final int KVM_CAP_COALESCED_MMIO = 15;
     public static final int KVM_CAP_IRQ_ROUTING = 25;
     public static final int KVM_CAP_IRQ_INJECT_STATUS = 26;
     public static final int KVM_CAP_IRQFD = 32;
     public static final int KVM_CAP_PIT2 = 33;
     public static final int KVM_CAP_IOEVENTFD = 36;
+    public static final int KVM_CAP_XEN_HVM = 38;
     public static final int KVM_CAP_ENABLE_CAP = 54;
     public static final int KVM_CAP_MAX_VCPUS = 66;
     public static final int KVM_CAP_SIGNAL_MSI = 77;
@@ -105,6 +110,7 @@ public final class Uapi {
     public static final int KVM_CAP_CHECK_EXTENSION_VM = 105;
     public static final int KVM_CAP_SPLIT_IRQCHIP = 121;
     public static final int KVM_CAP_IOEVENTFD_ANY_LENGTH = 122;
+    public static final int KVM_CAP_HYPERV_SYNIC = 123;
     public static final int KVM_CAP_MAX_VCPU_ID = 128;
     public static final int KVM_CAP_X2APIC_API = 129;
     public static final int KVM_CAP_MSI_DEVID = 131;
@@ -115,6 +121,13 @@ public final class Uapi {
     public static final int KVM_CAP_VM_TYPES = 235;
 
     public static final int KVM_X2APIC_API_USE_32BIT_IDS = 1;
+    public static final int KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK = 2;
+    public static final int KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST = 4;
+    public static final int KVM_X2APIC_DISABLE_SUPPRESS_EOI_BROADCAST = 8;
+
+    public static final int KVM_MEM_LOG_DIRTY_PAGES = 1;
+    public static final int KVM_MEM_READONLY = 2;
+    public static final int KVM_MEM_GUEST_MEMFD = 4;
 
     public static final long KVM_GET_API_VERSION = io(0x00);
     public static final long KVM_CREATE_VM = io(0x01);
@@ -126,7 +139,7 @@ public final class Uapi {
     public static final long KVM_SET_IDENTITY_MAP_ADDR = iow(0x48, 8);
     public static final long KVM_SET_BOOT_CPU_ID = io(0x78);
     public static final long KVM_SET_USER_MEMORY_REGION = iow(0x46, KvmUserspaceMemoryRegion.SIZE);
-    public static final long KVM_SET_USER_MEMORY_REGION2 = iow(0x49, 160);
+    public static final long KVM_SET_USER_MEMORY_REGION2 = iow(0x49, KvmUserspaceMemoryRegion2.SIZE);
     public static final long KVM_CREATE_GUEST_MEMFD = iowr(0xd4, 64);
     public static final long KVM_ENABLE_CAP = iow(0xa3, KvmEnableCap.SIZE);
     public static final long KVM_GET_STATS_FD = io(0xce);
@@ -141,6 +154,28 @@ public final class Uapi {
         public static final int USERSPACE_ADDR = 24;
 
         private KvmUserspaceMemoryRegion() {}
+    }
+
+    /** include/uapi/linux/kvm.h; begins as {@link KvmUserspaceMemoryRegion} does. */
+    public static final class KvmUserspaceMemoryRegion2 {
+        public static final int SIZE = 160;
+        public static final int GUEST_MEMFD_OFFSET = 32;
+        public static final int GUEST_MEMFD = 40;
+
+        private KvmUserspaceMemoryRegion2() {}
+    }
+
+    /** include/uapi/linux/kvm.h: how the file of KVM_GET_STATS_FD begins. */
+    public static final class KvmStatsHeader {
+        public static final int SIZE = 24;
+        public static final int FLAGS = 0;
+        public static final int NAME_SIZE = 4;
+        public static final int NUM_DESC = 8;
+        public static final int ID_OFFSET = 12;
+        public static final int DESC_OFFSET = 16;
+        public static final int DATA_OFFSET = 20;
+
+        private KvmStatsHeader() {}
     }
 
     /** include/uapi/linux/kvm.h. */
@@ -160,7 +195,15 @@ public final class Uapi {
     /** Encoded as a read, historically. */
     public static final long KVM_SET_IRQCHIP = ior(0x63, KvmIrqchip.SIZE);
 
-    public static final long KVM_CREATE_PIT2 = iow(0x77, 64);
+    public static final long KVM_CREATE_PIT2 = iow(0x77, KvmPitConfig.SIZE);
+
+    /** include/uapi/linux/kvm.h; the rest is reserved. */
+    public static final class KvmPitConfig {
+        public static final int SIZE = 64;
+        public static final int FLAGS = 0;
+
+        private KvmPitConfig() {}
+    }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
     public static final class KvmIrqchip {
@@ -184,6 +227,9 @@ public final class Uapi {
 
     public static final int KVM_IRQ_ROUTING_IRQCHIP = 1;
     public static final int KVM_IRQ_ROUTING_MSI = 2;
+    public static final int KVM_IRQ_ROUTING_S390_ADAPTER = 3;
+    public static final int KVM_IRQ_ROUTING_HV_SINT = 4;
+    public static final int KVM_IRQ_ROUTING_XEN_EVTCHN = 5;
     public static final int KVM_MSI_VALID_DEVID = 1;
     public static final long KVM_SET_GSI_ROUTING = iow(0x6a, KvmIrqRouting.SIZE);
 
@@ -232,6 +278,7 @@ public final class Uapi {
     public static final int KVM_IOEVENTFD_FLAG_DATAMATCH = 1;
     public static final int KVM_IOEVENTFD_FLAG_PIO = 2;
     public static final int KVM_IOEVENTFD_FLAG_DEASSIGN = 4;
+    public static final int KVM_IOEVENTFD_FLAG_VIRTIO_CCW_NOTIFY = 8;
     public static final long KVM_IOEVENTFD = iow(0x79, KvmIoeventfd.SIZE);
 
     /** include/uapi/linux/kvm.h. */
@@ -280,6 +327,7 @@ public final class Uapi {
     public static final int KVM_DEV_VFIO_FILE = 1;
     public static final int KVM_DEV_VFIO_FILE_ADD = 1;
     public static final int KVM_DEV_VFIO_FILE_DEL = 2;
+    public static final int KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3;
     public static final long KVM_CREATE_DEVICE = iowr(0xe0, KvmCreateDevice.SIZE);
     public static final long KVM_SET_DEVICE_ATTR = iow(0xe1, KvmDeviceAttr.SIZE);
     public static final long KVM_GET_DEVICE_ATTR = iow(0xe2, KvmDeviceAttr.SIZE);
@@ -313,17 +361,26 @@ public final class Uapi {
     public static final long KVM_SET_REGS = iow(0x82, KvmRegs.SIZE);
     public static final long KVM_GET_SREGS = ior(0x83, KvmSregs.SIZE);
     public static final long KVM_SET_SREGS = iow(0x84, KvmSregs.SIZE);
-    public static final long KVM_INTERRUPT = iow(0x86, 4);
+    public static final long KVM_INTERRUPT = iow(0x86, KvmInterrupt.SIZE);
     public static final long KVM_SET_SIGNAL_MASK = iow(0x8b, 4);
     public static final long KVM_GET_LAPIC = ior(0x8e, KvmLapicState.SIZE);
     public static final long KVM_SET_LAPIC = iow(0x8f, KvmLapicState.SIZE);
     public static final long KVM_SET_CPUID2 = iow(0x90, 8);
-    public static final long KVM_GET_MP_STATE = ior(0x98, 4);
-    public static final long KVM_SET_MP_STATE = iow(0x99, 4);
+    public static final long KVM_GET_MP_STATE = ior(0x98, KvmMpState.SIZE);
+    public static final long KVM_SET_MP_STATE = iow(0x99, KvmMpState.SIZE);
     public static final long KVM_NMI = io(0x9a);
     public static final long KVM_SET_GUEST_DEBUG = iow(0x9b, 72);
     public static final long KVM_GET_VCPU_EVENTS = ior(0x9f, 64);
 
+    public static final int KVM_MP_STATE_RUNNABLE = 0;
+    public static final int KVM_MP_STATE_UNINITIALIZED = 1;
+    public static final int KVM_MP_STATE_INIT_RECEIVED = 2;
+    public static final int KVM_MP_STATE_HALTED = 3;
+    public static final int KVM_MP_STATE_SIPI_RECEIVED = 4;
+    public static final int KVM_MP_STATE_STOPPED = 5;
+    public static final int KVM_MP_STATE_AP_RESET_HOLD = 9;
+
+    public static final int KVM_EXIT_UNKNOWN = 0;
     public static final int KVM_EXIT_IO = 2;
     public static final int KVM_EXIT_HLT = 5;
     public static final int KVM_EXIT_MMIO = 6;
@@ -343,8 +400,28 @@ public final class Uapi {
         public static final int IO_PORT = 34;
         public static final int EOI_VECTOR = 32;
         public static final int IO_DATA_OFFSET = 40;
+        public static final int MMIO_PHYS_ADDR = 32;
+        public static final int MMIO_DATA = 40;
+        public static final int MMIO_LEN = 48;
+        public static final int MMIO_IS_WRITE = 52;
 
         private KvmRun() {}
+    }
+
+    /** include/uapi/linux/kvm.h. */
+    public static final class KvmInterrupt {
+        public static final int SIZE = 4;
+        public static final int IRQ = 0;
+
+        private KvmInterrupt() {}
+    }
+
+    /** include/uapi/linux/kvm.h. */
+    public static final class KvmMpState {
+        public static final int SIZE = 4;
+        public static final int MP_STATE = 0;
+
+        private KvmMpState() {}
     }
 
     /** include/uapi/linux/kvm.h: {@code nent} and padding; entries follow. */

@@ -70,6 +70,26 @@ public final class UapiTable {
             u64("guest_phys_addr", Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR),
             u64("memory_size", Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE),
             u64("userspace_addr", Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR));
+    private static final Struct MEMORY_REGION2 = struct(
+            "kvm_userspace_memory_region2",
+            Uapi.KvmUserspaceMemoryRegion2.SIZE,
+            u64("guest_memfd_offset", Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD_OFFSET),
+            u32("guest_memfd", Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD));
+    private static final Struct STATS_HEADER = struct(
+            "kvm_stats_header",
+            Uapi.KvmStatsHeader.SIZE,
+            u32("flags", Uapi.KvmStatsHeader.FLAGS),
+            u32("name_size", Uapi.KvmStatsHeader.NAME_SIZE),
+            u32("num_desc", Uapi.KvmStatsHeader.NUM_DESC),
+            u32("id_offset", Uapi.KvmStatsHeader.ID_OFFSET),
+            u32("desc_offset", Uapi.KvmStatsHeader.DESC_OFFSET),
+            u32("data_offset", Uapi.KvmStatsHeader.DATA_OFFSET));
+    private static final Struct PIT_CONFIG =
+            struct("kvm_pit_config", Uapi.KvmPitConfig.SIZE, u32("flags", Uapi.KvmPitConfig.FLAGS));
+    private static final Struct INTERRUPT =
+            struct("kvm_interrupt", Uapi.KvmInterrupt.SIZE, u32("irq", Uapi.KvmInterrupt.IRQ));
+    private static final Struct MP_STATE =
+            struct("kvm_mp_state", Uapi.KvmMpState.SIZE, u32("mp_state", Uapi.KvmMpState.MP_STATE));
     private static final Struct ENABLE_CAP = struct(
             "kvm_enable_cap",
             Uapi.KvmEnableCap.SIZE,
@@ -155,7 +175,11 @@ public final class UapiTable {
             new Field("io.direction", Uapi.KvmRun.IO_DIRECTION, 1),
             u16("io.port", Uapi.KvmRun.IO_PORT),
             u64("io.data_offset", Uapi.KvmRun.IO_DATA_OFFSET),
-            new Field("eoi.vector", Uapi.KvmRun.EOI_VECTOR, 1));
+            new Field("eoi.vector", Uapi.KvmRun.EOI_VECTOR, 1),
+            u64("mmio.phys_addr", Uapi.KvmRun.MMIO_PHYS_ADDR),
+            u64("mmio.data", Uapi.KvmRun.MMIO_DATA),
+            u32("mmio.len", Uapi.KvmRun.MMIO_LEN),
+            new Field("mmio.is_write", Uapi.KvmRun.MMIO_IS_WRITE, 1));
     private static final Struct CPUID2 = struct("kvm_cpuid2", Uapi.KvmCpuid2.SIZE, u32("nent", Uapi.KvmCpuid2.NENT));
     private static final Struct REGS = struct(
             "kvm_regs",
@@ -187,6 +211,11 @@ public final class UapiTable {
     /** Every structure of {@link Uapi}. */
     public static final List<Struct> STRUCTS = List.of(
             MEMORY_REGION,
+            MEMORY_REGION2,
+            STATS_HEADER,
+            PIT_CONFIG,
+            INTERRUPT,
+            MP_STATE,
             ENABLE_CAP,
             IRQCHIP,
             IOAPIC_STATE,
@@ -256,14 +285,14 @@ public final class UapiTable {
             request(FileKind.VM, "KVM_SET_IDENTITY_MAP_ADDR", Uapi.KVM_SET_IDENTITY_MAP_ADDR),
             request(FileKind.VM, "KVM_SET_BOOT_CPU_ID", Uapi.KVM_SET_BOOT_CPU_ID),
             request(FileKind.VM, "KVM_SET_USER_MEMORY_REGION", Uapi.KVM_SET_USER_MEMORY_REGION, MEMORY_REGION),
-            request(FileKind.VM, "KVM_SET_USER_MEMORY_REGION2", Uapi.KVM_SET_USER_MEMORY_REGION2),
+            request(FileKind.VM, "KVM_SET_USER_MEMORY_REGION2", Uapi.KVM_SET_USER_MEMORY_REGION2, MEMORY_REGION2),
             request(FileKind.VM, "KVM_CREATE_GUEST_MEMFD", Uapi.KVM_CREATE_GUEST_MEMFD),
             request(FileKind.VM, "KVM_ENABLE_CAP", Uapi.KVM_ENABLE_CAP, ENABLE_CAP),
             request(FileKind.VM, "KVM_GET_STATS_FD", Uapi.KVM_GET_STATS_FD),
             request(FileKind.VM, "KVM_CREATE_IRQCHIP", Uapi.KVM_CREATE_IRQCHIP),
             request(FileKind.VM, "KVM_GET_IRQCHIP", Uapi.KVM_GET_IRQCHIP, IRQCHIP),
             request(FileKind.VM, "KVM_SET_IRQCHIP", Uapi.KVM_SET_IRQCHIP, IRQCHIP),
-            request(FileKind.VM, "KVM_CREATE_PIT2", Uapi.KVM_CREATE_PIT2),
+            request(FileKind.VM, "KVM_CREATE_PIT2", Uapi.KVM_CREATE_PIT2, PIT_CONFIG),
             request(FileKind.VM, "KVM_SET_GSI_ROUTING", Uapi.KVM_SET_GSI_ROUTING, ROUTING),
             request(FileKind.VM, "KVM_IRQFD", Uapi.KVM_IRQFD, IRQFD),
             request(FileKind.VM, "KVM_IOEVENTFD", Uapi.KVM_IOEVENTFD, IOEVENTFD),
@@ -279,13 +308,13 @@ public final class UapiTable {
             request(FileKind.VCPU, "KVM_SET_REGS", Uapi.KVM_SET_REGS, REGS),
             request(FileKind.VCPU, "KVM_GET_SREGS", Uapi.KVM_GET_SREGS, SREGS),
             request(FileKind.VCPU, "KVM_SET_SREGS", Uapi.KVM_SET_SREGS, SREGS),
-            request(FileKind.VCPU, "KVM_INTERRUPT", Uapi.KVM_INTERRUPT),
+            request(FileKind.VCPU, "KVM_INTERRUPT", Uapi.KVM_INTERRUPT, INTERRUPT),
             request(FileKind.VCPU, "KVM_SET_SIGNAL_MASK", Uapi.KVM_SET_SIGNAL_MASK),
             request(FileKind.VCPU, "KVM_GET_LAPIC", Uapi.KVM_GET_LAPIC, LAPIC_STATE),
             request(FileKind.VCPU, "KVM_SET_LAPIC", Uapi.KVM_SET_LAPIC, LAPIC_STATE),
             request(FileKind.VCPU, "KVM_SET_CPUID2", Uapi.KVM_SET_CPUID2, CPUID2),
-            request(FileKind.VCPU, "KVM_GET_MP_STATE", Uapi.KVM_GET_MP_STATE),
-            request(FileKind.VCPU, "KVM_SET_MP_STATE", Uapi.KVM_SET_MP_STATE),
+            request(FileKind.VCPU, "KVM_GET_MP_STATE", Uapi.KVM_GET_MP_STATE, MP_STATE),
+            request(FileKind.VCPU, "KVM_SET_MP_STATE", Uapi.KVM_SET_MP_STATE, MP_STATE),
             request(FileKind.VCPU, "KVM_NMI", Uapi.KVM_NMI),
             request(FileKind.VCPU, "KVM_SET_GUEST_DEBUG", Uapi.KVM_SET_GUEST_DEBUG),
             request(FileKind.VCPU, "KVM_GET_VCPU_EVENTS", Uapi.KVM_GET_VCPU_EVENTS),

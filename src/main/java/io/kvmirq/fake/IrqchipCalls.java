@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import java.util.Set;
+
+/**
+ * What a VM is asked about its interrupt controllers: making, enabling, saving and restoring them. Source: {@code
+ * kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
+ */
+final class IrqchipCalls {
+    private static final int MAX_VCPU_IDS = 4096;
+
+    private final FakeKernel kernel;
+    private final FakeVm vm;
+    /** The ids there are, as the VM adds them. */
+    private final Set<Integer> vcpus;
+
+    IrqchipCalls(FakeKernel kernel, FakeVm vm, Set<Integer> vcpus) {
+        this.kernel = kernel;
+        this.vm = vm;
+        this.vcpus = vcpus;
+    }
+
+    /** The bits of KVM_CAP_X2APIC_API that this VM may have, where its kernel knows them. */
+    int x2apicBits() {
+        return vm.irqchip() == FakeVm.Irqchip.SPLIT ? -1 : ~Uapi.KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST;
+    }
+
+    int create() {
+        if (vm.irqchip() != FakeVm.Irqchip.NONE) {
+            return kernel.refuse(Rule.IRQCHIP_EXISTS);
+        }
+        if (!kernel.profile().hasFullIrqchip()) {
+            return kernel.refuse(Rule.IRQCHIP_NOT_BUILT_IN);
+        }
+        if (!vcpus.isEmpty()) {
+            return kernel.refuse(Rule.IRQCHIP_AFTER_VCPU);
+        }
+        vm.createFullIrqchip();
+        return 0;
+    }
+
+    int enable(ByteBuffer capability) {
+        if (capability.getInt(Uapi.KvmEnableCap.FLAGS) != 0) {
+            return kernel.refuse(Rule.CAP_FLAGS);
+        }
+        long argument = capability.getLong(Uapi.KvmEnableCap.ARGS);
+        return switch (capability.getInt(Uapi.KvmEnableCap.CAP)) {
+            case Uapi.KVM_CAP_SPLIT_IRQCHIP -> enableSplit(argument);
+            case Uapi.KVM_CAP_X2APIC_API -> enableX2apic(argument);
+            default -> kernel.refuse(Rule.CAP_UNKNOWN);
+        };
+    }
+
+    private int enableSplit(long pins) {
+        if (pins < 0 || pins > FakeRoutes.MAX_GSI) {
+            return kernel.refuse(Rule.SPLIT_PINS);
+        }
+        if (vm.irqchip() != FakeVm.Irqchip.NONE || !vcpus.isEmpty()) {
+            return kernel.refuse(Rule.SPLIT_EXISTS);
+        }
+        vm.createSplitIrqchip((int) pins);
+        return 0;
+    }
+
+    private int enableX2apic(long bits) {
+        boolean suppress = (bits & Uapi.KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST) != 0;
+        if ((bits & ~(long) kernel.profile().x2apicBits()) != 0) {
+            return kernel.refuse((bits & ~0xfL) != 0 ? Rule.X2APIC_BITS : Rule.X2APIC_TWO_BITS_BEFORE);
+        }
+        if (suppress && (bits & Uapi.KVM_X2APIC_DISABLE_SUPPRESS_EOI_BROADCAST) != 0) {
+            return kernel.refuse(Rule.X2APIC_BOTH_SUPPRESS);
+        }
+        if (suppress && vm.irqchip() != FakeVm.Irqchip.SPLIT) {
+            return kernel.refuse(Rule.X2APIC_SUPPRESS_SPLIT);
+        }
+        if ((bits & Uapi.KVM_X2APIC_API_USE_32BIT_IDS) != 0) {
+            vm.lapics().useLongIds();
+        }
+        if ((bits & Uapi.KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK) != 0) {
+            vm.lapics().endBroadcastQuirk();
+        }
+        boolean decided = suppress || (bits & Uapi.KVM_X2APIC_DISABLE_SUPPRESS_EOI_BROADCAST) != 0;
+        if (decided) {
+            vm.lapics().setDirectedEoi(suppress);
+        }
+        return 0;
+    }
+
+    int get(ByteBuffer chip, long argument) {
+        int refused = refuseChip(chip);
+        if (refused < 0) {
+            return refused;
+        }
+        switch (chip.getInt(Uapi.KvmIrqchip.CHIP_ID)) {
+            case 0, 1 -> vm.pic(chip.getInt(Uapi.KvmIrqchip.CHIP_ID)).save(chip, Uapi.KvmIrqchip.CHIP);
+            default -> vm.ioapic().save(chip, Uapi.KvmIrqchip.CHIP);
+        }
+        return kernel.memory().copyOut(argument, chip, Uapi.KvmIrqchip.SIZE) ? 0 : kernel.refuse(Rule.FAULT);
+    }
+
+    int set(ByteBuffer chip) {
+        int refused = refuseChip(chip);
+        int id = chip.getInt(Uapi.KvmIrqchip.CHIP_ID);
+        if (refused == 0 && id < 2) {
+            vm.pic(id).restore(chip, Uapi.KvmIrqchip.CHIP);
+        } else if (refused == 0) {
+            vm.ioapic().restore(chip, Uapi.KvmIrqchip.CHIP);
+        }
+        if (refused != Rule.CHIP_NEEDS_FULL.refusal()) {
+            vm.cascade();
+        }
+        return refused;
+    }
+
+    private int refuseChip(ByteBuffer chip) {
+        if (vm.irqchip() != FakeVm.Irqchip.FULL) {
+            return kernel.refuse(Rule.CHIP_NEEDS_FULL);
+        }
+        int id = chip.getInt(Uapi.KvmIrqchip.CHIP_ID);
+        return id < 0 || id > 2 ? kernel.refuse(Rule.CHIP_UNKNOWN) : 0;
+    }
+
+    /** KVM_CREATE_PIT2: a timer that a guest must not touch, see {@link FakeCpu}. */
+    int createPit() {
+        if (vm.hasPit()) {
+            return kernel.refuse(Rule.PIT_EXISTS);
+        }
+        if (vm.irqchip() != FakeVm.Irqchip.FULL) {
+            return kernel.refuse(Rule.PIT_NEEDS_PIC);
+        }
+        vm.createPit();
+        return 0;
+    }
+
+    int setBootVcpu(long id) {
+        if (!vcpus.isEmpty()) {
+            return kernel.refuse(Rule.BOOT_VCPU_AFTER_VCPU);
+        }
+        if (Long.compareUnsigned(id, MAX_VCPU_IDS) > 0 && kernel.profile().isSince(6, 11)) {
+            return kernel.refuse(Rule.BOOT_VCPU_ID);
+        }
+        vm.bootVcpu((int) id);
+        return 0;
+    }
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.testing.Machine;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** Irqchips, and what may be enabled of them: arch/x86/kvm/x86.c, irq.c. */
+@Contract
+class IrqchipContract {
+    private final World world;
+    private final KernelBackend kernel;
+
+    IrqchipContract(World world) {
+        this.world = world;
+        this.kernel = world.kernel();
+    }
+
+    @AfterEach
+    void close() {
+        world.closeAll();
+    }
+
+    @Test
+    void secondIrqchipExists() {
+        int full = world.fullVm();
+        assertErrno(Errno.EEXIST, kernel.irqchipCreate(full));
+        assertErrno(Errno.EEXIST, kernel.irqchipCreateSplit(full, 24));
+        int split = world.splitVm();
+        assertErrno(Errno.EEXIST, kernel.irqchipCreate(split));
+        assertErrno(Errno.EEXIST, kernel.irqchipCreateSplit(split, 24));
+    }
+
+    @Test
+    void irqchipAfterVcpuIsInvalidButSplitExists() {
+        int vm = world.bareVm();
+        world.vcpu(vm, 0);
+        assertErrno(Errno.EINVAL, kernel.irqchipCreate(vm));
+        assertErrno(Errno.EEXIST, kernel.irqchipCreateSplit(vm, 24));
+    }
+
+    @Test
+    void splitIrqchipTakes4096Pins() {
+        assertErrno(Errno.EINVAL, kernel.irqchipCreateSplit(world.bareVm(), 4097));
+        assertOk(kernel.irqchipCreateSplit(world.bareVm(), 4096));
+    }
+
+    @Test
+    void chipStateNeedsTheFullIrqchip() {
+        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        assertErrno(Errno.ENXIO, kernel.irqchipGet(world.bareVm(), 2, state));
+        assertErrno(Errno.ENXIO, kernel.irqchipGet(world.splitVm(), 2, state));
+        assertErrno(Errno.EINVAL, kernel.irqchipGet(world.fullVm(), 3, state));
+        assertErrno(Errno.EINVAL, kernel.irqchipSet(world.fullVm(), 3, state));
+    }
+
+    @Test
+    void chipStateComesBackAsWritten() {
+        int vm = world.fullVm();
+        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        assertOk(kernel.irqchipGet(vm, 2, state));
+        int pin7 = Uapi.KvmIoapicState.REDIRTBL + 7 * 8;
+        state.putLong(pin7, 0x8042);
+        assertOk(kernel.irqchipSet(vm, 2, state));
+        ByteBuffer again = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        assertOk(kernel.irqchipGet(vm, 2, again));
+        assertThat(again.getLong(pin7)).isEqualTo(0x8042);
+    }
+
+    @Test
+    void x2apicBitsAreChecked() {
+        int full = world.fullVm();
+        assertErrno(Errno.EINVAL, kernel.x2apicEnable(full, 0x10));
+        assertOk(kernel.x2apicEnable(full, 3));
+    }
+
+    /** Bit 4 of KVM_CAP_X2APIC_API; what other bits there are is the kernel's version. */
+    @Test
+    void suppressingEoisIsForSplitIrqchips() {
+        assertThat(kernel.libc().ioctl(world.fullVm(), Uapi.KVM_CHECK_EXTENSION, Uapi.KVM_CAP_X2APIC_API) & 4)
+                .isZero();
+    }
+
+    // The order of checks
+
+    @Test
+    void irqchipThatExistsComesBeforeVcpusThatDo() {
+        for (int vm : new int[] {world.fullVm(), world.splitVm()}) {
+            world.vcpu(vm, 0);
+            assertErrno(Errno.EEXIST, kernel.irqchipCreate(vm));
+            assertErrno(Errno.EEXIST, kernel.irqchipCreateSplit(vm, 24));
+        }
+    }
+
+    @Test
+    void pinsAreCountedBeforeAnIrqchipIsFound() {
+        assertErrno(Errno.EINVAL, kernel.irqchipCreateSplit(world.fullVm(), 4097));
+        assertErrno(Errno.EINVAL, kernel.irqchipCreateSplit(world.splitVm(), 4097));
+        assertErrno(Errno.EINVAL, kernel.irqchipCreateSplit(world.fullVm(), -1));
+    }
+
+    @Test
+    void splitIrqchipMayHaveNoPins() {
+        assertOk(kernel.irqchipCreateSplit(world.bareVm(), 0));
+    }
+
+    @Test
+    void irqchipIsStillWantedAfterARefusal() {
+        int vm = world.bareVm();
+        assertErrno(Errno.EINVAL, kernel.irqchipCreateSplit(vm, 4097));
+        assertOk(kernel.irqchipCreate(vm));
+    }
+
+    @Test
+    void chipIsLookedForBeforeItsNumber() {
+        ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+        for (int vm : new int[] {world.bareVm(), world.splitVm()}) {
+            assertErrno(Errno.ENXIO, kernel.irqchipGet(vm, 3, state));
+            assertErrno(Errno.ENXIO, kernel.irqchipSet(vm, 3, state));
+        }
+        assertErrno(Errno.EINVAL, kernel.irqchipGet(world.fullVm(), -1, state));
+    }
+
+    @Test
+    void everyChipComesBackAsItWas() {
+        int vm = world.fullVm();
+        for (int chip = 0; chip <= IOAPIC; chip++) {
+            ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+            ByteBuffer again = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+            assertOk(kernel.irqchipGet(vm, chip, state));
+            assertOk(kernel.irqchipSet(vm, chip, state));
+            assertOk(kernel.irqchipGet(vm, chip, again));
+            assertThat(again).isEqualTo(state);
+        }
+    }
+
+    @Test
+    void newIoapicIsMaskedAndLow() {
+        int vm = world.fullVm();
+        for (int pin = 0; pin < 24; pin++) {
+            assertThat(world.redirection(vm, pin)).isEqualTo(MASKED);
+            assertThat(world.ioapicLine(vm, pin)).isFalse();
+        }
+    }
+
+    // KVM_CAP_X2APIC_API
+
+    /** What bits there are is the kernel's version: 2 until 6.18, then 4, of which one needs the split irqchip. */
+    @Test
+    void x2apicBitsAreThoseTheVmSays() {
+        int full = world.fullVm();
+        int split = world.splitVm();
+        assertThat(kernel.capabilityCheck(world.kvm(), Uapi.KVM_CAP_X2APIC_API)).isIn(3, 15);
+        for (int vm : new int[] {full, split}) {
+            int bits = kernel.capabilityCheck(vm, Uapi.KVM_CAP_X2APIC_API);
+            for (int bit = 1; bit <= 0x10; bit *= 2) {
+                if ((bits & bit) == 0) {
+                    assertErrno(Errno.EINVAL, kernel.x2apicEnable(vm, bit));
+                } else {
+                    assertOk(kernel.x2apicEnable(vm, bit));
+                }
+            }
+            assertErrno(Errno.EINVAL, kernel.x2apicEnable(vm, 1L << 40));
+        }
+    }
+
+    @Test
+    void eoiBroadcastsAreNotSuppressedAndNotSuppressed() {
+        int both = Uapi.KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST | Uapi.KVM_X2APIC_DISABLE_SUPPRESS_EOI_BROADCAST;
+        assertErrno(Errno.EINVAL, kernel.x2apicEnable(world.fullVm(), both));
+        assertErrno(Errno.EINVAL, kernel.x2apicEnable(world.splitVm(), both));
+    }
+
+    @Test
+    void longIdsStayOnceEnabledAndMayComeAfterVcpus() {
+        int vm = world.fullVm();
+        world.vcpu(vm, 0);
+        assertOk(kernel.x2apicEnable(vm, Uapi.KVM_X2APIC_API_USE_32BIT_IDS));
+        assertOk(kernel.x2apicEnable(vm, 0));
+        assertErrno(Errno.EINVAL, world.setMsiRoutes(vm, new MsiRoute(0, 1L << 32 | MSI_ADDRESS, VECTOR, 0)));
+    }
+
+    @Test
+    void longIdsNeedNoIrqchip() {
+        assertOk(kernel.x2apicEnable(world.bareVm(), 3));
+    }
+
+    // The timer
+
+    private static final long NOWHERE = 8;
+
+    private int pit(int vm) {
+        return kernel.libc().ioctl(vm, Uapi.KVM_CREATE_PIT2, Buffers.allocate(Uapi.KvmPitConfig.SIZE));
+    }
+
+    @Test
+    void timerIsCopiedThenUniqueThenInNeedOfThePics() {
+        int vm = world.fullVm();
+        assertErrno(Errno.EFAULT, kernel.libc().ioctl(world.bareVm(), Uapi.KVM_CREATE_PIT2, NOWHERE));
+        assertErrno(Errno.ENOENT, pit(world.bareVm()));
+        assertErrno(Errno.ENOENT, pit(world.splitVm()));
+        assertOk(pit(vm));
+        assertErrno(Errno.EEXIST, pit(vm));
+        assertErrno(Errno.EFAULT, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_PIT2, NOWHERE));
+    }
+
+    @Test
+    void timerMayComeAfterVcpus() {
+        int vm = world.fullVm();
+        world.vcpu(vm, 0);
+        assertOk(pit(vm));
+    }
+
+    @Test
+    void bootVcpuIsChosenBeforeThereIsAny() {
+        int vm = world.fullVm();
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1));
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 4096));
+        world.vcpu(vm, 0);
+        assertErrno(Errno.EBUSY, kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 0));
+        assertErrno(Errno.EBUSY, kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1 << 20));
+    }
+
+    /** Since 6.11. */
+    @Test
+    void bootVcpuIsOneThatCanBe() {
+        assumeTrue(Machine.kernelAtLeast(6, 11), "needs kernel 6.11");
+        int vm = world.fullVm();
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 4097));
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, -1));
+    }
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.assertOk;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import java.util.HexFormat;
+
+/** A vCPU in real mode, run on the test's own thread from one write to a port to the next. */
+final class RealModeGuest {
+    /** The handler was entered; its interrupt is in service. */
+    static final int IN_SERVICE = 0x83;
+    /** The handler has ended its interrupt. */
+    static final int ENDED = 0x80;
+
+    static final int READY = 0x82;
+
+    /** An address of no memory. */
+    static final int NO_MEMORY = 0xf800;
+
+    /** The handler of NMI. */
+    static final int INTERRUPTED = 0x84;
+
+    private static final int MEMORY = 0xf000;
+    private static final int START = 0x1000;
+    private static final int STACK = 0x8000;
+    private static final int NMI_HANDLER = 0x2000;
+    private static final int NMI = 2;
+    private static final int CPUID_ENTRIES = 256;
+
+    /** LAPIC in x2APIC mode and on. */
+    static final String LAPIC_ON = "66b91b0000000f32660d000c00000f3066b90f08000066b8ff0100006631d20f30";
+
+    /** {@code out 0x82; sti}; {@code hlt} for ever. */
+    private static final String MAIN = LAPIC_ON + "e682fbf4ebfd";
+    /** {@code out 0x83}; EOI; {@code out 0x80; iret}. */
+    private static final String HANDLER = "e68366b90b0800006631c06631d20f30e680cf";
+
+    private final Libc libc;
+    private final int vcpu;
+    private final ByteBuffer run;
+
+    /** @param code for address 0x1000 */
+    RealModeGuest(World world, int vm, String code) {
+        libc = world.kernel().libc();
+        long memory = world.map(MEMORY, -1);
+        ByteBuffer region = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, MEMORY)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, memory);
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION, region));
+        ByteBuffer guest = libc.view(memory, MEMORY);
+        guest.put(START, HexFormat.of().parseHex(code));
+        guest.putInt(World.VECTOR * Integer.BYTES, START + MAIN.length() / 2);
+        guest.put(NMI_HANDLER, HexFormat.of().parseHex("e684cf"));
+        guest.putInt(NMI * Integer.BYTES, NMI_HANDLER);
+        int kvm = world.kvm();
+        vcpu = world.vcpu(vm, 0);
+        useHostCpuid(kvm);
+        startHere();
+        int size = libc.ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
+        run = libc.view(world.map(size, vcpu), size);
+    }
+
+    /** One that answers {@link World#VECTOR}, up to where it lets interrupts in. */
+    static RealModeGuest answering(World world, int vm) {
+        RealModeGuest guest = new RealModeGuest(world, vm, MAIN + HANDLER);
+        guest.runTo(READY);
+        return guest;
+    }
+
+    private void useHostCpuid(int kvm) {
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + CPUID_ENTRIES * Uapi.KvmCpuid2.ENTRY_SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, CPUID_ENTRIES);
+        assertOk(libc.ioctl(kvm, Uapi.KVM_GET_SUPPORTED_CPUID, cpuid));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, cpuid));
+    }
+
+    private void startHere() {
+        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_SREGS, segments));
+        segments.putLong(Uapi.KvmSregs.CS_BASE, 0).putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_SREGS, segments));
+        ByteBuffer registers = Buffers.allocate(Uapi.KvmRegs.SIZE)
+                .putLong(Uapi.KvmRegs.RIP, START)
+                .putLong(Uapi.KvmRegs.RSP, STACK)
+                .putLong(Uapi.KvmRegs.RFLAGS, 2);
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_REGS, registers));
+    }
+
+    int vcpu() {
+        return vcpu;
+    }
+
+    /** Runs until a write reaches us. Blocks while the guest halts, so that an interrupt must be on its way. */
+    void runTo(int port) {
+        run(Uapi.KVM_EXIT_IO);
+        assertThat(run.getShort(Uapi.KvmRun.IO_PORT) & 0xffff).as("port").isEqualTo(port);
+    }
+
+    /** Runs until the guest writes {@code length} bytes where there is no memory. */
+    void runToMmio(long address, int length, long data) {
+        run(Uapi.KVM_EXIT_MMIO);
+        assertThat(run.getLong(Uapi.KvmRun.MMIO_PHYS_ADDR)).as("address").isEqualTo(address);
+        assertThat(run.getInt(Uapi.KvmRun.MMIO_LEN)).as("length").isEqualTo(length);
+        assertThat(run.get(Uapi.KvmRun.MMIO_IS_WRITE)).as("write").isEqualTo((byte) 1);
+        assertThat(run.getLong(Uapi.KvmRun.MMIO_DATA) & -1L >>> Long.SIZE - Byte.SIZE * length)
+                .as("data")
+                .isEqualTo(data);
+    }
+
+    void runToHalt() {
+        run(Uapi.KVM_EXIT_HLT);
+    }
+
+    private void run(int exit) {
+        int result;
+        do {
+            result = libc.ioctl(vcpu, Uapi.KVM_RUN, 0);
+        } while (result == -Errno.EINTR.number());
+        assertOk(result);
+        assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).as("exit reason").isEqualTo(exit);
+    }
+
+    /** After {@link #runTo}: the byte written. */
+    int written() {
+        return run.get((int) run.getLong(Uapi.KvmRun.IO_DATA_OFFSET)) & 0xff;
+    }
+}

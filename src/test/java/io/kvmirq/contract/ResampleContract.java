@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** Level interrupts that are looked at again when the guest has ended them: irqfd_resampler in virt/kvm/eventfd.c. */
+@Contract
+class ResampleContract {
+    private static final int GSI = 5;
+    private static final int RESAMPLE = Uapi.KVM_IRQFD_FLAG_RESAMPLE;
+    private static final int DEASSIGN = Uapi.KVM_IRQFD_FLAG_DEASSIGN;
+
+    private final World world;
+    private final KernelBackend kernel;
+
+    ResampleContract(World world) {
+        this.world = world;
+        this.kernel = world.kernel();
+    }
+
+    @AfterEach
+    void close() {
+        world.closeAll();
+    }
+
+    private int level(int vm, int resample) {
+        int event = world.eventfd();
+        assertOk(kernel.irqfdAssignLevel(vm, event, resample, GSI));
+        return event;
+    }
+
+    private void raise(int vm, int event) {
+        assertOk(kernel.eventfdSignal(event, 1));
+        eventually("the pin is high", () -> world.ioapicLine(vm, GSI));
+    }
+
+    // The order of checks
+
+    @Test
+    void missingIrqchipComesBeforeBothDescriptors() {
+        int vm = world.bareVm();
+        assertErrno(Errno.EINVAL, world.irqfd(vm, -1, GSI, RESAMPLE, -1));
+        assertErrno(Errno.EINVAL, world.irqfd(world.splitVm(), -1, GSI, RESAMPLE, -1));
+    }
+
+    @Test
+    void eventfdIsCheckedBeforeTheResamplefd() {
+        int vm = world.fullVm();
+        assertErrno(Errno.EBADF, world.irqfd(vm, -1, GSI, RESAMPLE, world.pipeLike()));
+        assertErrno(Errno.EINVAL, world.irqfd(vm, world.pipeLike(), GSI, RESAMPLE, -1));
+    }
+
+    @Test
+    void resamplefdMustBeAnEventfd() {
+        int vm = world.fullVm();
+        assertErrno(Errno.EBADF, world.irqfd(vm, world.eventfd(), GSI, RESAMPLE, -1));
+        assertErrno(Errno.EINVAL, world.irqfd(vm, world.eventfd(), GSI, RESAMPLE, world.pipeLike()));
+    }
+
+    @Test
+    void resamplefdIsCheckedBeforeTheEventfdIsBusy() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        assertOk(kernel.irqfdAssign(vm, event, 10));
+        assertErrno(Errno.EBADF, world.irqfd(vm, event, GSI, RESAMPLE, -1));
+        assertErrno(Errno.EINVAL, world.irqfd(vm, event, GSI, RESAMPLE, world.pipeLike()));
+        assertErrno(Errno.EBUSY, world.irqfd(vm, event, GSI, RESAMPLE, world.eventfd()));
+    }
+
+    /** As crosvm shows that the field is read at all. */
+    @Test
+    void impossibleResamplefdIsRefusedWhereAGoodOneWasTaken() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        assertOk(kernel.irqfdAssignLevel(vm, event, world.eventfd(), 4));
+        assertOk(kernel.irqfdDeassign(vm, event, 4));
+        assertErrno(Errno.EBADF, kernel.irqfdAssignLevel(vm, event, -1, 4));
+    }
+
+    @Test
+    void resamplefdIsReadOnlyWithTheFlag() {
+        int vm = world.fullVm();
+        assertOk(world.irqfd(vm, world.eventfd(), GSI, 0, -1));
+        assertOk(world.irqfd(vm, world.eventfd(), GSI, DEASSIGN, -1));
+        assertOk(world.irqfd(vm, world.eventfd(), GSI, DEASSIGN | RESAMPLE, -1));
+    }
+
+    // What is taken
+
+    @Test
+    void unroutedGsiIsTaken() {
+        int vm = world.fullVm();
+        assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), world.eventfd(), 100));
+        assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), world.eventfd(), -1));
+    }
+
+    /** A loop: the end of the interrupt raises it again. The kernel does not care. */
+    @Test
+    void eventfdMayBeItsOwnResamplefd() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        assertOk(kernel.irqfdAssignLevel(vm, event, event, GSI));
+        assertOk(kernel.irqfdDeassign(vm, event, GSI));
+    }
+
+    @Test
+    void levelAndPlainIrqfdsShareAGsi() {
+        int vm = world.fullVm();
+        level(vm, world.eventfd());
+        assertOk(kernel.irqfdAssign(vm, world.eventfd(), GSI));
+    }
+
+    @Test
+    void deassignNeedsNotSayResampleAndMayOnAPlainIrqfd() {
+        int vm = world.fullVm();
+        int leveled = level(vm, world.eventfd());
+        assertOk(world.irqfd(vm, leveled, GSI, DEASSIGN, 0));
+        assertOk(kernel.irqfdAssign(vm, leveled, GSI));
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, leveled, GSI));
+        assertOk(world.irqfd(vm, leveled, GSI, DEASSIGN | RESAMPLE, 0));
+        assertOk(kernel.irqfdAssign(vm, leveled, GSI));
+    }
+
+    // The line
+
+    @Test
+    void signalRaisesTheLineAndNothingTellsTheDevice() {
+        int vm = world.fullVm();
+        int resample = world.eventfd();
+        int event = level(vm, resample);
+        raise(vm, event);
+        assertThat(world.drain(event)).isZero();
+        assertThat(world.drain(resample)).isZero();
+    }
+
+    @Test
+    void preSignalledEventfdRaisesTheLine() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        assertOk(kernel.eventfdSignal(event, 2));
+        assertOk(kernel.irqfdAssignLevel(vm, event, world.eventfd(), GSI));
+        eventually("the pin is high", () -> world.ioapicLine(vm, GSI));
+        assertThat(world.drain(event)).isEqualTo(2);
+    }
+
+    /** Userspace and resampling irqfds are different sources of one line. */
+    @Test
+    void userspaceCannotLowerWhatAnIrqfdRaised() {
+        int vm = world.fullVm();
+        raise(vm, level(vm, world.eventfd()));
+        assertOk(kernel.lineSet(vm, GSI, 1));
+        assertOk(kernel.lineSet(vm, GSI, 0));
+        assertThat(world.ioapicLine(vm, GSI)).isTrue();
+    }
+
+    @Test
+    void deassignOfTheLastLowersTheLineAndTellsNobody() {
+        int vm = world.fullVm();
+        int resample = world.eventfd();
+        int event = level(vm, resample);
+        raise(vm, event);
+        assertOk(kernel.irqfdDeassign(vm, event, GSI));
+        assertThat(world.ioapicLine(vm, GSI)).isFalse();
+        assertThat(world.drain(resample)).isZero();
+    }
+
+    @Test
+    void deassignOfTheLastLeavesWhatUserspaceRaised() {
+        int vm = world.fullVm();
+        int event = level(vm, world.eventfd());
+        raise(vm, event);
+        assertOk(kernel.lineSet(vm, GSI, 1));
+        assertOk(kernel.irqfdDeassign(vm, event, GSI));
+        assertThat(world.ioapicLine(vm, GSI)).isTrue();
+        assertOk(kernel.lineSet(vm, GSI, 0));
+        assertThat(world.ioapicLine(vm, GSI)).isFalse();
+    }
+
+    @Test
+    void deassignWithAnotherLeftKeepsTheLine() {
+        int vm = world.fullVm();
+        int one = level(vm, world.eventfd());
+        int other = level(vm, world.eventfd());
+        raise(vm, one);
+        assertOk(kernel.irqfdDeassign(vm, one, GSI));
+        assertThat(world.ioapicLine(vm, GSI)).isTrue();
+        assertOk(kernel.irqfdDeassign(vm, other, GSI));
+        assertThat(world.ioapicLine(vm, GSI)).isFalse();
+    }
+
+    @Test
+    void plainIrqfdLeavesTheLineAsItIs() {
+        int vm = world.fullVm();
+        int plain = world.eventfd();
+        raise(vm, level(vm, world.eventfd()));
+        assertOk(kernel.irqfdAssign(vm, plain, GSI));
+        assertOk(kernel.eventfdSignal(plain, 1));
+        assertOk(kernel.irqfdDeassign(vm, plain, GSI));
+        assertThat(world.ioapicLine(vm, GSI)).isTrue();
+    }
+
+    /** The irqfd holds what the resamplefd counts, not the descriptor. */
+    @Test
+    void closedResamplefdLeavesTheIrqfd() {
+        int vm = world.fullVm();
+        int resample = world.eventfd();
+        int event = level(vm, resample);
+        world.close(resample);
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 10));
+        raise(vm, event);
+    }
+
+    // The end of the interrupt
+
+    /** Pins of the IOAPIC alone: the PICs would interrupt the guest too. */
+    private int guested() {
+        int vm = world.fullVm();
+        assertOk(world.setPinRoutes(vm, new PinRoute(GSI, IOAPIC, GSI, 0), new PinRoute(6, IOAPIC, 6, 0)));
+        world.redirect(vm, GSI, LEVEL | VECTOR);
+        return vm;
+    }
+
+    /**
+     * The level interrupt of crosvm's broadcast_eoi. The host module kvm_pvm ends an interrupt when it injects it into a
+     * real-mode guest: what is in service is asked, not supposed.
+     */
+    @Test
+    void resamplefdIsSilentUntilTheInterruptEndsThenFiresOnceAndTheLineDrops() {
+        int vm = guested();
+        int resample = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        raise(vm, level(vm, resample));
+        assertThat(world.requested(guest.vcpu(), VECTOR)).isTrue();
+        assertThat(world.redirection(vm, GSI) & REMOTE_IRR).isNotZero();
+        assertThat(world.drain(resample)).isZero();
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        boolean ended = !world.inService(guest.vcpu(), VECTOR);
+        long fired = world.drain(resample);
+        assertThat(fired).isEqualTo(ended ? 1 : 0);
+        assertThat(world.ioapicLine(vm, GSI)).isEqualTo(!ended);
+        guest.runTo(RealModeGuest.ENDED);
+        assertThat(fired + world.drain(resample)).isEqualTo(1);
+        assertThat(world.ioapicLine(vm, GSI)).isFalse();
+        assertThat(world.redirection(vm, GSI) & REMOTE_IRR).isZero();
+        assertThat(world.requested(guest.vcpu(), VECTOR)).isFalse();
+    }
+
+    @Test
+    void deviceThatStillWantsItGetsTheNextInterrupt() {
+        int vm = guested();
+        int resample = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        int event = level(vm, resample);
+        for (int i = 0; i < 3; i++) {
+            raise(vm, event);
+            guest.runTo(RealModeGuest.IN_SERVICE);
+            guest.runTo(RealModeGuest.ENDED);
+            assertThat(world.drain(resample)).isEqualTo(1);
+        }
+    }
+
+    @Test
+    void signalsBeforeTheEndAreOneInterrupt() {
+        int vm = guested();
+        int resample = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        int event = level(vm, resample);
+        assertOk(kernel.eventfdSignal(event, 1));
+        assertOk(kernel.eventfdSignal(event, 5));
+        raise(vm, event);
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        // Deassigning another eventfd waits for all workers of irqfds that go, not of this one: a second one of it
+        // does.
+        int other = level(vm, world.eventfd());
+        assertOk(kernel.irqfdDeassign(vm, other, GSI));
+        guest.runTo(RealModeGuest.ENDED);
+        assertThat(world.drain(resample)).isEqualTo(1);
+    }
+
+    @Test
+    void everyResamplefdOfTheGsiFires() {
+        int vm = guested();
+        int shared = world.eventfd();
+        int own = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        int event = level(vm, shared);
+        level(vm, shared);
+        level(vm, own);
+        raise(vm, event);
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        guest.runTo(RealModeGuest.ENDED);
+        assertThat(world.drain(own)).isEqualTo(1);
+        assertThat(world.drain(shared)).isEqualTo(2);
+    }
+
+    @Test
+    void resamplefdFiresWhoeverRaisedTheLine() {
+        int vm = guested();
+        int resample = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        level(vm, resample);
+        assertOk(kernel.lineSet(vm, GSI, 1));
+        assertOk(kernel.lineSet(vm, GSI, 0));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        guest.runTo(RealModeGuest.ENDED);
+        assertThat(world.drain(resample)).isEqualTo(1);
+    }
+
+    @Test
+    void lineThatUserspaceHoldsInterruptsAgainAtTheEnd() {
+        int vm = guested();
+        int resample = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        level(vm, resample);
+        assertOk(kernel.lineSet(vm, GSI, 1));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        guest.runTo(RealModeGuest.ENDED);
+        assertThat(world.drain(resample)).isEqualTo(1);
+        assertThat(world.redirection(vm, GSI) & REMOTE_IRR).isNotZero();
+        assertOk(kernel.lineSet(vm, GSI, 0));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        guest.runTo(RealModeGuest.ENDED);
+        assertThat(world.drain(resample)).isEqualTo(1);
+    }
+
+    @Test
+    void plainIrqfdsNeverHearOfTheEnd() {
+        int vm = guested();
+        int event = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        assertOk(kernel.irqfdAssign(vm, event, GSI));
+        assertOk(kernel.eventfdSignal(event, 1));
+        eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        guest.runTo(RealModeGuest.ENDED);
+        assertThat(world.drain(event)).isZero();
+        assertThat(world.ioapicLine(vm, GSI)).isFalse();
+    }
+
+    @Test
+    void resamplefdOfAnotherGsiIsSilent() {
+        int vm = guested();
+        int resample = world.eventfd();
+        int others = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), others, 6));
+        raise(vm, level(vm, resample));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        guest.runTo(RealModeGuest.ENDED);
+        assertThat(world.drain(resample)).isEqualTo(1);
+        assertThat(world.drain(others)).isZero();
+    }
+
+    /** Of two GSIs that feed one pin, the later one of the table hears of its end. */
+    @Test
+    void pinBelongsToTheLastRouteOfTheTable() {
+        int vm = guested();
+        int lower = world.eventfd();
+        int higher = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), lower, GSI));
+        assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), higher, 30));
+        assertOk(world.setPinRoutes(vm, new PinRoute(GSI, IOAPIC, GSI, 0), new PinRoute(30, IOAPIC, GSI, 0)));
+        pulse(vm, guest);
+        assertThat(world.drain(lower)).isZero();
+        assertThat(world.drain(higher)).isEqualTo(1);
+        assertOk(world.setPinRoutes(vm, new PinRoute(30, IOAPIC, GSI, 0), new PinRoute(GSI, IOAPIC, GSI, 0)));
+        pulse(vm, guest);
+        assertThat(world.drain(lower)).isEqualTo(1);
+        assertThat(world.drain(higher)).isZero();
+    }
+
+    private void pulse(int vm, RealModeGuest guest) {
+        assertOk(kernel.lineSet(vm, GSI, 1));
+        assertOk(kernel.lineSet(vm, GSI, 0));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        guest.runTo(RealModeGuest.ENDED);
+    }
+
+    @Test
+    void deassignedIrqfdHearsNothing() {
+        int vm = guested();
+        int resample = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        int event = level(vm, resample);
+        raise(vm, event);
+        assertOk(kernel.irqfdDeassign(vm, event, GSI));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        guest.runTo(RealModeGuest.ENDED);
+        assertThat(world.drain(resample)).isZero();
+        assertThat(world.ioapicLine(vm, GSI)).isFalse();
+    }
+
+    /** The kernel's own signals may fill a counter to the top, where a write may not. */
+    @Test
+    void notificationFillsTheCounterToTheTop() {
+        int vm = guested();
+        int resample = world.eventfd();
+        assertOk(kernel.eventfdSignal(resample, -2));
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        raise(vm, level(vm, resample));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        guest.runTo(RealModeGuest.ENDED);
+        assertErrno(Errno.EAGAIN, kernel.eventfdSignal(resample, 1));
+        assertErrno(Errno.EAGAIN, kernel.eventfdSignal(resample, 0));
+        assertThat(polled(resample)).isEqualTo(Uapi.POLLIN | Uapi.POLLERR);
+        assertThat(world.drain(resample)).isEqualTo(-1);
+        assertThat(polled(resample)).isZero();
+    }
+
+    /** The loop, once around and ended by the deassign. */
+    @Test
+    void eventfdThatIsItsOwnResamplefdInterruptsAgainAtEachEnd() {
+        int vm = guested();
+        int event = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        assertOk(kernel.irqfdAssignLevel(vm, event, event, GSI));
+        raise(vm, event);
+        for (int i = 0; i < 3; i++) {
+            guest.runTo(RealModeGuest.IN_SERVICE);
+            guest.runTo(RealModeGuest.ENDED);
+            eventually("the pin is high again", () -> world.ioapicLine(vm, GSI));
+        }
+        assertOk(kernel.irqfdDeassign(vm, event, GSI));
+        assertThat(world.ioapicLine(vm, GSI)).isFalse();
+    }
+
+    @Test
+    void irqfdThatTheEndNotifiesIsRaisedByIt() {
+        int vm = guested();
+        int resample = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        assertOk(kernel.irqfdAssign(vm, resample, 6));
+        world.redirect(vm, 6, 0x40);
+        raise(vm, level(vm, resample));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        guest.runTo(RealModeGuest.ENDED);
+        assertOk(kernel.irqfdDeassign(vm, resample, 6));
+        assertThat(world.requested(guest.vcpu(), 0x40)).isTrue();
+        assertThat(world.drain(resample)).isZero();
+    }
+
+    private int polled(int fd) {
+        ByteBuffer polled = Buffers.allocate(Uapi.Pollfd.SIZE)
+                .putInt(Uapi.Pollfd.FD, fd)
+                .putShort(Uapi.Pollfd.EVENTS, (short) Uapi.POLLIN);
+        ByteBuffer limit = Buffers.allocate(Uapi.Timespec.SIZE);
+        assertOk(kernel.libc()
+                .ppoll(kernel.libc().addressOf(polled), 1, kernel.libc().addressOf(limit)));
+        int events = polled.getShort(Uapi.Pollfd.REVENTS);
+        limit.clear();
+        return events;
+    }
+}

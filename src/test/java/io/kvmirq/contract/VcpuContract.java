@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** What a vCPU is asked without being run far: arch/x86/kvm/x86.c, lapic.c. */
+@Contract
+class VcpuContract {
+    private final World world;
+    private final KernelBackend kernel;
+
+    VcpuContract(World world) {
+        this.world = world;
+        this.kernel = world.kernel();
+    }
+
+    @AfterEach
+    void close() {
+        world.closeAll();
+    }
+
+    @Test
+    void secondVcpuOfAnIdExists() {
+        int vm = world.bareVm();
+        world.vcpu(vm, 1);
+        assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1));
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1 << 20));
+    }
+
+    @Test
+    void lapicNeedsAnIrqchip() {
+        int vcpu = world.vcpu(world.bareVm(), 0);
+        assertErrno(
+                Errno.EINVAL, kernel.libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, Buffers.allocate(Uapi.KvmLapicState.SIZE)));
+    }
+
+    private static final long NOWHERE = 8;
+    private static final int LINT0 = 0x350;
+
+    @Test
+    void idsEndAt4096() {
+        int vm = world.fullVm();
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 4096));
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, -1));
+        world.vcpu(vm, 4095);
+    }
+
+    /** The vCPU lives as long as its VM. */
+    @Test
+    void closedVcpuStillHasItsId() {
+        int vm = world.fullVm();
+        world.close(world.vcpu(vm, 0));
+        assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
+    }
+
+    // LAPIC
+
+    @Test
+    void idOfALapicMayChangeInXapicMode() {
+        int vcpu = world.vcpu(world.fullVm(), 0);
+        ByteBuffer lapic = world.lapic(vcpu);
+        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic.putInt(0x20, 7 << 24)));
+        assertThat(world.lapic(vcpu).getInt(0x20)).isEqualTo(7 << 24);
+    }
+
+    @Test
+    void splitIrqchipHasLapics() {
+        int vcpu = world.vcpu(world.splitVm(), 3);
+        assertThat(world.lapic(vcpu).getInt(0x20)).isEqualTo(3 << 24);
+    }
+
+    // KVM_INTERRUPT
+
+    private int interrupt(int vcpu, int vector) {
+        return kernel.libc()
+                .ioctl(
+                        vcpu,
+                        Uapi.KVM_INTERRUPT,
+                        Buffers.allocate(Uapi.KvmInterrupt.SIZE).putInt(Uapi.KvmInterrupt.IRQ, vector));
+    }
+
+    @Test
+    void interruptIsCopiedThenAVectorThenForUserspacesIrqchip() {
+        int bare = world.vcpu(world.bareVm(), 0);
+        int full = world.vcpu(world.fullVm(), 0);
+        for (int vcpu : new int[] {bare, full, world.vcpu(world.splitVm(), 0)}) {
+            assertErrno(Errno.EFAULT, kernel.libc().ioctl(vcpu, Uapi.KVM_INTERRUPT, NOWHERE));
+            assertErrno(Errno.EINVAL, interrupt(vcpu, 256));
+            assertErrno(Errno.EINVAL, interrupt(vcpu, -1));
+        }
+        assertErrno(Errno.ENXIO, interrupt(full, VECTOR));
+        assertOk(interrupt(bare, VECTOR));
+        assertOk(interrupt(bare, VECTOR));
+    }
+
+    @Test
+    void splitIrqchipHoldsOneInterruptOfUserspacesPic() {
+        int vcpu = world.vcpu(world.splitVm(), 0);
+        assertOk(interrupt(vcpu, VECTOR));
+        assertErrno(Errno.EEXIST, interrupt(vcpu, VECTOR));
+        assertErrno(Errno.EEXIST, interrupt(vcpu, 0x40));
+        assertErrno(Errno.EINVAL, interrupt(vcpu, 256));
+    }
+
+    @Test
+    void nmiIsTakenWithAndWithoutIrqchip() {
+        for (int vm : new int[] {world.bareVm(), world.fullVm(), world.splitVm()}) {
+            assertOk(kernel.libc().ioctl(world.vcpu(vm, 0), Uapi.KVM_NMI, 0));
+        }
+    }
+
+    // KVM_RUN
+
+    @Test
+    void runTakesNoArgument() {
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(world.vcpu(world.fullVm(), 0), Uapi.KVM_RUN, 1));
+    }
+
+    @Test
+    void immediateExitIsAnInterruptionWithoutReason() {
+        int kvm = world.kvm();
+        int vcpu = world.vcpu(world.fullVm(), 0);
+        int size = kernel.libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
+        ByteBuffer run = kernel.libc().view(world.map(size, vcpu), size);
+        run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vcpu, Uapi.KVM_RUN, 1));
+        assertErrno(Errno.EINTR, kernel.libc().ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_UNKNOWN);
+    }
+
+    // KVM_GET_MP_STATE
+
+    private int state(int vcpu) {
+        ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
+        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
+        return state.getInt(Uapi.KvmMpState.MP_STATE);
+    }
+
+    private int setState(int vcpu, int state) {
+        return kernel.libc()
+                .ioctl(
+                        vcpu,
+                        Uapi.KVM_SET_MP_STATE,
+                        Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(Uapi.KvmMpState.MP_STATE, state));
+    }
+
+    @Test
+    void firstVcpuRunsAndTheOthersWaitToBeStarted() {
+        for (int vm : new int[] {world.fullVm(), world.splitVm()}) {
+            assertThat(state(world.vcpu(vm, 0))).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+            assertThat(state(world.vcpu(vm, 1))).isEqualTo(Uapi.KVM_MP_STATE_UNINITIALIZED);
+        }
+    }
+
+    @Test
+    void withoutIrqchipEveryVcpuRunsAndNothingElse() {
+        int vm = world.bareVm();
+        int vcpu = world.vcpu(vm, 1);
+        assertThat(state(vcpu)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+        assertOk(setState(vcpu, Uapi.KVM_MP_STATE_RUNNABLE));
+        assertErrno(Errno.EINVAL, setState(vcpu, Uapi.KVM_MP_STATE_HALTED));
+        assertErrno(Errno.EFAULT, kernel.libc().ioctl(vcpu, Uapi.KVM_SET_MP_STATE, NOWHERE));
+        assertErrno(Errno.EFAULT, kernel.libc().ioctl(vcpu, Uapi.KVM_GET_MP_STATE, NOWHERE));
+    }
+
+    @Test
+    void stateIsKeptAsSet() {
+        int vcpu = world.vcpu(world.fullVm(), 1);
+        for (int state :
+                new int[] {Uapi.KVM_MP_STATE_HALTED, Uapi.KVM_MP_STATE_RUNNABLE, Uapi.KVM_MP_STATE_UNINITIALIZED}) {
+            assertOk(setState(vcpu, state));
+            assertThat(state(vcpu)).isEqualTo(state);
+        }
+    }
+
+    @Test
+    void statesOfOtherArchitecturesAreInvalid() {
+        int full = world.vcpu(world.fullVm(), 0);
+        int bare = world.vcpu(world.bareVm(), 0);
+        for (int state : new int[] {Uapi.KVM_MP_STATE_STOPPED, 6, 10, 99, -1}) {
+            assertErrno(Errno.EINVAL, setState(full, state));
+            assertErrno(Errno.EINVAL, setState(bare, state));
+        }
+        for (int state : new int[] {
+            Uapi.KVM_MP_STATE_INIT_RECEIVED, Uapi.KVM_MP_STATE_SIPI_RECEIVED, Uapi.KVM_MP_STATE_AP_RESET_HOLD
+        }) {
+            assertErrno(Errno.EINVAL, setState(bare, state));
+        }
+        assertThat(state(full)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+    }
+
+    @Test
+    void bootVcpuIsTheOneChosen() {
+        int vm = world.fullVm();
+        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1));
+        int other = world.vcpu(vm, 0);
+        int boot = world.vcpu(vm, 1);
+        assertThat(state(other)).isEqualTo(Uapi.KVM_MP_STATE_UNINITIALIZED);
+        assertThat(state(boot)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
+        assertThat(world.lapic(other).getInt(LINT0)).isEqualTo(0x10000);
+        assertThat(world.lapic(boot).getInt(LINT0)).isEqualTo(0x700);
+    }
+
+    @Test
+    void nmiReachesTheGuest() {
+        RealModeGuest guest = RealModeGuest.answering(world, world.fullVm());
+        assertOk(kernel.libc().ioctl(guest.vcpu(), Uapi.KVM_NMI, 0));
+        guest.runTo(RealModeGuest.INTERRUPTED);
+    }
+
+    @Test
+    void nmiReachesAGuestWithoutIrqchip() {
+        RealModeGuest guest = new RealModeGuest(world, world.bareVm(), "e682e682");
+        guest.runTo(RealModeGuest.READY);
+        assertOk(kernel.libc().ioctl(guest.vcpu(), Uapi.KVM_NMI, 0));
+        guest.runTo(RealModeGuest.INTERRUPTED);
+        guest.runTo(RealModeGuest.READY);
+    }
+
+    /** With LAPICs in the kernel it waits there. */
+    @Test
+    void haltWithoutIrqchipReachesTheVmm() {
+        RealModeGuest guest = new RealModeGuest(world, world.bareVm(), "f4e682f4");
+        guest.runToHalt();
+        guest.runTo(RealModeGuest.READY);
+        guest.runToHalt();
+    }
+}
