@@ -191,7 +191,9 @@ final class FakeVm {
         return listening.get(interrupt.vector() % listening.size()).accept(interrupt, mode, taker) ? 1 : 0;
     }
 
-    /** Draws the map anew; without the longer ids there is none when two, truncated as they are, have the same. */
+    /**
+     * Draws the map anew; since 6.3, without the longer ids, there is none when two, truncated as they are, have the same.
+     */
     void redrawMap() {
         int highest = lapics.stream().mapToInt(FakeLapic::vcpuId).max().orElse(0);
         @Nullable FakeLapic[] next = new FakeLapic[Math.max(highest, Interrupt.BROADCAST) + 1];
@@ -202,6 +204,8 @@ final class FakeVm {
             }
             if (next[lapic.id()] == null) {
                 next[lapic.id()] = lapic;
+            } else if (!kernel.profile().isSince(6, 3)) {
+                note(Rule.MSI_MAP_FIRST_BEFORE);
             } else if (!longApicIds) {
                 mapped = false;
             }

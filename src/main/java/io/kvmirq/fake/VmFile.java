@@ -10,7 +10,6 @@ import java.util.TreeSet;
 /** A VM's descriptor; source: {@code kvm_vm_ioctl()} in virt/kvm/kvm_main.c, {@code kvm_arch_vm_ioctl()} in x86.c. */
 final class VmFile extends FakeFile {
 
-    private static final int MAX_VCPU_IDS = 4096;
     private static final int X2APIC_SUPPRESS_EOI = 4;
     private static final int X2APIC_NO_SUPPRESS_EOI = 8;
     /** Three pages below 4 GiB. */
@@ -120,7 +119,7 @@ final class VmFile extends FakeFile {
     // vCPUs and irqchips
 
     private int createVcpu(long id) {
-        if (id < 0 || id >= MAX_VCPU_IDS) {
+        if (id < 0 || id >= Capabilities.vcpuIds(kernel.profile())) {
             return kernel.refuse(Rule.VCPU_ID);
         }
         if (!vcpus.add((int) id)) {

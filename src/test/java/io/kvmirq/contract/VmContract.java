@@ -118,11 +118,22 @@ class VmContract {
         assertThat(again.getLong(pin7)).isEqualTo(0x8042);
     }
 
+    /** Since 6.18 there are four, but one is for split irqchips only. */
     @Test
     void x2apicBitsAreChecked() {
         int full = world.fullVm();
         assertErrno(Errno.EINVAL, kernel.x2apicEnable(full, 0x10));
         assertOk(kernel.x2apicEnable(full, 3));
+        assertErrno(Errno.EINVAL, kernel.x2apicEnable(full, 4));
+        if (world.isSince(6, 18)) {
+            assertOk(kernel.x2apicEnable(full, 8));
+            assertOk(kernel.x2apicEnable(world.splitVm(), 4));
+        } else {
+            assertErrno(Errno.EINVAL, kernel.x2apicEnable(full, 8));
+            assertErrno(Errno.EINVAL, kernel.x2apicEnable(world.splitVm(), 4));
+        }
+        assertThat(kernel.capabilityCheck(world.kvm(), Uapi.KVM_CAP_X2APIC_API))
+                .isEqualTo(world.isSince(6, 18) ? 0xf : 3);
     }
 
     @Test
@@ -131,6 +142,23 @@ class VmContract {
         world.vcpu(vm, 1);
         assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1));
         assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1 << 20));
+    }
+
+    /** 1024 vCPUs or, as a kernel since 6.7 may be built, up to 4096. */
+    @Test
+    void idsOfVcpusEndWhereTheCapabilitySays() {
+        int vm = world.bareVm();
+        int ids = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPU_ID);
+        assertThat(ids).isEqualTo(4 * kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPUS));
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, ids));
+        world.vcpu(vm, ids - 1);
+    }
+
+    /** Before 6.5 x86 had the call without saying so. */
+    @Test
+    void devicesAreACapabilitySince65() {
+        assertThat(kernel.capabilityCheck(world.kvm(), Uapi.KVM_CAP_DEVICE_CTRL))
+                .isEqualTo(world.isSince(6, 5) ? 1 : 0);
     }
 
     @Test
@@ -167,6 +195,24 @@ class VmContract {
         try {
             assertErrno(Errno.EINVAL, setMemory(vm, 32764, 0, 4096, address));
             assertOk(setMemory(vm, 32763, 0, 4096, address));
+        } finally {
+            assertOk(kernel.libc().munmap(address, 4096));
+        }
+    }
+
+    /** KVM_CAP_MULTI_ADDRESS_SPACE: a kernel with System Management Mode has two, each with slots of its own. */
+    @Test
+    void slotsAreOfAsManyAddressSpacesAsTheCapabilitySays() {
+        int vm = world.bareVm();
+        int spaces = Math.max(1, kernel.capabilityCheck(vm, 118));
+        long address = kernel.libc()
+                .mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        try {
+            for (int space = 0; space < spaces; space++) {
+                assertOk(setMemory(vm, space << 16, 0, 4096, address));
+                assertErrno(Errno.EEXIST, setMemory(vm, space << 16 | 1, 0, 4096, address));
+            }
+            assertErrno(Errno.EINVAL, setMemory(vm, spaces << 16, 0, 4096, address));
         } finally {
             assertOk(kernel.libc().munmap(address, 4096));
         }

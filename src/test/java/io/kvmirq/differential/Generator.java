@@ -255,10 +255,13 @@ final class Generator {
                     default -> Operation.SET_ATTR;
                 };
         long file = values.rarely(5) ? Side.NOWHERE : values.rarely(3) ? -1 : fds.anyOpen();
+        long fd = fds.pick(Kind.DEVICE);
+        // Group 1 of the system is kvm_amd's, and not every machine's.
+        long usual = fds.open(Kind.KVM).contains(fd) ? 0 : 1;
         draft.step(call(
                 operation,
-                fds.pick(Kind.DEVICE),
-                values.rarely(5) ? values.of(0, 2, -1) : 1,
+                fd,
+                values.rarely(5) ? values.of(0, 2, -1) : usual,
                 values.rarely(5) ? values.of(0, 3, -1) : 1 + values.below(2),
                 file));
     }
