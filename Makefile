@@ -38,6 +38,9 @@ bench-fake: build ## a signal and a large VM on the fake against the same on the
 differential: build ## random calls on the real kernel and on the fake, compared; SEEDS=n for other than 20000
 	scripts/differential $(or $(SEEDS),20000)
 
+lab: build ## the contract and random calls on Debian's kernels 6.1 and 6.12, in QEMU; KERNELS="7.2" for others
+	scripts/lab $(KERNELS)
+
 install: ## put the library into the local Maven repository as io.kvmirq:kvmirq
 	scripts/maven install -DskipTests
 
@@ -47,4 +50,4 @@ javadoc: ## the library's documentation in target/reports/apidocs
 clean: ## remove everything built
 	rm -rf target native/build
 
-.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-fake differential install javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-fake differential lab install javadoc clean

@@ -32,12 +32,16 @@ final class ApicMap {
         physical = new FakeLapic[highestId + 1];
     }
 
-    /** Absent when two, without long ids, have the same id. */
-    static Optional<ApicMap> of(List<FakeLapic> lapics, boolean longApicIds) {
+    /**
+     * Absent when two, without long ids, have the same id.
+     *
+     * @param firstHasId of such two, as kernels before 6.3 have it
+     */
+    static Optional<ApicMap> of(List<FakeLapic> lapics, boolean longApicIds, boolean firstHasId) {
         int highest = lapics.stream().mapToInt(FakeLapic::vcpuId).max().orElse(0);
         ApicMap map = new ApicMap(Math.max(highest, Interrupt.BROADCAST));
         for (FakeLapic lapic : lapics) {
-            if (!map.addPhysical(lapic, longApicIds)) {
+            if (!map.addPhysical(lapic, longApicIds) && !firstHasId) {
                 return Optional.empty();
             }
             map.addLogical(lapic);

@@ -6,6 +6,9 @@ import java.util.Map;
 
 /** KVM_CHECK_EXTENSION, as measured on 6.18; what is not here is 0, never an error. */
 final class Capabilities {
+    private static final int MULTI_ADDRESS_SPACE = 118;
+    private static final int IDS_PER_VCPU = 4;
+
     private static final Map<Long, Integer> VALUES = Map.ofEntries(
             Map.entry(0L, 1), // IRQCHIP
             Map.entry(3L, 1), // USER_MEMORY
@@ -18,7 +21,6 @@ final class Capabilities {
             Map.entry(33L, 1), // PIT2
             Map.entry(36L, 1), // IOEVENTFD
             Map.entry(54L, 1), // ENABLE_CAP
-            Map.entry(66L, 1024), // MAX_VCPUS
             Map.entry(77L, 1), // SIGNAL_MSI
             Map.entry(82L, 1), // IRQFD_RESAMPLE
             Map.entry(89L, 1), // DEVICE_CTRL
@@ -27,21 +29,39 @@ final class Capabilities {
             Map.entry(105L, 1), // CHECK_EXTENSION_VM
             Map.entry(121L, 1), // SPLIT_IRQCHIP
             Map.entry(122L, 1), // IOEVENTFD_ANY_LENGTH
-            Map.entry(128L, 4096), // MAX_VCPU_ID
             Map.entry(136L, 1), // IMMEDIATE_EXIT
             Map.entry(203L, 1)); // BINARY_STATS_FD
 
     private Capabilities() {}
 
+    static int vcpuIds(Profile profile) {
+        return profile.maxVcpus() * IDS_PER_VCPU;
+    }
+
     static int check(FakeKernel kernel, long capability) {
+        Profile profile = kernel.profile();
         if (capability == Uapi.KVM_CAP_X2APIC_API) {
-            return kernel.profile().x2apicBits();
+            return profile.x2apicBits();
+        }
+        if (capability == Uapi.KVM_CAP_MAX_VCPUS) {
+            return profile.maxVcpus();
+        }
+        if (capability == Uapi.KVM_CAP_MAX_VCPU_ID) {
+            return vcpuIds(profile);
+        }
+        if (capability == Uapi.KVM_CAP_DEVICE_CTRL && !profile.isSince(6, 5)) {
+            // It could be used all the same.
+            kernel.note(Rule.DEVICE_CAPABILITY_BEFORE);
+            return 0;
+        }
+        if (capability == MULTI_ADDRESS_SPACE && profile.addressSpaces() > 1) {
+            return profile.addressSpaces();
         }
         if (capability == Uapi.KVM_CAP_USER_MEMORY2 || capability == Uapi.KVM_CAP_VM_TYPES) {
-            return kernel.profile().isSince(6, 8) ? 1 : 0;
+            return profile.isSince(6, 8) ? 1 : 0;
         }
         if (capability == Uapi.KVM_CAP_GUEST_MEMFD) {
-            return kernel.profile().hasGuestMemfd() ? 1 : 0;
+            return profile.hasGuestMemfd() ? 1 : 0;
         }
         Integer value = VALUES.get(capability);
         if (value == null) {

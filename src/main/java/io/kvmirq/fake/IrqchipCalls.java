@@ -10,8 +10,6 @@ import java.util.Set;
  * kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
  */
 final class IrqchipCalls {
-    private static final int MAX_VCPU_IDS = 4096;
-
     private final FakeKernel kernel;
     private final FakeVm vm;
     /** The ids there are, as the VM adds them. */
@@ -139,7 +137,8 @@ final class IrqchipCalls {
         if (!vcpus.isEmpty()) {
             return kernel.refuse(Rule.BOOT_VCPU_AFTER_VCPU);
         }
-        if (Long.compareUnsigned(id, MAX_VCPU_IDS) > 0 && kernel.profile().isSince(6, 11)) {
+        if (Long.compareUnsigned(id, Capabilities.vcpuIds(kernel.profile())) > 0
+                && kernel.profile().isSince(6, 11)) {
             return kernel.refuse(Rule.BOOT_VCPU_ID);
         }
         vm.bootVcpu((int) id);

@@ -148,7 +148,11 @@ final class Lapics {
 
     /** Draws the map anew. */
     void redrawMap() {
-        map = ApicMap.of(lapics, longIds);
+        boolean firstHasId = !vm.kernel().profile().isSince(6, 3);
+        if (firstHasId) {
+            vm.note(Rule.MSI_MAP_FIRST_BEFORE);
+        }
+        map = ApicMap.of(lapics, longIds, firstHasId);
         wantScan();
     }
 

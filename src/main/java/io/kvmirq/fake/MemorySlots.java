@@ -72,8 +72,14 @@ final class MemorySlots {
             return kernel.refuse(Rule.MEMORY_ALIGNMENT);
         }
         boolean wraps = Long.compareUnsigned(next.guest + next.size, next.guest) < 0;
-        if (id < 0 || id >= SLOTS || wraps || next.size >>> 12 > MOST_PAGES) {
+        if (space(id) >= kernel.profile().addressSpaces()
+                || (id & 0xffff) >= SLOTS
+                || wraps
+                || next.size >>> 12 > MOST_PAGES) {
             return kernel.refuse(Rule.MEMORY_SLOT);
+        }
+        if (space(id) > 0) {
+            kernel.note(Rule.MEMORY_SPACES);
         }
         return replace(id, next, slots.get(id), memfd);
     }
@@ -87,7 +93,9 @@ final class MemorySlots {
             return kernel.refuse(Rule.MEMORY_CHANGED);
         }
         boolean overlaps = slots.entrySet().stream()
-                .anyMatch(other -> other.getKey() != id && other.getValue().overlaps(next));
+                .anyMatch(other -> other.getKey() != id
+                        && space(other.getKey()) == space(id)
+                        && other.getValue().overlaps(next));
         if (overlaps) {
             return kernel.refuse(Rule.MEMORY_OVERLAP);
         }
@@ -102,9 +110,15 @@ final class MemorySlots {
         return 0;
     }
 
+    private static int space(int id) {
+        return id >>> 16;
+    }
+
     /** Where a guest address lies in the caller's memory. */
     Optional<Long> user(long guest) {
-        return slots.values().stream()
+        return slots.entrySet().stream()
+                .filter(slot -> space(slot.getKey()) == 0)
+                .map(Map.Entry::getValue)
                 .filter(slot -> guest >= slot.guest && guest < slot.guest + slot.size)
                 .map(slot -> slot.user + guest - slot.guest)
                 .findFirst();

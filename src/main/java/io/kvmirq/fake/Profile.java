@@ -135,6 +135,16 @@ public final class Profile {
         return !switches.contains(Switch.SPLIT);
     }
 
+    /** As Debian builds 6.12 and later; the 6.18 that is measured is built as all before 6.7 are. */
+    int maxVcpus() {
+        return version == Version.V6_12 || version == Version.V7_1 ? 4096 : 1024;
+    }
+
+    /** Two with System Management Mode, which Debian builds in and the 6.18 that is measured leaves out. */
+    int addressSpaces() {
+        return version == Version.V6_18 ? 1 : 2;
+    }
+
     /** The bits of KVM_CAP_X2APIC_API this kernel knows. */
     int x2apicBits() {
         return isSince(6, NEWEST_OF_6) ? 0xf : 3;

@@ -2,6 +2,7 @@
 package io.kvmirq.fake;
 
 import static io.kvmirq.fake.Grade.INFERRED;
+import static io.kvmirq.fake.Grade.LAB;
 import static io.kvmirq.fake.Grade.MEASURED;
 import static io.kvmirq.fake.Grade.SOURCE;
 
@@ -38,8 +39,7 @@ public enum Rule {
     EVENTFD_LENGTH(Errno.EINVAL, MEASURED, "read or write of fewer than 8 bytes", "fs/eventfd.c"),
     EVENTFD_LONG_WRITE(
             Errno.EINVAL, MEASURED, "since 6.9: a write of more than 8 bytes", "fs/eventfd.c eventfd_write()"),
-    EVENTFD_LONG_WRITE_TAKEN(
-            SOURCE, "before 6.9 a longer write counts as one of 8 bytes", "fs/eventfd.c eventfd_write()"),
+    EVENTFD_LONG_WRITE_TAKEN(LAB, "before 6.9 a longer write counts as one of 8 bytes", "fs/eventfd.c eventfd_write()"),
     EVENTFD_ALL_ONES(Errno.EINVAL, MEASURED, "2^64-1 cannot be added", "fs/eventfd.c eventfd_write()"),
     EVENTFD_FULL(Errno.EAGAIN, MEASURED, "the count would pass 2^64-2", "fs/eventfd.c eventfd_write()"),
     EVENTFD_EMPTY(Errno.EAGAIN, MEASURED, "the count is 0", "fs/eventfd.c eventfd_read()"),
@@ -52,7 +52,7 @@ public enum Rule {
     NOT_AN_EVENTFD_NOWAIT(Errno.EINVAL, MEASURED, "preadv2 on a file without read_iter", "fs/read_write.c"),
     UNKNOWN_IOCTL_OF_FILE(Errno.ENOTTY, MEASURED, "a request that the file has no operation for", "fs/ioctl.c"),
     EPOLL_UNKNOWN_IOCTL(Errno.EINVAL, MEASURED, "since 6.9 an epoll set knows two requests", "fs/eventpoll.c"),
-    EPOLL_UNKNOWN_IOCTL_BEFORE(Errno.ENOTTY, SOURCE, "before 6.9 an epoll set knows none", "fs/eventpoll.c"),
+    EPOLL_UNKNOWN_IOCTL_BEFORE(Errno.ENOTTY, LAB, "before 6.9 an epoll set knows none", "fs/eventpoll.c"),
 
     // /dev/kvm
     KVM_UNKNOWN_REQUEST(Errno.EINVAL, MEASURED, "a request /dev/kvm does not know", "kvm_main.c kvm_dev_ioctl()"),
@@ -63,6 +63,11 @@ public enum Rule {
     CAPABILITY_UNKNOWN(
             MEASURED, "an unknown capability is 0, not an error", "kvm_main.c kvm_vm_ioctl_check_extension()"),
 
+    DEVICE_CAPABILITY_BEFORE(
+            LAB,
+            "before 6.5 x86 has KVM_CREATE_DEVICE without its capability",
+            "kvm_main.c kvm_vm_ioctl_check_extension_generic()"),
+
     // VM
     VM_UNKNOWN_REQUEST(Errno.ENOTTY, MEASURED, "a request a VM does not know", "x86.c kvm_arch_vm_ioctl()"),
     VM_TSS_ADDRESS(
@@ -70,7 +75,11 @@ public enum Rule {
             MEASURED,
             "three pages for the TSS must lie below 4 GiB",
             "x86.c kvm_vm_ioctl_set_tss_addr()"),
-    VCPU_ID(Errno.EINVAL, MEASURED, "a vCPU id of 4096 or more", "kvm_main.c kvm_vm_ioctl_create_vcpu()"),
+    VCPU_ID(
+            Errno.EINVAL,
+            MEASURED,
+            "a vCPU id of KVM_CAP_MAX_VCPU_ID or more",
+            "kvm_main.c kvm_vm_ioctl_create_vcpu()"),
     VCPU_EXISTS(
             Errno.EEXIST,
             MEASURED,
@@ -91,8 +100,7 @@ public enum Rule {
             MEASURED,
             "bits of KVM_CAP_X2APIC_API this kernel does not know",
             "x86.c KVM_X2APIC_API_VALID_FLAGS"),
-    X2APIC_TWO_BITS_BEFORE(
-            Errno.EINVAL, SOURCE, "before 6.18 it knows two of them", "x86.c KVM_X2APIC_API_VALID_FLAGS"),
+    X2APIC_TWO_BITS_BEFORE(Errno.EINVAL, LAB, "before 6.18 it knows two of them", "x86.c KVM_X2APIC_API_VALID_FLAGS"),
     X2APIC_BOTH_SUPPRESS(
             Errno.EINVAL, MEASURED, "EOI broadcast suppressed and not suppressed", "x86.c KVM_CAP_X2APIC_API"),
     X2APIC_SUPPRESS_SPLIT(
@@ -113,6 +121,10 @@ public enum Rule {
             "size or addresses off a page, or beyond user memory",
             "kvm_main.c kvm_set_memory_region()"),
     MEMORY_SLOT(Errno.EINVAL, MEASURED, "slot 32764 or later, or too many pages", "kvm_main.c kvm_set_memory_region()"),
+    MEMORY_SPACES(
+            LAB,
+            "with System Management Mode built in, slots from 65536 on are that mode's memory",
+            "kvm_main.c kvm_set_memory_region()"),
     MEMORY_ABSENT(Errno.EINVAL, MEASURED, "nothing to delete", "kvm_main.c kvm_set_memory_region()"),
     MEMORY_CHANGED(
             Errno.EINVAL,
@@ -201,12 +213,11 @@ public enum Rule {
             "fs/eventfd.c eventfd_ctx_fileget()"),
     IRQFD_BUSY_HOST(
             Errno.EBUSY, MEASURED, "since 6.17: the eventfd feeds a GSI of any VM", "eventfd.c kvm_irqfd_register()"),
-    IRQFD_BUSY_VM(
-            Errno.EBUSY, SOURCE, "before 6.17: the eventfd feeds a GSI of this VM", "eventfd.c kvm_irqfd_assign()"),
+    IRQFD_BUSY_VM(Errno.EBUSY, LAB, "before 6.17: the eventfd feeds a GSI of this VM", "eventfd.c kvm_irqfd_assign()"),
     IRQFD_DEASSIGN(
             MEASURED, "deassign takes what matches and never fails for an eventfd", "eventfd.c kvm_irqfd_deassign()"),
     IRQFD_CONSUMES(MEASURED, "a signal is taken from the count and injected once", "eventfd.c irqfd_wakeup()"),
-    IRQFD_FIRST_TAKES(SOURCE, "before 6.17: of two VMs the first gets the signal", "eventfd.c irqfd_wakeup()"),
+    IRQFD_FIRST_TAKES(LAB, "before 6.17: of two VMs the first gets the signal", "eventfd.c irqfd_wakeup()"),
     IRQFD_PRE_SIGNALLED(
             MEASURED, "what was signalled before is injected once, the count stays", "eventfd.c kvm_irqfd_assign()"),
     IRQFD_DETACH_DRAINS(
@@ -257,6 +268,8 @@ public enum Rule {
             MEASURED,
             "logical destinations by the map of the LAPICs, where they agree on one format",
             "lapic.c kvm_apic_map_get_logical_dest()"),
+    MSI_MAP_FIRST_BEFORE(
+            LAB, "before 6.3: of LAPICs with the same id the map has the first", "lapic.c kvm_recalculate_apic_map()"),
     MSI_BROADCAST(MEASURED, "to everybody; by priority, to one that listens", "irq.c kvm_irq_delivery_to_apic()"),
     LINE_NEEDS_IRQCHIP(Errno.ENXIO, MEASURED, "a line without irqchip", "x86.c kvm_vm_ioctl_irq_line()"),
     LINE_UNROUTED(MEASURED, "a line without route has status -1", "irqchip.c kvm_set_irq()"),

@@ -10,7 +10,6 @@ import java.util.TreeSet;
 /** A VM's descriptor; source: {@code kvm_vm_ioctl()} in virt/kvm/kvm_main.c, {@code kvm_arch_vm_ioctl()} in x86.c. */
 final class VmFile extends FakeFile {
 
-    private static final int MAX_VCPU_IDS = 4096;
     /** Three pages below 4 GiB. */
     private static final long LAST_TSS_ADDRESS = 0xffff_d000L;
 
@@ -79,8 +78,10 @@ final class VmFile extends FakeFile {
         if (request == Uapi.KVM_SET_USER_MEMORY_REGION) {
             return copied(argument, Uapi.KvmUserspaceMemoryRegion.SIZE, memory::set);
         }
-        if (request == Uapi.KVM_SET_USER_MEMORY_REGION2 && kernel.profile().isSince(6, 8)) {
-            return copied(argument, Uapi.KvmUserspaceMemoryRegion2.SIZE, memory::set2);
+        if (request == Uapi.KVM_SET_USER_MEMORY_REGION2) {
+            return kernel.profile().isSince(6, 8)
+                    ? copied(argument, Uapi.KvmUserspaceMemoryRegion2.SIZE, memory::set2)
+                    : kernel.refuse(Rule.VM_UNKNOWN_REQUEST);
         }
         if (request == Uapi.KVM_ENABLE_CAP) {
             return copied(argument, Uapi.KvmEnableCap.SIZE, chips::enable);
@@ -131,7 +132,7 @@ final class VmFile extends FakeFile {
     // vCPUs
 
     private int createVcpu(long id) {
-        if (id < 0 || id >= MAX_VCPU_IDS) {
+        if (id < 0 || id >= Capabilities.vcpuIds(kernel.profile())) {
             return kernel.refuse(Rule.VCPU_ID);
         }
         if (!vcpus.add((int) id)) {

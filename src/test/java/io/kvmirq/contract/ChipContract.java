@@ -159,13 +159,15 @@ class ChipContract {
         assertThat(signal(vm, MSI_ADDRESS, NMI)).isEqualTo(1);
     }
 
+    /** Since 6.3; before, the first has it alone, and nobody is asked. */
     @Test
     void everybodyWithAnIdIsAskedWhenTwoHaveTheSame() {
         int vm = world.fullVm();
         world.vcpuWithLapic(vm);
         setId(world.vcpu(vm, 1), 0);
-        assertThat(signal(vm, MSI_ADDRESS, NMI)).isEqualTo(2);
-        assertErrno(Errno.EPERM, signal(vm, MSI_ADDRESS | 1 << 12, VECTOR));
+        boolean all = world.isSince(6, 3);
+        assertThat(signal(vm, MSI_ADDRESS, NMI)).isEqualTo(all ? 2 : 1);
+        assertThat(signal(vm, MSI_ADDRESS | 1 << 12, VECTOR)).isEqualTo(all ? -Errno.EPERM.number() : 0);
     }
 
     @Test

@@ -8,7 +8,6 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.libc.Uapi;
-import io.kvmirq.testing.Machine;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -211,17 +210,29 @@ class IrqfdContract {
         assertOk(kernel.irqfdAssign(world.fullVm(), event, 30));
     }
 
-    /** Host-wide since 6.17, within one VM before: asked first, then held to it. */
+    /** Host-wide since 6.17; before, within a VM, and the first VM takes every signal. */
     @Test
-    void eventfdOfAnotherVmIsBusyOnThisKernelOrNot() {
+    void eventfdOfAnotherVmIsBusyOrTheOtherTakesItsSignals() {
+        int one = world.fullVm();
+        int other = world.fullVm();
         int event = world.eventfd();
-        assertOk(kernel.irqfdAssign(world.fullVm(), event, 10));
-        int result = kernel.irqfdAssign(world.fullVm(), event, 10);
-        if (Machine.kernelAtLeast(6, 17)) {
+        int vcpu = world.vcpuWithLapic(one);
+        int deafVcpu = world.vcpuWithLapic(other);
+        assertOk(world.routeToVector(one, 30));
+        assertOk(world.routeToVector(other, 30));
+        assertOk(kernel.irqfdAssign(one, event, 30));
+        int result = kernel.irqfdAssign(other, event, 30);
+        if (world.isSince(6, 17)) {
             assertErrno(Errno.EBUSY, result);
-        } else {
-            assertOk(result);
+            return;
         }
+        assertOk(result);
+        assertErrno(Errno.EBUSY, kernel.irqfdAssign(other, event, 31));
+        assertOk(kernel.eventfdSignal(event, 1));
+        eventually("the first VM has the vector", () -> world.requested(vcpu, VECTOR));
+        assertOk(kernel.irqfdDeassign(other, event, 30));
+        assertThat(world.requested(deafVcpu, VECTOR)).isFalse();
+        assertThat(world.drain(event)).isZero();
     }
 
     // The order of checks

@@ -2,7 +2,7 @@
 package io.kvmirq.contract;
 
 import static io.kvmirq.contract.World.*;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
@@ -159,15 +159,22 @@ class MemoryContract {
                                 .putInt(Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD, memfd));
     }
 
-    private void assumeSecondForm() {
-        assumeTrue(
-                kernel.capabilityCheck(world.kvm(), Uapi.KVM_CAP_USER_MEMORY2) == 1,
-                "needs KVM_SET_USER_MEMORY_REGION2, of 6.8");
+    /** Since 6.8; before, the request is unknown. */
+    private boolean hasSecondForm() {
+        boolean since = world.isSince(6, 8);
+        assertThat(kernel.capabilityCheck(world.kvm(), Uapi.KVM_CAP_USER_MEMORY2))
+                .isEqualTo(since ? 1 : 0);
+        if (!since) {
+            assertErrno(Errno.ENOTTY, setMemory2(world.bareVm(), 0, -1, 0));
+        }
+        return since;
     }
 
     @Test
     void secondFormDoesWhatTheFirstDoes() {
-        assumeSecondForm();
+        if (!hasSecondForm()) {
+            return;
+        }
         int vm = world.bareVm();
         long address = world.map(PAGE, -1);
         assertOk(setMemory2(vm, 0, -1, address));
@@ -179,11 +186,31 @@ class MemoryContract {
     /** The flag is known where the VM's type may have private memory, which not every kernel's does. */
     @Test
     void memoryOfAFileNeedsAnOpenFileWhereThereIsSuchMemory() {
-        assumeSecondForm();
+        if (!hasSecondForm()) {
+            return;
+        }
         int vm = world.bareVm();
         long address = world.map(PAGE, -1);
         boolean has = kernel.capabilityCheck(vm, Uapi.KVM_CAP_GUEST_MEMFD) != 0;
         assertErrno(has ? Errno.EBADF : Errno.EINVAL, setMemory2(vm, Uapi.KVM_MEM_GUEST_MEMFD, -1, address));
         assertErrno(Errno.EINVAL, setMemory2(vm, Uapi.KVM_MEM_GUEST_MEMFD, world.eventfd(), address));
+    }
+
+    /** KVM_CAP_MULTI_ADDRESS_SPACE: a kernel with System Management Mode has two, each with slots of its own. */
+    @Test
+    void slotsAreOfAsManyAddressSpacesAsTheCapabilitySays() {
+        int vm = world.bareVm();
+        int spaces = Math.max(1, kernel.capabilityCheck(vm, 118));
+        long address = kernel.libc()
+                .mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        try {
+            for (int space = 0; space < spaces; space++) {
+                assertOk(setMemory(vm, space << 16, 0, 4096, address));
+                assertErrno(Errno.EEXIST, setMemory(vm, space << 16 | 1, 0, 4096, address));
+            }
+            assertErrno(Errno.EINVAL, setMemory(vm, spaces << 16, 0, 4096, address));
+        } finally {
+            assertOk(kernel.libc().munmap(address, 4096));
+        }
     }
 }

@@ -46,14 +46,6 @@ class VcpuContract {
     private static final long NOWHERE = 8;
     private static final int LINT0 = 0x350;
 
-    @Test
-    void idsEndAt4096() {
-        int vm = world.fullVm();
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 4096));
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, -1));
-        world.vcpu(vm, 4095);
-    }
-
     /** The vCPU lives as long as its VM. */
     @Test
     void closedVcpuStillHasItsId() {

@@ -8,7 +8,6 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.libc.Uapi;
-import io.kvmirq.testing.Machine;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import org.junit.jupiter.api.AfterEach;
@@ -94,7 +93,6 @@ class VmContract {
     void capabilitiesOfTheInterruptPathAreAsPublished() {
         for (int fd : new int[] {world.kvm(), world.bareVm(), world.fullVm(), world.splitVm()}) {
             assertThat(kernel.capabilityCheck(fd, Uapi.KVM_CAP_IRQ_ROUTING)).isEqualTo(4096);
-            assertThat(kernel.capabilityCheck(fd, Uapi.KVM_CAP_MAX_VCPU_ID)).isEqualTo(4096);
             assertThat(kernel.capabilityCheck(fd, Uapi.KVM_CAP_NR_MEMSLOTS)).isEqualTo(32764);
             assertThat(kernel.capabilityCheck(fd, Uapi.KVM_CAP_COALESCED_MMIO)).isEqualTo(2);
             assertThat(kernel.capabilityCheck(fd, Uapi.KVM_CAP_MSI_DEVID)).isZero();
@@ -108,7 +106,6 @@ class VmContract {
                 Uapi.KVM_CAP_ENABLE_CAP,
                 Uapi.KVM_CAP_SIGNAL_MSI,
                 Uapi.KVM_CAP_IRQFD_RESAMPLE,
-                Uapi.KVM_CAP_DEVICE_CTRL,
                 Uapi.KVM_CAP_ENABLE_CAP_VM,
                 Uapi.KVM_CAP_IOEVENTFD_NO_LENGTH,
                 Uapi.KVM_CAP_CHECK_EXTENSION_VM,
@@ -126,11 +123,28 @@ class VmContract {
         }
     }
 
+    /** 1024 vCPUs or, as a kernel since 6.7 may be built, up to 4096. */
+    @Test
+    void idsOfVcpusEndWhereTheCapabilitySays() {
+        int vm = world.bareVm();
+        int ids = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPU_ID);
+        assertThat(ids).isEqualTo(4 * kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPUS));
+        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, ids));
+        world.vcpu(vm, ids - 1);
+    }
+
+    /** Before 6.5 x86 had the call without saying so. */
+    @Test
+    void devicesAreACapabilitySince65() {
+        assertThat(kernel.capabilityCheck(world.kvm(), Uapi.KVM_CAP_DEVICE_CTRL))
+                .isEqualTo(world.isSince(6, 5) ? 1 : 0);
+    }
+
     /** KVM_SET_USER_MEMORY_REGION2 came with 6.8. */
     @Test
     void secondFormOfMemorySlotsIsThereSinceItCame() {
         assertThat(kernel.capabilityCheck(world.kvm(), Uapi.KVM_CAP_USER_MEMORY2))
-                .isEqualTo(Machine.kernelAtLeast(6, 8) ? 1 : 0);
+                .isEqualTo(world.isSince(6, 8) ? 1 : 0);
     }
 
     /** The bitmap of types came with 6.8; without it there is type 0 alone. */

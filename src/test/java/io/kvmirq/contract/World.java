@@ -38,21 +38,26 @@ public final class World {
     static final long REMOTE_IRR = 1L << 14;
 
     private final String name;
+    private final String release;
     private final List<Integer> open = new ArrayList<>();
     private final List<Long> mapped = new ArrayList<>();
     private final KernelBackend kernel;
     private final Optional<String> flaw;
 
-    private World(String name, KernelBackend kernel, Optional<String> flaw) {
+    private World(String name, String release, KernelBackend kernel, Optional<String> flaw) {
         this.name = name;
+        this.release = release;
         this.kernel = kernel;
         this.flaw = flaw;
     }
 
-    /** The name of the fake kernel among the bindings. */
+    /** The name of all fake kernels among the bindings; a profile's own is fake-6.18. */
     static final String FAKE = "fake";
 
-    /** The kernels to ask: {@code -Dkvmirq.test.backends}, else the real one by all that work on this JVM, and the fake. */
+    /**
+     * The kernels to ask: {@code -Dkvmirq.test.backends}, else the real one by all that work on this JVM, and the fake in
+     * each profile.
+     */
     static Stream<World> all() {
         String named = System.getProperty("kvmirq.test.backends", "");
         Optional<String> flaw = Machine.kvmFlaw();
@@ -60,17 +65,27 @@ public final class World {
                 .filter(probe -> named.isEmpty() ? probe.backend().isPresent() : isNamed(named, probe.name()))
                 .map(probe -> new World(
                         probe.name(),
+                        Machine.kernelRelease(),
                         probe.backend().orElseThrow(() -> new AssertionError(probe.name() + ": " + probe.reason())),
                         flaw));
-        return named.isEmpty() || isNamed(named, FAKE) ? Stream.concat(real, Stream.of(fake())) : real;
+        Stream<World> fakes = Profile.labels().stream()
+                .map(World::fake)
+                .filter(fake -> named.isEmpty() || isNamed(named, FAKE) || isNamed(named, fake.name));
+        return Stream.concat(real, fakes);
     }
 
     private static boolean isNamed(String names, String name) {
         return List.of(names.split(",", -1)).contains(name);
     }
 
-    private static World fake() {
-        return new World(FAKE, new FakeKernel(Profile.V6_18).backend(), Optional.empty());
+    private static World fake(String profile) {
+        return new World(
+                FAKE + "-" + profile, profile, new FakeKernel(Profile.of(profile)).backend(), Optional.empty());
+    }
+
+    /** Whether its kernel is of this version or newer: each version has one right answer. */
+    boolean isSince(int major, int minor) {
+        return Machine.isAtLeast(release, major, minor);
     }
 
     /** Skips, with the reason, where this world's kernel cannot be used. */
@@ -105,7 +120,9 @@ public final class World {
             kernel.libc().munmap(mapped.get(i), mapped.get(i + 1));
         }
         mapped.clear();
-        if (kernel.libc() instanceof FakeKernel fake) {
+        // Only of the profile that stands for the running kernel does a real one answer the same questions.
+        if (kernel.libc() instanceof FakeKernel fake
+                && release.equals(Machine.profile().label())) {
             RulesSeen.add(fake);
         }
     }

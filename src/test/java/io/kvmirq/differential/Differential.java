@@ -5,7 +5,7 @@ import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.differential.Draft.Step;
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.fake.Profile;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
 import java.util.ArrayList;
 import java.util.List;
@@ -36,7 +36,7 @@ final class Differential implements AutoCloseable {
     }
 
     static Differential ofThisMachine() {
-        return new Differential(Backends.ofThisMachine().open("jni").libc(), () -> new FakeKernel(Profile.V6_18));
+        return new Differential(Backends.ofThisMachine().open("jni").libc(), () -> new FakeKernel(Machine.profile()));
     }
 
     Coverage coverage() {

@@ -5,11 +5,13 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 
@@ -83,8 +85,28 @@ public final class Machine {
 
     /** Whether the running kernel is of this version or newer. */
     public static boolean kernelAtLeast(int major, int minor) {
-        String[] numbers = System.getProperty("os.version").split("[.-]", -1);
-        int running = Integer.parseInt(numbers[0]) * 1000 + Integer.parseInt(numbers[1]);
-        return running >= major * 1000 + minor;
+        return isAtLeast(kernelRelease(), major, minor);
+    }
+
+    /** As uname says. */
+    public static String kernelRelease() {
+        return System.getProperty("os.version");
+    }
+
+    /** Whether a release, that begins like 6.18, is of this version or newer. */
+    public static boolean isAtLeast(String release, int major, int minor) {
+        String[] numbers = release.split("[^0-9]", -1);
+        int version = Integer.parseInt(numbers[0]) * 1000 + Integer.parseInt(numbers[1]);
+        return version >= major * 1000 + minor;
+    }
+
+    /** What the fake is when it stands for the running kernel: the newest profile that is not newer, or the oldest. */
+    public static Profile profile() {
+        List<String> labels = Profile.labels();
+        String label = labels.stream()
+                .filter(one -> kernelAtLeast(
+                        Integer.parseInt(one.split("\\.", -1)[0]), Integer.parseInt(one.split("\\.", -1)[1])))
+                .reduce(labels.get(0), (older, newer) -> newer);
+        return Profile.of(System.getProperty("kvmirq.test.profile", label));
     }
 }
