@@ -2,18 +2,13 @@
 package io.kvmirq.fake;
 
 import java.util.ArrayList;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
-/** The interrupt side of a VM: chips, routes and what is registered; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
-final class FakeVm {
-    static final int SOURCE_USERSPACE = 0;
-    static final int SOURCE_RESAMPLE = 1;
-
+/** The interrupt side of a VM on x86: its chips; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
+final class FakeVm extends VmInterrupts {
     private static final int MASTER = 0;
     private static final int SLAVE = 1;
 
@@ -24,13 +19,9 @@ final class FakeVm {
         FULL
     }
 
-    private final FakeKernel kernel;
     private final FakePic[] pics = {new FakePic(this, 0xf8), new FakePic(this, 0xde)};
     private final FakeIoapic ioapic = new FakeIoapic(this);
     private final List<FakeLapic> lapics = new ArrayList<>();
-    private final Set<FakeIrqfd> irqfds = new LinkedHashSet<>();
-    private final List<FakeIoEventFd> ioEventFds = new ArrayList<>();
-    private FakeRoutes routes = FakeRoutes.none();
 
     /** The LAPIC of each id as it was when the kernel last looked, where ids are unique. */
     private @Nullable FakeLapic[] map = {};
@@ -38,18 +29,9 @@ final class FakeVm {
     private boolean mapped;
     private Irqchip irqchip = Irqchip.NONE;
     private boolean longApicIds;
-    private boolean closed;
 
     FakeVm(FakeKernel kernel) {
-        this.kernel = kernel;
-    }
-
-    FakeKernel kernel() {
-        return kernel;
-    }
-
-    void note(Rule rule) {
-        kernel.note(rule);
+        super(kernel);
     }
 
     Irqchip irqchip() {
@@ -71,12 +53,22 @@ final class FakeVm {
         longApicIds = true;
     }
 
-    FakeRoutes routes() {
-        return routes;
+    @Override
+    Optional<Rule> refusesIrqfd(boolean resample) {
+        if (irqchip == Irqchip.NONE) {
+            return Optional.of(Rule.IRQFD_NEEDS_IRQCHIP);
+        }
+        return resample && irqchip != Irqchip.FULL ? Optional.of(Rule.IRQFD_RESAMPLE_NEEDS_FULL) : Optional.empty();
     }
 
-    void setRoutes(FakeRoutes next) {
-        routes = next;
+    @Override
+    Optional<Rule> refusesRoutes() {
+        return irqchip == Irqchip.NONE ? Optional.of(Rule.ROUTES_NEED_IRQCHIP) : Optional.empty();
+    }
+
+    @Override
+    FakeRoutes.Reader routesReader() {
+        return new FakeRoutes.Reader(FakeRoutes.pinsOfX86(irqchip == Irqchip.FULL), longApicIds);
     }
 
     // Chips by their KVM number
@@ -104,18 +96,33 @@ final class FakeVm {
 
     // Interrupts
 
-    /** @return the sum over the routes that listened, -1 when none did */
-    int setIrq(int gsi, int source, boolean level) {
-        return setIrq(gsi, source, level, false);
+    @Override
+    void drive(int gsi, int source, boolean level) {
+        setIrq(gsi, source, level, false);
     }
 
-    /** @param wanted whether the caller wants to know what came of it */
+    /** A single message is sent without a worker. */
+    @Override
+    boolean driveAtOnce(FakeIrqfd irqfd) {
+        boolean message = irqfd.resample().isEmpty() && routes().isMessage(irqfd.gsi());
+        if (message) {
+            setIrq(irqfd.gsi(), SOURCE_USERSPACE, true, false);
+        }
+        return message;
+    }
+
+    /**
+     * Drives what a GSI is routed to.
+     *
+     * @param wanted whether the caller wants to know what came of it
+     * @return the sum over the routes that listened, -1 when none did
+     */
     int setIrq(int gsi, int source, boolean level, boolean wanted) {
         int sum = -1;
-        if (closed) {
+        if (isClosed()) {
             return sum;
         }
-        FakeRoutes.Target[] targets = routes.of(gsi);
+        FakeRoutes.Target[] targets = routes().of(gsi);
         note(targets.length == 0 ? Rule.LINE_UNROUTED : Rule.LINE_STATUS_SUM);
         for (FakeRoutes.Target target : targets) {
             int result = drive(target, source, level, wanted);
@@ -234,65 +241,12 @@ final class FakeVm {
 
     /** The guest has ended what an IOAPIC pin raised: resampling irqfds lower their line and notify. */
     void acknowledged(int pin) {
-        int gsi = routes.gsiOfPin(pin);
-        List<FakeIrqfd> resampling = irqfds.stream()
-                .filter(irqfd -> irqfd.gsi() == gsi && irqfd.resample().isPresent())
-                .toList();
+        int gsi = routes().gsiOfPin(pin);
+        List<FakeIrqfd> resampling = resampling(gsi);
         if (gsi >= 0 && !resampling.isEmpty()) {
             note(Rule.RESAMPLE_ON_EOI);
-            setIrq(gsi, SOURCE_RESAMPLE, false);
+            drive(gsi, SOURCE_RESAMPLE, false);
             resampling.forEach(FakeIrqfd::acknowledged);
         }
-    }
-
-    // Registrations
-
-    void add(FakeIrqfd irqfd) {
-        irqfds.add(irqfd);
-        irqfd.event().attach(irqfd);
-    }
-
-    /** The last resampling irqfd of a GSI lowers its line. */
-    void forget(FakeIrqfd irqfd) {
-        irqfds.remove(irqfd);
-        if (irqfd.resample().isEmpty()) {
-            return;
-        }
-        boolean last = irqfds.stream()
-                .noneMatch(
-                        other -> other.gsi() == irqfd.gsi() && other.resample().isPresent());
-        if (last) {
-            note(Rule.RESAMPLE_LAST_LOWERS);
-            setIrq(irqfd.gsi(), SOURCE_RESAMPLE, false);
-        }
-    }
-
-    void deassign(EventFile event, int gsi) {
-        note(Rule.IRQFD_DEASSIGN);
-        event.irqfds().stream()
-                .filter(irqfd -> irqfd.isOf(this) && irqfd.gsi() == gsi)
-                .forEach(FakeIrqfd::shutDown);
-        kernel.work().finishShutDowns();
-    }
-
-    List<FakeIoEventFd> ioEventFds() {
-        return ioEventFds;
-    }
-
-    /** The ioeventfd that takes a guest's write. */
-    Optional<FakeIoEventFd> ioEventFd(FakeIoEventFd.Bus bus, long address, int length, long data) {
-        return ioEventFds.stream()
-                .filter(one -> one.takes(bus, address, length, data))
-                .findFirst();
-    }
-
-    /** No descriptor of the VM is left: irqfds go at once, vCPUs notwithstanding. */
-    void close() {
-        if (!irqfds.isEmpty()) {
-            note(Rule.IRQFD_GONE_WITH_VM);
-            List.copyOf(irqfds).forEach(FakeIrqfd::shutDown);
-        }
-        kernel.work().finishShutDowns();
-        closed = true;
     }
 }

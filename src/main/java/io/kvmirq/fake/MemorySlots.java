@@ -12,11 +12,7 @@ import org.jspecify.annotations.Nullable;
 final class MemorySlots {
     private static final int FLAGS = 3;
     private static final int READ_ONLY = 2;
-    private static final int SLOTS = 32764;
     private static final long MOST_PAGES = Integer.MAX_VALUE;
-    /** The most that any processor has; many refuse less. */
-    private static final int GUEST_ADDRESS_BITS = 52;
-
     private static final long PAGE = 4096;
 
     /** {@code size} bytes at guest address {@code guest} are the caller's at {@code user}. */
@@ -26,11 +22,25 @@ final class MemorySlots {
         }
     }
 
+    /**
+     * What an architecture has of it.
+     *
+     * @param slots ids from 0
+     * @param addressBits of a guest's physical addresses
+     * @param beyond refuses what lies beyond those
+     */
+    record Limits(int slots, int addressBits, Rule beyond) {
+        /** The most that any processor has; many refuse less. */
+        static final Limits X86 = new Limits(32764, 52, Rule.MEMORY_BEYOND);
+    }
+
     private final FakeKernel kernel;
+    private final Limits limits;
     private final Map<Integer, Slot> slots = new TreeMap<>();
 
-    MemorySlots(FakeKernel kernel) {
+    MemorySlots(FakeKernel kernel, Limits limits) {
         this.kernel = kernel;
+        this.limits = limits;
     }
 
     int set(ByteBuffer region) {
@@ -47,7 +57,7 @@ final class MemorySlots {
             return kernel.refuse(Rule.MEMORY_ALIGNMENT);
         }
         boolean wraps = Long.compareUnsigned(next.guest + next.size, next.guest) < 0;
-        if (id < 0 || id >= SLOTS || wraps || next.size >>> 12 > MOST_PAGES) {
+        if (id < 0 || id >= limits.slots || wraps || next.size >>> 12 > MOST_PAGES) {
             return kernel.refuse(Rule.MEMORY_SLOT);
         }
         return replace(id, next, slots.get(id));
@@ -67,8 +77,8 @@ final class MemorySlots {
         if (overlaps) {
             return kernel.refuse(Rule.MEMORY_OVERLAP);
         }
-        if (next.guest + next.size - 1 >>> GUEST_ADDRESS_BITS != 0) {
-            return kernel.refuse(Rule.MEMORY_BEYOND);
+        if (next.guest + next.size - 1 >>> limits.addressBits != 0) {
+            return kernel.refuse(limits.beyond);
         }
         slots.put(id, next);
         return 0;
