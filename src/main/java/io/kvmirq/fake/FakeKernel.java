@@ -189,7 +189,7 @@ public final class FakeKernel implements Libc {
         if (!path.equals("/dev/kvm")) {
             return refuse(Rule.NO_SUCH_FILE);
         }
-        return install(new KvmFile(this));
+        return install(profile.isArm64() ? new ArmKvmFile(this) : new KvmFile(this));
     }
 
     @Override
