@@ -386,13 +386,24 @@ static void take(char **word)
 		printf("%llu\n", (unsigned long long)count);
 }
 
+/* What KVM leaves to a worker is done by then. */
+static void settle(void)
+{
+	usleep(50000);
+}
+
 static void put(char **word)
 {
 	uint64_t count = number(word[2]);
 
 	result((int)write(handle(word[1]), &count, sizeof(count)));
-	/* What KVM leaves to a worker is done by then. */
-	usleep(50000);
+	settle();
+}
+
+static void shut(char **word)
+{
+	result(drop(word[1]));
+	settle();
 }
 
 static void run(char **word, int words)
@@ -430,7 +441,7 @@ static void run(char **word, int words)
 	else if (!strcmp(what, "take"))
 		take(word);
 	else if (!strcmp(what, "close"))
-		result(drop(word[1]));
+		shut(word);
 	else if (!strcmp(what, "irqfd"))
 		irqfd(word, words);
 	else if (!strcmp(what, "ioeventfd"))

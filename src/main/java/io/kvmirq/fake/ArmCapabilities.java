@@ -63,8 +63,8 @@ final class ArmCapabilities {
         return value;
     }
 
-    /** The most that a guest's physical addresses have, with pages of 4 KiB: 52 only with FEAT_LPA2. */
+    /** The most that a guest's physical addresses have, with pages of 4 KiB; the lab's CPU has 52, of which 6.1 uses 48. */
     static int addressBits(FakeKernel kernel) {
-        return kernel.profile().isSince(6, 8) ? 52 : 48;
+        return kernel.profile().isSince(6, 12) ? 52 : 48;
     }
 }

@@ -25,7 +25,7 @@ final class ArmLines {
     ArmLines(ArmVm vm) {
         this.kernel = vm.kernel();
         this.vm = vm;
-        this.byId = kernel.profile().isSince(6, 7);
+        this.byId = kernel.profile().isSince(6, 12);
     }
 
     int set(ByteBuffer line) {
@@ -62,7 +62,7 @@ final class ArmLines {
         if (!vgic.isInitialized()) {
             return kernel.refuse(Rule.ARM_LINE_BEFORE_INIT);
         }
-        // Before 6.7 the id of the one that was found is taken for an index once more.
+        // On 6.1 the id of the one that was found is taken for an index once more.
         ArmVcpu meant = vcpu(byId ? which : vcpu.id()).orElse(null);
         if (meant == null) {
             return kernel.refuse(Rule.ARM_LINE_VCPU_TWICE);
@@ -71,7 +71,7 @@ final class ArmLines {
         return 0;
     }
 
-    /** By its id; before 6.7 by when it was made. */
+    /** By its id; on 6.1 by when it was made. */
     private Optional<ArmVcpu> vcpu(int which) {
         if (byId) {
             return vm.vcpu(which);

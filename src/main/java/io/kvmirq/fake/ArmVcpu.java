@@ -61,14 +61,14 @@ final class ArmVcpu {
         if ((known & ~MODELLED) != 0) {
             throw new NotModelledException("the features of a vCPU on arm64, but for power-off and PSCI 0.2");
         }
-        Optional<Rule> refused = vm.kernel().profile().isSince(6, 7)
+        Optional<Rule> refused = vm.kernel().profile().isSince(6, 12)
                 ? refuseOfVm(known & ~POWER_OFF, unknown)
                 : refuseOfVcpu(known, unknown);
         initialized |= refused.isEmpty();
         return refused;
     }
 
-    /** Since 6.7 all vCPUs of a VM have the same features, and being off at first is none. */
+    /** On 6.12 all vCPUs of a VM have the same features, and being off at first is none. */
     private Optional<Rule> refuseOfVm(int wanted, boolean unknown) {
         if (unknown) {
             return Optional.of(Rule.ARM_VCPU_FEATURE);
@@ -76,7 +76,7 @@ final class ArmVcpu {
         return vm.configure(wanted) ? Optional.empty() : Optional.of(Rule.ARM_VCPU_FEATURES_OF_VM);
     }
 
-    /** Before, each has its own; they are looked at bit by bit. */
+    /** On 6.1 each has its own; they are looked at bit by bit. */
     private Optional<Rule> refuseOfVcpu(int wanted, boolean unknown) {
         if (initialized && wanted != features) {
             return Optional.of(Rule.ARM_VCPU_FEATURES_BEFORE);

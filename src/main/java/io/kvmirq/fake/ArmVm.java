@@ -70,8 +70,15 @@ final class ArmVm extends VmInterrupts {
         return !itss.isEmpty();
     }
 
-    /** The ITS that has a guest address. */
+    /**
+     * The ITS that has a guest address.
+     *
+     * @throws NotModelledException for the last address, which is any device's, as looking it up wraps
+     */
     Optional<FakeIts> its(long address) {
+        if (address == -1 && itss.stream().anyMatch(FakeIts::hasPlace)) {
+            throw new NotModelledException("a message to the last address");
+        }
         return itss.stream().filter(its -> its.isAt(address)).findFirst();
     }
 

@@ -90,7 +90,7 @@ final class ArmVmFile extends FakeFile {
             return copied(argument, Uapi.KvmCreateDevice.SIZE, create -> createDevice(create, argument));
         }
         boolean attribute = request == Uapi.KVM_SET_DEVICE_ATTR || request == Uapi.KVM_HAS_DEVICE_ATTR;
-        if (attribute && kernel.profile().isSince(6, 6)) {
+        if (attribute && kernel.profile().isSince(6, 12)) {
             return copied(argument, Uapi.KvmDeviceAttr.SIZE, this::attribute);
         }
         return ArmRequests.refuse(kernel, ArmRequests.OF_VM, request, Rule.ARM_VM_UNKNOWN_REQUEST);
@@ -123,7 +123,7 @@ final class ArmVmFile extends FakeFile {
 
     private int createVcpu(long argument) {
         long id = argument;
-        if (!kernel.profile().isSince(6, 11)) {
+        if (!kernel.profile().isSince(6, 12)) {
             kernel.note(Rule.ARM_VCPU_ID_TRUNCATED);
             id = Integer.toUnsignedLong((int) argument);
         }

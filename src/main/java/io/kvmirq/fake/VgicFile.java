@@ -9,6 +9,9 @@ import java.util.Optional;
 
 /** A VGICv3's descriptor; source: arch/arm64/kvm/vgic/vgic-kvm-device.c. */
 final class VgicFile extends FakeFile {
+    /** KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ, for guests that are hosts. */
+    private static final int MAINTENANCE = 9;
+
     private static final long OFFSET = 0xffff_ffffL;
     private static final int REGION_INDEX = 0xff;
     private static final long REGION_BASE = 0xf_ffff_ffff_0000L;
@@ -38,6 +41,9 @@ final class VgicFile extends FakeFile {
         }
         return copied(argument, Uapi.KvmDeviceAttr.SIZE, structure -> {
             Attribute attribute = Attribute.of(structure);
+            if (attribute.group == MAINTENANCE && kernel.profile().isSince(6, 16)) {
+                throw new NotModelledException("KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ");
+            }
             return request == Uapi.KVM_HAS_DEVICE_ATTR ? has(attribute) : access(attribute, get);
         });
     }
@@ -189,6 +195,7 @@ final class VgicFile extends FakeFile {
             return kernel.refuse(Rule.FAULT);
         }
         if (!vgic.isInitialized()) {
+            refuseEarly(attribute);
             return kernel.refuse(Rule.VGIC_REGISTER_BEFORE_INIT);
         }
         if (attribute.group == UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO) {
@@ -200,6 +207,16 @@ final class VgicFile extends FakeFile {
         }
         registers.write(offset, next.getInt(0));
         return 0;
+    }
+
+    /** Since 6.17 what identifies a distributor may be asked and chosen before init. */
+    private void refuseEarly(Attribute attribute) {
+        long offset = attribute.number & OFFSET;
+        if (attribute.group == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS
+                && (offset == VgicRegisters.IIDR || offset == VgicRegisters.TYPER2)
+                && kernel.profile().isSince(6, 17)) {
+            throw new NotModelledException("GICD_IIDR and GICD_TYPER2 before init");
+        }
     }
 
     private int level(Attribute attribute, ArmVcpu vcpu, boolean get, int next) {

@@ -10,6 +10,10 @@ import java.util.Optional;
  * vgic_v3_dist_registers} in arch/arm64/kvm/vgic/vgic-mmio-v3.c, vgic-mmio.c; GIC architecture, 12.9.
  */
 final class VgicRegisters {
+    static final int TYPER = 4;
+    static final int IIDR = 8;
+    static final int TYPER2 = 12;
+
     private static final int WIDTH = 32;
     /** What GICD_CTLR says while the distributor is off: affinity routing, one security state. */
     private static final int CONTROL = 0x50;
@@ -128,8 +132,8 @@ final class VgicRegisters {
     private int miscellaneous(int offset) {
         return switch (offset) {
             case 0 -> CONTROL;
-            case 4 -> type();
-            case 8 -> throw new NotModelledException("reading GICD_IIDR");
+            case TYPER -> type();
+            case IIDR -> throw new NotModelledException("reading GICD_IIDR");
             default -> 0;
         };
     }

@@ -34,9 +34,9 @@ public final class UapiArm64 {
     public static final long KVM_SET_GUEST_DEBUG = WRITE | size(520) | KVMIO | 0x9b;
     /** The number is that of KVM_GET_ONE_REG, on a VM. */
     public static final long KVM_ARM_SET_DEVICE_ADDR = WRITE | size(16) | KVMIO | 0xab;
-    /** Since 6.4, in no header here. */
+    /** Not in the headers of 6.1. */
     public static final long KVM_ARM_SET_COUNTER_OFFSET = WRITE | size(16) | KVMIO | 0xb5;
-    /** Since 6.7, in no header here. */
+    /** Not in the headers of 6.1. */
     public static final long KVM_ARM_GET_REG_WRITABLE_MASKS = READ | size(64) | KVMIO | 0xb6;
 
     // arch/arm64/include/uapi/asm/kvm.h: vCPUs
