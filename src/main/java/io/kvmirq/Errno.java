@@ -17,6 +17,7 @@ public record Errno(int number) {
     public static final Errno EIO = new Errno(5);
     public static final Errno ENXIO = new Errno(6);
     public static final Errno E2BIG = new Errno(7);
+    public static final Errno ENOEXEC = new Errno(8);
     public static final Errno EBADF = new Errno(9);
     public static final Errno EAGAIN = new Errno(11);
     public static final Errno ENOMEM = new Errno(12);

@@ -162,7 +162,15 @@ final class SelftestCommand implements Command {
                 terminal.err().println("kvmirq: --profile is of the fake kernel: add --backend " + Backends.FAKE);
                 return ExitCode.USAGE;
             }
-            System.setProperty(FakeProvider.PROFILE, arguments.matchedOptionValue("--profile", ""));
+            String profile = arguments.matchedOptionValue("--profile", "");
+            if (Profile.of(profile).isArm64()) {
+                terminal.err()
+                        .println(
+                                "kvmirq: --profile " + profile + ": the self-test's guest is x86 code: choose a profile"
+                                        + " without arm64, which is for tests of your own");
+                return ExitCode.USAGE;
+            }
+            System.setProperty(FakeProvider.PROFILE, profile);
         }
         try (Target target = open(backend, asked, terminal)) {
             return run(target, arguments, terminal);

@@ -6,11 +6,12 @@ import java.nio.ByteBuffer;
 
 /** The KVM-VFIO device of a VM, on a host without VFIO; source: virt/kvm/vfio.c. */
 final class DeviceFile extends FakeFile {
-    private final VmFile vm;
+    private final Runnable gone;
 
-    DeviceFile(FakeKernel kernel, VmFile vm) {
+    /** @param gone told when no descriptor of it is left */
+    DeviceFile(FakeKernel kernel, Runnable gone) {
         super(kernel);
-        this.vm = vm;
+        this.gone = gone;
     }
 
     @Override
@@ -54,6 +55,6 @@ final class DeviceFile extends FakeFile {
 
     @Override
     void released() {
-        vm.deviceGone();
+        gone.run();
     }
 }

@@ -130,7 +130,7 @@ final class EventFile extends FakeFile {
     }
 
     /** @return the rule that refuses {@code vm} another irqfd on it; empty for none */
-    Optional<Rule> busyFor(FakeVm vm) {
+    Optional<Rule> busyFor(VmInterrupts vm) {
         if (kernel.profile().irqfdHostWide()) {
             return irqfds.isEmpty() ? Optional.empty() : Optional.of(Rule.IRQFD_BUSY_HOST);
         }

@@ -2,6 +2,8 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.backend.libc.UapiTable;
+import java.nio.ByteBuffer;
+import java.util.Optional;
 
 /** An open file of one kind. All methods are called with the kernel's lock held. */
 abstract class FakeFile {
@@ -50,6 +52,22 @@ abstract class FakeFile {
             }
         }
         return kernel.refuse(rule);
+    }
+
+    /** What is done with a structure of the caller's. */
+    interface OnStructure {
+        int apply(ByteBuffer structure);
+    }
+
+    /** The structure is copied before anything about it is checked. */
+    final int copied(long argument, int size, OnStructure call) {
+        ByteBuffer structure = kernel.memory().copyIn(argument, size);
+        return structure == null ? kernel.refuse(Rule.FAULT) : call.apply(structure);
+    }
+
+    /** The memory that mmap maps; absent for a file without. */
+    Optional<ByteBuffer> shared() {
+        return Optional.empty();
     }
 
     /** FIONBIO, for those it makes a difference to. */

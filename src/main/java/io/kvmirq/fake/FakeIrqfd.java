@@ -5,12 +5,12 @@ import java.util.Optional;
 
 /** An eventfd that raises a GSI; source: virt/kvm/eventfd.c. */
 final class FakeIrqfd {
-    private final FakeVm vm;
+    private final VmInterrupts vm;
     private final EventFile event;
     private final int gsi;
     private final Optional<EventFile> resample;
 
-    FakeIrqfd(FakeVm vm, EventFile event, int gsi, Optional<EventFile> resample) {
+    FakeIrqfd(VmInterrupts vm, EventFile event, int gsi, Optional<EventFile> resample) {
         this.vm = vm;
         this.event = event;
         this.gsi = gsi;
@@ -21,7 +21,7 @@ final class FakeIrqfd {
         return gsi;
     }
 
-    boolean isOf(FakeVm other) {
+    boolean isOf(VmInterrupts other) {
         return vm == other;
     }
 
@@ -33,11 +33,9 @@ final class FakeIrqfd {
         return resample;
     }
 
-    /** Its eventfd was signalled: a single message is sent at once, anything else by a worker. */
+    /** Its eventfd was signalled: what can be driven at once is, anything else by a worker. */
     void raise() {
-        if (resample.isEmpty() && vm.routes().isMessage(gsi)) {
-            inject();
-        } else {
+        if (!vm.driveAtOnce(this)) {
             vm.kernel().work().inject(this);
         }
     }
@@ -50,10 +48,10 @@ final class FakeIrqfd {
     void inject() {
         if (resample.isPresent()) {
             vm.note(Rule.RESAMPLE_SOURCE);
-            vm.setIrq(gsi, FakeVm.SOURCE_RESAMPLE, true);
+            vm.drive(gsi, VmInterrupts.SOURCE_RESAMPLE, true);
         } else {
-            vm.setIrq(gsi, FakeVm.SOURCE_USERSPACE, true);
-            vm.setIrq(gsi, FakeVm.SOURCE_USERSPACE, false);
+            vm.drive(gsi, VmInterrupts.SOURCE_USERSPACE, true);
+            vm.drive(gsi, VmInterrupts.SOURCE_USERSPACE, false);
         }
     }
 

@@ -186,7 +186,10 @@ public final class FakeKernel implements Libc {
     }
 
     private int open(String path) {
-        return path.equals("/dev/kvm") ? install(new KvmFile(this)) : refuse(Rule.NO_SUCH_FILE);
+        if (!path.equals("/dev/kvm")) {
+            return refuse(Rule.NO_SUCH_FILE);
+        }
+        return install(profile.isArm64() ? new ArmKvmFile(this) : new KvmFile(this));
     }
 
     @Override
@@ -316,13 +319,14 @@ public final class FakeKernel implements Libc {
         if (file == null) {
             return refuse(Rule.FD_NOT_OPEN);
         }
-        if (!(file instanceof VcpuDescriptor vcpu)) {
+        ByteBuffer shared = file.shared().orElse(null);
+        if (shared == null) {
             return refuse(Rule.MAP_NOT_A_VCPU);
         }
-        if (offset != 0 || whole > KvmFile.RUN_SIZE) {
+        if (offset != 0 || whole > shared.capacity()) {
             throw new NotModelledException("mapping a vCPU but from its first page to its last");
         }
-        return memory.map(vcpu.shared().slice(0, whole).order(ByteOrder.nativeOrder()));
+        return memory.map(shared.slice(0, whole).order(ByteOrder.nativeOrder()));
     }
 
     @Override

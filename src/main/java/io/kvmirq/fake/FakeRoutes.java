@@ -61,18 +61,44 @@ final class FakeRoutes {
         return routes;
     }
 
+    /** The pins that may be routed to. */
+    interface Pins {
+        /** @return the rule that refuses a pin; empty for none */
+        Optional<Rule> refuses(int chip, int pin);
+    }
+
+    /** @param full whether there are chips with pins */
+    static Pins pinsOfX86(boolean full) {
+        return (chip, pin) -> {
+            boolean exists = full
+                    && chip >= 0
+                    && chip <= IOAPIC
+                    && pin >= 0
+                    && pin < (chip == IOAPIC ? FakeIoapic.PINS : FakePic.PINS);
+            return exists ? Optional.empty() : Optional.of(Rule.ROUTE_PIN);
+        };
+    }
+
+    /** What a VGIC begins with: GSIs from 0 to its shared interrupts from 32. */
+    static FakeRoutes ofVgic(int shared) {
+        FakeRoutes routes = new FakeRoutes();
+        for (int gsi = 0; gsi < shared; gsi++) {
+            routes.add(gsi, Target.pin(0, gsi));
+        }
+        return routes;
+    }
+
     /** Reads entries into this empty table. */
     static final class Reader {
         private final FakeRoutes routes = new FakeRoutes();
-        private final boolean full;
+        private final Pins pins;
         private final boolean longApicIds;
 
         /**
-         * @param full whether there are chips with pins
          * @param longApicIds whether the low byte of address_hi is reserved
          */
-        Reader(boolean full, boolean longApicIds) {
-            this.full = full;
+        Reader(Pins pins, boolean longApicIds) {
+            this.pins = pins;
             this.longApicIds = longApicIds;
         }
 
@@ -129,12 +155,8 @@ final class FakeRoutes {
         private Optional<Rule> pin(ByteBuffer entries, int at) {
             int chip = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_IRQCHIP);
             int pin = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_PIN);
-            boolean exists = full
-                    && chip >= 0
-                    && chip <= IOAPIC
-                    && pin >= 0
-                    && pin < (chip == IOAPIC ? FakeIoapic.PINS : FakePic.PINS);
-            return exists ? place(gsi(entries, at), Target.pin(chip, pin)) : Optional.of(Rule.ROUTE_PIN);
+            Optional<Rule> refused = pins.refuses(chip, pin);
+            return refused.isPresent() ? refused : place(gsi(entries, at), Target.pin(chip, pin));
         }
 
         private Optional<Rule> place(int gsi, Target target) {

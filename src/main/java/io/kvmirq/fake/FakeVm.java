@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import java.util.ArrayList;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
-import java.util.Set;
 
-/** The interrupt side of a VM: chips, routes and what is registered; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
-final class FakeVm {
-    static final int SOURCE_USERSPACE = 0;
-    static final int SOURCE_RESAMPLE = 1;
-
+/** The interrupt side of a VM on x86: its chips; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
+final class FakeVm extends VmInterrupts {
     private static final int MASTER = 0;
     private static final int SLAVE = 1;
 
@@ -22,30 +16,17 @@ final class FakeVm {
         FULL
     }
 
-    private final FakeKernel kernel;
     private final FakePic[] pics = {new FakePic(this, 0xf8), new FakePic(this, 0xde)};
     private final FakeIoapic ioapic = new FakeIoapic(this);
     private final Lapics lapics = new Lapics(this);
-    private final Set<FakeIrqfd> irqfds = new LinkedHashSet<>();
-    private final List<FakeIoEventFd> ioEventFds = new ArrayList<>();
-    private FakeRoutes routes = FakeRoutes.none();
 
     private Irqchip irqchip = Irqchip.NONE;
     private int reservedPins;
     private boolean pit;
     private int bootVcpu;
-    private boolean closed;
 
     FakeVm(FakeKernel kernel) {
-        this.kernel = kernel;
-    }
-
-    FakeKernel kernel() {
-        return kernel;
-    }
-
-    void note(Rule rule) {
-        kernel.note(rule);
+        super(kernel);
     }
 
     Irqchip irqchip() {
@@ -54,7 +35,7 @@ final class FakeVm {
 
     void createFullIrqchip() {
         irqchip = Irqchip.FULL;
-        routes = FakeRoutes.ofFullIrqchip();
+        setRoutes(FakeRoutes.ofFullIrqchip());
     }
 
     /** @param pins how many GSIs are those of the VMM's IOAPIC; the kernel keeps 8 bits of the number */
@@ -84,15 +65,34 @@ final class FakeVm {
         bootVcpu = id;
     }
 
-    FakeRoutes routes() {
-        return routes;
+    @Override
+    Optional<Rule> refusesIrqfd(boolean resample) {
+        if (irqchip == Irqchip.NONE) {
+            return Optional.of(Rule.IRQFD_NEEDS_IRQCHIP);
+        }
+        return resample && irqchip != Irqchip.FULL ? Optional.of(Rule.IRQFD_RESAMPLE_NEEDS_FULL) : Optional.empty();
     }
 
-    void setRoutes(FakeRoutes next) {
-        routes = next;
+    @Override
+    Optional<Rule> refusesRoutes() {
+        return irqchip == Irqchip.NONE ? Optional.of(Rule.ROUTES_NEED_IRQCHIP) : Optional.empty();
+    }
+
+    @Override
+    FakeRoutes.Reader routesReader() {
+        return new FakeRoutes.Reader(FakeRoutes.pinsOfX86(irqchip == Irqchip.FULL), lapics.hasLongIds());
+    }
+
+    @Override
+    void routesChanged() {
         if (irqchip == Irqchip.SPLIT) {
             lapics.wantScan();
         }
+    }
+
+    @Override
+    void resamplersChanged() {
+        lapics.wantScan();
     }
 
     // Chips by their KVM number
@@ -112,18 +112,33 @@ final class FakeVm {
 
     // Interrupts
 
-    /** @return the sum over the routes that listened, -1 when none did */
-    int setIrq(int gsi, int source, boolean level) {
-        return setIrq(gsi, source, level, false);
+    @Override
+    void drive(int gsi, int source, boolean level) {
+        setIrq(gsi, source, level, false);
     }
 
-    /** @param wanted whether the caller wants to know what came of it */
+    /** A single message is sent without a worker. */
+    @Override
+    boolean driveAtOnce(FakeIrqfd irqfd) {
+        boolean message = irqfd.resample().isEmpty() && routes().isMessage(irqfd.gsi());
+        if (message) {
+            setIrq(irqfd.gsi(), SOURCE_USERSPACE, true, false);
+        }
+        return message;
+    }
+
+    /**
+     * Drives what a GSI is routed to.
+     *
+     * @param wanted whether the caller wants to know what came of it
+     * @return the sum over the routes that listened, -1 when none did
+     */
     int setIrq(int gsi, int source, boolean level, boolean wanted) {
         int sum = -1;
-        if (closed) {
+        if (isClosed()) {
             return sum;
         }
-        FakeRoutes.Target[] targets = routes.of(gsi);
+        FakeRoutes.Target[] targets = routes().of(gsi);
         note(targets.length == 0 ? Rule.LINE_UNROUTED : Rule.LINE_STATUS_SUM);
         for (FakeRoutes.Target target : targets) {
             int result = drive(target, source, level, wanted);
@@ -158,7 +173,7 @@ final class FakeVm {
             note(Rule.SPLIT_PINS_KEPT);
         }
         for (int gsi = 0; gsi < reservedPins; gsi++) {
-            for (FakeRoutes.Target target : routes.of(gsi)) {
+            for (FakeRoutes.Target target : routes().of(gsi)) {
                 Interrupt message = target.message();
                 if (message != null && message.level()) {
                     lapic.ends().add(message.vector(), lapics.isFor(message, lapic), lapic.isPending(message.vector()));
@@ -185,80 +200,18 @@ final class FakeVm {
 
     /** Whether somebody waits for the end of what a pin raises. */
     boolean isResampled(int pin) {
-        int gsi = routes.gsiOfPin(pin);
-        return gsi >= 0 && isResampledGsi(gsi);
-    }
-
-    private boolean isResampledGsi(int gsi) {
-        return irqfds.stream()
-                .anyMatch(irqfd -> irqfd.gsi() == gsi && irqfd.resample().isPresent());
+        int gsi = routes().gsiOfPin(pin);
+        return gsi >= 0 && !resampling(gsi).isEmpty();
     }
 
     /** The guest has ended what an IOAPIC pin raised: resampling irqfds lower their line and notify. */
     void acknowledged(int pin) {
-        int gsi = routes.gsiOfPin(pin);
-        List<FakeIrqfd> resampling = irqfds.stream()
-                .filter(irqfd -> irqfd.gsi() == gsi && irqfd.resample().isPresent())
-                .toList();
+        int gsi = routes().gsiOfPin(pin);
+        List<FakeIrqfd> resampling = resampling(gsi);
         if (gsi >= 0 && !resampling.isEmpty()) {
             note(Rule.RESAMPLE_ON_EOI);
-            setIrq(gsi, SOURCE_RESAMPLE, false);
+            drive(gsi, SOURCE_RESAMPLE, false);
             resampling.forEach(FakeIrqfd::acknowledged);
         }
-    }
-
-    // Registrations
-
-    void add(FakeIrqfd irqfd) {
-        if (irqfd.resample().isPresent() && !isResampledGsi(irqfd.gsi())) {
-            lapics.wantScan();
-        }
-        irqfds.add(irqfd);
-        irqfd.event().attach(irqfd);
-    }
-
-    void forget(FakeIrqfd irqfd) {
-        irqfds.remove(irqfd);
-        if (irqfd.resample().isPresent()) {
-            resamplerGone(irqfd.gsi());
-        }
-    }
-
-    /** The last resampling irqfd of a GSI lowers its line, and so does one that was refused late. */
-    void resamplerGone(int gsi) {
-        if (!isResampledGsi(gsi)) {
-            note(Rule.RESAMPLE_LAST_LOWERS);
-            lapics.wantScan();
-            setIrq(gsi, SOURCE_RESAMPLE, false);
-        }
-    }
-
-    void deassign(EventFile event, int gsi) {
-        note(Rule.IRQFD_DEASSIGN);
-        event.irqfds().stream()
-                .filter(irqfd -> irqfd.isOf(this) && irqfd.gsi() == gsi)
-                .forEach(FakeIrqfd::shutDown);
-        kernel.work().finishShutDowns();
-    }
-
-    List<FakeIoEventFd> ioEventFds() {
-        return ioEventFds;
-    }
-
-    /** The ioeventfd that takes a guest's write. */
-    Optional<FakeIoEventFd> ioEventFd(FakeIoEventFd.Bus bus, long address, int length, long data) {
-        return ioEventFds.stream()
-                .filter(one -> one.takes(bus, address, length, data))
-                .findFirst();
-    }
-
-    /** No descriptor of the VM is left: irqfds go at once, vCPUs notwithstanding. */
-    void close() {
-        if (!irqfds.isEmpty()) {
-            note(Rule.IRQFD_GONE_WITH_VM);
-            List.copyOf(irqfds).forEach(FakeIrqfd::shutDown);
-        }
-        kernel.work().finishShutDowns();
-        closed = true;
     }
 }

@@ -11,11 +11,7 @@ import org.jspecify.annotations.Nullable;
 /** A guest's memory by slot; source: {@code __kvm_set_memory_region()} in virt/kvm/kvm_main.c. */
 final class MemorySlots {
     private static final int NONE = -1;
-    private static final int SLOTS = 32764;
     private static final long MOST_PAGES = Integer.MAX_VALUE;
-    /** The most that any processor has; many refuse less. */
-    private static final int GUEST_ADDRESS_BITS = 52;
-
     private static final long PAGE = 4096;
 
     /** {@code size} bytes at guest address {@code guest} are the caller's at {@code user}. */
@@ -34,11 +30,25 @@ final class MemorySlots {
         }
     }
 
+    /**
+     * What an architecture has of it.
+     *
+     * @param slots ids from 0
+     * @param addressBits of a guest's physical addresses
+     * @param beyond refuses what lies beyond those
+     */
+    record Limits(int slots, int addressBits, Rule beyond) {
+        /** The most that any processor has; many refuse less. */
+        static final Limits X86 = new Limits(32764, 52, Rule.MEMORY_BEYOND);
+    }
+
     private final FakeKernel kernel;
+    private final Limits limits;
     private final Map<Integer, Slot> slots = new TreeMap<>();
 
-    MemorySlots(FakeKernel kernel) {
+    MemorySlots(FakeKernel kernel, Limits limits) {
         this.kernel = kernel;
+        this.limits = limits;
     }
 
     /** KVM_SET_USER_MEMORY_REGION. */
@@ -73,7 +83,7 @@ final class MemorySlots {
         }
         boolean wraps = Long.compareUnsigned(next.guest + next.size, next.guest) < 0;
         if (space(id) >= kernel.profile().addressSpaces()
-                || (id & 0xffff) >= SLOTS
+                || (id & 0xffff) >= limits.slots
                 || wraps
                 || next.size >>> 12 > MOST_PAGES) {
             return kernel.refuse(Rule.MEMORY_SLOT);
@@ -103,8 +113,8 @@ final class MemorySlots {
             // No file can be one: nobody can make such a file here.
             return kernel.refuse(kernel.file(memfd) == null ? Rule.MEMORY_MEMFD : Rule.MEMORY_NOT_A_MEMFD);
         }
-        if (next.guest + next.size - 1 >>> GUEST_ADDRESS_BITS != 0) {
-            return kernel.refuse(Rule.MEMORY_BEYOND);
+        if (next.guest + next.size - 1 >>> limits.addressBits != 0) {
+            return kernel.refuse(limits.beyond);
         }
         slots.put(id, next);
         return 0;

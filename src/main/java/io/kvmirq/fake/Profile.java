@@ -13,7 +13,8 @@ import java.util.stream.Stream;
  * The kernel a fake stands for: a version, and switches for how it was built or patched. In text the version comes first,
  * then the switches, separated by commas: {@code 6.18,split}.
  *
- * <p>Source: measured on 6.18; git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm for the others.
+ * <p>Source: measured on 6.18; git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm for the others; on
+ * arm64 seen on Debian's 6.1.192 and 6.12.117 in a virtual machine, later versions as 6.12.
  */
 public final class Profile {
     private static final int HOST_WIDE_MINOR = 17;
@@ -44,7 +45,9 @@ public final class Profile {
         /** One eventfd feeds one GSI of the host, as since 6.17, in a kernel that has it backported. */
         IRQFD_HOST("irqfd-host"),
         /** One eventfd may feed a GSI of each VM, as before 6.17, in a kernel that has that reverted. */
-        IRQFD_VM("irqfd-vm");
+        IRQFD_VM("irqfd-vm"),
+        /** For arm64, on a host with GICv3 alone. */
+        ARM64("arm64");
 
         private final String label;
 
@@ -106,6 +109,9 @@ public final class Profile {
         if (switches.contains(Switch.IRQFD_HOST) && switches.contains(Switch.IRQFD_VM)) {
             return Optional.of("an eventfd is exclusive on the host (irqfd-host) or in each VM (irqfd-vm), choose one");
         }
+        if (switches.contains(Switch.ARM64) && switches.contains(Switch.SPLIT)) {
+            return Optional.of("only x86 has an irqchip to split, choose arm64 or split");
+        }
         if (switches.contains(Switch.SPLIT) && !isSince(6, HOST_WIDE_MINOR)) {
             return Optional.of("before 6.17 every x86 kernel has the full irqchip (split needs 6.18 or 7.1); to use the"
                     + " split irqchip of such a kernel, ask it for one");
@@ -128,6 +134,11 @@ public final class Profile {
     boolean irqfdHostWide() {
         return switches.contains(Switch.IRQFD_HOST)
                 || isSince(6, HOST_WIDE_MINOR) && !switches.contains(Switch.IRQFD_VM);
+    }
+
+    /** Whether its interrupt controller is the VGIC. */
+    public boolean isArm64() {
+        return switches.contains(Switch.ARM64);
     }
 
     /** Whether KVM_CREATE_IRQCHIP is built in. */

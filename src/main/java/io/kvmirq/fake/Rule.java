@@ -291,6 +291,146 @@ public enum Rule {
     VFIO_NOT_A_VFIO_FILE(Errno.EINVAL, MEASURED, "the file is not VFIO's", "vfio.c kvm_vfio_file_add()"),
     VFIO_FILE_UNKNOWN(Errno.ENOENT, MEASURED, "the file was not added", "vfio.c kvm_vfio_file_del()"),
 
+    // arm64; the lab is Debian's 6.1 and 6.12 on a machine with GICv3 alone, what changed did so between them
+    ARM_VM_TYPE(
+            Errno.EINVAL,
+            LAB,
+            "fewer than 32 bits of guest addresses, more than the host has, or not only bits",
+            "arm64 mmu.c kvm_init_ipa_range()"),
+    ARM_MSI_DEVID_OF_VM(
+            Errno.EINVAL, LAB, "whether messages need a device is asked of a VM", "arm.c KVM_CAP_MSI_DEVID"),
+    ARM_VM_UNKNOWN_REQUEST(Errno.EINVAL, LAB, "a request a VM on arm64 does not know", "arm.c kvm_arch_vm_ioctl()"),
+    ARM_VM_ATTRIBUTE(Errno.ENXIO, LAB, "on 6.12: an attribute a VM on arm64 does not have", "arm.c kvm_vm_has_attr()"),
+    ARM_CAP_FLAGS(Errno.EINVAL, LAB, "flags of KVM_ENABLE_CAP", "arm.c kvm_vm_ioctl_enable_cap()"),
+    ARM_CAP_UNKNOWN(Errno.EINVAL, LAB, "a capability that cannot be enabled", "arm.c kvm_vm_ioctl_enable_cap()"),
+    ARM_MEMORY_BEYOND(
+            Errno.EFAULT, LAB, "memory beyond the VM's addresses", "arm64 mmu.c kvm_arch_prepare_memory_region()"),
+    ARM_VCPU_ID(Errno.EINVAL, LAB, "a vCPU id of 512 or more", "kvm_main.c kvm_vm_ioctl_create_vcpu()"),
+    ARM_VCPU_ID_TRUNCATED(
+            LAB, "on 6.1 only 32 bits of a vCPU id are looked at", "kvm_main.c kvm_vm_ioctl_create_vcpu()"),
+    ARM_VCPU_AFTER_INIT(
+            Errno.EBUSY, LAB, "a vCPU comes before the VGIC is initialized", "arm.c kvm_arch_vcpu_precreate()"),
+    ARM_VCPU_TARGET(Errno.EINVAL, LAB, "a target that is not the preferred one", "arm.c kvm_vcpu_set_target()"),
+    ARM_VCPU_FEATURE(Errno.ENOENT, LAB, "a feature there is none of", "arm.c kvm_vcpu_init_check_features()"),
+    ARM_VCPU_FEATURES_OF_VM(
+            Errno.EINVAL,
+            LAB,
+            "on 6.12: other features than the VM's first vCPU, but for power-off",
+            "arm.c kvm_vcpu_init_changed()"),
+    ARM_VCPU_FEATURES_BEFORE(
+            Errno.EINVAL, LAB, "on 6.1: other features than this vCPU had", "arm.c kvm_vcpu_set_target()"),
+    ARM_VCPU_NOT_INITIALIZED(Errno.ENOEXEC, LAB, "registers before KVM_ARM_VCPU_INIT", "arm.c kvm_arch_vcpu_ioctl()"),
+    ARM_VCPU_ATTRIBUTE(
+            Errno.ENXIO, LAB, "an attribute a vCPU does not have", "arm64 guest.c kvm_arm_vcpu_arch_has_attr()"),
+
+    ARM_ROUTES_WITHOUT_VGIC(LAB, "routes need no VGIC", "kvm_main.c kvm_arch_can_set_irq_routing()"),
+    ARM_ROUTE_PIN(Errno.EINVAL, LAB, "a chip but 0, or pin 988 or later", "vgic-irqfd.c kvm_set_routing_entry()"),
+    ARM_PIN_NOWHERE(
+            LAB,
+            "a pin beyond the VGIC's interrupts takes what is sent, silently",
+            "vgic-irqfd.c vgic_irqfd_set_irq()"),
+    ARM_MESSAGE_LOST(LAB, "a routed message without ITS, or to one that is off, is lost", "vgic-irqfd.c kvm_set_msi()"),
+    ARM_IRQFD_BEFORE_INIT(
+            Errno.EAGAIN,
+            LAB,
+            "an irqfd before the VGIC is initialized, whatever its descriptors",
+            "vgic-init.c kvm_arch_intc_initialized()"),
+    ARM_IRQFD_STAYS_UP(
+            LAB, "an irqfd's signal drives a pin up and not down", "vgic-irqfd.c kvm_arch_set_irq_inatomic()"),
+
+    ARM_LINE_KIND(Errno.EINVAL, LAB, "neither CPU, SPI nor PPI", "arm.c kvm_vm_ioctl_irq_line()"),
+    ARM_LINE_HAS_VGIC(Errno.ENXIO, LAB, "a CPU's own pins beside a VGIC", "arm.c kvm_vm_ioctl_irq_line()"),
+    ARM_LINE_NEEDS_VGIC(
+            Errno.ENXIO, LAB, "an SPI or PPI without VGIC, before its number", "arm.c kvm_vm_ioctl_irq_line()"),
+    ARM_LINE_NUMBER(Errno.EINVAL, LAB, "no such vCPU or interrupt", "arm.c kvm_vm_ioctl_irq_line()"),
+    ARM_LINE_BEFORE_INIT(
+            Errno.EBUSY,
+            LAB,
+            "before the VGIC is initialized, after the vCPU and the private numbers",
+            "vgic-init.c vgic_lazy_init()"),
+    ARM_LINE_VCPU_BY_INDEX(LAB, "on 6.1 a vCPU is the index of its making", "arm.c kvm_vm_ioctl_irq_line()"),
+    ARM_LINE_VCPU_TWICE(
+            Errno.EINVAL,
+            LAB,
+            "on 6.1 the id of that vCPU is looked up as an index again",
+            "vgic.c kvm_vgic_inject_irq()"),
+    ARM_LINE_NO_STATUS(LAB, "KVM_IRQ_LINE_STATUS gives back what it was given", "kvm_main.c KVM_IRQ_LINE_STATUS"),
+    ARM_MSI_NEEDS_VGIC(Errno.EINVAL, LAB, "a message without VGIC, ITS or not", "irqchip.c kvm_send_userspace_msi()"),
+    ARM_MSI_NEEDS_ITS(Errno.ENODEV, LAB, "a message without ITS", "vgic-irqfd.c kvm_set_msi()"),
+    ARM_MSI_NEEDS_DEVICE(Errno.EINVAL, LAB, "a message without VALID_DEVID", "vgic-its.c vgic_msi_to_its()"),
+    ARM_MSI_DOORBELL(Errno.EINVAL, LAB, "a message to where no ITS is", "vgic-its.c __vgic_doorbell_to_its()"),
+    ARM_MSI_ITS_OFF(
+            Errno.EBUSY, LAB, "a message to an ITS the guest has not turned on", "vgic-its.c vgic_its_resolve_lpi()"),
+
+    ARM_DEVICE_TYPE(
+            Errno.ENODEV,
+            LAB,
+            "a device type this host does not have, GICv2 among them",
+            "kvm_main.c kvm_ioctl_create_device()"),
+    ARM_NO_GICV2(
+            Errno.ENODEV,
+            LAB,
+            "KVM_CREATE_IRQCHIP makes a GICv2, which this host has not",
+            "vgic-init.c kvm_vgic_create()"),
+    VGIC_SECOND(Errno.EEXIST, LAB, "a VM has one VGIC for ever", "vgic-init.c kvm_vgic_create()"),
+    VGIC_ATTRIBUTE(Errno.ENXIO, LAB, "an attribute a VGICv3 does not have", "vgic-kvm-device.c vgic_v3_has_attr()"),
+    VGIC_PLACE_SET(Errno.EEXIST, LAB, "a place is set once", "vgic-kvm-device.c vgic_check_iorange()"),
+    VGIC_PLACE_ALIGNMENT(
+            Errno.EINVAL, LAB, "a place off 64 KiB, or that wraps", "vgic-kvm-device.c vgic_check_iorange()"),
+    VGIC_PLACE_BEYOND(Errno.E2BIG, LAB, "a place beyond the VM's addresses", "vgic-kvm-device.c vgic_check_iorange()"),
+    VGIC_REGION_WORD(
+            Errno.EINVAL, LAB, "a region of no redistributors, or with flags", "vgic-kvm-device.c kvm_vgic_addr()"),
+    VGIC_REGION_INDEX(
+            Errno.EINVAL,
+            LAB,
+            "a region out of turn, or one of all after regions",
+            "vgic-mmio-v3.c vgic_v3_alloc_redist_region()"),
+    VGIC_REGION_OVERLAP(
+            Errno.EINVAL,
+            LAB,
+            "redistributors over others or over the distributor, seen when they are taken",
+            "vgic-mmio-v3.c vgic_v3_alloc_redist_region()"),
+    VGIC_NO_REGION(Errno.ENOENT, LAB, "no region of that index", "vgic-kvm-device.c kvm_vgic_addr()"),
+    VGIC_INTERRUPTS(
+            Errno.EINVAL,
+            LAB,
+            "fewer than 64 interrupts, more than 992, or no multiple of 32",
+            "vgic-kvm-device.c KVM_DEV_ARM_VGIC_GRP_NR_IRQS"),
+    VGIC_INTERRUPTS_SET(
+            Errno.EBUSY,
+            LAB,
+            "their number is set once, and by init",
+            "vgic-kvm-device.c KVM_DEV_ARM_VGIC_GRP_NR_IRQS"),
+    VGIC_DEFAULT_ROUTES(
+            LAB,
+            "init replaces the routes: GSIs from 0 to the SPIs from 32",
+            "vgic-irqfd.c kvm_vgic_setup_default_irq_routing()"),
+    VGIC_NO_VCPU(Errno.EINVAL, LAB, "registers without that vCPU", "vgic-kvm-device.c vgic_v3_parse_attr()"),
+    VGIC_REGISTER_BEFORE_INIT(
+            Errno.EBUSY, LAB, "registers before init", "vgic-kvm-device.c vgic_v3_attr_regs_access()"),
+    VGIC_PENDING_IS_LATCHED(
+            LAB,
+            "the host's ISPENDR is the latch of edges, whole; its ICPENDR is nothing",
+            "vgic-mmio.c __read_pending()"),
+    VGIC_LEVEL_INFO(
+            Errno.EINVAL,
+            LAB,
+            "levels from no multiple of 32, or something else about them",
+            "vgic-mmio-v3.c vgic_v3_line_level_info_uaccess()"),
+    VGIC_EDGE(LAB, "an edge up is latched, one down is nothing; SPIs begin as edges", "vgic.c kvm_vgic_inject_irq()"),
+    VGIC_LEVEL(LAB, "a level follows its line, whoever drove it last", "vgic.c kvm_vgic_inject_irq()"),
+
+    ITS_ATTRIBUTE(Errno.ENXIO, LAB, "an attribute an ITS does not have", "vgic-its.c vgic_its_has_attr()"),
+    ITS_PLACE_TYPE(
+            Errno.ENODEV, LAB, "a place of something else, before its address", "vgic-its.c vgic_its_set_attr()"),
+    ITS_CONTROL_IGNORED(LAB, "an unknown control of an ITS does nothing and succeeds", "vgic-its.c vgic_its_ctrl()"),
+    ITS_REGISTER_ALIGNMENT(Errno.EINVAL, LAB, "off a register's size", "vgic-its.c vgic_its_attr_regs_access()"),
+    ITS_NO_REGISTER(
+            Errno.ENXIO,
+            LAB,
+            "no such register, or registers of an ITS without a place",
+            "vgic-its.c vgic_its_attr_regs_access()"),
+
     // Chips
     PIC_EDGE(MEASURED, "an edge that is requested already is coalesced; masked pins say -1", "i8259.c pic_set_irq1()"),
     PIC_CASCADE(MEASURED, "the slave's request pulses pin 2 of the master", "i8259.c pic_update_irq()"),

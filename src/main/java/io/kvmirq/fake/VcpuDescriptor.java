@@ -36,8 +36,9 @@ final class VcpuDescriptor extends FakeFile {
     }
 
     /** The page of struct kvm_run and what follows it. */
-    ByteBuffer shared() {
-        return shared;
+    @Override
+    Optional<ByteBuffer> shared() {
+        return Optional.of(shared);
     }
 
     @Override

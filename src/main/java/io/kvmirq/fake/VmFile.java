@@ -7,15 +7,14 @@ import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.TreeSet;
 
-/** A VM's descriptor; source: {@code kvm_vm_ioctl()} in virt/kvm/kvm_main.c, {@code kvm_arch_vm_ioctl()} in x86.c. */
+/** The descriptor of a VM on x86; source: {@code kvm_vm_ioctl()} in virt/kvm/kvm_main.c, {@code kvm_arch_vm_ioctl()} in x86.c. */
 final class VmFile extends FakeFile {
 
     /** Three pages below 4 GiB. */
     private static final long LAST_TSS_ADDRESS = 0xffff_d000L;
 
-    private static final int IOEVENTFD_FLAGS = 0x1f;
-
     private final FakeVm vm;
+    private final RegistrationCalls registrations;
     private final MemorySlots memory;
     private final TreeSet<Integer> vcpus = new TreeSet<>();
     private final IrqchipCalls chips;
@@ -24,7 +23,8 @@ final class VmFile extends FakeFile {
     VmFile(FakeKernel kernel) {
         super(kernel);
         this.vm = new FakeVm(kernel);
-        this.memory = new MemorySlots(kernel);
+        this.registrations = new RegistrationCalls(vm);
+        this.memory = new MemorySlots(kernel, MemorySlots.Limits.X86);
         this.chips = new IrqchipCalls(kernel, vm, vcpus);
     }
 
@@ -34,10 +34,6 @@ final class VmFile extends FakeFile {
 
     MemorySlots memory() {
         return memory;
-    }
-
-    void deviceGone() {
-        device = false;
     }
 
     @Override
@@ -87,13 +83,13 @@ final class VmFile extends FakeFile {
             return copied(argument, Uapi.KvmEnableCap.SIZE, chips::enable);
         }
         if (request == Uapi.KVM_SET_GSI_ROUTING) {
-            return copied(argument, Uapi.KvmIrqRouting.SIZE, header -> setRouting(header, argument));
+            return copied(argument, Uapi.KvmIrqRouting.SIZE, header -> registrations.setRouting(header, argument));
         }
         if (request == Uapi.KVM_IRQFD) {
-            return copied(argument, Uapi.KvmIrqfd.SIZE, this::irqfd);
+            return copied(argument, Uapi.KvmIrqfd.SIZE, registrations::irqfd);
         }
         if (request == Uapi.KVM_IOEVENTFD) {
-            return copied(argument, Uapi.KvmIoeventfd.SIZE, this::ioeventfd);
+            return copied(argument, Uapi.KvmIoeventfd.SIZE, registrations::ioeventfd);
         }
         if (request == Uapi.KVM_SIGNAL_MSI) {
             return copied(argument, Uapi.KvmMsi.SIZE, this::signalMsi);
@@ -119,16 +115,6 @@ final class VmFile extends FakeFile {
         return unknown(UapiTable.FileKind.VM, request, Rule.VM_UNKNOWN_REQUEST);
     }
 
-    private interface OnStructure {
-        int apply(ByteBuffer structure);
-    }
-
-    /** The structure is copied before anything about it is checked. */
-    private int copied(long argument, int size, OnStructure call) {
-        ByteBuffer structure = kernel.memory().copyIn(argument, size);
-        return structure == null ? kernel.refuse(Rule.FAULT) : call.apply(structure);
-    }
-
     // vCPUs
 
     private int createVcpu(long id) {
@@ -144,128 +130,6 @@ final class VmFile extends FakeFile {
                 ? Optional.empty()
                 : Optional.of(vm.lapics().add((int) id));
         return kernel.install(new VcpuDescriptor(kernel, this, (int) id, lapic));
-    }
-
-    // Routes
-
-    private int setRouting(ByteBuffer header, long argument) {
-        if (vm.irqchip() == FakeVm.Irqchip.NONE) {
-            return kernel.refuse(Rule.ROUTES_NEED_IRQCHIP);
-        }
-        int count = header.getInt(Uapi.KvmIrqRouting.NR);
-        if (count < 0 || count > FakeRoutes.MAX_ROUTES) {
-            return kernel.refuse(Rule.ROUTES_TOO_MANY);
-        }
-        if (header.getInt(Uapi.KvmIrqRouting.FLAGS) != 0) {
-            return kernel.refuse(Rule.ROUTES_FLAGS);
-        }
-        ByteBuffer entries =
-                kernel.memory().copyIn(argument + Uapi.KvmIrqRouting.SIZE, count * Uapi.KvmIrqRoutingEntry.SIZE);
-        if (entries == null) {
-            return kernel.refuse(Rule.FAULT);
-        }
-        FakeRoutes.Reader reader = new FakeRoutes.Reader(
-                vm.irqchip() == FakeVm.Irqchip.FULL, vm.lapics().hasLongIds());
-        Optional<Rule> refused = reader.read(entries, count);
-        kernel.note(Rule.ROUTES_REPLACED);
-        if (refused.isPresent()) {
-            return kernel.refuse(refused.get());
-        }
-        vm.setRoutes(reader.routes());
-        return 0;
-    }
-
-    // Registrations
-
-    private int irqfd(ByteBuffer irqfd) {
-        int flags = irqfd.getInt(Uapi.KvmIrqfd.FLAGS);
-        if ((flags & ~(Uapi.KVM_IRQFD_FLAG_DEASSIGN | Uapi.KVM_IRQFD_FLAG_RESAMPLE)) != 0) {
-            return kernel.refuse(Rule.IRQFD_FLAGS);
-        }
-        int gsi = irqfd.getInt(Uapi.KvmIrqfd.GSI);
-        int fd = irqfd.getInt(Uapi.KvmIrqfd.FD);
-        if ((flags & Uapi.KVM_IRQFD_FLAG_DEASSIGN) != 0) {
-            int refused = refuseIrqfd(fd);
-            if (refused == 0) {
-                vm.deassign(kernel.eventfd(fd), gsi);
-            }
-            return refused;
-        }
-        boolean resample = (flags & Uapi.KVM_IRQFD_FLAG_RESAMPLE) != 0;
-        if (vm.irqchip() == FakeVm.Irqchip.NONE) {
-            return kernel.refuse(Rule.IRQFD_NEEDS_IRQCHIP);
-        }
-        if (resample && vm.irqchip() != FakeVm.Irqchip.FULL) {
-            return kernel.refuse(Rule.IRQFD_RESAMPLE_NEEDS_FULL);
-        }
-        return assign(fd, gsi, resample, irqfd.getInt(Uapi.KvmIrqfd.RESAMPLEFD));
-    }
-
-    private int assign(int fd, int gsi, boolean resample, int resampleFd) {
-        int refused = refuseIrqfd(fd);
-        if (refused == 0 && resample) {
-            refused = refuseIrqfd(resampleFd);
-        }
-        if (refused < 0) {
-            return refused;
-        }
-        EventFile event = kernel.eventfd(fd);
-        Optional<Rule> busy = event.busyFor(vm);
-        if (busy.isPresent()) {
-            if (resample) {
-                vm.resamplerGone(gsi);
-            }
-            return kernel.refuse(busy.get());
-        }
-        vm.add(new FakeIrqfd(vm, event, gsi, resample ? Optional.of(kernel.eventfd(resampleFd)) : Optional.empty()));
-        return 0;
-    }
-
-    private int refuseIrqfd(int fd) {
-        return refuseEventfd(fd, Rule.IRQFD_FD, Rule.IRQFD_NOT_AN_EVENTFD);
-    }
-
-    private int refuseEventfd(int fd, Rule open, Rule eventfd) {
-        FakeFile file = kernel.file(fd);
-        if (file == null) {
-            return kernel.refuse(open);
-        }
-        return file instanceof EventFile ? 0 : kernel.refuse(eventfd);
-    }
-
-    private int ioeventfd(ByteBuffer argument) {
-        int flags = argument.getInt(Uapi.KvmIoeventfd.FLAGS);
-        int length = argument.getInt(Uapi.KvmIoeventfd.LEN);
-        long address = argument.getLong(Uapi.KvmIoeventfd.ADDR);
-        int fd = argument.getInt(Uapi.KvmIoeventfd.FD);
-        boolean match = (flags & Uapi.KVM_IOEVENTFD_FLAG_DATAMATCH) != 0;
-        boolean assign = (flags & Uapi.KVM_IOEVENTFD_FLAG_DEASSIGN) == 0;
-        if (assign) {
-            boolean lengthKnown = length == 0 || length == 1 || length == 2 || length == 4 || length == 8;
-            boolean wraps = Long.compareUnsigned(address + length, address) < 0;
-            if (!lengthKnown || wraps || (flags & ~IOEVENTFD_FLAGS) != 0 || length == 0 && match) {
-                return kernel.refuse(Rule.IOEVENTFD_ARGUMENTS);
-            }
-        }
-        int refused = refuseEventfd(fd, Rule.IOEVENTFD_FD, Rule.IOEVENTFD_NOT_AN_EVENTFD);
-        if (refused < 0) {
-            return refused;
-        }
-        FakeIoEventFd one = new FakeIoEventFd(
-                kernel.eventfd(fd),
-                FakeIoEventFd.Bus.of(flags),
-                address,
-                length,
-                !match,
-                match ? argument.getLong(Uapi.KvmIoeventfd.DATAMATCH) : 0);
-        if (!assign) {
-            return vm.ioEventFds().remove(one) ? 0 : kernel.refuse(Rule.IOEVENTFD_NONE);
-        }
-        if (vm.ioEventFds().stream().anyMatch(one::collides)) {
-            return kernel.refuse(Rule.IOEVENTFD_COLLIDES);
-        }
-        vm.ioEventFds().add(one);
-        return 0;
     }
 
     // Injection
@@ -291,7 +155,7 @@ final class VmFile extends FakeFile {
             return kernel.refuse(Rule.LINE_NEEDS_IRQCHIP);
         }
         boolean level = line.getInt(Uapi.KvmIrqLevel.LEVEL) != 0;
-        int result = vm.setIrq(line.getInt(Uapi.KvmIrqLevel.IRQ), FakeVm.SOURCE_USERSPACE, level, status);
+        int result = vm.setIrq(line.getInt(Uapi.KvmIrqLevel.IRQ), VmInterrupts.SOURCE_USERSPACE, level, status);
         if (!status) {
             return 0;
         }
@@ -310,7 +174,7 @@ final class VmFile extends FakeFile {
         if (device) {
             return kernel.refuse(Rule.DEVICE_SECOND);
         }
-        int fd = kernel.install(new DeviceFile(kernel, this));
+        int fd = kernel.install(new DeviceFile(kernel, () -> device = false));
         if (fd < 0) {
             return fd;
         }

@@ -7,6 +7,10 @@
  * {@code FakeFile}; a {@code FakeVm} holds irqchip, routes, irqfds and ioeventfds; the chips are models of the hardware
  * the kernel emulates. {@code FakeCpu} executes the little real-mode code a self-test's guest consists of.
  *
+ * <p>What an architecture decides is apart: {@code KvmFile}, {@code VmFile} and {@code FakeVm} with their chips are x86;
+ * {@code ArmKvmFile}, {@code ArmVmFile} and {@code ArmVm} with VGIC and ITS are arm64, where no guest runs. What a VM
+ * registers is the same on both ({@code VmInterrupts}, {@code RegistrationCalls}).
+ *
  * <p>One lock over everything, no thread and no clock of its own: what happens asynchronously in the kernel (an irqfd
  * detached when its eventfd is closed, an injection through a worker) has happened here when the call returns, which is
  * one of the orders the real kernel allows. What is not modelled is refused by name with

@@ -439,6 +439,14 @@ class CliIT {
                 .contains("profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1");
         assertThat(Cli.launcher().run("selftest", "--profile", "6.1").err())
                 .contains("--profile is of the fake kernel: add --backend fake");
+        assertThat(Cli.launcher()
+                        .run("selftest", "--backend", "fake", "--profile", "6.12,arm64")
+                        .err())
+                .contains("--profile 6.12,arm64: the self-test's guest is x86 code");
+        assertThat(Cli.launcher()
+                        .run("selftest", "--backend", "fake", "--profile", "6.1,split")
+                        .err())
+                .contains("profile '6.1,split' contradicts itself");
     }
 
     // Endings

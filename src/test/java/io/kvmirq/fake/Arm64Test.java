@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.backend.libc.UapiArm64;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RulesSeen;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The fake kernel's arm64 profiles against what real kernels answered in the lab. */
+class Arm64Test {
+    private static final String RESULT = " = ";
+
+    private static List<String> recorded(String version) throws IOException {
+        return Files.readAllLines(Machine.root().resolve("src/test/resources/arm64-" + version + ".txt"));
+    }
+
+    /** Does the recorded rows on a fake kernel and gives them back with its results. */
+    private static List<String> performed(FakeKernel kernel, List<String> recorded) {
+        ArmRows rows = new ArmRows(kernel);
+        List<String> performed = new ArrayList<>();
+        for (String line : recorded) {
+            int end = line.startsWith("#") ? -1 : line.indexOf(RESULT);
+            String row = end < 0 ? line : line.substring(0, end);
+            if (row.startsWith("section")) {
+                rows.begin();
+            }
+            performed.add(end < 0 ? row : row + RESULT + rows.perform(row.split(" ", -1)));
+        }
+        return performed;
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"6.1", "6.12"})
+    void profileAnswersAsTheRealKernelDid(String version) throws IOException {
+        FakeKernel kernel = new FakeKernel(Profile.of(version + ",arm64"));
+        List<String> recorded = recorded(version);
+        assertThat(recorded).as("rows").hasSizeGreaterThan(700);
+        List<String> performed = performed(kernel, recorded);
+        List<String> differences = new ArrayList<>();
+        for (int i = 0; i < recorded.size(); i++) {
+            if (!performed.get(i).equals(recorded.get(i))) {
+                differences.add("line " + (i + 1) + ": " + performed.get(i) + ", really " + recorded.get(i));
+            }
+        }
+        assertThat(differences).isEmpty();
+        RulesSeen.add(kernel);
+    }
+
+    @Test
+    void rulesOfTheLabAreInItsRows() throws IOException {
+        Set<Rule> used = EnumSet.noneOf(Rule.class);
+        for (String version : List.of("6.1", "6.12")) {
+            FakeKernel kernel = new FakeKernel(Profile.of(version + ",arm64"));
+            performed(kernel, recorded(version));
+            used.addAll(kernel.rulesUsed());
+        }
+        assertThat(used)
+                .containsAll(Arrays.stream(Rule.values())
+                        .filter(rule -> rule.grade() == Grade.LAB && rule.name().matches("(ARM|VGIC|ITS)_.*"))
+                        .toList());
+    }
+
+    /** The later ones answer as 6.12 does, but for one eventfd in two VMs. */
+    @ParameterizedTest
+    @ValueSource(strings = {"6.18", "7.1"})
+    void laterProfilesDifferInIrqfdsAlone(String version) throws IOException {
+        List<String> recorded = recorded("6.12");
+        List<String> performed = performed(new FakeKernel(Profile.of(version + ",arm64")), recorded);
+        performed.removeAll(recorded);
+        assertThat(performed).containsExactly("irqfd B E 5 0 = EBUSY");
+    }
+
+    @Test
+    void bothKernelsWereAskedTheSame() throws IOException {
+        assertThat(rows("6.1")).isEqualTo(rows("6.12"));
+    }
+
+    private static List<String> rows(String version) throws IOException {
+        return recorded(version).stream()
+                .filter(line -> !line.startsWith("#"))
+                .map(line -> line.split(RESULT, 2)[0])
+                .toList();
+    }
+
+    @Test
+    void onlyX86HasAnIrqchipToSplit() {
+        assertThatThrownBy(() -> Profile.of("6.18,arm64,split"))
+                .hasMessage("profile '6.18,arm64,split' contradicts itself: only x86 has an irqchip to split,"
+                        + " choose arm64 or split");
+        assertThat(Profile.of("6.18,arm64").label()).isEqualTo("6.18,arm64");
+    }
+
+    /** Running a guest, and what only a running guest decides. */
+    @Test
+    void whatIsNotModelledIsRefusedByName() {
+        FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));
+        KernelBackend fake = kernel.backend();
+        int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
+        int vcpu = kernel.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
+        assertThatThrownBy(() -> kernel.ioctl(vcpu, Uapi.KVM_RUN, 0))
+                .isInstanceOf(NotModelledException.class)
+                .hasMessage("the fake kernel does not model KVM_RUN on arm64");
+        assertThat(kernel.ioctl(vcpu, Uapi.KVM_RUN, 1)).isEqualTo(-Errno.EINVAL.number());
+        assertThatThrownBy(() -> kernel.ioctl(vm, UapiArm64.KVM_ARM_SET_DEVICE_ADDR, 0))
+                .hasMessage("the fake kernel does not model KVM_ARM_SET_DEVICE_ADDR");
+        ArmRows rows = new ArmRows(kernel);
+        perform(rows, "vm A 0", "device I A KVM_DEV_TYPE_ARM_VGIC_ITS 0");
+        perform(rows, "set I KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_ITS_ADDR_TYPE 0x8080000");
+        assertThatThrownBy(() -> perform(rows, "set I KVM_DEV_ARM_VGIC_GRP_ITS_REGS 0 1"))
+                .hasMessage("the fake kernel does not model writing the registers of an ITS");
+        assertThatThrownBy(() -> perform(rows, "set I KVM_DEV_ARM_VGIC_GRP_CTRL KVM_DEV_ARM_ITS_SAVE_TABLES 0"))
+                .hasMessage("the fake kernel does not model the tables of an ITS");
+    }
+
+    private static void perform(ArmRows rows, String... some) {
+        for (String row : some) {
+            assertThat(rows.perform(row.split(" ", -1))).as(row).isIn("fd", "0");
+        }
+    }
+
+    /** A vCPU's pages are there to map, all of them. */
+    @Test
+    void vcpuHasTwoPages() {
+        FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));
+        KernelBackend fake = kernel.backend();
+        int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
+        int size = kernel.ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
+        int vcpu = kernel.ioctl(fake.vmCreate(kvm, 0), Uapi.KVM_CREATE_VCPU, 0);
+        long mapped = kernel.mmap(size, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_SHARED, vcpu, 0);
+        ByteBuffer run = kernel.view(mapped, size);
+        assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).isZero();
+    }
+
+    /** As on x86: the descriptors are there, and nothing of KVM's may be asked but /dev/kvm. */
+    @Test
+    void foreignProcessGetsEio() {
+        FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));
+        ArmRows rows = new ArmRows(kernel);
+        perform(rows, "vm A 0", "vcpu 0 A 0", "device G A KVM_DEV_TYPE_ARM_VGIC_V3 0");
+        perform(rows, "device I A KVM_DEV_TYPE_ARM_VGIC_ITS 0");
+        kernel.callAsForeignProcess(true);
+        for (String row : List.of("ioctl A 0xaeff 0", "ioctl 0 0xaeff 0", "ioctl G 0xaeff 0", "ioctl I 0xaeff 0")) {
+            assertThat(rows.perform(row.split(" ", -1))).as(row).isEqualTo("EIO");
+        }
+    }
+}
