@@ -100,7 +100,7 @@ final class ArmVm extends VmInterrupts {
     FakeRoutes.Reader routesReader() {
         FakeRoutes.Pins pins =
                 (chip, pin) -> chip == 0 && pin >= 0 && pin < PINS ? Optional.empty() : Optional.of(Rule.ARM_ROUTE_PIN);
-        return new FakeRoutes.Reader(pins, false);
+        return new FakeRoutes.Reader(pins, false, false);
     }
 
     @Override

@@ -16,6 +16,9 @@ final class FakeRoutes {
     static final int MAX_ROUTES = 4096;
 
     private static final int IOAPIC = 2;
+    /** In place of a chip: Hyper-V's synthetic interrupts, which nobody listens to here. */
+    static final int SINT = -1;
+
     private static final Target[] NOWHERE = {};
 
     /**
@@ -33,7 +36,8 @@ final class FakeRoutes {
         }
 
         boolean conflicts(Target other) {
-            return message != null || other.message != null || chip == other.chip;
+            boolean pins = message == null && other.message == null && chip != SINT && other.chip != SINT;
+            return !pins || chip == other.chip;
         }
     }
 
@@ -90,16 +94,21 @@ final class FakeRoutes {
 
     /** Reads entries into this empty table. */
     static final class Reader {
+        private static final int HV_SINT = 4;
+
         private final FakeRoutes routes = new FakeRoutes();
         private final Pins pins;
         private final boolean longApicIds;
+        private final boolean synthetic;
 
         /**
          * @param longApicIds whether the low byte of address_hi is reserved
+         * @param synthetic whether there are Hyper-V's interrupts
          */
-        Reader(Pins pins, boolean longApicIds) {
+        Reader(Pins pins, boolean longApicIds, boolean synthetic) {
             this.pins = pins;
             this.longApicIds = longApicIds;
+            this.synthetic = synthetic;
         }
 
         FakeRoutes routes() {
@@ -135,6 +144,7 @@ final class FakeRoutes {
             return switch (type) {
                 case Uapi.KVM_IRQ_ROUTING_MSI -> message(entries, at);
                 case Uapi.KVM_IRQ_ROUTING_IRQCHIP -> pin(entries, at);
+                case HV_SINT -> synthetic ? place(gsi(entries, at), Target.pin(SINT, 0)) : Optional.of(Rule.ROUTE_TYPE);
                 default -> Optional.of(Rule.ROUTE_TYPE);
             };
         }

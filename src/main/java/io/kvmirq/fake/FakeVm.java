@@ -80,7 +80,10 @@ final class FakeVm extends VmInterrupts {
 
     @Override
     FakeRoutes.Reader routesReader() {
-        return new FakeRoutes.Reader(FakeRoutes.pinsOfX86(irqchip == Irqchip.FULL), lapics.hasLongIds());
+        return new FakeRoutes.Reader(
+                FakeRoutes.pinsOfX86(irqchip == Irqchip.FULL),
+                lapics.hasLongIds(),
+                kernel().profile().hasHyperv());
     }
 
     @Override
@@ -159,6 +162,10 @@ final class FakeVm extends VmInterrupts {
                 int result = pics[target.chip()].set(target.pin(), source, level);
                 cascade();
                 yield result;
+            }
+            case FakeRoutes.SINT -> {
+                note(Rule.ROUTE_SYNTHETIC);
+                yield -1;
             }
             default -> ioapic.set(target.pin(), source, level, wanted);
         };

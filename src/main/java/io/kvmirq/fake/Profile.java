@@ -151,6 +151,11 @@ public final class Profile {
         return version == Version.V6_12 || version == Version.V7_1 ? 4096 : 1024;
     }
 
+    /** Hyper-V's interfaces, which Debian builds in and the 6.18 that is measured leaves out. */
+    boolean hasHyperv() {
+        return version != Version.V6_18;
+    }
+
     /** Two with System Management Mode, which Debian builds in and the 6.18 that is measured leaves out. */
     int addressSpaces() {
         return version == Version.V6_18 ? 1 : 2;

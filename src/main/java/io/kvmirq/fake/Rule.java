@@ -80,6 +80,8 @@ public enum Rule {
             MEASURED,
             "a vCPU id of KVM_CAP_MAX_VCPU_ID or more",
             "kvm_main.c kvm_vm_ioctl_create_vcpu()"),
+    VCPU_ID_HALF_BEFORE(
+            LAB, "before 6.11 the upper half of a vCPU id is not looked at", "kvm_main.c kvm_vm_ioctl_create_vcpu()"),
     VCPU_EXISTS(
             Errno.EEXIST,
             MEASURED,
@@ -198,6 +200,10 @@ public enum Rule {
     ROUTE_PIN(Errno.EINVAL, MEASURED, "no such chip or pin, or no full irqchip", "irq.c kvm_set_routing_entry()"),
     ROUTE_HIGH_ADDRESS(
             Errno.EINVAL, MEASURED, "the low byte of address_hi with the long APIC ids", "irq.c kvm_route_invalid()"),
+    ROUTE_SYNTHETIC(
+            LAB,
+            "with Hyper-V built in a route may be a synthetic interrupt; without SynIC nobody listens",
+            "hyperv.c kvm_hv_set_sint()"),
     ROUTES_REPLACED(MEASURED, "a table is replaced whole or not at all", "irqchip.c kvm_set_irq_routing()"),
 
     // irqfd, in the order of kvm_irqfd()

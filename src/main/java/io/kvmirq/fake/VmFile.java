@@ -117,7 +117,12 @@ final class VmFile extends FakeFile {
 
     // vCPUs
 
-    private int createVcpu(long id) {
+    private int createVcpu(long argument) {
+        long id = argument;
+        if (argument >>> 32 != 0 && !kernel.profile().isSince(6, 11)) {
+            kernel.note(Rule.VCPU_ID_HALF_BEFORE);
+            id = argument & 0xffff_ffffL;
+        }
         if (id < 0 || id >= Capabilities.vcpuIds(kernel.profile())) {
             return kernel.refuse(Rule.VCPU_ID);
         }

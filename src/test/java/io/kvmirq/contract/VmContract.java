@@ -131,6 +131,13 @@ class VmContract {
         assertThat(ids).isEqualTo(4 * kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPUS));
         assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, ids));
         world.vcpu(vm, ids - 1);
+        int upperHalf = kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1L << 32);
+        if (world.isSince(6, 11)) {
+            assertErrno(Errno.EINVAL, upperHalf);
+        } else {
+            world.own(upperHalf);
+            assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
+        }
     }
 
     /** Before 6.5 x86 had the call without saying so. */

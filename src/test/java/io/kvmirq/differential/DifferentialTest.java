@@ -154,4 +154,15 @@ class DifferentialTest {
                 call(GET_LAPIC, 1002),
                 call(GET_LAPIC, 1003));
     }
+
+    /** Type 4, of Hyper-V, is a kernel's or not, as it was built. */
+    @Test
+    void syntheticInterruptsAreRoutesWhereThereIsHyperV() {
+        agree(
+                call(OPEN, 1000, 0),
+                call(CREATE_VM, 1001, 1000, 0),
+                call(SPLIT_IRQCHIP, 1001, 0, 0),
+                call(ROUTING, 1001, 1, 0, 1, 4, 0, 0, 0, 0),
+                call(IRQ_LINE_STATUS, 1001, 1, 1));
+    }
 }
