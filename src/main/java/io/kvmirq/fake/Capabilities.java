@@ -4,7 +4,7 @@ package io.kvmirq.fake;
 import io.kvmirq.backend.libc.Uapi;
 import java.util.Map;
 
-/** KVM_CHECK_EXTENSION, as measured on 6.18; what is not here is 0, never an error. */
+/** KVM_CHECK_EXTENSION, as measured on 6.18 and, where others differ, seen on those; what is not here is 0, never an error. */
 final class Capabilities {
     private static final int MULTI_ADDRESS_SPACE = 118;
     private static final int IDS_PER_VCPU = 4;

@@ -127,7 +127,10 @@ final class IrqchipCalls {
             return kernel.refuse(Rule.PIT_EXISTS);
         }
         if (vm.irqchip() != FakeVm.Irqchip.FULL) {
-            return kernel.refuse(Rule.PIT_NEEDS_PIC);
+            if (kernel.profile().isSince(6, 12)) {
+                return kernel.refuse(Rule.PIT_NEEDS_PIC);
+            }
+            kernel.note(Rule.PIT_WITHOUT_PIC_BEFORE);
         }
         vm.createPit();
         return 0;

@@ -13,8 +13,9 @@ import java.util.stream.Stream;
  * The kernel a fake stands for: a version, and switches for how it was built or patched. In text the version comes first,
  * then the switches, separated by commas: {@code 6.18,split}.
  *
- * <p>Source: measured on 6.18; git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm for the others; on
- * arm64 seen on Debian's 6.1.192 and 6.12.117 in a virtual machine, later versions as 6.12.
+ * <p>Source: measured on a 6.18; the others as Debian builds them, seen on its 6.1, 6.12 and, for 7.1, 7.2 ({@code make
+ * lab}); git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On arm64 seen on Debian's 6.1.192 and
+ * 6.12.117, later versions as 6.12.
  */
 public final class Profile {
     private static final int HOST_WIDE_MINOR = 17;

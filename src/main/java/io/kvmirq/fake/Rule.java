@@ -111,6 +111,7 @@ public enum Rule {
             Errno.EBUSY, MEASURED, "the boot vCPU is chosen before there is any", "x86.c KVM_SET_BOOT_CPU_ID"),
     BOOT_VCPU_ID(Errno.EINVAL, MEASURED, "since 6.11: a boot vCPU above 4096", "x86.c KVM_SET_BOOT_CPU_ID"),
     PIT_EXISTS(Errno.EEXIST, MEASURED, "there is a timer", "x86.c KVM_CREATE_PIT2"),
+    PIT_WITHOUT_PIC_BEFORE(LAB, "on 6.1 a timer needs no PICs", "x86.c KVM_CREATE_PIT2"),
     PIT_NEEDS_PIC(Errno.ENOENT, MEASURED, "a timer without PICs in the kernel", "x86.c KVM_CREATE_PIT2"),
     CHIP_NEEDS_FULL(Errno.ENXIO, MEASURED, "chip state without the full irqchip", "x86.c KVM_GET_IRQCHIP"),
     CHIP_UNKNOWN(Errno.EINVAL, MEASURED, "a chip that is none of the three", "irq.c kvm_vm_ioctl_get_irqchip()"),

@@ -211,12 +211,14 @@ class IrqchipContract {
         return kernel.libc().ioctl(vm, Uapi.KVM_CREATE_PIT2, Buffers.allocate(Uapi.KvmPitConfig.SIZE));
     }
 
+    /** 6.1 needs no PICs for it, 6.12 does. */
     @Test
     void timerIsCopiedThenUniqueThenInNeedOfThePics() {
         int vm = world.fullVm();
         assertErrno(Errno.EFAULT, kernel.libc().ioctl(world.bareVm(), Uapi.KVM_CREATE_PIT2, NOWHERE));
-        assertErrno(Errno.ENOENT, pit(world.bareVm()));
-        assertErrno(Errno.ENOENT, pit(world.splitVm()));
+        int withoutPics = world.isSince(6, 12) ? -Errno.ENOENT.number() : 0;
+        assertThat(pit(world.bareVm())).isEqualTo(withoutPics);
+        assertThat(pit(world.splitVm())).isEqualTo(withoutPics);
         assertOk(pit(vm));
         assertErrno(Errno.EEXIST, pit(vm));
         assertErrno(Errno.EFAULT, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_PIT2, NOWHERE));
