@@ -54,6 +54,9 @@ final class Capabilities {
             kernel.note(Rule.DEVICE_CAPABILITY_BEFORE);
             return 0;
         }
+        if (capability == Uapi.KVM_CAP_HYPERV_SYNIC && profile.hasHyperv()) {
+            return 1;
+        }
         if (capability == MULTI_ADDRESS_SPACE && profile.addressSpaces() > 1) {
             return profile.addressSpaces();
         }
