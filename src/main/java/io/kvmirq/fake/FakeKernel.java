@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A kernel with KVM for one process, in Java: descriptors, memory, {@code /dev/kvm} and what is made from it. Thread-safe:
- * one call at a time, as under one big lock; a call that waits lets others in.
+ * one call at a time, first come, first served; a call that waits lets others in.
  */
 public final class FakeKernel implements Libc {
     /** FIONBIO of asm-generic/ioctls.h: an int at the argument, 0 for blocking. */
@@ -42,7 +42,7 @@ public final class FakeKernel implements Libc {
 
     private FakeKernel(Profile profile, boolean virtualTime) {
         this.profile = profile;
-        this.time = new FakeTime(this, virtualTime);
+        this.time = new FakeTime(virtualTime);
     }
 
     /** A kernel whose time stands still until {@link #pass}: a poll with a limit waits for that, never for the machine. */
@@ -62,21 +62,30 @@ public final class FakeKernel implements Libc {
      *
      * @throws IllegalStateException when this kernel's time is the machine's
      */
-    public synchronized void pass(Duration passed) {
-        time.pass(passed);
+    public void pass(Duration passed) {
+        time.enter();
+        try (time) {
+            time.pass(passed);
+        }
     }
 
     /**
      * From now on calls come from another process (or, with false, from its own again): one that has all descriptors, as
      * after fork or SCM_RIGHTS, and gets EIO from every VM, vCPU and device.
      */
-    public synchronized void callAsForeignProcess(boolean on) {
-        foreign = on;
+    public void callAsForeignProcess(boolean on) {
+        time.enter();
+        try (time) {
+            foreign = on;
+        }
     }
 
     /** RLIMIT_NOFILE: EMFILE from there on. */
-    public synchronized void limitDescriptors(int limit) {
-        files.limit(limit);
+    public void limitDescriptors(int limit) {
+        time.enter();
+        try (time) {
+            files.limit(limit);
+        }
     }
 
     /**
@@ -84,24 +93,36 @@ public final class FakeKernel implements Libc {
      * through a pin is not injected, until {@link #runWorkers} or a call that waits for them (a deassign, the end of the
      * VM). A real kernel may be so late.
      */
-    public synchronized void holdWorkers() {
-        work.hold();
+    public void holdWorkers() {
+        time.enter();
+        try (time) {
+            work.hold();
+        }
     }
 
     /** The workers do what they have, and from now on everything at once. */
-    public synchronized void runWorkers() {
-        work.run();
-        time.changed();
+    public void runWorkers() {
+        time.enter();
+        try (time) {
+            work.run();
+            time.changed();
+        }
     }
 
     /** How many calls wait for something to change. */
-    public synchronized int waiting() {
-        return time.waiting();
+    public int waiting() {
+        time.enter();
+        try (time) {
+            return time.waiting();
+        }
     }
 
     /** The rules that its answers have leaned on until now. */
-    public synchronized Set<Rule> rulesUsed() {
-        return rules.used();
+    public Set<Rule> rulesUsed() {
+        time.enter();
+        try (time) {
+            return rules.used();
+        }
     }
 
     // For the files
@@ -158,20 +179,23 @@ public final class FakeKernel implements Libc {
     // System calls
 
     @Override
-    public synchronized int open(long path, int flags, int mode) {
-        StringBuilder name = new StringBuilder();
-        for (int i = 0; i < LONGEST_PATH; i++) {
-            ByteBuffer at = memory.at(path + i, 1);
-            if (at == null) {
-                return refuse(Rule.FAULT);
+    public int open(long path, int flags, int mode) {
+        time.enter();
+        try (time) {
+            StringBuilder name = new StringBuilder();
+            for (int i = 0; i < LONGEST_PATH; i++) {
+                ByteBuffer at = memory.at(path + i, 1);
+                if (at == null) {
+                    return refuse(Rule.FAULT);
+                }
+                byte next = at.get(memory.offset(path + i));
+                if (next == 0) {
+                    return open(name.toString());
+                }
+                name.append((char) next);
             }
-            byte next = at.get(memory.offset(path + i));
-            if (next == 0) {
-                return open(name.toString());
-            }
-            name.append((char) next);
+            throw new NotModelledException("a path of " + LONGEST_PATH + " bytes or more");
         }
-        throw new NotModelledException("a path of " + LONGEST_PATH + " bytes or more");
     }
 
     @Override
@@ -180,7 +204,8 @@ public final class FakeKernel implements Libc {
         byte[] bytes = new byte[checked.limit()];
         checked.get(0, bytes);
         String text = new String(bytes, StandardCharsets.UTF_8);
-        synchronized (this) {
+        time.enter();
+        try (time) {
             return open(text.substring(0, text.indexOf('\0')));
         }
     }
@@ -193,108 +218,132 @@ public final class FakeKernel implements Libc {
     }
 
     @Override
-    public synchronized int close(int fd) {
-        FakeFile file = files.remove(fd);
-        if (file == null) {
-            return refuse(Rule.FD_NOT_OPEN);
-        }
-        file.closed();
-        time.changed();
-        return 0;
-    }
-
-    @Override
-    public synchronized int fcntl(int fd, int command, int argument) {
-        FakeFile file = files.get(fd);
-        if (file == null) {
-            return refuse(Rule.FD_NOT_OPEN);
-        }
-        return switch (command) {
-            case Uapi.F_GETFD -> {
-                note(Rule.FD_CLOSED_ON_EXEC);
-                yield Uapi.FD_CLOEXEC;
+    public int close(int fd) {
+        time.enter();
+        try (time) {
+            FakeFile file = files.remove(fd);
+            if (file == null) {
+                return refuse(Rule.FD_NOT_OPEN);
             }
-            case Uapi.F_GETFL -> file.statusFlags();
-            case Uapi.F_DUPFD_CLOEXEC ->
-                argument < 0 || argument >= files.limit()
-                        ? refuse(Rule.FD_DUP_LIMIT)
-                        : install(file, Math.max(argument, FileTable.FIRST));
-            default -> throw new NotModelledException("fcntl " + command);
-        };
-    }
-
-    @Override
-    public synchronized long read(int fd, long to, long length) {
-        FakeFile file = files.get(fd);
-        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.read(to, length);
-    }
-
-    @Override
-    public synchronized long write(int fd, long from, long length) {
-        FakeFile file = files.get(fd);
-        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.write(from, length);
-    }
-
-    @Override
-    public synchronized long pread(int fd, long to, long length, long offset) {
-        if (offset < 0) {
-            return refuse(Rule.NEGATIVE_OFFSET);
-        }
-        FakeFile file = files.get(fd);
-        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.pread(to, length, offset);
-    }
-
-    @Override
-    public synchronized long pwrite(int fd, long from, long length, long offset) {
-        if (offset < 0) {
-            return refuse(Rule.NEGATIVE_OFFSET);
-        }
-        FakeFile file = files.get(fd);
-        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.pwrite(from, length, offset);
-    }
-
-    @Override
-    public synchronized long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        FakeFile file = files.get(fd);
-        if (file == null) {
-            return refuse(Rule.FD_NOT_OPEN);
-        }
-        ByteBuffer vector = memory.copyIn(vectors, Uapi.Iovec.SIZE);
-        if (vector == null) {
-            return refuse(Rule.FAULT);
-        }
-        if (count != 1 || offset != -1 || flags != Uapi.RWF_NOWAIT) {
-            throw new NotModelledException("preadv2 but for one eventfd without waiting");
-        }
-        long length = vector.getLong(Uapi.Iovec.IOV_LEN);
-        long to = vector.getLong(Uapi.Iovec.IOV_BASE);
-        if (!(file instanceof EventFile event)) {
-            return refuse(Rule.NOT_AN_EVENTFD_NOWAIT);
-        }
-        if (length == 0) {
-            note(Rule.EVENTFD_NOWAIT_NOTHING);
+            file.closed();
+            time.changed();
             return 0;
         }
-        return length < Long.BYTES ? refuse(Rule.EVENTFD_LENGTH) : event.readNow(to);
     }
 
     @Override
-    public synchronized int ioctl(int fd, long request, long argument) {
-        FakeFile file = files.get(fd);
-        if (file == null) {
-            return refuse(Rule.FD_NOT_OPEN);
+    public int fcntl(int fd, int command, int argument) {
+        time.enter();
+        try (time) {
+            FakeFile file = files.get(fd);
+            if (file == null) {
+                return refuse(Rule.FD_NOT_OPEN);
+            }
+            return switch (command) {
+                case Uapi.F_GETFD -> {
+                    note(Rule.FD_CLOSED_ON_EXEC);
+                    yield Uapi.FD_CLOEXEC;
+                }
+                case Uapi.F_GETFL -> file.statusFlags();
+                case Uapi.F_DUPFD_CLOEXEC ->
+                    argument < 0 || argument >= files.limit()
+                            ? refuse(Rule.FD_DUP_LIMIT)
+                            : install(file, Math.max(argument, FileTable.FIRST));
+                default -> throw new NotModelledException("fcntl " + command);
+            };
         }
-        int result;
-        if (request == FIONBIO) {
-            result = setBlocking(file, argument);
-        } else if (foreign && file.isOfOneProcess()) {
-            result = refuse(Rule.FOREIGN_PROCESS);
-        } else {
-            result = file.ioctl(request, argument);
+    }
+
+    @Override
+    public long read(int fd, long to, long length) {
+        time.enter();
+        try (time) {
+            FakeFile file = files.get(fd);
+            return file == null ? refuse(Rule.FD_NOT_OPEN) : file.read(to, length);
         }
-        // Whatever it was may have raised an interrupt for a CPU that halts.
-        time.changed();
-        return result;
+    }
+
+    @Override
+    public long write(int fd, long from, long length) {
+        time.enter();
+        try (time) {
+            FakeFile file = files.get(fd);
+            return file == null ? refuse(Rule.FD_NOT_OPEN) : file.write(from, length);
+        }
+    }
+
+    @Override
+    public long pread(int fd, long to, long length, long offset) {
+        time.enter();
+        try (time) {
+            if (offset < 0) {
+                return refuse(Rule.NEGATIVE_OFFSET);
+            }
+            FakeFile file = files.get(fd);
+            return file == null ? refuse(Rule.FD_NOT_OPEN) : file.pread(to, length, offset);
+        }
+    }
+
+    @Override
+    public long pwrite(int fd, long from, long length, long offset) {
+        time.enter();
+        try (time) {
+            if (offset < 0) {
+                return refuse(Rule.NEGATIVE_OFFSET);
+            }
+            FakeFile file = files.get(fd);
+            return file == null ? refuse(Rule.FD_NOT_OPEN) : file.pwrite(from, length, offset);
+        }
+    }
+
+    @Override
+    public long preadv2(int fd, long vectors, int count, long offset, int flags) {
+        time.enter();
+        try (time) {
+            FakeFile file = files.get(fd);
+            if (file == null) {
+                return refuse(Rule.FD_NOT_OPEN);
+            }
+            ByteBuffer vector = memory.copyIn(vectors, Uapi.Iovec.SIZE);
+            if (vector == null) {
+                return refuse(Rule.FAULT);
+            }
+            if (count != 1 || offset != -1 || flags != Uapi.RWF_NOWAIT) {
+                throw new NotModelledException("preadv2 but for one eventfd without waiting");
+            }
+            long length = vector.getLong(Uapi.Iovec.IOV_LEN);
+            long to = vector.getLong(Uapi.Iovec.IOV_BASE);
+            if (!(file instanceof EventFile event)) {
+                return refuse(Rule.NOT_AN_EVENTFD_NOWAIT);
+            }
+            if (length == 0) {
+                note(Rule.EVENTFD_NOWAIT_NOTHING);
+                return 0;
+            }
+            return length < Long.BYTES ? refuse(Rule.EVENTFD_LENGTH) : event.readNow(to);
+        }
+    }
+
+    @Override
+    public int ioctl(int fd, long request, long argument) {
+        time.enter();
+        try (time) {
+            FakeFile file = files.get(fd);
+            if (file == null) {
+                return refuse(Rule.FD_NOT_OPEN);
+            }
+            int result;
+            if (request == FIONBIO) {
+                result = setBlocking(file, argument);
+            } else if (foreign && file.isOfOneProcess()) {
+                result = refuse(Rule.FOREIGN_PROCESS);
+            } else {
+                result = file.ioctl(request, argument);
+            }
+            // Whatever it was may have raised an interrupt for a CPU that halts.
+            time.changed();
+            return result;
+        }
     }
 
     private int setBlocking(FakeFile file, long argument) {
@@ -307,72 +356,88 @@ public final class FakeKernel implements Libc {
     }
 
     @Override
-    public synchronized long mmap(long length, int protection, int flags, int fd, long offset) {
-        if (length <= 0) {
-            return refuse(Rule.MAP_LENGTH);
-        }
-        int whole = Math.toIntExact((length + PAGE - 1) / PAGE * PAGE);
-        if ((flags & Uapi.MAP_ANONYMOUS) != 0) {
-            return memory.map(ByteBuffer.allocateDirect(whole).order(ByteOrder.nativeOrder()));
-        }
-        FakeFile file = files.get(fd);
-        if (file == null) {
-            return refuse(Rule.FD_NOT_OPEN);
-        }
-        ByteBuffer shared = file.shared().orElse(null);
-        if (shared == null) {
-            return refuse(Rule.MAP_NOT_A_VCPU);
-        }
-        if (offset != 0 || whole > shared.capacity()) {
-            throw new NotModelledException("mapping a vCPU but from its first page to its last");
-        }
-        return memory.map(shared.slice(0, whole).order(ByteOrder.nativeOrder()));
-    }
-
-    @Override
-    public synchronized int munmap(long address, long length) {
-        if (address % PAGE != 0 || length <= 0) {
-            return refuse(Rule.UNMAP_ALIGNMENT);
-        }
-        memory.unmap(address, (length + PAGE - 1) / PAGE * PAGE);
-        return 0;
-    }
-
-    @Override
-    public synchronized int ppoll(long fds, long count, long timeout) {
-        int bytes = Math.toIntExact(count * Uapi.Pollfd.SIZE);
-        ByteBuffer polled = memory.at(fds, bytes);
-        ByteBuffer limit = timeout == 0 ? null : memory.copyIn(timeout, Uapi.Timespec.SIZE);
-        if (polled == null || timeout != 0 && limit == null) {
-            return refuse(Rule.FAULT);
-        }
-        long nanos = limit == null
-                ? Long.MAX_VALUE
-                : TimeUnit.SECONDS.toNanos(limit.getLong(Uapi.Timespec.TV_SEC)) + limit.getLong(Uapi.Timespec.TV_NSEC);
-        long start = time.now();
-        while (true) {
-            int ready = files.poll(polled, memory.offset(fds), (int) count);
-            long left = nanos - (time.now() - start);
-            if (ready > 0 || left <= 0) {
-                return ready;
+    public long mmap(long length, int protection, int flags, int fd, long offset) {
+        time.enter();
+        try (time) {
+            if (length <= 0) {
+                return refuse(Rule.MAP_LENGTH);
             }
-            time.awaitChange(nanos == Long.MAX_VALUE ? 0 : left);
+            int whole = Math.toIntExact((length + PAGE - 1) / PAGE * PAGE);
+            if ((flags & Uapi.MAP_ANONYMOUS) != 0) {
+                return memory.map(ByteBuffer.allocateDirect(whole).order(ByteOrder.nativeOrder()));
+            }
+            FakeFile file = files.get(fd);
+            if (file == null) {
+                return refuse(Rule.FD_NOT_OPEN);
+            }
+            ByteBuffer shared = file.shared().orElse(null);
+            if (shared == null) {
+                return refuse(Rule.MAP_NOT_A_VCPU);
+            }
+            if (offset != 0 || whole > shared.capacity()) {
+                throw new NotModelledException("mapping a vCPU but from its first page to its last");
+            }
+            return memory.map(shared.slice(0, whole).order(ByteOrder.nativeOrder()));
         }
     }
 
     @Override
-    public synchronized int eventfd(int count, int flags) {
-        if ((flags & ~(Uapi.EFD_SEMAPHORE | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC)) != 0) {
-            return refuse(Rule.EVENTFD_FLAGS);
+    public int munmap(long address, long length) {
+        time.enter();
+        try (time) {
+            if (address % PAGE != 0 || length <= 0) {
+                return refuse(Rule.UNMAP_ALIGNMENT);
+            }
+            memory.unmap(address, (length + PAGE - 1) / PAGE * PAGE);
+            return 0;
         }
-        boolean semaphore = (flags & Uapi.EFD_SEMAPHORE) != 0;
-        boolean blocking = (flags & Uapi.O_NONBLOCK) == 0;
-        return install(new EventFile(this, Integer.toUnsignedLong(count), semaphore, blocking));
     }
 
     @Override
-    public synchronized int epollCreate(int flags) {
-        return install(new EpollFile(this));
+    public int ppoll(long fds, long count, long timeout) {
+        time.enter();
+        try (time) {
+            int bytes = Math.toIntExact(count * Uapi.Pollfd.SIZE);
+            ByteBuffer polled = memory.at(fds, bytes);
+            ByteBuffer limit = timeout == 0 ? null : memory.copyIn(timeout, Uapi.Timespec.SIZE);
+            if (polled == null || timeout != 0 && limit == null) {
+                return refuse(Rule.FAULT);
+            }
+            long nanos = limit == null
+                    ? Long.MAX_VALUE
+                    : TimeUnit.SECONDS.toNanos(limit.getLong(Uapi.Timespec.TV_SEC))
+                            + limit.getLong(Uapi.Timespec.TV_NSEC);
+            long start = time.now();
+            while (true) {
+                int ready = files.poll(polled, memory.offset(fds), (int) count);
+                long left = nanos - (time.now() - start);
+                if (ready > 0 || left <= 0) {
+                    return ready;
+                }
+                time.awaitChange(nanos == Long.MAX_VALUE ? nanos : left);
+            }
+        }
+    }
+
+    @Override
+    public int eventfd(int count, int flags) {
+        time.enter();
+        try (time) {
+            if ((flags & ~(Uapi.EFD_SEMAPHORE | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC)) != 0) {
+                return refuse(Rule.EVENTFD_FLAGS);
+            }
+            boolean semaphore = (flags & Uapi.EFD_SEMAPHORE) != 0;
+            boolean blocking = (flags & Uapi.O_NONBLOCK) == 0;
+            return install(new EventFile(this, Integer.toUnsignedLong(count), semaphore, blocking));
+        }
+    }
+
+    @Override
+    public int epollCreate(int flags) {
+        time.enter();
+        try (time) {
+            return install(new EpollFile(this));
+        }
     }
 
     @Override
@@ -393,17 +458,23 @@ public final class FakeKernel implements Libc {
     }
 
     @Override
-    public synchronized ByteBuffer view(long address, long length) {
-        ByteBuffer mapped = memory.at(address, length);
-        if (mapped == null) {
-            throw new IllegalArgumentException("nothing is mapped at 0x" + Long.toHexString(address));
+    public ByteBuffer view(long address, long length) {
+        time.enter();
+        try (time) {
+            ByteBuffer mapped = memory.at(address, length);
+            if (mapped == null) {
+                throw new IllegalArgumentException("nothing is mapped at 0x" + Long.toHexString(address));
+            }
+            return mapped.slice(memory.offset(address), Math.toIntExact(length)).order(ByteOrder.nativeOrder());
         }
-        return mapped.slice(memory.offset(address), Math.toIntExact(length)).order(ByteOrder.nativeOrder());
     }
 
     @Override
-    public synchronized long addressOf(ByteBuffer buffer) {
-        return memory.addressOf(Buffers.readable(buffer, 0));
+    public long addressOf(ByteBuffer buffer) {
+        time.enter();
+        try (time) {
+            return memory.addressOf(Buffers.readable(buffer, 0));
+        }
     }
 
     @Override

@@ -3,18 +3,33 @@ package io.kvmirq.fake;
 
 import java.time.Duration;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
 
-/** Time, and those who wait: for something to change, or for time to pass. All with the kernel's lock held. */
-final class FakeTime {
-    private final Object lock;
+/**
+ * Whose turn it is: the kernel's lock, time, and those who wait for something to change or for time to pass. The lock is
+ * fair: a thread that calls and calls keeps nobody else out, as it does not in a real kernel. Everything but {@link
+ * #enter} is called with the lock held.
+ */
+final class FakeTime implements AutoCloseable {
+    private final ReentrantLock lock = new ReentrantLock(true);
+    private final Condition change = lock.newCondition();
     private final boolean virtual;
     private long virtualNanos;
     private int waiting;
 
-    /** @param lock held by every caller */
-    FakeTime(Object lock, boolean virtual) {
-        this.lock = lock;
+    FakeTime(boolean virtual) {
         this.virtual = virtual;
+    }
+
+    /** Takes the lock, until {@link #close}. */
+    void enter() {
+        lock.lock();
+    }
+
+    @Override
+    public void close() {
+        lock.unlock();
     }
 
     /** In nanoseconds, from any beginning. */
@@ -36,24 +51,23 @@ final class FakeTime {
 
     /** Something a waiting call may be waiting for. */
     void changed() {
-        lock.notifyAll();
+        change.signalAll();
     }
 
     /** Lets other calls in until something changes. */
     void awaitChange() {
-        awaitChange(0);
+        awaitChange(Long.MAX_VALUE);
     }
 
-    /** @param nanos to wait at most, of the machine's time; 0 for ever */
+    /** @param nanos to wait at most, of the machine's time; {@link Long#MAX_VALUE} for ever */
     @SuppressWarnings("WaitNotInLoop") // every caller looks again in a loop of its own
     void awaitChange(long nanos) {
         waiting++;
         try {
-            if (virtual || nanos == 0) {
-                lock.wait();
+            if (virtual || nanos == Long.MAX_VALUE) {
+                change.await();
             } else {
-                long millis = TimeUnit.NANOSECONDS.toMillis(nanos);
-                lock.wait(millis, Math.max(1, (int) (nanos - TimeUnit.MILLISECONDS.toNanos(millis))));
+                change.await(nanos, TimeUnit.NANOSECONDS);
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
