@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq;
 
+import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalInt;
 
 /**
  * An error number as the kernel returned it. Numbers without a name here are kept and shown as such.
@@ -88,6 +90,25 @@ public record Errno(int number) {
     /** The errno in a result that followed the kernel's convention, {@code -errno} for failure. */
     public static Errno ofResult(long result) {
         return new Errno(Math.toIntExact(-result));
+    }
+
+    /**
+     * The number behind a name such as {@code EBUSY} or {@code ebusy}, a number, or its negative as a call returns it; 0
+     * for 0; empty for anything else. -1 is EPERM's, as the kernel has it.
+     */
+    public static OptionalInt numberOf(String text) {
+        String name = text.toUpperCase(Locale.ROOT);
+        for (Map.Entry<Integer, String> entry : NAMES.entrySet()) {
+            if (entry.getValue().equals(name)) {
+                return OptionalInt.of(entry.getKey());
+            }
+        }
+        try {
+            int number = Math.abs(Integer.parseInt(text));
+            return number <= 4095 ? OptionalInt.of(number) : OptionalInt.empty();
+        } catch (NumberFormatException e) {
+            return OptionalInt.empty();
+        }
     }
 
     /** The symbol, such as {@code EBUSY}, or {@code errno 4094} for a number without one. */

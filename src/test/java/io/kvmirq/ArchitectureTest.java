@@ -53,7 +53,12 @@ class ArchitectureTest {
 
     @Test
     void kernelUsesBackend() {
-        check(mayUse("io.kvmirq.kernel..", "io.kvmirq", "io.kvmirq.backend.."));
+        check(mayUse("io.kvmirq.kernel..", "io.kvmirq", "io.kvmirq.backend..", "io.kvmirq.explain.."));
+    }
+
+    @Test
+    void explainUsesValuesOnly() {
+        check(mayUse("io.kvmirq.explain..", "io.kvmirq"));
     }
 
     @Test

@@ -17,6 +17,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
@@ -47,7 +48,6 @@ final class SelftestCommand implements Command {
                                 + " and shows what the kernel and the guest answered. Needs access to /dev/kvm, no"
                                 + " root. Without KVM the same runs on a fake kernel, every line marked FAKE."
                                 + " Exit code 1 when a scenario fails, 3 when KVM cannot be used.")
-                .footer("", "Scenarios:")
                 .footer(scenarios());
         spec.addOption(OptionSpec.builder("--count")
                 .paramLabel("N")
@@ -97,8 +97,10 @@ final class SelftestCommand implements Command {
     }
 
     private static String[] scenarios() {
-        return Arrays.stream(Scenario.values())
-                .map(scenario -> String.format("  %-10s %s", scenario.label(), scenario.way()))
+        return Stream.concat(
+                        Stream.of("", "Scenarios:"),
+                        Arrays.stream(Scenario.values())
+                                .map(scenario -> String.format("  %-10s %s", scenario.label(), scenario.way())))
                 .toArray(String[]::new);
     }
 

@@ -11,6 +11,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
@@ -122,6 +123,14 @@ public final class FakeKernel implements Libc {
         time.enter();
         try (time) {
             return rules.used();
+        }
+    }
+
+    /** The ioctl requests that each rule has refused until now. */
+    public Map<Rule, Set<Long>> refusals() {
+        time.enter();
+        try (time) {
+            return rules.refused();
         }
     }
 
@@ -339,6 +348,9 @@ public final class FakeKernel implements Libc {
                 result = refuse(Rule.FOREIGN_PROCESS);
             } else {
                 result = file.ioctl(request, argument);
+            }
+            if (result < 0) {
+                rules.refusedTo(request);
             }
             // Whatever it was may have raised an interrupt for a CPU that halts.
             time.changed();

@@ -11,6 +11,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.explain.Causes;
 import java.nio.ByteBuffer;
 import java.util.function.IntUnaryOperator;
 import java.util.function.Supplier;
@@ -46,7 +47,7 @@ public final class Calls {
 
     KernelException failure(long result, String call, Supplier<String> operands) {
         Errno errno = Errno.ofResult(result);
-        return new KernelException(call, operands.get(), errno, Causes.of(call, errno));
+        return new KernelException(call, operands.get(), errno, Causes.sentence(call, errno, kernel.facts()));
     }
 
     private void requireOurs(Fd fd) {

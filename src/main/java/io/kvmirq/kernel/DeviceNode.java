@@ -3,6 +3,7 @@ package io.kvmirq.kernel;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
+import io.kvmirq.explain.Causes;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -21,7 +22,8 @@ final class DeviceNode {
     /** @throws KernelException as opening it would: ENOENT, or EACCES with who may */
     static void requireOpenable(Path node) {
         if (Files.notExists(node)) {
-            throw new KernelException("open", node.toString(), Errno.ENOENT, Causes.of("open", Errno.ENOENT));
+            throw new KernelException(
+                    "open", node.toString(), Errno.ENOENT, Causes.sentence("open", Errno.ENOENT, Set.of()));
         }
         if (!Files.isReadable(node) || !Files.isWritable(node)) {
             throw new KernelException("open", node.toString(), Errno.EACCES, whoMay(node));
@@ -40,7 +42,7 @@ final class DeviceNode {
                     + ": run as that user, or let a group in with"
                     + " chgrp kvm " + node + " && chmod 660 " + node;
         } catch (IOException e) {
-            return Causes.of("open", Errno.EACCES);
+            return Causes.sentence("open", Errno.EACCES, Set.of());
         }
     }
 }

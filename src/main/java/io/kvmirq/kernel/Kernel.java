@@ -6,9 +6,11 @@ import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.explain.Fact;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 
 /**
  * An open KVM device, and the binding everything made from it goes through. Thread-safe.
@@ -105,6 +107,13 @@ public final class Kernel implements AutoCloseable {
     /** The binding's origin and ABI, for people. */
     public String backendDescription() {
         return backend.description();
+    }
+
+    /** What is known of it when a call fails. */
+    Set<Fact> facts() {
+        return isReal()
+                ? Fact.ofMachine(System.getProperty("os.version"), System.getProperty("os.arch"))
+                : Fact.ofMachine(backendDescription(), "x86_64");
     }
 
     KernelBackend backend() {

@@ -5,9 +5,12 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Grade;
 import io.kvmirq.fake.Rule;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeSet;
 
 /** The fake kernel's rules that tests leaned on which ask a real kernel the same. Thread-safe. */
 public final class RulesSeen {
@@ -18,8 +21,17 @@ public final class RulesSeen {
 
     private RulesSeen() {}
 
+    private static final Map<Rule, Set<Long>> REFUSALS = new EnumMap<>(Rule.class);
+
     public static synchronized void add(FakeKernel fake) {
         SEEN.addAll(fake.rulesUsed());
+        fake.refusals().forEach((rule, requests) -> REFUSALS.computeIfAbsent(rule, none -> new TreeSet<>())
+                .addAll(requests));
+    }
+
+    /** The ioctl requests that each rule has refused. */
+    public static synchronized Map<Rule, Set<Long>> refusals() {
+        return Map.copyOf(REFUSALS);
     }
 
     /** A row for each rule: name, grade, whether it was seen, text. Empty where no test has asked the fake anything. */

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.Set;
+
+/** What may be known of the state in which a call failed. Two of one kind exclude each other. */
+public enum Fact {
+    NO_IRQCHIP("none", Kind.IRQCHIP, "the VM has no in-kernel irqchip"),
+    SPLIT_IRQCHIP("split", Kind.IRQCHIP, "the VM has the split irqchip"),
+    FULL_IRQCHIP("full", Kind.IRQCHIP, "the VM has the full irqchip"),
+    NO_VCPU("no-vcpu", Kind.VCPUS, "the VM has no vCPU yet"),
+    VCPUS("vcpus", Kind.VCPUS, "the VM has vCPUs"),
+    LEVEL("level", Kind.TRIGGER, "a level interrupt, with a resamplefd"),
+    EDGE("edge", Kind.TRIGGER, "no resamplefd"),
+    OLD("before-6.17", Kind.KERNEL, "the kernel is older than 6.17"),
+    NEW("since-6.17", Kind.KERNEL, "the kernel is 6.17 or newer"),
+    X86("x86", Kind.ARCHITECTURE, "an x86-64 host"),
+    ARM64("arm64", Kind.ARCHITECTURE, "an arm64 host"),
+    INTX("intx", Kind.INDEX, "the device's INTx"),
+    MSI("msi", Kind.INDEX, "the device's MSI or MSI-X"),
+    ERR_REQ("err-req", Kind.INDEX, "the device's error or request interrupt"),
+    FOREIGN("foreign", Kind.PROCESS, "called from another process than the one that made the VM"),
+    OWN("own", Kind.PROCESS, "called from the process that made the VM");
+
+    private enum Kind {
+        IRQCHIP,
+        VCPUS,
+        TRIGGER,
+        KERNEL,
+        ARCHITECTURE,
+        INDEX,
+        PROCESS
+    }
+
+    private final String label;
+    private final Kind kind;
+    private final String text;
+
+    Fact(String label, Kind kind, String text) {
+        this.label = label;
+        this.kind = kind;
+        this.text = text;
+    }
+
+    /** As typed by users. */
+    public String label() {
+        return label;
+    }
+
+    /** In words. */
+    public String text() {
+        return text;
+    }
+
+    /** Whether both cannot be so. */
+    public boolean excludes(Fact other) {
+        return this != other && kind == other.kind;
+    }
+
+    public static Optional<Fact> of(String label) {
+        String lower = label.toLowerCase(Locale.ROOT);
+        return Arrays.stream(values()).filter(fact -> fact.label.equals(lower)).findFirst();
+    }
+
+    /**
+     * What a machine's names for itself tell.
+     *
+     * @param release such as {@code 6.18.44} or {@code 6.1.0-13-amd64}
+     * @param architecture as Java or uname have it
+     */
+    public static Set<Fact> ofMachine(String release, String architecture) {
+        Set<Fact> facts = EnumSet.noneOf(Fact.class);
+        String[] numbers = release.split("[^0-9]", -1);
+        try {
+            int major = Integer.parseInt(numbers[0]);
+            int minor = numbers.length > 1 ? Integer.parseInt(numbers[1]) : 0;
+            facts.add(major > 6 || major == 6 && minor >= 17 ? NEW : OLD);
+        } catch (NumberFormatException e) {
+            // A release nobody can read tells nothing.
+        }
+        switch (architecture) {
+            case "amd64", "x86_64" -> facts.add(X86);
+            case "aarch64", "arm64" -> facts.add(ARM64);
+            default -> {}
+        }
+        return facts;
+    }
+}

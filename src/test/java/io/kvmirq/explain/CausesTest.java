@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.fake.Rule;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class CausesTest {
+    /** Every refusal of the fake has a row that names it, with the same errno. */
+    @Test
+    void everyRefusalIsExplained() {
+        Map<String, Set<Integer>> explained = new TreeMap<>();
+        Causes.all().forEach(cause -> cause.rules()
+                .forEach(rule ->
+                        explained.computeIfAbsent(rule, none -> new TreeSet<>()).add(cause.errno())));
+        List<String> missing = Arrays.stream(Rule.values())
+                .filter(rule -> rule.errno().isPresent())
+                .filter(rule -> !explained
+                        .getOrDefault(rule.name(), Set.of())
+                        .contains(rule.errno().get().number()))
+                .map(rule -> rule + " " + rule.errno().get() + ": " + rule.text())
+                .toList();
+        assertThat(missing).as("refusals without a cause").isEmpty();
+    }
+
+    /** A row that is called as a rule is one, with that rule's errno. */
+    @Test
+    void rowsInCapitalsAreRules() {
+        Causes.all().forEach(cause -> cause.rules().stream()
+                .filter(rule -> rule.equals(rule.toUpperCase(Locale.ROOT)))
+                .forEach(rule -> assertThat(
+                                Rule.valueOf(rule).errno().map(Errno::number).orElse(0))
+                        .as(rule)
+                        .isEqualTo(cause.errno())));
+    }
+
+    @Test
+    void rowsAreClauses() {
+        assertThat(Causes.all()).allSatisfy(cause -> {
+            assertThat(cause.text()).isNotBlank().doesNotEndWith(".").doesNotContain("  ");
+            assertThat(cause.check()).isNotBlank().doesNotEndWith(".");
+        });
+        assertThat(Causes.all()
+                        .collect(Collectors.groupingBy(cause -> List.of(cause.call(), cause.errno(), cause.text()))))
+                .as("the same said twice")
+                .allSatisfy((what, rows) -> assertThat(rows).hasSize(1));
+    }
+
+    /** As an expert would answer: the first cause. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "msi signal           | 1  | no-vcpu         | no vCPU yet",
+                "msi signal           | 1  | vcpus           | no LAPIC matched the destination",
+                "msi signal           | 1  |                 | not a question of permission",
+                "msi signal           | 0  |                 | no vCPU took it",
+                "device attribute set | 6  |                 | no such group or attribute",
+                "irqfd assign         | 16 | since-6.17      | maybe in another VM",
+                "irqfd assign         | 16 | before-6.17     | feeds a GSI of this VM",
+                "irqfd assign         | 22 | level split x86 | resampling needs the full in-kernel irqchip",
+                "irqfd assign         | 22 | none            | no in-kernel irqchip",
+                "irqfd assign         | 22 | edge full       | something else",
+                "irqfd assign         | 11 | arm64           | not initialised",
+                "vfio set irqs        | 25 | msi             | no MASK and UNMASK",
+                "vfio set irqs        | 25 | intx            | unmasked through an eventfd, not masked",
+                "vfio set irqs        | 16 | intx            | unmask eventfd already",
+                "irqfd assign         | 5  | foreign         | another process",
+                "routes set           | 5  |                 | another process",
+                "device attribute get | 1  |                 | nothing to get",
+                "ioeventfd deassign   | 2  |                 | irqfd's deassign says 0",
+                "irqfd deassign       | 0  |                 | does not say that anything was assigned",
+                "irqchip create       | 22 |                 | vCPUs exist already",
+                "irqchip create       | 25 | since-6.17      | no in-kernel irqchip",
+                "line set             | 6  |                 | no in-kernel irqchip",
+                "device create        | 16 |                 | already has one"
+            })
+    void firstCauseIsTheRightOne(String call, int errno, String facts, String expected) {
+        Set<Fact> known = EnumSet.noneOf(Fact.class);
+        if (facts != null) {
+            for (String fact : facts.split(" ", -1)) {
+                known.add(Fact.of(fact).orElseThrow());
+            }
+        }
+        List<Cause> causes = Causes.of(KernelCall.of(call).orElseThrow(), errno, known);
+        assertThat(causes).isNotEmpty();
+        assertThat(causes.get(0).text()).contains(expected);
+    }
+
+    @Test
+    void whatIsKnownRulesCausesOut() {
+        assertThat(Causes.of(KernelCall.IRQFD, Errno.EINVAL.number(), EnumSet.of(Fact.FULL_IRQCHIP)))
+                .noneMatch(cause -> cause.rules().get(0).matches("IRQFD_(NEEDS|RESAMPLE).*"));
+        assertThat(Causes.of(KernelCall.IRQFD, Errno.EAGAIN.number(), EnumSet.of(Fact.X86)))
+                .isEmpty();
+    }
+
+    @Test
+    void namesAreFoundHoweverTheyAreTyped() {
+        assertThat(KernelCall.of("KVM_IRQFD")).contains(KernelCall.IRQFD);
+        assertThat(KernelCall.of("irqfd-deassign")).contains(KernelCall.IRQFD_DEASSIGN);
+        assertThat(KernelCall.of("set_irqs")).contains(KernelCall.SET_IRQS);
+        assertThat(KernelCall.of("nothing")).isEmpty();
+    }
+
+    @Test
+    void machineTellsItsFacts() {
+        assertThat(Fact.ofMachine("6.1.0-13-amd64", "amd64")).containsExactlyInAnyOrder(Fact.OLD, Fact.X86);
+        assertThat(Fact.ofMachine("6.17.0", "aarch64")).containsExactlyInAnyOrder(Fact.NEW, Fact.ARM64);
+        assertThat(Fact.ofMachine("7.1", "riscv64")).containsExactly(Fact.NEW);
+        assertThat(Fact.ofMachine("unknown", "")).isEmpty();
+    }
+}
