@@ -25,7 +25,8 @@ public final class Causes {
                         IrqfdCauses.rows(),
                         InterruptCauses.rows(),
                         VfioCauses.rows(),
-                        FileCauses.rows())
+                        FileCauses.rows(),
+                        ArmCauses.rows())
                 .flatMap(List::stream);
     }
 

@@ -20,6 +20,36 @@ final class FileCauses {
     static List<Cause> rows() {
         return List.of(
                 cause(
+                        "NEGATIVE_OFFSET",
+                        KernelCall.EVENTFD_READ,
+                        Errno.EINVAL,
+                        "an offset below 0",
+                        "the offset passed to pread"),
+                cause(
+                        "NO_OFFSET",
+                        KernelCall.EVENTFD_READ,
+                        Errno.ESPIPE,
+                        "the file has no places: pread and pwrite are not for it",
+                        "read instead"),
+                cause(
+                        "NEGATIVE_OFFSET",
+                        KernelCall.EVENTFD_WRITE,
+                        Errno.EINVAL,
+                        "an offset below 0",
+                        "the offset passed to pwrite"),
+                cause(
+                        "NO_OFFSET",
+                        KernelCall.EVENTFD_WRITE,
+                        Errno.ESPIPE,
+                        "the file has no places: pread and pwrite are not for it",
+                        "write instead"),
+                cause(
+                        "STATS_READ_ONLY",
+                        KernelCall.EVENTFD_WRITE,
+                        Errno.EBADF,
+                        "the descriptor is open for reading only, such as that of statistics",
+                        "/proc/PID/fdinfo of it"),
+                cause(
                         "NO_SUCH_FILE",
                         KernelCall.OPEN,
                         Errno.ENOENT,

@@ -3,7 +3,6 @@ package io.kvmirq.explain;
 
 import static io.kvmirq.explain.Cause.cause;
 import static io.kvmirq.explain.Cause.success;
-import static io.kvmirq.explain.Fact.ARM64;
 import static io.kvmirq.explain.Fact.NO_IRQCHIP;
 import static io.kvmirq.explain.Fact.NO_VCPU;
 import static io.kvmirq.explain.Fact.SPLIT_IRQCHIP;
@@ -89,21 +88,7 @@ final class InterruptCauses {
                         X86,
                         NO_IRQCHIP),
                 cause("MSI_HIGH_ADDRESS", KernelCall.MSI, Errno.EINVAL, LONG_IDS, "address_hi", X86),
-                cause(
-                        "msi-devid",
-                        KernelCall.MSI,
-                        Errno.EINVAL,
-                        "VALID_DEVID is missing, or no ITS has that doorbell",
-                        "flags, devid and the ITS's address",
-                        ARM64),
                 cause("MSI_FLAGS", KernelCall.MSI, Errno.EINVAL, "flags other than VALID_DEVID", "kvm_msi.flags"),
-                cause(
-                        "msi-no-its",
-                        KernelCall.MSI,
-                        Errno.ENODEV,
-                        "the VM has no ITS",
-                        "create KVM_DEV_TYPE_ARM_VGIC_ITS and initialise it",
-                        ARM64),
                 cause(
                         "LINE_NEEDS_IRQCHIP",
                         KernelCall.LINE,
@@ -148,20 +133,8 @@ final class InterruptCauses {
                         "the system has attribute 0 of group 0 only",
                         "group and attr"),
                 cause(
-                        "KVM_ATTRIBUTE",
-                        KernelCall.ATTRIBUTE_GET,
-                        Errno.ENXIO,
-                        "the system has attribute 0 of group 0 only",
-                        "group and attr"),
-                cause(
                         "VCPU_ATTRIBUTE",
                         KernelCall.ATTRIBUTE,
-                        Errno.ENXIO,
-                        "an x86 vCPU has the TSC offset only",
-                        "group and attr"),
-                cause(
-                        "VCPU_ATTRIBUTE",
-                        KernelCall.ATTRIBUTE_GET,
                         Errno.ENXIO,
                         "an x86 vCPU has the TSC offset only",
                         "group and attr"),

@@ -3,7 +3,6 @@ package io.kvmirq.explain;
 
 import static io.kvmirq.explain.Cause.cause;
 import static io.kvmirq.explain.Cause.success;
-import static io.kvmirq.explain.Fact.ARM64;
 import static io.kvmirq.explain.Fact.LEVEL;
 import static io.kvmirq.explain.Fact.NEW;
 import static io.kvmirq.explain.Fact.NO_IRQCHIP;
@@ -76,13 +75,6 @@ final class IrqfdCauses {
                         Errno.EBADF,
                         "the eventfd or resamplefd is not open",
                         WHICH_FD + "; a number may be another file's by now"),
-                cause(
-                        "irqfd-vgic",
-                        KernelCall.IRQFD,
-                        Errno.EAGAIN,
-                        "the interrupt controller is not initialised yet",
-                        "KVM_DEV_ARM_VGIC_CTRL_INIT before the first irqfd",
-                        ARM64),
                 success(
                         "IRQFD_DEASSIGN",
                         KernelCall.IRQFD_DEASSIGN,

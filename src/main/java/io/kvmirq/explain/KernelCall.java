@@ -28,6 +28,9 @@ public enum KernelCall {
     TSS("tss set", "KVM_SET_TSS_ADDR"),
     VCPU_CREATE("vcpu create", "KVM_CREATE_VCPU"),
     VCPU_RUN("vcpu run", "KVM_RUN"),
+    VCPU_INIT("vcpu init", "KVM_ARM_VCPU_INIT"),
+    VCPU_STATE("vcpu state", "KVM_GET_MP_STATE", "KVM_SET_MP_STATE"),
+    BOOT_VCPU("boot vcpu choose", "KVM_SET_BOOT_CPU_ID"),
     LAPIC("lapic get", "lapic set", "KVM_GET_LAPIC", "KVM_SET_LAPIC"),
     INTERRUPT("interrupt", "KVM_INTERRUPT"),
     MEMORY("memory set", "KVM_SET_USER_MEMORY_REGION", "KVM_SET_USER_MEMORY_REGION2"),
@@ -90,6 +93,7 @@ public enum KernelCall {
         return switch (this) {
             case CAP_ENABLE -> List.of(SPLIT_IRQCHIP, X2APIC);
             case IRQFD -> List.of(IRQFD_DEASSIGN);
+            case ATTRIBUTE_GET -> List.of(ATTRIBUTE);
             case IOEVENTFD -> List.of(IOEVENTFD_DEASSIGN);
             default -> List.of();
         };

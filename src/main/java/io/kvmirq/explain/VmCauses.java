@@ -5,7 +5,6 @@ import static io.kvmirq.explain.Cause.cause;
 import static io.kvmirq.explain.Fact.FULL_IRQCHIP;
 import static io.kvmirq.explain.Fact.NEW;
 import static io.kvmirq.explain.Fact.NO_IRQCHIP;
-import static io.kvmirq.explain.Fact.NO_VCPU;
 import static io.kvmirq.explain.Fact.OLD;
 import static io.kvmirq.explain.Fact.SPLIT_IRQCHIP;
 import static io.kvmirq.explain.Fact.VCPUS;
@@ -25,6 +24,56 @@ final class VmCauses {
 
     static List<Cause> rows() {
         return List.of(
+                cause(
+                        "BOOT_VCPU_AFTER_VCPU",
+                        KernelCall.BOOT_VCPU,
+                        Errno.EBUSY,
+                        "the boot vCPU is chosen before there is any",
+                        "the order of set-up"),
+                cause(
+                        "BOOT_VCPU_ID",
+                        KernelCall.BOOT_VCPU,
+                        Errno.EINVAL,
+                        "an id beyond what a vCPU may have",
+                        "KVM_CAP_MAX_VCPU_ID"),
+                cause("PIT_EXISTS", KernelCall.PIT_CREATE, Errno.EEXIST, "the VM has a timer already", "who made it"),
+                cause(
+                        "PIT_NEEDS_PIC",
+                        KernelCall.PIT_CREATE,
+                        Errno.ENOENT,
+                        "the timer needs the PICs of the full irqchip",
+                        "which irqchip the VM has"),
+                cause(
+                        "MEMORY_MEMFD",
+                        KernelCall.MEMORY,
+                        Errno.EBADF,
+                        "the guest_memfd is not open",
+                        "kvm_userspace_memory_region2.guest_memfd"),
+                cause(
+                        "MEMORY_NOT_A_MEMFD",
+                        KernelCall.MEMORY,
+                        Errno.EINVAL,
+                        "the guest_memfd is another kind of file, or another VM's",
+                        "kvm_userspace_memory_region2.guest_memfd"),
+                cause(
+                        "VCPU_STATE_WITHOUT_LAPIC",
+                        KernelCall.VCPU_STATE,
+                        Errno.EINVAL,
+                        "without in-kernel LAPIC a vCPU is always runnable",
+                        "which irqchip the VM has",
+                        NO_IRQCHIP),
+                cause(
+                        "VCPU_STATE_UNKNOWN",
+                        KernelCall.VCPU_STATE,
+                        Errno.EINVAL,
+                        "a state x86 does not have",
+                        "kvm_mp_state.mp_state"),
+                cause(
+                        "LAPIC_X2APIC_ID",
+                        KernelCall.LAPIC,
+                        Errno.EINVAL,
+                        "in x2APIC mode with long APIC ids the id is the vCPU's",
+                        "bytes 0x20-0x23 of the registers"),
                 cause(
                         "vm-hypervisor",
                         KernelCall.VM_CREATE,
@@ -71,7 +120,7 @@ final class VmCauses {
                         ORDER),
                 cause("SPLIT_PINS", KernelCall.SPLIT_IRQCHIP, Errno.EINVAL, "more than 4096 pins", "args[0]"),
                 cause(
-                        "CAP_FLAGS",
+                        "CAP_FLAGS ARM_CAP_FLAGS",
                         KernelCall.CAP_ENABLE,
                         Errno.EINVAL,
                         "KVM_ENABLE_CAP has no flags",
@@ -197,25 +246,24 @@ final class VmCauses {
                         "it ends beyond the processor's physical addresses",
                         "address sizes in /proc/cpuinfo"),
                 cause(
-                        "vcpu-none",
+                        "VCPU_INTERRUPT_PIC",
                         KernelCall.INTERRUPT,
                         Errno.ENXIO,
                         "the full in-kernel irqchip delivers interrupts, the VMM must not",
                         "use KVM_IRQ_LINE, KVM_SIGNAL_MSI or an irqfd",
                         FULL_IRQCHIP),
                 cause(
-                        "interrupt-pending",
+                        "VCPU_INTERRUPT_PENDING",
                         KernelCall.INTERRUPT,
                         Errno.EEXIST,
                         "one is pending already",
                         "kvm_run.ready_for_interrupt_injection",
                         SPLIT_IRQCHIP),
                 cause(
-                        "interrupt-number",
+                        "VCPU_INTERRUPT_VECTOR",
                         KernelCall.INTERRUPT,
                         Errno.EINVAL,
                         "a vector is below 256",
-                        "kvm_interrupt.irq",
-                        NO_VCPU));
+                        "kvm_interrupt.irq"));
     }
 }

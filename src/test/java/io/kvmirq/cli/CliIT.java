@@ -529,4 +529,41 @@ class CliIT {
             return files.filter(file -> file.toString().endsWith(".tmp")).toList();
         }
     }
+
+    // kvmirq errno
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "irqfd EBUSY                 | maybe in another VM",
+                "KVM_SIGNAL_MSI -1           | not a question of permission",
+                "has_device_attr ENXIO       | no such group or attribute",
+                "irqfd EINVAL level split    | resampling needs the full in-kernel irqchip",
+                "set-irqs ENOTTY             | MSI and MSI-X have no MASK and UNMASK",
+                "routes-set EIO              | belongs to another process",
+                "get-device-attr EPERM       | nothing to get",
+                "ioeventfd-deassign ENOENT   | an irqfd's deassign says 0",
+                "irqfd-deassign 0            | does not say that anything was assigned"
+            })
+    void errnoAnswersAsAnExpertWould(String arguments, String expected) throws Exception {
+        Cli.Ended ended = Cli.launcher().run(("errno " + arguments).split(" +", -1));
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        assertThat(ended.out().lines().skip(1).findFirst())
+                .hasValueSatisfying(first -> assertThat(first).contains(expected));
+    }
+
+    @Test
+    void errnoSaysWhatItDoesNotKnowAndWhatItDoesNotUnderstand() throws Exception {
+        Cli.Ended nothing = Cli.launcher().run("errno", "irqfd", "EXDEV");
+        assertThat(nothing.exitCode()).isEqualTo(1);
+        assertThat(nothing.out()).contains("nothing is known of this pair");
+        assertThat(Cli.launcher().run("errno", "irqfd").err()).contains("expected a call and an errno");
+        assertThat(Cli.launcher().run("errno", "irqfd", "EFOO").err()).contains("'EFOO' is no errno");
+        assertThat(Cli.launcher().run("errno", "frob", "EIO").err()).contains("call 'frob' is unknown");
+        assertThat(Cli.launcher().run("errno", "irqfd", "EIO", "full", "split").err())
+                .contains("'split' and 'full' exclude each other");
+        assertThat(Cli.launcher().run("errno", "irqfd", "EBUSY", "--json").out())
+                .startsWith("{\"schema\":\"kvmirq.errno/1\",\"call\":\"irqfd assign\",\"errno\":\"EBUSY\"");
+    }
 }
