@@ -35,6 +35,9 @@ bench-calls: build ## each call of each binding against the same call in C
 bench-fake: build ## a signal and a large VM on the fake against the same on the real kernel
 	scripts/bench-fake
 
+bench-recording: build ## what recording adds to a call
+	scripts/bench-recording
+
 differential: build ## random calls on the real kernel and on the fake, compared; SEEDS=n for other than 20000
 	scripts/differential $(or $(SEEDS),20000)
 
@@ -50,4 +53,4 @@ javadoc: ## the library's documentation in target/reports/apidocs
 clean: ## remove everything built
 	rm -rf target native/build
 
-.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-fake differential lab install javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-fake bench-recording differential lab install javadoc clean

@@ -3,6 +3,7 @@ package io.kvmirq;
 
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
@@ -92,16 +93,25 @@ public record Errno(int number) {
         return new Errno(Math.toIntExact(-result));
     }
 
+    /** The error of that name, as {@link #toString} gives it. */
+    public static Optional<Errno> of(String name) {
+        return NAMES.entrySet().stream()
+                .filter(entry -> entry.getValue().equals(name))
+                .findFirst()
+                .map(entry -> new Errno(entry.getKey()))
+                .or(() -> name.matches("errno [1-9]\\d{0,2}|errno [1-3]\\d{3}")
+                        ? Optional.of(new Errno(Integer.parseInt(name.substring("errno ".length()))))
+                        : Optional.empty());
+    }
+
     /**
      * The number behind a name such as {@code EBUSY} or {@code ebusy}, a number, or its negative as a call returns it; 0
      * for 0; empty for anything else. -1 is EPERM's, as the kernel has it.
      */
     public static OptionalInt numberOf(String text) {
-        String name = text.toUpperCase(Locale.ROOT);
-        for (Map.Entry<Integer, String> entry : NAMES.entrySet()) {
-            if (entry.getValue().equals(name)) {
-                return OptionalInt.of(entry.getKey());
-            }
+        Optional<Errno> named = of(text.toUpperCase(Locale.ROOT));
+        if (named.isPresent()) {
+            return OptionalInt.of(named.get().number);
         }
         try {
             int number = Math.abs(Integer.parseInt(text));

@@ -119,8 +119,8 @@ public final class Buffers {
                 buffer.order() == ByteOrder.nativeOrder() ? buffer.getInt(0) : Integer.reverseBytes(buffer.getInt(0)));
     }
 
-    /** Of the KVM requests that count elements in their first word: linux/kvm.h, asm/kvm.h. 0 for all others. */
-    private static long elementSize(int number) {
+    /** Bytes of an element, of the KVM requests that count them in their first word (linux/kvm.h, asm/kvm.h), else 0. */
+    public static int elementSize(int number) {
         return switch (number) {
             case 0x02, 0x0a -> Integer.BYTES; // KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST
             case 0x05, 0x09, 0x90, 0x91 -> 40; // CPUID entries

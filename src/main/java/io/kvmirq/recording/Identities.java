@@ -28,22 +28,19 @@ final class Identities {
         return identity.toString();
     }
 
-    /** {@code to} is the same file as {@code from}. */
-    String duplicated(int pid, int from, int to, Optional<String> link) {
-        String name = of(pid, from, link);
+    /** {@code to} is the same file as {@code from}; what {@code to} was is closed. */
+    void duplicated(int pid, int from, int to) {
         @Nullable Identity identity = open.get(new Descriptor(pid, from));
         if (identity == null) {
-            open.remove(new Descriptor(pid, to));
+            closed(pid, to);
         } else {
             open.put(new Descriptor(pid, to), identity);
         }
-        return name;
     }
 
-    /** The file behind a number that a structure holds: an identity if a call made it, else the number. */
-    String of(int pid, int fd) {
-        @Nullable Identity identity = open.get(new Descriptor(pid, fd));
-        return identity == null ? String.valueOf(fd) : identity.toString();
+    /** The file behind a number, if a call made or named it. */
+    Optional<String> of(int pid, int fd) {
+        return Optional.ofNullable(open.get(new Descriptor(pid, fd))).map(Identity::toString);
     }
 
     /** The file that a call was made on, of which the tape knows the link; absent when it was not open. */

@@ -20,10 +20,9 @@ final class StructText {
         this.routeLimit = routeLimit;
     }
 
-    /**
-     * @param fds the file behind a descriptor number in the structure
-     */
-    String of(UapiTable.Struct struct, TapeLine.Call call, ByteBuffer bytes, IntFunction<String> fds) {
+    /** @param bytes of {@code call}, before or after it */
+    String of(UapiTable.Struct struct, TapeLine.Call call, ByteBuffer bytes) {
+        IntFunction<String> fds = at -> call.names().getOrDefault(String.valueOf(at), String.valueOf(bytes.getInt(at)));
         if (bytes.limit() < struct.size()) {
             return " (" + bytes.limit() + " bytes of struct " + struct.tag() + ", which has " + struct.size() + ")";
         }
@@ -37,8 +36,8 @@ final class StructText {
             case "kvm_create_device" ->
                 " type=" + Names.deviceType(bytes.getInt(Uapi.KvmCreateDevice.TYPE))
                         + Names.flags(flags(bytes, Uapi.KvmCreateDevice.FLAGS), Names.CREATE_DEVICE);
-            case "kvm_device_attr" -> attribute(call, bytes, fds);
-            case "kvm_userspace_memory_region" -> memory(bytes);
+            case "kvm_device_attr" -> attribute(call, bytes);
+            case "kvm_userspace_memory_region" -> memory(call, bytes);
             case "kvm_irqchip" -> " " + Names.chip(bytes.getInt(Uapi.KvmIrqchip.CHIP_ID));
             case "kvm_cpuid2" -> " nent=" + bytes.getInt(Uapi.KvmCpuid2.NENT);
             default -> fields(struct, bytes);
@@ -58,10 +57,9 @@ final class StructText {
 
     private static String irqfd(ByteBuffer bytes, IntFunction<String> fds) {
         long flags = flags(bytes, Uapi.KvmIrqfd.FLAGS);
-        String resample = (flags & Uapi.KVM_IRQFD_FLAG_RESAMPLE) == 0
-                ? ""
-                : " resamplefd=" + fds.apply(bytes.getInt(Uapi.KvmIrqfd.RESAMPLEFD));
-        return " fd=" + fds.apply(bytes.getInt(Uapi.KvmIrqfd.FD)) + " gsi="
+        String resample =
+                (flags & Uapi.KVM_IRQFD_FLAG_RESAMPLE) == 0 ? "" : " resamplefd=" + fds.apply(Uapi.KvmIrqfd.RESAMPLEFD);
+        return " fd=" + fds.apply(Uapi.KvmIrqfd.FD) + " gsi="
                 + Integer.toUnsignedString(bytes.getInt(Uapi.KvmIrqfd.GSI)) + Names.flags(flags, Names.IRQFD)
                 + resample;
     }
@@ -71,7 +69,7 @@ final class StructText {
         String match = (flags & Uapi.KVM_IOEVENTFD_FLAG_DATAMATCH) == 0
                 ? ""
                 : " datamatch=" + Names.hex(bytes.getLong(Uapi.KvmIoeventfd.DATAMATCH));
-        return " fd=" + fds.apply(bytes.getInt(Uapi.KvmIoeventfd.FD)) + " addr="
+        return " fd=" + fds.apply(Uapi.KvmIoeventfd.FD) + " addr="
                 + Names.hex(bytes.getLong(Uapi.KvmIoeventfd.ADDR)) + " len=" + bytes.getInt(Uapi.KvmIoeventfd.LEN)
                 + Names.flags(flags, Names.IOEVENTFD) + match;
     }
@@ -155,7 +153,7 @@ final class StructText {
                 + Names.flags(flags(bytes, Uapi.KvmEnableCap.FLAGS), Names.NONE) + arguments;
     }
 
-    private static String attribute(TapeLine.Call call, ByteBuffer bytes, IntFunction<String> fds) {
+    private static String attribute(TapeLine.Call call, ByteBuffer bytes) {
         String flags = Names.flags(flags(bytes, Uapi.KvmDeviceAttr.FLAGS), Names.NONE);
         int group = bytes.getInt(Uapi.KvmDeviceAttr.GROUP);
         long attribute = bytes.getLong(Uapi.KvmDeviceAttr.ATTR);
@@ -167,14 +165,18 @@ final class StructText {
                 ? "ADD"
                 : attribute == Uapi.KVM_DEV_VFIO_FILE_DEL ? "DEL" : "attr=" + Long.toUnsignedString(attribute);
         return " VFIO_FILE " + verb + flags + " fd="
-                + fds.apply(call.data().orElseThrow().getInt(0));
+                + call.names()
+                        .getOrDefault(
+                                "data", String.valueOf(call.data().orElseThrow().getInt(0)));
     }
 
-    private static String memory(ByteBuffer bytes) {
+    private static String memory(TapeLine.Call call, ByteBuffer bytes) {
+        String user = call.names().getOrDefault(String.valueOf(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR), "");
         return " slot=" + Names.hex(flags(bytes, Uapi.KvmUserspaceMemoryRegion.SLOT))
                 + Names.flags(flags(bytes, Uapi.KvmUserspaceMemoryRegion.FLAGS), Names.NONE) + " guest_phys_addr="
                 + Names.hex(bytes.getLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR)) + " memory_size="
-                + Names.hex(bytes.getLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE));
+                + Names.hex(bytes.getLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE))
+                + (user.isEmpty() ? "" : " userspace_addr=" + user);
     }
 
     /** By the table, without what is longer than a number. */

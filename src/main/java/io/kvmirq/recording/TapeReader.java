@@ -18,18 +18,78 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Reads a tape line by line; memory does not grow with its length. Fields it does not know are passed over, so that a
- * later recorder may add some. For one thread.
+ * Reads a tape line by line, of either version; memory grows neither with its length nor with that of a line. Fields it
+ * does not know are passed over, so that a later recorder may add some. For one thread.
  */
 public final class TapeReader implements Closeable {
-    /** The version of the format it reads. */
-    static final int VERSION = 1;
+    /** The version of the format that is written now; the one before it is what {@code libkvmirqtape.so} appends. */
+    static final int VERSION = 2;
+
+    private static final Set<String> KNOWN = Set.of(
+            "tape",
+            "seq",
+            "pid",
+            "tid",
+            "call",
+            "on",
+            "path",
+            "request",
+            "value",
+            "flags",
+            "in",
+            "out",
+            "data",
+            "made",
+            "begins",
+            "cut",
+            "result",
+            "errno",
+            "fd",
+            "file",
+            "header.pid",
+            "header.arch",
+            "header.order",
+            "header.kernel",
+            "header.program",
+            "header.backend");
+    private static final Set<String> CALLS = Set.of(
+            "open",
+            "openat",
+            "close",
+            "fcntl",
+            "dup",
+            "dup2",
+            "dup3",
+            "read",
+            "write",
+            "pread",
+            "pwrite",
+            "preadv2",
+            "ioctl",
+            "mmap",
+            "munmap",
+            "ppoll",
+            "eventfd",
+            "epoll_create",
+            "epoll_ctl",
+            "epoll_wait",
+            "memory");
+
+    /** A file or mapping, or what is none. */
+    private static final Pattern SUBJECT = Pattern.compile("[a-z-]+#[1-9]\\d{0,8}|.*\\(fd -?\\d+\\)|", Pattern.DOTALL);
+
+    private static final Pattern MADE = Pattern.compile("[a-z-]+#[1-9]\\d{0,8}");
+    private static final Pattern NAMED = Pattern.compile("[a-z-]+#[1-9]\\d{0,8}(\\+0x[0-9a-f]{1,16})?");
 
     /** In hex, the largest routing table the kernel takes, and something to spare. */
     private static final int MAX_TEXT = 1 << 19;
+
+    static final String ORDER = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? "little" : "big";
 
     private static final JsonFactory JSON = JsonFactory.builder()
             .streamReadConstraints(StreamReadConstraints.builder()
@@ -45,6 +105,10 @@ public final class TapeReader implements Closeable {
 
     /** Scalars of the current line by field; those of the header under {@code header.}. */
     private final Map<String, Object> fields = new HashMap<>();
+
+    private final Map<String, String> names = new HashMap<>();
+    private final Identities files = new Identities();
+    private long calls;
 
     private TapeReader(JsonParser parser) {
         this.parser = parser;
@@ -77,6 +141,7 @@ public final class TapeReader implements Closeable {
                 throw new TapeException(line, "not a tape: expected an object with field tape");
             }
             fields.clear();
+            names.clear();
             readObject("");
         } catch (JsonEOFException e) {
             throw new TapeException(line, "the tape ends within the line" + afterField(), e);
@@ -85,7 +150,17 @@ public final class TapeReader implements Closeable {
         } catch (StreamConstraintsException e) {
             throw new TapeException(line, "longer than any line of a tape" + afterField(), e);
         }
-        return Optional.of(requireVersion().containsKey("header.pid") ? header() : call());
+        boolean raw = requireVersion() == 1;
+        if (fields.containsKey("header.pid")) {
+            return Optional.of(header());
+        }
+        calls++;
+        return Optional.of(raw ? RawCall.named(rawCall(), calls, files) : call());
+    }
+
+    /** A flaw in the line that {@link #next} gave last. */
+    TapeException flaw(String what) {
+        return new TapeException(line, what);
     }
 
     private String afterField() throws IOException {
@@ -96,19 +171,43 @@ public final class TapeReader implements Closeable {
     private void readObject(String prefix) throws IOException {
         while (parser.nextToken() == JsonToken.FIELD_NAME) {
             String name = prefix + parser.currentName();
-            switch (parser.nextToken()) {
-                case VALUE_NUMBER_INT -> fields.put(name, number(name));
-                case VALUE_TRUE -> fields.put(name, true);
-                case VALUE_STRING -> fields.put(name, parser.getText());
-                case START_OBJECT -> {
-                    if (name.equals("header")) {
-                        readObject("header.");
-                    } else {
-                        parser.skipChildren();
-                    }
-                }
-                default -> parser.skipChildren();
+            JsonToken token = parser.nextToken();
+            if (token == JsonToken.START_OBJECT && name.equals("header")) {
+                readObject("header.");
+            } else if (token == JsonToken.START_OBJECT && name.equals("names")) {
+                readNames();
+            } else if (!KNOWN.contains(name)) {
+                parser.skipChildren();
+            } else {
+                readScalar(name, token);
             }
+        }
+    }
+
+    private void readScalar(String name, @Nullable JsonToken token) throws IOException {
+        if (token == JsonToken.VALUE_NUMBER_INT) {
+            fields.put(name, number(name));
+        } else if (token == JsonToken.VALUE_TRUE) {
+            fields.put(name, true);
+        } else if (token == JsonToken.VALUE_STRING) {
+            fields.put(name, parser.getText());
+        } else {
+            parser.skipChildren();
+        }
+    }
+
+    private void readNames() throws IOException {
+        while (parser.nextToken() == JsonToken.FIELD_NAME) {
+            String place = parser.currentName();
+            if (parser.nextToken() != JsonToken.VALUE_STRING
+                    || !NAMED.matcher(parser.getText()).matches()
+                    || !place.matches("\\d{1,6}|data|value")) {
+                throw new TapeException(line, "field names." + place + " names no file");
+            }
+            if (names.size() == Arguments.MOST_FDS) {
+                throw new TapeException(line, "field names has more than " + Arguments.MOST_FDS);
+            }
+            names.put(place, parser.getText());
         }
     }
 
@@ -120,28 +219,39 @@ public final class TapeReader implements Closeable {
         return parser.getLongValue();
     }
 
-    private Map<String, Object> requireVersion() {
+    private long requireVersion() {
         if (!(fields.get("tape") instanceof Long version)) {
             throw new TapeException(line, "not a tape: field tape is missing");
         }
-        if (version != VERSION) {
+        if (version < 1 || version > VERSION) {
             throw new TapeException(
-                    line, "field tape: version " + version + " is unknown here, this kvmirq reads version " + VERSION);
+                    line,
+                    "field tape: version " + version + " is unknown here, this kvmirq reads versions 1 to " + VERSION);
         }
-        return fields;
+        return version;
     }
 
     private TapeLine header() {
+        if (fields.containsKey("header.order") && !text("header.order").equals(ORDER)) {
+            throw new TapeException(
+                    line, "field header.order is " + text("header.order") + ": this machine is " + ORDER);
+        }
+        int pid = integer("header.pid");
+        files.forgotten(pid);
         return new TapeLine.Header(
-                integer("header.pid"), text("header.arch"), text("header.kernel"), text("header.program"));
+                pid,
+                text("header.arch"),
+                text("header.kernel"),
+                text("header.program"),
+                fields.containsKey("header.backend") ? text("header.backend") : "preload");
     }
 
-    private TapeLine call() {
+    private RawCall rawCall() {
         long errno = number("errno", 0);
         if (errno < 0 || errno > 4095) {
             throw new TapeException(line, "field errno is " + errno + ": expected 0–4095");
         }
-        return new TapeLine.Call(
+        return new RawCall(
                 integer("pid"),
                 integer("tid"),
                 text("call"),
@@ -156,6 +266,48 @@ public final class TapeReader implements Closeable {
                 Boolean.TRUE.equals(fields.get("cut")),
                 required("result"),
                 errno == 0 ? Optional.empty() : Optional.of(new Errno((int) errno)));
+    }
+
+    private TapeLine call() {
+        if (required("seq") != calls) {
+            throw new TapeException(line, "field seq is " + required("seq") + ": expected " + calls);
+        }
+        if (!CALLS.contains(text("call"))) {
+            throw new TapeException(line, "field call is " + text("call") + ": unknown here");
+        }
+        boolean begins = Boolean.TRUE.equals(fields.get("begins"));
+        return new TapeLine.Call(
+                calls,
+                integer("pid"),
+                integer("tid"),
+                text("call"),
+                matching("on", SUBJECT).orElse(""),
+                optionalText("path"),
+                number("request", 0),
+                number("value", 0),
+                number("flags", 0),
+                bytes("in"),
+                bytes("out"),
+                bytes("data"),
+                Map.copyOf(names),
+                matching("made", MADE),
+                begins,
+                Boolean.TRUE.equals(fields.get("cut")),
+                begins ? 0 : required("result"),
+                optionalText("errno").map(name -> Errno.of(name)
+                        .orElseThrow(() -> new TapeException(line, "field errno is " + name + ": unknown here"))));
+    }
+
+    private Optional<String> optionalText(String name) {
+        return fields.containsKey(name) ? Optional.of(text(name)) : Optional.empty();
+    }
+
+    private Optional<String> matching(String name, Pattern pattern) {
+        Optional<String> text = optionalText(name);
+        if (text.isPresent() && !pattern.matcher(text.get()).matches()) {
+            throw new TapeException(line, "field " + name + " is " + text.get() + ": names no file");
+        }
+        return text;
     }
 
     private long number(String name, long absent) {

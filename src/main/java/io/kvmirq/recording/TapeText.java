@@ -5,29 +5,18 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.backend.libc.UapiTable;
 import java.nio.ByteBuffer;
-import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.StringJoiner;
-import java.util.stream.Collectors;
 
 /**
- * A tape as text, a line for each call: {@code vm#1 KVM_IRQFD fd=eventfd#3 gsi=24 = EBUSY}. Lines must come in the order
- * of the tape. For one thread.
+ * A tape as text, a line for each call: {@code vm#1 KVM_IRQFD fd=eventfd#3 gsi=24 = EBUSY}. For one
+ * thread.
  */
 public final class TapeText {
     /** Routes of one table that are listed. */
     public static final int ROUTE_LIMIT = 16;
 
-    private static final Map<Long, List<UapiTable.Request>> REQUESTS =
-            UapiTable.REQUESTS.stream().collect(Collectors.groupingBy(UapiTable.Request::number));
-    private static final Map<String, FileType> CREATORS = Map.of(
-            "KVM_CREATE_VM", FileType.VM,
-            "KVM_CREATE_VCPU", FileType.VCPU,
-            "VFIO_GROUP_GET_DEVICE_FD", FileType.VFIO_DEVICE);
-
     private final StructText structs;
-    private final Identities files = new Identities();
     private Optional<Integer> firstPid = Optional.empty();
 
     public TapeText() {
@@ -46,9 +35,9 @@ public final class TapeText {
 
     private String text(TapeLine line) {
         if (line instanceof TapeLine.Header header) {
-            files.forgotten(header.pid());
             return "# " + header.program() + " as process " + header.pid() + " on Linux " + header.kernel() + " "
-                    + header.architecture();
+                    + header.architecture()
+                    + (header.backend().equals("preload") ? "" : ", backend " + header.backend());
         }
         TapeLine.Call call = (TapeLine.Call) line;
         if (firstPid.isEmpty()) {
@@ -61,63 +50,48 @@ public final class TapeText {
                     case "open", "openat" -> open(call);
                     case "eventfd" -> eventfd(call);
                     case "fcntl", "dup", "dup2", "dup3" -> duplicate(call);
-                    case "close" -> close(call);
                     case "read", "preadv2" -> count(call, call.out());
                     case "write" -> count(call, call.in());
                     case "ppoll" -> ppoll(call);
-                    case "mmap" -> subject(call) + " mmap length=" + call.value() + result(call);
-                    default -> subject(call) + " " + call.call() + result(call);
+                    case "mmap" -> (call.on() + " mmap length=").strip() + call.value() + result(call);
+                    case "memory" ->
+                        call.on() + " written at " + Names.hex(call.value()) + ": "
+                                + call.in().map(ByteBuffer::limit).orElse(0) + " bytes";
+                    default -> call.on() + " " + call.call() + result(call);
                 };
     }
 
-    private String subject(TapeLine.Call call) {
-        return files.of(call.pid(), call.fd(), call.file());
-    }
-
     private static String result(TapeLine.Call call) {
-        return " = " + call.errno().map(Errno::toString).orElseGet(() -> String.valueOf(call.result()));
+        return call.begins()
+                ? " begins"
+                : " = "
+                        + call.made()
+                                .or(() -> call.errno().map(Errno::toString))
+                                .orElseGet(() -> String.valueOf(call.result()));
     }
 
-    /** The new file, or why there is none. */
-    private String created(TapeLine.Call call, int fd, FileType type) {
-        return call.result() < 0 ? result(call) : " = " + files.created(call.pid(), fd, type);
+    private static String open(TapeLine.Call call) {
+        return call.call() + " " + call.path().orElse("?") + result(call);
     }
 
-    private String open(TapeLine.Call call) {
-        String path = call.file().orElse("?");
-        String text = call.call() + " " + path;
-        return FileType.of(path)
-                .map(type -> text + created(call, (int) call.result(), type))
-                .orElseGet(() -> text + result(call));
+    private static String eventfd(TapeLine.Call call) {
+        return "eventfd " + call.value() + Names.flags(call.flags(), Names.EVENTFD) + result(call);
     }
 
-    private String eventfd(TapeLine.Call call) {
-        return "eventfd " + call.value() + Names.flags(call.flags(), Names.EVENTFD)
-                + created(call, (int) call.result(), FileType.EVENTFD);
-    }
-
-    private String duplicate(TapeLine.Call call) {
+    private static String duplicate(TapeLine.Call call) {
         String command = call.request() == Uapi.F_DUPFD_CLOEXEC ? "F_DUPFD_CLOEXEC" : "F_DUPFD";
-        String text = subject(call)
+        return call.on()
                 + switch (call.call()) {
                     case "fcntl" -> " " + command + " " + call.value();
                     case "dup" -> " dup";
                     default -> " " + call.call() + " " + call.value() + Names.flags(call.flags(), Names.DUP);
-                };
-        return call.result() < 0
-                ? text + result(call)
-                : text + " = " + files.duplicated(call.pid(), call.fd(), (int) call.result(), call.file());
-    }
-
-    private String close(TapeLine.Call call) {
-        String text = subject(call) + " close" + result(call);
-        files.closed(call.pid(), call.fd());
-        return text;
+                }
+                + result(call);
     }
 
     /** What was added or taken, rather than the 8 bytes that it fills. */
-    private String count(TapeLine.Call call, Optional<ByteBuffer> bytes) {
-        String verb = subject(call) + " " + call.call();
+    private static String count(TapeLine.Call call, Optional<ByteBuffer> bytes) {
+        String verb = call.on() + " " + call.call();
         Optional<String> count = bytes.filter(eight -> eight.limit() == Long.BYTES)
                 .map(eight -> Long.toUnsignedString(eight.getLong(0)));
         if (call.call().equals("write")) {
@@ -128,7 +102,7 @@ public final class TapeText {
                         .orElse(result(call));
     }
 
-    private String ppoll(TapeLine.Call call) {
+    private static String ppoll(TapeLine.Call call) {
         StringJoiner asked = new StringJoiner(" ");
         call.in().ifPresent(bytes -> poll(call, bytes, Uapi.Pollfd.EVENTS, asked));
         StringJoiner ready = new StringJoiner(" ");
@@ -142,12 +116,13 @@ public final class TapeText {
         return nanos % 1_000_000 == 0 ? nanos / 1_000_000 + "ms" : nanos + "ns";
     }
 
-    private void poll(TapeLine.Call call, ByteBuffer bytes, int eventsAt, StringJoiner to) {
+    private static void poll(TapeLine.Call call, ByteBuffer bytes, int eventsAt, StringJoiner to) {
         for (int at = 0; at + Uapi.Pollfd.SIZE <= bytes.limit(); at += Uapi.Pollfd.SIZE) {
             int events = bytes.getShort(at + eventsAt) & 0xffff;
             if (events != 0) {
                 String name = events == Uapi.POLLIN ? "IN" : events == Uapi.POLLNVAL ? "NVAL" : Names.hex(events);
-                to.add(files.of(call.pid(), bytes.getInt(at + Uapi.Pollfd.FD)) + ":" + name);
+                to.add(call.names().getOrDefault(String.valueOf(at), String.valueOf(bytes.getInt(at + Uapi.Pollfd.FD)))
+                        + ":" + name);
             }
         }
     }
@@ -155,27 +130,27 @@ public final class TapeText {
     // ioctl
 
     private String ioctl(TapeLine.Call call) {
-        String subject = subject(call);
         Optional<UapiTable.Request> request = request(call);
         String name = request.map(UapiTable.Request::name).orElseGet(() -> "ioctl " + Names.hex(call.request()));
-        return subject + " " + name + argument(call, request) + (call.cut() ? " (cut)" : "") + ioctlResult(call, name);
+        return call.on() + " " + name + argument(call, request) + (call.cut() ? " (cut)" : "") + ioctlResult(call);
     }
 
-    /** The same number is another request on another file: ask the file. */
-    private static Optional<UapiTable.Request> request(TapeLine.Call call) {
-        List<UapiTable.Request> named = REQUESTS.getOrDefault(call.request(), List.of());
-        Optional<UapiTable.FileKind> kind = call.file().flatMap(FileType::of).flatMap(FileType::kind);
-        return named.stream()
-                .filter(request -> Optional.of(request.kind()).equals(kind))
-                .findFirst()
-                .or(() -> named.stream().findFirst());
+    static Optional<UapiTable.Request> request(TapeLine.Call call) {
+        FileType type = FileType.ofIdentity(call.on()).orElse(FileType.MEMORY);
+        return Optional.ofNullable(Requests.find(call.request(), type.kind().orElse(null)));
     }
 
     private String argument(TapeLine.Call call, Optional<UapiTable.Request> request) {
         Optional<UapiTable.Struct> struct = request.flatMap(UapiTable.Request::argument);
+        if (call.request() == Uapi.KVM_RUN) {
+            boolean immediate = call.in()
+                    .filter(run -> run.limit() > Uapi.KvmRun.IMMEDIATE_EXIT && run.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0)
+                    .isPresent();
+            return immediate ? " immediate_exit" : "";
+        }
         Optional<ByteBuffer> bytes = reads(call.request()) ? call.out().or(call::in) : call.in();
         if (bytes.isPresent()) {
-            return struct.map(known -> structs.of(known, call, bytes.get(), fd -> files.of(call.pid(), fd)))
+            return struct.map(known -> structs.of(known, call, bytes.get()))
                     .orElseGet(() -> StructText.raw(bytes.get()));
         }
         if (struct.isPresent()) {
@@ -184,11 +159,9 @@ public final class TapeText {
         if (call.request() == Uapi.KVM_CHECK_EXTENSION) {
             return " " + Names.capability(call.value());
         }
-        return call.value() == 0 && !isCreator(request) ? "" : " " + Long.toUnsignedString(call.value());
-    }
-
-    private static boolean isCreator(Optional<UapiTable.Request> request) {
-        return request.filter(known -> CREATORS.containsKey(known.name())).isPresent();
+        return call.value() == 0 && FileType.madeBy(call.request()) == null
+                ? ""
+                : " " + Long.toUnsignedString(call.value());
     }
 
     /** Whether what the kernel wrote is the point: a request that reads only, but for one so encoded by mistake. */
@@ -196,15 +169,23 @@ public final class TapeText {
         return request >>> 30 == 2 && request != Uapi.KVM_SET_IRQCHIP;
     }
 
-    private String ioctlResult(TapeLine.Call call, String name) {
-        if (CREATORS.containsKey(name)) {
-            return created(call, (int) call.result(), CREATORS.get(name));
+    /** Why a guest left. */
+    static String exit(ByteBuffer run) {
+        int reason = run.getInt(Uapi.KvmRun.EXIT_REASON);
+        if (reason != Uapi.KVM_EXIT_IO) {
+            return "exit " + reason;
         }
-        if (call.request() == Uapi.KVM_CREATE_DEVICE && call.result() == 0) {
-            return after(call, Uapi.KvmCreateDevice.SIZE)
-                    .filter(bytes -> (bytes.getInt(Uapi.KvmCreateDevice.FLAGS) & Uapi.KVM_CREATE_DEVICE_TEST) == 0)
-                    .map(bytes -> created(call, bytes.getInt(Uapi.KvmCreateDevice.FD), FileType.KVM_DEVICE))
-                    .orElseGet(() -> result(call));
+        return "exit IO " + (run.get(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT ? "out" : "in") + " port "
+                + Names.hex(run.getShort(Uapi.KvmRun.IO_PORT) & 0xffff);
+    }
+
+    private static String ioctlResult(TapeLine.Call call) {
+        if (call.request() == Uapi.KVM_RUN) {
+            return result(call)
+                    + call.out()
+                            .filter(run -> run.limit() >= GuestMemory.EXIT_SIZE)
+                            .map(run -> " " + exit(run))
+                            .orElse("");
         }
         if (call.request() == Uapi.KVM_IRQ_LINE_STATUS && call.result() >= 0) {
             return result(call)

@@ -1,27 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A tape: the kernel calls a program made, recorded under it and read back as sentences.
+ * Tapes: the kernel calls a program made, recorded, shown as sentences, made again, and made to fail.
  *
- * <p>{@code libkvmirqtape.so} ({@code native/tape.c}), preloaded into any dynamically linked program, appends one line of
- * JSON for each call on KVM, VFIO, iommufd and eventfds to the file that {@code KVMIRQ_TAPE} names. It asks nothing of
- * the program and knows no meanings: descriptor numbers, request numbers, structures as bytes before and after.
- * {@link io.kvmirq.recording.TapeReader} reads the lines one at a time, {@link io.kvmirq.recording.TapeText} gives them
- * meaning by the tables of {@code backend.libc}.
+ * <p>There is one file format and one reader of it, {@link io.kvmirq.recording.TapeReader}. {@link
+ * io.kvmirq.recording.Recorder} writes the calls of a Java program that go through a {@code Libc}; {@code
+ * libkvmirqtape.so} ({@code native/tape.c}), preloaded into any dynamically linked program, appends lines of an earlier
+ * version of the format, which {@code kvmirq tape} turns into this one. {@link io.kvmirq.recording.TapeText} shows a tape,
+ * {@link io.kvmirq.recording.Replay} makes its calls again.
  *
- * <p>Descriptor numbers are used again; a tape read by number lies. {@code TapeText} gives every open file an identity
- * when the call that made it passes, such as {@code eventfd#7}, and forgets it at its close. What was open before the
- * tape began, or came over a socket, gets one when a call names it.
+ * <h2>The format, version 2</h2>
  *
- * <p>Lines are in the order calls ended, but a close stands where it began: its number may be another file before it
- * ends. What user pointers point to is not on a tape, but for the file that a KVM-VFIO device is told of; the pointers
- * of the structures it knows are recorded as zero. An argument is cut at 16 KB, a routing table at 4096 routes, and the
- * line says so.
+ * Lines of JSON, each an object with {@code "tape":2}. The first has {@code header}: {@code pid}, {@code program}, {@code
+ * arch} as uname has it, {@code order} of bytes ({@code little}, {@code big}), {@code kernel} release, {@code backend}
+ * ({@code preload}, or a binding's name). Another header says that a process was replaced by another program, or began.
+ * Every other line is a call:
  *
- * <p>Not on a tape: raw system calls, so nothing of statically linked programs (Go); {@code eventfd_read},
- * {@code eventfd_write} and the checked variants of a fortified program, such as {@code __read_chk}; {@code poll},
- * {@code readv}, {@code writev} and {@code close_range}; and most calls of a process in a chroot without {@code /proc}. A
- * process under a seccomp allow-list may be killed for what recording calls. A signal handler on an alternate stack needs
- * about 8 KB of it.
+ * <ul>
+ *   <li>{@code seq} from 1 without gaps, {@code pid}, {@code tid}, {@code call}: the function's name;
+ *   <li>{@code on}: the file or mapping it was made on, by kind and ordinal, such as {@code vm#1}; {@code closed(fd 99)} for
+ *       a number that was not open; {@code path} of what was opened;
+ *   <li>{@code request}, {@code name} of it; {@code value}, the argument that is no pointer; {@code flags};
+ *   <li>{@code in}: in hex, the structure before the call; {@code out}: after it, where the kernel changed it; {@code data}:
+ *       what a pointer in it pointed to, where that is a file; {@code cut} when these are only the beginning;
+ *   <li>{@code names}: which file or mapping a number in {@code in} means, by its offset in bytes, or {@code data}, or {@code
+ *       value}. These numbers, and other addresses, are zero in the bytes, so that equal calls give equal lines;
+ *   <li>{@code fields}, {@code entries}: {@code in} by the names of the kernel's structure. For people: a reader takes the
+ *       bytes;
+ *   <li>{@code made}: the file or mapping that came of it; {@code result}; {@code errno} by name when that is -1.
+ * </ul>
+ *
+ * KVM_RUN has two lines, the first with {@code begins}. Before it, a line {@code memory} for each part of a guest's memory
+ * that the program wrote since it last ran: {@code on} the mapping, at offset {@code value}, the bytes in {@code in}. Guests
+ * with more than 1 MiB together, and those of other programs, are recorded without memory. A reader passes over fields it
+ * does not know and refuses a later version.
+ *
+ * <p>Version 1, of {@code libkvmirqtape.so}, has descriptor numbers ({@code fd}) with what they were open on ({@code file});
+ * it asks nothing of the program and knows no meanings. Numbers are used again, so a tape read by number lies: what was open
+ * before the tape began, or came over a socket, gets its name when a call is made on it. A close stands where it began: its
+ * number may be another file before it ends. An argument is cut at 16 KB, a routing table at 4096 routes, and the line says so.
+ *
+ * <p>Not on a tape of another program: raw system calls, so nothing of statically linked programs (Go); {@code eventfd_read},
+ * {@code eventfd_write} and the checked variants of a fortified program, such as {@code __read_chk}; {@code poll}, {@code
+ * readv}, {@code writev} and {@code close_range}; and most calls of a process in a chroot without {@code /proc}. A process
+ * under a seccomp allow-list may be killed for what recording calls. A signal handler on an alternate stack needs about 8 KB
+ * of it.
  */
 @NullMarked
 package io.kvmirq.recording;

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.libc.UapiTable;
+import org.jspecify.annotations.Nullable;
+
+/** A line for a call, with names for what its numbers mean. For whoever holds the writer's lock. */
+final class CallLines {
+    final TapeWriter writer;
+    final RecordedFiles files;
+    private final int pid;
+
+    CallLines(TapeWriter writer, RecordedFiles files, int pid) {
+        this.writer = writer;
+        this.files = files;
+        this.pid = pid;
+    }
+
+    void begin(Capture capture, String call, String on) {
+        writer.begin(pid, capture.tid, call, on);
+    }
+
+    void begin(Capture capture, String call, int fd) {
+        begin(capture, call, files.subject(fd));
+    }
+
+    void end(long result) {
+        writer.end(result < 0 ? -1 : result, result < 0 && result >= -4095 ? Errno.ofResult(result) : null);
+    }
+
+    /** @param type of the descriptor that the result is; null when it is none */
+    void end(long result, @Nullable FileType type) {
+        if (result < 0 || type == null) {
+            end(result);
+        } else {
+            made(files.made((int) result, type));
+        }
+    }
+
+    void made(String name) {
+        writer.text("made", name);
+        writer.end(0, null);
+    }
+
+    /** Instead of the descriptor at an offset of what was read. */
+    void name(Capture capture, int at) {
+        @Nullable String name = files.find(capture.in.getInt(at));
+        if (name != null) {
+            writer.name(at, name);
+            capture.putIn(at, 0);
+        }
+    }
+
+    /** @param struct that was read, if it is known */
+    void structures(Capture capture, UapiTable.@Nullable Struct struct) {
+        if (capture.inLength >= 0) {
+            writer.bytes("in", capture.in, capture.inLength);
+            if (struct != null) {
+                writer.fields(struct, capture.in, capture.inLength);
+            }
+        }
+        if (capture.outLength >= 0) {
+            writer.bytes("out", capture.out, capture.outLength);
+        }
+        if (capture.dataLength >= 0) {
+            writer.bytes("data", capture.data, capture.dataLength);
+        }
+        writer.names();
+        if (capture.cut) {
+            writer.flag("cut");
+        }
+    }
+}

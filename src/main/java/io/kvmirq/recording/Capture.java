@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import io.kvmirq.backend.Buffers;
+import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
+
+/** What is copied of one call while it is made: one object for each thread. */
+final class Capture {
+    /** Of what is read or written, as with counts of eventfds. */
+    static final int MOST_DATA = 4096;
+
+    final int tid = (int) Thread.currentThread().getId();
+    final int[] places = new int[Arguments.MOST_FDS];
+    final ByteBuffer data = Buffers.allocate(Long.BYTES);
+    ByteBuffer in = Buffers.allocate(MOST_DATA);
+    ByteBuffer out = Buffers.allocate(MOST_DATA);
+    String call = "";
+    String on = "";
+
+    @Nullable
+    String path;
+
+    boolean cut;
+    /** Bytes of each that count; -1 for none. */
+    int inLength;
+
+    int outLength;
+    int dataLength;
+
+    private final ProcessMemory memory;
+
+    Capture(ProcessMemory memory) {
+        this.memory = memory;
+    }
+
+    void clear(String name) {
+        call = name;
+        on = "";
+        path = null;
+        cut = false;
+        inLength = -1;
+        outLength = -1;
+        dataLength = -1;
+    }
+
+    static long number(@Nullable Object argument) {
+        return argument instanceof Number number ? number.longValue() : 0;
+    }
+
+    /** From a buffer, or an address. */
+    boolean copy(@Nullable Object from, int length, ByteBuffer to) {
+        if (from instanceof ByteBuffer buffer) {
+            if (buffer.limit() < length) {
+                return false;
+            }
+            to.put(0, buffer, 0, length);
+            return true;
+        }
+        return memory.copy(number(from), length, to);
+    }
+
+    /** What the kernel will read. */
+    void load(@Nullable Object from, long length) {
+        int wanted = (int) Math.max(0, Math.min(length, MOST_DATA));
+        load(from, length, wanted);
+    }
+
+    /** @param wanted how much of {@code length} */
+    void load(@Nullable Object from, long length, int wanted) {
+        if (in.capacity() < wanted) {
+            in = Buffers.allocate(wanted);
+            out = Buffers.allocate(wanted);
+        }
+        cut = wanted < length;
+        if (wanted > 0 && copy(from, wanted, in)) {
+            inLength = wanted;
+        }
+    }
+
+    /** What the kernel wrote. */
+    void store(@Nullable Object from, long length) {
+        int wanted = (int) Math.min(length, MOST_DATA);
+        if (wanted > 0 && copy(from, wanted, out)) {
+            outLength = wanted;
+            cut = wanted < length;
+        }
+    }
+
+    /** What the kernel made of what it read; nothing where it left that as it was. */
+    void storeChanged(@Nullable Object from) {
+        if (inLength > 0 && copy(from, inLength, out)) {
+            in.limit(inLength);
+            out.limit(inLength);
+            outLength = in.mismatch(out) < 0 ? -1 : inLength;
+            in.clear();
+            out.clear();
+        }
+    }
+
+    void putIn(int at, int value) {
+        in.putInt(at, value);
+        if (outLength >= at + Integer.BYTES) {
+            out.putInt(at, value);
+        }
+    }
+}

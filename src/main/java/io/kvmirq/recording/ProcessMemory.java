@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.Uapi;
+import java.lang.ref.Reference;
+import java.lang.ref.WeakReference;
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What lies at addresses that calls pass, read so that a wrong one is no crash: in buffers and mappings that are known,
+ * else through {@code /proc/self/mem}, which fails where the kernel would. Thread-safe.
+ */
+final class ProcessMemory {
+    private static final int NONE = -1;
+    private static final int FIRST_PURGE = 64;
+
+    /** Memory that was asked for the address of, or mapped. */
+    private static final class Region {
+        final long base;
+        final long length;
+        final WeakReference<ByteBuffer> buffer;
+        /** A mapping stays until it is unmapped. */
+        final @Nullable ByteBuffer mapped;
+
+        final String name;
+
+        Region(long base, long length, ByteBuffer buffer, String name) {
+            this.base = base;
+            this.length = length;
+            this.buffer = new WeakReference<>(buffer);
+            this.mapped = name.isEmpty() ? null : buffer;
+            this.name = name;
+        }
+    }
+
+    private final Libc libc;
+    /** By address; replaced as a whole. */
+    private volatile Region[] regions = {};
+
+    private int purgeAt = FIRST_PURGE;
+    private int memoryFile = NONE;
+
+    ProcessMemory(Libc libc) {
+        this.libc = libc;
+    }
+
+    /** The address of a buffer was asked for. */
+    @SuppressWarnings("ReferenceEquality") // the same memory, not the same bytes
+    void known(long address, ByteBuffer buffer) {
+        @Nullable Region found = find(address);
+        if (found == null || found.buffer.get() != buffer) {
+            add(new Region(address, buffer.capacity(), buffer, ""));
+        }
+    }
+
+    /** @param name of the mapping */
+    void mapped(long address, long length, String name) {
+        if (length <= Integer.MAX_VALUE) {
+            add(new Region(address, length, libc.view(address, length), name));
+        }
+    }
+
+    private synchronized void add(Region added) {
+        Region[] now = regions;
+        // What lies there now was there before: it is gone, and the collector has not said so.
+        now = without(
+                now, region -> region.base + region.length > added.base && added.base + added.length > region.base);
+        if (now.length >= purgeAt) {
+            now = without(now, region -> region.buffer.get() == null);
+            purgeAt = Math.max(FIRST_PURGE, 2 * now.length);
+        }
+        Region[] next = Arrays.copyOf(now, now.length + 1);
+        int at = now.length;
+        while (at > 0 && next[at - 1].base > added.base) {
+            next[at] = next[at - 1];
+            at--;
+        }
+        next[at] = added;
+        regions = next;
+    }
+
+    private static Region[] without(Region[] from, Predicate<Region> gone) {
+        return Arrays.stream(from).filter(gone.negate()).toArray(Region[]::new);
+    }
+
+    /** @return the mapping's name; empty for none that is known */
+    synchronized String unmapped(long address) {
+        @Nullable Region found = find(address);
+        if (found == null || found.name.isEmpty()) {
+            return "";
+        }
+        regions = without(regions, region -> region == found);
+        return found.name;
+    }
+
+    private @Nullable Region find(long address) {
+        Region[] now = regions;
+        int low = 0;
+        int high = now.length - 1;
+        while (low <= high) {
+            int middle = (low + high) >>> 1;
+            if (now[middle].base > address) {
+                high = middle - 1;
+            } else {
+                low = middle + 1;
+            }
+        }
+        return high >= 0 && address < now[high].base + now[high].length ? now[high] : null;
+    }
+
+    /** The mapping that holds an address, and where in it; empty for none that is known. */
+    String placeOf(long address) {
+        @Nullable Region found = find(address);
+        return found == null || found.name.isEmpty() ? "" : found.name + "+" + Names.hex(address - found.base);
+    }
+
+    /** All of a mapping; null when it is gone. */
+    @Nullable
+    ByteBuffer whole(String name) {
+        for (Region region : regions) {
+            if (region.name.equals(name)) {
+                return region.mapped;
+            }
+        }
+        return null;
+    }
+
+    /** @return whether there were so many bytes; allocates nothing where memory is known */
+    boolean copy(long address, int length, ByteBuffer to) {
+        @Nullable Region found = find(address);
+        if (found != null && address - found.base + length <= found.length) {
+            @Nullable ByteBuffer memory = found.buffer.get();
+            if (memory != null && memory.capacity() >= address - found.base + length) {
+                return copy(memory, (int) (address - found.base), length, to);
+            }
+        }
+        return copyUnknown(address, length, to);
+    }
+
+    /** Whatever its limit is now: the call was given an address. */
+    private static boolean copy(ByteBuffer from, int at, int length, ByteBuffer to) {
+        if (from.limit() >= at + length) {
+            to.put(0, from, at, length);
+        } else {
+            to.put(0, from.duplicate().clear(), at, length);
+        }
+        return true;
+    }
+
+    private boolean copyUnknown(long address, int length, ByteBuffer to) {
+        if (libc.isReal()) {
+            try {
+                return libc.pread(memoryFile(), libc.addressOf(to), length, address) == length;
+            } finally {
+                Reference.reachabilityFence(to);
+            }
+        }
+        try {
+            to.put(0, libc.view(address, length), 0, length);
+            return true;
+        } catch (IllegalArgumentException e) {
+            // Nothing is mapped there, as the call itself will find.
+            return false;
+        }
+    }
+
+    private synchronized int memoryFile() {
+        if (memoryFile == NONE) {
+            memoryFile = libc.open(Buffers.cString("/proc/self/mem"), Uapi.O_CLOEXEC);
+        }
+        return memoryFile;
+    }
+
+    synchronized void close() {
+        if (memoryFile >= 0) {
+            libc.close(memoryFile);
+            memoryFile = NONE;
+        }
+    }
+}

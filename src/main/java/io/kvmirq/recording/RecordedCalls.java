@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.Uapi;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** Turns each call of a {@link Libc} into a line: before it what the kernel will read, after it what it wrote. */
+final class RecordedCalls {
+    private static final int MOST_POLLED = 64;
+    private static final int F_DUPFD = 0;
+    private static final int EPOLL_EVENT = 12;
+
+    private final ProcessMemory memory;
+    private final ThreadLocal<Capture> captures;
+    private volatile boolean closed;
+
+    // Guarded by the writer's lock
+
+    private final TapeWriter writer;
+    private final RecordedFiles files;
+    private final CallLines lines;
+    private final RecordedIoctls ioctls;
+
+    RecordedCalls(Libc libc, TapeWriter writer, int pid) {
+        this.writer = writer;
+        this.memory = new ProcessMemory(libc);
+        this.captures = ThreadLocal.withInitial(() -> new Capture(memory));
+        this.files = new RecordedFiles(libc.isReal());
+        this.lines = new CallLines(writer, files, pid);
+        this.ioctls = new RecordedIoctls(lines, memory);
+    }
+
+    ProcessMemory memory() {
+        return memory;
+    }
+
+    /** Held from before a call until after its line, but for one that may wait. */
+    Object order() {
+        return writer;
+    }
+
+    /** A vCPU's calls wait while it runs. */
+    boolean mayWait(String name, @Nullable Object[] arguments) {
+        return switch (name) {
+            case "ioctl" -> closed || files.type((int) Capture.number(arguments[0])) == FileType.VCPU;
+            case "ppoll", "epollWait", "read", "pread", "preadv2" -> true;
+            default -> closed;
+        };
+    }
+
+    // Before
+
+    Capture begin(String name, @Nullable Object[] arguments) {
+        Capture capture = captures.get();
+        capture.clear(name);
+        if (closed) {
+            return capture;
+        }
+        switch (name) {
+            case "ioctl" -> ioctls.before(capture, arguments);
+            case "open" -> capture.path = path(arguments[0]);
+            case "write", "pwrite" -> capture.load(arguments[1], transferLength(arguments));
+            case "ppoll" -> {
+                long count = Math.min(Capture.number(arguments[1]), MOST_POLLED);
+                capture.load(arguments[0], count * Uapi.Pollfd.SIZE);
+            }
+            case "epollCtl" -> capture.load(arguments[3], EPOLL_EVENT);
+            case "close" -> beforeClose(capture, (int) Capture.number(arguments[0]));
+            case "munmap" -> {
+                capture.on = memory.unmapped(Capture.number(arguments[0]));
+                ioctls.unmapped(capture.on);
+            }
+            default -> {}
+        }
+        return capture;
+    }
+
+    private static long transferLength(@Nullable Object[] arguments) {
+        return arguments[1] instanceof ByteBuffer bytes ? bytes.limit() : Capture.number(arguments[2]);
+    }
+
+    private @Nullable String path(@Nullable Object from) {
+        StringBuilder path = new StringBuilder();
+        ByteBuffer one = Buffers.allocate(1);
+        for (int i = 0; i < Capture.MOST_DATA; i++) {
+            if (from instanceof ByteBuffer text) {
+                if (i >= text.limit()) {
+                    return null;
+                }
+                one.put(0, text, i, 1);
+            } else if (!memory.copy(Capture.number(from) + i, 1, one)) {
+                return null;
+            }
+            if (one.get(0) == 0) {
+                break;
+            }
+            path.append((char) (one.get(0) & 0xff));
+        }
+        return new String(path.toString().getBytes(StandardCharsets.ISO_8859_1), StandardCharsets.UTF_8);
+    }
+
+    private void beforeClose(Capture capture, int fd) {
+        capture.on = files.subject(fd);
+        files.closed(fd);
+    }
+
+    // After
+
+    void end(Capture capture, @Nullable Object[] arguments, long result) {
+        synchronized (writer) {
+            if (!closed) {
+                line(capture, arguments, result);
+            }
+        }
+    }
+
+    private void line(Capture capture, @Nullable Object[] arguments, long result) {
+        switch (capture.call) {
+            case "ioctl" -> ioctls.line(capture, arguments, result);
+            case "open" -> {
+                lines.begin(capture, "open", "");
+                if (capture.path != null) {
+                    writer.text("path", capture.path);
+                }
+                writer.arguments(0, "", 0, Capture.number(arguments[1]));
+                Optional<FileType> type = Optional.ofNullable(capture.path).flatMap(FileType::of);
+                lines.end(result, type.orElse(null));
+            }
+            case "eventfd" -> {
+                lines.begin(capture, "eventfd", "");
+                writer.arguments(0, "", Capture.number(arguments[0]) & 0xffff_ffffL, Capture.number(arguments[1]));
+                lines.end(result, FileType.EVENTFD);
+            }
+            case "fcntl" -> duplicate(capture, arguments, result);
+            case "mmap" -> mmap(capture, arguments, result);
+            case "ppoll" -> ppoll(capture, arguments, result);
+            case "close", "munmap" -> {
+                lines.begin(capture, capture.call, capture.on);
+                writer.arguments(0, "", capture.call.equals("munmap") ? Capture.number(arguments[1]) : 0, 0);
+                lines.end(result);
+            }
+            case "epollCreate", "epollCtl", "epollWait" -> epoll(capture, arguments, result);
+            case "preadv2" -> readVector(capture, arguments, result);
+            default -> transfer(capture, arguments, result);
+        }
+    }
+
+    private void epoll(Capture capture, @Nullable Object[] arguments, long result) {
+        int first = (int) Capture.number(arguments[0]);
+        switch (capture.call) {
+            case "epollCreate" -> {
+                lines.begin(capture, "epoll_create", "");
+                writer.arguments(0, "", 0, first);
+                lines.end(result, FileType.EPOLL);
+            }
+            case "epollCtl" -> {
+                lines.begin(capture, "epoll_ctl", first);
+                long fd = Capture.number(arguments[2]);
+                @Nullable String name = files.find((int) fd);
+                if (name != null) {
+                    writer.name(TapeWriter.IN_VALUE, name);
+                }
+                writer.arguments(Capture.number(arguments[1]), "", name == null ? fd : 0, 0);
+                lines.structures(capture, null);
+                lines.end(result);
+            }
+            default -> {
+                lines.begin(capture, "epoll_wait", first);
+                writer.arguments(0, "", Capture.number(arguments[3]), Capture.number(arguments[2]));
+                capture.store(arguments[1], result * EPOLL_EVENT);
+                lines.structures(capture, null);
+                lines.end(result);
+            }
+        }
+    }
+
+    private void readVector(Capture capture, @Nullable Object[] arguments, long result) {
+        lines.begin(capture, "preadv2", (int) Capture.number(arguments[0]));
+        boolean known = memory.copy(Capture.number(arguments[1]), Uapi.Iovec.SIZE, capture.in);
+        writer.arguments(0, "", known ? capture.in.getLong(Uapi.Iovec.IOV_LEN) : 0, Capture.number(arguments[4]));
+        if (known) {
+            capture.store(capture.in.getLong(Uapi.Iovec.IOV_BASE), result);
+        }
+        lines.structures(capture, null);
+        lines.end(result);
+    }
+
+    /** read, write, pread, pwrite. */
+    private void transfer(Capture capture, @Nullable Object[] arguments, long result) {
+        lines.begin(capture, capture.call, (int) Capture.number(arguments[0]));
+        writer.arguments(0, "", transferLength(arguments), 0);
+        if (capture.call.startsWith("p")) {
+            writer.number("offset", Capture.number(arguments[arguments.length - 1]));
+        }
+        if (capture.call.endsWith("read")) {
+            capture.store(arguments[1], result);
+        }
+        lines.structures(capture, null);
+        lines.end(result);
+    }
+
+    private void duplicate(Capture capture, @Nullable Object[] arguments, long result) {
+        int from = (int) Capture.number(arguments[0]);
+        long command = Capture.number(arguments[1]);
+        lines.begin(capture, "fcntl", from);
+        writer.arguments(command, "", Capture.number(arguments[2]), 0);
+        @Nullable
+        String name = result >= 0 && (command == Uapi.F_DUPFD_CLOEXEC || command == F_DUPFD)
+                ? files.duplicated(from, (int) result)
+                : null;
+        if (name == null) {
+            lines.end(result);
+        } else {
+            lines.made(name);
+        }
+    }
+
+    private void mmap(Capture capture, @Nullable Object[] arguments, long result) {
+        long length = Capture.number(arguments[0]);
+        long flags = Capture.number(arguments[2]);
+        int fd = (int) Capture.number(arguments[3]);
+        boolean anonymous = (flags & Uapi.MAP_ANONYMOUS) != 0;
+        String on = anonymous ? "" : files.subject(fd);
+        lines.begin(capture, "mmap", on);
+        writer.arguments(Capture.number(arguments[1]), "", length, flags);
+        if (result < 0 && result >= -4095) {
+            lines.end(result);
+            return;
+        }
+        String name = files.next(FileType.MEMORY);
+        memory.mapped(result, length, name);
+        if (!anonymous && files.type(fd) == FileType.VCPU) {
+            ioctls.mapped(on, name);
+        }
+        lines.made(name);
+    }
+
+    private void ppoll(Capture capture, @Nullable Object[] arguments, long result) {
+        lines.begin(capture, "ppoll", "");
+        long timeout = Capture.number(arguments[2]);
+        long nanos = -1;
+        if (timeout != 0 && memory.copy(timeout, Uapi.Timespec.SIZE, capture.out)) {
+            nanos = capture.out.getLong(Uapi.Timespec.TV_SEC) * 1_000_000_000L
+                    + capture.out.getLong(Uapi.Timespec.TV_NSEC);
+        }
+        writer.arguments(0, "", nanos, 0);
+        if (result >= 0) {
+            capture.storeChanged(arguments[0]);
+        }
+        for (int at = 0; at < capture.inLength; at += Uapi.Pollfd.SIZE) {
+            lines.name(capture, at);
+        }
+        lines.structures(capture, null);
+        lines.end(result);
+    }
+
+    // The end
+
+    void flush() throws IOException {
+        synchronized (writer) {
+            writer.flush();
+        }
+    }
+
+    void close() throws IOException {
+        synchronized (writer) {
+            if (!closed) {
+                closed = true;
+                memory.close();
+                writer.close();
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.Map;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** What the descriptors of this process are, while it is recorded. For one thread at a time; lookups allocate nothing. */
+final class RecordedFiles {
+    private static final int MOST = 1 << 20;
+
+    private final boolean real;
+    /** Replaced as a whole: also read without the lock. */
+    private volatile @Nullable String[] names = new @Nullable String[64];
+
+    private volatile @Nullable FileType[] types = new @Nullable FileType[64];
+    private final Map<FileType, Integer> last = new EnumMap<>(FileType.class);
+
+    /** @param real whether {@code /proc} knows the descriptors */
+    RecordedFiles(boolean real) {
+        this.real = real;
+    }
+
+    /** A name for what has no descriptor. */
+    String next(FileType type) {
+        return type.label() + "#" + last.merge(type, 1, Integer::sum);
+    }
+
+    String made(int fd, FileType type) {
+        String name = next(type);
+        put(fd, name, type);
+        return name;
+    }
+
+    private void put(int fd, @Nullable String name, @Nullable FileType type) {
+        if (fd < 0 || fd >= MOST) {
+            return;
+        }
+        if (fd >= names.length) {
+            int length = Math.max(fd + 1, 2 * names.length);
+            names = Arrays.copyOf(names, length);
+            types = Arrays.copyOf(types, length);
+        }
+        names[fd] = name;
+        types[fd] = type;
+    }
+
+    void closed(int fd) {
+        if (fd >= 0 && fd < names.length) {
+            put(fd, null, null);
+        }
+    }
+
+    /** @return the name of both */
+    @Nullable
+    String duplicated(int from, int to) {
+        @Nullable String name = find(from);
+        put(to, name, type(from));
+        return name;
+    }
+
+    /** The name of an open file; null for what no call made or named. */
+    @Nullable
+    String find(int fd) {
+        return fd >= 0 && fd < names.length ? names[fd] : null;
+    }
+
+    @Nullable
+    FileType type(int fd) {
+        return fd >= 0 && fd < types.length ? types[fd] : null;
+    }
+
+    /** What a call is made on: somebody else's file, opened before, gets a name now. */
+    String subject(int fd) {
+        @Nullable String known = find(fd);
+        if (known != null) {
+            return known;
+        }
+        Optional<String> link = real && fd >= 0 ? link(fd) : Optional.empty();
+        return link.flatMap(FileType::of)
+                .map(type -> made(fd, type))
+                .orElseGet(() -> link.orElse("closed") + "(fd " + fd + ")");
+    }
+
+    private static Optional<String> link(int fd) {
+        try {
+            return Optional.of(
+                    Files.readSymbolicLink(Path.of("/proc/self/fd/" + fd)).toString());
+        } catch (IOException e) {
+            return Optional.empty();
+        }
+    }
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.LibcBackend;
+import java.io.Closeable;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
+import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Writes a tape of every call that goes through a {@link Libc}, by one proxy around it. A call goes on when its line cannot
+ * be written: {@link #close} says so.
+ *
+ * <p>Thread-safe. Calls that wait for nobody are made one at a time, so that their lines are in the order in which the kernel
+ * saw them; those that may wait (polls, reads, a vCPU's) have their lines where they ended, KVM_RUN also where it began.
+ *
+ * <pre>{@code
+ * try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
+ *         Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE)) { ... }
+ * }</pre>
+ */
+public final class Recorder implements Closeable {
+    private final Libc libc;
+    private final Libc recorded;
+    private final KernelBackend backend;
+    private final RecordedCalls calls;
+
+    private Recorder(Libc libc, String name, String description, OutputStream out) {
+        this.libc = libc;
+        TapeWriter writer = new TapeWriter(out);
+        ProcessHandle process = ProcessHandle.current();
+        String architecture = System.getProperty("os.arch", "?");
+        writer.write(new TapeLine.Header(
+                (int) process.pid(),
+                architecture.equals("amd64") ? "x86_64" : architecture,
+                libc.isReal() ? System.getProperty("os.version", "?") : description,
+                process.info().command().orElse("java"),
+                name));
+        this.calls = new RecordedCalls(libc, writer, (int) process.pid());
+        this.recorded = (Libc) Proxy.newProxyInstance(
+                Libc.class.getClassLoader(),
+                new Class<?>[] {Libc.class},
+                (proxy, method, arguments) -> call(method, arguments));
+        this.backend = LibcBackend.over(recorded, name, description + ", recorded");
+    }
+
+    /** @param out closed with the recorder */
+    public static Recorder of(Libc libc, String name, OutputStream out) {
+        return new Recorder(libc, name, libc.toString(), out);
+    }
+
+    /**
+     * Of any binding. Its typed calls are then encoded by {@link LibcBackend} and go through its raw door, where they are
+     * seen: the same bytes, as the tapes of all bindings are held to be.
+     *
+     * @param out closed with the recorder
+     */
+    public static Recorder of(KernelBackend backend, OutputStream out) {
+        return new Recorder(backend.libc(), backend.name(), backend.description(), out);
+    }
+
+    /** What to call so as to be recorded. */
+    public Libc libc() {
+        return recorded;
+    }
+
+    /** What to call so as to be recorded. */
+    public KernelBackend backend() {
+        return backend;
+    }
+
+    private @Nullable Object call(Method method, @Nullable Object @Nullable [] arguments) throws Throwable {
+        if (arguments == null || arguments.length == 0) {
+            return invoke(method, arguments);
+        }
+        switch (method.getName()) {
+            case "view", "equals" -> {
+                return invoke(method, arguments);
+            }
+            case "addressOf" -> {
+                @Nullable Object address = invoke(method, arguments);
+                if (address instanceof Long number && arguments[0] instanceof ByteBuffer buffer) {
+                    calls.memory().known(number, buffer);
+                }
+                return address;
+            }
+            default -> {
+                if (calls.mayWait(method.getName(), arguments)) {
+                    return recorded(method, arguments);
+                }
+                synchronized (calls.order()) {
+                    return recorded(method, arguments);
+                }
+            }
+        }
+    }
+
+    private @Nullable Object recorded(Method method, @Nullable Object[] arguments) throws Throwable {
+        Capture capture = calls.begin(method.getName(), arguments);
+        @Nullable Object result = invoke(method, arguments);
+        if (result instanceof Number number) {
+            calls.end(capture, arguments, number.longValue());
+        }
+        return result;
+    }
+
+    private @Nullable Object invoke(Method method, @Nullable Object @Nullable [] arguments) throws Throwable {
+        try {
+            return method.invoke(libc, arguments);
+        } catch (InvocationTargetException e) {
+            throw e.getCause() == null ? e : e.getCause();
+        }
+    }
+
+    /**
+     * Makes the lines so far reach their place.
+     *
+     * @throws IOException if any of them could not be written
+     */
+    public void flush() throws IOException {
+        calls.flush();
+    }
+
+    /** Calls are passed on as before, unrecorded. */
+    @Override
+    public void close() throws IOException {
+        calls.close();
+    }
+}

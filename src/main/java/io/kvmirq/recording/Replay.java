@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.Uapi;
+import java.io.BufferedInputStream;
+import java.io.Closeable;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.TimeoutException;
+
+/**
+ * Makes the calls of a tape again, on any {@link Libc}, and compares the answers: results and errnos, counts of eventfds,
+ * what is ready, the status of a line, why a guest left. What depends on the processor (CPUID, registers, the state of
+ * chips) is not compared.
+ *
+ * <p>Calls are made one after another in the order of the tape, whatever thread they came from; but a guest runs on a
+ * thread of its own from where its KVM_RUN began to where it ended. What the tape saw happen is waited for, up to
+ * {@value Runs#PATIENCE_SECONDS} s. While a guest runs, what it had not done yet when somebody looked is not compared.
+ *
+ * <p>For one thread, once.
+ */
+public final class Replay implements Closeable {
+    /**
+     * How a replay ended.
+     */
+    public sealed interface Outcome {
+        /** Calls that answered as on the tape. */
+        long calls();
+    }
+
+    /** Every call answered as on the tape. */
+    public record Same(long calls) implements Outcome {}
+
+    /**
+     * A call answered otherwise: the first one, and none after it was made.
+     *
+     * @param number of the call
+     * @param call as the tape has it, answer included
+     * @param open files by name
+     */
+    public record Diverged(long calls, long number, String call, String expected, String got, List<String> open)
+            implements Outcome {
+        @Override
+        public String toString() {
+            return "call " + number + ": " + call + ": expected " + expected + ", got " + got + "; open: "
+                    + String.join(", ", open);
+        }
+    }
+
+    /** A call could not be made again, or not on this kernel. */
+    public record Stopped(long calls, long number, String call, String reason) implements Outcome {
+        @Override
+        public String toString() {
+            return "call " + number + ": " + call + ": " + reason + "; " + calls + " calls before it were replayed";
+        }
+    }
+
+    private final ReplayedFiles files;
+    private final Runs runs;
+    private final ReplayedCalls calls;
+
+    public Replay(Libc libc) {
+        this.files = new ReplayedFiles(libc);
+        this.runs = new Runs(libc);
+        this.calls = new ReplayedCalls(libc, files, runs);
+    }
+
+    /**
+     * Replays a whole tape, or nothing: it is read twice.
+     *
+     * @throws TapeException for what is not a tape of this machine's architecture, before any call is made
+     * @throws IOException if the file cannot be read
+     */
+    public Outcome run(Path tape) throws IOException {
+        try (TapeReader reader = open(tape)) {
+            validate(reader);
+        }
+        try (TapeReader reader = open(tape)) {
+            return run(reader);
+        }
+    }
+
+    private static TapeReader open(Path tape) throws IOException {
+        return TapeReader.of(new BufferedInputStream(Files.newInputStream(tape), 1 << 16));
+    }
+
+    private static void validate(TapeReader reader) throws IOException {
+        String here = System.getProperty("os.arch", "").replace("amd64", "x86_64");
+        Optional<TapeLine> line = reader.next();
+        if (line.isEmpty()) {
+            throw reader.flaw("the tape is empty");
+        }
+        for (; line.isPresent(); line = reader.next()) {
+            if (line.get() instanceof TapeLine.Header header
+                    && !header.architecture().equals(here)) {
+                throw reader.flaw("field header.arch is " + header.architecture()
+                        + ": tapes are replayed on their architecture, " + "this is " + here);
+            }
+            if (line.get() instanceof TapeLine.Call call && call.call().equals("ioctl")) {
+                requireWhole(call, reader);
+            }
+        }
+    }
+
+    private static void requireWhole(TapeLine.Call call, TapeReader reader) {
+        if (call.in().isEmpty() || call.cut() || Arguments.isValue(call.request())) {
+            return;
+        }
+        ByteBuffer in = call.in().get();
+        int head = Math.max(Arguments.headLength(call.request()), 0);
+        long wanted =
+                in.limit() < Math.max(head, Integer.BYTES) ? Math.max(head, 1) : Arguments.length(call.request(), in);
+        if (in.limit() != wanted || in.limit() > Arguments.MOST) {
+            throw reader.flaw(
+                    "field in has " + in.limit() + " bytes: request " + Names.hex(call.request()) + " takes " + wanted);
+        }
+    }
+
+    private Outcome run(TapeReader reader) throws IOException {
+        long done = 0;
+        for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
+            if (line.get() instanceof TapeLine.Call call) {
+                Optional<Outcome> end = replay(call, done);
+                if (end.isPresent()) {
+                    return end.get();
+                }
+                done++;
+            }
+        }
+        return new Same(done);
+    }
+
+    private Optional<Outcome> replay(TapeLine.Call call, long done) {
+        try {
+            ReplayedCalls.Answer answer = calls.make(call);
+            return same(call, answer)
+                    ? Optional.empty()
+                    : Optional.of(diverged(call, done, text(call, call.result(), call.out(), true), got(call, answer)));
+        } catch (TimeoutException e) {
+            String got = "still running after " + Runs.PATIENCE_SECONDS + " s";
+            return Optional.of(diverged(call, done, text(call, call.result(), call.out(), true), got));
+        } catch (CannotReplayException | UnsupportedOperationException e) {
+            return Optional.of(
+                    new Stopped(done, call.number(), new TapeText().render(call), String.valueOf(e.getMessage())));
+        }
+    }
+
+    private Diverged diverged(TapeLine.Call call, long done, String expected, String got) {
+        return new Diverged(done, call.number(), new TapeText().render(call), expected, got, files.names());
+    }
+
+    // Comparison
+
+    private boolean same(TapeLine.Call call, ReplayedCalls.Answer answer) {
+        if (call.begins() || call.made().isPresent()) {
+            return answer.result() >= 0;
+        }
+        if (call.errno().isPresent() || answer.result() < 0) {
+            return call.errno().map(Errno::number).orElse(0) == -answer.result();
+        }
+        if (call.result() != answer.result()) {
+            boolean looked = call.call().equals("ppoll") || call.call().equals("epoll_wait");
+            return looked && call.result() == 0 && runs.any();
+        }
+        return written(call, call.out().or(call::in)).equals(written(call, Optional.of(after(call, answer))));
+    }
+
+    private ByteBuffer after(TapeLine.Call call, ReplayedCalls.Answer answer) {
+        return call.request() == Uapi.KVM_RUN ? files.run(call.on()).orElse(answer.out()) : answer.out();
+    }
+
+    private String got(TapeLine.Call call, ReplayedCalls.Answer answer) {
+        return text(call, answer.result(), Optional.of(after(call, answer)), false);
+    }
+
+    private static String text(TapeLine.Call call, long result, Optional<ByteBuffer> out, boolean recorded) {
+        if (recorded && (call.made().isPresent() || call.errno().isPresent())) {
+            return call.made().orElseGet(() -> call.errno().map(Errno::toString).orElse(""));
+        }
+        if (result < 0) {
+            return Errno.ofResult(result).toString();
+        }
+        String written = written(call, out.or(call::in));
+        return written.isEmpty() ? String.valueOf(result) : result + " (" + written + ")";
+    }
+
+    /** What the kernel wrote, as far as it must be the same; empty where nothing of it must. */
+    private static String written(TapeLine.Call call, Optional<ByteBuffer> out) {
+        if (out.isEmpty()) {
+            return "";
+        }
+        ByteBuffer bytes = out.get();
+        boolean count = call.call().equals("read") || call.call().equals("preadv2");
+        if (count && call.result() == Long.BYTES && bytes.limit() >= Long.BYTES) {
+            return "count " + Long.toUnsignedString(bytes.getLong(0));
+        }
+        if (call.request() == Uapi.KVM_IRQ_LINE_STATUS && bytes.limit() >= Uapi.KvmIrqLevel.SIZE) {
+            return "status " + bytes.getInt(Uapi.KvmIrqLevel.IRQ);
+        }
+        if (call.request() == Uapi.KVM_RUN && bytes.limit() >= GuestMemory.EXIT_SIZE) {
+            return TapeText.exit(bytes);
+        }
+        return call.call().equals("ppoll") ? ready(call, bytes) : "";
+    }
+
+    private static String ready(TapeLine.Call call, ByteBuffer bytes) {
+        int length = Math.min(call.in().map(ByteBuffer::limit).orElse(0), bytes.limit());
+        StringBuilder events = new StringBuilder("revents");
+        for (int at = 0; at + Uapi.Pollfd.SIZE <= length; at += Uapi.Pollfd.SIZE) {
+            events.append(' ').append(Names.hex(bytes.getShort(at + Uapi.Pollfd.REVENTS) & 0xffff));
+        }
+        return events.toString();
+    }
+
+    /** The descriptor that stands for a file of the tape, such as {@code vm#1}; absent when it is not open. */
+    public Optional<Integer> descriptor(String name) {
+        return files.find(name);
+    }
+
+    /** Closes what the calls left open. Guests that run are left to the end of the process. */
+    @Override
+    public void close() {
+        files.closeAll();
+    }
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import com.sun.management.ThreadMXBean;
+import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.LibcBackend;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Locale;
+import java.util.function.ToIntFunction;
+
+/**
+ * What recording adds to a call: the same calls through one binding, recorded and not, in batches that take turns; medians.
+ * It reports and asserts no time; {@code scripts/bench-recording} runs it.
+ */
+final class RecorderBench {
+    private static final int ROUNDS = 101;
+    private static final int BATCH = 2000;
+    private static final int WARM_UP = 60;
+
+    private final KernelBackend plain;
+    private final KernelBackend recorded;
+    private final int vm;
+    private final int event;
+    private long answers;
+    private final ByteBuffer count = Buffers.allocate(Long.BYTES);
+
+    private RecorderBench(KernelBackend plain, KernelBackend recorded) {
+        this.plain = plain;
+        this.recorded = recorded;
+        this.vm = recorded.vmCreate(recorded.kvmOpen(Buffers.cString("/dev/kvm")), 0);
+        recorded.irqchipCreate(vm);
+        this.event = recorded.eventfdCreate();
+    }
+
+    /** @param arguments a binding's name */
+    public static void main(String[] arguments) throws IOException {
+        Path file = Files.createTempFile("kvmirq", ".bench");
+        KernelBackend backend = Backends.ofThisMachine().open(arguments[0]);
+        KernelBackend plain = LibcBackend.over(backend.libc(), backend.name(), "");
+        try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file))) {
+            new RecorderBench(plain, recorder.backend()).report(System.out);
+        } finally {
+            Files.delete(file);
+        }
+    }
+
+    private void report(PrintStream out) {
+        out.printf(
+                Locale.ROOT, "%-24s %10s %10s %10s %14s%n", "ns a call", "plain", "recorded", "added", "bytes a call");
+        row(out, "eventfd write", backend -> backend.eventfdSignal(event, 1));
+        row(out, "eventfd write and read", backend -> {
+            backend.eventfdSignal(event, 1);
+            return backend.eventfdDrain(event, count);
+        });
+        row(out, "KVM_IRQ_LINE", backend -> backend.lineSet(vm, 4, 0));
+        row(out, "KVM_SIGNAL_MSI", backend -> backend.msiSignal(vm, 0xfee00000L, 0x31, 0, 0));
+        row(out, "KVM_CHECK_EXTENSION", backend -> backend.capabilityCheck(vm, 0));
+        row(out, "KVM_IRQFD, refused", backend -> backend.irqfdAssign(vm, 1 << 20, 24));
+        out.println("sum of all answers: " + answers);
+    }
+
+    private void row(PrintStream out, String title, ToIntFunction<KernelBackend> call) {
+        for (int i = 0; i < WARM_UP; i++) {
+            batch(plain, call);
+            batch(recorded, call);
+        }
+        double[] without = new double[ROUNDS];
+        double[] with = new double[ROUNDS];
+        for (int i = 0; i < ROUNDS; i++) {
+            without[i] = batch(plain, call);
+            with[i] = batch(recorded, call);
+        }
+        Arrays.sort(without);
+        Arrays.sort(with);
+        double plainNanos = without[ROUNDS / 2];
+        double recordedNanos = with[ROUNDS / 2];
+        out.printf(
+                Locale.ROOT,
+                "%-24s %10.0f %10.0f %10.0f %14.1f%n",
+                title,
+                plainNanos,
+                recordedNanos,
+                recordedNanos - plainNanos,
+                allocated(call));
+    }
+
+    private double batch(KernelBackend backend, ToIntFunction<KernelBackend> call) {
+        long start = System.nanoTime();
+        for (int i = 0; i < BATCH; i++) {
+            answers += call.applyAsInt(backend);
+        }
+        return (double) (System.nanoTime() - start) / BATCH;
+    }
+
+    private double allocated(ToIntFunction<KernelBackend> call) {
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        long before = threads.getCurrentThreadAllocatedBytes();
+        for (int i = 0; i < BATCH; i++) {
+            answers += call.applyAsInt(recorded);
+        }
+        return (double) (threads.getCurrentThreadAllocatedBytes() - before) / BATCH;
+    }
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
+
+import com.sun.management.ThreadMXBean;
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.selftest.Scenario;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class RecorderTest {
+    private static final int CALLS = 20_000;
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    private Path file() {
+        return temporary.resolve("recording");
+    }
+
+    private static void assign(Kernel kernel) {
+        try (Vm vm = Vm.create(kernel);
+                EventFd event = EventFd.create(kernel)) {
+            vm.createIrqchip();
+            vm.assign(event, new Gsi(5)).close();
+        }
+    }
+
+    private static List<String> withoutProcess(Path file) throws IOException {
+        return Files.readAllLines(file).stream()
+                .filter(line -> !line.contains("\"header\""))
+                .map(line -> line.replaceFirst("\"pid\":\\d+,\"tid\":\\d+,", ""))
+                .toList();
+    }
+
+    @Test
+    void callIsWrittenByNamesAndInBytesWithoutNumbersOfTheProcess() throws IOException {
+        Path file = Recordings.of(file(), Recordings.fake(Profile.V6_18), RecorderTest::assign);
+        assertThat(Files.readAllLines(file).get(0))
+                .matches("\\{\"tape\":2,\"header\":\\{\"pid\":\\d+,\"program\":\".*\",\"arch\":\"x86_64\","
+                        + "\"order\":\"little\",\"kernel\":\"6.18\",\"backend\":\"fake\"}}");
+        assertThat(withoutProcess(file))
+                .contains(
+                        "{\"tape\":2,\"seq\":1,\"call\":\"open\",\"path\":\"/dev/kvm\",\"value\":0,\"flags\":524290,"
+                                + "\"made\":\"kvm#1\",\"result\":0}",
+                        "{\"tape\":2,\"seq\":7,\"call\":\"ioctl\",\"on\":\"vm#1\",\"request\":1075883638,"
+                                + "\"name\":\"KVM_IRQFD\",\"value\":0,\"in\":\"0000000005000000" + "00".repeat(24)
+                                + "\",\"fields\":{\"fd\":\"eventfd#1\",\"gsi\":5,\"flags\":0,\"resamplefd\":0},"
+                                + "\"names\":{\"0\":\"eventfd#1\"},\"result\":0}");
+    }
+
+    @Test
+    void everyBindingsRecordingIsTheSame() throws IOException {
+        Map<String, List<String>> recordings = new LinkedHashMap<>();
+        recordings.put("fake", recording(Recordings.fake(Profile.V6_18)));
+        for (Backends.Probe probe : Backends.ofThisMachine().probeAll()) {
+            if (probe.backend().isPresent() && Machine.kvmFlaw().isEmpty()) {
+                recordings.put(probe.name(), recording(probe.backend().get()));
+            }
+        }
+        recordings.forEach((name, lines) -> assertThat(lines).as(name).isEqualTo(recordings.get("fake")));
+    }
+
+    private List<String> recording(KernelBackend backend) throws IOException {
+        return withoutProcess(Recordings.of(file(), backend, RecorderTest::assign));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void whatWasWrittenReadsBackToTheSameBytes(Scenario scenario) throws IOException {
+        Path file = Recordings.ofSelftest(file(), Recordings.fake(Profile.V6_18), scenario);
+        Path again = temporary.resolve("again");
+        try (TapeWriter writer = new TapeWriter(Files.newOutputStream(again))) {
+            Recordings.lines(file).forEach(writer::write);
+        }
+        assertThat(again).hasSameTextualContentAs(file);
+    }
+
+    /** A wrong address is the kernel's to refuse: recording must not read what is not there. */
+    @Test
+    @RealKvm
+    void addressOfNothingIsRecordedAsUnreadable() throws IOException {
+        for (KernelBackend backend :
+                List.of(Recordings.fake(Profile.V6_18), Backends.ofThisMachine().open("jni"))) {
+            try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file()))) {
+                KernelBackend kernel = recorder.backend();
+                int kvm = kernel.kvmOpen(Buffers.cString("/dev/kvm"));
+                int vm = kernel.vmCreate(kvm, 0);
+                for (long nothing : new long[] {0, 8, 0x7fff_ffff_f000L, -8}) {
+                    assertThat(recorder.libc().ioctl(vm, Uapi.KVM_IRQFD, nothing))
+                            .isEqualTo(-Errno.EFAULT.number());
+                    assertThat(recorder.libc().write(vm, nothing, 8)).isNegative();
+                }
+                kernel.fdClose(vm);
+                kernel.fdClose(kvm);
+            }
+            assertThat(Recordings.text(file()))
+                    .contains("vm#1 KVM_IRQFD (argument unreadable) = EFAULT", "vm#1 close = 0");
+        }
+    }
+
+    @Test
+    @RealKvm
+    void fileOfSomebodyElseIsNamedWhenItIsFirstUsed() throws IOException {
+        KernelBackend backend = Backends.ofThisMachine().open("jni");
+        int event = backend.eventfdCreate();
+        try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file()))) {
+            recorder.backend().eventfdSignal(event, 3);
+            recorder.backend().fdClose(event);
+            recorder.backend().eventfdSignal(event, 3);
+        }
+        assertThat(Recordings.text(file()).subList(1, 4))
+                .containsExactly(
+                        "eventfd#1 write 3 = 8", "eventfd#1 close = 0", "closed(fd " + event + ") write 3 = EBADF");
+    }
+
+    /** A full disk, say. */
+    @Test
+    void programGoesOnWhenItsRecordingDoesNot() {
+        OutputStream full = new OutputStream() {
+            @Override
+            public void write(int one) throws IOException {
+                throw new IOException("no space left");
+            }
+        };
+        Recorder recorder = Recorder.of(Recordings.fake(Profile.V6_18), full);
+        int event = recorder.backend().eventfdCreate();
+        for (int i = 0; i < CALLS; i++) {
+            assertThat(recorder.backend().eventfdSignal(event, 1)).isZero();
+        }
+        assertThatExceptionOfType(IOException.class).isThrownBy(recorder::close).withMessage("no space left");
+        assertThat(recorder.backend().eventfdSignal(event, 1)).isZero();
+    }
+
+    /** A proxy needs an array of the arguments, and an object for each number above 127: some 56 to 96 bytes. */
+    @Test
+    void recordingACallAllocatesNoMoreThanAProxyNeeds() throws IOException {
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        try (Recorder recorder = Recorder.of(Recordings.fake(Profile.V6_18), Files.newOutputStream(file()))) {
+            KernelBackend kernel = recorder.backend();
+            int event = kernel.eventfdCreate();
+            long bytes = 0;
+            for (int round = 0; round < 3; round++) {
+                long before = threads.getCurrentThreadAllocatedBytes();
+                for (int i = 0; i < CALLS; i++) {
+                    kernel.eventfdSignal(event, 1);
+                }
+                bytes = threads.getCurrentThreadAllocatedBytes() - before;
+            }
+            assertThat(bytes / CALLS).as("bytes a call").isLessThanOrEqualTo(96);
+        }
+    }
+}

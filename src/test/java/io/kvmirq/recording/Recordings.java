@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.selftest.Irqchip;
+import io.kvmirq.selftest.Journal;
+import io.kvmirq.selftest.Result;
+import io.kvmirq.selftest.Scenario;
+import io.kvmirq.selftest.Selftest;
+import java.io.BufferedInputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+
+/** Recordings that tests make. */
+final class Recordings {
+    private Recordings() {}
+
+    static KernelBackend fake(Profile profile) {
+        return new FakeKernel(profile).backend();
+    }
+
+    /** What {@code program} calls through {@code backend}. */
+    static Path of(Path file, KernelBackend backend, Consumer<Kernel> program) {
+        try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
+                Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE)) {
+            program.accept(kernel);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return file;
+    }
+
+    static Path ofSelftest(Path file, KernelBackend backend, Scenario scenario) {
+        return of(file, backend, kernel -> {
+            for (Irqchip irqchip : Irqchip.values()) {
+                List<Result> results = new Selftest(kernel, irqchip, 5, new Silent()).run(List.of(scenario));
+                assertThat(results).allSatisfy(result -> assertThat(result.failure())
+                        .as(scenario.label())
+                        .isEmpty());
+            }
+        });
+    }
+
+    static List<TapeLine> lines(Path file) {
+        try (TapeReader reader = TapeReader.of(new BufferedInputStream(Files.newInputStream(file)))) {
+            List<TapeLine> lines = new ArrayList<>();
+            for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
+                lines.add(line.get());
+            }
+            return lines;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    static List<String> text(Path file) {
+        TapeText text = new TapeText();
+        return lines(file).stream().map(text::render).toList();
+    }
+
+    private static final class Silent implements Journal {
+        @Override
+        public void begin(Scenario scenario) {}
+
+        @Override
+        public void step(String done, String answer) {}
+
+        @Override
+        public void end(Result result) {}
+    }
+}
