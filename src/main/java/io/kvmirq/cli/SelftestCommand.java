@@ -4,15 +4,20 @@ package io.kvmirq.cli;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.recording.Recorder;
 import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.selftest.Selftest;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
@@ -77,7 +82,7 @@ final class SelftestCommand implements Command {
         spec.addOption(OptionSpec.builder("--backend")
                 .paramLabel("NAME")
                 .type(String.class)
-                .converters(backend())
+                .converters(backend(backends))
                 .completionCandidates(backends.names())
                 .description("Binding to the kernel: " + String.join(", ", backends.names()) + " (default: -D"
                         + Backends.PROPERTY + ", $"
@@ -90,6 +95,12 @@ final class SelftestCommand implements Command {
                 .completionCandidates(Profile.labels())
                 .description("Kernel the fake stands for, with --backend fake: " + String.join(", ", Profile.labels())
                         + "; after a comma " + Profile.switches() + ".")
+                .build());
+        spec.addOption(OptionSpec.builder("--record")
+                .paramLabel("FILE")
+                .type(Path.class)
+                .description(
+                        "Write a tape of all kernel calls to FILE, replacing it: kvmirq tape --show, kvmirq replay.")
                 .build());
         spec.addOption(OptionSpec.builder("--json")
                 .description("Print one JSON document instead of text.")
@@ -118,7 +129,7 @@ final class SelftestCommand implements Command {
         };
     }
 
-    private ITypeConverter<String> backend() {
+    static ITypeConverter<String> backend(Backends backends) {
         return text -> {
             if (backends.names().contains(text)) {
                 return text;
@@ -127,7 +138,7 @@ final class SelftestCommand implements Command {
         };
     }
 
-    private static ITypeConverter<String> profile() {
+    static ITypeConverter<String> profile() {
         return text -> {
             try {
                 return Profile.of(text).label();
@@ -174,18 +185,47 @@ final class SelftestCommand implements Command {
             }
             System.setProperty(FakeProvider.PROFILE, profile);
         }
-        try (Target target = open(backend, asked, terminal)) {
+        Optional<Path> tape = Optional.ofNullable(arguments.matchedOptionValue("--record", null));
+        try (Taping taping = new Taping(tape);
+                Target target = open(backend, asked, taping, terminal)) {
             return run(target, arguments, terminal);
+        } catch (IOException e) {
+            terminal.err().println("kvmirq: cannot write " + tape.orElseThrow() + ": " + e);
+            return ExitCode.COULD_NOT_LOOK;
+        }
+    }
+
+    /** Records what the kernel is asked, if that was asked for. */
+    private static final class Taping implements AutoCloseable {
+        private final Optional<Path> tape;
+        private Optional<Recorder> recorder = Optional.empty();
+
+        Taping(Optional<Path> tape) {
+            this.tape = tape;
+        }
+
+        KernelBackend over(KernelBackend backend) throws IOException {
+            if (tape.isPresent()) {
+                recorder = Optional.of(Recorder.of(backend, Files.newOutputStream(tape.get())));
+            }
+            return recorder.map(Recorder::backend).orElse(backend);
+        }
+
+        @Override
+        public void close() throws IOException {
+            if (recorder.isPresent()) {
+                recorder.get().close();
+            }
         }
     }
 
     /** Without KVM the same runs on the fake, unless a binding was asked for; said aloud, on every line. */
-    private static Target open(String backend, boolean asked, Terminal terminal) {
+    private static Target open(String backend, boolean asked, Taping taping, Terminal terminal) throws IOException {
         if (backend.equals(Backends.FAKE)) {
-            return fake();
+            return fake(taping);
         }
         try {
-            return new Target(Kernel.open(backend), Optional.empty());
+            return new Target(open(backend, taping), Optional.empty());
         } catch (KernelException e) {
             boolean noKvm = e.call().equals("open") && e.errno().equals(Errno.ENOENT);
             if (asked || !noKvm) {
@@ -194,13 +234,19 @@ final class SelftestCommand implements Command {
             terminal.err()
                     .println("kvmirq: " + e.getMessage() + "; this runs on the FAKE kernel and says nothing about"
                             + " this machine");
-            return fake();
+            return fake(taping);
         }
     }
 
-    private static Target fake() {
+    private static Kernel open(String backend, Taping taping) throws IOException {
+        return taping.tape.isEmpty()
+                ? Kernel.open(backend)
+                : Kernel.over(taping.over(Backends.ofThisMachine().open(backend)), Kernel.DEVICE);
+    }
+
+    private static Target fake(Taping taping) throws IOException {
         FakeKernel fake = new FakeKernel(FakeProvider.profile());
-        return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), Optional.of(fake));
+        return new Target(Kernel.over(taping.over(fake.backend()), Kernel.DEVICE), Optional.of(fake));
     }
 
     /** What a self-test runs on. */

@@ -4,6 +4,7 @@ package io.kvmirq.cli;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.NativeLibrary;
 import io.kvmirq.recording.TapeException;
+import io.kvmirq.recording.TapeFiles;
 import io.kvmirq.recording.TapeLine;
 import io.kvmirq.recording.TapeReader;
 import io.kvmirq.recording.TapeText;
@@ -78,7 +79,8 @@ final class TapeCommand implements Command {
         spec.addOption(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
                 .type(Path.class)
-                .description("Write the tape to FILE, replacing it, and print nothing.")
+                .description("Write the tape to FILE, replacing it, and print nothing: lines of JSON, for --show and"
+                        + " kvmirq replay.")
                 .build());
         spec.addOption(OptionSpec.builder("--show")
                 .paramLabel("FILE")
@@ -161,11 +163,22 @@ final class TapeCommand implements Command {
         Runtime.getRuntime().addShutdownHook(ending);
         try {
             requireProgram(command.get(0));
-            return output.map(file -> run(command, recorder, emptied(file.toAbsolutePath()), terminal, ending))
+            return output.map(file -> runAndKeep(command, recorder, file.toAbsolutePath(), terminal, ending))
                     .orElseGet(() -> runAndPrint(command, recorder, terminal, ending));
         } finally {
             ending.finished();
         }
+    }
+
+    /** What was recorded is there from the start, also if this program is killed, and at the end with names for numbers. */
+    private static int runAndKeep(List<String> command, Path recorder, Path tape, Terminal terminal, Ending ending) {
+        int code = run(command, recorder, emptied(tape), terminal, ending);
+        try {
+            TapeFiles.nameNumbers(tape);
+        } catch (IOException e) {
+            throw new TapeFileException("cannot write " + tape + ": " + reason(e), e);
+        }
+        return code;
     }
 
     private static int runAndPrint(List<String> command, Path recorder, Terminal terminal, Ending ending) {

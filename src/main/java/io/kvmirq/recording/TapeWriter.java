@@ -107,11 +107,11 @@ public final class TapeWriter implements Closeable {
 
     /** @param name of the request, for people */
     void arguments(long request, String name, long value, long flags) {
-        if (request != 0) {
-            number("request", request);
-        }
         if (!name.isEmpty()) {
             text("name", name);
+        }
+        if (request != 0) {
+            number("request", request);
         }
         number("value", value);
         if (flags != 0) {
@@ -281,7 +281,10 @@ public final class TapeWriter implements Closeable {
                 case 1 -> number(field.path(), Byte.toUnsignedLong(bytes.get(offset)));
                 case 2 -> number(field.path(), Short.toUnsignedLong(bytes.getShort(offset)));
                 case 4 -> number(field.path(), Integer.toUnsignedLong(bytes.getInt(offset)));
-                case 8 -> number(field.path(), bytes.getLong(offset));
+                case 8 -> {
+                    key(field.path());
+                    unsigned(bytes.getLong(offset));
+                }
                 default -> {}
             }
         }
@@ -296,6 +299,15 @@ public final class TapeWriter implements Closeable {
     }
 
     // Characters
+
+    private void unsigned(long value) {
+        if (value < 0) {
+            decimal(Long.divideUnsigned(value, 10));
+            put((char) ('0' + Long.remainderUnsigned(value, 10)));
+        } else {
+            decimal(value);
+        }
+    }
 
     private void decimal(long value) {
         if (value < 0) {

@@ -67,8 +67,8 @@ class RecorderTest {
                 .contains(
                         "{\"tape\":2,\"seq\":1,\"call\":\"open\",\"path\":\"/dev/kvm\",\"value\":0,\"flags\":524290,"
                                 + "\"made\":\"kvm#1\",\"result\":0}",
-                        "{\"tape\":2,\"seq\":7,\"call\":\"ioctl\",\"on\":\"vm#1\",\"request\":1075883638,"
-                                + "\"name\":\"KVM_IRQFD\",\"value\":0,\"in\":\"0000000005000000" + "00".repeat(24)
+                        "{\"tape\":2,\"seq\":7,\"call\":\"ioctl\",\"on\":\"vm#1\",\"name\":\"KVM_IRQFD\","
+                                + "\"request\":1075883638,\"value\":0,\"in\":\"0000000005000000" + "00".repeat(24)
                                 + "\",\"fields\":{\"fd\":\"eventfd#1\",\"gsi\":5,\"flags\":0,\"resamplefd\":0},"
                                 + "\"names\":{\"0\":\"eventfd#1\"},\"result\":0}");
     }

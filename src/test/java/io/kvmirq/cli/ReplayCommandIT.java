@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.selftest.Scenario;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class ReplayCommandIT {
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    private String tape() {
+        return temporary.resolve("tape").toString();
+    }
+
+    private static Cli.Ended run(String... arguments) throws Exception {
+        return Cli.launcher().run(arguments);
+    }
+
+    @RealKvm
+    @ParameterizedTest
+    @EnumSource
+    void recordedScenarioReplaysOnTheFakeAndOnRealKvm(Scenario scenario) throws Exception {
+        assertThat(run("selftest", "--scenario", scenario.label(), "--count", "3", "--record", tape())
+                        .exitCode())
+                .isZero();
+        Cli.Ended onFake = run("replay", tape());
+        assertThat(onFake.exitCode()).as(onFake.out() + onFake.err()).isZero();
+        assertThat(onFake.out()).endsWith(" calls replayed on fake kernel 6.18, all answered as on the tape\n");
+        Cli.Ended onReal = run("replay", tape(), "--backend", "auto");
+        assertThat(onReal.exitCode()).as(onReal.out() + onReal.err()).isZero();
+    }
+
+    @Test
+    void splitKernelDivergesWhereTheFullIrqchipIsMade() throws Exception {
+        run("selftest", "--backend", "fake", "--scenario", "guestless", "--record", tape());
+        Cli.Ended ended = run("replay", tape(), "--profile", "6.18,split");
+        assertThat(ended.exitCode()).isEqualTo(1);
+        assertThat(ended.out().lines().toList())
+                .containsExactly(
+                        "diverged at call 5 on fake kernel 6.18,split",
+                        "  call      vm#1 KVM_CREATE_IRQCHIP = 0",
+                        "  expected  0",
+                        "  got       ENOTTY",
+                        "  open      kvm#1, vm#1");
+    }
+
+    @Test
+    @RealKvm
+    void tapeOfACProgramReplaysAsFarAsItSays() throws Exception {
+        Machine.assumeProgram("cc");
+        Path program = temporary.resolve("taped");
+        Path source = Machine.root().resolve("src/test/native/taped.c");
+        Machine.assumeSucceeds("cc", "-o", program.toString(), source.toString());
+        run("tape", "-o", tape(), "--", program.toString());
+        assertThat(Files.readAllLines(Path.of(tape())))
+                .allMatch(line -> line.startsWith("{\"tape\":2,"))
+                .anyMatch(line -> line.contains("\"on\":\"vm#1\",\"name\":\"KVM_IRQFD\""));
+        Cli.Ended ended = run("replay", tape());
+        assertThat(ended.exitCode()).as(ended.out()).isEqualTo(3);
+        assertThat(ended.err().strip())
+                .isEqualTo(
+                        "kvmirq: call 23: eventfd#4 write 5 = 8: a replay cannot have eventfd#4, which no call on the"
+                                + " tape opened; 22 calls before it were replayed");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "replay                           | 2 | kvmirq: Missing required parameter: 'FILE'. See kvmirq replay --help",
+                "replay x --backend jni --profile 6.1 | 2 | kvmirq: --profile is of the fake kernel: leave --backend out",
+                "replay /nonexistent/x            | 3 | kvmirq: cannot read /nonexistent/x: no such file",
+                "replay /dev/null                 | 3 | kvmirq: /dev/null: tape line 1: the tape is empty; nothing was replayed"
+            })
+    void whatCannotBeReplayedIsSaidInOneSentence(String arguments, int code, String sentence) throws Exception {
+        Cli.Ended ended = run(arguments.split(" ", -1));
+        assertThat(ended.exitCode()).isEqualTo(code);
+        assertThat(ended.out()).isEmpty();
+        assertThat(List.of(ended.err().strip())).containsExactly(sentence);
+    }
+}
