@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.libc.UapiTable;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Makes chosen calls fail, on the fake as on a real kernel, by one proxy around a {@link Libc} or a backend. Thread-safe.
+ *
+ * <p>A call is named by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code KVM_IRQFD}), a
+ * typed primitive by its method ({@code irqfdAssign}); {@link #ANY} names all. Calls are counted by each name from 1, since
+ * the rule about it was made. One that fails does not reach the kernel, but for those that take down ({@code close}, {@code
+ * munmap}): Linux closes also where it says EINTR.
+ *
+ * <pre>{@code
+ * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
+ * Kernel kernel = Kernel.over(faults.over(backend), Kernel.DEVICE);
+ * }</pre>
+ */
+public final class Faults {
+    /** Names every call that answers with a result. */
+    public static final String ANY = "any";
+
+    private static final int EVERY = 0;
+    private static final Set<String> TAKE_DOWN = Set.of("close", "fdClose", "munmap");
+
+    private final List<Rule> rules = new ArrayList<>();
+    private final List<String> calls = new ArrayList<>();
+    private boolean listening;
+
+    /** What happens to the nth call of a name, or to each. */
+    private static final class Rule {
+        private final String call;
+        private final int nth;
+        private final long answer;
+        private final Optional<Runnable> before;
+        private int seen;
+
+        Rule(String call, int nth, long answer, Optional<Runnable> before) {
+            this.call = call;
+            this.nth = nth;
+            this.answer = answer;
+            this.before = before;
+        }
+
+        boolean applies(Set<String> names) {
+            if (!call.equals(ANY) && !names.contains(call)) {
+                return false;
+            }
+            seen++;
+            return nth == EVERY || seen == nth;
+        }
+    }
+
+    private synchronized Faults add(String call, int nth, long answer, Optional<Runnable> before) {
+        rules.add(new Rule(call, nth, answer, before));
+        return this;
+    }
+
+    private static int requireNth(int nth) {
+        if (nth < 1) {
+            throw new IllegalArgumentException("call " + nth + " is out of range: the first is 1");
+        }
+        return nth;
+    }
+
+    /** The nth call fails. */
+    public Faults fail(String call, int nth, Errno errno) {
+        return add(call, requireNth(nth), -errno.number(), Optional.empty());
+    }
+
+    /** Every call fails. */
+    public Faults failEvery(String call, Errno errno) {
+        return add(call, EVERY, -errno.number(), Optional.empty());
+    }
+
+    /** The nth call answers {@code count}, as of a read or write that moved less than was asked; it moved nothing. */
+    public Faults shorten(String call, int nth, int count) {
+        return add(call, requireNth(nth), count, Optional.empty());
+    }
+
+    /** The nth call is late: {@code before} ends first, which may wait for another thread. */
+    public Faults delay(String call, int nth, Runnable before) {
+        return add(call, requireNth(nth), 0, Optional.of(before));
+    }
+
+    /** Takes back all rules. */
+    public synchronized void clear() {
+        rules.clear();
+    }
+
+    /** From now on calls are noted for {@link #calls}. */
+    public synchronized void listen() {
+        calls.clear();
+        listening = true;
+    }
+
+    /** The calls since {@link #listen}, ioctls by their request. */
+    public synchronized List<String> calls() {
+        return List.copyOf(calls);
+    }
+
+    private synchronized Optional<Rule> next(String function, String name) {
+        if (listening) {
+            calls.add(name);
+        }
+        Set<String> names = function.equals(name) ? Set.of(name) : Set.of(function, name);
+        Optional<Rule> found = Optional.empty();
+        for (Rule rule : rules) {
+            // Each counts for itself, also when another one has answered.
+            if (rule.applies(names) && found.isEmpty()) {
+                found = Optional.of(rule);
+            }
+        }
+        return found;
+    }
+
+    public Libc over(Libc libc) {
+        return (Libc) Proxy.newProxyInstance(
+                Libc.class.getClassLoader(),
+                new Class<?>[] {Libc.class},
+                (proxy, method, arguments) -> call(libc, method, arguments));
+    }
+
+    /** Typed primitives and the raw door. */
+    public KernelBackend over(KernelBackend backend) {
+        Libc door = over(backend.libc());
+        return (KernelBackend) Proxy.newProxyInstance(
+                KernelBackend.class.getClassLoader(),
+                new Class<?>[] {KernelBackend.class},
+                (proxy, method, arguments) ->
+                        method.getName().equals("libc") ? door : call(backend, method, arguments));
+    }
+
+    private @Nullable Object call(Object target, Method method, @Nullable Object @Nullable [] arguments)
+            throws Throwable {
+        Class<?> type = method.getReturnType();
+        boolean answers = (type == int.class || type == long.class)
+                && !method.getName().equals("addressOf")
+                && !method.getName().equals("hashCode");
+        Optional<Rule> rule = answers ? next(method.getName(), name(method.getName(), arguments)) : Optional.empty();
+        if (rule.isEmpty()) {
+            return invoke(target, method, arguments);
+        }
+        if (rule.get().before.isPresent()) {
+            rule.get().before.get().run();
+            return invoke(target, method, arguments);
+        }
+        if (TAKE_DOWN.contains(method.getName())) {
+            invoke(target, method, arguments);
+        }
+        return type == int.class ? (Object) (int) rule.get().answer : (Object) rule.get().answer;
+    }
+
+    private static String name(String function, @Nullable Object @Nullable [] arguments) {
+        if (!function.equals("ioctl") || arguments == null || !(arguments[1] instanceof Long request)) {
+            return function;
+        }
+        UapiTable.@Nullable Request known = Requests.find(request, null);
+        return known == null ? "ioctl " + Names.hex(request) : known.name();
+    }
+
+    private static @Nullable Object invoke(Object target, Method method, @Nullable Object @Nullable [] arguments)
+            throws Throwable {
+        try {
+            return method.invoke(target, arguments);
+        } catch (InvocationTargetException e) {
+            throw e.getCause() == null ? e : e.getCause();
+        }
+    }
+}

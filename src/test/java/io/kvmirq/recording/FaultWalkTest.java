@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.Vector;
+import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.KvmDevice;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Function;
+import java.util.function.Supplier;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * Every step of every operation that makes more than one call fails in turn: what the kernel has is then what it had
+ * before, the operation succeeds when it is tried again, and nothing is left at the end.
+ */
+class FaultWalkTest {
+    private static final Gsi GSI = new Gsi(5);
+    private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new Vector(0x31));
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    /** What an operation starts from. */
+    private record Start(KernelBackend backend, Kernel kernel, Vm vm, EventFd event, EventFd other) {
+        static Start of(World world, Undo undo) {
+            Kernel kernel = world.kernel;
+            Vm vm = undo.add(Vm.create(kernel));
+            EventFd event = undo.add(EventFd.create(kernel));
+            return new Start(world.backend, kernel, vm, event, undo.add(EventFd.create(kernel)));
+        }
+
+        Vm withIrqchip() {
+            vm.createIrqchip();
+            return vm;
+        }
+
+        /** With a table that the kernel was told of. */
+        Vm withRoutes() {
+            Vm made = withIrqchip();
+            made.routes().remove(made.routes().add(MESSAGE));
+            return made;
+        }
+    }
+
+    /** @param prepare gives what to do, and that what there is to close */
+    private record Operation(String name, Function<Start, Supplier<AutoCloseable>> prepare) {
+        /** KVM never forgets a vCPU while its VM lives. */
+        boolean canBeTriedAgain() {
+            return !name.contains("vCPU") && !name.contains("Vcpu");
+        }
+
+        @Override
+        public String toString() {
+            return name;
+        }
+    }
+
+    private static void nothing() {}
+
+    static Stream<Operation> operations() {
+        return Stream.of(
+                new Operation("EventFd.create", start -> () -> EventFd.create(start.kernel)),
+                new Operation("EventFd.createSemaphore", start -> () -> EventFd.createSemaphore(start.kernel)),
+                new Operation("Kernel.over", start -> () -> Kernel.over(start.backend, Kernel.DEVICE)),
+                new Operation("EventFd.create and await", start -> () -> {
+                    try (Undo undo = new Undo()) {
+                        EventFd event = undo.add(EventFd.create(start.kernel));
+                        event.await(Duration.ZERO);
+                        undo.keep();
+                        return event;
+                    }
+                }),
+                new Operation("Vm.create", start -> () -> Vm.create(start.kernel)),
+                new Operation("Vm.adopt", start -> {
+                    Fd.Lease lease = start.vm.fd().lease();
+                    int number = lease.number();
+                    lease.close();
+                    return () -> Vm.adopt(start.kernel, number, Ownership.BORROWED, List.of(), new Gsi(0));
+                }),
+                new Operation("Vm.createIrqchip", start -> () -> {
+                    start.vm.createIrqchip();
+                    return FaultWalkTest::nothing;
+                }),
+                new Operation("Vm.createSplitIrqchip", start -> () -> {
+                    start.vm.createSplitIrqchip(24);
+                    return FaultWalkTest::nothing;
+                }),
+                new Operation("RouteTable.change", start -> {
+                    Vm vm = start.withRoutes();
+                    return () -> {
+                        Gsi added = vm.routes().change(edit -> {
+                            edit.remove(GSI);
+                            edit.add(MESSAGE);
+                            return edit.add(MESSAGE);
+                        });
+                        return () -> vm.routes().remove(added);
+                    };
+                }),
+                new Operation("Vm.assign", start -> {
+                    Vm vm = start.withIrqchip();
+                    return () -> vm.assign(start.event, GSI);
+                }),
+                new Operation("Vm.assignLevel", start -> {
+                    Vm vm = start.withIrqchip();
+                    return () -> vm.assignLevel(start.event, start.other, GSI);
+                }),
+                new Operation("Vm.notifyOn", start -> () -> start.vm.notifyOn(IoAddress.port(0x80, 1), start.event)),
+                new Operation("Vm.addMemory", start -> () -> start.vm.addMemory(0, 0x10000)),
+                new Operation("Vm.createDevice", start -> () -> start.vm.createDevice(KvmDevice.Type.VFIO)),
+                new Operation("Vm.createVcpu", start -> {
+                    Vm vm = start.withIrqchip();
+                    return () -> vm.createVcpu(new VcpuId(0));
+                }),
+                new Operation("a vCPU made ready to run", start -> {
+                    Vm vm = start.withIrqchip();
+                    return () -> {
+                        try (Undo undo = new Undo()) {
+                            Vcpu vcpu = undo.add(vm.createVcpu(new VcpuId(0)));
+                            vcpu.useHostCpuid();
+                            vcpu.startAt(0x1000, 0x8000);
+                            vcpu.enableLapic();
+                            undo.keep();
+                            return vcpu;
+                        }
+                    };
+                }),
+                new Operation("four interrupts there and back", start -> {
+                    Vm vm = start.withRoutes();
+                    return () -> wired(start.kernel, vm);
+                }));
+    }
+
+    private static Undo wired(Kernel kernel, Vm vm) {
+        Undo undo = new Undo();
+        try {
+            for (int i = 0; i < 4; i++) {
+                Gsi gsi = vm.routes().add(MESSAGE);
+                undo.add(() -> vm.routes().remove(gsi));
+                EventFd event = undo.add(EventFd.create(kernel));
+                undo.add(vm.assign(event, gsi));
+                undo.add(vm.notifyOn(IoAddress.port(0x80, 1, i), event));
+            }
+            return undo;
+        } catch (RuntimeException e) {
+            undo.close();
+            throw e;
+        }
+    }
+
+    /** Where operations run: a kernel with faults, and what it has. */
+    private record World(Faults faults, KernelBackend backend, Kernel kernel, Supplier<String> state, Runnable end) {}
+
+    @ParameterizedTest
+    @MethodSource("operations")
+    void everyStepOnTheFakeIsUndone(Operation operation) {
+        walk(operation, () -> recorded(Recordings.fake(Profile.V6_18)));
+    }
+
+    @RealKvm
+    @ParameterizedTest
+    @MethodSource("operations")
+    void everyStepOnRealKvmIsUndone(Operation operation) {
+        walk(operation, () -> recorded(Backends.ofThisMachine().open("jni")));
+    }
+
+    @RealKvm
+    @ParameterizedTest
+    @MethodSource("operations")
+    void everyStepOfATypedBindingLeaksNoDescriptor(Operation operation) {
+        walk(operation, () -> typed(Backends.ofThisMachine().open("jni")));
+    }
+
+    /** Faults above, a recorder below: on the tape is what the kernel was asked. */
+    private World recorded(KernelBackend backend) {
+        try {
+            Path file = temporary.resolve("walk");
+            Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
+            Faults faults = new Faults();
+            KernelBackend faulty = faults.over(recorder.backend());
+            Kernel kernel = Kernel.over(faulty, Kernel.DEVICE);
+            return new World(faults, faulty, kernel, () -> state(recorder, file), () -> close(recorder));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static World typed(KernelBackend backend) {
+        Faults faults = new Faults();
+        KernelBackend faulty = faults.over(backend);
+        Kernel kernel = Kernel.over(faulty, Kernel.DEVICE);
+        return new World(faults, faulty, kernel, () -> "descriptors " + Machine.openFds(), () -> {});
+    }
+
+    private static String state(Recorder recorder, Path file) {
+        try {
+            recorder.flush();
+            return Ledger.of(Recordings.lines(file)).toString();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static void close(Recorder recorder) {
+        try {
+            recorder.close();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static void walk(Operation operation, Supplier<World> worlds) {
+        List<String> steps = step(operation, worlds.get(), Optional.empty());
+        for (int i = 1; i <= steps.size(); i++) {
+            step(operation, worlds.get(), Optional.of(i));
+        }
+        System.out.println("walked " + operation + ": " + String.join(", ", steps));
+    }
+
+    /** @return the calls of the operation */
+    private static List<String> step(Operation operation, World world, Optional<Integer> failing) {
+        String atFirst = world.state.get();
+        List<String> calls;
+        try (Undo undo = new Undo()) {
+            Supplier<AutoCloseable> prepared = operation.prepare.apply(Start.of(world, undo));
+            String before = world.state.get();
+            world.faults.listen();
+            failing.ifPresent(nth -> world.faults.fail(Faults.ANY, nth, Errno.EMFILE));
+            try {
+                AutoCloseable made = prepared.get();
+                calls = world.faults.calls();
+                world.faults.clear();
+                made.close();
+            } catch (KernelException e) {
+                calls = world.faults.calls();
+                world.faults.clear();
+                assertThat(failing)
+                        .as("a step of " + operation + " that fails: " + e)
+                        .isPresent();
+                assertThat(world.state.get()).as(e.toString()).isEqualTo(before);
+                if (operation.canBeTriedAgain()) {
+                    assertThatCode(() -> prepared.get().close())
+                            .as(operation + " again")
+                            .doesNotThrowAnyException();
+                }
+            } catch (Exception e) {
+                throw new AssertionError(operation + " with step " + failing + " failing", e);
+            }
+        }
+        assertThat(world.state.get()).isEqualTo(atFirst);
+        world.kernel.close();
+        world.end.run();
+        return calls;
+    }
+}

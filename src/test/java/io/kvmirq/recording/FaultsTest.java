@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.RealKvm;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import org.junit.jupiter.api.Test;
+
+class FaultsTest {
+    private static final int EBUSY = -Errno.EBUSY.number();
+    private static final int EINTR = -Errno.EINTR.number();
+    private static final int NONE = 1 << 20;
+
+    private final Faults faults = new Faults();
+    private final ByteBuffer count = Buffers.allocate(Long.BYTES);
+
+    /** Below the encoder, where ioctls have requests. */
+    private KernelBackend raw() {
+        return LibcBackend.over(faults.over(new FakeKernel(Profile.V6_18)), "fake", "");
+    }
+
+    private KernelBackend typed() {
+        return faults.over(new FakeKernel(Profile.V6_18).backend());
+    }
+
+    @Test
+    void nthCallOfARequestFailsAndNoOther() {
+        faults.fail("KVM_IRQFD", 2, Errno.EBUSY);
+        KernelBackend kernel = raw();
+        assertThat(kernel.irqfdAssign(NONE, 1, 24)).isEqualTo(-Errno.EBADF.number());
+        assertThat(kernel.capabilityCheck(NONE, 1)).isEqualTo(-Errno.EBADF.number());
+        assertThat(kernel.irqfdAssign(NONE, 1, 24)).isEqualTo(EBUSY);
+        assertThat(kernel.irqfdAssign(NONE, 1, 24)).isEqualTo(-Errno.EBADF.number());
+    }
+
+    @Test
+    void everyCallOfAKindFails() {
+        faults.failEvery("ioctl", Errno.EINTR);
+        KernelBackend kernel = raw();
+        assertThat(kernel.irqfdAssign(NONE, 1, 24)).isEqualTo(EINTR);
+        assertThat(kernel.kvmVersion(NONE)).isEqualTo(EINTR);
+        assertThat(kernel.eventfdCreate()).isNotNegative();
+        faults.clear();
+        assertThat(kernel.kvmVersion(NONE)).isEqualTo(-Errno.EBADF.number());
+    }
+
+    @Test
+    void typedPrimitivesFailByTheirOwnNames() {
+        faults.fail("irqfdAssign", 1, Errno.EBUSY).fail(Faults.ANY, 3, Errno.ENOMEM);
+        KernelBackend kernel = typed();
+        assertThat(kernel.irqfdAssign(NONE, 1, 24)).isEqualTo(EBUSY);
+        assertThat(kernel.eventfdCreate()).isNotNegative();
+        assertThat(kernel.libc().eventfd(0, 0)).isEqualTo(-Errno.ENOMEM.number());
+    }
+
+    /** Else a descriptor would leak that no program could close: Linux says so of EINTR. */
+    @Test
+    void closeThatFailsHasClosed() {
+        faults.fail("close", 1, Errno.EINTR);
+        KernelBackend kernel = raw();
+        int event = kernel.eventfdCreate();
+        assertThat(kernel.fdClose(event)).isEqualTo(EINTR);
+        assertThat(kernel.eventfdSignal(event, 1)).isEqualTo(-Errno.EBADF.number());
+    }
+
+    @Test
+    void shortCountIsNoWholeDrain() {
+        faults.shorten("read", 1, 4);
+        KernelBackend kernel = raw();
+        int event = kernel.eventfdCreate();
+        kernel.eventfdSignal(event, 3);
+        assertThat(kernel.eventfdDrain(event, count)).isEqualTo(-Errno.EINVAL.number());
+        assertThat(kernel.eventfdDrain(event, count)).isZero();
+        assertThat(count.getLong(0)).isEqualTo(3);
+    }
+
+    @Test
+    void interruptedWaitGoesOn() {
+        faults.fail("ppoll", 1, Errno.EINTR).fail("ppoll", 2, Errno.EINTR);
+        try (Kernel kernel = Kernel.over(raw(), Kernel.DEVICE);
+                EventFd event = EventFd.create(kernel)) {
+            event.signal();
+            assertThat(event.await(Duration.ofSeconds(5))).isTrue();
+        }
+    }
+
+    /** A detach that is late: until it ends the eventfd is busy. */
+    @Test
+    void lateDeassignKeepsTheEventfdBusy() throws Exception {
+        CountDownLatch reached = new CountDownLatch(1);
+        CountDownLatch goOn = new CountDownLatch(1);
+        var thread = Executors.newSingleThreadExecutor();
+        try (Kernel kernel = Kernel.over(raw(), Kernel.DEVICE);
+                Vm vm = Vm.create(kernel);
+                Vm other = Vm.create(kernel);
+                EventFd event = EventFd.create(kernel)) {
+            vm.createIrqchip();
+            other.createIrqchip();
+            Irqfd irqfd = vm.assign(event, new Gsi(5));
+            faults.delay("KVM_IRQFD", 1, () -> {
+                reached.countDown();
+                await(goOn);
+            });
+            Future<?> late = thread.submit(irqfd::close);
+            reached.await();
+            assertThatExceptionOfType(KernelException.class).isThrownBy(() -> other.assign(event, new Gsi(5)));
+            goOn.countDown();
+            late.get();
+            other.assign(event, new Gsi(5)).close();
+        } finally {
+            thread.shutdown();
+        }
+    }
+
+    private static void await(CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    @Test
+    @RealKvm
+    void realKernelIsNotAskedWhatFails() {
+        faults.fail("vmCreate", 1, Errno.EBUSY);
+        try (Kernel kernel = Kernel.over(faults.over(Backends.ofThisMachine().open("jni")), Kernel.DEVICE)) {
+            assertThatExceptionOfType(KernelException.class)
+                    .isThrownBy(() -> Vm.create(kernel))
+                    .withMessageContaining("EBUSY");
+            Vm.create(kernel).close();
+            assertThat(kernel.isReal()).isTrue();
+        }
+    }
+
+    @Test
+    void callsAreCountedFromOne() {
+        assertThatIllegalArgumentException().isThrownBy(() -> faults.fail("close", 0, Errno.EINTR));
+    }
+}
