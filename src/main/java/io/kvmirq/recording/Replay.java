@@ -113,9 +113,8 @@ public final class Replay implements Closeable {
             return;
         }
         ByteBuffer in = call.in().get();
-        int head = Math.max(Arguments.headLength(call.request()), 0);
-        long wanted =
-                in.limit() < Math.max(head, Integer.BYTES) ? Math.max(head, 1) : Arguments.length(call.request(), in);
+        int head = Arguments.headLength(call.request());
+        long wanted = in.limit() < head ? head : Arguments.length(call.request(), in);
         if (in.limit() != wanted || in.limit() > Arguments.MOST) {
             throw reader.flaw(
                     "field in has " + in.limit() + " bytes: request " + Names.hex(call.request()) + " takes " + wanted);

@@ -29,6 +29,7 @@ final class ReplayedCalls {
     private final Runs runs;
     private final ByteBuffer argument = Buffers.allocate(TIMEOUT_AT + Uapi.Timespec.SIZE);
     private final long address;
+    private final int[] places = new int[Arguments.MOST_FDS];
     private boolean memoryUnknown;
 
     ReplayedCalls(Libc libc, ReplayedFiles files, Runs runs) {
@@ -238,7 +239,6 @@ final class ReplayedCalls {
 
     private void putNames(TapeLine.Call call) {
         int length = call.in().orElseThrow().limit();
-        int[] places = new int[Arguments.MOST_FDS];
         int count = Arguments.descriptors(call.request(), argument, length, places);
         for (int i = 0; i < count; i++) {
             putDescriptor(call, places[i]);

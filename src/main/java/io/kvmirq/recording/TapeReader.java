@@ -19,7 +19,6 @@ import java.util.HexFormat;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -79,12 +78,6 @@ public final class TapeReader implements Closeable {
             "epoll_ctl",
             "epoll_wait",
             "memory");
-
-    /** A file or mapping, or what is none. */
-    private static final Pattern SUBJECT = Pattern.compile("[a-z-]+#[1-9]\\d{0,8}|.*\\(fd -?\\d+\\)|", Pattern.DOTALL);
-
-    private static final Pattern MADE = Pattern.compile("[a-z-]+#[1-9]\\d{0,8}");
-    private static final Pattern NAMED = Pattern.compile("[a-z-]+#[1-9]\\d{0,8}(\\+0x[0-9a-f]{1,16})?");
 
     /** In hex, the largest routing table the kernel takes, and something to spare. */
     private static final int MAX_TEXT = 1 << 19;
@@ -199,9 +192,7 @@ public final class TapeReader implements Closeable {
     private void readNames() throws IOException {
         while (parser.nextToken() == JsonToken.FIELD_NAME) {
             String place = parser.currentName();
-            if (parser.nextToken() != JsonToken.VALUE_STRING
-                    || !NAMED.matcher(parser.getText()).matches()
-                    || !place.matches("\\d{1,6}|data|value")) {
+            if (parser.nextToken() != JsonToken.VALUE_STRING || !isName(parser.getText(), true) || !isPlace(place)) {
                 throw new TapeException(line, "field names." + place + " names no file");
             }
             if (names.size() == Arguments.MOST_FDS) {
@@ -217,6 +208,12 @@ public final class TapeReader implements Closeable {
             throw new TapeException(line, "field " + name + " is no number of 64 bits: " + parser.getText());
         }
         return parser.getLongValue();
+    }
+
+    private static boolean isPlace(String place) {
+        return place.equals("data")
+                || place.equals("value")
+                || place.length() <= 6 && isNumber(place, 0, place.length(), 10);
     }
 
     private long requireVersion() {
@@ -281,7 +278,7 @@ public final class TapeReader implements Closeable {
                 integer("pid"),
                 integer("tid"),
                 text("call"),
-                matching("on", SUBJECT).orElse(""),
+                named("on", true).orElse(""),
                 optionalText("path"),
                 number("request", 0),
                 number("value", 0),
@@ -290,7 +287,7 @@ public final class TapeReader implements Closeable {
                 bytes("out"),
                 bytes("data"),
                 Map.copyOf(names),
-                matching("made", MADE),
+                named("made", false),
                 begins,
                 Boolean.TRUE.equals(fields.get("cut")),
                 begins ? 0 : required("result"),
@@ -302,12 +299,35 @@ public final class TapeReader implements Closeable {
         return fields.containsKey(name) ? Optional.of(text(name)) : Optional.empty();
     }
 
-    private Optional<String> matching(String name, Pattern pattern) {
+    /** @param orNone whether it may also name a number that is none of our files */
+    private Optional<String> named(String name, boolean orNone) {
         Optional<String> text = optionalText(name);
-        if (text.isPresent() && !pattern.matcher(text.get()).matches()) {
+        if (text.isPresent()
+                && !isName(text.get(), false)
+                && !(orNone && text.get().endsWith(")"))) {
             throw new TapeException(line, "field " + name + " is " + text.get() + ": names no file");
         }
         return text;
+    }
+
+    /** Kind and ordinal, such as {@code vm#1}; perhaps a place in it, such as {@code memory#1+0x1000}. */
+    private static boolean isName(String text, boolean orPlace) {
+        int ordinal = text.indexOf('#') + 1;
+        int plus = orPlace ? text.indexOf("+0x") : -1;
+        int end = plus < 0 ? text.length() : plus;
+        return ordinal > 1
+                && end - ordinal <= 9
+                && isNumber(text, ordinal, end, 10)
+                && (plus < 0 || text.length() - plus <= 18 && isNumber(text, plus + 3, text.length(), 16));
+    }
+
+    private static boolean isNumber(String text, int from, int to, int radix) {
+        for (int i = from; i < to; i++) {
+            if (Character.digit(text.charAt(i), radix) < 0) {
+                return false;
+            }
+        }
+        return to > from;
     }
 
     private long number(String name, long absent) {

@@ -10,7 +10,7 @@ import io.kvmirq.KernelException;
 import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.testing.Faults;
+import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.nio.file.Path;
@@ -27,7 +27,11 @@ class KernelTest {
     })
     void whyTheDeviceDoesNotOpenIsOneSentence(int errno, String sentence) {
         long before = Machine.openFds();
-        assertThatThrownBy(() -> Kernel.over(Faults.first("kvmOpen", new Errno(errno)), Kernel.DEVICE))
+        assertThatThrownBy(() -> Kernel.over(
+                        new Faults()
+                                .fail("kvmOpen", 1, new Errno(errno))
+                                .over(Backends.ofThisMachine().open("jni")),
+                        Kernel.DEVICE))
                 .isInstanceOf(KernelException.class)
                 .hasMessageStartingWith(sentence);
         assertThat(Machine.openFds()).isEqualTo(before);

@@ -6,6 +6,8 @@ import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
@@ -24,6 +26,8 @@ final class RecorderBench {
     private static final int ROUNDS = 101;
     private static final int BATCH = 2000;
     private static final int WARM_UP = 60;
+    private static final int REPLAYED = 100_000;
+    private static final int REPLAYS = 11;
 
     private final KernelBackend plain;
     private final KernelBackend recorded;
@@ -47,9 +51,45 @@ final class RecorderBench {
         KernelBackend plain = LibcBackend.over(backend.libc(), backend.name(), "");
         try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file))) {
             new RecorderBench(plain, recorder.backend()).report(System.out);
+        }
+        try {
+            replay(System.out, file);
         } finally {
             Files.delete(file);
         }
+    }
+
+    /** A tape of 100 000 calls, on the fake. */
+    private static void replay(PrintStream out, Path file) throws IOException {
+        try (Recorder recorder = Recorder.of(new FakeKernel(Profile.V6_18).backend(), Files.newOutputStream(file))) {
+            RecorderBench bench = new RecorderBench(recorder.backend(), recorder.backend());
+            for (int i = 0; i < REPLAYED / 5; i++) {
+                bench.answers += recorder.backend().eventfdSignal(bench.event, 1)
+                        + recorder.backend().eventfdDrain(bench.event, bench.count)
+                        + recorder.backend().lineSet(bench.vm, 4, i % 2)
+                        + recorder.backend().irqfdAssign(bench.vm, bench.event, 24)
+                        + recorder.backend().irqfdDeassign(bench.vm, bench.event, 24);
+            }
+        }
+        double[] millis = new double[REPLAYS];
+        String outcome = "";
+        for (int i = 0; i < REPLAYS; i++) {
+            long start = System.nanoTime();
+            try (Replay replay = new Replay(new FakeKernel(Profile.V6_18))) {
+                outcome = replay.run(file).toString();
+            }
+            millis[i] = (System.nanoTime() - start) / 1e6;
+        }
+        double first = millis[0];
+        Arrays.sort(millis);
+        out.printf(
+                Locale.ROOT,
+                "replay on the fake: %s, %d MB: %.0f ms at first, median of %d %.0f ms%n",
+                outcome,
+                Files.size(file) >> 20,
+                first,
+                REPLAYS,
+                millis[REPLAYS / 2]);
     }
 
     private void report(PrintStream out) {

@@ -8,11 +8,12 @@ import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
 import io.kvmirq.Vector;
+import io.kvmirq.backend.Backends;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.Irqfd;
-import io.kvmirq.testing.Faults;
+import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.lang.management.ManagementFactory;
@@ -95,7 +96,11 @@ class SelftestTest {
     /** A kernel that refuses is a finding of that scenario; the next one runs, and nothing is left of the first. */
     @Test
     void refusalFailsOneScenarioOnly() {
-        Kernel refusing = Kernel.over(Faults.first("irqfdAssign", Errno.EBUSY), Kernel.DEVICE);
+        Kernel refusing = Kernel.over(
+                new Faults()
+                        .fail("irqfdAssign", 1, Errno.EBUSY)
+                        .over(Backends.ofThisMachine().open("jni")),
+                Kernel.DEVICE);
         List<Result> results =
                 new Selftest(refusing, Irqchip.FULL, 1, new Heard()).run(List.of(Scenario.EDGE, Scenario.MASK));
         assertThat(results.get(0).failure())
@@ -107,7 +112,11 @@ class SelftestTest {
     /** A signal that never arrives: sent, not answered, and said so. */
     @Test
     void lostSignalIsFoundByTheScenario() {
-        Kernel losing = Kernel.over(Faults.first("routesSet", 0), Kernel.DEVICE);
+        Kernel losing = Kernel.over(
+                new Faults()
+                        .shorten("routesSet", 1, 0)
+                        .over(Backends.ofThisMachine().open("jni")),
+                Kernel.DEVICE);
         Result result = new Selftest(losing, Irqchip.FULL, 3, new Heard())
                 .run(List.of(Scenario.GUESTLESS))
                 .get(0);
