@@ -80,8 +80,8 @@ class ArchitectureTest {
     }
 
     @Test
-    void fakeUsesBackend() {
-        check(mayUse("io.kvmirq.fake..", "io.kvmirq", "io.kvmirq.backend.."));
+    void fakeUsesBackendAndTapes() {
+        check(mayUse("io.kvmirq.fake..", "io.kvmirq", "io.kvmirq.backend..", "io.kvmirq.recording.."));
     }
 
     @Test

@@ -10,6 +10,7 @@ import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Map;
 import java.util.Objects;
@@ -35,6 +36,8 @@ public final class FakeKernel implements Libc {
     private final Rulebook rules = new Rulebook();
     private final Work work = new Work();
     private boolean foreign;
+    /** Of what a tape left open. */
+    private Map<String, Integer> descriptors = Map.of();
 
     /** A kernel whose time is the machine's. */
     public FakeKernel(Profile profile) {
@@ -54,6 +57,39 @@ public final class FakeKernel implements Libc {
     /** The primitives of a binding on this kernel, for {@code Kernel.over}. */
     public KernelBackend backend() {
         return LibcBackend.over(this, Backends.FAKE, profile.label());
+    }
+
+    /**
+     * The kernel after the calls on a tape: a start-up that was recorded once, under a test. The tape should end where the
+     * start-up does, so close the recorder before what it made is closed. A guest that ran then runs.
+     *
+     * @param tape of {@code io.kvmirq.recording.Recorder}, {@code kvmirq selftest --record} or {@code kvmirq tape -o}
+     * @throws IllegalArgumentException naming the first call that this kernel answers otherwise, or does not model
+     * @throws io.kvmirq.recording.TapeException if it is no tape
+     * @throws java.io.UncheckedIOException if it cannot be read
+     */
+    public static FakeKernel from(Path tape, Profile profile) {
+        FakeKernel kernel = new FakeKernel(profile);
+        kernel.descriptors = StartUp.replayed(tape, kernel);
+        return kernel;
+    }
+
+    /** As {@link #from(Path, Profile)}, on 6.18. */
+    public static FakeKernel from(Path tape) {
+        return from(tape, Profile.V6_18);
+    }
+
+    /**
+     * The descriptor that a file has which the tape this kernel came from left open, such as {@code vm#1}.
+     *
+     * @throws IllegalArgumentException listing those there are
+     */
+    public int descriptor(String name) {
+        @Nullable Integer descriptor = descriptors.get(name);
+        if (descriptor == null) {
+            throw new IllegalArgumentException("the tape left no " + name + " open, but " + descriptors.keySet());
+        }
+        return descriptor;
     }
 
     // What a real kernel's surroundings decide

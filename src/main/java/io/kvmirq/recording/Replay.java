@@ -11,6 +11,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.TimeoutException;
 
@@ -217,9 +218,9 @@ public final class Replay implements Closeable {
         return events.toString();
     }
 
-    /** The descriptor that stands for a file of the tape, such as {@code vm#1}; absent when it is not open. */
-    public Optional<Integer> descriptor(String name) {
-        return files.find(name);
+    /** The descriptors that stand for the files of the tape that are open, by names such as {@code vm#1}. */
+    public Map<String, Integer> descriptors() {
+        return files.descriptors();
     }
 
     /** Closes what the calls left open. Guests that run are left to the end of the process. */

@@ -45,6 +45,12 @@ final class ReplayedFiles {
         return Optional.ofNullable(open.get(name)).map(Deque::peek);
     }
 
+    Map<String, Integer> descriptors() {
+        Map<String, Integer> descriptors = new TreeMap<>();
+        open.forEach((name, numbers) -> descriptors.put(name, numbers.getFirst()));
+        return descriptors;
+    }
+
     /** What a call is made on; a number that was not open is not open here. */
     int subject(String name) {
         return name.startsWith("closed(fd ") ? NO_FD : find(name).orElseThrow(() -> foreign(name));

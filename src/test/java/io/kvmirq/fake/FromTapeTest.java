@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Recorder;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class FromTapeTest {
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    /** A VMM's start-up: two VMs, and an eventfd that feeds a GSI of the first. */
+    private Path startUp(boolean shared) throws IOException {
+        Path tape = temporary.resolve("start-up");
+        KernelBackend fake = new FakeKernel(Profile.V6_18).backend();
+        try (Recorder recorder = Recorder.of(fake, Files.newOutputStream(tape))) {
+            Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE);
+            Vm first = Vm.create(kernel);
+            Vm second = Vm.create(kernel);
+            first.createIrqchip();
+            second.createIrqchip();
+            EventFd event = EventFd.create(kernel);
+            first.assign(event, new Gsi(5));
+            if (shared) {
+                assertThatExceptionOfType(KernelException.class).isThrownBy(() -> second.assign(event, new Gsi(5)));
+            }
+        }
+        return tape;
+    }
+
+    @Test
+    void kernelIsWhereTheStartUpLeftIt() throws IOException {
+        FakeKernel fake = FakeKernel.from(startUp(false));
+        try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+                Vm second = Vm.adopt(kernel, fake.descriptor("vm#2"), Ownership.OWNED, List.of(), new Gsi(24));
+                EventFd event = EventFd.adopt(kernel, fake.descriptor("eventfd#1"), Ownership.OWNED)) {
+            assertThatExceptionOfType(KernelException.class)
+                    .isThrownBy(() -> second.assign(event, new Gsi(5)))
+                    .withMessageContaining("EBUSY");
+        }
+    }
+
+    @Test
+    void kernelThatAnswersOtherwiseIsNotGiven() throws IOException {
+        Path tape = startUp(true);
+        assertThat(FakeKernel.from(tape, Profile.V7_1).descriptor("vm#1")).isPositive();
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> FakeKernel.from(tape, Profile.V6_1))
+                .withMessageContaining("vm#2 KVM_IRQFD fd=eventfd#1 gsi=5 = EBUSY: expected EBUSY, got 0");
+    }
+
+    @Test
+    void fileThatTheTapeDidNotLeaveOpenIsNotFound() throws IOException {
+        FakeKernel fake = FakeKernel.from(startUp(false));
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> fake.descriptor("vcpu#1"))
+                .withMessage("the tape left no vcpu#1 open, but [eventfd#1, kvm#1, vm#1, vm#2]");
+    }
+
+    @Test
+    void missingTapeIsSaidToBeMissing() {
+        assertThatExceptionOfType(UncheckedIOException.class)
+                .isThrownBy(() -> FakeKernel.from(temporary.resolve("none")));
+    }
+}
