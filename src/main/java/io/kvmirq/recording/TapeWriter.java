@@ -4,8 +4,6 @@ package io.kvmirq.recording;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.backend.libc.UapiTable;
-import java.io.Closeable;
-import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -17,32 +15,22 @@ import org.jspecify.annotations.Nullable;
  * Writes lines of a tape, of version {@value TapeReader#VERSION}, by hand: for a call nothing is allocated, and no library
  * is needed. For one thread at a time.
  */
-public final class TapeWriter implements Closeable {
-    private static final byte[] DIGITS = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'
-    };
-    private static final int ROOM = 1 << 16;
+public final class TapeWriter extends JsonLines {
     /** Places of names that are no offset. */
     static final int IN_DATA = -1;
 
     static final int IN_VALUE = -2;
 
-    private final OutputStream out;
-    private final byte[] room = new byte[ROOM];
-    private int at;
     private long calls;
     /** What descriptors and addresses of the current line mean, by offset or one of the places below. */
     private final int[] namedAt = new int[Arguments.MOST_FDS];
 
     private final String[] nameOf = new String[Arguments.MOST_FDS];
     private int named;
-    /** Whether the next field is the first of its object. */
-    private boolean first;
-
-    private @Nullable IOException failure;
 
     /** @param out closed with the writer */
     public TapeWriter(OutputStream out) {
-        this.out = out;
+        super(out);
     }
 
     /** A line as it was read. What fails is told by {@link #close}. */
@@ -145,10 +133,7 @@ public final class TapeWriter implements Closeable {
             if (namedAt[i] < 0) {
                 text(namedAt[i] == IN_DATA ? "data" : "value", nameOf[i]);
             } else {
-                raw(first ? "\"" : ",\"");
-                first = false;
-                decimal(namedAt[i]);
-                raw("\":");
+                numberKey(namedAt[i]);
                 quoted(nameOf[i]);
             }
         }
@@ -166,74 +151,6 @@ public final class TapeWriter implements Closeable {
     void endLine() {
         endObject();
         put('\n');
-    }
-
-    private void key(String key) {
-        raw(first ? "\"" : ",\"");
-        first = false;
-        raw(key);
-        raw("\":");
-    }
-
-    void number(String key, long value) {
-        key(key);
-        decimal(value);
-    }
-
-    void flag(String key) {
-        key(key);
-        raw("true");
-    }
-
-    void text(String key, String value) {
-        key(key);
-        quoted(value);
-    }
-
-    private void quoted(String value) {
-        put('"');
-        for (int i = 0; i < value.length(); i++) {
-            char c = value.charAt(i);
-            if (c >= ' ' && c <= '~' && c != '"' && c != '\\') {
-                put(c);
-            } else {
-                escaped(c);
-            }
-        }
-        put('"');
-    }
-
-    private void escaped(char c) {
-        raw("\\u");
-        for (int shift = 12; shift >= 0; shift -= 4) {
-            put((char) DIGITS[c >>> shift & 15]);
-        }
-    }
-
-    /** The first {@code length} bytes, in hex. */
-    void bytes(String key, ByteBuffer bytes, int length) {
-        key(key);
-        put('"');
-        for (int i = 0; i < length; i++) {
-            if (at + 2 > ROOM) {
-                drain();
-            }
-            byte one = bytes.get(i);
-            room[at++] = DIGITS[one >>> 4 & 15];
-            room[at++] = DIGITS[one & 15];
-        }
-        put('"');
-    }
-
-    void beginObject(String key) {
-        key(key);
-        put('{');
-        first = true;
-    }
-
-    void endObject() {
-        put('}');
-        first = false;
     }
 
     /** A structure by the names of its fields, for people: a reader takes the bytes. */
@@ -254,8 +171,7 @@ public final class TapeWriter implements Closeable {
         put('[');
         int size = UapiTable.ROUTING_ENTRY.size();
         for (int entry = Uapi.KvmIrqRouting.SIZE; entry + size <= length; entry += size) {
-            raw(entry == Uapi.KvmIrqRouting.SIZE ? "{" : ",{");
-            first = true;
+            beginElement(entry == Uapi.KvmIrqRouting.SIZE);
             boolean message = bytes.getInt(entry + Uapi.KvmIrqRoutingEntry.TYPE) == Uapi.KVM_IRQ_ROUTING_MSI;
             fieldsAt(UapiTable.ROUTING_ENTRY, bytes, entry, message ? "u.irqchip" : "u.msi");
             endObject();
@@ -296,87 +212,5 @@ public final class TapeWriter implements Closeable {
             i--;
         }
         return i;
-    }
-
-    // Characters
-
-    private void unsigned(long value) {
-        if (value < 0) {
-            decimal(Long.divideUnsigned(value, 10));
-            put((char) ('0' + Long.remainderUnsigned(value, 10)));
-        } else {
-            decimal(value);
-        }
-    }
-
-    private void decimal(long value) {
-        if (value < 0) {
-            put('-');
-            // The most negative number has no positive one: its last digit comes first.
-            if (value < -9) {
-                decimal(-(value / 10));
-            }
-            put((char) ('0' - value % 10));
-            return;
-        }
-        long unit = 1;
-        while (value / unit >= 10) {
-            unit *= 10;
-        }
-        for (; unit > 0; unit /= 10) {
-            put((char) ('0' + value / unit % 10));
-        }
-    }
-
-    private void raw(String text) {
-        for (int i = 0; i < text.length(); i++) {
-            put(text.charAt(i));
-        }
-    }
-
-    private void put(char ascii) {
-        if (at == ROOM) {
-            drain();
-        }
-        room[at++] = (byte) ascii;
-    }
-
-    private void drain() {
-        try {
-            if (failure == null) {
-                out.write(room, 0, at);
-            }
-        } catch (IOException e) {
-            // The program goes on; its tape does not.
-            failure = e;
-        }
-        at = 0;
-    }
-
-    /** How many calls were written. */
-    public long calls() {
-        return calls;
-    }
-
-    /**
-     * Makes what was written so far reach its place.
-     *
-     * @throws IOException if any of it could not be written, also earlier
-     */
-    public void flush() throws IOException {
-        drain();
-        if (failure != null) {
-            throw failure;
-        }
-        out.flush();
-    }
-
-    @Override
-    public void close() throws IOException {
-        try {
-            flush();
-        } finally {
-            out.close();
-        }
     }
 }

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import java.io.Closeable;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
+
+/** Lines of JSON by hand, in a buffer made once: for a field nothing is allocated. For one thread at a time. */
+abstract class JsonLines implements Closeable {
+    private static final byte[] DIGITS = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'
+    };
+    private static final int ROOM = 1 << 16;
+
+    private final OutputStream out;
+    private final byte[] room = new byte[ROOM];
+    private int at;
+    /** Whether the next field is the first of its object. */
+    private boolean first;
+
+    private @Nullable IOException failure;
+
+    JsonLines(OutputStream out) {
+        this.out = out;
+    }
+
+    void key(String key) {
+        raw(first ? "\"" : ",\"");
+        first = false;
+        raw(key);
+        raw("\":");
+    }
+
+    void numberKey(int key) {
+        put(first ? '"' : ',');
+        if (!first) {
+            put('"');
+        }
+        first = false;
+        decimal(key);
+        raw("\":");
+    }
+
+    void number(String key, long value) {
+        key(key);
+        decimal(value);
+    }
+
+    void flag(String key) {
+        key(key);
+        raw("true");
+    }
+
+    void text(String key, String value) {
+        key(key);
+        quoted(value);
+    }
+
+    void quoted(String value) {
+        put('"');
+        for (int i = 0; i < value.length(); i++) {
+            char c = value.charAt(i);
+            if (c >= ' ' && c <= '~' && c != '"' && c != '\\') {
+                put(c);
+            } else {
+                escaped(c);
+            }
+        }
+        put('"');
+    }
+
+    private void escaped(char c) {
+        raw("\\u");
+        for (int shift = 12; shift >= 0; shift -= 4) {
+            put((char) DIGITS[c >>> shift & 15]);
+        }
+    }
+
+    /** The first {@code length} bytes, in hex. */
+    void bytes(String key, ByteBuffer bytes, int length) {
+        key(key);
+        put('"');
+        for (int i = 0; i < length; i++) {
+            if (at + 2 > ROOM) {
+                drain();
+            }
+            byte one = bytes.get(i);
+            room[at++] = DIGITS[one >>> 4 & 15];
+            room[at++] = DIGITS[one & 15];
+        }
+        put('"');
+    }
+
+    void beginObject(String key) {
+        key(key);
+        put('{');
+        first = true;
+    }
+
+    void beginElement(boolean firstOfArray) {
+        raw(firstOfArray ? "{" : ",{");
+        first = true;
+    }
+
+    void endObject() {
+        put('}');
+        first = false;
+    }
+
+    // Characters
+
+    void unsigned(long value) {
+        if (value < 0) {
+            decimal(Long.divideUnsigned(value, 10));
+            put((char) ('0' + Long.remainderUnsigned(value, 10)));
+        } else {
+            decimal(value);
+        }
+    }
+
+    void decimal(long value) {
+        if (value < 0) {
+            put('-');
+            // The most negative number has no positive one: its last digit comes first.
+            if (value < -9) {
+                decimal(-(value / 10));
+            }
+            put((char) ('0' - value % 10));
+            return;
+        }
+        long unit = 1;
+        while (value / unit >= 10) {
+            unit *= 10;
+        }
+        for (; unit > 0; unit /= 10) {
+            put((char) ('0' + value / unit % 10));
+        }
+    }
+
+    void raw(String text) {
+        for (int i = 0; i < text.length(); i++) {
+            put(text.charAt(i));
+        }
+    }
+
+    void put(char ascii) {
+        if (at == ROOM) {
+            drain();
+        }
+        room[at++] = (byte) ascii;
+    }
+
+    private void drain() {
+        try {
+            if (failure == null) {
+                out.write(room, 0, at);
+            }
+        } catch (IOException e) {
+            // The program goes on; its tape does not.
+            failure = e;
+        }
+        at = 0;
+    }
+
+    /**
+     * Makes what was written so far reach its place.
+     *
+     * @throws IOException if any of it could not be written, also earlier
+     */
+    public void flush() throws IOException {
+        drain();
+        if (failure != null) {
+            throw failure;
+        }
+        out.flush();
+    }
+
+    @Override
+    public void close() throws IOException {
+        try {
+            flush();
+        } finally {
+            out.close();
+        }
+    }
+}
