@@ -91,6 +91,10 @@ final class Names {
         return names.toString();
     }
 
+    static boolean isCapability(long number) {
+        return CAPABILITIES.containsKey(number);
+    }
+
     static String capability(long number) {
         return CAPABILITIES.getOrDefault(number, String.valueOf(number));
     }

@@ -232,6 +232,10 @@ final class ReplayedCalls {
         }
         long at = load(call.in(), call);
         if (at != 0) {
+            int given = call.in().orElseThrow().limit();
+            for (int rest = given; rest < Arguments.length(call.request(), argument); rest++) {
+                argument.put(rest, (byte) 0);
+            }
             putNames(call);
         }
         return libc.ioctl(fd, call.request(), at);
