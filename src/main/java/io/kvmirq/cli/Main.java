@@ -17,13 +17,12 @@ public final class Main {
         }
         Stdout stdout = new Stdout();
         Terminal terminal = Terminal.ofProcess(stdout, System.getenv());
-        int code = new Commands(
-                        List.of(
-                                new SelftestCommand(),
-                                new BackendsCommand(),
-                                new TapeCommand(),
-                                new ReplayCommand(),
-                                new ErrnoCommand()))
+        int code = new Commands(List.of(
+                        new SelftestCommand(),
+                        new BackendsCommand(),
+                        new TapeCommand(),
+                        new ReplayCommand(),
+                        new ErrnoCommand()))
                 .run(arguments, terminal);
         terminal.out().flush();
         if (stdout.lost().isPresent()) {
