@@ -18,6 +18,7 @@ public enum KernelCall {
     KVM_VERSION("kvm version", "KVM_GET_API_VERSION", "KVM_GET_VCPU_MMAP_SIZE"),
     CAPABILITY("capability check", "KVM_CHECK_EXTENSION"),
     CPUID("cpuid get", "KVM_GET_SUPPORTED_CPUID"),
+    CPUID_SET("cpuid set", "KVM_SET_CPUID2"),
     VM_CREATE("vm create", "KVM_CREATE_VM"),
     CAP_ENABLE("capability enable", "KVM_ENABLE_CAP"),
     IRQCHIP_CREATE("irqchip create", "KVM_CREATE_IRQCHIP"),

@@ -25,6 +25,18 @@ final class VmCauses {
     static List<Cause> rows() {
         return List.of(
                 cause(
+                        "VCPU_CPUID_OTHER",
+                        KernelCall.CPUID_SET,
+                        Errno.EINVAL,
+                        "the vCPU has run, and this is another CPUID",
+                        "set it before the first KVM_RUN"),
+                cause(
+                        "VCPU_CPUID_LEAVES",
+                        KernelCall.CPUID_SET,
+                        Errno.E2BIG,
+                        "a vCPU has at most 256 CPUID leaves",
+                        "nent"),
+                cause(
                         "BOOT_VCPU_AFTER_VCPU",
                         KernelCall.BOOT_VCPU,
                         Errno.EBUSY,

@@ -2,6 +2,7 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.backend.libc.Uapi;
+import java.util.HashMap;
 import java.util.Map;
 
 /** KVM_CHECK_EXTENSION, as measured on 6.18 and, where others differ, seen on those; what is not here is 0, never an error. */
@@ -9,28 +10,31 @@ final class Capabilities {
     private static final int MULTI_ADDRESS_SPACE = 118;
     private static final int IDS_PER_VCPU = 4;
 
-    private static final Map<Long, Integer> VALUES = Map.ofEntries(
-            Map.entry(0L, 1), // IRQCHIP
-            Map.entry(3L, 1), // USER_MEMORY
-            Map.entry(9L, 2), // NR_VCPUS
-            Map.entry(10L, 32764), // NR_MEMSLOTS
-            Map.entry(15L, 2), // COALESCED_MMIO: the page of the ring
-            Map.entry(25L, 4096), // IRQ_ROUTING
-            Map.entry(26L, 1), // IRQ_INJECT_STATUS
-            Map.entry(32L, 1), // IRQFD
-            Map.entry(33L, 1), // PIT2
-            Map.entry(36L, 1), // IOEVENTFD
-            Map.entry(54L, 1), // ENABLE_CAP
-            Map.entry(77L, 1), // SIGNAL_MSI
-            Map.entry(82L, 1), // IRQFD_RESAMPLE
-            Map.entry(89L, 1), // DEVICE_CTRL
-            Map.entry(98L, 1), // ENABLE_CAP_VM
-            Map.entry(100L, 1), // IOEVENTFD_NO_LENGTH
-            Map.entry(105L, 1), // CHECK_EXTENSION_VM
-            Map.entry(121L, 1), // SPLIT_IRQCHIP
-            Map.entry(122L, 1), // IOEVENTFD_ANY_LENGTH
-            Map.entry(136L, 1), // IMMEDIATE_EXIT
-            Map.entry(203L, 1)); // BINARY_STATS_FD
+    /** Number and value of each that is not 0 on the 6.18 everything is measured on, in pairs; but for those below. */
+    private static final int[] MEASURED = {
+        0, 1, 1, 1, 2, 1, 3, 1, 4, 1, 6, 1, 7, 1, 8, 1, 9, 2, 10, 32764, 11, 1, 12, 1, 14, 1, 15, 2, 16, 1, 21, 1, 22,
+        1, 23, 1, 24, 1, 25, 4096, 26, 1, 30, 1, 31, 32, 32, 1, 33, 1, 34, 1, 35, 1, 36, 1, 37, 1, 39, 14, 40, 1, 41, 1,
+        47, 1, 50, 1, 51, 1, 54, 1, 55, 1, 56, 1, 59, 1, 61, 1, 70, 1, 72, 1, 74, 7, 76, 1, 77, 1, 81, 1, 82, 1, 89, 1,
+        95, 1, 97, 1, 98, 1, 100, 1, 105, 1, 116, 1, 121, 1, 122, 1, 127, 1, 136, 1, 143, 14, 153, 1, 159, 1, 162, 1,
+        164, 1, 168, 3, 173, 1, 182, 1, 183, 1, 184, 1, 185, 1, 187, 1, 188, 1, 189, 1, 190, 1, 192, 1048576, 195,
+        2031619, 197, 1, 200, 1, 201, 4096, 203, 1, 204, 1, 206, 1, 208, 4096, 209, 1, 213, 1535, 215, 1, 218, 1, 220,
+        1, 223, 1048576, 226, 1, 232, 1, 237, 1, 238, 1, 244, 3
+    };
+
+    /** The last one that kernels of a version knew: numbers are given in order. */
+    private static final int LAST_OF_6_1 = 224;
+
+    private static final int LAST_OF_6_12 = 238;
+
+    private static final Map<Long, Integer> VALUES = values();
+
+    private static Map<Long, Integer> values() {
+        Map<Long, Integer> values = new HashMap<>();
+        for (int i = 0; i < MEASURED.length; i += 2) {
+            values.put((long) MEASURED[i], MEASURED[i + 1]);
+        }
+        return values;
+    }
 
     private Capabilities() {}
 
@@ -66,11 +70,16 @@ final class Capabilities {
         if (capability == Uapi.KVM_CAP_GUEST_MEMFD) {
             return profile.hasGuestMemfd() ? 1 : 0;
         }
-        Integer value = VALUES.get(capability);
+        Integer value = isYounger(profile, capability) ? null : VALUES.get(capability);
         if (value == null) {
             kernel.note(Rule.CAPABILITY_UNKNOWN);
             return 0;
         }
         return value;
+    }
+
+    private static boolean isYounger(Profile profile, long capability) {
+        return !profile.isSince(6, 2) && capability > LAST_OF_6_1
+                || !profile.isSince(6, 13) && capability > LAST_OF_6_12;
     }
 }

@@ -7,8 +7,7 @@ import java.util.Optional;
 
 /**
  * A CPU in real mode that knows the few instructions of the self-test's guest; any other is refused by name. It runs in
- * the thread that calls KVM_RUN and lets other calls in whenever it halts or has executed an instruction that ends in
- * the kernel.
+ * the thread that calls KVM_RUN and lets other calls in after each instruction, and for as long as it halts.
  */
 final class FakeCpu {
     private static final int EAX = 0;
@@ -92,6 +91,8 @@ final class FakeCpu {
                 kernel.time().awaitChange();
             } else if (step()) {
                 return 0;
+            } else {
+                kernel.time().letOthersIn();
             }
         }
     }

@@ -8,10 +8,12 @@ import java.util.Optional;
 /** An open file of one kind. All methods are called with the kernel's lock held. */
 abstract class FakeFile {
     final FakeKernel kernel;
+    private final boolean foreign;
     private int descriptors;
 
     FakeFile(FakeKernel kernel) {
         this.kernel = kernel;
+        this.foreign = kernel.isForeign();
     }
 
     /** Another descriptor refers to it. */
@@ -29,6 +31,11 @@ abstract class FakeFile {
 
     /** No descriptor is left. */
     void released() {}
+
+    /** Whether the other process has made it. */
+    final boolean isForeign() {
+        return foreign;
+    }
 
     /** Whether another process that has a descriptor of it may ask it nothing. */
     boolean isOfOneProcess() {

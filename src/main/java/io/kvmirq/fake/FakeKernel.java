@@ -15,7 +15,6 @@ import java.time.Duration;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
-import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,7 +25,10 @@ public final class FakeKernel implements Libc {
     /** FIONBIO of asm-generic/ioctls.h: an int at the argument, 0 for blocking. */
     private static final long FIONBIO = 0x5421;
 
+    private static final int STANDARD_FILES = 3;
     private static final int LONGEST_PATH = 4096;
+    private static final long LONGEST_WAIT_SECONDS = 1L << 32;
+    private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
     private static final long PAGE = 4096;
 
     private final Profile profile;
@@ -47,6 +49,9 @@ public final class FakeKernel implements Libc {
     private FakeKernel(Profile profile, boolean virtualTime) {
         this.profile = profile;
         this.time = new FakeTime(virtualTime);
+        for (int i = 0; i < STANDARD_FILES; i++) {
+            install(new StandardFile(this));
+        }
     }
 
     /** A kernel whose time stands still until {@link #pass}: a poll with a limit waits for that, never for the machine. */
@@ -107,8 +112,9 @@ public final class FakeKernel implements Libc {
     }
 
     /**
-     * From now on calls come from another process (or, with false, from its own again): one that has all descriptors, as
-     * after fork or SCM_RIGHTS, and gets EIO from every VM, vCPU and device.
+     * From now on calls come from another process (or, with false, from the first again): one that has all descriptors,
+     * as after fork or SCM_RIGHTS, and gets EIO from every VM, vCPU and device that the first has made, as the first does
+     * from those of the other.
      */
     public void callAsForeignProcess(boolean on) {
         time.enter();
@@ -119,6 +125,9 @@ public final class FakeKernel implements Libc {
 
     /** RLIMIT_NOFILE: EMFILE from there on. */
     public void limitDescriptors(int limit) {
+        if (limit < 0) {
+            throw new IllegalArgumentException("a limit of " + limit + " descriptors: expected 0 or more");
+        }
         time.enter();
         try (time) {
             files.limit(limit);
@@ -206,13 +215,18 @@ public final class FakeKernel implements Libc {
         return (EventFile) Objects.requireNonNull(files.get(fd));
     }
 
+    /** Whether calls come from the other process now. */
+    boolean isForeign() {
+        return foreign;
+    }
+
     boolean isFull() {
         return files.isFull();
     }
 
     /** Gives a file the lowest free descriptor. */
     int install(FakeFile file) {
-        return install(file, FileTable.FIRST);
+        return install(file, 0);
     }
 
     private int install(FakeFile file, int lowest) {
@@ -291,9 +305,7 @@ public final class FakeKernel implements Libc {
                 }
                 case Uapi.F_GETFL -> file.statusFlags();
                 case Uapi.F_DUPFD_CLOEXEC ->
-                    argument < 0 || argument >= files.limit()
-                            ? refuse(Rule.FD_DUP_LIMIT)
-                            : install(file, Math.max(argument, FileTable.FIRST));
+                    argument < 0 || argument >= files.limit() ? refuse(Rule.FD_DUP_LIMIT) : install(file, argument);
                 default -> throw new NotModelledException("fcntl " + command);
             };
         }
@@ -380,7 +392,7 @@ public final class FakeKernel implements Libc {
             int result;
             if (request == FIONBIO) {
                 result = setBlocking(file, argument);
-            } else if (foreign && file.isOfOneProcess()) {
+            } else if (file.isOfOneProcess() && file.isForeign() != foreign) {
                 result = refuse(Rule.FOREIGN_PROCESS);
             } else {
                 result = file.ioctl(request, argument);
@@ -446,18 +458,20 @@ public final class FakeKernel implements Libc {
         time.enter();
         try (time) {
             int bytes = Math.toIntExact(count * Uapi.Pollfd.SIZE);
-            ByteBuffer polled = memory.at(fds, bytes);
+            ByteBuffer polled = count == 0 ? NOTHING : memory.at(fds, bytes);
             ByteBuffer limit = timeout == 0 ? null : memory.copyIn(timeout, Uapi.Timespec.SIZE);
             if (polled == null || timeout != 0 && limit == null) {
                 return refuse(Rule.FAULT);
             }
             long nanos = limit == null
                     ? Long.MAX_VALUE
-                    : TimeUnit.SECONDS.toNanos(limit.getLong(Uapi.Timespec.TV_SEC))
-                            + limit.getLong(Uapi.Timespec.TV_NSEC);
+                    : Duration.ofSeconds(
+                                    Math.min(limit.getLong(Uapi.Timespec.TV_SEC), LONGEST_WAIT_SECONDS),
+                                    limit.getLong(Uapi.Timespec.TV_NSEC))
+                            .toNanos();
             long start = time.now();
             while (true) {
-                int ready = files.poll(polled, memory.offset(fds), (int) count);
+                int ready = files.poll(polled, count == 0 ? 0 : memory.offset(fds), (int) count);
                 long left = nanos - (time.now() - start);
                 if (ready > 0 || left <= 0) {
                     return ready;

@@ -199,10 +199,11 @@ final class FakeRoutes {
         return gsi >= 0 && gsi < targets.length ? targets[gsi] : NOWHERE;
     }
 
-    /** Whether a GSI is one message, which the kernel sends without a worker. */
-    boolean isMessage(int gsi) {
+    /** What a GSI sends that is one message; null for any other. */
+    @Nullable
+    Interrupt message(int gsi) {
         Target[] there = of(gsi);
-        return there.length == 1 && there[0].message() != null;
+        return there.length == 1 ? there[0].message() : null;
     }
 
     /** The GSI that hears of a pin's end of interrupt; -1 for none. */

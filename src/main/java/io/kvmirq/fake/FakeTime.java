@@ -41,6 +41,9 @@ final class FakeTime implements AutoCloseable {
         if (!virtual) {
             throw new IllegalStateException("this fake kernel keeps the machine's time: make it with inVirtualTime");
         }
+        if (passed.isNegative()) {
+            throw new IllegalArgumentException("time passes forwards, not by " + passed);
+        }
         virtualNanos += passed.toNanos();
         changed();
     }
@@ -59,21 +62,36 @@ final class FakeTime implements AutoCloseable {
         awaitChange(Long.MAX_VALUE);
     }
 
-    /** @param nanos to wait at most, of the machine's time; {@link Long#MAX_VALUE} for ever */
+    /**
+     * As in a real kernel, where it is no signal, an interrupt of the thread ends no waiting.
+     *
+     * @param nanos to wait at most, of the machine's time; {@link Long#MAX_VALUE} for ever
+     */
     @SuppressWarnings("WaitNotInLoop") // every caller looks again in a loop of its own
     void awaitChange(long nanos) {
         waiting++;
+        boolean interrupted = Thread.interrupted();
         try {
             if (virtual || nanos == Long.MAX_VALUE) {
-                change.await();
+                change.awaitUninterruptibly();
             } else {
                 change.await(nanos, TimeUnit.NANOSECONDS);
             }
         } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new NotModelledException("signals, which an interrupt of a waiting thread would be");
+            interrupted = true;
         } finally {
             waiting--;
+            if (interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }
+    }
+
+    /** For who goes on for long: those whose turn it is come first. */
+    void letOthersIn() {
+        if (lock.hasQueuedThreads()) {
+            lock.unlock();
+            lock.lock();
         }
     }
 }

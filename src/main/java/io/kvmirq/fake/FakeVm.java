@@ -120,14 +120,15 @@ final class FakeVm extends VmInterrupts {
         setIrq(gsi, source, level, false);
     }
 
-    /** A single message is sent without a worker. */
+    /** A single message is sent without a worker, also of a resampling irqfd, unless every LAPIC is to be asked. */
     @Override
     boolean driveAtOnce(FakeIrqfd irqfd) {
-        boolean message = irqfd.resample().isEmpty() && routes().isMessage(irqfd.gsi());
-        if (message) {
+        Interrupt message = routes().message(irqfd.gsi());
+        boolean atOnce = message != null && (message.isInvalid(lapics.hasLongIds()) || lapics.isByMap(message));
+        if (atOnce) {
             setIrq(irqfd.gsi(), SOURCE_USERSPACE, true, false);
         }
-        return message;
+        return atOnce;
     }
 
     /**

@@ -8,11 +8,8 @@ import org.jspecify.annotations.Nullable;
 
 /** A process's descriptors. Looking one up allocates nothing. Source: fs/file.c. */
 final class FileTable {
-    /** 0 to 2 are the process's own. */
-    static final int FIRST = 3;
-
     private @Nullable FakeFile[] files = new FakeFile[64];
-    private int noneFreeBelow = FIRST;
+    private int noneFreeBelow;
     private int limit = 65536;
 
     /** RLIMIT_NOFILE: no descriptor from there on. */
@@ -30,7 +27,7 @@ final class FileTable {
     }
 
     boolean isFull() {
-        return free(FIRST) >= limit;
+        return free(0) >= limit;
     }
 
     private int free(int lowest) {

@@ -32,6 +32,12 @@ final class Lapics {
         return lapic;
     }
 
+    /** Its vCPU could not be made after all. */
+    void remove(FakeLapic lapic) {
+        lapics.remove(lapic);
+        redrawMap();
+    }
+
     // KVM_CAP_X2APIC_API
 
     boolean hasLongIds() {
@@ -84,6 +90,14 @@ final class Lapics {
         return looked.logical() == ApicMap.Logical.AMBIGUOUS
                 ? deliverAsking(interrupt, destination, taker)
                 : deliverLogical(interrupt, destination, looked, taker);
+    }
+
+    /** Whether a message can be sent without asking every LAPIC, as an irqfd's must be that no worker sends. */
+    boolean isByMap(Interrupt interrupt) {
+        ApicMap looked = map.orElse(null);
+        return looked != null
+                && !isBroadcast(interrupt.destination(longIds), looked)
+                && !(interrupt.logical() && looked.logical() == ApicMap.Logical.AMBIGUOUS);
     }
 
     private boolean isBroadcast(int destination, ApicMap looked) {

@@ -8,6 +8,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The kernel a fake stands for: a version, and switches for how it was built or patched. In text the version comes first,
@@ -170,6 +171,16 @@ public final class Profile {
     /** Whether a VM of the default type may have memory of KVM_CREATE_GUEST_MEMFD. */
     boolean hasGuestMemfd() {
         return isSince(6, NEWEST_OF_6);
+    }
+
+    @Override
+    public boolean equals(@Nullable Object other) {
+        return other instanceof Profile profile && label().equals(profile.label());
+    }
+
+    @Override
+    public int hashCode() {
+        return label().hashCode();
     }
 
     @Override

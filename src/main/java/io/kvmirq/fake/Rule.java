@@ -22,11 +22,11 @@ public enum Rule {
     FD_DUP_LIMIT(Errno.EINVAL, MEASURED, "F_DUPFD from beyond the limit", "fs/fcntl.c do_fcntl()"),
     FD_LAST_CLOSE(MEASURED, "the last descriptor of a file releases it, no earlier one", "fs/file_table.c fput()"),
     FAULT(Errno.EFAULT, MEASURED, "an address outside the caller's memory", "copy_from_user(), copy_to_user()"),
-    NO_SUCH_FILE(Errno.ENOENT, MEASURED, "no file of that path", "fs/namei.c"),
+    NO_SUCH_FILE(Errno.ENOENT, MEASURED, "there is /dev/kvm, and no other file", "fs/namei.c"),
     MAP_LENGTH(Errno.EINVAL, SOURCE, "mmap of nothing", "mm/mmap.c do_mmap()"),
     MAP_NOT_A_VCPU(Errno.ENODEV, MEASURED, "mmap of a file without memory", "mm/mmap.c do_mmap()"),
     UNMAP_ALIGNMENT(Errno.EINVAL, MEASURED, "munmap off a page, or of nothing", "mm/mmap.c do_munmap()"),
-    FD_CLOSED_ON_EXEC(MEASURED, "every descriptor made here is FD_CLOEXEC", "O_CLOEXEC of each call"),
+    FD_CLOSED_ON_EXEC(MEASURED, "all that a Libc makes is closed on exec", "O_CLOEXEC of each call"),
     NEGATIVE_OFFSET(
             Errno.EINVAL, MEASURED, "an offset below 0, seen before the file", "fs/read_write.c ksys_pread64()"),
     NO_OFFSET(Errno.ESPIPE, MEASURED, "pread or pwrite of a file without places", "fs/read_write.c ksys_pread64()"),
@@ -109,7 +109,8 @@ public enum Rule {
             Errno.EINVAL, MEASURED, "suppressing EOI broadcasts needs the split irqchip", "x86.c KVM_CAP_X2APIC_API"),
     BOOT_VCPU_AFTER_VCPU(
             Errno.EBUSY, MEASURED, "the boot vCPU is chosen before there is any", "x86.c KVM_SET_BOOT_CPU_ID"),
-    BOOT_VCPU_ID(Errno.EINVAL, MEASURED, "since 6.11: a boot vCPU above 4096", "x86.c KVM_SET_BOOT_CPU_ID"),
+    BOOT_VCPU_ID(
+            Errno.EINVAL, MEASURED, "since 6.11: a boot vCPU beyond the ids there may be", "x86.c KVM_SET_BOOT_CPU_ID"),
     PIT_EXISTS(Errno.EEXIST, MEASURED, "there is a timer", "x86.c KVM_CREATE_PIT2"),
     PIT_WITHOUT_PIC_BEFORE(LAB, "on 6.1 a timer needs no PICs", "x86.c KVM_CREATE_PIT2"),
     PIT_NEEDS_PIC(Errno.ENOENT, MEASURED, "a timer without PICs in the kernel", "x86.c KVM_CREATE_PIT2"),
@@ -175,6 +176,11 @@ public enum Rule {
             "the boot vCPU is runnable, others wait for INIT where LAPICs are in the kernel",
             "x86.c kvm_arch_vcpu_create()"),
     VCPU_UNKNOWN_REQUEST(Errno.EINVAL, MEASURED, "a request a vCPU does not know", "kvm_main.c kvm_vcpu_ioctl()"),
+    VCPU_ONE_CALL(
+            MEASURED, "a call on a vCPU waits while the guest runs, halted or not", "kvm_main.c kvm_vcpu_ioctl()"),
+    VCPU_CPUID_AFTER_RUN(MEASURED, "once it has run, a vCPU's CPUID is only compared", "cpuid.c kvm_set_cpuid()"),
+    VCPU_CPUID_OTHER(Errno.EINVAL, MEASURED, "another CPUID for a vCPU that has run", "cpuid.c kvm_set_cpuid()"),
+    VCPU_CPUID_LEAVES(Errno.E2BIG, MEASURED, "more than 256 CPUID leaves", "cpuid.c kvm_vcpu_ioctl_set_cpuid2()"),
     VCPU_RUN_ARGUMENT(Errno.EINVAL, MEASURED, "KVM_RUN with an argument", "kvm_main.c kvm_vcpu_ioctl()"),
     VCPU_IMMEDIATE_EXIT(Errno.EINTR, MEASURED, "immediate_exit is set", "x86.c kvm_arch_vcpu_ioctl_run()"),
     VCPU_CAP(Errno.EINVAL, MEASURED, "a capability a vCPU does not have", "x86.c kvm_vcpu_ioctl_enable_cap()"),

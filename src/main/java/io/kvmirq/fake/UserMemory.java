@@ -18,7 +18,7 @@ final class UserMemory {
     private long next = FIRST;
     private int count;
     private long[] bases = new long[16];
-    private Region[] regions = new Region[16];
+    private @Nullable Region[] regions = new Region[16];
 
     /** Memory the kernel was told of: a caller's buffer, which the caller keeps, or a mapping, which we keep. */
     private static final class Region {
@@ -69,6 +69,7 @@ final class UserMemory {
                 to++;
             }
         }
+        Arrays.fill(regions, to, count, null);
         count = to;
     }
 
@@ -85,6 +86,7 @@ final class UserMemory {
         System.arraycopy(bases, at + 1, bases, at, count - at - 1);
         System.arraycopy(regions, at + 1, regions, at, count - at - 1);
         count--;
+        regions[count] = null;
     }
 
     /** The memory that holds all of {@code length} bytes at {@code address}; null where there is none. */

@@ -6,10 +6,18 @@ import io.kvmirq.backend.libc.UapiTable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
+import java.util.Set;
 
 /** A vCPU's descriptor; source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c, {@code kvm_arch_vcpu_ioctl()} in x86.c. */
 final class VcpuDescriptor extends FakeFile {
+    /** Hyper-V's and PV's, which some kernels have. */
+    private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(123, 148, 163, 190, 191);
+
     private static final int LAST_VECTOR = 255;
+    /** Where a request has its type, and KVM's. */
+    private static final int TYPE_SHIFT = 8;
+
+    private static final int KVM_TYPE = 0xae;
 
     private final Optional<FakeLapic> lapic;
     private final FakeCpu cpu;
@@ -24,6 +32,10 @@ final class VcpuDescriptor extends FakeFile {
     private final boolean boot;
     /** What userspace's PIC asks for; -1 for nothing. */
     private int external = -1;
+
+    private ByteBuffer cpuid = ByteBuffer.allocate(0);
+    private boolean running;
+    private boolean hasRun;
 
     VcpuDescriptor(FakeKernel kernel, VmFile vm, int id, Optional<FakeLapic> lapic) {
         super(kernel);
@@ -46,11 +58,23 @@ final class VcpuDescriptor extends FakeFile {
         return true;
     }
 
+    /** One call at a time: all others wait for as long as the guest runs, also halted. */
     @Override
     int ioctl(long request, long argument) {
+        if ((request >>> TYPE_SHIFT & 0xff) != KVM_TYPE) {
+            return kernel.refuse(Rule.VCPU_UNKNOWN_REQUEST);
+        }
+        while (running) {
+            kernel.note(Rule.VCPU_ONE_CALL);
+            kernel.time().awaitChange();
+        }
         if (request == Uapi.KVM_RUN) {
             return argument == 0 ? run() : kernel.refuse(Rule.VCPU_RUN_ARGUMENT);
         }
+        return ask(request, argument);
+    }
+
+    private int ask(long request, long argument) {
         if (request == Uapi.KVM_NMI) {
             cpu.requestNmi();
             return 0;
@@ -88,9 +112,8 @@ final class VcpuDescriptor extends FakeFile {
             return registers == null ? kernel.refuse(Rule.FAULT) : cpu.setRegisters(registers);
         }
         if (request == Uapi.KVM_ENABLE_CAP) {
-            return kernel.memory().copyIn(argument, Uapi.KvmEnableCap.SIZE) == null
-                    ? kernel.refuse(Rule.FAULT)
-                    : kernel.refuse(Rule.VCPU_CAP);
+            ByteBuffer capability = kernel.memory().copyIn(argument, Uapi.KvmEnableCap.SIZE);
+            return capability == null ? kernel.refuse(Rule.FAULT) : enable(capability);
         }
         if (request == Uapi.KVM_GET_DEVICE_ATTR
                 || request == Uapi.KVM_SET_DEVICE_ATTR
@@ -107,7 +130,22 @@ final class VcpuDescriptor extends FakeFile {
         if (external >= 0) {
             throw new NotModelledException("running a guest after KVM_INTERRUPT");
         }
-        return cpu.run();
+        running = true;
+        hasRun = true;
+        try {
+            return cpu.run();
+        } finally {
+            running = false;
+            kernel.time().changed();
+        }
+    }
+
+    private int enable(ByteBuffer capability) {
+        int number = capability.getInt(Uapi.KvmEnableCap.CAP);
+        if (capability.getInt(Uapi.KvmEnableCap.FLAGS) == 0 && ENABLED_ELSEWHERE.contains(number)) {
+            throw new NotModelledException("KVM_ENABLE_CAP of capability " + number + " on a vCPU");
+        }
+        return kernel.refuse(Rule.VCPU_CAP);
     }
 
     /** Of the guest's CPUID one bit matters. */
@@ -116,11 +154,20 @@ final class VcpuDescriptor extends FakeFile {
         if (header == null) {
             return kernel.refuse(Rule.FAULT);
         }
-        int length = Math.min(header.getInt(Uapi.KvmCpuid2.NENT), KvmFile.MOST_LEAVES) * Uapi.KvmCpuid2.ENTRY_SIZE;
+        int leafCount = header.getInt(Uapi.KvmCpuid2.NENT);
+        if (Integer.compareUnsigned(leafCount, KvmFile.MOST_LEAVES) > 0) {
+            return kernel.refuse(Rule.VCPU_CPUID_LEAVES);
+        }
+        int length = leafCount * Uapi.KvmCpuid2.ENTRY_SIZE;
         ByteBuffer leaves = kernel.memory().copyIn(argument + Uapi.KvmCpuid2.SIZE, length);
         if (leaves == null) {
             return kernel.refuse(Rule.FAULT);
         }
+        if (hasRun) {
+            kernel.note(Rule.VCPU_CPUID_AFTER_RUN);
+            return leaves.equals(cpuid) ? 0 : kernel.refuse(Rule.VCPU_CPUID_OTHER);
+        }
+        cpuid = leaves;
         boolean x2apic = false;
         for (int at = 0; at < length; at += Uapi.KvmCpuid2.ENTRY_SIZE) {
             x2apic |= leaves.getInt(at) == 1
@@ -137,6 +184,7 @@ final class VcpuDescriptor extends FakeFile {
             return;
         }
         if (lapic.get().takeInit()) {
+            cpu.setHalted(false);
             state = boot ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED;
         }
         if (lapic.get().events().takeStartup() && state == Uapi.KVM_MP_STATE_INIT_RECEIVED) {

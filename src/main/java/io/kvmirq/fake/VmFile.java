@@ -134,7 +134,12 @@ final class VmFile extends FakeFile {
         Optional<FakeLapic> lapic = vm.irqchip() == FakeVm.Irqchip.NONE
                 ? Optional.empty()
                 : Optional.of(vm.lapics().add((int) id));
-        return kernel.install(new VcpuDescriptor(kernel, this, (int) id, lapic));
+        int fd = kernel.install(new VcpuDescriptor(kernel, this, (int) id, lapic));
+        if (fd < 0) {
+            vcpus.remove((int) id);
+            lapic.ifPresent(vm.lapics()::remove);
+        }
+        return fd;
     }
 
     // Injection

@@ -82,6 +82,22 @@ class GuestContract {
         assertErrno(Errno.EFAULT, libc.ioctl(world.kvm(), Uapi.KVM_GET_SUPPORTED_CPUID, 8));
     }
 
+    /** A vCPU has one set of leaves, 256 at most, and keeps it once it has run. */
+    @Test
+    void cpuidIsSetBeforeTheFirstRunOrNotChanged() {
+        int vm = world.fullVm();
+        int vcpu = RealModeGuest.answering(world, vm).vcpu();
+        long address = world.map(3 * PAGE, -1);
+        ByteBuffer leaves = libc.view(address, 3 * PAGE);
+        for (int tooMany : new int[] {257, -1}) {
+            leaves.putInt(Uapi.KvmCpuid2.NENT, tooMany);
+            assertErrno(Errno.E2BIG, libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, address));
+        }
+        leaves.putInt(Uapi.KvmCpuid2.NENT, 1);
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_SET_CPUID2, address));
+        assertOk(libc.ioctl(world.vcpu(vm, 1), Uapi.KVM_SET_CPUID2, address));
+    }
+
     @Test
     void unmappingNothingSucceedsOnPages() {
         long mapped = libc.mmap(PAGE, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);

@@ -68,9 +68,20 @@ final class RealModeGuest {
 
     /** One that answers {@link World#VECTOR}, up to where it lets interrupts in. */
     static RealModeGuest answering(World world, int vm) {
-        RealModeGuest guest = new RealModeGuest(world, vm, MAIN + HANDLER);
+        RealModeGuest guest = unstarted(world, vm);
         guest.runTo(READY);
         return guest;
+    }
+
+    /** As {@link #answering}, but for running it. */
+    static RealModeGuest unstarted(World world, int vm) {
+        return new RealModeGuest(world, vm, MAIN + HANDLER);
+    }
+
+    /** Whether its last exit, which shared memory shows, was a write to that port. */
+    boolean hasLeftBy(int port) {
+        return run.getInt(Uapi.KvmRun.EXIT_REASON) == Uapi.KVM_EXIT_IO
+                && (run.getShort(Uapi.KvmRun.IO_PORT) & 0xffff) == port;
     }
 
     private void useHostCpuid(int kvm) {

@@ -322,6 +322,39 @@ class ThreadsContract {
         }
     }
 
+    /** Whoever asks a vCPU while its guest runs, or halts, waits until it has left. */
+    @Test
+    void callOnVcpuWaitsForItsGuestToLeave() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        int inside = world.eventfd();
+        assertOk(world.routeToVector(vm, 30));
+        assertOk(kernel.irqfdAssign(vm, event, 30));
+        assertOk(kernel.ioeventfdAssign(vm, inside, RealModeGuest.READY, 1, KernelBackend.IOEVENTFD_PIO, 0));
+        RealModeGuest guest = RealModeGuest.unstarted(world, vm);
+        AtomicBoolean left = new AtomicBoolean();
+        AtomicInteger asking = new AtomicInteger();
+        together(List.of(
+                () -> {
+                    guest.runTo(RealModeGuest.IN_SERVICE);
+                    left.set(true);
+                },
+                () -> {
+                    assertThat(kernel.fdWait(inside, -1, -1)).isEqualTo(KernelBackend.READY_FD);
+                    asking.incrementAndGet();
+                    world.lapic(guest.vcpu());
+                    assertThat(left.get() || guest.hasLeftBy(RealModeGuest.IN_SERVICE))
+                            .as("the guest has left")
+                            .isTrue();
+                },
+                () -> {
+                    while (asking.get() == 0) {
+                        Thread.onSpinWait();
+                    }
+                    assertOk(kernel.eventfdSignal(event, 1));
+                }));
+    }
+
     @Test
     void eventfdIsAssignedWhileSomebodyWaitsForItAndHearsNothingThen() {
         int vm = world.fullVm();

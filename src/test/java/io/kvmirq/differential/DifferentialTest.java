@@ -165,4 +165,31 @@ class DifferentialTest {
                 call(ROUTING, 1001, 1, 0, 1, 4, 0, 0, 0, 0),
                 call(IRQ_LINE_STATUS, 1001, 1, 1));
     }
+
+    /** Once it has run, setting its CPUID again changes nothing, the LAPIC's version neither. */
+    @Test
+    void cpuidOfVcpuThatHasRunStaysWithAllThatFollowedFromIt() {
+        agree(
+                call(OPEN, 1000, 0),
+                call(CREATE_VM, 1003, 1000, 0),
+                call(SPLIT_IRQCHIP, 1003, 0, 0),
+                call(CREATE_VCPU, 1005, 1003, 0),
+                call(RUN, 1005),
+                call(X2APIC_API, 1003, 8, 0),
+                call(RUN, 1005),
+                call(GET_LAPIC, 1005));
+    }
+
+    @Test
+    void initWakesBootVcpuThatHalts() {
+        agree(
+                call(OPEN, 1000, 0),
+                call(CREATE_VM, 1003, 1000, 0),
+                call(CREATE_IRQCHIP, 1003),
+                call(CREATE_VCPU, 1004, 1003, 0),
+                call(RUN, 1004),
+                call(SET_MP_STATE, 1004, 3),
+                call(SIGNAL_MSI, 1003, 0, 0, 34048, 0),
+                call(GET_MP_STATE, 1004));
+    }
 }

@@ -125,6 +125,52 @@ class FakeKernelTest {
         assertThat(fake.vmCreate(kvm, 0)).isNotNegative();
     }
 
+    /** What could not get a descriptor was not made: the same call succeeds later. */
+    @Test
+    void vcpuWithoutDescriptorIsNone() {
+        FakeKernel kernel = new FakeKernel(Profile.V6_18);
+        KernelBackend fake = kernel.backend();
+        int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
+        kernel.limitDescriptors(vm + 1);
+        assertThat(fake.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0)).isEqualTo(-Errno.EMFILE.number());
+        assertThat(fake.irqchipCreate(vm)).isZero();
+        kernel.limitDescriptors(vm + 2);
+        assertThat(fake.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0)).isEqualTo(vm + 1);
+    }
+
+    /** A VM that the other process makes is its own. */
+    @Test
+    void eachProcessHasItsVms() {
+        FakeKernel kernel = new FakeKernel(Profile.V6_18);
+        KernelBackend fake = kernel.backend();
+        int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
+        kernel.callAsForeignProcess(true);
+        int others = fake.vmCreate(kvm, 0);
+        assertThat(fake.irqchipCreate(others)).isZero();
+        kernel.callAsForeignProcess(false);
+        assertThat(fake.irqchipCreate(others)).isEqualTo(-Errno.EIO.number());
+    }
+
+    @Test
+    void standardFilesAreOpenAndNoEventfds() {
+        KernelBackend fake = fake(Profile.V6_18);
+        int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
+        assertThat(fake.libc().fcntl(0, Uapi.F_GETFD, 0)).isNotNegative();
+        assertThat(fake.irqchipCreate(vm)).isZero();
+        assertThat(fake.irqfdAssign(vm, 0, 10)).isEqualTo(-Errno.EINVAL.number());
+    }
+
+    @Test
+    void capabilitiesThatKernelsHaveAreEnabledOrRefusedByName() {
+        KernelBackend fake = fake(Profile.V6_18);
+        int vm = fake.vmCreate(fake.kvmOpen(Buffers.cString("/dev/kvm")), 0);
+        ByteBuffer exits = Buffers.allocate(Uapi.KvmEnableCap.SIZE).putInt(Uapi.KvmEnableCap.CAP, 143);
+        assertThat(fake.capabilityCheck(vm, 143)).isPositive();
+        assertThatThrownBy(() -> fake.libc().ioctl(vm, Uapi.KVM_ENABLE_CAP, exits))
+                .hasMessage("the fake kernel does not model KVM_ENABLE_CAP of capability 143");
+        assertThat(fake(Profile.V6_1).capabilityCheck(vm, 238)).isNotPositive();
+    }
+
     /** The line of a closed eventfd stays up until the worker comes; a deassign waits for all workers. */
     @Test
     void workersCanBeHeldBack() {
