@@ -7,17 +7,19 @@ import java.util.Map;
 
 /** The requests that arm64 knows and this fake does not, by kind of file; source: arch/arm64/kvm/arm.c. */
 final class ArmRequests {
-    static final Map<Long, String> OF_VM = Map.of(
-            Uapi.KVM_GET_DIRTY_LOG, "KVM_GET_DIRTY_LOG",
-            Uapi.KVM_REGISTER_COALESCED_MMIO, "KVM_REGISTER_COALESCED_MMIO",
-            Uapi.KVM_UNREGISTER_COALESCED_MMIO, "KVM_UNREGISTER_COALESCED_MMIO",
-            Uapi.KVM_GET_STATS_FD, "KVM_GET_STATS_FD",
-            Uapi.KVM_SET_USER_MEMORY_REGION2, "KVM_SET_USER_MEMORY_REGION2",
-            Uapi.KVM_CREATE_GUEST_MEMFD, "KVM_CREATE_GUEST_MEMFD",
-            UapiArm64.KVM_ARM_SET_DEVICE_ADDR, "KVM_ARM_SET_DEVICE_ADDR",
-            UapiArm64.KVM_ARM_MTE_COPY_TAGS, "KVM_ARM_MTE_COPY_TAGS",
-            UapiArm64.KVM_ARM_SET_COUNTER_OFFSET, "KVM_ARM_SET_COUNTER_OFFSET",
-            UapiArm64.KVM_ARM_GET_REG_WRITABLE_MASKS, "KVM_ARM_GET_REG_WRITABLE_MASKS");
+    static final Map<Long, String> OF_VM = Map.ofEntries(
+            Map.entry(Uapi.KVM_GET_DIRTY_LOG, "KVM_GET_DIRTY_LOG"),
+            Map.entry(Uapi.KVM_CLEAR_DIRTY_LOG, "KVM_CLEAR_DIRTY_LOG"),
+            Map.entry(Uapi.KVM_RESET_DIRTY_RINGS, "KVM_RESET_DIRTY_RINGS"),
+            Map.entry(Uapi.KVM_REGISTER_COALESCED_MMIO, "KVM_REGISTER_COALESCED_MMIO"),
+            Map.entry(Uapi.KVM_UNREGISTER_COALESCED_MMIO, "KVM_UNREGISTER_COALESCED_MMIO"),
+            Map.entry(Uapi.KVM_GET_STATS_FD, "KVM_GET_STATS_FD"),
+            Map.entry(Uapi.KVM_SET_USER_MEMORY_REGION2, "KVM_SET_USER_MEMORY_REGION2"),
+            Map.entry(Uapi.KVM_CREATE_GUEST_MEMFD, "KVM_CREATE_GUEST_MEMFD"),
+            Map.entry(UapiArm64.KVM_ARM_SET_DEVICE_ADDR, "KVM_ARM_SET_DEVICE_ADDR"),
+            Map.entry(UapiArm64.KVM_ARM_MTE_COPY_TAGS, "KVM_ARM_MTE_COPY_TAGS"),
+            Map.entry(UapiArm64.KVM_ARM_SET_COUNTER_OFFSET, "KVM_ARM_SET_COUNTER_OFFSET"),
+            Map.entry(UapiArm64.KVM_ARM_GET_REG_WRITABLE_MASKS, "KVM_ARM_GET_REG_WRITABLE_MASKS"));
 
     static final Map<Long, String> OF_VCPU = Map.of(
             Uapi.KVM_RUN, "KVM_RUN on arm64",

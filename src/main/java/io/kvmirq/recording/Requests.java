@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.backend.libc.UapiArm64;
 import io.kvmirq.backend.libc.UapiTable;
 import io.kvmirq.backend.libc.UapiTable.FileKind;
 import io.kvmirq.backend.libc.UapiTable.Request;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** Ioctls by number. */
 final class Requests {
-    private static final Map<Long, List<Request>> ALL =
-            UapiTable.REQUESTS.stream().collect(Collectors.groupingBy(Request::number));
+    /** Its number is that of KVM_GET_ONE_REG, which is for vCPUs. */
+    private static final Request OF_ARM64 =
+            new Request(FileKind.VM, "KVM_ARM_SET_DEVICE_ADDR", UapiArm64.KVM_ARM_SET_DEVICE_ADDR, Optional.empty());
+
+    private static final Map<Long, List<Request>> ALL = Stream.concat(UapiTable.REQUESTS.stream(), Stream.of(OF_ARM64))
+            .collect(Collectors.groupingBy(Request::number));
 
     private Requests() {}
 

@@ -9,6 +9,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.backend.libc.UapiArm64;
+import io.kvmirq.backend.libc.UapiTable;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
 import java.io.IOException;
@@ -146,6 +147,30 @@ class Arm64Test {
         long mapped = kernel.mmap(size, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_SHARED, vcpu, 0);
         ByteBuffer run = kernel.view(mapped, size);
         assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).isZero();
+    }
+
+    /** What only x86 knows is unknown here; what the code of all architectures knows is refused by name. */
+    @Test
+    void requestsOfX86AreUnknown() {
+        FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));
+        KernelBackend fake = kernel.backend();
+        int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
+        int vm = fake.vmCreate(kvm, 0);
+        int vcpu = kernel.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
+        for (UapiTable.Request request : UapiTable.REQUESTS) {
+            String name = request.name();
+            if (name.matches(
+                    "KVM_(X86|XEN|HYPERV|MEMORY_ENCRYPT)_.*|KVM_[GS]ET_(PIT|FPU|XSAVE|CPUID|TSC|NESTED).*|KVM_SMI")) {
+                long number = request.number();
+                assertThat(kernel.ioctl(kvm, number, 0)).as(name).isEqualTo(-Errno.EINVAL.number());
+                assertThat(kernel.ioctl(vm, number, 0)).as(name).isEqualTo(-Errno.EINVAL.number());
+                assertThat(kernel.ioctl(vcpu, number, 0)).as(name).isEqualTo(-Errno.EINVAL.number());
+            }
+        }
+        assertThatThrownBy(() -> kernel.ioctl(vm, Uapi.KVM_CLEAR_DIRTY_LOG, 0))
+                .hasMessageContaining("KVM_CLEAR_DIRTY_LOG");
+        assertThatThrownBy(() -> kernel.ioctl(vm, Uapi.KVM_RESET_DIRTY_RINGS, 0))
+                .hasMessageContaining("KVM_RESET_DIRTY_RINGS");
     }
 
     /** As on x86: the descriptors are there, and nothing of KVM's may be asked but /dev/kvm. */

@@ -8,9 +8,11 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.backend.libc.UapiTable;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
 
@@ -31,6 +33,62 @@ class FakeKernelTest {
         assertThatThrownBy(() -> fake.libc().ioctl(vcpu, Uapi.KVM_GET_VCPU_EVENTS, 0))
                 .hasMessage("the fake kernel does not model KVM_GET_VCPU_EVENTS");
         assertThat(fake.libc().ioctl(vm, 0xaeff, 0)).isEqualTo(-Errno.ENOTTY.number());
+    }
+
+    private static String refused(KernelBackend fake, int fd, String name, UapiTable.FileKind kind) {
+        long number = UapiTable.REQUESTS.stream()
+                .filter(request -> request.kind() == kind && request.name().equals(name))
+                .findFirst()
+                .orElseThrow()
+                .number();
+        try {
+            return "answered " + fake.libc().ioctl(fd, number, 0);
+        } catch (NotModelledException e) {
+            return String.valueOf(e.getMessage());
+        }
+    }
+
+    private static final List<String> OF_VM = List.of(
+            "KVM_SET_NR_MMU_PAGES",
+            "KVM_CREATE_PIT",
+            "KVM_GET_PIT2",
+            "KVM_REINJECT_CONTROL",
+            "KVM_SET_TSC_KHZ",
+            "KVM_CLEAR_DIRTY_LOG",
+            "KVM_RESET_DIRTY_RINGS",
+            "KVM_SET_MEMORY_ATTRIBUTES",
+            "KVM_XEN_HVM_CONFIG");
+
+    private static final List<String> OF_VCPU = List.of(
+            "KVM_GET_FPU",
+            "KVM_SET_FPU",
+            "KVM_GET_CPUID2",
+            "KVM_SET_CPUID",
+            "KVM_GET_XSAVE",
+            "KVM_TRANSLATE",
+            "KVM_SMI",
+            "KVM_GET_TSC_KHZ",
+            "KVM_GET_NESTED_STATE");
+
+    /** Numbers of which nothing but the name is known here. */
+    @Test
+    void whatOnlyHasANameIsRefusedByIt() {
+        KernelBackend fake = fake(Profile.V7_1);
+        int kvm = fake.kvmOpen(Buffers.cString("/dev/kvm"));
+        int vm = fake.vmCreate(kvm, 0);
+        int vcpu = fake.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
+        String refusal = "the fake kernel does not model ";
+        assertThat(refused(fake, kvm, "KVM_GET_MSRS", UapiTable.FileKind.KVM)).isEqualTo(refusal + "KVM_GET_MSRS");
+        assertThat(OF_VM).allSatisfy(name -> assertThat(refused(fake, vm, name, UapiTable.FileKind.VM))
+                .isEqualTo(refusal + name));
+        assertThat(OF_VCPU).allSatisfy(name -> assertThat(refused(fake, vcpu, name, UapiTable.FileKind.VCPU))
+                .isEqualTo(refusal + name));
+        assertThat(fake.libc().ioctl(kvm, 0xaeff, 0)).isEqualTo(-Errno.EINVAL.number());
+        assertThat(fake.libc().ioctl(vm, 0xaeff, 0)).isEqualTo(-Errno.ENOTTY.number());
+        assertThat(fake.libc().ioctl(vcpu, 0xaeff, 0)).isEqualTo(-Errno.EINVAL.number());
+        // A request of the other kind of file is as unknown as one of nobody's.
+        assertThat(fake.libc().ioctl(vm, Uapi.KVM_GET_XCRS, 0)).isEqualTo(-Errno.ENOTTY.number());
+        assertThat(fake.libc().ioctl(vcpu, Uapi.KVM_CLEAR_DIRTY_LOG, 0)).isEqualTo(-Errno.EINVAL.number());
     }
 
     /** One eventfd, one irqfd: of the host since 6.17, of each VM before. */

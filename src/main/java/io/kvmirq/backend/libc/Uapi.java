@@ -20,19 +20,19 @@ public final class Uapi {
     private static final long WRITE = 1L << 30;
     private static final long READ = 2L << 30;
 
-    private static long io(int number) {
+    static long io(int number) {
         return (long) KVMIO << 8 | number;
     }
 
-    private static long iow(int number, int size) {
+    static long iow(int number, int size) {
         return WRITE | (long) size << 16 | io(number);
     }
 
-    private static long ior(int number, int size) {
+    static long ior(int number, int size) {
         return READ | (long) size << 16 | io(number);
     }
 
-    private static long iowr(int number, int size) {
+    static long iowr(int number, int size) {
         return READ | WRITE | (long) size << 16 | io(number);
     }
 
@@ -471,6 +471,8 @@ public final class Uapi {
     public static final long KVM_X86_GET_MCE_CAP_SUPPORTED = ior(0x9d, 8);
     public static final long KVM_GET_EMULATED_CPUID = iowr(0x09, 8);
     public static final long KVM_GET_DIRTY_LOG = iow(0x42, 16);
+    public static final long KVM_CLEAR_DIRTY_LOG = iowr(0xc0, 24);
+    public static final long KVM_RESET_DIRTY_RINGS = io(0xc7);
     public static final long KVM_REGISTER_COALESCED_MMIO = iow(0x67, 16);
     public static final long KVM_UNREGISTER_COALESCED_MMIO = iow(0x68, 16);
     public static final long KVM_SET_CLOCK = iow(0x7b, 48);

@@ -3,6 +3,7 @@ package io.kvmirq.backend.libc;
 
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * {@link Uapi} by name: what decodes a request for people, and what is held against the C compiler. Nothing on a call's
@@ -244,8 +245,7 @@ public final class UapiTable {
         return new Request(kind, name, number, Optional.of(argument));
     }
 
-    /** Every ioctl of {@link Uapi}, once for each kind of file it is for. */
-    public static final List<Request> REQUESTS = List.of(
+    private static final List<Request> OF_UAPI = List.of(
             request(FileKind.KVM, "KVM_GET_MSR_INDEX_LIST", Uapi.KVM_GET_MSR_INDEX_LIST),
             request(FileKind.KVM, "KVM_GET_MSR_FEATURE_INDEX_LIST", Uapi.KVM_GET_MSR_FEATURE_INDEX_LIST),
             request(FileKind.KVM, "KVM_X86_GET_MCE_CAP_SUPPORTED", Uapi.KVM_X86_GET_MCE_CAP_SUPPORTED),
@@ -362,4 +362,11 @@ public final class UapiTable {
             request(FileKind.VM, "KVM_CHECK_EXTENSION", Uapi.KVM_CHECK_EXTENSION),
             request(FileKind.VCPU, "KVM_ENABLE_CAP", Uapi.KVM_ENABLE_CAP, ENABLE_CAP),
             request(FileKind.VCPU, "KVM_GET_STATS_FD", Uapi.KVM_GET_STATS_FD));
+
+    /**
+     * Every ioctl of {@link Uapi}, and all others of KVM that a kernel on x86 may answer: once for each kind of file it is
+     * for.
+     */
+    public static final List<Request> REQUESTS =
+            Stream.concat(OF_UAPI.stream(), UapiRequests.ALL.stream()).toList();
 }

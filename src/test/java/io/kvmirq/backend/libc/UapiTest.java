@@ -26,6 +26,8 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -44,6 +46,9 @@ class UapiTest {
             "KvmLapicState.SVR",
             "KvmLapicState.SVR_ENABLE",
             "KvmLapicState.IRR");
+
+    /** Fewer requests than any headers have. */
+    private static final int MANY = 80;
 
     /** What of the project's shared vectors is of use here. */
     private static final Path VECTORS = Machine.root().resolve("src/test/resources/uapi.json");
@@ -87,6 +92,7 @@ class UapiTest {
         NavigableMap<String, Long> facts = new TreeMap<>();
         Stream.concat(constants(Uapi.class, long.class), constants(Uapi.class, int.class))
                 .forEach(constant -> facts.put(constant.getName(), value(constant)));
+        UapiTable.REQUESTS.forEach(request -> facts.put(request.name(), request.number()));
         for (UapiTable.Struct struct : UapiTable.STRUCTS) {
             facts.put("sizeof struct " + struct.tag(), (long) struct.size());
             for (UapiTable.Field field : struct.fields()) {
@@ -102,9 +108,20 @@ class UapiTest {
     void everyRequestIsInTheTable() {
         Map<String, Long> constants =
                 constants(Uapi.class, long.class).collect(Collectors.toMap(Field::getName, UapiTest::value));
+        assertThat(UapiTable.REQUESTS).map(UapiTable.Request::name).containsAll(constants.keySet());
+        UapiTable.REQUESTS.forEach(request -> constants.putIfAbsent(request.name(), request.number()));
         assertThat(UapiTable.REQUESTS)
                 .allSatisfy(request -> assertThat(constants).containsEntry(request.name(), request.number()));
-        assertThat(UapiTable.REQUESTS).map(UapiTable.Request::name).containsAll(constants.keySet());
+    }
+
+    @Test
+    void numberMeansOneRequestOnOneKindOfFile() {
+        assertThat(UapiTable.REQUESTS)
+                .map(request -> request.kind() + " " + request.number())
+                .doesNotHaveDuplicates();
+        Map<UapiTable.FileKind, Long> kinds = UapiTable.REQUESTS.stream()
+                .collect(Collectors.groupingBy(UapiTable.Request::kind, TreeMap::new, Collectors.counting()));
+        System.out.println("UapiTable's requests: " + kinds);
     }
 
     @Test
@@ -202,7 +219,41 @@ class UapiTest {
         compare("the installed headers, " + release(compiled), compiled);
         Set<String> unwitnessed = missing(compiled);
         unwitnessed.removeAll(vectors(VECTORS).keySet());
+        // What only names a request may be newer than both; headers of other releases know it.
+        UapiRequests.ALL.forEach(request -> unwitnessed.remove(request.name()));
         assertThat(unwitnessed).as("neither in the headers nor in the vectors").isEmpty();
+    }
+
+    /** Of other architectures, and what kernels forgot before 6.1. */
+    private static final Pattern NOT_OF_X86 = Pattern.compile("KVM_(ARM|PPC|S390|ASSIGN|DEASSIGN)_.*"
+            + "|KVM_CREATE_SPAPR_TCE(_64)?|KVM_ALLOCATE_RMA|KVM_DIRTY_TLB|KVM_SET_MEMORY_(REGION|ALIAS)");
+
+    private static final Pattern REQUEST = Pattern.compile("#define (KVM_\\w+) +_IO[WR]*\\(KVMIO,.*");
+
+    /** The requests of KVM that the headers have and the table lacks. */
+    private Set<String> unlisted(String... flags) throws IOException, InterruptedException {
+        Path source = temporary.resolve("macros.c");
+        Files.writeString(source, "#include <linux/kvm.h>\n");
+        List<String> preprocess = new ArrayList<>(List.of("cc", "-dM", "-E"));
+        preprocess.addAll(List.of(flags));
+        preprocess.add(source.toString());
+        Set<String> requests = Program.output(preprocess)
+                .lines()
+                .map(REQUEST::matcher)
+                .filter(Matcher::matches)
+                .map(macro -> macro.group(1))
+                .filter(name -> !NOT_OF_X86.matcher(name).matches())
+                .collect(Collectors.toCollection(TreeSet::new));
+        assertThat(requests).as("requests of the headers").hasSizeGreaterThan(MANY);
+        UapiTable.REQUESTS.forEach(request -> requests.remove(request.name()));
+        return requests;
+    }
+
+    @Test
+    void everyRequestOfTheInstalledHeadersIsInTheTable() throws IOException, InterruptedException {
+        Machine.assumeX86();
+        Machine.assumeProgram("cc");
+        assertThat(unlisted()).isEmpty();
     }
 
     @Test
@@ -217,6 +268,9 @@ class UapiTest {
                 if (Files.exists(include.resolve("asm/kvm.h"))) {
                     Map<String, Long> compiled = compiled("-isystem", include.toString());
                     compare("the headers of " + suite.getFileName() + ", " + release(compiled), compiled);
+                    assertThat(unlisted("-isystem", include.toString()))
+                            .as("requests of " + suite.getFileName())
+                            .isEmpty();
                 }
             }
         }
