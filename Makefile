@@ -49,6 +49,7 @@ install: ## put the library into the local Maven repository as io.kvmirq:kvmirq
 
 javadoc: ## the library's documentation in target/reports/apidocs
 	scripts/maven javadoc:javadoc
+	@echo "$(CURDIR)/target/reports/apidocs/index.html"
 
 clean: ## remove everything built
 	rm -rf target native/build

@@ -7,6 +7,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Grade;
 import io.kvmirq.fake.Rule;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Result;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -18,7 +19,8 @@ import java.util.Optional;
 final class SelftestJson {
     private SelftestJson() {}
 
-    static void write(Kernel kernel, Optional<FakeKernel> fake, List<Result> results, OutputStream out) {
+    static void write(
+            Kernel kernel, Irqchip irqchip, Optional<FakeKernel> fake, List<Result> results, OutputStream out) {
         try (JsonGenerator json =
                 new JsonFactory().createGenerator(out).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
             json.writeStartObject();
@@ -27,6 +29,7 @@ final class SelftestJson {
             json.writeStringField(
                     "kernelRelease", kernel.isReal() ? System.getProperty("os.version") : kernel.backendDescription());
             json.writeStringField("backend", kernel.backendName());
+            json.writeStringField("irqchip", irqchip.label());
             if (fake.isPresent()) {
                 json.writeArrayFieldStart("inferredRules");
                 for (Rule rule : fake.get().rulesUsed()) {

@@ -3,14 +3,18 @@ package io.kvmirq.cli;
 
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Grade;
+import io.kvmirq.fake.Profile;
 import io.kvmirq.fake.Rule;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /** A self-test as people read it, line by line while it runs. */
 final class TextJournal implements Journal {
@@ -87,8 +91,16 @@ final class TextJournal implements Journal {
                 .filter(rule -> rule.grade() == Grade.INFERRED)
                 .map(Rule::text)
                 .toList();
-        return "leaned on " + rules.size() + " rules of the fake, "
-                + (inferred.isEmpty() ? "none of them inferred" : "inferred: " + String.join("; ", inferred));
+        Map<Grade, Long> counts = rules.stream().collect(Collectors.groupingBy(Rule::grade, Collectors.counting()));
+        String surer = Arrays.stream(Grade.values())
+                .filter(grade -> grade != Grade.INFERRED && counts.containsKey(grade))
+                .map(grade -> counts.get(grade) + " " + grade.label()
+                        + (grade == Grade.MEASURED ? " on " + Profile.V6_18.label() : ""))
+                .collect(Collectors.joining(", "));
+        return "leaned on " + rules.size() + " rules of the fake: " + surer + "; "
+                + (inferred.isEmpty()
+                        ? "none inferred"
+                        : inferred.size() + " inferred: " + String.join("; ", inferred));
     }
 
     private static String text(Result.Latency latency) {

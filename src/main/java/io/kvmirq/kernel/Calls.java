@@ -169,7 +169,10 @@ public final class Calls {
                 () -> operands(vm, event) + " resamplefd=" + resample.number() + " gsi=" + gsi.number());
     }
 
-    /** When it returns nothing of this irqfd is in flight. Never fails: the kernel accepts any open eventfd. */
+    /**
+     * When it returns nothing of this irqfd is in flight: the kernel accepts any open eventfd. What it says is not looked
+     * at: EIO, the irqfd stays, in another process than the one that made the VM.
+     */
     public void deassignIrqfd(Fd.Lease vm, Fd.Lease event, Gsi gsi) {
         backend().irqfdDeassign(number(vm), number(event), gsi.number());
     }

@@ -109,7 +109,12 @@ public final class Irqfd implements AutoCloseable {
         }
     }
 
-    /** Deassigns: when it returns no further interrupt comes from this eventfd. Idempotent, never fails. */
+    /**
+     * Deassigns: when it returns no further interrupt comes from this eventfd. Idempotent, and nothing is thrown.
+     *
+     * <p>The kernel refuses only in another process than the one that made the VM: there the irqfd stays, as nobody is
+     * told, until the VM or the eventfd has no descriptor left in any process. The GSI is free for others all the same.
+     */
     @Override
     public synchronized void close() {
         if (state == State.CLOSED) {

@@ -41,4 +41,9 @@ public final class KvmDevice implements AutoCloseable {
     public void close() {
         fd.kernel().calls().close(fd);
     }
+
+    @Override
+    public String toString() {
+        return fd.toString();
+    }
 }

@@ -192,7 +192,9 @@ class CliIT {
                 .contains("backend", "scenarios", "passed", "sent", "answered", "lost", "latencyNanos", "p50", "max");
         assertThat(ended.out())
                 .startsWith("{\"schema\":\"kvmirq.selftest/1\",\"kernel\":\"real\",")
-                .contains("\"backend\":\"jni\"", "\"passed\":true,\"sent\":50,\"answered\":50,\"lost\":0");
+                .contains(
+                        "\"backend\":\"jni\",\"irqchip\":\"full\"",
+                        "\"passed\":true,\"sent\":50,\"answered\":50,\"lost\":0");
     }
 
     @Test
@@ -418,7 +420,11 @@ class CliIT {
         assertThat(Cli.launcher()
                         .run("selftest", "--backend", "fake", "--count", "5")
                         .out())
-                .containsPattern("FAKE leaned on \\d+ rules of the fake, ");
+                .containsPattern("FAKE leaned on \\d+ rules of the fake: \\d+ measured on 6\\.18.*; none inferred");
+        assertThat(Cli.launcher()
+                        .run("selftest", "--backend", "fake", "--profile", "6.1", "--count", "5")
+                        .out())
+                .containsPattern("rules of the fake: \\d+ measured on 6\\.18, \\d+ lab");
         assertThat(Cli.launcher()
                         .run("selftest", "--backend", "fake", "--count", "5", "--json")
                         .out())
@@ -429,6 +435,21 @@ class CliIT {
     void splitIrqchipPassesOnTheRealKernel() throws Exception {
         Cli.Ended ended = Cli.launcher().run("selftest", "--irqchip", "split", "--count", "50");
         assertThat(ended.out()).contains("5 of 6 scenarios passed, 1 skipped on the real kernel");
+    }
+
+    /** A scenario that was skipped is neither passed nor failed, and a self-test of none proves nothing. */
+    @Test
+    void selftestThatSkippedAllIsNoSuccess() throws Exception {
+        String[] level = {"selftest", "--backend", "fake", "--irqchip", "split", "--scenario", "level"};
+        Cli.Ended text = Cli.launcher().run(level);
+        assertThat(text.exitCode()).isEqualTo(1);
+        assertThat(text.out()).contains("FAKE 0 of 1 scenarios passed, 1 skipped");
+        Cli.Ended json = Cli.launcher()
+                .run(Stream.concat(Stream.of(level), Stream.of("--json")).toArray(String[]::new));
+        assertThat(json.exitCode()).isEqualTo(1);
+        assertThat(json.out())
+                .contains("\"irqchip\":\"split\"", "\"passed\":false", "\"skipped\":\"a split irqchip has no pins")
+                .doesNotContain("\"failure\"");
     }
 
     @Test

@@ -153,7 +153,7 @@ class LifetimesContract {
         int kvm = world.kvm();
         int vm = world.own(kernel.vmCreate(kvm, 0));
         world.close(kvm);
-        assertOk(kernel.irqchipCreate(vm));
+        world.createFullIrqchip(vm);
         world.vcpu(vm, 0);
     }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
+import io.kvmirq.testing.Machine;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -33,6 +34,9 @@ final class Search {
         long seeds = Long.parseLong(arguments[0]);
         long first = arguments.length > 1 ? Long.parseLong(arguments[1]) : 0;
         long start = System.nanoTime();
+        Machine.profileFlaw()
+                .ifPresent(flaw -> System.err.println(flaw + "; it is compared with profile "
+                        + Machine.profile().label() + ", and what differs may come of that"));
         try (Differential differential = Differential.ofThisMachine()) {
             List<String> found = run(differential, first, seeds);
             System.out.println(differential.coverage());

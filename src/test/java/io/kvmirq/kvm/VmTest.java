@@ -245,6 +245,7 @@ class VmTest {
         assertThat(vm.supports(KvmDevice.Type.VFIO)).isTrue();
         assertThat(Machine.openFds()).isEqualTo(before);
         try (KvmDevice device = vm.createDevice(KvmDevice.Type.VFIO)) {
+            assertThat(device).hasToString(device.fd().toString()).asString().startsWith("device (fd ");
             assertThat(device.hasAttribute(1, 1)).isTrue();
             assertThat(device.hasAttribute(2, 1)).isFalse();
         }

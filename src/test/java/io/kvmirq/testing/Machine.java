@@ -3,8 +3,14 @@ package io.kvmirq.testing;
 
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import java.io.IOException;
@@ -12,11 +18,22 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.stream.Stream;
 
 /** The machine the tests run on. */
 public final class Machine {
+    private static final String PROFILE = "kvmirq.test.profile";
+
+    /** What depends on how a kernel of a version was built. */
+    private static final Map<String, Long> BUILT = Map.of(
+            "KVM_CAP_MAX_VCPUS", (long) Uapi.KVM_CAP_MAX_VCPUS,
+            "KVM_CAP_MULTI_ADDRESS_SPACE", 118L,
+            "KVM_CAP_HYPERV_SYNIC", (long) Uapi.KVM_CAP_HYPERV_SYNIC,
+            "KVM_CAP_MAX_VCPU_ID", (long) Uapi.KVM_CAP_MAX_VCPU_ID);
+
     private Machine() {}
 
     /** Why KVM cannot be used here, if so. */
@@ -107,6 +124,47 @@ public final class Machine {
                 .filter(one -> kernelAtLeast(
                         Integer.parseInt(one.split("\\.", -1)[0]), Integer.parseInt(one.split("\\.", -1)[1])))
                 .reduce(labels.get(0), (older, newer) -> newer);
-        return Profile.of(System.getProperty("kvmirq.test.profile", label));
+        return Profile.of(System.getProperty(PROFILE, label));
+    }
+
+    /** Why no profile of the fake is the running kernel, if so: whoever names one with a -D answers for it. */
+    public static Optional<String> profileFlaw() {
+        return System.getProperty(PROFILE) == null
+                ? profileFlaw(kernelRelease(), Backends.ofThisMachine().open("jni"))
+                : Optional.empty();
+    }
+
+    /** Version first, then how it was built. {@code scripts/test-summary} knows the sentence by its beginning. */
+    static Optional<String> profileFlaw(String release, KernelBackend kernel) {
+        String[] numbers = release.split("[^0-9]", -1);
+        String version = numbers[0] + "." + numbers[1];
+        List<String> labels = Profile.labels();
+        if (!labels.contains(version)) {
+            return Optional.of(
+                    "the fake has no profile of this kernel: " + release + " is none of " + String.join(", ", labels));
+        }
+        Map<String, Integer> built = built(kernel);
+        Map<String, Integer> modelled = built(new FakeKernel(Profile.of(version)).backend());
+        List<String> differences = built.entrySet().stream()
+                .filter(entry -> !entry.getValue().equals(modelled.get(entry.getKey())))
+                .map(entry -> entry.getKey() + " is " + entry.getValue() + " and not " + modelled.get(entry.getKey()))
+                .toList();
+        return differences.isEmpty()
+                ? Optional.empty()
+                : Optional.of("the fake has no profile of this kernel: it was built otherwise than the " + version
+                        + " modelled, " + String.join(", ", differences));
+    }
+
+    private static Map<String, Integer> built(KernelBackend kernel) {
+        Map<String, Integer> built = new TreeMap<>();
+        int kvm = kernel.kvmOpen(Buffers.cString("/dev/kvm"));
+        BUILT.forEach(
+                (name, capability) -> built.put(name, kernel.libc().ioctl(kvm, Uapi.KVM_CHECK_EXTENSION, capability)));
+        int vm = kernel.vmCreate(kvm, 0);
+        boolean split = kernel.irqchipCreate(vm) == -Errno.ENOTTY.number();
+        built.put("the full irqchip (CONFIG_KVM_IOAPIC)", split ? 0 : 1);
+        kernel.fdClose(vm);
+        kernel.fdClose(kvm);
+        return built;
     }
 }

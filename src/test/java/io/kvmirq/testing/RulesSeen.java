@@ -14,17 +14,25 @@ import java.util.TreeSet;
 
 /** The fake kernel's rules that tests leaned on which ask a real kernel the same. Thread-safe. */
 public final class RulesSeen {
-    /** Shown on real KVM by a program of its own: src/test/native/bare.c forks. */
-    private static final Set<Rule> IN_C = EnumSet.of(Rule.FOREIGN_PROCESS);
-
     private static final Set<Rule> SEEN = EnumSet.noneOf(Rule.class);
-
-    private RulesSeen() {}
 
     private static final Map<Rule, Set<Long>> REFUSALS = new EnumMap<>(Rule.class);
 
+    private RulesSeen() {}
+
+    /** Of a fake that was asked what a real kernel was asked in the same run. */
     public static synchronized void add(FakeKernel fake) {
         SEEN.addAll(fake.rulesUsed());
+        addRefusals(fake);
+    }
+
+    /** Of a fake that was compared with what a kernel of the lab once answered: nothing was measured here. */
+    public static synchronized void addRecorded(FakeKernel fake) {
+        fake.rulesUsed().stream().filter(rule -> rule.grade() == Grade.LAB).forEach(SEEN::add);
+        addRefusals(fake);
+    }
+
+    private static void addRefusals(FakeKernel fake) {
         fake.refusals().forEach((rule, requests) -> REFUSALS.computeIfAbsent(rule, none -> new TreeSet<>())
                 .addAll(requests));
     }
@@ -40,12 +48,8 @@ public final class RulesSeen {
             return List.of();
         }
         return Arrays.stream(Rule.values())
-                .map(rule -> String.join("\t", rule.name(), rule.grade().label(), seen(rule), rule.text()))
+                .map(rule -> String.join(
+                        "\t", rule.name(), rule.grade().label(), SEEN.contains(rule) ? "seen" : "unseen", rule.text()))
                 .toList();
-    }
-
-    private static String seen(Rule rule) {
-        boolean real = rule.grade() == Grade.MEASURED && IN_C.contains(rule);
-        return SEEN.contains(rule) || real ? "seen" : "unseen";
     }
 }

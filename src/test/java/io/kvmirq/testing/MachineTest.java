@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+
+/** Which kernels the fake is compared with. */
+class MachineTest {
+    private static Optional<String> flaw(String release, String kernel) {
+        return Machine.profileFlaw(release, new FakeKernel(Profile.of(kernel)).backend());
+    }
+
+    @Test
+    void eachProfileIsItsOwnKernel() {
+        assertThat(Profile.labels())
+                .hasSizeGreaterThan(2)
+                .allSatisfy(label -> assertThat(flaw(label + ".7-arch1", label)).isEmpty());
+    }
+
+    @Test
+    void kernelBetweenTwoProfilesIsNeither() {
+        assertThat(flaw("6.16.3", "6.12"))
+                .hasValue("the fake has no profile of this kernel: 6.16.3 is none of 6.1, 6.12, 6.18, 7.1");
+    }
+
+    @Test
+    void kernelBuiltOtherwiseIsNotTheProfileOfItsVersion() {
+        assertThat(flaw("6.18.44", "6.12"))
+                .hasValue("the fake has no profile of this kernel: it was built otherwise than the 6.18 modelled,"
+                        + " KVM_CAP_HYPERV_SYNIC is 1 and not 0, KVM_CAP_MAX_VCPUS is 4096 and not 1024,"
+                        + " KVM_CAP_MAX_VCPU_ID is 16384 and not 4096, KVM_CAP_MULTI_ADDRESS_SPACE is 2 and not 0");
+        assertThat(flaw("6.18.44", "6.18,split"))
+                .hasValue("the fake has no profile of this kernel: it was built otherwise than the 6.18 modelled,"
+                        + " the full irqchip (CONFIG_KVM_IOAPIC) is 0 and not 1");
+    }
+}
