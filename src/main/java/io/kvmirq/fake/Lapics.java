@@ -87,7 +87,7 @@ final class Lapics {
             FakeLapic lapic = looked.physical(destination);
             return lapic != null && lapic.accept(interrupt, interrupt.mode(), taker) ? 1 : 0;
         }
-        return looked.logical() == ApicMap.Logical.AMBIGUOUS
+        return isLeftOpen(looked)
                 ? deliverAsking(interrupt, destination, taker)
                 : deliverLogical(interrupt, destination, looked, taker);
     }
@@ -97,7 +97,16 @@ final class Lapics {
         ApicMap looked = map.orElse(null);
         return looked != null
                 && !isBroadcast(interrupt.destination(longIds), looked)
-                && !(interrupt.logical() && looked.logical() == ApicMap.Logical.AMBIGUOUS);
+                && !(interrupt.logical() && isLeftOpen(looked));
+    }
+
+    /** Whether the map says nothing of logical destinations: before 6.3 also where nobody has a logical id. */
+    private boolean isLeftOpen(ApicMap looked) {
+        if (looked.logical() == ApicMap.Logical.NOBODY && !vm.kernel().profile().isSince(6, 3)) {
+            vm.note(Rule.MSI_LOGICAL_NOBODY_BEFORE);
+            return true;
+        }
+        return looked.logical() == ApicMap.Logical.AMBIGUOUS;
     }
 
     private boolean isBroadcast(int destination, ApicMap looked) {

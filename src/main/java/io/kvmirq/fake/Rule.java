@@ -281,6 +281,10 @@ public enum Rule {
             MEASURED,
             "logical destinations by the map of the LAPICs, where they agree on one format",
             "lapic.c kvm_apic_map_get_logical_dest()"),
+    MSI_LOGICAL_NOBODY_BEFORE(
+            LAB,
+            "before 6.3: every LAPIC is asked for a logical destination while none has a logical id",
+            "lapic.c kvm_apic_map_get_logical_dest()"),
     MSI_MAP_FIRST_BEFORE(
             LAB, "before 6.3: of LAPICs with the same id the map has the first", "lapic.c kvm_recalculate_apic_map()"),
     MSI_BROADCAST(MEASURED, "to everybody; by priority, to one that listens", "irq.c kvm_irq_delivery_to_apic()"),

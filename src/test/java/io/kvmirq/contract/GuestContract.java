@@ -55,6 +55,7 @@ class GuestContract {
     @ParameterizedTest
     @EnumSource
     void guestAnswersInEveryScenario(Scenario scenario) {
+        world.assumeFullIrqchip();
         try (Kernel kernel = Kernel.over(world.kernel(), Kernel.DEVICE)) {
             List<Result> results = new Selftest(kernel, Irqchip.FULL, ROUND_TRIPS, new Silent()).run(List.of(scenario));
             assertThat(results).singleElement().satisfies(result -> {

@@ -292,7 +292,9 @@ final class Generator {
     private void otherAttribute(Operation operation) {
         Kind kind = values.rarely(2) ? Kind.VCPU : Kind.KVM;
         long address = values.rarely(3) ? Side.NOWHERE : fds.stale();
-        draft.step(call(operation, fds.pick(kind), values.rarely(4) ? 2 : 0, values.rarely(4) ? 1 : 0, address));
+        // As above.
+        long group = kind == Kind.KVM ? 2 : 1;
+        draft.step(call(operation, fds.pick(kind), values.rarely(4) ? group : 0, values.rarely(4) ? 1 : 0, address));
     }
 
     private void anyIoctl() {
