@@ -82,6 +82,10 @@ public record Errno(int number) {
             Map.entry(95, "EOPNOTSUPP"),
             Map.entry(110, "ETIMEDOUT"));
 
+    /** Second names, which no message uses. */
+    private static final Map<String, String> ALIASES =
+            Map.of("EWOULDBLOCK", "EAGAIN", "ENOTSUP", "EOPNOTSUPP", "EDEADLOCK", "EDEADLK");
+
     public Errno {
         if (number < 1 || number > 4095) {
             throw new IllegalArgumentException("errno " + number + " is out of range: expected 1–4095");
@@ -93,10 +97,11 @@ public record Errno(int number) {
         return new Errno(Math.toIntExact(-result));
     }
 
-    /** The error of that name, as {@link #toString} gives it. */
+    /** The error of that name, as {@link #toString} gives it, or of another name of it, such as EWOULDBLOCK. */
     public static Optional<Errno> of(String name) {
+        String own = ALIASES.getOrDefault(name, name);
         return NAMES.entrySet().stream()
-                .filter(entry -> entry.getValue().equals(name))
+                .filter(entry -> entry.getValue().equals(own))
                 .findFirst()
                 .map(entry -> new Errno(entry.getKey()))
                 .or(() -> name.matches("errno [1-9]\\d{0,2}|errno [1-3]\\d{3}")
@@ -114,8 +119,8 @@ public record Errno(int number) {
             return OptionalInt.of(named.get().number);
         }
         try {
-            int number = Math.abs(Integer.parseInt(text));
-            return number <= 4095 ? OptionalInt.of(number) : OptionalInt.empty();
+            int number = Integer.parseInt(text);
+            return number >= -4095 && number <= 4095 ? OptionalInt.of(Math.abs(number)) : OptionalInt.empty();
         } catch (NumberFormatException e) {
             return OptionalInt.empty();
         }

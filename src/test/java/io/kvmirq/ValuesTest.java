@@ -40,6 +40,11 @@ class ValuesTest {
     @Test
     void errnoKeepsNumbersItHasNoNameFor() {
         assertThat(Errno.ofResult(-16)).isEqualTo(Errno.EBUSY).hasToString("EBUSY");
+        assertThat(Errno.numberOf("-2147483648")).isEmpty();
+        assertThat(Errno.numberOf("-4096")).isEmpty();
+        assertThat(Errno.numberOf("-16")).hasValue(16);
+        assertThat(Errno.numberOf("ewouldblock")).hasValue(11);
+        assertThat(Errno.of("ENOTSUP")).contains(new Errno(95));
         assertThat(new Errno(4000)).hasToString("errno 4000");
         assertThatThrownBy(() -> Errno.ofResult(3)).isInstanceOf(IllegalArgumentException.class);
     }

@@ -144,9 +144,7 @@ final class ErrnoCommand implements Command {
             Cause cause = causes.get(i);
             terminal.out().println("  " + (i + 1) + "  " + cause.text());
             if (!cause.needs().isEmpty()) {
-                terminal.out()
-                        .println("     if:    "
-                                + cause.needs().stream().map(Fact::text).collect(Collectors.joining(", and ")));
+                terminal.out().println("     if:    " + String.join(", and ", cause.conditions()));
             }
             terminal.out().println("     check: " + cause.check());
         }
@@ -164,8 +162,8 @@ final class ErrnoCommand implements Command {
                 json.writeStartObject();
                 json.writeStringField("cause", cause.text());
                 json.writeArrayFieldStart("if");
-                for (Fact need : cause.needs()) {
-                    json.writeString(need.text());
+                for (String condition : cause.conditions()) {
+                    json.writeString(condition);
                 }
                 json.writeEndArray();
                 json.writeStringField("check", cause.check());

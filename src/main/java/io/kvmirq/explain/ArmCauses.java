@@ -97,8 +97,7 @@ final class ArmCauses {
                         Errno.EINVAL,
                         "other features than this vCPU was initialised with",
                         "the bits of the first KVM_ARM_VCPU_INIT",
-                        ARM64,
-                        OLD),
+                        ARM64),
                 cause(
                         "ARM_VCPU_NOT_INITIALIZED",
                         KernelCall.ANY_IOCTL,

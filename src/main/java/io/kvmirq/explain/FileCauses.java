@@ -3,6 +3,7 @@ package io.kvmirq.explain;
 
 import static io.kvmirq.explain.Cause.cause;
 import static io.kvmirq.explain.Fact.FOREIGN;
+import static io.kvmirq.explain.Fact.OWN;
 
 import io.kvmirq.Errno;
 import java.util.List;
@@ -91,11 +92,17 @@ final class FileCauses {
                         "FOREIGN_PROCESS",
                         KernelCall.ANY_IOCTL,
                         Errno.EIO,
-                        "the VM belongs to another process, and KVM serves only the one that created it, or KVM has marked"
-                                + " it dead",
+                        "the VM belongs to another process, and KVM serves only the one that created it",
                         "compare with the creating process: after fork or over a socket a VM descriptor only keeps the VM"
-                                + " alive; if it is its own, dmesg shows why KVM gave it up",
+                                + " alive",
                         FOREIGN),
+                cause(
+                        "vm-dead",
+                        KernelCall.ANY_IOCTL,
+                        Errno.EIO,
+                        "KVM has marked the VM dead",
+                        "dmesg, which shows why KVM gave it up",
+                        OWN),
                 cause("FD_NOT_OPEN", KernelCall.ANY_IOCTL, Errno.EBADF, "a descriptor is not open", LOOK_AT_FDS),
                 cause(
                         "FAULT",

@@ -5,7 +5,6 @@ import static io.kvmirq.explain.Cause.cause;
 import static io.kvmirq.explain.Cause.success;
 import static io.kvmirq.explain.Fact.NO_IRQCHIP;
 import static io.kvmirq.explain.Fact.NO_VCPU;
-import static io.kvmirq.explain.Fact.SPLIT_IRQCHIP;
 import static io.kvmirq.explain.Fact.VCPUS;
 import static io.kvmirq.explain.Fact.X86;
 
@@ -36,8 +35,8 @@ final class InterruptCauses {
                         Errno.EINVAL,
                         "a chip or pin that does not exist, such as any on a split irqchip",
                         THE_ENTRIES + "; PIC pins are 0-7, IOAPIC pins 0-23",
-                        SPLIT_IRQCHIP),
-                cause("ROUTE_HIGH_ADDRESS", KernelCall.ROUTES, Errno.EINVAL, LONG_IDS, THE_ENTRIES, VCPUS),
+                        X86),
+                cause("ROUTE_HIGH_ADDRESS", KernelCall.ROUTES, Errno.EINVAL, LONG_IDS, THE_ENTRIES, X86),
                 cause(
                         "ROUTE_CONFLICT",
                         KernelCall.ROUTES,

@@ -41,6 +41,14 @@ final class IrqfdCauses {
                         "the assignments of this VM; one eventfd per GSI",
                         OLD),
                 cause(
+                        "IRQFD_NEEDS_IRQCHIP",
+                        KernelCall.IRQFD,
+                        Errno.EINVAL,
+                        "the VM has no in-kernel irqchip",
+                        "KVM_CREATE_IRQCHIP or KVM_CAP_SPLIT_IRQCHIP before any irqfd",
+                        X86,
+                        NO_IRQCHIP),
+                cause(
                         "IRQFD_RESAMPLE_NEEDS_FULL",
                         KernelCall.IRQFD,
                         Errno.EINVAL,
@@ -48,14 +56,7 @@ final class IrqfdCauses {
                         "with a split irqchip the VMM gets KVM_EXIT_IOAPIC_EOI and unmasks the device itself",
                         X86,
                         LEVEL,
-                        SPLIT_IRQCHIP),
-                cause(
-                        "IRQFD_NEEDS_IRQCHIP",
-                        KernelCall.IRQFD,
-                        Errno.EINVAL,
-                        "the VM has no in-kernel irqchip",
-                        "KVM_CREATE_IRQCHIP or KVM_CAP_SPLIT_IRQCHIP before any irqfd",
-                        X86,
+                        SPLIT_IRQCHIP,
                         NO_IRQCHIP),
                 cause(
                         "IRQFD_NOT_AN_EVENTFD",

@@ -10,8 +10,8 @@ import java.util.Optional;
 public enum KernelCall {
     OPEN("open"),
     EVENTFD_CREATE("eventfd create", "eventfd2"),
-    EVENTFD_WRITE("eventfd signal", "write"),
-    EVENTFD_READ("eventfd drain", "read", "preadv2"),
+    EVENTFD_WRITE("eventfd signal", "write", "pwrite"),
+    EVENTFD_READ("eventfd drain", "read", "pread", "preadv2"),
     DUP("fd dup", "fcntl"),
     MMAP("mmap"),
     MUNMAP("munmap"),

@@ -5,9 +5,9 @@ import static io.kvmirq.explain.Cause.cause;
 import static io.kvmirq.explain.Fact.FULL_IRQCHIP;
 import static io.kvmirq.explain.Fact.NEW;
 import static io.kvmirq.explain.Fact.NO_IRQCHIP;
-import static io.kvmirq.explain.Fact.OLD;
 import static io.kvmirq.explain.Fact.SPLIT_IRQCHIP;
 import static io.kvmirq.explain.Fact.VCPUS;
+import static io.kvmirq.explain.Fact.X86;
 
 import io.kvmirq.Errno;
 import java.util.List;
@@ -121,8 +121,9 @@ final class VmCauses {
                         "IRQCHIP_NOT_BUILT_IN",
                         KernelCall.IRQCHIP_CREATE,
                         Errno.ENOTTY,
-                        "the descriptor is not a VM, or this kernel has no in-kernel irqchip",
+                        "this kernel has no in-kernel irqchip but the split one",
                         "CONFIG_KVM_IOAPIC in the kernel's configuration; the split irqchip needs none",
+                        X86,
                         NEW),
                 cause(
                         "SPLIT_EXISTS",
@@ -154,8 +155,7 @@ final class VmCauses {
                         KernelCall.X2APIC,
                         Errno.EINVAL,
                         "this kernel knows bits 0 and 1 only",
-                        "KVM_CHECK_EXTENSION(KVM_CAP_X2APIC_API) gives the bits there are",
-                        OLD),
+                        "KVM_CHECK_EXTENSION(KVM_CAP_X2APIC_API) gives the bits there are"),
                 cause(
                         "X2APIC_BITS",
                         KernelCall.X2APIC,
@@ -174,6 +174,7 @@ final class VmCauses {
                         Errno.EINVAL,
                         "suppressing EOI broadcasts needs the split irqchip",
                         "bit 2, and which irqchip the VM has",
+                        NO_IRQCHIP,
                         FULL_IRQCHIP),
                 cause(
                         "CHIP_NEEDS_FULL",

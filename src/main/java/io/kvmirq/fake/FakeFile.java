@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import io.kvmirq.backend.libc.UapiTable;
 import java.nio.ByteBuffer;
+import java.util.List;
 import java.util.Optional;
 
 /** An open file of one kind. All methods are called with the kernel's lock held. */
@@ -40,6 +41,11 @@ abstract class FakeFile {
     /** Whether another process that has a descriptor of it may ask it nothing. */
     boolean isOfOneProcess() {
         return false;
+    }
+
+    /** What is so in the VM it is of, by the labels of {@code io.kvmirq.explain.Fact}; allocates nothing. */
+    List<String> facts() {
+        return List.of();
     }
 
     /** What this kind of file answers; {@code argument} is a value or an address. */

@@ -12,6 +12,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
@@ -171,8 +172,8 @@ public final class FakeKernel implements Libc {
         }
     }
 
-    /** The ioctl requests that each rule has refused until now. */
-    public Map<Rule, Set<Long>> refusals() {
+    /** The calls that rules have refused until now, each kind of call once. */
+    List<Refusal> refusals() {
         time.enter();
         try (time) {
             return rules.refused();
@@ -237,24 +238,43 @@ public final class FakeKernel implements Libc {
 
     // System calls
 
+    /** A call takes its turn. */
+    private void begin() {
+        time.enter();
+        rules.begin();
+    }
+
+    /** A call's end, still with the lock held. */
+    private long answered(String call, long request, int fd, long result) {
+        if (result < 0) {
+            FakeFile file = files.get(fd);
+            rules.failed(call, request, file == null ? List.of() : file.facts());
+        }
+        return result;
+    }
+
     @Override
     public int open(long path, int flags, int mode) {
-        time.enter();
+        begin();
         try (time) {
-            StringBuilder name = new StringBuilder();
-            for (int i = 0; i < LONGEST_PATH; i++) {
-                ByteBuffer at = memory.at(path + i, 1);
-                if (at == null) {
-                    return refuse(Rule.FAULT);
-                }
-                byte next = at.get(memory.offset(path + i));
-                if (next == 0) {
-                    return open(name.toString());
-                }
-                name.append((char) next);
-            }
-            throw new NotModelledException("a path of " + LONGEST_PATH + " bytes or more");
+            return (int) answered("open", 0, -1, openLocked(path));
         }
+    }
+
+    private int openLocked(long path) {
+        StringBuilder name = new StringBuilder();
+        for (int i = 0; i < LONGEST_PATH; i++) {
+            ByteBuffer at = memory.at(path + i, 1);
+            if (at == null) {
+                return refuse(Rule.FAULT);
+            }
+            byte next = at.get(memory.offset(path + i));
+            if (next == 0) {
+                return open(name.toString());
+            }
+            name.append((char) next);
+        }
+        throw new NotModelledException("a path of " + LONGEST_PATH + " bytes or more");
     }
 
     @Override
@@ -263,9 +283,9 @@ public final class FakeKernel implements Libc {
         byte[] bytes = new byte[checked.limit()];
         checked.get(0, bytes);
         String text = new String(bytes, StandardCharsets.UTF_8);
-        time.enter();
+        begin();
         try (time) {
-            return open(text.substring(0, text.indexOf('\0')));
+            return (int) answered("open", 0, -1, open(text.substring(0, text.indexOf('\0'))));
         }
     }
 
@@ -278,112 +298,140 @@ public final class FakeKernel implements Libc {
 
     @Override
     public int close(int fd) {
-        time.enter();
+        begin();
         try (time) {
-            FakeFile file = files.remove(fd);
-            if (file == null) {
-                return refuse(Rule.FD_NOT_OPEN);
-            }
-            file.closed();
-            time.changed();
-            return 0;
+            return (int) answered("close", 0, fd, closeLocked(fd));
         }
+    }
+
+    private int closeLocked(int fd) {
+        FakeFile file = files.remove(fd);
+        if (file == null) {
+            return refuse(Rule.FD_NOT_OPEN);
+        }
+        file.closed();
+        time.changed();
+        return 0;
     }
 
     @Override
     public int fcntl(int fd, int command, int argument) {
-        time.enter();
+        begin();
         try (time) {
-            FakeFile file = files.get(fd);
-            if (file == null) {
-                return refuse(Rule.FD_NOT_OPEN);
-            }
-            return switch (command) {
-                case Uapi.F_GETFD -> {
-                    note(Rule.FD_CLOSED_ON_EXEC);
-                    yield Uapi.FD_CLOEXEC;
-                }
-                case Uapi.F_GETFL -> file.statusFlags();
-                case Uapi.F_DUPFD_CLOEXEC ->
-                    argument < 0 || argument >= files.limit() ? refuse(Rule.FD_DUP_LIMIT) : install(file, argument);
-                default -> throw new NotModelledException("fcntl " + command);
-            };
+            return (int) answered("fcntl", 0, fd, fcntlLocked(fd, command, argument));
         }
+    }
+
+    private int fcntlLocked(int fd, int command, int argument) {
+        FakeFile file = files.get(fd);
+        if (file == null) {
+            return refuse(Rule.FD_NOT_OPEN);
+        }
+        return switch (command) {
+            case Uapi.F_GETFD -> {
+                note(Rule.FD_CLOSED_ON_EXEC);
+                yield Uapi.FD_CLOEXEC;
+            }
+            case Uapi.F_GETFL -> file.statusFlags();
+            case Uapi.F_DUPFD_CLOEXEC ->
+                argument < 0 || argument >= files.limit() ? refuse(Rule.FD_DUP_LIMIT) : install(file, argument);
+            default -> throw new NotModelledException("fcntl " + command);
+        };
     }
 
     @Override
     public long read(int fd, long to, long length) {
-        time.enter();
+        begin();
         try (time) {
-            FakeFile file = files.get(fd);
-            return file == null ? refuse(Rule.FD_NOT_OPEN) : file.read(to, length);
+            return answered("read", 0, fd, readLocked(fd, to, length));
         }
+    }
+
+    private long readLocked(int fd, long to, long length) {
+        FakeFile file = files.get(fd);
+        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.read(to, length);
     }
 
     @Override
     public long write(int fd, long from, long length) {
-        time.enter();
+        begin();
         try (time) {
-            FakeFile file = files.get(fd);
-            return file == null ? refuse(Rule.FD_NOT_OPEN) : file.write(from, length);
+            return answered("write", 0, fd, writeLocked(fd, from, length));
         }
+    }
+
+    private long writeLocked(int fd, long from, long length) {
+        FakeFile file = files.get(fd);
+        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.write(from, length);
     }
 
     @Override
     public long pread(int fd, long to, long length, long offset) {
-        time.enter();
+        begin();
         try (time) {
-            if (offset < 0) {
-                return refuse(Rule.NEGATIVE_OFFSET);
-            }
-            FakeFile file = files.get(fd);
-            return file == null ? refuse(Rule.FD_NOT_OPEN) : file.pread(to, length, offset);
+            return answered("pread", 0, fd, preadLocked(fd, to, length, offset));
         }
+    }
+
+    private long preadLocked(int fd, long to, long length, long offset) {
+        if (offset < 0) {
+            return refuse(Rule.NEGATIVE_OFFSET);
+        }
+        FakeFile file = files.get(fd);
+        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.pread(to, length, offset);
     }
 
     @Override
     public long pwrite(int fd, long from, long length, long offset) {
-        time.enter();
+        begin();
         try (time) {
-            if (offset < 0) {
-                return refuse(Rule.NEGATIVE_OFFSET);
-            }
-            FakeFile file = files.get(fd);
-            return file == null ? refuse(Rule.FD_NOT_OPEN) : file.pwrite(from, length, offset);
+            return answered("pwrite", 0, fd, pwriteLocked(fd, from, length, offset));
         }
+    }
+
+    private long pwriteLocked(int fd, long from, long length, long offset) {
+        if (offset < 0) {
+            return refuse(Rule.NEGATIVE_OFFSET);
+        }
+        FakeFile file = files.get(fd);
+        return file == null ? refuse(Rule.FD_NOT_OPEN) : file.pwrite(from, length, offset);
     }
 
     @Override
     public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        time.enter();
+        begin();
         try (time) {
-            FakeFile file = files.get(fd);
-            if (file == null) {
-                return refuse(Rule.FD_NOT_OPEN);
-            }
-            ByteBuffer vector = memory.copyIn(vectors, Uapi.Iovec.SIZE);
-            if (vector == null) {
-                return refuse(Rule.FAULT);
-            }
-            if (count != 1 || offset != -1 || flags != Uapi.RWF_NOWAIT) {
-                throw new NotModelledException("preadv2 but for one eventfd without waiting");
-            }
-            long length = vector.getLong(Uapi.Iovec.IOV_LEN);
-            long to = vector.getLong(Uapi.Iovec.IOV_BASE);
-            if (!(file instanceof EventFile event)) {
-                return refuse(Rule.NOT_AN_EVENTFD_NOWAIT);
-            }
-            if (length == 0) {
-                note(Rule.EVENTFD_NOWAIT_NOTHING);
-                return 0;
-            }
-            return length < Long.BYTES ? refuse(Rule.EVENTFD_LENGTH) : event.readNow(to);
+            return answered("preadv2", 0, fd, preadv2Locked(fd, vectors, count, offset, flags));
         }
+    }
+
+    private long preadv2Locked(int fd, long vectors, int count, long offset, int flags) {
+        FakeFile file = files.get(fd);
+        if (file == null) {
+            return refuse(Rule.FD_NOT_OPEN);
+        }
+        ByteBuffer vector = memory.copyIn(vectors, Uapi.Iovec.SIZE);
+        if (vector == null) {
+            return refuse(Rule.FAULT);
+        }
+        if (count != 1 || offset != -1 || flags != Uapi.RWF_NOWAIT) {
+            throw new NotModelledException("preadv2 but for one eventfd without waiting");
+        }
+        long length = vector.getLong(Uapi.Iovec.IOV_LEN);
+        long to = vector.getLong(Uapi.Iovec.IOV_BASE);
+        if (!(file instanceof EventFile event)) {
+            return refuse(Rule.NOT_AN_EVENTFD_NOWAIT);
+        }
+        if (length == 0) {
+            note(Rule.EVENTFD_NOWAIT_NOTHING);
+            return 0;
+        }
+        return length < Long.BYTES ? refuse(Rule.EVENTFD_LENGTH) : event.readNow(to);
     }
 
     @Override
     public int ioctl(int fd, long request, long argument) {
-        time.enter();
+        begin();
         try (time) {
             FakeFile file = files.get(fd);
             if (file == null) {
@@ -397,9 +445,7 @@ public final class FakeKernel implements Libc {
             } else {
                 result = file.ioctl(request, argument);
             }
-            if (result < 0) {
-                rules.refusedTo(request);
-            }
+            answered("ioctl", request, fd, result);
             // Whatever it was may have raised an interrupt for a CPU that halts.
             time.changed();
             return result;
@@ -417,89 +463,109 @@ public final class FakeKernel implements Libc {
 
     @Override
     public long mmap(long length, int protection, int flags, int fd, long offset) {
-        time.enter();
+        begin();
         try (time) {
-            if (length <= 0) {
-                return refuse(Rule.MAP_LENGTH);
-            }
-            int whole = Math.toIntExact((length + PAGE - 1) / PAGE * PAGE);
-            if ((flags & Uapi.MAP_ANONYMOUS) != 0) {
-                return memory.map(ByteBuffer.allocateDirect(whole).order(ByteOrder.nativeOrder()));
-            }
-            FakeFile file = files.get(fd);
-            if (file == null) {
-                return refuse(Rule.FD_NOT_OPEN);
-            }
-            ByteBuffer shared = file.shared().orElse(null);
-            if (shared == null) {
-                return refuse(Rule.MAP_NOT_A_VCPU);
-            }
-            if (offset != 0 || whole > shared.capacity()) {
-                throw new NotModelledException("mapping a vCPU but from its first page to its last");
-            }
-            return memory.map(shared.slice(0, whole).order(ByteOrder.nativeOrder()));
+            return answered("mmap", 0, fd, mmapLocked(length, flags, fd, offset));
         }
+    }
+
+    private long mmapLocked(long length, int flags, int fd, long offset) {
+        if (length <= 0) {
+            return refuse(Rule.MAP_LENGTH);
+        }
+        int whole = Math.toIntExact((length + PAGE - 1) / PAGE * PAGE);
+        if ((flags & Uapi.MAP_ANONYMOUS) != 0) {
+            return memory.map(ByteBuffer.allocateDirect(whole).order(ByteOrder.nativeOrder()));
+        }
+        FakeFile file = files.get(fd);
+        if (file == null) {
+            return refuse(Rule.FD_NOT_OPEN);
+        }
+        ByteBuffer shared = file.shared().orElse(null);
+        if (shared == null) {
+            return refuse(Rule.MAP_NOT_A_VCPU);
+        }
+        if (offset != 0 || whole > shared.capacity()) {
+            throw new NotModelledException("mapping a vCPU but from its first page to its last");
+        }
+        return memory.map(shared.slice(0, whole).order(ByteOrder.nativeOrder()));
     }
 
     @Override
     public int munmap(long address, long length) {
-        time.enter();
+        begin();
         try (time) {
-            if (address % PAGE != 0 || length <= 0) {
-                return refuse(Rule.UNMAP_ALIGNMENT);
-            }
-            memory.unmap(address, (length + PAGE - 1) / PAGE * PAGE);
-            return 0;
+            return (int) answered("munmap", 0, -1, munmapLocked(address, length));
         }
+    }
+
+    private int munmapLocked(long address, long length) {
+        if (address % PAGE != 0 || length <= 0) {
+            return refuse(Rule.UNMAP_ALIGNMENT);
+        }
+        memory.unmap(address, (length + PAGE - 1) / PAGE * PAGE);
+        return 0;
     }
 
     @Override
     public int ppoll(long fds, long count, long timeout) {
-        time.enter();
+        begin();
         try (time) {
-            int bytes = Math.toIntExact(count * Uapi.Pollfd.SIZE);
-            ByteBuffer polled = count == 0 ? NOTHING : memory.at(fds, bytes);
-            ByteBuffer limit = timeout == 0 ? null : memory.copyIn(timeout, Uapi.Timespec.SIZE);
-            if (polled == null || timeout != 0 && limit == null) {
-                return refuse(Rule.FAULT);
+            return (int) answered("ppoll", 0, -1, ppollLocked(fds, count, timeout));
+        }
+    }
+
+    private int ppollLocked(long fds, long count, long timeout) {
+        int bytes = Math.toIntExact(count * Uapi.Pollfd.SIZE);
+        ByteBuffer polled = count == 0 ? NOTHING : memory.at(fds, bytes);
+        ByteBuffer limit = timeout == 0 ? null : memory.copyIn(timeout, Uapi.Timespec.SIZE);
+        if (polled == null || timeout != 0 && limit == null) {
+            return refuse(Rule.FAULT);
+        }
+        long nanos = limit == null
+                ? Long.MAX_VALUE
+                : Duration.ofSeconds(
+                                Math.min(limit.getLong(Uapi.Timespec.TV_SEC), LONGEST_WAIT_SECONDS),
+                                limit.getLong(Uapi.Timespec.TV_NSEC))
+                        .toNanos();
+        long start = time.now();
+        while (true) {
+            int ready = files.poll(polled, count == 0 ? 0 : memory.offset(fds), (int) count);
+            long left = nanos - (time.now() - start);
+            if (ready > 0 || left <= 0) {
+                return ready;
             }
-            long nanos = limit == null
-                    ? Long.MAX_VALUE
-                    : Duration.ofSeconds(
-                                    Math.min(limit.getLong(Uapi.Timespec.TV_SEC), LONGEST_WAIT_SECONDS),
-                                    limit.getLong(Uapi.Timespec.TV_NSEC))
-                            .toNanos();
-            long start = time.now();
-            while (true) {
-                int ready = files.poll(polled, count == 0 ? 0 : memory.offset(fds), (int) count);
-                long left = nanos - (time.now() - start);
-                if (ready > 0 || left <= 0) {
-                    return ready;
-                }
-                time.awaitChange(nanos == Long.MAX_VALUE ? nanos : left);
-            }
+            time.awaitChange(nanos == Long.MAX_VALUE ? nanos : left);
         }
     }
 
     @Override
     public int eventfd(int count, int flags) {
-        time.enter();
+        begin();
         try (time) {
-            if ((flags & ~(Uapi.EFD_SEMAPHORE | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC)) != 0) {
-                return refuse(Rule.EVENTFD_FLAGS);
-            }
-            boolean semaphore = (flags & Uapi.EFD_SEMAPHORE) != 0;
-            boolean blocking = (flags & Uapi.O_NONBLOCK) == 0;
-            return install(new EventFile(this, Integer.toUnsignedLong(count), semaphore, blocking));
+            return (int) answered("eventfd2", 0, -1, eventfdLocked(count, flags));
         }
+    }
+
+    private int eventfdLocked(int count, int flags) {
+        if ((flags & ~(Uapi.EFD_SEMAPHORE | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC)) != 0) {
+            return refuse(Rule.EVENTFD_FLAGS);
+        }
+        boolean semaphore = (flags & Uapi.EFD_SEMAPHORE) != 0;
+        boolean blocking = (flags & Uapi.O_NONBLOCK) == 0;
+        return install(new EventFile(this, Integer.toUnsignedLong(count), semaphore, blocking));
     }
 
     @Override
     public int epollCreate(int flags) {
-        time.enter();
+        begin();
         try (time) {
-            return install(new EpollFile(this));
+            return (int) answered("epoll_create1", 0, -1, epollCreateLocked());
         }
+    }
+
+    private int epollCreateLocked() {
+        return install(new EpollFile(this));
     }
 
     @Override

@@ -11,9 +11,25 @@ final class FakeVm extends VmInterrupts {
 
     /** Which interrupt controllers are in the kernel. */
     enum Irqchip {
-        NONE,
-        SPLIT,
-        FULL
+        NONE("none"),
+        SPLIT("split"),
+        FULL("full");
+
+        @SuppressWarnings("ImmutableEnumChecker") // made by List.of
+        private final List<String> alone;
+
+        @SuppressWarnings("ImmutableEnumChecker") // made by List.of
+        private final List<String> withVcpus;
+
+        Irqchip(String label) {
+            this.alone = List.of(label, "no-vcpu");
+            this.withVcpus = List.of(label, "vcpus");
+        }
+
+        /** Of a VM that has it, by the labels of {@code io.kvmirq.explain.Fact}. */
+        List<String> facts(boolean vcpus) {
+            return vcpus ? withVcpus : alone;
+        }
     }
 
     private final FakePic[] pics = {new FakePic(this, 0xf8), new FakePic(this, 0xde)};

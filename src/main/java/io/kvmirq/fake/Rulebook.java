@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
 
 /** The rules a fake kernel has leaned on. Noting one allocates nothing; the caller holds the kernel's lock. */
 final class Rulebook {
     private final Set<Rule> used = EnumSet.noneOf(Rule.class);
-    private final Map<Rule, Set<Long>> refused = new EnumMap<>(Rule.class);
-    private Rule last = Rule.FD_LOWEST;
+    private final Map<Rule, List<Refusal>> refused = new EnumMap<>(Rule.class);
+    /** What refuses the call that is being answered. */
+    private @Nullable Rule last;
 
     /** The result of a call that a rule refuses. */
     int refuse(Rule rule) {
@@ -25,13 +28,32 @@ final class Rulebook {
         used.add(rule);
     }
 
-    /** The last refusal was the answer to this request. */
-    void refusedTo(long request) {
-        refused.computeIfAbsent(last, none -> new TreeSet<>()).add(request);
+    /** A call begins: whoever refused another has no part in it. */
+    void begin() {
+        last = null;
     }
 
-    Map<Rule, Set<Long>> refused() {
-        return Map.copyOf(refused);
+    /** It failed: by the rule that refused since, if one did. */
+    void failed(String call, long request, List<String> facts) {
+        Rule rule = last;
+        last = null;
+        if (rule == null) {
+            return;
+        }
+        List<Refusal> known = refused.computeIfAbsent(rule, none -> new ArrayList<>());
+        for (int i = 0; i < known.size(); i++) {
+            Refusal one = known.get(i);
+            if (one.request() == request
+                    && one.call().equals(call)
+                    && one.facts().equals(facts)) {
+                return;
+            }
+        }
+        known.add(new Refusal(rule, call, request, facts));
+    }
+
+    List<Refusal> refused() {
+        return refused.values().stream().flatMap(List::stream).toList();
     }
 
     Set<Rule> used() {

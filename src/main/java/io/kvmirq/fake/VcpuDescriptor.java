@@ -5,6 +5,7 @@ import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.backend.libc.UapiTable;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 
@@ -51,6 +52,11 @@ final class VcpuDescriptor extends FakeFile {
     @Override
     Optional<ByteBuffer> shared() {
         return Optional.of(shared);
+    }
+
+    @Override
+    List<String> facts() {
+        return irqchip.facts(true);
     }
 
     @Override

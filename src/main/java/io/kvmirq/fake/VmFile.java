@@ -4,6 +4,7 @@ package io.kvmirq.fake;
 import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.backend.libc.UapiTable;
 import java.nio.ByteBuffer;
+import java.util.List;
 import java.util.Optional;
 import java.util.TreeSet;
 
@@ -34,6 +35,11 @@ final class VmFile extends FakeFile {
 
     MemorySlots memory() {
         return memory;
+    }
+
+    @Override
+    List<String> facts() {
+        return vm.irqchip().facts(!vcpus.isEmpty());
     }
 
     @Override

@@ -9,6 +9,7 @@ import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -18,13 +19,15 @@ import org.jspecify.annotations.Nullable;
  * Makes chosen calls fail, on the fake as on a real kernel, by one proxy around a {@link Libc} or a backend. Thread-safe.
  *
  * <p>A call is named by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code KVM_IRQFD}), a
- * typed primitive by its method ({@code irqfdAssign}); {@link #ANY} names all. Calls are counted by each name from 1, since
+ * typed primitive by its method ({@code irqfdAssign}) or as the kernel's; {@link #ANY} names all. Calls are counted by each name from 1, since
  * the rule about it was made. One that fails does not reach the kernel, but for those that take down ({@code close}, {@code
  * munmap}): Linux closes also where it says EINTR.
  *
  * <pre>{@code
  * Faults faults = new Faults().fail("KVM_CREATE_VCPU", 2, Errno.ENOMEM).failEvery("ppoll", Errno.EINTR);
  * Kernel kernel = Kernel.over(faults.over(backend), Kernel.DEVICE);
+ * ...
+ * assert faults.unused().isEmpty();
  * }</pre>
  */
 public final class Faults {
@@ -45,6 +48,7 @@ public final class Faults {
         private final long answer;
         private final Optional<Runnable> before;
         private int seen;
+        private boolean used;
 
         Rule(String call, int nth, long answer, Optional<Runnable> before) {
             this.call = call;
@@ -58,11 +62,19 @@ public final class Faults {
                 return false;
             }
             seen++;
-            return nth == EVERY || seen == nth;
+            boolean applies = nth == EVERY || seen == nth;
+            used |= applies;
+            return applies;
+        }
+
+        @Override
+        public String toString() {
+            return nth == EVERY ? call : call + " " + nth;
         }
     }
 
     private synchronized Faults add(String call, int nth, long answer, Optional<Runnable> before) {
+        FaultNames.require(call);
         rules.add(new Rule(call, nth, answer, before));
         return this;
     }
@@ -74,7 +86,11 @@ public final class Faults {
         return nth;
     }
 
-    /** The nth call fails. */
+    /**
+     * The nth call fails.
+     *
+     * @throws IllegalArgumentException here and below, listing near ones, for a name that no call has
+     */
     public Faults fail(String call, int nth, Errno errno) {
         return add(call, requireNth(nth), -errno.number(), Optional.empty());
     }
@@ -92,6 +108,11 @@ public final class Faults {
     /** The nth call is late: {@code before} ends first, which may wait for another thread. */
     public Faults delay(String call, int nth, Runnable before) {
         return add(call, requireNth(nth), 0, Optional.of(before));
+    }
+
+    /** The rules no call has matched until now, such as {@code KVM_IRQFD 2}: there was no second, or none came this way. */
+    public synchronized List<String> unused() {
+        return rules.stream().filter(rule -> !rule.used).map(Rule::toString).toList();
     }
 
     /** Takes back all rules. */
@@ -114,7 +135,9 @@ public final class Faults {
         if (listening) {
             calls.add(name);
         }
-        Set<String> names = function.equals(name) ? Set.of(name) : Set.of(function, name);
+        Set<String> names = new HashSet<>(FaultNames.ofKernel(function));
+        names.add(function);
+        names.add(name);
         Optional<Rule> found = Optional.empty();
         for (Rule rule : rules) {
             // Each counts for itself, also when another one has answered.
@@ -129,7 +152,7 @@ public final class Faults {
         return (Libc) Proxy.newProxyInstance(
                 Libc.class.getClassLoader(),
                 new Class<?>[] {Libc.class},
-                (proxy, method, arguments) -> call(libc, method, arguments));
+                (proxy, method, arguments) -> call(proxy, libc, method, arguments));
     }
 
     /** Typed primitives and the raw door. */
@@ -139,15 +162,19 @@ public final class Faults {
                 KernelBackend.class.getClassLoader(),
                 new Class<?>[] {KernelBackend.class},
                 (proxy, method, arguments) ->
-                        method.getName().equals("libc") ? door : call(backend, method, arguments));
+                        method.getName().equals("libc") ? door : call(proxy, backend, method, arguments));
     }
 
-    private @Nullable Object call(Object target, Method method, @Nullable Object @Nullable [] arguments)
+    private @Nullable Object call(Object proxy, Object target, Method method, @Nullable Object @Nullable [] arguments)
             throws Throwable {
+        if (method.getName().equals("hashCode")) {
+            return System.identityHashCode(proxy);
+        }
+        if (method.getName().equals("equals") && arguments != null) {
+            return proxy == arguments[0];
+        }
         Class<?> type = method.getReturnType();
-        boolean answers = (type == int.class || type == long.class)
-                && !method.getName().equals("addressOf")
-                && !method.getName().equals("hashCode");
+        boolean answers = FaultNames.answers(method);
         Optional<Rule> rule = answers ? next(method.getName(), name(method.getName(), arguments)) : Optional.empty();
         if (rule.isEmpty()) {
             return invoke(target, method, arguments);

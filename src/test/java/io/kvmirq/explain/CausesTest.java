@@ -108,6 +108,47 @@ class CausesTest {
                 .isEmpty();
     }
 
+    /** What a real kernel says it for stays, whatever else is known. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "routes set     | 22 | full x86          | ROUTE_PIN",
+                "routes set     | 22 | no-vcpu x86       | ROUTE_HIGH_ADDRESS",
+                "irqfd assign   | 5  | own               | vm-dead",
+                "irqfd assign   | 5  | foreign           | FOREIGN_PROCESS",
+                "irqfd assign   | 5  |                   | vm-dead",
+                "irqfd          | 22 | level none        | IRQFD_RESAMPLE_NEEDS_FULL",
+                "irqfd          | 22 | level split       | IRQFD_RESAMPLE_NEEDS_FULL",
+                "KVM_ENABLE_CAP | 22 | none              | X2APIC_SUPPRESS_SPLIT",
+                "KVM_ENABLE_CAP | 22 | full              | X2APIC_SUPPRESS_SPLIT",
+                "KVM_ENABLE_CAP | 22 | since-6.17        | X2APIC_TWO_BITS_BEFORE",
+                "vcpu init      | 22 | since-6.17 arm64  | ARM_VCPU_FEATURES_BEFORE"
+            })
+    void trueCausesStay(String call, int errno, String facts, String rule) {
+        Set<Fact> known = EnumSet.noneOf(Fact.class);
+        if (facts != null) {
+            for (String fact : facts.split(" ", -1)) {
+                known.add(Fact.of(fact).orElseThrow());
+            }
+        }
+        assertThat(Causes.of(KernelCall.of(call).orElseThrow(), errno, known))
+                .anyMatch(cause -> cause.rules().contains(rule));
+    }
+
+    @Test
+    void needsThatExcludeEachOtherAreAlternatives() {
+        Cause resample = Causes.all()
+                .filter(cause -> cause.rules().contains("IRQFD_RESAMPLE_NEEDS_FULL"))
+                .findFirst()
+                .orElseThrow();
+        assertThat(resample.conditions())
+                .containsExactly(
+                        "an x86-64 host",
+                        "a level interrupt, with a resamplefd",
+                        "the VM has the split irqchip, or the VM has no in-kernel irqchip");
+    }
+
     @Test
     void namesAreFoundHoweverTheyAreTyped() {
         assertThat(KernelCall.of("KVM_IRQFD")).contains(KernelCall.IRQFD);

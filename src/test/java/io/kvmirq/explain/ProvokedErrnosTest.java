@@ -5,11 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.platform.engine.discovery.DiscoverySelectors.selectPackage;
 
 import io.kvmirq.backend.libc.UapiTable;
-import io.kvmirq.fake.Rule;
+import io.kvmirq.fake.Refusals;
 import io.kvmirq.testing.RulesSeen;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.platform.engine.discovery.ClassNameFilter;
 import org.junit.platform.launcher.Launcher;
@@ -25,33 +27,39 @@ class ProvokedErrnosTest {
         assertThat(runContractOnTheFake()).as("contract rows run").isGreaterThan(80);
         List<String> unexplained = new ArrayList<>();
         int explained = 0;
-        for (var refusal : RulesSeen.refusals().entrySet()) {
-            for (long request : refusal.getValue()) {
-                KernelCall call = call(request);
-                if (isExplained(call, refusal.getKey())) {
-                    explained++;
-                } else {
-                    unexplained.add(call.label() + " " + refusal.getKey().errno() + ": " + refusal.getKey());
-                }
+        for (Refusals.Refused refused : RulesSeen.refusals()) {
+            KernelCall call = call(refused);
+            if (isExplained(call, refused, Set.of()) && isExplained(call, refused, facts(refused))) {
+                explained++;
+            } else {
+                unexplained.add(call.label() + " " + refused.rule().errno() + ": " + refused);
             }
         }
-        System.out.println("errnos provoked by the contract, by request and cause: " + explained + " explained, "
+        System.out.println("errnos provoked by the contract, by call, state and cause: " + explained + " explained, "
                 + unexplained.size() + " not");
         assertThat(unexplained).isEmpty();
         assertThat(explained).isGreaterThan(60);
     }
 
-    private static boolean isExplained(KernelCall call, Rule rule) {
-        return Causes.of(call, rule.errno().orElseThrow().number(), Set.of()).stream()
-                .anyMatch(cause -> cause.rules().contains(rule.name()));
+    private static boolean isExplained(KernelCall call, Refusals.Refused refused, Set<Fact> known) {
+        int errno = refused.rule().errno().orElseThrow().number();
+        return Causes.of(call, errno, known).stream()
+                .anyMatch(cause -> cause.rules().contains(refused.rule().name()));
     }
 
-    private static KernelCall call(long request) {
-        return UapiTable.REQUESTS.stream()
-                .filter(known -> known.number() == request)
-                .flatMap(known -> KernelCall.of(known.name()).stream())
-                .findFirst()
-                .orElse(KernelCall.ANY_IOCTL);
+    private static Set<Fact> facts(Refusals.Refused refused) {
+        return refused.facts().stream()
+                .map(label -> Fact.of(label).orElseThrow())
+                .collect(Collectors.toSet());
+    }
+
+    private static KernelCall call(Refusals.Refused refused) {
+        Stream<String> names = refused.request() == 0
+                ? Stream.of(refused.call())
+                : UapiTable.REQUESTS.stream()
+                        .filter(known -> known.number() == refused.request())
+                        .map(UapiTable.Request::name);
+        return names.flatMap(name -> KernelCall.of(name).stream()).findFirst().orElse(KernelCall.ANY_IOCTL);
     }
 
     private static long runContractOnTheFake() {

@@ -21,6 +21,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.RealKvm;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -151,6 +152,54 @@ class FaultsTest {
             Vm.create(kernel).close();
             assertThat(kernel.isReal()).isTrue();
         }
+    }
+
+    @Test
+    void typedPrimitivesFailByTheKernelsNames() {
+        faults.fail("KVM_CREATE_VM", 1, Errno.ENOMEM).fail("close", 1, Errno.EINTR);
+        KernelBackend kernel = typed();
+        assertThat(kernel.vmCreate(NONE, 0)).isEqualTo(-Errno.ENOMEM.number());
+        assertThat(kernel.vmCreate(NONE, 0)).isEqualTo(-Errno.EBADF.number());
+        assertThat(kernel.fdClose(kernel.eventfdCreate())).isEqualTo(EINTR);
+    }
+
+    @Test
+    void everyPrimitiveHasAKernelsName() {
+        assertThat(KernelBackend.class.getDeclaredMethods())
+                .filteredOn(FaultNames::answers)
+                .isNotEmpty()
+                .allSatisfy(method ->
+                        assertThat(FaultNames.ofKernel(method.getName())).isNotEmpty());
+    }
+
+    @Test
+    void namesThatNoCallHasAreRefused() {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> faults.fail("KVM_CREATE_VMM", 1, Errno.EBUSY))
+                .withMessageStartingWith("no call is named 'KVM_CREATE_VMM': near are KVM_CREATE_VM, ");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> faults.delay("irqfdassign", 1, () -> {}))
+                .withMessageContaining("irqfdAssign");
+        faults.failEvery("ioctl 0xae99", Errno.EBUSY);
+    }
+
+    @Test
+    void rulesThatMatchedNothingAreUnused() {
+        faults.fail("KVM_IRQFD", 2, Errno.EBUSY)
+                .failEvery("KVM_CREATE_VM", Errno.EBUSY)
+                .failEvery("eventfd", Errno.EMFILE);
+        KernelBackend kernel = typed();
+        kernel.irqfdAssign(NONE, 1, 24);
+        kernel.eventfdCreate();
+        assertThat(faults.unused()).containsExactly("KVM_IRQFD 2", "KVM_CREATE_VM");
+    }
+
+    @Test
+    void proxiesAreEqualToThemselvesOnly() {
+        KernelBackend kernel = typed();
+        assertThat(List.of(kernel)).contains(kernel).doesNotContain(typed());
+        assertThat(kernel.hashCode()).isEqualTo(System.identityHashCode(kernel));
+        assertThat(List.of(kernel.libc())).contains(kernel.libc()).doesNotContain(typed().libc());
     }
 
     @Test

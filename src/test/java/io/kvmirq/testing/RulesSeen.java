@@ -3,20 +3,19 @@ package io.kvmirq.testing;
 
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Grade;
+import io.kvmirq.fake.Refusals;
 import io.kvmirq.fake.Rule;
 import java.util.Arrays;
-import java.util.EnumMap;
 import java.util.EnumSet;
+import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
-import java.util.TreeSet;
 
 /** The fake kernel's rules that tests leaned on which ask a real kernel the same. Thread-safe. */
 public final class RulesSeen {
     private static final Set<Rule> SEEN = EnumSet.noneOf(Rule.class);
 
-    private static final Map<Rule, Set<Long>> REFUSALS = new EnumMap<>(Rule.class);
+    private static final Set<Refusals.Refused> REFUSALS = new LinkedHashSet<>();
 
     private RulesSeen() {}
 
@@ -33,13 +32,12 @@ public final class RulesSeen {
     }
 
     private static void addRefusals(FakeKernel fake) {
-        fake.refusals().forEach((rule, requests) -> REFUSALS.computeIfAbsent(rule, none -> new TreeSet<>())
-                .addAll(requests));
+        Refusals.of(fake).forEach(REFUSALS::add);
     }
 
-    /** The ioctl requests that each rule has refused. */
-    public static synchronized Map<Rule, Set<Long>> refusals() {
-        return Map.copyOf(REFUSALS);
+    /** The calls that rules have refused. */
+    public static synchronized Set<Refusals.Refused> refusals() {
+        return Set.copyOf(REFUSALS);
     }
 
     /** A row for each rule: name, grade, whether it was seen, text. Empty where no test has asked the fake anything. */

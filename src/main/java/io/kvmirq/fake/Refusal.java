@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import java.util.List;
+
+/**
+ * A call that a rule has refused.
+ *
+ * @param call the system call's name
+ * @param request of an ioctl; 0 for others
+ * @param facts what was so in the VM, by the labels of {@code io.kvmirq.explain.Fact}
+ */
+record Refusal(Rule rule, String call, long request, List<String> facts) {}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+
+/** What fakes have refused, for tests of other packages. */
+public final class Refusals {
+    /**
+     * A call that was refused.
+     *
+     * @param request of an ioctl; 0 for others
+     * @param facts what was known of kernel and VM, by the labels of {@code io.kvmirq.explain.Fact}
+     */
+    public record Refused(Rule rule, String call, long request, List<String> facts) {}
+
+    private Refusals() {}
+
+    public static Stream<Refused> of(FakeKernel fake) {
+        return fake.refusals().stream()
+                .map(refusal ->
+                        new Refused(refusal.rule(), refusal.call(), refusal.request(), facts(fake.profile(), refusal)));
+    }
+
+    private static List<String> facts(Profile profile, Refusal refusal) {
+        List<String> facts = new ArrayList<>(refusal.facts());
+        facts.add(profile.isArm64() ? "arm64" : "x86");
+        // A switch makes a kernel be like one of another age in that.
+        if (profile.irqfdHostWide() == profile.isSince(6, 17)) {
+            facts.add(profile.isSince(6, 17) ? "since-6.17" : "before-6.17");
+        }
+        if (refusal.rule() == Rule.FOREIGN_PROCESS) {
+            facts.add("foreign");
+        }
+        return List.copyOf(facts);
+    }
+}
