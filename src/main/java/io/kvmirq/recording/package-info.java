@@ -5,7 +5,7 @@
  * <p>There is one file format and one reader of it, {@link io.kvmirq.recording.TapeReader}. {@link
  * io.kvmirq.recording.Recorder} writes the calls of a Java program that go through a {@code Libc}; {@code
  * libkvmirqtape.so} ({@code native/tape.c}), preloaded into any dynamically linked program, appends lines of an earlier
- * version of the format, which {@code kvmirq tape} turns into this one. {@link io.kvmirq.recording.TapeText} shows a tape,
+ * version of the format, which stay as they are: the reader names their numbers. {@link io.kvmirq.recording.TapeText} shows a tape,
  * {@link io.kvmirq.recording.Replay} makes its calls again.
  *
  * <h2>The format, version 2</h2>
