@@ -13,7 +13,7 @@
  * Lines of JSON, each an object with {@code "tape":2}. The first has {@code header}: {@code pid}, {@code program}, {@code
  * arch} as uname has it, {@code order} of bytes ({@code little}, {@code big}), {@code kernel} release, {@code backend}
  * ({@code preload}, or a binding's name). Another header says that a process was replaced by another program, or began.
- * Every other line is a call:
+ * The last line has {@code end} and the number of {@code calls}; without it the tape is cut. Every other line is a call:
  *
  * <ul>
  *   <li>{@code seq} from 1 without gaps, {@code pid}, {@code tid}, {@code call}: the function's name;

@@ -225,6 +225,23 @@ class TapeCommandIT {
     }
 
     @Test
+    void selftestToldToEndLeavesAWholeTape() throws Exception {
+        Path tape = temporary.resolve("interrupted");
+        Process process = Cli.jvm(Cli.jar())
+                .start("selftest", "--backend", "fake", "--count", "10000000", "--record", tape.toString());
+        try (BufferedReader reader =
+                new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
+            while (!Files.exists(tape) || Files.size(tape) < 1 << 20) {
+                Thread.sleep(10);
+            }
+            process.toHandle().destroy();
+            reader.lines().forEach(line -> {});
+        }
+        assertThat(process.waitFor()).isEqualTo(128 + 15);
+        assertThat(Files.readString(tape)).containsPattern("\\{\"tape\":2,\"end\":true,\"calls\":\\d+}\n\\z");
+    }
+
+    @Test
     void addressesAreNotOnTheTapeAndWhatIsCutIsSaid() throws Exception {
         Path recorder = Machine.root().resolve("target/native/libkvmirqtape.so");
         assumeTrue(Files.exists(recorder), "needs " + recorder);

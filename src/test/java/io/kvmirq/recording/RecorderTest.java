@@ -21,8 +21,10 @@ import io.kvmirq.testing.RealKvm;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.lang.management.ManagementFactory;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -52,7 +54,7 @@ class RecorderTest {
 
     private static List<String> withoutProcess(Path file) throws IOException {
         return Files.readAllLines(file).stream()
-                .filter(line -> !line.contains("\"header\""))
+                .filter(line -> line.contains("\"seq\""))
                 .map(line -> line.replaceFirst("\"pid\":\\d+,\"tid\":\\d+,", ""))
                 .toList();
     }
@@ -136,6 +138,36 @@ class RecorderTest {
         assertThat(Recordings.text(file()).subList(1, 4))
                 .containsExactly(
                         "eventfd#1 write 3 = 8", "eventfd#1 close = 0", "closed(fd " + event + ") write 3 = EBADF");
+    }
+
+    /** The process may be ended at any time. */
+    @Test
+    void partsOfALineAreNeverWrittenOnAndTheLastLineSaysThatItIs() throws IOException {
+        List<String> written = new ArrayList<>();
+        OutputStream out = new OutputStream() {
+            @Override
+            public void write(int one) {
+                throw new AssertionError("one byte");
+            }
+
+            @Override
+            public void write(byte[] bytes, int at, int length) {
+                written.add(new String(bytes, at, length, StandardCharsets.UTF_8));
+            }
+        };
+        String longest = "x".repeat(200_000);
+        try (TapeWriter writer = new TapeWriter(out)) {
+            for (int i = 0; i < 1000; i++) {
+                writer.begin(1, 1, i == 500 ? longest : "close", "");
+                writer.arguments(0, "", i, 0);
+                writer.end(0, null);
+            }
+        }
+        assertThat(written).hasSizeGreaterThan(2).allMatch(part -> part.isEmpty() || part.endsWith("}\n"));
+        assertThat(String.join("", written).lines())
+                .hasSize(1001)
+                .last()
+                .isEqualTo("{\"tape\":2,\"end\":true,\"calls\":1000}");
     }
 
     /** A full disk, say. */
