@@ -72,10 +72,7 @@ final class RecordedCalls {
             }
             case "epollCtl" -> capture.load(arguments[3], EPOLL_EVENT);
             case "close" -> beforeClose(capture, (int) Capture.number(arguments[0]));
-            case "munmap" -> {
-                capture.on = memory.unmapped(Capture.number(arguments[0]));
-                ioctls.unmapped(capture.on);
-            }
+            case "munmap" -> capture.on = memory.mappingAt(Capture.number(arguments[0]));
             default -> {}
         }
         return capture;
@@ -108,6 +105,7 @@ final class RecordedCalls {
     private void beforeClose(Capture capture, int fd) {
         capture.on = files.subject(fd);
         files.closed(fd);
+        ioctls.closed(capture.on);
     }
 
     // After
@@ -144,6 +142,10 @@ final class RecordedCalls {
                 lines.begin(capture, capture.call, capture.on);
                 writer.arguments(0, "", capture.call.equals("munmap") ? Capture.number(arguments[1]) : 0, 0);
                 lines.end(result);
+                if (capture.call.equals("munmap") && result == 0) {
+                    memory.unmapped(Capture.number(arguments[0]), Capture.number(arguments[1]))
+                            .forEach(ioctls::unmapped);
+                }
             }
             case "epollCreate", "epollCtl", "epollWait" -> epoll(capture, arguments, result);
             case "preadv2" -> readVector(capture, arguments, result);
@@ -194,10 +196,9 @@ final class RecordedCalls {
     /** read, write, pread, pwrite. */
     private void transfer(Capture capture, @Nullable Object[] arguments, long result) {
         lines.begin(capture, capture.call, (int) Capture.number(arguments[0]));
-        writer.arguments(0, "", transferLength(arguments), 0);
-        if (capture.call.startsWith("p")) {
-            writer.number("offset", Capture.number(arguments[arguments.length - 1]));
-        }
+        boolean placed = capture.call.startsWith("p");
+        writer.arguments(
+                0, "", transferLength(arguments), placed ? Capture.number(arguments[arguments.length - 1]) : 0);
         if (capture.call.endsWith("read")) {
             capture.store(arguments[1], result);
         }
