@@ -4,19 +4,16 @@ package io.kvmirq.cli;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Backends;
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.recording.Recorder;
 import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.selftest.Selftest;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
@@ -100,7 +97,8 @@ final class SelftestCommand implements Command {
                 .paramLabel("FILE")
                 .type(Path.class)
                 .description(
-                        "Write a tape of all kernel calls to FILE, replacing it: kvmirq tape --show, kvmirq replay.")
+                        "Write a tape of all kernel calls, and of what is written into guests, to FILE, replacing it:"
+                                + " kvmirq tape --show, kvmirq replay.")
                 .build());
         spec.addOption(OptionSpec.builder("--json")
                 .description("Print one JSON document instead of text.")
@@ -188,39 +186,16 @@ final class SelftestCommand implements Command {
         Optional<Path> tape = Optional.ofNullable(arguments.matchedOptionValue("--record", null));
         try (Taping taping = new Taping(tape);
                 Target target = open(backend, asked, taping, terminal)) {
-            return run(target, arguments, terminal);
+            taping.begin();
+            return run(target, taping, arguments, terminal);
         } catch (IOException e) {
             terminal.err().println("kvmirq: cannot write " + tape.orElseThrow() + ": " + e);
             return ExitCode.COULD_NOT_LOOK;
         }
     }
 
-    /** Records what the kernel is asked, if that was asked for. */
-    private static final class Taping implements AutoCloseable {
-        private final Optional<Path> tape;
-        private Optional<Recorder> recorder = Optional.empty();
-
-        Taping(Optional<Path> tape) {
-            this.tape = tape;
-        }
-
-        KernelBackend over(KernelBackend backend) throws IOException {
-            if (tape.isPresent()) {
-                recorder = Optional.of(Recorder.of(backend, Files.newOutputStream(tape.get())));
-            }
-            return recorder.map(Recorder::backend).orElse(backend);
-        }
-
-        @Override
-        public void close() throws IOException {
-            if (recorder.isPresent()) {
-                recorder.get().close();
-            }
-        }
-    }
-
     /** Without KVM the same runs on the fake, unless a binding was asked for; said aloud, on every line. */
-    private static Target open(String backend, boolean asked, Taping taping, Terminal terminal) throws IOException {
+    private static Target open(String backend, boolean asked, Taping taping, Terminal terminal) {
         if (backend.equals(Backends.FAKE)) {
             return fake(taping);
         }
@@ -238,13 +213,13 @@ final class SelftestCommand implements Command {
         }
     }
 
-    private static Kernel open(String backend, Taping taping) throws IOException {
-        return taping.tape.isEmpty()
-                ? Kernel.open(backend)
-                : Kernel.over(taping.over(Backends.ofThisMachine().open(backend)), Kernel.DEVICE);
+    private static Kernel open(String backend, Taping taping) {
+        return taping.isAsked()
+                ? Kernel.over(taping.over(Backends.ofThisMachine().open(backend)), Kernel.DEVICE)
+                : Kernel.open(backend);
     }
 
-    private static Target fake(Taping taping) throws IOException {
+    private static Target fake(Taping taping) {
         FakeKernel fake = new FakeKernel(FakeProvider.profile());
         return new Target(Kernel.over(taping.over(fake.backend()), Kernel.DEVICE), Optional.of(fake));
     }
@@ -257,7 +232,7 @@ final class SelftestCommand implements Command {
         }
     }
 
-    private static int run(Target target, ParseResult arguments, Terminal terminal) {
+    private static int run(Target target, Taping taping, ParseResult arguments, Terminal terminal) {
         Kernel kernel = target.kernel();
         // Whether the CPU is free for KVM shows only now; a scenario would report it as a finding of its own.
         Irqchip irqchip = arguments.matchedOptionValue("--irqchip", Irqchip.ofKernel(kernel));
@@ -265,7 +240,11 @@ final class SelftestCommand implements Command {
         List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
         boolean json = arguments.hasMatchedOption("--json");
         TextJournal text = new TextJournal(terminal, kernel, target.fake());
-        List<Result> results = run(new Selftest(kernel, irqchip, count, json ? new SilentJournal() : text), scenarios);
+        Selftest selftest = new Selftest(kernel, irqchip, count, json ? new SilentJournal() : text);
+        // Ctrl-C stops the vCPU and joins its thread before the JVM ends.
+        taping.beforeEnd(selftest::stop);
+        List<Result> results = selftest.run(scenarios);
+        taping.beforeEnd(() -> {});
         if (json) {
             SelftestJson.write(kernel, irqchip, target.fake(), results, terminal.out());
         } else {
@@ -274,19 +253,6 @@ final class SelftestCommand implements Command {
         // Where all was skipped, nothing was proved.
         boolean failed = results.stream().anyMatch(result -> result.failure().isPresent());
         return !failed && results.stream().anyMatch(Result::passed) ? ExitCode.OK : ExitCode.FAILED;
-    }
-
-    /** Ctrl-C stops the vCPU and joins its thread before the JVM ends. */
-    private static List<Result> run(Selftest selftest, List<Scenario> scenarios) {
-        Thread hook = new Thread(selftest::stop, "kvmirq-stop");
-        Runtime.getRuntime().addShutdownHook(hook);
-        List<Result> results = selftest.run(scenarios);
-        try {
-            Runtime.getRuntime().removeShutdownHook(hook);
-        } catch (IllegalStateException e) {
-            // Shutting down: the hook runs and the JVM ends after it.
-        }
-        return results;
     }
 
     private static final class SilentJournal implements Journal {

@@ -17,12 +17,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
@@ -69,7 +66,8 @@ final class TapeCommand implements Command {
                                 + " it could not be started. Ended by a signal, it ends CMD and still prints. Needs no"
                                 + " root but what CMD needs.",
                         "",
-                        "A tape holds the arguments of calls: no guest memory, and zeros for known pointers.",
+                        "A tape made here holds the arguments of calls: no guest memory, and zeros for known pointers."
+                                + " One of selftest --record holds what was written into its guests too.",
                         "",
                         "Not seen: raw system calls and statically linked programs (Go), eventfd_read, eventfd_write,"
                                 + " poll, readv, writev, close_range, the checked functions of fortified programs, and"
@@ -80,7 +78,7 @@ final class TapeCommand implements Command {
                 .paramLabel("FILE")
                 .type(Path.class)
                 .description("Write the tape to FILE, replacing it, and print nothing: lines of JSON, for --show and"
-                        + " kvmirq replay.")
+                        + " kvmirq replay. What CMD started and left running goes on writing to it.")
                 .build());
         spec.addOption(OptionSpec.builder("--show")
                 .paramLabel("FILE")
@@ -163,22 +161,11 @@ final class TapeCommand implements Command {
         Runtime.getRuntime().addShutdownHook(ending);
         try {
             requireProgram(command.get(0));
-            return output.map(file -> runAndKeep(command, recorder, file.toAbsolutePath(), terminal, ending))
+            return output.map(file -> run(command, recorder, emptied(file.toAbsolutePath()), terminal, ending))
                     .orElseGet(() -> runAndPrint(command, recorder, terminal, ending));
         } finally {
             ending.finished();
         }
-    }
-
-    /** What was recorded is there from the start, also if this program is killed, and at the end with names for numbers. */
-    private static int runAndKeep(List<String> command, Path recorder, Path tape, Terminal terminal, Ending ending) {
-        int code = run(command, recorder, emptied(tape), terminal, ending);
-        try {
-            TapeFiles.nameNumbers(tape);
-        } catch (IOException e) {
-            throw new TapeFileException("cannot write " + tape + ": " + reason(e), e);
-        }
-        return code;
     }
 
     private static int runAndPrint(List<String> command, Path recorder, Terminal terminal, Ending ending) {
@@ -301,14 +288,7 @@ final class TapeCommand implements Command {
 
     private static Path emptied(Path file) {
         try {
-            Files.newByteChannel(
-                            file,
-                            Set.of(
-                                    StandardOpenOption.WRITE,
-                                    StandardOpenOption.CREATE,
-                                    StandardOpenOption.TRUNCATE_EXISTING),
-                            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")))
-                    .close();
+            TapeFiles.replace(file).close();
             return file;
         } catch (IOException e) {
             throw new TapeFileException("cannot write " + file + ": " + reason(e), e);

@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.libc.Uapi;
 import java.nio.ByteBuffer;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
 
 /**
- * What the program writes into the memory of its guests, seen by comparing when a vCPU begins to run. For one thread at a
- * time.
+ * What the program writes into the memory of its guests, seen by comparing when a vCPU begins to run. It is copied where a
+ * mapping that is gone is no crash. For one thread at a time.
  */
 final class GuestMemory {
     /** Of all guests together; larger ones are not recorded. */
@@ -16,54 +21,80 @@ final class GuestMemory {
 
     private static final int MOST_AT_ONCE = 256;
 
-    private record Shadow(ByteBuffer live, ByteBuffer seen) {}
+    private record Shadow(long address, ByteBuffer now, ByteBuffer seen) {}
 
     /** Hears of bytes that changed. */
     interface Change {
+        /** @param length 0 when what is in the mapping is not known from now on */
         void at(String mapping, int offset, ByteBuffer bytes, int length);
     }
 
+    private final ProcessMemory memory;
     private final Map<String, Shadow> shadows = new TreeMap<>();
+    private final Set<String> vcpus = new HashSet<>();
     private int size;
+    private boolean unknown;
+
+    GuestMemory(ProcessMemory memory) {
+        this.memory = memory;
+    }
 
     /** A guest was given a mapping that was zero when it was made; @return whether it will be recorded. */
-    boolean add(String mapping, ByteBuffer live) {
+    boolean add(String mapping) {
         if (shadows.containsKey(mapping)) {
             return true;
         }
-        if (live.capacity() > MOST - size) {
+        int length = memory.length(mapping);
+        if (unknown || length == 0 || length > MOST - size) {
             return false;
         }
-        size += live.capacity();
-        shadows.put(mapping, new Shadow(live, ByteBuffer.allocate(live.capacity())));
+        size += length;
+        shadows.put(mapping, new Shadow(memory.address(mapping), Buffers.allocate(length), Buffers.allocate(length)));
         return true;
     }
 
     void remove(String mapping) {
-        Shadow removed = shadows.remove(mapping);
-        size -= removed == null ? 0 : removed.live.capacity();
+        @Nullable Shadow removed = shadows.remove(mapping);
+        size -= removed == null ? 0 : removed.seen.capacity();
     }
 
-    /** Tells what the program wrote since the last time, or since the guest last ran. */
-    void changes(Change to) {
-        shadows.forEach((mapping, shadow) -> changes(mapping, shadow, to));
+    /**
+     * A vCPU begins to run: tells what the program wrote since the last time, or since the guest last ran. With a second
+     * vCPU nobody can tell who wrote, and nothing is known from then on.
+     */
+    void begins(String vcpu, Change to) {
+        vcpus.add(vcpu);
+        unknown |= vcpus.size() > 1;
+        for (Map.Entry<String, Shadow> entry : List.copyOf(shadows.entrySet())) {
+            Shadow shadow = entry.getValue();
+            if (!unknown && memory.copyUnknown(shadow.address, shadow.now.capacity(), shadow.now)) {
+                changes(entry.getKey(), shadow, to);
+            } else {
+                to.at(entry.getKey(), 0, shadow.seen, 0);
+                remove(entry.getKey());
+            }
+        }
+    }
+
+    void closed(String vcpu) {
+        vcpus.remove(vcpu);
     }
 
     private static void changes(String mapping, Shadow shadow, Change to) {
         int at = 0;
-        int size = shadow.live.capacity();
+        int size = shadow.now.capacity();
         while (at < size) {
             int length = size - at;
-            int same = shadow.live.slice(at, length).mismatch(shadow.seen.slice(at, length));
+            int same = shadow.now.slice(at, length).mismatch(shadow.seen.slice(at, length));
             if (same < 0) {
                 return;
             }
             int start = at + same;
             int end = Math.min(start + MOST_AT_ONCE, size);
-            while (end > start + 1 && shadow.live.get(end - 1) == shadow.seen.get(end - 1)) {
+            while (end > start + 1 && shadow.now.get(end - 1) == shadow.seen.get(end - 1)) {
                 end--;
             }
-            shadow.seen.put(start, shadow.live, start, end - start);
+            shadow.seen.put(start, shadow.now, start, end - start);
             to.at(mapping, start, shadow.seen.slice(start, end - start), end - start);
             at = end;
         }
@@ -71,7 +102,8 @@ final class GuestMemory {
 
     /** A guest ran: what is there now, it wrote itself. */
     void ran() {
-        shadows.values().forEach(shadow -> shadow.seen.put(0, shadow.live, 0, shadow.live.capacity()));
+        // Where that fails, it does so again when one begins to run.
+        shadows.values().forEach(shadow -> memory.copyUnknown(shadow.address, shadow.seen.capacity(), shadow.seen));
     }
 
     /** Bytes of {@code struct kvm_run} that say how a run ended. */

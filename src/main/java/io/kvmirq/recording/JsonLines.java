@@ -5,17 +5,23 @@ import java.io.Closeable;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
-/** Lines of JSON by hand, in a buffer made once: for a field nothing is allocated. For one thread at a time. */
+/**
+ * Lines of JSON by hand, in a buffer that grows to the longest line: for a field nothing is allocated. Whole lines are
+ * written on, never parts of one. For one thread at a time.
+ */
 abstract class JsonLines implements Closeable {
     private static final byte[] DIGITS = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'
     };
     private static final int ROOM = 1 << 16;
 
     private final OutputStream out;
-    private final byte[] room = new byte[ROOM];
+    private byte[] room = new byte[ROOM];
     private int at;
+    /** Where the last whole line ends. */
+    private int whole;
     /** Whether the next field is the first of its object. */
     private boolean first;
 
@@ -82,8 +88,8 @@ abstract class JsonLines implements Closeable {
         key(key);
         put('"');
         for (int i = 0; i < length; i++) {
-            if (at + 2 > ROOM) {
-                drain();
+            if (at + 2 > room.length) {
+                makeRoom();
             }
             byte one = bytes.get(i);
             room[at++] = DIGITS[one >>> 4 & 15];
@@ -145,26 +151,40 @@ abstract class JsonLines implements Closeable {
     }
 
     void put(char ascii) {
-        if (at == ROOM) {
-            drain();
+        if (at == room.length) {
+            makeRoom();
         }
         room[at++] = (byte) ascii;
+    }
+
+    void lineEnd() {
+        put('\n');
+        whole = at;
+    }
+
+    private void makeRoom() {
+        drain();
+        if (at > room.length / 2) {
+            room = Arrays.copyOf(room, 2 * room.length);
+        }
     }
 
     private void drain() {
         try {
             if (failure == null) {
-                out.write(room, 0, at);
+                out.write(room, 0, whole);
             }
         } catch (IOException e) {
             // The program goes on; its tape does not.
             failure = e;
         }
-        at = 0;
+        at -= whole;
+        System.arraycopy(room, whole, room, 0, at);
+        whole = 0;
     }
 
     /**
-     * Makes what was written so far reach its place.
+     * Makes the lines that were written so far reach its place.
      *
      * @throws IOException if any of it could not be written, also earlier
      */

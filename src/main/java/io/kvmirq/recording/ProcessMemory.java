@@ -8,6 +8,7 @@ import java.lang.ref.Reference;
 import java.lang.ref.WeakReference;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 
@@ -36,9 +37,14 @@ final class ProcessMemory {
             this.mapped = name.isEmpty() ? null : buffer;
             this.name = name;
         }
+
+        boolean overlaps(long address, long size) {
+            return base + length > address && address + size > base;
+        }
     }
 
     private final Libc libc;
+    private final boolean real;
     /** By address; replaced as a whole. */
     private volatile Region[] regions = {};
 
@@ -47,13 +53,15 @@ final class ProcessMemory {
 
     ProcessMemory(Libc libc) {
         this.libc = libc;
+        this.real = libc.isReal();
     }
 
     /** The address of a buffer was asked for. */
     @SuppressWarnings("ReferenceEquality") // the same memory, not the same bytes
     void known(long address, ByteBuffer buffer) {
         @Nullable Region found = find(address);
-        if (found == null || found.buffer.get() != buffer) {
+        boolean mapping = found != null && !found.name.isEmpty();
+        if (!mapping && (found == null || found.buffer.get() != buffer)) {
             add(new Region(address, buffer.capacity(), buffer, ""));
         }
     }
@@ -68,10 +76,9 @@ final class ProcessMemory {
     private synchronized void add(Region added) {
         Region[] now = regions;
         // What lies there now was there before: it is gone, and the collector has not said so.
-        now = without(
-                now, region -> region.base + region.length > added.base && added.base + added.length > region.base);
+        now = without(now, region -> region.overlaps(added.base, added.length));
         if (now.length >= purgeAt) {
-            now = without(now, region -> region.buffer.get() == null);
+            now = without(now, region -> region.mapped == null && region.buffer.get() == null);
             purgeAt = Math.max(FIRST_PURGE, 2 * now.length);
         }
         Region[] next = Arrays.copyOf(now, now.length + 1);
@@ -88,14 +95,20 @@ final class ProcessMemory {
         return Arrays.stream(from).filter(gone.negate()).toArray(Region[]::new);
     }
 
-    /** @return the mapping's name; empty for none that is known */
-    synchronized String unmapped(long address) {
+    /** @return the name of the mapping that holds an address; empty for none that is known */
+    String mappingAt(long address) {
         @Nullable Region found = find(address);
-        if (found == null || found.name.isEmpty()) {
-            return "";
-        }
-        regions = without(regions, region -> region == found);
-        return found.name;
+        return found == null ? "" : found.name;
+    }
+
+    /** @return the names of all mappings that some of this was of, which are gone */
+    synchronized List<String> unmapped(long address, long length) {
+        List<String> gone = Arrays.stream(regions)
+                .filter(region -> region.overlaps(address, length) && !region.name.isEmpty())
+                .map(region -> region.name)
+                .toList();
+        regions = without(regions, region -> gone.contains(region.name));
+        return gone;
     }
 
     private @Nullable Region find(long address) {
@@ -119,12 +132,22 @@ final class ProcessMemory {
         return found == null || found.name.isEmpty() ? "" : found.name + "+" + Names.hex(address - found.base);
     }
 
-    /** All of a mapping; null when it is gone. */
-    @Nullable
-    ByteBuffer whole(String name) {
+    /** Where a mapping begins; 0 when it is gone. */
+    long address(String name) {
+        @Nullable Region found = mapping(name);
+        return found == null ? 0 : found.base;
+    }
+
+    /** Bytes of a mapping; 0 when it is gone. */
+    int length(String name) {
+        @Nullable Region found = mapping(name);
+        return found == null ? 0 : (int) found.length;
+    }
+
+    private @Nullable Region mapping(String name) {
         for (Region region : regions) {
-            if (region.name.equals(name)) {
-                return region.mapped;
+            if (!name.isEmpty() && region.name.equals(name)) {
+                return region;
             }
         }
         return null;
@@ -133,7 +156,8 @@ final class ProcessMemory {
     /** @return whether there were so many bytes; allocates nothing where memory is known */
     boolean copy(long address, int length, ByteBuffer to) {
         @Nullable Region found = find(address);
-        if (found != null && address - found.base + length <= found.length) {
+        // A mapping may have been unmapped past us.
+        if (found != null && found.name.isEmpty() && address - found.base + length <= found.length) {
             @Nullable ByteBuffer memory = found.buffer.get();
             if (memory != null && memory.capacity() >= address - found.base + length) {
                 return copy(memory, (int) (address - found.base), length, to);
@@ -152,8 +176,9 @@ final class ProcessMemory {
         return true;
     }
 
-    private boolean copyUnknown(long address, int length, ByteBuffer to) {
-        if (libc.isReal()) {
+    /** Fails where nothing is mapped, whatever was there. */
+    boolean copyUnknown(long address, int length, ByteBuffer to) {
+        if (real) {
             try {
                 return libc.pread(memoryFile(), libc.addressOf(to), length, address) == length;
             } finally {

@@ -5,16 +5,25 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.libc.Uapi;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HashSet;
 import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** Turns each call of a {@link Libc} into a line: before it what the kernel will read, after it what it wrote. */
 final class RecordedCalls {
     private static final int MOST_POLLED = 64;
     private static final int F_DUPFD = 0;
+    private static final int F_SETFL = 4;
+    private static final long FIONBIO = 0x5421;
     private static final int EPOLL_EVENT = 12;
+    private static final String COUNT = "eventfd-count:";
 
     private final ProcessMemory memory;
     private final ThreadLocal<Capture> captures;
@@ -26,9 +35,15 @@ final class RecordedCalls {
     private final RecordedFiles files;
     private final CallLines lines;
     private final RecordedIoctls ioctls;
+    /** Eventfds whose writes do not wait, by name. */
+    private final Set<String> nonBlocking = new HashSet<>();
+
+    private final ByteBuffer added = Buffers.allocate(Long.BYTES);
+    private final boolean real;
 
     RecordedCalls(Libc libc, TapeWriter writer, int pid) {
         this.writer = writer;
+        this.real = libc.isReal();
         this.memory = new ProcessMemory(libc);
         this.captures = ThreadLocal.withInitial(() -> new Capture(memory));
         this.files = new RecordedFiles(libc.isReal());
@@ -54,6 +69,39 @@ final class RecordedCalls {
         };
     }
 
+    /** Whether a write would wait for a read. For whoever holds the lock, so that no other write comes between. */
+    boolean mustWait(String name, @Nullable Object[] arguments) {
+        if (!name.equals("write") || closed) {
+            return false;
+        }
+        int fd = (int) Capture.number(arguments[0]);
+        @Nullable String file = files.find(fd);
+        if (file == null) {
+            return true;
+        }
+        return files.type(fd) == FileType.EVENTFD && !nonBlocking.contains(file) && !hasRoom(fd, arguments);
+    }
+
+    private boolean hasRoom(int fd, @Nullable Object[] arguments) {
+        if (!real) {
+            return false;
+        }
+        boolean known =
+                transferLength(arguments) >= Long.BYTES && captures.get().copy(arguments[1], Long.BYTES, added);
+        if (!known) {
+            // The kernel refuses it.
+            return true;
+        }
+        try (Stream<String> lines = Files.lines(Path.of("/proc/self/fdinfo/" + fd))) {
+            return lines.filter(line -> line.startsWith(COUNT))
+                    .mapToLong(line -> Long.parseUnsignedLong(
+                            line.substring(COUNT.length()).strip(), 16))
+                    .anyMatch(count -> Long.compareUnsigned(added.getLong(0), -2 - count) <= 0);
+        } catch (IOException | UncheckedIOException | NumberFormatException e) {
+            return false;
+        }
+    }
+
     // Before
 
     Capture begin(String name, @Nullable Object[] arguments) {
@@ -63,7 +111,17 @@ final class RecordedCalls {
             return capture;
         }
         switch (name) {
-            case "ioctl" -> ioctls.before(capture, arguments);
+            case "ioctl" -> {
+                if (RecordedIoctls.request(arguments) == FIONBIO) {
+                    flagsChange((int) Capture.number(arguments[0]));
+                }
+                ioctls.before(capture, arguments);
+            }
+            case "fcntl" -> {
+                if (Capture.number(arguments[1]) == F_SETFL) {
+                    flagsChange((int) Capture.number(arguments[0]));
+                }
+            }
             case "open" -> capture.path = path(arguments[0]);
             case "write", "pwrite" -> capture.load(arguments[1], transferLength(arguments));
             case "ppoll" -> {
@@ -72,13 +130,19 @@ final class RecordedCalls {
             }
             case "epollCtl" -> capture.load(arguments[3], EPOLL_EVENT);
             case "close" -> beforeClose(capture, (int) Capture.number(arguments[0]));
-            case "munmap" -> {
-                capture.on = memory.unmapped(Capture.number(arguments[0]));
-                ioctls.unmapped(capture.on);
-            }
+            case "munmap" -> capture.on = memory.mappingAt(Capture.number(arguments[0]));
             default -> {}
         }
         return capture;
+    }
+
+    private void flagsChange(int fd) {
+        synchronized (writer) {
+            @Nullable String file = files.find(fd);
+            if (file != null) {
+                nonBlocking.remove(file);
+            }
+        }
     }
 
     private static long transferLength(@Nullable Object[] arguments) {
@@ -108,6 +172,7 @@ final class RecordedCalls {
     private void beforeClose(Capture capture, int fd) {
         capture.on = files.subject(fd);
         files.closed(fd);
+        ioctls.closed(capture.on);
     }
 
     // After
@@ -136,6 +201,10 @@ final class RecordedCalls {
                 lines.begin(capture, "eventfd", "");
                 writer.arguments(0, "", Capture.number(arguments[0]) & 0xffff_ffffL, Capture.number(arguments[1]));
                 lines.end(result, FileType.EVENTFD);
+                @Nullable String made = result < 0 ? null : files.find((int) result);
+                if (made != null && (Capture.number(arguments[1]) & Uapi.O_NONBLOCK) != 0) {
+                    nonBlocking.add(made);
+                }
             }
             case "fcntl" -> duplicate(capture, arguments, result);
             case "mmap" -> mmap(capture, arguments, result);
@@ -144,6 +213,10 @@ final class RecordedCalls {
                 lines.begin(capture, capture.call, capture.on);
                 writer.arguments(0, "", capture.call.equals("munmap") ? Capture.number(arguments[1]) : 0, 0);
                 lines.end(result);
+                if (capture.call.equals("munmap") && result == 0) {
+                    memory.unmapped(Capture.number(arguments[0]), Capture.number(arguments[1]))
+                            .forEach(ioctls::unmapped);
+                }
             }
             case "epollCreate", "epollCtl", "epollWait" -> epoll(capture, arguments, result);
             case "preadv2" -> readVector(capture, arguments, result);
@@ -194,10 +267,9 @@ final class RecordedCalls {
     /** read, write, pread, pwrite. */
     private void transfer(Capture capture, @Nullable Object[] arguments, long result) {
         lines.begin(capture, capture.call, (int) Capture.number(arguments[0]));
-        writer.arguments(0, "", transferLength(arguments), 0);
-        if (capture.call.startsWith("p")) {
-            writer.number("offset", Capture.number(arguments[arguments.length - 1]));
-        }
+        boolean placed = capture.call.startsWith("p");
+        writer.arguments(
+                0, "", transferLength(arguments), placed ? Capture.number(arguments[arguments.length - 1]) : 0);
         if (capture.call.endsWith("read")) {
             capture.store(arguments[1], result);
         }

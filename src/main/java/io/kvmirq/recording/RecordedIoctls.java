@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.backend.libc.UapiTable;
 import java.nio.ByteBuffer;
@@ -12,15 +13,18 @@ import org.jspecify.annotations.Nullable;
 final class RecordedIoctls {
     private final CallLines lines;
     private final ProcessMemory memory;
-    private final GuestMemory guests = new GuestMemory();
+    private final GuestMemory guests;
     /** What each vCPU shares with its VMM. */
     private final Map<String, Run> runs = new HashMap<>();
 
-    private record Run(String mapping, ByteBuffer bytes) {}
+    private record Run(String mapping, long address) {}
+
+    private final ByteBuffer run = Buffers.allocate(GuestMemory.EXIT_SIZE);
 
     RecordedIoctls(CallLines lines, ProcessMemory memory) {
         this.lines = lines;
         this.memory = memory;
+        this.guests = new GuestMemory(memory);
     }
 
     static long request(@Nullable Object[] arguments) {
@@ -62,18 +66,20 @@ final class RecordedIoctls {
 
     /** Memory of guests, then that it begins: it may block until other calls have been made. */
     private void beginRun(Capture capture, int fd) {
-        guests.changes((mapping, offset, bytes, length) -> {
+        String on = lines.files.subject(fd);
+        guests.begins(on, (mapping, offset, bytes, length) -> {
             lines.begin(capture, "memory", mapping);
             lines.writer.arguments(0, "", offset, 0);
-            lines.writer.bytes("in", bytes, length);
+            if (length > 0) {
+                lines.writer.bytes("in", bytes, length);
+            }
             lines.end(0);
         });
-        String on = lines.files.subject(fd);
-        @Nullable Run run = runs.get(on);
+        boolean known = copyRun(on);
         lines.begin(capture, "ioctl", on);
         lines.writer.arguments(Uapi.KVM_RUN, "KVM_RUN", 0, 0);
-        if (run != null) {
-            lines.writer.bytes("in", run.bytes, Uapi.KvmRun.IMMEDIATE_EXIT + 1);
+        if (known) {
+            lines.writer.bytes("in", run, Uapi.KvmRun.IMMEDIATE_EXIT + 1);
         }
         lines.writer.flag("begins");
         lines.writer.endLine();
@@ -116,8 +122,7 @@ final class RecordedIoctls {
         if (at >= 0 && capture.inLength >= at + Long.BYTES) {
             String place = memory.placeOf(capture.in.getLong(at));
             String mapping = place.isEmpty() ? "" : place.substring(0, place.indexOf('+'));
-            @Nullable ByteBuffer live = memory.whole(mapping);
-            if (live != null && guests.add(mapping, live)) {
+            if (guests.add(mapping)) {
                 lines.writer.name(at, place);
             }
             capture.putIn(at, 0);
@@ -145,20 +150,27 @@ final class RecordedIoctls {
     }
 
     private void endRun(int fd, long result) {
-        @Nullable Run run = runs.get(lines.files.subject(fd));
-        if (run != null && result >= 0) {
-            lines.writer.bytes("out", run.bytes, GuestMemory.EXIT_SIZE);
+        if (result >= 0 && copyRun(lines.files.subject(fd))) {
+            lines.writer.bytes("out", run, GuestMemory.EXIT_SIZE);
         }
         guests.ran();
         lines.end(result);
     }
 
+    private boolean copyRun(String vcpu) {
+        @Nullable Run known = runs.get(vcpu);
+        return known != null && memory.copyUnknown(known.address, GuestMemory.EXIT_SIZE, run);
+    }
+
     // Mappings
 
+    void closed(String file) {
+        guests.closed(file);
+    }
+
     void mapped(String vcpu, String mapping) {
-        @Nullable ByteBuffer run = memory.whole(mapping);
-        if (run != null && run.capacity() >= GuestMemory.EXIT_SIZE) {
-            runs.put(vcpu, new Run(mapping, run));
+        if (memory.length(mapping) >= GuestMemory.EXIT_SIZE) {
+            runs.put(vcpu, new Run(mapping, memory.address(mapping)));
         }
     }
 

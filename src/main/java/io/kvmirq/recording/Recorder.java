@@ -18,7 +18,9 @@ import org.jspecify.annotations.Nullable;
  * be written: {@link #close} says so.
  *
  * <p>Thread-safe. Calls that wait for nobody are made one at a time, so that their lines are in the order in which the kernel
- * saw them; those that may wait (polls, reads, a vCPU's) have their lines where they ended, KVM_RUN also where it began.
+ * saw them; those that may wait (polls, reads, a vCPU's) have their lines where they ended, KVM_RUN also where it began. So
+ * has a write to an eventfd without O_NONBLOCK that finds no room for its count, or to what was opened unrecorded: it and the
+ * read that makes room end together, and their lines are in either order.
  *
  * <pre>{@code
  * try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
@@ -95,8 +97,11 @@ public final class Recorder implements Closeable {
                     return recorded(method, arguments);
                 }
                 synchronized (calls.order()) {
-                    return recorded(method, arguments);
+                    if (!calls.mustWait(method.getName(), arguments)) {
+                        return recorded(method, arguments);
+                    }
                 }
+                return recorded(method, arguments);
             }
         }
     }

@@ -71,6 +71,9 @@ public final class TapeReader implements Closeable {
             return Optional.empty();
         }
         boolean raw = requireVersion() == 1;
+        if (fields.isTrue("end")) {
+            return next();
+        }
         if (fields.has("header.pid")) {
             return Optional.of(header());
         }

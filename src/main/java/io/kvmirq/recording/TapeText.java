@@ -55,8 +55,12 @@ public final class TapeText {
                     case "ppoll" -> ppoll(call);
                     case "mmap" -> (call.on() + " mmap length=").strip() + call.value() + result(call);
                     case "memory" ->
-                        call.on() + " written at " + Names.hex(call.value()) + ": "
-                                + call.in().map(ByteBuffer::limit).orElse(0) + " bytes";
+                        call.in().isEmpty()
+                                ? call.on() + " not known from here"
+                                : call.on() + " written at " + Names.hex(call.value()) + ": "
+                                        + call.in().map(ByteBuffer::limit).orElse(0) + " bytes";
+                    case "pread", "pwrite" ->
+                        call.on() + " " + call.call() + " at " + Names.hex(call.flags()) + result(call);
                     default -> call.on() + " " + call.call() + result(call);
                 };
     }
@@ -79,14 +83,25 @@ public final class TapeText {
     }
 
     private static String duplicate(TapeLine.Call call) {
-        String command = call.request() == Uapi.F_DUPFD_CLOEXEC ? "F_DUPFD_CLOEXEC" : "F_DUPFD";
         return call.on()
                 + switch (call.call()) {
-                    case "fcntl" -> " " + command + " " + call.value();
+                    case "fcntl" -> " " + command(call);
                     case "dup" -> " dup";
                     default -> " " + call.call() + " " + call.value() + Names.flags(call.flags(), Names.DUP);
                 }
                 + result(call);
+    }
+
+    private static String command(TapeLine.Call call) {
+        return switch ((int) call.request()) {
+            case 0 -> "F_DUPFD " + call.value();
+            case Uapi.F_DUPFD_CLOEXEC -> "F_DUPFD_CLOEXEC " + call.value();
+            case Uapi.F_GETFD -> "F_GETFD";
+            case 2 -> "F_SETFD " + call.value();
+            case Uapi.F_GETFL -> "F_GETFL";
+            case 4 -> "F_SETFL " + Names.hex(call.value());
+            default -> "fcntl " + call.request() + " " + call.value();
+        };
     }
 
     /** What was added or taken, rather than the 8 bytes that it fills. */

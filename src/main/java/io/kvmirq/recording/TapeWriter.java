@@ -4,6 +4,7 @@ package io.kvmirq.recording;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.backend.libc.UapiTable;
+import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -22,6 +23,7 @@ public final class TapeWriter extends JsonLines {
     static final int IN_VALUE = -2;
 
     private long calls;
+    private boolean closed;
     /** What descriptors and addresses of the current line mean, by offset or one of the places below. */
     private final int[] namedAt = new int[Arguments.MOST_FDS];
 
@@ -74,7 +76,23 @@ public final class TapeWriter extends JsonLines {
         text("order", TapeReader.ORDER);
         text("kernel", header.kernel());
         text("backend", header.backend());
-        raw("}}\n");
+        raw("}}");
+        lineEnd();
+    }
+
+    /** Writes that the tape is whole, once. */
+    @Override
+    public void close() throws IOException {
+        if (!closed) {
+            closed = true;
+            raw("{\"tape\":");
+            decimal(TapeReader.VERSION);
+            raw(",\"end\":true,\"calls\":");
+            decimal(calls);
+            raw("}");
+            lineEnd();
+        }
+        super.close();
     }
 
     // Parts of a line
@@ -150,7 +168,7 @@ public final class TapeWriter extends JsonLines {
 
     void endLine() {
         endObject();
-        put('\n');
+        lineEnd();
     }
 
     /** A structure by the names of its fields, for people: a reader takes the bytes. */

@@ -5,7 +5,7 @@
  * <p>There is one file format and one reader of it, {@link io.kvmirq.recording.TapeReader}. {@link
  * io.kvmirq.recording.Recorder} writes the calls of a Java program that go through a {@code Libc}; {@code
  * libkvmirqtape.so} ({@code native/tape.c}), preloaded into any dynamically linked program, appends lines of an earlier
- * version of the format, which {@code kvmirq tape} turns into this one. {@link io.kvmirq.recording.TapeText} shows a tape,
+ * version of the format, which stay as they are: the reader names their numbers. {@link io.kvmirq.recording.TapeText} shows a tape,
  * {@link io.kvmirq.recording.Replay} makes its calls again.
  *
  * <h2>The format, version 2</h2>
@@ -13,13 +13,14 @@
  * Lines of JSON, each an object with {@code "tape":2}. The first has {@code header}: {@code pid}, {@code program}, {@code
  * arch} as uname has it, {@code order} of bytes ({@code little}, {@code big}), {@code kernel} release, {@code backend}
  * ({@code preload}, or a binding's name). Another header says that a process was replaced by another program, or began.
- * Every other line is a call:
+ * The last line has {@code end} and the number of {@code calls}; without it the tape is cut. Every other line is a call:
  *
  * <ul>
  *   <li>{@code seq} from 1 without gaps, {@code pid}, {@code tid}, {@code call}: the function's name;
  *   <li>{@code on}: the file or mapping it was made on, by kind and ordinal, such as {@code vm#1}; {@code closed(fd 99)} for
  *       a number that was not open; {@code path} of what was opened;
- *   <li>{@code request}, {@code name} of it; {@code value}, the argument that is no pointer; {@code flags};
+ *   <li>{@code request}, {@code name} of it; {@code value}, the argument that is no pointer; {@code flags}, of pread
+ *       and pwrite the offset;
  *   <li>{@code in}: in hex, the structure before the call; {@code out}: after it, where the kernel changed it; {@code data}:
  *       what a pointer in it pointed to, where that is a file; {@code cut} when these are only the beginning;
  *   <li>{@code names}: which file or mapping a number in {@code in} means, by its offset in bytes, or {@code data}, or {@code
@@ -31,7 +32,9 @@
  *
  * KVM_RUN has two lines, the first with {@code begins}. Before it, a line {@code memory} for each part of a guest's memory
  * that the program wrote since it last ran: {@code on} the mapping, at offset {@code value}, the bytes in {@code in}. Guests
- * with more than 1 MiB together, and those of other programs, are recorded without memory. A reader passes over fields it
+ * with more than 1 MiB together, and those of other programs, are recorded without memory. Who wrote cannot be told once a
+ * second vCPU runs, of any guest: each part of memory then has a line {@code memory} without {@code in}, and is not known
+ * from there on; a replay stops there. What the program writes while its only vCPU runs is taken for the guest's. A reader passes over fields it
  * does not know and refuses a later version.
  *
  * <p>Version 1, of {@code libkvmirqtape.so}, has descriptor numbers ({@code fd}) with what they were open on ({@code file});

@@ -105,6 +105,51 @@ class TapeCommandIT {
                 .anyMatch(line -> line.contains("KVM_SET_GSI_ROUTING") && line.contains("24→msi 0xfee00000/0x31"));
     }
 
+    private static final String LEAVES_ONE_RUNNING = """
+            #include <fcntl.h>
+            #include <sys/eventfd.h>
+            #include <unistd.h>
+            int main(int count, char **file)
+            {
+                if (count != 3)
+                    return 2;
+                if (fork())
+                    return 0;
+                for (int fd = 0; fd < 3; fd++)
+                    close(fd);
+                for (int i = 0; i < 2000 && access(file[1], F_OK); i++)
+                    usleep(10000);
+                eventfd(0, 0);
+                return mkdir(file[2], 0700);
+            }
+            """;
+
+    /** As qemu -daemonize does. */
+    @Test
+    void whatTheProgramLeftRunningStillWritesToTheTape() throws Exception {
+        Machine.assumeProgram("cc");
+        Path source = Files.writeString(temporary.resolve("leaves.c"), "#include <sys/stat.h>\n" + LEAVES_ONE_RUNNING);
+        String program = temporary.resolve("leaves").toString();
+        Machine.assumeSucceeds("cc", "-o", program, source.toString());
+        Path tape = Files.createFile(temporary.resolve("left"));
+        Path link = Files.createLink(temporary.resolve("link"), tape);
+        Path go = temporary.resolve("go");
+        Path done = temporary.resolve("done");
+        Cli.Ended ended =
+                Cli.launcher().run("tape", "-o", tape.toString(), "--", program, go.toString(), done.toString());
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        Files.createFile(go);
+        for (int i = 0; i < 500 && !Files.exists(done); i++) {
+            Thread.sleep(10);
+        }
+        assertThat(Files.readAllLines(tape))
+                .allMatch(line -> line.startsWith("{\"tape\":1,"))
+                .last()
+                .asString()
+                .contains("\"call\":\"eventfd\"");
+        assertThat(Files.isSameFile(tape, link)).isTrue();
+    }
+
     @Test
     void mistypedCommandCostsNoEarlierTape() throws Exception {
         Path tape = Files.writeString(temporary.resolve("earlier.tape"), "earlier");
@@ -177,6 +222,23 @@ class TapeCommandIT {
         try (Stream<Path> left = Files.list(temporary)) {
             assertThat(left.filter(file -> file.toString().endsWith(".tape"))).isEmpty();
         }
+    }
+
+    @Test
+    void selftestToldToEndLeavesAWholeTape() throws Exception {
+        Path tape = temporary.resolve("interrupted");
+        Process process = Cli.jvm(Cli.jar())
+                .start("selftest", "--backend", "fake", "--count", "10000000", "--record", tape.toString());
+        try (BufferedReader reader =
+                new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
+            while (!Files.exists(tape) || Files.size(tape) < 1 << 20) {
+                Thread.sleep(10);
+            }
+            process.toHandle().destroy();
+            reader.lines().forEach(line -> {});
+        }
+        assertThat(process.waitFor()).isEqualTo(128 + 15);
+        assertThat(Files.readString(tape)).containsPattern("\\{\"tape\":2,\"end\":true,\"calls\":\\d+}\n\\z");
     }
 
     @Test

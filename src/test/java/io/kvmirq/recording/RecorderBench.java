@@ -5,7 +5,9 @@ import com.sun.management.ThreadMXBean;
 import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import java.io.IOException;
@@ -105,7 +107,25 @@ final class RecorderBench {
         row(out, "KVM_SIGNAL_MSI", backend -> backend.msiSignal(vm, 0xfee00000L, 0x31, 0, 0));
         row(out, "KVM_CHECK_EXTENSION", backend -> backend.capabilityCheck(vm, 0));
         row(out, "KVM_IRQFD, refused", backend -> backend.irqfdAssign(vm, 1 << 20, 24));
+        runRow(out);
         out.println("sum of all answers: " + answers);
+    }
+
+    /** A guest of 64 KiB, whose memory is compared at each run. */
+    private void runRow(PrintStream out) {
+        Libc libc = recorded.libc();
+        int kvm = recorded.kvmOpen(Buffers.cString("/dev/kvm"));
+        long memory =
+                libc.mmap(1 << 16, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        ByteBuffer region = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, 1 << 16)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, memory);
+        answers += libc.ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION, region);
+        int vcpu = libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0);
+        int size = libc.ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
+        long run = libc.mmap(size, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_SHARED, vcpu, 0);
+        libc.view(run, size).put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
+        row(out, "KVM_RUN, immediate_exit", backend -> backend.libc().ioctl(vcpu, Uapi.KVM_RUN, 0));
     }
 
     private void row(PrintStream out, String title, ToIntFunction<KernelBackend> call) {

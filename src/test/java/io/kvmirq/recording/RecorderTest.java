@@ -10,6 +10,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventFd;
@@ -21,8 +22,11 @@ import io.kvmirq.testing.RealKvm;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.lang.management.ManagementFactory;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -33,6 +37,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 class RecorderTest {
     private static final int CALLS = 20_000;
+    private static final int PAGE = 4096;
+    private static final int PRIVATE = Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS;
 
     @TempDir
     @SuppressWarnings("NullAway.Init")
@@ -52,7 +58,7 @@ class RecorderTest {
 
     private static List<String> withoutProcess(Path file) throws IOException {
         return Files.readAllLines(file).stream()
-                .filter(line -> !line.contains("\"header\""))
+                .filter(line -> line.contains("\"seq\""))
                 .map(line -> line.replaceFirst("\"pid\":\\d+,\"tid\":\\d+,", ""))
                 .toList();
     }
@@ -136,6 +142,121 @@ class RecorderTest {
         assertThat(Recordings.text(file()).subList(1, 4))
                 .containsExactly(
                         "eventfd#1 write 3 = 8", "eventfd#1 close = 0", "closed(fd " + event + ") write 3 = EBADF");
+    }
+
+    /** The process may be ended at any time. */
+    @Test
+    void partsOfALineAreNeverWrittenOnAndTheLastLineSaysThatItIs() throws IOException {
+        List<String> written = new ArrayList<>();
+        OutputStream out = new OutputStream() {
+            @Override
+            public void write(int one) {
+                throw new AssertionError("one byte");
+            }
+
+            @Override
+            public void write(byte[] bytes, int at, int length) {
+                written.add(new String(bytes, at, length, StandardCharsets.UTF_8));
+            }
+        };
+        String longest = "x".repeat(200_000);
+        try (TapeWriter writer = new TapeWriter(out)) {
+            for (int i = 0; i < 1000; i++) {
+                writer.begin(1, 1, i == 500 ? longest : "close", "");
+                writer.arguments(0, "", i, 0);
+                writer.end(0, null);
+            }
+        }
+        assertThat(written).hasSizeGreaterThan(2).allMatch(part -> part.isEmpty() || part.endsWith("}\n"));
+        assertThat(String.join("", written).lines())
+                .hasSize(1001)
+                .last()
+                .isEqualTo("{\"tape\":2,\"end\":true,\"calls\":1000}");
+    }
+
+    /** What is unmapped past the recorder must not be touched; a second vCPU makes memory unknown. */
+    @Test
+    void memoryThatIsGoneOrOfTwoVcpusIsUnknown() {
+        Libc libc = Backends.ofThisMachine().open("jni").libc();
+        ProcessMemory memory = new ProcessMemory(libc);
+        long at = libc.mmap(PAGE, Uapi.PROT_READ | Uapi.PROT_WRITE, PRIVATE, -1, 0);
+        memory.mapped(at, PAGE, "memory#1");
+        GuestMemory gone = new GuestMemory(memory);
+        GuestMemory shared = new GuestMemory(memory);
+        assertThat(gone.add("memory#1") && shared.add("memory#1")).isTrue();
+        libc.view(at, PAGE).put(7, (byte) 1);
+        List<String> told = new ArrayList<>();
+        GuestMemory.Change tell = (mapping, offset, bytes, length) -> told.add(mapping + "+" + offset + " " + length);
+        shared.begins("vcpu#1", tell);
+        shared.begins("vcpu#2", tell);
+        assertThat(shared.add("memory#1")).isFalse();
+        assertThat(libc.munmap(at, PAGE)).isZero();
+        gone.ran();
+        gone.begins("vcpu#1", tell);
+        assertThat(told).containsExactly("memory#1+7 1", "memory#1+0 0", "memory#1+0 0");
+        memory.close();
+    }
+
+    @Test
+    void mappingsAreForgottenAllAndOnceTheyAreGone() throws IOException {
+        KernelBackend backend = Backends.ofThisMachine().open("jni");
+        ProcessMemory memory = new ProcessMemory(backend.libc());
+        memory.mapped(0x10000, PAGE, "memory#1");
+        memory.mapped(0x10000 + PAGE, PAGE, "memory#2");
+        memory.mapped(0x10000 + 2 * PAGE, PAGE, "memory#3");
+        assertThat(memory.unmapped(0x10000, 2 * PAGE)).containsExactly("memory#1", "memory#2");
+        assertThat(memory.mappingAt(0x10000 + PAGE)).isEmpty();
+        assertThat(memory.mappingAt(0x10000 + 2 * PAGE)).isEqualTo("memory#3");
+        try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file()))) {
+            long at = recorder.libc().mmap(PAGE, Uapi.PROT_READ, PRIVATE, -1, 0);
+            assertThat(recorder.libc().munmap(at + 1, PAGE)).isNegative();
+            assertThat(recorder.libc().munmap(at, PAGE)).isZero();
+        }
+        assertThat(Recordings.text(file())).contains("memory#1 munmap = EINVAL", "memory#1 munmap = 0");
+    }
+
+    @Test
+    void writeThatWaitsStopsNobodyElse() throws Exception {
+        KernelBackend backend = Backends.ofThisMachine().open("jni");
+        try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file()))) {
+            Libc libc = recorder.libc();
+            int event = libc.eventfd(0, Uapi.O_CLOEXEC);
+            ByteBuffer count = Buffers.allocate(Long.BYTES).putLong(0, -3);
+            assertThat(libc.write(event, count)).isEqualTo(8);
+            // Ready for a write of 1, not of 2.
+            Thread writer = new Thread(
+                    () -> libc.write(event, Buffers.allocate(Long.BYTES).putLong(0, 2)));
+            writer.setDaemon(true);
+            writer.start();
+            Thread.sleep(200);
+            Thread other = new Thread(() -> libc.close(libc.eventfd(0, Uapi.O_CLOEXEC)));
+            other.setDaemon(true);
+            other.start();
+            other.join(5000);
+            boolean stopped = other.isAlive();
+            assertThat(backend.libc().read(event, count)).isEqualTo(8);
+            writer.join(5000);
+            assertThat(stopped).isFalse();
+            libc.close(event);
+        }
+        assertThat(Recordings.text(file()))
+                .containsSubsequence(
+                        "eventfd#1 write 18446744073709551613 = 8",
+                        "eventfd#2 close = 0",
+                        "eventfd#1 write 2 = 8",
+                        "eventfd#1 close = 0");
+    }
+
+    @Test
+    void commandsOfFcntlAndOffsetsAreShown() throws IOException {
+        KernelBackend backend = Backends.ofThisMachine().open("jni");
+        try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file()))) {
+            int event = recorder.libc().eventfd(0, Uapi.O_CLOEXEC);
+            recorder.libc().fcntl(event, Uapi.F_GETFL, 0);
+            recorder.libc().pread(event, Buffers.allocate(Long.BYTES), 0x40);
+            recorder.libc().close(event);
+        }
+        assertThat(Recordings.text(file())).contains("eventfd#1 F_GETFL = 2", "eventfd#1 pread at 0x40 = ESPIPE");
     }
 
     /** A full disk, say. */
