@@ -12,6 +12,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.BasicFileAttributes;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -21,6 +22,9 @@ import java.util.concurrent.TimeoutException;
  * Makes the calls of a tape again, on any {@link Libc}, and compares the answers: results and errnos, counts of eventfds,
  * what is ready, the status of a line, why a guest left. What depends on the processor (CPUID, registers, the state of
  * chips) is not compared, nor are capabilities that have nothing to do with interrupts.
+ *
+ * <p>What a kernel without a model of it can be spared, and what points to memory that the tape does not hold, is passed
+ * over: {@link #remarks} tells how often.
  *
  * <p>Calls are made one after another in the order of the tape, whatever thread they came from; but a guest runs on a
  * thread of its own from where its KVM_RUN began to where it ended. What the tape saw happen is waited for, up to
@@ -81,6 +85,7 @@ public final class Replay implements Closeable {
     private final ReplayedFiles files;
     private final Runs runs;
     private final ReplayedCalls calls;
+    private final ReplayPassed passed = new ReplayPassed();
     private boolean ended = true;
 
     public Replay(Libc libc) {
@@ -143,22 +148,35 @@ public final class Replay implements Closeable {
                 }
             }
         } catch (TapeException e) {
-            return new Stopped(done, done + 1, "?", CHANGED + ": " + e.getMessage());
+            return new Stopped(done - passed.all(), done + 1, "?", CHANGED + ": " + e.getMessage());
         }
         return done == valid
-                ? new Same(done)
-                : new Stopped(done, done, "?", CHANGED + " from " + valid + " calls to " + done);
+                ? new Same(done - passed.all())
+                : new Stopped(done - passed.all(), done, "?", CHANGED + " from " + valid + " calls to " + done);
     }
 
     /** What else there is to say of a tape that was replayed, whatever the outcome: sentences. */
     public List<String> remarks() {
-        return ended ? List.of() : List.of("the tape has no end: its program was stopped, or the tape was cut");
+        List<String> remarks = new ArrayList<>();
+        passed.remark().ifPresent(remarks::add);
+        if (!ended) {
+            remarks.add("the tape has no end: its program was stopped, or the tape was cut");
+        }
+        return remarks;
     }
 
     private Optional<Outcome> replay(TapeLine.Call call, long done) {
+        if (ReplayPassed.points(call)) {
+            passed.add(call);
+            return Optional.empty();
+        }
         try {
             ReplayedCalls.Answer answer = calls.make(call);
             if (same(call, answer)) {
+                return Optional.empty();
+            }
+            if (ReplayPassed.isSilent(call)) {
+                passed.add(call);
                 return Optional.empty();
             }
             requireKnown(call);
@@ -166,9 +184,14 @@ public final class Replay implements Closeable {
         } catch (TimeoutException e) {
             String got = "still running after " + Runs.PATIENCE_SECONDS + " s";
             return Optional.of(diverged(call, done, text(call, call.result(), call.out(), true), got));
-        } catch (CannotReplayException | UnsupportedOperationException e) {
-            return Optional.of(
-                    new Stopped(done, call.number(), new TapeText().render(call), String.valueOf(e.getMessage())));
+        } catch (UnsupportedOperationException e) {
+            if (ReplayPassed.isSpared(call)) {
+                passed.add(call);
+                return Optional.empty();
+            }
+            return Optional.of(stopped(call, done, e));
+        } catch (CannotReplayException e) {
+            return Optional.of(stopped(call, done, e));
         }
     }
 
@@ -183,8 +206,14 @@ public final class Replay implements Closeable {
         }
     }
 
+    private Stopped stopped(TapeLine.Call call, long done, RuntimeException e) {
+        return new Stopped(
+                done - passed.all(), call.number(), new TapeText().render(call), String.valueOf(e.getMessage()));
+    }
+
     private Diverged diverged(TapeLine.Call call, long done, String expected, String got) {
-        return new Diverged(done, call.number(), new TapeText().render(call), expected, got, files.names());
+        return new Diverged(
+                done - passed.all(), call.number(), new TapeText().render(call), expected, got, files.names());
     }
 
     // Comparison
@@ -192,9 +221,6 @@ public final class Replay implements Closeable {
     private boolean same(TapeLine.Call call, ReplayedCalls.Answer answer) {
         if (call.begins() || call.made().isPresent()) {
             return answer.result() >= 0;
-        }
-        if (call.request() == Uapi.KVM_CHECK_EXTENSION && !Names.isCapability(call.value())) {
-            return true;
         }
         if (call.errno().isPresent() || answer.result() < 0) {
             return call.errno().map(Errno::number).orElse(0) == -answer.result();

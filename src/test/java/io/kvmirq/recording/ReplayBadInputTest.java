@@ -120,14 +120,14 @@ class ReplayBadInputTest {
         String dirtyLog = call(
                 3,
                 "'call':'ioctl','on':'vm#1','request':" + Uapi.KVM_GET_CLOCK + ",'in':'" + "00".repeat(48)
-                        + "','result':0");
+                        + "','result':-1,'errno':'EFAULT'");
         Replay.Outcome outcome = replay(HEADER
                 + OPEN
                 + call(2, "'call':'ioctl','on':'kvm#1','request':" + Uapi.KVM_CREATE_VM + ",'made':'vm#1','result':0")
                 + dirtyLog);
         assertThat(outcome)
                 .hasToString("call 3: vm#1 KVM_GET_CLOCK [" + "00".repeat(32)
-                        + "…] = 0: the fake kernel does not model KVM_GET_CLOCK; 2 calls before it were replayed");
+                        + "…] = EFAULT: the fake kernel does not model KVM_GET_CLOCK; 2 calls before it were replayed");
     }
 
     @Test
@@ -188,6 +188,43 @@ class ReplayBadInputTest {
             assertThat(outcome).isInstanceOfSatisfying(Replay.Stopped.class, stopped -> assertThat(stopped.reason())
                     .isEqualTo("a replay cannot have memory beyond the end of memory#1"));
         }
+    }
+
+    private static String enableCap(int capability) {
+        ByteBuffer bytes = ByteBuffer.allocate(Uapi.KvmEnableCap.SIZE).order(ByteOrder.nativeOrder());
+        bytes.putInt(Uapi.KvmEnableCap.CAP, capability);
+        return ",'in':'" + hex(bytes.capacity(), bytes) + "'";
+    }
+
+    @Test
+    void whatHasNothingToDoWithInterruptsIsPassedOver() throws IOException {
+        Path file = Files.writeString(
+                temporary.resolve("tape"),
+                (HEADER
+                                + OPEN
+                                + ioctl(2, "kvm#1", Uapi.KVM_CREATE_VM, ",'made':'vm#1'")
+                                + ioctl(3, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(168))
+                                + ioctl(4, "vm#1", Uapi.KVM_GET_CLOCK, ",'in':'" + "00".repeat(48) + "'")
+                                + ioctl(5, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(188))
+                                + ioctl(6, "vm#1", Uapi.KVM_X86_SET_MSR_FILTER, ",'in':'" + "00".repeat(392) + "'")
+                                + ioctl(7, "vm#1", 0x4010ae42L, ",'in':'" + "00".repeat(16) + "'"))
+                        .replace('\'', '"'));
+        Replay replay = new Replay(watch.over(new FakeKernel(Profile.V6_18)));
+        assertThat(replay.run(file)).isEqualTo(new Replay.Same(2));
+        assertThat(replay.remarks())
+                .first()
+                .asString()
+                .startsWith("passed over: KVM_ENABLE_CAP 2, ")
+                .contains("KVM_GET_CLOCK 1", "KVM_GET_DIRTY_LOG 1", "KVM_X86_SET_MSR_FILTER 1");
+    }
+
+    @Test
+    void capabilityOfInterruptsIsNotPassedOver() throws IOException {
+        assertThat(replay(HEADER
+                        + OPEN
+                        + ioctl(2, "kvm#1", Uapi.KVM_CREATE_VM, ",'made':'vm#1'")
+                        + ioctl(3, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(Uapi.KVM_CAP_IRQFD))))
+                .isNotInstanceOf(Replay.Same.class);
     }
 
     @Test
