@@ -218,6 +218,24 @@ class ReplayBadInputTest {
                 .contains("KVM_GET_CLOCK 1", "KVM_GET_DIRTY_LOG 1", "KVM_X86_SET_MSR_FILTER 1");
     }
 
+    /** As libkvmirqtape.so records them: a list's length asked for, and elements that are not on the tape. */
+    @Test
+    void listsAreAskedTheirLengthAndElementsMayLack() throws IOException {
+        Path file = Files.writeString(
+                temporary.resolve("tape"),
+                (HEADER
+                                + OPEN
+                                + call(
+                                        2,
+                                        "'call':'ioctl','on':'kvm#1','request':3221532162,'in':'00000000','result':-1,"
+                                                + "'errno':'E2BIG'")
+                                + ioctl(3, "kvm#1", 0xc008ae88L, ",'in':'0100000000000000'"))
+                        .replace('\'', '"'));
+        Replay replay = new Replay(watch.over(new FakeKernel(Profile.V6_18)));
+        assertThat(replay.run(file)).isEqualTo(new Replay.Same(1));
+        assertThat(replay.remarks()).first().isEqualTo("passed over: KVM_GET_MSRS 1, KVM_GET_MSR_INDEX_LIST 1");
+    }
+
     @Test
     void capabilityOfInterruptsIsNotPassedOver() throws IOException {
         assertThat(replay(HEADER
