@@ -136,7 +136,8 @@ final class ReplayPassed {
     private static boolean isOther(TapeLine.Call call) {
         return call.in()
                 .filter(bytes -> bytes.limit() >= Uapi.KvmEnableCap.SIZE)
-                .filter(bytes -> !Names.isCapability(bytes.getInt(Uapi.KvmEnableCap.CAP)))
+                .map(bytes -> bytes.getInt(Uapi.KvmEnableCap.CAP))
+                .filter(number -> !Names.isCapability(number) || number == Uapi.KVM_CAP_MAX_VCPU_ID)
                 .isPresent();
     }
 

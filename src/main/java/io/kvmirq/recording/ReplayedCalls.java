@@ -211,10 +211,14 @@ final class ReplayedCalls {
         files.requireRoom(call.value());
         int fd = call.on().isEmpty() ? -1 : files.subject(call.on());
         boolean fails = call.errno().isPresent();
-        if (!fails && call.request() != PROTECTION) {
+        // libkvmirqtape.so records neither protection nor flags, nor what is done with the memory.
+        boolean bare = !fails && call.made().isEmpty() && call.request() == 0 && call.flags() == 0;
+        int protection = bare ? PROTECTION : (int) call.request();
+        int flags = bare ? Uapi.MAP_SHARED : (int) call.flags() & MAP_FLAGS;
+        if (!fails && protection != PROTECTION) {
             throw new CannotReplayException("a mapping that is not to be read and written");
         }
-        long mapped = libc.mmap(call.value(), (int) call.request(), (int) call.flags() & MAP_FLAGS, fd, 0);
+        long mapped = libc.mmap(call.value(), protection, flags, fd, 0);
         if (mapped < 0) {
             return mapped;
         }

@@ -203,7 +203,7 @@ class ReplayBadInputTest {
                 (HEADER
                                 + OPEN
                                 + ioctl(2, "kvm#1", Uapi.KVM_CREATE_VM, ",'made':'vm#1'")
-                                + ioctl(3, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(168))
+                                + ioctl(3, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(Uapi.KVM_CAP_MAX_VCPU_ID))
                                 + ioctl(4, "vm#1", Uapi.KVM_GET_CLOCK, ",'in':'" + "00".repeat(48) + "'")
                                 + ioctl(5, "vm#1", Uapi.KVM_ENABLE_CAP, enableCap(188))
                                 + ioctl(6, "vm#1", Uapi.KVM_X86_SET_MSR_FILTER, ",'in':'" + "00".repeat(392) + "'")
@@ -234,6 +234,16 @@ class ReplayBadInputTest {
         Replay replay = new Replay(watch.over(new FakeKernel(Profile.V6_18)));
         assertThat(replay.run(file)).isEqualTo(new Replay.Same(1));
         assertThat(replay.remarks()).first().isEqualTo("passed over: KVM_GET_MSRS 1, KVM_GET_MSR_INDEX_LIST 1");
+    }
+
+    @Test
+    void mappingOfAVcpuThatLacksItsProtectionIsMade() throws IOException {
+        assertThat(replay(HEADER
+                        + OPEN
+                        + ioctl(2, "kvm#1", Uapi.KVM_CREATE_VM, ",'made':'vm#1'")
+                        + ioctl(3, "vm#1", Uapi.KVM_CREATE_VCPU, ",'value':0,'made':'vcpu#1'")
+                        + call(4, "'call':'mmap','on':'vcpu#1','value':12288,'result':0")))
+                .isEqualTo(new Replay.Same(4));
     }
 
     @Test
