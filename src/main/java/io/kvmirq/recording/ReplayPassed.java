@@ -110,10 +110,7 @@ final class ReplayPassed {
 
     /** Whether a kernel without a model of it can be spared it. */
     static boolean isSpared(TapeLine.Call call) {
-        boolean length = call.call().equals("ioctl")
-                && call.errno().filter(Errno.E2BIG::equals).isPresent()
-                && LISTS.contains((int) (call.request() & 0xff));
-        return (succeeded(call) || length)
+        return (succeeded(call) || asksLength(call))
                 && Arguments.isKvm(call.request())
                 && !INTERRUPT_PATH.contains(call.request())
                 && (call.request() != Uapi.KVM_ENABLE_CAP || isOther(call));
@@ -124,9 +121,18 @@ final class ReplayPassed {
         if (!call.call().equals("ioctl")) {
             return false;
         }
-        return call.request() == Uapi.KVM_CHECK_EXTENSION && !Names.isCapability(call.value())
+        return asksLength(call)
+                || call.request() == Uapi.KVM_CHECK_EXTENSION && !Names.isCapability(call.value())
                 || call.request() == Uapi.KVM_ENABLE_CAP && succeeded(call) && isOther(call)
                 || call.request() == Uapi.KVM_SET_DEVICE_ATTR && succeeded(call) && isUnknownValue(call);
+    }
+
+    /** The answer is of the processor. */
+    private static boolean asksLength(TapeLine.Call call) {
+        return call.call().equals("ioctl")
+                && Arguments.isKvm(call.request())
+                && call.errno().filter(Errno.E2BIG::equals).isPresent()
+                && LISTS.contains((int) (call.request() & 0xff));
     }
 
     private static boolean isUnknownValue(TapeLine.Call call) {

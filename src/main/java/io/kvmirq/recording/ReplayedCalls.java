@@ -211,8 +211,8 @@ final class ReplayedCalls {
         files.requireRoom(call.value());
         int fd = call.on().isEmpty() ? -1 : files.subject(call.on());
         boolean fails = call.errno().isPresent();
-        // libkvmirqtape.so records neither protection nor flags, nor what is done with the memory.
-        boolean bare = !fails && call.made().isEmpty() && call.request() == 0 && call.flags() == 0;
+        // libkvmirqtape.so records no protection, nor what is done with the memory.
+        boolean bare = !fails && call.made().isEmpty() && call.request() == 0;
         int protection = bare ? PROTECTION : (int) call.request();
         int flags = bare ? Uapi.MAP_SHARED : (int) call.flags() & MAP_FLAGS;
         if (!fails && protection != PROTECTION) {

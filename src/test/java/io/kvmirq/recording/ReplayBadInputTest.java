@@ -229,11 +229,17 @@ class ReplayBadInputTest {
                                         2,
                                         "'call':'ioctl','on':'kvm#1','request':3221532162,'in':'00000000','result':-1,"
                                                 + "'errno':'E2BIG'")
-                                + ioctl(3, "kvm#1", 0xc008ae88L, ",'in':'0100000000000000'"))
+                                + ioctl(3, "kvm#1", 0xc008ae88L, ",'in':'0100000000000000'")
+                                + call(
+                                        4,
+                                        "'call':'ioctl','on':'kvm#1','request':3221794309,'in':'0100000000000000',"
+                                                + "'result':-1,'errno':'E2BIG'"))
                         .replace('\'', '"'));
         Replay replay = new Replay(watch.over(new FakeKernel(Profile.V6_18)));
         assertThat(replay.run(file)).isEqualTo(new Replay.Same(1));
-        assertThat(replay.remarks()).first().isEqualTo("passed over: KVM_GET_MSRS 1, KVM_GET_MSR_INDEX_LIST 1");
+        assertThat(replay.remarks())
+                .first()
+                .isEqualTo("passed over: KVM_GET_MSRS 1, KVM_GET_MSR_INDEX_LIST 1, KVM_GET_SUPPORTED_CPUID 1");
     }
 
     @Test
@@ -242,7 +248,7 @@ class ReplayBadInputTest {
                         + OPEN
                         + ioctl(2, "kvm#1", Uapi.KVM_CREATE_VM, ",'made':'vm#1'")
                         + ioctl(3, "vm#1", Uapi.KVM_CREATE_VCPU, ",'value':0,'made':'vcpu#1'")
-                        + call(4, "'call':'mmap','on':'vcpu#1','value':12288,'result':0")))
+                        + call(4, "'call':'mmap','on':'vcpu#1','value':12288,'flags':1,'result':0")))
                 .isEqualTo(new Replay.Same(4));
     }
 
