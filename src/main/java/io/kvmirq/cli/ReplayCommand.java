@@ -9,6 +9,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.recording.Replay;
 import io.kvmirq.recording.TapeException;
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import picocli.CommandLine.Model.CommandSpec;
@@ -43,6 +44,9 @@ final class ReplayCommand implements Command {
                                 + " open. 3 when FILE is not a whole tape of this architecture, of which nothing is then"
                                 + " replayed, or when a call cannot be made again: the fake does not model it, or the tape"
                                 + " does not hold what it needs, such as the memory of another program's guest.",
+                        "",
+                        "With --backend other than fake, the calls of whoever wrote the tape are made on this machine's"
+                                + " kernel, as whoever runs this: replay so only tapes that you trust.",
                         "",
                         "FILE is from 'kvmirq selftest --record', 'kvmirq tape -o', or io.kvmirq.recording.Recorder.");
         spec.addOption(OptionSpec.builder("--backend")
@@ -86,11 +90,18 @@ final class ReplayCommand implements Command {
         KernelBackend backend = fake ? new FakeKernel(FakeProvider.profile()).backend() : backends.open(name);
         String on = fake ? "fake kernel " + backend.description() : "this machine's kernel, " + backend.name();
         try (Replay replay = new Replay(backend.libc())) {
-            return tell(replay.run(file), on, terminal);
+            int code = tell(replay.run(file), on, terminal);
+            replay.remarks().forEach(remark -> (code == ExitCode.COULD_NOT_LOOK ? terminal.err() : terminal.out())
+                    .println(remark));
+            return code;
         } catch (TapeException e) {
             terminal.err().println("kvmirq: " + file + ": " + e.getMessage() + "; nothing was replayed");
         } catch (IOException e) {
-            String reason = e instanceof NoSuchFileException ? "no such file" : e.toString();
+            String reason = e instanceof NoSuchFileException
+                    ? "no such file"
+                    : e instanceof FileSystemException told && told.getReason() != null
+                            ? told.getReason()
+                            : e.toString();
             terminal.err().println("kvmirq: cannot read " + file + ": " + reason);
         }
         return ExitCode.COULD_NOT_LOOK;

@@ -8,8 +8,11 @@ import java.io.BufferedInputStream;
 import java.io.Closeable;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -19,6 +22,9 @@ import java.util.concurrent.TimeoutException;
  * Makes the calls of a tape again, on any {@link Libc}, and compares the answers: results and errnos, counts of eventfds,
  * what is ready, the status of a line, why a guest left. What depends on the processor (CPUID, registers, the state of
  * chips) is not compared, nor are capabilities that have nothing to do with interrupts.
+ *
+ * <p>What a kernel without a model of it can be spared, and what points to memory that the tape does not hold, is passed
+ * over: {@link #remarks} tells how often.
  *
  * <p>Calls are made one after another in the order of the tape, whatever thread they came from; but a guest runs on a
  * thread of its own from where its KVM_RUN began to where it ended. What the tape saw happen is waited for, up to
@@ -47,6 +53,13 @@ public final class Replay implements Closeable {
      */
     public record Diverged(long calls, long number, String call, String expected, String got, List<String> open)
             implements Outcome {
+        public Diverged {
+            call = Names.printable(call);
+            expected = Names.printable(expected);
+            got = Names.printable(got);
+            open = open.stream().map(Names::printable).toList();
+        }
+
         @Override
         public String toString() {
             return "call " + number + ": " + call + ": expected " + expected + ", got " + got + "; open: "
@@ -56,15 +69,24 @@ public final class Replay implements Closeable {
 
     /** A call could not be made again, or not on this kernel. */
     public record Stopped(long calls, long number, String call, String reason) implements Outcome {
+        public Stopped {
+            call = Names.printable(call);
+            reason = Names.printable(reason);
+        }
+
         @Override
         public String toString() {
             return "call " + number + ": " + call + ": " + reason + "; " + calls + " calls before it were replayed";
         }
     }
 
+    private static final String CHANGED = "the file changed while it was replayed";
+
     private final ReplayedFiles files;
     private final Runs runs;
     private final ReplayedCalls calls;
+    private final ReplayPassed passed = new ReplayPassed();
+    private boolean ended = true;
 
     public Replay(Libc libc) {
         this.files = new ReplayedFiles(libc);
@@ -76,14 +98,18 @@ public final class Replay implements Closeable {
      * Replays a whole tape, or nothing: it is read twice.
      *
      * @throws TapeException for what is not a tape of this machine's architecture, before any call is made
-     * @throws IOException if the file cannot be read
+     * @throws IOException if the file cannot be read, or not twice
      */
     public Outcome run(Path tape) throws IOException {
+        if (!Files.readAttributes(tape, BasicFileAttributes.class).isRegularFile()) {
+            throw new FileSystemException(tape.toString(), null, "not a regular file: a replay reads it twice");
+        }
+        long valid;
         try (TapeReader reader = open(tape)) {
-            validate(reader);
+            valid = validate(reader);
         }
         try (TapeReader reader = open(tape)) {
-            return run(reader);
+            return run(reader, valid);
         }
     }
 
@@ -91,57 +117,66 @@ public final class Replay implements Closeable {
         return TapeReader.of(new BufferedInputStream(Files.newInputStream(tape), 1 << 16));
     }
 
-    private static void validate(TapeReader reader) throws IOException {
-        String here = System.getProperty("os.arch", "").replace("amd64", "x86_64");
+    /** @return how many calls */
+    private long validate(TapeReader reader) throws IOException {
+        ReplayRules rules = new ReplayRules(reader);
         Optional<TapeLine> line = reader.next();
         if (line.isEmpty()) {
             throw reader.flaw("the tape is empty");
         }
+        long calls = 0;
         for (; line.isPresent(); line = reader.next()) {
-            if (line.get() instanceof TapeLine.Header header
-                    && !header.architecture().equals(here)) {
-                throw reader.flaw("field header.arch is " + header.architecture()
-                        + ": tapes are replayed on their architecture, " + "this is " + here);
-            }
-            if (line.get() instanceof TapeLine.Call call && call.call().equals("ioctl")) {
-                requireWhole(call, reader);
-            }
+            rules.require(line.get());
+            calls += line.get() instanceof TapeLine.Call ? 1 : 0;
         }
+        ended = reader.ended();
+        return calls;
     }
 
-    private static void requireWhole(TapeLine.Call call, TapeReader reader) {
-        if (call.in().isEmpty() || call.cut() || Arguments.isValue(call.request())) {
-            return;
-        }
-        ByteBuffer in = call.in().get();
-        int head = Arguments.headLength(call.request());
-        long wanted = in.limit() < head ? head : Arguments.length(call.request(), in);
-        // libkvmirqtape.so records elements of routing tables only.
-        boolean headAlone = head > 0 && in.limit() == head && call.request() != Uapi.KVM_SET_GSI_ROUTING;
-        if (in.limit() != wanted && !headAlone || wanted > Arguments.MOST) {
-            throw reader.flaw(
-                    "field in has " + in.limit() + " bytes: request " + Names.hex(call.request()) + " takes " + wanted);
-        }
-    }
-
-    private Outcome run(TapeReader reader) throws IOException {
+    private Outcome run(TapeReader reader, long valid) throws IOException {
+        ReplayRules rules = new ReplayRules(reader);
         long done = 0;
-        for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
-            if (line.get() instanceof TapeLine.Call call) {
-                Optional<Outcome> end = replay(call, done);
-                if (end.isPresent()) {
-                    return end.get();
+        try {
+            for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
+                rules.require(line.get());
+                if (line.get() instanceof TapeLine.Call call) {
+                    Optional<Outcome> end = replay(call, done);
+                    if (end.isPresent()) {
+                        return end.get();
+                    }
+                    done++;
                 }
-                done++;
             }
+        } catch (TapeException e) {
+            return new Stopped(done - passed.all(), done + 1, "?", CHANGED + ": " + e.getMessage());
         }
-        return new Same(done);
+        return done == valid
+                ? new Same(done - passed.all())
+                : new Stopped(done - passed.all(), done, "?", CHANGED + " from " + valid + " calls to " + done);
+    }
+
+    /** What else there is to say of a tape that was replayed, whatever the outcome: sentences. */
+    public List<String> remarks() {
+        List<String> remarks = new ArrayList<>();
+        passed.remark().ifPresent(remarks::add);
+        if (!ended) {
+            remarks.add("the tape has no end: its program was stopped, or the tape was cut");
+        }
+        return remarks;
     }
 
     private Optional<Outcome> replay(TapeLine.Call call, long done) {
+        if (ReplayPassed.points(call)) {
+            passed.add(call);
+            return Optional.empty();
+        }
         try {
             ReplayedCalls.Answer answer = calls.make(call);
             if (same(call, answer)) {
+                return Optional.empty();
+            }
+            if (ReplayPassed.isSilent(call)) {
+                passed.add(call);
                 return Optional.empty();
             }
             requireKnown(call);
@@ -149,9 +184,14 @@ public final class Replay implements Closeable {
         } catch (TimeoutException e) {
             String got = "still running after " + Runs.PATIENCE_SECONDS + " s";
             return Optional.of(diverged(call, done, text(call, call.result(), call.out(), true), got));
-        } catch (CannotReplayException | UnsupportedOperationException e) {
-            return Optional.of(
-                    new Stopped(done, call.number(), new TapeText().render(call), String.valueOf(e.getMessage())));
+        } catch (UnsupportedOperationException e) {
+            if (ReplayPassed.isSpared(call)) {
+                passed.add(call);
+                return Optional.empty();
+            }
+            return Optional.of(stopped(call, done, e));
+        } catch (CannotReplayException e) {
+            return Optional.of(stopped(call, done, e));
         }
     }
 
@@ -166,8 +206,14 @@ public final class Replay implements Closeable {
         }
     }
 
+    private Stopped stopped(TapeLine.Call call, long done, RuntimeException e) {
+        return new Stopped(
+                done - passed.all(), call.number(), new TapeText().render(call), String.valueOf(e.getMessage()));
+    }
+
     private Diverged diverged(TapeLine.Call call, long done, String expected, String got) {
-        return new Diverged(done, call.number(), new TapeText().render(call), expected, got, files.names());
+        return new Diverged(
+                done - passed.all(), call.number(), new TapeText().render(call), expected, got, files.names());
     }
 
     // Comparison
@@ -175,9 +221,6 @@ public final class Replay implements Closeable {
     private boolean same(TapeLine.Call call, ReplayedCalls.Answer answer) {
         if (call.begins() || call.made().isPresent()) {
             return answer.result() >= 0;
-        }
-        if (call.request() == Uapi.KVM_CHECK_EXTENSION && !Names.isCapability(call.value())) {
-            return true;
         }
         if (call.errno().isPresent() || answer.result() < 0) {
             return call.errno().map(Errno::number).orElse(0) == -answer.result();
@@ -244,6 +287,6 @@ public final class Replay implements Closeable {
     /** Closes what the calls left open. Guests that run are left to the end of the process. */
     @Override
     public void close() {
-        files.closeAll();
+        files.closeAll(runs.any());
     }
 }

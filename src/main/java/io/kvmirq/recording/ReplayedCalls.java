@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.regex.Pattern;
 
 /** Makes the calls of a tape again, on what stands for the files they were made on. For one thread. */
 final class ReplayedCalls {
@@ -23,6 +24,13 @@ final class ReplayedCalls {
     private static final int OPEN_FLAGS = Uapi.O_RDWR | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
     /** An address that is nobody's memory but could be: of guest memory that the tape does not hold. */
     private static final long NOBODYS = 0x10000;
+    /** Whole names: what only begins so may lead anywhere. */
+    private static final Pattern DEVICES =
+            Pattern.compile("/dev/kvm|/dev/iommu|/dev/vfio/(vfio|[0-9]{1,10}|devices/vfio[0-9]{1,10})");
+    /** What memory of a guest is mapped with. */
+    private static final int PROTECTION = Uapi.PROT_READ | Uapi.PROT_WRITE;
+
+    private static final int MAP_FLAGS = Uapi.MAP_SHARED | Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS;
 
     private final Libc libc;
     private final ReplayedFiles files;
@@ -83,7 +91,7 @@ final class ReplayedCalls {
 
     private long open(TapeLine.Call call) {
         String path = call.path()
-                .filter(known -> FileType.of(known).isPresent())
+                .filter(known -> DEVICES.matcher(known).matches())
                 .orElseThrow(() -> new CannotReplayException("a file that is no device of KVM, VFIO or iommufd"));
         return libc.open(Buffers.cString(path), (int) call.flags() & OPEN_FLAGS);
     }
@@ -118,6 +126,9 @@ final class ReplayedCalls {
         if (call.cut()) {
             throw new CannotReplayException("an argument that was cut");
         }
+        if (bytes.map(ByteBuffer::limit).orElse(0) > Arguments.MOST) {
+            throw new CannotReplayException("an argument of more than " + Arguments.MOST + " bytes");
+        }
         bytes.ifPresent(known -> argument.put(0, known, 0, known.limit()));
         return bytes.isPresent() ? address : 0;
     }
@@ -151,6 +162,9 @@ final class ReplayedCalls {
 
     private long write(TapeLine.Call call) {
         int fd = files.subject(call.on());
+        if (fd != ReplayedFiles.NO_FD && !FileType.ofIdentity(call.on()).equals(Optional.of(FileType.EVENTFD))) {
+            throw new CannotReplayException("a write to " + call.on() + ", which is no eventfd");
+        }
         return libc.write(fd, load(call.in(), call), length(call));
     }
 
@@ -196,24 +210,38 @@ final class ReplayedCalls {
     private long map(TapeLine.Call call) {
         files.requireRoom(call.value());
         int fd = call.on().isEmpty() ? -1 : files.subject(call.on());
-        long mapped = libc.mmap(call.value(), (int) call.request(), (int) call.flags(), fd, 0);
+        boolean fails = call.errno().isPresent();
+        // libkvmirqtape.so records no protection, nor what is done with the memory.
+        boolean bare = !fails && call.made().isEmpty() && call.request() == 0;
+        int protection = bare ? PROTECTION : (int) call.request();
+        int flags = bare ? Uapi.MAP_SHARED : (int) call.flags() & MAP_FLAGS;
+        if (!fails && protection != PROTECTION) {
+            throw new CannotReplayException("a mapping that is not to be read and written");
+        }
+        long mapped = libc.mmap(call.value(), protection, flags, fd, 0);
         if (mapped < 0) {
             return mapped;
         }
-        call.made().ifPresent(name -> files.mapped(name, call.on(), mapped, call.value()));
+        if (fails || call.made().isEmpty()) {
+            libc.munmap(mapped, call.value());
+        } else {
+            files.mapped(call.made().get(), call.on(), mapped, call.value());
+        }
         return 0;
     }
 
     private long unmap(TapeLine.Call call) {
-        ReplayedFiles.Mapping mapping = files.mapping(call.on());
-        files.unmapped(call.on());
-        return libc.munmap(mapping.address(), mapping.length());
+        return files.unmap(call.on());
     }
 
     private long fill(TapeLine.Call call) {
-        ByteBuffer memory = files.mapping(call.on()).bytes();
+        ReplayedFiles.Mapping mapping = files.mapping(call.on());
+        if (!mapping.anonymous()) {
+            throw new CannotReplayException("writing into " + call.on() + ", which is a mapping of a file");
+        }
+        ByteBuffer memory = mapping.bytes();
         ByteBuffer bytes = call.in().orElseThrow(() -> new CannotReplayException("memory without bytes"));
-        if (call.value() < 0 || call.value() + bytes.limit() > memory.capacity()) {
+        if (call.value() < 0 || call.value() > memory.capacity() - bytes.limit()) {
             throw new CannotReplayException("bytes beyond the end of " + call.on());
         }
         memory.put((int) call.value(), bytes, 0, bytes.limit());
@@ -252,10 +280,11 @@ final class ReplayedCalls {
             return;
         }
         String place = call.names().get(String.valueOf(at));
-        boolean region = call.request() == Uapi.KVM_SET_USER_MEMORY_REGION;
-        boolean gives = region && argument.getLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE) != 0;
-        memoryUnknown |= gives && place == null;
-        argument.putLong(at, place != null ? files.address(place) : region ? NOBODYS : data(call));
+        boolean region =
+                call.request() == Uapi.KVM_SET_USER_MEMORY_REGION || call.request() == Uapi.KVM_SET_USER_MEMORY_REGION2;
+        long size = region ? argument.getLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE) : 0;
+        memoryUnknown |= size != 0 && place == null;
+        argument.putLong(at, !region ? data(call) : place == null ? NOBODYS : files.address(place, size));
     }
 
     /** What an attribute's address points to: recorded, or zeros. */

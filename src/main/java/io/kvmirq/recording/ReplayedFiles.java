@@ -8,9 +8,11 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 
 /** What a replay has open, by the names of the tape. For one thread. */
@@ -21,14 +23,26 @@ final class ReplayedFiles {
     /** Bytes mapped at once; a tape may have been made by anybody. */
     private static final long MOST_MAPPED = 1L << 28;
 
+    private static final int MOST_MAPPINGS = 4096;
+    private static final long PAGE = 4096;
+
     /** Memory that a call mapped. */
-    record Mapping(long address, long length, ByteBuffer bytes) {}
+    record Mapping(long address, long length, ByteBuffer bytes, String on) {
+        boolean anonymous() {
+            return on.isEmpty();
+        }
+    }
 
     private final Libc libc;
     private final Map<String, Deque<Integer>> open = new HashMap<>();
     private final Map<String, Mapping> mappings = new HashMap<>();
     /** By vCPU. */
     private final Map<String, ByteBuffer> runs = new HashMap<>();
+
+    /** Of a VM now or before: what else came to be at their addresses would be its memory too. */
+    private final Set<String> given = new HashSet<>();
+
+    private final List<Mapping> kept = new ArrayList<>();
 
     private long mapped;
     private int stranger = -1;
@@ -89,15 +103,26 @@ final class ReplayedFiles {
     }
 
     void requireRoom(long length) {
-        if (length < 0 || length > MOST_MAPPED - mapped) {
+        if (length < 0 || length > MOST_MAPPED || pages(length) > MOST_MAPPED - mapped) {
             throw new CannotReplayException("mappings of more than " + (MOST_MAPPED >> 20) + " MiB");
+        }
+        if (mappings.size() + kept.size() >= MOST_MAPPINGS) {
+            throw new CannotReplayException("more than " + MOST_MAPPINGS + " mappings");
         }
     }
 
+    private static long pages(long length) {
+        return (length + PAGE - 1) / PAGE * PAGE;
+    }
+
     void mapped(String name, String on, long address, long length) {
-        Mapping mapping = new Mapping(address, length, libc.view(address, length));
+        if (mappings.containsKey(name)) {
+            libc.munmap(address, length);
+            throw new CannotReplayException(name + " twice");
+        }
+        Mapping mapping = new Mapping(address, length, libc.view(address, length), on);
         mappings.put(name, mapping);
-        mapped += length;
+        mapped += pages(length);
         if (on.startsWith(FileType.VCPU.label())) {
             runs.put(on, mapping.bytes);
         }
@@ -107,16 +132,30 @@ final class ReplayedFiles {
         return Optional.ofNullable(mappings.get(name)).orElseThrow(() -> foreign(name));
     }
 
-    void unmapped(String name) {
-        mapped -= mapping(name).length;
+    int unmap(String name) {
+        Mapping mapping = mapping(name);
         mappings.remove(name);
+        runs.remove(mapping.on);
+        if (given.remove(name)) {
+            kept.add(mapping);
+            return 0;
+        }
+        mapped -= pages(mapping.length);
+        return libc.munmap(mapping.address, mapping.length);
     }
 
-    /** The address of a place such as {@code memory#1+0x1000}. */
-    long address(String place) {
+    /** The address of memory for a VM, at a place such as {@code memory#1+0x1000}. */
+    long address(String place, long size) {
         int plus = place.indexOf('+');
         String name = plus < 0 ? place : place.substring(0, plus);
-        return mapping(name).address + (plus < 0 ? 0 : Long.parseUnsignedLong(place.substring(plus + 3), 16));
+        long offset = plus < 0 ? 0 : Long.parseUnsignedLong(place.substring(plus + 3), 16);
+        Mapping mapping = mapping(name);
+        boolean within = size >= 0 && offset >= 0 && offset <= mapping.length && size <= mapping.length - offset;
+        if (!within) {
+            throw new CannotReplayException("memory beyond the end of " + name);
+        }
+        given.add(name);
+        return mapping.address + offset;
     }
 
     /** What a vCPU shares with its VMM. */
@@ -143,11 +182,16 @@ final class ReplayedFiles {
                         Integer.parseInt(one.substring(ones + 1)), Integer.parseInt(other.substring(others + 1)));
     }
 
-    void closeAll() {
+    /** @param running whether a guest still runs, with its memory */
+    void closeAll(boolean running) {
         open.values().forEach(numbers -> numbers.forEach(libc::close));
         open.clear();
-        mappings.values().forEach(mapping -> libc.munmap(mapping.address, mapping.length));
+        if (!running) {
+            mappings.values().forEach(mapping -> libc.munmap(mapping.address, mapping.length));
+            kept.forEach(mapping -> libc.munmap(mapping.address, mapping.length));
+        }
         mappings.clear();
+        kept.clear();
         if (stranger >= 0) {
             libc.close(stranger);
             stranger = -1;

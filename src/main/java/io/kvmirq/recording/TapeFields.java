@@ -42,6 +42,7 @@ final class TapeFields implements Closeable {
             "cut",
             "result",
             "errno",
+            "end",
             "fd",
             "file",
             "header.pid",
@@ -219,6 +220,7 @@ final class TapeFields implements Closeable {
         int plus = orPlace ? text.indexOf("+0x") : -1;
         int end = plus < 0 ? text.length() : plus;
         return ordinal > 1
+                && FileType.ofIdentity(text).isPresent()
                 && end - ordinal <= 9
                 && isNumber(text, ordinal, end, 10)
                 && (plus < 0 || text.length() - plus <= 18 && isNumber(text, plus + 3, text.length(), 16));
@@ -226,7 +228,7 @@ final class TapeFields implements Closeable {
 
     private static boolean isNumber(String text, int from, int to, int radix) {
         for (int i = from; i < to; i++) {
-            if (Character.digit(text.charAt(i), radix) < 0) {
+            if (text.charAt(i) > 'f' || Character.digit(text.charAt(i), radix) < 0) {
                 return false;
             }
         }

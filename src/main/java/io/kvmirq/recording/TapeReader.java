@@ -45,6 +45,7 @@ public final class TapeReader implements Closeable {
     private final TapeFields fields;
     private final Identities files = new Identities();
     private long calls;
+    private boolean ended;
 
     private TapeReader(TapeFields fields) {
         this.fields = fields;
@@ -71,7 +72,11 @@ public final class TapeReader implements Closeable {
             return Optional.empty();
         }
         boolean raw = requireVersion() == 1;
+        if (ended) {
+            throw fields.flaw("field tape: a line after the tape's end");
+        }
         if (fields.isTrue("end")) {
+            ended = true;
             return next();
         }
         if (fields.has("header.pid")) {
@@ -79,6 +84,11 @@ public final class TapeReader implements Closeable {
         }
         calls++;
         return Optional.of(raw ? RawCall.named(rawCall(), calls, files) : call());
+    }
+
+    /** Whether the line was read that says that no other was written. */
+    boolean ended() {
+        return ended;
     }
 
     /** A flaw in the line that {@link #next} gave last. */

@@ -82,7 +82,7 @@ class ReplayCommandIT {
                 "replay                           | 2 | kvmirq: Missing required parameter: 'FILE'. See kvmirq replay --help",
                 "replay x --backend jni --profile 6.1 | 2 | kvmirq: --profile is of the fake kernel: leave --backend out",
                 "replay /nonexistent/x            | 3 | kvmirq: cannot read /nonexistent/x: no such file",
-                "replay /dev/null                 | 3 | kvmirq: /dev/null: tape line 1: the tape is empty; nothing was replayed"
+                "replay /dev/null                 | 3 | kvmirq: cannot read /dev/null: not a regular file: a replay reads it twice"
             })
     void whatCannotBeReplayedIsSaidInOneSentence(String arguments, int code, String sentence) throws Exception {
         Cli.Ended ended = run(arguments.split(" ", -1));
