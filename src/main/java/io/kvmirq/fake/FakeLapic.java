@@ -94,7 +94,7 @@ final class FakeLapic {
     ByteBuffer save() {
         ByteBuffer state =
                 ByteBuffer.allocate(SIZE).order(ByteOrder.nativeOrder()).put(0, registers, 0, SIZE);
-        return x2apic && !all.hasLongIds() ? state.putInt(ID, vcpuId << 24) : state;
+        return x2apic && !all.hasLongIds() ? state.putInt(ID, registers.getInt(ID) << 24) : state;
     }
 
     /**
@@ -110,12 +110,22 @@ final class FakeLapic {
         registers.put(0, state, 0, SIZE);
         putVersion();
         if (x2apic) {
-            putX2apicIds();
+            restoreX2apicIds(state.getInt(ID));
         }
         updatePriority();
         countInService();
         vm.restored(this);
         return 0;
+    }
+
+    /** As it was saved; 6.12 takes no other than the vCPU's, 6.1 any of 8 bits. */
+    private void restoreX2apicIds(int saved) {
+        if (vm.kernel().profile().isSince(6, 12)) {
+            putX2apicIds(vcpuId);
+        } else {
+            vm.note(Rule.LAPIC_X2APIC_ID_BEFORE);
+            putX2apicIds(all.hasLongIds() ? saved : saved >>> 24);
+        }
     }
 
     private void updatePriority() {
@@ -156,13 +166,13 @@ final class FakeLapic {
         }
         x2apic = on;
         if (on) {
-            putX2apicIds();
+            putX2apicIds(vcpuId);
         }
         all.redrawMap();
     }
 
-    private void putX2apicIds() {
-        registers.putInt(ID, vcpuId).putInt(LDR, vcpuId >>> 4 << 16 | 1 << (vcpuId & 0xf));
+    private void putX2apicIds(int id) {
+        registers.putInt(ID, id).putInt(LDR, id >>> 4 << 16 | 1 << (id & 0xf));
     }
 
     void setSpurious(int value) {
@@ -221,7 +231,7 @@ final class FakeLapic {
 
     /** The one it is addressed by: of 8 bits but in x2APIC mode. */
     int id() {
-        return x2apic ? vcpuId : registers.getInt(ID) >>> 24;
+        return x2apic ? registers.getInt(ID) : registers.getInt(ID) >>> 24;
     }
 
     boolean enabled() {

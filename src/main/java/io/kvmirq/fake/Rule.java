@@ -185,6 +185,8 @@ public enum Rule {
     VCPU_IMMEDIATE_EXIT(Errno.EINTR, MEASURED, "immediate_exit is set", "x86.c kvm_arch_vcpu_ioctl_run()"),
     VCPU_CAP(Errno.EINVAL, MEASURED, "a capability a vCPU does not have", "x86.c kvm_vcpu_ioctl_enable_cap()"),
     VCPU_ATTRIBUTE(Errno.ENXIO, MEASURED, "an attribute other than the TSC offset", "x86.c kvm_arch_tsc_has_attr()"),
+    LAPIC_X2APIC_ID_BEFORE(
+            LAB, "on 6.1 restored registers may have another id in x2APIC mode", "lapic.c kvm_apic_state_fixup()"),
     LAPIC_X2APIC_ID(
             Errno.EINVAL,
             MEASURED,

@@ -24,7 +24,6 @@ import org.jspecify.annotations.Nullable;
 final class TapeFields implements Closeable {
     private static final Set<String> KNOWN = Set.of(
             "tape",
-            "end",
             "seq",
             "pid",
             "tid",
