@@ -46,6 +46,7 @@ public final class TapeReader implements Closeable {
     private final Identities files = new Identities();
     private long calls;
     private boolean ended;
+    private boolean endless;
 
     private TapeReader(TapeFields fields) {
         this.fields = fields;
@@ -72,6 +73,7 @@ public final class TapeReader implements Closeable {
             return Optional.empty();
         }
         boolean raw = requireVersion() == 1;
+        endless |= raw;
         if (ended) {
             throw fields.flaw("field tape: a line after the tape's end");
         }
@@ -86,9 +88,9 @@ public final class TapeReader implements Closeable {
         return Optional.of(raw ? RawCall.named(rawCall(), calls, files) : call());
     }
 
-    /** Whether the line was read that says that no other was written. */
+    /** Whether nothing was cut, as far as it can be told: only tapes of a {@link Recorder} say where they end. */
     boolean ended() {
-        return ended;
+        return ended || endless;
     }
 
     /** A flaw in the line that {@link #next} gave last. */

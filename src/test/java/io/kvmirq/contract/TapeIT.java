@@ -11,10 +11,12 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -136,8 +138,9 @@ class TapeIT {
         }
         assertThat(code).as(said).isZero();
         try (Stream<String> lines = Files.lines(tape)) {
+            Map<String, Integer> numbers = new HashMap<>();
             return Optional.of(lines.filter(line -> !line.contains("\"header\":"))
-                    .map(TapeIT::withoutNumbersOfTheProcess)
+                    .map(line -> withoutNumbersOfTheProcess(line, numbers))
                     .toList());
         }
     }
@@ -150,9 +153,16 @@ class TapeIT {
                 .toList();
     }
 
-    /** Files have names; numbers we chose are above 1000. */
-    private static String withoutNumbersOfTheProcess(String line) {
-        return line.replaceFirst("\"pid\":\\d+,\"tid\":\\d+,", "");
+    private static final Pattern SMALL = Pattern.compile("\"(fd|result)\":(\\d{1,3}),");
+
+    /** Numbers we chose are above 1000; those the kernel gave are counted as they come. */
+    private static String withoutNumbersOfTheProcess(String line, Map<String, Integer> numbers) {
+        boolean makes = line.contains("\"call\":\"eventfd\"") || line.contains("\"call\":\"fcntl\"");
+        return SMALL.matcher(line.replaceFirst("\"pid\":\\d+,\"tid\":\\d+,", ""))
+                .replaceAll(number -> number.group(1).equals("fd") || makes
+                        ? "\"" + number.group(1) + "\":new#"
+                                + numbers.computeIfAbsent(number.group(2), none -> numbers.size()) + ","
+                        : number.group());
     }
 
     // What was compared
