@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
+import java.util.function.BooleanSupplier;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -139,9 +140,7 @@ class TapeCommandIT {
                 Cli.launcher().run("tape", "-o", tape.toString(), "--", program, go.toString(), done.toString());
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         Files.createFile(go);
-        for (int i = 0; i < 500 && !Files.exists(done); i++) {
-            Thread.sleep(10);
-        }
+        eventually("the program that was left has ended", () -> Files.exists(done));
         assertThat(Files.readAllLines(tape))
                 .allMatch(line -> line.startsWith("{\"tape\":1,"))
                 .last()
@@ -224,6 +223,14 @@ class TapeCommandIT {
         }
     }
 
+    private static void eventually(String what, BooleanSupplier holds) {
+        long deadline = System.nanoTime() + 60_000_000_000L;
+        while (!holds.getAsBoolean()) {
+            assertThat(System.nanoTime()).as("time until " + what).isLessThan(deadline);
+            Thread.onSpinWait();
+        }
+    }
+
     @Test
     void selftestToldToEndLeavesAWholeTape() throws Exception {
         Path tape = temporary.resolve("interrupted");
@@ -231,9 +238,7 @@ class TapeCommandIT {
                 .start("selftest", "--backend", "fake", "--count", "10000000", "--record", tape.toString());
         try (BufferedReader reader =
                 new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
-            while (!Files.exists(tape) || Files.size(tape) < 1 << 20) {
-                Thread.sleep(10);
-            }
+            eventually("a part of the tape is written", () -> tape.toFile().length() >= 1 << 20);
             process.toHandle().destroy();
             reader.lines().forEach(line -> {});
         }

@@ -25,11 +25,13 @@ import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -215,6 +217,20 @@ class RecorderTest {
         assertThat(Recordings.text(file())).contains("memory#1 munmap = EINVAL", "memory#1 munmap = 0");
     }
 
+    /** Whether some thread of ours is in write(2) to that descriptor, as the kernel says. */
+    private static boolean isInWriteTo(int fd) throws IOException {
+        try (Stream<Path> threads = Files.list(Path.of("/proc/self/task"))) {
+            for (Path thread : threads.toList()) {
+                if (Files.readString(thread.resolve("syscall")).startsWith("1 0x" + Integer.toHexString(fd) + " ")) {
+                    return true;
+                }
+            }
+            return false;
+        } catch (NoSuchFileException e) {
+            return false;
+        }
+    }
+
     @Test
     void writeThatWaitsStopsNobodyElse() throws Exception {
         KernelBackend backend = Backends.ofThisMachine().open("jni");
@@ -228,7 +244,9 @@ class RecorderTest {
                     () -> libc.write(event, Buffers.allocate(Long.BYTES).putLong(0, 2)));
             writer.setDaemon(true);
             writer.start();
-            Thread.sleep(200);
+            while (!isInWriteTo(event)) {
+                Thread.onSpinWait();
+            }
             Thread other = new Thread(() -> libc.close(libc.eventfd(0, Uapi.O_CLOEXEC)));
             other.setDaemon(true);
             other.start();
