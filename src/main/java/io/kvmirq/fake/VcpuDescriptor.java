@@ -271,6 +271,9 @@ final class VcpuDescriptor extends FakeFile {
         if (lapic.isEmpty()) {
             return kernel.refuse(Rule.LAPIC_NONE);
         }
+        if (!set && lapic.get().hasOtherId()) {
+            return kernel.refuse(Rule.LAPIC_X2APIC_ID);
+        }
         if (!set) {
             return kernel.memory().copyOut(argument, lapic.get().save(), FakeLapic.SIZE)
                     ? 0
