@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic;
+
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/**
+ * 64-bit words that threads, or a process and a device, share without a lock. What returns the old value is one locked
+ * read-modify-write and a full barrier, also where it changes nothing; no method allocates.
+ *
+ * <p>Safe for use by any number of threads.
+ */
+public abstract class SharedWords {
+    SharedWords() {}
+
+    /** The words of an array, for structures that no device reads. */
+    public static SharedWords of(long[] words) {
+        return new OfArray(words);
+    }
+
+    /**
+     * The words from the start of a direct buffer to its limit; its position and byte order do not matter.
+     *
+     * @throws IllegalArgumentException for a heap or read-only buffer, and for memory not aligned to 64 bytes
+     */
+    public static SharedWords of(ByteBuffer direct) {
+        if (!direct.isDirect() || direct.isReadOnly()) {
+            throw new IllegalArgumentException(
+                    "a " + (direct.isDirect() ? "read-only" : "heap")
+                            + " buffer cannot hold shared words: expected a writable one of ByteBuffer.allocateDirect or mapped");
+        }
+        if (direct.alignmentOffset(0, PiDescriptor.BYTES) != 0) {
+            throw new IllegalArgumentException("the buffer begins "
+                    + direct.alignmentOffset(0, PiDescriptor.BYTES)
+                    + " bytes past a 64-byte boundary: take a slice that begins on one, as alignedSlice(64) does");
+        }
+        return new OfBuffer(direct.duplicate().order(ByteOrder.nativeOrder()));
+    }
+
+    /** How many there are. */
+    public abstract int size();
+
+    /** Reads a word; later reads and writes of this thread come after. */
+    public abstract long get(int word);
+
+    /** Writes a word; earlier reads and writes of this thread come before. No barrier: later reads may overtake it. */
+    public abstract void set(int word, long value);
+
+    /** Sets the bits of {@code bits}. */
+    public abstract long or(int word, long bits);
+
+    /** Clears the bits not in {@code bits}. */
+    public abstract long and(int word, long bits);
+
+    /** Writes a word. */
+    public abstract long swap(int word, long value);
+
+    /** Writes a word that still is {@code expected}; a full barrier either way. */
+    public abstract boolean replace(int word, long expected, long value);
+
+    /** A full barrier: earlier writes are seen by all before anything later is read. */
+    public void fence() {
+        VarHandle.fullFence();
+    }
+
+    /** Waits until a word is 0 and makes it 1. */
+    void lock(int word) {
+        while (!replace(word, 0, 1)) {
+            Thread.onSpinWait();
+        }
+    }
+
+    /** Gives back what {@link #lock} took. */
+    void unlock(int word) {
+        set(word, 0);
+    }
+
+    private static final class OfArray extends SharedWords {
+        private static final VarHandle WORD = MethodHandles.arrayElementVarHandle(long[].class);
+
+        private final long[] words;
+
+        private OfArray(long[] words) {
+            this.words = words;
+        }
+
+        @Override
+        public int size() {
+            return words.length;
+        }
+
+        @Override
+        public long get(int word) {
+            return (long) WORD.getAcquire(words, word);
+        }
+
+        @Override
+        public void set(int word, long value) {
+            WORD.setRelease(words, word, value);
+        }
+
+        @Override
+        public long or(int word, long bits) {
+            return (long) WORD.getAndBitwiseOr(words, word, bits);
+        }
+
+        @Override
+        public long and(int word, long bits) {
+            return (long) WORD.getAndBitwiseAnd(words, word, bits);
+        }
+
+        @Override
+        public long swap(int word, long value) {
+            return (long) WORD.getAndSet(words, word, value);
+        }
+
+        @Override
+        public boolean replace(int word, long expected, long value) {
+            return WORD.compareAndSet(words, word, expected, value);
+        }
+    }
+
+    private static final class OfBuffer extends SharedWords {
+        private static final VarHandle WORD =
+                MethodHandles.byteBufferViewVarHandle(long[].class, ByteOrder.nativeOrder());
+
+        private final ByteBuffer bytes;
+
+        private OfBuffer(ByteBuffer bytes) {
+            this.bytes = bytes;
+        }
+
+        @Override
+        public int size() {
+            return bytes.limit() / Long.BYTES;
+        }
+
+        @Override
+        public long get(int word) {
+            return (long) WORD.getAcquire(bytes, word * Long.BYTES);
+        }
+
+        @Override
+        public void set(int word, long value) {
+            WORD.setRelease(bytes, word * Long.BYTES, value);
+        }
+
+        @Override
+        public long or(int word, long bits) {
+            return (long) WORD.getAndBitwiseOr(bytes, word * Long.BYTES, bits);
+        }
+
+        @Override
+        public long and(int word, long bits) {
+            return (long) WORD.getAndBitwiseAnd(bytes, word * Long.BYTES, bits);
+        }
+
+        @Override
+        public long swap(int word, long value) {
+            return (long) WORD.getAndSet(bytes, word * Long.BYTES, value);
+        }
+
+        @Override
+        public boolean replace(int word, long expected, long value) {
+            return WORD.compareAndSet(bytes, word * Long.BYTES, expected, value);
+        }
+    }
+}

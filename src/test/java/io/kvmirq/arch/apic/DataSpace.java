@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic;
+
+import io.kvmirq.explorer.Actor;
+import io.kvmirq.explorer.Cpu;
+import io.kvmirq.explorer.Exploration;
+import io.kvmirq.explorer.Explorer;
+import io.kvmirq.explorer.Memory;
+import io.kvmirq.explorer.Operation;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+
+/** A sender writes its data and requests a vector, twice; whoever takes the request reads the data. */
+final class DataSpace implements Explorer.Model {
+    private static final int VECTOR = 0x31;
+    private static final int IRR = PiDescriptor.WORDS;
+    private static final int DATA = IRR + PiDescriptor.PIR_WORDS;
+    private static final int SEEN = DATA + 1;
+
+    private final ExploredWords words;
+    private final PiDescriptor pid;
+
+    DataSpace(Variant variant) {
+        words = variant.words(SEEN + 1);
+        pid = variant.over(words, 0);
+    }
+
+    Exploration explore(Memory memory) {
+        Operation take = Operation.of("sync", on(() -> {
+                    if (pid.sync(words, IRR)) {
+                        words.set(SEEN, words.get(DATA));
+                    }
+                }))
+                .when(state -> PiDescriptor.ON.isSet(state[PiDescriptor.ON.word()]));
+        List<Actor> actors = List.of(
+                Actor.of("sender", Operation.of("first", on(() -> send(1))), Operation.of("second", on(() -> send(2)))),
+                Actor.answering("receiver", take));
+        return new Explorer(actors, memory, this).explore(new long[SEEN + 1]);
+    }
+
+    private Consumer<Cpu> on(Runnable code) {
+        return cpu -> {
+            words.on(cpu);
+            code.run();
+        };
+    }
+
+    private void send(long data) {
+        words.set(DATA, data);
+        pid.deliver(VECTOR);
+    }
+
+    @Override
+    public Optional<String> lost(long[] memory) {
+        return memory[SEEN] == 2
+                ? Optional.empty()
+                : Optional.of("the receiver saw data " + memory[SEEN] + " last and will not look again, it is "
+                        + memory[DATA]);
+    }
+
+    @Override
+    public boolean isConstant(int word) {
+        return word > 0 && word < PiDescriptor.PIR_WORDS || word > IRR && word < DATA;
+    }
+
+    @Override
+    public String describe(Explorer.Access access) {
+        return switch (access.word()) {
+            case DATA -> said(access, "data");
+            case SEEN -> said(access, "data seen");
+            default -> WordNames.describe(access, word -> word < PiDescriptor.PIR_WORDS ? "PIR" : "IRR");
+        };
+    }
+
+    private static String said(Explorer.Access access, String name) {
+        return switch (access.kind()) {
+            case LOAD -> "reads " + name + " = " + access.after();
+            case DRAIN -> "its store is seen: " + name + " = " + access.after();
+            default -> name + " = " + access.after() + " (plain store)";
+        };
+    }
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic;
+
+import io.kvmirq.explorer.Cpu;
+
+/**
+ * Ours, the historic ones of the thread of January 2019, and ours with one ordering dropped. Each is ours but for what
+ * is overridden here.
+ */
+enum Variant {
+    ON_ONLY("sync tests ON only, the bug of 2019") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new Unrepaired(words, base);
+        }
+    },
+    PIR_ONLY("sync tests PIR only, as first posted") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new Unrepaired(words, base) {
+                @Override
+                public boolean sync(SharedWords irr, int at) {
+                    return hasRequests() && acknowledge(irr, at);
+                }
+            };
+        }
+    },
+    PIR_OR_ON("sync tests PIR or ON") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new Unrepaired(words, base) {
+                @Override
+                public boolean sync(SharedWords irr, int at) {
+                    return (isOn() || hasRequests()) && acknowledge(irr, at);
+                }
+            };
+        }
+    },
+    ON_SN_STORE("one 16-bit store sets ON as it clears SN, the counter-proposal") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new Unrepaired(words, base) {
+                @Override
+                boolean clearSuppress() {
+                    cpu(words).store(control, ON.mask(), 0xffff);
+                    return true;
+                }
+
+                @Override
+                long loaded(long old, long ndst) {
+                    return ON.put(super.loaded(old, ndst), 1);
+                }
+            };
+        }
+    },
+    CHECK_THEN_CLEAR("PIR is checked and ON set before SN is cleared") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new Unrepaired(words, base) {
+                @Override
+                public void load(long ndst, boolean moved) {
+                    if (hasRequests()) {
+                        setOn();
+                    }
+                    super.load(ndst, moved);
+                }
+            };
+        }
+    },
+    TODAY("SN is cleared, then ON set if PIR is not empty: ours") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new PiDescriptor(words, base);
+        }
+    },
+    WITH_BARRIERS("ours with the barriers that the kernel writes down beside its locked accesses") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new PiDescriptor(words, base) {
+                @Override
+                boolean clearSuppress() {
+                    boolean was = super.clearSuppress();
+                    words.fence();
+                    return was;
+                }
+
+                @Override
+                void redirect(long ndst) {
+                    super.redirect(ndst);
+                    words.fence();
+                }
+
+                @Override
+                void clearOn() {
+                    super.clearOn();
+                    words.fence();
+                }
+
+                @Override
+                boolean setOn() {
+                    boolean first = super.setOn();
+                    words.fence();
+                    return first;
+                }
+            };
+        }
+    },
+    TEST_FIRST("the sender looks whether the PIR bit is set before it sets it") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new PiDescriptor(words, base) {
+                @Override
+                public boolean deliver(int vector) {
+                    return (words.get(pir(vector)) & bit(vector)) == 0 && super.deliver(vector);
+                }
+            };
+        }
+    },
+    PLAIN_PIR("the sender's PIR bit by load and store") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new PiDescriptor(words, base) {
+                @Override
+                public boolean deliver(int vector) {
+                    int word = pir(vector);
+                    long old = words.get(word);
+                    words.set(word, old | bit(vector));
+                    return (old & bit(vector)) == 0 && setOn();
+                }
+            };
+        }
+    },
+    PLAIN_ON("ON by load and store") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new PiDescriptor(words, base) {
+                @Override
+                boolean setOn() {
+                    long old = words.get(control);
+                    storeFlags(words, control, old | ON.mask());
+                    return !ON.isSet(old);
+                }
+            };
+        }
+    },
+    PLAIN_CLEAR_ON("sync clears ON by load and store") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new PiDescriptor(words, base) {
+                @Override
+                void clearOn() {
+                    storeFlags(words, control, words.get(control) & ~ON.mask());
+                }
+            };
+        }
+    },
+    PLAIN_CLEAR_SN("load clears SN by load and store, without a barrier") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new PiDescriptor(words, base) {
+                @Override
+                boolean clearSuppress() {
+                    long old = words.get(control);
+                    storeFlags(words, control, old & ~SN.mask());
+                    return SN.isSet(old);
+                }
+            };
+        }
+    },
+    NO_MODE_BARRIER("no barrier between the mode and sync") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return TODAY.over(words, base);
+        }
+
+        @Override
+        ExploredWords words(int size) {
+            return new ExploredWords(size) {
+                @Override
+                public void fence() {}
+            };
+        }
+    },
+    NO_UNBLOCK("the first bypass does not end the sleep of those not on a list") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return TODAY.over(words, base);
+        }
+    },
+    PLAIN_SLEEP("sleep announced by a plain store") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return TODAY.over(words, base);
+        }
+
+        @Override
+        ExploredWords words(int size) {
+            return new ExploredWords(size) {
+                @Override
+                public long swap(int word, long value) {
+                    if (word == PostedVcpu.ASLEEP && value == 1) {
+                        set(word, value);
+                        return 0;
+                    }
+                    return super.swap(word, value);
+                }
+            };
+        }
+    };
+
+    /** Ours without the repair. */
+    private static class Unrepaired extends PiDescriptor {
+        private Unrepaired(SharedWords words, int base) {
+            super(words, base);
+        }
+
+        @Override
+        void restoreOn() {}
+    }
+
+    private final String text;
+
+    Variant(String text) {
+        this.text = text;
+    }
+
+    String text() {
+        return text;
+    }
+
+    abstract PiDescriptor over(SharedWords words, int base);
+
+    ExploredWords words(int size) {
+        return new ExploredWords(size);
+    }
+
+    private static Cpu cpu(SharedWords words) {
+        return ((ExploredWords) words).cpu();
+    }
+
+    /** A plain store of the byte that ON and SN are in. */
+    private static void storeFlags(SharedWords words, int control, long value) {
+        cpu(words).store(control, value, 0xff);
+    }
+}

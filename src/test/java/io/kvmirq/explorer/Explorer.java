@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explorer;
+
+import java.math.BigInteger;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/** Searches all orders, each state once. */
+public final class Explorer {
+    /** What the model says of memory. */
+    public interface Model {
+        /** What is wrong where no actor is within an operation and no store on its way. */
+        default Optional<String> broken(long[] memory) {
+            return Optional.empty();
+        }
+
+        /** What is wrong where nobody can go on. */
+        Optional<String> lost(long[] memory);
+
+        /** Names an access for a listing. */
+        String describe(Access access);
+
+        /** Whether only {@code actor} ever writes the word, so that its own reads of it are no steps. */
+        default boolean owns(int actor, int word) {
+            return false;
+        }
+
+        /** Whether nobody ever writes the word. */
+        default boolean isConstant(int word) {
+            return false;
+        }
+    }
+
+    /**
+     * An access that was made.
+     *
+     * @param word -1 if it is none of memory
+     * @param before the word's value before, of a choice the number of alternatives
+     * @param after the word's value after, of a choice which was taken
+     */
+    public record Access(Kind kind, int word, long before, long after) {
+        /** How. */
+        public enum Kind {
+            LOAD,
+            STORE,
+            UPDATE,
+            FENCE,
+            CHOICE,
+            DRAIN
+        }
+    }
+
+    /** @param choice the best successor of a losing one */
+    private record Found(BigInteger orders, BigInteger losing, int distance, int choice) {}
+
+    private final List<Actor> actors;
+    private final Memory memoryModel;
+    private final Model model;
+    private final Map<State.Key, Found> found = new HashMap<>();
+    private final Set<List<Long>> ends = new HashSet<>();
+
+    public Explorer(List<Actor> actors, Memory memoryModel, Model model) {
+        this.actors = List.copyOf(actors);
+        this.memoryModel = memoryModel;
+        this.model = model;
+    }
+
+    public Exploration explore(long[] memory) {
+        State start = new State(memory, actors.size());
+        Found all = visit(start);
+        List<Exploration.Step> order = new ArrayList<>();
+        String why = "";
+        if (all.distance() >= 0) {
+            State state = start;
+            for (Found here = all; here.distance() > 0; here = visit(state)) {
+                Transition next = successors(state).get(here.choice());
+                order.add(next.step());
+                state = next.state();
+            }
+            why = verdict(state, successors(state).isEmpty()).orElseThrow();
+        }
+        return new Exploration(found.size(), all.orders(), all.losing(), why, order, Set.copyOf(ends));
+    }
+
+    private Found visit(State state) {
+        State.Key key = state.key();
+        Found known = found.get(key);
+        if (known != null) {
+            return known;
+        }
+        List<Transition> successors = successors(state);
+        if (successors.isEmpty()) {
+            ends.add(Arrays.stream(state.memory).boxed().collect(Collectors.toList()));
+        }
+        Found result;
+        if (verdict(state, successors.isEmpty()).isPresent()) {
+            result = new Found(BigInteger.ONE, BigInteger.ONE, 0, -1);
+        } else if (successors.isEmpty()) {
+            result = new Found(BigInteger.ONE, BigInteger.ZERO, -1, -1);
+        } else {
+            result = combine(successors);
+        }
+        found.put(key, result);
+        return result;
+    }
+
+    private Found combine(List<Transition> successors) {
+        BigInteger orders = BigInteger.ZERO;
+        BigInteger losing = BigInteger.ZERO;
+        int distance = -1;
+        int choice = -1;
+        for (int i = 0; i < successors.size(); i++) {
+            Found next = visit(successors.get(i).state());
+            orders = orders.add(next.orders());
+            losing = losing.add(next.losing());
+            if (next.distance() >= 0 && (distance < 0 || next.distance() + 1 < distance)) {
+                distance = next.distance() + 1;
+                choice = i;
+            }
+        }
+        return new Found(orders, losing, distance, choice);
+    }
+
+    private Optional<String> verdict(State state, boolean ended) {
+        Optional<String> broken = state.isQuiet() ? model.broken(state.memory) : Optional.empty();
+        if (broken.isPresent() || !ended) {
+            return broken;
+        }
+        for (int i = 0; i < actors.size(); i++) {
+            if (state.results[i].length > 0) {
+                return Optional.of(actors.get(i).name() + " waits for ever for a lock");
+            }
+        }
+        return model.lost(state.memory);
+    }
+
+    private record Transition(State state, Exploration.Step step) {}
+
+    private @Nullable Operation operation(State state, int actor) {
+        List<Operation> operations = actors.get(actor).operations();
+        return state.operation[actor] < operations.size() ? operations.get(state.operation[actor]) : null;
+    }
+
+    private List<Transition> successors(State state) {
+        List<Transition> successors = new ArrayList<>();
+        for (int actor = 0; actor < actors.size(); actor++) {
+            if (state.buffers[actor].length > 0) {
+                successors.add(drained(state, actor));
+            }
+            Operation operation = operation(state, actor);
+            if (operation != null
+                    && (state.results[actor].length > 0 || operation.enabled().test(state.memory))) {
+                step(state, actor, operation, successors);
+            }
+        }
+        return successors;
+    }
+
+    private Transition drained(State state, int actor) {
+        State next = state.copy();
+        next.drain(actor);
+        int word = (int) state.buffers[actor][0];
+        Access access = new Access(Access.Kind.DRAIN, word, state.memory[word], next.memory[word]);
+        return new Transition(next, new Exploration.Step(actors.get(actor).name(), "", model.describe(access)));
+    }
+
+    private void step(State state, int actor, Operation operation, List<Transition> successors) {
+        int alternatives = 1;
+        for (int alternative = 0; alternative < alternatives; alternative++) {
+            Run run = new Run(state, actor, operation.atomic(), memoryModel, model, alternative);
+            boolean completed = run.go(operation.code());
+            if (run.waits()) {
+                return;
+            }
+            State next = run.next();
+            alternatives = run.alternatives();
+            if (completed) {
+                int done = state.operation[actor] + 1;
+                boolean again = actors.get(actor).repeats()
+                        && done == actors.get(actor).operations().size();
+                next.complete(actor, again ? 0 : done);
+            }
+            successors.add(new Transition(
+                    next, new Exploration.Step(actors.get(actor).name(), operation.name(), run.described())));
+        }
+    }
+}

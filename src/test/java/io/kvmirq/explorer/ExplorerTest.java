@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explorer;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.math.BigInteger;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+import java.util.function.Predicate;
+import org.junit.jupiter.api.Test;
+
+/** The explorer against what is known of small programs (Owens, Sarkar, Sewell: A better x86 memory model, x86-TSO). */
+class ExplorerTest {
+    private static final int X = 0;
+    private static final int Y = 1;
+    private static final int SEEN_X = 2;
+    private static final int SEEN_Y = 3;
+
+    /** Loses where {@code bad} holds of memory at the end. */
+    private static Exploration explore(Memory memory, Predicate<long[]> bad, Actor... actors) {
+        return new Explorer(List.of(actors), memory, model(bad)).explore(new long[4]);
+    }
+
+    private static Explorer.Model model(Predicate<long[]> bad) {
+        return new Explorer.Model() {
+            @Override
+            public Optional<String> lost(long[] words) {
+                return bad.test(words) ? Optional.of("bad: " + Arrays.toString(words)) : Optional.empty();
+            }
+
+            @Override
+            public String describe(Explorer.Access access) {
+                return access.kind() + " " + access.word() + " " + access.after();
+            }
+        };
+    }
+
+    private static Actor actor(String name, Consumer<Cpu> code) {
+        return Actor.of(name, Operation.of(name, code));
+    }
+
+    private static void store(Cpu cpu, int word, long value) {
+        cpu.store(word, value, -1);
+    }
+
+    private static boolean bothSawNothing(long[] words) {
+        return words[SEEN_X] == -1 && words[SEEN_Y] == -1;
+    }
+
+    private static Actor[] eachWritesOneAndReadsTheOther(Consumer<Cpu> between) {
+        return new Actor[] {
+            actor("a", cpu -> {
+                store(cpu, X, 1);
+                between.accept(cpu);
+                store(cpu, SEEN_Y, cpu.load(Y) == 0 ? -1 : 1);
+            }),
+            actor("b", cpu -> {
+                store(cpu, Y, 1);
+                between.accept(cpu);
+                store(cpu, SEEN_X, cpu.load(X) == 0 ? -1 : 1);
+            })
+        };
+    }
+
+    @Test
+    void storeBuffersHideBothStores() {
+        Actor[] actors = eachWritesOneAndReadsTheOther(cpu -> {});
+        assertThat(explore(Memory.SEQUENTIAL, ExplorerTest::bothSawNothing, actors)
+                        .loses())
+                .isFalse();
+        assertThat(explore(Memory.STORE_BUFFERS, ExplorerTest::bothSawNothing, actors)
+                        .loses())
+                .isTrue();
+    }
+
+    @Test
+    void barrierBetweenStoreAndLoadShowsOne() {
+        Actor[] fenced = eachWritesOneAndReadsTheOther(Cpu::fence);
+        assertThat(explore(Memory.STORE_BUFFERS, ExplorerTest::bothSawNothing, fenced)
+                        .loses())
+                .isFalse();
+        Actor[] locked = eachWritesOneAndReadsTheOther(cpu -> cpu.update(SEEN_X, old -> old));
+        assertThat(explore(Memory.STORE_BUFFERS, ExplorerTest::bothSawNothing, locked)
+                        .loses())
+                .isFalse();
+    }
+
+    @Test
+    void storesAreSeenInOrder() {
+        Actor writer = actor("writer", cpu -> {
+            store(cpu, X, 1);
+            store(cpu, Y, 1);
+        });
+        Actor reader = actor("reader", cpu -> {
+            long y = cpu.load(Y);
+            store(cpu, SEEN_X, y == 1 && cpu.load(X) == 0 ? -1 : 1);
+        });
+        assertThat(explore(Memory.STORE_BUFFERS, words -> words[SEEN_X] == -1, writer, reader)
+                        .loses())
+                .isFalse();
+    }
+
+    @Test
+    void actorSeesItsOwnBufferedBitsOverOthers() {
+        Actor writer = actor("writer", cpu -> {
+            cpu.store(X, 0x11, 0xff);
+            store(cpu, SEEN_X, cpu.load(X));
+        });
+        Actor other = actor("other", cpu -> cpu.update(X, old -> old | 0x2200));
+        Exploration found = explore(Memory.STORE_BUFFERS, words -> false, writer, other);
+        assertThat(found.ends())
+                .containsExactlyInAnyOrder(List.of(0x2211L, 0L, 0x11L, 0L), List.of(0x2211L, 0L, 0x2211L, 0L));
+    }
+
+    @Test
+    void incrementByLoadAndStoreIsLost() {
+        Consumer<Cpu> increment = cpu -> store(cpu, X, cpu.load(X) + 1);
+        Exploration found =
+                explore(Memory.SEQUENTIAL, words -> words[X] != 2, actor("a", increment), actor("b", increment));
+        assertThat(found.orders()).isEqualTo(BigInteger.valueOf(6));
+        assertThat(found.losing()).isEqualTo(BigInteger.valueOf(4));
+        assertThat(found.why()).isEqualTo("bad: [1, 0, 0, 0]");
+        assertThat(found.order()).hasSize(4);
+        assertThat(found.order().get(3).what()).isEqualTo("STORE 0 1");
+    }
+
+    @Test
+    void incrementUnderALockIsNot() {
+        Consumer<Cpu> increment = cpu -> {
+            cpu.lock(Y);
+            store(cpu, X, cpu.load(X) + 1);
+            store(cpu, Y, 0);
+        };
+        for (Memory memory : Memory.values()) {
+            assertThat(explore(memory, words -> words[X] != 2, actor("a", increment), actor("b", increment))
+                            .loses())
+                    .isFalse();
+        }
+    }
+
+    @Test
+    void lockTakenAndNotGivenBackIsFound() {
+        Consumer<Cpu> taking = cpu -> {
+            cpu.load(Y);
+            cpu.lock(X);
+        };
+        Exploration found = explore(Memory.SEQUENTIAL, words -> false, actor("a", taking), actor("b", taking));
+        assertThat(found.losing()).isEqualTo(found.orders());
+        assertThat(found.why()).contains("waits for ever for a lock");
+    }
+
+    @Test
+    void everyChoiceIsTried() {
+        Exploration found = explore(Memory.SEQUENTIAL, words -> false, actor("a", cpu -> store(cpu, X, cpu.choose(3))));
+        assertThat(found.ends()).extracting(words -> words.get(X)).containsExactlyInAnyOrder(0L, 1L, 2L);
+    }
+
+    @Test
+    void answeringActorActsWheneverItCan() {
+        Actor asking = Actor.of(
+                "asking", Operation.of("one", cpu -> store(cpu, X, 1)), Operation.of("two", cpu -> store(cpu, X, 1)));
+        Actor answering = Actor.answering(
+                "answering",
+                Operation.of("answer", cpu -> {
+                            cpu.update(X, old -> 0);
+                            cpu.update(Y, old -> old + 1);
+                        })
+                        .when(words -> words[X] != 0));
+        Exploration found = explore(Memory.SEQUENTIAL, words -> false, asking, answering);
+        assertThat(found.ends()).extracting(words -> words.get(Y)).containsExactlyInAnyOrder(1L, 2L);
+    }
+
+    @Test
+    void atomicOperationIsOneStep() {
+        Actor device = Actor.of("device", Operation.atomic("both", cpu -> {
+            store(cpu, X, 1);
+            store(cpu, Y, 1);
+        }));
+        Actor reader = actor("reader", cpu -> store(cpu, SEEN_X, cpu.load(X) - cpu.load(Y)));
+        assertThat(explore(Memory.STORE_BUFFERS, words -> words[SEEN_X] > 0, device, reader)
+                        .loses())
+                .isFalse();
+    }
+
+    @Test
+    void brokenInvariantIsFoundWhereNobodyIsWithinAnOperation() {
+        Explorer.Model model = new Explorer.Model() {
+            @Override
+            public Optional<String> broken(long[] words) {
+                return words[X] == 1 ? Optional.of("one") : Optional.empty();
+            }
+
+            @Override
+            public Optional<String> lost(long[] words) {
+                return Optional.empty();
+            }
+
+            @Override
+            public String describe(Explorer.Access access) {
+                return "";
+            }
+        };
+        Operation within = Operation.of("within", cpu -> {
+            store(cpu, X, 1);
+            store(cpu, X, 2);
+        });
+        Operation after = Operation.of("after", cpu -> store(cpu, X, 1));
+        assertThat(new Explorer(List.of(Actor.of("a", within)), Memory.STORE_BUFFERS, model)
+                        .explore(new long[1])
+                        .loses())
+                .isFalse();
+        assertThat(new Explorer(List.of(Actor.of("a", within, after)), Memory.STORE_BUFFERS, model)
+                        .explore(new long[1])
+                        .why())
+                .isEqualTo("one");
+    }
+
+    @Test
+    void writtenConstantIsRefused() {
+        Explorer.Model model = new Explorer.Model() {
+            @Override
+            public Optional<String> lost(long[] words) {
+                return Optional.empty();
+            }
+
+            @Override
+            public String describe(Explorer.Access access) {
+                return "";
+            }
+
+            @Override
+            public boolean isConstant(int word) {
+                return true;
+            }
+        };
+        Explorer explorer = new Explorer(List.of(actor("a", cpu -> store(cpu, X, 1))), Memory.SEQUENTIAL, model);
+        assertThatThrownBy(() -> explorer.explore(new long[1])).hasMessageContaining("word 0 is said to be constant");
+    }
+}
