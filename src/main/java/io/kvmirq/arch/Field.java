@@ -15,7 +15,7 @@ public final class Field {
         NAMED,
         /** Written where it is not what it is by default, which is also what it becomes when it is not given. */
         DEFAULTED,
-        /** Follows from other fields: written, and ignored when the structure is made. */
+        /** Follows from other fields: written, and not needed to make the structure. */
         DERIVED,
         /** For people only. */
         SHOWN

@@ -19,6 +19,8 @@ import java.util.stream.Collectors;
  * finds its place; three words of 32 bits are two of those, and what is past the end is 0. Immutable.
  */
 public final class Format {
+    private static final String IGNORED = "derived_";
+
     private final String kind;
     private final String title;
     private final int wordBits;
@@ -247,7 +249,8 @@ public final class Format {
     /**
      * The structure of these values.
      *
-     * @param values by field name; derived ones are not looked at
+     * @param values by field name; what follows from others may be left out, and is ignored where its name begins with
+     *     {@code derived_}
      * @return its bits
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit or contradicts another
      */
@@ -273,7 +276,21 @@ public final class Format {
                 all[i] = field.ordinary();
             }
         }
-        return encode(all);
+        long[] bits = encode(all);
+        for (int i = 0; i < all.length; i++) {
+            if (given[i] && !fields.get(i).name().startsWith(IGNORED)) {
+                agree(fields.get(i), all[i], bits);
+            }
+        }
+        return bits;
+    }
+
+    private static void agree(Field field, long given, long[] bits) {
+        long made = field.value(bits);
+        if (made != given) {
+            throw new IllegalArgumentException("field '" + field.name() + "' 0x" + Long.toHexString(given)
+                    + " contradicts others, which make it 0x" + Long.toHexString(made));
+        }
     }
 
     private String names() {
@@ -300,11 +317,8 @@ public final class Format {
             }
         }
         for (int i = 0; i < values.length; i++) {
-            Field field = fields.get(i);
-            if (field.isStored() && field.value(bits) != values[i]) {
-                throw new IllegalArgumentException("field '" + field.name() + "' 0x" + Long.toHexString(values[i])
-                        + " contradicts another that shares its bits and makes it 0x"
-                        + Long.toHexString(field.value(bits)));
+            if (fields.get(i).isStored()) {
+                agree(fields.get(i), values[i], bits);
             }
         }
         return bits;

@@ -47,7 +47,7 @@ public record Golden(
     }
 
     /** As the shared file has them. */
-    static List<Golden> shared() throws IOException {
+    public static List<Golden> shared() throws IOException {
         List<Golden> all = new ArrayList<>();
         try (JsonParser json = new JsonFactory().createParser(SHARED.toFile())) {
             while (!"vectors".equals(json.currentName())) {
