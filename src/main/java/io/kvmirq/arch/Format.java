@@ -255,6 +255,7 @@ public final class Format {
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit or contradicts another
      */
     public long[] encode(Map<String, Long> values) {
+        requireEncodable();
         long[] all = new long[fields.size()];
         boolean[] given = new boolean[fields.size()];
         values.forEach((name, value) -> {
@@ -293,6 +294,13 @@ public final class Format {
         }
     }
 
+    private void requireEncodable() {
+        if (decodeOnly) {
+            throw new IllegalArgumentException(
+                    kind + " cannot be encoded: its fields are computed and leave bits out; give its words");
+        }
+    }
+
     private String names() {
         return fields.stream()
                 .filter(field -> field.role() == Field.Role.NAMED)
@@ -306,10 +314,7 @@ public final class Format {
      * @throws IllegalArgumentException if one does not fit or contradicts another, or for a decode-only format
      */
     public long[] encode(long... values) {
-        if (decodeOnly) {
-            throw new IllegalArgumentException(
-                    kind + " cannot be encoded: its fields are computed and leave bits out; give its words");
-        }
+        requireEncodable();
         long[] bits = new long[longs()];
         for (int i = 0; i < values.length; i++) {
             if (fields.get(i).isStored()) {
