@@ -55,6 +55,6 @@ javadoc: ## the library's documentation in target/reports/apidocs
 	@echo "$(CURDIR)/target/reports/apidocs/index.html"
 
 clean: ## remove everything built
-	rm -rf target native/build
+	rm -rf target native/build .cifuzz-corpus
 
 .PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-fake bench-recording differential fuzz lab install javadoc clean

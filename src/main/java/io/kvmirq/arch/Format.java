@@ -30,6 +30,7 @@ public final class Format {
     private final Map<String, Integer> places = new HashMap<>();
     private final List<Rule> rules;
     private final Predicate<long[]> looked;
+    private final String fault;
     private final boolean decodeOnly;
 
     private Format(Builder builder) {
@@ -44,6 +45,7 @@ public final class Format {
         }
         rules = List.copyOf(builder.rules);
         looked = builder.looked;
+        fault = builder.fault;
         decodeOnly = !Arrays.equals(storedBits(), allBits());
     }
 
@@ -73,6 +75,7 @@ public final class Format {
         private final List<Field> fields = new ArrayList<>();
         private final List<Rule> rules = new ArrayList<>();
         private String[] wordNames = {};
+        private String fault = "";
         private Predicate<long[]> looked = bits -> true;
 
         private Builder(String kind, String title, int wordBits, int wordCount) {
@@ -97,6 +100,12 @@ public final class Format {
         /** Besides that reserved fields are 0. */
         public Builder rules(Rule... more) {
             rules.addAll(List.of(more));
+            return this;
+        }
+
+        /** What the hardware reports for reserved bits that are not 0. */
+        public Builder reservedFault(String reason) {
+            fault = " (" + reason + ")";
             return this;
         }
 
@@ -236,8 +245,11 @@ public final class Format {
             if (field.isReserved() && field.value(bits) != 0) {
                 found.add(new Violation(
                         field.name(),
-                        "reserved bits " + position(field) + " are 0x" + Long.toHexString(field.value(bits))
-                                + " and not 0"));
+                        (field.width() == 1
+                                        ? "reserved bit " + position(field) + " is "
+                                        : "reserved bits " + position(field) + " are ")
+                                + "0x" + Long.toHexString(field.value(bits))
+                                + " and not 0" + fault));
             }
         }
         for (Rule rule : rules) {

@@ -41,7 +41,7 @@ final class DecodeCommand implements Command {
         spec.addPositional(PositionalParamSpec.builder()
                 .index("0..*")
                 .arity("0..*")
-                .paramLabel("KIND HEX...")
+                .paramLabel("KIND HEX")
                 .type(List.class)
                 .auxiliaryTypes(String.class)
                 .description("A kind and its words, or a FILE with --batch.")

@@ -43,6 +43,8 @@ final class FormatLines {
     /** No line that anybody means is longer. */
     private static final int LONGEST_LINE = 1 << 20;
 
+    private static final int LONGEST_REASON = 160;
+
     /** More than any format has of anything. */
     private static final int MANY = 256;
 
@@ -110,7 +112,8 @@ final class FormatLines {
     // Reading
 
     private Line read(LineReader line) throws IOException {
-        try (JsonParser json = factory.createParser(line.bytes(), 0, line.length())) {
+        // From bytes, the parser would guess the encoding, and fail otherwise where it guessed wrong.
+        try (JsonParser json = factory.createParser(line.text())) {
             if (json.nextToken() != JsonToken.START_OBJECT) {
                 throw new IllegalArgumentException("expected an object such as {\"kind\":\"pid\",\"" + direction.source
                         + "\":...}, got " + describe(json));
@@ -121,7 +124,8 @@ final class FormatLines {
             }
             return read;
         } catch (JsonProcessingException e) {
-            throw new IllegalArgumentException("is no JSON: " + oneLine(e.getOriginalMessage()), e);
+            throw new IllegalArgumentException(
+                    "is no JSON: " + Hex.printable(e.getOriginalMessage(), LONGEST_REASON), e);
         }
     }
 
@@ -196,12 +200,6 @@ final class FormatLines {
             case VALUE_NULL -> "null";
             default -> "something else";
         };
-    }
-
-    private static String oneLine(String message) {
-        StringBuilder line = new StringBuilder();
-        message.codePoints().forEach(c -> line.appendCodePoint(Character.isISOControl(c) ? ' ' : c));
-        return line.toString();
     }
 
     // Writing

@@ -52,12 +52,17 @@ final class Hex {
         return "0x" + "0".repeat(bits / BITS_OF_A_DIGIT - digits.length()) + digits;
     }
 
-    /** In quotes, cut to a length that a sentence bears, without what would upset a terminal. */
+    /** In quotes, as {@link #printable}. */
     static String quoted(String text) {
-        String cut = text.length() > SHOWN ? text.substring(0, SHOWN) + "..." : text;
-        StringBuilder shown = new StringBuilder("'");
-        cut.codePoints().forEach(c -> shown.appendCodePoint(isPrinted(c) ? c : '?'));
-        return shown.append('\'').toString();
+        return "'" + printable(text, SHOWN) + "'";
+    }
+
+    /** Cut to a length that a sentence bears, without what would upset a terminal. */
+    static String printable(String text, int longest) {
+        StringBuilder shown = new StringBuilder();
+        text.codePoints().limit(longest).forEach(c -> shown.appendCodePoint(isPrinted(c) ? c : '?'));
+        return shown.append(text.codePointCount(0, text.length()) > longest ? "..." : "")
+                .toString();
     }
 
     private static boolean isPrinted(int c) {

@@ -3,6 +3,7 @@ package io.kvmirq.cli;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
 /** Lines of bytes in a buffer that is used again, with an end to their length. For one thread. */
@@ -79,13 +80,9 @@ final class LineReader {
         return number;
     }
 
-    /** The line is the first {@link #length} bytes, until the next is read. */
-    byte[] bytes() {
-        return line;
-    }
-
-    int length() {
-        return length;
+    /** The line, as UTF-8. */
+    String text() {
+        return new String(line, 0, length, StandardCharsets.UTF_8);
     }
 
     boolean isBlank() {

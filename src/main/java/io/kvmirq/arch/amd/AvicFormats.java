@@ -73,7 +73,7 @@ public final class AvicFormats {
                     Field.of("GALogBase", Meaning.always("address"), new BitField("base", 12, 40))
                             .shifted(12),
                     Field.of("GALogLen", NOTHING, LENGTH),
-                    Field.of("", Meaning.always("entries of 8 bytes"), LENGTH)
+                    Field.of("", (value, bits) -> value + " entries", LENGTH)
                             .named("entries")
                             .computed(code -> 2L << code)
                             .derived(),

@@ -84,7 +84,7 @@ public final class RemappingFormats {
             .build();
 
     /** Kind {@code amd.dte.data2}: the third quarter of a device table entry, {@code set_dte_irq_entry}. */
-    public static final Format DEVICE = Format.builder("amd.dte.data2", "AMD device table entry, bits 191:128", 64, 1)
+    public static final Format DEVICE = Format.builder("amd.dte.data2", "AMD DTE, bits 191:128", 64, 1)
             .fields(
                     Field.of(
                             "IV", Meaning.oneOf("interrupts pass unmapped", "what follows is valid"), INTERRUPTS_VALID),

@@ -92,6 +92,7 @@ public record PostedInterruptDescriptor(
                     Field.reserved(new BitField("rsvd5", 480, 32)),
                     Field.of("", Meaning.always("ON, SN, NV and NDST in one"), new BitField("derived_control", 256, 64))
                             .derived())
+            .reservedFault("fault reason 0x28")
             .build();
 
     /** @throws IllegalArgumentException if a field does not fit */

@@ -17,6 +17,9 @@ public sealed interface Irte permits RemappedIrte, PostedIrte {
     /** Length in bytes. */
     int BYTES = 16;
 
+    /** What the hardware reports for reserved bits that are not 0: VT-d specification 5.1.4. */
+    String RESERVED_FAULT = "fault reason 0x24";
+
     /** P, bit 0. */
     BitField PRESENT = BitField.bit("present", 0);
 

@@ -76,6 +76,7 @@ public record PostedIrte(
                             .named("derived_pda")
                             .shifted(ADDRESS_BOUNDARY_BITS)
                             .derived())
+            .reservedFault(RESERVED_FAULT)
             .looked(bits -> Irte.isPresent(bits[0]))
             .rules(
                     Rule.is(POSTED, 1, "the entry is of remapped form"),

@@ -54,6 +54,7 @@ public record RemappableMsi(
                     Field.of("BASE", Meaning.always("interrupt window"), BASE_ADDRESS),
                     Field.of("R", Meaning.always("ignored"), RESERVED_0).ordinarily(0),
                     Field.reserved(RESERVED_48).ordinarily(0))
+            .reservedFault("fault reason 0x20")
             .rules(MessageRules.base(BASE_ADDRESS), MessageRules.format(REMAPPABLE, 1))
             .build();
 

@@ -78,12 +78,14 @@ public record RemappedIrte(
                     Field.of("DST", (value, bits) -> destinationText(value), DESTINATION))
             .fields(Irte.sourceFields())
             .fields(Field.reserved(RESERVED_84))
+            .reservedFault(RESERVED_FAULT)
             .looked(bits -> Irte.isPresent(bits[0]))
             .rules(
                     Rule.of(
                             RESERVED_12,
                             bits -> RESERVED_12.isSet(bits[0]),
-                            value -> "reserved bits 14:12 are 0x" + Long.toHexString(value) + " and not 0"),
+                            value -> "reserved bits 14:12 are 0x" + Long.toHexString(value) + " and not 0 ("
+                                    + RESERVED_FAULT + ")"),
                     Rule.is(POSTED, 0, "the entry is of posted form"),
                     DeliveryMode.known(MODE),
                     DeliveryMode.deliverable(MODE, VECTOR),

@@ -47,10 +47,10 @@ public record UnitCapabilities(long cap, long ecap) {
                             Meaning.oneOf("software flushes for a new table", "hardware flushes for a new table"),
                             FLUSHES_INTERRUPTS),
                     Field.of("CM", Meaning.oneOf("hardware", "caching mode: an emulated unit"), CACHING),
-                    Field.of("ND", Meaning.always("domains"), DOMAINS).computed(UnitCapabilities::domains),
-                    Field.of("MGAW", Meaning.always("guest address width, bits"), ADDRESS_WIDTH)
+                    Field.of("ND", (value, bits) -> value + " domains", DOMAINS).computed(UnitCapabilities::domains),
+                    Field.of("MGAW", (value, bits) -> "guest addresses of " + value + " bits", ADDRESS_WIDTH)
                             .computed(field -> field + 1),
-                    Field.of("NFR", Meaning.always("fault recording registers"), FAULT_REGISTERS)
+                    Field.of("NFR", (value, bits) -> "fault recording registers: " + value, FAULT_REGISTERS)
                             .computed(field -> field + 1),
                     Field.of("FRO", Meaning.always("their offset in bytes"), FAULT_OFFSET)
                             .computed(field -> field * 16),

@@ -170,11 +170,11 @@ class IrteTest {
                 "0x0000000000200061 | 0x0                | dlvry_mode: delivery mode 3 is reserved",
                 "0x00000000002000c1 | 0x0                | dlvry_mode: delivery mode 6 is reserved",
                 "0x00000000000f0001 | 0x0                | vector: vector 0xf is below 0x10: a LAPIC raises an error instead",
-                "0x0000000000201001 | 0x0                | rsvd_12_15: reserved bits 14:12 are 0x1 and not 0",
+                "0x0000000000201001 | 0x0                | rsvd_12_15: reserved bits 14:12 are 0x1 and not 0 (fault reason 0x24)",
                 "0x0000000000208001 | 0x0                | pst: 0x1 and not 0x0: the entry is of posted form",
-                "0x0000000001200001 | 0x0                | rsvd_24_31: reserved bits 31:24 are 0x1 and not 0",
+                "0x0000000001200001 | 0x0                | rsvd_24_31: reserved bits 31:24 are 0x1 and not 0 (fault reason 0x24)",
                 "0x0000000000200001 | 0x00000000000c0000 | svt: SVT 3 is reserved",
-                "0x0000000000200001 | 0x0000000000100000 | rsvd_84_127: reserved bits 127:84 are 0x1 and not 0"
+                "0x0000000000200001 | 0x0000000000100000 | rsvd_84_127: reserved bits 127:84 are 0x1 and not 0 (fault reason 0x24)"
             })
     void violationsOfARemappedEntryAreNamed(String low, String high, String sentence) {
         RemappedIrte irte = RemappedIrte.decode(Long.decode(low), Long.decode(high));
@@ -188,12 +188,12 @@ class IrteTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "0x0000000000008005 | 0x0                | rsvd_2_7: reserved bits 7:2 are 0x1 and not 0",
-                "0x0000000000009001 | 0x0                | rsvd_12_13: reserved bits 13:12 are 0x1 and not 0",
+                "0x0000000000008005 | 0x0                | rsvd_2_7: reserved bits 7:2 are 0x1 and not 0 (fault reason 0x24)",
+                "0x0000000000009001 | 0x0                | rsvd_12_13: reserved bits 13:12 are 0x1 and not 0 (fault reason 0x24)",
                 "0x0000000000000001 | 0x0                | pst: 0x0 and not 0x1: the entry is of remapped form",
-                "0x0000002000008001 | 0x0                | rsvd_24_37: reserved bits 37:24 are 0x2000 and not 0",
+                "0x0000002000008001 | 0x0                | rsvd_24_37: reserved bits 37:24 are 0x2000 and not 0 (fault reason 0x24)",
                 "0x0000000000008001 | 0x00000000000c0000 | svt: SVT 3 is reserved",
-                "0x0000000000008001 | 0x0000000000100000 | rsvd_84_95: reserved bits 95:84 are 0x1 and not 0"
+                "0x0000000000008001 | 0x0000000000100000 | rsvd_84_95: reserved bits 95:84 are 0x1 and not 0 (fault reason 0x24)"
             })
     void violationsOfAPostedEntryAreNamed(String low, String high, String sentence) {
         assertThat(PostedIrte.decode(Long.decode(low), Long.decode(high)).violations())
