@@ -43,6 +43,7 @@ final class FormatLines {
     /** No line that anybody means is longer. */
     private static final int LONGEST_LINE = 1 << 20;
 
+    private static final int LONGEST_NAME = 40;
     private static final int LONGEST_REASON = 160;
 
     /** More than any format has of anything. */
@@ -100,8 +101,8 @@ final class FormatLines {
         Map<String, Long> values = new HashMap<>();
         read.fields()
                 .orElseThrow(() -> missing("an object of field names and hex strings"))
-                .forEach((name, text) -> values.put(
-                        name, Hex.parse(text, "field " + Hex.quoted(name) + " of " + format.kind(), Long.SIZE)));
+                .forEach((name, text) ->
+                        values.put(name, Hex.parse(text, "field '" + name + "' of " + format.kind(), Long.SIZE)));
         return format.encode(values);
     }
 
@@ -163,7 +164,9 @@ final class FormatLines {
         Map<String, String> fields = new LinkedHashMap<>();
         for (String name = json.nextFieldName(); name != null; name = json.nextFieldName()) {
             json.nextToken();
-            fields.put(name, text(json, "field " + Hex.quoted(name), "a hex string"));
+            // Printable, for the sentences that name it: the names that there are, are not changed by that.
+            String shown = Hex.printable(name, LONGEST_NAME);
+            fields.put(shown, text(json, "field '" + shown + "'", "a hex string"));
             notTooMany(fields.size(), "fields");
         }
         return fields;

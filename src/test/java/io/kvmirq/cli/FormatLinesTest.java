@@ -106,6 +106,7 @@ class FormatLinesTest {
                 "{'kind':'gatag','fields':{'vm_id':'1','vcpu_idx':'1000'}}| field 'vcpu_idx' 0x1000 does not fit: expected 0–0xfff",
                 "{'kind':'gatag','fields':{'vm_id':'1','vm_id':'1'}}      | is no JSON: Duplicate field 'vm_id'",
                 "{'kind':'gatag','fields':{'x':'1'}}                      | field 'x' is not one of gatag: expected vm_id, vcpu_idx",
+                "{'kind':'gatag','fields':{'\\u007fx':'1'}}                | field '?x' is not one of gatag: expected vm_id, vcpu_idx",
                 "{'kind':'gatag','fields':['1']}                          | 'fields' is an array: expected an object of field names and hex strings",
                 "{'kind':'gatag','words':['12']}                          | 'fields' is missing: expected an object of field names and hex strings",
                 "{'kind':'vtd.cap_ecap','fields':{}}                      | vtd.cap_ecap cannot be encoded"

@@ -4,11 +4,13 @@ package io.kvmirq.arch.vtd;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.sun.management.ThreadMXBean;
 import io.kvmirq.Vector;
 import io.kvmirq.arch.Golden;
 import io.kvmirq.arch.Violation;
 import io.kvmirq.arch.apic.DeliveryMode;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.util.SplittableRandom;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -199,6 +201,31 @@ class IrteTest {
         assertThat(PostedIrte.decode(Long.decode(low), Long.decode(high)).violations())
                 .extracting(Violation::toString)
                 .containsExactly(sentence);
+    }
+
+    @Test
+    void scanningAllocatesNothing() {
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        long[] table = new SplittableRandom(5).longs(1 << 16).toArray();
+        scan(table);
+        long before = threads.getCurrentThreadAllocatedBytes();
+        long sum = scan(table);
+        assertThat(threads.getCurrentThreadAllocatedBytes() - before).isLessThan(1000);
+        assertThat(sum).isNotZero();
+    }
+
+    private static long scan(long[] table) {
+        long sum = 0;
+        for (int i = 0; i < table.length; i += 2) {
+            long low = table[i];
+            long high = table[i + 1];
+            if (Irte.isPresent(low)) {
+                sum += Irte.isPosted(low) ? Irte.descriptorAddress(low, high) : Irte.destination(low);
+                sum += Irte.vector(low) + Irte.sourceId(high);
+                sum += PostedIrte.lowWord(high & -64, Irte.vector(low)) ^ PostedIrte.highWord(high & -64, 1, 2, 3);
+            }
+        }
+        return sum;
     }
 
     @Test
