@@ -41,6 +41,9 @@ bench-recording: build ## what recording adds to a call
 differential: build ## random calls on the real kernel and on the fake, compared; SEEDS=n for other than 20000
 	scripts/differential $(or $(SEEDS),20000)
 
+fuzz: build ## a minute of inputs for each way into decode and encode
+	scripts/fuzz
+
 lab: build ## the contract and random calls on Debian's kernels 6.1 and 6.12, in QEMU; KERNELS="7.2" for others
 	scripts/lab $(KERNELS)
 
@@ -52,6 +55,6 @@ javadoc: ## the library's documentation in target/reports/apidocs
 	@echo "$(CURDIR)/target/reports/apidocs/index.html"
 
 clean: ## remove everything built
-	rm -rf target native/build
+	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-fake bench-recording differential lab install javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-fake bench-recording differential fuzz lab install javadoc clean

@@ -62,6 +62,25 @@ class ArchitectureTest {
     }
 
     @Test
+    void archUsesValuesOnlyAndTouchesNothing() {
+        check(mayUse("io.kvmirq.arch..", "io.kvmirq"));
+        check(noClasses()
+                .that()
+                .resideInAPackage("io.kvmirq.arch..")
+                .should()
+                .dependOnClassesThat()
+                .resideInAnyPackage("java.io..", "java.nio.file..", "java.nio.channels..", "java.net.."));
+    }
+
+    @Test
+    void vendorsUseTheApicAndNotEachOther() {
+        check(mayUse("io.kvmirq.arch", "io.kvmirq"));
+        check(mayUse("io.kvmirq.arch.apic..", "io.kvmirq", "io.kvmirq.arch"));
+        check(mayUse("io.kvmirq.arch.vtd..", "io.kvmirq", "io.kvmirq.arch", "io.kvmirq.arch.apic.."));
+        check(mayUse("io.kvmirq.arch.amd..", "io.kvmirq", "io.kvmirq.arch"));
+    }
+
+    @Test
     void kvmUsesKernel() throws IOException {
         check(mayUse("io.kvmirq.kvm..", "io.kvmirq", "io.kvmirq.kernel.."));
         assertThat(sources("kvm")).noneMatch(source -> source.contains("import io.kvmirq.backend"));
@@ -131,6 +150,7 @@ class ArchitectureTest {
     @Test
     void packagesHaveNoCycles() {
         check(slices().matching("io.kvmirq.(*)..").should().beFreeOfCycles());
+        check(slices().matching("io.kvmirq.arch.(*)..").should().beFreeOfCycles());
     }
 
     @Test

@@ -60,10 +60,15 @@ public record BitField(String name, int low, int width) {
      */
     public long with(long value) {
         if ((value & ~max()) != 0) {
-            throw new IllegalArgumentException(name + " 0x" + Long.toHexString(value) + " does not fit: expected 0–0x"
-                    + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));
+            throw doesNotFit(value);
         }
         return value << low;
+    }
+
+    /** Apart, so that what is called often stays small enough to be inlined. */
+    private IllegalArgumentException doesNotFit(long value) {
+        return new IllegalArgumentException(name + " 0x" + Long.toHexString(value) + " does not fit: expected 0–0x"
+                + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));
     }
 
     /** {@code word} with this field replaced by {@code value}. */

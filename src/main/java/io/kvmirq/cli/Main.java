@@ -22,7 +22,9 @@ public final class Main {
                         new BackendsCommand(),
                         new TapeCommand(),
                         new ReplayCommand(),
-                        new ErrnoCommand()))
+                        new ErrnoCommand(),
+                        new DecodeCommand(),
+                        new EncodeCommand()))
                 .run(arguments, terminal);
         terminal.out().flush();
         if (stdout.lost().isPresent()) {

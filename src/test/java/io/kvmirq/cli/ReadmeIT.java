@@ -88,6 +88,29 @@ class ReadmeIT {
         }
     }
 
+    @Test
+    void structureShownIsWhatIsPrinted() throws Exception {
+        assertThat(block("text"))
+                .isEqualTo(shell(block("text").lines().findFirst().orElseThrow().substring(2)));
+    }
+
+    @Test
+    void lineShownIsWhatIsWritten() throws Exception {
+        String[] lines = block("sh").split("\n# ");
+        assertThat(shell(lines[0]).substring(lines[0].length() + 3)).isEqualTo(lines[1]);
+    }
+
+    /** As it looks in a terminal. */
+    private static String shell(String command) throws Exception {
+        Process process = new ProcessBuilder("bash", "-c", command)
+                .directory(ROOT.toFile())
+                .redirectErrorStream(true)
+                .start();
+        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(process.waitFor()).as(out).isZero();
+        return "$ " + command + "\n" + out;
+    }
+
     private static String shape(String line) {
         return line.replaceAll("[0-9a-f]*[0-9][0-9a-f.]*", "#").replaceAll(" +", " ");
     }

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
-import io.kvmirq.arch.BitField;
+import static io.kvmirq.arch.apic.PostedInterruptDescriptor.CONTROL;
+import static io.kvmirq.arch.apic.PostedInterruptDescriptor.NDST;
+import static io.kvmirq.arch.apic.PostedInterruptDescriptor.NV;
+import static io.kvmirq.arch.apic.PostedInterruptDescriptor.ON;
+import static io.kvmirq.arch.apic.PostedInterruptDescriptor.SN;
+
 import java.nio.ByteBuffer;
 
 /**
@@ -14,17 +19,10 @@ import java.nio.ByteBuffer;
  * Nothing allocates. Source: Intel SDM vol. 3, 30.6; VT-d specification, 5.2.3 and 9.11; {@code posted_intr.c} in Linux.
  */
 public class PiDescriptor {
-    /** Size and alignment, in bytes. */
-    public static final int BYTES = 64;
     /** Size in 64-bit words. */
-    public static final int WORDS = BYTES / Long.BYTES;
+    public static final int WORDS = PostedInterruptDescriptor.BYTES / Long.BYTES;
     /** Words of PIR, one bit for each vector. */
     public static final int PIR_WORDS = 4;
-
-    static final BitField ON = BitField.bit("on", 256);
-    static final BitField SN = BitField.bit("sn", 257);
-    static final BitField NV = new BitField("nv", 272, 8);
-    static final BitField NDST = new BitField("ndst", 288, 32);
 
     private static final int VECTORS = 256;
 
@@ -39,7 +37,7 @@ public class PiDescriptor {
         }
         this.words = words;
         this.base = base;
-        this.control = base + ON.word();
+        this.control = base + CONTROL;
     }
 
     /** A descriptor in the eight words from {@code base}, a multiple of 8. */
@@ -210,6 +208,15 @@ public class PiDescriptor {
     public boolean hasPending() {
         long now = words.get(control);
         return ON.isSet(now) || SN.isSet(now) && hasRequests();
+    }
+
+    /** What it holds, word by word: others may change one while the next is read. */
+    public PostedInterruptDescriptor snapshot() {
+        long[] now = new long[WORDS];
+        for (int i = 0; i < WORDS; i++) {
+            now[i] = words.get(base + i);
+        }
+        return PostedInterruptDescriptor.decode(now);
     }
 
     /** Whether PIR is not empty. */

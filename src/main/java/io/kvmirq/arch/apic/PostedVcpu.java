@@ -38,7 +38,7 @@ public final class PostedVcpu {
         this.words = words;
         this.base = base;
         this.pid = pid;
-        if (words.get(base + PiDescriptor.NV.word()) == 0) {
+        if (words.get(base + PostedInterruptDescriptor.CONTROL) == 0) {
             pid.reset();
         }
     }
@@ -87,7 +87,8 @@ public final class PostedVcpu {
     public boolean post(int vector, boolean urgent) {
         long notification = pid.post(vector, urgent);
         if (notification != 0) {
-            vm.interrupt(vm.cpu(PiDescriptor.NDST.of(notification)), (int) PiDescriptor.NV.of(notification));
+            vm.interrupt(vm.cpu(PostedInterruptDescriptor.NDST.of(notification)), (int)
+                    PostedInterruptDescriptor.NV.of(notification));
         }
         return notification != 0;
     }

@@ -96,7 +96,9 @@ public final class PostedVm {
 
     /** NDST of a processor. */
     long ndst(int cpu) {
-        return x2apic ? cpu : (long) cpu << 8 & 0xff00;
+        return x2apic
+                ? PostedInterruptDescriptor.destinationX2apic(cpu)
+                : PostedInterruptDescriptor.destinationXapic(cpu);
     }
 
     /** The processor that an NDST names. */

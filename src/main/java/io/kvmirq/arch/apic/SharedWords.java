@@ -31,9 +31,9 @@ public abstract class SharedWords {
                     "a " + (direct.isDirect() ? "read-only" : "heap")
                             + " buffer cannot hold shared words: expected a writable one of ByteBuffer.allocateDirect or mapped");
         }
-        if (direct.alignmentOffset(0, PiDescriptor.BYTES) != 0) {
+        if (direct.alignmentOffset(0, PostedInterruptDescriptor.BYTES) != 0) {
             throw new IllegalArgumentException("the buffer begins "
-                    + direct.alignmentOffset(0, PiDescriptor.BYTES)
+                    + direct.alignmentOffset(0, PostedInterruptDescriptor.BYTES)
                     + " bytes past a 64-byte boundary: take a slice that begins on one, as alignedSlice(64) does");
         }
         return new OfBuffer(direct.duplicate().order(ByteOrder.nativeOrder()));

@@ -32,7 +32,7 @@ final class DataSpace implements Explorer.Model {
                         words.set(SEEN, words.get(DATA));
                     }
                 }))
-                .when(state -> PiDescriptor.ON.isSet(state[PiDescriptor.ON.word()]));
+                .when(state -> PostedInterruptDescriptor.ON.isSet(state[PostedInterruptDescriptor.CONTROL]));
         List<Actor> actors = List.of(
                 Actor.of("sender", Operation.of("first", on(() -> send(1))), Operation.of("second", on(() -> send(2)))),
                 Actor.answering("receiver", take));

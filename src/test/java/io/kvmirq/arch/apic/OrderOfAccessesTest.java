@@ -61,7 +61,7 @@ class OrderOfAccessesTest {
     private static long[] preempted() {
         long[] memory = new long[SIZE];
         memory[0] = REQUEST;
-        memory[PiDescriptor.ON.word()] = LOADED | PiDescriptor.SN.mask();
+        memory[PostedInterruptDescriptor.CONTROL] = LOADED | PostedInterruptDescriptor.SN.mask();
         return memory;
     }
 
@@ -79,7 +79,7 @@ class OrderOfAccessesTest {
     @Test
     void onIsClearedBeforePirIsTaken() {
         long[] memory = preempted();
-        memory[PiDescriptor.ON.word()] = LOADED | PiDescriptor.ON.mask();
+        memory[PostedInterruptDescriptor.CONTROL] = LOADED | PostedInterruptDescriptor.ON.mask();
         Noted words = new Noted(memory);
         assertThat(PiDescriptor.over(words, 0).sync(words, IRR)).isTrue();
         assertThat(words.notes)

@@ -42,13 +42,13 @@ enum Variant {
             return new Unrepaired(words, base) {
                 @Override
                 boolean clearSuppress() {
-                    cpu(words).store(control, ON.mask(), 0xffff);
+                    cpu(words).store(control, PostedInterruptDescriptor.ON.mask(), 0xffff);
                     return true;
                 }
 
                 @Override
                 long loaded(long old, long ndst) {
-                    return ON.put(super.loaded(old, ndst), 1);
+                    return PostedInterruptDescriptor.ON.put(super.loaded(old, ndst), 1);
                 }
             };
         }
@@ -137,8 +137,8 @@ enum Variant {
                 @Override
                 boolean setOn() {
                     long old = words.get(control);
-                    storeFlags(words, control, old | ON.mask());
-                    return !ON.isSet(old);
+                    storeFlags(words, control, old | PostedInterruptDescriptor.ON.mask());
+                    return !PostedInterruptDescriptor.ON.isSet(old);
                 }
             };
         }
@@ -149,7 +149,7 @@ enum Variant {
             return new PiDescriptor(words, base) {
                 @Override
                 void clearOn() {
-                    storeFlags(words, control, words.get(control) & ~ON.mask());
+                    storeFlags(words, control, words.get(control) & ~PostedInterruptDescriptor.ON.mask());
                 }
             };
         }
@@ -161,8 +161,8 @@ enum Variant {
                 @Override
                 boolean clearSuppress() {
                     long old = words.get(control);
-                    storeFlags(words, control, old & ~SN.mask());
-                    return SN.isSet(old);
+                    storeFlags(words, control, old & ~PostedInterruptDescriptor.SN.mask());
+                    return PostedInterruptDescriptor.SN.isSet(old);
                 }
             };
         }

@@ -12,9 +12,12 @@ import java.util.stream.IntStream;
 
 /** Says of an access what it means, in a model whose first words are a descriptor. */
 final class WordNames {
-    private static final int CONTROL = PiDescriptor.ON.word();
-    private static final List<BitField> FIELDS =
-            List.of(PiDescriptor.ON, PiDescriptor.SN, PiDescriptor.NV, PiDescriptor.NDST);
+    private static final int CONTROL = PostedInterruptDescriptor.CONTROL;
+    private static final List<BitField> FIELDS = List.of(
+            PostedInterruptDescriptor.ON,
+            PostedInterruptDescriptor.SN,
+            PostedInterruptDescriptor.NV,
+            PostedInterruptDescriptor.NDST);
 
     private WordNames() {}
 
@@ -57,7 +60,7 @@ final class WordNames {
     }
 
     private static String flags(long control) {
-        return "ON " + PiDescriptor.ON.of(control) + ", SN " + PiDescriptor.SN.of(control);
+        return "ON " + PostedInterruptDescriptor.ON.of(control) + ", SN " + PostedInterruptDescriptor.SN.of(control);
     }
 
     private static String value(Access access, IntFunction<String> names) {

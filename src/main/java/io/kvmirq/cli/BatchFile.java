@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.List;
+import picocli.CommandLine.Model.OptionSpec;
+
+/** {@code --batch [FILE]} of the commands that read structures line by line. */
+final class BatchFile {
+    static final String OPTION = "--batch";
+
+    private BatchFile() {}
+
+    static OptionSpec option() {
+        return OptionSpec.builder(OPTION)
+                .description("Read and write lines of JSON.")
+                .build();
+    }
+
+    /**
+     * @param files none for standard input, or one
+     * @return the exit code
+     * @throws IllegalArgumentException for a bad line or more than one file
+     */
+    static int run(FormatLines.Direction direction, List<String> files, Terminal terminal) {
+        if (files.size() > 1) {
+            throw new IllegalArgumentException("argument " + Hex.quoted(files.get(1))
+                    + " is one too many: expected one FILE, or none for standard input");
+        }
+        String name = files.isEmpty() ? "standard input" : files.get(0);
+        try (InputStream in = files.isEmpty() ? System.in : Files.newInputStream(Path.of(name))) {
+            new FormatLines(direction).run(in, terminal.out());
+            return ExitCode.OK;
+        } catch (NoSuchFileException e) {
+            terminal.err().println("kvmirq: cannot read " + name + ": no such file");
+        } catch (InvalidPathException | IOException e) {
+            terminal.err().println("kvmirq: cannot read " + Hex.quoted(name) + ": " + e.getMessage());
+        }
+        return ExitCode.COULD_NOT_LOOK;
+    }
+
+    /** A full stop, where the sentence has no end of its own. */
+    static String end(IllegalArgumentException e) {
+        return String.valueOf(e.getMessage()).endsWith("?") ? "" : ".";
+    }
+}

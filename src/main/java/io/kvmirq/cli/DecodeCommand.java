@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import io.kvmirq.arch.Format;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.PositionalParamSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq decode}: what the bits of a structure of the hardware say. Asks no kernel. */
+final class DecodeCommand implements Command {
+    private static final String HIGH_FIRST = "--high-first";
+
+    @Override
+    public String name() {
+        return "decode";
+    }
+
+    @Override
+    public String summary() {
+        return "Print the fields of an IRTE, a posted-interrupt descriptor, an MSI and the like.";
+    }
+
+    @Override
+    public void describe(CommandSpec spec) {
+        List<String> footer = new ArrayList<>(List.of("", "Kinds:"));
+        footer.addAll(Formats.lines());
+        footer.addAll(List.of("", "Example: kvmirq decode irte.vtd.posted 0x28ab000000318001 0x0000000100043b01"));
+        spec.usageMessage()
+                .description(
+                        "Prints each field of a structure with bit range, name in the manual, name in the kernel, value and"
+                                + " meaning, then what the manual forbids. Exit code 1 if there is any of that. Words are"
+                                + " hex, with or without 0x, the one at the lowest address first. Asks no kernel.",
+                        "",
+                        "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]} from FILE or"
+                                + " standard input and writes each with its fields and violations.")
+                .footer(footer.toArray(String[]::new));
+        spec.addPositional(PositionalParamSpec.builder()
+                .index("0..*")
+                .arity("0..*")
+                .paramLabel("KIND HEX")
+                .type(List.class)
+                .auxiliaryTypes(String.class)
+                .description("A kind and its words, or a FILE with --batch.")
+                .build());
+        spec.addOption(OptionSpec.builder(HIGH_FIRST)
+                .description("The words are given highest address first, as ir_translation_struct prints them.")
+                .build());
+        spec.addOption(BatchFile.option());
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        List<String> words = arguments.matchedPositionalValue(0, List.of());
+        boolean highFirst = arguments.hasMatchedOption(HIGH_FIRST);
+        try {
+            if (arguments.hasMatchedOption(BatchFile.OPTION)) {
+                if (highFirst) {
+                    throw new IllegalArgumentException("--high-first is of words typed: leave it out with --batch");
+                }
+                return BatchFile.run(FormatLines.Direction.DECODE, words, terminal);
+            }
+            return decode(words, highFirst, terminal);
+        } catch (IllegalArgumentException e) {
+            terminal.err().println("kvmirq: " + e.getMessage() + BatchFile.end(e) + " See kvmirq decode --help");
+            return ExitCode.USAGE;
+        }
+    }
+
+    private static int decode(List<String> words, boolean highFirst, Terminal terminal) {
+        if (words.isEmpty()) {
+            throw new IllegalArgumentException("expected a kind and its words, such as 'gatag 0x00001001'");
+        }
+        Format format = Formats.of(words.get(0));
+        List<String> texts = new ArrayList<>(words.subList(1, words.size()));
+        long[] given = Formats.words(format, texts);
+        if (highFirst) {
+            Collections.reverse(texts);
+            given = Formats.words(format, texts);
+        }
+        return FormatText.print(format, given, terminal).isEmpty() ? ExitCode.OK : ExitCode.FAILED;
+    }
+}

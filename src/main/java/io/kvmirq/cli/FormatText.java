@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import io.kvmirq.arch.Field;
+import io.kvmirq.arch.Format;
+import io.kvmirq.arch.Violation;
+import java.io.PrintStream;
+import java.util.ArrayList;
+import java.util.List;
+
+/** A structure for people: a line for each field, then what the manual forbids. */
+final class FormatText {
+    private static final String DERIVED = "derived_";
+
+    private FormatText() {}
+
+    private record Row(String position, String label, String name, String value, String meaning) {}
+
+    /** @return what the manual forbids and is so */
+    static List<Violation> print(Format format, long[] words, Terminal terminal) {
+        PrintStream out = terminal.out();
+        long[] bits = format.bits(words);
+        out.println(terminal.bold(format.title()) + "  (" + format.kind() + ")");
+        List<Row> rows = new ArrayList<>();
+        for (Field field : format.fields()) {
+            String name = field.name().startsWith(DERIVED) ? field.name().substring(DERIVED.length()) : field.name();
+            rows.add(new Row(
+                    "[" + format.position(field) + "]",
+                    field.label(),
+                    name,
+                    field.width() == 1 ? Long.toString(field.value(bits)) : Hex.of(field.value(bits)),
+                    field.meaning(bits)));
+        }
+        int position =
+                rows.stream().mapToInt(row -> row.position().length()).max().orElse(0);
+        int label = rows.stream().mapToInt(row -> row.label().length()).max().orElse(0);
+        int name = rows.stream().mapToInt(row -> row.name().length()).max().orElse(0);
+        int value = rows.stream().mapToInt(row -> row.value().length()).max().orElse(0);
+        for (Row row : rows) {
+            String line = "  " + left(row.position(), position) + "  " + left(row.label(), label) + "  "
+                    + left(row.name(), name) + "  " + left(row.value(), value) + "  " + row.meaning();
+            out.println(line.stripTrailing());
+        }
+        List<Violation> violations = format.violations(bits);
+        for (Violation violation : violations) {
+            out.println(terminal.bad("violation") + "  " + violation);
+        }
+        if (violations.isEmpty()) {
+            out.println("no violations");
+        }
+        return violations;
+    }
+
+    private static String left(String text, int width) {
+        return text + " ".repeat(width - text.length());
+    }
+}

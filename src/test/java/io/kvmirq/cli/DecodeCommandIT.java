@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.arch.Golden;
+import io.kvmirq.testing.Machine;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** {@code kvmirq decode} and {@code encode}, as processes. */
+class DecodeCommandIT {
+    private static final int MANY = 100_000;
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    /** What is between words and violations, as the golden set has it. */
+    private static String fields(String line) {
+        return line.replaceAll(".*\"fields\":\\{([^}]*)}.*", "$1").replace(",\"level_assert\":\"0x1\"", "");
+    }
+
+    @Test
+    void batchAgreesWithTheGoldenSetBothWays() throws Exception {
+        Cli.Ended decoded = Cli.launcher().run("decode", "--batch", Golden.COPY.toString());
+        assertThat(decoded.err()).isEmpty();
+        assertThat(decoded.exitCode()).isZero();
+        List<String> golden = Files.readAllLines(Golden.COPY);
+        List<String> lines = decoded.out().lines().toList();
+        assertThat(lines).hasSameSizeAs(golden);
+        List<String> encodable = new ArrayList<>();
+        for (int i = 0; i < golden.size(); i++) {
+            assertThat(fields(lines.get(i))).isEqualTo(fields(golden.get(i)));
+            assertThat(lines.get(i).endsWith("\"violations\":[]}"))
+                    .isEqualTo(golden.get(i).contains("\"valid\":true"));
+            if (!golden.get(i).contains("decodeOnly")) {
+                encodable.add(lines.get(i));
+            }
+        }
+        Path file = Files.write(temporary.resolve("lines"), encodable);
+        assertThat(Cli.launcher()
+                        .run("encode", "--batch", file.toString())
+                        .out()
+                        .lines())
+                .isEqualTo(encodable);
+    }
+
+    @Test
+    void manyLinesNeedNoMemory() throws Exception {
+        List<String> golden = Files.readAllLines(Golden.COPY);
+        List<String> lines = new ArrayList<>();
+        while (lines.size() < MANY) {
+            lines.addAll(golden);
+        }
+        Path file = Files.write(temporary.resolve("lines"), lines);
+        String heap = "-Xmx16m";
+        Cli.Ended ended = Cli.jvm(Cli.jar(), heap, "-XX:+UseSerialGC").run("decode", "--batch", file.toString());
+        assertThat(ended.err()).isEmpty();
+        assertThat(ended.out().lines()).hasSameSizeAs(lines);
+    }
+
+    @Test
+    void linesAreReadFromStandardInput() throws Exception {
+        Process process = new ProcessBuilder(
+                        "bash",
+                        "-c",
+                        Machine.root() + "/scripts/kvmirq decode --batch < " + Golden.COPY
+                                + " | head -1; exit ${PIPESTATUS[0]}")
+                .redirectErrorStream(true)
+                .start();
+        assertThat(new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8))
+                .startsWith("{\"kind\":\"irte.vtd.remapped\"");
+        assertThat(process.waitFor()).isZero();
+    }
+
+    @Test
+    void everyFieldIsALineNextToTheManual() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("decode", "pid", "0", "2", "0", "0", "2500F10001", "0", "0", "0");
+        assertThat(ended.exitCode()).isZero();
+        assertThat(ended.out().lines().map(line -> line.strip().replaceAll(" +", " ")))
+                .hasSize(19)
+                .contains(
+                        "[127:64] PIR pir1 0x2 vectors 0x41",
+                        "[256] ON on 1 notification outstanding",
+                        "[319:288] NDST ndst 0x25 x2APIC id 0x25",
+                        "no violations");
+    }
+
+    @Test
+    void wordsCanBeGivenAsTheKernelPrintsThem() throws Exception {
+        String low = "0x28ab000000318001";
+        String high = "0x0000000100043b01";
+        String out = Cli.launcher().run("decode", "irte.vtd.posted", low, high).out();
+        assertThat(out).contains("0x128ab0000  descriptor address", "requester 3b:00.1");
+        assertThat(Cli.launcher()
+                        .run("decode", "--high-first", "irte.vtd.posted", high, low)
+                        .out())
+                .isEqualTo(out);
+    }
+
+    @Test
+    void violationIsPrintedAndExitCode1() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("decode", "irte.amd.legacy32", "ff300281");
+        assertThat(ended.exitCode()).isEqualTo(1);
+        assertThat(ended.out()).contains("violation  rsvd_2: reserved bits 31:24 are 0xff and not 0");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "decode                        | kvmirq: expected a kind and its words, such as 'gatag 0x00001001'. See kvmirq decode --help",
+                "decode gatag                  | kvmirq: gatag is 1 word of 32 bits, 0 given. See kvmirq decode --help",
+                "decode gatag 1 2              | kvmirq: gatag is 1 word of 32 bits, 2 given. See kvmirq decode --help",
+                "decode gatag 123456789        | kvmirq: word 1 of gatag is '123456789': expected 1 to 8 hex digits, with or without 0x. See kvmirq decode --help",
+                "decode pid.pointer 0x1g       | kvmirq: word 1 of pid.pointer is '0x1g': expected 1 to 16 hex digits, with or without 0x. See kvmirq decode --help",
+                "decode gatag +1               | kvmirq: word 1 of gatag is '+1': expected 1 to 8 hex digits, with or without 0x. See kvmirq decode --help",
+                "decode gatag -1               | kvmirq: word 1 of gatag is '-1': expected 1 to 8 hex digits, with or without 0x. See kvmirq decode --help",
+                "decode gatag 1_0              | kvmirq: word 1 of gatag is '1_0': expected 1 to 8 hex digits, with or without 0x. See kvmirq decode --help",
+                "decode gatag 0x               | kvmirq: word 1 of gatag is '0x': expected 1 to 8 hex digits, with or without 0x. See kvmirq decode --help",
+                "decode irte.vtd.posted 1 x    | kvmirq: word 2 of irte.vtd.posted is 'x': expected 1 to 16 hex digits, with or without 0x. See kvmirq decode --help",
+                "decode --high-first irte.vtd.posted 1 x | kvmirq: word 2 of irte.vtd.posted is 'x': expected 1 to 16 hex digits, with or without 0x. See kvmirq decode --help",
+                "decode irte.vtd 1 2           | kvmirq: kind 'irte.vtd' is unknown: did you mean irte.vtd.remapped, irte.vtd.posted? See kvmirq decode --help",
+                "decode --batch a b            | kvmirq: argument 'b' is one too many: expected one FILE, or none for standard input. See kvmirq decode --help",
+                "decode --batch --high-first   | kvmirq: --high-first is of words typed: leave it out with --batch. See kvmirq decode --help",
+                "decode --bach                 | kvmirq: Unknown option: '--bach'. Did you mean --batch? See kvmirq decode --help",
+                "encode                        | kvmirq: expected --batch: fields are read as lines of JSON. See kvmirq encode --help"
+            })
+    void wrongUsageIsOneSentenceAndExitCode2(String arguments, String sentence) throws Exception {
+        Cli.Ended ended = Cli.launcher().run(arguments.strip().split(" +"));
+        assertThat(ended.err().strip()).isEqualTo(sentence);
+        assertThat(ended.exitCode()).isEqualTo(2);
+        assertThat(ended.out()).isEmpty();
+    }
+
+    @Test
+    void badLineIsExitCode2AndTheOnesBeforeAreWritten() throws IOException, InterruptedException {
+        Path file = Files.writeString(
+                temporary.resolve("lines"), "{\"kind\":\"gatag\",\"words\":[\"1\"]}\n{\"kind\":\"gatag\"}\n");
+        Cli.Ended ended = Cli.launcher().run("decode", "--batch", file.toString());
+        assertThat(ended.exitCode()).isEqualTo(2);
+        assertThat(ended.err().strip())
+                .isEqualTo("kvmirq: line 2: 'words' is missing: expected an array of 1 word of 32 bits."
+                        + " See kvmirq decode --help");
+        assertThat(ended.out().lines()).hasSize(1);
+    }
+
+    @Test
+    void fileThatCannotBeReadIsExitCode3() throws Exception {
+        Cli.Ended missing = Cli.launcher().run("decode", "--batch", "/nonexistent/file");
+        assertThat(missing.exitCode()).isEqualTo(3);
+        assertThat(missing.err().strip()).isEqualTo("kvmirq: cannot read /nonexistent/file: no such file");
+        Cli.Ended directory = Cli.launcher().run("encode", "--batch", temporary.toString());
+        assertThat(directory.exitCode()).isEqualTo(3);
+        assertThat(directory.err().lines()).hasSize(1);
+    }
+
+    @Test
+    void helpListsTheKindsWithTheirWords() throws Exception {
+        assertThat(Cli.launcher().run("decode", "--help").out())
+                .contains("pid                  8 words of 64 bits", "--high-first")
+                .contains(Formats.ALL.stream()
+                        .map(format -> "  " + format.kind() + " ")
+                        .toList());
+    }
+}
