@@ -6,7 +6,8 @@ import io.kvmirq.arch.Meaning;
 /**
  * Whose requests may use a remapping entry.
  *
- * <p>Source: VT-d specification 9.9; {@code set_irte_sid} in drivers/iommu/intel/irq_remapping.c.
+ * <p>Source: VT-d specification, Interrupt Remapping Table Entry; {@code set_irte_sid} in
+ * drivers/iommu/intel/irq_remapping.c.
  *
  * @param id SID, 16 bits: a requester's bus, device and function, or first and last bus
  * @param qualifier SQ, 2 bits: how many of the id's low 3 bits are not compared
