@@ -34,7 +34,7 @@ class AllocationTest {
         long before = 0;
         long answers = 0;
         for (int i = -WARM_UP; i < COUNTED; i++) {
-            if (i == 0) {
+            if (i <= 0) {
                 before = threads.getCurrentThreadAllocatedBytes();
             }
             answers += operation.applyAsInt(i & 0xff);
