@@ -180,12 +180,15 @@ IN_C(jlong, decode)(ARGS, jlong address, jint entries, jint count)
 	const uint64_t *table = (const uint64_t *)address;
 	uint64_t sum = 0;
 
-	for (jint i = 0; i < count; i++) {
-		const uint64_t *irte = &table[2 * (i & (entries - 1))];
+	for (jint i = 0; i < count; i += entries) {
+		for (jint k = 0; k < entries; k++) {
+			const uint64_t *irte = &table[2 * k];
 
-		if (!field(irte[0], 0, 1))
-			continue;
-		sum += field(irte[0], 15, 1) ? posted(irte) : remapped(irte);
+			if (!field(irte[0], 0, 1))
+				continue;
+			sum += field(irte[0], 15, 1) ? posted(irte) :
+						       remapped(irte);
+		}
 	}
 	return (jlong)sum;
 }
@@ -202,18 +205,23 @@ static inline bool encode(uint64_t *irte, uint64_t descriptor,
 	return true;
 }
 
-IN_C(jlong, encode)(ARGS, jlong address, jint entries, jint count)
+/* A source is a descriptor's address, and an id above 8 bits of vector. */
+IN_C(jlong, encode)(ARGS, jlong sources, jlong address, jint entries,
+		    jint count)
 {
+	const uint64_t *source = (const uint64_t *)sources;
 	uint64_t *table = (uint64_t *)address;
 	uint64_t sum = 0;
 
-	for (jint i = 0; i < count; i++) {
-		uint64_t *irte = &table[2 * (i & (entries - 1))];
-		uint64_t descriptor = (uint64_t)i << 28 | 0xfc0;
+	for (jint i = 0; i < count; i += entries) {
+		for (jint k = 0; k < entries; k++) {
+			const uint64_t *from = &source[2 * k];
+			uint64_t *irte = &table[2 * k];
 
-		if (!encode(irte, descriptor, i & 0xff, i & 0xffff))
-			return -1;
-		sum += irte[0] ^ irte[1];
+			if (!encode(irte, from[0], from[1] & 0xff, from[1] >> 8))
+				return -1;
+			sum += irte[0] ^ irte[1];
+		}
 	}
 	return (jlong)sum;
 }

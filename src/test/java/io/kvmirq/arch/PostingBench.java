@@ -91,10 +91,14 @@ final class PostingBench {
     private final SharedWords words;
     private final PiDescriptor pid;
     private final long[] table = new long[2 * ENTRIES];
+    /** For each a descriptor's address, and a requester's id above 8 bits of vector. */
+    private final long[] sources = new long[2 * ENTRIES];
+
     private final long[] encoded = new long[2 * ENTRIES];
     private final List<ByteBuffer> memories = new ArrayList<>();
     private final long inC;
     private final long tableInC;
+    private final long sourcesInC;
     private final long encodedInC;
 
     private PostingBench(PrintStream out, String kind) {
@@ -109,11 +113,19 @@ final class PostingBench {
         ByteBuffer tableOfC = kept(table.length * Long.BYTES);
         tableInC = address(tableOfC);
         encodedInC = address(kept(table.length * Long.BYTES));
-        fill(tableOfC.order(ByteOrder.nativeOrder()).asLongBuffer());
+        ByteBuffer sourcesOfC = kept(sources.length * Long.BYTES);
+        sourcesInC = address(sourcesOfC);
+        fill();
+        longs(tableOfC).put(table);
+        longs(sourcesOfC).put(sources);
     }
 
     private static ByteBuffer aligned(int bytes) {
         return ByteBuffer.allocateDirect(bytes + 2 * LINE).alignedSlice(LINE).limit(bytes);
+    }
+
+    private static LongBuffer longs(ByteBuffer memory) {
+        return memory.order(ByteOrder.nativeOrder()).asLongBuffer();
     }
 
     /** Memory of C's. */
@@ -123,17 +135,19 @@ final class PostingBench {
         return memory;
     }
 
-    /** In use, of either form, as a host with some devices of guests has them. */
-    private void fill(LongBuffer tableOfC) {
+    /** In use, the first half of remapped form, the others posted: the entries of a device lie together. */
+    private void fill() {
         for (int i = 0; i < ENTRIES; i++) {
             Source source = new Source(i, 0, BY_ID);
             RemappedIrte entry = new RemappedIrte(
                     true, false, false, false, false, DeliveryMode.FIXED, 0, 0, new Vector(i & 0xff), 0, i, source, 0);
-            Irte irte = i % 2 == 0 ? entry : entry.posted((long) i << 28 | 0xfc0, new Vector(i & 0xff));
+            long descriptor = (long) i << 28 | 0xfc0;
+            Irte irte = i < ENTRIES / 2 ? entry : entry.posted(descriptor, new Vector(i & 0xff));
             table[2 * i] = irte.low();
             table[2 * i + 1] = irte.high();
+            sources[2 * i] = descriptor;
+            sources[2 * i + 1] = (long) i << 8 | i & 0xff;
         }
-        tableOfC.put(0, table);
     }
 
     private static native long address(ByteBuffer direct);
@@ -150,7 +164,7 @@ final class PostingBench {
 
     private static native long decodeInC(long address, int entries, int count);
 
-    private static native long encodeInC(long address, int entries, int count);
+    private static native long encodeInC(long sources, long address, int entries, int count);
 
     /** @param arguments {@code array}, {@code buffer} or {@code entries}, and the twin's absolute path */
     public static void main(String[] arguments) {
@@ -261,7 +275,7 @@ final class PostingBench {
             case EIGHT_AND_SYNC -> deliverEightAndSyncInC(inC, count);
             case POST -> postInC(inC, count);
             case DECODE, DECODE_RECORD -> decodeInC(tableInC, ENTRIES, count);
-            case ENCODE, ENCODE_RECORD -> encodeInC(encodedInC, ENTRIES, count);
+            case ENCODE, ENCODE_RECORD -> encodeInC(sourcesInC, encodedInC, ENTRIES, count);
         };
     }
 
@@ -335,10 +349,17 @@ final class PostingBench {
 
     private long decode(int count) {
         long sum = 0;
-        for (int i = 0; i < count; i++) {
-            int at = 2 * (i & ENTRIES - 1);
-            long low = table[at];
-            long high = table[at + 1];
+        for (int i = 0; i < count; i += ENTRIES) {
+            sum += decode(table);
+        }
+        return sum;
+    }
+
+    private static long decode(long[] table) {
+        long sum = 0;
+        for (int i = 0; i < table.length; i += 2) {
+            long low = table[i];
+            long high = table[i + 1];
             if (!Irte.isPresent(low)) {
                 continue;
             }
@@ -351,9 +372,16 @@ final class PostingBench {
 
     private long decodeRecords(int count) {
         long sum = 0;
-        for (int i = 0; i < count; i++) {
-            int at = 2 * (i & ENTRIES - 1);
-            Irte irte = Irte.decode(table[at], table[at + 1]);
+        for (int i = 0; i < count; i += ENTRIES) {
+            sum += decodeRecords(table);
+        }
+        return sum;
+    }
+
+    private static long decodeRecords(long[] table) {
+        long sum = 0;
+        for (int i = 0; i < table.length; i += 2) {
+            Irte irte = Irte.decode(table[i], table[i + 1]);
             if (!irte.present()) {
                 continue;
             }
@@ -368,36 +396,41 @@ final class PostingBench {
 
     private long encode(int count) {
         long sum = 0;
-        for (int i = 0; i < count; i++) {
-            int at = 2 * (i & ENTRIES - 1);
-            long descriptor = (long) i << 28 | 0xfc0;
-            encoded[at] = PostedIrte.lowWord(descriptor, i & 0xff);
-            encoded[at + 1] = PostedIrte.highWord(descriptor, i & 0xffff, 0, BY_ID);
-            sum += encoded[at] ^ encoded[at + 1];
+        for (int i = 0; i < count; i += ENTRIES) {
+            sum += encode(sources, encoded);
+        }
+        return sum;
+    }
+
+    private static long encode(long[] sources, long[] encoded) {
+        long sum = 0;
+        for (int i = 0; i < ENTRIES; i++) {
+            long low = PostedIrte.lowWord(sources[2 * i], (int) sources[2 * i + 1] & 0xff);
+            long high = PostedIrte.highWord(sources[2 * i], (int) (sources[2 * i + 1] >>> 8), 0, BY_ID);
+            encoded[2 * i] = low;
+            encoded[2 * i + 1] = high;
+            sum += low ^ high;
         }
         return sum;
     }
 
     private long encodeRecords(int count) {
         long sum = 0;
-        for (int i = 0; i < count; i++) {
-            int at = 2 * (i & ENTRIES - 1);
-            PostedIrte irte = new PostedIrte(
-                    true,
-                    false,
-                    0,
-                    0,
-                    0,
-                    false,
-                    true,
-                    new Vector(i & 0xff),
-                    0,
-                    (long) i << 28 | 0xfc0,
-                    new Source(i & 0xffff, 0, BY_ID),
-                    0);
-            encoded[at] = irte.low();
-            encoded[at + 1] = irte.high();
-            sum += encoded[at] ^ encoded[at + 1];
+        for (int i = 0; i < count; i += ENTRIES) {
+            sum += encodeRecords(sources, encoded);
+        }
+        return sum;
+    }
+
+    private static long encodeRecords(long[] sources, long[] encoded) {
+        long sum = 0;
+        for (int i = 0; i < ENTRIES; i++) {
+            Vector vector = new Vector((int) sources[2 * i + 1] & 0xff);
+            Source source = new Source((int) (sources[2 * i + 1] >>> 8), 0, BY_ID);
+            PostedIrte irte = new PostedIrte(true, false, 0, 0, 0, false, true, vector, 0, sources[2 * i], source, 0);
+            encoded[2 * i] = irte.low();
+            encoded[2 * i + 1] = irte.high();
+            sum += encoded[2 * i] ^ encoded[2 * i + 1];
         }
         return sum;
     }
