@@ -47,6 +47,9 @@ differential: build ## random calls on the real kernel and on the fake, compared
 fuzz: build ## a minute of inputs for each way into decode and encode
 	scripts/fuzz
 
+races: build ## every order in which a vCPU and its senders can act, searched for one that loses an interrupt
+	scripts/races
+
 lab: build ## the contract and random calls on Debian's kernels 6.1 and 6.12, in QEMU; KERNELS="7.2" for others
 	scripts/lab $(KERNELS)
 

@@ -5,8 +5,8 @@ import java.util.List;
 import java.util.function.LongUnaryOperator;
 
 /**
- * One field of a {@link Format} as it is printed, read and written: a {@link BitField}, or several that make one number,
- * lowest part first. Values are unsigned, up to 64 bits. Immutable.
+ * One field of a {@link Format} as it is printed, read and written: a {@link BitField}, or several that make one
+ * number, lowest part first. Values are unsigned, up to 64 bits. Immutable.
  */
 public final class Field {
     /** What becomes of a field when a structure is written as named values, and made from them. */

@@ -14,9 +14,9 @@ import java.util.stream.Collectors;
  * A structure of the hardware: its kind, its words, its fields, and what its manual forbids. Decoding and encoding are
  * exact inverses on any bits, reserved ones included.
  *
- * <p>A structure is bits 0 to n, least significant first. As <em>words</em> it is what tools print: of 32 or 64 bits each,
- * the one at the lowest address first. As <em>bits</em> it is the same in words of 64 bits, in which a {@link BitField}
- * finds its place; three words of 32 bits are two of those, and what is past the end is 0. Immutable.
+ * <p>A structure is bits 0 to n, least significant first. As <em>words</em> it is what tools print: of 32 or 64 bits
+ * each, the one at the lowest address first. As <em>bits</em> it is the same in words of 64 bits, in which a {@link
+ * BitField} finds its place; three words of 32 bits are two of those, and what is past the end is 0. Immutable.
  */
 public final class Format {
     private static final String IGNORED = "derived_";
@@ -33,7 +33,7 @@ public final class Format {
     private final String fault;
     private final boolean decodeOnly;
 
-    private Format(Builder builder) {
+    Format(FormatBuilder builder) {
         kind = builder.kind;
         title = builder.title;
         wordBits = builder.wordBits;
@@ -66,68 +66,14 @@ public final class Format {
         return bits(words);
     }
 
-    /** What makes a format; for one thread. */
-    public static final class Builder {
-        private final String kind;
-        private final String title;
-        private final int wordBits;
-        private final int wordCount;
-        private final List<Field> fields = new ArrayList<>();
-        private final List<Rule> rules = new ArrayList<>();
-        private String[] wordNames = {};
-        private String fault = "";
-        private Predicate<long[]> looked = bits -> true;
-
-        private Builder(String kind, String title, int wordBits, int wordCount) {
-            this.kind = kind;
-            this.title = title;
-            this.wordBits = wordBits;
-            this.wordCount = wordCount;
-        }
-
-        /** The words as the manual calls them, where it numbers the bits of each from 0. */
-        public Builder wordNames(String... names) {
-            wordNames = names;
-            return this;
-        }
-
-        /** In the order of printing. */
-        public Builder fields(Field... more) {
-            fields.addAll(List.of(more));
-            return this;
-        }
-
-        /** Besides that reserved fields are 0. */
-        public Builder rules(Rule... more) {
-            rules.addAll(List.of(more));
-            return this;
-        }
-
-        /** What the hardware reports for reserved bits that are not 0. */
-        public Builder reservedFault(String reason) {
-            fault = " (" + reason + ")";
-            return this;
-        }
-
-        /** When the hardware looks at the structure at all: else nothing in it is a violation. */
-        public Builder looked(Predicate<long[]> when) {
-            looked = when;
-            return this;
-        }
-
-        public Format build() {
-            return new Format(this);
-        }
-    }
-
     /**
      * @param kind the name by which a user asks for it
      * @param title what it is, in a few words
      * @param wordBits 32 or 64
      * @param wordCount how many words
      */
-    public static Builder builder(String kind, String title, int wordBits, int wordCount) {
-        return new Builder(kind, title, wordBits, wordCount);
+    public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
+        return new FormatBuilder(kind, title, wordBits, wordCount);
     }
 
     public String kind() {

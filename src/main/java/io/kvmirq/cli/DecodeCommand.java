@@ -31,12 +31,13 @@ final class DecodeCommand implements Command {
         footer.addAll(List.of("", "Example: kvmirq decode irte.vtd.posted 0x28ab000000318001 0x0000000100043b01"));
         spec.usageMessage()
                 .description(
-                        "Prints each field of a structure with bit range, name in the manual, name in the kernel, value and"
-                                + " meaning, then what the manual forbids. Exit code 1 if there is any of that. Words are"
-                                + " hex, with or without 0x, the one at the lowest address first. Asks no kernel.",
+                        "Prints each field of a structure with bit range, name in the manual, name in the kernel,"
+                                + " value and meaning, then what the manual forbids. Exit code 1 if there is any of that."
+                                + " Words are hex, with or without 0x, the one at the lowest address first."
+                                + " Asks no kernel.",
                         "",
-                        "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]} from FILE or"
-                                + " standard input and writes each with its fields and violations.")
+                        "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]} from"
+                                + " FILE or standard input and writes each with its fields and violations.")
                 .footer(footer.toArray(String[]::new));
         spec.addPositional(PositionalParamSpec.builder()
                 .index("0..*")

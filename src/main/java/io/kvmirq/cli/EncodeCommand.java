@@ -25,9 +25,9 @@ final class EncodeCommand implements Command {
         footer.addAll(Formats.lines());
         spec.usageMessage()
                 .description("Reads lines of JSON such as"
-                        + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE or standard"
-                        + " input and writes each with its words and violations. kvmirq decode --batch shows which fields"
-                        + " a kind has. Asks no kernel.")
+                        + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE or"
+                        + " standard input and writes each with its words and violations. kvmirq decode --batch shows"
+                        + " which fields a kind has. Asks no kernel.")
                 .footer(footer.toArray(String[]::new));
         spec.addPositional(PositionalParamSpec.builder()
                 .index("0..*")

@@ -22,8 +22,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * Structures as lines of JSON, one object each: {@code kind}, {@code words}, {@code fields} and {@code violations}. Reads
- * and writes line by line: what is kept does not grow with the input. For one thread.
+ * Structures as lines of JSON, one object each: {@code kind}, {@code words}, {@code fields} and {@code violations}.
+ * Reads and writes line by line: what is kept does not grow with the input. For one thread.
  */
 final class FormatLines {
     /** What a line is read for; what else is on it is not looked at. */

@@ -24,7 +24,8 @@ public final class Main {
                         new ReplayCommand(),
                         new ErrnoCommand(),
                         new DecodeCommand(),
-                        new EncodeCommand()))
+                        new EncodeCommand(),
+                        new RacesCommand()))
                 .run(arguments, terminal);
         terminal.out().flush();
         if (stdout.lost().isPresent()) {

@@ -42,6 +42,13 @@ class ReadmeIT {
                 .matches("gsi 5 is high: false\ngsi 5 is high: true\n\\d+ rules of the kernel were leaned on");
     }
 
+    @Test
+    void postingExampleIsTheFileThatRuns() throws Exception {
+        assertThat(runExample("PostedRequest"))
+                .isEqualTo("vector 0x41 of 3b:00.0 sq 0 svt 1 goes to the descriptor at 0x123456fc0, 0 violations\n"
+                        + "notify 5\ntaken");
+    }
+
     /** What the README shows of it is all of it. */
     private static String runExample(String name) throws Exception {
         Path file = ROOT.resolve("src/examples/" + name + ".java");

@@ -10,8 +10,8 @@ import io.kvmirq.arch.Violation;
 import java.util.List;
 
 /**
- * A message of compatibility format: what a device writes where no interrupts are remapped, and what a guest's route holds.
- * Three words of 32 bits: low address, high address, data.
+ * A message of compatibility format: what a device writes where no interrupts are remapped, and what a guest's route
+ * holds. Three words of 32 bits: low address, high address, data.
  *
  * <p>Source: Intel SDM vol. 3, 11.11; {@code struct x86_msi_addr_lo} and its neighbours in arch/x86/include/asm/msi.h;
  * {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.

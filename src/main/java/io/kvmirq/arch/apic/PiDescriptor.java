@@ -157,13 +157,17 @@ public class PiDescriptor {
         return NDST.put(NV.put(SN.put(old, 0), Apic.NOTIFICATION), ndst);
     }
 
-    /** @return whether SN was set */
-    boolean clearSuppress() {
+    /**
+     * The first half of {@link #load} on the same processor: devices notify again.
+     *
+     * @return whether SN was set
+     */
+    public boolean clearSuppress() {
         return SN.isSet(words.and(control, ~SN.mask()));
     }
 
-    /** The repair of 2019: a request that came without ON gets it. */
-    void restoreOn() {
+    /** The second half of {@link #load}, and the repair of 2019: a request that came without ON gets it. */
+    public void restoreOn() {
         if (hasRequests()) {
             setOn();
         }

@@ -9,10 +9,10 @@ import io.kvmirq.arch.Violation;
 import java.util.List;
 
 /**
- * An entry of the PID-pointer table, 64 bits: where the processor finds the descriptor of the vCPU that a guest sends an
- * IPI to.
+ * An entry of the PID-pointer table, 64 bits: where the processor finds the descriptor of the vCPU that a guest sends
+ * an IPI to.
  *
- * <p>Source: Intel SDM vol. 3, 30.1.6; {@code vmx_vcpu_create} in arch/x86/kvm/vmx/vmx.c.
+ * <p>Source: Intel SDM vol. 3, IPI Virtualization; {@code vmx_vcpu_create} in arch/x86/kvm/vmx/vmx.c.
  *
  * @param valid whether the entry points anywhere
  * @param reserved1 5 bits, 5:1

@@ -13,8 +13,8 @@ import java.util.List;
  * The posted-interrupt descriptor: 64 bytes at a 64-byte boundary, one for each vCPU, in which an IOMMU or another CPU
  * leaves vectors for a guest. A value, not the memory itself.
  *
- * <p>Source: VT-d specification 9.12 and Intel SDM vol. 3, 30.6; {@code struct pi_desc} in
- * arch/x86/include/asm/posted_intr.h.
+ * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM vol. 3, Posted-Interrupt Processing; {@code
+ * struct pi_desc} in arch/x86/include/asm/posted_intr.h.
  *
  * @param pir0 requested vectors 0–63, one bit each
  * @param pir1 requested vectors 64–127

@@ -8,16 +8,17 @@ import io.kvmirq.arch.Violation;
 import java.util.List;
 
 /**
- * An interrupt-remapping table entry, 128 bits: two words of 64, the low one at the lower address. The static methods are
- * for scans: they take the words, allocate nothing, and ask only what the entry's form has.
+ * An interrupt-remapping table entry, 128 bits: two words of 64, the low one at the lower address. The static methods
+ * are for scans: they take the words, allocate nothing, and ask only what the entry's form has.
  *
- * <p>Source: VT-d specification 9.9 and 9.10; {@code struct irte} in include/linux/dmar.h.
+ * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped and for Posted Interrupts; {@code struct
+ * irte} in include/linux/dmar.h.
  */
 public sealed interface Irte permits RemappedIrte, PostedIrte {
     /** Length in bytes. */
     int BYTES = 16;
 
-    /** What the hardware reports for reserved bits that are not 0: VT-d specification 5.1.4. */
+    /** What the hardware reports for reserved bits that are not 0. */
     String RESERVED_FAULT = "fault reason 0x24";
 
     /** P, bit 0. */

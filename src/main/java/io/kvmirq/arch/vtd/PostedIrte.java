@@ -13,7 +13,8 @@ import java.util.List;
 /**
  * A remapping entry that leaves a device's request in a posted-interrupt descriptor, past the host.
  *
- * <p>Source: VT-d specification 9.10; the {@code p_} fields of {@code struct irte} in include/linux/dmar.h.
+ * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Posted Interrupts; the {@code p_} fields of {@code
+ * struct irte} in include/linux/dmar.h.
  *
  * @param present whether the entry is in use
  * @param faultDisabled whether its faults go unrecorded

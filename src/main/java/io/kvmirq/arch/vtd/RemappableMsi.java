@@ -11,11 +11,11 @@ import io.kvmirq.arch.apic.MessageRules;
 import java.util.List;
 
 /**
- * A message of remappable format: it names an entry of the remapping table instead of a CPU and a vector. Two words of 32
- * bits: address, data.
+ * A message of remappable format: it names an entry of the remapping table instead of a CPU and a vector. Two words of
+ * 32 bits: address, data.
  *
- * <p>Source: VT-d specification 5.1.2.2; {@code struct x86_msi_addr_lo} in arch/x86/include/asm/msi.h;
- * {@code fill_msi_msg} in drivers/iommu/intel/irq_remapping.c.
+ * <p>Source: VT-d specification, Interrupt Requests in Remappable Format; {@code struct x86_msi_addr_lo} in
+ * arch/x86/include/asm/msi.h; {@code fill_msi_msg} in drivers/iommu/intel/irq_remapping.c.
  *
  * @param base 12 bits, 0xfee for an interrupt
  * @param handle 16 bits; bit 15 is apart from the others

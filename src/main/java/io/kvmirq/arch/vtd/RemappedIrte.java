@@ -14,8 +14,8 @@ import java.util.List;
 /**
  * A remapping entry that turns a device's request into another interrupt of the host.
  *
- * <p>Source: VT-d specification 9.9; {@code struct irte} in include/linux/dmar.h, which Linux fills in
- * {@code prepare_irte} of drivers/iommu/intel/irq_remapping.c.
+ * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped Interrupts; {@code struct irte} in
+ * include/linux/dmar.h, which Linux fills in {@code prepare_irte} of drivers/iommu/intel/irq_remapping.c.
  *
  * @param present whether the entry is in use
  * @param faultDisabled whether its faults go unrecorded

@@ -10,10 +10,11 @@ import io.kvmirq.arch.Violation;
 import java.util.List;
 
 /**
- * What one remapping unit can do: its registers CAP (offset 0x8) and ECAP (offset 0x10), which Linux shows as {@code cap}
- * and {@code ecap} under /sys/class/iommu. Both words are kept whole.
+ * What one remapping unit can do: its registers CAP (offset 0x8) and ECAP (offset 0x10), which Linux shows as {@code
+ * cap} and {@code ecap} under /sys/class/iommu. Both words are kept whole.
  *
- * <p>Source: VT-d specification 11.4.2 and 11.4.3; {@code cap_*} and {@code ecap_*} in drivers/iommu/intel/iommu.h.
+ * <p>Source: VT-d specification, Capability Register and Extended Capability Register; {@code cap_*} and {@code ecap_*}
+ * in drivers/iommu/intel/iommu.h.
  *
  * @param cap 64 bits
  * @param ecap 64 bits

@@ -98,6 +98,13 @@ final class PostedVmSpace implements Explorer.Model {
         return this;
     }
 
+    /** Begins on processor 0 instead of as a new vCPU. */
+    PostedVmSpace loaded() {
+        words.at(start);
+        vcpu.load(0);
+        return this;
+    }
+
     Exploration explore(Memory memory, int operations) {
         List<Operation> life = new ArrayList<>();
         for (int i = 0; i < operations; i++) {

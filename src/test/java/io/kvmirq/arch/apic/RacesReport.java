@@ -3,7 +3,6 @@ package io.kvmirq.arch.apic;
 
 import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.Memory;
-import java.util.ArrayList;
 import java.util.List;
 
 /** Prints what is found in every order: states, orders that lose, and the shortest of them. Run by scripts/races. */
@@ -24,7 +23,6 @@ final class RacesReport {
 
     private void print(String title, List<Race> races) {
         System.out.println("\n" + title);
-        List<String> orders = new ArrayList<>();
         for (Race race : races) {
             System.out.println(
                     "  " + race.variant().text() + "; " + race.scenario().text());
@@ -47,7 +45,6 @@ final class RacesReport {
                 }
             }
         }
-        orders.forEach(System.out::println);
     }
 
     private static void print(Exploration found) {

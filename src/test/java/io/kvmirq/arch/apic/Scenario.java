@@ -6,10 +6,10 @@ import io.kvmirq.explorer.Memory;
 
 /** Who acts. The vCPU's thread does any three things of enter, exit, sync, preempt, load and block, then runs on. */
 enum Scenario {
-    DEVICE("a device posts") {
+    DEVICE("a device posts to a loaded vCPU") {
         @Override
         Exploration explore(Variant variant, Memory memory) {
-            return new PostedVmSpace(variant, 1).bypassed().device().explore(memory, OPERATIONS);
+            return new PostedVmSpace(variant, 1).bypassed().loaded().device().explore(memory, OPERATIONS);
         }
     },
     DEVICE_AND_SOFTWARE("a device posts, software requests") {

@@ -41,7 +41,7 @@ enum Variant {
         PiDescriptor over(SharedWords words, int base) {
             return new Unrepaired(words, base) {
                 @Override
-                boolean clearSuppress() {
+                public boolean clearSuppress() {
                     cpu(words).store(control, PostedInterruptDescriptor.ON.mask(), 0xffff);
                     return true;
                 }
@@ -78,7 +78,7 @@ enum Variant {
         PiDescriptor over(SharedWords words, int base) {
             return new PiDescriptor(words, base) {
                 @Override
-                boolean clearSuppress() {
+                public boolean clearSuppress() {
                     boolean was = super.clearSuppress();
                     words.fence();
                     return was;
@@ -159,7 +159,7 @@ enum Variant {
         PiDescriptor over(SharedWords words, int base) {
             return new PiDescriptor(words, base) {
                 @Override
-                boolean clearSuppress() {
+                public boolean clearSuppress() {
                     long old = words.get(control);
                     storeFlags(words, control, old & ~PostedInterruptDescriptor.SN.mask());
                     return PostedInterruptDescriptor.SN.isSet(old);
@@ -215,7 +215,7 @@ enum Variant {
         }
 
         @Override
-        void restoreOn() {}
+        public void restoreOn() {}
     }
 
     private final String text;

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+/** {@code kvmirq races}, as a process. */
+class RacesCommandIT {
+    @Test
+    void listsWhatItCanPlay() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("races");
+        assertThat(ended.exitCode()).isZero();
+        assertThat(ended.out()).startsWith("lost-interrupt-2019   ").hasLineCount(1);
+    }
+
+    @Test
+    void lostInterruptIsShownBesideTheRepair() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("races", "lost-interrupt-2019");
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        List<String> lines = ended.out()
+                .lines()
+                .map(line -> line.strip().replaceAll(" +", " "))
+                .toList();
+        assertThat(lines)
+                .containsSubsequence(
+                        "vcpu is preempted: sets SN 0 1 {} {} 0 1 {} {}",
+                        "device posts 0x41: sets PIR, leaves ON to SN 0 1 {0x41} {} nobody notified"
+                                + " 0 1 {0x41} {} nobody notified",
+                        "vcpu runs again: clears SN 0 0 {0x41} {} 0 0 {0x41} {}",
+                        "vcpu sets ON if PIR is not empty 1 0 {0x41} {} the repair",
+                        "vcpu enters the guest: syncs if ON 0 0 {0x41} {} ON clear, not looked 0 0 {} {0x41} 0x41 taken",
+                        "guest waits for ever: LOST has 0x41 in its IRR: KEPT");
+        assertThat(lines).filteredOn(line -> line.contains(" loses ")).hasSize(3);
+        assertThat(lines).filteredOn(line -> line.contains(" keeps ")).hasSize(3);
+        assertThat(ended.out().lines()).noneMatch(line -> line.endsWith(" "));
+    }
+
+    @Test
+    void unknownRaceIsRefused() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("races", "lost-interrupt-2016");
+        assertThat(ended.exitCode()).isEqualTo(2);
+        assertThat(ended.out()).isEmpty();
+        assertThat(ended.err())
+                .isEqualTo("kvmirq: race 'lost-interrupt-2016' is unknown: expected lost-interrupt-2019."
+                        + " See kvmirq races --help\n");
+    }
+}
