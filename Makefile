@@ -32,6 +32,9 @@ bench-selftest: build ## a guest's round trip through Java against the same loop
 bench-calls: build ## each call of each binding against the same call in C
 	scripts/bench-calls
 
+bench-posting: build ## posting and remapping entries against the same with C11 atomics
+	scripts/bench-posting
+
 bench-fake: build ## a signal and a large VM on the fake against the same on the real kernel
 	scripts/bench-fake
 
@@ -60,4 +63,4 @@ javadoc: ## the library's documentation in target/reports/apidocs
 clean: ## remove everything built
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-fake bench-recording differential fuzz lab install javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-posting bench-fake bench-recording differential fuzz lab install javadoc clean

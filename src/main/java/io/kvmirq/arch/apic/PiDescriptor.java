@@ -72,10 +72,12 @@ public class PiDescriptor {
         words.or(pir(vector), bit(vector));
         while (true) {
             long old = words.get(control);
-            boolean notify = !ON.isSet(old) && (urgent || !SN.isSet(old));
-            long posted = notify ? old | ON.mask() : old;
-            if (words.replace(control, old, posted)) {
-                return notify ? posted : 0;
+            if (ON.isSet(old) || !urgent && SN.isSet(old)) {
+                if (words.replace(control, old, old)) {
+                    return 0;
+                }
+            } else if (words.replace(control, old, old | ON.mask())) {
+                return old | ON.mask();
             }
         }
     }

@@ -78,8 +78,8 @@ public sealed interface Irte permits RemappedIrte, PostedIrte {
 
     /** The physical address of a posted entry's descriptor, 64 bits of which the low 6 are 0. */
     static long descriptorAddress(long low, long high) {
-        return PostedIrte.ADDRESS_HIGH.of(high) << 32
-                | PostedIrte.ADDRESS_LOW.of(low) << PostedIrte.ADDRESS_BOUNDARY_BITS;
+        return high & PostedIrte.ADDRESS_HIGH.mask()
+                | (low & PostedIrte.ADDRESS_LOW.mask()) >>> PostedIrte.ADDRESS_LOW_SHIFT;
     }
 
     /** Whether the entry is in use. */

@@ -47,6 +47,9 @@ public record PostedIrte(
     static final int ADDRESS_BOUNDARY_BITS = 6;
 
     static final BitField ADDRESS_LOW = new BitField("pda_l", 38, 26);
+    /** The field is so many bits above those it holds; those of the other lie where they are in the address. */
+    static final int ADDRESS_LOW_SHIFT = ADDRESS_LOW.low() - ADDRESS_BOUNDARY_BITS;
+
     static final BitField ADDRESS_HIGH = new BitField("pda_h", 96, 32);
 
     private static final long ADDRESS_MASK = -1L << ADDRESS_BOUNDARY_BITS;
@@ -134,7 +137,7 @@ public record PostedIrte(
         return PRESENT.mask()
                 | POSTED.mask()
                 | VECTOR.with(guestVector)
-                | ADDRESS_LOW.with(descriptorAddress >>> ADDRESS_BOUNDARY_BITS & ADDRESS_LOW.max());
+                | descriptorAddress << ADDRESS_LOW_SHIFT & ADDRESS_LOW.mask();
     }
 
     /**
@@ -147,7 +150,7 @@ public record PostedIrte(
      * @throws IllegalArgumentException if a field does not fit
      */
     public static long highWord(long descriptorAddress, int id, int qualifier, int validation) {
-        return ADDRESS_HIGH.with(descriptorAddress >>> 32)
+        return descriptorAddress & ADDRESS_HIGH.mask()
                 | SOURCE_ID.with(id)
                 | SOURCE_QUALIFIER.with(qualifier)
                 | SOURCE_VALIDATION.with(validation);

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.sun.management.ThreadMXBean;
+import io.kvmirq.arch.apic.PiDescriptor;
+import io.kvmirq.arch.apic.SharedWords;
+import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.arch.vtd.PostedIrte;
+import java.lang.management.ManagementFactory;
+import java.nio.ByteBuffer;
+import java.util.function.IntUnaryOperator;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** What is done for each interrupt, or for each entry of a table, leaves nothing to collect. */
+class AllocationTest {
+    private static final int WARM_UP = 20_000;
+    private static final int COUNTED = 1_000;
+    private static final int IRR = PiDescriptor.WORDS;
+    private static final int BYTES = (IRR + PiDescriptor.PIR_WORDS) * Long.BYTES;
+
+    static Stream<SharedWords> words() {
+        return Stream.of(
+                SharedWords.of(new long[BYTES / Long.BYTES]),
+                SharedWords.of(ByteBuffer.allocateDirect(BYTES + 128).alignedSlice(64)));
+    }
+
+    private void assertAllocatesNothing(IntUnaryOperator operation) {
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        long before = 0;
+        long answers = 0;
+        for (int i = -WARM_UP; i < COUNTED; i++) {
+            if (i <= 0) {
+                before = threads.getCurrentThreadAllocatedBytes();
+            }
+            answers += operation.applyAsInt(i & 0xff);
+        }
+        assertThat(threads.getCurrentThreadAllocatedBytes() - before).isZero();
+        assertThat(answers).isNotZero();
+    }
+
+    @ParameterizedTest
+    @MethodSource("words")
+    void delivering(SharedWords words) {
+        PiDescriptor pid = PiDescriptor.over(words, 0);
+        assertAllocatesNothing(vector -> pid.deliver(vector) ? 1 : 0);
+    }
+
+    @ParameterizedTest
+    @MethodSource("words")
+    void posting(SharedWords words) {
+        PiDescriptor pid = PiDescriptor.over(words, 0);
+        assertAllocatesNothing(vector -> (int) pid.post(vector, false));
+    }
+
+    @ParameterizedTest
+    @MethodSource("words")
+    void takingRequests(SharedWords words) {
+        PiDescriptor pid = PiDescriptor.over(words, 0);
+        assertAllocatesNothing(vector -> {
+            pid.deliver(vector);
+            return pid.sync(words, IRR) ? 1 : 0;
+        });
+    }
+
+    @ParameterizedTest
+    @MethodSource("words")
+    void sleepingAndLoading(SharedWords words) {
+        PiDescriptor pid = PiDescriptor.over(words, 0);
+        assertAllocatesNothing(cpu -> {
+            pid.put();
+            pid.load(cpu, false);
+            pid.block();
+            pid.load(cpu, true);
+            return pid.nv();
+        });
+    }
+
+    @Test
+    void scanningEntries() {
+        assertAllocatesNothing(vector -> {
+            long low = PostedIrte.lowWord(0xabc0, vector);
+            long high = PostedIrte.highWord(0xabc0, vector, 0, 1);
+            long read =
+                    Irte.vector(low) + Irte.sourceId(high) + Irte.destination(low) + Irte.descriptorAddress(low, high);
+            return Irte.isPresent(low) && Irte.isPosted(low) ? (int) read : 0;
+        });
+    }
+}

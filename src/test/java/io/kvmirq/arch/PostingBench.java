@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch;
+
+import com.sun.management.ThreadMXBean;
+import io.kvmirq.Vector;
+import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.arch.apic.PiDescriptor;
+import io.kvmirq.arch.apic.SharedWords;
+import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.arch.vtd.PostedIrte;
+import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.arch.vtd.Source;
+import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.LongBuffer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.function.ToDoubleFunction;
+
+/**
+ * What posting and entries cost beside the same accesses by C11 atomics and the same shifts: in one process, in batches
+ * of half a millisecond that take turns. It reports and asserts no time; {@code scripts/bench-posting} runs it.
+ *
+ * <p>One kind of words a process, as programs have it.
+ *
+ * <p>The other half is {@code src/test/native/posting.c}, method for method.
+ */
+final class PostingBench {
+    private static final int ROUNDS = 201;
+    private static final int WARM_UP_ROUNDS = 200;
+    private static final int COUNTED = 1 << 18;
+    private static final int PROBED = 1 << 14;
+    private static final double BATCH_NANOS = 500_000;
+    /** A C side that varies more than this among rounds says that something else ran here. */
+    private static final double CALM = 1.5;
+
+    private static final int VECTORS = 256;
+    private static final int SPREAD = 32;
+    private static final int EIGHT = 8;
+    private static final int IRR = PiDescriptor.WORDS;
+    private static final int WORDS = PiDescriptor.WORDS + PiDescriptor.PIR_WORDS;
+    private static final int LINE = 64;
+    private static final int ENTRIES = 1024;
+    private static final int BY_ID = 1;
+
+    private enum Op {
+        DELIVER("deliver, bit clear", 1.10),
+        REDELIVER("deliver, bit set", 1.25),
+        DELIVER_AND_SYNC("deliver and sync", 1.10),
+        EIGHT_AND_SYNC("8 deliver and sync, each", 1.10),
+        POST("post, as a unit", 1.10),
+        DECODE("decode by accessors", 1.10),
+        DECODE_RECORD("decode to records", Double.NaN),
+        ENCODE("encode to words", 1.10),
+        ENCODE_RECORD("encode from records", Double.NaN);
+
+        private final String title;
+        /** What Java over C should not exceed, if anything: records are for those who look at single entries. */
+        private final double goal;
+
+        Op(String title, double goal) {
+            this.title = title;
+            this.goal = goal;
+        }
+
+        boolean isOfEntries() {
+            return EnumSet.range(DECODE, ENCODE_RECORD).contains(this);
+        }
+    }
+
+    /** Nanoseconds of an operation, of one batch each. */
+    private record Round(double java, double c) {
+        double ratio() {
+            return java / c;
+        }
+    }
+
+    private final PrintStream out;
+    private final String kind;
+    private final Op[] ops;
+    /** How many operations make a batch. */
+    private final Map<Op, Integer> batches = new EnumMap<>(Op.class);
+
+    private final SharedWords words;
+    private final PiDescriptor pid;
+    private final long[] table = new long[2 * ENTRIES];
+    /** For each a descriptor's address, and a requester's id above 8 bits of vector. */
+    private final long[] sources = new long[2 * ENTRIES];
+
+    private final long[] encoded = new long[2 * ENTRIES];
+    private final List<ByteBuffer> memories = new ArrayList<>();
+    private final long inC;
+    private final long tableInC;
+    private final long sourcesInC;
+    private final long encodedInC;
+
+    private PostingBench(PrintStream out, String kind) {
+        this.out = out;
+        this.kind = kind;
+        ops = Arrays.stream(Op.values())
+                .filter(op -> op.isOfEntries() == kind.equals("entries"))
+                .toArray(Op[]::new);
+        words = kind.equals("buffer") ? SharedWords.of(aligned(WORDS * Long.BYTES)) : SharedWords.of(new long[WORDS]);
+        pid = PiDescriptor.over(words, 0);
+        inC = address(kept(WORDS * Long.BYTES));
+        ByteBuffer tableOfC = kept(table.length * Long.BYTES);
+        tableInC = address(tableOfC);
+        encodedInC = address(kept(table.length * Long.BYTES));
+        ByteBuffer sourcesOfC = kept(sources.length * Long.BYTES);
+        sourcesInC = address(sourcesOfC);
+        fill();
+        longs(tableOfC).put(table);
+        longs(sourcesOfC).put(sources);
+    }
+
+    private static ByteBuffer aligned(int bytes) {
+        return ByteBuffer.allocateDirect(bytes + 2 * LINE).alignedSlice(LINE).limit(bytes);
+    }
+
+    private static LongBuffer longs(ByteBuffer memory) {
+        return memory.order(ByteOrder.nativeOrder()).asLongBuffer();
+    }
+
+    /** Memory of C's. */
+    private ByteBuffer kept(int bytes) {
+        ByteBuffer memory = aligned(bytes);
+        memories.add(memory);
+        return memory;
+    }
+
+    /** In use, the first half of remapped form, the others posted: the entries of a device lie together. */
+    private void fill() {
+        for (int i = 0; i < ENTRIES; i++) {
+            Source source = new Source(i, 0, BY_ID);
+            RemappedIrte entry = new RemappedIrte(
+                    true, false, false, false, false, DeliveryMode.FIXED, 0, 0, new Vector(i & 0xff), 0, i, source, 0);
+            long descriptor = (long) i << 28 | 0xfc0;
+            Irte irte = i < ENTRIES / 2 ? entry : entry.posted(descriptor, new Vector(i & 0xff));
+            table[2 * i] = irte.low();
+            table[2 * i + 1] = irte.high();
+            sources[2 * i] = descriptor;
+            sources[2 * i + 1] = (long) i << 8 | i & 0xff;
+        }
+    }
+
+    private static native long address(ByteBuffer direct);
+
+    private static native int deliverInC(long address, int count);
+
+    private static native int redeliverInC(long address, int count);
+
+    private static native int deliverAndSyncInC(long address, int count);
+
+    private static native int deliverEightAndSyncInC(long address, int count);
+
+    private static native int postInC(long address, int count);
+
+    private static native long decodeInC(long address, int entries, int count);
+
+    private static native long encodeInC(long sources, long address, int entries, int count);
+
+    /** @param arguments {@code array}, {@code buffer} or {@code entries}, and the twin's absolute path */
+    public static void main(String[] arguments) {
+        System.load(arguments[1]);
+        new PostingBench(System.out, arguments[0]).run();
+    }
+
+    private void run() {
+        for (Op op : ops) {
+            batches.put(op, PROBED);
+            inC(op);
+            int fitting = (int) (BATCH_NANOS / inC(op));
+            batches.put(op, Math.max(1, fitting / ENTRIES) * ENTRIES);
+        }
+        rounds(WARM_UP_ROUNDS);
+        Map<Op, List<Round>> rounds = rounds(ROUNDS);
+        if (rounds.values().stream().anyMatch(each -> spread(each) > CALM)) {
+            rounds = rounds(ROUNDS);
+        }
+        rounds.forEach(this::report);
+    }
+
+    private void report(Op op, List<Round> rounds) {
+        double java = percentile(rounds, Round::java, 50);
+        double c = percentile(rounds, Round::c, 50);
+        double ratio = percentile(rounds, Round::ratio, 50);
+        out.printf(
+                Locale.ROOT,
+                "%-4d%-9s%-26s%7.2f%7.2f%8.2f%6s%9.2f%9.2f%11.2f%10.2f%n",
+                Runtime.version().feature(),
+                kind,
+                op.title,
+                java,
+                c,
+                ratio,
+                Double.isNaN(op.goal) ? "-" : String.format(Locale.ROOT, "%.2f", op.goal),
+                java / c,
+                percentile(rounds, Round::java, 10) / percentile(rounds, Round::c, 10),
+                spread(rounds),
+                allocated(op));
+    }
+
+    private static double spread(List<Round> rounds) {
+        return percentile(rounds, Round::c, 90) / percentile(rounds, Round::c, 10);
+    }
+
+    private static double percentile(List<Round> rounds, ToDoubleFunction<Round> side, int percentile) {
+        return rounds.stream().mapToDouble(side).sorted().toArray()[(rounds.size() - 1) * percentile / 100];
+    }
+
+    private Map<Op, List<Round>> rounds(int times) {
+        Map<Op, List<Round>> rounds = new EnumMap<>(Op.class);
+        for (int turn = 0; turn < times; turn++) {
+            for (int i = 0; i < ops.length; i++) {
+                Op op = ops[(turn + i) % ops.length];
+                rounds.computeIfAbsent(op, any -> new ArrayList<>()).add(round(op, turn));
+            }
+        }
+        return rounds;
+    }
+
+    /** One batch of each side; who comes first changes from round to round. */
+    private Round round(Op op, int turn) {
+        if (turn % 2 == 0) {
+            double java = inJava(op);
+            return new Round(java, inC(op));
+        }
+        double c = inC(op);
+        return new Round(inJava(op), c);
+    }
+
+    private double inJava(Op op) {
+        int count = batches.getOrDefault(op, PROBED);
+        long expected = op.isOfEntries() ? c(op, count) : 0;
+        long start = System.nanoTime();
+        long answer = java(op, count);
+        long nanos = System.nanoTime() - start;
+        if (answer != expected) {
+            throw new IllegalStateException(op + " answers " + answer + " in Java, expected " + expected);
+        }
+        return (double) nanos / count;
+    }
+
+    private double inC(Op op) {
+        int count = batches.getOrDefault(op, PROBED);
+        long start = System.nanoTime();
+        long answer = c(op, count);
+        long nanos = System.nanoTime() - start;
+        if (!op.isOfEntries() && answer != 0) {
+            throw new IllegalStateException(op + " answers " + answer + " in C, expected 0");
+        }
+        return (double) nanos / count;
+    }
+
+    private double allocated(Op op) {
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        threads.getCurrentThreadAllocatedBytes();
+        long before = threads.getCurrentThreadAllocatedBytes();
+        java(op, COUNTED);
+        return (double) (threads.getCurrentThreadAllocatedBytes() - before) / COUNTED;
+    }
+
+    private long c(Op op, int count) {
+        return switch (op) {
+            case DELIVER -> deliverInC(inC, count);
+            case REDELIVER -> redeliverInC(inC, count);
+            case DELIVER_AND_SYNC -> deliverAndSyncInC(inC, count);
+            case EIGHT_AND_SYNC -> deliverEightAndSyncInC(inC, count);
+            case POST -> postInC(inC, count);
+            case DECODE, DECODE_RECORD -> decodeInC(tableInC, ENTRIES, count);
+            case ENCODE, ENCODE_RECORD -> encodeInC(sourcesInC, encodedInC, ENTRIES, count);
+        };
+    }
+
+    private long java(Op op, int count) {
+        return switch (op) {
+            case DELIVER -> deliver(count);
+            case REDELIVER -> redeliver(count);
+            case DELIVER_AND_SYNC -> deliverAndSync(count);
+            case EIGHT_AND_SYNC -> deliverEightAndSync(count);
+            case POST -> post(count);
+            case DECODE -> decode(count);
+            case DECODE_RECORD -> decodeRecords(count);
+            case ENCODE -> encode(count);
+            case ENCODE_RECORD -> encodeRecords(count);
+        };
+    }
+
+    private int deliver(int count) {
+        int wrong = 0;
+        for (int i = 0; i < count; i += VECTORS) {
+            for (int vector = 0; vector < VECTORS; vector++) {
+                wrong += pid.deliver(vector) == (vector == 0) ? 0 : 1;
+            }
+            pid.discard();
+        }
+        return wrong;
+    }
+
+    private int redeliver(int count) {
+        for (int vector = 0; vector < VECTORS; vector++) {
+            pid.deliver(vector);
+        }
+        int wrong = 0;
+        for (int i = 0; i < count; i++) {
+            wrong += pid.deliver(i & VECTORS - 1) ? 1 : 0;
+        }
+        pid.discard();
+        return wrong;
+    }
+
+    private int deliverAndSync(int count) {
+        int wrong = 0;
+        for (int i = 0; i < count; i++) {
+            wrong += pid.deliver(i & VECTORS - 1) ? 0 : 1;
+            wrong += pid.sync(words, IRR) ? 0 : 1;
+        }
+        return wrong;
+    }
+
+    private int deliverEightAndSync(int count) {
+        int wrong = 0;
+        for (int i = 0; i < count; i += EIGHT) {
+            for (int k = 0; k < EIGHT; k++) {
+                wrong += pid.deliver(i / EIGHT + k * SPREAD & VECTORS - 1) == (k == 0) ? 0 : 1;
+            }
+            wrong += pid.sync(words, IRR) ? 0 : 1;
+        }
+        return wrong;
+    }
+
+    private int post(int count) {
+        int wrong = 0;
+        for (int i = 0; i < count; i += VECTORS) {
+            for (int vector = 0; vector < VECTORS; vector++) {
+                wrong += (pid.post(vector, false) != 0) == (vector == 0) ? 0 : 1;
+            }
+            pid.discard();
+        }
+        return wrong;
+    }
+
+    private long decode(int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i += ENTRIES) {
+            sum += decode(table);
+        }
+        return sum;
+    }
+
+    private static long decode(long[] table) {
+        long sum = 0;
+        for (int i = 0; i < table.length; i += 2) {
+            long low = table[i];
+            long high = table[i + 1];
+            if (!Irte.isPresent(low)) {
+                continue;
+            }
+            sum += Irte.vector(low)
+                    + Irte.sourceId(high)
+                    + (Irte.isPosted(low) ? Irte.descriptorAddress(low, high) : Irte.destination(low));
+        }
+        return sum;
+    }
+
+    private long decodeRecords(int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i += ENTRIES) {
+            sum += decodeRecords(table);
+        }
+        return sum;
+    }
+
+    private static long decodeRecords(long[] table) {
+        long sum = 0;
+        for (int i = 0; i < table.length; i += 2) {
+            Irte irte = Irte.decode(table[i], table[i + 1]);
+            if (!irte.present()) {
+                continue;
+            }
+            if (irte instanceof PostedIrte posted) {
+                sum += posted.vector().number() + posted.source().id() + posted.descriptorAddress();
+            } else if (irte instanceof RemappedIrte remapped) {
+                sum += remapped.vector().number() + remapped.source().id() + remapped.destination();
+            }
+        }
+        return sum;
+    }
+
+    private long encode(int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i += ENTRIES) {
+            sum += encode(sources, encoded);
+        }
+        return sum;
+    }
+
+    private static long encode(long[] sources, long[] encoded) {
+        long sum = 0;
+        for (int i = 0; i < ENTRIES; i++) {
+            long low = PostedIrte.lowWord(sources[2 * i], (int) sources[2 * i + 1] & 0xff);
+            long high = PostedIrte.highWord(sources[2 * i], (int) (sources[2 * i + 1] >>> 8), 0, BY_ID);
+            encoded[2 * i] = low;
+            encoded[2 * i + 1] = high;
+            sum += low ^ high;
+        }
+        return sum;
+    }
+
+    private long encodeRecords(int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i += ENTRIES) {
+            sum += encodeRecords(sources, encoded);
+        }
+        return sum;
+    }
+
+    private static long encodeRecords(long[] sources, long[] encoded) {
+        long sum = 0;
+        for (int i = 0; i < ENTRIES; i++) {
+            Vector vector = new Vector((int) sources[2 * i + 1] & 0xff);
+            Source source = new Source((int) (sources[2 * i + 1] >>> 8), 0, BY_ID);
+            PostedIrte irte = new PostedIrte(true, false, 0, 0, 0, false, true, vector, 0, sources[2 * i], source, 0);
+            encoded[2 * i] = irte.low();
+            encoded[2 * i + 1] = irte.high();
+            sum += encoded[2 * i] ^ encoded[2 * i + 1];
+        }
+        return sum;
+    }
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The other half of io.kvmirq.arch.PostingBench: what its loops do to the same
+ * words, with C11 atomics as Linux has its locked accesses, and on entries as
+ * a C program would shift and mask them.
+ *
+ * The memory has a descriptor's eight words and behind them an IRR of four.
+ * Each function of posting does count operations and returns how many did not
+ * answer what is expected; each of entries returns a sum of what it read.
+ */
+#include <jni.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IN_C(type, name) \
+	JNIEXPORT type JNICALL Java_io_kvmirq_arch_PostingBench_##name##InC
+#define ARGS \
+	JNIEnv *env __attribute__((unused)), \
+		jclass class __attribute__((unused))
+
+enum {
+	PIR_WORDS = 4,
+	CONTROL = 4,
+	IRR = 8,
+	VECTORS = 256,
+	SPREAD = 32,
+	BATCH = 8,
+};
+
+static const uint64_t on = 1, sn = 2;
+
+typedef _Atomic uint64_t word;
+
+static inline bool set_bit(word *words, unsigned int bit)
+{
+	uint64_t mask = UINT64_C(1) << (bit & 63);
+
+	return atomic_fetch_or(&words[bit >> 6], mask) & mask;
+}
+
+static inline bool deliver(word *pid, unsigned int vector)
+{
+	if (set_bit(pid, vector))
+		return false;
+	return !(atomic_fetch_or(&pid[CONTROL], on) & on);
+}
+
+static inline uint64_t post(word *pid, unsigned int vector)
+{
+	uint64_t old, new;
+	bool notify;
+
+	set_bit(pid, vector);
+	old = atomic_load_explicit(&pid[CONTROL], memory_order_acquire);
+	do {
+		notify = !(old & (on | sn));
+		new = notify ? old | on : old;
+	} while (!atomic_compare_exchange_strong(&pid[CONTROL], &old, new));
+	return notify ? new : 0;
+}
+
+static inline bool sync(word *pid)
+{
+	bool any = false;
+
+	if (!(atomic_load_explicit(&pid[CONTROL], memory_order_acquire) & on))
+		return false;
+	atomic_fetch_and(&pid[CONTROL], ~on);
+	for (int i = 0; i < PIR_WORDS; i++) {
+		if (!atomic_load_explicit(&pid[i], memory_order_acquire))
+			continue;
+		atomic_fetch_or(&pid[IRR + i], atomic_exchange(&pid[i], 0));
+		any = true;
+	}
+	return any;
+}
+
+static inline void discard(word *pid)
+{
+	atomic_fetch_and(&pid[CONTROL], ~on);
+	for (int i = 0; i < PIR_WORDS; i++)
+		atomic_exchange(&pid[i], 0);
+}
+
+JNIEXPORT jlong JNICALL
+Java_io_kvmirq_arch_PostingBench_address(JNIEnv *env,
+					 jclass class __attribute__((unused)),
+					 jobject direct)
+{
+	return (jlong)(*env)->GetDirectBufferAddress(env, direct);
+}
+
+IN_C(jint, deliver)(ARGS, jlong address, jint count)
+{
+	word *pid = (word *)address;
+	jint wrong = 0;
+
+	for (jint i = 0; i < count; i += VECTORS) {
+		for (unsigned int v = 0; v < VECTORS; v++)
+			wrong += deliver(pid, v) != (v == 0);
+		discard(pid);
+	}
+	return wrong;
+}
+
+IN_C(jint, redeliver)(ARGS, jlong address, jint count)
+{
+	word *pid = (word *)address;
+	jint wrong = 0;
+
+	for (unsigned int v = 0; v < VECTORS; v++)
+		deliver(pid, v);
+	for (jint i = 0; i < count; i++)
+		wrong += deliver(pid, i & (VECTORS - 1));
+	discard(pid);
+	return wrong;
+}
+
+IN_C(jint, deliverAndSync)(ARGS, jlong address, jint count)
+{
+	word *pid = (word *)address;
+	jint wrong = 0;
+
+	for (jint i = 0; i < count; i++) {
+		wrong += !deliver(pid, i & (VECTORS - 1));
+		wrong += !sync(pid);
+	}
+	return wrong;
+}
+
+IN_C(jint, deliverEightAndSync)(ARGS, jlong address, jint count)
+{
+	word *pid = (word *)address;
+	jint wrong = 0;
+
+	for (jint i = 0; i < count; i += BATCH) {
+		for (unsigned int k = 0; k < BATCH; k++) {
+			unsigned int v = (unsigned int)i / BATCH + k * SPREAD;
+
+			wrong += deliver(pid, v & (VECTORS - 1)) != (k == 0);
+		}
+		wrong += !sync(pid);
+	}
+	return wrong;
+}
+
+IN_C(jint, post)(ARGS, jlong address, jint count)
+{
+	word *pid = (word *)address;
+	jint wrong = 0;
+
+	for (jint i = 0; i < count; i += VECTORS) {
+		for (unsigned int v = 0; v < VECTORS; v++)
+			wrong += (post(pid, v) != 0) != (v == 0);
+		discard(pid);
+	}
+	return wrong;
+}
+
+static inline uint64_t field(uint64_t bits, int low, int width)
+{
+	return bits >> low & (UINT64_MAX >> (64 - width));
+}
+
+static inline uint64_t remapped(const uint64_t *irte)
+{
+	return field(irte[0], 16, 8) + field(irte[0], 32, 32) +
+	       field(irte[1], 0, 16);
+}
+
+static inline uint64_t posted(const uint64_t *irte)
+{
+	return field(irte[0], 16, 8) + field(irte[1], 0, 16) +
+	       (field(irte[1], 32, 32) << 32 | field(irte[0], 38, 26) << 6);
+}
+
+IN_C(jlong, decode)(ARGS, jlong address, jint entries, jint count)
+{
+	const uint64_t *table = (const uint64_t *)address;
+	uint64_t sum = 0;
+
+	for (jint i = 0; i < count; i += entries) {
+		for (jint k = 0; k < entries; k++) {
+			const uint64_t *irte = &table[2 * k];
+
+			if (!field(irte[0], 0, 1))
+				continue;
+			sum += field(irte[0], 15, 1) ? posted(irte) :
+						       remapped(irte);
+		}
+	}
+	return (jlong)sum;
+}
+
+/* What does not fit is refused, as in Java. */
+static inline bool encode(uint64_t *irte, uint64_t descriptor,
+			  uint64_t vector, uint64_t id)
+{
+	if (vector > 0xff || id > 0xffff)
+		return false;
+	irte[0] = 1 | 1 << 15 | vector << 16 |
+		  (descriptor >> 6 & 0x3ffffff) << 38;
+	irte[1] = (descriptor >> 32) << 32 | UINT64_C(1) << 18 | id;
+	return true;
+}
+
+/* A source is a descriptor's address, and an id above 8 bits of vector. */
+IN_C(jlong, encode)(ARGS, jlong sources, jlong address, jint entries,
+		    jint count)
+{
+	const uint64_t *source = (const uint64_t *)sources;
+	uint64_t *table = (uint64_t *)address;
+	uint64_t sum = 0;
+
+	for (jint i = 0; i < count; i += entries) {
+		for (jint k = 0; k < entries; k++) {
+			const uint64_t *from = &source[2 * k];
+			uint64_t *irte = &table[2 * k];
+
+			if (!encode(irte, from[0], from[1] & 0xff, from[1] >> 8))
+				return -1;
+			sum += irte[0] ^ irte[1];
+		}
+	}
+	return (jlong)sum;
+}
