@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
-import io.kvmirq.arch.apic.LostInterrupt2019;
-import io.kvmirq.arch.apic.PiDescriptor;
-import io.kvmirq.arch.apic.SharedWords;
-import java.util.stream.IntStream;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
@@ -51,7 +47,7 @@ final class RacesCommand implements Command {
         }
         if (!race.equals(LOST_INTERRUPT)) {
             terminal.err()
-                    .println("kvmirq: race '" + race + "' is unknown: expected " + LOST_INTERRUPT
+                    .println("kvmirq: race " + Hex.quoted(race) + " is unknown: expected " + LOST_INTERRUPT
                             + ". See kvmirq races --help");
             return ExitCode.USAGE;
         }
@@ -59,36 +55,19 @@ final class RacesCommand implements Command {
         return ExitCode.OK;
     }
 
-    /** One kernel: its descriptor, on a processor and with nothing requested, and its vCPU's IRR. */
-    private static final class Side {
-        private final PiDescriptor descriptor = PiDescriptor.over(new long[PiDescriptor.WORDS]);
-        private final SharedWords irr = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
+    private static String play(LostInterrupt2019.Side side, LostInterrupt2019.Step step) {
+        String seen = step.action().on(side);
+        return String.format(
+                "%d  %d  %-7s %-7s %s",
+                side.isOn() ? 1 : 0,
+                side.isSuppressed() ? 1 : 0,
+                vectors(side.isRequested()),
+                vectors(side.isInIrr()),
+                seen);
+    }
 
-        private Side() {
-            descriptor.reset();
-            descriptor.load(0);
-        }
-
-        private String play(LostInterrupt2019.Step step) {
-            String seen = step.action().on(descriptor, irr);
-            return String.format(
-                    "%d  %d  %-7s %-7s %s",
-                    descriptor.isOn() ? 1 : 0,
-                    descriptor.isSuppressed() ? 1 : 0,
-                    has(descriptor.snapshot().words()),
-                    has(IntStream.range(0, irr.size()).mapToLong(irr::get).toArray()),
-                    seen);
-        }
-
-        private static String has(long[] words) {
-            int vector = LostInterrupt2019.VECTOR;
-            return (words[vector / Long.SIZE] >>> vector & 1) != 0 ? "{0x" + Integer.toHexString(vector) + "}" : "{}";
-        }
-
-        private boolean lost() {
-            return has(IntStream.range(0, irr.size()).mapToLong(irr::get).toArray())
-                    .equals("{}");
-        }
+    private static String vectors(boolean has) {
+        return has ? "{" + Hex.of(LostInterrupt2019.VECTOR) + "}" : "{}";
     }
 
     private static void play(Terminal terminal) {
@@ -100,12 +79,12 @@ final class RacesCommand implements Command {
                                 + " told, or will look.\n  SN, suppress notification: devices are not to tell it, and set no"
                                 + " ON. A sync moves PIR to the vCPU's interrupt\n  request register (IRR), but only if ON. Who"
                                 + " finds a bit or ON set already tells nobody.\n");
-        Side was = new Side();
-        Side is = new Side();
-        row(terminal, "", "", "KVM until 2019", "repaired (Linux commit c112b5f50232)");
+        LostInterrupt2019.Side was = new LostInterrupt2019.Side();
+        LostInterrupt2019.Side is = new LostInterrupt2019.Side();
+        row(terminal, "", "", "today's kernel without the repair", "today's kernel");
         row(terminal, "who", "does", "ON SN PIR     IRR", "ON SN PIR     IRR");
         for (LostInterrupt2019.Step step : LostInterrupt2019.steps()) {
-            row(terminal, step.actor(), step.what(), step.repair() ? "" : was.play(step), is.play(step));
+            row(terminal, step.actor(), step.what(), step.repair() ? "" : play(was, step), play(is, step));
         }
         row(terminal, "guest", "", outcome(was, terminal, true), outcome(is, terminal, false));
         terminal.out().println("\n  What was proposed, and whether some order of two senders and a vCPU still loses:");
@@ -113,16 +92,18 @@ final class RacesCommand implements Command {
             String verdict = repair.loses() ? terminal.bad("loses") : terminal.good("keeps");
             terminal.out().println("    " + verdict + "  " + repair.what() + "\n           " + repair.why());
         }
-        terminal.out().println("\n  Every order is searched by make races, in the sources.");
+        terminal.out()
+                .println(
+                        "\n  The repair is commit c112b5f50232 of Linux. make races, in the sources, searches every order.");
     }
 
     private static void row(Terminal terminal, Object... cells) {
         terminal.out().println(String.format(ROW, cells).stripTrailing());
     }
 
-    private static String outcome(Side side, Terminal terminal, boolean padded) {
-        String text = side.lost() ? "waits for ever: LOST" : "has 0x41 in its IRR: KEPT";
+    private static String outcome(LostInterrupt2019.Side side, Terminal terminal, boolean padded) {
+        String text = side.isInIrr() ? "has 0x41 in its IRR: KEPT" : "waits for ever: LOST";
         String aligned = padded ? String.format("%-" + COLUMN + "s", text) : text;
-        return side.lost() ? terminal.bad(aligned) : terminal.good(aligned);
+        return side.isInIrr() ? terminal.good(aligned) : terminal.bad(aligned);
     }
 }

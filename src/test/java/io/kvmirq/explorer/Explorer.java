@@ -135,7 +135,8 @@ public final class Explorer {
             return broken;
         }
         for (int i = 0; i < actors.size(); i++) {
-            if (state.results[i].length > 0) {
+            Operation operation = operation(state, i);
+            if (operation != null && isUnderWay(state, i, operation)) {
                 return Optional.of(actors.get(i).name() + " waits for ever for a lock");
             }
         }
@@ -156,12 +157,16 @@ public final class Explorer {
                 successors.add(drained(state, actor));
             }
             Operation operation = operation(state, actor);
-            if (operation != null
-                    && (state.results[actor].length > 0 || operation.enabled().test(state.memory))) {
+            if (operation != null && isUnderWay(state, actor, operation)) {
                 step(state, actor, operation, successors);
             }
         }
         return successors;
+    }
+
+    /** Whether an actor is within its operation, or sees in memory and in its own buffer that it can begin it. */
+    private static boolean isUnderWay(State state, int actor, Operation operation) {
+        return state.results[actor].length > 0 || operation.enabled().test(state.view(actor));
     }
 
     private Transition drained(State state, int actor) {
@@ -175,7 +180,7 @@ public final class Explorer {
     private void step(State state, int actor, Operation operation, List<Transition> successors) {
         int alternatives = 1;
         for (int alternative = 0; alternative < alternatives; alternative++) {
-            Run run = new Run(state, actor, operation.atomic(), memoryModel, model, alternative);
+            Run run = new Run(state, actor, operation.atomic(), memoryModel, model, actors.size(), alternative);
             boolean completed = run.go(operation.code());
             if (run.waits()) {
                 return;

@@ -153,6 +153,27 @@ class ExplorerTest {
     }
 
     @Test
+    void lockNeverGivenBackIsFoundAlsoAtTheFirstAccess() {
+        Consumer<Cpu> taking = cpu -> cpu.lock(X);
+        for (Memory memory : Memory.values()) {
+            Exploration found = explore(memory, words -> false, actor("a", taking), actor("b", taking));
+            assertThat(found.losing()).isEqualTo(found.orders());
+        }
+    }
+
+    @Test
+    void actorBeginsByWhatItSeesItself() {
+        Actor writer = Actor.of(
+                "writer",
+                Operation.of("write", cpu -> store(cpu, X, 1)),
+                Operation.of("go on", cpu -> store(cpu, SEEN_X, 1)).when(words -> words[X] == 1));
+        Actor other = actor("other", cpu -> store(cpu, SEEN_Y, cpu.load(SEEN_X) == 1 && cpu.load(X) == 0 ? -1 : 1));
+        Exploration found = explore(Memory.STORE_BUFFERS, words -> words[SEEN_Y] == -1, writer, other);
+        assertThat(found.loses()).as("stores stay in order").isFalse();
+        assertThat(found.ends()).allMatch(words -> words.get(SEEN_X) == 1);
+    }
+
+    @Test
     void everyChoiceIsTried() {
         Exploration found = explore(Memory.SEQUENTIAL, words -> false, actor("a", cpu -> store(cpu, X, cpu.choose(3))));
         assertThat(found.ends()).extracting(words -> words.get(X)).containsExactlyInAnyOrder(0L, 1L, 2L);

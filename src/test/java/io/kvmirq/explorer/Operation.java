@@ -8,7 +8,7 @@ import java.util.function.Predicate;
  * Something an actor does.
  *
  * @param name for a listing of the order
- * @param enabled whether it can begin, by what memory holds
+ * @param enabled whether it can begin, by memory as the actor sees it
  * @param atomic whether all of it is one step, past any store buffer, as a device does
  */
 public record Operation(String name, Predicate<long[]> enabled, boolean atomic, Consumer<Cpu> code) {

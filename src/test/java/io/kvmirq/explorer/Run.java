@@ -23,6 +23,7 @@ final class Run implements Cpu {
     private final boolean atomic;
     private final boolean buffered;
     private final Explorer.Model model;
+    private final int actors;
     private final int alternative;
     private final List<Access> accesses = new ArrayList<>();
     private @Nullable State next;
@@ -31,12 +32,13 @@ final class Run implements Cpu {
     private boolean waits;
     private int alternatives = 1;
 
-    Run(State state, int actor, boolean atomic, Memory memory, Explorer.Model model, int alternative) {
+    Run(State state, int actor, boolean atomic, Memory memory, Explorer.Model model, int actors, int alternative) {
         this.state = state;
         this.actor = actor;
         this.atomic = atomic;
         this.buffered = memory == Memory.STORE_BUFFERS && !atomic;
         this.model = model;
+        this.actors = actors;
         this.alternative = alternative;
     }
 
@@ -163,6 +165,11 @@ final class Run implements Cpu {
     private void record(Access.Kind kind, int word, long before, long after) {
         if (model.isConstant(word)) {
             throw new IllegalStateException("word " + word + " is said to be constant and is written");
+        }
+        for (int other = 0; other < actors; other++) {
+            if (other != actor && model.owns(other, word)) {
+                throw new IllegalStateException("word " + word + " is said to be of one actor and another writes it");
+            }
         }
         accesses.add(new Access(kind, word, before, after));
     }

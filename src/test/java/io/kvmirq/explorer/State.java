@@ -62,6 +62,19 @@ final class State {
         return value;
     }
 
+    /** Memory as an actor sees it. */
+    long[] view(int actor) {
+        if (buffers[actor].length == 0) {
+            return memory;
+        }
+        long[] view = memory.clone();
+        for (int i = 0; i < buffers[actor].length; i += 3) {
+            int word = (int) buffers[actor][i];
+            view[word] = load(actor, word);
+        }
+        return view;
+    }
+
     void store(int word, long mask, long value) {
         memory[word] = memory[word] & ~mask | value & mask;
     }

@@ -9,7 +9,7 @@ import java.util.function.Predicate;
 /**
  * What becomes of an interrupt at its destination, 3 bits.
  *
- * <p>Source: Intel SDM vol. 3, 11.11.2; VT-d specification, Interrupt Remapping Table Entry; {@code enum
+ * <p>Source: Intel SDM vol. 3, "Message Data Register Format"; VT-d specification, Interrupt Remapping Table Entry; {@code enum
  * apic_delivery_modes} in arch/x86/include/asm/apicdef.h.
  */
 public enum DeliveryMode {
@@ -22,7 +22,7 @@ public enum DeliveryMode {
     RESERVED_6(6, "reserved"),
     EXTINT(7, "ExtINT");
 
-    /** Below it a LAPIC raises an error instead of delivering: Intel SDM vol. 3, 11.5.2. */
+    /** Below it a LAPIC raises an error instead of delivering: Intel SDM vol. 3, "Valid Interrupt Vectors". */
     private static final int LOWEST_VECTOR = 0x10;
 
     private static final DeliveryMode[] ALL = values();

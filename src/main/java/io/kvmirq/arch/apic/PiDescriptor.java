@@ -16,7 +16,10 @@ import java.nio.ByteBuffer;
  * have taken the bit, and looked at the sender's data, before that data became visible.
  *
  * <p>Safe for use by any number of threads; {@link #load}, {@link #resume}, {@link #put} and {@link #block} are for the vCPU's own.
- * Nothing allocates. Source: Intel SDM vol. 3, 30.6; VT-d specification, 5.2.3 and 9.11; {@code posted_intr.c} in Linux.
+ * Nothing allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d specification, "Interrupt Posting" and
+ * "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
+ *
+ * <p>Only the tests' variants, which lose interrupts, extend it.
  */
 public class PiDescriptor {
     /** Size in 64-bit words. */
@@ -61,8 +64,9 @@ public class PiDescriptor {
 
     /**
      * What a unit does for one request through a posted IRTE: sets the vector's PIR bit and, unless a notification is
-     * outstanding or suppressed, ON. A unit does both in one access of 64 bytes; here they are two, PIR first. The
-     * second orders it before {@link #load}, whose SN it reads, and {@link #sync}, whose ON it sets.
+     * outstanding or suppressed, ON. A unit does both in one access of 64 bytes; here they are two, PIR first. Partner
+     * of the first is the read of PIR in {@link #load} and {@link #resume}: either they see this PIR bit, or the second
+     * sees SN clear.
      *
      * @param vector 0–255
      * @param urgent URG of the IRTE: SN does not hold it back
@@ -170,12 +174,12 @@ public class PiDescriptor {
      *
      * @return whether SN was set
      */
-    public boolean clearSuppress() {
+    boolean clearSuppress() {
         return SN.isSet(words.and(control, ~SN.mask()));
     }
 
     /** The second half of {@link #load} and {@link #resume}, and the repair of 2019: a request that came without ON gets it. */
-    public void restoreOn() {
+    void restoreOn() {
         if (hasRequests()) {
             setOn();
         }
@@ -187,8 +191,8 @@ public class PiDescriptor {
     }
 
     /**
-     * The vCPU leaves its processor to sleep: NV becomes the wake-up vector 0xf1. It must be on the processor's list
-     * before.
+     * The vCPU leaves its processor to sleep: NV becomes the wake-up vector 0xf1. Until its processor takes that vector
+     * the vCPU must be on the processor's list.
      *
      * @return whether ON was set already: its notification went to the vector before and wakes nobody, so the caller
      *     sends 0xf1 to its own processor

@@ -17,14 +17,13 @@ public final class PostedVcpu {
     static final int MODE = 12;
     static final int CPU = 13;
     static final int ASLEEP = 14;
-    static final int STATE = 15;
+    static final int LOADED = 15;
     static final int WORDS = 16;
 
     static final long OUTSIDE_GUEST_MODE = 0;
     static final long IN_GUEST_MODE = 1;
 
-    private static final long LOADED = 1;
-    private static final long UNBLOCK = 2;
+    private static final int NONE = -1;
 
     private final PostedVm vm;
     private final int index;
@@ -38,9 +37,8 @@ public final class PostedVcpu {
         this.words = words;
         this.base = base;
         this.pid = pid;
-        if (words.get(base + PostedInterruptDescriptor.CONTROL) == 0) {
-            pid.reset();
-        }
+        pid.reset();
+        words.set(base + CPU, NONE);
     }
 
     public int index() {
@@ -71,7 +69,7 @@ public final class PostedVcpu {
             return Delivery.PENDING;
         }
         if (words.get(base + MODE) == IN_GUEST_MODE) {
-            vm.interrupt(cpu(), Apic.NOTIFICATION);
+            vm.cpu(cpu()).interrupt(Apic.NOTIFICATION);
             return Delivery.NOTIFIED;
         }
         wake();
@@ -87,7 +85,7 @@ public final class PostedVcpu {
     public boolean post(int vector, boolean urgent) {
         long notification = pid.post(vector, urgent);
         if (notification != 0) {
-            vm.interrupt(vm.cpu(PostedInterruptDescriptor.NDST.of(notification)), (int)
+            vm.send(PostedInterruptDescriptor.NDST.of(notification), (int)
                     PostedInterruptDescriptor.NV.of(notification));
         }
         return notification != 0;
@@ -95,20 +93,22 @@ public final class PostedVcpu {
 
     /** The thread is on processor {@code cpu}, from another or from sleep ({@code vmx_vcpu_pi_load}). */
     public void load(int cpu) {
+        HostCpu here = vm.cpu(cpu);
         int last = cpu();
         boolean listed = pid.nv() == Apic.WAKEUP;
         if (listed || last != cpu) {
-            vm.interruptsOff(cpu);
+            long ndst = vm.ndst(cpu);
+            here.interruptsOff();
             if (listed) {
-                vm.delist(last, index);
+                vm.cpu(last).delist(index);
             }
-            pid.load(vm.ndst(cpu));
-            vm.interruptsOn(cpu);
+            pid.load(ndst);
+            here.interruptsOn();
         } else {
             pid.resume();
         }
         words.set(base + CPU, cpu);
-        words.or(base + STATE, LOADED);
+        words.set(base + LOADED, 1);
     }
 
     /**
@@ -116,20 +116,22 @@ public final class PostedVcpu {
      * mode, so that either it sees guest mode and notifies, or its request is taken here.
      */
     public void enter() {
-        vm.interruptsOff(cpu());
+        HostCpu cpu = vm.cpu(cpu());
+        cpu.interruptsOff();
         words.set(base + MODE, IN_GUEST_MODE);
         words.fence();
         sync();
-        vm.runs(cpu(), index);
-        vm.interruptsOn(cpu());
+        cpu.runs(index);
+        cpu.interruptsOn();
     }
 
     /** The guest exits. */
     public void exit() {
-        vm.interruptsOff(cpu());
-        vm.runsNone(cpu());
+        HostCpu cpu = vm.cpu(cpu());
+        cpu.interruptsOff();
+        cpu.runsNone();
         words.set(base + MODE, OUTSIDE_GUEST_MODE);
-        vm.interruptsOn(cpu());
+        cpu.interruptsOn();
     }
 
     /**
@@ -143,7 +145,7 @@ public final class PostedVcpu {
 
     /** The thread could run but its processor is taken from it. */
     public void preempt() {
-        words.and(base + STATE, ~LOADED);
+        words.set(base + LOADED, 0);
         if (vm.mayBypass()) {
             pid.put();
         }
@@ -154,21 +156,22 @@ public final class PostedVcpu {
      * before it wakes, so that one of the two sees the other.
      *
      * @param interruptible whether the guest has interrupts enabled, so that one would end the sleep
-     * @return whether the vCPU sleeps now, until {@link #isAsleep} is false; if not, it has something to do
+     * @return whether the vCPU sleeps now, until {@link #isAsleep} is false; if not, it has an interrupt or was woken
      */
     public boolean block(boolean interruptible) {
         words.swap(base + ASLEEP, 1);
-        if (interruptible && hasInterrupt() || takeUnblock()) {
+        if (interruptible && hasInterrupt()) {
             words.set(base + ASLEEP, 0);
             return false;
         }
-        vm.interruptsOff(cpu());
+        HostCpu cpu = vm.cpu(cpu());
+        cpu.interruptsOff();
         boolean asleep = isAsleep();
         if (asleep) {
-            words.and(base + STATE, ~LOADED);
-            sleep(interruptible);
+            words.set(base + LOADED, 0);
+            sleep(cpu, interruptible);
         }
-        vm.interruptsOn(cpu());
+        cpu.interruptsOn();
         return asleep;
     }
 
@@ -196,12 +199,11 @@ public final class PostedVcpu {
         }
     }
 
-    private boolean takeUnblock() {
-        return (words.and(base + STATE, ~UNBLOCK) & UNBLOCK) != 0;
-    }
-
-    /** {@code vmx_vcpu_pi_put} of a sleeper. */
-    private void sleep(boolean interruptible) {
+    /**
+     * {@code vmx_vcpu_pi_put} of a sleeper. Interrupts are off: the handler of the wake-up vector takes the list's lock,
+     * and finds the vCPU on the list whether NV or the list comes first.
+     */
+    private void sleep(HostCpu cpu, boolean interruptible) {
         if (!vm.mayBypass()) {
             return;
         }
@@ -209,9 +211,9 @@ public final class PostedVcpu {
             pid.put();
             return;
         }
-        vm.enlist(cpu(), index);
+        cpu.enlist(index);
         if (pid.block()) {
-            vm.interrupt(cpu(), Apic.WAKEUP);
+            cpu.interrupt(Apic.WAKEUP);
         }
     }
 
@@ -223,11 +225,6 @@ public final class PostedVcpu {
     /** Ends the sleep, if it sleeps. */
     public void wake() {
         words.swap(base + ASLEEP, 0);
-    }
-
-    void unblock() {
-        words.or(base + STATE, UNBLOCK);
-        wake();
     }
 
     void acknowledge() {
@@ -251,13 +248,13 @@ public final class PostedVcpu {
         return (words.get(base + IRR + vector / Long.SIZE) & 1L << vector) != 0;
     }
 
-    /** The processor it is on or was on last. */
+    /** The processor it is on or was on last, -1 before the first. */
     public int cpu() {
         return (int) words.get(base + CPU);
     }
 
     public boolean isLoaded() {
-        return (words.get(base + STATE) & LOADED) != 0;
+        return words.get(base + LOADED) != 0;
     }
 
     /**

@@ -7,8 +7,9 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * 64-bit words that threads, or a process and a device, share without a lock. What returns the old value is one locked
- * read-modify-write and a full barrier, also where it changes nothing; no method allocates.
+ * 64-bit words that threads, or a process and a device, share without a lock. All accesses but {@link #set} are ordered
+ * with each other as they stand in the program, for all threads alike; what returns the old value is one locked
+ * read-modify-write, also where it changes nothing. No method allocates.
  *
  * <p>Safe for use by any number of threads.
  */
@@ -42,10 +43,10 @@ public abstract class SharedWords {
     /** How many there are. */
     public abstract int size();
 
-    /** Reads a word; later reads and writes of this thread come after. */
+    /** Reads a word. */
     public abstract long get(int word);
 
-    /** Writes a word; earlier reads and writes of this thread come before. No barrier: later reads may overtake it. */
+    /** Writes a word after all that stands before; reads that stand behind may overtake it, unless a fence is between. */
     public abstract void set(int word, long value);
 
     /** Sets the bits of {@code bits}. */
@@ -57,7 +58,7 @@ public abstract class SharedWords {
     /** Writes a word. */
     public abstract long swap(int word, long value);
 
-    /** Writes a word that still is {@code expected}; a full barrier either way. */
+    /** Writes a word if it still is {@code expected}. @return whether it was */
     public abstract boolean replace(int word, long expected, long value);
 
     /** A full barrier: earlier writes are seen by all before anything later is read. */
@@ -93,7 +94,7 @@ public abstract class SharedWords {
 
         @Override
         public long get(int word) {
-            return (long) WORD.getAcquire(words, word);
+            return (long) WORD.getVolatile(words, word);
         }
 
         @Override
@@ -139,7 +140,7 @@ public abstract class SharedWords {
 
         @Override
         public long get(int word) {
-            return (long) WORD.getAcquire(bytes, word * Long.BYTES);
+            return (long) WORD.getVolatile(bytes, word * Long.BYTES);
         }
 
         @Override

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.vtd;
 
-import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.Vector;
+import java.util.Optional;
 
 /** What became of a device's request. */
 public sealed interface Outcome {
@@ -11,24 +12,16 @@ public sealed interface Outcome {
     /**
      * Its vector was set in PIR.
      *
-     * @param notification 0, or the word of the descriptor whose NV and NDST say which vector went where
+     * @param notification what was sent, unless one was outstanding or suppressed
      */
-    record Posted(PostedIrte entry, long notification) implements Outcome {
-        /** Whether a processor was notified. */
-        public boolean isNotified() {
-            return notification != 0;
-        }
+    record Posted(PostedIrte entry, Optional<Notification> notification) implements Outcome {}
 
-        /** The vector that was sent, 0–255; only where one was. */
-        public int notificationVector() {
-            return (int) PostedInterruptDescriptor.NV.of(notification);
-        }
-
-        /** NDST, 32 bits unsigned; only where a processor was notified. */
-        public long notificationDestination() {
-            return PostedInterruptDescriptor.NDST.of(notification);
-        }
-    }
+    /**
+     * An interrupt to a processor of the host.
+     *
+     * @param destination NDST, 32 bits unsigned
+     */
+    record Notification(Vector vector, long destination) {}
 
     /**
      * Nothing was done.

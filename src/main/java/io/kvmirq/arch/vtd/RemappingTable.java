@@ -3,6 +3,7 @@ package io.kvmirq.arch.vtd;
 
 import io.kvmirq.Vector;
 import io.kvmirq.arch.apic.PiDescriptor;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import java.util.Optional;
 
 /**
@@ -10,7 +11,7 @@ import java.util.Optional;
  * each entry Linux keeps the remapped form of it, which host affinity changes even while the entry posts.
  *
  * <p>Every write of an entry is followed by an invalidation of its index: until then a unit may use the entry as it was.
- * The observer sees both, in this order.
+ * The observer sees both, in this order. Linux clears a block of entries with one invalidation, here each has its own.
  *
  * <p>For one thread at a time. Source: VT-d specification 5.1 and 5.2; {@code modify_irte},
  * {@code intel_ir_set_vcpu_affinity} and {@code intel_ir_reconfigure_irte} of Linux 7.1.
@@ -27,7 +28,8 @@ public final class RemappingTable {
         /**
          * An entry was written.
          *
-         * @param atOnce in one access of 128 bits, as where the old or the new form posts; else low word first
+         * @param atOnce in one access of 128 bits, as where an entry is changed from or to one that posts; else low
+         *     word first
          */
         void written(int index, long low, long high, boolean atOnce);
 
@@ -41,26 +43,35 @@ public final class RemappingTable {
         Optional<PiDescriptor> at(long address);
     }
 
-    private final long[] words;
+    private final long[] memory;
     private final RemappedIrte[] remapped;
     private final boolean[] postedToVcpu;
+    private final UnitCapabilities unit;
     private final boolean extended;
     private final Observer observer;
 
     /**
-     * An empty table.
+     * A table.
      *
-     * @param entries a power of two, 2–65536
-     * @param extended EIME: destinations are x2APIC ids, not xAPIC ids in [15:8]
+     * @param memory two words for each entry, low word first; a power of two entries, 2–65536. What others write there
+     *     the unit sees, too
+     * @param unit without PI in its capabilities, IM is a reserved bit
+     * @param extended EIME, which needs EIM in the capabilities: destinations are x2APIC ids, not xAPIC ids in [15:8]
      */
-    public RemappingTable(int entries, boolean extended, Observer observer) {
-        if (entries < 2 || entries > MAX_ENTRIES || Integer.bitCount(entries) != 1) {
-            throw new IllegalArgumentException(
-                    "a table of " + entries + " entries cannot be: expected a power of two from 2 to 65536");
+    public RemappingTable(long[] memory, UnitCapabilities unit, boolean extended, Observer observer) {
+        int entries = memory.length / 2;
+        if (memory.length < 4 || entries > MAX_ENTRIES || Integer.bitCount(memory.length) != 1) {
+            throw new IllegalArgumentException("a table of " + memory.length
+                    + " words cannot be: expected two for each entry, and a power of two from 2 to 65536 entries");
         }
-        this.words = new long[2 * entries];
+        if (extended && !unit.hasX2apicDestinations()) {
+            throw new IllegalArgumentException(
+                    "the table cannot be extended: the unit has no EIM, ECAP bit 4; make it for xAPIC ids");
+        }
+        this.memory = memory;
         this.remapped = new RemappedIrte[entries];
         this.postedToVcpu = new boolean[entries];
+        this.unit = unit;
         this.extended = extended;
         this.observer = observer;
     }
@@ -68,7 +79,7 @@ public final class RemappingTable {
     /** The entry as a unit reads it. */
     public Irte entry(int index) {
         checkIndex(index);
-        return Irte.decode(words[2 * index], words[2 * index + 1]);
+        return Irte.decode(memory[2 * index], memory[2 * index + 1]);
     }
 
     /** Whether the entry posts to a vCPU. */
@@ -77,9 +88,17 @@ public final class RemappingTable {
         return postedToVcpu[index];
     }
 
-    /** The entry is taken into use, in remapped form. */
+    /**
+     * The entry is taken into use, in remapped form.
+     *
+     * @throws IllegalArgumentException if its IM says that it is of posted form
+     */
     public void set(int index, RemappedIrte entry) {
         checkIndex(index);
+        if (Irte.isPosted(entry.low())) {
+            throw new IllegalArgumentException(
+                    "entry " + index + " is of posted form: expected IM, bit 15, to be 0; post it by its own call");
+        }
         remapped[index] = entry;
         postedToVcpu[index] = false;
         write(index, entry);
@@ -117,7 +136,7 @@ public final class RemappingTable {
         remapped(index);
         remapped[index] = null;
         postedToVcpu[index] = false;
-        write(index, RemappedIrte.decode(0, 0));
+        store(index, 0, 0, false);
     }
 
     private RemappedIrte remapped(int index) {
@@ -137,10 +156,14 @@ public final class RemappingTable {
     }
 
     private void write(int index, Irte entry) {
-        boolean atOnce = Irte.isPosted(words[2 * index]) || Irte.isPosted(entry.low());
-        words[2 * index] = entry.low();
-        words[2 * index + 1] = entry.high();
-        observer.written(index, entry.low(), entry.high(), atOnce);
+        boolean atOnce = Irte.isPosted(memory[2 * index]) || Irte.isPosted(entry.low());
+        store(index, entry.low(), entry.high(), atOnce);
+    }
+
+    private void store(int index, long low, long high, boolean atOnce) {
+        memory[2 * index] = low;
+        memory[2 * index + 1] = high;
+        observer.written(index, low, high, atOnce);
         observer.invalidated(index);
     }
 
@@ -179,7 +202,13 @@ public final class RemappingTable {
         if (!descriptor.get().snapshot().violations().isEmpty()) {
             return blocked(FaultReason.RESERVED_IN_DESCRIPTOR, entry.faultDisabled());
         }
-        return new Outcome.Posted(entry, descriptor.get().post(entry.vector().number(), entry.urgent()));
+        long notification = descriptor.get().post(entry.vector().number(), entry.urgent());
+        return new Outcome.Posted(entry, notification == 0 ? Optional.empty() : Optional.of(sent(notification)));
+    }
+
+    private static Outcome.Notification sent(long control) {
+        return new Outcome.Notification(
+                new Vector((int) PostedInterruptDescriptor.NV.of(control)), PostedInterruptDescriptor.NDST.of(control));
     }
 
     private Optional<FaultReason> fault(Irte entry, int requester) {
@@ -197,7 +226,8 @@ public final class RemappingTable {
             return false;
         }
         if (entry instanceof PostedIrte posted) {
-            return posted.reserved2() == 0
+            return unit.hasPosting()
+                    && posted.reserved2() == 0
                     && posted.reserved12() == 0
                     && posted.reserved24() == 0
                     && posted.reserved84() == 0;

@@ -12,10 +12,14 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 
-/** One vCPU, the processors it may be on, and senders, in every order. The vCPU ends in guest mode or asleep. */
+/**
+ * A vCPU, the processors it may be on, and senders, in every order. The vCPU ends in guest mode or asleep. A second one
+ * may sleep on processor 0 and, once woken, runs on a processor of its own.
+ */
 final class PostedVmSpace implements Explorer.Model {
-    private static final int VCPU = 0;
+    private static final int SLEEPER = 1;
     private static final int FIRST_VECTOR = 0x31;
 
     private final int cpus;
@@ -23,24 +27,43 @@ final class PostedVmSpace implements Explorer.Model {
     private final ExploredWords words;
     private final PostedVm vm;
     private final PostedVcpu vcpu;
+    private final boolean hasSleeper;
     private final long[] start;
     private final List<Actor> senders = new ArrayList<>();
-    private final List<Integer> vectors = new ArrayList<>();
+    private final List<Requested> requested = new ArrayList<>();
+    private boolean masksInterrupts;
+
+    private record Requested(int vector, int vcpu) {}
 
     PostedVmSpace(Variant variant, int cpus) {
+        this(variant, cpus, 1);
+    }
+
+    private PostedVmSpace(Variant variant, int cpus, int vcpus) {
         this.cpus = cpus;
         this.variant = variant;
-        int size = PostedVm.words(cpus, 1) + PiDescriptor.PIR_WORDS;
+        this.hasSleeper = vcpus > SLEEPER;
+        int hostCpus = hasSleeper ? cpus + 1 : cpus;
+        int size = PostedVm.words(hostCpus, vcpus) + vcpus * PiDescriptor.PIR_WORDS;
         this.words = variant.words(size);
         this.start = new long[size];
         this.words.at(start);
-        this.vm = new PostedVm(words, cpus, 1, true, variant::over);
+        this.vm = new PostedVm(words, hostCpus, vcpus, true, variant::over);
         this.vcpu = vm.vcpu(0);
     }
 
-    private int vector() {
-        vectors.add(FIRST_VECTOR + vectors.size());
-        return vectors.get(vectors.size() - 1);
+    /** With a second vCPU asleep on processor 0, in a VM with a bypass. */
+    static PostedVmSpace withSleeper(Variant variant) {
+        PostedVmSpace space = new PostedVmSpace(variant, 1, 2).bypassed();
+        space.vm.vcpu(SLEEPER).load(0);
+        space.vm.vcpu(SLEEPER).block(true);
+        return space;
+    }
+
+    private int vector(int of) {
+        int vector = FIRST_VECTOR + requested.size();
+        requested.add(new Requested(vector, of));
+        return vector;
     }
 
     private Operation operation(String name, Runnable code) {
@@ -54,28 +77,35 @@ final class PostedVmSpace implements Explorer.Model {
         };
     }
 
+    private PostedVmSpace sender(String name, Operation... operations) {
+        senders.add(Actor.of(name + " " + senders.size(), operations));
+        return this;
+    }
+
+    private Operation posting(int of) {
+        int vector = vector(of);
+        return Operation.atomic(name("post", vector), on(() -> vm.vcpu(of).post(vector, false)));
+    }
+
     /** A device whose IRTE is posted, with one request. */
     PostedVmSpace device() {
-        int vector = vector();
-        senders.add(Actor.of(
-                "device " + senders.size(),
-                Operation.atomic(name("post", vector), on(() -> vcpu.post(vector, false)))));
-        return this;
+        return sender("device", posting(0));
+    }
+
+    /** The same, to the second vCPU. */
+    PostedVmSpace deviceOfSleeper() {
+        return sender("device", posting(SLEEPER));
     }
 
     /** A device whose unit reads and writes PIR and the rest in two accesses, as the live descriptor does. */
     PostedVmSpace liveDevice() {
-        int vector = vector();
-        senders.add(
-                Actor.of("device " + senders.size(), operation(name("post", vector), () -> vcpu.post(vector, false))));
-        return this;
+        int vector = vector(0);
+        return sender("device", operation(name("post", vector), () -> vcpu.post(vector, false)));
     }
 
     PostedVmSpace software() {
-        int vector = vector();
-        senders.add(
-                Actor.of("sender " + senders.size(), operation(name("deliver", vector), () -> vcpu.deliver(vector))));
-        return this;
+        int vector = vector(0);
+        return sender("sender", operation(name("deliver", vector), () -> vcpu.deliver(vector)));
     }
 
     private static String name(String what, int vector) {
@@ -84,12 +114,8 @@ final class PostedVmSpace implements Explorer.Model {
 
     /** The first bypass of the VM begins, and its device posts after that. */
     PostedVmSpace startsBypass() {
-        int vector = vector();
-        senders.add(Actor.of(
-                "bypass",
-                operation("start bypass", variant != Variant.NO_UNBLOCK ? vm::startBypass : () -> vm.addBypass(1)),
-                Operation.atomic(name("post", vector), on(() -> vcpu.post(vector, false)))));
-        return this;
+        Runnable begin = variant != Variant.NO_UNBLOCK ? vm::startBypass : () -> vm.addBypass(1);
+        return sender("bypass", operation("start bypass", begin), posting(0));
     }
 
     PostedVmSpace bypassed() {
@@ -105,100 +131,142 @@ final class PostedVmSpace implements Explorer.Model {
         return this;
     }
 
+    /** The guest also halts with its interrupts off; a non-maskable one then wakes it. */
+    PostedVmSpace masked() {
+        masksInterrupts = true;
+        senders.add(Actor.answering(
+                "nmi",
+                operation("wake", vcpu::wake)
+                        .when(state -> state[PostedVcpu.ASLEEP] != 0
+                                && PostedInterruptDescriptor.SN.isSet(state[PostedInterruptDescriptor.CONTROL]))));
+        return this;
+    }
+
     Exploration explore(Memory memory, int operations) {
         List<Operation> life = new ArrayList<>();
         for (int i = 0; i < operations; i++) {
-            life.add(whenAwake("", this::anything));
+            life.add(whenAwake(0, this::anything));
         }
-        life.add(whenAwake("", this::beLoaded));
-        life.add(whenAwake("", this::beInGuest));
+        life.add(whenAwake(0, () -> beLoaded(vcpu, chosenCpu())));
+        life.add(whenAwake(0, () -> beInGuest(vcpu)));
         List<Actor> actors = new ArrayList<>();
         actors.add(new Actor("vcpu", life, false));
-        for (int cpu = 0; cpu < cpus; cpu++) {
+        if (hasSleeper) {
+            PostedVcpu sleeper = vm.vcpu(SLEEPER);
+            actors.add(Actor.of(
+                    "sleeper",
+                    whenAwake(SLEEPER, () -> beLoaded(sleeper, cpus)),
+                    whenAwake(SLEEPER, () -> beInGuest(sleeper))));
+        }
+        for (int cpu = 0; cpu < (hasSleeper ? cpus + 1 : cpus); cpu++) {
             int number = cpu;
+            HostCpu host = vm.cpu(cpu);
             actors.add(Actor.answering(
                     "cpu " + cpu,
                     operation("take an interrupt", () -> vm.takeInterrupt(number))
-                            .when(state -> state[vm.at(number, PostedVm.PENDING)] != 0
-                                    && state[vm.at(number, PostedVm.INTERRUPTS_OFF)] == 0)));
+                            .when(state -> state[host.at(HostCpu.PENDING)] != 0
+                                    && state[host.at(HostCpu.INTERRUPTS_OFF)] == 0)));
         }
         actors.addAll(senders);
         return new Explorer(actors, memory, this).explore(start);
     }
 
-    private Operation whenAwake(String name, Runnable code) {
-        return operation(name, code).when(state -> state[PostedVcpu.ASLEEP] == 0);
+    private Operation whenAwake(int of, Runnable code) {
+        return operation("", code).when(state -> state[of * PostedVcpu.WORDS + PostedVcpu.ASLEEP] == 0);
     }
 
-    /** Where the vectors are that the guest took. */
-    private int taken() {
-        return words.size() - PiDescriptor.PIR_WORDS;
+    /** Where the vectors are that a guest took. */
+    private int taken(int of) {
+        return words.size() - (of + 1) * PiDescriptor.PIR_WORDS;
     }
 
-    private boolean isInGuest() {
-        return words.get(PostedVcpu.MODE) == PostedVcpu.IN_GUEST_MODE;
+    private boolean isInGuest(PostedVcpu of) {
+        return words.get(of.index() * PostedVcpu.WORDS + PostedVcpu.MODE) == PostedVcpu.IN_GUEST_MODE;
     }
 
     private void anything() {
         if (!vcpu.isLoaded()) {
-            beLoaded();
-        } else if (isInGuest()) {
-            vcpu.takeInterrupts(words, taken());
+            beLoaded(vcpu, chosenCpu());
+        } else if (isInGuest(vcpu)) {
+            vcpu.takeInterrupts(words, taken(0));
             vcpu.exit();
         } else {
-            switch (words.cpu().choose(5)) {
+            switch (words.cpu().choose(masksInterrupts ? 6 : 5)) {
                 case 0 -> vcpu.enter();
                 case 1 -> vcpu.sync();
                 case 2 -> vcpu.preempt();
                 case 3 -> vcpu.block(true);
-                default -> {} // fewer operations
+                case 4 -> {} // fewer operations
+                default -> vcpu.block(false);
             }
         }
     }
 
-    private void beLoaded() {
-        if (!vcpu.isLoaded()) {
-            vcpu.load(cpus == 1 ? 0 : words.cpu().choose(cpus));
+    private int chosenCpu() {
+        return cpus == 1 ? 0 : words.cpu().choose(cpus);
+    }
+
+    private static void beLoaded(PostedVcpu of, int cpu) {
+        if (!of.isLoaded()) {
+            of.load(cpu);
         }
     }
 
-    private void beInGuest() {
-        if (!isInGuest()) {
-            vcpu.enter();
+    private void beInGuest(PostedVcpu of) {
+        if (!isInGuest(of)) {
+            of.enter();
         }
+    }
+
+    private Stream<PostedVcpu> vcpus() {
+        return hasSleeper ? Stream.of(vcpu, vm.vcpu(SLEEPER)) : Stream.of(vcpu);
     }
 
     @Override
     public Optional<String> broken(long[] memory) {
         words.at(memory);
-        return variant == Variant.TODAY ? vcpu.brokenRules().stream().findFirst() : Optional.empty();
+        return variant == Variant.TODAY
+                ? vcpus().flatMap(of -> of.brokenRules().stream()).findFirst()
+                : Optional.empty();
     }
 
     @Override
     public Optional<String> lost(long[] memory) {
         words.at(memory);
-        for (int vector : vectors) {
-            if (!vcpu.isInIrr(vector) && (memory[taken()] >>> vector & 1) == 0) {
-                return Optional.of("vector 0x" + Integer.toHexString(vector) + " is lost: the vCPU "
-                        + (vcpu.isAsleep() ? "sleeps" : "runs") + ", PIR "
-                        + (vcpu.descriptor().hasRequests() ? "not " : "")
-                        + "empty, ON " + (vcpu.descriptor().isOn() ? 1 : 0));
+        for (Requested request : requested) {
+            PostedVcpu of = vm.vcpu(request.vcpu());
+            boolean arrived =
+                    of.isInIrr(request.vector()) || (memory[taken(request.vcpu())] >>> request.vector() & 1) != 0;
+            if (!arrived) {
+                return Optional.of("vector 0x" + Integer.toHexString(request.vector()) + " is lost: the vCPU "
+                        + (of.isAsleep() ? "sleeps" : "runs") + ", PIR "
+                        + (of.descriptor().hasRequests() ? "not " : "") + "empty, ON "
+                        + (of.descriptor().isOn() ? 1 : 0));
             }
         }
         return Optional.empty();
     }
 
+    /** The first actors are the vCPUs. */
     @Override
     public boolean owns(int actor, int word) {
-        return actor == VCPU && (word == PostedVcpu.MODE || word == PostedVcpu.CPU || word == taken());
+        int own = word - actor * PostedVcpu.WORDS;
+        return actor < (hasSleeper ? 2 : 1)
+                && (own == PostedVcpu.MODE
+                        || own == PostedVcpu.CPU
+                        || own == PostedVcpu.LOADED
+                        || word == taken(actor));
     }
 
     @Override
     public boolean isConstant(int word) {
         // All vectors are in the first word of PIR, of the IRR and of those taken.
-        return word > 0 && word < PiDescriptor.PIR_WORDS
-                || word > PostedVcpu.IRR && word < PostedVcpu.MODE
-                || word > taken();
+        if (word >= taken(hasSleeper ? SLEEPER : 0)) {
+            return (words.size() - word) % PiDescriptor.PIR_WORDS != 0;
+        }
+        int own = word % PostedVcpu.WORDS;
+        return word < (hasSleeper ? 2 : 1) * PostedVcpu.WORDS
+                && (own > 0 && own < PiDescriptor.PIR_WORDS || own > PostedVcpu.IRR && own < PostedVcpu.MODE);
     }
 
     @Override
@@ -208,10 +276,10 @@ final class PostedVmSpace implements Explorer.Model {
 
     private String name(int word) {
         for (int cpu = 0; cpu < cpus; cpu++) {
-            if (word == vm.at(cpu, PostedVm.PENDING)) {
+            if (word == vm.cpu(cpu).at(HostCpu.PENDING)) {
                 return "interrupts pending at cpu " + cpu;
             }
-            if (word == vm.at(cpu, PostedVm.LIST)) {
+            if (word == vm.cpu(cpu).at(HostCpu.LIST)) {
                 return "wake-up list of cpu " + cpu;
             }
         }
@@ -220,7 +288,7 @@ final class PostedVmSpace implements Explorer.Model {
             case PostedVcpu.IRR -> "IRR";
             case PostedVcpu.MODE -> "guest mode";
             case PostedVcpu.ASLEEP -> "asleep";
-            default -> word == vm.bypasses ? "bypasses" : "";
+            default -> word == vm.bypasses() ? "bypasses" : "";
         };
     }
 }

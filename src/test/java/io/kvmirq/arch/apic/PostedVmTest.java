@@ -30,10 +30,11 @@ class PostedVmTest {
         for (int i = 0; i < before.length; i++) {
             words.set(i, before[i]);
         }
-        int cpu = vm.cpu(PostedInterruptDescriptor.NDST.of(before[PostedInterruptDescriptor.CONTROL]));
+        long ndst = PostedInterruptDescriptor.NDST.of(before[PostedInterruptDescriptor.CONTROL]);
+        int cpu = (int) (x2apic ? ndst : ndst >>> 8);
         words.set(PostedVcpu.CPU, cpu);
         if (PostedInterruptDescriptor.NV.of(before[PostedInterruptDescriptor.CONTROL]) == Apic.WAKEUP) {
-            vm.enlist(cpu, 0);
+            vm.cpu(cpu).enlist(0);
         }
         return vm;
     }
@@ -72,9 +73,6 @@ class PostedVmTest {
         vm.vcpu(0).load(vm.vcpu(0).cpu());
         if (put.isTrue("needsWakeup")) {
             vm.startBypass();
-            assertThat(vm.vcpu(0).block(true))
-                    .as("the start of bypass is looked at once")
-                    .isFalse();
         }
         if (put.isTrue("preempted")) {
             vm.vcpu(0).preempt();
@@ -91,6 +89,7 @@ class PostedVmTest {
     void newVcpusAreNotLoadedAndHaveNothing() {
         assertThat(control(vcpu)).isEqualTo(0xf20002L);
         assertThat(vcpu.isLoaded() || vcpu.isAsleep() || vcpu.hasInterrupt()).isFalse();
+        assertThat(vcpu.cpu()).isEqualTo(-1);
         assertThat(vcpu.brokenRules()).isEmpty();
         assertThat(control(vm.vcpu(69))).isEqualTo(0xf20002L);
         assertThat(vm.vcpu(69).index()).isEqualTo(69);
@@ -150,21 +149,19 @@ class PostedVmTest {
     void sleeperIsOnTheListOfItsProcessorAndIsWoken() {
         vm.startBypass();
         vcpu.load(7);
-        assertThat(vcpu.block(true)).as("bypass began").isFalse();
         assertThat(vcpu.block(true)).isTrue();
         PostedVcpu other = vm.vcpu(65);
         other.load(7);
-        assertThat(other.block(true)).isFalse();
         assertThat(other.block(true)).isTrue();
-        assertThat(vm.isListed(7, 0) && vm.isListed(7, 65)).isTrue();
-        assertThat(vm.isListed(6, 0)).isFalse();
+        assertThat(vm.listing(0)).containsExactly(7);
+        assertThat(vm.listing(65)).containsExactly(7);
         assertThat(vcpu.brokenRules()).isEmpty();
         assertThat(vcpu.post(0x41, false)).isTrue();
         assertThat(vcpu.isAsleep()).isTrue();
         vm.takeInterrupt(7);
         assertThat(vcpu.isAsleep()).isFalse();
         assertThat(other.isAsleep()).as("nothing came for it").isTrue();
-        assertThat(vm.isListed(7, 0)).as("load takes it off").isTrue();
+        assertThat(vm.listing(0)).as("load takes it off").containsExactly(7);
         vcpu.load(2);
         assertThat(vm.listing(0)).isEmpty();
         assertThat(vm.listing(65)).containsExactly(7);
@@ -176,18 +173,41 @@ class PostedVmTest {
     @Test
     void requestJustBeforeTheWakeUpVectorIsSetWakesAllTheSame() {
         vm.startBypass();
+        PostedVm late = new PostedVm(SharedWords.of(new long[PostedVm.words(8, 1)]), 8, 1, true, Late::new);
+        late.startBypass();
+        PostedVcpu sleeper = late.vcpu(0);
+        sleeper.load(7);
+        assertThat(sleeper.block(true)).isTrue();
+        assertThat(late.isInterrupted(7)).isTrue();
+        assertThat(sleeper.isAsleep()).isTrue();
+        late.takeInterrupt(7);
+        assertThat(sleeper.isAsleep()).isFalse();
+    }
+
+    /** A descriptor to which a request comes just before NV is changed. */
+    private static final class Late extends PiDescriptor {
+        private Late(SharedWords words, int base) {
+            super(words, base);
+        }
+
+        @Override
+        public boolean block() {
+            deliver(0x31);
+            return super.block();
+        }
+    }
+
+    @Test
+    void sleeperWithInterruptsOffIsNotToBeNotified() {
+        vm.startBypass();
         vcpu.load(7);
-        vcpu.block(true);
-        vcpu.descriptor().setOn();
-        SharedWords none = SharedWords.of(new long[4]);
-        vcpu.takeInterrupts(none, 0);
-        assertThat(vcpu.block(false)).as("interrupts off in the guest").isTrue();
+        vcpu.deliver(0x31);
+        assertThat(vcpu.block(false))
+                .as("a pending interrupt is none that it could take")
+                .isTrue();
         assertThat(vcpu.descriptor().isSuppressed()).isTrue();
-        vcpu.wake();
-        vcpu.load(7);
-        vcpu.descriptor().setOn();
-        assertThat(vcpu.hasInterrupt()).isFalse();
-        assertThat(vcpu.descriptor().isOn()).as("looked at").isFalse();
+        assertThat(vm.listing(0)).isEmpty();
+        assertThat(vcpu.brokenRules()).isEmpty();
     }
 
     @Test
@@ -214,7 +234,6 @@ class PostedVmTest {
         vm.startBypass();
         assertThat(vcpu.isAsleep()).isFalse();
         vcpu.load(7);
-        assertThat(vcpu.block(true)).as("asked to look again").isFalse();
         assertThat(vcpu.block(true)).isTrue();
         assertThat(vm.listing(0)).containsExactly(7);
         vm.startBypass();
@@ -251,14 +270,14 @@ class PostedVmTest {
         assertThat(vcpu.brokenRules())
                 .contains(
                         "R5: NV 0xf1 on the wake-up lists of [], NDST 0x7", "R6: NV is the wake-up vector with SN set");
-        vm.enlist(7, 0);
+        vm.cpu(7).enlist(0);
         assertThat(vcpu.brokenRules()).noneMatch(rule -> rule.startsWith("R5"));
-        vm.enlist(2, 0);
+        vm.cpu(2).enlist(0);
         assertThat(vcpu.brokenRules()).anyMatch(rule -> rule.contains("on the wake-up lists of [2, 7]"));
         pid.redirect(7);
         assertThat(vcpu.brokenRules()).anyMatch(rule -> rule.startsWith("R5: NV 0xf2"));
-        vm.delist(2, 0);
-        vm.delist(7, 0);
+        vm.cpu(2).delist(0);
+        vm.cpu(7).delist(0);
         pid.restoreOn();
         assertThat(vcpu.brokenRules()).isEqualTo(List.of());
     }
@@ -267,8 +286,33 @@ class PostedVmTest {
     void whatDoesNotExistIsRefused() {
         assertThatThrownBy(() -> vm.takeInterrupt(CPUS))
                 .hasMessage("processor 16 does not exist: expected 0–15, as this host was made");
-        assertThatThrownBy(() -> vm.isListed(-1, 0)).hasMessageStartingWith("processor -1 does not exist");
-        assertThatThrownBy(() -> vm.interrupt(0, 0x31))
-                .hasMessage("vector 0x31 is not one of posting: expected 0xf2 or 0xf1");
+        assertThatThrownBy(() -> vcpu.load(-1)).hasMessageStartingWith("processor -1 does not exist");
+        assertThat(vcpu.isLoaded()).isFalse();
+        assertThatThrownBy(() -> new PostedVm(257, 1, false))
+                .hasMessage("257 processors are too many for xAPIC ids: expected 1–256, or x2APIC ids");
+        assertThatThrownBy(() -> new PostedVm(0, 1, true))
+                .hasMessage("0 processors and 1 vCPUs make no VM: expected 1 or more of each");
+        assertThatThrownBy(() -> new PostedVm(1, 0, true)).hasMessageContaining("make no VM");
+    }
+
+    @Test
+    void bypassThatHasNotBegunDoesNotEnd() {
+        assertThatThrownBy(vm::stopBypass)
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessage("no bypass has begun that could end: startBypass comes first");
+        vcpu.load(1);
+        vm.startBypass();
+        assertThat(vcpu.block(true)).isTrue();
+        assertThat(vm.listing(0)).containsExactly(1);
+    }
+
+    @Test
+    void notificationToNowhereIsNone() {
+        vcpu.load(3);
+        vcpu.descriptor().redirect(CPUS);
+        assertThat(vcpu.post(0x31, false)).isTrue();
+        for (int cpu = 0; cpu < CPUS; cpu++) {
+            assertThat(vm.isInterrupted(cpu)).isFalse();
+        }
     }
 }

@@ -10,7 +10,7 @@ import java.util.List;
  * @param losesInOrder with memory that shows every store at once
  * @param losesBuffered with store buffers
  */
-record Race(Variant variant, Scenario scenario, boolean losesInOrder, boolean losesBuffered) {
+public record Race(Variant variant, Scenario scenario, boolean losesInOrder, boolean losesBuffered) {
     boolean loses(Memory memory) {
         return memory == Memory.SEQUENTIAL ? losesInOrder : losesBuffered;
     }
@@ -29,7 +29,7 @@ record Race(Variant variant, Scenario scenario, boolean losesInOrder, boolean lo
     }
 
     /** The thread of January 2019: what was proposed, and what Linux does. */
-    static final List<Race> REPAIRS = List.of(
+    public static final List<Race> REPAIRS = List.of(
             loses(Variant.ON_ONLY, Scenario.DEVICE),
             loses(Variant.ON_ONLY, Scenario.DEVICE_AND_SOFTWARE),
             loses(Variant.PIR_ONLY, Scenario.DEVICE_AND_SOFTWARE),
@@ -42,12 +42,15 @@ record Race(Variant variant, Scenario scenario, boolean losesInOrder, boolean lo
     static final List<Race> ORDERINGS = List.of(
             loses(Variant.PLAIN_PIR, Scenario.DEVICE_AND_SOFTWARE),
             loses(Variant.PLAIN_ON, Scenario.DEVICE_AND_SOFTWARE),
+            loses(Variant.ON_BEFORE_PIR, Scenario.DEVICE_AND_SOFTWARE),
+            loses(Variant.HARVEST_FIRST, Scenario.DEVICE_AND_SOFTWARE),
             losesBuffered(Variant.PLAIN_CLEAR_ON, Scenario.DEVICE_AND_SOFTWARE),
             losesBuffered(Variant.PLAIN_CLEAR_SN, Scenario.DEVICE_AND_SOFTWARE),
             losesBuffered(Variant.NO_MODE_BARRIER, Scenario.DEVICE_AND_SOFTWARE),
             losesBuffered(Variant.PLAIN_SLEEP, Scenario.TWO_OF_SOFTWARE),
             losesBuffered(Variant.TEST_FIRST, Scenario.DATA),
             loses(Variant.NO_UNBLOCK, Scenario.START_OF_BYPASS),
+            keeps(Variant.PLAIN_PUT, Scenario.DEVICE_AND_SOFTWARE),
             keeps(Variant.WITH_BARRIERS, Scenario.DEVICE_AND_SOFTWARE));
 
     /** Ours, wherever two senders meet a vCPU. */
@@ -57,6 +60,8 @@ record Race(Variant variant, Scenario scenario, boolean losesInOrder, boolean lo
             keeps(Variant.TODAY, Scenario.TWO_OF_SOFTWARE),
             keeps(Variant.TODAY, Scenario.TWO_PROCESSORS),
             keeps(Variant.TODAY, Scenario.START_OF_BYPASS),
+            keeps(Variant.TODAY, Scenario.TWO_VCPUS),
+            keeps(Variant.TODAY, Scenario.MASKED),
             keeps(Variant.TODAY, Scenario.IN_TWO_ACCESSES),
             keeps(Variant.TODAY, Scenario.DATA));
 }

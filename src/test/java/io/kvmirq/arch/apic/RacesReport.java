@@ -18,7 +18,9 @@ final class RacesReport {
                 request vectors. Every order of their accesses to memory is tried, each state once: with every store
                 seen at once ("in order"), and with stores held back in each processor's buffer as x86 does ("store
                 buffers"). An order loses if at its end a vector is in no IRR and nobody is left to take it there. Of
-                what loses, the shortest order is shown. ON, SN, PIR, IRR: see kvmirq races lost-interrupt-2019.""");
+                what loses, the shortest order is shown. ON, SN, PIR, IRR: see kvmirq races lost-interrupt-2019.
+                Not searched: urgent requests, a LAPIC restored under way, the end of bypass, and preemption within a
+                step of the thread; interrupts off only keep a processor's handler out.""");
         RacesReport report = new RacesReport();
         report.print("The repairs proposed in January 2019", Race.REPAIRS);
         report.print("Ours with one ordering dropped, or with barriers that x86 does not need", Race.ORDERINGS);

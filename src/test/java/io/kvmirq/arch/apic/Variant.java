@@ -7,7 +7,7 @@ import io.kvmirq.explorer.Cpu;
  * Ours, the historic ones of the thread of January 2019, and ours with one ordering dropped. Each is ours but for what
  * is overridden here.
  */
-enum Variant {
+public enum Variant {
     ON_ONLY("sync tests ON only, the bug of 2019") {
         @Override
         PiDescriptor over(SharedWords words, int base) {
@@ -41,7 +41,7 @@ enum Variant {
         PiDescriptor over(SharedWords words, int base) {
             return new Unrepaired(words, base) {
                 @Override
-                public boolean clearSuppress() {
+                boolean clearSuppress() {
                     cpu(words).store(control, PostedInterruptDescriptor.ON.mask(), 0xffff);
                     return true;
                 }
@@ -88,7 +88,7 @@ enum Variant {
         PiDescriptor over(SharedWords words, int base) {
             return new PiDescriptor(words, base) {
                 @Override
-                public boolean clearSuppress() {
+                boolean clearSuppress() {
                     boolean was = super.clearSuppress();
                     words.fence();
                     return was;
@@ -140,6 +140,42 @@ enum Variant {
             };
         }
     },
+    ON_BEFORE_PIR("the sender sets ON before the PIR bit") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new PiDescriptor(words, base) {
+                @Override
+                public boolean deliver(int vector) {
+                    boolean first = setOn();
+                    return (words.or(pir(vector), bit(vector)) & bit(vector)) == 0 && first;
+                }
+            };
+        }
+    },
+    HARVEST_FIRST("sync takes PIR before it clears ON") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new PiDescriptor(words, base) {
+                @Override
+                public boolean acknowledge(SharedWords irr, int at) {
+                    boolean any = harvest(irr, at);
+                    clearOn();
+                    return any;
+                }
+            };
+        }
+    },
+    PLAIN_PUT("preemption sets SN by load and store") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new PiDescriptor(words, base) {
+                @Override
+                public void put() {
+                    storeFlags(words, control, words.get(control) | PostedInterruptDescriptor.SN.mask());
+                }
+            };
+        }
+    },
     PLAIN_ON("ON by load and store") {
         @Override
         PiDescriptor over(SharedWords words, int base) {
@@ -169,7 +205,7 @@ enum Variant {
         PiDescriptor over(SharedWords words, int base) {
             return new PiDescriptor(words, base) {
                 @Override
-                public boolean clearSuppress() {
+                boolean clearSuppress() {
                     long old = words.get(control);
                     storeFlags(words, control, old & ~PostedInterruptDescriptor.SN.mask());
                     return PostedInterruptDescriptor.SN.isSet(old);
@@ -225,7 +261,7 @@ enum Variant {
         }
 
         @Override
-        public void restoreOn() {}
+        void restoreOn() {}
     }
 
     private final String text;

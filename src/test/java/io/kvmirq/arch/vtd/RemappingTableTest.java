@@ -27,13 +27,17 @@ class RemappingTableTest {
 
     private static final long HIGH = 0x43b00L;
 
+    /** PI, EIM and IR. */
+    private static final UnitCapabilities UNIT = new UnitCapabilities(1L << 59, 0x1a);
+
     private final List<String> seen = new ArrayList<>();
-    private final RemappingTable table = table(true);
+    private final long[] memory = new long[2 * ENTRIES];
+    private final RemappingTable table = table(UNIT, true);
     private final long[] words = new long[PiDescriptor.WORDS];
     private final PiDescriptor descriptor = PiDescriptor.over(SharedWords.of(words), 0);
 
-    private RemappingTable table(boolean extended) {
-        return new RemappingTable(ENTRIES, extended, new RemappingTable.Observer() {
+    private RemappingTable table(UnitCapabilities unit, boolean extended) {
+        return new RemappingTable(memory, unit, extended, new RemappingTable.Observer() {
             @Override
             public void written(int index, long low, long high, boolean atOnce) {
                 seen.add(String.format("%d: %016x %016x%s", index, high, low, atOnce ? " at once" : ""));
@@ -76,14 +80,12 @@ class RemappingTableTest {
         assertThat(seen).containsExactly("5: 0000000100043b00 23456fc000418001 at once", "5: invalidated");
         assertThat(table.isPostedToVcpu(INDEX)).isTrue();
         Outcome.Posted posted = (Outcome.Posted) request(table);
-        assertThat(posted.isNotified()).isTrue();
-        assertThat(posted.notificationVector()).isEqualTo(0xf2);
-        assertThat(posted.notificationDestination()).isEqualTo(7);
+        assertThat(posted.notification()).contains(new Outcome.Notification(new Vector(0xf2), 7));
         assertThat(posted.entry()).isEqualTo(table.entry(INDEX));
         assertThat(descriptor.snapshot().isRequested(GUEST)).isTrue();
-        assertThat(((Outcome.Posted) request(table)).isNotified())
+        assertThat(((Outcome.Posted) request(table)).notification())
                 .as("ON is set")
-                .isFalse();
+                .isEmpty();
     }
 
     @Test
@@ -126,7 +128,9 @@ class RemappingTableTest {
     void clearedEntryBlocks() {
         table.set(INDEX, RemappedIrte.decode(LOW, HIGH));
         table.post(INDEX, DESCRIPTOR, GUEST);
+        seen.clear();
         table.clear(INDEX);
+        assertThat(seen).as("low word first").containsExactly("5: 0000000000000000 0000000000000000", "5: invalidated");
         assertThat(table.isPostedToVcpu(INDEX)).isFalse();
         assertThat(request(table)).isEqualTo(blocked(FaultReason.NOT_PRESENT));
         assertThatThrownBy(() -> table.post(INDEX, DESCRIPTOR, GUEST))
@@ -172,15 +176,30 @@ class RemappingTableTest {
         table.post(INDEX, DESCRIPTOR, GUEST);
         Irte posted = table.entry(INDEX);
         long lowBits = low.equals("24") ? 1L << 24 : Long.parseLong(low, 16);
-        RemappingTable forged = table(true);
-        // What is in memory is not always what Linux wrote: a remapped form with IM set is a posted one.
-        forged.set(INDEX, RemappedIrte.decode(posted.low() | lowBits, posted.high() | Long.parseLong(high, 16)));
-        assertThat(request(forged)).isEqualTo(blocked(FaultReason.RESERVED_IN_ENTRY));
+        memory[2 * INDEX] = posted.low() | lowBits;
+        memory[2 * INDEX + 1] = posted.high() | Long.parseLong(high, 16);
+        assertThat(request(table)).isEqualTo(blocked(FaultReason.RESERVED_IN_ENTRY));
+    }
+
+    @Test
+    void postedFormIsReservedWhereTheUnitCannotPost() {
+        RemappingTable old = table(new UnitCapabilities(0, 0x1a), true);
+        old.set(INDEX, RemappedIrte.decode(LOW, HIGH));
+        assertThat(request(old)).isInstanceOf(Outcome.Remapped.class);
+        old.post(INDEX, DESCRIPTOR, GUEST);
+        assertThat(request(old)).isEqualTo(blocked(FaultReason.RESERVED_IN_ENTRY));
+    }
+
+    @Test
+    void entryOfPostedFormIsNotSetAsARemappedOne() {
+        RemappedIrte posted = RemappedIrte.decode(LOW | 0x8000, HIGH);
+        assertThatThrownBy(() -> table.set(INDEX, posted)).hasMessageStartingWith("entry 5 is of posted form");
+        assertThat(memory).containsOnly(0);
     }
 
     @Test
     void destinationIsAnXapicIdWhereTheTableIsNotExtended() {
-        RemappingTable xapic = table(false);
+        RemappingTable xapic = table(UNIT, false);
         xapic.set(INDEX, RemappedIrte.decode(LOW, HIGH));
         assertThat(request(xapic)).isEqualTo(blocked(FaultReason.RESERVED_IN_ENTRY));
         RemappedIrte shifted = RemappedIrte.decode(0x0000040000220009L, HIGH);
@@ -223,14 +242,20 @@ class RemappingTableTest {
 
     @Test
     void impossibleTablesAndEntriesAreRefused() {
-        assertThatThrownBy(() -> new RemappingTable(3, true, new RemappingTable.Observer() {
-                    @Override
-                    public void written(int index, long low, long high, boolean atOnce) {}
+        RemappingTable.Observer deaf = new RemappingTable.Observer() {
+            @Override
+            public void written(int index, long low, long high, boolean atOnce) {}
 
-                    @Override
-                    public void invalidated(int index) {}
-                }))
-                .hasMessage("a table of 3 entries cannot be: expected a power of two from 2 to 65536");
+            @Override
+            public void invalidated(int index) {}
+        };
+        for (int words : new int[] {0, 2, 6, 2 << 17}) {
+            assertThatThrownBy(() -> new RemappingTable(new long[words], UNIT, true, deaf))
+                    .hasMessage("a table of " + words + " words cannot be: expected two for each entry, and a power of"
+                            + " two from 2 to 65536 entries");
+        }
+        assertThatThrownBy(() -> new RemappingTable(memory, new UnitCapabilities(0, 0), true, deaf))
+                .hasMessageStartingWith("the table cannot be extended: the unit has no EIM");
         assertThatThrownBy(() -> table.entry(ENTRIES))
                 .hasMessage("entry 16 does not exist: expected 0–15, as the table was made");
         assertThatThrownBy(() -> table.post(-1, DESCRIPTOR, GUEST)).hasMessageStartingWith("entry -1 does not exist");

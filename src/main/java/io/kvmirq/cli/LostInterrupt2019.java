@@ -1,28 +1,60 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.apic;
+package io.kvmirq.cli;
 
+import io.kvmirq.arch.apic.PiDescriptor;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.apic.SharedWords;
 import java.util.List;
 
 /**
- * The interrupt that KVM lost until 2019, as steps to be played on a descriptor with and without the repair.
+ * The interrupt that KVM lost until 2019, as steps to be played with and without the repair, both in what is else today's kernel.
  *
  * <p>Source: the thread "KVM: x86: Sync the pending Posted-Interrupts" of January 2019, and what came of it, commit
- * c112b5f50232, "KVM: x86: Recompute PID.ON when clearing PID.SN". Immutable.
+ * c112b5f50232, "KVM: x86: Recompute PID.ON when clearing PID.SN".
  */
-public final class LostInterrupt2019 {
+final class LostInterrupt2019 {
     /** The vector that is lost. */
-    public static final int VECTOR = 0x41;
+    static final int VECTOR = 0x41;
 
     private LostInterrupt2019() {}
 
+    /** One kernel: a descriptor on a processor with nothing requested, and its vCPU's IRR. */
+    static final class Side {
+        private final SharedWords words = SharedWords.of(new long[PiDescriptor.WORDS]);
+        private final SharedWords irr = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
+        private final PiDescriptor descriptor = PiDescriptor.over(words, 0);
+
+        Side() {
+            descriptor.reset();
+            descriptor.load(0);
+        }
+
+        boolean isOn() {
+            return descriptor.isOn();
+        }
+
+        boolean isSuppressed() {
+            return descriptor.isSuppressed();
+        }
+
+        boolean isRequested() {
+            return has(words);
+        }
+
+        boolean isInIrr() {
+            return has(irr);
+        }
+
+        private static boolean has(SharedWords vectors) {
+            return (vectors.get(VECTOR / Long.SIZE) >>> VECTOR & 1) != 0;
+        }
+    }
+
     /** What a step does. */
     @FunctionalInterface
-    public interface Action {
-        /**
-         * @param irr the vCPU's, four words
-         * @return what is to be seen of it beside the descriptor
-         */
-        String on(PiDescriptor descriptor, SharedWords irr);
+    interface Action {
+        /** @return what is to be seen of it beside the descriptor */
+        String on(Side side);
     }
 
     /**
@@ -30,39 +62,41 @@ public final class LostInterrupt2019 {
      *
      * @param repair whether it is the repair, which the unrepaired kernel does not do
      */
-    public record Step(String actor, String what, boolean repair, Action action) {}
+    record Step(String actor, String what, boolean repair, Action action) {}
 
     /** The losing order. Without the step that is the repair it loses, with it the vector arrives. */
-    public static List<Step> steps() {
+    static List<Step> steps() {
         return List.of(
-                step("vcpu", "is preempted: sets SN", (pid, irr) -> {
-                    pid.put();
+                step("vcpu", "is preempted: sets SN", side -> {
+                    side.descriptor.put();
                     return "";
                 }),
                 step(
                         "device",
                         "posts 0x41: sets PIR, not ON (SN is 1)",
-                        (pid, irr) -> pid.post(VECTOR, false) == 0 ? "nobody notified" : "notified"),
-                step("vcpu", "runs again: clears SN", (pid, irr) -> {
-                    pid.clearSuppress();
+                        side -> side.descriptor.post(VECTOR, false) == 0 ? "nobody notified" : "notified"),
+                step("vcpu", "runs again: clears SN", side -> {
+                    side.words.and(PostedInterruptDescriptor.CONTROL, ~PostedInterruptDescriptor.SN.mask());
                     return "";
                 }),
-                new Step("vcpu", "sets ON if PIR is not empty", true, (pid, irr) -> {
-                    pid.restoreOn();
+                new Step("vcpu", "sets ON if PIR is not empty", true, side -> {
+                    if (side.descriptor.hasRequests()) {
+                        side.words.or(PostedInterruptDescriptor.CONTROL, PostedInterruptDescriptor.ON.mask());
+                    }
                     return "<- the repair";
                 }),
                 step(
                         "vcpu",
                         "enters the guest: syncs if ON",
-                        (pid, irr) -> pid.sync(irr, 0) ? "0x41 taken" : "ON clear: no look"),
+                        side -> side.descriptor.sync(side.irr, 0) ? "0x41 taken" : "ON clear: no look"),
                 step(
                         "sender",
                         "requests 0x41 too: sets PIR, then ON",
-                        (pid, irr) -> pid.deliver(VECTOR) ? "notified" : "was set: stops"),
+                        side -> side.descriptor.deliver(VECTOR) ? "notified" : "was set: stops"),
                 step(
                         "vcpu",
                         "looks again: syncs if ON",
-                        (pid, irr) -> pid.sync(irr, 0) ? "0x41 taken" : "ON clear: no look"));
+                        side -> side.descriptor.sync(side.irr, 0) ? "0x41 taken" : "ON clear: no look"));
     }
 
     private static Step step(String actor, String what, Action action) {
@@ -75,10 +109,10 @@ public final class LostInterrupt2019 {
      * @param loses whether some order of two senders and a vCPU still loses an interrupt
      * @param why one sentence
      */
-    public record Repair(String what, boolean loses, String why) {}
+    record Repair(String what, boolean loses, String why) {}
 
     /** What was proposed, in the order it was, and what was done. */
-    public static List<Repair> repairs() {
+    static List<Repair> repairs() {
         return List.of(
                 new Repair("sync tests ON only", true, "the bug: while SN is set a device's request has no ON"),
                 new Repair(

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.apic;
+package io.kvmirq.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.arch.apic.Race;
+import io.kvmirq.arch.apic.Scenario;
+import io.kvmirq.arch.apic.Variant;
 import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.Memory;
 import java.util.ArrayList;
@@ -12,25 +15,17 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class LostInterrupt2019Test {
-    private static PiDescriptor loaded() {
-        PiDescriptor pid = PiDescriptor.over(new long[PiDescriptor.WORDS]);
-        pid.reset();
-        pid.load(0);
-        return pid;
-    }
-
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
     void vectorArrivesOnlyWithTheRepair(boolean repaired) {
-        PiDescriptor pid = loaded();
-        long[] irr = new long[4];
+        LostInterrupt2019.Side side = new LostInterrupt2019.Side();
         for (LostInterrupt2019.Step step : LostInterrupt2019.steps()) {
             if (repaired || !step.repair()) {
-                step.action().on(pid, SharedWords.of(irr));
+                step.action().on(side);
             }
         }
-        assertThat(irr).containsExactly(0, repaired ? 2 : 0, 0, 0);
-        assertThat(pid.hasRequests()).isEqualTo(!repaired);
+        assertThat(side.isInIrr()).isEqualTo(repaired);
+        assertThat(side.isRequested()).isEqualTo(!repaired);
     }
 
     /** What is told is what the search finds: the accesses of the shortest losing order are those of the steps. */
@@ -48,14 +43,13 @@ class LostInterrupt2019Test {
                         "PIR = {0x31}, reads ON 0, SN 1, unchanged: ON 0, SN 1",
                         "SN = 0x0",
                         "reads ON 0, SN 0");
-        PiDescriptor pid = loaded();
-        SharedWords irr = SharedWords.of(new long[4]);
+        LostInterrupt2019.Side side = new LostInterrupt2019.Side();
         List<String> told = new ArrayList<>();
         for (LostInterrupt2019.Step step : LostInterrupt2019.steps()) {
             if (!step.repair()) {
-                step.action().on(pid, irr);
-                told.add((pid.hasRequests() ? "PIR, " : "") + "ON " + (pid.isOn() ? 1 : 0) + ", SN "
-                        + (pid.isSuppressed() ? 1 : 0));
+                step.action().on(side);
+                told.add((side.isRequested() ? "PIR, " : "") + "ON " + (side.isOn() ? 1 : 0) + ", SN "
+                        + (side.isSuppressed() ? 1 : 0));
             }
         }
         assertThat(told)
