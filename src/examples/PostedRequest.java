@@ -13,7 +13,7 @@ class PostedRequest {
         PiDescriptor descriptor = PiDescriptor.over(new long[PiDescriptor.WORDS]); // or a direct buffer
         SharedWords irr = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
         descriptor.reset();
-        descriptor.load(5, true); // the vCPU runs on the processor with APIC id 5
+        descriptor.load(5); // the vCPU runs on the processor with APIC id 5
         boolean notify = descriptor.post(entry.vector().number(), entry.urgent()) != 0;
         System.out.println(notify ? "notify " + descriptor.ndst() : "nobody to notify");
         System.out.println(descriptor.sync(irr, 0) ? "taken" : "nothing there");

@@ -29,6 +29,7 @@ public final class Format {
     private final List<Field> fields;
     private final Map<String, Integer> places = new HashMap<>();
     private final List<Rule> rules;
+    private final List<Rule> remarks;
     private final Predicate<long[]> looked;
     private final String fault;
     private final boolean decodeOnly;
@@ -44,6 +45,7 @@ public final class Format {
             places.put(fields.get(i).name(), i);
         }
         rules = List.copyOf(builder.rules);
+        remarks = List.copyOf(builder.remarks);
         looked = builder.looked;
         fault = builder.fault;
         decodeOnly = !Arrays.equals(storedBits(), allBits());
@@ -167,9 +169,22 @@ public final class Format {
         return words;
     }
 
-    /** What it is made of, such as {@code 2 words of 64 bits}. */
+    /** The names of the words, lowest address first, where they have any. */
+    public List<String> wordNames() {
+        return wordNames;
+    }
+
+    /** The kind and the words in hex. */
+    public String text(long... words) {
+        return Arrays.stream(words)
+                .mapToObj(word -> " 0x" + Long.toHexString(word))
+                .collect(Collectors.joining("", kind, ""));
+    }
+
+    /** What it is made of, such as {@code 2 words of 64 bits}, with the words' names if they have any. */
     public String wordsText() {
-        return wordCount + (wordCount == 1 ? " word" : " words") + " of " + wordBits + " bits";
+        return wordCount + (wordCount == 1 ? " word" : " words") + " of " + wordBits + " bits"
+                + (wordNames.isEmpty() ? "" : " (" + String.join(", ", wordNames) + ")");
     }
 
     /** The values of {@link #fields()}, in their order. */
@@ -202,6 +217,11 @@ public final class Format {
             rule.check(bits).ifPresent(found::add);
         }
         return found;
+    }
+
+    /** What is allowed and still worth a word. */
+    public List<Violation> remarks(long... bits) {
+        return remarks.stream().flatMap(rule -> rule.check(bits).stream()).toList();
     }
 
     /**

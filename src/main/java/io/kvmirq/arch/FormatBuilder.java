@@ -13,6 +13,7 @@ public final class FormatBuilder {
     final int wordCount;
     final List<Field> fields = new ArrayList<>();
     final List<Rule> rules = new ArrayList<>();
+    final List<Rule> remarks = new ArrayList<>();
     String[] wordNames = {};
     String fault = "";
     Predicate<long[]> looked = bits -> true;
@@ -39,6 +40,12 @@ public final class FormatBuilder {
     /** Besides that reserved fields are 0. */
     public FormatBuilder rules(Rule... more) {
         rules.addAll(List.of(more));
+        return this;
+    }
+
+    /** What is allowed and still worth a word. */
+    public FormatBuilder remarks(Rule... more) {
+        remarks.addAll(List.of(more));
         return this;
     }
 

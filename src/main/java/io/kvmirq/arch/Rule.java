@@ -5,7 +5,7 @@ import java.util.Optional;
 import java.util.function.LongFunction;
 import java.util.function.Predicate;
 
-/** Something a manual forbids. */
+/** Something a manual forbids, or that is worth a remark. */
 @FunctionalInterface
 public interface Rule {
     /** @param bits the whole structure, as {@link Format#bits} has it */

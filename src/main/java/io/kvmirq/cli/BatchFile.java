@@ -3,6 +3,7 @@ package io.kvmirq.cli;
 
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
@@ -32,14 +33,17 @@ final class BatchFile {
             throw new IllegalArgumentException("argument " + Hex.quoted(files.get(1))
                     + " is one too many: expected one FILE, or none for standard input");
         }
-        String name = files.isEmpty() ? "standard input" : files.get(0);
-        try (InputStream in = files.isEmpty() ? System.in : Files.newInputStream(Path.of(name))) {
+        boolean standardInput = files.isEmpty() || files.get(0).equals("-");
+        String name = standardInput ? "standard input" : Hex.quoted(files.get(0));
+        try (InputStream in = standardInput ? System.in : Files.newInputStream(Path.of(files.get(0)))) {
             new FormatLines(direction).run(in, terminal.out());
             return ExitCode.OK;
         } catch (NoSuchFileException e) {
             terminal.err().println("kvmirq: cannot read " + name + ": no such file");
+        } catch (AccessDeniedException e) {
+            terminal.err().println("kvmirq: cannot read " + name + ": permission denied");
         } catch (InvalidPathException | IOException e) {
-            terminal.err().println("kvmirq: cannot read " + Hex.quoted(name) + ": " + e.getMessage());
+            terminal.err().println("kvmirq: cannot read " + name + ": " + e.getMessage());
         }
         return ExitCode.COULD_NOT_LOOK;
     }

@@ -27,17 +27,18 @@ final class DecodeCommand implements Command {
     @Override
     public void describe(CommandSpec spec) {
         List<String> footer = new ArrayList<>(List.of("", "Kinds:"));
-        footer.addAll(Formats.lines());
+        footer.addAll(Formats.lines(Formats.ALL));
         footer.addAll(List.of("", "Example: kvmirq decode irte.vtd.posted 0x28ab000000318001 0x0000000100043b01"));
         spec.usageMessage()
                 .description(
                         "Prints each field of a structure with bit range, name in the manual, name in the kernel,"
-                                + " value and meaning, then what the manual forbids. Exit code 1 if there is any of that."
+                                + " value and meaning, then what violates the manual. Exit code 1 if anything does."
                                 + " Words are hex, with or without 0x, the one at the lowest address first."
                                 + " Asks no kernel.",
                         "",
                         "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]} from"
-                                + " FILE or standard input and writes each with its fields and violations.")
+                                + " FILE or standard input and writes each with its fields and violations, which are no failure"
+                                + " then. The first bad line ends it.")
                 .footer(footer.toArray(String[]::new));
         spec.addPositional(PositionalParamSpec.builder()
                 .index("0..*")
@@ -45,6 +46,7 @@ final class DecodeCommand implements Command {
                 .paramLabel("KIND HEX")
                 .type(List.class)
                 .auxiliaryTypes(String.class)
+                .completionCandidates(Formats.kinds())
                 .description("A kind and its words, or a FILE with --batch.")
                 .build());
         spec.addOption(OptionSpec.builder(HIGH_FIRST)

@@ -22,12 +22,14 @@ final class EncodeCommand implements Command {
     @Override
     public void describe(CommandSpec spec) {
         List<String> footer = new ArrayList<>(List.of("", "Kinds:"));
-        footer.addAll(Formats.lines());
+        footer.addAll(Formats.lines(
+                Formats.ALL.stream().filter(format -> !format.isDecodeOnly()).toList()));
         spec.usageMessage()
                 .description("Reads lines of JSON such as"
                         + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE or"
                         + " standard input and writes each with its words and violations. kvmirq decode --batch shows"
-                        + " which fields a kind has. Asks no kernel.")
+                        + " which fields a kind has; those named derived_ follow from others and are ignored. The first bad"
+                        + " line ends it. Asks no kernel.")
                 .footer(footer.toArray(String[]::new));
         spec.addPositional(PositionalParamSpec.builder()
                 .index("0..*")
@@ -35,7 +37,8 @@ final class EncodeCommand implements Command {
                 .paramLabel("FILE")
                 .type(List.class)
                 .auxiliaryTypes(String.class)
-                .description("Lines of JSON; standard input if not given.")
+                .hideParamSyntax(true)
+                .description("Lines of JSON; standard input if not given or -.")
                 .build());
         spec.addOption(BatchFile.option());
     }

@@ -126,7 +126,10 @@ final class FormatLines {
             return read;
         } catch (JsonProcessingException e) {
             throw new IllegalArgumentException(
-                    "is no JSON: " + Hex.printable(e.getOriginalMessage(), LONGEST_REASON), e);
+                    "is no JSON: "
+                            + Hex.printable(
+                                    e.getOriginalMessage().replaceFirst(" \\(start marker.*", ""), LONGEST_REASON),
+                    e);
         }
     }
 

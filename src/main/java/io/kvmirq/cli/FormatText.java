@@ -10,8 +10,6 @@ import java.util.List;
 
 /** A structure for people: a line for each field, then what the manual forbids. */
 final class FormatText {
-    private static final String DERIVED = "derived_";
-
     private FormatText() {}
 
     private record Row(String position, String label, String name, String value, String meaning) {}
@@ -23,11 +21,10 @@ final class FormatText {
         out.println(terminal.bold(format.title()) + "  (" + format.kind() + ")");
         List<Row> rows = new ArrayList<>();
         for (Field field : format.fields()) {
-            String name = field.name().startsWith(DERIVED) ? field.name().substring(DERIVED.length()) : field.name();
             rows.add(new Row(
                     "[" + format.position(field) + "]",
                     field.label(),
-                    name,
+                    field.name(),
                     field.width() == 1 ? Long.toString(field.value(bits)) : Hex.of(field.value(bits)),
                     field.meaning(bits)));
         }
@@ -48,6 +45,7 @@ final class FormatText {
         if (violations.isEmpty()) {
             out.println("no violations");
         }
+        format.remarks(bits).forEach(remark -> out.println("remark  " + remark.text()));
         return violations;
     }
 

@@ -12,6 +12,7 @@ import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.arch.vtd.UnitCapabilities;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Collectors;
@@ -36,9 +37,6 @@ final class Formats {
     private static final Map<String, Format> BY_KIND =
             ALL.stream().collect(Collectors.toUnmodifiableMap(Format::kind, Function.identity()));
 
-    /** So many characters may be wrong in a name that is still understood. */
-    private static final int NEAR = 3;
-
     private Formats() {}
 
     /** @throws IllegalArgumentException for an unknown kind, with those that there are */
@@ -56,37 +54,17 @@ final class Formats {
         return String.join(", ", kinds);
     }
 
-    private static List<String> kinds() {
+    static List<String> kinds() {
         return ALL.stream().map(Format::kind).toList();
     }
 
     private static List<String> near(String kind) {
-        if (kind.isEmpty() || kind.length() > 2 * NEAR * NEAR + NEAR) {
-            return List.of();
-        }
-        List<String> containing =
-                kinds().stream().filter(one -> one.contains(kind)).toList();
-        return containing.isEmpty()
-                ? kinds().stream().filter(one -> distance(one, kind) <= NEAR).toList()
-                : containing;
-    }
-
-    /** How many characters have to be put in, taken out or changed. */
-    private static int distance(String one, String other) {
-        int[] row = new int[other.length() + 1];
-        for (int j = 0; j < row.length; j++) {
-            row[j] = j;
-        }
-        for (int i = 1; i <= one.length(); i++) {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j < row.length; j++) {
-                int changed = diagonal + (one.charAt(i - 1) == other.charAt(j - 1) ? 0 : 1);
-                diagonal = row[j];
-                row[j] = Math.min(changed, 1 + Math.min(row[j], row[j - 1]));
-            }
-        }
-        return row[other.length()];
+        String lower = kind.toLowerCase(Locale.ROOT);
+        return lower.isEmpty()
+                ? List.of()
+                : kinds().stream()
+                        .filter(one -> one.contains(lower) || lower.contains(one))
+                        .toList();
     }
 
     /**
@@ -106,10 +84,14 @@ final class Formats {
         return words;
     }
 
-    /** One line for each kind: what it is called, and its words. */
-    static List<String> lines() {
-        return ALL.stream()
-                .map(format -> String.format("  %-20s %-22s %s", format.kind(), format.wordsText(), format.title()))
+    /** One line for each of {@code formats}: what it is called, and its words. */
+    static List<String> lines(List<Format> formats) {
+        return formats.stream()
+                .map(format -> String.format(
+                        "  %-19s %s: %s",
+                        format.kind(),
+                        format.title(),
+                        format.wordNames().isEmpty() ? format.wordsText() : String.join(", ", format.wordNames())))
                 .toList();
     }
 }

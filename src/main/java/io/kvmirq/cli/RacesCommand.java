@@ -4,8 +4,6 @@ package io.kvmirq.cli;
 import io.kvmirq.arch.apic.LostInterrupt2019;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.SharedWords;
-import java.util.List;
-import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
@@ -16,7 +14,7 @@ final class RacesCommand implements Command {
     private static final String LOST_INTERRUPT = "lost-interrupt-2019";
     private static final String LOST_INTERRUPT_SUMMARY =
             "An interrupt posted while its vCPU is preempted stays behind (VT-d posting, KVM until 2019).";
-    private static final int COLUMN = 43;
+    private static final int COLUMN = 40;
     private static final String ROW = "  %-7s %-38s %-" + COLUMN + "s %s";
 
     @Override
@@ -68,7 +66,7 @@ final class RacesCommand implements Command {
 
         private Side() {
             descriptor.reset();
-            descriptor.load(0, true);
+            descriptor.load(0);
         }
 
         private String play(LostInterrupt2019.Step step) {
@@ -97,31 +95,25 @@ final class RacesCommand implements Command {
         terminal.out().println(terminal.bold(LOST_INTERRUPT) + "   " + LOST_INTERRUPT_SUMMARY);
         terminal.out().println();
         terminal.out()
-                .println("  PIR holds the vectors requested of a vCPU, ON says that a notification is on its way, and a"
-                        + " sync takes PIR to the\n  IRR if ON. While the vCPU is preempted SN is set: a device's request"
-                        + " then sets PIR without ON.\n");
+                .println(
+                        "  Each vCPU has a descriptor. PIR: the vectors requested of it. ON, outstanding notification: it was"
+                                + " told, or will look.\n  SN, suppress notification: devices are not to tell it, and set no"
+                                + " ON. A sync moves PIR to the vCPU's interrupt\n  request register (IRR), but only if ON. Who"
+                                + " finds a bit or ON set already tells nobody.\n");
         Side was = new Side();
         Side is = new Side();
-        row(terminal, "", "", "until 2019", "repaired");
+        row(terminal, "", "", "KVM until 2019", "repaired (Linux commit c112b5f50232)");
         row(terminal, "who", "does", "ON SN PIR     IRR", "ON SN PIR     IRR");
         for (LostInterrupt2019.Step step : LostInterrupt2019.steps()) {
             row(terminal, step.actor(), step.what(), step.repair() ? "" : was.play(step), is.play(step));
         }
         row(terminal, "guest", "", outcome(was, terminal, true), outcome(is, terminal, false));
         terminal.out().println("\n  What was proposed, and whether some order of two senders and a vCPU still loses:");
-        List<LostInterrupt2019.Repair> repairs = LostInterrupt2019.repairs();
-        int width = repairs.stream()
-                .mapToInt(repair -> repair.what().length())
-                .max()
-                .orElseThrow();
-        terminal.out()
-                .println(repairs.stream()
-                        .map(repair -> String.format(
-                                "    %-" + width + "s  %s  %s",
-                                repair.what(),
-                                repair.loses() ? terminal.bad("loses") : terminal.good("keeps"),
-                                repair.why()))
-                        .collect(Collectors.joining("\n")));
+        for (LostInterrupt2019.Repair repair : LostInterrupt2019.repairs()) {
+            String verdict = repair.loses() ? terminal.bad("loses") : terminal.good("keeps");
+            terminal.out().println("    " + verdict + "  " + repair.what() + "\n           " + repair.why());
+        }
+        terminal.out().println("\n  Every order is searched by make races, in the sources.");
     }
 
     private static void row(Terminal terminal, Object... cells) {

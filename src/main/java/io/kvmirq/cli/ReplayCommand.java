@@ -50,7 +50,7 @@ final class ReplayCommand implements Command {
                         "",
                         "FILE is from 'kvmirq selftest --record', 'kvmirq tape -o', or io.kvmirq.recording.Recorder.");
         spec.addOption(OptionSpec.builder("--backend")
-                .paramLabel("NAME")
+                .paramLabel("BACKEND")
                 .type(String.class)
                 .converters(SelftestCommand.backend(backends))
                 .completionCandidates(backends.names())
@@ -59,7 +59,7 @@ final class ReplayCommand implements Command {
                         + " (default ${DEFAULT-VALUE}).")
                 .build());
         spec.addOption(OptionSpec.builder("--profile")
-                .paramLabel("NAME")
+                .paramLabel("PROFILE")
                 .type(String.class)
                 .converters(SelftestCommand.profile())
                 .completionCandidates(Profile.labels())

@@ -59,7 +59,7 @@ final class SelftestCommand implements Command {
                 .description("Round trips of edge, level and reroute, 1–" + MAX_COUNT + " (default ${DEFAULT-VALUE}).")
                 .build());
         spec.addOption(OptionSpec.builder("--scenario")
-                .paramLabel("NAME")
+                .paramLabel("SCENARIO")
                 .type(List.class)
                 .auxiliaryTypes(Scenario.class)
                 .converters(scenario())
@@ -77,7 +77,7 @@ final class SelftestCommand implements Command {
                         + " kernel has them) or split (LAPICs only, as many VMMs use it).")
                 .build());
         spec.addOption(OptionSpec.builder("--backend")
-                .paramLabel("NAME")
+                .paramLabel("BACKEND")
                 .type(String.class)
                 .converters(backend(backends))
                 .completionCandidates(backends.names())
@@ -86,7 +86,7 @@ final class SelftestCommand implements Command {
                         + Backends.ENVIRONMENT + ", auto).")
                 .build());
         spec.addOption(OptionSpec.builder("--profile")
-                .paramLabel("NAME")
+                .paramLabel("PROFILE")
                 .type(String.class)
                 .converters(profile())
                 .completionCandidates(Profile.labels())

@@ -158,16 +158,34 @@ class DecodeCommandIT {
     void fileThatCannotBeReadIsExitCode3() throws Exception {
         Cli.Ended missing = Cli.launcher().run("decode", "--batch", "/nonexistent/file");
         assertThat(missing.exitCode()).isEqualTo(3);
-        assertThat(missing.err().strip()).isEqualTo("kvmirq: cannot read /nonexistent/file: no such file");
+        assertThat(missing.err().strip()).isEqualTo("kvmirq: cannot read '/nonexistent/file': no such file");
         Cli.Ended directory = Cli.launcher().run("encode", "--batch", temporary.toString());
         assertThat(directory.exitCode()).isEqualTo(3);
         assertThat(directory.err().lines()).hasSize(1);
     }
 
     @Test
+    void whatIsAllowedAndStrangeIsRemarkedOn() throws Exception {
+        Cli.Ended swapped = Cli.launcher().run("decode", "irte.vtd.remapped", "43b00", "400220009");
+        assertThat(swapped.exitCode()).isZero();
+        assertThat(swapped.out()).contains("no violations\nremark  P is 0, so that hardware looks at nothing else");
+        assertThat(Cli.launcher()
+                        .run("decode", "irte.vtd.remapped", "400220009", "43b00")
+                        .out())
+                .doesNotContain("remark");
+        assertThat(Cli.launcher()
+                        .run("decode", "pid", "0x1000", "0", "0", "0", "0x2500f20000", "0", "0", "0")
+                        .out())
+                .contains("remark  there are requests with ON and SN clear");
+    }
+
+    @Test
     void helpListsTheKindsWithTheirWords() throws Exception {
         assertThat(Cli.launcher().run("decode", "--help").out())
-                .contains("pid                  8 words of 64 bits", "--high-first")
+                .contains(
+                        "pid                 posted-interrupt descriptor: 8 words of 64 bits",
+                        "MSI of compatibility format: address, high address, data",
+                        "--high-first")
                 .contains(Formats.ALL.stream()
                         .map(format -> "  " + format.kind() + " ")
                         .toList());

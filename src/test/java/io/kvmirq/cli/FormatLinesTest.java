@@ -78,7 +78,7 @@ class FormatLinesTest {
                 "{'kind':'gatag'}                       | 'words' is missing: expected an array of 1 word of 32 bits",
                 "{'words':['12']}                       | 'kind' is missing: expected a name",
                 "{'kind':7,'words':['12']}              | 'kind' is a number: expected a string",
-                "{'kind':'gatg','words':['12']}         | kind 'gatg' is unknown: did you mean gatag?",
+                "{'kind':'GATAG1','words':['12']}         | kind 'GATAG1' is unknown: did you mean gatag?",
                 "{'kind':'irte','words':['12']}         | kind 'irte' is unknown: did you mean irte.vtd.remapped, irte.vtd.posted, irte.amd.legacy32, irte.amd.ga.remap, irte.amd.ga.vapic?",
                 "{'kind':'gatag','kind':'pid'}          | is no JSON: Duplicate field 'kind'",
                 "[]                                     | expected an object such as {'kind':'pid','words':...}, got an array",

@@ -41,7 +41,7 @@ public final class LostInterrupt2019 {
                 }),
                 step(
                         "device",
-                        "posts 0x41: sets PIR, leaves ON to SN",
+                        "posts 0x41: sets PIR, not ON (SN is 1)",
                         (pid, irr) -> pid.post(VECTOR, false) == 0 ? "nobody notified" : "notified"),
                 step("vcpu", "runs again: clears SN", (pid, irr) -> {
                     pid.clearSuppress();
@@ -49,20 +49,20 @@ public final class LostInterrupt2019 {
                 }),
                 new Step("vcpu", "sets ON if PIR is not empty", true, (pid, irr) -> {
                     pid.restoreOn();
-                    return "the repair";
+                    return "<- the repair";
                 }),
                 step(
                         "vcpu",
                         "enters the guest: syncs if ON",
-                        (pid, irr) -> pid.sync(irr, 0) ? "0x41 taken" : "ON clear, not looked"),
+                        (pid, irr) -> pid.sync(irr, 0) ? "0x41 taken" : "ON clear: no look"),
                 step(
                         "sender",
-                        "requests 0x41 in software",
-                        (pid, irr) -> pid.deliver(VECTOR) ? "notified" : "bit set, nobody told"),
+                        "requests 0x41 too: sets PIR, then ON",
+                        (pid, irr) -> pid.deliver(VECTOR) ? "notified" : "was set: stops"),
                 step(
                         "vcpu",
-                        "notified or not: syncs if ON",
-                        (pid, irr) -> pid.sync(irr, 0) ? "0x41 taken" : "ON clear, not looked"));
+                        "looks again: syncs if ON",
+                        (pid, irr) -> pid.sync(irr, 0) ? "0x41 taken" : "ON clear: no look"));
     }
 
     private static Step step(String actor, String what, Action action) {
@@ -80,24 +80,24 @@ public final class LostInterrupt2019 {
     /** What was proposed, in the order it was, and what was done. */
     public static List<Repair> repairs() {
         return List.of(
-                new Repair("sync tests ON only", true, "the bug: while SN is set a device's request has no ON."),
+                new Repair("sync tests ON only", true, "the bug: while SN is set a device's request has no ON"),
                 new Repair(
                         "sync tests PIR only",
                         true,
-                        "as first posted: a sync between a sender's PIR and its ON leaves ON stale, and no sender"
-                                + " notifies while ON is set."),
-                new Repair("sync tests PIR or ON", false, "a stale ON is cleared at the next entry."),
+                        "as first posted: a sync between a sender's PIR and its ON leaves a stale ON, and then nobody is"
+                                + " told"),
+                new Repair("sync tests PIR or ON", false, "a stale ON is cleared at the next entry"),
                 new Repair(
                         "one 16-bit store clears SN and sets ON",
                         false,
-                        "the counter-proposal: each load is followed by a sync that looks."),
+                        "the counter-proposal: after each load the next sync looks"),
                 new Repair(
                         "ON set if PIR is not empty, then SN cleared",
                         true,
-                        "a device posts between the two, without ON."),
+                        "a device posts between the two, without ON"),
                 new Repair(
                         "SN cleared, then ON set if PIR is not empty",
                         false,
-                        "merged: a device sees SN clear and sets ON, or had set PIR before and is seen."));
+                        "merged: a device sees SN clear and sets ON, or had set PIR before and is seen"));
     }
 }

@@ -15,7 +15,7 @@ import java.nio.ByteBuffer;
  * already: testing first would be faster, but a sender that only reads is not ordered against the receiver, which may
  * have taken the bit, and looked at the sender's data, before that data became visible.
  *
- * <p>Safe for use by any number of threads; {@link #load}, {@link #put} and {@link #block} are for the vCPU's own.
+ * <p>Safe for use by any number of threads; {@link #load}, {@link #resume}, {@link #put} and {@link #block} are for the vCPU's own.
  * Nothing allocates. Source: Intel SDM vol. 3, 30.6; VT-d specification, 5.2.3 and 9.11; {@code posted_intr.c} in Linux.
  */
 public class PiDescriptor {
@@ -45,7 +45,7 @@ public class PiDescriptor {
         return new PiDescriptor(words, base);
     }
 
-    /** A descriptor in an array of eight words. */
+    /** A descriptor in the first eight words of an array. */
     public static PiDescriptor over(long[] words) {
         return over(SharedWords.of(words), 0);
     }
@@ -104,12 +104,14 @@ public class PiDescriptor {
         if (!isOn()) {
             return false;
         }
-        clearOn();
-        return harvest(irr, at);
+        return acknowledge(irr, at);
     }
 
     /** What a processor in guest mode does when NV arrives: clears ON and takes the requests, without asking. */
     public boolean acknowledge(SharedWords irr, int at) {
+        if (at < 0 || at > irr.size() - PIR_WORDS) {
+            throw noIrr(irr, at);
+        }
         clearOn();
         return harvest(irr, at);
     }
@@ -131,16 +133,22 @@ public class PiDescriptor {
      * made up for after SN is cleared: SN's clearing is the full barrier before PIR is read, and its partner is the
      * unit's access, which either sees SN clear and sets ON, or has set PIR before.
      *
-     * @param ndst the processor's APIC id in the form of NDST
-     * @param moved whether NV or NDST may differ from the last time; if not, and SN is clear, nothing is looked at
+     * @param ndst the processor's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
+     * @throws IllegalArgumentException if it does not fit 32 bits
      */
-    public void load(long ndst, boolean moved) {
-        if (moved) {
-            redirect(ndst);
-        } else if (!clearSuppress()) {
-            return;
-        }
+    public void load(long ndst) {
+        redirect(ndst);
         restoreOn();
+    }
+
+    /**
+     * As {@link #load} to the processor it was on, where it did not sleep in between: NV and NDST are right. Where SN is
+     * clear nothing is looked at.
+     */
+    public void resume() {
+        if (clearSuppress()) {
+            restoreOn();
+        }
     }
 
     /** NDST to {@code ndst}, NV to 0xf2, SN to 0, in one. */
@@ -158,7 +166,7 @@ public class PiDescriptor {
     }
 
     /**
-     * The first half of {@link #load} on the same processor: devices notify again.
+     * The first half of {@link #resume}: devices notify again.
      *
      * @return whether SN was set
      */
@@ -166,7 +174,7 @@ public class PiDescriptor {
         return SN.isSet(words.and(control, ~SN.mask()));
     }
 
-    /** The second half of {@link #load}, and the repair of 2019: a request that came without ON gets it. */
+    /** The second half of {@link #load} and {@link #resume}, and the repair of 2019: a request that came without ON gets it. */
     public void restoreOn() {
         if (hasRequests()) {
             setOn();
@@ -260,6 +268,16 @@ public class PiDescriptor {
 
     void clearOn() {
         words.and(control, ~ON.mask());
+    }
+
+    @Override
+    public String toString() {
+        return snapshot().toString();
+    }
+
+    private static IllegalArgumentException noIrr(SharedWords irr, int at) {
+        return new IllegalArgumentException(
+                "an IRR at word " + at + " of " + irr.size() + " does not fit: expected 4 words from there");
     }
 
     int pir(int vector) {

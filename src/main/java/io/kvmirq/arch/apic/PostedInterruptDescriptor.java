@@ -6,6 +6,7 @@ import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Field;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Meaning;
+import io.kvmirq.arch.Rule;
 import io.kvmirq.arch.Violation;
 import java.util.List;
 
@@ -93,6 +94,13 @@ public record PostedInterruptDescriptor(
                     Field.of("", Meaning.always("ON, SN, NV and NDST in one"), new BitField("derived_control", 256, 64))
                             .derived())
             .reservedFault("fault reason 0x28")
+            .remarks(Rule.of(
+                    PIR0,
+                    bits -> (bits[0] | bits[1] | bits[2] | bits[3]) != 0
+                            && !ON.isSet(bits[CONTROL])
+                            && !SN.isSet(bits[CONTROL]),
+                    value -> "there are requests with ON and SN clear: between two steps of who sets or takes them,"
+                            + " or lost as in kvmirq races lost-interrupt-2019"))
             .build();
 
     /** @throws IllegalArgumentException if a field does not fit */
@@ -191,6 +199,12 @@ public record PostedInterruptDescriptor(
                     default -> pir3;
                 };
         return (word >>> vector.number() & 1) != 0;
+    }
+
+    /** As {@code kvmirq decode} takes it. */
+    @Override
+    public String toString() {
+        return FORMAT.text(words());
     }
 
     /** What the manual forbids and is so. */

@@ -102,10 +102,10 @@ public final class PostedVcpu {
             if (listed) {
                 vm.delist(last, index);
             }
-            pid.load(vm.ndst(cpu), true);
+            pid.load(vm.ndst(cpu));
             vm.interruptsOn(cpu);
         } else {
-            pid.load(vm.ndst(cpu), false);
+            pid.resume();
         }
         words.set(base + CPU, cpu);
         words.or(base + STATE, LOADED);

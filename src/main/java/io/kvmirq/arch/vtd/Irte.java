@@ -4,6 +4,7 @@ package io.kvmirq.arch.vtd;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Field;
 import io.kvmirq.arch.Meaning;
+import io.kvmirq.arch.Rule;
 import io.kvmirq.arch.Violation;
 import java.util.List;
 
@@ -101,6 +102,15 @@ public sealed interface Irte permits RemappedIrte, PostedIrte {
 
     /** What the manual forbids and is so: nothing where the entry is not in use. */
     List<Violation> violations();
+
+    /** A remark on an entry that is not in use and not empty. */
+    static Rule unused() {
+        return Rule.of(
+                PRESENT,
+                bits -> !isPresent(bits[0]) && (bits[0] | bits[1]) != 0,
+                value -> "P is 0, so that hardware looks at nothing else; tools that print the high word first want"
+                        + " --high-first");
+    }
 
     /** The fields of {@link Source}, as they are printed. */
     static Field[] sourceFields() {

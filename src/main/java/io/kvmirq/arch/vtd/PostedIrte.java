@@ -82,6 +82,12 @@ public record PostedIrte(
                             .derived())
             .reservedFault(RESERVED_FAULT)
             .looked(bits -> Irte.isPresent(bits[0]))
+            .remarks(
+                    Irte.unused(),
+                    Rule.of(
+                            ADDRESS_LOW,
+                            bits -> Irte.isPresent(bits[0]) && Irte.descriptorAddress(bits[0], bits[1]) == 0,
+                            value -> "the descriptor's address is 0"))
             .rules(
                     Rule.is(POSTED, 1, "the entry is of remapped form"),
                     Rule.of(
@@ -167,6 +173,12 @@ public record PostedIrte(
     @Override
     public long high() {
         return source.bits() | RESERVED_84.with(reserved84) | ADDRESS_HIGH.with(descriptorAddress >>> 32);
+    }
+
+    /** As {@code kvmirq decode} takes it. */
+    @Override
+    public String toString() {
+        return FORMAT.text(low(), high());
     }
 
     @Override

@@ -27,7 +27,7 @@ import java.util.List;
  * @param reserved12 4 bits, 15:12, of which the highest is IM: 0 in this form
  * @param vector of the host
  * @param reserved24 8 bits, 31:24
- * @param destination 32 bits: an x2APIC id, or an xAPIC id in [15:8]
+ * @param destination 32 bits: an x2APIC id, or an xAPIC id in [15:8]; where it is logical, a set of such
  * @param source whose requests may use it
  * @param reserved84 44 bits, 127:84
  */
@@ -75,18 +75,22 @@ public record RemappedIrte(
                             RESERVED_12_WITH_IM),
                     Field.of("V", Meaning.always("host vector"), VECTOR),
                     Field.reserved(RESERVED_24),
-                    Field.of("DST", (value, bits) -> destinationText(value), DESTINATION))
+                    Field.of("DST", (value, bits) -> destinationText(value, LOGICAL.isSet(bits[0])), DESTINATION))
             .fields(Irte.sourceFields())
             .fields(Field.reserved(RESERVED_84))
             .reservedFault(RESERVED_FAULT)
             .looked(bits -> Irte.isPresent(bits[0]))
+            .remarks(Irte.unused())
             .rules(
                     Rule.of(
                             RESERVED_12,
                             bits -> RESERVED_12.isSet(bits[0]),
                             value -> "reserved bits 14:12 are 0x" + Long.toHexString(value) + " and not 0 ("
                                     + RESERVED_FAULT + ")"),
-                    Rule.is(POSTED, 0, "the entry is of posted form"),
+                    Rule.of(
+                            RESERVED_12_WITH_IM,
+                            bits -> POSTED.isSet(bits[0]),
+                            value -> "IM, bit 15, is 1: the entry is of posted form"),
                     DeliveryMode.known(MODE),
                     DeliveryMode.deliverable(MODE, VECTOR),
                     Rule.of(
@@ -104,7 +108,10 @@ public record RemappedIrte(
         RESERVED_84.with(reserved84);
     }
 
-    private static String destinationText(long destination) {
+    private static String destinationText(long destination, boolean logical) {
+        if (logical) {
+            return "logical destination";
+        }
         String x2apic = "destination, x2APIC id 0x" + Long.toHexString(destination);
         return (destination & ~0xff00L) == 0 && destination != 0
                 ? x2apic + " or xAPIC id 0x" + Long.toHexString(destination >>> 8)
@@ -142,6 +149,24 @@ public record RemappedIrte(
                 present, faultDisabled, 0, available, 0, false, true, guestVector, 0, descriptorAddress, source, 0);
     }
 
+    /** This entry with another vector and destination, as when the host moves the interrupt. */
+    public RemappedIrte moved(Vector toVector, long toDestination) {
+        return new RemappedIrte(
+                present,
+                faultDisabled,
+                logical,
+                redirectionHint,
+                level,
+                mode,
+                available,
+                reserved12,
+                toVector,
+                reserved24,
+                toDestination,
+                source,
+                reserved84);
+    }
+
     @Override
     public long low() {
         return PRESENT.with(present ? 1 : 0)
@@ -160,6 +185,12 @@ public record RemappedIrte(
     @Override
     public long high() {
         return source.bits() | RESERVED_84.with(reserved84);
+    }
+
+    /** As {@code kvmirq decode} takes it. */
+    @Override
+    public String toString() {
+        return FORMAT.text(low(), high());
     }
 
     @Override

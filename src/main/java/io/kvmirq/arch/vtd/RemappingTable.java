@@ -92,21 +92,7 @@ public final class RemappingTable {
      * @param destination DST, 32 bits: an x2APIC id, or an xAPIC id in [15:8]
      */
     public void move(int index, Vector vector, long destination) {
-        RemappedIrte old = remapped(index);
-        remapped[index] = new RemappedIrte(
-                old.present(),
-                old.faultDisabled(),
-                old.logical(),
-                old.redirectionHint(),
-                old.level(),
-                old.mode(),
-                old.available(),
-                old.reserved12(),
-                vector,
-                old.reserved24(),
-                destination,
-                old.source(),
-                old.reserved84());
+        remapped[index] = remapped(index).moved(vector, destination);
         if (!postedToVcpu[index]) {
             write(index, remapped[index]);
         }

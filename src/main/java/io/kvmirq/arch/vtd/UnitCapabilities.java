@@ -39,7 +39,7 @@ public record UnitCapabilities(long cap, long ecap) {
     private static final int RESERVED_DOMAINS = 7;
 
     /** Kind {@code vtd.cap_ecap}: its fields are computed, so it is decoded only. */
-    public static final Format FORMAT = Format.builder("vtd.cap_ecap", "VT-d unit capabilities", 64, 2)
+    public static final Format FORMAT = Format.builder("vtd.cap_ecap", "VT-d unit capabilities for interrupts", 64, 2)
             .wordNames("CAP", "ECAP")
             .fields(
                     Field.of("PI", Meaning.oneOf("no posted interrupts", "posted interrupts"), POSTING),
@@ -47,21 +47,6 @@ public record UnitCapabilities(long cap, long ecap) {
                             "ESIRTPS",
                             Meaning.oneOf("software flushes for a new table", "hardware flushes for a new table"),
                             FLUSHES_INTERRUPTS),
-                    Field.of("CM", Meaning.oneOf("hardware", "caching mode: an emulated unit"), CACHING),
-                    Field.of("ND", (value, bits) -> value + " domains", DOMAINS).computed(UnitCapabilities::domains),
-                    Field.of("MGAW", (value, bits) -> "guest addresses of " + value + " bits", ADDRESS_WIDTH)
-                            .computed(field -> field + 1),
-                    Field.of("NFR", (value, bits) -> "fault recording registers: " + value, FAULT_REGISTERS)
-                            .computed(field -> field + 1),
-                    Field.of("FRO", Meaning.always("their offset in bytes"), FAULT_OFFSET)
-                            .computed(field -> field * 16),
-                    Field.of("IR", Meaning.oneOf("no interrupt remapping", "interrupt remapping"), REMAPPING),
-                    Field.of("EIM", Meaning.oneOf("destinations of 8 bits", "x2APIC destinations"), EXTENDED),
-                    Field.of("QI", Meaning.oneOf("no queued invalidation", "queued invalidation"), QUEUED),
-                    Field.of("C", Meaning.oneOf("tables are not snooped", "tables are snooped"), COHERENT),
-                    Field.of("MHMV", Meaning.always("most low handle bits that an invalidation masks"), HANDLE_MASK),
-                    Field.of("SC", Meaning.oneOf("no snoop control", "snoop control"), SNOOP),
-                    Field.of("PT", Meaning.oneOf("no pass-through", "pass-through"), PASS_THROUGH),
                     Field.of(
                                     "ESRTPS",
                                     Meaning.oneOf(
@@ -69,8 +54,29 @@ public record UnitCapabilities(long cap, long ecap) {
                                             "hardware flushes for a new root table"),
                                     FLUSHES_ROOTS)
                             .shown(),
+                    Field.of(
+                            "CM",
+                            Meaning.oneOf("what is not present is not cached", "caching mode: an emulated unit"),
+                            CACHING),
+                    Field.of("ND", (value, bits) -> value + " domains", DOMAINS).computed(UnitCapabilities::domains),
+                    Field.of("MGAW", (value, bits) -> "guest addresses of " + value + " bits", ADDRESS_WIDTH)
+                            .computed(field -> field + 1),
+                    Field.of("NFR", (value, bits) -> "fault recording registers: " + value, FAULT_REGISTERS)
+                            .computed(field -> field + 1),
+                    Field.of("FRO", Meaning.always("offset of the fault recording registers, in bytes"), FAULT_OFFSET)
+                            .computed(field -> field * 16),
+                    Field.of("IR", Meaning.oneOf("no interrupt remapping", "interrupt remapping"), REMAPPING),
+                    Field.of("EIM", Meaning.oneOf("destinations of 8 bits", "x2APIC destinations"), EXTENDED),
+                    Field.of("QI", Meaning.oneOf("no queued invalidation", "queued invalidation"), QUEUED),
+                    Field.of("C", Meaning.oneOf("tables are not snooped", "tables are snooped"), COHERENT),
                     Field.of("DT", Meaning.oneOf("no device TLBs", "device TLBs"), DEVICE_TLB)
-                            .shown())
+                            .shown(),
+                    Field.of(
+                            "MHMV",
+                            Meaning.always("an invalidation covers up to 2 to this power entries"),
+                            HANDLE_MASK),
+                    Field.of("SC", Meaning.oneOf("no snoop control", "snoop control"), SNOOP),
+                    Field.of("PT", Meaning.oneOf("no pass-through", "pass-through"), PASS_THROUGH))
             .rules(Rule.of(
                     DOMAINS,
                     bits -> DOMAINS.of(bits[0]) == RESERVED_DOMAINS,
@@ -154,5 +160,11 @@ public record UnitCapabilities(long cap, long ecap) {
     /** What the manual forbids and is so. */
     public List<Violation> violations() {
         return FORMAT.violations(cap, ecap);
+    }
+
+    /** As {@code kvmirq decode} takes it. */
+    @Override
+    public String toString() {
+        return FORMAT.text(cap, ecap);
     }
 }

@@ -15,7 +15,7 @@ class LostInterrupt2019Test {
     private static PiDescriptor loaded() {
         PiDescriptor pid = PiDescriptor.over(new long[PiDescriptor.WORDS]);
         pid.reset();
-        pid.load(0, true);
+        pid.load(0);
         return pid;
     }
 

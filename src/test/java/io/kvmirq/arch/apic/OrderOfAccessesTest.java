@@ -67,7 +67,7 @@ class OrderOfAccessesTest {
 
     private static List<String> loading(Variant variant) {
         Noted words = new Noted(preempted());
-        variant.over(words, 0).load(5, false);
+        variant.over(words, 0).resume();
         return words.notes;
     }
 

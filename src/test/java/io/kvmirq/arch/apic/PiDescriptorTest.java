@@ -160,7 +160,7 @@ class PiDescriptorTest {
         assertThat(pid.post(0x31, false)).isZero();
         assertThat(pid.isOn()).isFalse();
         assertThat(pid.hasPending()).as("SN and a request").isTrue();
-        pid.load(5, false);
+        pid.resume();
         assertThat(pid.isOn()).isTrue();
         assertThat(pid.isSuppressed()).isFalse();
         assertThat(pid.ndst()).isEqualTo(5);
@@ -169,7 +169,7 @@ class PiDescriptorTest {
     @Test
     void loadWithoutRequestsLeavesOnClear() {
         PiDescriptor pid = filled(SharedWords.of(new long[8]), 0, 0, 0, 0, RUNNING | 2);
-        pid.load(5, false);
+        pid.resume();
         assertThat(pid.isOn() || pid.isSuppressed()).isFalse();
     }
 
@@ -257,6 +257,18 @@ class PiDescriptorTest {
                 .hasMessage("vector " + vector + " is out of range: expected 0–255");
         assertThatThrownBy(() -> pid.post(vector, true)).isInstanceOf(IllegalArgumentException.class);
         assertThat(words).containsOnly(0);
+    }
+
+    @Test
+    void irrThatDoesNotFitIsRefusedAndTheRequestKept() {
+        PiDescriptor pid = filled(SharedWords.of(new long[8]), 0, 0, 0, 1, RUNNING | 1);
+        for (int at : new int[] {-1, 1, Integer.MAX_VALUE}) {
+            assertThatThrownBy(() -> pid.sync(SharedWords.of(new long[4]), at))
+                    .hasMessage("an IRR at word " + at + " of 4 does not fit: expected 4 words from there");
+        }
+        assertThatThrownBy(() -> pid.acknowledge(SharedWords.of(new long[3]), 0))
+                .hasMessage("an IRR at word 0 of 3 does not fit: expected 4 words from there");
+        assertThat(pid).hasToString("pid 0x0 0x0 0x0 0x1 0x500f20001 0x0 0x0 0x0");
     }
 
     /** Words shared by an array and by a buffer do the same, each operation against plain arithmetic. */

@@ -7,38 +7,51 @@ import java.util.List;
 
 /** Prints what is found in every order: states, orders that lose, and the shortest of them. Run by scripts/races. */
 final class RacesReport {
-    private boolean asSaid = true;
+    private int expected;
+    private int unexpected;
 
     private RacesReport() {}
 
     public static void main(String[] arguments) {
+        System.out.println("""
+                A vCPU's thread enters the guest, exits, syncs, is preempted, loaded and put to sleep, while senders
+                request vectors. Every order of their accesses to memory is tried, each state once: with every store
+                seen at once ("in order"), and with stores held back in each processor's buffer as x86 does ("store
+                buffers"). An order loses if at its end a vector is in no IRR and nobody is left to take it there. Of
+                what loses, the shortest order is shown. ON, SN, PIR, IRR: see kvmirq races lost-interrupt-2019.""");
         RacesReport report = new RacesReport();
         report.print("The repairs proposed in January 2019", Race.REPAIRS);
         report.print("Ours with one ordering dropped, or with barriers that x86 does not need", Race.ORDERINGS);
         long start = System.nanoTime();
         report.print("Ours", Race.OURS);
-        System.out.printf("%nours: all of it in %.1f s%n", (System.nanoTime() - start) / 1e9);
-        System.exit(report.asSaid ? 0 : 1);
+        System.out.printf(
+                "%n%d searches as expected, %d not; ours, %d of them, %.1f s: 0 losing orders expected%n",
+                report.expected,
+                report.unexpected,
+                Race.OURS.size() * Memory.values().length,
+                (System.nanoTime() - start) / 1e9);
+        System.exit(report.unexpected == 0 ? 0 : 1);
     }
 
     private void print(String title, List<Race> races) {
         System.out.println("\n" + title);
         for (Race race : races) {
             System.out.println(
-                    "  " + race.variant().text() + "; " + race.scenario().text());
+                    "\n  " + race.variant().text() + "\n    " + race.scenario().text());
             boolean shown = false;
             for (Memory memory : Memory.values()) {
                 Exploration found = race.scenario().explore(race.variant(), memory);
-                boolean expected = found.loses() == race.loses(memory);
-                asSaid &= expected;
+                boolean asExpected = found.loses() == race.loses(memory);
+                expected += asExpected ? 1 : 0;
+                unexpected += asExpected ? 0 : 1;
                 System.out.printf(
-                        "    %-14s %7d states, %s orders, %s losing: %s%s%n",
+                        "    %-14s %,8d states %,26d orders %,22d losing   %s, %s%n",
                         memory == Memory.SEQUENTIAL ? "in order" : "store buffers",
                         found.states(),
                         found.orders(),
                         found.losing(),
                         found.loses() ? "LOSES" : "keeps",
-                        expected ? "" : "   UNEXPECTED");
+                        asExpected ? "as expected" : "NOT AS EXPECTED");
                 if (found.loses() && !shown) {
                     shown = true;
                     print(found);

@@ -36,7 +36,7 @@ enum Variant {
             };
         }
     },
-    ON_SN_STORE("one 16-bit store sets ON as it clears SN, the counter-proposal") {
+    ON_SN_STORE("one 16-bit store clears SN and sets ON, the counter-proposal") {
         @Override
         PiDescriptor over(SharedWords words, int base) {
             return new Unrepaired(words, base) {
@@ -53,21 +53,31 @@ enum Variant {
             };
         }
     },
-    CHECK_THEN_CLEAR("PIR is checked and ON set before SN is cleared") {
+    CHECK_THEN_CLEAR("ON set if PIR is not empty, then SN cleared") {
         @Override
         PiDescriptor over(SharedWords words, int base) {
             return new Unrepaired(words, base) {
                 @Override
-                public void load(long ndst, boolean moved) {
+                public void load(long ndst) {
+                    check();
+                    super.load(ndst);
+                }
+
+                @Override
+                public void resume() {
+                    check();
+                    super.resume();
+                }
+
+                private void check() {
                     if (hasRequests()) {
                         setOn();
                     }
-                    super.load(ndst, moved);
                 }
             };
         }
     },
-    TODAY("SN is cleared, then ON set if PIR is not empty: ours") {
+    TODAY("SN cleared, then ON set if PIR is not empty: ours") {
         @Override
         PiDescriptor over(SharedWords words, int base) {
             return new PiDescriptor(words, base);

@@ -173,7 +173,7 @@ class IrteTest {
                 "0x00000000002000c1 | 0x0                | dlvry_mode: delivery mode 6 is reserved",
                 "0x00000000000f0001 | 0x0                | vector: vector 0xf is below 0x10: a LAPIC raises an error instead",
                 "0x0000000000201001 | 0x0                | rsvd_12_15: reserved bits 14:12 are 0x1 and not 0 (fault reason 0x24)",
-                "0x0000000000208001 | 0x0                | pst: 0x1 and not 0x0: the entry is of posted form",
+                "0x0000000000208001 | 0x0                | rsvd_12_15: IM, bit 15, is 1: the entry is of posted form",
                 "0x0000000001200001 | 0x0                | rsvd_24_31: reserved bits 31:24 are 0x1 and not 0 (fault reason 0x24)",
                 "0x0000000000200001 | 0x00000000000c0000 | svt: SVT 3 is reserved",
                 "0x0000000000200001 | 0x0000000000100000 | rsvd_84_127: reserved bits 127:84 are 0x1 and not 0 (fault reason 0x24)"

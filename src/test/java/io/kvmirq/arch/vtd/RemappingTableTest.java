@@ -70,7 +70,7 @@ class RemappingTableTest {
     @Test
     void postedEntryKeepsWhatTheKernelKeepsAndRequestsTheVector() {
         table.set(INDEX, RemappedIrte.decode(LOW, HIGH));
-        descriptor.load(7, true);
+        descriptor.load(7);
         seen.clear();
         table.post(INDEX, DESCRIPTOR, GUEST);
         assertThat(seen).containsExactly("5: 0000000100043b00 23456fc000418001 at once", "5: invalidated");
