@@ -73,9 +73,9 @@ class AllocationTest {
         PiDescriptor pid = PiDescriptor.over(words, 0);
         assertAllocatesNothing(cpu -> {
             pid.put();
-            pid.load(cpu, false);
+            pid.resume();
             pid.block();
-            pid.load(cpu, true);
+            pid.load(cpu);
             return pid.nv();
         });
     }

@@ -37,7 +37,7 @@ class Place {
         }
         pid = descriptor(words, base);
         pid.reset();
-        pid.load(NDST, true);
+        pid.load(NDST);
     }
 
     PiDescriptor descriptor(SharedWords words, int base) {

@@ -174,7 +174,7 @@ public class PostingStress {
         @Actor
         public void vcpu() {
             pid.put();
-            pid.load(NDST, false);
+            pid.resume();
             sync();
         }
 
@@ -200,7 +200,7 @@ public class PostingStress {
         @Actor
         public void vcpu() {
             pid.put();
-            pid.load(NDST + 1, true);
+            pid.load(NDST + 1);
             sync();
         }
 
