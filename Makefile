@@ -50,6 +50,12 @@ fuzz: build ## a minute of inputs for each way into decode and encode
 races: build ## every order in which a vCPU and its senders can act, searched for one that loses an interrupt
 	scripts/races
 
+stress: build ## the live descriptor under real threads; MODE=default or tough for all the JVM's ways, much longer
+	scripts/stress $(MODE)
+
+mutation: build ## which changes of the formats and the descriptor no test notices
+	scripts/mutation
+
 lab: build ## the contract and random calls on Debian's kernels 6.1 and 6.12, in QEMU; KERNELS="7.2" for others
 	scripts/lab $(KERNELS)
 
@@ -63,4 +69,4 @@ javadoc: ## the library's documentation in target/reports/apidocs
 clean: ## remove everything built
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-posting bench-fake bench-recording differential fuzz lab install javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-posting bench-fake bench-recording differential fuzz stress mutation lab install javadoc clean
