@@ -65,7 +65,7 @@ class CliIT {
                 "selftest --coun 3      | kvmirq: Unknown options: '--coun', '3'. Did you mean --count? See kvmirq selftest --help",
                 "selftest --count ten   | kvmirq: Invalid value for option '--count': 'ten' is not a number from 1 to 10000000. See kvmirq selftest --help",
                 "selftest --count 0     | kvmirq: Invalid value for option '--count': '0' is not a number from 1 to 10000000. See kvmirq selftest --help",
-                "selftest --scenario x  | kvmirq: Invalid value for option '--scenario' (NAME): 'x' is not one of edge, level, many, mask, reroute, guestless. See kvmirq selftest --help",
+                "selftest --scenario x  | kvmirq: Invalid value for option '--scenario' (SCENARIO): 'x' is not one of edge, level, many, mask, reroute, guestless. See kvmirq selftest --help",
                 "selftest --backend x   | kvmirq: Invalid value for option '--backend': 'x' is not one of auto, jni, ffm, jna, jnr, fake. See kvmirq selftest --help",
                 "selftset               | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest? See kvmirq --help",
                 "selftest more          | kvmirq: Unmatched argument at index 1: 'more'. See kvmirq selftest --help"

@@ -7,7 +7,8 @@ import java.util.List;
 /**
  * A vCPU whose interrupts can be posted: where its thread is, and what that does to its descriptor. The thread calls
  * {@link #load}, then {@link #enter} and {@link #exit} as often as it likes, and leaves by {@link #preempt} or
- * {@link #block}; senders call {@link #deliver} at any time.
+ * {@link #block}; senders call {@link #deliver} and {@link #post} at any time. What needs a processor throws
+ * IllegalStateException where the vCPU is not loaded.
  *
  * <p>Safe for use by one thread of the vCPU's and any number of senders.
  */
@@ -116,7 +117,7 @@ public final class PostedVcpu {
      * mode, so that either it sees guest mode and notifies, or its request is taken here.
      */
     public void enter() {
-        HostCpu cpu = vm.cpu(cpu());
+        HostCpu cpu = here();
         cpu.interruptsOff();
         words.set(base + MODE, IN_GUEST_MODE);
         words.fence();
@@ -127,7 +128,7 @@ public final class PostedVcpu {
 
     /** The guest exits. */
     public void exit() {
-        HostCpu cpu = vm.cpu(cpu());
+        HostCpu cpu = here();
         cpu.interruptsOff();
         cpu.runsNone();
         words.set(base + MODE, OUTSIDE_GUEST_MODE);
@@ -159,12 +160,12 @@ public final class PostedVcpu {
      * @return whether the vCPU sleeps now, until {@link #isAsleep} is false; if not, it has an interrupt or was woken
      */
     public boolean block(boolean interruptible) {
+        HostCpu cpu = here();
         words.swap(base + ASLEEP, 1);
         if (interruptible && hasInterrupt()) {
             words.set(base + ASLEEP, 0);
             return false;
         }
-        HostCpu cpu = vm.cpu(cpu());
         cpu.interruptsOff();
         boolean asleep = isAsleep();
         if (asleep) {
@@ -246,6 +247,14 @@ public final class PostedVcpu {
     /** Whether the IRR holds a vector, 0–255. */
     public boolean isInIrr(int vector) {
         return (words.get(base + IRR + vector / Long.SIZE) & 1L << vector) != 0;
+    }
+
+    /** @throws IllegalStateException where the thread is on no processor */
+    private HostCpu here() {
+        if (!isLoaded()) {
+            throw new IllegalStateException("vCPU " + index + " is not loaded: load it onto a processor first");
+        }
+        return vm.cpu(cpu());
     }
 
     /** The processor it is on or was on last, -1 before the first. */

@@ -296,6 +296,16 @@ class PostedVmTest {
     }
 
     @Test
+    void vcpuThatIsNotLoadedDoesNothingOnAProcessor() {
+        for (Runnable call : List.<Runnable>of(vcpu::enter, vcpu::exit, () -> vcpu.block(true))) {
+            assertThatThrownBy(call::run)
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessage("vCPU 0 is not loaded: load it onto a processor first");
+        }
+        assertThat(vcpu.isAsleep()).isFalse();
+    }
+
+    @Test
     void bypassThatHasNotBegunDoesNotEnd() {
         assertThatThrownBy(vm::stopBypass)
                 .isInstanceOf(IllegalStateException.class)
