@@ -68,6 +68,7 @@ class LocksTest {
         vm.takeInterrupt(1);
         assertThat(seen).containsExactly("take interrupts", "take list", "give list", "give interrupts");
         assertThat(vcpu.isAsleep()).isFalse();
+        assertThat(vm.isInterrupted(1)).isFalse();
         seen.clear();
         vcpu.load(1);
         assertThat(seen).containsExactly("take interrupts", "take list", "give list", "give interrupts");

@@ -3,6 +3,7 @@ package io.kvmirq.arch.apic;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -23,5 +24,15 @@ class NotificationTest {
         assertThat(vm.vcpu(0).hasInterrupt()).isFalse();
         assertThat(vm.vcpu(1).isInIrr(0x31)).isTrue();
         assertThat(vm.vcpu(1).descriptor().hasRequests()).isFalse();
+    }
+
+    @Test
+    void isMadeUpForWhereItWasSuppressed() {
+        PiDescriptor pid = PiDescriptor.over(new long[PiDescriptor.WORDS]);
+        pid.put();
+        assertThat(pid.post(0x31, false)).isZero();
+        pid.load(5);
+        assertThat(pid.isOn()).isTrue();
+        assertThat(pid.isSuppressed()).isFalse();
     }
 }
