@@ -175,7 +175,35 @@ static inline uint64_t posted(const uint64_t *irte)
 	       (field(irte[1], 32, 32) << 32 | field(irte[0], 38, 26) << 6);
 }
 
+/* What Irte.decode reads, but for what is reserved. */
+static inline uint64_t all_fields(const uint64_t *irte)
+{
+	uint64_t low = irte[0], high = irte[1];
+	uint64_t sum = field(low, 0, 1) + field(low, 1, 1) + field(low, 8, 4) +
+		       field(low, 15, 1) + field(low, 16, 8) +
+		       field(high, 0, 16) + field(high, 16, 2) +
+		       field(high, 18, 2);
+
+	if (field(low, 15, 1))
+		return sum + field(low, 14, 1) +
+		       (field(high, 32, 32) << 32 | field(low, 38, 26) << 6);
+	return sum + field(low, 2, 1) + field(low, 3, 1) + field(low, 4, 1) +
+	       field(low, 5, 3) + field(low, 32, 32);
+}
+
 IN_C(jlong, decode)(ARGS, jlong address, jint entries, jint count)
+{
+	const uint64_t *table = (const uint64_t *)address;
+	uint64_t sum = 0;
+
+	for (jint i = 0; i < count; i += entries) {
+		for (jint k = 0; k < entries; k++)
+			sum += all_fields(&table[2 * k]);
+	}
+	return (jlong)sum;
+}
+
+IN_C(jlong, scan)(ARGS, jlong address, jint entries, jint count)
 {
 	const uint64_t *table = (const uint64_t *)address;
 	uint64_t sum = 0;
@@ -203,6 +231,43 @@ static inline bool encode(uint64_t *irte, uint64_t descriptor,
 		  (descriptor >> 6 & 0x3ffffff) << 38;
 	irte[1] = (descriptor >> 32) << 32 | UINT64_C(1) << 18 | id;
 	return true;
+}
+
+static inline uint64_t with(uint64_t value, int low, int width, bool *fits)
+{
+	*fits &= value <= UINT64_MAX >> (64 - width);
+	return value << low;
+}
+
+/* All fields of a posted entry, each from its place in two words. */
+IN_C(jlong, encodeAll)(ARGS, jlong sources, jlong address, jint entries,
+		       jint count)
+{
+	const uint64_t *source = (const uint64_t *)sources;
+	uint64_t *table = (uint64_t *)address;
+	uint64_t sum = 0;
+	bool fits = true;
+
+	for (jint i = 0; i < count; i += entries) {
+		for (jint k = 0; k < entries; k++) {
+			uint64_t pda = source[2 * k], rest = source[2 * k + 1];
+			uint64_t *irte = &table[2 * k];
+
+			irte[0] = with(1, 0, 1, &fits) |
+				  with(rest >> 24 & 1, 1, 1, &fits) |
+				  with(rest >> 25 & 15, 8, 4, &fits) |
+				  with(rest >> 29 & 1, 14, 1, &fits) |
+				  with(1, 15, 1, &fits) |
+				  with(rest & 0xff, 16, 8, &fits) |
+				  with(pda >> 6 & 0x3ffffff, 38, 26, &fits);
+			irte[1] = with(rest >> 8 & 0xffff, 0, 16, &fits) |
+				  with(rest >> 30 & 3, 16, 2, &fits) |
+				  with(rest >> 32 & 3, 18, 2, &fits) |
+				  with(pda >> 32, 32, 32, &fits);
+			sum += irte[0] ^ irte[1];
+		}
+	}
+	return fits ? (jlong)sum : -1;
 }
 
 /* A source is a descriptor's address, and an id above 8 bits of vector. */

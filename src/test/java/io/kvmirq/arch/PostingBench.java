@@ -56,9 +56,11 @@ final class PostingBench {
         DELIVER_AND_SYNC("deliver and sync", 1.10),
         EIGHT_AND_SYNC("8 deliver and sync, each", 1.10),
         POST("post, as a unit", 1.10),
-        DECODE("decode by accessors", 1.10),
+        DECODE("decode all, by accessors", 1.10),
+        SCAN("vector, source, target", 1.10),
         DECODE_RECORD("decode to records", Double.NaN),
-        ENCODE("encode to words", 1.10),
+        ENCODE_ALL("encode all, field by field", 1.10),
+        ENCODE("posted words at once", 1.10),
         ENCODE_RECORD("encode from records", Double.NaN);
 
         private final String title;
@@ -162,7 +164,11 @@ final class PostingBench {
 
     private static native int postInC(long address, int count);
 
+    private static native long scanInC(long address, int entries, int count);
+
     private static native long decodeInC(long address, int entries, int count);
+
+    private static native long encodeAllInC(long sources, long address, int entries, int count);
 
     private static native long encodeInC(long sources, long address, int entries, int count);
 
@@ -274,7 +280,9 @@ final class PostingBench {
             case DELIVER_AND_SYNC -> deliverAndSyncInC(inC, count);
             case EIGHT_AND_SYNC -> deliverEightAndSyncInC(inC, count);
             case POST -> postInC(inC, count);
-            case DECODE, DECODE_RECORD -> decodeInC(tableInC, ENTRIES, count);
+            case DECODE -> decodeInC(tableInC, ENTRIES, count);
+            case SCAN, DECODE_RECORD -> scanInC(tableInC, ENTRIES, count);
+            case ENCODE_ALL -> encodeAllInC(sourcesInC, encodedInC, ENTRIES, count);
             case ENCODE, ENCODE_RECORD -> encodeInC(sourcesInC, encodedInC, ENTRIES, count);
         };
     }
@@ -287,7 +295,9 @@ final class PostingBench {
             case EIGHT_AND_SYNC -> deliverEightAndSync(count);
             case POST -> post(count);
             case DECODE -> decode(count);
+            case SCAN -> scan(count);
             case DECODE_RECORD -> decodeRecords(count);
+            case ENCODE_ALL -> encodeAll(count);
             case ENCODE -> encode(count);
             case ENCODE_RECORD -> encodeRecords(count);
         };
@@ -358,6 +368,42 @@ final class PostingBench {
     private static long decode(long[] table) {
         long sum = 0;
         for (int i = 0; i < table.length; i += 2) {
+            sum += decode(table[i], table[i + 1]);
+        }
+        return sum;
+    }
+
+    private static long decode(long low, long high) {
+        long sum = Irte.PRESENT.of(low)
+                + Irte.FAULT_DISABLED.of(low)
+                + Irte.AVAILABLE.of(low)
+                + Irte.POSTED.of(low)
+                + Irte.VECTOR.of(low)
+                + Irte.SOURCE_ID.of(high)
+                + Irte.SOURCE_QUALIFIER.of(high)
+                + Irte.SOURCE_VALIDATION.of(high);
+        if (Irte.isPosted(low)) {
+            return sum + PostedIrte.URGENT.of(low) + Irte.descriptorAddress(low, high);
+        }
+        return sum
+                + RemappedIrte.LOGICAL.of(low)
+                + RemappedIrte.HINT.of(low)
+                + RemappedIrte.LEVEL.of(low)
+                + RemappedIrte.MODE.of(low)
+                + RemappedIrte.DESTINATION.of(low);
+    }
+
+    private long scan(int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i += ENTRIES) {
+            sum += scan(table);
+        }
+        return sum;
+    }
+
+    private static long scan(long[] table) {
+        long sum = 0;
+        for (int i = 0; i < table.length; i += 2) {
             long low = table[i];
             long high = table[i + 1];
             if (!Irte.isPresent(low)) {
@@ -390,6 +436,37 @@ final class PostingBench {
             } else if (irte instanceof RemappedIrte remapped) {
                 sum += remapped.vector().number() + remapped.source().id() + remapped.destination();
             }
+        }
+        return sum;
+    }
+
+    private long encodeAll(int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i += ENTRIES) {
+            sum += encodeAll(sources, encoded);
+        }
+        return sum;
+    }
+
+    private static long encodeAll(long[] sources, long[] encoded) {
+        long sum = 0;
+        for (int i = 0; i < encoded.length; i += 2) {
+            long pda = sources[i];
+            long rest = sources[i + 1];
+            long low = Irte.PRESENT.with(1)
+                    | Irte.FAULT_DISABLED.with(rest >>> 24 & 1)
+                    | Irte.AVAILABLE.with(rest >>> 25 & 15)
+                    | PostedIrte.URGENT.with(rest >>> 29 & 1)
+                    | Irte.POSTED.with(1)
+                    | Irte.VECTOR.with(rest & 0xff)
+                    | PostedIrte.ADDRESS_LOW.with(pda >>> 6 & 0x3ffffff);
+            long high = Irte.SOURCE_ID.with(rest >>> 8 & 0xffff)
+                    | Irte.SOURCE_QUALIFIER.with(rest >>> 30 & 3)
+                    | Irte.SOURCE_VALIDATION.with(rest >>> 32 & 3)
+                    | PostedIrte.ADDRESS_HIGH.with(pda >>> 32);
+            encoded[i] = low;
+            encoded[i + 1] = high;
+            sum += low ^ high;
         }
         return sum;
     }

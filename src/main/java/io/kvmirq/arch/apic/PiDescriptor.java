@@ -105,18 +105,20 @@ public class PiDescriptor {
      * @return whether a request was taken
      */
     public boolean sync(SharedWords irr, int at) {
-        if (!isOn()) {
-            return false;
-        }
-        return acknowledge(irr, at);
+        long seen = words.get(control);
+        return ON.isSet(seen) && take(seen, irr, at);
     }
 
     /** What a processor in guest mode does when NV arrives: clears ON and takes the requests, without asking. */
     public boolean acknowledge(SharedWords irr, int at) {
+        return take(words.get(control), irr, at);
+    }
+
+    boolean take(long seen, SharedWords irr, int at) {
         if (at < 0 || at > irr.size() - PIR_WORDS) {
             throw noIrr(irr, at);
         }
-        clearOn();
+        clearOn(seen);
         return harvest(irr, at);
     }
 
@@ -208,7 +210,7 @@ public class PiDescriptor {
 
     /** State was loaded over the LAPIC's: what is requested is void ({@code pi_apicv_pre_state_restore}). */
     public void discard() {
-        clearOn();
+        clearOn(words.get(control));
         for (int i = 0; i < PIR_WORDS; i++) {
             words.swap(base + i, 0);
         }
@@ -270,8 +272,12 @@ public class PiDescriptor {
         return !ON.isSet(words.or(control, ON.mask()));
     }
 
-    void clearOn() {
-        words.and(control, ~ON.mask());
+    /** @param seen what was read, to begin with */
+    void clearOn(long seen) {
+        long old = seen;
+        while (!words.replace(control, old, old & ~ON.mask())) {
+            old = words.get(control);
+        }
     }
 
     @Override

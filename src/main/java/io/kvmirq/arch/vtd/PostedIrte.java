@@ -46,16 +46,21 @@ public record PostedIrte(
     /** A descriptor's address has so many low bits that are 0 and not kept. */
     static final int ADDRESS_BOUNDARY_BITS = 6;
 
-    static final BitField ADDRESS_LOW = new BitField("pda_l", 38, 26);
+    /** PDAL, bits 63:38: bits 31:6 of the descriptor's address. */
+    public static final BitField ADDRESS_LOW = new BitField("pda_l", 38, 26);
     /** The field is so many bits above those it holds; those of the other lie where they are in the address. */
     static final int ADDRESS_LOW_SHIFT = ADDRESS_LOW.low() - ADDRESS_BOUNDARY_BITS;
 
-    static final BitField ADDRESS_HIGH = new BitField("pda_h", 96, 32);
+    /** PDAH, bits 127:96: bits 63:32 of the descriptor's address. */
+    public static final BitField ADDRESS_HIGH = new BitField("pda_h", 96, 32);
 
     private static final long ADDRESS_MASK = -1L << ADDRESS_BOUNDARY_BITS;
     private static final BitField RESERVED_2 = new BitField("rsvd_2_7", 2, 6);
     private static final BitField RESERVED_12 = new BitField("rsvd_12_13", 12, 2);
-    private static final BitField URGENT = BitField.bit("urgent", 14);
+
+    /** URG, bit 14. */
+    public static final BitField URGENT = BitField.bit("urgent", 14);
+
     private static final BitField RESERVED_24 = new BitField("rsvd_24_37", 24, 14);
     private static final BitField RESERVED_84 = new BitField("rsvd_84_95", 84, 12);
 

@@ -46,12 +46,20 @@ public record RemappedIrte(
         Source source,
         long reserved84)
         implements Irte {
-    static final BitField DESTINATION = new BitField("dest_id", 32, 32);
+    /** DST, bits 63:32. */
+    public static final BitField DESTINATION = new BitField("dest_id", 32, 32);
 
-    private static final BitField LOGICAL = BitField.bit("dst_mode", 2);
-    private static final BitField HINT = BitField.bit("redir_hint", 3);
-    private static final BitField LEVEL = BitField.bit("trigger_mode", 4);
-    private static final BitField MODE = new BitField("dlvry_mode", 5, 3);
+    /** DM, bit 2. */
+    public static final BitField LOGICAL = BitField.bit("dst_mode", 2);
+
+    /** RH, bit 3. */
+    public static final BitField HINT = BitField.bit("redir_hint", 3);
+
+    /** TM, bit 4. */
+    public static final BitField LEVEL = BitField.bit("trigger_mode", 4);
+
+    /** DLM, bits 7:5. */
+    public static final BitField MODE = new BitField("dlvry_mode", 5, 3);
     /** The kernel's definition has IM in a run of its own with what is reserved. */
     private static final BitField RESERVED_12_WITH_IM = new BitField("rsvd_12_15", 12, 4);
 

@@ -52,6 +52,12 @@ class OrderOfAccessesTest {
         }
 
         @Override
+        public boolean replace(int word, long expected, long value) {
+            note("replace", word);
+            return super.replace(word, expected, value);
+        }
+
+        @Override
         public long swap(int word, long value) {
             note("swap", word);
             return super.swap(word, value);
@@ -85,7 +91,7 @@ class OrderOfAccessesTest {
         assertThat(words.notes)
                 .containsExactly(
                         "read control",
-                        "clear in control",
+                        "replace control",
                         "read PIR",
                         "swap PIR",
                         "set in IRR",

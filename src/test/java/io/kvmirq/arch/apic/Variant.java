@@ -101,8 +101,8 @@ public enum Variant {
                 }
 
                 @Override
-                void clearOn() {
-                    super.clearOn();
+                void clearOn(long seen) {
+                    super.clearOn(seen);
                     words.fence();
                 }
 
@@ -157,9 +157,9 @@ public enum Variant {
         PiDescriptor over(SharedWords words, int base) {
             return new PiDescriptor(words, base) {
                 @Override
-                public boolean acknowledge(SharedWords irr, int at) {
+                boolean take(long seen, SharedWords irr, int at) {
                     boolean any = harvest(irr, at);
-                    clearOn();
+                    clearOn(seen);
                     return any;
                 }
             };
@@ -194,7 +194,7 @@ public enum Variant {
         PiDescriptor over(SharedWords words, int base) {
             return new PiDescriptor(words, base) {
                 @Override
-                void clearOn() {
+                void clearOn(long seen) {
                     storeFlags(words, control, words.get(control) & ~PostedInterruptDescriptor.ON.mask());
                 }
             };
