@@ -306,6 +306,19 @@ class PostedVmTest {
     }
 
     @Test
+    void processorToWhichNothingWasSentWakesNobody() {
+        vm.startBypass();
+        vcpu.load(7);
+        assertThat(vcpu.block(true)).isTrue();
+        vcpu.descriptor().deliver(0x31);
+        vm.takeInterrupt(7);
+        assertThat(vcpu.isAsleep()).isTrue();
+        assertThat(new PostedVm(256, 1, false).vcpu(0).isLoaded())
+                .as("as many as xAPIC ids")
+                .isFalse();
+    }
+
+    @Test
     void bypassThatHasNotBegunDoesNotEnd() {
         assertThatThrownBy(vm::stopBypass)
                 .isInstanceOf(IllegalStateException.class)
