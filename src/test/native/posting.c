@@ -26,6 +26,7 @@ enum {
 	VECTORS = 256,
 	SPREAD = 32,
 	BATCH = 8,
+	FIELDS = 11,
 };
 
 static const uint64_t on = 1, sn = 2;
@@ -239,31 +240,31 @@ static inline uint64_t with(uint64_t value, int low, int width, bool *fits)
 	return value << low;
 }
 
-/* All fields of a posted entry, each from its place in two words. */
-IN_C(jlong, encodeAll)(ARGS, jlong sources, jlong address, jint entries,
+/* All fields of a posted entry, each a number of its own. */
+IN_C(jlong, encodeAll)(ARGS, jlong fields, jlong address, jint entries,
 		       jint count)
 {
-	const uint64_t *source = (const uint64_t *)sources;
 	uint64_t *table = (uint64_t *)address;
 	uint64_t sum = 0;
 	bool fits = true;
 
 	for (jint i = 0; i < count; i += entries) {
 		for (jint k = 0; k < entries; k++) {
-			uint64_t pda = source[2 * k], rest = source[2 * k + 1];
+			const uint64_t *from =
+				(const uint64_t *)fields + FIELDS * k;
 			uint64_t *irte = &table[2 * k];
 
-			irte[0] = with(1, 0, 1, &fits) |
-				  with(rest >> 24 & 1, 1, 1, &fits) |
-				  with(rest >> 25 & 15, 8, 4, &fits) |
-				  with(rest >> 29 & 1, 14, 1, &fits) |
-				  with(1, 15, 1, &fits) |
-				  with(rest & 0xff, 16, 8, &fits) |
-				  with(pda >> 6 & 0x3ffffff, 38, 26, &fits);
-			irte[1] = with(rest >> 8 & 0xffff, 0, 16, &fits) |
-				  with(rest >> 30 & 3, 16, 2, &fits) |
-				  with(rest >> 32 & 3, 18, 2, &fits) |
-				  with(pda >> 32, 32, 32, &fits);
+			irte[0] = with(from[0], 0, 1, &fits) |
+				  with(from[1], 1, 1, &fits) |
+				  with(from[2], 8, 4, &fits) |
+				  with(from[3], 14, 1, &fits) |
+				  with(from[4], 15, 1, &fits) |
+				  with(from[5], 16, 8, &fits) |
+				  with(from[6], 38, 26, &fits);
+			irte[1] = with(from[7], 0, 16, &fits) |
+				  with(from[8], 16, 2, &fits) |
+				  with(from[9], 18, 2, &fits) |
+				  with(from[10], 32, 32, &fits);
 			sum += irte[0] ^ irte[1];
 		}
 	}

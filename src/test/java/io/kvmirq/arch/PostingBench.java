@@ -48,6 +48,7 @@ final class PostingBench {
     private static final int WORDS = PiDescriptor.WORDS + PiDescriptor.PIR_WORDS;
     private static final int LINE = 64;
     private static final int ENTRIES = 1024;
+    private static final int FIELDS = 11;
     private static final int BY_ID = 1;
 
     private enum Op {
@@ -96,12 +97,16 @@ final class PostingBench {
     /** For each a descriptor's address, and a requester's id above 8 bits of vector. */
     private final long[] sources = new long[2 * ENTRIES];
 
+    /** For each what a posted entry has, field by field from the lowest bit. */
+    private final long[] fields = new long[FIELDS * ENTRIES];
+
     private final long[] encoded = new long[2 * ENTRIES];
     private final List<ByteBuffer> memories = new ArrayList<>();
     private final long inC;
     private final long tableInC;
     private final long sourcesInC;
     private final long encodedInC;
+    private final long fieldsInC;
 
     private PostingBench(PrintStream out, String kind) {
         this.out = out;
@@ -117,7 +122,10 @@ final class PostingBench {
         encodedInC = address(kept(table.length * Long.BYTES));
         ByteBuffer sourcesOfC = kept(sources.length * Long.BYTES);
         sourcesInC = address(sourcesOfC);
+        ByteBuffer fieldsOfC = kept(fields.length * Long.BYTES);
+        fieldsInC = address(fieldsOfC);
         fill();
+        longs(fieldsOfC).put(fields);
         longs(tableOfC).put(table);
         longs(sourcesOfC).put(sources);
     }
@@ -149,6 +157,8 @@ final class PostingBench {
             table[2 * i + 1] = irte.high();
             sources[2 * i] = descriptor;
             sources[2 * i + 1] = (long) i << 8 | i & 0xff;
+            long[] values = {1, i & 1, i & 15, 0, 1, i & 0xff, 0x3f, i, 0, BY_ID, i >> 4};
+            System.arraycopy(values, 0, fields, FIELDS * i, FIELDS);
         }
     }
 
@@ -168,7 +178,7 @@ final class PostingBench {
 
     private static native long decodeInC(long address, int entries, int count);
 
-    private static native long encodeAllInC(long sources, long address, int entries, int count);
+    private static native long encodeAllInC(long fields, long address, int entries, int count);
 
     private static native long encodeInC(long sources, long address, int entries, int count);
 
@@ -282,7 +292,7 @@ final class PostingBench {
             case POST -> postInC(inC, count);
             case DECODE -> decodeInC(tableInC, ENTRIES, count);
             case SCAN, DECODE_RECORD -> scanInC(tableInC, ENTRIES, count);
-            case ENCODE_ALL -> encodeAllInC(sourcesInC, encodedInC, ENTRIES, count);
+            case ENCODE_ALL -> encodeAllInC(fieldsInC, encodedInC, ENTRIES, count);
             case ENCODE, ENCODE_RECORD -> encodeInC(sourcesInC, encodedInC, ENTRIES, count);
         };
     }
@@ -443,29 +453,28 @@ final class PostingBench {
     private long encodeAll(int count) {
         long sum = 0;
         for (int i = 0; i < count; i += ENTRIES) {
-            sum += encodeAll(sources, encoded);
+            sum += encodeAll(fields, encoded);
         }
         return sum;
     }
 
-    private static long encodeAll(long[] sources, long[] encoded) {
+    private static long encodeAll(long[] fields, long[] encoded) {
         long sum = 0;
-        for (int i = 0; i < encoded.length; i += 2) {
-            long pda = sources[i];
-            long rest = sources[i + 1];
-            long low = Irte.PRESENT.with(1)
-                    | Irte.FAULT_DISABLED.with(rest >>> 24 & 1)
-                    | Irte.AVAILABLE.with(rest >>> 25 & 15)
-                    | PostedIrte.URGENT.with(rest >>> 29 & 1)
-                    | Irte.POSTED.with(1)
-                    | Irte.VECTOR.with(rest & 0xff)
-                    | PostedIrte.ADDRESS_LOW.with(pda >>> 6 & 0x3ffffff);
-            long high = Irte.SOURCE_ID.with(rest >>> 8 & 0xffff)
-                    | Irte.SOURCE_QUALIFIER.with(rest >>> 30 & 3)
-                    | Irte.SOURCE_VALIDATION.with(rest >>> 32 & 3)
-                    | PostedIrte.ADDRESS_HIGH.with(pda >>> 32);
-            encoded[i] = low;
-            encoded[i + 1] = high;
+        for (int i = 0; i < ENTRIES; i++) {
+            int at = FIELDS * i;
+            long low = Irte.PRESENT.with(fields[at])
+                    | Irte.FAULT_DISABLED.with(fields[at + 1])
+                    | Irte.AVAILABLE.with(fields[at + 2])
+                    | PostedIrte.URGENT.with(fields[at + 3])
+                    | Irte.POSTED.with(fields[at + 4])
+                    | Irte.VECTOR.with(fields[at + 5])
+                    | PostedIrte.ADDRESS_LOW.with(fields[at + 6]);
+            long high = Irte.SOURCE_ID.with(fields[at + 7])
+                    | Irte.SOURCE_QUALIFIER.with(fields[at + 8])
+                    | Irte.SOURCE_VALIDATION.with(fields[at + 9])
+                    | PostedIrte.ADDRESS_HIGH.with(fields[at + 10]);
+            encoded[2 * i] = low;
+            encoded[2 * i + 1] = high;
             sum += low ^ high;
         }
         return sum;
