@@ -13,8 +13,8 @@ import java.util.List;
  * A message of compatibility format: what a device writes where no interrupts are remapped, and what a guest's route
  * holds. Three words of 32 bits: low address, high address, data.
  *
- * <p>Source: Intel SDM vol. 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbours in arch/x86/include/asm/msi.h;
- * {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.
+ * <p>Source: Intel SDM vol. 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbours in
+ * arch/x86/include/asm/msi.h; {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.
  *
  * @param base 12 bits, 0xfee for an interrupt
  * @param destination APIC id, 32 bits: [7:0] is in the low address, [31:8] in the high, where only a hypervisor looks

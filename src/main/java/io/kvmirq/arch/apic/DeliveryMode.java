@@ -9,8 +9,8 @@ import java.util.function.Predicate;
 /**
  * What becomes of an interrupt at its destination, 3 bits.
  *
- * <p>Source: Intel SDM vol. 3, "Message Data Register Format"; VT-d specification, Interrupt Remapping Table Entry; {@code enum
- * apic_delivery_modes} in arch/x86/include/asm/apicdef.h.
+ * <p>Source: Intel SDM vol. 3, "Message Data Register Format"; VT-d specification, Interrupt Remapping Table Entry;
+ * {@code enum apic_delivery_modes} in arch/x86/include/asm/apicdef.h.
  */
 public enum DeliveryMode {
     FIXED(0, "fixed"),

@@ -2,8 +2,8 @@
 package io.kvmirq.arch.apic;
 
 /**
- * One processor of the host, as far as posting needs it: the interrupts on their way to it, whether it accepts them, the
- * guest it runs, and its list of sleeping vCPUs to wake, under the list's own lock.
+ * One processor of the host, as far as posting needs it: the interrupts on their way to it, whether it accepts them,
+ * the guest it runs, and its list of sleeping vCPUs to wake, under the list's own lock.
  */
 final class HostCpu {
     static final int PENDING = 0;
@@ -33,7 +33,10 @@ final class HostCpu {
         return base + word;
     }
 
-    /** An interrupt is on its way until it is taken; a second one until then is the same. Other vectors than posting's do nothing. */
+    /**
+     * An interrupt is on its way until it is taken; a second one until then is the same. Vectors that are not of posting
+     * do nothing.
+     */
     void interrupt(int vector) {
         if (vector == Apic.NOTIFICATION) {
             words.or(at(PENDING), NOTIFICATION);

@@ -15,8 +15,8 @@ import java.nio.ByteBuffer;
  * already: testing first would be faster, but a sender that only reads is not ordered against the receiver, which may
  * have taken the bit, and looked at the sender's data, before that data became visible.
  *
- * <p>Safe for use by any number of threads; {@link #load}, {@link #resume}, {@link #put} and {@link #block} are for the vCPU's own.
- * Nothing allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d specification, "Interrupt Posting" and
+ * <p>Safe for use by any number of threads; {@link #load}, {@link #resume}, {@link #put} and {@link #block} are for the
+ * vCPU's own. Nothing allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d specification, "Interrupt Posting" and
  * "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
  *
  * <p>Only the tests' variants, which lose interrupts, extend it.
@@ -180,7 +180,7 @@ public class PiDescriptor {
         return SN.isSet(words.and(control, ~SN.mask()));
     }
 
-    /** The second half of {@link #load} and {@link #resume}, and the repair of 2019: a request that came without ON gets it. */
+    /** The second half of {@link #load} and {@link #resume}, the repair of 2019: a request without ON gets it. */
     void restoreOn() {
         if (hasRequests()) {
             setOn();

@@ -26,7 +26,7 @@ public final class PostedVm {
      *
      * @param cpus processors of the host, at least 1
      * @param vcpus at least 1
-     * @param x2apic whether NDST holds an x2APIC id, as it is, or an xAPIC id, in its bits 15:8, of at most 256 processors
+     * @param x2apic whether NDST holds an x2APIC id, as it is, or an xAPIC id of at most 256 processors, in bits 15:8
      */
     public PostedVm(int cpus, int vcpus, boolean x2apic) {
         this(SharedWords.of(new long[words(cpus, vcpus)]), cpus, vcpus, x2apic, PiDescriptor::over);

@@ -9,7 +9,8 @@ import java.nio.ByteOrder;
 /**
  * 64-bit words that threads, or a process and a device, share without a lock. All accesses but {@link #set} are ordered
  * with each other as they stand in the program, for all threads alike; what returns the old value is one locked
- * read-modify-write, also where it changes nothing. No method allocates.
+ * read-modify-write, also where it changes nothing. A word that does not exist is an IndexOutOfBoundsException. No method
+ * allocates.
  *
  * <p>Safe for use by any number of threads.
  */
@@ -28,9 +29,9 @@ public abstract class SharedWords {
      */
     public static SharedWords of(ByteBuffer direct) {
         if (!direct.isDirect() || direct.isReadOnly()) {
-            throw new IllegalArgumentException(
-                    "a " + (direct.isDirect() ? "read-only" : "heap")
-                            + " buffer cannot hold shared words: expected a writable one of ByteBuffer.allocateDirect or mapped");
+            throw new IllegalArgumentException("a " + (direct.isDirect() ? "read-only" : "heap")
+                    + " buffer cannot hold shared words: expected a writable one of"
+                    + " ByteBuffer.allocateDirect or mapped");
         }
         if (direct.alignmentOffset(0, PostedInterruptDescriptor.BYTES) != 0) {
             throw new IllegalArgumentException("the buffer begins "
@@ -49,16 +50,32 @@ public abstract class SharedWords {
     /** Writes a word after all that stands before; reads that stand behind may overtake it, unless a fence is between. */
     public abstract void set(int word, long value);
 
-    /** Sets the bits of {@code bits}. */
+    /**
+     * Sets the bits of {@code bits}.
+     *
+     * @return the old value
+     */
     public abstract long or(int word, long bits);
 
-    /** Clears the bits not in {@code bits}. */
+    /**
+     * Clears the bits not in {@code bits}.
+     *
+     * @return the old value
+     */
     public abstract long and(int word, long bits);
 
-    /** Writes a word. */
+    /**
+     * Writes a word.
+     *
+     * @return the old value
+     */
     public abstract long swap(int word, long value);
 
-    /** Writes a word if it still is {@code expected}. @return whether it was */
+    /**
+     * Writes a word if it still is {@code expected}.
+     *
+     * @return whether it was
+     */
     public abstract boolean replace(int word, long expected, long value);
 
     /** A full barrier: earlier writes are seen by all before anything later is read. */

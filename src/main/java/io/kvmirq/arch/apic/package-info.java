@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The processor's side of x86 interrupts: messages in compatibility format, and the posted-interrupt descriptor (PID) with
- * what Linux does to it.
+ * The processor's side of x86 interrupts: messages in compatibility format, and the posted-interrupt descriptor (PID)
+ * with what Linux does to it.
  *
  * <p>Senders write to a vCPU's {@link io.kvmirq.arch.apic.PiDescriptor}: the bit of the vector in PIR, then ON, and
  * whoever turns ON from 0 to 1 owes the vCPU a notification. Receivers turn ON off first and take PIR after, so that a

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.vtd;
 
-/** Why a unit blocked a request, by the number in its fault record. Source: VT-d specification, "Interrupt Translation Faults"; that FPD
- * holds back 0x27 and 0x28 as it does the others is not verified. */
+/**
+ * Why a unit blocked a request, by the number in its fault record.
+ *
+ * <p>Source: VT-d specification, "Interrupt Translation Faults". That FPD holds back 0x27 and 0x28 as it does the others is
+ * not verified.
+ */
 public enum FaultReason {
     RESERVED_IN_REQUEST(0x20, "reserved bits of the request are set"),
     BEYOND_TABLE(0x21, "the request names an entry that the table does not have"),
