@@ -16,7 +16,7 @@ import java.nio.ByteBuffer;
  * have taken the bit, and looked at the sender's data, before that data became visible.
  *
  * <p>Safe for use by any number of threads; {@link #load}, {@link #resume}, {@link #put} and {@link #block} are for the
- * vCPU's own. Nothing allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d specification, "Interrupt Posting" and
+ * vCPU's own. Nothing but {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d specification, "Interrupt Posting" and
  * "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
  *
  * <p>Only the tests' variants, which lose interrupts, extend it.
@@ -115,9 +115,7 @@ public class PiDescriptor {
     }
 
     boolean take(long seen, SharedWords irr, int at) {
-        if (at < 0 || at > irr.size() - PIR_WORDS) {
-            throw noIrr(irr, at);
-        }
+        checkIrr(irr, at);
         clearOn(seen);
         return harvest(irr, at);
     }
@@ -193,8 +191,8 @@ public class PiDescriptor {
     }
 
     /**
-     * The vCPU leaves its processor to sleep: NV becomes the wake-up vector 0xf1. Until its processor takes that vector
-     * the vCPU must be on the processor's list.
+     * The vCPU leaves its processor to sleep: NV becomes the wake-up vector 0xf1. While it is, until {@link #load}, the
+     * vCPU must be on its processor's list.
      *
      * @return whether ON was set already: its notification went to the vector before and wakes nobody, so the caller
      *     sends 0xf1 to its own processor
@@ -285,15 +283,21 @@ public class PiDescriptor {
         return snapshot().toString();
     }
 
-    private static IllegalArgumentException noIrr(SharedWords irr, int at) {
-        return new IllegalArgumentException(
-                "an IRR at word " + at + " of " + irr.size() + " does not fit: expected 4 words from there");
+    static void checkIrr(SharedWords irr, int at) {
+        if (at < 0 || at > irr.size() - PIR_WORDS) {
+            throw new IllegalArgumentException(
+                    "an IRR at word " + at + " of " + irr.size() + " does not fit: expected 4 words from there");
+        }
     }
 
-    int pir(int vector) {
+    static void checkVector(int vector) {
         if (vector < 0 || vector >= VECTORS) {
             throw new IllegalArgumentException("vector " + vector + " is out of range: expected 0–255");
         }
+    }
+
+    int pir(int vector) {
+        checkVector(vector);
         return base + vector / Long.SIZE;
     }
 

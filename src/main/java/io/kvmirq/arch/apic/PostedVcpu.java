@@ -8,7 +8,8 @@ import java.util.List;
  * A vCPU whose interrupts can be posted: where its thread is, and what that does to its descriptor. The thread calls
  * {@link #load}, then {@link #enter} and {@link #exit} as often as it likes, and leaves by {@link #preempt} or
  * {@link #block}; senders call {@link #deliver} and {@link #post} at any time. What needs a processor throws
- * IllegalStateException where the vCPU is not loaded.
+ * IllegalStateException where the vCPU is not loaded, and what is done outside the guest where it is in guest mode. What
+ * the thread does to the {@link #descriptor} it does through here, so that list and NV agree.
  *
  * <p>Safe for use by one thread of the vCPU's and any number of senders.
  */
@@ -95,13 +96,15 @@ public final class PostedVcpu {
     /** The thread is on processor {@code cpu}, from another or from sleep ({@code vmx_vcpu_pi_load}). */
     public void load(int cpu) {
         HostCpu here = vm.cpu(cpu);
+        checkOutsideGuest();
         int last = cpu();
         boolean listed = pid.nv() == Apic.WAKEUP;
         if (listed || last != cpu) {
             long ndst = vm.ndst(cpu);
+            HostCpu before = last == NONE ? here : vm.cpu(last);
             here.interruptsOff();
             if (listed) {
-                vm.cpu(last).delist(index);
+                before.delist(index);
             }
             pid.load(ndst);
             here.interruptsOn();
@@ -117,7 +120,7 @@ public final class PostedVcpu {
      * mode, so that either it sees guest mode and notifies, or its request is taken here.
      */
     public void enter() {
-        HostCpu cpu = here();
+        HostCpu cpu = hereOutsideGuest();
         cpu.interruptsOff();
         words.set(base + MODE, IN_GUEST_MODE);
         words.fence();
@@ -146,6 +149,7 @@ public final class PostedVcpu {
 
     /** The thread could run but its processor is taken from it. */
     public void preempt() {
+        hereOutsideGuest();
         words.set(base + LOADED, 0);
         if (vm.mayBypass()) {
             pid.put();
@@ -160,7 +164,7 @@ public final class PostedVcpu {
      * @return whether the vCPU sleeps now, until {@link #isAsleep} is false; if not, it has an interrupt or was woken
      */
     public boolean block(boolean interruptible) {
-        HostCpu cpu = here();
+        HostCpu cpu = hereOutsideGuest();
         words.swap(base + ASLEEP, 1);
         if (interruptible && hasInterrupt()) {
             words.set(base + ASLEEP, 0);
@@ -193,6 +197,7 @@ public final class PostedVcpu {
      * @param taken four words from {@code at}, to which they are added
      */
     public void takeInterrupts(SharedWords taken, int at) {
+        PiDescriptor.checkIrr(taken, at);
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
             if (words.get(base + IRR + i) != 0) {
                 taken.or(at + i, words.swap(base + IRR + i, 0));
@@ -238,14 +243,22 @@ public final class PostedVcpu {
      * @param irr the new IRR, four words
      */
     public void restore(long[] irr) {
+        if (irr.length != PiDescriptor.PIR_WORDS) {
+            throw new IllegalArgumentException("an IRR of " + irr.length + " words is none: expected 4");
+        }
         pid.discard();
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
             words.swap(base + IRR + i, irr[i]);
         }
     }
 
-    /** Whether the IRR holds a vector, 0–255. */
+    /**
+     * Whether the IRR holds a vector.
+     *
+     * @param vector 0–255
+     */
     public boolean isInIrr(int vector) {
+        PiDescriptor.checkVector(vector);
         return (words.get(base + IRR + vector / Long.SIZE) & 1L << vector) != 0;
     }
 
@@ -255,6 +268,17 @@ public final class PostedVcpu {
             throw new IllegalStateException("vCPU " + index + " is not loaded: load it onto a processor first");
         }
         return vm.cpu(cpu());
+    }
+
+    private HostCpu hereOutsideGuest() {
+        checkOutsideGuest();
+        return here();
+    }
+
+    private void checkOutsideGuest() {
+        if (words.get(base + MODE) != OUTSIDE_GUEST_MODE) {
+            throw new IllegalStateException("vCPU " + index + " is in guest mode: it has to exit first");
+        }
     }
 
     /** The processor it is on or was on last, -1 before the first. */

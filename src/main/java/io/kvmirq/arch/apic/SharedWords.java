@@ -146,6 +146,14 @@ public abstract class SharedWords {
 
         private final ByteBuffer bytes;
 
+        /** Beyond 2^28 words the product would begin anew. */
+        private static int at(int word) {
+            if (word >>> Integer.SIZE - 4 != 0) {
+                throw new IndexOutOfBoundsException(word);
+            }
+            return word * Long.BYTES;
+        }
+
         private OfBuffer(ByteBuffer bytes) {
             this.bytes = bytes;
         }
@@ -157,32 +165,32 @@ public abstract class SharedWords {
 
         @Override
         public long get(int word) {
-            return (long) WORD.getVolatile(bytes, word * Long.BYTES);
+            return (long) WORD.getVolatile(bytes, at(word));
         }
 
         @Override
         public void set(int word, long value) {
-            WORD.setRelease(bytes, word * Long.BYTES, value);
+            WORD.setRelease(bytes, at(word), value);
         }
 
         @Override
         public long or(int word, long bits) {
-            return (long) WORD.getAndBitwiseOr(bytes, word * Long.BYTES, bits);
+            return (long) WORD.getAndBitwiseOr(bytes, at(word), bits);
         }
 
         @Override
         public long and(int word, long bits) {
-            return (long) WORD.getAndBitwiseAnd(bytes, word * Long.BYTES, bits);
+            return (long) WORD.getAndBitwiseAnd(bytes, at(word), bits);
         }
 
         @Override
         public long swap(int word, long value) {
-            return (long) WORD.getAndSet(bytes, word * Long.BYTES, value);
+            return (long) WORD.getAndSet(bytes, at(word), value);
         }
 
         @Override
         public boolean replace(int word, long expected, long value) {
-            return WORD.compareAndSet(bytes, word * Long.BYTES, expected, value);
+            return WORD.compareAndSet(bytes, at(word), expected, value);
         }
     }
 }

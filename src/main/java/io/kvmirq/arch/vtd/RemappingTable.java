@@ -82,7 +82,7 @@ public final class RemappingTable {
         return Irte.decode(memory[2 * index], memory[2 * index + 1]);
     }
 
-    /** Whether the entry posts to a vCPU. */
+    /** Whether {@link #post} was the last said of the entry; what others write in memory does not change that. */
     public boolean isPostedToVcpu(int index) {
         checkIndex(index);
         return postedToVcpu[index];

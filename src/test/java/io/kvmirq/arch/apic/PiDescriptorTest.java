@@ -307,5 +307,8 @@ class PiDescriptorTest {
             assertThat(words.get(3)).isEqualTo(model);
         }
         assertThat(words.get(2) | words.get(4)).isZero();
+        for (int missing : new int[] {-1, 8, 1 << 28, 1 << 29, Integer.MAX_VALUE, Integer.MIN_VALUE}) {
+            assertThatThrownBy(() -> words.get(missing)).isInstanceOf(IndexOutOfBoundsException.class);
+        }
     }
 }

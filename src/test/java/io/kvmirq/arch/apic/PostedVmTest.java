@@ -297,12 +297,53 @@ class PostedVmTest {
 
     @Test
     void vcpuThatIsNotLoadedDoesNothingOnAProcessor() {
-        for (Runnable call : List.<Runnable>of(vcpu::enter, vcpu::exit, () -> vcpu.block(true))) {
+        for (Runnable call : List.<Runnable>of(vcpu::enter, vcpu::exit, vcpu::preempt, () -> vcpu.block(true))) {
             assertThatThrownBy(call::run)
                     .isInstanceOf(IllegalStateException.class)
                     .hasMessage("vCPU 0 is not loaded: load it onto a processor first");
         }
         assertThat(vcpu.isAsleep()).isFalse();
+    }
+
+    @Test
+    void vcpuInGuestModeHasToExitFirst() {
+        vcpu.load(1);
+        vcpu.enter();
+        for (Runnable call : List.<Runnable>of(
+                vcpu::enter, vcpu::preempt, () -> vcpu.block(true), () -> vcpu.load(1), () -> vcpu.load(2))) {
+            assertThatThrownBy(call::run)
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessage("vCPU 0 is in guest mode: it has to exit first");
+        }
+        assertThat(vcpu.cpu()).isEqualTo(1);
+        vcpu.exit();
+        vcpu.preempt();
+        assertThat(vcpu.isLoaded()).isFalse();
+    }
+
+    @Test
+    void wrongArgumentsLoseNothing() {
+        vcpu.load(1);
+        vcpu.deliver(0x31);
+        vcpu.sync();
+        vcpu.deliver(0x32);
+        assertThatThrownBy(() -> vcpu.takeInterrupts(SharedWords.of(new long[4]), 1))
+                .hasMessage("an IRR at word 1 of 4 does not fit: expected 4 words from there");
+        for (int words : new int[] {3, 5}) {
+            assertThatThrownBy(() -> vcpu.restore(new long[words]))
+                    .hasMessage("an IRR of " + words + " words is none: expected 4");
+        }
+        assertThatThrownBy(() -> vcpu.isInIrr(256)).hasMessage("vector 256 is out of range: expected 0–255");
+        assertThat(vcpu.isInIrr(0x31)).isTrue();
+        assertThat(vcpu.descriptor().hasRequests()).isTrue();
+    }
+
+    @Test
+    void descriptorBlockedPastItsVcpuLeavesInterruptsAsTheyWere() {
+        vcpu.descriptor().block();
+        vcpu.load(1);
+        vm.takeInterrupt(1);
+        assertThat(vcpu.brokenRules()).isEmpty();
     }
 
     @Test
