@@ -10,6 +10,7 @@ import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.arch.vtd.RemappedIrte;
 import io.kvmirq.arch.vtd.Source;
+import io.kvmirq.testing.Rounds;
 import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
@@ -22,7 +23,6 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.function.ToDoubleFunction;
 
 /**
  * What posting and entries cost beside the same accesses by C11 atomics and the same shifts: in one process, in batches
@@ -38,8 +38,6 @@ final class PostingBench {
     private static final int COUNTED = 1 << 18;
     private static final int PROBED = 1 << 14;
     private static final double BATCH_NANOS = 500_000;
-    /** A C side that varies more than this among rounds says that something else ran here. */
-    private static final double CALM = 1.5;
 
     private static final int VECTORS = 256;
     private static final int SPREAD = 32;
@@ -75,13 +73,6 @@ final class PostingBench {
 
         boolean isOfEntries() {
             return EnumSet.range(DECODE, ENCODE_RECORD).contains(this);
-        }
-    }
-
-    /** Nanoseconds of an operation, of one batch each. */
-    private record Round(double java, double c) {
-        double ratio() {
-            return java / c;
         }
     }
 
@@ -195,18 +186,18 @@ final class PostingBench {
             int fitting = (int) (BATCH_NANOS / inC(op));
             batches.put(op, Math.max(1, fitting / ENTRIES) * ENTRIES);
         }
-        rounds(WARM_UP_ROUNDS);
-        Map<Op, List<Round>> rounds = rounds(ROUNDS);
-        if (rounds.values().stream().anyMatch(each -> spread(each) > CALM)) {
-            rounds = rounds(ROUNDS);
+        Rounds.of(ops, WARM_UP_ROUNDS, this::inJava, this::inC);
+        Map<Op, Rounds> rounds = Rounds.of(ops, ROUNDS, this::inJava, this::inC);
+        if (rounds.values().stream().anyMatch(each -> !each.isCalm())) {
+            rounds = Rounds.of(ops, ROUNDS, this::inJava, this::inC);
         }
         rounds.forEach(this::report);
     }
 
-    private void report(Op op, List<Round> rounds) {
-        double java = percentile(rounds, Round::java, 50);
-        double c = percentile(rounds, Round::c, 50);
-        double ratio = percentile(rounds, Round::ratio, 50);
+    private void report(Op op, Rounds rounds) {
+        double java = rounds.java(50);
+        double c = rounds.c(50);
+        double ratio = rounds.ratio();
         out.printf(
                 Locale.ROOT,
                 "%-4d%-9s%-26s%7.2f%7.2f%8.2f%6s%9.2f%9.2f%11.2f%10.2f%n",
@@ -218,38 +209,9 @@ final class PostingBench {
                 ratio,
                 Double.isNaN(op.goal) ? "-" : String.format(Locale.ROOT, "%.2f", op.goal),
                 java / c,
-                percentile(rounds, Round::java, 10) / percentile(rounds, Round::c, 10),
-                spread(rounds),
+                rounds.java(10) / rounds.c(10),
+                rounds.spread(),
                 allocated(op));
-    }
-
-    private static double spread(List<Round> rounds) {
-        return percentile(rounds, Round::c, 90) / percentile(rounds, Round::c, 10);
-    }
-
-    private static double percentile(List<Round> rounds, ToDoubleFunction<Round> side, int percentile) {
-        return rounds.stream().mapToDouble(side).sorted().toArray()[(rounds.size() - 1) * percentile / 100];
-    }
-
-    private Map<Op, List<Round>> rounds(int times) {
-        Map<Op, List<Round>> rounds = new EnumMap<>(Op.class);
-        for (int turn = 0; turn < times; turn++) {
-            for (int i = 0; i < ops.length; i++) {
-                Op op = ops[(turn + i) % ops.length];
-                rounds.computeIfAbsent(op, any -> new ArrayList<>()).add(round(op, turn));
-            }
-        }
-        return rounds;
-    }
-
-    /** One batch of each side; who comes first changes from round to round. */
-    private Round round(Op op, int turn) {
-        if (turn % 2 == 0) {
-            double java = inJava(op);
-            return new Round(java, inC(op));
-        }
-        double c = inC(op);
-        return new Round(inJava(op), c);
     }
 
     private double inJava(Op op) {

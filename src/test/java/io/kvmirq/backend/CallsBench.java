@@ -4,16 +4,14 @@ package io.kvmirq.backend;
 import com.sun.management.ThreadMXBean;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.testing.Rounds;
 import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.EnumMap;
-import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalDouble;
-import java.util.function.ToDoubleFunction;
 
 /**
  * What a call of one binding costs beside the same call in C: in one process, on the same descriptors, in batches of a
@@ -29,8 +27,6 @@ final class CallsBench {
     private static final int COUNTED_CALLS = 100_000;
     private static final int PROBE_CALLS = 20_000;
     private static final long BATCH_NANOS = 1_000_000;
-    /** A C side that varies more than this among rounds says that something else ran here. */
-    private static final double CALM = 1.5;
 
     private static final int NO_FD = 1 << 20;
     private static final int GSI = 4;
@@ -69,13 +65,6 @@ final class CallsBench {
                 case "jna" -> OptionalDouble.of(1.6);
                 default -> OptionalDouble.empty();
             };
-        }
-    }
-
-    /** Nanoseconds of a call, of one batch each. */
-    private record Round(double java, double c) {
-        double ratio() {
-            return java / c;
         }
     }
 
@@ -162,15 +151,15 @@ final class CallsBench {
             batches.put(op, (int) Math.max(1, BATCH_NANOS / inC(op, PROBE_CALLS)));
         }
         rounds(WARM_UP_ROUNDS);
-        Map<Op, List<Round>> rounds = rounds(ROUNDS);
-        if (rounds.values().stream().anyMatch(each -> spread(each) > CALM)) {
+        Map<Op, Rounds> rounds = rounds(ROUNDS);
+        if (rounds.values().stream().anyMatch(each -> !each.isCalm())) {
             out.println("not calm: once more");
             rounds = rounds(ROUNDS);
         }
         report(rounds);
     }
 
-    private void report(Map<Op, List<Round>> rounds) {
+    private void report(Map<Op, Rounds> rounds) {
         out.printf(
                 Locale.ROOT,
                 "%-22s%8s%8s%8s%8s%11s%9s%11s%13s%n",
@@ -186,9 +175,9 @@ final class CallsBench {
         rounds.forEach(this::report);
     }
 
-    private void report(Op op, List<Round> rounds) {
-        double java = percentile(rounds, Round::java, 50);
-        double c = percentile(rounds, Round::c, 50);
+    private void report(Op op, Rounds rounds) {
+        double java = rounds.java(50);
+        double c = rounds.c(50);
         out.printf(
                 Locale.ROOT,
                 "%-22s%8.0f%8.0f%8.3f%8s%11.3f%9.3f%11.2f%13.2f%n",
@@ -197,9 +186,9 @@ final class CallsBench {
                 c,
                 java / c,
                 goal(op),
-                percentile(rounds, Round::ratio, 50),
-                percentile(rounds, Round::java, 10) / percentile(rounds, Round::c, 10),
-                spread(rounds),
+                rounds.ratio(),
+                rounds.java(10) / rounds.c(10),
+                rounds.spread(),
                 allocated(op));
     }
 
@@ -208,35 +197,12 @@ final class CallsBench {
         return goal.isPresent() ? String.format(Locale.ROOT, "%.2f", goal.getAsDouble()) : "-";
     }
 
-    private static double spread(List<Round> rounds) {
-        return percentile(rounds, Round::c, 90) / percentile(rounds, Round::c, 10);
-    }
-
-    private static double percentile(List<Round> rounds, ToDoubleFunction<Round> side, int percentile) {
-        return rounds.stream().mapToDouble(side).sorted().toArray()[(rounds.size() - 1) * percentile / 100];
-    }
-
-    private Map<Op, List<Round>> rounds(int times) {
-        Op[] ops = Op.values();
-        Map<Op, List<Round>> rounds = new EnumMap<>(Op.class);
-        for (int turn = 0; turn < times; turn++) {
-            for (int i = 0; i < ops.length; i++) {
-                Op op = ops[(turn + i) % ops.length];
-                rounds.computeIfAbsent(op, any -> new ArrayList<>()).add(round(op, turn));
-            }
-        }
-        return rounds;
-    }
-
-    /** One batch of each side; who comes first changes from round to round. */
-    private Round round(Op op, int turn) {
-        int calls = batches.getOrDefault(op, 1);
-        if (turn % 2 == 0) {
-            double java = inJava(op, calls);
-            return new Round(java, inC(op, calls));
-        }
-        double c = inC(op, calls);
-        return new Round(inJava(op, calls), c);
+    private Map<Op, Rounds> rounds(int times) {
+        return Rounds.of(
+                Op.values(),
+                times,
+                op -> inJava(op, batches.getOrDefault(op, 1)),
+                op -> inC(op, batches.getOrDefault(op, 1)));
     }
 
     private double inJava(Op op, int calls) {

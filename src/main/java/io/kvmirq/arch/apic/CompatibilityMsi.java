@@ -55,6 +55,9 @@ public record CompatibilityMsi(
     private static final BitField REMAPPABLE = BitField.bit("format", 4);
     private static final BitField EXTENDED = new BitField("virt_destid_8_14", 5, 7);
     private static final BitField DESTINATION_LOW = new BitField("dest8", 12, 8);
+    /** Both parts in one, as nowhere in the message. */
+    private static final BitField DESTINATION = new BitField("destination", 0, 32);
+
     private static final BitField BASE_ADDRESS = new BitField("base", 20, 12);
     private static final BitField RESERVED_32 = new BitField("rsvd_32_39", 32, 8);
     private static final BitField DESTINATION_HIGH = new BitField("dest_8_31", 40, 24);
@@ -103,10 +106,7 @@ public record CompatibilityMsi(
     /** @throws IllegalArgumentException if a field does not fit */
     public CompatibilityMsi {
         BASE_ADDRESS.with(base);
-        if (destination >>> 32 != 0) {
-            throw new IllegalArgumentException(
-                    "destination 0x" + Long.toHexString(destination) + " does not fit: expected 0–0xffffffff, 32 bits");
-        }
+        DESTINATION.with(destination);
         EXTENDED.with(extended);
         RESERVED_0.with(reserved0);
         RESERVED_32.with(reserved32);

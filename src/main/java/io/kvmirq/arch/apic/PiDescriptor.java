@@ -132,6 +132,16 @@ public class PiDescriptor {
         return any;
     }
 
+    /** Whether four words have a vector. */
+    static boolean hasAny(SharedWords words, int base) {
+        for (int i = 0; i < PIR_WORDS; i++) {
+            if (words.get(base + i) != 0) {
+                return true;
+            }
+        }
+        return false;
+    }
+
     /**
      * The vCPU comes to a processor: notifications go there again. Where SN was set, units posted without ON, so ON is
      * made up for after SN is cleared: SN's clearing is the full barrier before PIR is read, and its partner is the
@@ -239,12 +249,7 @@ public class PiDescriptor {
 
     /** Whether PIR is not empty. */
     public boolean hasRequests() {
-        for (int i = 0; i < PIR_WORDS; i++) {
-            if (words.get(base + i) != 0) {
-                return true;
-            }
-        }
-        return false;
+        return hasAny(words, base);
     }
 
     public boolean isOn() {

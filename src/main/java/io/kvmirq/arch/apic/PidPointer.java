@@ -36,10 +36,7 @@ public record PidPointer(boolean valid, int reserved1, long address) {
     /** @throws IllegalArgumentException if a field does not fit or the address is not at a 64-byte boundary */
     public PidPointer {
         RESERVED_1.with(reserved1);
-        if ((address & ~ADDRESS.mask()) != 0) {
-            throw new IllegalArgumentException("descriptor address 0x" + Long.toHexString(address)
-                    + " is not at a 64-byte boundary: expected its low 6 bits to be 0");
-        }
+        PostedInterruptDescriptor.checkAddress(address);
     }
 
     /** Any bits are taken. */

@@ -174,6 +174,14 @@ public record PostedInterruptDescriptor(
         return XAPIC_ID.with(apicId);
     }
 
+    /** @throws IllegalArgumentException if no descriptor can be at the address: its low 6 bits are not 0 */
+    public static void checkAddress(long address) {
+        if (address % BYTES != 0) {
+            throw new IllegalArgumentException("descriptor address 0x" + Long.toHexString(address)
+                    + " is not at a 64-byte boundary: expected its low 6 bits to be 0");
+        }
+    }
+
     /** Word {@link #CONTROL}. */
     public long control() {
         return ON.with(on ? 1 : 0)

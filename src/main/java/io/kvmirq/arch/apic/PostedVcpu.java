@@ -183,12 +183,7 @@ public final class PostedVcpu {
     /** Whether the guest has an interrupt to take; requests are synced first ({@code kvm_apic_has_interrupt}). */
     public boolean hasInterrupt() {
         sync();
-        for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
-            if (words.get(base + IRR + i) != 0) {
-                return true;
-            }
-        }
-        return false;
+        return PiDescriptor.hasAny(words, base + IRR);
     }
 
     /**

@@ -8,6 +8,7 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Meaning;
 import io.kvmirq.arch.Rule;
 import io.kvmirq.arch.Violation;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import java.util.List;
 
 /**
@@ -54,7 +55,6 @@ public record PostedIrte(
     /** PDAH, bits 127:96: bits 63:32 of the descriptor's address. */
     public static final BitField ADDRESS_HIGH = new BitField("pda_h", 96, 32);
 
-    private static final long ADDRESS_MASK = -1L << ADDRESS_BOUNDARY_BITS;
     private static final BitField RESERVED_2 = new BitField("rsvd_2_7", 2, 6);
     private static final BitField RESERVED_12 = new BitField("rsvd_12_13", 12, 2);
 
@@ -107,10 +107,7 @@ public record PostedIrte(
         AVAILABLE.with(available);
         RESERVED_12.with(reserved12);
         RESERVED_24.with(reserved24);
-        if ((descriptorAddress & ~ADDRESS_MASK) != 0) {
-            throw new IllegalArgumentException("descriptor address 0x" + Long.toHexString(descriptorAddress)
-                    + " is not at a 64-byte boundary: expected its low 6 bits to be 0");
-        }
+        PostedInterruptDescriptor.checkAddress(descriptorAddress);
         RESERVED_84.with(reserved84);
     }
 
