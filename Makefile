@@ -1,72 +1,85 @@
-# make help lists the targets. Everything is fetched once; later runs need no network.
+# make help lists the targets. The first run fetches everything; later runs need no network.
 SHELL := /bin/bash
 
-help: ## this list
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
-run: build ## build, then watch interrupts reach a guest on this machine's KVM
-	scripts/kvmirq selftest
+run: ## build, then watch interrupts reach a guest on this machine's KVM, or on the fake kernel without KVM
+	@scripts/run
 
-test: ## everything this machine can test, with a summary of what ran on what
-	scripts/test all
+test: ## run all tests that this machine can run; ends with a table of what ran on which kernel
+	@scripts/test all
 
-build: ## the command and its native library, without testing
-	@scripts/bootstrap
-	scripts/maven verify -DskipTests
+build: ## build the command and its native library, without testing
+	@scripts/build
 
-check: ## the fast set before each commit: format, static analysis, unit and contract tests
-	scripts/test check
+check: ## run the fast tests before each commit: format, static analysis, unit and contract tests
+	@scripts/test check
 
-format: ## lay out the Java sources
+format: ## format the Java sources
 	scripts/maven spotless:apply
 
-native-test: ## the C library from a bare C program, plain and under sanitizers
+native-test: ## test the C library from a C program, plain and under sanitizers
 	scripts/native-test
 
-headers-test: ## the C library compiled against the kernel headers of other Debian releases
+headers-test: ## compile the C library against the kernel headers of other Debian releases
 	scripts/headers-test
 
-bench-selftest: build ## a guest's round trip through Java against the same loop in C
+bench-selftest: build ## compare a guest's round trip through Java with the same loop in C
 	scripts/bench-selftest
 
-bench-calls: build ## each call of each binding against the same call in C
+bench-calls: build ## compare each call of each binding with the same call in C
 	scripts/bench-calls
 
-bench-posting: build ## posting and remapping entries against the same with C11 atomics
+bench-posting: build ## compare posting and remapping entries with the same in C11 atomics
 	scripts/bench-posting
 
-bench-fake: build ## a signal and a large VM on the fake against the same on the real kernel
+bench-fake: build ## compare a signal and a large VM on the fake with the real kernel
 	scripts/bench-fake
 
-bench-recording: build ## what recording adds to a call
+bench-recording: build ## measure the cost of recording a call
 	scripts/bench-recording
 
-differential: build ## random calls on the real kernel and on the fake, compared; SEEDS=n for other than 20000
+differential: build ## compare random calls on the real kernel and on the fake; SEEDS=n (default 20000)
 	scripts/differential $(or $(SEEDS),20000)
 
-fuzz: build ## a minute of inputs for each way into decode and encode
+fuzz: build ## fuzz decode and encode, a minute for each entry point
 	scripts/fuzz
 
-races: build ## every order in which a vCPU and its senders can act, searched for one that loses an interrupt
+races: build ## search every order of the steps of a vCPU and its senders for one that loses an interrupt
 	scripts/races
 
-stress: build ## the live descriptor under real threads; MODE=default or tough for all the JVM's ways, much longer
+stress: build ## run the live descriptor under real threads; MODE=default or tough runs longer, in all JIT modes
 	scripts/stress $(MODE)
 
-mutation: build ## which changes of the formats and the descriptor no test notices
+mutation: build ## list the changes of formats and descriptor that no test detects
 	scripts/mutation
 
-lab: build ## the contract and random calls on Debian's kernels 6.1 and 6.12, in QEMU; KERNELS="7.2" for others
+lab: build ## run the contract and random calls on Debian's kernels 6.1 and 6.12 in QEMU; KERNELS="7.2" for others
 	scripts/lab $(KERNELS)
 
-install: ## put the library into the local Maven repository as io.kvmirq:kvmirq
-	scripts/maven install -DskipTests
+# scripts/install reads these from the environment: a path may contain spaces.
+export PREFIX
+export DESTDIR
 
-javadoc: ## the library's documentation in target/reports/apidocs
+install: target/kvmirq-cli.jar ## install command, manual pages and completions in PREFIX=/usr/local
+	@scripts/install install
+
+uninstall: ## remove the files that make install installed
+	@scripts/install uninstall
+
+target/kvmirq-cli.jar:
+	$(MAKE) build
+
+publish-local: ## install the library, sources and Javadoc into the local Maven repository as io.kvmirq:kvmirq
+	@scripts/bootstrap
+	scripts/maven install -Ppublish -DskipTests
+
+javadoc: ## write the library's Javadoc to target/reports/apidocs
 	scripts/maven javadoc:javadoc
 	@echo "$(CURDIR)/target/reports/apidocs/index.html"
 
-clean: ## remove everything built
+clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-posting bench-fake bench-recording differential fuzz races stress mutation lab install javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-posting bench-fake bench-recording differential fuzz races stress mutation lab install uninstall publish-local javadoc clean

@@ -5,7 +5,7 @@
 #include <linux/kvm.h>
 #include <stddef.h>
 
-/* Debian 12's header calls it GROUP; group and attributes are the same. */
+/* The header of Debian 12 has KVM_DEV_VFIO_GROUP, with the same values. */
 #ifndef KVM_DEV_VFIO_FILE
 #define KVM_DEV_VFIO_FILE KVM_DEV_VFIO_GROUP
 #define KVM_DEV_VFIO_FILE_ADD KVM_DEV_VFIO_GROUP_ADD
@@ -19,7 +19,7 @@ ASSERT_LAYOUT(KVM_DEV_VFIO_FILE == 1);
 ASSERT_LAYOUT(KVM_DEV_VFIO_FILE_ADD == 1);
 ASSERT_LAYOUT(KVM_DEV_VFIO_FILE_DEL == 2);
 
-/* The kernel leaves .fd alone on a test; 0 there is somebody's stdin. */
+/* A test leaves .fd at 0, the number of stdin: never return it. */
 int kvmirq_device_test(int vm, uint32_t type)
 {
 	struct kvm_create_device create = {

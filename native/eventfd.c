@@ -6,7 +6,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Not in old headers; the same value everywhere. */
+/* Old headers lack it; the value is the same on every architecture. */
 #ifndef RWF_NOWAIT
 #define RWF_NOWAIT 0x00000008
 #endif
@@ -21,7 +21,7 @@ int kvmirq_eventfd_create_semaphore(void)
 	return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE));
 }
 
-/* An eventfd moves 8 bytes or fails; anything shorter is another file. */
+/* An eventfd transfers 8 bytes or fails; a shorter one is another file. */
 static int whole(ssize_t ret)
 {
 	if (ret < 0)

@@ -32,7 +32,7 @@ int kvmirq_fd_wait(int fd, int wake, int64_t timeout_ns)
 	int ret;
 
 	if (fd < 0)
-		return -EBADF; /* ppoll would leave it out */
+		return -EBADF; /* ppoll ignores a negative fd */
 	ret = result(ppoll(fds, wake < 0 ? 1 : 2,
 			   timeout_ns < 0 ? NULL : &timeout, NULL));
 	if (ret < 0)

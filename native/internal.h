@@ -11,12 +11,12 @@
 #include <sys/ioctl.h>
 
 /*
- * Old C libraries and headers must give the same layouts as new ones: each .c
- * asserts the sizes and offsets it writes beside the code that writes them.
+ * Old and new C libraries and headers must have the same layouts: each .c
+ * asserts the sizes and offsets of the structures that it writes.
  */
 #define ASSERT_LAYOUT(what) _Static_assert(what, #what)
 
-/* The one place where a libc result becomes ours: errno read at once. */
+/* Turns a libc result into >= 0 or -errno; reads errno at once. */
 static inline int result(int ret)
 {
 	return ret < 0 ? -errno : ret;

@@ -5,7 +5,7 @@
 #include <linux/kvm.h>
 #include <string.h>
 
-/* x86 headers only have it; the value is ABI. */
+/* Only x86 headers have it; the value is ABI. */
 #ifndef KVM_CAP_X2APIC_API
 #define KVM_CAP_X2APIC_API 129
 #endif

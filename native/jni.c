@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The other half of io.kvmirq.backend.jni.Native, method for method. Takes
- * primitives and direct buffers only, whose size and place Java has checked;
- * a heap buffer has no address and answers -EFAULT.
+ * Implements the native methods of io.kvmirq.backend.jni, bound by name. Takes
+ * primitives and direct buffers only; Java has checked their sizes and
+ * positions. A heap buffer has no address: the result is -EFAULT.
  */
 #include "internal.h"
 #include "kvmirq.h"
@@ -10,7 +10,8 @@
 #include <jni.h>
 #include <string.h>
 
-#define NATIVE_CLASS "io/kvmirq/backend/jni/Native"
+#define BACKEND_CLASS "io/kvmirq/backend/jni/JniBackend"
+#define LIBC_CLASS "io/kvmirq/backend/jni/JniLibc"
 
 #define UNUSED __attribute__((unused))
 #define ARGS JNIEnv *env UNUSED, jclass class UNUSED
@@ -67,9 +68,9 @@ static jint eventfdSignal(ARGS, jint fd, jlong count)
 }
 
 /*
- * Java gets the count as the result: asking where its buffer lies costs as
- * much as the rest of the way. A count that looks like an errno, or like this
- * number, goes into the buffer after all.
+ * The result is the count, because GetDirectBufferAddress would double the
+ * cost of the call. A count that equals -errno or COUNT_IN_BUFFER is written
+ * to the buffer instead.
  */
 #define COUNT_IN_BUFFER (-4096)
 
@@ -251,94 +252,94 @@ static jint deviceVfioRemove(ARGS, jint dev, jint fd)
 	return kvmirq_device_vfio_remove(dev, fd);
 }
 
-/* door.c: addresses as the caller has them */
+/* sys.c: addresses are numbers of the caller */
 
 static void *ptr(jlong address)
 {
 	return (void *)(uintptr_t)address;
 }
 
-static jint doorIoctl(ARGS, jint fd, jlong request, jlong arg)
+static jint sysIoctl(ARGS, jint fd, jlong request, jlong arg)
 {
-	return kvmirq_door_ioctl(fd, (uint64_t)request, (uintptr_t)arg);
+	return kvmirq_sys_ioctl(fd, (uint64_t)request, (uintptr_t)arg);
 }
 
-static jint doorOpen(ARGS, jlong path, jint flags, jint mode)
+static jint sysOpen(ARGS, jlong path, jint flags, jint mode)
 {
-	return kvmirq_door_open(ptr(path), flags, mode);
+	return kvmirq_sys_open(ptr(path), flags, mode);
 }
 
-static jint doorFcntl(ARGS, jint fd, jint command, jint arg)
+static jint sysFcntl(ARGS, jint fd, jint command, jint arg)
 {
-	return kvmirq_door_fcntl(fd, command, arg);
+	return kvmirq_sys_fcntl(fd, command, arg);
 }
 
-static jlong doorRead(ARGS, jint fd, jlong to, jlong len)
+static jlong sysRead(ARGS, jint fd, jlong to, jlong len)
 {
-	return kvmirq_door_read(fd, ptr(to), (size_t)len);
+	return kvmirq_sys_read(fd, ptr(to), (size_t)len);
 }
 
-static jlong doorWrite(ARGS, jint fd, jlong from, jlong len)
+static jlong sysWrite(ARGS, jint fd, jlong from, jlong len)
 {
-	return kvmirq_door_write(fd, ptr(from), (size_t)len);
+	return kvmirq_sys_write(fd, ptr(from), (size_t)len);
 }
 
-static jlong doorPread(ARGS, jint fd, jlong to, jlong len, jlong offset)
+static jlong sysPread(ARGS, jint fd, jlong to, jlong len, jlong offset)
 {
-	return kvmirq_door_pread(fd, ptr(to), (size_t)len, offset);
+	return kvmirq_sys_pread(fd, ptr(to), (size_t)len, offset);
 }
 
-static jlong doorPwrite(ARGS, jint fd, jlong from, jlong len, jlong offset)
+static jlong sysPwrite(ARGS, jint fd, jlong from, jlong len, jlong offset)
 {
-	return kvmirq_door_pwrite(fd, ptr(from), (size_t)len, offset);
+	return kvmirq_sys_pwrite(fd, ptr(from), (size_t)len, offset);
 }
 
-static jlong doorPreadv2(ARGS, jint fd, jlong vectors, jint count,
-			 jlong offset, jint flags)
+static jlong sysPreadv2(ARGS, jint fd, jlong vectors, jint count,
+			jlong offset, jint flags)
 {
-	return kvmirq_door_preadv2(fd, ptr(vectors), count, offset, flags);
+	return kvmirq_sys_preadv2(fd, ptr(vectors), count, offset, flags);
 }
 
-static jlong doorMmap(ARGS, jlong len, jint prot, jint flags, jint fd,
-		      jlong offset)
+static jlong sysMmap(ARGS, jlong len, jint prot, jint flags, jint fd,
+		     jlong offset)
 {
-	return kvmirq_door_mmap((size_t)len, prot, flags, fd, offset);
+	return kvmirq_sys_mmap((size_t)len, prot, flags, fd, offset);
 }
 
-static jint doorMunmap(ARGS, jlong address, jlong len)
+static jint sysMunmap(ARGS, jlong address, jlong len)
 {
-	return kvmirq_door_munmap((uintptr_t)address, (size_t)len);
+	return kvmirq_sys_munmap((uintptr_t)address, (size_t)len);
 }
 
-static jint doorPpoll(ARGS, jlong fds, jlong count, jlong timeout)
+static jint sysPpoll(ARGS, jlong fds, jlong count, jlong timeout)
 {
-	return kvmirq_door_ppoll(ptr(fds), (uint64_t)count, ptr(timeout));
+	return kvmirq_sys_ppoll(ptr(fds), (uint64_t)count, ptr(timeout));
 }
 
-static jint doorEventfd(ARGS, jint count, jint flags)
+static jint sysEventfd(ARGS, jint count, jint flags)
 {
-	return kvmirq_door_eventfd((uint32_t)count, flags);
+	return kvmirq_sys_eventfd((uint32_t)count, flags);
 }
 
-static jint doorEpollCreate(ARGS, jint flags)
+static jint sysEpollCreate(ARGS, jint flags)
 {
-	return kvmirq_door_epoll_create(flags);
+	return kvmirq_sys_epoll_create(flags);
 }
 
-static jint doorEpollCtl(ARGS, jint epoll, jint op, jint fd, jlong event)
+static jint sysEpollCtl(ARGS, jint epoll, jint op, jint fd, jlong event)
 {
-	return kvmirq_door_epoll_ctl(epoll, op, fd, ptr(event));
+	return kvmirq_sys_epoll_ctl(epoll, op, fd, ptr(event));
 }
 
-static jint doorEpollWait(ARGS, jint epoll, jlong events, jint max,
-			  jint timeout)
+static jint sysEpollWait(ARGS, jint epoll, jlong events, jint max,
+			 jint timeout)
 {
-	return kvmirq_door_epoll_wait(epoll, ptr(events), max, timeout);
+	return kvmirq_sys_epoll_wait(epoll, ptr(events), max, timeout);
 }
 
-/* Memory the JVM does not know: a buffer over it, and where a buffer lies. */
+/* Native memory: a buffer over an address, and the address of a buffer. */
 
-static jobject view(ARGS, jlong address, jlong len)
+static jobject newBuffer(ARGS, jlong address, jlong len)
 {
 	return (*env)->NewDirectByteBuffer(env, ptr(address), len);
 }
@@ -349,10 +350,13 @@ static jlong addressOf(ARGS, jobject buffer)
 }
 
 #define BUFFER "Ljava/nio/ByteBuffer;"
-#define METHOD(name, signature)                                      \
-	{ (char *)#name, (char *)signature, (void *)(uintptr_t)name }
+#define NAMED(name, signature, function)                             \
+	{ (char *)name, (char *)signature, (void *)(uintptr_t)function }
+#define METHOD(name, signature) NAMED(#name, signature, name)
+/* Java has checked the buffer in the method without this suffix. */
+#define CHECKED(name, signature) NAMED(#name "Checked", signature, name)
 
-static const JNINativeMethod methods[] = {
+static const JNINativeMethod backend_methods[] = {
 	METHOD(abiVersion, "()I"),
 	METHOD(abiRecordSize, "(I)I"),
 	METHOD(fdClose, "(I)I"),
@@ -361,18 +365,18 @@ static const JNINativeMethod methods[] = {
 	METHOD(eventfdCreate, "()I"),
 	METHOD(eventfdCreateSemaphore, "()I"),
 	METHOD(eventfdSignal, "(IJ)I"),
-	METHOD(eventfdDrain, "(I" BUFFER ")J"),
-	METHOD(eventfdDrainForeign, "(I" BUFFER ")J"),
-	METHOD(kvmOpen, "(" BUFFER ")I"),
+	CHECKED(eventfdDrain, "(I" BUFFER ")J"),
+	CHECKED(eventfdDrainForeign, "(I" BUFFER ")J"),
+	CHECKED(kvmOpen, "(" BUFFER ")I"),
 	METHOD(kvmVersion, "(I)I"),
 	METHOD(capabilityCheck, "(II)I"),
 	METHOD(vmCreate, "(IJ)I"),
 	METHOD(irqchipCreate, "(I)I"),
 	METHOD(irqchipCreateSplit, "(II)I"),
-	METHOD(irqchipGet, "(II" BUFFER ")I"),
-	METHOD(irqchipSet, "(II" BUFFER ")I"),
+	CHECKED(irqchipGet, "(II" BUFFER ")I"),
+	CHECKED(irqchipSet, "(II" BUFFER ")I"),
 	METHOD(x2apicEnable, "(IJ)I"),
-	METHOD(routesSet, "(I" BUFFER "I)I"),
+	CHECKED(routesSet, "(I" BUFFER "I)I"),
 	METHOD(irqfdAssign, "(III)I"),
 	METHOD(irqfdAssignLevel, "(IIII)I"),
 	METHOD(irqfdDeassign, "(III)I"),
@@ -380,35 +384,39 @@ static const JNINativeMethod methods[] = {
 	METHOD(ioeventfdDeassign, "(IIJIIJ)I"),
 	METHOD(msiSignal, "(IJIII)I"),
 	METHOD(lineSet, "(III)I"),
-	METHOD(lineSetStatus, "(III" BUFFER ")I"),
+	CHECKED(lineSetStatus, "(III" BUFFER ")I"),
 	METHOD(deviceTest, "(II)I"),
 	METHOD(deviceCreate, "(II)I"),
 	METHOD(deviceAttrHas, "(IIJ)I"),
 	METHOD(deviceVfioAdd, "(II)I"),
 	METHOD(deviceVfioRemove, "(II)I"),
-	METHOD(doorIoctl, "(IJJ)I"),
-	METHOD(doorOpen, "(JII)I"),
-	METHOD(doorFcntl, "(III)I"),
-	METHOD(doorRead, "(IJJ)J"),
-	METHOD(doorWrite, "(IJJ)J"),
-	METHOD(doorPread, "(IJJJ)J"),
-	METHOD(doorPwrite, "(IJJJ)J"),
-	METHOD(doorPreadv2, "(IJIJI)J"),
-	METHOD(doorMmap, "(JIIIJ)J"),
-	METHOD(doorMunmap, "(JJ)I"),
-	METHOD(doorPpoll, "(JJJ)I"),
-	METHOD(doorEventfd, "(II)I"),
-	METHOD(doorEpollCreate, "(I)I"),
-	METHOD(doorEpollCtl, "(IIIJ)I"),
-	METHOD(doorEpollWait, "(IJII)I"),
-	METHOD(view, "(JJ)" BUFFER),
-	METHOD(addressOf, "(" BUFFER ")J"),
+};
+
+static const JNINativeMethod libc_methods[] = {
+	NAMED("ioctl", "(IJJ)I", sysIoctl),
+	NAMED("open", "(JII)I", sysOpen),
+	NAMED("close", "(I)I", fdClose),
+	NAMED("fcntl", "(III)I", sysFcntl),
+	NAMED("read", "(IJJ)J", sysRead),
+	NAMED("write", "(IJJ)J", sysWrite),
+	NAMED("pread", "(IJJJ)J", sysPread),
+	NAMED("pwrite", "(IJJJ)J", sysPwrite),
+	NAMED("preadv2", "(IJIJI)J", sysPreadv2),
+	NAMED("mmap", "(JIIIJ)J", sysMmap),
+	NAMED("munmap", "(JJ)I", sysMunmap),
+	NAMED("ppoll", "(JJJ)I", sysPpoll),
+	NAMED("eventfd", "(II)I", sysEventfd),
+	NAMED("epollCreate", "(I)I", sysEpollCreate),
+	NAMED("epollCtl", "(IIIJ)I", sysEpollCtl),
+	NAMED("epollWait", "(IJII)I", sysEpollWait),
+	NAMED("newBuffer", "(JJ)" BUFFER, newBuffer),
+	NAMED("addressOfChecked", "(" BUFFER ")J", addressOf),
 };
 
 /*
- * A library newer than the class has methods the class lacks: those are left
- * out, and the handshake in Java says whether the rest will do. Any other
- * failure to bind stays pending and fails the load.
+ * A newer library has methods that the class lacks. They are skipped, and the
+ * handshake in Java decides whether the rest is enough. Any other failure to
+ * register stays pending, and the load fails.
  */
 static int bind(JNIEnv *env, jclass class, jclass missing,
 		const JNINativeMethod *method)
@@ -426,26 +434,40 @@ static int bind(JNIEnv *env, jclass class, jclass missing,
 	return -1;
 }
 
+static int bind_all(JNIEnv *env, const char *name, jclass missing,
+		    const JNINativeMethod *methods, size_t count)
+{
+	jclass class = (*env)->FindClass(env, name);
+
+	if (!class)
+		return -1;
+	for (size_t i = 0; i < count; i++) {
+		if (bind(env, class, missing, &methods[i]) < 0)
+			return -1;
+	}
+	(*env)->DeleteLocalRef(env, class);
+	return 0;
+}
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 KVMIRQ_EXPORT JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *vm,
 						void *reserved UNUSED)
 {
 	JNIEnv *env;
-	jclass class;
 	jclass missing;
 
 	if ((*vm)->GetEnv(vm, (void **)&env, JNI_VERSION_1_8) != JNI_OK)
 		return JNI_ERR;
-	class = (*env)->FindClass(env, NATIVE_CLASS);
-	if (!class)
-		return JNI_ERR;
 	missing = (*env)->FindClass(env, "java/lang/NoSuchMethodError");
 	if (!missing)
 		return JNI_ERR;
-	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
-		if (bind(env, class, missing, &methods[i]) < 0)
-			return JNI_ERR;
-	}
+	if (bind_all(env, BACKEND_CLASS, missing, backend_methods,
+		     COUNT(backend_methods)) < 0)
+		return JNI_ERR;
+	if (bind_all(env, LIBC_CLASS, missing, libc_methods,
+		     COUNT(libc_methods)) < 0)
+		return JNI_ERR;
 	(*env)->DeleteLocalRef(env, missing);
-	(*env)->DeleteLocalRef(env, class);
 	return JNI_VERSION_1_8;
 }

@@ -2,13 +2,12 @@
 /*
  * libkvmirq: the KVM interrupt path as plain C functions.
  *
- * Every function crosses into the kernel once and comes back. It returns
- * >= 0 for success or -errno, never sets errno for the caller to read, keeps
- * nothing after it returns, never retries (EINTR is the caller's to see) and
- * never decides: policy is the caller's. Every fd it makes is O_CLOEXEC.
- * All functions may be called from any thread.
+ * Every function (except abi.c's) makes one system call and returns >= 0 or
+ * -errno; errno itself has no meaning for the caller. It keeps no state and no
+ * memory, never retries (the caller sees -EINTR) and decides no policy. Every
+ * fd it creates is O_CLOEXEC. Any thread may call any function.
  *
- * The ABI is versioned: a caller checks kvmirq_abi_version() (equal major, at
+ * The ABI is versioned: a caller checks kvmirq_abi_version() (same major, at
  * least its own minor) and kvmirq_abi_record_size() of each record it shares.
  */
 #ifndef KVMIRQ_H
@@ -24,7 +23,7 @@ extern "C" {
 #define KVMIRQ_ABI_MAJOR 1
 #define KVMIRQ_ABI_MINOR 0
 
-/* Bytes of one interrupt chip's state (x86). */
+/* Size in bytes of the state of one interrupt chip (x86). */
 #define KVMIRQ_IRQCHIP_STATE_SIZE 512
 
 #define KVMIRQ_EXPORT __attribute__((visibility("default")))
@@ -38,25 +37,25 @@ enum kvmirq_record {
 
 /* major << 16 | minor */
 KVMIRQ_EXPORT int kvmirq_abi_version(void);
-/* Bytes of a shared record; -EINVAL for one this library does not know. */
+/* Size in bytes of a shared record; -EINVAL for an unknown record. */
 KVMIRQ_EXPORT int kvmirq_abi_record_size(int record);
 
 /* ---- fd.c ---- */
 
-/* close(2), once: after EINTR the fd is gone on Linux, do not call again. */
+/* close(2). On Linux -EINTR closes the fd too: do not call again. */
 KVMIRQ_EXPORT int kvmirq_fd_close(int fd);
 /* A second fd for the same open file. */
 KVMIRQ_EXPORT int kvmirq_fd_dup(int fd);
 
 enum kvmirq_ready {
 	KVMIRQ_READY_FD = 1, /* fd is readable, hung up or in error */
-	KVMIRQ_READY_WAKE = 2, /* the wake fd is */
+	KVMIRQ_READY_WAKE = 2, /* the wake fd is readable, hung up or in error */
 };
 
 /*
  * Wait until fd or wake (-1: none) is readable, at most timeout_ns (negative:
- * for ever). Returns KVMIRQ_READY_* bits, 0 when the time is over, -EINTR when
- * a signal came first, -EBADF when one of them is not open.
+ * without limit). Returns KVMIRQ_READY_* bits, 0 on timeout, -EINTR when a
+ * signal came first, -EBADF when fd or wake is not open.
  */
 KVMIRQ_EXPORT int kvmirq_fd_wait(int fd, int wake, int64_t timeout_ns);
 
@@ -66,15 +65,15 @@ KVMIRQ_EXPORT int kvmirq_fd_wait(int fd, int wake, int64_t timeout_ns);
 KVMIRQ_EXPORT int kvmirq_eventfd_create(void);
 KVMIRQ_EXPORT int kvmirq_eventfd_create_semaphore(void);
 /*
- * Add count. -EAGAIN: would pass 2^64 - 2 (somebody else's eventfd without
- * O_NONBLOCK blocks there); -EINVAL: count is 2^64 - 1.
+ * Add count. -EAGAIN: the sum would exceed 2^64 - 2 (an eventfd without
+ * O_NONBLOCK blocks instead); -EINVAL: count is 2^64 - 1.
  */
 KVMIRQ_EXPORT int kvmirq_eventfd_signal(int fd, uint64_t count);
-/* Take the count (a semaphore gives 1). -EAGAIN: it was 0. */
+/* Read the count and reset it; a semaphore reads 1. -EAGAIN: it was 0. */
 KVMIRQ_EXPORT int kvmirq_eventfd_drain(int fd, uint64_t *count);
 /*
- * The same for somebody else's eventfd, whose O_NONBLOCK is not ours to set:
- * never blocks whatever that flag says. Linux before 5.8: -EOPNOTSUPP.
+ * The same for an eventfd that another library or process created: never
+ * blocks, with or without O_NONBLOCK. Linux before 5.8: -EOPNOTSUPP.
  */
 KVMIRQ_EXPORT int kvmirq_eventfd_drain_foreign(int fd, uint64_t *count);
 
@@ -83,18 +82,22 @@ KVMIRQ_EXPORT int kvmirq_eventfd_drain_foreign(int fd, uint64_t *count);
 /* Open a KVM device node read-write; path is normally /dev/kvm. */
 KVMIRQ_EXPORT int kvmirq_kvm_open(const char *path);
 KVMIRQ_EXPORT int kvmirq_kvm_version(int kvm);
-/* KVM_CHECK_EXTENSION on /dev/kvm or on a VM; unknown ones answer 0. */
+/* KVM_CHECK_EXTENSION on /dev/kvm or a VM; 0 for an unknown capability. */
 KVMIRQ_EXPORT int kvmirq_capability_check(int fd, uint32_t capability);
 KVMIRQ_EXPORT int kvmirq_vm_create(int kvm, uint64_t type);
 
 /* ---- irqchip.c ---- */
 
 KVMIRQ_EXPORT int kvmirq_irqchip_create(int vm);
-/* LAPICs in the kernel, PIC and IOAPIC outside; pins: 0..4096 reserved. */
+/*
+ * LAPICs in the kernel, PIC and IOAPIC in user space. pins: number of GSIs
+ * reserved for user space, 0..4096.
+ */
 KVMIRQ_EXPORT int kvmirq_irqchip_create_split(int vm, uint32_t pins);
 /*
- * State of chip (0 PIC master, 1 PIC slave, 2 IOAPIC) as the kernel's union of
- * struct kvm_irqchip, KVMIRQ_RECORD_IRQCHIP bytes. x86 only: -ENOTTY elsewhere.
+ * State of chip (0 PIC master, 1 PIC slave, 2 IOAPIC): the union in the
+ * kernel's struct kvm_irqchip, KVMIRQ_IRQCHIP_STATE_SIZE bytes. x86 only:
+ * -ENOTTY elsewhere.
  */
 KVMIRQ_EXPORT int kvmirq_irqchip_get(int vm, uint32_t chip, void *state);
 KVMIRQ_EXPORT int kvmirq_irqchip_set(int vm, uint32_t chip, const void *state);
@@ -110,8 +113,8 @@ enum kvmirq_route_type {
 
 struct kvmirq_route {
 	uint32_t gsi;
-	uint32_t type; /* enum kvmirq_route_type; else -EINVAL */
-	uint32_t flags; /* as the kernel's */
+	uint32_t type; /* enum kvmirq_route_type; others -EINVAL */
+	uint32_t flags; /* flags of kvm_irq_routing_entry */
 	uint32_t chip; /* IRQCHIP: 0 PIC master, 1 PIC slave, 2 IOAPIC */
 	uint32_t pin; /* IRQCHIP */
 	uint32_t data; /* MSI */
@@ -120,7 +123,7 @@ struct kvmirq_route {
 	uint32_t reserved; /* 0 */
 };
 
-/* Replace the whole GSI routing table: all of it or, on error, nothing. */
+/* Replace the whole GSI routing table. On error the old table stays. */
 KVMIRQ_EXPORT int kvmirq_routes_set(int vm, const struct kvmirq_route *routes,
 				    uint32_t count);
 
@@ -129,7 +132,7 @@ KVMIRQ_EXPORT int kvmirq_routes_set(int vm, const struct kvmirq_route *routes,
 KVMIRQ_EXPORT int kvmirq_irqfd_assign(int vm, int fd, uint32_t gsi);
 KVMIRQ_EXPORT int kvmirq_irqfd_assign_level(int vm, int fd, int resample,
 					    uint32_t gsi);
-/* Succeeds for any open eventfd, assigned or not. */
+/* Succeeds for every open eventfd, also one that is not assigned. */
 KVMIRQ_EXPORT int kvmirq_irqfd_deassign(int vm, int fd, uint32_t gsi);
 
 /* ---- ioeventfd.c ---- */
@@ -142,7 +145,7 @@ KVMIRQ_EXPORT int kvmirq_irqfd_deassign(int vm, int fd, uint32_t gsi);
 KVMIRQ_EXPORT int kvmirq_ioeventfd_assign(int vm, int fd, uint64_t address,
 					  uint32_t len, uint32_t flags,
 					  uint64_t datamatch);
-/* Must name exactly what was assigned, else -ENOENT. */
+/* All arguments must equal those of the assign, else -ENOENT. */
 KVMIRQ_EXPORT int kvmirq_ioeventfd_deassign(int vm, int fd, uint64_t address,
 					    uint32_t len, uint32_t flags,
 					    uint64_t datamatch);
@@ -150,20 +153,21 @@ KVMIRQ_EXPORT int kvmirq_ioeventfd_deassign(int vm, int fd, uint64_t address,
 /* ---- inject.c ---- */
 
 /*
- * KVM_SIGNAL_MSI. > 0: vCPUs that took it; 0: nobody did, being no such vCPU or
- * one whose LAPIC is off; -EPERM: the VM has no vCPU yet, or a broadcast or
- * hashed destination matched none (not a matter of permission).
+ * KVM_SIGNAL_MSI. > 0: number of vCPUs that took the interrupt; 0: no vCPU
+ * took it (no such vCPU, or its LAPIC is off); -EPERM: the VM has no vCPU yet,
+ * or a broadcast or hashed destination matches no vCPU (unrelated to
+ * permissions).
  */
 KVMIRQ_EXPORT int kvmirq_msi_signal(int vm, uint64_t address, uint32_t data,
 				    uint32_t flags, uint32_t devid);
 KVMIRQ_EXPORT int kvmirq_line_set(int vm, uint32_t gsi, int level);
-/* status: as KVM_IRQ_LINE_STATUS writes it, -1 for "nobody listened". */
+/* status: as KVM_IRQ_LINE_STATUS writes it; -1: no irqchip took the line. */
 KVMIRQ_EXPORT int kvmirq_line_set_status(int vm, uint32_t gsi, int level,
 					 int32_t *status);
 
 /* ---- device.c ---- */
 
-/* 0 when a device of this type could be made; makes nothing, no fd. */
+/* 0 when a device of this type can be created; creates nothing. */
 KVMIRQ_EXPORT int kvmirq_device_test(int vm, uint32_t type);
 KVMIRQ_EXPORT int kvmirq_device_create(int vm, uint32_t type);
 KVMIRQ_EXPORT int kvmirq_device_attr_has(int dev, uint32_t group,
@@ -172,38 +176,38 @@ KVMIRQ_EXPORT int kvmirq_device_attr_has(int dev, uint32_t group,
 KVMIRQ_EXPORT int kvmirq_device_vfio_add(int dev, int fd);
 KVMIRQ_EXPORT int kvmirq_device_vfio_remove(int dev, int fd);
 
-/* ---- door.c: the system calls themselves, encoded by the caller ---- */
+/* ---- sys.c: plain system calls; the caller encodes the arguments ---- */
 
-/* request is the full 32-bit number, zero-extended; arg value or pointer. */
-KVMIRQ_EXPORT int kvmirq_door_ioctl(int fd, uint64_t request, uintptr_t arg);
+/* request: 32 bits, zero-extended; arg: a value or a pointer. */
+KVMIRQ_EXPORT int kvmirq_sys_ioctl(int fd, uint64_t request, uintptr_t arg);
 /* O_CLOEXEC is added. */
-KVMIRQ_EXPORT int kvmirq_door_open(const char *path, int flags, int mode);
-KVMIRQ_EXPORT int kvmirq_door_fcntl(int fd, int command, int arg);
-KVMIRQ_EXPORT int64_t kvmirq_door_read(int fd, void *to, size_t len);
-KVMIRQ_EXPORT int64_t kvmirq_door_write(int fd, const void *from, size_t len);
-KVMIRQ_EXPORT int64_t kvmirq_door_pread(int fd, void *to, size_t len,
-					int64_t offset);
-KVMIRQ_EXPORT int64_t kvmirq_door_pwrite(int fd, const void *from, size_t len,
-					 int64_t offset);
-/* vectors: count struct iovec. */
-KVMIRQ_EXPORT int64_t kvmirq_door_preadv2(int fd, const void *vectors,
-					  int count, int64_t offset, int flags);
-/* An address (below 2^63 for user space) or -errno. */
-KVMIRQ_EXPORT int64_t kvmirq_door_mmap(size_t len, int prot, int flags, int fd,
+KVMIRQ_EXPORT int kvmirq_sys_open(const char *path, int flags, int mode);
+KVMIRQ_EXPORT int kvmirq_sys_fcntl(int fd, int command, int arg);
+KVMIRQ_EXPORT int64_t kvmirq_sys_read(int fd, void *to, size_t len);
+KVMIRQ_EXPORT int64_t kvmirq_sys_write(int fd, const void *from, size_t len);
+KVMIRQ_EXPORT int64_t kvmirq_sys_pread(int fd, void *to, size_t len,
 				       int64_t offset);
-KVMIRQ_EXPORT int kvmirq_door_munmap(uintptr_t address, size_t len);
-/* fds: count struct pollfd; timeout: struct timespec, or NULL for ever. */
-KVMIRQ_EXPORT int kvmirq_door_ppoll(void *fds, uint64_t count,
-				    const void *timeout);
+KVMIRQ_EXPORT int64_t kvmirq_sys_pwrite(int fd, const void *from, size_t len,
+					int64_t offset);
+/* vectors: count struct iovec. */
+KVMIRQ_EXPORT int64_t kvmirq_sys_preadv2(int fd, const void *vectors,
+					 int count, int64_t offset, int flags);
+/* Returns an address (below 2^63 in user space) or -errno. */
+KVMIRQ_EXPORT int64_t kvmirq_sys_mmap(size_t len, int prot, int flags, int fd,
+				      int64_t offset);
+KVMIRQ_EXPORT int kvmirq_sys_munmap(uintptr_t address, size_t len);
+/* fds: count struct pollfd; timeout: struct timespec, or NULL for no limit. */
+KVMIRQ_EXPORT int kvmirq_sys_ppoll(void *fds, uint64_t count,
+				   const void *timeout);
 /* EFD_CLOEXEC is added. */
-KVMIRQ_EXPORT int kvmirq_door_eventfd(uint32_t count, int flags);
+KVMIRQ_EXPORT int kvmirq_sys_eventfd(uint32_t count, int flags);
 /* EPOLL_CLOEXEC is added. */
-KVMIRQ_EXPORT int kvmirq_door_epoll_create(int flags);
+KVMIRQ_EXPORT int kvmirq_sys_epoll_create(int flags);
 /* event: struct epoll_event. */
-KVMIRQ_EXPORT int kvmirq_door_epoll_ctl(int epoll, int op, int fd, void *event);
+KVMIRQ_EXPORT int kvmirq_sys_epoll_ctl(int epoll, int op, int fd, void *event);
 /* events: room for max struct epoll_event. */
-KVMIRQ_EXPORT int kvmirq_door_epoll_wait(int epoll, void *events, int max,
-					 int timeout_ms);
+KVMIRQ_EXPORT int kvmirq_sys_epoll_wait(int epoll, void *events, int max,
+					int timeout_ms);
 
 #ifdef __cplusplus
 }

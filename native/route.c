@@ -22,7 +22,7 @@ static struct kvm_irq_routing_entry entry(const struct kvmirq_route *route)
 	if (route->type == KVMIRQ_ROUTE_IRQCHIP) {
 		e.u.irqchip.irqchip = route->chip;
 		e.u.irqchip.pin = route->pin;
-	} else { /* routes_set let nothing else through */
+	} else { /* routes_set refuses other types */
 		e.u.msi.address_lo = (uint32_t)route->address;
 		e.u.msi.address_hi = (uint32_t)(route->address >> 32);
 		e.u.msi.data = route->data;

@@ -9,9 +9,9 @@
  * where it would have failed. Lines are made on the stack (in a mapping when
  * large) and appended by one write(): no lock, no malloc, good in threads,
  * children and signal handlers, but not on an alternate stack with less than
- * about 8 KB left. User pointers in structures become zero where
- * tape_argument.c knows them: what they point to is not recorded, but for the
- * file that a KVM-VFIO device is told of, and equal calls give equal lines.
+ * about 8 KB left. Lines have the bytes of structures, addresses of the program
+ * included: the reader in Java makes these zero and names descriptors. What
+ * addresses point to is not recorded, except what $KVMIRQ_TAPE_LENGTHS asks for.
  *
  * What is seen are calls through the C library's functions named below. Not
  * seen: raw system calls, and so statically linked programs (Go); calls within
@@ -146,25 +146,20 @@ static int ioctl_recorded(int fd, unsigned long request, uintptr_t argument,
 	readable = copy(room.before, argument, size);
 	begin(&line, room.line, room.line_size, "ioctl", fd, file->name);
 	put_field(&line, "request", (long long)request);
-	put_field(&line, "value", argument_value(request, argument));
+	put_field(&line, "value", (long long)argument);
 	if (cut)
 		put_true(&line, "cut");
 	if (size) {
-		if (readable)
-			mask_pointers(request, file, room.before, size);
 		put_bytes(&line, "in", readable, room.before, size);
-		put_vfio_file(&line, request, file, argument);
+		put_pointee(&line, request, argument);
 	}
 	errno = error;
 	ret = NEXT(ioctl)(fd, request, argument);
 	error = errno;
 	written = size && (_IOC_DIR(request) & _IOC_READ || is_vfio(request)) &&
 		  copy(room.after, argument, size);
-	if (written) {
-		mask_pointers(request, file, room.after, size);
-		if (!readable || memcmp(room.before, room.after, size))
-			put_bytes(&line, "out", true, room.after, size);
-	}
+	if (written && (!readable || memcmp(room.before, room.after, size)))
+		put_bytes(&line, "out", true, room.after, size);
 	end(&line, ret, error);
 	room_leave(&room);
 	errno = error;

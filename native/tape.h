@@ -52,20 +52,16 @@ bool is_vfio(unsigned long request);
 /* False, not a signal, where the program has no such memory. */
 bool copy(void *to, uintptr_t from, size_t size);
 
+/* What numbers of requests do not say: $KVMIRQ_TAPE_LENGTHS. */
+void lengths_read(const char *words);
+
 /*
- * How much to record of the structure that the argument points to; 0: it does
+ * How much to record of the structure that the argument points to; 0: it may
  * not point. Sets cut when the structure is longer.
  */
 size_t argument_size(unsigned long request, uintptr_t argument, bool *cut);
 
-/* The argument where it is a number; 0 where it may be an address. */
-long long argument_value(unsigned long request, uintptr_t argument);
-
-/* The user pointers of a structure become zero, as far as they are known. */
-void mask_pointers(unsigned long request, const struct file *file,
-		   unsigned char *bytes, size_t size);
-
-void put_vfio_file(struct line *line, unsigned long request,
-		   const struct file *file, uintptr_t argument);
+/* What an address in the structure points to, where that is recorded. */
+void put_pointee(struct line *line, unsigned long request, uintptr_t argument);
 
 #endif

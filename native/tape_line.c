@@ -140,8 +140,8 @@ void begin(struct line *line, char *room, size_t size, const char *call,
 	   int fd, const char *file)
 {
 	*line = (struct line){ room, room, room + size - 1 };
-	put(line, "{\"tape\":1");
-	put_field(line, "pid", getpid());
+	put(line, "{\"pid\":");
+	put_number(line, getpid());
 	put_field(line, "tid", syscall(SYS_gettid));
 	put_text(line, "call", call);
 	put_field(line, "fd", fd);
@@ -176,7 +176,7 @@ static void put_header(void)
 		return;
 	length = readlink("/proc/self/exe", program, sizeof(program) - 1);
 	program[length < 0 ? 0 : length] = '\0';
-	put(&line, "{\"tape\":1,\"header\":{\"pid\":");
+	put(&line, "{\"header\":{\"pid\":");
 	put_number(&line, getpid());
 	put_text(&line, "program", program);
 	put_text(&line, "arch", system.machine);
@@ -230,5 +230,6 @@ __attribute__((constructor)) static void start(void)
 	tape.dev = now.st_dev;
 	tape.ino = now.st_ino;
 	tape.fd = fd;
+	lengths_read(getenv("KVMIRQ_TAPE_LENGTHS"));
 	put_header();
 }

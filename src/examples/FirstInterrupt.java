@@ -9,19 +9,19 @@ import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 
-/** An eventfd wired to a vCPU: each signal sets vector 0x31 in its LAPIC. */
+/** Wires an eventfd to a vCPU: each signal sets vector 0x31 in its LAPIC. */
 class FirstInterrupt {
     public static void main(String[] args) {
         VcpuId first = new VcpuId(0);
         Vector vector = new Vector(0x31);
         try (Kernel kernel = Kernel.open();
-                Vm vm = Vm.create(kernel); // or Vm.adopt, for a VM your VMM made
+                Vm vm = Vm.create(kernel); // Vm.adopt takes a VM that your VMM created
                 EventFd event = EventFd.create(kernel)) {
             vm.createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(first)) {
                 vcpu.enableLapic();
                 Gsi gsi = vm.routes().add(MsiMessage.to(first, vector)); // route first, irqfd second
-                try (Irqfd irqfd = vm.assign(event, gsi)) {
+                try (Irqfd irqfd = vm.assignIrqfd(event, gsi)) {
                     event.signal();
                     while (!vcpu.isRequested(vector)) {
                         Thread.onSpinWait();

@@ -8,7 +8,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 
-/** On the fake, KVM's workers can be as late as they ever are: is the line up before anybody has raised it? */
+/** On the fake, a program runs KVM's workers: a level interrupt raises its line only after its worker ran. */
 class LateWorker {
     public static void main(String[] args) {
         FakeKernel fake = new FakeKernel(Profile.of("6.12"));
@@ -18,14 +18,14 @@ class LateWorker {
                 EventFd event = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel)) {
             vm.createIrqchip();
-            try (Irqfd irqfd = vm.assignLevel(event, resample, pin.gsi())) {
-                fake.holdWorkers(); // a level interrupt is injected by a worker
+            try (Irqfd irqfd = vm.assignLevelIrqfd(event, resample, pin.gsi())) {
+                fake.holdWorkers(); // a worker injects a level interrupt
                 event.signal();
                 System.out.println(irqfd.gsi() + " is high: " + vm.ioapic().isHigh(pin));
                 fake.runWorkers();
                 System.out.println(irqfd.gsi() + " is high: " + vm.ioapic().isHigh(pin));
             }
         }
-        System.out.println(fake.rulesUsed().size() + " rules of the kernel were leaned on");
+        System.out.println(fake.rulesUsed().size() + " rules of the fake were used");
     }
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 import io.kvmirq.arch.apic.PiDescriptor;
-import io.kvmirq.arch.apic.SharedWords;
+import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
 
-/** A remapping entry, as a host's table has it, posts to a vCPU's descriptor; the vCPU takes the request. */
+/** Posts an interrupt through a VT-d remapping entry to a vCPU's descriptor; then the vCPU takes it. */
 class PostedRequest {
     public static void main(String[] args) {
         PostedIrte entry = (PostedIrte) Irte.decode(0x23456fc000418001L, 0x0000000100043b00L);
@@ -14,8 +14,8 @@ class PostedRequest {
         SharedWords irr = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
         descriptor.reset();
         descriptor.load(5); // the vCPU runs on the processor with APIC id 5
-        boolean notify = descriptor.post(entry.vector().number(), entry.urgent()) != 0;
-        System.out.println(notify ? "notify " + descriptor.ndst() : "nobody to notify");
-        System.out.println(descriptor.sync(irr, 0) ? "taken" : "nothing there");
+        boolean notify = descriptor.post(entry.vector().number(), entry.is(PostedIrte.URGENT)) != 0;
+        System.out.println(notify ? "notify " + descriptor.ndst() : "no notification");
+        System.out.println(descriptor.sync(irr, 0) ? "taken" : "no request");
     }
 }

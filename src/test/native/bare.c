@@ -295,9 +295,9 @@ static void test_not_an_eventfd(void)
 	int ends[2];
 
 	IS(0, pipe2(ends, O_CLOEXEC));
-	IS(4, kvmirq_door_write(ends[1], "four", 4));
+	IS(4, kvmirq_sys_write(ends[1], "four", 4));
 	IS(-EINVAL, kvmirq_eventfd_drain(ends[0], &count));
-	IS(4, kvmirq_door_write(ends[1], "four", 4));
+	IS(4, kvmirq_sys_write(ends[1], "four", 4));
 	IS(-EINVAL, kvmirq_eventfd_drain_foreign(ends[0], &count));
 	kvmirq_fd_close(ends[0]);
 	kvmirq_fd_close(ends[1]);
@@ -311,52 +311,52 @@ static void test_missing_device(void)
 	IS(-EBADF, kvmirq_vm_create(-1, 0));
 }
 
-static void test_door_file(void)
+static void test_sys_file(void)
 {
 	char path[64], text[8] = "";
 	struct stat stat;
 	int fd;
 
 	snprintf(path, sizeof(path), "/tmp/kvmirq-bare.%d", getpid());
-	IS(-ENOENT, kvmirq_door_open(path, O_RDWR, 0));
-	fd = IS_FD(kvmirq_door_open(path, O_RDWR | O_CREAT | O_EXCL, 0600));
-	IS(-EEXIST, kvmirq_door_open(path, O_RDWR | O_CREAT | O_EXCL, 0600));
+	IS(-ENOENT, kvmirq_sys_open(path, O_RDWR, 0));
+	fd = IS_FD(kvmirq_sys_open(path, O_RDWR | O_CREAT | O_EXCL, 0600));
+	IS(-EEXIST, kvmirq_sys_open(path, O_RDWR | O_CREAT | O_EXCL, 0600));
 	unlink(path);
 	IS(0, fstat(fd, &stat));
 	IS(0600, stat.st_mode & 0777);
-	IS(5, kvmirq_door_write(fd, "abcde", 5));
-	IS(0, kvmirq_door_read(fd, text, sizeof(text)));
-	IS(2, kvmirq_door_pwrite(fd, "XY", 2, 1));
-	IS(3, kvmirq_door_pread(fd, text, 3, 1));
+	IS(5, kvmirq_sys_write(fd, "abcde", 5));
+	IS(0, kvmirq_sys_read(fd, text, sizeof(text)));
+	IS(2, kvmirq_sys_pwrite(fd, "XY", 2, 1));
+	IS(3, kvmirq_sys_pread(fd, text, 3, 1));
 	IS(0, memcmp(text, "XYd", 3));
 	IS(0, lseek(fd, 0, SEEK_SET));
-	IS(5, kvmirq_door_read(fd, text, sizeof(text)));
+	IS(5, kvmirq_sys_read(fd, text, sizeof(text)));
 	IS(0, memcmp(text, "aXYde", 5));
-	IS(-EINVAL, kvmirq_door_pread(fd, text, 1, -1));
-	IS(-EINVAL, kvmirq_door_pwrite(fd, text, 1, -1));
+	IS(-EINVAL, kvmirq_sys_pread(fd, text, 1, -1));
+	IS(-EINVAL, kvmirq_sys_pwrite(fd, text, 1, -1));
 	kvmirq_fd_close(fd);
-	IS(-EBADF, kvmirq_door_read(fd, text, 1));
-	IS(-EBADF, kvmirq_door_write(fd, text, 1));
-	IS(-EBADF, kvmirq_door_pread(fd, text, 1, 0));
-	IS(-EBADF, kvmirq_door_pwrite(fd, text, 1, 0));
+	IS(-EBADF, kvmirq_sys_read(fd, text, 1));
+	IS(-EBADF, kvmirq_sys_write(fd, text, 1));
+	IS(-EBADF, kvmirq_sys_pread(fd, text, 1, 0));
+	IS(-EBADF, kvmirq_sys_pwrite(fd, text, 1, 0));
 }
 
-static void test_door_ioctl(void)
+static void test_sys_ioctl(void)
 {
 	int ends[2], readable = 0;
 
 	IS(0, pipe2(ends, O_CLOEXEC));
-	IS(4, kvmirq_door_write(ends[1], "four", 4));
-	IS(0, kvmirq_door_ioctl(ends[0], FIONREAD, (uintptr_t)&readable));
+	IS(4, kvmirq_sys_write(ends[1], "four", 4));
+	IS(0, kvmirq_sys_ioctl(ends[0], FIONREAD, (uintptr_t)&readable));
 	IS(4, readable);
-	IS(-ENOTTY, kvmirq_door_ioctl(ends[0], KVM_GET_API_VERSION, 0));
-	IS(-EFAULT, kvmirq_door_ioctl(ends[0], FIONREAD, 0));
+	IS(-ENOTTY, kvmirq_sys_ioctl(ends[0], KVM_GET_API_VERSION, 0));
+	IS(-EFAULT, kvmirq_sys_ioctl(ends[0], FIONREAD, 0));
 	kvmirq_fd_close(ends[0]);
-	IS(-EBADF, kvmirq_door_ioctl(ends[0], FIONREAD, 0));
+	IS(-EBADF, kvmirq_sys_ioctl(ends[0], FIONREAD, 0));
 	kvmirq_fd_close(ends[1]);
 }
 
-static void test_door_mmap(void)
+static void test_sys_mmap(void)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	int both = PROT_READ | PROT_WRITE;
@@ -365,22 +365,22 @@ static void test_door_mmap(void)
 	int64_t at;
 
 	IS(0, ftruncate(fd, (off_t)(2 * page)));
-	at = kvmirq_door_mmap(page, both, MAP_SHARED, fd, (int64_t)page);
+	at = kvmirq_sys_mmap(page, both, MAP_SHARED, fd, (int64_t)page);
 	HOLDS(at > 0);
 	if (at > 0) {
 		memcpy((void *)(uintptr_t)at, "mapped", 6);
-		IS(6, kvmirq_door_pread(fd, text, 6, (int64_t)page));
+		IS(6, kvmirq_sys_pread(fd, text, 6, (int64_t)page));
 		IS(0, memcmp(text, "mapped", 6));
-		IS(-EINVAL, kvmirq_door_munmap((uintptr_t)at + 1, page));
-		IS(0, kvmirq_door_munmap((uintptr_t)at, page));
+		IS(-EINVAL, kvmirq_sys_munmap((uintptr_t)at + 1, page));
+		IS(0, kvmirq_sys_munmap((uintptr_t)at, page));
 	}
-	IS(-EINVAL, kvmirq_door_mmap(0, both, MAP_SHARED, fd, 0));
-	IS(-EINVAL, kvmirq_door_mmap(page, both, MAP_SHARED, fd, 1));
+	IS(-EINVAL, kvmirq_sys_mmap(0, both, MAP_SHARED, fd, 0));
+	IS(-EINVAL, kvmirq_sys_mmap(page, both, MAP_SHARED, fd, 1));
 	kvmirq_fd_close(fd);
-	IS(-EBADF, kvmirq_door_mmap(page, both, MAP_SHARED, fd, 0));
+	IS(-EBADF, kvmirq_sys_mmap(page, both, MAP_SHARED, fd, 0));
 }
 
-static void test_door_poll(void)
+static void test_sys_poll(void)
 {
 	int event = kvmirq_eventfd_create();
 	struct pollfd fds[] = {
@@ -393,11 +393,11 @@ static void test_door_poll(void)
 	const struct timespec soon = { .tv_nsec = MILLISECOND };
 
 	interrupt();
-	IS(0, kvmirq_door_ppoll(fds, 2, &now));
-	IS(0, kvmirq_door_ppoll(fds, 2, &soon));
-	IS(-EINTR, kvmirq_door_ppoll(fds, 2, NULL));
+	IS(0, kvmirq_sys_ppoll(fds, 2, &now));
+	IS(0, kvmirq_sys_ppoll(fds, 2, &soon));
+	IS(-EINTR, kvmirq_sys_ppoll(fds, 2, NULL));
 	IS(0, kvmirq_eventfd_signal(event, 1));
-	IS(3, kvmirq_door_ppoll(fds, 4, NULL));
+	IS(3, kvmirq_sys_ppoll(fds, 4, NULL));
 	calm();
 	IS(POLLIN, fds[0].revents);
 	IS(0, fds[1].revents);
@@ -406,51 +406,51 @@ static void test_door_poll(void)
 	kvmirq_fd_close(event);
 }
 
-static void test_door_epoll(void)
+static void test_sys_epoll(void)
 {
 	const uint64_t data = UINT64_C(0xfedcba9876543210);
 	int event = kvmirq_eventfd_create();
-	int epoll = IS_FD(kvmirq_door_epoll_create(0));
+	int epoll = IS_FD(kvmirq_sys_epoll_create(0));
 	struct epoll_event in = { .events = EPOLLIN };
 	struct epoll_event edge = { .events = EPOLLIN | EPOLLET,
 				    .data.u64 = data };
 	struct epoll_event events[2] = { 0 };
 
 	interrupt();
-	IS(0, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_ADD, event, &in));
+	IS(0, kvmirq_sys_epoll_ctl(epoll, EPOLL_CTL_ADD, event, &in));
 	IS(-EEXIST,
-	   kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_ADD, event, &in));
-	IS(0, kvmirq_door_epoll_wait(epoll, events, 2, 0));
-	IS(-EINTR, kvmirq_door_epoll_wait(epoll, events, 2, -1));
+	   kvmirq_sys_epoll_ctl(epoll, EPOLL_CTL_ADD, event, &in));
+	IS(0, kvmirq_sys_epoll_wait(epoll, events, 2, 0));
+	IS(-EINTR, kvmirq_sys_epoll_wait(epoll, events, 2, -1));
 	IS(0, kvmirq_eventfd_signal(event, 1));
-	IS(0, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_MOD, event, &edge));
-	IS(1, kvmirq_door_epoll_wait(epoll, events, 2, -1));
+	IS(0, kvmirq_sys_epoll_ctl(epoll, EPOLL_CTL_MOD, event, &edge));
+	IS(1, kvmirq_sys_epoll_wait(epoll, events, 2, -1));
 	IS(EPOLLIN, events[0].events);
 	HOLDS(events[0].data.u64 == data);
-	IS(0, kvmirq_door_epoll_wait(epoll, events, 2, 0));
+	IS(0, kvmirq_sys_epoll_wait(epoll, events, 2, 0));
 	calm();
-	IS(0, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_DEL, event, NULL));
-	IS(-ENOENT, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_DEL, event, NULL));
-	IS(-EINVAL, kvmirq_door_epoll_wait(epoll, events, 0, 0));
+	IS(0, kvmirq_sys_epoll_ctl(epoll, EPOLL_CTL_DEL, event, NULL));
+	IS(-ENOENT, kvmirq_sys_epoll_ctl(epoll, EPOLL_CTL_DEL, event, NULL));
+	IS(-EINVAL, kvmirq_sys_epoll_wait(epoll, events, 0, 0));
 	kvmirq_fd_close(epoll);
-	IS(-EBADF, kvmirq_door_epoll_wait(epoll, events, 2, 0));
-	IS(-EBADF, kvmirq_door_epoll_ctl(epoll, EPOLL_CTL_DEL, event, NULL));
+	IS(-EBADF, kvmirq_sys_epoll_wait(epoll, events, 2, 0));
+	IS(-EBADF, kvmirq_sys_epoll_ctl(epoll, EPOLL_CTL_DEL, event, NULL));
 	kvmirq_fd_close(event);
 }
 
-static void test_door_eventfd(void)
+static void test_sys_eventfd(void)
 {
-	int fd = IS_FD(kvmirq_door_eventfd(5, EFD_NONBLOCK));
+	int fd = IS_FD(kvmirq_sys_eventfd(5, EFD_NONBLOCK));
 	uint64_t count = 0;
 	struct iovec to = { .iov_base = &count, .iov_len = sizeof(count) };
 
-	IS(8, kvmirq_door_preadv2(fd, &to, 1, -1, RWF_NOWAIT));
+	IS(8, kvmirq_sys_preadv2(fd, &to, 1, -1, RWF_NOWAIT));
 	HOLDS(count == 5);
-	IS(-EAGAIN, kvmirq_door_preadv2(fd, &to, 1, -1, RWF_NOWAIT));
-	IS(-EFAULT, kvmirq_door_preadv2(fd, NULL, 1, -1, RWF_NOWAIT));
-	HOLDS(kvmirq_door_fcntl(fd, F_GETFL, 0) & O_NONBLOCK);
-	IS(-EINVAL, kvmirq_door_eventfd(0, 2));
-	IS(-EBADF, kvmirq_door_fcntl(BAD_FD, F_GETFL, 0));
+	IS(-EAGAIN, kvmirq_sys_preadv2(fd, &to, 1, -1, RWF_NOWAIT));
+	IS(-EFAULT, kvmirq_sys_preadv2(fd, NULL, 1, -1, RWF_NOWAIT));
+	HOLDS(kvmirq_sys_fcntl(fd, F_GETFL, 0) & O_NONBLOCK);
+	IS(-EINVAL, kvmirq_sys_eventfd(0, 2));
+	IS(-EBADF, kvmirq_sys_fcntl(BAD_FD, F_GETFL, 0));
 	kvmirq_fd_close(fd);
 }
 
@@ -651,7 +651,7 @@ static void test_irqfd(int kvm)
 {
 	int event = kvmirq_eventfd_create();
 	int resample = kvmirq_eventfd_create();
-	int epoll = kvmirq_door_epoll_create(0);
+	int epoll = kvmirq_sys_epoll_create(0);
 	int vm = new_vm(kvm);
 
 	kvmirq_irqchip_create(vm);
@@ -758,9 +758,9 @@ static void enable_lapic(int vcpu)
 {
 	struct kvm_lapic_state lapic;
 
-	IS(0, kvmirq_door_ioctl(vcpu, KVM_GET_LAPIC, (uintptr_t)&lapic));
+	IS(0, kvmirq_sys_ioctl(vcpu, KVM_GET_LAPIC, (uintptr_t)&lapic));
 	*lapic_register(&lapic, LAPIC_SVR) = 0x1ff;
-	IS(0, kvmirq_door_ioctl(vcpu, KVM_SET_LAPIC, (uintptr_t)&lapic));
+	IS(0, kvmirq_sys_ioctl(vcpu, KVM_SET_LAPIC, (uintptr_t)&lapic));
 }
 
 static bool requested(int vcpu, uint32_t vector)
@@ -768,7 +768,7 @@ static bool requested(int vcpu, uint32_t vector)
 	struct kvm_lapic_state lapic;
 	uint32_t word = LAPIC_IRR + vector / 32 * 0x10;
 
-	if (kvmirq_door_ioctl(vcpu, KVM_GET_LAPIC, (uintptr_t)&lapic) < 0)
+	if (kvmirq_sys_ioctl(vcpu, KVM_GET_LAPIC, (uintptr_t)&lapic) < 0)
 		return false;
 	return *lapic_register(&lapic, word) >> vector % 32 & 1;
 }
@@ -860,7 +860,7 @@ static void test_vcpu(int kvm)
 	int vcpu;
 
 	kvmirq_irqchip_create(vm);
-	vcpu = IS_FD(kvmirq_door_ioctl(vm, KVM_CREATE_VCPU, 0));
+	vcpu = IS_FD(kvmirq_sys_ioctl(vm, KVM_CREATE_VCPU, 0));
 	IS(0, kvmirq_routes_set(vm, routes, 4));
 	test_msi(vm, vcpu);
 	test_edge(vm, vcpu);
@@ -869,7 +869,7 @@ static void test_vcpu(int kvm)
 	kvmirq_fd_close(vm);
 
 	vm = new_vm(kvm);
-	vcpu = IS_FD(kvmirq_door_ioctl(vm, KVM_CREATE_VCPU, 0));
+	vcpu = IS_FD(kvmirq_sys_ioctl(vm, KVM_CREATE_VCPU, 0));
 	IS(-EINVAL, kvmirq_irqchip_create(vm));
 	kvmirq_fd_close(vcpu);
 	kvmirq_fd_close(vm);
@@ -986,12 +986,12 @@ int main(int argc, char **argv)
 	test_foreign(EFD_CLOEXEC | EFD_NONBLOCK);
 	test_not_an_eventfd();
 	test_missing_device();
-	test_door_file();
-	test_door_ioctl();
-	test_door_mmap();
-	test_door_poll();
-	test_door_eventfd();
-	test_door_epoll();
+	test_sys_file();
+	test_sys_ioctl();
+	test_sys_mmap();
+	test_sys_poll();
+	test_sys_eventfd();
+	test_sys_epoll();
 
 	probe = open(device, O_RDWR | O_CLOEXEC);
 	if (probe < 0) {

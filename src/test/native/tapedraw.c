@@ -20,6 +20,9 @@ int main(void)
 	struct kvm_clear_dirty_log clear = { .padding2 = ADDRESS };
 	struct kvm_dirty_log log = { .padding2 = ADDRESS };
 	uint32_t *unmap = (uint32_t *)words;
+	struct vfio_iommu_type1_dma_map map = { .argsz = sizeof(map),
+						.vaddr = ADDRESS,
+						.iova = 0xabcdef };
 	int fd = eventfd(0, 0);
 
 	/* The tape is found again, wherever we are. */
@@ -37,5 +40,6 @@ int main(void)
 	ioctl(-1, KVM_REINJECT_CONTROL, ADDRESS);
 	ioctl(-1, KVM_SET_TSS_ADDR, 0xfffbd000UL);
 	ioctl(-1, VFIO_DEVICE_SET_IRQS, large);
+	ioctl(-1, VFIO_IOMMU_MAP_DMA, &map);
 	return write(fd, words, 4) == -1 ? 0 : 1;
 }

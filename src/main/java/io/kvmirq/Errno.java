@@ -7,35 +7,59 @@ import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * An error number as the kernel returned it. Numbers without a name here are kept and shown as such.
+ * An error number that the kernel returned. A number without a name here is kept and printed as a number.
  *
  * <p>Source: include/uapi/asm-generic/errno-base.h and errno.h (the same on every architecture kvmirq supports).
  *
  * @param number 1–4095
  */
 public record Errno(int number) {
+    /** Operation not permitted. */
     public static final Errno EPERM = new Errno(1);
+    /** No such file or directory. */
     public static final Errno ENOENT = new Errno(2);
+    /** A signal interrupted the call. */
     public static final Errno EINTR = new Errno(4);
+    /** Input/output error; from KVM: the VM belongs to another process. */
     public static final Errno EIO = new Errno(5);
+    /** No such device or address; from KVM: no such attribute, or no in-kernel irqchip. */
     public static final Errno ENXIO = new Errno(6);
+    /** Argument list too long; from KVM: the caller's buffer is too short, or too many objects. */
     public static final Errno E2BIG = new Errno(7);
+    /** Exec format error. */
     public static final Errno ENOEXEC = new Errno(8);
+    /** Bad file descriptor. */
     public static final Errno EBADF = new Errno(9);
+    /** Try again. */
     public static final Errno EAGAIN = new Errno(11);
+    /** Out of memory. */
     public static final Errno ENOMEM = new Errno(12);
+    /** Permission denied. */
     public static final Errno EACCES = new Errno(13);
+    /** Bad address. */
     public static final Errno EFAULT = new Errno(14);
+    /** Device or resource busy. */
     public static final Errno EBUSY = new Errno(16);
+    /** The object exists already. */
     public static final Errno EEXIST = new Errno(17);
+    /** No such device. */
     public static final Errno ENODEV = new Errno(19);
+    /** Invalid argument. */
     public static final Errno EINVAL = new Errno(22);
+    /** Too many open files in the system. */
     public static final Errno ENFILE = new Errno(23);
+    /** Too many open files in the process. */
     public static final Errno EMFILE = new Errno(24);
+    /** The file does not know this ioctl. */
     public static final Errno ENOTTY = new Errno(25);
+    /** No space left. */
     public static final Errno ENOSPC = new Errno(28);
+    /** The file cannot seek. */
     public static final Errno ESPIPE = new Errno(29);
+    /** Result out of range. */
     public static final Errno ERANGE = new Errno(34);
+    /** Too many symbolic links, or epoll sets in one another. */
+    public static final Errno ELOOP = new Errno(40);
 
     private static final Map<Integer, String> NAMES = Map.ofEntries(
             Map.entry(1, "EPERM"),
@@ -76,13 +100,14 @@ public record Errno(int number) {
             Map.entry(36, "ENAMETOOLONG"),
             Map.entry(37, "ENOLCK"),
             Map.entry(38, "ENOSYS"),
+            Map.entry(40, "ELOOP"),
             Map.entry(61, "ENODATA"),
             Map.entry(71, "EPROTO"),
             Map.entry(75, "EOVERFLOW"),
             Map.entry(95, "EOPNOTSUPP"),
             Map.entry(110, "ETIMEDOUT"));
 
-    /** Second names, which no message uses. */
+    /** Second names of the same numbers. Messages use the first. */
     private static final Map<String, String> ALIASES =
             Map.of("EWOULDBLOCK", "EAGAIN", "ENOTSUP", "EOPNOTSUPP", "EDEADLOCK", "EDEADLK");
 
@@ -92,12 +117,17 @@ public record Errno(int number) {
         }
     }
 
-    /** The errno in a result that followed the kernel's convention, {@code -errno} for failure. */
+    /**
+     * The errno of a failed call.
+     *
+     * @param result {@code -errno}, as the kernel and every binding return it: -1 to -4095
+     * @throws IllegalArgumentException for any other result
+     */
     public static Errno ofResult(long result) {
         return new Errno(Math.toIntExact(-result));
     }
 
-    /** The error of that name, as {@link #toString} gives it, or of another name of it, such as EWOULDBLOCK. */
+    /** Finds an errno by the name that {@link #toString} prints, or by a second name such as EWOULDBLOCK. */
     public static Optional<Errno> of(String name) {
         String own = ALIASES.getOrDefault(name, name);
         return NAMES.entrySet().stream()
@@ -110,8 +140,10 @@ public record Errno(int number) {
     }
 
     /**
-     * The number behind a name such as {@code EBUSY} or {@code ebusy}, a number, or its negative as a call returns it; 0
-     * for 0; empty for anything else. -1 is EPERM's, as the kernel has it.
+     * Reads an errno that a person typed: a name in either case ({@code EBUSY}, {@code ebusy}), a number, or the negative
+     * number that a call returns. {@code -1} is EPERM, as in the kernel.
+     *
+     * @return the number, 0 for success, or empty if the text is neither a known name nor a number from -4095 to 4095
      */
     public static OptionalInt numberOf(String text) {
         Optional<Errno> named = of(text.toUpperCase(Locale.ROOT));
@@ -126,7 +158,7 @@ public record Errno(int number) {
         }
     }
 
-    /** The symbol, such as {@code EBUSY}, or {@code errno 4094} for a number without one. */
+    /** The name, such as {@code EBUSY}, or {@code errno 4094} for a number without a name. */
     @Override
     public String toString() {
         String name = NAMES.get(number);

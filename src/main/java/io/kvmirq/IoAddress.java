@@ -4,20 +4,27 @@ package io.kvmirq;
 import java.util.OptionalLong;
 
 /**
- * The guest writes that signal an eventfd.
+ * Which writes of a guest signal an eventfd: an I/O port or a guest-physical address, a length, and optionally a value.
  *
  * <p>Source: {@code struct kvm_ioeventfd} in linux/kvm.h, {@code ioeventfd_in_range()} in virt/kvm/eventfd.c.
  */
 public sealed interface IoAddress {
+    /** The port number or the guest-physical address, unsigned. */
     long address();
 
-    /** Bytes written: 1, 2, 4, and at memory addresses 8; or 0 for any. */
+    /** The length of the write in bytes: 1, 2, 4, or for {@link Mmio} also 8. 0 matches any length. */
     int length();
 
-    /** Only this value, unsigned, of {@link #length} bytes; absent for any. */
+    /** The value that the guest must write, unsigned, {@link #length} bytes wide. Empty matches any value. */
     OptionalLong data();
 
-    /** An x86 I/O port, 0–0xFFFF. */
+    /**
+     * An x86 I/O port.
+     *
+     * @param port 0–0xFFFF
+     * @param length 0 (any), 1, 2 or 4 bytes
+     * @param data the value to match; empty matches any, and must be empty if the length is 0
+     */
     record Port(int port, int length, OptionalLong data) implements IoAddress {
         private static final int WIDEST = 4;
 
@@ -34,7 +41,13 @@ public sealed interface IoAddress {
         }
     }
 
-    /** A guest-physical address, unsigned, that is not memory. */
+    /**
+     * A guest-physical address that no memory slot covers.
+     *
+     * @param address unsigned, 64 bits
+     * @param length 0 (any), 1, 2, 4 or 8 bytes
+     * @param data the value to match; empty matches any, and must be empty if the length is 0
+     */
     record Mmio(long address, int length, OptionalLong data) implements IoAddress {
         private static final int WIDEST = 8;
 
@@ -43,17 +56,17 @@ public sealed interface IoAddress {
         }
     }
 
-    /** Any value of {@code length} bytes written to a port. */
+    /** Matches every write of {@code length} bytes to a port. */
     static IoAddress port(int port, int length) {
         return new Port(port, length, OptionalLong.empty());
     }
 
-    /** One value of {@code length} bytes written to a port. */
+    /** Matches writes of one value, {@code length} bytes wide, to a port. */
     static IoAddress port(int port, int length, long data) {
         return new Port(port, length, OptionalLong.of(data));
     }
 
-    /** Any value of {@code length} bytes written to an address. */
+    /** Matches every write of {@code length} bytes to an address. */
     static IoAddress mmio(long address, int length) {
         return new Mmio(address, length, OptionalLong.empty());
     }

@@ -5,7 +5,7 @@ package io.kvmirq;
  * The kernel refused a call. The message is one sentence: call, operands, errno and the likely cause, for example
  * {@code irqfd assign eventfd=7 gsi=24: EBUSY (this eventfd already feeds a GSI, maybe in another VM)}.
  *
- * <p>Nothing the call was part of is left half-done.
+ * <p>The operation that made the call has undone its earlier steps.
  */
 public final class KernelException extends RuntimeException {
     private static final long serialVersionUID = 1;
@@ -14,6 +14,13 @@ public final class KernelException extends RuntimeException {
     private final String operands;
     private final int errno;
 
+    /**
+     * Makes the sentence from its parts.
+     *
+     * @param call the name of the call, such as {@code irqfd assign}
+     * @param operands such as {@code eventfd=7 gsi=24}; may be empty
+     * @param likelyCause a sentence without a full stop; empty if nothing is known
+     */
     public KernelException(String call, String operands, Errno errno, String likelyCause) {
         super(sentence(call, operands, errno, likelyCause));
         this.call = call;
@@ -26,16 +33,17 @@ public final class KernelException extends RuntimeException {
         return likelyCause.isEmpty() ? text : text + " (" + likelyCause + ")";
     }
 
-    /** What was asked of the kernel, such as {@code irqfd assign}. */
+    /** The name of the call, such as {@code irqfd assign}. */
     public String call() {
         return call;
     }
 
-    /** With what, such as {@code eventfd=7 gsi=24}; empty when the call has none. */
+    /** The operands of the call, such as {@code eventfd=7 gsi=24}. Empty if the call has none. */
     public String operands() {
         return operands;
     }
 
+    /** The errno that the kernel returned. */
     public Errno errno() {
         return new Errno(errno);
     }

@@ -4,14 +4,14 @@ package io.kvmirq;
 import java.util.OptionalInt;
 
 /**
- * A message-signalled interrupt: what a device would write, and where.
+ * A message-signalled interrupt (MSI): the address and the data that a device writes.
  *
  * <p>Source: Intel SDM vol. 3, 11.11; {@code struct kvm_msi} and {@code kvm_irq_routing_msi} in linux/kvm.h.
  *
  * @param address 64 bits; on x86 bits [31:20] are 0xFEE and [19:12] the destination's low 8 bits, and with
  *     {@code KVM_X2APIC_API_USE_32BIT_IDS} bits [63:40] its high 24 bits
  * @param data 32 bits; on x86 [7:0] vector, [10:8] delivery mode, [15] trigger
- * @param deviceId the requester id where the interrupt controller translates by device (an ARM ITS); absent on x86
+ * @param deviceId the requester id of the device, which an ARM ITS needs; empty on x86
  */
 public record MsiMessage(long address, int data, OptionalInt deviceId) {
     private static final long X86_WINDOW = 0xfee00000L;
@@ -24,8 +24,8 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Fixed, edge, physical destination: one vCPU, the only form a kernel can post. For ids above 255 call
-     * {@code Vm.enableLongApicIds} first, else the kernel looks at the low 8 bits alone and delivers to another vCPU.
+     * Makes a fixed, edge-triggered message with one vCPU as its physical destination. For an id above 255 call
+     * {@code Vm.use32BitApicIds} first. Otherwise the kernel reads only the low 8 bits and delivers to another vCPU.
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast
      */
@@ -33,7 +33,12 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
         return new MsiMessage(x86Address(vcpu), vector.number());
     }
 
-    /** A non-maskable interrupt to one vCPU; it ends HLT even while the guest has interrupts off. */
+    /**
+     * Makes a message that raises a non-maskable interrupt (NMI) on one vCPU. An NMI ends HLT even while the guest has
+     * disabled interrupts.
+     *
+     * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast
+     */
     public static MsiMessage nmiTo(VcpuId vcpu) {
         return new MsiMessage(x86Address(vcpu), DELIVERY_NMI);
     }

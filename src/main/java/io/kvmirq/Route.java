@@ -2,20 +2,26 @@
 package io.kvmirq;
 
 /**
- * One entry of KVM's GSI routing table: where an interrupt raised on {@link #gsi()} goes.
+ * One entry of KVM's GSI routing table: the destination of an interrupt that is raised on {@link #gsi()}.
  *
  * <p>A GSI has either one MSI route, or irqchip routes to different chips. Source: {@code struct kvm_irq_routing_entry},
  * {@code setup_routing_entry()} in virt/kvm/irqchip.c.
  */
 public sealed interface Route {
+    /** The GSI that the entry is for. */
     Gsi gsi();
 
-    /** To a vCPU by message, past PIC and IOAPIC. */
+    /**
+     * A route to a LAPIC by message. It passes neither PIC nor IOAPIC.
+     *
+     * @param message the address and data that KVM delivers
+     */
     record Msi(Gsi gsi, MsiMessage message) implements Route {}
 
     /**
-     * To a pin of an in-kernel interrupt chip; needs the full irqchip.
+     * A route to a pin of an interrupt controller in the kernel. It needs the full irqchip.
      *
+     * @param chip the controller
      * @param pin 0–7 on a PIC, 0–23 on the IOAPIC
      */
     record Pin(Gsi gsi, Chip chip, int pin) implements Route {
@@ -27,7 +33,7 @@ public sealed interface Route {
         }
     }
 
-    /** The x86 interrupt chips in the kernel. */
+    /** The interrupt controllers that KVM emulates for an x86 guest. */
     enum Chip {
         PIC_MASTER(0, 8),
         PIC_SLAVE(1, 8),

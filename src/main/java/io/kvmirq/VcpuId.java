@@ -2,9 +2,9 @@
 package io.kvmirq;
 
 /**
- * A vCPU of one VM, as given to {@code KVM_CREATE_VCPU}; on x86 also its initial APIC id.
+ * The number of a vCPU within its VM, the argument of {@code KVM_CREATE_VCPU}. On x86 it is also the initial APIC id.
  *
- * @param number 0–{@value #MAX}; a kernel may allow fewer ({@code KVM_CAP_MAX_VCPU_ID})
+ * @param number 0–{@value #MAX}; a kernel may allow fewer, see {@code KVM_CAP_MAX_VCPU_ID}
  */
 public record VcpuId(int number) {
     /** {@code KVM_MAX_VCPU_IDS} of a default x86 kernel, less one. */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The values every layer speaks.
+ * The values that every package uses.
  *
- * <p>A device interrupt travels host irq → device → guest irq. The types here name the right-hand end of that way, where
- * a {@link io.kvmirq.Gsi} indexes KVM's routing table, a {@link io.kvmirq.Route} says what the table holds for it, and a
- * {@link io.kvmirq.MsiMessage} carries a {@link io.kvmirq.Vector} to a {@link io.kvmirq.VcpuId}. All are immutable and
- * validated when made, so no later layer has to ask again whether a number is in range.
+ * <p>A device interrupt travels host irq → device → guest irq. The types here name the guest's end. A
+ * {@link io.kvmirq.Gsi} is an index into KVM's routing table. A {@link io.kvmirq.Route} is an entry of that table. A
+ * {@link io.kvmirq.MsiMessage} carries a {@link io.kvmirq.Vector} to a {@link io.kvmirq.VcpuId}. All values are immutable
+ * and check their ranges when they are made.
  *
- * <p>The kernel answers with an {@link io.kvmirq.Errno}. Where it means failure it is translated once, at the call, into
- * a {@link io.kvmirq.KernelException} that names the call, its operands and the likely cause.
+ * <p>When the kernel refuses a call, the call site throws a {@link io.kvmirq.KernelException}. It names the call, its
+ * operands, the {@link io.kvmirq.Errno} and the likely cause.
  */
 @NullMarked
 package io.kvmirq;

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch;
 
+import java.util.List;
+
 /**
- * A run of bits in a structure, by name and position as its manual has them. Bit n of the structure is bit n mod 64 of
- * its 64-bit word n / 64, least significant first; a field never leaves its word. Values are unsigned. Held in a static
- * final field it costs a shift and a mask.
+ * A run of bits in a structure. Bit n of the structure is bit n mod 64 of its 64-bit word n / 64, least significant bit
+ * first. A field lies in one word. Values are unsigned. In a static final field it is as fast as a shift and a mask.
  *
- * @param name as the kernel spells it
- * @param low number of the lowest bit in the structure
+ * @param name the name in the kernel's definition
+ * @param low the number of the lowest bit in the structure
  * @param width in bits, 1–64
+ * @param description label, meaning, role and rules
  */
-public record BitField(String name, int low, int width) {
+public record BitField(String name, int low, int width, Description description) implements Field {
+    /** @throws IllegalArgumentException if the field does not lie in one 64-bit word */
     public BitField {
         if (low < 0 || width < 1 || low % Long.SIZE + width > Long.SIZE) {
             throw new IllegalArgumentException(
@@ -18,43 +21,81 @@ public record BitField(String name, int low, int width) {
         }
     }
 
-    /** One bit. */
-    public static BitField bit(String name, int low) {
-        return new BitField(name, low, 1);
+    /** A run of bits for accessors alone: it has no label and no meaning. */
+    public BitField(String name, int low, int width) {
+        this(name, low, width, Description.NONE);
     }
 
-    /** Number of the highest bit in the structure. */
+    /** A field of one bit. */
+    public static BitField bit(String name, int low, Description description) {
+        return new BitField(name, low, 1, description);
+    }
+
+    /** A field of one bit of which 0 means {@code clear} and 1 means {@code set}. */
+    public static BitField flag(String name, int low, String label, String clear, String set) {
+        return bit(name, low, Description.oneOf(label, clear, set));
+    }
+
+    /** Bits that the manual requires to be 0. */
+    public static BitField reserved(String name, int low, int width) {
+        return new BitField(name, low, width, Description.RESERVED);
+    }
+
+    /** The same bits with another description, as in another form of the structure. */
+    public BitField as(Description other) {
+        return new BitField(name, low, width, other);
+    }
+
+    /** The same bits as an optional field with a default. */
+    public BitField ordinarily(long value) {
+        return as(description.ordinarily(value));
+    }
+
+    /** The same bits as a field that must be given. */
+    public BitField required() {
+        return as(description.required());
+    }
+
+    /** The number of the highest bit in the structure. */
     public int high() {
         return low + width - 1;
     }
 
-    /** Index of the 64-bit word the field is in. */
+    /** The index of the 64-bit word that holds the field. */
     public int word() {
         return low / Long.SIZE;
     }
 
-    /** All values fit up to this one, unsigned. */
+    /** The largest value, unsigned. */
     public long max() {
         return -1L >>> (Long.SIZE - width);
     }
 
-    /** The field's bits in its word. */
+    /** The bits of the field in its word. */
     public long mask() {
         return max() << low;
     }
 
-    /** @return the field's value in {@code word}, which is that of index {@link #word()} */
+    /**
+     * Reads the field.
+     *
+     * @param word the word of index {@link #word()}
+     */
     public long of(long word) {
         return word >>> low & max();
     }
 
-    /** Whether any bit of the field is set in {@code word}. */
+    /**
+     * Whether any bit of the field is set.
+     *
+     * @param word the word of index {@link #word()}
+     */
     public boolean isSet(long word) {
         return (word & mask()) != 0;
     }
 
     /**
-     * The word that holds {@code value} in this field and 0 elsewhere.
+     * A word that holds {@code value} in this field and 0 elsewhere.
      *
      * @throws IllegalArgumentException if the value does not fit
      */
@@ -65,14 +106,30 @@ public record BitField(String name, int low, int width) {
         return value << low;
     }
 
-    /** Apart, so that what is called often stays small enough to be inlined. */
+    /** A method of its own, so that {@link #with} stays small enough to be inlined. */
     private IllegalArgumentException doesNotFit(long value) {
         return new IllegalArgumentException(name + " 0x" + Long.toHexString(value) + " does not fit: expected 0–0x"
                 + Long.toHexString(max()) + ", " + width + (width == 1 ? " bit" : " bits"));
     }
 
-    /** {@code word} with this field replaced by {@code value}. */
+    /**
+     * Replaces the field in a word.
+     *
+     * @param word the word of index {@link #word()}
+     * @return the changed word
+     * @throws IllegalArgumentException if the value does not fit
+     */
     public long put(long word, long value) {
         return word & ~mask() | with(value);
+    }
+
+    @Override
+    public List<BitField> parts() {
+        return List.of(this);
+    }
+
+    @Override
+    public String toString() {
+        return name;
     }
 }

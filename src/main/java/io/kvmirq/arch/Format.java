@@ -11,14 +11,17 @@ import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /**
- * A structure of the hardware: its kind, its words, its fields, and what its manual forbids. Decoding and encoding are
- * exact inverses on any bits, reserved ones included.
+ * A structure of the hardware: its kind, its words, and its fields in the order of printing. Encode reverses decode for
+ * any bits, reserved bits included.
  *
- * <p>A structure is bits 0 to n, least significant first. As <em>words</em> it is what tools print: of 32 or 64 bits
- * each, the one at the lowest address first. As <em>bits</em> it is the same in words of 64 bits, in which a {@link
- * BitField} finds its place; three words of 32 bits are two of those, and what is past the end is 0. Immutable.
+ * <p>A structure has two shapes. Its <em>words</em> have 32 or 64 bits each, as tools print them, lowest address first.
+ * Its <em>bits</em> are the same in 64-bit words, in which a {@link BitField} has its place. Three 32-bit words occupy
+ * two 64-bit words; the rest is 0. Immutable.
  */
 public final class Format {
+    /** A sentence printed if {@code when} holds. */
+    record Remark(Predicate<long[]> when, String text) {}
+
     private static final String IGNORED = "derived_";
 
     private final String kind;
@@ -28,8 +31,7 @@ public final class Format {
     private final int wordCount;
     private final List<Field> fields;
     private final Map<String, Integer> places = new HashMap<>();
-    private final List<Rule> rules;
-    private final List<Rule> remarks;
+    private final List<Remark> remarks;
     private final Predicate<long[]> looked;
     private final String fault;
     private final boolean decodeOnly;
@@ -44,14 +46,13 @@ public final class Format {
         for (int i = 0; i < fields.size(); i++) {
             places.put(fields.get(i).name(), i);
         }
-        rules = List.copyOf(builder.rules);
         remarks = List.copyOf(builder.remarks);
         looked = builder.looked;
         fault = builder.fault;
         decodeOnly = !Arrays.equals(storedBits(), allBits());
     }
 
-    /** What the fields that make the structure hold of it. */
+    /** The bits that belong to a field from which the structure is made. */
     private long[] storedBits() {
         long[] stored = new long[longs()];
         for (Field field : fields) {
@@ -69,33 +70,38 @@ public final class Format {
     }
 
     /**
+     * Begins a format.
+     *
      * @param kind the name by which a user asks for it
-     * @param title what it is, in a few words
+     * @param title the structure in a few words
      * @param wordBits 32 or 64
-     * @param wordCount how many words
+     * @param wordCount the number of words
      */
     public static FormatBuilder builder(String kind, String title, int wordBits, int wordCount) {
         return new FormatBuilder(kind, title, wordBits, wordCount);
     }
 
+    /** The name by which a user asks for this format. */
     public String kind() {
         return kind;
     }
 
+    /** The structure in a few words. */
     public String title() {
         return title;
     }
 
-    /** 32 or 64. */
+    /** The number of bits of a word, 32 or 64. */
     public int wordBits() {
         return wordBits;
     }
 
+    /** The number of words. */
     public int wordCount() {
         return wordCount;
     }
 
-    /** In the order of printing. */
+    /** The fields in the order of printing. */
     public List<Field> fields() {
         return fields;
     }
@@ -105,12 +111,12 @@ public final class Format {
         return Optional.ofNullable(places.get(name)).map(fields::get);
     }
 
-    /** Whether the fields do not hold all of it, so that it cannot be made from them. */
+    /** Whether the fields leave bits out, so that the structure cannot be made from them. */
     public boolean isDecodeOnly() {
         return decodeOnly;
     }
 
-    /** Where a field is, as the manual writes it: {@code 63:38}, or {@code data 7:0} where its words have names. */
+    /** The place of a field as the manual writes it: {@code 63:38}, or {@code data 7:0} if the words have names. */
     public String position(Field field) {
         StringBuilder text = new StringBuilder();
         String before = "";
@@ -132,7 +138,7 @@ public final class Format {
     }
 
     /**
-     * The structure in words of 64 bits.
+     * The structure in 64-bit words.
      *
      * @param words as many as {@link #wordCount()}, lowest address first
      * @throws IllegalArgumentException if there are more or fewer, or one is wider than {@link #wordBits()}
@@ -156,7 +162,7 @@ public final class Format {
         return bits;
     }
 
-    /** The reverse of {@link #bits}. */
+    /** Reverses {@link #bits}. */
     public long[] words(long... bits) {
         if (wordBits == Long.SIZE) {
             return bits.clone();
@@ -169,7 +175,7 @@ public final class Format {
         return words;
     }
 
-    /** The names of the words, lowest address first, where they have any. */
+    /** The names of the words, lowest address first. Empty if they have none. */
     public List<String> wordNames() {
         return wordNames;
     }
@@ -181,7 +187,7 @@ public final class Format {
                 .collect(Collectors.joining("", kind, ""));
     }
 
-    /** What it is made of, such as {@code 2 words of 64 bits}, with the words' names if they have any. */
+    /** The number and width of the words, such as {@code 2 words of 64 bits}, with the names of the words. */
     public String wordsText() {
         return wordCount + (wordCount == 1 ? " word" : " words") + " of " + wordBits + " bits"
                 + (wordNames.isEmpty() ? "" : " (" + String.join(", ", wordNames) + ")");
@@ -196,40 +202,52 @@ public final class Format {
         return values;
     }
 
-    /** What the manual forbids and is so, reserved fields first; empty where the hardware does not look. */
+    /**
+     * The rules of the manual that the bits break: reserved fields first, then the checks of each field. Empty if
+     * hardware does not read the structure.
+     */
     public List<Violation> violations(long... bits) {
         List<Violation> found = new ArrayList<>();
         if (!looked.test(bits)) {
             return found;
         }
         for (Field field : fields) {
-            if (field.isReserved() && field.value(bits) != 0) {
+            long value = field.value(bits);
+            if (field.description().isReserved() && value != 0) {
                 found.add(new Violation(
                         field.name(),
-                        (field.width() == 1
-                                        ? "reserved bit " + position(field) + " is "
-                                        : "reserved bits " + position(field) + " are ")
-                                + "0x" + Long.toHexString(field.value(bits))
-                                + " and not 0" + fault));
+                        (field.width() == 1 ? "reserved bit " : "reserved bits ") + position(field)
+                                + (field.width() == 1 ? " is 0x" : " are 0x") + Long.toHexString(value) + " and not 0"
+                                + fault));
             }
         }
-        for (Rule rule : rules) {
-            rule.check(bits).ifPresent(found::add);
+        for (Field field : fields) {
+            for (Description.Check check : field.description().checks()) {
+                check.fault(field.value(bits), bits).ifPresent(text -> found.add(new Violation(field.name(), text)));
+            }
         }
         return found;
     }
 
-    /** What is allowed and still worth a word. */
-    public List<Violation> remarks(long... bits) {
-        return remarks.stream().flatMap(rule -> rule.check(bits).stream()).toList();
+    /** Whether any reserved field is not 0. */
+    public boolean hasReservedBits(long... bits) {
+        return fields.stream().anyMatch(field -> field.description().isReserved() && field.value(bits) != 0);
+    }
+
+    /** Sentences about bits that the manual allows and that a person should look at. */
+    public List<String> remarks(long... bits) {
+        return remarks.stream()
+                .filter(remark -> remark.when().test(bits))
+                .map(Remark::text)
+                .toList();
     }
 
     /**
-     * The structure of these values.
+     * Makes a structure from named values.
      *
-     * @param values by field name; what follows from others may be left out, and is ignored where its name begins with
-     *     {@code derived_}
-     * @return its bits
+     * @param values by field name. A field that follows from others may be left out; it is ignored if its name begins
+     *     with {@code derived_}
+     * @return the bits
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit or contradicts another
      */
     public long[] encode(Map<String, Long> values) {
@@ -238,7 +256,7 @@ public final class Format {
         boolean[] given = new boolean[fields.size()];
         values.forEach((name, value) -> {
             Integer place = places.get(name);
-            if (place == null || fields.get(place).role() == Field.Role.SHOWN) {
+            if (place == null || fields.get(place).description().role() == Field.Role.SHOWN) {
                 throw new IllegalArgumentException(
                         "field '" + name + "' is not one of " + kind + ": expected " + names());
             }
@@ -247,12 +265,12 @@ public final class Format {
         });
         for (int i = 0; i < all.length; i++) {
             Field field = fields.get(i);
-            if (!given[i] && field.role() == Field.Role.NAMED) {
+            if (!given[i] && field.description().role() == Field.Role.NAMED) {
                 throw new IllegalArgumentException(
                         "field '" + field.name() + "' of " + kind + " is missing: expected " + names());
             }
             if (!given[i]) {
-                all[i] = field.ordinary();
+                all[i] = field.description().ordinary();
             }
         }
         long[] bits = encode(all);
@@ -281,13 +299,13 @@ public final class Format {
 
     private String names() {
         return fields.stream()
-                .filter(field -> field.role() == Field.Role.NAMED)
+                .filter(field -> field.description().role() == Field.Role.NAMED)
                 .map(Field::name)
                 .collect(Collectors.joining(", "));
     }
 
     /**
-     * The structure of the values of {@link #fields()}, in their order; the reverse of {@link #values}.
+     * Makes a structure from the values of {@link #fields()}, in their order. Reverses {@link #values}.
      *
      * @throws IllegalArgumentException if one does not fit or contradicts another, or for a decode-only format
      */

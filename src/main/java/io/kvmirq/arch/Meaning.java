@@ -4,13 +4,15 @@ package io.kvmirq.arch;
 import java.util.ArrayList;
 import java.util.List;
 
-/** What a field's value says, for people. */
+/** The meaning of a field's value, for people. */
 @FunctionalInterface
 public interface Meaning {
     /**
+     * The meaning of one value.
+     *
      * @param value of the field, unsigned
-     * @param bits the whole structure, as {@link Format#bits} has it
-     * @return a few words, empty where the value says it all
+     * @param bits the whole structure, as returned by {@link Format#bits}
+     * @return a few words; empty if the value needs none
      */
     String of(long value, long[] bits);
 
@@ -19,7 +21,7 @@ public interface Meaning {
         return (value, bits) -> text;
     }
 
-    /** The words at index value; what is past them is reserved. */
+    /** Value n means {@code texts[n]}; larger values are reserved. */
     static Meaning oneOf(String... texts) {
         return (value, bits) -> Long.compareUnsigned(value, texts.length) < 0 ? texts[(int) value] : "reserved";
     }
@@ -29,7 +31,7 @@ public interface Meaning {
         return String.format("%02x:%02x.%x", id >>> 8 & 0xff, id >>> 3 & 0x1f, id & 7);
     }
 
-    /** The numbers of the bits set in {@code word}, counted from {@code first}, in hex and with runs joined. */
+    /** The numbers of the set bits, counted from {@code first}, in hex and with runs joined. */
     static String numbers(long word, int first) {
         List<String> runs = new ArrayList<>();
         for (int bit = 0; bit < Long.SIZE; bit++) {

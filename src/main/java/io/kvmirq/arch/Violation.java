@@ -2,11 +2,11 @@
 package io.kvmirq.arch;
 
 /**
- * Something the hardware's manual forbids, found in bits that came from elsewhere. Listed, never thrown: what was read
+ * A rule of the hardware's manual that bits from elsewhere break. Violations are listed and never thrown: what was read
  * from a machine is data.
  *
- * @param name of the field
- * @param text what it is and what was expected
+ * @param name the name of the field
+ * @param text the value and what was expected
  */
 public record Violation(String name, String text) {
     @Override

@@ -16,6 +16,7 @@ public record Abi(int major, int minor, int routeSize, int irqchipSize) {
     /** Records of {@code kvmirq_abi_record_size()}. */
     public static final int RECORD_ROUTE = 0;
 
+    /** Number of the record with the state of an interrupt chip. */
     public static final int RECORD_IRQCHIP = 1;
 
     /** @param version {@code kvmirq_abi_version()} */

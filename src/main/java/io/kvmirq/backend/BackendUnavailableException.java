@@ -5,10 +5,12 @@ package io.kvmirq.backend;
 public final class BackendUnavailableException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
+    /** @param reason one sentence: what cannot be used, why, and what to do */
     public BackendUnavailableException(String reason) {
         super(reason);
     }
 
+    /** The same, with the failure that caused it. */
     public BackendUnavailableException(String reason, Throwable cause) {
         super(reason, cause);
     }

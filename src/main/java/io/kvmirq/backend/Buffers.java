@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -106,6 +107,12 @@ public final class Buffers {
         int type = (int) (request >>> 8 & 0xff);
         boolean sizeInside = type == VFIO_TYPE && size == 0;
         boolean kernelWrites = (request >>> 31 & 1) == 1 || sizeInside;
+        if (request == UapiVfio.VFIO_GROUP_GET_DEVICE_FD) {
+            return cStringIn(argument);
+        }
+        if (request == UapiVfio.VFIO_GROUP_SET_CONTAINER) {
+            return readable(argument, Integer.BYTES);
+        }
         ByteBuffer checked = kernelWrites ? writable(argument, size) : readable(argument, size);
         if (sizeInside) {
             return writable(checked, checked.limit() < Integer.BYTES ? Integer.BYTES : firstWord(checked));
@@ -123,7 +130,9 @@ public final class Buffers {
     public static int elementSize(int number) {
         return switch (number) {
             case 0x02, 0x0a -> Integer.BYTES; // KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST
-            case 0x05, 0x09, 0x90, 0x91 -> 40; // CPUID entries
+            case 0x05, 0x09, 0x90, 0x91, 0xc1 -> 40; // CPUID entries
+            case 0x8a -> 24; // KVM_SET_CPUID
+            case 0x8b -> 1; // KVM_SET_SIGNAL_MASK
             case 0x88, 0x89 -> 16; // MSRs
             case 0x6a -> 48; // routing entries
             case 0xb0 -> Long.BYTES; // KVM_GET_REG_LIST

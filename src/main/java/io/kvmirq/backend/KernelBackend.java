@@ -28,9 +28,10 @@ public interface KernelBackend {
 
     // fd
 
-    /** close(2), once, whatever it returns: after EINTR the number may already be somebody else's. */
+    /** close(2), once, whatever it returns: after EINTR the number may already be another file's. */
     int fdClose(int fd);
 
+    /** fcntl(2) with F_DUPFD_CLOEXEC: a second descriptor of the same file. */
     int fdDup(int fd);
 
     /** Set in the result of {@link #fdWait}: the first fd is readable, hung up or in error. */
@@ -51,6 +52,7 @@ public interface KernelBackend {
     /** A non-blocking eventfd with count 0. */
     int eventfdCreate();
 
+    /** A non-blocking eventfd with EFD_SEMAPHORE and count 0: each read takes 1. */
     int eventfdCreateSemaphore();
 
     /** Adds {@code count}, unsigned. -EAGAIN above 2^64 - 2, -EINVAL for 2^64 - 1. */
@@ -64,7 +66,7 @@ public interface KernelBackend {
      */
     int eventfdDrain(int fd, ByteBuffer count);
 
-    /** The same for an eventfd whose O_NONBLOCK is somebody else's; never blocks. */
+    /** The same for an eventfd made elsewhere, with or without O_NONBLOCK; never blocks. */
     int eventfdDrainForeign(int fd, ByteBuffer count);
 
     // vm
@@ -72,16 +74,21 @@ public interface KernelBackend {
     /** @param path of the KVM device node, NUL-terminated */
     int kvmOpen(ByteBuffer path);
 
+    /** KVM_GET_API_VERSION: 12. */
     int kvmVersion(int kvm);
 
+    /** KVM_CHECK_EXTENSION on the KVM device or on a VM. */
     int capabilityCheck(int fd, int capability);
 
+    /** KVM_CREATE_VM: the descriptor of a new VM. Type 0 is the default. */
     int vmCreate(int kvm, long type);
 
     // irqchip
 
+    /** KVM_CREATE_IRQCHIP: PIC, IOAPIC and LAPICs in the kernel. */
     int irqchipCreate(int vm);
 
+    /** KVM_CAP_SPLIT_IRQCHIP: LAPICs in the kernel, {@code pins} IOAPIC pins in the VMM. */
     int irqchipCreateSplit(int vm, int pins);
 
     /** Bytes of an interrupt chip's state. */
@@ -90,8 +97,10 @@ public interface KernelBackend {
     /** @param state {@link #IRQCHIP_STATE_SIZE} bytes, the kernel's {@code kvm_pic_state} or {@code kvm_ioapic_state} */
     int irqchipGet(int vm, int chip, ByteBuffer state);
 
+    /** KVM_SET_IRQCHIP. The buffer is as for {@link #irqchipGet}. */
     int irqchipSet(int vm, int chip, ByteBuffer state);
 
+    /** KVM_CAP_X2APIC_API with {@code KVM_X2APIC_API_*} bits. */
     int x2apicEnable(int vm, long bits);
 
     // routes
@@ -99,17 +108,28 @@ public interface KernelBackend {
     /** Bytes of one record of {@link #routesSet}: {@code struct kvmirq_route}. */
     int ROUTE_SIZE = 40;
 
+    /** Offset of the GSI, 4 bytes. */
     int ROUTE_GSI = 0;
+    /** Offset of the type, 4 bytes: {@link #ROUTE_TYPE_IRQCHIP} or {@link #ROUTE_TYPE_MSI}. */
     int ROUTE_TYPE = 4;
+    /** Offset of the flags, 4 bytes: 0 or {@link #ROUTE_FLAG_DEVID}. */
     int ROUTE_FLAGS = 8;
+    /** Offset of the chip, 4 bytes; for an irqchip route. */
     int ROUTE_CHIP = 12;
+    /** Offset of the pin, 4 bytes; for an irqchip route. */
     int ROUTE_PIN = 16;
+    /** Offset of the MSI data, 4 bytes. */
     int ROUTE_DATA = 20;
+    /** Offset of the MSI address, 8 bytes. */
     int ROUTE_ADDRESS = 24;
+    /** Offset of the device id, 4 bytes; used with {@link #ROUTE_FLAG_DEVID}. */
     int ROUTE_DEVID = 32;
 
+    /** The route ends at a pin of an interrupt chip. */
     int ROUTE_TYPE_IRQCHIP = 1;
+    /** The route is a message. */
     int ROUTE_TYPE_MSI = 2;
+    /** The record has a device id. */
     int ROUTE_FLAG_DEVID = 1;
 
     /**
@@ -120,25 +140,34 @@ public interface KernelBackend {
 
     // irqfd
 
+    /** KVM_IRQFD: each signal of the eventfd raises an edge on the GSI. */
     int irqfdAssign(int vm, int fd, int gsi);
 
+    /** KVM_IRQFD with RESAMPLE: a signal raises the GSI's level, the guest's EOI lowers it and signals {@code resample}. */
     int irqfdAssignLevel(int vm, int fd, int resample, int gsi);
 
+    /** KVM_IRQFD with DEASSIGN. Returns when no interrupt of this irqfd is in flight. */
     int irqfdDeassign(int vm, int fd, int gsi);
 
     // ioeventfd
 
+    /** The value must be {@code datamatch}. */
     int IOEVENTFD_DATAMATCH = 1;
+    /** The address is an I/O port. */
     int IOEVENTFD_PIO = 2;
 
+    /** KVM_IOEVENTFD: a matching write of the guest signals the eventfd and does not exit. */
     int ioeventfdAssign(int vm, int fd, long address, int length, int flags, long datamatch);
 
+    /** KVM_IOEVENTFD with DEASSIGN; all arguments as when it was assigned. */
     int ioeventfdDeassign(int vm, int fd, long address, int length, int flags, long datamatch);
 
     // injection
 
+    /** KVM_SIGNAL_MSI: the number of LAPICs that took the message. -EPERM (-1) also if no LAPIC did. */
     int msiSignal(int vm, long address, int data, int flags, int devid);
 
+    /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
     int lineSet(int vm, int gsi, int level);
 
     /** @param status 4 bytes, gets what {@code KVM_IRQ_LINE_STATUS} wrote; -1 there is an answer, not an errno */
@@ -149,11 +178,15 @@ public interface KernelBackend {
     /** 0 when a device of this type could be made. Makes nothing. */
     int deviceTest(int vm, int type);
 
+    /** KVM_CREATE_DEVICE: the descriptor of a new device of the VM. */
     int deviceCreate(int vm, int type);
 
+    /** KVM_HAS_DEVICE_ATTR: 0 if the device knows the attribute, else -ENXIO. Sets nothing. */
     int deviceAttrHas(int device, int group, long attribute);
 
+    /** KVM_DEV_VFIO_FILE_ADD on a KVM-VFIO device: {@code fd} is a VFIO group or device. */
     int deviceVfioAdd(int device, int fd);
 
+    /** KVM_DEV_VFIO_FILE_DEL on a KVM-VFIO device. */
     int deviceVfioRemove(int device, int fd);
 }

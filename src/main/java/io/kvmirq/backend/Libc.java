@@ -16,16 +16,22 @@ public interface Libc {
     /** @param path address of a NUL-terminated path */
     int open(long path, int flags, int mode);
 
+    /** close(2). */
     int close(int fd);
 
+    /** fcntl(2) with a number as its argument. */
     int fcntl(int fd, int command, int argument);
 
+    /** read(2) to an address. */
     long read(int fd, long to, long length);
 
+    /** write(2) from an address. */
     long write(int fd, long from, long length);
 
+    /** pread(2) to an address. */
     long pread(int fd, long to, long length, long offset);
 
+    /** pwrite(2) from an address. */
     long pwrite(int fd, long from, long length, long offset);
 
     /** @param vectors address of {@code count} {@code struct iovec} */
@@ -40,6 +46,7 @@ public interface Libc {
     /** The address, or {@code -errno}. */
     long mmap(long length, int protection, int flags, int fd, long offset);
 
+    /** munmap(2). */
     int munmap(long address, long length);
 
     /**
@@ -48,8 +55,10 @@ public interface Libc {
      */
     int ppoll(long fds, long count, long timeout);
 
+    /** eventfd(2). */
     int eventfd(int count, int flags);
 
+    /** epoll_create1(2). */
     int epollCreate(int flags);
 
     /** @param event address of a {@code struct epoll_event} (12 bytes on x86-64, 16 elsewhere) */

@@ -8,6 +8,7 @@ import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -26,11 +27,15 @@ import org.jspecify.annotations.Nullable;
  * the jar's byte for byte. Safe between threads and between processes.
  */
 public final class LibraryCache {
-    /** The cache directory, overriding {@code $XDG_CACHE_HOME/kvmirq} and {@code ~/.cache/kvmirq}. */
+    /**
+     * The cache directory, an absolute path. Without it: {@code $XDG_CACHE_HOME/kvmirq}, {@code ~/.cache/kvmirq}, or
+     * {@code kvmirq-UID} in {@code java.io.tmpdir} for a user without a home.
+     */
     static final String PROPERTY = "kvmirq.cache";
 
     private static final int ATTEMPTS = 3;
     private static final String TEMPORARY = "libkvmirq";
+    private static final String NAME = "kvmirq";
 
     private final Path directory;
 
@@ -39,15 +44,37 @@ public final class LibraryCache {
     }
 
     static LibraryCache ofThisUser() {
-        @Nullable String property = System.getProperty(PROPERTY);
+        return new LibraryCache(place(
+                System.getProperty(PROPERTY),
+                System.getenv("XDG_CACHE_HOME"),
+                System.getProperty("user.home", ""),
+                System.getProperty("java.io.tmpdir", "/tmp")));
+    }
+
+    /** The first place named; the temporary directory for a user whose home is absent or cannot be written. */
+    static Path place(@Nullable String property, @Nullable String xdg, String home, String temporary) {
         if (property != null) {
-            return new LibraryCache(Path.of(property));
+            return Path.of(property);
         }
-        @Nullable String xdg = System.getenv("XDG_CACHE_HOME");
-        Path caches = xdg != null && xdg.startsWith("/")
-                ? Path.of(xdg)
-                : Path.of(System.getProperty("user.home", "/"), ".cache");
-        return new LibraryCache(caches.resolve("kvmirq"));
+        if (xdg != null && xdg.startsWith("/")) {
+            return Path.of(xdg, NAME);
+        }
+        if (home.startsWith("/")) {
+            Path cache = Path.of(home, ".cache", NAME);
+            if (Files.isWritable(existing(cache))) {
+                return cache;
+            }
+        }
+        return Path.of(temporary, NAME + "-" + Trust.thisUser());
+    }
+
+    /** The lowest directory on the way to {@code path} that exists. */
+    private static Path existing(Path path) {
+        Path existing = path;
+        while (!Files.exists(existing) && existing.getParent() != null) {
+            existing = existing.getParent();
+        }
+        return existing;
     }
 
     /**
@@ -58,8 +85,7 @@ public final class LibraryCache {
     public static Path directoryForOthers() {
         LibraryCache others = new LibraryCache(ofThisUser().directory.resolve("others"));
         try {
-            others.makePrivate();
-            return others.directory;
+            return others.makePrivate();
         } catch (IOException e) {
             throw new BackendUnavailableException("cache directory " + others.directory + ": " + e, e);
         }
@@ -92,15 +118,15 @@ public final class LibraryCache {
     }
 
     private Path holdAlone(byte[] content) throws IOException {
-        makePrivate();
-        removeAbandoned();
-        Path file = directory.resolve(nameOf(content));
+        Path place = makePrivate();
+        removeAbandoned(place);
+        Path file = place.resolve(nameOf(content));
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-            if (Files.exists(file) && Arrays.equals(read(file), content)) {
+            if (Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS) && Arrays.equals(read(file), content)) {
                 return file;
             }
             try {
-                write(file, content);
+                write(place, file, content);
             } catch (NoSuchFileException e) {
                 // Another start took our file for an abandoned one, between making and locking it: once more.
             }
@@ -123,21 +149,21 @@ public final class LibraryCache {
         return "libkvmirq-" + Long.toHexString(crc.getValue()) + "-" + content.length + ".so";
     }
 
-    /** Judges what is there before making anything in it. */
-    private void makePrivate() throws IOException {
+    /**
+     * Judges what is there before making anything in it.
+     *
+     * @return the directory without symbolic links, which another user could point elsewhere later
+     */
+    private Path makePrivate() throws IOException {
         if (!directory.isAbsolute()) {
             throw new BackendUnavailableException(
                     "cache directory " + directory + " is not an absolute path; set -D" + PROPERTY + " to one");
         }
         if (Files.isDirectory(directory)) {
-            requireTrusted(directory);
-            return;
+            return requirePrivate();
         }
-        Path existing = directory;
-        while (!Files.exists(existing) && existing.getParent() != null) {
-            existing = existing.getParent();
-        }
-        requireTrusted(existing);
+        refuse(Trust.flawOfLinks(directory));
+        refuse(Trust.flawOfAbove(existing(directory).toRealPath()));
         try {
             Files.createDirectories(
                     directory, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
@@ -147,18 +173,22 @@ public final class LibraryCache {
                             + " to a place where one can be made",
                     e);
         }
-        requireTrusted(directory);
+        return requirePrivate();
     }
 
-    private static void requireTrusted(Path path) throws IOException {
-        @Nullable String flaw = Trust.flawOf(path.toRealPath());
+    private Path requirePrivate() throws IOException {
+        refuse(Trust.flawOfPrivate(directory));
+        return directory.toRealPath();
+    }
+
+    private static void refuse(@Nullable String flaw) {
         if (flaw != null) {
             throw new BackendUnavailableException(
                     "cache directory: " + flaw + "; or set $XDG_CACHE_HOME or -D" + PROPERTY + " to another place");
         }
     }
 
-    private void removeAbandoned() throws IOException {
+    private static void removeAbandoned(Path directory) throws IOException {
         String @Nullable [] names = directory.toFile().list();
         if (names == null) {
             throw new IOException("cannot list " + directory);
@@ -171,6 +201,10 @@ public final class LibraryCache {
     }
 
     private static void removeIfAbandoned(Path leftover) throws IOException {
+        // Opening a FIFO for writing waits for a reader.
+        if (!Files.isRegularFile(leftover, LinkOption.NOFOLLOW_LINKS)) {
+            return;
+        }
         try (FileChannel channel = FileChannel.open(leftover, StandardOpenOption.WRITE);
                 @Nullable FileLock lock = channel.tryLock()) {
             if (lock != null) {
@@ -181,7 +215,7 @@ public final class LibraryCache {
         }
     }
 
-    private void write(Path file, byte[] content) throws IOException {
+    private static void write(Path directory, Path file, byte[] content) throws IOException {
         Path temporary = Files.createTempFile(directory, TEMPORARY, ".tmp");
         try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE);
                 FileLock lock = channel.lock()) {

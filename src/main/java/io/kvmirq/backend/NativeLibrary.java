@@ -213,7 +213,10 @@ public final class NativeLibrary {
         }
         try {
             Path real = path.toRealPath();
-            @Nullable String flaw = Trust.flawOf(real);
+            @Nullable String flaw = Trust.flawOfLinks(path);
+            if (flaw == null) {
+                flaw = Trust.flawOf(real);
+            }
             if (flaw == null) {
                 flaw = elfFlaw(real);
             }

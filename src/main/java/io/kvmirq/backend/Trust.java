@@ -12,22 +12,35 @@ final class Trust {
     private static final int WRITABLE_BY_OTHERS = 0022;
     private static final int STICKY = 01000;
     private static final int ROOT = 0;
+    /** The default of /proc/sys/kernel/overflowuid. */
+    private static final int OVERFLOW = 65534;
 
     private Trust() {}
 
     /**
-     * Checks {@code path} and every directory above it: owned by root or by this process's user, and writable by nobody
-     * else; a directory above may be open to all if it is sticky, such as /tmp.
+     * Checks {@code path} and every directory above it. Root or this process's user must own each, and no other user may
+     * write it. A directory above may be open to all users if it is sticky, such as /tmp.
      *
      * @param path absolute and without symbolic links
      * @return what is wrong, or null
      */
     static @Nullable String flawOf(Path path) throws IOException {
-        int user = userOf(Path.of("/proc/self"));
+        return flawOf(path, path);
+    }
+
+    /** The same for a directory above a path that does not exist yet. */
+    static @Nullable String flawOfAbove(Path directory) throws IOException {
+        return flawOf(directory, null);
+    }
+
+    private static @Nullable String flawOf(Path path, @Nullable Path leaf) throws IOException {
+        int user = thisUser();
         for (Path each = path; each != null; each = each.getParent()) {
             int mode = (int) attribute(each, "mode");
             int owner = userOf(each);
-            if (owner != ROOT && owner != user) {
+            // In a user namespace the directories of the real root show as the overflow user's.
+            boolean unmappedDirectoryAbove = !each.equals(leaf) && owner == OVERFLOW && !isMapped(OVERFLOW);
+            if (owner != ROOT && owner != user && !unmappedDirectoryAbove) {
                 return each + " belongs to user " + owner + ", who could replace it: expected root or user " + user;
             }
             boolean sticky = (mode & STICKY) != 0 && Files.isDirectory(each, LinkOption.NOFOLLOW_LINKS);
@@ -37,6 +50,60 @@ final class Trust {
             }
         }
         return null;
+    }
+
+    /**
+     * Checks a directory that must be of this user alone, besides what {@link #flawOf} checks: no other user may write it,
+     * sticky or not, and no other user may own a symbolic link on the way to it.
+     *
+     * @param named absolute, links not resolved
+     * @return what is wrong, or null
+     */
+    static @Nullable String flawOfPrivate(Path named) throws IOException {
+        @Nullable String link = flawOfLinks(named);
+        if (link != null) {
+            return link;
+        }
+        Path real = named.toRealPath();
+        int mode = (int) attribute(real, "mode");
+        if ((mode & WRITABLE_BY_OTHERS) != 0) {
+            return real + " can be written by other users (mode " + Integer.toOctalString(mode & 07777)
+                    + "): expected a directory of this user alone, such as "
+                    + real.resolve("kvmirq-" + thisUser());
+        }
+        return flawOf(real);
+    }
+
+    /** A link of another user leads where that user wants. */
+    static @Nullable String flawOfLinks(Path named) throws IOException {
+        int user = thisUser();
+        for (Path each = named; each != null; each = each.getParent()) {
+            if (Files.isSymbolicLink(each) && userOf(each) != ROOT && userOf(each) != user) {
+                return each + " is a symbolic link of user " + userOf(each) + ": expected one of root or user " + user;
+            }
+        }
+        return null;
+    }
+
+    /** Whether the user namespace of this process has this user, so that the number means one user. */
+    private static boolean isMapped(int user) throws IOException {
+        for (String line : Files.readAllLines(Path.of("/proc/self/uid_map"))) {
+            String[] range = line.strip().split(" +", -1);
+            long first = Long.parseLong(range[0]);
+            if (user >= first && user < first + Long.parseLong(range[2])) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** The effective user id of this process. */
+    static int thisUser() {
+        try {
+            return userOf(Path.of("/proc/self"));
+        } catch (IOException e) {
+            throw new BackendUnavailableException("this user's id cannot be told: " + e + "; is /proc mounted?", e);
+        }
     }
 
     static int userOf(Path path) throws IOException {

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The seam to the kernel, never seen by users.
+ * The seam to the kernel: one interface above all bindings and the fake kernel. Only authors of bindings need it.
  *
- * <p>{@link io.kvmirq.backend.KernelBackend} has one method per primitive of the interrupt path, whose structures the
- * binding encodes; {@link io.kvmirq.backend.Libc} is the raw door for everything else, encoded by the caller. Both speak
- * numbers: file descriptors and scalars in, {@code >= 0} or {@code -errno} out, no exceptions, no allocation, nothing
- * kept. Buffers are direct, start at position 0 and are checked by {@link io.kvmirq.backend.Buffers} before each call.
+ * <p>{@link io.kvmirq.backend.KernelBackend} has one method for each primitive of the interrupt path; the binding encodes
+ * its structure. {@link io.kvmirq.backend.Libc} has raw system calls; the caller encodes their structures. Both take file
+ * descriptors and scalars and return {@code >= 0} or {@code -errno}. They throw no exceptions for an errno, allocate
+ * nothing and keep nothing. Buffers are direct and start at position 0; {@link io.kvmirq.backend.Buffers} checks them
+ * before each call.
  *
- * <p>{@link io.kvmirq.backend.Backends} finds a binding that works here and remembers why the others do not. A binding
- * is used only after a handshake: equal ABI major, at least our minor, equal sizes of shared records.
- * The fake kernel is a {@link io.kvmirq.backend.BackendProvider}: asked for by name, never chosen.
- * {@link io.kvmirq.backend.NativeLibrary} finds the compiled one and loads nothing that another user could have written.
+ * <p>The bindings are sub-packages; a package above them chooses one that works on this machine. A binding is used only
+ * after a handshake: same ABI major, at least our minor, same sizes of shared records. The fake kernel is a
+ * {@link io.kvmirq.backend.BackendProvider}: it is used only when asked for by name.
+ * {@link io.kvmirq.backend.NativeLibrary} finds {@code libkvmirq.so}, and never loads a file that another user could write.
  */
 @NullMarked
 package io.kvmirq.backend;

@@ -3,7 +3,7 @@ package io.kvmirq.cli;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
-import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.choice.Backends;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.List;
@@ -11,7 +11,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq backends}: which bindings to the kernel work here, and why the others do not. */
+/** {@code kvmirq backends}: shows which bindings to the kernel work here, and why the others do not. */
 final class BackendsCommand implements Command {
     @Override
     public String name() {
@@ -27,8 +27,8 @@ final class BackendsCommand implements Command {
     public void describe(CommandSpec spec) {
         spec.usageMessage()
                 .description(
-                        "Tries every binding and says where it came from, or why it cannot be used. The first that works"
-                                + " is the one chosen by 'auto'. Exit code 1 when none does.");
+                        "Tries every binding and prints where it was loaded from, or why it cannot be used. 'auto' takes"
+                                + " the first binding that works. Exit code 1 when none works.");
         spec.addOption(OptionSpec.builder("--json")
                 .description("Print one JSON document instead of text.")
                 .build());

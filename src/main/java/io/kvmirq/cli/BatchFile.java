@@ -11,7 +11,7 @@ import java.nio.file.Path;
 import java.util.List;
 import picocli.CommandLine.Model.OptionSpec;
 
-/** {@code --batch [FILE]} of the commands that read structures line by line. */
+/** {@code --batch [FILE]} of decode and encode. */
 final class BatchFile {
     static final String OPTION = "--batch";
 
@@ -24,14 +24,14 @@ final class BatchFile {
     }
 
     /**
-     * @param files none for standard input, or one
+     * @param files one file, or none for standard input
      * @return the exit code
      * @throws IllegalArgumentException for a bad line or more than one file
      */
     static int run(FormatLines.Direction direction, List<String> files, Terminal terminal) {
         if (files.size() > 1) {
             throw new IllegalArgumentException("argument " + Hex.quoted(files.get(1))
-                    + " is one too many: expected one FILE, or none for standard input");
+                    + " is unexpected: expected one FILE, or none for standard input");
         }
         boolean standardInput = files.isEmpty() || files.get(0).equals("-");
         String name = standardInput ? "standard input" : Hex.quoted(files.get(0));
@@ -45,10 +45,10 @@ final class BatchFile {
         } catch (InvalidPathException | IOException e) {
             terminal.err().println("kvmirq: cannot read " + name + ": " + e.getMessage());
         }
-        return ExitCode.COULD_NOT_LOOK;
+        return ExitCode.COULD_NOT_RUN;
     }
 
-    /** A full stop, where the sentence has no end of its own. */
+    /** A full stop, except after a question mark. */
     static String end(IllegalArgumentException e) {
         return String.valueOf(e.getMessage()).endsWith("?") ? "" : ".";
     }

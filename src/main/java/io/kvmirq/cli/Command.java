@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import java.util.List;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParseResult;
 
@@ -13,6 +14,13 @@ interface Command {
 
     /** Adds options, parameters and long help; called only for the command that was named. */
     void describe(CommandSpec spec);
+
+    /** All positional arguments as typed, in order. */
+    static List<String> words(ParseResult arguments) {
+        return arguments.matchedPositionalsSet().stream()
+                .flatMap(parameter -> parameter.stringValues().stream())
+                .toList();
+    }
 
     /** @return the exit code */
     int run(ParseResult arguments, Terminal terminal);

@@ -10,7 +10,7 @@ import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq decode}: what the bits of a structure of the hardware say. Asks no kernel. */
+/** {@code kvmirq decode}: prints the fields of a hardware structure. Asks no kernel. */
 final class DecodeCommand implements Command {
     private static final String HIGH_FIRST = "--high-first";
 
@@ -21,7 +21,7 @@ final class DecodeCommand implements Command {
 
     @Override
     public String summary() {
-        return "Print the fields of an IRTE, a posted-interrupt descriptor, an MSI and the like.";
+        return "Print the fields of an IRTE, a posted-interrupt descriptor, an MSI or another structure.";
     }
 
     @Override
@@ -32,37 +32,36 @@ final class DecodeCommand implements Command {
         spec.usageMessage()
                 .description(
                         "Prints each field of a structure with bit range, name in the manual, name in the kernel,"
-                                + " value and meaning, then what violates the manual. Exit code 1 if anything does."
-                                + " Words are hex, with or without 0x, the one at the lowest address first."
-                                + " Asks no kernel.",
+                                + " value and meaning. Then prints each violation of the manual. Exit code 1 if there"
+                                + " is one. Words are hex, with or without 0x, lowest address first. Asks no kernel.",
                         "",
                         "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]} from"
-                                + " FILE or standard input and writes each with its fields and violations, which are no failure"
-                                + " then. The first bad line ends it.")
+                                + " FILE or standard input and writes each line with its fields and violations. Violations do not"
+                                + " change the exit code then. The first bad line stops the command.")
                 .footer(footer.toArray(String[]::new));
+        spec.addPositional(Formats.parameter(Formats.ALL));
         spec.addPositional(PositionalParamSpec.builder()
-                .index("0..*")
+                .index("1..*")
                 .arity("0..*")
-                .paramLabel("KIND HEX")
+                .paramLabel("HEX")
                 .type(List.class)
                 .auxiliaryTypes(String.class)
-                .completionCandidates(Formats.kinds())
-                .description("A kind and its words, or a FILE with --batch.")
+                .description("The words of the structure.")
                 .build());
         spec.addOption(OptionSpec.builder(HIGH_FIRST)
-                .description("The words are given highest address first, as ir_translation_struct prints them.")
+                .description("Take the words highest address first, as ir_translation_struct prints them.")
                 .build());
         spec.addOption(BatchFile.option());
     }
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        List<String> words = arguments.matchedPositionalValue(0, List.of());
+        List<String> words = Command.words(arguments);
         boolean highFirst = arguments.hasMatchedOption(HIGH_FIRST);
         try {
             if (arguments.hasMatchedOption(BatchFile.OPTION)) {
                 if (highFirst) {
-                    throw new IllegalArgumentException("--high-first is of words typed: leave it out with --batch");
+                    throw new IllegalArgumentException("--high-first is for typed words: leave it out with --batch");
                 }
                 return BatchFile.run(FormatLines.Direction.DECODE, words, terminal);
             }

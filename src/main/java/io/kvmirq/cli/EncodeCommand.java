@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import io.kvmirq.arch.Format;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq encode}: structures of the hardware from named values. Asks no kernel. */
+/** {@code kvmirq encode}: prints the words of a hardware structure from named values. Asks no kernel. */
 final class EncodeCommand implements Command {
     @Override
     public String name() {
@@ -16,44 +21,77 @@ final class EncodeCommand implements Command {
 
     @Override
     public String summary() {
-        return "Make the words of an IRTE, a posted-interrupt descriptor, an MSI and the like.";
+        return "Make the words of an IRTE, a posted-interrupt descriptor, an MSI or another structure.";
     }
 
     @Override
     public void describe(CommandSpec spec) {
         List<String> footer = new ArrayList<>(List.of("", "Kinds:"));
-        footer.addAll(Formats.lines(
-                Formats.ALL.stream().filter(format -> !format.isDecodeOnly()).toList()));
+        footer.addAll(Formats.lines(Formats.ENCODABLE));
+        footer.addAll(List.of("", "Example: kvmirq encode gatag vm_id=1 vcpu_idx=3"));
         spec.usageMessage()
-                .description("Reads lines of JSON such as"
-                        + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE or"
-                        + " standard input and writes each with its words and violations. kvmirq decode --batch shows"
-                        + " which fields a kind has; those named derived_ follow from others and are ignored. The first bad"
-                        + " line ends it. Asks no kernel.")
+                .description(
+                        "Prints the words of a structure from the values of its fields, lowest address first. Then prints"
+                                + " each violation of the manual. Exit code 1 if there is one. Values are hex, with or"
+                                + " without 0x. kvmirq decode shows the fields of a kind. Fields named derived_... are"
+                                + " computed from other fields and ignored here. To check the result, run"
+                                + " kvmirq decode KIND $(kvmirq encode KIND ...). Asks no kernel.",
+                        "",
+                        "With --batch, reads lines of JSON such as"
+                                + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE or"
+                                + " standard input and writes each line with its words and violations. Violations do not change"
+                                + " the exit code then. The first bad line stops the command.")
                 .footer(footer.toArray(String[]::new));
+        spec.addPositional(Formats.parameter(Formats.ENCODABLE));
         spec.addPositional(PositionalParamSpec.builder()
-                .index("0..*")
+                .index("1..*")
                 .arity("0..*")
-                .paramLabel("FILE")
+                .paramLabel("FIELD=HEX")
                 .type(List.class)
                 .auxiliaryTypes(String.class)
-                .hideParamSyntax(true)
-                .description("Lines of JSON; standard input if not given or -.")
+                .description("The fields of the structure.")
                 .build());
         spec.addOption(BatchFile.option());
     }
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
+        List<String> words = Command.words(arguments);
         try {
-            if (!arguments.hasMatchedOption(BatchFile.OPTION)) {
-                throw new IllegalArgumentException("expected --batch: fields are read as lines of JSON");
-            }
-            return BatchFile.run(
-                    FormatLines.Direction.ENCODE, arguments.matchedPositionalValue(0, List.of()), terminal);
+            return arguments.hasMatchedOption(BatchFile.OPTION)
+                    ? BatchFile.run(FormatLines.Direction.ENCODE, words, terminal)
+                    : encode(words, terminal);
         } catch (IllegalArgumentException e) {
             terminal.err().println("kvmirq: " + e.getMessage() + BatchFile.end(e) + " See kvmirq encode --help");
             return ExitCode.USAGE;
         }
+    }
+
+    private static int encode(List<String> words, Terminal terminal) {
+        if (words.isEmpty()) {
+            throw new IllegalArgumentException(
+                    "expected a kind and the values of its fields, such as 'gatag vm_id=1 vcpu_idx=3'");
+        }
+        Format format = Formats.of(words.get(0));
+        Map<String, Long> values = new LinkedHashMap<>();
+        for (String word : words.subList(1, words.size())) {
+            int equals = word.indexOf('=');
+            if (equals < 1) {
+                throw new IllegalArgumentException(
+                        Hex.quoted(word) + " is not a field: expected FIELD=HEX, such as vm_id=1");
+            }
+            // Error sentences show the name. Valid names stay as they are.
+            String name = Hex.printable(word.substring(0, equals), word.length());
+            long value = Hex.parse(word.substring(equals + 1), "field '" + name + "' of " + format.kind(), Long.SIZE);
+            if (values.put(name, value) != null) {
+                throw new IllegalArgumentException("field '" + name + "' is given twice");
+            }
+        }
+        long[] bits = format.encode(values);
+        terminal.out()
+                .println(Arrays.stream(format.words(bits))
+                        .mapToObj(word -> Hex.padded(word, format.wordBits()))
+                        .collect(Collectors.joining(" ")));
+        return FormatText.printViolations(format, bits, terminal).isEmpty() ? ExitCode.OK : ExitCode.FAILED;
     }
 }

@@ -22,7 +22,7 @@ import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq errno}: what an errno of a call means, and what to look at next. Asks no kernel. */
+/** {@code kvmirq errno}: explains the errno of a call and says what to check next. Asks no kernel. */
 final class ErrnoCommand implements Command {
     @Override
     public String name() {
@@ -38,17 +38,36 @@ final class ErrnoCommand implements Command {
     public void describe(CommandSpec spec) {
         spec.usageMessage()
                 .description(
-                        "Says why the kernel answered CALL with ERRNO, likeliest cause first, and what to look at next."
-                                + " ERRNO is a name or a number, 0 for a success that surprises. What is known of the state"
-                                + " rules causes out. Asks no kernel. Exit code 1 when nothing is known of the pair.")
+                        "Prints why the kernel answers CALL with ERRNO, likeliest cause first, and what to check next."
+                                + " ERRNO is a name or a number; 0 asks about an unexpected success. Known conditions rule"
+                                + " out causes. Asks no kernel. Exit code 1 when no cause is known.")
                 .footer(footer());
         spec.addPositional(PositionalParamSpec.builder()
-                .index("0..*")
+                .index("0")
+                .arity("0..1")
+                .hideParamSyntax(true)
+                .paramLabel("CALL")
+                .type(String.class)
+                .completionCandidates(typedCalls())
+                .description("A call; see below.")
+                .build());
+        spec.addPositional(PositionalParamSpec.builder()
+                .index("1")
+                .arity("0..1")
+                .hideParamSyntax(true)
+                .paramLabel("ERRNO")
+                .type(String.class)
+                .description("The errno of the call, such as EBUSY or 16.")
+                .build());
+        spec.addPositional(PositionalParamSpec.builder()
+                .index("2..*")
                 .arity("0..*")
-                .paramLabel("CALL ERRNO [KNOWN]")
+                .paramLabel("KNOWN")
                 .type(List.class)
                 .auxiliaryTypes(String.class)
-                .description("A call and an errno, then what is known; see below.")
+                .completionCandidates(
+                        Arrays.stream(Fact.values()).map(Fact::label).toList())
+                .description("A known condition; see below.")
                 .build());
         spec.addOption(OptionSpec.builder("--json")
                 .description("Print one JSON document instead of text.")
@@ -66,9 +85,13 @@ final class ErrnoCommand implements Command {
     }
 
     private static String calls() {
+        return String.join(", ", typedCalls());
+    }
+
+    private static List<String> typedCalls() {
         return Arrays.stream(KernelCall.values())
                 .map(call -> typed(call.label()))
-                .collect(Collectors.joining(", "));
+                .toList();
     }
 
     private static String typed(String label) {
@@ -83,7 +106,7 @@ final class ErrnoCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        List<String> words = arguments.matchedPositionalValue(0, List.of());
+        List<String> words = Command.words(arguments);
         Question question;
         try {
             question = question(words);
@@ -111,12 +134,12 @@ final class ErrnoCommand implements Command {
         Set<Fact> known = EnumSet.noneOf(Fact.class);
         for (String word : words.subList(2, words.size())) {
             Fact fact = Fact.of(word)
-                    .orElseThrow(() -> new IllegalArgumentException("'" + word + "' is nothing that can be known:"
+                    .orElseThrow(() -> new IllegalArgumentException("'" + word + "' is not a known condition:"
                             + " expected one of "
                             + Arrays.stream(Fact.values()).map(Fact::label).collect(Collectors.joining(", "))));
             known.stream().filter(fact::excludes).findFirst().ifPresent(other -> {
                 throw new IllegalArgumentException("'" + fact.label() + "' and '" + other.label()
-                        + "' exclude each other: give the one that is so");
+                        + "' exclude each other: give the one that holds");
             });
             known.add(fact);
         }
@@ -126,8 +149,9 @@ final class ErrnoCommand implements Command {
     private static int errno(String word) {
         OptionalInt number = Errno.numberOf(word);
         if (number.isEmpty()) {
-            throw new IllegalArgumentException("'" + word
-                    + "' is no errno: expected a name such as EBUSY, a number from 1 to 4095 or its negative, or 0");
+            throw new IllegalArgumentException(
+                    "'" + word
+                            + "' is not an errno: expected a name such as EBUSY, a number from 1 to 4095 or its negative, or 0");
         }
         return number.getAsInt();
     }
@@ -138,12 +162,12 @@ final class ErrnoCommand implements Command {
                 .println(terminal.bold(question.call().label() + ": " + question.errnoName())
                         + (known.isEmpty() ? "" : "   given: " + known));
         if (causes.isEmpty()) {
-            terminal.out().println("  nothing is known of this pair; the kernel's own documentation may say more");
+            terminal.out().println("  no cause is known; see the documentation of the kernel");
         }
         for (int i = 0; i < causes.size(); i++) {
             Cause cause = causes.get(i);
             terminal.out().println("  " + (i + 1) + "  " + cause.text());
-            if (!cause.needs().isEmpty()) {
+            if (!cause.conditions().isEmpty()) {
                 terminal.out().println("     if:    " + String.join(", and ", cause.conditions()));
             }
             terminal.out().println("     check: " + cause.check());
@@ -167,11 +191,8 @@ final class ErrnoCommand implements Command {
                 }
                 json.writeEndArray();
                 json.writeStringField("check", cause.check());
-                json.writeArrayFieldStart("rules");
-                for (String rule : cause.rules()) {
-                    json.writeString(rule);
-                }
-                json.writeEndArray();
+                json.writeStringField("name", cause.name());
+                json.writeStringField("source", cause.source());
                 json.writeEndObject();
             }
             json.writeEndArray();

@@ -6,7 +6,7 @@ final class ExitCode {
     static final int OK = 0;
     static final int FAILED = 1;
     static final int USAGE = 2;
-    static final int COULD_NOT_LOOK = 3;
+    static final int COULD_NOT_RUN = 3;
 
     private ExitCode() {}
 }

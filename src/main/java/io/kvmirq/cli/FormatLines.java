@@ -22,11 +22,11 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * Structures as lines of JSON, one object each: {@code kind}, {@code words}, {@code fields} and {@code violations}.
- * Reads and writes line by line: what is kept does not grow with the input. For one thread.
+ * Converts structures as lines of JSON, one object a line with {@code kind}, {@code words}, {@code fields} and {@code
+ * violations}. Keeps one line at a time, so memory does not grow with the input. For one thread.
  */
 final class FormatLines {
-    /** What a line is read for; what else is on it is not looked at. */
+    /** The member of a line to convert. The others, except {@code kind}, are ignored. */
     enum Direction {
         /** From {@code words}. */
         DECODE("words"),
@@ -40,13 +40,13 @@ final class FormatLines {
         }
     }
 
-    /** No line that anybody means is longer. */
+    /** Longer than a line of any format, in bytes. */
     private static final int LONGEST_LINE = 1 << 20;
 
     private static final int LONGEST_NAME = 40;
     private static final int LONGEST_REASON = 160;
 
-    /** More than any format has of anything. */
+    /** More words or fields than any format has. */
     private static final int MANY = 256;
 
     private final Direction direction;
@@ -59,13 +59,13 @@ final class FormatLines {
         this.direction = direction;
     }
 
-    /** What was read of a line. */
+    /** The members of a line that were read. */
     private record Line(Optional<String> kind, Optional<List<String>> words, Optional<Map<String, String>> fields) {}
 
     /**
-     * Turns lines into lines, and stops at the first that is bad; what came before has been written.
+     * Converts each line and stops at the first bad line. The lines before it have been written.
      *
-     * @throws IllegalArgumentException for a bad line: one sentence with its number
+     * @throws IllegalArgumentException for a bad line; the sentence has the number of the line
      * @throws IOException if the input cannot be read
      */
     void run(InputStream in, PrintStream out) throws IOException {
@@ -113,7 +113,7 @@ final class FormatLines {
     // Reading
 
     private Line read(LineReader line) throws IOException {
-        // From bytes, the parser would guess the encoding, and fail otherwise where it guessed wrong.
+        // Text: from bytes, the parser would guess the encoding, and a wrong guess changes the error.
         try (JsonParser json = factory.createParser(line.text())) {
             if (json.nextToken() != JsonToken.START_OBJECT) {
                 throw new IllegalArgumentException("expected an object such as {\"kind\":\"pid\",\"" + direction.source
@@ -121,12 +121,12 @@ final class FormatLines {
             }
             Line read = members(json);
             if (json.nextToken() != null) {
-                throw new IllegalArgumentException("expected one object, got more behind it");
+                throw new IllegalArgumentException("expected one object, got more after it");
             }
             return read;
         } catch (JsonProcessingException e) {
             throw new IllegalArgumentException(
-                    "is no JSON: "
+                    "is not JSON: "
                             + Hex.printable(
                                     e.getOriginalMessage().replaceFirst(" \\(start marker.*", ""), LONGEST_REASON),
                     e);
@@ -167,7 +167,7 @@ final class FormatLines {
         Map<String, String> fields = new LinkedHashMap<>();
         for (String name = json.nextFieldName(); name != null; name = json.nextFieldName()) {
             json.nextToken();
-            // Printable, for the sentences that name it: the names that there are, are not changed by that.
+            // Error sentences show the name. Valid names stay as they are.
             String shown = Hex.printable(name, LONGEST_NAME);
             fields.put(shown, text(json, "field '" + shown + "'", "a hex string"));
             notTooMany(fields.size(), "fields");
@@ -177,7 +177,7 @@ final class FormatLines {
 
     private static void notTooMany(int count, String what) {
         if (count > MANY) {
-            throw new IllegalArgumentException("more than " + MANY + " " + what + ": no structure has as many");
+            throw new IllegalArgumentException("more than " + MANY + " " + what + ": no structure has so many");
         }
     }
 
@@ -236,9 +236,9 @@ final class FormatLines {
     }
 
     private static boolean isWritten(Field field, long value) {
-        return switch (field.role()) {
+        return switch (field.description().role()) {
             case NAMED, DERIVED -> true;
-            case DEFAULTED -> value != field.ordinary();
+            case DEFAULTED -> value != field.description().ordinary();
             case SHOWN -> false;
         };
     }

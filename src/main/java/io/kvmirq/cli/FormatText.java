@@ -8,13 +8,13 @@ import java.io.PrintStream;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A structure for people: a line for each field, then what the manual forbids. */
+/** Prints a structure as text: a line for each field, then each violation of the manual. */
 final class FormatText {
     private FormatText() {}
 
     private record Row(String position, String label, String name, String value, String meaning) {}
 
-    /** @return what the manual forbids and is so */
+    /** @return the violations of the manual */
     static List<Violation> print(Format format, long[] words, Terminal terminal) {
         PrintStream out = terminal.out();
         long[] bits = format.bits(words);
@@ -23,7 +23,7 @@ final class FormatText {
         for (Field field : format.fields()) {
             rows.add(new Row(
                     "[" + format.position(field) + "]",
-                    field.label(),
+                    field.description().label(),
                     field.name(),
                     field.width() == 1 ? Long.toString(field.value(bits)) : Hex.of(field.value(bits)),
                     field.meaning(bits)));
@@ -38,14 +38,20 @@ final class FormatText {
                     + left(row.name(), name) + "  " + left(row.value(), value) + "  " + row.meaning();
             out.println(line.stripTrailing());
         }
-        List<Violation> violations = format.violations(bits);
-        for (Violation violation : violations) {
-            out.println(terminal.bad("violation") + "  " + violation);
-        }
+        List<Violation> violations = printViolations(format, bits, terminal);
         if (violations.isEmpty()) {
             out.println("no violations");
         }
-        format.remarks(bits).forEach(remark -> out.println("remark  " + remark.text()));
+        format.remarks(bits).forEach(remark -> out.println("remark  " + remark));
+        return violations;
+    }
+
+    /** @return the violations of the manual */
+    static List<Violation> printViolations(Format format, long[] bits, Terminal terminal) {
+        List<Violation> violations = format.violations(bits);
+        for (Violation violation : violations) {
+            terminal.out().println(terminal.bad("violation") + "  " + violation);
+        }
         return violations;
     }
 

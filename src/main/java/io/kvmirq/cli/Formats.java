@@ -2,8 +2,12 @@
 package io.kvmirq.cli;
 
 import io.kvmirq.arch.Format;
-import io.kvmirq.arch.amd.AvicFormats;
-import io.kvmirq.arch.amd.RemappingFormats;
+import io.kvmirq.arch.amd.AvicTables;
+import io.kvmirq.arch.amd.DeviceTableEntry;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.amd.GaLog;
+import io.kvmirq.arch.amd.GaTag;
+import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.PidPointer;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
@@ -16,30 +20,37 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
+import picocli.CommandLine.Model.PositionalParamSpec;
 
-/** The formats that the command knows by kind. */
+/** The formats of decode and encode, by kind. */
 final class Formats {
-    static final List<Format> ALL = Stream.of(
-                    List.of(
-                            RemappedIrte.FORMAT,
-                            PostedIrte.FORMAT,
-                            PostedInterruptDescriptor.FORMAT,
-                            PidPointer.FORMAT,
-                            RemappableMsi.FORMAT,
-                            CompatibilityMsi.FORMAT,
-                            UnitCapabilities.FORMAT),
-                    RemappingFormats.ALL,
-                    AvicFormats.ALL)
-            .flatMap(List::stream)
-            .toList();
+    static final List<Format> ALL = List.of(
+            RemappedIrte.FORMAT,
+            PostedIrte.FORMAT,
+            PostedInterruptDescriptor.FORMAT,
+            PidPointer.FORMAT,
+            RemappableMsi.FORMAT,
+            CompatibilityMsi.FORMAT,
+            UnitCapabilities.FORMAT,
+            LegacyIrte.FORMAT,
+            GaIrte.REMAPPED,
+            GaIrte.GUEST,
+            DeviceTableEntry.FORMAT,
+            GaTag.FORMAT,
+            GaLog.ENTRY,
+            AvicTables.PHYSICAL,
+            AvicTables.LOGICAL,
+            GaLog.REGISTER);
+
+    static final List<Format> ENCODABLE =
+            ALL.stream().filter(format -> !format.isDecodeOnly()).toList();
 
     private static final Map<String, Format> BY_KIND =
             ALL.stream().collect(Collectors.toUnmodifiableMap(Format::kind, Function.identity()));
 
     private Formats() {}
 
-    /** @throws IllegalArgumentException for an unknown kind, with those that there are */
+    /** @throws IllegalArgumentException if the kind is unknown; the message lists known kinds */
     static Format of(String kind) {
         Format format = BY_KIND.get(kind);
         if (format == null) {
@@ -68,14 +79,13 @@ final class Formats {
     }
 
     /**
-     * The words a user gave, in the order of the structure.
+     * Parses words, in the order of the structure.
      *
-     * @throws IllegalArgumentException if there are more or fewer than the format has, or one is no hex of its width
+     * @throws IllegalArgumentException if the number of words is wrong, or a word is not hex of the format's width
      */
     static long[] words(Format format, List<String> texts) {
         if (texts.size() != format.wordCount()) {
-            throw new IllegalArgumentException(
-                    format.kind() + " is " + format.wordsText() + ", " + texts.size() + " given");
+            throw new IllegalArgumentException(format.kind() + " is " + format.wordsText() + ": got " + texts.size());
         }
         long[] words = new long[texts.size()];
         for (int i = 0; i < words.length; i++) {
@@ -84,7 +94,20 @@ final class Formats {
         return words;
     }
 
-    /** One line for each of {@code formats}: what it is called, and its words. */
+    /** The first parameter of a command: a kind, or with {@code --batch} a file. */
+    static PositionalParamSpec parameter(List<Format> formats) {
+        return PositionalParamSpec.builder()
+                .index("0")
+                .arity("0..1")
+                .hideParamSyntax(true)
+                .paramLabel("KIND")
+                .type(String.class)
+                .completionCandidates(formats.stream().map(Format::kind).toList())
+                .description("A kind. With --batch a FILE; standard input if FILE is missing or is -.")
+                .build();
+    }
+
+    /** One line for each format: kind, title and words. */
     static List<String> lines(List<Format> formats) {
         return formats.stream()
                 .map(format -> String.format(

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
-/** Unsigned numbers as hex digits, and what a user gave as it may be shown. */
+/** Parses and prints unsigned hex numbers, and prints input of users safely. */
 final class Hex {
     private static final int BITS_OF_A_DIGIT = 4;
     private static final int SHOWN = 40;
@@ -11,10 +11,9 @@ final class Hex {
     /**
      * Reads hex digits with or without 0x. Digits are ASCII: no sign, blank or underscore.
      *
-     * @param text what was given
-     * @param what it is, for the message: {@code word 2 of pid}
-     * @param bits how long it may be; leading zeros count as digits
-     * @throws IllegalArgumentException if it is not that
+     * @param what the name of the number in the message, such as {@code word 2 of pid}
+     * @param bits the largest width; leading zeros count as digits
+     * @throws IllegalArgumentException if {@code text} is not such a number
      */
     static long parse(String text, String what, int bits) {
         int start = text.startsWith("0x") || text.startsWith("0X") ? 2 : 0;
@@ -41,23 +40,23 @@ final class Hex {
         return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
     }
 
-    /** 0x and as many digits as the number has. */
+    /** 0x and the digits, without leading zeros. */
     static String of(long value) {
         return "0x" + Long.toHexString(value);
     }
 
-    /** 0x and the digits of that many bits. */
+    /** 0x and the digits, with leading zeros for a number of {@code bits}. */
     static String padded(long value, int bits) {
         String digits = Long.toHexString(value);
         return "0x" + "0".repeat(bits / BITS_OF_A_DIGIT - digits.length()) + digits;
     }
 
-    /** In quotes, as {@link #printable}. */
+    /** {@link #printable} text in quotes. */
     static String quoted(String text) {
         return "'" + printable(text, SHOWN) + "'";
     }
 
-    /** Cut to a length that a sentence bears, without what would upset a terminal. */
+    /** The first {@code longest} characters; control and invisible characters become question marks. */
     static String printable(String text, int longest) {
         StringBuilder shown = new StringBuilder();
         text.codePoints().limit(longest).forEach(c -> shown.appendCodePoint(isPrinted(c) ? c : '?'));

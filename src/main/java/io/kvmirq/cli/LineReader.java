@@ -6,9 +6,9 @@ import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
-/** Lines of bytes in a buffer that is used again, with an end to their length. For one thread. */
+/** Reads lines of limited length into one buffer. For one thread. */
 final class LineReader {
-    /** To be done before the input may have to be waited for. */
+    /** Runs before each read of the input, which may block. */
     @FunctionalInterface
     interface BeforeWaiting {
         void run() throws IOException;
@@ -25,17 +25,17 @@ final class LineReader {
     private int length;
     private long number;
 
-    /** @param longest bytes that a line may have */
+    /** @param longest the longest line, in bytes */
     LineReader(InputStream in, int longest) {
         this.in = in;
         this.longest = longest;
     }
 
     /**
-     * Reads the next line, which need not end.
+     * Reads the next line. The last line needs no newline.
      *
-     * @return false if there is none
-     * @throws IllegalArgumentException if it is too long
+     * @return false at the end of the input
+     * @throws IllegalArgumentException if the line is too long
      */
     boolean next(BeforeWaiting before) throws IOException {
         length = 0;
@@ -75,12 +75,12 @@ final class LineReader {
         length += count;
     }
 
-    /** Of the line read last, from 1. */
+    /** Number of the current line, from 1. */
     long number() {
         return number;
     }
 
-    /** The line, as UTF-8. */
+    /** The current line, decoded as UTF-8. */
     String text() {
         return new String(line, 0, length, StandardCharsets.UTF_8);
     }

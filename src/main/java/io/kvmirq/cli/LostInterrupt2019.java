@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
-import io.kvmirq.arch.apic.SharedWords;
 import java.util.List;
 
 /**
- * The interrupt that KVM lost until 2019, as steps to be played with and without the repair, both in what is else today's kernel.
+ * The interrupt that KVM lost until 2019, in steps. They are played with and without the repair; the rest is today's
+ * kernel.
  *
- * <p>Source: the thread "KVM: x86: Sync the pending Posted-Interrupts" of January 2019, and what came of it, commit
+ * <p>Source: the thread "KVM: x86: Sync the pending Posted-Interrupts" of January 2019, and the commit that followed,
  * c112b5f50232, "KVM: x86: Recompute PID.ON when clearing PID.SN".
  */
 final class LostInterrupt2019 {
@@ -18,7 +19,7 @@ final class LostInterrupt2019 {
 
     private LostInterrupt2019() {}
 
-    /** One kernel: a descriptor on a processor with nothing requested, and its vCPU's IRR. */
+    /** One kernel: the descriptor of a loaded vCPU with an empty PIR, and the IRR of the vCPU. */
     static final class Side {
         private final SharedWords words = SharedWords.of(new long[PiDescriptor.WORDS]);
         private final SharedWords irr = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
@@ -53,18 +54,18 @@ final class LostInterrupt2019 {
     /** What a step does. */
     @FunctionalInterface
     interface Action {
-        /** @return what is to be seen of it beside the descriptor */
+        /** @return the text to print beside the descriptor */
         String on(Side side);
     }
 
     /**
      * One step of the order.
      *
-     * @param repair whether it is the repair, which the unrepaired kernel does not do
+     * @param repair whether the step is the repair, which the kernel without it leaves out
      */
     record Step(String actor, String what, boolean repair, Action action) {}
 
-    /** The losing order. Without the step that is the repair it loses, with it the vector arrives. */
+    /** The losing order. With the step of the repair the vector arrives. */
     static List<Step> steps() {
         return List.of(
                 step("vcpu", "is preempted: sets SN", side -> {
@@ -74,7 +75,7 @@ final class LostInterrupt2019 {
                 step(
                         "device",
                         "posts 0x41: sets PIR, not ON (SN is 1)",
-                        side -> side.descriptor.post(VECTOR, false) == 0 ? "nobody notified" : "notified"),
+                        side -> side.descriptor.post(VECTOR, false) == 0 ? "not notified" : "notified"),
                 step("vcpu", "runs again: clears SN", side -> {
                     side.words.and(PostedInterruptDescriptor.CONTROL, ~PostedInterruptDescriptor.SN.mask());
                     return "";
@@ -88,15 +89,15 @@ final class LostInterrupt2019 {
                 step(
                         "vcpu",
                         "enters the guest: syncs if ON",
-                        side -> side.descriptor.sync(side.irr, 0) ? "0x41 taken" : "ON clear: no look"),
+                        side -> side.descriptor.sync(side.irr, 0) ? "0x41 taken" : "ON clear: no sync"),
                 step(
                         "sender",
                         "requests 0x41 too: sets PIR, then ON",
-                        side -> side.descriptor.deliver(VECTOR) ? "notified" : "was set: stops"),
+                        side -> side.descriptor.deliver(VECTOR) ? "notified" : "bit was set: stops"),
                 step(
                         "vcpu",
                         "looks again: syncs if ON",
-                        side -> side.descriptor.sync(side.irr, 0) ? "0x41 taken" : "ON clear: no look"));
+                        side -> side.descriptor.sync(side.irr, 0) ? "0x41 taken" : "ON clear: no sync"));
     }
 
     private static Step step(String actor, String what, Action action) {
@@ -104,34 +105,34 @@ final class LostInterrupt2019 {
     }
 
     /**
-     * A repair that was talked of.
+     * A repair of the thread.
      *
-     * @param loses whether some order of two senders and a vCPU still loses an interrupt
+     * @param loses whether an order of two senders and a vCPU still loses an interrupt
      * @param why one sentence
      */
     record Repair(String what, boolean loses, String why) {}
 
-    /** What was proposed, in the order it was, and what was done. */
+    /** The proposals in their order, then the merged repair. */
     static List<Repair> repairs() {
         return List.of(
-                new Repair("sync tests ON only", true, "the bug: while SN is set a device's request has no ON"),
+                new Repair("sync tests ON only", true, "the bug: while SN is set, a device posts without ON"),
                 new Repair(
                         "sync tests PIR only",
                         true,
-                        "as first posted: a sync between a sender's PIR and its ON leaves a stale ON, and then nobody is"
-                                + " told"),
+                        "first proposal: a sync between a sender's PIR and its ON leaves a stale ON, and later senders do"
+                                + " not notify"),
                 new Repair("sync tests PIR or ON", false, "a stale ON is cleared at the next entry"),
                 new Repair(
                         "one 16-bit store clears SN and sets ON",
                         false,
-                        "the counter-proposal: after each load the next sync looks"),
+                        "counter-proposal: after each load the next sync reads PIR"),
                 new Repair(
                         "ON set if PIR is not empty, then SN cleared",
                         true,
-                        "a device posts between the two, without ON"),
+                        "a device posts between the two steps, without ON"),
                 new Repair(
                         "SN cleared, then ON set if PIR is not empty",
                         false,
-                        "merged: a device sees SN clear and sets ON, or had set PIR before and is seen"));
+                        "merged: a device sees SN clear and sets ON, or the vCPU sees its PIR bit"));
     }
 }

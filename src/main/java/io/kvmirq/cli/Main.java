@@ -3,7 +3,7 @@ package io.kvmirq.cli;
 
 import java.util.List;
 
-/** Entry point. Starts no parser for {@code --version}. */
+/** Entry point. Answers {@code --version} without loading the parser. */
 public final class Main {
     private Main() {}
 
@@ -30,11 +30,10 @@ public final class Main {
         terminal.out().flush();
         if (stdout.lost().isPresent()) {
             terminal.err()
-                    .println("kvmirq: stdout could not be written: "
-                            + stdout.lost().get());
+                    .println("kvmirq: cannot write to stdout: " + stdout.lost().get());
             code = Math.max(code, ExitCode.FAILED);
         }
-        // Returning is quicker than exiting, and nothing of ours keeps the JVM alive.
+        // Returning is faster than System.exit, and no thread of kvmirq keeps the JVM alive.
         if (code != ExitCode.OK) {
             System.exit(code);
         }

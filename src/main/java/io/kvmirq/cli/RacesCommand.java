@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import java.util.List;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq races}: interrupts that kernels lost, step by step. Asks no kernel. */
+/** {@code kvmirq races}: plays interrupts that kernels lost, step by step. Asks no kernel. */
 final class RacesCommand implements Command {
     private static final String LOST_INTERRUPT = "lost-interrupt-2019";
     private static final String LOST_INTERRUPT_SUMMARY =
-            "An interrupt posted while its vCPU is preempted stays behind (VT-d posting, KVM until 2019).";
+            "KVM until 2019 loses an interrupt that a device posts while the vCPU is preempted (VT-d posting).";
     private static final int COLUMN = 40;
     private static final String ROW = "  %-7s %-38s %-" + COLUMN + "s %s";
 
@@ -20,13 +21,13 @@ final class RacesCommand implements Command {
 
     @Override
     public String summary() {
-        return "Show how kernels lost interrupts, and what keeps them.";
+        return "Show how kernels lost interrupts, and how the repair keeps them.";
     }
 
     @Override
     public void describe(CommandSpec spec) {
         spec.usageMessage()
-                .description("Lists the historic races, or plays one step by step, as it was and as it is repaired."
+                .description("Lists the historic races, or plays one step by step, without and with the repair."
                         + " Asks no kernel.")
                 .footer("", "Races:", "  " + LOST_INTERRUPT + "  " + LOST_INTERRUPT_SUMMARY);
         spec.addPositional(PositionalParamSpec.builder()
@@ -34,6 +35,7 @@ final class RacesCommand implements Command {
                 .arity("0..1")
                 .paramLabel("RACE")
                 .type(String.class)
+                .completionCandidates(List.of(LOST_INTERRUPT))
                 .description("The race to play.")
                 .build());
     }
@@ -75,26 +77,28 @@ final class RacesCommand implements Command {
         terminal.out().println();
         terminal.out()
                 .println(
-                        "  Each vCPU has a descriptor. PIR: the vectors requested of it. ON, outstanding notification: it was"
-                                + " told, or will look.\n  SN, suppress notification: devices are not to tell it, and set no"
-                                + " ON. A sync moves PIR to the vCPU's interrupt\n  request register (IRR), but only if ON. Who"
-                                + " finds a bit or ON set already tells nobody.\n");
+                        "  Each vCPU has a descriptor. PIR: the requested vectors. ON, outstanding notification: the vCPU was"
+                                + " notified, or\n  will sync. SN, suppress notification: a device sets PIR only, and does not"
+                                + " notify. A sync moves PIR to the vCPU's\n  interrupt request register (IRR), only if ON is"
+                                + " set. A sender that finds its PIR bit or ON set does not notify.\n");
         LostInterrupt2019.Side was = new LostInterrupt2019.Side();
         LostInterrupt2019.Side is = new LostInterrupt2019.Side();
         row(terminal, "", "", "today's kernel without the repair", "today's kernel");
-        row(terminal, "who", "does", "ON SN PIR     IRR", "ON SN PIR     IRR");
+        row(terminal, "actor", "step", "ON SN PIR     IRR", "ON SN PIR     IRR");
         for (LostInterrupt2019.Step step : LostInterrupt2019.steps()) {
             row(terminal, step.actor(), step.what(), step.repair() ? "" : play(was, step), play(is, step));
         }
         row(terminal, "guest", "", outcome(was, terminal, true), outcome(is, terminal, false));
-        terminal.out().println("\n  What was proposed, and whether some order of two senders and a vCPU still loses:");
+        terminal.out()
+                .println(
+                        "\n  Proposed repairs, and whether some order of two senders and a vCPU still loses an interrupt:");
         for (LostInterrupt2019.Repair repair : LostInterrupt2019.repairs()) {
             String verdict = repair.loses() ? terminal.bad("loses") : terminal.good("keeps");
             terminal.out().println("    " + verdict + "  " + repair.what() + "\n           " + repair.why());
         }
         terminal.out()
                 .println(
-                        "\n  The repair is commit c112b5f50232 of Linux. make races, in the sources, searches every order.");
+                        "\n  Linux has the repair since commit c112b5f50232. In the sources, make races searches every order.");
     }
 
     private static void row(Terminal terminal, Object... cells) {

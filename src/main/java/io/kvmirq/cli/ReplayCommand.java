@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.recording.Replay;
 import io.kvmirq.recording.TapeException;
 import java.io.IOException;
-import java.nio.file.FileSystemException;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq replay}: the calls of a tape made again, and the first that answers otherwise. */
+/** {@code kvmirq replay}: repeats the calls of a tape and prints the first call whose answer differs. */
 final class ReplayCommand implements Command {
     private final Backends backends = Backends.ofThisMachine();
 
@@ -28,25 +26,25 @@ final class ReplayCommand implements Command {
 
     @Override
     public String summary() {
-        return "Make the calls of a tape again, and show the first that is answered otherwise.";
+        return "Repeat the calls of a tape, and show the first whose answer differs.";
     }
 
     @Override
     public void describe(CommandSpec spec) {
         spec.usageMessage()
                 .description(
-                        "Makes the calls on the tape in FILE again, on a fake kernel, or with --backend on this machine's,"
-                                + " in the order of the tape, and compares the answers: results and errnos, counts of"
-                                + " eventfds, what is ready, why a guest left. What depends on the processor (CPUID,"
-                                + " registers, the state of chips) is not compared.",
+                        "Repeats the calls on the tape in FILE, in their order, on a fake kernel, or with --backend on"
+                                + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
+                                + " descriptors and exit reasons of vCPUs. It does not compare what depends on the"
+                                + " processor: CPUID, registers, the state of interrupt chips.",
                         "",
-                        "Exit code 1 when a call is answered otherwise: it is shown with what was expected and what is"
-                                + " open. 3 when FILE is not a whole tape of this architecture, of which nothing is then"
-                                + " replayed, or when a call cannot be made again: the fake does not model it, or the tape"
-                                + " does not hold what it needs, such as the memory of another program's guest.",
+                        "Exit code 1 when an answer differs: the call is printed with the expected answer and the open"
+                                + " files. Exit code 3 when FILE is not a complete tape of this architecture (nothing is"
+                                + " replayed then), or when a call cannot be repeated: the fake does not model it, or the"
+                                + " tape lacks its data, such as the guest memory of another program.",
                         "",
-                        "With --backend other than fake, the calls of whoever wrote the tape are made on this machine's"
-                                + " kernel, as whoever runs this: replay so only tapes that you trust.",
+                        "With a --backend other than fake, the calls of the tape are made on this machine's kernel with"
+                                + " your rights: use it only for tapes that you trust.",
                         "",
                         "FILE is from 'kvmirq selftest --record', 'kvmirq tape -o', or io.kvmirq.recording.Recorder.");
         spec.addOption(OptionSpec.builder("--backend")
@@ -63,8 +61,8 @@ final class ReplayCommand implements Command {
                 .type(String.class)
                 .converters(SelftestCommand.profile())
                 .completionCandidates(Profile.labels())
-                .description("Kernel the fake stands for: " + String.join(", ", Profile.labels()) + "; after a comma "
-                        + Profile.switches() + " (default: -D" + FakeProvider.PROFILE + ", 6.18).")
+                .description("Kernel that the fake imitates: " + String.join(", ", Profile.labels())
+                        + "; after a comma " + Profile.switches() + " (default: -D" + FakeProvider.PROFILE + ", 6.18).")
                 .build());
         spec.addPositional(PositionalParamSpec.builder()
                 .paramLabel("FILE")
@@ -81,7 +79,7 @@ final class ReplayCommand implements Command {
         boolean fake = name.equals(Backends.FAKE);
         if (arguments.hasMatchedOption("--profile")) {
             if (!fake) {
-                terminal.err().println("kvmirq: --profile is of the fake kernel: leave --backend out");
+                terminal.err().println("kvmirq: --profile is for the fake kernel: leave --backend out");
                 return ExitCode.USAGE;
             }
             System.setProperty(FakeProvider.PROFILE, arguments.matchedOptionValue("--profile", ""));
@@ -91,20 +89,15 @@ final class ReplayCommand implements Command {
         String on = fake ? "fake kernel " + backend.description() : "this machine's kernel, " + backend.name();
         try (Replay replay = new Replay(backend.libc())) {
             int code = tell(replay.run(file), on, terminal);
-            replay.remarks().forEach(remark -> (code == ExitCode.COULD_NOT_LOOK ? terminal.err() : terminal.out())
+            replay.remarks().forEach(remark -> (code == ExitCode.COULD_NOT_RUN ? terminal.err() : terminal.out())
                     .println(remark));
             return code;
         } catch (TapeException e) {
             terminal.err().println("kvmirq: " + file + ": " + e.getMessage() + "; nothing was replayed");
         } catch (IOException e) {
-            String reason = e instanceof NoSuchFileException
-                    ? "no such file"
-                    : e instanceof FileSystemException told && told.getReason() != null
-                            ? told.getReason()
-                            : e.toString();
-            terminal.err().println("kvmirq: cannot read " + file + ": " + reason);
+            terminal.err().println("kvmirq: " + FileSentence.cannotRead(file, e));
         }
-        return ExitCode.COULD_NOT_LOOK;
+        return ExitCode.COULD_NOT_RUN;
     }
 
     private static int tell(Replay.Outcome outcome, String on, Terminal terminal) {
@@ -121,6 +114,6 @@ final class ReplayCommand implements Command {
             return ExitCode.FAILED;
         }
         terminal.err().println("kvmirq: " + outcome);
-        return ExitCode.COULD_NOT_LOOK;
+        return ExitCode.COULD_NOT_RUN;
     }
 }

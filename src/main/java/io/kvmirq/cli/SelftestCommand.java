@@ -3,7 +3,7 @@ package io.kvmirq.cli;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
-import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;
 import io.kvmirq.fake.Profile;
@@ -26,7 +26,7 @@ import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.TypeConversionException;
 
-/** {@code kvmirq selftest}: a throw-away guest takes interrupts and answers. */
+/** {@code kvmirq selftest}: runs a throw-away guest that answers interrupts. */
 final class SelftestCommand implements Command {
     private final Backends backends = Backends.ofThisMachine();
     private static final int DEFAULT_COUNT = 10_000;
@@ -46,10 +46,11 @@ final class SelftestCommand implements Command {
     public void describe(CommandSpec spec) {
         spec.usageMessage()
                 .description(
-                        "Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device would,"
-                                + " and shows what the kernel and the guest answered. Needs access to /dev/kvm, no"
-                                + " root. Without KVM the same runs on a fake kernel, every line marked FAKE."
-                                + " Exit code 1 when a scenario fails or none could run, 3 when KVM cannot be used.")
+                        "Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device does,"
+                                + " and prints the answers of the kernel and the guest. Needs access to /dev/kvm, but not"
+                                + " root. --backend fake runs the same on a fake kernel and marks every line FAKE; the"
+                                + " fake is never used unless you ask for it. Exit code 1 when a scenario fails or all"
+                                + " are skipped, 3 when KVM cannot be used.")
                 .footer(scenarios());
         spec.addOption(OptionSpec.builder("--count")
                 .paramLabel("N")
@@ -65,7 +66,7 @@ final class SelftestCommand implements Command {
                 .converters(scenario())
                 .completionCandidates(
                         Arrays.stream(Scenario.values()).map(Scenario::label).toList())
-                .description("Only this one; may be given several times.")
+                .description("Run only this scenario. Repeat the option for several.")
                 .build());
         spec.addOption(OptionSpec.builder("--irqchip")
                 .paramLabel("KIND")
@@ -73,8 +74,8 @@ final class SelftestCommand implements Command {
                 .converters(irqchip())
                 .completionCandidates(
                         Arrays.stream(Irqchip.values()).map(Irqchip::label).toList())
-                .description("Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default where the"
-                        + " kernel has them) or split (LAPICs only, as many VMMs use it).")
+                .description("Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the"
+                        + " kernel has them) or split (LAPICs only, as in many VMMs).")
                 .build());
         spec.addOption(OptionSpec.builder("--backend")
                 .paramLabel("BACKEND")
@@ -90,15 +91,15 @@ final class SelftestCommand implements Command {
                 .type(String.class)
                 .converters(profile())
                 .completionCandidates(Profile.labels())
-                .description("Kernel the fake stands for, with --backend fake: " + String.join(", ", Profile.labels())
-                        + "; after a comma " + Profile.switches() + ".")
+                .description("Kernel that the fake imitates, with --backend fake: "
+                        + String.join(", ", Profile.labels()) + "; after a comma " + Profile.switches() + ".")
                 .build());
         spec.addOption(OptionSpec.builder("--record")
                 .paramLabel("FILE")
                 .type(Path.class)
                 .description(
-                        "Write a tape of all kernel calls, and of what is written into guests, to FILE, replacing it:"
-                                + " kvmirq tape --show, kvmirq replay.")
+                        "Write a tape of all kernel calls and of all writes to guest memory to FILE, replacing it. Print"
+                                + " it with kvmirq tape --show, repeat it with kvmirq replay.")
                 .build());
         spec.addOption(OptionSpec.builder("--json")
                 .description("Print one JSON document instead of text.")
@@ -121,7 +122,7 @@ final class SelftestCommand implements Command {
                     return count;
                 }
             } catch (NumberFormatException e) {
-                // Said below, with the range.
+                // Reported below, with the range.
             }
             throw new TypeConversionException("'" + text + "' is not a number from 1 to " + MAX_COUNT);
         };
@@ -160,7 +161,6 @@ final class SelftestCommand implements Command {
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        boolean asked = arguments.hasMatchedOption("--backend");
         String backend = arguments.matchedOptionValue("--backend", Backends.selection());
         if (!backends.names().contains(backend)) {
             terminal.err()
@@ -170,53 +170,48 @@ final class SelftestCommand implements Command {
         }
         if (arguments.hasMatchedOption("--profile")) {
             if (!backend.equals(Backends.FAKE)) {
-                terminal.err().println("kvmirq: --profile is of the fake kernel: add --backend " + Backends.FAKE);
+                terminal.err().println("kvmirq: --profile is for the fake kernel: add --backend " + Backends.FAKE);
                 return ExitCode.USAGE;
             }
             String profile = arguments.matchedOptionValue("--profile", "");
             if (Profile.of(profile).isArm64()) {
                 terminal.err()
-                        .println(
-                                "kvmirq: --profile " + profile + ": the self-test's guest is x86 code: choose a profile"
-                                        + " without arm64, which is for tests of your own");
+                        .println("kvmirq: --profile " + profile
+                                + ": the guest of the self-test is x86 code: choose a profile" + " without arm64");
                 return ExitCode.USAGE;
             }
             System.setProperty(FakeProvider.PROFILE, profile);
         }
         Optional<Path> tape = Optional.ofNullable(arguments.matchedOptionValue("--record", null));
+        int code = ExitCode.COULD_NOT_RUN;
         try (Taping taping = new Taping(tape);
-                Target target = open(backend, asked, taping, terminal)) {
+                Target target = backend.equals(Backends.FAKE) ? fake(taping) : real(backend, taping)) {
+            target.kernel().device();
             taping.begin();
-            return run(target, taping, arguments, terminal);
+            // From here on, stdout has results: an incomplete tape is a failure.
+            code = ExitCode.FAILED;
+            code = run(target, taping, arguments, terminal);
         } catch (IOException e) {
-            terminal.err().println("kvmirq: cannot write " + tape.orElseThrow() + ": " + e);
-            return ExitCode.COULD_NOT_LOOK;
-        }
-    }
-
-    /** Without KVM the same runs on the fake, unless a binding was asked for; said aloud, on every line. */
-    private static Target open(String backend, boolean asked, Taping taping, Terminal terminal) {
-        if (backend.equals(Backends.FAKE)) {
-            return fake(taping);
-        }
-        try {
-            return new Target(open(backend, taping), Optional.empty());
+            terminal.err().println("kvmirq: " + FileSentence.cannotWrite(tape.orElseThrow(), e));
+            return Math.max(code, ExitCode.FAILED);
         } catch (KernelException e) {
-            boolean noKvm = e.call().equals("open") && e.errno().equals(Errno.ENOENT);
-            if (asked || !noKvm) {
-                throw e;
-            }
-            terminal.err()
-                    .println("kvmirq: " + e.getMessage() + "; this runs on the FAKE kernel and says nothing about"
-                            + " this machine");
-            return fake(taping);
+            terminal.err().println("kvmirq: " + e.getMessage() + hint(e));
+            return ExitCode.COULD_NOT_RUN;
         }
+        return code;
     }
 
-    private static Kernel open(String backend, Taping taping) {
-        return taping.isAsked()
+    /** Without KVM, suggests the fake kernel. */
+    private static String hint(KernelException e) {
+        boolean noKvm = e.call().equals("open") && e.errno().equals(Errno.ENOENT);
+        return noKvm ? "; --backend " + Backends.FAKE + " runs the same on a fake kernel" : "";
+    }
+
+    private static Target real(String backend, Taping taping) {
+        Kernel kernel = taping.isAsked()
                 ? Kernel.over(taping.over(Backends.ofThisMachine().open(backend)), Kernel.DEVICE)
                 : Kernel.open(backend);
+        return new Target(kernel, Optional.empty());
     }
 
     private static Target fake(Taping taping) {
@@ -224,7 +219,7 @@ final class SelftestCommand implements Command {
         return new Target(Kernel.over(taping.over(fake.backend()), Kernel.DEVICE), Optional.of(fake));
     }
 
-    /** What a self-test runs on. */
+    /** The kernel under test. */
     private record Target(Kernel kernel, Optional<FakeKernel> fake) implements AutoCloseable {
         @Override
         public void close() {
@@ -234,13 +229,17 @@ final class SelftestCommand implements Command {
 
     private static int run(Target target, Taping taping, ParseResult arguments, Terminal terminal) {
         Kernel kernel = target.kernel();
-        // Whether the CPU is free for KVM shows only now; a scenario would report it as a finding of its own.
+        // Creates the first VM, which fails if KVM cannot use the CPU. That is not the failure of a scenario.
         Irqchip irqchip = arguments.matchedOptionValue("--irqchip", Irqchip.ofKernel(kernel));
         int count = arguments.matchedOptionValue("--count", DEFAULT_COUNT);
         List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
         boolean json = arguments.hasMatchedOption("--json");
         TextJournal text = new TextJournal(terminal, kernel, target.fake());
-        Selftest selftest = new Selftest(kernel, irqchip, count, json ? new SilentJournal() : text);
+        Journal journal = json ? new SilentJournal() : text;
+        if (terminal.progressColumns() > 0) {
+            journal = new ProgressJournal(journal, terminal.err(), terminal.progressColumns());
+        }
+        Selftest selftest = new Selftest(kernel, irqchip, count, journal);
         // Ctrl-C stops the vCPU and joins its thread before the JVM ends.
         taping.beforeEnd(selftest::stop);
         List<Result> results = selftest.run(scenarios);
@@ -250,7 +249,7 @@ final class SelftestCommand implements Command {
         } else {
             text.summary(results);
         }
-        // Where all was skipped, nothing was proved.
+        // A run that skipped every scenario proves nothing.
         boolean failed = results.stream().anyMatch(result -> result.failure().isPresent());
         return !failed && results.stream().anyMatch(Result::passed) ? ExitCode.OK : ExitCode.FAILED;
     }

@@ -4,8 +4,8 @@ package io.kvmirq.cli;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.fake.Grade;
-import io.kvmirq.fake.Rule;
+import io.kvmirq.fake.rules.Grade;
+import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Result;
@@ -15,7 +15,7 @@ import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.Optional;
 
-/** A self-test as one JSON document, {@code kvmirq.selftest/1}. */
+/** Writes a self-test as one JSON document, {@code kvmirq.selftest/1}. */
 final class SelftestJson {
     private SelftestJson() {}
 
@@ -32,7 +32,7 @@ final class SelftestJson {
             json.writeStringField("irqchip", irqchip.label());
             if (fake.isPresent()) {
                 json.writeArrayFieldStart("inferredRules");
-                for (Rule rule : fake.get().rulesUsed()) {
+                for (KernelRule rule : fake.get().rulesUsed()) {
                     if (rule.grade() == Grade.INFERRED) {
                         json.writeString(rule.name());
                     }

@@ -8,7 +8,7 @@ import java.io.OutputStream;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** Standard output that remembers why it could not be written, which a PrintStream would swallow. For one thread. */
+/** Standard output that remembers the cause of a failed write; a PrintStream drops it. For one thread. */
 final class Stdout extends OutputStream {
     private static final String READER_LEFT = "Broken pipe";
 
@@ -30,7 +30,7 @@ final class Stdout extends OutputStream {
         }
     }
 
-    /** Why something printed was lost. A reader that has seen enough, such as head, is no reason. */
+    /** Why output was lost. A pipe closed by its reader, such as head, does not count. */
     Optional<String> lost() {
         return Optional.ofNullable(failure)
                 .map(e -> String.valueOf(e.getMessage()))

@@ -3,6 +3,7 @@ package io.kvmirq.cli;
 
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.NativeLibrary;
+import io.kvmirq.recording.Preload;
 import io.kvmirq.recording.TapeException;
 import io.kvmirq.recording.TapeFiles;
 import io.kvmirq.recording.TapeLine;
@@ -11,7 +12,7 @@ import io.kvmirq.recording.TapeText;
 import java.io.BufferedInputStream;
 import java.io.File;
 import java.io.IOException;
-import java.io.PrintStream;
+import java.io.InputStream;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -22,6 +23,8 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
@@ -30,15 +33,21 @@ import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ParseResult;
 
-/** {@code kvmirq tape}: the kernel calls of another program, one readable line each. */
+/** {@code kvmirq tape}: records the kernel calls of another program and prints one line for each. */
 final class TapeCommand implements Command {
     private static final String PRELOAD = "LD_PRELOAD";
-    private static final String TAPE = "KVMIRQ_TAPE";
+    private static final String LC_ALL = "LC_ALL";
 
-    /** For the program to end when told to, and as long again for its calls to be printed. */
+    /** Set by the launcher if it changed the locale of this JVM: the earlier LC_ALL, or empty. */
+    private static final String LOCALE = "kvmirq.lc_all";
+
+    /** Limit for the program to end after SIGTERM, and again for its calls to be printed. */
     private static final long PATIENCE_SECONDS = 10;
 
-    /** The file cannot be read or written, which is no finding about its content. */
+    /** The interval between two checks whether a process still writes. */
+    private static final long LOOK_MILLIS = 100;
+
+    /** A file cannot be read or written. Its content is not judged. */
     private static final class TapeFileException extends RuntimeException {
         private static final long serialVersionUID = 1;
 
@@ -61,36 +70,37 @@ final class TapeCommand implements Command {
     public void describe(CommandSpec spec) {
         spec.usageMessage()
                 .description(
-                        "Runs CMD with its calls recorded, then prints them, a line each. Descriptors are shown as"
-                                + " what they were open on, such as vm#1 or eventfd#3. The exit code is CMD's; 3 when"
-                                + " it could not be started. Ended by a signal, it ends CMD and still prints. Needs no"
-                                + " root but what CMD needs.",
+                        "Runs CMD and prints its calls as they are made, one line each, mixed with the output of CMD."
+                                + " A descriptor is shown as the file it is open on, such as vm#1 or eventfd#3. The exit"
+                                + " code is that of CMD, or 3 when CMD could not be started. On SIGTERM, CMD is stopped"
+                                + " and its last calls are printed. Root is needed only if CMD needs it.",
                         "",
-                        "A tape made here holds the arguments of calls: no guest memory, and zeros for known pointers."
-                                + " One of selftest --record holds what was written into its guests too.",
+                        "The tape holds the arguments of the calls, with zeros for known pointers. It holds no guest"
+                                + " memory; a tape of selftest --record does.",
                         "",
-                        "Not seen: raw system calls and statically linked programs (Go), eventfd_read, eventfd_write,"
+                        "Not recorded: raw system calls, statically linked programs (Go), eventfd_read, eventfd_write,"
                                 + " poll, readv, writev, close_range, the checked functions of fortified programs, and"
-                                + " most calls in a chroot without /proc. A program under a seccomp allow-list may be"
-                                + " killed for what recording calls, and a signal handler needs 8 KB of stack.");
+                                + " most calls in a chroot without /proc. A seccomp allow-list may kill CMD for a system call"
+                                + " of the recorder. A signal handler of CMD needs 8 KB of stack.");
         spec.parser().stopAtPositional(true);
         spec.addOption(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
                 .type(Path.class)
-                .description("Write the tape to FILE, replacing it, and print nothing: lines of JSON, for --show and"
-                        + " kvmirq replay. What CMD started and left running goes on writing to it.")
+                .description("Write the tape to FILE as lines of JSON, replacing it, and print nothing. --show and"
+                        + " kvmirq replay read FILE. Processes that CMD leaves running are recorded too: the command ends"
+                        + " when they end, or at Ctrl-C.")
                 .build());
         spec.addOption(OptionSpec.builder("--show")
                 .paramLabel("FILE")
                 .type(Path.class)
-                .description("Print the tape in FILE; run nothing. Exit code 1 when it is not a whole tape.")
+                .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape.")
                 .build());
         spec.addPositional(PositionalParamSpec.builder()
                 .paramLabel("CMD")
                 .type(List.class)
                 .auxiliaryTypes(String.class)
                 .arity("0..*")
-                .description("The program to run and its arguments, best after --.")
+                .description("The program to run and its arguments. Write -- before it.")
                 .build());
     }
 
@@ -104,7 +114,7 @@ final class TapeCommand implements Command {
             throw new ParameterException(line, "Give either CMD or --show FILE");
         }
         if (shown.isPresent() && output.isPresent()) {
-            throw new ParameterException(line, "--output is for a CMD to record, not for --show");
+            throw new ParameterException(line, "--output needs a CMD and excludes --show");
         }
         try {
             return shown.map(file -> show(file, terminal)).orElseGet(() -> record(command, output, terminal));
@@ -113,12 +123,15 @@ final class TapeCommand implements Command {
             return ExitCode.FAILED;
         } catch (TapeFileException e) {
             terminal.err().println("kvmirq: " + e.getMessage());
-            return ExitCode.COULD_NOT_LOOK;
+            return ExitCode.COULD_NOT_RUN;
         }
     }
 
     private static int show(Path file, Terminal terminal) {
-        return print(file, terminal.out()) == 0 ? empty(file + " is empty", terminal) : ExitCode.OK;
+        PrintWriter out = writer(terminal);
+        return print(file, () -> Files.newInputStream(file), out) == 0
+                ? empty(file + " is empty", terminal)
+                : ExitCode.OK;
     }
 
     private static int empty(String what, Terminal terminal) {
@@ -126,27 +139,40 @@ final class TapeCommand implements Command {
         return ExitCode.FAILED;
     }
 
+    /** Buffers; the stream of the terminal flushes every line. */
+    private static PrintWriter writer(Terminal terminal) {
+        return new PrintWriter(terminal.out(), false, StandardCharsets.UTF_8);
+    }
+
+    private interface Opening {
+        InputStream open() throws IOException;
+    }
+
     /** @return the number of lines */
-    private static long print(Path file, PrintStream out) {
+    private static long print(Path file, Opening opening, PrintWriter out) {
         long lines = 0;
-        // The terminal's own stream flushes every line.
-        PrintWriter writer = new PrintWriter(out, false, StandardCharsets.UTF_8);
-        try (TapeReader reader = TapeReader.of(new BufferedInputStream(Files.newInputStream(file)))) {
+        try (TapeReader reader = TapeReader.of(new BufferedInputStream(opening.open()))) {
             TapeText text = new TapeText();
             for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
-                writer.println(text.render(line.get()));
+                out.println(text.render(line.get()));
                 lines++;
             }
             return lines;
         } catch (IOException e) {
-            throw new TapeFileException("cannot read " + file + ": " + reason(e), e);
+            throw new TapeFileException(FileSentence.cannotRead(file, e), e);
         } finally {
-            writer.flush();
+            out.flush();
         }
     }
 
-    private static String reason(IOException e) {
-        return e instanceof NoSuchFileException ? "no such file" : e.toString();
+    /** Prints each line when it is written, until the program has ended. */
+    private static void printWhile(Process program, Path tape, Terminal terminal) {
+        PrintWriter out = writer(terminal);
+        try {
+            print(tape, () -> new FollowedFile(tape, program, out::flush), out);
+        } finally {
+            waitFor(program);
+        }
     }
 
     // Recording
@@ -154,48 +180,90 @@ final class TapeCommand implements Command {
     private static int record(List<String> command, Optional<Path> output, Terminal terminal) {
         Path recorder = NativeLibrary.recorderOfThisMachine().file();
         if (recorder.toString().matches(".*[ :].*")) {
-            throw new BackendUnavailableException(recorder + " cannot be preloaded: the path holds a space or a colon;"
-                    + " set $XDG_CACHE_HOME or -Dkvmirq.cache to another place");
+            throw new BackendUnavailableException(
+                    recorder + " cannot be preloaded: the path contains a space or a colon;"
+                            + " set $XDG_CACHE_HOME or -Dkvmirq.cache to another directory");
         }
         Ending ending = new Ending();
         Runtime.getRuntime().addShutdownHook(ending);
         try {
             requireProgram(command.get(0));
-            return output.map(file -> run(command, recorder, emptied(file.toAbsolutePath()), terminal, ending))
+            return output.map(file -> runAndFinish(command, recorder, emptied(file.toAbsolutePath()), terminal, ending))
                     .orElseGet(() -> runAndPrint(command, recorder, terminal, ending));
         } finally {
             ending.finished();
         }
     }
 
+    /** What the library appends has addresses of the program in it: it is no tape to be kept. */
+    private static int runAndFinish(List<String> command, Path recorder, Path file, Terminal terminal, Ending ending) {
+        Path raw = temporary();
+        try {
+            int code = run(command, recorder, raw, terminal, ending, program -> {});
+            awaitOthers(raw, terminal, ending);
+            Preload.finish(raw, TapeFiles.replace(file));
+            return code;
+        } catch (IOException e) {
+            throw new TapeFileException(FileSentence.cannotWrite(file, e), e);
+        } finally {
+            delete(raw);
+        }
+    }
+
+    /** As qemu -daemonize leaves one. */
+    private static void awaitOthers(Path raw, Terminal terminal, Ending ending) {
+        List<Long> writers = Preload.writers(raw);
+        if (!writers.isEmpty()) {
+            terminal.err()
+                    .println("kvmirq: process " + writers.get(0)
+                            + " still runs and is recorded until it ends; Ctrl-C ends the tape now");
+        }
+        while (!writers.isEmpty() && !ending.hasBegun()) {
+            LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(LOOK_MILLIS));
+            writers = Preload.writers(raw);
+        }
+    }
+
     private static int runAndPrint(List<String> command, Path recorder, Terminal terminal, Ending ending) {
         Path tape = temporary();
         try {
-            int code = run(command, recorder, tape, terminal, ending);
-            print(tape, terminal.out());
-            return code;
+            return run(command, recorder, tape, terminal, ending, program -> printWhile(program, tape, terminal));
         } finally {
             delete(tape);
         }
     }
 
-    private static int run(List<String> command, Path recorder, Path tape, Terminal terminal, Ending ending) {
+    private static int run(
+            List<String> command,
+            Path recorder,
+            Path tape,
+            Terminal terminal,
+            Ending ending,
+            Consumer<Process> meanwhile) {
         ProcessBuilder builder = new ProcessBuilder(command).inheritIO();
         Map<String, String> environment = builder.environment();
         String others = environment.getOrDefault(PRELOAD, "");
         environment.put(PRELOAD, others.isEmpty() ? recorder.toString() : recorder + ":" + others);
-        environment.put(TAPE, tape.toString());
+        environment.putAll(Preload.environment(tape));
+        Optional.ofNullable(System.getProperty(LOCALE)).ifPresent(locale -> {
+            environment.remove(LC_ALL);
+            if (!locale.isEmpty()) {
+                environment.put(LC_ALL, locale);
+            }
+        });
         try {
-            int code = waitFor(ending.start(builder));
+            Process program = ending.start(builder);
+            meanwhile.accept(program);
+            int code = waitFor(program);
             boolean nothing = sayIfNothing(command, tape, terminal);
-            return nothing && code == ExitCode.OK ? ExitCode.COULD_NOT_LOOK : code;
+            return nothing && code == ExitCode.OK ? ExitCode.COULD_NOT_RUN : code;
         } catch (IOException e) {
             throw new TapeFileException(
                     "cannot run " + command.get(0) + ": " + (isNotFound(e) ? "not found" : e.getMessage()), e);
         }
     }
 
-    /** ENOENT, as JDKs word it. */
+    /** Whether the message says ENOENT; JDKs word it in two ways. */
     private static boolean isNotFound(IOException e) {
         String message = String.valueOf(e.getMessage());
         return message.contains("error=2,") || message.contains("error: 2 ");
@@ -206,14 +274,14 @@ final class TapeCommand implements Command {
             try {
                 return process.waitFor();
             } catch (InterruptedException e) {
-                // Nobody interrupts the main thread; the program is not done.
+                // The main thread is never interrupted; only the end of the program ends the loop.
             }
         }
     }
 
     /**
-     * Runs when this program is told to end: ends the recorded one, whom the signal need not have reached, and waits until
-     * its calls are shown.
+     * The shutdown hook. It stops the recorded program, which may not have received the signal, and waits until its calls
+     * are printed.
      */
     private static final class Ending extends Thread {
         private final CountDownLatch shown = new CountDownLatch(1);
@@ -226,11 +294,15 @@ final class TapeCommand implements Command {
 
         synchronized Process start(ProcessBuilder builder) throws IOException {
             if (begun) {
-                throw new IOException("told to end");
+                throw new IOException("kvmirq is being stopped");
             }
             Process process = builder.start();
             program = Optional.of(process);
             return process;
+        }
+
+        synchronized boolean hasBegun() {
+            return begun;
         }
 
         private synchronized Optional<Process> begin() {
@@ -243,7 +315,7 @@ final class TapeCommand implements Command {
             try {
                 Runtime.getRuntime().removeShutdownHook(this);
             } catch (IllegalStateException e) {
-                // It runs, and now ends.
+                // The hook is running already, and ends now.
             }
         }
 
@@ -256,7 +328,7 @@ final class TapeCommand implements Command {
                     process.get().destroyForcibly();
                 }
                 if (!shown.await(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
-                    System.err.println("kvmirq: ended before all calls were printed; -o keeps them in a file");
+                    System.err.println("kvmirq: stopped before all calls were printed; -o keeps them in a file");
                 }
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
@@ -264,7 +336,7 @@ final class TapeCommand implements Command {
         }
     }
 
-    /** Before anything is written: a name mistyped must not cost an earlier tape. */
+    /** Called before the file is replaced: a mistyped name must not cost an earlier tape. */
     private static void requireProgram(String name) {
         boolean found = name.contains("/")
                 ? Files.exists(Path.of(name))
@@ -275,7 +347,7 @@ final class TapeCommand implements Command {
         }
     }
 
-    /** Any program that loads the recorder writes a line as it starts. */
+    /** Every program that loads the recorder writes a line when it starts. */
     private static boolean sayIfNothing(List<String> command, Path tape, Terminal terminal) {
         boolean nothing = tape.toFile().length() == 0;
         if (nothing) {
@@ -291,14 +363,14 @@ final class TapeCommand implements Command {
             TapeFiles.replace(file).close();
             return file;
         } catch (IOException e) {
-            throw new TapeFileException("cannot write " + file + ": " + reason(e), e);
+            throw new TapeFileException(FileSentence.cannotWrite(file, e), e);
         }
     }
 
     private static Path temporary() {
         try {
             Path file = Files.createTempFile("kvmirq", ".tape");
-            // Also when this program is told to end and printing takes too long.
+            // For a stop whose printing takes too long to reach the other deletion.
             deleteOnExit(file.toFile());
             return file;
         } catch (IOException e) {
@@ -318,7 +390,7 @@ final class TapeCommand implements Command {
         try {
             file.deleteOnExit();
         } catch (IllegalStateException e) {
-            // Ending already: what is left to do is deleting it at once.
+            // The JVM is stopping: only deleting at once remains.
         }
     }
 }

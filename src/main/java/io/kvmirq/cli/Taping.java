@@ -11,8 +11,8 @@ import java.nio.file.Path;
 import java.util.Optional;
 
 /**
- * Records what the kernel is asked, if that was asked for: in a file that is opened when the kernel was, so that a kernel that
- * refuses costs no earlier tape. It is whole also when this program is told to end.
+ * Records the kernel calls of a self-test if {@code --record} is given. The file is replaced after the kernel was opened, so
+ * a kernel that cannot be opened costs no earlier tape. A shutdown hook completes the tape.
  */
 final class Taping implements AutoCloseable {
     private final Optional<Path> tape;
@@ -33,7 +33,7 @@ final class Taping implements AutoCloseable {
         return tape.isPresent();
     }
 
-    /** What to call so as to be recorded; once more for another kernel, the one before having refused. */
+    /** The backend to call: {@code backend}, with a recorder around it if one is asked for. */
     synchronized KernelBackend over(KernelBackend backend) {
         if (tape.isPresent()) {
             out = new Late();
@@ -42,14 +42,14 @@ final class Taping implements AutoCloseable {
         return recorder.map(Recorder::backend).orElse(backend);
     }
 
-    /** The kernel was opened: replaces the file. */
+    /** Replaces the file. To be called after the kernel was opened. */
     synchronized void begin() throws IOException {
         if (tape.isPresent()) {
             out.begin(TapeFiles.replace(tape.get()));
         }
     }
 
-    /** What to do first when this program is told to end: its calls are recorded too. */
+    /** Sets the first action of the shutdown hook. Its calls are recorded too. */
     synchronized void beforeEnd(Runnable stop) {
         first = stop;
     }
@@ -59,7 +59,7 @@ final class Taping implements AutoCloseable {
         try {
             closeRecorder();
         } catch (IOException e) {
-            System.err.println("kvmirq: cannot write " + tape.orElseThrow() + ": " + e);
+            System.err.println("kvmirq: " + FileSentence.cannotWrite(tape.orElseThrow(), e));
         }
     }
 
@@ -79,11 +79,11 @@ final class Taping implements AutoCloseable {
         try {
             Runtime.getRuntime().removeShutdownHook(hook);
         } catch (IllegalStateException e) {
-            // Shutting down: the hook runs and the JVM ends after it.
+            // The JVM is stopping: the hook is running, and the JVM ends after it.
         }
     }
 
-    /** Keeps what is written until it is known where to; where that never was, it is dropped. */
+    /** Keeps all output in memory until {@link #begin}. Without {@code begin} the output is dropped. */
     private static final class Late extends OutputStream {
         private Optional<OutputStream> file = Optional.empty();
         private final ByteArrayOutputStream before = new ByteArrayOutputStream();

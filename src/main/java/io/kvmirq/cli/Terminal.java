@@ -7,20 +7,36 @@ import java.nio.charset.StandardCharsets;
 import java.util.Map;
 
 /**
- * Where a command prints.
+ * The output streams of a command.
  *
  * @param out results
  * @param err diagnostics
  * @param colour whether results may be coloured
+ * @param columns width for help
+ * @param progressColumns width of the progress line on {@code err}; 0 if stderr is not a terminal
  */
-record Terminal(PrintStream out, PrintStream err, boolean colour) {
-    /** Set by the launcher when stdout is a terminal, which Java cannot tell on its own. */
+record Terminal(PrintStream out, PrintStream err, boolean colour, int columns, int progressColumns) {
+    /** Set by the launcher if stdout is a terminal; Java cannot detect this itself. */
     static final String PROPERTY = "kvmirq.terminal";
+
+    /** Set by the launcher if stdout is a terminal: its width. */
+    static final String COLUMNS = "kvmirq.columns";
+
+    /** Set by the launcher if stderr is a terminal: its width. */
+    static final String PROGRESS = "kvmirq.progress";
+
+    /** The width if stdout is not a terminal. */
+    static final int DEFAULT_COLUMNS = 80;
 
     static Terminal ofProcess(Stdout stdout, Map<String, String> environment) {
         boolean noColour = !environment.getOrDefault("NO_COLOR", "").isEmpty()
                 || environment.getOrDefault("TERM", "dumb").equals("dumb");
-        return new Terminal(utf8(stdout), utf8(System.err), Boolean.getBoolean(PROPERTY) && !noColour);
+        return new Terminal(
+                utf8(stdout),
+                utf8(System.err),
+                Boolean.getBoolean(PROPERTY) && !noColour,
+                Integer.getInteger(COLUMNS, DEFAULT_COLUMNS),
+                Integer.getInteger(PROGRESS, 0));
     }
 
     private static PrintStream utf8(OutputStream stream) {

@@ -2,9 +2,9 @@
 package io.kvmirq.cli;
 
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.fake.Grade;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.fake.Rule;
+import io.kvmirq.fake.rules.Grade;
+import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
@@ -16,7 +16,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 
-/** A self-test as people read it, line by line while it runs. */
+/** Prints a self-test as text, line by line while it runs. */
 final class TextJournal implements Journal {
     private static final int ANSWER_COLUMN = 62;
 
@@ -31,7 +31,7 @@ final class TextJournal implements Journal {
         this.fake = fake;
     }
 
-    /** What did not happen on this machine says so on every line. */
+    /** Marks every line of a run on the fake kernel. */
     private void line(String text) {
         terminal.out().println(kernel.isReal() ? text : "FAKE " + text);
     }
@@ -82,22 +82,23 @@ final class TextJournal implements Journal {
         line(passed + " of " + results.size() + " scenarios passed"
                 + (skipped == 0 ? "" : ", " + skipped + " skipped") + " on the "
                 + (kernel.isReal() ? "real kernel" : which()));
-        fake.ifPresent(leaned -> line(leaning(leaned.rulesUsed())));
+        fake.ifPresent(kernel -> line(rulesUsed(kernel.rulesUsed())));
     }
 
-    /** How far what passed on the fake can be believed. */
-    private static String leaning(Set<Rule> rules) {
+    /** The rules used, by grade: they tell how much a pass on the fake proves. */
+    private static String rulesUsed(Set<KernelRule> rules) {
         List<String> inferred = rules.stream()
                 .filter(rule -> rule.grade() == Grade.INFERRED)
-                .map(Rule::text)
+                .map(KernelRule::text)
                 .toList();
-        Map<Grade, Long> counts = rules.stream().collect(Collectors.groupingBy(Rule::grade, Collectors.counting()));
+        Map<Grade, Long> counts =
+                rules.stream().collect(Collectors.groupingBy(KernelRule::grade, Collectors.counting()));
         String surer = Arrays.stream(Grade.values())
                 .filter(grade -> grade != Grade.INFERRED && counts.containsKey(grade))
                 .map(grade -> counts.get(grade) + " " + grade.label()
                         + (grade == Grade.MEASURED ? " on " + Profile.V6_18.label() : ""))
                 .collect(Collectors.joining(", "));
-        return "leaned on " + rules.size() + " rules of the fake: " + surer + "; "
+        return "used " + rules.size() + " rules of the fake: " + surer + "; "
                 + (inferred.isEmpty()
                         ? "none inferred"
                         : inferred.size() + " inferred: " + String.join("; ", inferred));

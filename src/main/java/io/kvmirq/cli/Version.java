@@ -4,17 +4,22 @@ package io.kvmirq.cli;
 import io.kvmirq.backend.Abi;
 import org.jspecify.annotations.Nullable;
 
-/** What this is and what it runs on. */
+/** The line that {@code --version} prints. */
 final class Version {
     private Version() {}
 
     static String line() {
-        return "kvmirq " + number() + " (" + Abi.OURS + ", Java " + System.getProperty("java.version") + ", "
+        return name() + " (" + Abi.OURS + ", Java " + System.getProperty("java.version") + ", "
                 + System.getProperty("os.name") + " " + System.getProperty("os.version") + " "
                 + System.getProperty("os.arch") + ")";
     }
 
-    /** From the jar's manifest, which the JVM has read already; absent when run from bare classes. */
+    /** Name and version, without ABI, Java and kernel. */
+    static String name() {
+        return "kvmirq " + number();
+    }
+
+    /** From the jar's manifest, which the JVM has read already. Absent when the classes are not in a jar. */
     private static String number() {
         @Nullable String version = Version.class.getPackage().getImplementationVersion();
         return version == null ? "(not from a jar)" : version;

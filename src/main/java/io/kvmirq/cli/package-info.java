@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The command {@code kvmirq}: parse, one call, print, exit code.
+ * The command {@code kvmirq}: parses the command line, makes one call, prints, and sets the exit code.
  *
- * <p>Results go to stdout, diagnostics to stderr, one sentence each. Exit codes: 0 nothing failed, 1 something did, 2
- * usage, 3 could not look. {@link io.kvmirq.cli.Main} answers {@code --version} before any parser is loaded, and no
- * command loads native code before its arguments have been understood.
+ * <p>Results go to stdout, diagnostics to stderr, one sentence each. Exit codes: 0 nothing failed, 1 something failed, 2
+ * usage error, 3 could not run. {@link io.kvmirq.cli.Main} answers {@code --version} before any parser is loaded. No
+ * command loads native code before its arguments have been checked.
  *
- * <p><b>Why picocli, and so.</b> Measured start to exit of {@code selftest --count 10 --json}, parsed only; median wall ms
- * of 25 interleaved starts on JDK 17, two cores, beside 32 for a class that prints hello:
+ * <p><b>Why picocli.</b> The table shows median wall time in ms from start to exit of {@code selftest --count 10 --json},
+ * parsed only, over 25 interleaved starts on JDK 17 with two cores. A class that prints hello takes 32 ms.
  *
  * <pre>
  *                                     parse  --help  commands  completion  man pages  last release
@@ -21,10 +21,10 @@
  * picocli 4.7.7, annotations            133     148  yes       bash, zsh   AsciiDoc   2025
  * </pre>
  *
- * <p>Only picocli has sub-commands, completion, man pages and good messages together; the others leave most of that to
- * code of ours. Its price is 80 ms, once, for commands that take longer themselves, and is kept down by building the
- * options of the one command that was named ({@link io.kvmirq.cli.Command}) without reflection. {@code --version},
- * which scripts call often, does not pay it.
+ * <p>Only picocli has sub-commands, completion, manual pages and good messages; with the other libraries most of that
+ * would be our own code. Picocli costs 80 ms for each start; the commands themselves take longer. To keep this cost low,
+ * {@link io.kvmirq.cli.Command} builds only the options of the named command, without reflection. {@code --version} does
+ * not load picocli, because scripts call it often.
  */
 @NullMarked
 package io.kvmirq.cli;

@@ -1,54 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.explain;
 
-import io.kvmirq.Errno;
-import java.util.EnumSet;
 import java.util.List;
-import java.util.Set;
-import java.util.stream.Collectors;
 
 /**
- * One reason for one answer of the kernel.
- *
- * @param rules that make the kernel refuse, by the names the fake kernel has for them; in lower case where it has none
- * @param call what was asked
- * @param errno its number; 0 for a success that is not what it seems
- * @param needs what must be so for it to be the reason; of two that exclude each other, one or the other
- * @param text the cause, one clause that begins in lower case
- * @param check what to look at or do next, one clause
+ * One reason for one answer of the kernel. The constants are in one enum per area; within a call and an errno they stand
+ * likeliest first.
  */
-public record Cause(List<String> rules, KernelCall call, int errno, List<Fact> needs, String text, String check) {
-    static Cause cause(String rules, KernelCall call, Errno errno, String text, String check, Fact... needs) {
-        return new Cause(List.of(rules.split(" ", -1)), call, errno.number(), List.of(needs), text, check);
+public sealed interface Cause permits VmCause, IrqfdCause, InterruptCause, VfioCause, FileCause, ArmCause {
+    /** The constant's name, such as {@code IRQFD_BUSY_HOST}. */
+    String name();
+
+    /** The call, the errno and the sentences of this cause. */
+    Explanation explanation();
+
+    /** What was asked of the kernel. */
+    default KernelCall call() {
+        return explanation().call();
     }
 
-    /** Of a call that succeeded. */
-    static Cause success(String rules, KernelCall call, String text, String check, Fact... needs) {
-        return new Cause(List.of(rules.split(" ", -1)), call, 0, List.of(needs), text, check);
+    /** The errno's number; 0 for a success that is not what it seems. */
+    default int errno() {
+        return explanation().errno();
     }
 
-    /** Whether nothing known speaks against it. */
-    boolean isPossible(Set<Fact> known) {
-        return known.stream()
-                .noneMatch(fact -> !needs.contains(fact) && needs.stream().anyMatch(fact::excludes));
+    /** The cause, one clause that begins in lower case. */
+    default String text() {
+        return explanation().text();
     }
 
-    /** What it needs, in words: all of these. */
-    public List<String> conditions() {
-        return needs.stream()
-                .map(need -> needs.stream()
-                        .filter(other -> other == need || other.excludes(need))
-                        .map(Fact::text)
-                        .collect(Collectors.joining(", or ")))
-                .distinct()
-                .toList();
+    /** What to look at or do next, one clause. */
+    default String check() {
+        return explanation().check();
     }
 
-    /** How much of what it needs is known to be so. */
-    int support(Set<Fact> known) {
-        Set<Fact> supported = EnumSet.noneOf(Fact.class);
-        supported.addAll(needs);
-        supported.retainAll(known);
-        return supported.size();
+    /** File and function of the kernel that answers so. */
+    default String source() {
+        return explanation().source();
+    }
+
+    /** What must be so for it to be the cause, in words: all of these. */
+    default List<String> conditions() {
+        return explanation().conditions();
     }
 }

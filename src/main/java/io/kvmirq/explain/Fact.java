@@ -24,7 +24,11 @@ public enum Fact {
     MSI("msi", Kind.INDEX, "the device's MSI or MSI-X"),
     ERR_REQ("err-req", Kind.INDEX, "the device's error or request interrupt"),
     FOREIGN("foreign", Kind.PROCESS, "called from another process than the one that made the VM"),
-    OWN("own", Kind.PROCESS, "called from the process that made the VM");
+    OWN("own", Kind.PROCESS, "called from the process that made the VM"),
+    MISALIGNED("misaligned", Kind.ALIGNMENT, "an address or size is no multiple of 4096"),
+    ALIGNED("aligned", Kind.ALIGNMENT, "addresses and sizes are multiples of 4096"),
+    OWN_EVENTFD("own-eventfd", Kind.EVENTFD, "kvmirq made the eventfd"),
+    TYPED_CALL("typed-call", Kind.CALLER, "made by kvmirq's typed calls, not by ioctl");
 
     private enum Kind {
         IRQCHIP,
@@ -33,7 +37,10 @@ public enum Fact {
         KERNEL,
         ARCHITECTURE,
         INDEX,
-        PROCESS
+        PROCESS,
+        ALIGNMENT,
+        EVENTFD,
+        CALLER
     }
 
     private final String label;
@@ -61,6 +68,7 @@ public enum Fact {
         return this != other && kind == other.kind;
     }
 
+    /** Finds a fact by its label. */
     public static Optional<Fact> of(String label) {
         String lower = label.toLowerCase(Locale.ROOT);
         return Arrays.stream(values()).filter(fact -> fact.label.equals(lower)).findFirst();
@@ -80,7 +88,7 @@ public enum Fact {
             int minor = numbers.length > 1 ? Integer.parseInt(numbers[1]) : 0;
             facts.add(major > 6 || major == 6 && minor >= 17 ? NEW : OLD);
         } catch (NumberFormatException e) {
-            // A release nobody can read tells nothing.
+            // An unknown form of release tells nothing.
         }
         switch (architecture) {
             case "amd64", "x86_64" -> facts.add(X86);

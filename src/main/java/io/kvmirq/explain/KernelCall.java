@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** What can be asked of the kernel: as kvmirq's messages name it, as users type it, and the kernel's own names. */
 public enum KernelCall {
@@ -12,10 +13,15 @@ public enum KernelCall {
     EVENTFD_CREATE("eventfd create", "eventfd2"),
     EVENTFD_WRITE("eventfd signal", "write", "pwrite"),
     EVENTFD_READ("eventfd drain", "read", "pread", "preadv2"),
+    EVENTFD_WAIT("eventfd wait", "ppoll", "poll"),
     DUP("fd dup", "fcntl"),
+    EPOLL_CREATE("epoll create", "epoll_create1"),
+    EPOLL_CTL("epoll control", "epoll_ctl"),
+    EPOLL_WAIT("epoll wait", "epoll_wait"),
     MMAP("mmap"),
     MUNMAP("munmap"),
-    KVM_VERSION("kvm version", "KVM_GET_API_VERSION", "KVM_GET_VCPU_MMAP_SIZE"),
+    KVM_VERSION("kvm version", "KVM_GET_API_VERSION"),
+    VCPU_MMAP_SIZE("vcpu mmap size", KVM_VERSION, "KVM_GET_VCPU_MMAP_SIZE"),
     CAPABILITY("capability check", "KVM_CHECK_EXTENSION"),
     CPUID("cpuid get", "KVM_GET_SUPPORTED_CPUID"),
     CPUID_SET("cpuid set", "KVM_SET_CPUID2"),
@@ -23,8 +29,10 @@ public enum KernelCall {
     CAP_ENABLE("capability enable", "KVM_ENABLE_CAP"),
     IRQCHIP_CREATE("irqchip create", "KVM_CREATE_IRQCHIP"),
     SPLIT_IRQCHIP("split irqchip create", "KVM_CAP_SPLIT_IRQCHIP"),
-    X2APIC("long apic ids enable", "KVM_CAP_X2APIC_API"),
-    IRQCHIP_STATE("irqchip state", "KVM_GET_IRQCHIP", "KVM_SET_IRQCHIP", "ioapic get", "ioapic set"),
+    X2APIC("32-bit apic ids enable", "KVM_CAP_X2APIC_API"),
+    IRQCHIP_STATE("irqchip state", "KVM_GET_IRQCHIP", "KVM_SET_IRQCHIP"),
+    IOAPIC_GET("ioapic get", IRQCHIP_STATE),
+    IOAPIC_SET("ioapic set", IRQCHIP_STATE),
     PIT_CREATE("pit create", "KVM_CREATE_PIT2"),
     TSS("tss set", "KVM_SET_TSS_ADDR"),
     VCPU_CREATE("vcpu create", "KVM_CREATE_VCPU"),
@@ -32,26 +40,32 @@ public enum KernelCall {
     VCPU_INIT("vcpu init", "KVM_ARM_VCPU_INIT"),
     VCPU_STATE("vcpu state", "KVM_GET_MP_STATE", "KVM_SET_MP_STATE"),
     BOOT_VCPU("boot vcpu choose", "KVM_SET_BOOT_CPU_ID"),
-    LAPIC("lapic get", "lapic set", "KVM_GET_LAPIC", "KVM_SET_LAPIC"),
+    LAPIC_GET("lapic get", "KVM_GET_LAPIC"),
+    LAPIC_SET("lapic set", LAPIC_GET, "KVM_SET_LAPIC"),
+    SREGS_GET("sregs get", "KVM_GET_SREGS"),
+    SREGS_SET("sregs set", "KVM_SET_SREGS"),
+    REGS_SET("regs set", "KVM_SET_REGS"),
     INTERRUPT("interrupt", "KVM_INTERRUPT"),
     MEMORY("memory set", "KVM_SET_USER_MEMORY_REGION", "KVM_SET_USER_MEMORY_REGION2"),
     ROUTES("routes set", "KVM_SET_GSI_ROUTING", "routing"),
-    IRQFD("irqfd assign", "irqfd assign level", "KVM_IRQFD", "irqfd"),
+    IRQFD("irqfd assign", "KVM_IRQFD", "irqfd"),
+    IRQFD_LEVEL("irqfd assign level", IRQFD),
     IRQFD_DEASSIGN("irqfd deassign"),
     IOEVENTFD("ioeventfd assign", "KVM_IOEVENTFD", "ioeventfd"),
     IOEVENTFD_DEASSIGN("ioeventfd deassign"),
     MSI("msi signal", "KVM_SIGNAL_MSI", "signal_msi", "msi"),
     LINE("line set", "KVM_IRQ_LINE", "KVM_IRQ_LINE_STATUS", "irq_line"),
-    DEVICE_CREATE("device create", "device test", "KVM_CREATE_DEVICE"),
+    DEVICE_CREATE("device create", "KVM_CREATE_DEVICE"),
+    DEVICE_TEST("device test", DEVICE_CREATE),
     ATTRIBUTE_GET("device attribute get", "KVM_GET_DEVICE_ATTR", "get_device_attr"),
     ATTRIBUTE(
             "device attribute set",
-            "device attribute probe",
             "KVM_SET_DEVICE_ATTR",
             "KVM_HAS_DEVICE_ATTR",
             "set_device_attr",
             "has_device_attr",
             "device attribute"),
+    ATTRIBUTE_PROBE("device attribute probe", ATTRIBUTE),
     STATS("stats open", "KVM_GET_STATS_FD"),
     ANY_IOCTL("ioctl"),
     VFIO_GROUP("vfio group open"),
@@ -61,12 +75,19 @@ public enum KernelCall {
     VFIO_RESET("vfio reset", "VFIO_DEVICE_RESET");
 
     private final String label;
+    private final @Nullable KernelCall kind;
 
     @SuppressWarnings("ImmutableEnumChecker") // made by List.of
     private final List<String> otherNames;
 
     KernelCall(String label, String... otherNames) {
+        this(label, null, otherNames);
+    }
+
+    /** @param kind the call whose causes are also this one's */
+    KernelCall(String label, @Nullable KernelCall kind, String... otherNames) {
         this.label = label;
+        this.kind = kind;
         this.otherNames = List.of(otherNames);
     }
 
@@ -89,6 +110,11 @@ public enum KernelCall {
         return name.toLowerCase(Locale.ROOT).replace('-', ' ').replace('_', ' ');
     }
 
+    /** The call whose causes are also this one's: {@code IRQFD} for {@code IRQFD_LEVEL}; itself for most. */
+    KernelCall kind() {
+        return kind == null ? this : kind;
+    }
+
     /** Calls that go by the same name of the kernel's: what they are refused for may be meant, too. */
     List<KernelCall> alsoMeant() {
         return switch (this) {
@@ -100,11 +126,10 @@ public enum KernelCall {
         };
     }
 
-    /** What a name of it tells of the state. */
-    static List<Fact> implied(String name) {
-        return switch (name) {
-            case "irqfd assign" -> List.of(Fact.EDGE);
-            case "irqfd assign level" -> List.of(Fact.LEVEL);
+    /** What the call itself tells of the state. */
+    List<Fact> implied() {
+        return switch (this) {
+            case IRQFD_LEVEL -> List.of(Fact.LEVEL);
             default -> List.of();
         };
     }

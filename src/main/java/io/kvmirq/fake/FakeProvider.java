@@ -3,8 +3,8 @@ package io.kvmirq.fake;
 
 import io.kvmirq.backend.BackendProvider;
 import io.kvmirq.backend.BackendUnavailableException;
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.choice.Backends;
 
 /** The fake kernel as the backend named {@value Backends#FAKE}. */
 public final class FakeProvider implements BackendProvider {

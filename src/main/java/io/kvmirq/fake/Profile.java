@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.fake.file.Build;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -20,7 +21,6 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Profile {
     private static final int HOST_WIDE_MINOR = 17;
-    private static final int NEWEST_OF_6 = 18;
 
     /** Each version there is a profile of. */
     private enum Version {
@@ -42,7 +42,7 @@ public final class Profile {
 
     /** How a kernel of a version may differ from others of it. */
     private enum Switch {
-        /** Built without CONFIG_KVM_IOAPIC: interrupt controllers are the VMM's, but for the LAPIC. */
+        /** Built without CONFIG_KVM_IOAPIC: the kernel has LAPICs only; the VMM emulates PIC and IOAPIC. */
         SPLIT("split"),
         /** One eventfd feeds one GSI of the host, as since 6.17, in a kernel that has it backported. */
         IRQFD_HOST("irqfd-host"),
@@ -58,11 +58,14 @@ public final class Profile {
         }
     }
 
+    /** Linux 6.1, as Debian 12 has it. */
     public static final Profile V6_1 = of("6.1");
+    /** Linux 6.12, as Debian 13 has it. */
     public static final Profile V6_12 = of("6.12");
     /** The one the contract is measured on. */
     public static final Profile V6_18 = of("6.18");
 
+    /** Linux 7.1. */
     public static final Profile V7_1 = of("7.1");
 
     private final Version version;
@@ -114,16 +117,11 @@ public final class Profile {
         if (switches.contains(Switch.ARM64) && switches.contains(Switch.SPLIT)) {
             return Optional.of("only x86 has an irqchip to split, choose arm64 or split");
         }
-        if (switches.contains(Switch.SPLIT) && !isSince(6, HOST_WIDE_MINOR)) {
+        if (switches.contains(Switch.SPLIT) && !build().isSince(6, HOST_WIDE_MINOR)) {
             return Optional.of("before 6.17 every x86 kernel has the full irqchip (split needs 6.18 or 7.1); to use the"
                     + " split irqchip of such a kernel, ask it for one");
         }
         return Optional.empty();
-    }
-
-    /** Whether it has what came with that version. */
-    boolean isSince(int major, int minor) {
-        return version.major > major || version.major == major && version.minor >= minor;
     }
 
     /** As users name it. */
@@ -132,45 +130,16 @@ public final class Profile {
                 .collect(Collectors.joining(","));
     }
 
-    /** Whether an eventfd that feeds a GSI of one VM is busy for every other (since 6.17). */
-    boolean irqfdHostWide() {
-        return switches.contains(Switch.IRQFD_HOST)
-                || isSince(6, HOST_WIDE_MINOR) && !switches.contains(Switch.IRQFD_VM);
+    /** What the kernel has that it stands for. */
+    Build build() {
+        boolean since617 = version.major > 6 || version.minor >= HOST_WIDE_MINOR;
+        boolean hostWide = switches.contains(Switch.IRQFD_HOST) || since617 && !switches.contains(Switch.IRQFD_VM);
+        return new Build(version.major, version.minor, !switches.contains(Switch.SPLIT), hostWide);
     }
 
     /** Whether its interrupt controller is the VGIC. */
     public boolean isArm64() {
         return switches.contains(Switch.ARM64);
-    }
-
-    /** Whether KVM_CREATE_IRQCHIP is built in. */
-    boolean hasFullIrqchip() {
-        return !switches.contains(Switch.SPLIT);
-    }
-
-    /** As Debian builds 6.12 and later; the 6.18 that is measured is built as all before 6.7 are. */
-    int maxVcpus() {
-        return version == Version.V6_12 || version == Version.V7_1 ? 4096 : 1024;
-    }
-
-    /** Hyper-V's interfaces, which Debian builds in and the 6.18 that is measured leaves out. */
-    boolean hasHyperv() {
-        return version != Version.V6_18;
-    }
-
-    /** Two with System Management Mode, which Debian builds in and the 6.18 that is measured leaves out. */
-    int addressSpaces() {
-        return version == Version.V6_18 ? 1 : 2;
-    }
-
-    /** The bits of KVM_CAP_X2APIC_API this kernel knows. */
-    int x2apicBits() {
-        return isSince(6, NEWEST_OF_6) ? 0xf : 3;
-    }
-
-    /** Whether a VM of the default type may have memory of KVM_CREATE_GUEST_MEMFD. */
-    boolean hasGuestMemfd() {
-        return isSince(6, NEWEST_OF_6);
     }
 
     @Override

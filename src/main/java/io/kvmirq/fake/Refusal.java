@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.fake.rules.KernelRule;
 import java.util.List;
 
 /**
@@ -10,4 +11,4 @@ import java.util.List;
  * @param request of an ioctl; 0 for others
  * @param facts what was so in the VM, by the labels of {@code io.kvmirq.explain.Fact}
  */
-record Refusal(Rule rule, String call, long request, List<String> facts) {}
+record Refusal(KernelRule rule, String call, long request, List<String> facts) {}

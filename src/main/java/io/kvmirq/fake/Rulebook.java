@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.fake.rules.KernelRule;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.EnumSet;
@@ -11,31 +12,31 @@ import org.jspecify.annotations.Nullable;
 
 /** The rules a fake kernel has leaned on. Noting one allocates nothing; the caller holds the kernel's lock. */
 final class Rulebook {
-    private final Set<Rule> used = EnumSet.noneOf(Rule.class);
-    private final Map<Rule, List<Refusal>> refused = new EnumMap<>(Rule.class);
+    private final Set<KernelRule> used = EnumSet.noneOf(KernelRule.class);
+    private final Map<KernelRule, List<Refusal>> refused = new EnumMap<>(KernelRule.class);
     /** What refuses the call that is being answered. */
-    private @Nullable Rule last;
+    private @Nullable KernelRule last;
 
     /** The result of a call that a rule refuses. */
-    int refuse(Rule rule) {
+    int refuse(KernelRule rule) {
         note(rule);
         last = rule;
         return rule.refusal();
     }
 
     /** The fake behaves as a rule says. */
-    void note(Rule rule) {
+    void note(KernelRule rule) {
         used.add(rule);
     }
 
-    /** A call begins: whoever refused another has no part in it. */
+    /** Starts a call: forgets the rule that refused the previous one. */
     void begin() {
         last = null;
     }
 
     /** It failed: by the rule that refused since, if one did. */
     void failed(String call, long request, List<String> facts) {
-        Rule rule = last;
+        KernelRule rule = last;
         last = null;
         if (rule == null) {
             return;
@@ -56,8 +57,8 @@ final class Rulebook {
         return refused.values().stream().flatMap(List::stream).toList();
     }
 
-    Set<Rule> used() {
-        Set<Rule> rules = EnumSet.noneOf(Rule.class);
+    Set<KernelRule> used() {
+        Set<KernelRule> rules = EnumSet.noneOf(KernelRule.class);
         rules.addAll(used);
         return rules;
     }

@@ -4,6 +4,7 @@ package io.kvmirq.kernel;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.explain.Causes;
+import io.kvmirq.explain.KernelCall;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -19,14 +20,17 @@ final class DeviceNode {
 
     private DeviceNode() {}
 
-    /** @throws KernelException as opening it would: ENOENT, or EACCES with who may */
+    /** @throws KernelException as opening it would: ENOENT, or EACCES with the group that may open it */
     static void requireOpenable(Path node) {
         if (Files.notExists(node)) {
             throw new KernelException(
-                    "open", node.toString(), Errno.ENOENT, Causes.sentence("open", Errno.ENOENT, Set.of()));
+                    KernelCall.OPEN.label(),
+                    node.toString(),
+                    Errno.ENOENT,
+                    Causes.sentence(KernelCall.OPEN, Errno.ENOENT, Set.of()));
         }
         if (!Files.isReadable(node) || !Files.isWritable(node)) {
-            throw new KernelException("open", node.toString(), Errno.EACCES, whoMay(node));
+            throw new KernelException(KernelCall.OPEN.label(), node.toString(), Errno.EACCES, whoMay(node));
         }
     }
 
@@ -42,7 +46,7 @@ final class DeviceNode {
                     + ": run as that user, or let a group in with"
                     + " chgrp kvm " + node + " && chmod 660 " + node;
         } catch (IOException e) {
-            return Causes.sentence("open", Errno.EACCES, Set.of());
+            return Causes.sentence(KernelCall.OPEN, Errno.EACCES, Set.of());
         }
     }
 }

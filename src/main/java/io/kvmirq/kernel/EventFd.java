@@ -4,8 +4,11 @@ package io.kvmirq.kernel;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -13,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * interrupt, an ioeventfd is signalled by a guest's write.
  *
  * <p>Thread-safe. {@link #signal}, {@link #drain} and {@link #await} allocate nothing on a platform thread. {@code signal}
- * and {@code drain} never block, but for {@code signal} on an adopted eventfd without O_NONBLOCK whose count is full; they
+ * and {@code drain} never block, except {@code signal} on an adopted eventfd without O_NONBLOCK whose count is full; they
  * may run on virtual threads. {@code await} blocks, does not end on {@link Thread#interrupt}, and refuses virtual threads.
  *
  * <p>Source: fs/eventfd.c.
@@ -26,7 +29,7 @@ public final class EventFd implements AutoCloseable {
     private final Kernel kernel;
     private final Fd fd;
     private final boolean foreign;
-    /** Signalled by {@link #close} and never drained, so that everyone who waits leaves. Made by the first to wait. */
+    /** Signalled by {@link #close} and never drained, so that every waiting thread returns. The first wait makes it. */
     private @Nullable Fd wake;
 
     private EventFd(Fd fd, boolean foreign) {
@@ -41,7 +44,7 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd create(Kernel kernel) {
-        return new EventFd(kernel.calls().newEventFd(), false);
+        return new EventFd(make(kernel, kernel.backend().eventfdCreate(), ""), false);
     }
 
     /**
@@ -50,17 +53,30 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM
      */
     public static EventFd createSemaphore(Kernel kernel) {
-        return new EventFd(kernel.calls().newSemaphoreEventFd(), false);
+        return new EventFd(make(kernel, kernel.backend().eventfdCreateSemaphore(), "semaphore"), false);
+    }
+
+    private static Fd make(Kernel kernel, int result, String operands) {
+        Calls calls = kernel.calls();
+        return calls.made("eventfd", calls.check(result, KernelCall.EVENTFD_CREATE, Set.of(), () -> operands));
     }
 
     /**
-     * An eventfd made elsewhere. Its O_NONBLOCK flag belongs to all who share the file and is left as it is.
+     * An eventfd made elsewhere. Its O_NONBLOCK flag belongs to the file, which others share: it is not changed.
      *
      * @param number an open eventfd
      * @throws IllegalArgumentException if {@code number} is negative
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
         return new EventFd(Fd.adopt(kernel, "eventfd", number, ownership), true);
+    }
+
+    boolean isAdopted() {
+        return foreign;
+    }
+
+    private Set<Fact> known() {
+        return foreign ? Set.of() : Set.of(Fact.OWN_EVENTFD);
     }
 
     /** To be leased. */
@@ -92,7 +108,8 @@ public final class EventFd implements AutoCloseable {
                 throw kernel.calls()
                         .failure(
                                 result,
-                                "eventfd signal",
+                                KernelCall.EVENTFD_WRITE,
+                                known(),
                                 () -> "eventfd=" + raw + " count=" + Long.toUnsignedString(count));
             }
         } finally {
@@ -116,7 +133,7 @@ public final class EventFd implements AutoCloseable {
                 return 0;
             }
             if (result < 0) {
-                throw kernel.calls().failure(result, "eventfd drain", () -> "eventfd=" + raw);
+                throw kernel.calls().failure(result, KernelCall.EVENTFD_READ, known(), () -> "eventfd=" + raw);
             }
             return count.getLong(0);
         } finally {
@@ -164,7 +181,7 @@ public final class EventFd implements AutoCloseable {
         while (true) {
             int ready = kernel.backend().fdWait(raw, wakeRaw, left);
             if (ready < 0 && ready != EINTR) {
-                throw kernel.calls().failure(ready, "eventfd wait", () -> "eventfd=" + raw);
+                throw kernel.calls().failure(ready, KernelCall.EVENTFD_WAIT, known(), () -> "eventfd=" + raw);
             }
             if (ready > 0) {
                 if ((ready & KernelBackend.READY_WAKE) != 0) {
@@ -184,7 +201,7 @@ public final class EventFd implements AutoCloseable {
             throw new ClosedHandleException(fd.toString());
         }
         if (wake == null) {
-            wake = kernel.calls().newEventFd();
+            wake = make(kernel, kernel.backend().eventfdCreate(), "");
         }
         return wake;
     }

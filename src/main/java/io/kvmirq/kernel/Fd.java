@@ -35,6 +35,7 @@ public final class Fd {
         return new Fd(kernel, kind, number, ownership);
     }
 
+    /** The kernel that the descriptor belongs to. */
     public Kernel kernel() {
         return kernel;
     }
@@ -79,7 +80,7 @@ public final class Fd {
         }
 
         /**
-         * The number, to be given to code that speaks numbers; somebody else's once the lease is closed.
+         * The number, for code that takes numbers. Once the lease is closed the kernel may reuse it for another file.
          *
          * @throws ClosedHandleException after {@link #close}
          */
@@ -102,6 +103,7 @@ public final class Fd {
         }
     }
 
+    /** Whether {@code close} was called; leases may still hold the descriptor open. */
     public boolean isClosed() {
         return uses.isClosed();
     }
@@ -117,14 +119,9 @@ public final class Fd {
     private void release() {
         entry.released();
         if (ownership == Ownership.OWNED) {
-            // Never retried: whatever it returned, the number is free and may be somebody else's already.
+            // Never retried: whatever close(2) returned, the number is free and may be another file's already.
             kernel.backend().fdClose(number);
         }
-    }
-
-    /** For messages only. */
-    int id() {
-        return number;
     }
 
     @Override

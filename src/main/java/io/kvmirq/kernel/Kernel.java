@@ -2,18 +2,22 @@
 package io.kvmirq.kernel;
 
 import io.kvmirq.backend.BackendUnavailableException;
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
- * An open KVM device, and the binding everything made from it goes through. Thread-safe.
+ * A way to the kernel: the binding that everything made from it goes through. The KVM device is opened with the first VM.
+ * Thread-safe.
  *
  * <pre>{@code
  * try (Kernel kernel = Kernel.open();
@@ -25,73 +29,91 @@ public final class Kernel implements AutoCloseable {
     public static final Path DEVICE = Path.of("/dev/kvm");
 
     private static final int API_VERSION = 12;
+    /** What is known of every call that a typed handle makes. */
+    private static final Set<Fact> TYPED = Set.of(Fact.TYPED_CALL);
 
     private final KernelBackend backend;
+    private final Path node;
+    /** Whether to look at the node first: what keeps it from opening is then said better than by an errno. */
+    private final boolean looksFirst;
+
     private final System.Logger logger = System.getLogger("io.kvmirq");
     private final Handles handles = new Handles(logger);
     private final Calls calls = new Calls(this);
-    private final Fd device;
     /** For the count an eventfd gives; a virtual thread, of which there may be millions, gets one per call. */
     private final ThreadLocal<ByteBuffer> scratch = ThreadLocal.withInitial(() -> Buffers.allocate(Long.BYTES));
 
-    private Kernel(KernelBackend backend, Path path) {
+    private @Nullable Fd device;
+    private boolean closed;
+
+    private Kernel(KernelBackend backend, Path node, boolean looksFirst) {
         this.backend = backend;
-        int fd = calls.check(backend.kvmOpen(Buffers.cString(path.toString())), "open", () -> path.toString());
-        this.device = new Fd(this, path.toString(), fd, Ownership.OWNED);
+        this.node = node;
+        this.looksFirst = looksFirst;
     }
 
     /**
      * Through the binding that {@value Backends#PROPERTY}, then {@value Backends#ENVIRONMENT} name, else the best one
-     * that works.
+     * that works. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException when no binding works, with the cause for each
-     * @throws io.kvmirq.KernelException opening /dev/kvm: ENOENT (no KVM here), EACCES (not permitted)
      */
     public static Kernel open() {
         return open(Backends.selection());
     }
 
     /**
-     * Through the binding of that name, or {@value Backends#AUTO}.
+     * Through the binding of that name, or {@value Backends#AUTO}. Opens no device.
      *
      * @throws io.kvmirq.backend.BackendUnavailableException as {@link #open()}
-     * @throws io.kvmirq.KernelException as {@link #open()}
      */
     public static Kernel open(String backend) {
-        if (!backend.equals(Backends.FAKE)) {
-            DeviceNode.requireOpenable(DEVICE);
-        }
-        return over(Backends.ofThisMachine().open(backend), DEVICE);
+        return new Kernel(Backends.ofThisMachine().open(backend), DEVICE, !backend.equals(Backends.FAKE));
     }
 
-    /** Over a given binding and device node. */
+    /** Over a given binding and node of the KVM device. Opens no device. */
     public static Kernel over(KernelBackend backend, Path device) {
-        Kernel kernel = new Kernel(backend, device);
+        return new Kernel(backend, device, false);
+    }
+
+    /**
+     * The KVM device, opened by the first call.
+     *
+     * @throws io.kvmirq.KernelException opening it: ENOENT (no KVM here), EACCES (not permitted)
+     * @throws io.kvmirq.backend.BackendUnavailableException when it speaks another version of the KVM API
+     * @throws ClosedHandleException after {@link #close}
+     */
+    public synchronized Fd device() {
+        if (closed) {
+            throw new ClosedHandleException("kernel of " + node);
+        }
+        Fd opened = device;
+        if (opened == null) {
+            opened = openDevice();
+            device = opened;
+        }
+        return opened;
+    }
+
+    private Fd openDevice() {
+        if (looksFirst) {
+            DeviceNode.requireOpenable(node);
+        }
+        int raw = calls.check(
+                backend.kvmOpen(Buffers.cString(node.toString())), KernelCall.OPEN, Set.of(), node::toString);
+        Fd opened = calls.made(node.toString(), raw);
         try {
-            kernel.requireVersion();
-            return kernel;
+            int version = calls.check(
+                    calls.on(opened, backend::kvmVersion), KernelCall.KVM_VERSION, Set.of(), opened::toString);
+            if (version != API_VERSION) {
+                throw new BackendUnavailableException(opened + " speaks KVM API " + version + ", this kvmirq "
+                        + API_VERSION + ": is it a KVM device?");
+            }
+            return opened;
         } catch (RuntimeException e) {
-            kernel.close();
+            opened.close();
             throw e;
         }
-    }
-
-    private void requireVersion() {
-        int version = calls.kvmVersion(device);
-        if (version != API_VERSION) {
-            throw new BackendUnavailableException(
-                    device + " speaks KVM API " + version + ", this kvmirq " + API_VERSION + ": is it a KVM device?");
-        }
-    }
-
-    /** For the packages above, not for users. */
-    public Calls calls() {
-        return calls;
-    }
-
-    /** The open KVM device. */
-    public Fd device() {
-        return device;
     }
 
     /** Whether this is the kernel of this machine, and not the fake. */
@@ -101,23 +123,37 @@ public final class Kernel implements AutoCloseable {
 
     /** The binding's name, such as {@code jni}. */
     public String backendName() {
-        return backend.name();
+        return text(backend.name());
     }
 
     /** The binding's origin and ABI, for people. */
     public String backendDescription() {
-        return backend.description();
+        return text(backend.description());
+    }
+
+    /** A mock that was told nothing answers null. */
+    private static String text(@Nullable String given) {
+        return given == null ? "" : given;
     }
 
     /** What is known of it when a call fails. */
     Set<Fact> facts() {
-        return isReal()
-                ? Fact.ofMachine(System.getProperty("os.version"), System.getProperty("os.arch"))
-                : Fact.ofMachine(backendDescription(), "x86_64");
+        Set<Fact> facts = EnumSet.copyOf(TYPED);
+        if (isReal()) {
+            facts.addAll(Fact.ofMachine(System.getProperty("os.version"), System.getProperty("os.arch")));
+        } else {
+            String profile = backendDescription();
+            facts.addAll(Fact.ofMachine(profile, profile.contains("arm64") ? "arm64" : "x86_64"));
+        }
+        return facts;
     }
 
     KernelBackend backend() {
         return backend;
+    }
+
+    Calls calls() {
+        return calls;
     }
 
     Handles handles() {
@@ -134,7 +170,12 @@ public final class Kernel implements AutoCloseable {
      */
     @Override
     public void close() {
-        device.close();
+        synchronized (this) {
+            closed = true;
+            if (device != null) {
+                device.close();
+            }
+        }
         handles.reportForgotten();
         List<String> stillOpen = handles.stillOpen();
         if (!stillOpen.isEmpty()) {

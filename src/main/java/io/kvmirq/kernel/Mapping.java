@@ -2,18 +2,21 @@
 package io.kvmirq.kernel;
 
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.uapi.Uapi;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Set;
 import java.util.function.IntSupplier;
 import java.util.function.LongConsumer;
 
 /**
  * Memory mapped from the kernel, reached by offset only: its address and its buffer never leave, so nothing can touch it
- * once it is unmapped. Thread-safe; {@code int} accesses are volatile, since a guest or the kernel is on the other side.
+ * once it is unmapped. Offsets outside of it are refused with {@link IndexOutOfBoundsException}. Thread-safe; {@code int}
+ * accesses are volatile, since a guest or the kernel is on the other side.
  */
 public final class Mapping implements AutoCloseable {
     private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.nativeOrder());
@@ -59,11 +62,12 @@ public final class Mapping implements AutoCloseable {
         Libc libc = kernel.backend().libc();
         long address = libc.mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, raw, 0);
         if (address < 0) {
-            throw kernel.calls().failure(address, "mmap", () -> name + " length=" + length);
+            throw kernel.calls().failure(address, KernelCall.MMAP, Set.of(), () -> name + " length=" + length);
         }
         return new Mapping(kernel, name, address, length);
     }
 
+    /** The length in bytes. */
     public int length() {
         return length;
     }
@@ -80,8 +84,26 @@ public final class Mapping implements AutoCloseable {
         }
     }
 
-    /** @param offset bytes, a multiple of 4 */
+    private void require(int offset, int bytes) {
+        if (offset < 0 || offset > length - bytes) {
+            throw new IndexOutOfBoundsException("offset " + offset + ", length " + bytes
+                    + " is outside of the mapping of " + name + ", which has " + length + " bytes");
+        }
+    }
+
+    private void requireAligned(int offset) {
+        require(offset, Integer.BYTES);
+        if (offset % Integer.BYTES != 0) {
+            throw new IllegalArgumentException("offset " + offset + " is not a multiple of 4, as a volatile int needs");
+        }
+    }
+
+    /**
+     * @param offset bytes, a multiple of 4
+     * @throws IllegalArgumentException for an offset that is no multiple of 4
+     */
     public int getInt(int offset) {
+        requireAligned(offset);
         enter();
         try {
             return (int) INT.getVolatile(bytes, offset);
@@ -90,8 +112,12 @@ public final class Mapping implements AutoCloseable {
         }
     }
 
-    /** @param offset bytes, a multiple of 4 */
+    /**
+     * @param offset bytes, a multiple of 4
+     * @throws IllegalArgumentException for an offset that is no multiple of 4
+     */
     public void putInt(int offset, int value) {
+        requireAligned(offset);
         enter();
         try {
             INT.setVolatile(bytes, offset, value);
@@ -100,7 +126,9 @@ public final class Mapping implements AutoCloseable {
         }
     }
 
+    /** Reads a byte. */
     public byte getByte(int offset) {
+        require(offset, Byte.BYTES);
         enter();
         try {
             return bytes.get(offset);
@@ -109,7 +137,9 @@ public final class Mapping implements AutoCloseable {
         }
     }
 
+    /** Reads two bytes in native order. */
     public short getShort(int offset) {
+        require(offset, Short.BYTES);
         enter();
         try {
             return bytes.getShort(offset);
@@ -118,7 +148,9 @@ public final class Mapping implements AutoCloseable {
         }
     }
 
+    /** Reads eight bytes in native order. */
     public long getLong(int offset) {
+        require(offset, Long.BYTES);
         enter();
         try {
             return bytes.getLong(offset);
@@ -129,6 +161,7 @@ public final class Mapping implements AutoCloseable {
 
     /** Plain store; visible to a guest that enters afterwards. */
     public void putByte(int offset, byte value) {
+        require(offset, Byte.BYTES);
         enter();
         try {
             bytes.put(offset, value);
@@ -137,7 +170,9 @@ public final class Mapping implements AutoCloseable {
         }
     }
 
+    /** Copies bytes into the mapping; no order among them is promised. */
     public void put(int offset, byte[] content) {
+        require(offset, content.length);
         enter();
         try {
             bytes.put(offset, content);
@@ -176,7 +211,7 @@ public final class Mapping implements AutoCloseable {
         }
     }
 
-    /** Never unmaps: for memory that somebody else still uses. */
+    /** Never unmaps: for memory that a guest still uses. */
     public void abandon() {
         enter();
         entry.released();

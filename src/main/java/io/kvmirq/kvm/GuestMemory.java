@@ -19,7 +19,7 @@ public final class GuestMemory implements AutoCloseable {
         try (Undo undo = new Undo()) {
             this.vmLease = undo.add(vm.fd().lease());
             this.mapping = undo.add(Mapping.anonymous(vm.kernel(), length));
-            vm.kernel().calls().setMemory(vmLease, slot, guestAddress, mapping);
+            vm.calls().setMemory(vmLease, slot, guestAddress, mapping);
             undo.keep();
         }
     }
@@ -30,8 +30,8 @@ public final class GuestMemory implements AutoCloseable {
     }
 
     /**
-     * Takes the memory from the guest, then unmaps it. Should the kernel not let go of it, it stays mapped until the
-     * process ends rather than become somebody else's under the guest's hands. Idempotent, never fails.
+     * Removes the memory slot, then unmaps the memory. If the kernel keeps the slot, the memory stays mapped until the
+     * process ends, because the guest could still write to it. Idempotent, never fails.
      */
     @Override
     public synchronized void close() {
@@ -39,7 +39,7 @@ public final class GuestMemory implements AutoCloseable {
             return;
         }
         closed = true;
-        if (vm.kernel().calls().removeMemory(vmLease, slot)) {
+        if (vm.calls().removeMemory(vmLease, slot)) {
             mapping.close();
         } else {
             mapping.abandon();

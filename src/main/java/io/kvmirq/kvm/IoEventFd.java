@@ -27,15 +27,17 @@ public final class IoEventFd implements AutoCloseable {
         try (Undo undo = new Undo()) {
             this.vmLease = undo.add(vm.fd().lease());
             this.eventLease = undo.add(event.fd().lease());
-            vm.kernel().calls().assignIoEventFd(vmLease, eventLease, address);
+            vm.calls().assignIoEventFd(vmLease, eventLease, address);
             undo.keep();
         }
     }
 
+    /** The eventfd that the write signals. */
     public EventFd event() {
         return event;
     }
 
+    /** The writes that signal it. */
     public IoAddress address() {
         return address;
     }
@@ -47,7 +49,7 @@ public final class IoEventFd implements AutoCloseable {
             return;
         }
         closed = true;
-        vm.kernel().calls().deassignIoEventFd(vmLease, eventLease, address);
+        vm.calls().deassignIoEventFd(vmLease, eventLease, address);
         eventLease.close();
         vmLease.close();
     }

@@ -2,7 +2,6 @@
 package io.kvmirq.kvm;
 
 import io.kvmirq.Gsi;
-import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Undo;
@@ -10,7 +9,7 @@ import java.util.Optional;
 
 /**
  * An eventfd registered with KVM to raise a GSI. It leases the VM and its eventfds: closing one of them earlier takes
- * effect when this is closed. While it is open its GSI is given to nobody else. Thread-safe.
+ * effect when this is closed. While it is open, {@link RouteTable} does not allocate its GSI. Thread-safe.
  *
  * <p>Source: {@code kvm_irqfd()} in virt/kvm/eventfd.c.
  */
@@ -58,14 +57,12 @@ public final class Irqfd implements AutoCloseable {
         return new Irqfd(vm, event, Optional.of(resample), gsi);
     }
 
-    private Calls calls() {
-        return vm.kernel().calls();
-    }
-
+    /** The eventfd that raises the interrupt. */
     public EventFd event() {
         return event;
     }
 
+    /** The GSI that it raises. */
     public Gsi gsi() {
         return gsi;
     }
@@ -79,9 +76,9 @@ public final class Irqfd implements AutoCloseable {
     public synchronized void mask() {
         requireOpen();
         if (state == State.ASSIGNED) {
-            calls().deassignIrqfd(vmLease, eventLease, gsi);
+            vm.calls().deassignIrqfd(vmLease, eventLease, gsi);
             state = State.MASKED;
-            resampleLease.ifPresent(calls()::signal);
+            resampleLease.ifPresent(vm.calls()::signal);
         }
     }
 
@@ -95,9 +92,9 @@ public final class Irqfd implements AutoCloseable {
         requireOpen();
         if (state == State.MASKED) {
             if (resampleLease.isPresent()) {
-                calls().assignLevelIrqfd(vmLease, eventLease, resampleLease.get(), gsi);
+                vm.calls().assignLevelIrqfd(vmLease, event, eventLease, resampleLease.get(), gsi);
             } else {
-                calls().assignIrqfd(vmLease, eventLease, gsi);
+                vm.calls().assignIrqfd(vmLease, event, eventLease, gsi);
             }
             state = State.ASSIGNED;
         }
@@ -112,8 +109,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Deassigns: when it returns no further interrupt comes from this eventfd. Idempotent, and nothing is thrown.
      *
-     * <p>The kernel refuses only in another process than the one that made the VM: there the irqfd stays, as nobody is
-     * told, until the VM or the eventfd has no descriptor left in any process. The GSI is free for others all the same.
+     * <p>Called from another process than the one that made the VM, the kernel returns EIO and the irqfd stays until the
+     * VM or the eventfd is closed in every process. The GSI is free for other irqfds all the same.
      */
     @Override
     public synchronized void close() {
@@ -121,7 +118,7 @@ public final class Irqfd implements AutoCloseable {
             return;
         }
         if (state == State.ASSIGNED) {
-            calls().deassignIrqfd(vmLease, eventLease, gsi);
+            vm.calls().deassignIrqfd(vmLease, eventLease, gsi);
         }
         state = State.CLOSED;
         vm.routes().release(gsi);

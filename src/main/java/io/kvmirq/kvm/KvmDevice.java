@@ -21,25 +21,28 @@ public final class KvmDevice implements AutoCloseable {
         }
     }
 
+    private final VmCalls calls;
     private final Fd fd;
 
-    KvmDevice(Fd fd) {
+    KvmDevice(VmCalls calls, Fd fd) {
+        this.calls = calls;
         this.fd = fd;
     }
 
+    /** The descriptor of the device. */
     public Fd fd() {
         return fd;
     }
 
     /** Whether this kernel knows the attribute; sets nothing. */
     public boolean hasAttribute(int group, long attribute) {
-        return fd.kernel().calls().hasAttribute(fd, group, attribute);
+        return calls.hasAttribute(fd, group, attribute);
     }
 
     /** Idempotent, never fails. */
     @Override
     public void close() {
-        fd.kernel().calls().close(fd);
+        calls.closeDevice(fd);
     }
 
     @Override

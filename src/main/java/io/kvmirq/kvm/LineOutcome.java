@@ -17,10 +17,13 @@ public sealed interface LineOutcome {
         private static final Accepted TWO = new Accepted(2);
     }
 
+    /** The GSI has no route, or no chip took it because it is masked. */
     record Ignored() implements LineOutcome {}
 
+    /** The interrupt was already pending and merged with it. */
     record Coalesced() implements LineOutcome {}
 
+    /** Reads the status of {@code KVM_IRQ_LINE_STATUS}: -1 ignored, 0 coalesced, else a count. */
     static LineOutcome ofStatus(int status) {
         return switch (status) {
             case -1 -> IGNORED;

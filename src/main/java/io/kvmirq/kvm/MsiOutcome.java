@@ -6,7 +6,7 @@ package io.kvmirq.kvm;
  * {@code kvm_irq_delivery_to_apic()} in arch/x86/kvm/.
  */
 public sealed interface MsiOutcome {
-    /** Nobody took it. */
+    /** No vCPU took it. */
     MsiOutcome NOT_ACCEPTED = new NotAccepted();
     /** No destination matched. */
     MsiOutcome NO_DESTINATION_MATCHED = new NoDestinationMatched();
@@ -20,7 +20,7 @@ public sealed interface MsiOutcome {
         private static final Delivered TO_ONE = new Delivered(1);
     }
 
-    /** Nobody took it: no such destination among the vCPUs, or its LAPIC is disabled by software. */
+    /** No vCPU took it: none has that APIC id, or its LAPIC is disabled by software. */
     record NotAccepted() implements MsiOutcome {}
 
     /**

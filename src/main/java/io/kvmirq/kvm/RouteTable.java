@@ -4,9 +4,6 @@ package io.kvmirq.kvm;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
-import io.kvmirq.kernel.Calls;
-import io.kvmirq.kernel.Fd;
-import io.kvmirq.kernel.RouteRecords;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
@@ -26,8 +23,7 @@ public final class RouteTable {
     /** Entries a table can hold: {@code KVM_MAX_IRQ_ROUTES}. */
     public static final int CAPACITY = 4096;
 
-    private final Fd vm;
-    private final Calls calls;
+    private final VmCalls calls;
     private SortedMap<Gsi, List<Route>> table = new TreeMap<>();
     private final RouteRecords records = new RouteRecords();
     /** By GSI: how many irqfds are on it. */
@@ -37,9 +33,8 @@ public final class RouteTable {
     private long commits;
     private boolean changing;
 
-    RouteTable(Fd vm, List<Route> now, Gsi firstFree) {
-        this.vm = vm;
-        this.calls = vm.kernel().calls();
+    RouteTable(VmCalls calls, List<Route> now, Gsi firstFree) {
+        this.calls = calls;
         this.firstFree = firstFree.number();
         now.forEach(route -> entries(table, route.gsi()).add(route));
     }
@@ -73,7 +68,7 @@ public final class RouteTable {
         firstFree = pins;
     }
 
-    /** An irqfd is on {@code gsi}: it is given to nobody else. */
+    /** An irqfd is on {@code gsi}: it is not allocated until {@link #release}. */
     synchronized void hold(Gsi gsi) {
         held[gsi.number()]++;
     }
@@ -94,7 +89,7 @@ public final class RouteTable {
     public synchronized <T> T change(Function<Edit, T> change) {
         if (changing) {
             throw new IllegalStateException(
-                    "the routes of " + vm + " are being changed: use the edit that change() gave");
+                    "the routes of " + calls.vm() + " are being changed: use the edit that change() gave");
         }
         changing = true;
         Edit edit = new Edit();
@@ -142,13 +137,13 @@ public final class RouteTable {
     private void commit(SortedMap<Gsi, List<Route>> next) {
         records.clear();
         next.values().forEach(routes -> routes.forEach(records::add));
-        calls.setRoutes(vm, records);
+        calls.setRoutes(records);
         commits++;
     }
 
     @Override
     public String toString() {
-        return "routes of " + vm;
+        return "routes of " + calls.vm();
     }
 
     /** A copy of the table being edited; good until {@link #change} returns. Not thread-safe. */
@@ -220,13 +215,13 @@ public final class RouteTable {
                     return candidate;
                 }
             }
-            throw new RoutesExhaustedException("no GSI of " + vm + " is free: the first " + firstFree
+            throw new RoutesExhaustedException("no GSI of " + calls.vm() + " is free: the first " + firstFree
                     + " belong to pins, the rest up to " + Gsi.MAX + " have routes or irqfds; remove a route first");
         }
 
         private void requireRoom(int more) {
             if (size + more > CAPACITY) {
-                throw new RoutesExhaustedException("the routing table of " + vm + " is full: " + size + " of "
+                throw new RoutesExhaustedException("the routing table of " + calls.vm() + " is full: " + size + " of "
                         + CAPACITY + " entries are used; remove a route first");
             }
         }

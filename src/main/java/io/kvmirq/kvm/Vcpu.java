@@ -3,7 +3,11 @@ package io.kvmirq.kvm;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.Vector;
-import io.kvmirq.kernel.VcpuFile;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.CurrentThread;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
 
 /**
  * A virtual CPU (x86), as far as a self-test needs one.
@@ -12,14 +16,16 @@ import io.kvmirq.kernel.VcpuFile;
  * thread would block for as long as the guest runs. Only {@link #close} may come from elsewhere.
  */
 public final class Vcpu implements AutoCloseable {
-    private final VcpuFile file;
+    private static final int MAX_CPUID_ENTRIES = 256;
+
+    private final VcpuCalls calls;
     private final Thread owner = Thread.currentThread();
 
     /** Why the guest left {@link #run}; source: {@code KVM_EXIT_*} in linux/kvm.h. */
     public enum Exit {
-        /** The guest read or wrote a port nobody in the kernel serves. */
+        /** The guest read or wrote a port that no in-kernel device serves. */
         IO(2),
-        /** It accessed an address nobody in the kernel serves. */
+        /** It accessed an address that no in-kernel device serves. */
         MMIO(6),
         /** It halted, without in-kernel LAPIC; with one, HLT stays in the kernel. */
         HLT(5),
@@ -50,69 +56,98 @@ public final class Vcpu implements AutoCloseable {
     }
 
     Vcpu(Vm vm, VcpuId id) {
-        this.file = new VcpuFile(vm.fd(), id);
+        CurrentThread.requirePlatform("Vm.createVcpu");
+        this.calls = new VcpuCalls(vm.calls(), id);
     }
 
-    private VcpuFile onItsThread() {
+    private void requireItsThread() {
         if (Thread.currentThread() != owner) {
-            throw new IllegalStateException(file + " belongs to thread '" + owner.getName() + "' and was used by '"
+            throw new IllegalStateException(calls.fd() + " belongs to thread '" + owner.getName()
+                    + "' and was used by '"
                     + Thread.currentThread().getName() + "', which would block while the guest runs: create and use a"
                     + " vCPU on one thread");
         }
-        return file;
     }
 
     /** Shows the guest the CPUID the kernel supports, x2APIC included. */
     public void useHostCpuid() {
-        onItsThread().useHostCpuid();
+        requireItsThread();
+        ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + MAX_CPUID_ENTRIES * Uapi.KvmCpuid2.ENTRY_SIZE)
+                .putInt(Uapi.KvmCpuid2.NENT, MAX_CPUID_ENTRIES);
+        calls.ioctl(calls.fd().kernel().device(), KernelCall.CPUID, Uapi.KVM_GET_SUPPORTED_CPUID, cpuid);
+        calls.ioctl(KernelCall.CPUID_SET, Uapi.KVM_SET_CPUID2, cpuid);
     }
 
     /** Makes the guest begin in real mode, code segment at 0, interrupts off. */
     public void startAt(int instruction, int stack) {
-        onItsThread().startAt(instruction, stack);
+        requireItsThread();
+        ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
+        calls.ioctl(KernelCall.SREGS_GET, Uapi.KVM_GET_SREGS, segments);
+        segments.putLong(Uapi.KvmSregs.CS_BASE, 0).putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0);
+        calls.ioctl(KernelCall.SREGS_SET, Uapi.KVM_SET_SREGS, segments);
+        ByteBuffer registers = Buffers.allocate(Uapi.KvmRegs.SIZE)
+                .putLong(Uapi.KvmRegs.RIP, instruction)
+                .putLong(Uapi.KvmRegs.RSP, stack)
+                .putLong(Uapi.KvmRegs.RFLAGS, 2);
+        calls.ioctl(KernelCall.REGS_SET, Uapi.KVM_SET_REGS, registers);
     }
 
     /**
      * Runs the guest until it exits; blocks.
      *
-     * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone
+     * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone;
+     *     EAGAIN on an application processor that still waits for INIT and SIPI
      */
     public Exit run() {
-        return Exit.of(onItsThread().run());
+        requireItsThread();
+        return Exit.of(calls.run());
     }
 
     /** After {@link Exit#IO}: the port. */
     public int ioPort() {
-        return onItsThread().ioPort();
+        requireItsThread();
+        return calls.page().getShort(Uapi.KvmRun.IO_PORT) & 0xffff;
     }
 
     /** After {@link Exit#IO}: whether the guest wrote. */
     public boolean ioWrite() {
-        return onItsThread().ioWrite();
+        requireItsThread();
+        return calls.page().getByte(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT;
     }
 
     /**
-     * Sets the LAPIC's software-enable bit (SVR bit 8), as a guest's first act would.
+     * Sets the LAPIC's software-enable bit (SVR bit 8), as a guest does at boot.
      *
      * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip
      */
     public void enableLapic() {
-        onItsThread().enableLapic();
+        requireItsThread();
+        ByteBuffer lapic = lapic();
+        lapic.putInt(Uapi.KvmLapicState.SVR, lapic.getInt(Uapi.KvmLapicState.SVR) | Uapi.KvmLapicState.SVR_ENABLE);
+        calls.ioctl(KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, lapic);
     }
 
     /** Whether {@code vector} waits in the LAPIC's interrupt request register. */
     public boolean isRequested(Vector vector) {
-        return onItsThread().isRequested(vector);
+        requireItsThread();
+        int word = Uapi.KvmLapicState.IRR + vector.number() / 32 * 16;
+        return (lapic().getInt(word) >>> vector.number() % 32 & 1) == 1;
+    }
+
+    private ByteBuffer lapic() {
+        ByteBuffer lapic = Buffers.allocate(Uapi.KvmLapicState.SIZE);
+        calls.ioctl(KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, lapic);
+        return lapic;
     }
 
     /** Takes effect when a {@link #run} in flight has ended. Idempotent, never fails. */
     @Override
     public void close() {
-        file.close();
+        calls.close();
     }
 
     @Override
     public String toString() {
-        return file.toString();
+        return calls.fd().toString();
     }
 }

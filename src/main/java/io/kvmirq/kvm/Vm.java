@@ -7,13 +7,12 @@ import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
-import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
-import io.kvmirq.kernel.IoapicState;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
@@ -23,35 +22,30 @@ import java.util.concurrent.atomic.AtomicInteger;
  * is closed. A vCPU does not.
  */
 public final class Vm implements AutoCloseable {
-    private final Kernel kernel;
-    private final Fd fd;
+    private final VmCalls calls;
     private final RouteTable routes;
     /** Given out downwards, so as not to meet those of a VMM that adopts or is adopted from. */
     private final AtomicInteger memorySlotsLeft;
 
-    private Vm(Kernel kernel, Fd fd, RouteTable routes) {
-        this.kernel = kernel;
-        this.fd = fd;
-        this.routes = routes;
-        this.memorySlotsLeft = new AtomicInteger(kernel.calls().memorySlots(fd));
-    }
-
-    private static Vm over(Kernel kernel, Fd fd, List<Route> routesNow, Gsi firstFree) {
+    private Vm(VmCalls calls, List<Route> routesNow, Gsi firstFree) {
+        this.calls = calls;
         try {
-            return new Vm(kernel, fd, new RouteTable(fd, routesNow, firstFree));
+            this.routes = new RouteTable(calls, routesNow, firstFree);
+            this.memorySlotsLeft = new AtomicInteger(calls.memorySlots());
         } catch (RuntimeException e) {
-            kernel.calls().close(fd);
+            calls.closeVm();
             throw e;
         }
     }
 
     /**
-     * A new VM of the default type, without irqchip, memory or vCPUs.
+     * A new VM of the default type, without irqchip, memory or vCPUs. The first one opens the KVM device.
      *
-     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor has the CPU
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor has the CPU; as
+     *     {@link Kernel#device}
      */
     public static Vm create(Kernel kernel) {
-        return over(kernel, kernel.calls().createVm(), List.of(), new Gsi(0));
+        return new Vm(VmCalls.create(kernel), List.of(), new Gsi(0));
     }
 
     /**
@@ -63,20 +57,22 @@ public final class Vm implements AutoCloseable {
      * @param firstFree the lowest GSI that may be given out; those below belong to the VMM, or to pins of its IOAPIC
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
-        return over(kernel, Fd.adopt(kernel, "vm", number, ownership), routesNow, firstFree);
+        Fd fd = Fd.adopt(kernel, "vm", number, ownership);
+        return new Vm(new VmCalls(kernel, fd, Set.of()), routesNow, firstFree);
     }
 
-    private Calls calls() {
-        return kernel.calls();
+    VmCalls calls() {
+        return calls;
     }
 
+    /** The kernel that the VM belongs to. */
     public Kernel kernel() {
-        return kernel;
+        return calls.vm().kernel();
     }
 
     /** To be leased; a lease gives the number to share with a VMM. */
     public Fd fd() {
-        return fd;
+        return calls.vm();
     }
 
     // Interrupt controllers
@@ -89,7 +85,7 @@ public final class Vm implements AutoCloseable {
      *     EINVAL with vCPUs present
      */
     public void createIrqchip() {
-        routes.becomeDefaults(() -> calls().createIrqchip(fd));
+        routes.becomeDefaults(() -> calls.createIrqchip());
     }
 
     /**
@@ -99,7 +95,7 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL with more pins; EEXIST with any irqchip or vCPU present
      */
     public void createSplitIrqchip(int pins) {
-        routes.leaveToPins(pins, () -> calls().createSplitIrqchip(fd, pins));
+        routes.leaveToPins(pins, () -> calls.createSplitIrqchip(pins));
     }
 
     /**
@@ -108,8 +104,8 @@ public final class Vm implements AutoCloseable {
      *
      * @throws io.kvmirq.KernelException EINVAL on a kernel without it
      */
-    public void enableLongApicIds() {
-        calls().enableLongApicIds(fd);
+    public void use32BitApicIds() {
+        calls.use32BitApicIds();
     }
 
     /**
@@ -118,14 +114,15 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException ENXIO without the full irqchip
      */
     public IoapicState ioapic() {
-        return calls().getIoapic(fd);
+        return calls.getIoapic();
     }
 
     /** Puts back what {@link #ioapic} gave, changed or not. */
     public void restore(IoapicState state) {
-        calls().setIoapic(fd, state);
+        calls.setIoapic(state);
     }
 
+    /** The VM's GSI routing table. */
     public RouteTable routes() {
         return routes;
     }
@@ -139,7 +136,7 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN before an ARM VGIC is initialised;
      *     EBUSY when {@code event} feeds a GSI already, since 6.17 also one of another VM
      */
-    public Irqfd assign(EventFd event, Gsi gsi) {
+    public Irqfd assignIrqfd(EventFd event, Gsi gsi) {
         return Irqfd.edge(this, event, gsi);
     }
 
@@ -147,10 +144,10 @@ public final class Vm implements AutoCloseable {
      * Makes a signal of {@code event} hold {@code gsi} high until the guest's EOI, which lowers it and signals
      * {@code resample}. A device still asserting its line then signals {@code event} again.
      *
-     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; else as {@link #assign}
+     * @throws io.kvmirq.KernelException EINVAL without the full in-kernel irqchip; else as {@link #assignIrqfd}
      * @throws IllegalArgumentException if both are one eventfd, which would raise itself for ever
      */
-    public Irqfd assignLevel(EventFd event, EventFd resample, Gsi gsi) {
+    public Irqfd assignLevelIrqfd(EventFd event, EventFd resample, Gsi gsi) {
         return Irqfd.level(this, event, resample, gsi);
     }
 
@@ -160,7 +157,7 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip
      */
     public MsiOutcome signal(MsiMessage message) {
-        int result = calls().signalMsi(fd, message);
+        int result = calls.signalMsi(message);
         if (result == -Errno.EPERM.number()) {
             return MsiOutcome.NO_DESTINATION_MATCHED;
         }
@@ -174,7 +171,7 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException ENXIO without in-kernel irqchip
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
-        return LineOutcome.ofStatus(calls().setLine(fd, gsi, high));
+        return LineOutcome.ofStatus(calls.setLine(gsi, high));
     }
 
     // Interrupts out
@@ -186,7 +183,7 @@ public final class Vm implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL for a range that wraps; EEXIST when another one takes the same writes;
      *     ENOSPC when the VM's bus is full
      */
-    public IoEventFd notifyOn(IoAddress address, EventFd event) {
+    public IoEventFd assignIoEventFd(IoAddress address, EventFd event) {
         return new IoEventFd(this, address, event);
     }
 
@@ -194,12 +191,12 @@ public final class Vm implements AutoCloseable {
 
     /** Whether {@link #createDevice} could make one here; makes none. */
     public boolean supports(KvmDevice.Type type) {
-        return calls().testDevice(fd, type.number());
+        return calls.testDevice(type.number());
     }
 
     /** @throws io.kvmirq.KernelException ENODEV when this kernel has none; EBUSY when the VM has its one already */
     public KvmDevice createDevice(KvmDevice.Type type) {
-        return new KvmDevice(calls().createDevice(fd, type.number()));
+        return new KvmDevice(calls, calls.createDevice(type.number()));
     }
 
     // vCPUs and memory
@@ -225,19 +222,19 @@ public final class Vm implements AutoCloseable {
         return new GuestMemory(this, memorySlotsLeft.decrementAndGet(), guestAddress, length);
     }
 
-    /** Whether {@link #assignLevel} exists here; it also needs the full irqchip. */
+    /** Whether {@link #assignLevelIrqfd} exists here; it also needs the full irqchip. */
     public boolean supportsResample() {
-        return calls().supportsResample(fd);
+        return calls.supportsResample();
     }
 
     /** Refuses new calls; the last lease lets the VM go. A borrowed VM stays open. Idempotent, never fails. */
     @Override
     public void close() {
-        calls().close(fd);
+        calls.closeVm();
     }
 
     @Override
     public String toString() {
-        return fd.toString();
+        return calls.vm().toString();
     }
 }

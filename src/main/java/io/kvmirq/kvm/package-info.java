@@ -16,6 +16,10 @@
  *
  * <p>Locks: {@link io.kvmirq.kvm.RouteTable} and {@link io.kvmirq.kvm.Irqfd} each have one; an irqfd's is taken before its table's.
  *
+ * <p>{@code VmCalls} and {@code VcpuCalls} make KVM's calls. A {@link io.kvmirq.kvm.Vm} remembers what it knows about
+ * itself (who made it, which irqchip, whether it has vCPUs), and a call that fails names the cause that follows from it:
+ * {@link io.kvmirq.kvm.Vm#assignLevelIrqfd} on a VM that was made split says that resampling needs the full irqchip.
+ *
  * <p>This package never learns of VFIO: what raised an eventfd is not its business.
  */
 @NullMarked

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
-import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiTable.Field;
+import io.kvmirq.uapi.UapiTable.FileKind;
+import io.kvmirq.uapi.UapiTable.Request;
+import io.kvmirq.uapi.UapiTable.Role;
+import io.kvmirq.uapi.UapiTable.Struct;
 import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
- * What the argument of an ioctl is: how long, and where in it descriptors and addresses of the process are. The C half is
- * {@code native/tape_argument.c}. Allocates nothing.
+ * The argument of an ioctl: how long it is, and where in it descriptors and addresses are. For a request of the {@link
+ * UapiTable} as that says; for another by its number. Allocates nothing.
  */
 final class Arguments {
     /** Bytes of an argument that are recorded at most: the largest routing table the kernel takes. */
@@ -22,105 +30,196 @@ final class Arguments {
     /** asm-generic/ioctls.h, from before requests had sizes. */
     private static final long FIONBIO = 0x5421;
 
-    private static final int KVM_TYPE = 0xae;
+    /** No page of a program begins below. */
+    private static final int MOST_VALUE = 0xffff;
+
     private static final int VFIO_TYPE = ';';
-    private static final int VFIO_BASE = 100;
-    private static final int DATA_EVENTFD = 4;
+    private static final int MOST_TEXT = 64;
 
     private Arguments() {}
 
     static boolean isKvm(long request) {
-        return (request >>> 8 & 0xff) == KVM_TYPE;
+        return (request & 0xff00) == (Uapi.KVM_GET_API_VERSION & 0xff00);
     }
 
-    static boolean isVfio(long request) {
+    private static boolean isVfio(long request) {
         return (request >>> 8 & 0xff) == VFIO_TYPE;
     }
 
+    /** The request of a call on a tape. */
+    static @Nullable Request of(TapeLine.Call call) {
+        return UapiTable.find(call.request(), FileKind.ofName(call.on()));
+    }
+
+    private static @Nullable Struct struct(@Nullable Request known) {
+        return known == null ? null : known.argument().orElse(null);
+    }
+
     /** Whether the argument is a number, and no address. */
-    static boolean isValue(long request) {
-        if (isVfio(request)) {
-            int number = (int) (request & 0xff) - VFIO_BASE;
-            return number >= 0 && number <= 2 || number == 5 || number == 11;
-        }
-        return isKvm(request) && size(request) == 0;
+    static boolean isValue(long request, @Nullable Request known) {
+        return known == null ? isKvm(request) && size(request, null) == 0 : known.isValue();
+    }
+
+    /** The argument where it is a number, else 0. A large number of a request that is not known may be an address. */
+    static long value(long request, @Nullable Request known, long argument) {
+        boolean address = !isValue(request, known) || known == null && (argument < 0 || argument > MOST_VALUE);
+        return address ? 0 : argument;
     }
 
     /** Whether the kernel may write into it. */
-    static boolean isWritten(long request) {
-        return (request >>> 31 & 1) == 1 || isVfio(request);
+    static boolean isWritten(long request, @Nullable Request known) {
+        return known == null ? (request >>> 31 & 1) == 1 || isVfio(request) : known.writes();
     }
 
-    private static int size(long request) {
-        return request == FIONBIO ? Integer.BYTES : (int) (request >>> 16 & 0x3fff);
-    }
-
-    /** How many bytes of the structure say how long it is; 0 where the request alone does. */
-    static int headLength(long request) {
-        if (isVfio(request)) {
+    private static int size(long request, @Nullable Struct struct) {
+        if (request == FIONBIO) {
             return Integer.BYTES;
         }
-        return isKvm(request) && Buffers.elementSize((int) (request & 0xff)) != 0 ? size(request) : 0;
+        int encoded = (int) (request >>> 16 & 0x3fff);
+        return encoded != 0 || struct == null ? encoded : struct.size();
+    }
+
+    /** How many bytes of the argument say how long it is; 0 where the request alone does. */
+    static int headLength(long request, @Nullable Request known) {
+        @Nullable Struct struct = struct(known);
+        if (struct == null) {
+            return isVfio(request) ? Integer.BYTES : 0;
+        }
+        return first(struct, Role.LENGTH) != null
+                ? Integer.BYTES
+                : first(struct, Role.COUNT) != null ? size(request, struct) : 0;
     }
 
     /** @param head of that many bytes, or longer */
-    static long length(long request, ByteBuffer head) {
-        int number = (int) (request & 0xff) - VFIO_BASE;
-        if (isVfio(request)) {
-            if (number == 4) {
-                return Integer.BYTES;
-            }
+    static long length(long request, @Nullable Request known, ByteBuffer head) {
+        @Nullable Struct struct = struct(known);
+        if (known != null && known.text()) {
+            return textLength(head);
+        }
+        if (struct == null ? isVfio(request) : first(struct, Role.LENGTH) != null) {
             return Math.max(Integer.BYTES, Integer.toUnsignedLong(head.getInt(0)));
         }
-        long each = headLength(request) == 0 ? 0 : Buffers.elementSize((int) (request & 0xff));
-        return size(request) + (each == 0 ? 0 : each * Integer.toUnsignedLong(head.getInt(0)));
+        @Nullable Field count = struct == null ? null : first(struct, Role.COUNT);
+        int size = size(request, struct);
+        if (count == null) {
+            return size;
+        }
+        long elements = Integer.toUnsignedLong(head.getInt(count.offset()));
+        return size + count.element() * elements;
+    }
+
+    private static int textLength(ByteBuffer text) {
+        int length = 0;
+        while (length < MOST_TEXT && length < text.limit() && text.get(length) != 0) {
+            length++;
+        }
+        return length + 1;
     }
 
     static int most(long request) {
         return request == Uapi.KVM_SET_GSI_ROUTING ? MOST : MOST_SIZED;
     }
 
+    private static @Nullable Field first(Struct struct, Role role) {
+        List<Field> fields = struct.fields();
+        for (int i = 0; i < fields.size(); i++) {
+            if (fields.get(i).role() == role) {
+                return fields.get(i);
+            }
+        }
+        return null;
+    }
+
+    /** Whether a field is there. */
+    static boolean holds(UapiTable.When when, ByteBuffer bytes, int length) {
+        return when.at() < 0 || when.at() + Integer.BYTES <= length && when.holds(bytes.getInt(when.at()));
+    }
+
     /**
-     * Where descriptors are.
+     * Where the fields with a role are.
      *
      * @param to gets the offsets, room for {@value #MOST_FDS}
      * @return how many
      */
-    static int descriptors(long request, ByteBuffer bytes, int length, int[] to) {
-        int count = 0;
-        if (request == Uapi.KVM_IRQFD && length >= Uapi.KvmIrqfd.SIZE) {
-            to[count++] = Uapi.KvmIrqfd.FD;
-            if ((bytes.getInt(Uapi.KvmIrqfd.FLAGS) & Uapi.KVM_IRQFD_FLAG_RESAMPLE) != 0) {
-                to[count++] = Uapi.KvmIrqfd.RESAMPLEFD;
+    static int places(@Nullable Request known, Role role, ByteBuffer bytes, int length, int[] to) {
+        return places(known, role, bytes, length, to, 0);
+    }
+
+    private static int places(@Nullable Request known, Role role, ByteBuffer bytes, int length, int[] to, int from) {
+        @Nullable Struct struct = struct(known);
+        int count = from;
+        for (int i = 0; struct != null && i < struct.fields().size(); i++) {
+            Field field = struct.fields().get(i);
+            if (field.role() != role || !holds(field.when(), bytes, length)) {
+                continue;
             }
-        } else if (request == Uapi.KVM_IOEVENTFD && length >= Uapi.KvmIoeventfd.SIZE) {
-            to[count++] = Uapi.KvmIoeventfd.FD;
-        } else if (request == Uapi.VFIO_GROUP_SET_CONTAINER && length >= Integer.BYTES) {
-            to[count++] = 0;
-        } else if (request == Uapi.VFIO_DEVICE_SET_IRQS && length > 20 && (bytes.getInt(4) & DATA_EVENTFD) != 0) {
-            for (int at = 20; at + Integer.BYTES <= length && count < MOST_FDS; at += Integer.BYTES) {
+            int at = field.offset();
+            while (at + field.size() <= length && count < to.length) {
                 to[count++] = at;
+                at = field.each() == 0 ? length : at + field.each();
             }
         }
         return count;
     }
 
     /**
-     * Where addresses are whose memory is not recorded, 8 bytes each.
-     *
-     * @return the offset, or -1
+     * Where addresses of the process are, 8 bytes each. On a file that is not known they are those of every request with
+     * this number.
      */
-    static int address(long request) {
-        if (!isKvm(request) || size(request) == 0) {
-            return -1;
+    static int addresses(Long request, FileKind kind, ByteBuffer bytes, int length, int[] to) {
+        @Nullable Request known = UapiTable.find(request, kind);
+        if (known == null || known.kind() == kind) {
+            return places(known, Role.ADDRESS, bytes, length, to);
         }
-        return switch ((int) (request & 0xff)) {
-            case 0x46, 0x49 -> Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR; // KVM_SET_USER_MEMORY_REGION, ..._REGION2
-            case 0xe1, 0xe2, 0xe3 -> Uapi.KvmDeviceAttr.ADDR; // KVM_SET_, GET_, HAS_DEVICE_ATTR
-            case 0xb4, 0xc0 -> 16; // KVM_ARM_COPY_MTE_TAGS, KVM_CLEAR_DIRTY_LOG
-            case 0x42, 0xab, 0xac -> 8; // KVM_GET_DIRTY_LOG, KVM_GET_ONE_REG, KVM_SET_ONE_REG
-            case 0xbb, 0xbc -> 0; // KVM_MEMORY_ENCRYPT_REG_REGION, ..._UNREG_REGION
-            default -> -1;
-        };
+        int count = 0;
+        List<Request> named = UapiTable.find(request);
+        for (int i = 0; i < named.size(); i++) {
+            count = places(named.get(i), Role.ADDRESS, bytes, length, to, count);
+        }
+        return count;
+    }
+
+    /** The address of a guest's memory; null where none is. */
+    static @Nullable Field guestMemory(@Nullable Request known) {
+        @Nullable Field address = address(known);
+        return address != null && address.target().guest() ? address : null;
+    }
+
+    /** The address of something small that a tape holds; null where none is. */
+    static @Nullable Field pointee(@Nullable Request known, ByteBuffer bytes, int length) {
+        @Nullable Field address = address(known);
+        return address != null
+                        && address.target().bytes() > 0
+                        && address.offset() + Long.BYTES <= length
+                        && holds(address.target().when(), bytes, length)
+                ? address
+                : null;
+    }
+
+    private static @Nullable Field address(@Nullable Request known) {
+        @Nullable Struct struct = struct(known);
+        return struct == null ? null : first(struct, Role.ADDRESS);
+    }
+
+    /** The descriptor that the kernel made, in what it left; null where it made none. */
+    static @Nullable Field made(@Nullable Request known, ByteBuffer bytes, int length, long result) {
+        @Nullable Struct struct = struct(known);
+        @Nullable Field made = struct == null || result != 0 ? null : first(struct, Role.NEW_FD);
+        return made != null && made.offset() + made.size() <= length && holds(made.when(), bytes, length) ? made : null;
+    }
+
+    /** The kind of file that a successful call answers with; {@link FileKind#NONE} when it makes none. */
+    static FileKind makes(@Nullable Request known) {
+        return known == null ? FileKind.NONE : known.makes();
+    }
+
+    /** The kind of file that a call makes, as its result or in its argument. */
+    static Optional<FileKind> makesAny(@Nullable Request known) {
+        if (known == null) {
+            return Optional.empty();
+        }
+        return known.makes() != FileKind.NONE
+                ? Optional.of(known.makes())
+                : known.argument().flatMap(struct -> struct.field(Role.NEW_FD)).map(Field::makes);
     }
 }

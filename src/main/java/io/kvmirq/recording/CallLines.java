@@ -2,7 +2,8 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.libc.UapiTable;
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import org.jspecify.annotations.Nullable;
 
 /** A line for a call, with names for what its numbers mean. For whoever holds the writer's lock. */
@@ -29,9 +30,9 @@ final class CallLines {
         writer.end(result < 0 ? -1 : result, result < 0 && result >= -4095 ? Errno.ofResult(result) : null);
     }
 
-    /** @param type of the descriptor that the result is; null when it is none */
-    void end(long result, @Nullable FileType type) {
-        if (result < 0 || type == null) {
+    /** @param type of the descriptor that the result is; {@link FileKind#NONE} when it is none */
+    void end(long result, FileKind type) {
+        if (result < 0 || type == FileKind.NONE) {
             end(result);
         } else {
             made(files.made((int) result, type));

@@ -10,6 +10,8 @@ final class Capture {
     /** Of what is read or written, as with counts of eventfds. */
     static final int MOST_DATA = 4096;
 
+    private static final int MOST_TEXT = 64;
+
     final int tid = (int) Thread.currentThread().getId();
     final int[] places = new int[Arguments.MOST_FDS];
     final ByteBuffer data = Buffers.allocate(Long.BYTES);
@@ -75,6 +77,22 @@ final class Capture {
         cut = wanted < length;
         if (wanted > 0 && copy(from, wanted, in)) {
             inLength = wanted;
+        }
+    }
+
+    /** Text that the kernel will read, with its NUL. */
+    void loadText(@Nullable Object from) {
+        for (int i = 0; i < MOST_TEXT; i++) {
+            boolean readable =
+                    from instanceof ByteBuffer buffer ? i < buffer.limit() : memory.copy(number(from) + i, 1, out);
+            if (!readable) {
+                return;
+            }
+            in.put(i, from instanceof ByteBuffer buffer ? buffer.get(i) : out.get(0));
+            inLength = i + 1;
+            if (in.get(i) == 0) {
+                return;
+            }
         }
     }
 

@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.UapiTable;
+import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
+import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -14,49 +21,20 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /** What calls may be named by in a rule of {@link Faults}. */
 final class FaultNames {
     private static final int NEAR = 3;
 
-    /** What each typed primitive asks the kernel for. */
-    private static final Map<String, Set<String>> KERNELS = Map.ofEntries(
-            Map.entry("fdClose", Set.of("close")),
-            Map.entry("fdDup", Set.of("fcntl")),
-            Map.entry("fdWait", Set.of("ppoll")),
-            Map.entry("eventfdCreate", Set.of("eventfd")),
-            Map.entry("eventfdCreateSemaphore", Set.of("eventfd")),
-            Map.entry("eventfdSignal", Set.of("write")),
-            Map.entry("eventfdDrain", Set.of("read")),
-            Map.entry("eventfdDrainForeign", Set.of("preadv2")),
-            Map.entry("kvmOpen", Set.of("open")),
-            ioctl("kvmVersion", "KVM_GET_API_VERSION"),
-            ioctl("capabilityCheck", "KVM_CHECK_EXTENSION"),
-            ioctl("vmCreate", "KVM_CREATE_VM"),
-            ioctl("irqchipCreate", "KVM_CREATE_IRQCHIP"),
-            ioctl("irqchipCreateSplit", "KVM_ENABLE_CAP"),
-            ioctl("x2apicEnable", "KVM_ENABLE_CAP"),
-            ioctl("irqchipGet", "KVM_GET_IRQCHIP"),
-            ioctl("irqchipSet", "KVM_SET_IRQCHIP"),
-            ioctl("routesSet", "KVM_SET_GSI_ROUTING"),
-            ioctl("irqfdAssign", "KVM_IRQFD"),
-            ioctl("irqfdAssignLevel", "KVM_IRQFD"),
-            ioctl("irqfdDeassign", "KVM_IRQFD"),
-            ioctl("ioeventfdAssign", "KVM_IOEVENTFD"),
-            ioctl("ioeventfdDeassign", "KVM_IOEVENTFD"),
-            ioctl("msiSignal", "KVM_SIGNAL_MSI"),
-            ioctl("lineSet", "KVM_IRQ_LINE"),
-            ioctl("lineSetStatus", "KVM_IRQ_LINE_STATUS"),
-            ioctl("deviceTest", "KVM_CREATE_DEVICE"),
-            ioctl("deviceCreate", "KVM_CREATE_DEVICE"),
-            ioctl("deviceAttrHas", "KVM_HAS_DEVICE_ATTR"),
-            ioctl("deviceVfioAdd", "KVM_SET_DEVICE_ATTR"),
-            ioctl("deviceVfioRemove", "KVM_SET_DEVICE_ATTR"));
+    /** What each typed primitive asks the kernel for: seen by making each once, on no kernel. */
+    private static final Map<String, Set<String>> KERNELS = kernels();
 
     private static final Set<String> ALL = Stream.of(
                     Stream.of(Faults.ANY),
-                    UapiTable.REQUESTS.stream().map(UapiTable.Request::name),
-                    Stream.of("KVM_ARM_SET_DEVICE_ADDR"),
+                    Stream.of(UapiTable.REQUESTS, UapiTable.ARM64)
+                            .flatMap(List::stream)
+                            .map(UapiTable.Request::name),
                     Stream.of(Libc.class, KernelBackend.class)
                             .flatMap(type -> Arrays.stream(type.getMethods()))
                             .filter(FaultNames::answers)
@@ -66,8 +44,53 @@ final class FaultNames {
 
     private FaultNames() {}
 
-    private static Map.Entry<String, Set<String>> ioctl(String primitive, String request) {
-        return Map.entry(primitive, Set.of("ioctl", request));
+    private static Map<String, Set<String>> kernels() {
+        Set<String> called = new HashSet<>();
+        Libc libc = (Libc) Proxy.newProxyInstance(
+                Libc.class.getClassLoader(), new Class<?>[] {Libc.class}, (proxy, method, arguments) -> {
+                    if (answers(method)) {
+                        called.add(method.getName());
+                        called.add(ofCall(method.getName(), arguments));
+                    }
+                    return blank(method.getReturnType());
+                });
+        KernelBackend backend = LibcBackend.over(libc, "names", "names");
+        Map<String, Set<String>> kernels = new HashMap<>();
+        for (Method primitive : KernelBackend.class.getMethods()) {
+            if (answers(primitive)) {
+                called.clear();
+                try {
+                    primitive.invoke(
+                            backend,
+                            Arrays.stream(primitive.getParameterTypes())
+                                    .map(FaultNames::blank)
+                                    .toArray());
+                } catch (ReflectiveOperationException e) {
+                    throw new IllegalStateException(primitive.getName(), e);
+                }
+                kernels.put(primitive.getName(), Set.copyOf(called));
+            }
+        }
+        return kernels;
+    }
+
+    private static @Nullable Object blank(Class<?> type) {
+        if (type == int.class) {
+            return 0;
+        }
+        if (type == long.class) {
+            return 0L;
+        }
+        return type == boolean.class ? (Object) false : type == ByteBuffer.class ? Buffers.allocate(1 << 12) : null;
+    }
+
+    /** A function by its name, an ioctl by its request. */
+    static String ofCall(String function, @Nullable Object @Nullable [] arguments) {
+        if (!function.equals("ioctl") || arguments == null || !(arguments[1] instanceof Long request)) {
+            return function;
+        }
+        UapiTable.@Nullable Request known = UapiTable.find(request, FileKind.NONE);
+        return known == null ? "ioctl " + Names.hex(request) : known.name();
     }
 
     /** Whether a call of it has a result that can be a failure. */

@@ -4,7 +4,6 @@ package io.kvmirq.recording;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.UapiTable;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
@@ -20,7 +19,7 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A call is named by its function ({@code eventfd}, {@code mmap}), an ioctl also by its request ({@code KVM_IRQFD}), a
  * typed primitive by its method ({@code irqfdAssign}) or as the kernel's; {@link #ANY} names all. Calls are counted by each name from 1, since
- * the rule about it was made. One that fails does not reach the kernel, but for those that take down ({@code close}, {@code
+ * the rule about it was made. A call made to fail does not reach the kernel, except tear-down ({@code close}, {@code
  * munmap}): Linux closes also where it says EINTR.
  *
  * <pre>{@code
@@ -148,6 +147,7 @@ public final class Faults {
         return found;
     }
 
+    /** Makes the raw system calls of {@code libc} fail as told. */
     public Libc over(Libc libc) {
         return (Libc) Proxy.newProxyInstance(
                 Libc.class.getClassLoader(),
@@ -175,7 +175,8 @@ public final class Faults {
         }
         Class<?> type = method.getReturnType();
         boolean answers = FaultNames.answers(method);
-        Optional<Rule> rule = answers ? next(method.getName(), name(method.getName(), arguments)) : Optional.empty();
+        Optional<Rule> rule =
+                answers ? next(method.getName(), FaultNames.ofCall(method.getName(), arguments)) : Optional.empty();
         if (rule.isEmpty()) {
             return invoke(target, method, arguments);
         }
@@ -187,14 +188,6 @@ public final class Faults {
             invoke(target, method, arguments);
         }
         return type == int.class ? (Object) (int) rule.get().answer : (Object) rule.get().answer;
-    }
-
-    private static String name(String function, @Nullable Object @Nullable [] arguments) {
-        if (!function.equals("ioctl") || arguments == null || !(arguments[1] instanceof Long request)) {
-            return function;
-        }
-        UapiTable.@Nullable Request known = Requests.find(request, null);
-        return known == null ? "ioctl " + Names.hex(request) : known.name();
     }
 
     private static @Nullable Object invoke(Object target, Method method, @Nullable Object @Nullable [] arguments)

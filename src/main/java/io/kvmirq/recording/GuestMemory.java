@@ -2,7 +2,7 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.HashSet;
 import java.util.List;
@@ -60,7 +60,7 @@ final class GuestMemory {
 
     /**
      * A vCPU begins to run: tells what the program wrote since the last time, or since the guest last ran. With a second
-     * vCPU nobody can tell who wrote, and nothing is known from then on.
+     * vCPU the recorder cannot tell which one wrote, and marks all memory unknown.
      */
     void begins(String vcpu, Change to) {
         vcpus.add(vcpu);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.Map;
@@ -11,7 +12,7 @@ import org.jspecify.annotations.Nullable;
 final class Identities {
     private record Descriptor(int pid, int number) {}
 
-    private record Identity(FileType type, int ordinal) {
+    private record Identity(FileKind type, int ordinal) {
         @Override
         public String toString() {
             return type.label() + "#" + ordinal;
@@ -19,10 +20,10 @@ final class Identities {
     }
 
     private final Map<Descriptor, Identity> open = new HashMap<>();
-    private final Map<FileType, Integer> last = new EnumMap<>(FileType.class);
+    private final Map<FileKind, Integer> last = new EnumMap<>(FileKind.class);
 
     /** A call made this descriptor. */
-    String created(int pid, int fd, FileType type) {
+    String created(int pid, int fd, FileKind type) {
         Identity identity = new Identity(type, last.merge(type, 1, Integer::sum));
         open.put(new Descriptor(pid, fd), identity);
         return identity.toString();
@@ -45,12 +46,12 @@ final class Identities {
 
     /** The file that a call was made on, of which the tape knows the link; absent when it was not open. */
     String of(int pid, int fd, Optional<String> link) {
-        Optional<FileType> type = link.flatMap(FileType::of);
-        if (type.isEmpty()) {
+        FileKind type = link.map(FileKind::ofLink).orElse(FileKind.NONE);
+        if (type == FileKind.NONE) {
             return link.orElse("closed") + "(fd " + fd + ")";
         }
         @Nullable Identity identity = open.get(new Descriptor(pid, fd));
-        return identity != null && identity.type() == type.get() ? identity.toString() : created(pid, fd, type.get());
+        return identity != null && identity.type() == type ? identity.toString() : created(pid, fd, type);
     }
 
     /** Another program, or another process by the same number: what it has open is not what was. */

@@ -3,7 +3,7 @@ package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
 import java.lang.ref.Reference;
 import java.lang.ref.WeakReference;
 import java.nio.ByteBuffer;

@@ -2,12 +2,18 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiTable.Field;
+import io.kvmirq.uapi.UapiTable.FileKind;
+import io.kvmirq.uapi.UapiTable.Request;
+import io.kvmirq.uapi.UapiTable.Role;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A call as {@code libkvmirqtape.so} appends it: with numbers for files. The fields are those of {@link TapeLine.Call}, and
@@ -41,6 +47,8 @@ record RawCall(
         private final Map<String, String> names = new HashMap<>();
         private Optional<ByteBuffer> in;
         private Optional<ByteBuffer> out;
+        private Optional<ByteBuffer> data;
+        private long value;
         private Optional<String> made = Optional.empty();
 
         Naming(RawCall raw, Identities files) {
@@ -48,6 +56,8 @@ record RawCall(
             this.files = files;
             this.in = raw.in;
             this.out = raw.out;
+            this.data = raw.data;
+            this.value = raw.value;
         }
 
         TapeLine.Call call(long number) {
@@ -55,9 +65,9 @@ record RawCall(
             boolean onNothing = opens || raw.call.equals("eventfd") || raw.call.equals("ppoll");
             String on = onNothing ? "" : files.of(raw.pid, raw.fd, raw.file);
             switch (raw.call) {
-                case "ioctl" -> ioctl();
-                case "open", "openat" -> made(raw.file.flatMap(FileType::of));
-                case "eventfd" -> made(Optional.of(FileType.EVENTFD));
+                case "ioctl" -> ioctl(on);
+                case "open", "openat" -> made(raw.file.map(FileKind::ofLink).orElse(FileKind.NONE));
+                case "eventfd" -> made(FileKind.EVENTFD);
                 case "fcntl", "dup", "dup2", "dup3" -> duplicate();
                 case "close" -> files.closed(raw.pid, raw.fd);
                 case "ppoll" -> poll();
@@ -71,11 +81,11 @@ record RawCall(
                     on,
                     opens ? raw.file : Optional.empty(),
                     raw.request,
-                    raw.value,
+                    value,
                     raw.flags,
                     in,
                     out,
-                    raw.data,
+                    data,
                     Map.copyOf(names),
                     made,
                     false,
@@ -84,9 +94,9 @@ record RawCall(
                     raw.errno);
         }
 
-        private void made(Optional<FileType> type) {
-            if (raw.result >= 0) {
-                made = type.map(known -> files.created(raw.pid, (int) raw.result, known));
+        private void made(FileKind kind) {
+            if (raw.result >= 0 && kind != FileKind.NONE) {
+                made = Optional.of(files.created(raw.pid, (int) raw.result, kind));
             }
         }
 
@@ -107,45 +117,60 @@ record RawCall(
             }
         }
 
-        private void ioctl() {
+        private void ioctl(String on) {
+            FileKind kind = FileKind.ofName(on);
+            @Nullable Request known = UapiTable.find(raw.request, kind);
+            value = Arguments.value(raw.request, known, raw.value);
+            if (known != null && known.isValue()) {
+                in = Optional.empty();
+                out = Optional.empty();
+            }
+            // Another device has other groups.
+            boolean vfio =
+                    raw.file.filter(link -> !link.equals("anon_inode:kvm-vfio")).isEmpty();
+            data = raw.data.filter(bytes -> vfio
+                    && in.isPresent()
+                    && Arguments.pointee(known, in.get(), in.get().limit()) != null);
             if (in.isPresent()) {
                 int[] at = new int[Arguments.MOST_FDS];
-                int count =
-                        Arguments.descriptors(raw.request, in.get(), in.get().limit(), at);
+                int length = in.get().limit();
+                int addresses = Arguments.addresses(raw.request, kind, in.get(), length, at);
+                for (int i = 0; i < addresses; i++) {
+                    zero(at[i]);
+                    zero(at[i] + Integer.BYTES);
+                }
+                int count = Arguments.places(known, Role.FD, in.get(), length, at);
                 for (int i = 0; i < count; i++) {
                     nameDescriptor(at[i]);
                 }
             }
-            raw.data
-                    .filter(data -> data.limit() == Integer.BYTES)
-                    .flatMap(data -> files.of(raw.pid, data.getInt(0)))
+            data.filter(bytes -> bytes.limit() == Integer.BYTES)
+                    .flatMap(bytes -> files.of(raw.pid, bytes.getInt(0)))
                     .ifPresent(name -> names.put("data", name));
-            made(Optional.ofNullable(FileType.madeBy(raw.request)));
-            if (raw.request == Uapi.KVM_CREATE_DEVICE && raw.result == 0) {
-                createDevice();
-            }
-        }
-
-        /** What the kernel left as it was is on the tape once. */
-        private void createDevice() {
-            Optional<ByteBuffer> after = out.or(() -> in).filter(bytes -> bytes.limit() >= Uapi.KvmCreateDevice.SIZE);
-            if (after.isPresent()
-                    && (after.get().getInt(Uapi.KvmCreateDevice.FLAGS) & Uapi.KVM_CREATE_DEVICE_TEST) == 0) {
-                int fd = after.get().getInt(Uapi.KvmCreateDevice.FD);
-                made = Optional.of(files.created(raw.pid, fd, FileType.KVM_DEVICE));
-                out = Optional.of(zeroed(after.get(), Uapi.KvmCreateDevice.FD));
-            }
+            made(Arguments.makes(known));
+            // What the kernel left as it was is on the tape once.
+            out.or(() -> in).ifPresent(after -> {
+                @Nullable Field field = Arguments.made(known, after, after.limit(), raw.result);
+                if (field != null) {
+                    made = Optional.of(files.created(raw.pid, after.getInt(field.offset()), field.makes()));
+                    out = Optional.of(zeroed(after, field.offset()));
+                }
+            });
         }
 
         private void nameDescriptor(int at) {
             Optional<String> name = files.of(raw.pid, in.orElseThrow().getInt(at));
             if (name.isPresent()) {
                 names.put(String.valueOf(at), name.get());
-                in = in.map(bytes -> zeroed(bytes, at));
-                out = out.filter(bytes -> bytes.limit() >= at + Integer.BYTES)
-                        .map(bytes -> zeroed(bytes, at))
-                        .or(() -> out);
+                zero(at);
             }
+        }
+
+        private void zero(int at) {
+            in = in.map(bytes -> zeroed(bytes, at));
+            out = out.filter(bytes -> bytes.limit() >= at + Integer.BYTES)
+                    .map(bytes -> zeroed(bytes, at))
+                    .or(() -> out);
         }
 
         private static ByteBuffer zeroed(ByteBuffer bytes, int at) {

@@ -3,7 +3,8 @@ package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
@@ -11,7 +12,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashSet;
-import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -55,7 +55,7 @@ final class RecordedCalls {
         return memory;
     }
 
-    /** Held from before a call until after its line, but for one that may wait. */
+    /** Held from before a call until its line is written, except during a call that may block. */
     Object order() {
         return writer;
     }
@@ -63,7 +63,7 @@ final class RecordedCalls {
     /** A vCPU's calls wait while it runs. */
     boolean mayWait(String name, @Nullable Object[] arguments) {
         return switch (name) {
-            case "ioctl" -> closed || files.type((int) Capture.number(arguments[0])) == FileType.VCPU;
+            case "ioctl" -> closed || files.type((int) Capture.number(arguments[0])) == FileKind.VCPU;
             case "ppoll", "epollWait", "read", "pread", "preadv2" -> true;
             default -> closed;
         };
@@ -79,7 +79,7 @@ final class RecordedCalls {
         if (file == null) {
             return true;
         }
-        return files.type(fd) == FileType.EVENTFD && !nonBlocking.contains(file) && !hasRoom(fd, arguments);
+        return files.type(fd) == FileKind.EVENTFD && !nonBlocking.contains(file) && !hasRoom(fd, arguments);
     }
 
     private boolean hasRoom(int fd, @Nullable Object[] arguments) {
@@ -194,13 +194,12 @@ final class RecordedCalls {
                     writer.text("path", capture.path);
                 }
                 writer.arguments(0, "", 0, Capture.number(arguments[1]));
-                Optional<FileType> type = Optional.ofNullable(capture.path).flatMap(FileType::of);
-                lines.end(result, type.orElse(null));
+                lines.end(result, capture.path == null ? FileKind.NONE : FileKind.ofLink(capture.path));
             }
             case "eventfd" -> {
                 lines.begin(capture, "eventfd", "");
                 writer.arguments(0, "", Capture.number(arguments[0]) & 0xffff_ffffL, Capture.number(arguments[1]));
-                lines.end(result, FileType.EVENTFD);
+                lines.end(result, FileKind.EVENTFD);
                 @Nullable String made = result < 0 ? null : files.find((int) result);
                 if (made != null && (Capture.number(arguments[1]) & Uapi.O_NONBLOCK) != 0) {
                     nonBlocking.add(made);
@@ -230,7 +229,7 @@ final class RecordedCalls {
             case "epollCreate" -> {
                 lines.begin(capture, "epoll_create", "");
                 writer.arguments(0, "", 0, first);
-                lines.end(result, FileType.EPOLL);
+                lines.end(result, FileKind.EPOLL);
             }
             case "epollCtl" -> {
                 lines.begin(capture, "epoll_ctl", first);
@@ -305,9 +304,9 @@ final class RecordedCalls {
             lines.end(result);
             return;
         }
-        String name = files.next(FileType.MEMORY);
+        String name = files.next(FileKind.MEMORY);
         memory.mapped(result, length, name);
-        if (!anonymous && files.type(fd) == FileType.VCPU) {
+        if (!anonymous && files.type(fd) == FileKind.VCPU) {
             ioctls.mapped(on, name);
         }
         lines.made(name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -18,8 +19,8 @@ final class RecordedFiles {
     /** Replaced as a whole: also read without the lock. */
     private volatile @Nullable String[] names = new @Nullable String[64];
 
-    private volatile @Nullable FileType[] types = new @Nullable FileType[64];
-    private final Map<FileType, Integer> last = new EnumMap<>(FileType.class);
+    private volatile @Nullable FileKind[] types = new @Nullable FileKind[64];
+    private final Map<FileKind, Integer> last = new EnumMap<>(FileKind.class);
 
     /** @param real whether {@code /proc} knows the descriptors */
     RecordedFiles(boolean real) {
@@ -27,17 +28,17 @@ final class RecordedFiles {
     }
 
     /** A name for what has no descriptor. */
-    String next(FileType type) {
+    String next(FileKind type) {
         return type.label() + "#" + last.merge(type, 1, Integer::sum);
     }
 
-    String made(int fd, FileType type) {
+    String made(int fd, FileKind type) {
         String name = next(type);
         put(fd, name, type);
         return name;
     }
 
-    private void put(int fd, @Nullable String name, @Nullable FileType type) {
+    private void put(int fd, @Nullable String name, @Nullable FileKind type) {
         if (fd < 0 || fd >= MOST) {
             return;
         }
@@ -70,19 +71,20 @@ final class RecordedFiles {
         return fd >= 0 && fd < names.length ? names[fd] : null;
     }
 
-    @Nullable
-    FileType type(int fd) {
-        return fd >= 0 && fd < types.length ? types[fd] : null;
+    FileKind type(int fd) {
+        @Nullable FileKind type = fd >= 0 && fd < types.length ? types[fd] : null;
+        return type == null ? FileKind.NONE : type;
     }
 
-    /** What a call is made on: somebody else's file, opened before, gets a name now. */
+    /** The file of a call. A file that was opened before the recording gets its name now. */
     String subject(int fd) {
         @Nullable String known = find(fd);
         if (known != null) {
             return known;
         }
         Optional<String> link = real && fd >= 0 ? link(fd) : Optional.empty();
-        return link.flatMap(FileType::of)
+        return link.map(FileKind::ofLink)
+                .filter(type -> type != FileKind.NONE)
                 .map(type -> made(fd, type))
                 .orElseGet(() -> link.orElse("closed") + "(fd " + fd + ")");
     }

@@ -2,8 +2,11 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.libc.Uapi;
-import io.kvmirq.backend.libc.UapiTable;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiTable.Field;
+import io.kvmirq.uapi.UapiTable.Request;
+import io.kvmirq.uapi.UapiTable.Role;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.Map;
@@ -43,25 +46,32 @@ final class RecordedIoctls {
             synchronized (lines.writer) {
                 beginRun(capture, fd(arguments));
             }
-        } else if (!Arguments.isValue(request)) {
-            int head = Arguments.headLength(request);
-            boolean readable = head == 0 || capture.copy(arguments[2], head, capture.in);
-            long length = readable ? Arguments.length(request, capture.in) : head;
-            if (readable) {
-                capture.load(arguments[2], length, (int) Math.min(length, Arguments.most(request)));
-            }
-            attribute(capture, request);
+            return;
+        }
+        @Nullable Request known = known(arguments);
+        if (Arguments.isValue(request, known)) {
+            return;
+        }
+        if (known != null && known.text()) {
+            capture.loadText(arguments[2]);
+            return;
+        }
+        int head = Arguments.headLength(request, known);
+        boolean readable = head == 0 || capture.copy(arguments[2], head, capture.in);
+        if (readable) {
+            long length = Arguments.length(request, known, capture.in);
+            capture.load(arguments[2], length, (int) Math.min(length, Arguments.most(request)));
+        }
+        @Nullable Field pointee = Arguments.pointee(known, capture.in, capture.inLength);
+        if (pointee != null
+                && memory.copy(
+                        capture.in.getLong(pointee.offset()), pointee.target().bytes(), capture.data)) {
+            capture.dataLength = pointee.target().bytes();
         }
     }
 
-    /** The file that a KVM-VFIO device is told of, by a pointer to its number. */
-    private void attribute(Capture capture, long request) {
-        if (request == Uapi.KVM_SET_DEVICE_ATTR
-                && capture.inLength == Uapi.KvmDeviceAttr.SIZE
-                && capture.in.getInt(Uapi.KvmDeviceAttr.GROUP) == Uapi.KVM_DEV_VFIO_FILE
-                && memory.copy(capture.in.getLong(Uapi.KvmDeviceAttr.ADDR), Integer.BYTES, capture.data)) {
-            capture.dataLength = Integer.BYTES;
-        }
+    private @Nullable Request known(@Nullable Object[] arguments) {
+        return arguments[1] instanceof Long number ? UapiTable.find(number, lines.files.type(fd(arguments))) : null;
     }
 
     /** Memory of guests, then that it begins: it may block until other calls have been made. */
@@ -90,63 +100,58 @@ final class RecordedIoctls {
     void line(Capture capture, @Nullable Object[] arguments, long result) {
         long request = request(arguments);
         lines.begin(capture, "ioctl", fd(arguments));
-        @Nullable FileType type = lines.files.type(fd(arguments));
-        UapiTable.@Nullable Request known = arguments[1] instanceof Long number
-                ? Requests.find(number, type == null ? null : type.kind().orElse(null))
-                : null;
-        long value = Arguments.isValue(request) ? Capture.number(arguments[2]) : 0;
+        @Nullable Request known = known(arguments);
+        long value = Arguments.value(request, known, Capture.number(arguments[2]));
         lines.writer.arguments(request, known == null ? "" : known.name(), value, 0);
         if (request == Uapi.KVM_RUN) {
             endRun(fd(arguments), result);
             return;
         }
-        if (Arguments.isWritten(request)) {
+        if (Arguments.isWritten(request, known)) {
             capture.storeChanged(arguments[2]);
         }
-        int count = Arguments.descriptors(request, capture.in, capture.inLength, capture.places);
+        int count = Arguments.places(known, Role.FD, capture.in, capture.inLength, capture.places);
         for (int i = 0; i < count; i++) {
             lines.name(capture, capture.places[i]);
         }
-        nameOthers(capture, request);
-        String device = createdDevice(capture, request, result);
-        lines.structures(capture, known == null ? null : known.argument().orElse(null));
-        if (device.isEmpty()) {
-            lines.end(result, FileType.madeBy(request));
-        } else {
-            lines.made(device);
-        }
-    }
-
-    private void nameOthers(Capture capture, long request) {
-        int at = Arguments.address(request);
-        if (at >= 0 && capture.inLength >= at + Long.BYTES) {
-            String place = memory.placeOf(capture.in.getLong(at));
-            String mapping = place.isEmpty() ? "" : place.substring(0, place.indexOf('+'));
-            if (guests.add(mapping)) {
-                lines.writer.name(at, place);
+        nameGuestMemory(capture, known);
+        if (arguments[1] instanceof Long number) {
+            count = Arguments.addresses(
+                    number, lines.files.type(fd(arguments)), capture.in, capture.inLength, capture.places);
+            for (int i = 0; i < count; i++) {
+                capture.putIn(capture.places[i], 0);
+                capture.putIn(capture.places[i] + Integer.BYTES, 0);
             }
-            capture.putIn(at, 0);
-            capture.putIn(at + Integer.BYTES, 0);
         }
         @Nullable String file = capture.dataLength >= 0 ? lines.files.find(capture.data.getInt(0)) : null;
         if (file != null) {
             lines.writer.name(TapeWriter.IN_DATA, file);
             capture.data.putInt(0, 0);
         }
+        ByteBuffer after = capture.outLength < 0 ? capture.in : capture.out;
+        @Nullable Field made = Arguments.made(known, after, capture.inLength, result);
+        String name = "";
+        if (made != null) {
+            name = lines.files.made(after.getInt(made.offset()), made.makes());
+            after.putInt(made.offset(), 0);
+        }
+        lines.structures(capture, known == null ? null : known.argument().orElse(null));
+        if (name.isEmpty()) {
+            lines.end(result, Arguments.makes(known));
+        } else {
+            lines.made(name);
+        }
     }
 
-    /** @return its name; empty when none was made */
-    private String createdDevice(Capture capture, long request, long result) {
-        if (request != Uapi.KVM_CREATE_DEVICE
-                || result != 0
-                || capture.inLength < Uapi.KvmCreateDevice.SIZE
-                || (capture.in.getInt(Uapi.KvmCreateDevice.FLAGS) & Uapi.KVM_CREATE_DEVICE_TEST) != 0) {
-            return "";
+    private void nameGuestMemory(Capture capture, @Nullable Request known) {
+        @Nullable Field address = Arguments.guestMemory(known);
+        if (address != null && capture.inLength >= address.offset() + Long.BYTES) {
+            String place = memory.placeOf(capture.in.getLong(address.offset()));
+            String mapping = place.isEmpty() ? "" : place.substring(0, place.indexOf('+'));
+            if (guests.add(mapping)) {
+                lines.writer.name(address.offset(), place);
+            }
         }
-        ByteBuffer after = capture.outLength < 0 ? capture.in : capture.out;
-        String name = lines.files.made(after.getInt(Uapi.KvmCreateDevice.FD), FileType.KVM_DEVICE);
-        after.putInt(Uapi.KvmCreateDevice.FD, 0);
-        return name;
     }
 
     private void endRun(int fd, long result) {

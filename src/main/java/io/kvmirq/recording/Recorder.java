@@ -17,7 +17,7 @@ import org.jspecify.annotations.Nullable;
  * Writes a tape of every call that goes through a {@link Libc}, by one proxy around it. A call goes on when its line cannot
  * be written: {@link #close} says so.
  *
- * <p>Thread-safe. Calls that wait for nobody are made one at a time, so that their lines are in the order in which the kernel
+ * <p>Thread-safe. Calls that do not block are made one at a time, so that their lines are in the order in which the kernel
  * saw them; those that may wait (polls, reads, a vCPU's) have their lines where they ended, KVM_RUN also where it began. So
  * has a write to an eventfd without O_NONBLOCK that finds no room for its count, or to what was opened unrecorded: it and the
  * read that makes room end together, and their lines are in either order.

@@ -3,7 +3,8 @@ package io.kvmirq.recording;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
 import java.io.BufferedInputStream;
 import java.io.Closeable;
 import java.io.IOException;
@@ -28,7 +29,7 @@ import java.util.concurrent.TimeoutException;
  *
  * <p>Calls are made one after another in the order of the tape, whatever thread they came from; but a guest runs on a
  * thread of its own from where its KVM_RUN began to where it ended. What the tape saw happen is waited for, up to
- * {@value Runs#PATIENCE_SECONDS} s. While a guest runs, what it had not done yet when somebody looked is not compared.
+ * {@value Runs#PATIENCE_SECONDS} s. While a guest runs, reads of what it may change are not compared.
  *
  * <p>For one thread, once.
  */
@@ -88,6 +89,7 @@ public final class Replay implements Closeable {
     private final ReplayPassed passed = new ReplayPassed();
     private boolean ended = true;
 
+    /** @param libc the kernel that makes the calls again, real or fake */
     public Replay(Libc libc) {
         this.files = new ReplayedFiles(libc);
         this.runs = new Runs(libc);
@@ -199,7 +201,7 @@ public final class Replay implements Closeable {
     private static void requireKnown(TapeLine.Call call) {
         if (call.request() == Uapi.KVM_ENABLE_CAP && call.in().isPresent()) {
             int capability = call.in().get().getInt(Uapi.KvmEnableCap.CAP);
-            if (!Names.isCapability(capability)) {
+            if (!UapiTable.isCapability(capability)) {
                 throw new CannotReplayException(
                         "capability " + capability + ", which has nothing to do with interrupts");
             }

@@ -2,57 +2,21 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.libc.Uapi;
-import io.kvmirq.backend.libc.UapiTable;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiTable.Field;
+import io.kvmirq.uapi.UapiTable.FileKind;
+import io.kvmirq.uapi.UapiTable.Request;
+import io.kvmirq.uapi.UapiTable.Role;
 import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 
 /** Calls of a tape that are not made again, or whose answer says nothing; they are counted by request. */
 final class ReplayPassed {
-    /** What changes how interrupts go: without one of them, what follows is not what the tape saw. */
-    private static final Set<Long> INTERRUPT_PATH = Set.of(
-            Uapi.KVM_RUN,
-            Uapi.KVM_IRQFD,
-            Uapi.KVM_IOEVENTFD,
-            Uapi.KVM_IRQ_LINE,
-            Uapi.KVM_IRQ_LINE_STATUS,
-            Uapi.KVM_SET_GSI_ROUTING,
-            Uapi.KVM_SIGNAL_MSI,
-            Uapi.KVM_CREATE_IRQCHIP,
-            Uapi.KVM_SET_IRQCHIP,
-            Uapi.KVM_SET_LAPIC,
-            Uapi.KVM_CREATE_PIT2,
-            Uapi.KVM_INTERRUPT,
-            Uapi.KVM_NMI,
-            Uapi.KVM_SET_USER_MEMORY_REGION,
-            Uapi.KVM_SET_USER_MEMORY_REGION2,
-            Uapi.KVM_CREATE_DEVICE,
-            Uapi.KVM_SET_DEVICE_ATTR);
-
-    /** KVM's, by their number alone: of memory that the tape does not hold, which the kernel would read or write here. */
-    private static final Set<Integer> POINTING = Set.of(
-            0x42, // KVM_GET_DIRTY_LOG
-            0x7a, // KVM_XEN_HVM_CONFIG
-            0xab, // KVM_GET_ONE_REG
-            0xac, // KVM_SET_ONE_REG
-            0xb4, // KVM_ARM_COPY_MTE_TAGS
-            0xba, // KVM_MEMORY_ENCRYPT_OP
-            0xbb, // KVM_MEMORY_ENCRYPT_REG_REGION
-            0xbc, // KVM_MEMORY_ENCRYPT_UNREG_REGION
-            0xc0, // KVM_CLEAR_DIRTY_LOG
-            0xc6); // KVM_X86_SET_MSR_FILTER
-
-    /** KVM's, by their number alone: lists of which programs ask the length by asking for too few, and get E2BIG. */
-    private static final Set<Integer> LISTS = Set.of(
-            0x02, // KVM_GET_MSR_INDEX_LIST
-            0x05, // KVM_GET_SUPPORTED_CPUID
-            0x09, // KVM_GET_EMULATED_CPUID
-            0x0a); // KVM_GET_MSR_FEATURE_INDEX_LIST
-
     private final Map<String, Long> counts = new TreeMap<>();
     private long all;
 
@@ -64,7 +28,7 @@ final class ReplayPassed {
     void add(TapeLine.Call call) {
         all++;
         counts.merge(
-                TapeText.request(call).map(UapiTable.Request::name).orElseGet(() -> Names.hex(call.request())),
+                Optional.ofNullable(Arguments.of(call)).map(Request::name).orElseGet(() -> Names.hex(call.request())),
                 1L,
                 Long::sum);
     }
@@ -80,39 +44,53 @@ final class ReplayPassed {
 
     /** Whether it cannot be made: what it points to was the program's, and is not on the tape. */
     static boolean points(TapeLine.Call call) {
-        if (!call.call().equals("ioctl") || call.in().isEmpty()) {
+        @Nullable Request request = Arguments.of(call);
+        if (!call.call().equals("ioctl") || call.in().isEmpty() || request == null || request.isValue()) {
             return false;
         }
-        long request = call.request();
-        if (request == Uapi.VFIO_IOMMU_MAP_DMA || request == Uapi.IOMMU_IOAS_MAP) {
+        if (Arguments.isKvm(call.request())
+                && call.request() != Uapi.KVM_SET_GSI_ROUTING
+                && succeeded(call)
+                && lacksElements(call)) {
             return true;
         }
-        if (!Arguments.isKvm(request) || Arguments.isValue(request)) {
-            return false;
-        }
-        if (call.request() != Uapi.KVM_SET_GSI_ROUTING && succeeded(call) && lacksElements(call)) {
+        if (request.leadsOn()) {
             return true;
+        }
+        return request.argument().flatMap(struct -> struct.field(Role.ADDRESS)).stream()
+                .anyMatch(address -> !address.target().guest() && points(call, request, address));
+    }
+
+    private static boolean points(TapeLine.Call call, Request request, Field address) {
+        if (address.target().bytes() == 0) {
+            return Arguments.holds(
+                    address.when(),
+                    call.in().orElseThrow(),
+                    call.in().orElseThrow().limit());
         }
         boolean recorded = call.data().isPresent() || call.names().containsKey("data");
-        boolean attribute = request == Uapi.KVM_GET_DEVICE_ATTR
-                || request == Uapi.KVM_SET_DEVICE_ATTR
-                        && !FileType.ofIdentity(call.on()).equals(Optional.of(FileType.KVM_DEVICE));
-        return POINTING.contains((int) (request & 0xff)) || attribute && !recorded && succeeded(call);
+        boolean asked = request.number() == Uapi.KVM_GET_DEVICE_ATTR
+                || request.number() == Uapi.KVM_SET_DEVICE_ATTR && FileKind.ofName(call.on()) != FileKind.KVM_DEVICE;
+        return asked && !recorded && succeeded(call);
     }
 
     private static boolean lacksElements(TapeLine.Call call) {
         int length = call.in().map(ByteBuffer::limit).orElse(0);
-        int head = Arguments.headLength(call.request());
+        int head = Arguments.headLength(call.request(), Arguments.of(call));
         return head > 0
                 && length == head
-                && Arguments.length(call.request(), call.in().orElseThrow()) > length;
+                && Arguments.length(
+                                call.request(), Arguments.of(call), call.in().orElseThrow())
+                        > length;
     }
 
     /** Whether a kernel without a model of it can be spared it. */
     static boolean isSpared(TapeLine.Call call) {
         return (succeeded(call) || asksLength(call))
                 && Arguments.isKvm(call.request())
-                && !INTERRUPT_PATH.contains(call.request())
+                && Optional.ofNullable(Arguments.of(call))
+                        .filter(Request::interrupts)
+                        .isEmpty()
                 && (call.request() != Uapi.KVM_ENABLE_CAP || isOther(call));
     }
 
@@ -122,17 +100,22 @@ final class ReplayPassed {
             return false;
         }
         return asksLength(call)
-                || call.request() == Uapi.KVM_CHECK_EXTENSION && !Names.isCapability(call.value())
+                || call.request() == Uapi.KVM_CHECK_EXTENSION && !UapiTable.isCapability(call.value())
                 || call.request() == Uapi.KVM_ENABLE_CAP && succeeded(call) && isOther(call)
                 || call.request() == Uapi.KVM_SET_DEVICE_ATTR && succeeded(call) && isUnknownValue(call);
     }
 
-    /** The answer is of the processor. */
+    /** A program asks how long a list is by asking for too few. The answer is of the processor. */
     private static boolean asksLength(TapeLine.Call call) {
         return call.call().equals("ioctl")
                 && Arguments.isKvm(call.request())
                 && call.errno().filter(Errno.E2BIG::equals).isPresent()
-                && LISTS.contains((int) (call.request() & 0xff));
+                && Optional.ofNullable(Arguments.of(call))
+                        .filter(request -> request.writes()
+                                && request.argument()
+                                        .flatMap(struct -> struct.field(Role.COUNT))
+                                        .isPresent())
+                        .isPresent();
     }
 
     private static boolean isUnknownValue(TapeLine.Call call) {
@@ -143,7 +126,7 @@ final class ReplayPassed {
         return call.in()
                 .filter(bytes -> bytes.limit() >= Uapi.KvmEnableCap.SIZE)
                 .map(bytes -> bytes.getInt(Uapi.KvmEnableCap.CAP))
-                .filter(number -> !Names.isCapability(number) || number == Uapi.KVM_CAP_MAX_VCPU_ID)
+                .filter(number -> !UapiTable.isCapability(number) || number == Uapi.KVM_CAP_MAX_VCPU_ID)
                 .isPresent();
     }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -10,7 +11,7 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * What a tape must be for any of it to be replayed; anybody may have made it. Each line of it once, in order: memory is
+ * What a tape must be for any of it to be replayed; it may come from an untrusted source. Each line of it once, in order: memory is
  * bounded. For one thread.
  */
 final class ReplayRules {
@@ -60,12 +61,12 @@ final class ReplayRules {
     }
 
     private void requireWhole(TapeLine.Call call) {
-        if (call.in().isEmpty() || call.cut() || Arguments.isValue(call.request())) {
+        if (call.in().isEmpty() || call.cut() || Arguments.isValue(call.request(), Arguments.of(call))) {
             return;
         }
         ByteBuffer in = call.in().get();
-        int head = Arguments.headLength(call.request());
-        long wanted = in.limit() < head ? head : Arguments.length(call.request(), in);
+        int head = Arguments.headLength(call.request(), Arguments.of(call));
+        long wanted = in.limit() < head ? head : Arguments.length(call.request(), Arguments.of(call), in);
         // libkvmirqtape.so records elements of routing tables only.
         boolean headAlone = head > 0 && in.limit() == head && call.request() != Uapi.KVM_SET_GSI_ROUTING;
         if (in.limit() != wanted && !headAlone || wanted > Arguments.MOST) {
@@ -124,7 +125,7 @@ final class ReplayRules {
         if (!isMaker(call, made.get()) || call.result() < 0 || call.begins()) {
             throw reader.flaw("field made is " + made.get() + ": this " + call.call() + " makes none");
         }
-        if (FileType.ofIdentity(made.get()).equals(Optional.of(FileType.MEMORY))) {
+        if (FileKind.ofName(made.get()) == FileKind.MEMORY) {
             return;
         }
         if (descriptors == MOST_OPEN) {
@@ -136,26 +137,26 @@ final class ReplayRules {
 
     /** Whether such a call, made again, answers with such a file. */
     private static boolean isMaker(TapeLine.Call call, String made) {
-        Optional<FileType> type = FileType.ofIdentity(made);
-        Optional<FileType> expected =
+        FileKind type = FileKind.ofName(made);
+        FileKind expected =
                 switch (call.call()) {
-                    case "open", "openat" -> call.path().flatMap(FileType::of);
-                    case "eventfd" -> Optional.of(FileType.EVENTFD);
-                    case "epoll_create" -> Optional.of(FileType.EPOLL);
-                    case "mmap" -> Optional.of(FileType.MEMORY);
-                    case "ioctl" -> madeBy(call.request());
-                    case "fcntl", "dup", "dup2", "dup3" -> made.equals(call.on()) ? type : Optional.empty();
-                    default -> Optional.empty();
+                    case "open", "openat" -> call.path().map(FileKind::ofLink).orElse(FileKind.NONE);
+                    case "eventfd" -> FileKind.EVENTFD;
+                    case "epoll_create" -> FileKind.EPOLL;
+                    case "mmap" -> FileKind.MEMORY;
+                    case "ioctl" -> madeBy(call);
+                    case "fcntl", "dup", "dup2", "dup3" -> made.equals(call.on()) ? type : FileKind.NONE;
+                    default -> FileKind.NONE;
                 };
         // The path of a file that is not replayed is told with the reason, by the call.
-        boolean unknownPath = call.call().startsWith("open") && expected.isEmpty();
-        return unknownPath || expected.isPresent() && expected.equals(type);
+        boolean unknownPath = call.call().startsWith("open") && expected == FileKind.NONE;
+        return unknownPath || expected != FileKind.NONE && expected == type;
     }
 
-    private static Optional<FileType> madeBy(long request) {
-        return request == Uapi.KVM_CREATE_DEVICE
-                ? Optional.of(FileType.KVM_DEVICE)
-                : Optional.ofNullable(FileType.madeBy(request)).filter(type -> type != FileType.VFIO_DEVICE);
+    private static FileKind madeBy(TapeLine.Call call) {
+        return Arguments.makesAny(Arguments.of(call))
+                .filter(kind -> kind != FileKind.VFIO_DEVICE)
+                .orElse(FileKind.NONE);
     }
 
     private void closed(TapeLine.Call call) {

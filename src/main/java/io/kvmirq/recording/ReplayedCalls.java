@@ -4,7 +4,11 @@ package io.kvmirq.recording;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable.Field;
+import io.kvmirq.uapi.UapiTable.FileKind;
+import io.kvmirq.uapi.UapiTable.Request;
+import io.kvmirq.uapi.UapiTable.Role;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.Map;
@@ -12,6 +16,7 @@ import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /** Makes the calls of a tape again, on what stands for the files they were made on. For one thread. */
 final class ReplayedCalls {
@@ -22,7 +27,7 @@ final class ReplayedCalls {
     private static final int DATA_AT = Arguments.MOST;
     private static final int TIMEOUT_AT = DATA_AT + MOST_DATA;
     private static final int OPEN_FLAGS = Uapi.O_RDWR | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
-    /** An address that is nobody's memory but could be: of guest memory that the tape does not hold. */
+    /** A valid address without memory behind it, for guest memory that the tape does not hold. */
     private static final long NOBODYS = 0x10000;
     /** Whole names: what only begins so may lead anywhere. */
     private static final Pattern DEVICES =
@@ -62,8 +67,11 @@ final class ReplayedCalls {
 
     private void made(TapeLine.Call call, long result) {
         if (call.made().isPresent() && !call.call().equals("mmap")) {
-            boolean device = call.request() == Uapi.KVM_CREATE_DEVICE;
-            files.opened(call.made().get(), device ? argument.getInt(Uapi.KvmCreateDevice.FD) : (int) result);
+            @Nullable
+            Field made = call.call().equals("ioctl")
+                    ? Arguments.made(Arguments.of(call), argument, argument.limit(), result)
+                    : null;
+            files.opened(call.made().get(), made == null ? (int) result : argument.getInt(made.offset()));
         }
     }
 
@@ -162,7 +170,7 @@ final class ReplayedCalls {
 
     private long write(TapeLine.Call call) {
         int fd = files.subject(call.on());
-        if (fd != ReplayedFiles.NO_FD && !FileType.ofIdentity(call.on()).equals(Optional.of(FileType.EVENTFD))) {
+        if (fd != ReplayedFiles.NO_FD && FileKind.ofName(call.on()) != FileKind.EVENTFD) {
             throw new CannotReplayException("a write to " + call.on() + ", which is no eventfd");
         }
         return libc.write(fd, load(call.in(), call), length(call));
@@ -255,36 +263,39 @@ final class ReplayedCalls {
         if (call.request() == Uapi.KVM_RUN) {
             return run(call, fd);
         }
-        if (Arguments.isValue(call.request())) {
+        @Nullable Request known = Arguments.of(call);
+        if (Arguments.isValue(call.request(), known)) {
             return libc.ioctl(fd, call.request(), call.value());
         }
         long at = load(call.in(), call);
         if (at != 0) {
             int given = call.in().orElseThrow().limit();
-            for (int rest = given; rest < Arguments.length(call.request(), argument); rest++) {
+            for (int rest = given; rest < Arguments.length(call.request(), known, argument); rest++) {
                 argument.put(rest, (byte) 0);
             }
-            putNames(call);
+            putNames(call, known);
         }
         return libc.ioctl(fd, call.request(), at);
     }
 
-    private void putNames(TapeLine.Call call) {
+    private void putNames(TapeLine.Call call, @Nullable Request known) {
         int length = call.in().orElseThrow().limit();
-        int count = Arguments.descriptors(call.request(), argument, length, places);
+        int count = Arguments.places(known, Role.FD, argument, length, places);
         for (int i = 0; i < count; i++) {
             putDescriptor(call, places[i]);
         }
-        int at = Arguments.address(call.request());
-        if (at < 0 || length < at + Long.BYTES) {
+        @Nullable Field memory = Arguments.guestMemory(known);
+        if (memory != null && length >= memory.offset() + Long.BYTES) {
+            long size = argument.getLong(memory.target().lengthAt());
+            @Nullable String place = call.names().get(String.valueOf(memory.offset()));
+            memoryUnknown |= size != 0 && place == null;
+            argument.putLong(memory.offset(), place == null ? NOBODYS : files.address(place, size));
             return;
         }
-        String place = call.names().get(String.valueOf(at));
-        boolean region =
-                call.request() == Uapi.KVM_SET_USER_MEMORY_REGION || call.request() == Uapi.KVM_SET_USER_MEMORY_REGION2;
-        long size = region ? argument.getLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE) : 0;
-        memoryUnknown |= size != 0 && place == null;
-        argument.putLong(at, !region ? data(call) : place == null ? NOBODYS : files.address(place, size));
+        count = Arguments.places(known, Role.ADDRESS, argument, length, places);
+        for (int i = 0; i < count; i++) {
+            argument.putLong(places[i], data(call));
+        }
     }
 
     /** What an attribute's address points to: recorded, or zeros. */

@@ -3,6 +3,7 @@ package io.kvmirq.recording;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -20,7 +21,7 @@ final class ReplayedFiles {
     /** A number that no file has: beyond what a process may open. */
     static final int NO_FD = 1 << 20;
 
-    /** Bytes mapped at once; a tape may have been made by anybody. */
+    /** Bytes mapped at once; a tape may come from an untrusted source. */
     private static final long MOST_MAPPED = 1L << 28;
 
     private static final int MOST_MAPPINGS = 4096;
@@ -123,7 +124,7 @@ final class ReplayedFiles {
         Mapping mapping = new Mapping(address, length, libc.view(address, length), on);
         mappings.put(name, mapping);
         mapped += pages(length);
-        if (on.startsWith(FileType.VCPU.label())) {
+        if (on.startsWith(FileKind.VCPU.label())) {
             runs.put(on, mapping.bytes);
         }
     }

@@ -2,7 +2,7 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;

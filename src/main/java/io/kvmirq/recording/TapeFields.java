@@ -8,6 +8,7 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.exc.StreamConstraintsException;
 import com.fasterxml.jackson.core.io.JsonEOFException;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.InputStream;
@@ -20,10 +21,9 @@ import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** The known fields of one line of a tape at a time, whatever its version. For one thread. */
+/** The known fields of one line of a tape at a time. For one thread. */
 final class TapeFields implements Closeable {
     private static final Set<String> KNOWN = Set.of(
-            "tape",
             "seq",
             "pid",
             "tid",
@@ -93,7 +93,7 @@ final class TapeFields implements Closeable {
                 return false;
             }
             if (token != JsonToken.START_OBJECT) {
-                throw flaw("not a tape: expected an object with field tape");
+                throw flaw("not a tape: expected an object");
             }
             fields.clear();
             names.clear();
@@ -118,14 +118,7 @@ final class TapeFields implements Closeable {
         return name == null ? "" : ", in field " + name;
     }
 
-    long version() {
-        if (fields.get("tape") instanceof Long version) {
-            return version;
-        }
-        throw flaw("not a tape: field tape is missing");
-    }
-
-    /** Of version 1: null where nothing was open. */
+    /** What a descriptor was open on; null where nothing was. */
     Optional<String> file() {
         return Optional.ofNullable(fields.get("file")).map(String::valueOf);
     }
@@ -219,7 +212,7 @@ final class TapeFields implements Closeable {
         int plus = orPlace ? text.indexOf("+0x") : -1;
         int end = plus < 0 ? text.length() : plus;
         return ordinal > 1
-                && FileType.ofIdentity(text).isPresent()
+                && FileKind.ofName(text) != FileKind.NONE
                 && end - ordinal <= 9
                 && isNumber(text, ordinal, end, 10)
                 && (plus < 0 || text.length() - plus <= 18 && isNumber(text, plus + 3, text.length(), 16));

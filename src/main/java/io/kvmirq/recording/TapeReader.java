@@ -10,13 +10,11 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * Reads a tape line by line, of either version; memory grows neither with its length nor with that of a line. Fields it
- * does not know are passed over, so that a later recorder may add some. For one thread.
+ * Reads a tape line by line; memory grows neither with its length nor with that of a line. Fields it does not know are
+ * passed over. A call that {@code libkvmirqtape.so} appended gets names for its descriptors, and its addresses become 0. For
+ * one thread.
  */
 public final class TapeReader implements Closeable {
-    /** The version of the format that is written now; the one before it is what {@code libkvmirqtape.so} appends. */
-    static final int VERSION = 2;
-
     private static final Set<String> CALLS = Set.of(
             "open",
             "openat",
@@ -52,9 +50,19 @@ public final class TapeReader implements Closeable {
         this.fields = fields;
     }
 
-    /** @param in closed with the reader */
+    /**
+     * @param in closed with the reader
+     * @throws IllegalStateException when jackson-core is not on the class path
+     */
     public static TapeReader of(InputStream in) throws IOException {
-        return new TapeReader(new TapeFields(in));
+        try {
+            return new TapeReader(new TapeFields(in));
+        } catch (NoClassDefFoundError e) {
+            throw new IllegalStateException(
+                    "a tape is JSON, which jackson-core reads: add com.fasterxml.jackson.core:jackson-core to the"
+                            + " class path (" + e.getMessage() + " is missing)",
+                    e);
+        }
     }
 
     @Override
@@ -72,10 +80,8 @@ public final class TapeReader implements Closeable {
         if (!fields.next()) {
             return Optional.empty();
         }
-        boolean raw = requireVersion() == 1;
-        endless |= raw;
         if (ended) {
-            throw fields.flaw("field tape: a line after the tape's end");
+            throw fields.flaw("a line after the tape's end");
         }
         if (fields.isTrue("end")) {
             ended = true;
@@ -84,6 +90,11 @@ public final class TapeReader implements Closeable {
         if (fields.has("header.pid")) {
             return Optional.of(header());
         }
+        if (!fields.has("call")) {
+            throw fields.flaw("not a tape: expected a line with field header, call or end");
+        }
+        boolean raw = fields.has("fd");
+        endless |= raw;
         calls++;
         return Optional.of(raw ? RawCall.named(rawCall(), calls, files) : call());
     }
@@ -96,15 +107,6 @@ public final class TapeReader implements Closeable {
     /** A flaw in the line that {@link #next} gave last. */
     TapeException flaw(String what) {
         return fields.flaw(what);
-    }
-
-    private long requireVersion() {
-        long version = fields.version();
-        if (version < 1 || version > VERSION) {
-            throw fields.flaw(
-                    "field tape: version " + version + " is unknown here, this kvmirq reads versions 1 to " + VERSION);
-        }
-        return version;
     }
 
     private TapeLine header() {

@@ -2,8 +2,9 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.libc.Uapi;
-import io.kvmirq.backend.libc.UapiTable;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.StringJoiner;
@@ -19,6 +20,7 @@ public final class TapeText {
     private final StructText structs;
     private Optional<Integer> firstPid = Optional.empty();
 
+    /** Lists only the first entries of a long routing table. */
     public TapeText() {
         this(ROUTE_LIMIT);
     }
@@ -87,7 +89,7 @@ public final class TapeText {
                 + switch (call.call()) {
                     case "fcntl" -> " " + command(call);
                     case "dup" -> " dup";
-                    default -> " " + call.call() + " " + call.value() + Names.flags(call.flags(), Names.DUP);
+                    default -> " " + call.call() + " " + call.value() + Names.flags(call.flags(), Names.EVENTFD);
                 }
                 + result(call);
     }
@@ -151,8 +153,7 @@ public final class TapeText {
     }
 
     static Optional<UapiTable.Request> request(TapeLine.Call call) {
-        FileType type = FileType.ofIdentity(call.on()).orElse(FileType.MEMORY);
-        return Optional.ofNullable(Requests.find(call.request(), type.kind().orElse(null)));
+        return Optional.ofNullable(Arguments.of(call));
     }
 
     private String argument(TapeLine.Call call, Optional<UapiTable.Request> request) {
@@ -163,25 +164,23 @@ public final class TapeText {
                     .isPresent();
             return immediate ? " immediate_exit" : "";
         }
-        Optional<ByteBuffer> bytes = reads(call.request()) ? call.out().or(call::in) : call.in();
+        boolean reads = request.map(UapiTable.Request::reads).orElse(call.request() >>> 30 != 2);
+        Optional<ByteBuffer> bytes = reads ? call.in() : call.out().or(call::in);
         if (bytes.isPresent()) {
-            return struct.map(known -> structs.of(known, call, bytes.get()))
+            return struct.filter(known -> !known.fields().isEmpty())
+                    .map(known -> structs.of(known, call, bytes.get()))
                     .orElseGet(() -> StructText.raw(bytes.get()));
         }
         if (struct.isPresent()) {
             return " (argument unreadable)";
         }
-        if (call.request() == Uapi.KVM_CHECK_EXTENSION) {
-            return " " + Names.capability(call.value());
-        }
-        return call.value() == 0 && FileType.madeBy(call.request()) == null
+        Optional<String> named = request.map(UapiTable.Request::values).map(values -> values.get((int) call.value()));
+        return call.value() == 0
+                        && named.isEmpty()
+                        && request.filter(known -> known.makes() != FileKind.NONE)
+                                .isEmpty()
                 ? ""
-                : " " + Long.toUnsignedString(call.value());
-    }
-
-    /** Whether what the kernel wrote is the point: a request that reads only, but for one so encoded by mistake. */
-    private static boolean reads(long request) {
-        return request >>> 30 == 2 && request != Uapi.KVM_SET_IRQCHIP;
+                : " " + named.orElseGet(() -> Long.toUnsignedString(call.value()));
     }
 
     /** Why a guest left. */

@@ -2,8 +2,9 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.libc.Uapi;
-import io.kvmirq.backend.libc.UapiTable;
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiTable.Field;
+import io.kvmirq.uapi.UapiTable.Struct;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.ByteBuffer;
@@ -13,8 +14,7 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Writes lines of a tape, of version {@value TapeReader#VERSION}, by hand: for a call nothing is allocated, and no library
- * is needed. For one thread at a time.
+ * Writes lines of a tape by hand: for a call nothing is allocated, and no library is needed. For one thread at a time.
  */
 public final class TapeWriter extends JsonLines {
     /** Places of names that are no offset. */
@@ -67,9 +67,7 @@ public final class TapeWriter extends JsonLines {
     }
 
     void write(TapeLine.Header header) {
-        raw("{\"tape\":");
-        decimal(TapeReader.VERSION);
-        raw(",\"header\":{\"pid\":");
+        raw("{\"header\":{\"pid\":");
         decimal(header.pid());
         text("program", header.program());
         text("arch", header.architecture());
@@ -85,9 +83,7 @@ public final class TapeWriter extends JsonLines {
     public void close() throws IOException {
         if (!closed) {
             closed = true;
-            raw("{\"tape\":");
-            decimal(TapeReader.VERSION);
-            raw(",\"end\":true,\"calls\":");
+            raw("{\"end\":true,\"calls\":");
             decimal(calls);
             raw("}");
             lineEnd();
@@ -100,9 +96,8 @@ public final class TapeWriter extends JsonLines {
     void begin(int pid, int tid, String call, String on) {
         calls++;
         named = 0;
-        raw("{\"tape\":");
-        decimal(TapeReader.VERSION);
-        number("seq", calls);
+        raw("{\"seq\":");
+        decimal(calls);
         number("pid", pid);
         number("tid", tid);
         text("call", call);
@@ -172,40 +167,41 @@ public final class TapeWriter extends JsonLines {
     }
 
     /** A structure by the names of its fields, for people: a reader takes the bytes. */
-    void fields(UapiTable.Struct struct, ByteBuffer bytes, int length) {
+    void fields(Struct struct, ByteBuffer bytes, int length) {
         if (length < struct.size() || struct.fields().isEmpty()) {
             return;
         }
         beginObject("fields");
-        fieldsAt(struct, bytes, 0, "");
+        fieldsAt(struct, bytes, 0, length);
         endObject();
-        if (struct.size() == Uapi.KvmIrqRouting.SIZE && struct.tag().equals("kvm_irq_routing")) {
-            entries(bytes, length);
+        for (int i = 0; i < struct.fields().size(); i++) {
+            if (struct.fields().get(i).elements().isPresent()) {
+                elements(struct.fields().get(i).elements().get(), bytes, struct.size(), length);
+            }
         }
     }
 
-    private void entries(ByteBuffer bytes, int length) {
+    private void elements(Struct element, ByteBuffer bytes, int start, int length) {
         key("entries");
         put('[');
-        int size = UapiTable.ROUTING_ENTRY.size();
-        for (int entry = Uapi.KvmIrqRouting.SIZE; entry + size <= length; entry += size) {
-            beginElement(entry == Uapi.KvmIrqRouting.SIZE);
-            boolean message = bytes.getInt(entry + Uapi.KvmIrqRoutingEntry.TYPE) == Uapi.KVM_IRQ_ROUTING_MSI;
-            fieldsAt(UapiTable.ROUTING_ENTRY, bytes, entry, message ? "u.irqchip" : "u.msi");
+        for (int at = start; at + element.size() <= length; at += element.size()) {
+            beginElement(at == start);
+            fieldsAt(element, bytes, at, length);
             endObject();
         }
         put(']');
     }
 
-    /** @param without fields whose path begins so; none for an empty text */
-    private void fieldsAt(UapiTable.Struct struct, ByteBuffer bytes, int start, String without) {
-        List<UapiTable.Field> fields = struct.fields();
+    private void fieldsAt(Struct struct, ByteBuffer bytes, int start, int length) {
+        List<Field> fields = struct.fields();
         for (int i = 0; i < fields.size(); i++) {
-            UapiTable.Field field = fields.get(i);
-            if (!without.isEmpty() && field.path().startsWith(without)) {
+            Field field = fields.get(i);
+            int asked = start + field.when().at();
+            int offset = start + field.offset();
+            boolean holds = field.when().at() < 0 || field.when().holds(bytes.getInt(asked));
+            if (!holds || field.each() != 0 || offset + field.size() > length) {
                 continue;
             }
-            int offset = start + field.offset();
             int name = start == 0 ? named(offset) : -1;
             if (name >= 0) {
                 text(field.path(), nameOf[name]);

@@ -5,11 +5,11 @@ import io.kvmirq.kernel.EventFd;
 import java.time.Duration;
 
 /**
- * What stands in for a device: it raises an interrupt by signalling one eventfd and hears of the guest's answer on
- * another. Counts both. For one thread; {@link #roundTrip} allocates nothing.
+ * Stands in for a device: it signals one eventfd to raise an interrupt and reads the guest's answer from another eventfd.
+ * It counts both. For one thread. {@link #roundTrip} allocates nothing.
  */
 final class Device {
-    /** Generous: an interrupt that takes longer is lost. */
+    /** An interrupt that takes longer counts as lost. */
     static final Duration PATIENCE = Duration.ofSeconds(5);
 
     private static final long PATIENCE_NANOS = PATIENCE.toNanos();
@@ -24,7 +24,7 @@ final class Device {
         this.answer = answer;
     }
 
-    /** Raises the interrupt without waiting for anything. */
+    /** Raises the interrupt and does not wait for the answer. */
     void raise() {
         interrupt.signal();
         sent++;

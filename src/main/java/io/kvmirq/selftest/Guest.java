@@ -14,15 +14,15 @@ import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A VM with 64 KiB of memory and one vCPU that answers interrupts, on a thread that starts with
- * {@link #boot} and is joined by {@link #close}.
+ * A VM with 64 KiB of memory and one vCPU that answers interrupts. {@link #boot} starts the vCPU's thread and
+ * {@link #close} joins it.
  *
- * <p>{@link #close} may come from any thread, also while the scenario runs (Ctrl-C); the rest is for one thread.
+ * <p>Any thread may call {@link #close}, also while a scenario runs (Ctrl-C). The other methods are for one thread.
  */
 final class Guest implements AutoCloseable {
     static final VcpuId VCPU = new VcpuId(0);
 
-    /** Generous: it is over only when something is wrong. */
+    /** The guest needs milliseconds; only a fault takes this long. */
     private static final long PATIENCE_SECONDS = 10;
 
     private final Vm vm;
@@ -50,7 +50,7 @@ final class Guest implements AutoCloseable {
         return vm;
     }
 
-    /** Routes a new GSI to a vector of the vCPU and gives the vector its handler. */
+    /** Installs the handler of a vector and routes a new GSI to that vector of the vCPU. */
     Gsi route(Vector vector) {
         handle(vector);
         return vm.routes().add(MsiMessage.to(VCPU, vector));
@@ -64,7 +64,7 @@ final class Guest implements AutoCloseable {
         return GuestCode.handled(memory.mapping(), vector);
     }
 
-    /** Runs the guest until its LAPIC is on, interrupts still off, and holds it there. */
+    /** Runs the guest until its LAPIC is enabled. The guest then waits with interrupts disabled for {@link #release}. */
     void boot() {
         synchronized (this) {
             if (stopping) {
@@ -81,7 +81,7 @@ final class Guest implements AutoCloseable {
         released.countDown();
     }
 
-    /** Says why the vCPU ended, if it has. */
+    /** Throws with the reason if the vCPU has ended. */
     void requireAlive() {
         @Nullable String why = death;
         if (why != null) {
@@ -129,7 +129,7 @@ final class Guest implements AutoCloseable {
                 }
                 default -> {
                     death = "the guest wrote to port 0x" + Integer.toHexString(vcpu.ioPort())
-                            + ", which nobody serves: is its ioeventfd gone?";
+                            + ", which has no ioeventfd: was it closed too early?";
                     return;
                 }
             }
@@ -148,8 +148,8 @@ final class Guest implements AutoCloseable {
     }
 
     /**
-     * Stops the vCPU, joins its thread, then closes memory and VM. If the vCPU cannot be stopped, memory and VM are left
-     * to the end of the process rather than pulled from under it. Idempotent, never fails.
+     * Stops the vCPU, joins its thread, then closes memory and VM. If the vCPU does not stop, memory and VM stay open
+     * until the process ends. Idempotent, never throws.
      */
     @Override
     public void close() {
@@ -175,7 +175,7 @@ final class Guest implements AutoCloseable {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         } catch (RuntimeException e) {
-            // Closed by another thread already, which joins.
+            // Another thread closed the VM already, and joins the vCPU.
         }
         return !thread.isAlive();
     }

@@ -6,11 +6,11 @@ import io.kvmirq.kernel.Mapping;
 import java.util.HexFormat;
 
 /**
- * The guest's code as {@code scripts/guest} assembles it from {@code src/main/guest/guest.S}, whose listing is beside it
- * in {@code guest.lst}; a test compares all three.
+ * The guest's code. {@code scripts/guest} assembles it from {@code src/main/guest/guest.S} and writes the listing
+ * {@code guest.lst} beside it. A test compares all three.
  */
 final class GuestCode {
-    /** The whole of it, to be placed at {@link #START}. */
+    /** The machine code in hexadecimal; it belongs at {@link #START}. */
     static final String HEX = "66b91b0000000f32660d000c00000f30" // x2APIC on
             + "66b90f08000066b8ff0100006631d20f30e682" // LAPIC enabled, ready
             + "fbf4ebfd" // sti; idle: hlt; jmp idle
@@ -38,13 +38,13 @@ final class GuestCode {
         memory.putInt(NMI * Integer.BYTES, STOP);
     }
 
-    /** Sends a vector to the handler, which finds the number in CS. */
+    /** Points a vector at the handler. The handler reads the vector number from CS. */
     static void handle(Mapping memory, Vector vector) {
         int number = vector.number();
         memory.putInt(number * Integer.BYTES, number << 16 | (HANDLER - number * 16));
     }
 
-    /** How many interrupts the handler has taken on a vector. */
+    /** The number of interrupts that the handler took on a vector. */
     static int handled(Mapping memory, Vector vector) {
         return memory.getInt(COUNTS + vector.number() * Integer.BYTES);
     }

@@ -9,16 +9,16 @@ import java.util.Arrays;
 import java.util.Locale;
 import java.util.Optional;
 
-/** Which interrupt controllers a self-test's VM has in the kernel. */
+/** The interrupt controllers that KVM emulates for a self-test's VM. */
 public enum Irqchip {
     /** PIC, IOAPIC and LAPICs. */
     FULL,
-    /** LAPICs only: what has pins is the VMM's, and a self-test has no such thing. */
+    /** LAPICs only. The VMM emulates PIC and IOAPIC; a self-test has neither. */
     SPLIT;
 
     private static final int IOAPIC_PINS = 24;
 
-    /** As typed by users: lower case. */
+    /** The name that users type, in lower case. */
     public String label() {
         return name().toLowerCase(Locale.ROOT);
     }
@@ -30,9 +30,9 @@ public enum Irqchip {
     }
 
     /**
-     * The full one where the kernel has it: since 6.17 it may be built without (CONFIG_KVM_IOAPIC).
+     * The full irqchip if the kernel has it. A kernel from 6.17 on may be built without it (CONFIG_KVM_IOAPIC).
      *
-     * @throws KernelException no VM or irqchip can be made, for another reason
+     * @throws KernelException if KVM_CREATE_VM fails, or KVM_CREATE_IRQCHIP fails for another reason
      */
     public static Irqchip ofKernel(Kernel kernel) {
         try (Vm vm = Vm.create(kernel)) {

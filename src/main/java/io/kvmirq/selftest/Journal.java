@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-/** Hears what a self-test does while it does it. Called from the thread that runs the test. */
+/** Receives the steps of a self-test as they happen. The thread that runs the test makes the calls. */
 public interface Journal {
     /** A scenario begins. */
     void begin(Scenario scenario);
 
-    /** Something was done, and the kernel or the guest answered. */
+    /** A step is done, and the kernel or the guest has answered. */
     void step(String done, String answer);
+
+    /**
+     * A round trip of the running scenario is over; called for each, so return at once.
+     *
+     * @param done round trips so far, at least 1
+     * @param total round trips asked for
+     */
+    default void progress(long done, long total) {}
 
     /** The scenario of the last {@link #begin} is over. */
     void end(Result result);

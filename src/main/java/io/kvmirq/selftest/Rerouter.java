@@ -39,18 +39,18 @@ final class Rerouter implements AutoCloseable {
         }
     }
 
-    /** How often the route was changed so far. */
+    /** The number of route changes so far. */
     long changes() {
         return changes;
     }
 
-    /** @return how often the route was changed; it is at rest now */
+    /** Stops the thread and returns the number of route changes. */
     long end() {
         close();
         return changes;
     }
 
-    /** When it returns the route is at rest. Idempotent. */
+    /** Stops the thread. No route change follows. Idempotent. */
     @Override
     public void close() {
         stopping = true;

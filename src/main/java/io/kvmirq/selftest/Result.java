@@ -6,11 +6,11 @@ import java.util.Optional;
 /**
  * How a scenario ended.
  *
- * @param sent interrupts raised that had to arrive
- * @param answered of these, how many the guest (or, without one, the LAPIC) took
- * @param latency of a round trip, where it was measured
- * @param failure what was found wrong; absent when it passed or was skipped
- * @param skipped why it cannot be shown here; absent when it ran
+ * @param sent the number of interrupts that had to arrive
+ * @param answered the number of these that the guest took, or in a scenario without a guest the LAPIC
+ * @param latency of a round trip; empty if the scenario does not measure it
+ * @param failure what is wrong; empty if the scenario passed or was skipped
+ * @param skipped why this machine cannot run the scenario; empty if it ran
  */
 public record Result(
         Scenario scenario,
@@ -31,6 +31,6 @@ public record Result(
         return sent - answered;
     }
 
-    /** Round trips in nanoseconds: extremes and percentiles. */
+    /** Round trip times in nanoseconds: extremes and percentiles. */
     public record Latency(long min, long p50, long p90, long p99, long max) {}
 }

@@ -5,19 +5,19 @@ import java.util.Arrays;
 import java.util.Locale;
 import java.util.Optional;
 
-/** What a self-test can show. */
+/** The scenarios of the self-test. */
 public enum Scenario {
-    /** A message-signalled interrupt there and back, many times. */
+    /** An MSI reaches the guest and the guest answers, many times. */
     EDGE("eventfd → irqfd → MSI route → guest handler → OUT → ioeventfd"),
-    /** A line held high until the guest's EOI. */
+    /** A line stays high until the guest's EOI. */
     LEVEL("eventfd → irqfd → IOAPIC pin, high until EOI → resamplefd"),
-    /** 64 vectors at once, none mistaken for another. */
+    /** 64 vectors are raised at once; each reaches its own handler. */
     MANY("64 eventfds → 64 irqfds → 64 vectors → 64 handler slots"),
-    /** An interrupt masked by deassigning its irqfd is kept; by removing its route it is lost. */
+    /** Deassigning an irqfd keeps the interrupt; removing its route loses it. */
     MASK("irqfd deassigned, signalled, assigned: arrives once"),
     /** The route changes while interrupts flow. */
     REROUTE("MSI route changes between two vectors while events flow"),
-    /** No vCPU runs: the interrupt waits in the LAPIC. */
+    /** No vCPU runs. The interrupt waits in the IRR of the LAPIC. */
     GUESTLESS("eventfd → irqfd → MSI route → LAPIC IRR, no vCPU runs");
 
     private final String way;
@@ -26,17 +26,17 @@ public enum Scenario {
         this.way = way;
     }
 
-    /** The way of the interrupt, for people. */
+    /** The path of the interrupt, in words. */
     public String way() {
         return way;
     }
 
-    /** Whether it is about a pin of the in-kernel IOAPIC. */
+    /** Whether the scenario uses a pin of the in-kernel IOAPIC. */
     boolean needsPins() {
         return this == LEVEL;
     }
 
-    /** As typed by users and written in JSON: lower case. */
+    /** The name in lower case, as users type it and JSON shows it. */
     public String label() {
         return name().toLowerCase(Locale.ROOT);
     }

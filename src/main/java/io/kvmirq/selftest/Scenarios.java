@@ -7,10 +7,10 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.Vector;
 import io.kvmirq.kernel.EventFd;
-import io.kvmirq.kernel.IoapicState;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.IoEventFd;
+import io.kvmirq.kvm.IoapicState;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
@@ -18,14 +18,14 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.BooleanSupplier;
 
-/** The scenarios of {@link Scenario}. For one thread, once each. */
+/** Runs each {@link Scenario}. For one thread; each method runs once. */
 final class Scenarios {
     private static final Vector VECTOR = new Vector(0x31);
     private static final Vector OTHER_VECTOR = new Vector(0x32);
     private static final int MANY = 64;
     private static final int FIRST_OF_MANY = 0x40;
     private static final int SIGNALS_WHILE_MASKED = 3;
-    /** At least so many while events flow, however few were asked for. */
+    /** The least number of route changes, even if a smaller count was given. */
     private static final int CHANGES = 10;
 
     private static final Route.Pin LEVEL_PIN = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5);
@@ -50,8 +50,8 @@ final class Scenarios {
         journal.step("route " + gsi + " → " + MsiMessage.to(Guest.VCPU, VECTOR), "ok");
         try (EventFd interrupt = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
-                Irqfd irqfd = guest.vm().assign(interrupt, gsi);
-                IoEventFd ioEventFd = guest.vm().notifyOn(ANY_ANSWER, answer)) {
+                Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi);
+                IoEventFd ioEventFd = guest.vm().assignIoEventFd(ANY_ANSWER, answer)) {
             journal.step(irqfd.toString(), "assigned");
             journal.step("ioeventfd port 0x80 → " + ioEventFd.event(), "assigned");
             boot(guest);
@@ -69,6 +69,7 @@ final class Scenarios {
                 break;
             }
             tally.time(System.nanoTime() - start);
+            journal.progress(i + 1, count);
         }
         counted(device);
     }
@@ -89,8 +90,8 @@ final class Scenarios {
         try (EventFd interrupt = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
-                Irqfd irqfd = vm.assignLevel(interrupt, resample, LEVEL_PIN.gsi());
-                IoEventFd ioEventFd = vm.notifyOn(ANY_ANSWER, answer)) {
+                Irqfd irqfd = vm.assignLevelIrqfd(interrupt, resample, LEVEL_PIN.gsi());
+                IoEventFd ioEventFd = vm.assignIoEventFd(ANY_ANSWER, answer)) {
             journal.step(irqfd.toString(), "assigned");
             journal.step("ioeventfd port 0x80 → " + ioEventFd.event(), "assigned");
             boot(guest);
@@ -125,6 +126,7 @@ final class Scenarios {
                 return;
             }
             ended += awaitResample(resample);
+            journal.progress(device.sent(), count);
         }
         require(
                 ended == count,
@@ -154,9 +156,9 @@ final class Scenarios {
                 guest.handle(vectors.get(i));
                 EventFd interrupt = undo.add(EventFd.create(kernel));
                 EventFd answer = undo.add(EventFd.create(kernel));
-                undo.add(guest.vm().assign(interrupt, gsis.get(i)));
+                undo.add(guest.vm().assignIrqfd(interrupt, gsis.get(i)));
                 undo.add(guest.vm()
-                        .notifyOn(
+                        .assignIoEventFd(
                                 IoAddress.port(
                                         GuestCode.PORT_ANSWER, 1, vectors.get(i).number()),
                                 answer));
@@ -182,8 +184,8 @@ final class Scenarios {
         Gsi gsi = guest.route(VECTOR);
         try (EventFd interrupt = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
-                Irqfd irqfd = guest.vm().assign(interrupt, gsi);
-                IoEventFd ioEventFd = guest.vm().notifyOn(ANY_ANSWER, answer)) {
+                Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi);
+                IoEventFd ioEventFd = guest.vm().assignIoEventFd(ANY_ANSWER, answer)) {
             journal.step(irqfd + ", ioeventfd → " + ioEventFd.event(), "assigned");
             boot(guest);
             guest.release();
@@ -200,12 +202,13 @@ final class Scenarios {
         }
     }
 
-    /** The trap: the same with the route removed instead. A marker after it shows that nothing was kept. */
+    /** Removing the route instead of the irqfd loses an interrupt. A second interrupt, the marker, proves that. */
     private void loseOnPurpose(Guest guest, Irqfd irqfd, EventFd interrupt, Device device) {
         int before = guest.handled(VECTOR);
         guest.vm().routes().remove(irqfd.gsi());
         interrupt.signal();
-        // A worker of the kernel looks the route up; deassigning waits for it, so that it cannot find the next one.
+        // A worker of the kernel looks up the route. Deassigning waits for the worker, so it cannot find the later
+        // route.
         irqfd.mask();
         irqfd.unmask();
         guest.vm().routes().replace(irqfd.gsi(), MsiMessage.to(Guest.VCPU, VECTOR));
@@ -224,8 +227,8 @@ final class Scenarios {
         guest.handle(OTHER_VECTOR);
         try (EventFd interrupt = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel);
-                Irqfd irqfd = guest.vm().assign(interrupt, gsi);
-                IoEventFd ioEventFd = guest.vm().notifyOn(ANY_ANSWER, answer)) {
+                Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi);
+                IoEventFd ioEventFd = guest.vm().assignIoEventFd(ANY_ANSWER, answer)) {
             journal.step(irqfd + ", ioeventfd → " + ioEventFd.event(), "assigned");
             boot(guest);
             guest.release();
@@ -233,6 +236,7 @@ final class Scenarios {
             try (Rerouter rerouter = new Rerouter(guest.vm().routes(), gsi, Guest.VCPU, VECTOR, OTHER_VECTOR)) {
                 for (int i = 0; (i < count || rerouter.changes() < CHANGES) && device.roundTrip(); i++) {
                     rerouter.requireHealthy();
+                    journal.progress(Math.min(i + 1, count), count);
                 }
                 journal.step("change the route all the while", rerouter.end() + " changes");
             }
@@ -248,7 +252,7 @@ final class Scenarios {
         }
     }
 
-    /** With the route at rest, the next interrupt takes it. */
+    /** The next interrupt takes the route, which no thread changes now. */
     private static void settle(Guest guest, Gsi gsi, Device device, Vector vector) {
         guest.vm().routes().replace(gsi, MsiMessage.to(Guest.VCPU, vector));
         int before = guest.handled(vector);
@@ -264,7 +268,7 @@ final class Scenarios {
                 vcpu.enableLapic();
                 journal.step("create vcpu 0, never run; enable its LAPIC", "ok");
                 Gsi gsi = vm.routes().add(MsiMessage.to(Guest.VCPU, VECTOR));
-                try (Irqfd irqfd = vm.assign(interrupt, gsi)) {
+                try (Irqfd irqfd = vm.assignIrqfd(interrupt, gsi)) {
                     journal.step(irqfd + " → " + MsiMessage.to(Guest.VCPU, VECTOR), "assigned");
                     require(!vcpu.isRequested(VECTOR), VECTOR + " was in the IRR before it was raised");
                     interrupt.signal();
@@ -275,7 +279,7 @@ final class Scenarios {
         }
     }
 
-    /** For what the kernel may do in a worker and tells nobody: asks again until time is over. */
+    /** Asks again until the condition holds or time is over. A worker of the kernel may set it, and sends no event. */
     private static boolean eventually(BooleanSupplier holds) {
         long start = System.nanoTime();
         while (!holds.getAsBoolean()) {

@@ -10,11 +10,11 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Runs scenarios, each on a VM of its own. {@link #run} is for one thread; {@link #stop} for any, such as a shutdown
- * hook.
+ * Runs scenarios, each on a VM of its own. One thread calls {@link #run}. Any thread may call {@link #stop}, for example a
+ * shutdown hook.
  */
 public final class Selftest {
-    private static final String NO_PINS = "a split irqchip has no pins in the kernel to hold high";
+    private static final String NO_PINS = "a split irqchip has no pins in the kernel";
 
     private final Kernel kernel;
     private final Irqchip irqchip;
@@ -34,7 +34,7 @@ public final class Selftest {
         this.journal = journal;
     }
 
-    /** Runs the scenarios in order, also after one has failed; stops early only on {@link #stop}. */
+    /** Runs the scenarios in order. A failure does not end the run; only {@link #stop} does. */
     public List<Result> run(List<Scenario> scenarios) {
         List<Result> results = new ArrayList<>();
         for (Scenario scenario : scenarios) {
@@ -73,8 +73,8 @@ public final class Selftest {
     private void onGuest(Scenario scenario, Scenarios scenarios) {
         try (Guest guest = new Guest(kernel, irqchip)) {
             running.set(guest);
-            // stop() sets the flag, then looks for the guest; here it is the other way round, so that one of both sees
-            // it.
+            // Partner of stop(): it sets the flag and then reads the guest; here the guest is set and then the flag is
+            // read.
             if (stopped) {
                 return;
             }
@@ -92,7 +92,7 @@ public final class Selftest {
         }
     }
 
-    /** Stops the vCPU that runs, waits for its thread, and lets no other scenario begin. */
+    /** Stops the running vCPU, joins its thread, and prevents further scenarios. */
     public void stop() {
         stopped = true;
         @Nullable Guest guest = running.get();

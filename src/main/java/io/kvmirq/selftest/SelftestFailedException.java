@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-/** A scenario found that this machine's interrupt path does not do what it must. */
+/** A scenario found a fault in this machine's interrupt path. */
 final class SelftestFailedException extends RuntimeException {
     private static final long serialVersionUID = 1;
 

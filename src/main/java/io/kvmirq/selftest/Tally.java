@@ -4,7 +4,7 @@ package io.kvmirq.selftest;
 import java.util.Optional;
 import org.HdrHistogram.Histogram;
 
-/** What a scenario counted. For one thread. */
+/** The counts and round trip times of a scenario. For one thread. */
 final class Tally {
     private static final long HIGHEST_NANOS = 60_000_000_000L;
     private static final int SIGNIFICANT_DIGITS = 3;

@@ -2,14 +2,13 @@
 /**
  * A throw-away guest that proves the interrupt path of this machine.
  *
- * <p>{@link io.kvmirq.selftest.Guest} is a VM with one vCPU that runs {@code src/main/guest/guest.S} on a thread of its
- * own. {@link io.kvmirq.selftest.Scenarios} raise interrupts the way devices do, by signalling eventfds, and count the
- * answers; {@link io.kvmirq.selftest.Selftest} runs them and tells a {@link io.kvmirq.selftest.Journal} each step and
- * what the kernel answered.
+ * <p>{@link io.kvmirq.selftest.Guest} is a VM with one vCPU, which runs {@code src/main/guest/guest.S} on a thread of its
+ * own. {@link io.kvmirq.selftest.Scenarios} signal eventfds, as devices do, and count the answers.
+ * {@link io.kvmirq.selftest.Selftest} runs the scenarios and reports each step to a {@link io.kvmirq.selftest.Journal}.
  *
- * <p>Start and stop go through the guest, never through signals or sleeps. It exits on a port when its LAPIC is on and is
- * let run when the scenario is ready; an NMI, which ends HLT even with interrupts off, makes it exit on another port, and
- * its thread ends. What must not arrive is not waited for: a later interrupt that must arrive is counted instead.
+ * <p>The guest is started and stopped through the guest, without signals and without sleeps. When its LAPIC is enabled, the
+ * guest writes to a port and waits. To stop it, an NMI ends HLT, even with interrupts disabled; the NMI handler writes to
+ * another port and the thread ends. To show that an interrupt does not arrive, a scenario sends a later one and counts.
  */
 @NullMarked
 package io.kvmirq.selftest;

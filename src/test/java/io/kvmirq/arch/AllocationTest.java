@@ -5,7 +5,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.sun.management.ThreadMXBean;
 import io.kvmirq.arch.apic.PiDescriptor;
-import io.kvmirq.arch.apic.SharedWords;
+import io.kvmirq.arch.apic.PostedVcpu;
+import io.kvmirq.arch.apic.PostedVm;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
 import java.lang.management.ManagementFactory;
@@ -80,14 +83,56 @@ class AllocationTest {
         });
     }
 
+    /** The last of two vCPUs, in guest mode on the last CPU of four. */
+    private final PostedVm vm = new PostedVm(new Host(0x20, 0x14, 0x12, 0x10), 2, true);
+
+    private final PostedVcpu vcpu = vm.vcpu(1);
+    private final HostCpu cpu = vm.host().cpu(3);
+
+    @Test
+    void postingToAGuest() {
+        vcpu.thread().load(3);
+        vcpu.thread().enter();
+        assertAllocatesNothing(vector -> {
+            boolean notified = vcpu.post(vector, false);
+            cpu.takeInterrupt();
+            return notified && vcpu.isInIrr(vector) ? 1 : 0;
+        });
+    }
+
+    @Test
+    void deliveringToAGuest() {
+        vcpu.thread().load(3);
+        vcpu.thread().enter();
+        assertAllocatesNothing(vector -> {
+            boolean notified = vcpu.deliver(vector) == PostedVcpu.Delivery.NOTIFIED;
+            cpu.takeInterrupt();
+            return notified && vcpu.isInIrr(vector) ? 1 : 0;
+        });
+    }
+
+    @Test
+    void postingAndSyncing() {
+        vcpu.thread().load(3);
+        assertAllocatesNothing(vector -> vcpu.post(vector, false) && vcpu.sync() ? 1 : 0);
+    }
+
+    @Test
+    void deliveringAndSyncing() {
+        vcpu.thread().load(3);
+        assertAllocatesNothing(vector -> vcpu.deliver(vector) == PostedVcpu.Delivery.WOKEN && vcpu.sync() ? 1 : 0);
+    }
+
     @Test
     void scanningEntries() {
         assertAllocatesNothing(vector -> {
             long low = PostedIrte.lowWord(0xabc0, vector);
             long high = PostedIrte.highWord(0xabc0, vector, 0, 1);
-            long read =
-                    Irte.vector(low) + Irte.sourceId(high) + Irte.destination(low) + Irte.descriptorAddress(low, high);
-            return Irte.isPresent(low) && Irte.isPosted(low) ? (int) read : 0;
+            long read = Irte.VECTOR.of(low)
+                    + Irte.SOURCE_ID.of(high)
+                    + PostedIrte.ADDRESS.of(low, high)
+                    + Irte.descriptorAddress(low, high);
+            return Irte.PRESENT.isSet(low) && Irte.POSTED.isSet(Irte.VECTOR.put(low, 0x33)) ? (int) read : 0;
         });
     }
 }

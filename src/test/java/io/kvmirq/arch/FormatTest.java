@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch;
 
+import static io.kvmirq.arch.Description.always;
+import static io.kvmirq.arch.Description.oneOf;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -13,37 +15,37 @@ import org.junit.jupiter.api.Test;
 class FormatTest {
     private static final BitField SPLIT_LOW = new BitField("split", 4, 4);
     private static final BitField SPLIT_HIGH = new BitField("split_high", 40, 4);
-    private static final BitField MODE = new BitField("mode", 0, 2);
-    private static final BitField USED = BitField.bit("used", 2);
-    private static final BitField ADDRESS = new BitField("address", 12, 20);
-    private static final BitField LAST = new BitField("last", 64, 32);
+    private static final BitField USED = BitField.flag("used", 2, "U", "unused", "used");
 
     private static Format format() {
         return Format.builder("test.kind", "a kind for tests", 32, 3)
                 .wordNames("first", "second", "third")
                 .fields(
-                        Field.of("MODE", Meaning.oneOf("off", "on"), MODE),
-                        Field.of("U", Meaning.oneOf("unused", "used"), USED),
-                        Field.of("SPLIT", Meaning.always("in two parts"), SPLIT_LOW, SPLIT_HIGH),
-                        Field.reserved(BitField.bit("rsvd_3", 3)),
-                        Field.reserved(new BitField("rsvd_8_11", 8, 4)).ordinarily(0),
-                        Field.of("ADDR", Meaning.always("a page"), ADDRESS).shifted(12),
-                        Field.of("WINDOW", Meaning.always(""), new BitField("window", 32, 8))
-                                .ordinarily(0xfe),
-                        Field.of("REST", Meaning.always(""), new BitField("rest", 44, 20)),
-                        Field.of("LAST", Meaning.always(""), LAST).named("tail"),
-                        Field.of("ALL", Meaning.always("the first word's low bits"), new BitField("all", 0, 8))
-                                .derived(),
-                        Field.of("IGNORED", Meaning.always(""), new BitField("derived_all", 0, 8))
-                                .derived(),
-                        Field.of("SEEN", Meaning.always(""), new BitField("seen", 0, 1))
-                                .shown())
+                        new BitField("mode", 0, 2, oneOf("MODE", "off", "on").expecting(1, "that is all there is")),
+                        USED,
+                        new SplitField("split", SPLIT_LOW, SPLIT_HIGH, always("SPLIT", "in two parts")),
+                        BitField.reserved("rsvd_3", 3, 1),
+                        BitField.reserved("rsvd_8_11", 8, 4).ordinarily(0),
+                        new BitField("address", 12, 20, always("ADDR", "a page").shifted(12)),
+                        new BitField("window", 32, 8).ordinarily(0xfe),
+                        new BitField("rest", 44, 20).ordinarily(1).required(),
+                        new BitField(
+                                "tail",
+                                64,
+                                32,
+                                always("LAST", "")
+                                        .forbidding(
+                                                value -> value == 5, value -> "5 is forbidden, as " + value + " is")),
+                        new BitField(
+                                "all",
+                                0,
+                                8,
+                                always("ALL", "the first word's low bits").derived()),
+                        new BitField("derived_all", 0, 8, always("IGNORED", "").derived()),
+                        new BitField("seen", 0, 1, always("SEEN", "").shown()))
                 .reservedFault("fault 7")
                 .looked(bits -> USED.isSet(bits[0]))
-                .rules(
-                        Rule.is(MODE, 1, "that is all there is"),
-                        Rule.of(LAST, bits -> LAST.of(bits[1]) == 5, value -> "5 is forbidden, as " + value + " is"))
-                .remarks(Rule.of(SPLIT_LOW, bits -> SPLIT_LOW.isSet(bits[0]), value -> "split has 0x" + value))
+                .remark(bits -> SPLIT_LOW.isSet(bits[0]), "split is not 0")
                 .build();
     }
 
@@ -73,8 +75,8 @@ class FormatTest {
         assertThat(format.text(1, 2, 0x30)).isEqualTo("test.kind 0x1 0x2 0x30");
         assertThat(format.isDecodeOnly()).isFalse();
         assertThat(format.fields()).hasSize(12);
-        assertThat(format.field("tail").orElseThrow().label()).isEqualTo("LAST");
-        assertThat(format.field("last")).isEmpty();
+        assertThat(format.field("tail").orElseThrow().description().label()).isEqualTo("LAST");
+        assertThat(format.field("split_high")).isEmpty();
         assertThat(format.position(format.field("split").orElseThrow())).isEqualTo("second 11:8, first 7:4");
         assertThat(format.position(format.field("used").orElseThrow())).isEqualTo("first 2");
         assertThat(format.field("mode").orElseThrow()).hasToString("mode");
@@ -136,9 +138,7 @@ class FormatTest {
     @Test
     void overlappingFieldsHaveToAgree() {
         Format format = Format.builder("overlap", "two names for the same bits", 64, 1)
-                .fields(
-                        Field.of("A", Meaning.always(""), new BitField("a", 0, 64)),
-                        Field.of("B", Meaning.always(""), new BitField("b", 0, 8)))
+                .fields(new BitField("a", 0, 64), new BitField("b", 0, 8))
                 .build();
         assertThat(format.encode(0x1234, 0x34)).containsExactly(0x1234);
         assertThatThrownBy(() -> format.encode(0x1234, 0x35))
@@ -148,14 +148,13 @@ class FormatTest {
     @Test
     void fieldsThatLeaveBitsOutOrAreComputedAreDecodedOnly() {
         Format gap = Format.builder("gap", "bit 63 is nobody's", 64, 1)
-                .fields(Field.of("A", Meaning.always(""), new BitField("a", 0, 63)))
+                .fields(new BitField("a", 0, 63))
                 .build();
         assertThat(gap.isDecodeOnly()).isTrue();
         assertThatThrownBy(() -> gap.encode(1)).hasMessageStartingWith("gap cannot be encoded");
         assertThatThrownBy(() -> gap.encode(Map.of("a", 1L))).hasMessageStartingWith("gap cannot be encoded");
         Format computed = Format.builder("computed", "one more than its bits", 64, 1)
-                .fields(Field.of("A", Meaning.always(""), new BitField("a", 0, 64))
-                        .computed(bits -> bits + 1))
+                .fields(new BitField("a", 0, 64, always("A", "").computed(bits -> bits + 1)))
                 .build();
         assertThat(computed.isDecodeOnly()).isTrue();
         assertThat(computed.values(6)).containsExactly(7);
@@ -173,8 +172,10 @@ class FormatTest {
                         "rsvd_3: reserved bit first 3 is 0x1 and not 0 (fault 7)",
                         "rsvd_8_11: reserved bits first 11:8 are 0x3 and not 0 (fault 7)",
                         "mode: 0x0 and not 0x1: that is all there is",
-                        "last: 5 is forbidden, as 5 is"));
-        assertThat(format.remarks(0x30, 0)).extracting(Violation::toString).containsExactly("split: split has 0x3");
+                        "tail: 5 is forbidden, as 5 is"));
+        assertThat(format.remarks(0x30, 0)).containsExactly("split is not 0");
+        assertThat(format.hasReservedBits(0x307, 0)).isTrue();
+        assertThat(format.hasReservedBits(0xf7, -1)).isFalse();
         assertThat(format.remarks(0x0f, 0)).isEmpty();
     }
 }

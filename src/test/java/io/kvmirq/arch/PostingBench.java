@@ -3,13 +3,10 @@ package io.kvmirq.arch;
 
 import com.sun.management.ThreadMXBean;
 import io.kvmirq.Vector;
-import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.PiDescriptor;
-import io.kvmirq.arch.apic.SharedWords;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.arch.vtd.RemappedIrte;
-import io.kvmirq.arch.vtd.Source;
 import io.kvmirq.testing.Rounds;
 import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
@@ -139,9 +136,9 @@ final class PostingBench {
     /** In use, the first half of remapped form, the others posted: the entries of a device lie together. */
     private void fill() {
         for (int i = 0; i < ENTRIES; i++) {
-            Source source = new Source(i, 0, BY_ID);
             RemappedIrte entry = new RemappedIrte(
-                    true, false, false, false, false, DeliveryMode.FIXED, 0, 0, new Vector(i & 0xff), 0, i, source, 0);
+                    Irte.PRESENT.with(1) | Irte.VECTOR.with(i & 0xff) | RemappedIrte.DESTINATION.with(i),
+                    Irte.SOURCE_ID.with(i) | Irte.SOURCE_VALIDATION.with(BY_ID));
             long descriptor = (long) i << 28 | 0xfc0;
             Irte irte = i < ENTRIES / 2 ? entry : entry.posted(descriptor, new Vector(i & 0xff));
             table[2 * i] = irte.low();
@@ -354,7 +351,7 @@ final class PostingBench {
                 + Irte.SOURCE_ID.of(high)
                 + Irte.SOURCE_QUALIFIER.of(high)
                 + Irte.SOURCE_VALIDATION.of(high);
-        if (Irte.isPosted(low)) {
+        if (Irte.POSTED.isSet(low)) {
             return sum + PostedIrte.URGENT.of(low) + Irte.descriptorAddress(low, high);
         }
         return sum
@@ -378,12 +375,12 @@ final class PostingBench {
         for (int i = 0; i < table.length; i += 2) {
             long low = table[i];
             long high = table[i + 1];
-            if (!Irte.isPresent(low)) {
+            if (!Irte.PRESENT.isSet(low)) {
                 continue;
             }
-            sum += Irte.vector(low)
-                    + Irte.sourceId(high)
-                    + (Irte.isPosted(low) ? Irte.descriptorAddress(low, high) : Irte.destination(low));
+            sum += Irte.VECTOR.of(low)
+                    + Irte.SOURCE_ID.of(high)
+                    + (Irte.POSTED.isSet(low) ? Irte.descriptorAddress(low, high) : RemappedIrte.DESTINATION.of(low));
         }
         return sum;
     }
@@ -400,7 +397,7 @@ final class PostingBench {
         long sum = 0;
         for (int i = 0; i < table.length; i += 2) {
             Irte irte = Irte.decode(table[i], table[i + 1]);
-            if (!irte.present()) {
+            if (!Irte.PRESENT.isSet(irte.low())) {
                 continue;
             }
             if (irte instanceof PostedIrte posted) {
@@ -473,9 +470,10 @@ final class PostingBench {
     private static long encodeRecords(long[] sources, long[] encoded) {
         long sum = 0;
         for (int i = 0; i < ENTRIES; i++) {
-            Vector vector = new Vector((int) sources[2 * i + 1] & 0xff);
-            Source source = new Source((int) (sources[2 * i + 1] >>> 8), 0, BY_ID);
-            PostedIrte irte = new PostedIrte(true, false, 0, 0, 0, false, true, vector, 0, sources[2 * i], source, 0);
+            PostedIrte irte = new RemappedIrte(
+                            Irte.PRESENT.with(1),
+                            Irte.SOURCE_ID.with(sources[2 * i + 1] >>> 8) | Irte.SOURCE_VALIDATION.with(BY_ID))
+                    .posted(sources[2 * i], new Vector((int) sources[2 * i + 1] & 0xff));
             encoded[2 * i] = irte.low();
             encoded[2 * i + 1] = irte.high();
             sum += encoded[2 * i] ^ encoded[2 * i + 1];

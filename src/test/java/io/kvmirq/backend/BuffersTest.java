@@ -4,7 +4,8 @@ package io.kvmirq.backend;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
 
@@ -43,10 +44,10 @@ class BuffersTest {
         assertThatThrownBy(() -> Buffers.ioctlArgument(Uapi.KVM_SET_GSI_ROUTING, routes))
                 .hasMessageContaining("at least 104");
         ByteBuffer argsz = Buffers.allocate(16).putInt(0, 20);
-        assertThatThrownBy(() -> Buffers.ioctlArgument(Uapi.VFIO_DEVICE_GET_IRQ_INFO, argsz))
+        assertThatThrownBy(() -> Buffers.ioctlArgument(UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, argsz))
                 .hasMessageContaining("at least 20");
         assertThatThrownBy(() -> Buffers.ioctlArgument(
-                        Uapi.VFIO_DEVICE_GET_IRQ_INFO, argsz.putInt(0, 16).asReadOnlyBuffer()))
+                        UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, argsz.putInt(0, 16).asReadOnlyBuffer()))
                 .hasMessageContaining("read-only");
     }
 

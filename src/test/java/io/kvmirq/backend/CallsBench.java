@@ -3,8 +3,9 @@ package io.kvmirq.backend;
 
 import com.sun.management.ThreadMXBean;
 import io.kvmirq.Errno;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.testing.Rounds;
+import io.kvmirq.uapi.Uapi;
 import java.io.PrintStream;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;

@@ -5,12 +5,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -19,6 +21,7 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 class NativeLibraryTest {
@@ -177,6 +180,40 @@ class NativeLibraryTest {
     }
 
     @Test
+    void stickyDirectoryOfAllUsersIsNoCache() throws Exception {
+        Path shared = Files.createDirectory(temporary.resolve("shared"));
+        Program.output(List.of("chmod", "1777", shared.toString()));
+        assertThatThrownBy(() -> new LibraryCache(shared).hold(content))
+                .hasMessageContaining(
+                        shared + " can be written by other users (mode 1777): expected a directory of this"
+                                + " user alone, such as " + shared.resolve("kvmirq-"));
+        assertThat(shared).isEmptyDirectory();
+    }
+
+    @Test
+    void linkOfAnotherUserIsNotFollowed() throws IOException {
+        Machine.assumeRoot("to give a link away");
+        Path mine = Files.createDirectory(temporary.resolve("mine"));
+        Path link = Files.createSymbolicLink(temporary.resolve("link"), mine);
+        Files.setAttribute(link, "unix:uid", 65534, LinkOption.NOFOLLOW_LINKS);
+        assertThatThrownBy(() -> new LibraryCache(link).hold(content))
+                .hasMessageContaining(link + " is a symbolic link of user 65534: expected one of root or user 0");
+        assertThatThrownBy(() -> new LibraryCache(link.resolve("below")).hold(content))
+                .hasMessageContaining(link + " is a symbolic link of user 65534");
+        assertThat(mine).isEmptyDirectory();
+    }
+
+    @Test
+    @Timeout(60)
+    void fifoInTheCacheIsNotOpened() throws Exception {
+        Path held = cache().hold(content);
+        Files.delete(held);
+        Program.output(List.of("mkfifo", held.toString()));
+        Program.output(List.of("mkfifo", held.resolveSibling("libkvmirqx.tmp").toString()));
+        assertThat(cache().hold(content)).isEqualTo(held).hasBinaryContent(content);
+    }
+
+    @Test
     void abandonedFileIsRemovedAndOneBeingWrittenIsNot() throws IOException {
         cache().hold(content);
         Path abandoned = Files.write(temporary.resolve("cache/libkvmirq1.tmp"), content);
@@ -196,6 +233,25 @@ class NativeLibraryTest {
         assertThatThrownBy(() -> nowhere.hold(content))
                 .hasMessageContaining("cannot make cache directory /proc/nonexistent/kvmirq")
                 .hasMessageContaining("set $XDG_CACHE_HOME or -Dkvmirq.cache");
+    }
+
+    @Test
+    void cacheIsWhereTheUserSaysElseAtHomeElseInTheTemporaryDirectory() throws IOException {
+        String home = temporary.toString();
+        Path forTheHomeless = Path.of("/tmp/kvmirq-" + Trust.userOf(Path.of("/proc/self")));
+        assertThat(LibraryCache.place("/given", "/xdg", home, "/tmp")).isEqualTo(Path.of("/given"));
+        assertThat(LibraryCache.place(null, "/xdg", home, "/tmp")).isEqualTo(Path.of("/xdg/kvmirq"));
+        assertThat(LibraryCache.place(null, "relative", home, "/tmp")).isEqualTo(temporary.resolve(".cache/kvmirq"));
+        assertThat(LibraryCache.place(null, null, "?", "/tmp")).isEqualTo(forTheHomeless);
+        assertThat(LibraryCache.place(null, null, "/proc/self/nonexistent", "/tmp"))
+                .isEqualTo(forTheHomeless);
+    }
+
+    @Test
+    void linkedCacheIsUsedByItsRealName() throws IOException {
+        Path real = Files.createDirectory(temporary.resolve("real"));
+        Path link = Files.createSymbolicLink(temporary.resolve("link"), real);
+        assertThat(new LibraryCache(link).hold(content).getParent()).isEqualTo(real);
     }
 
     private List<String> files() throws IOException {

@@ -19,6 +19,11 @@ final class Cli {
     /** How a process ended. */
     record Ended(int exitCode, String out, String err) {}
 
+    /** Exit codes of a process that a signal ended: 128 and its number. */
+    static final int ENDED_BY_SIGINT = 128 + 2;
+
+    static final int ENDED_BY_SIGTERM = 128 + 15;
+
     private final List<String> before = new ArrayList<>();
     private final Map<String, String> environment = new HashMap<>();
 
@@ -51,6 +56,14 @@ final class Cli {
     Cli under(String... program) {
         before.addAll(0, List.of(program));
         return this;
+    }
+
+    /** Runs with a terminal as standard output and standard error, which are then one. */
+    Cli onTerminal(int columns) {
+        Machine.assumeProgram("script");
+        String script =
+                "exec script -qec \"stty rows 24 cols " + columns + " -onlcr; exec $(printf '%q ' \"$@\")\" /dev/null";
+        return under("bash", "-c", script, "bash").with("SHELL", "/bin/bash").with("TERM", "xterm");
     }
 
     private ProcessBuilder builder(String... arguments) {

@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -73,8 +74,9 @@ class DecodeCommandIT {
         Process process = new ProcessBuilder(
                         "bash",
                         "-c",
-                        Machine.root() + "/scripts/kvmirq decode --batch < " + Golden.COPY
-                                + " | head -1; exit ${PIPESTATUS[0]}")
+                        "\"$0\" decode --batch < \"$1\" | head -1; exit ${PIPESTATUS[0]}",
+                        Machine.root() + "/scripts/kvmirq",
+                        Golden.COPY.toString())
                 .redirectErrorStream(true)
                 .start();
         assertThat(new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8))
@@ -110,8 +112,39 @@ class DecodeCommandIT {
     @Test
     void violationIsPrintedAndExitCode1() throws Exception {
         Cli.Ended ended = Cli.launcher().run("decode", "irte.amd.legacy32", "ff300281");
-        assertThat(ended.exitCode()).isEqualTo(1);
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(ended.out()).contains("violation  rsvd_2: reserved bits 31:24 are 0xff and not 0");
+    }
+
+    @Test
+    void encodeIsTheReverseOfDecode() throws Exception {
+        Cli.Ended tag = Cli.launcher().run("encode", "gatag", "vm_id=1", "vcpu_idx=0x3");
+        assertThat(tag.err()).isEmpty();
+        assertThat(tag.exitCode()).isZero();
+        assertThat(tag.out()).isEqualTo("0x00001003\n");
+        String[] decode = ("decode gatag " + tag.out().strip()).split(" ", -1);
+        assertThat(Cli.launcher().run(decode).out()).contains("vm_id", "0x1", "vcpu_idx", "0x3");
+    }
+
+    @Test
+    void encodedViolationIsPrintedAndExitCode1() throws Exception {
+        Cli.Ended ended = Cli.launcher().run(("encode irte.amd.legacy32 " + fieldsOfViolation()).split(" ", -1));
+        assertThat(ended.exitCode()).as(ended.err()).isEqualTo(ExitCode.FAILED);
+        assertThat(ended.out())
+                .isEqualTo("0xff300281\nviolation  rsvd_1: reserved bit 7 is 0x1 and not 0\n"
+                        + "violation  rsvd_2: reserved bits 31:24 are 0xff and not 0\n");
+    }
+
+    /** As decode shows them. */
+    private static String fieldsOfViolation() throws Exception {
+        return Cli.launcher()
+                .run("decode", "irte.amd.legacy32", "ff300281")
+                .out()
+                .lines()
+                .filter(line -> line.startsWith("  ["))
+                .map(line -> line.strip().replaceAll("\\[[^]]*]", "").strip().split(" +", -1))
+                .map(cells -> cells[1] + "=" + cells[2])
+                .collect(Collectors.joining(" "));
     }
 
     @ParameterizedTest
@@ -119,8 +152,8 @@ class DecodeCommandIT {
             delimiter = '|',
             value = {
                 "decode                        | kvmirq: expected a kind and its words, such as 'gatag 0x00001001'. See kvmirq decode --help",
-                "decode gatag                  | kvmirq: gatag is 1 word of 32 bits, 0 given. See kvmirq decode --help",
-                "decode gatag 1 2              | kvmirq: gatag is 1 word of 32 bits, 2 given. See kvmirq decode --help",
+                "decode gatag                  | kvmirq: gatag is 1 word of 32 bits: got 0. See kvmirq decode --help",
+                "decode gatag 1 2              | kvmirq: gatag is 1 word of 32 bits: got 2. See kvmirq decode --help",
                 "decode gatag 123456789        | kvmirq: word 1 of gatag is '123456789': expected 1 to 8 hex digits, with or without 0x. See kvmirq decode --help",
                 "decode pid.pointer 0x1g       | kvmirq: word 1 of pid.pointer is '0x1g': expected 1 to 16 hex digits, with or without 0x. See kvmirq decode --help",
                 "decode gatag +1               | kvmirq: word 1 of gatag is '+1': expected 1 to 8 hex digits, with or without 0x. See kvmirq decode --help",
@@ -130,15 +163,22 @@ class DecodeCommandIT {
                 "decode irte.vtd.posted 1 x    | kvmirq: word 2 of irte.vtd.posted is 'x': expected 1 to 16 hex digits, with or without 0x. See kvmirq decode --help",
                 "decode --high-first irte.vtd.posted 1 x | kvmirq: word 2 of irte.vtd.posted is 'x': expected 1 to 16 hex digits, with or without 0x. See kvmirq decode --help",
                 "decode irte.vtd 1 2           | kvmirq: kind 'irte.vtd' is unknown: did you mean irte.vtd.remapped, irte.vtd.posted? See kvmirq decode --help",
-                "decode --batch a b            | kvmirq: argument 'b' is one too many: expected one FILE, or none for standard input. See kvmirq decode --help",
-                "decode --batch --high-first   | kvmirq: --high-first is of words typed: leave it out with --batch. See kvmirq decode --help",
+                "decode --batch a b            | kvmirq: argument 'b' is unexpected: expected one FILE, or none for standard input. See kvmirq decode --help",
+                "decode --batch --high-first   | kvmirq: --high-first is for typed words: leave it out with --batch. See kvmirq decode --help",
                 "decode --bach                 | kvmirq: Unknown option: '--bach'. Did you mean --batch? See kvmirq decode --help",
-                "encode                        | kvmirq: expected --batch: fields are read as lines of JSON. See kvmirq encode --help"
+                "encode                        | kvmirq: expected a kind and the values of its fields, such as 'gatag vm_id=1 vcpu_idx=3'. See kvmirq encode --help",
+                "encode gatag                  | kvmirq: field 'vm_id' of gatag is missing: expected vm_id, vcpu_idx. See kvmirq encode --help",
+                "encode gatag vm_id=1          | kvmirq: field 'vcpu_idx' of gatag is missing: expected vm_id, vcpu_idx. See kvmirq encode --help",
+                "encode gatag vm_id            | kvmirq: 'vm_id' is not a field: expected FIELD=HEX, such as vm_id=1. See kvmirq encode --help",
+                "encode gatag vm_id=x          | kvmirq: field 'vm_id' of gatag is 'x': expected 1 to 16 hex digits, with or without 0x. See kvmirq encode --help",
+                "encode gatag vm_id=1 vm_id=1  | kvmirq: field 'vm_id' is given twice. See kvmirq encode --help",
+                "encode gatag x=1              | kvmirq: field 'x' is not one of gatag: expected vm_id, vcpu_idx. See kvmirq encode --help",
+                "encode vtd.cap_ecap x=1       | kvmirq: vtd.cap_ecap cannot be encoded: its fields are computed and leave bits out; give its words. See kvmirq encode --help"
             })
     void wrongUsageIsOneSentenceAndExitCode2(String arguments, String sentence) throws Exception {
         Cli.Ended ended = Cli.launcher().run(arguments.strip().split(" +"));
         assertThat(ended.err().strip()).isEqualTo(sentence);
-        assertThat(ended.exitCode()).isEqualTo(2);
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.out()).isEmpty();
     }
 
@@ -147,7 +187,7 @@ class DecodeCommandIT {
         Path file = Files.writeString(
                 temporary.resolve("lines"), "{\"kind\":\"gatag\",\"words\":[\"1\"]}\n{\"kind\":\"gatag\"}\n");
         Cli.Ended ended = Cli.launcher().run("decode", "--batch", file.toString());
-        assertThat(ended.exitCode()).isEqualTo(2);
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.err().strip())
                 .isEqualTo("kvmirq: line 2: 'words' is missing: expected an array of 1 word of 32 bits."
                         + " See kvmirq decode --help");
@@ -157,10 +197,10 @@ class DecodeCommandIT {
     @Test
     void fileThatCannotBeReadIsExitCode3() throws Exception {
         Cli.Ended missing = Cli.launcher().run("decode", "--batch", "/nonexistent/file");
-        assertThat(missing.exitCode()).isEqualTo(3);
+        assertThat(missing.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(missing.err().strip()).isEqualTo("kvmirq: cannot read '/nonexistent/file': no such file");
         Cli.Ended directory = Cli.launcher().run("encode", "--batch", temporary.toString());
-        assertThat(directory.exitCode()).isEqualTo(3);
+        assertThat(directory.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(directory.err().lines()).hasSize(1);
     }
 
@@ -168,7 +208,7 @@ class DecodeCommandIT {
     void whatIsAllowedAndStrangeIsRemarkedOn() throws Exception {
         Cli.Ended swapped = Cli.launcher().run("decode", "irte.vtd.remapped", "43b00", "400220009");
         assertThat(swapped.exitCode()).isZero();
-        assertThat(swapped.out()).contains("no violations\nremark  P is 0, so that hardware looks at nothing else");
+        assertThat(swapped.out()).contains("no violations\nremark  P is 0: hardware reads nothing else");
         assertThat(Cli.launcher()
                         .run("decode", "irte.vtd.remapped", "400220009", "43b00")
                         .out())
@@ -176,7 +216,7 @@ class DecodeCommandIT {
         assertThat(Cli.launcher()
                         .run("decode", "pid", "0x1000", "0", "0", "0", "0x2500f20000", "0", "0", "0")
                         .out())
-                .contains("remark  there are requests with ON and SN clear");
+                .contains("remark  PIR is not empty while ON and SN are clear");
     }
 
     @Test

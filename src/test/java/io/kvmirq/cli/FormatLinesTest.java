@@ -62,8 +62,8 @@ class FormatLinesTest {
             delimiter = '|',
             quoteCharacter = '`',
             value = {
-                "{'kind':'gatag','words':['12','34']}   | gatag is 1 word of 32 bits, 2 given",
-                "{'kind':'gatag','words':[]}            | gatag is 1 word of 32 bits, 0 given",
+                "{'kind':'gatag','words':['12','34']}   | gatag is 1 word of 32 bits: got 2",
+                "{'kind':'gatag','words':[]}            | gatag is 1 word of 32 bits: got 0",
                 "{'kind':'gatag','words':['123456789']} | word 1 of gatag is '123456789': expected 1 to 8 hex digits, with or without 0x",
                 "{'kind':'gatag','words':['']}          | word 1 of gatag is '': expected 1 to 8 hex digits, with or without 0x",
                 "{'kind':'gatag','words':['0x']}        | word 1 of gatag is '0x': expected 1 to 8 hex digits, with or without 0x",
@@ -80,11 +80,11 @@ class FormatLinesTest {
                 "{'kind':7,'words':['12']}              | 'kind' is a number: expected a string",
                 "{'kind':'GATAG1','words':['12']}         | kind 'GATAG1' is unknown: did you mean gatag?",
                 "{'kind':'irte','words':['12']}         | kind 'irte' is unknown: did you mean irte.vtd.remapped, irte.vtd.posted, irte.amd.legacy32, irte.amd.ga.remap, irte.amd.ga.vapic?",
-                "{'kind':'gatag','kind':'pid'}          | is no JSON: Duplicate field 'kind'",
+                "{'kind':'gatag','kind':'pid'}          | is not JSON: Duplicate field 'kind'",
                 "[]                                     | expected an object such as {'kind':'pid','words':...}, got an array",
                 "7                                      | expected an object such as {'kind':'pid','words':...}, got a number",
-                "{'kind':'gatag','words':['12']} {}     | expected one object, got more behind it",
-                "{'kind':'gatag',                       | is no JSON: Unexpected end-of-input"
+                "{'kind':'gatag','words':['12']} {}     | expected one object, got more after it",
+                "{'kind':'gatag',                       | is not JSON: Unexpected end-of-input"
             })
     void badLineIsOneSentenceWithItsNumber(String line, String sentence) {
         String good = "{\"kind\":\"gatag\",\"words\":[\"0x1\"]}\n\n";
@@ -104,7 +104,7 @@ class FormatLinesTest {
                 "{'kind':'gatag','fields':{'vm_id':'1','vcpu_idx':0}}     | field 'vcpu_idx' is a number: expected a hex string",
                 "{'kind':'gatag','fields':{'vm_id':'1','vcpu_idx':'x'}}   | field 'vcpu_idx' of gatag is 'x': expected 1 to 16 hex digits, with or without 0x",
                 "{'kind':'gatag','fields':{'vm_id':'1','vcpu_idx':'1000'}}| field 'vcpu_idx' 0x1000 does not fit: expected 0–0xfff",
-                "{'kind':'gatag','fields':{'vm_id':'1','vm_id':'1'}}      | is no JSON: Duplicate field 'vm_id'",
+                "{'kind':'gatag','fields':{'vm_id':'1','vm_id':'1'}}      | is not JSON: Duplicate field 'vm_id'",
                 "{'kind':'gatag','fields':{'x':'1'}}                      | field 'x' is not one of gatag: expected vm_id, vcpu_idx",
                 "{'kind':'gatag','fields':{'\\u007fx':'1'}}                | field '?x' is not one of gatag: expected vm_id, vcpu_idx",
                 "{'kind':'gatag','fields':['1']}                          | 'fields' is an array: expected an object of field names and hex strings",
@@ -125,7 +125,7 @@ class FormatLinesTest {
         assertThatThrownBy(() -> DECODE.run(
                         new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)),
                         new PrintStream(out, false, StandardCharsets.UTF_8)))
-                .hasMessageStartingWith("line 2: is no JSON");
+                .hasMessageStartingWith("line 2: is not JSON");
         assertThat(out.toString(StandardCharsets.UTF_8))
                 .startsWith("{\"kind\":\"gatag\"")
                 .endsWith("}\n");

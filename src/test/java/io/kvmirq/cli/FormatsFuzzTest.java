@@ -23,7 +23,9 @@ class FormatsFuzzTest {
     private static final Terminal NOWHERE = new Terminal(
             new PrintStream(OutputStream.nullOutputStream(), false, StandardCharsets.UTF_8),
             new PrintStream(OutputStream.nullOutputStream(), false, StandardCharsets.UTF_8),
-            false);
+            false,
+            Terminal.DEFAULT_COLUMNS,
+            0);
 
     private static void isOneSentence(IllegalArgumentException e) {
         assertThat(e.getMessage()).isNotBlank();

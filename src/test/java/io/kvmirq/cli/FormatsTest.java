@@ -46,8 +46,9 @@ class FormatsTest {
         Map<String, Long> fields = new LinkedHashMap<>();
         for (Field field : format.fields()) {
             long value = field.value(bits);
-            if (field.role() != Field.Role.SHOWN
-                    && (field.role() != Field.Role.DEFAULTED || value != field.ordinary())) {
+            if (field.description().role() != Field.Role.SHOWN
+                    && (field.description().role() != Field.Role.DEFAULTED
+                            || value != field.description().ordinary())) {
                 fields.put(field.name(), value);
             }
         }
@@ -135,7 +136,8 @@ class FormatsTest {
     void namesAreDistinctAndEachBitIsNamedOnce(Format format) {
         assertThat(format.fields()).extracting(Field::name).doesNotHaveDuplicates();
         long stored = format.fields().stream()
-                .filter(field -> field.role() == Field.Role.NAMED || field.role() == Field.Role.DEFAULTED)
+                .filter(field -> field.description().role() == Field.Role.NAMED
+                        || field.description().role() == Field.Role.DEFAULTED)
                 .mapToLong(Field::width)
                 .sum();
         int all = format.wordBits() * format.wordCount();

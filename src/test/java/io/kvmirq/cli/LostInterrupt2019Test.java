@@ -3,11 +3,12 @@ package io.kvmirq.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.arch.apic.Race;
+import io.kvmirq.arch.apic.PostedRaces;
 import io.kvmirq.arch.apic.Scenario;
 import io.kvmirq.arch.apic.Variant;
 import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.Memory;
+import io.kvmirq.explorer.Race;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -59,8 +60,8 @@ class LostInterrupt2019Test {
 
     @Test
     void verdictsAreThoseOfTheSearch() {
-        List<Race> searched = Race.REPAIRS.stream()
-                .filter(race -> race.scenario() == Scenario.DEVICE_AND_SOFTWARE)
+        List<Race> searched = PostedRaces.REPAIRS.stream()
+                .filter(race -> race.scenario().equals(Scenario.DEVICE_AND_SOFTWARE.text()))
                 .toList();
         assertThat(LostInterrupt2019.repairs())
                 .extracting(LostInterrupt2019.Repair::loses)

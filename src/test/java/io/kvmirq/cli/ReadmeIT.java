@@ -10,9 +10,13 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /** What the README shows is what happens. */
@@ -31,7 +35,7 @@ class ReadmeIT {
     }
 
     @Test
-    @RealKvm
+    @RealKvm(fullIrqchip = true)
     void libraryExampleIsTheFileThatRuns() throws Exception {
         assertThat(runExample("FirstInterrupt")).isEqualTo("gsi 24 raised vector 0x31 on vcpu 0");
     }
@@ -39,7 +43,7 @@ class ReadmeIT {
     @Test
     void fakeExampleIsTheFileThatRuns() throws Exception {
         assertThat(runExample("LateWorker"))
-                .matches("gsi 5 is high: false\ngsi 5 is high: true\n\\d+ rules of the kernel were leaned on");
+                .matches("gsi 5 is high: false\ngsi 5 is high: true\n\\d+ rules of the fake were used");
     }
 
     @Test
@@ -83,7 +87,7 @@ class ReadmeIT {
 
     /** Line by line, but for numbers: the same steps with the same answers. */
     @Test
-    @RealKvm
+    @RealKvm(fullIrqchip = true)
     void outputShownIsWhatIsPrinted() throws Exception {
         String shown = block("");
         String printed = Cli.launcher().run("selftest").out();
@@ -120,6 +124,63 @@ class ReadmeIT {
 
     private static String shape(String line) {
         return line.replaceAll("[0-9a-f]*[0-9][0-9a-f.]*", "#").replaceAll(" +", " ");
+    }
+
+    /** Coordinates with the version that the pom gives them; what only the command needs is in its jar. */
+    @Test
+    void optionalDependenciesAreThoseOfThePom() throws IOException {
+        String pom = Files.readString(ROOT.resolve("pom.xml"));
+        Matcher dependency = Pattern.compile("<groupId>([^<]*)</groupId>\\s*<artifactId>([^<]*)</artifactId>"
+                        + "\\s*<version>\\$\\{([^}]*)}</version>\\s*<optional>true</optional>")
+                .matcher(pom);
+        List<String> optional = new ArrayList<>();
+        while (dependency.find()) {
+            Matcher version =
+                    Pattern.compile("<" + dependency.group(3) + ">([^<]*)<").matcher(pom);
+            assertThat(version.find()).isTrue();
+            optional.add(dependency.group(1) + ":" + dependency.group(2) + ":" + version.group(1));
+        }
+        optional.removeIf(coordinates -> OF_THE_COMMAND.stream().anyMatch(coordinates::startsWith));
+        assertThat(readme().lines()
+                        .filter(line -> line.matches("\\| `[^`:]+:[^`:]+:[^`]+` .*"))
+                        .map(line -> line.split("`", -1)[1]))
+                .containsExactlyInAnyOrderElementsOf(optional);
+    }
+
+    private static final List<String> OF_THE_COMMAND = List.of("info.picocli:", "me.tongfei:");
+
+    /** Between the launcher and the command, and not for users. */
+    private static final List<String> OF_THE_LAUNCHER =
+            List.of("kvmirq.terminal", "kvmirq.columns", "kvmirq.progress", "kvmirq.lc_all");
+
+    @Test
+    void propertiesAndLoggerAreNamed() throws IOException {
+        Pattern name = Pattern.compile("\"(kvmirq\\.[a-z._]+)\"");
+        Set<String> properties = new TreeSet<>();
+        Set<String> loggers = new TreeSet<>();
+        try (Stream<Path> files = Files.walk(ROOT.resolve("src/main"))) {
+            for (Path file :
+                    files.filter(path -> path.toString().endsWith(".java")).toList()) {
+                String source = Files.readString(file);
+                if (source.contains("System.getProperty")
+                        || source.contains("Integer.getInteger")
+                        || source.contains("Boolean.getBoolean")
+                        || source.contains(" PROPERTY = ")
+                        || source.contains(" PROFILE = ")) {
+                    name.matcher(source).results().map(found -> found.group(1)).forEach(properties::add);
+                }
+                Pattern.compile("getLogger\\(\"([^\"]*)\"")
+                        .matcher(source)
+                        .results()
+                        .map(found -> found.group(1))
+                        .forEach(loggers::add);
+            }
+        }
+        properties.removeAll(OF_THE_LAUNCHER);
+        assertThat(properties).contains("kvmirq.backend", "kvmirq.cache").allSatisfy(property -> assertThat(readme())
+                .contains("| `" + property + "`"));
+        assertThat(loggers).isNotEmpty().allSatisfy(logger -> assertThat(readme())
+                .contains("`System.Logger` named `" + logger + "`"));
     }
 
     @Test

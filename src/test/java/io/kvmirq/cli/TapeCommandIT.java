@@ -27,6 +27,9 @@ class TapeCommandIT {
     @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
+    /** The exit code of taped.c. */
+    private static final int TAPED_EXITS_WITH = 7;
+
     private String compiled(String name) throws Exception {
         Machine.assumeProgram("cc");
         Path program = temporary.resolve(name);
@@ -38,10 +41,10 @@ class TapeCommandIT {
     }
 
     @Test
-    @RealKvm
+    @RealKvm(fullIrqchip = true)
     void callsOfAProgramAreReadable() throws Exception {
         Cli.Ended ended = Cli.launcher().run("tape", "--", compiled("taped"));
-        assertThat(ended.exitCode()).as(ended.out() + ended.err()).isEqualTo(7);
+        assertThat(ended.exitCode()).as(ended.out() + ended.err()).isEqualTo(TAPED_EXITS_WITH);
         List<String> lines = ended.out().lines().toList();
         assertThat(lines.get(0)).startsWith("# " + temporary + "/taped as process ");
         assertThat(lines.get(lines.size() - 1)).endsWith("] eventfd#4 write 5 = 8");
@@ -127,7 +130,7 @@ class TapeCommandIT {
 
     /** As qemu -daemonize does. */
     @Test
-    void whatTheProgramLeftRunningStillWritesToTheTape() throws Exception {
+    void whatTheProgramLeftRunningIsOnTheTape() throws Exception {
         Machine.assumeProgram("cc");
         Path source = Files.writeString(temporary.resolve("leaves.c"), "#include <sys/stat.h>\n" + LEAVES_ONE_RUNNING);
         String program = temporary.resolve("leaves").toString();
@@ -136,16 +139,19 @@ class TapeCommandIT {
         Path link = Files.createLink(temporary.resolve("link"), tape);
         Path go = temporary.resolve("go");
         Path done = temporary.resolve("done");
-        Cli.Ended ended =
-                Cli.launcher().run("tape", "-o", tape.toString(), "--", program, go.toString(), done.toString());
-        assertThat(ended.exitCode()).as(ended.err()).isZero();
-        Files.createFile(go);
-        eventually("the program that was left has ended", () -> Files.exists(done));
-        assertThat(Files.readAllLines(tape))
-                .allMatch(line -> line.startsWith("{\"tape\":1,"))
-                .last()
-                .asString()
-                .contains("\"call\":\"eventfd\"");
+        Process process =
+                Cli.jvm(Cli.jar()).start("tape", "-o", tape.toString(), "--", program, go.toString(), done.toString());
+        try (BufferedReader err =
+                new BufferedReader(new InputStreamReader(process.getErrorStream(), StandardCharsets.UTF_8))) {
+            assertThat(err.readLine())
+                    .matches("kvmirq: process \\d+ still runs and is recorded until it ends; Ctrl-C ends the tape now");
+            Files.createFile(go);
+            assertThat(process.waitFor()).isZero();
+        }
+        assertThat(done).exists();
+        List<String> lines = Files.readAllLines(tape);
+        assertThat(lines.get(lines.size() - 2)).contains("\"call\":\"eventfd\"");
+        assertThat(lines.get(lines.size() - 1)).isEqualTo("{\"end\":true,\"calls\":1}");
         assertThat(Files.isSameFile(tape, link)).isTrue();
     }
 
@@ -153,7 +159,7 @@ class TapeCommandIT {
     void mistypedCommandCostsNoEarlierTape() throws Exception {
         Path tape = Files.writeString(temporary.resolve("earlier.tape"), "earlier");
         Cli.Ended ended = Cli.launcher().run("tape", "-o", tape.toString(), "--", "/nonexistent/program");
-        assertThat(ended.exitCode()).isEqualTo(3);
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err()).contains("cannot run /nonexistent/program: not found");
         assertThat(tape).hasContent("earlier");
     }
@@ -207,11 +213,15 @@ class TapeCommandIT {
         String out;
         try (BufferedReader reader =
                 new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
-            assertThat(reader.readLine()).isEqualTo("ready");
+            StringBuilder before = new StringBuilder();
+            for (String line = reader.readLine(); !"ready".equals(line); line = reader.readLine()) {
+                assertThat(line).as("said before it was ready").isNotNull();
+                before.append(line).append('\n');
+            }
             process.toHandle().destroy(); // not its streams
-            out = reader.lines().collect(Collectors.joining("\n"));
+            out = before + reader.lines().collect(Collectors.joining("\n"));
         }
-        assertThat(process.waitFor()).isEqualTo(128 + 15);
+        assertThat(process.waitFor()).isEqualTo(Cli.ENDED_BY_SIGTERM);
         if (!printed) {
             assertThat(out).isEmpty();
             out = Cli.launcher().run("tape", "--show", tape.toString()).out();
@@ -221,6 +231,54 @@ class TapeCommandIT {
         try (Stream<Path> left = Files.list(temporary)) {
             assertThat(left.filter(file -> file.toString().endsWith(".tape"))).isEmpty();
         }
+    }
+
+    private static final String UNTIL_THE_FILE_IS_THERE = """
+            #include <sys/eventfd.h>
+            #include <unistd.h>
+            int main(int count, char **file)
+            {
+                int looks = 0;
+                eventfd(0, 0);
+                while (count == 2 && access(file[1], F_OK) && looks < 2000) {
+                    usleep(10000);
+                    looks++;
+                }
+                eventfd(3, 0);
+                return looks < 2000 ? 5 : 1;
+            }
+            """;
+
+    /** The program goes on when its first call has been seen, or fails. */
+    @Test
+    void callsAreShownWhileTheProgramRuns() throws Exception {
+        Machine.assumeProgram("cc");
+        Path source = Files.writeString(temporary.resolve("waits.c"), UNTIL_THE_FILE_IS_THERE);
+        String program = temporary.resolve("waits").toString();
+        Machine.assumeSucceeds("cc", "-o", program, source.toString());
+        Path go = temporary.resolve("go");
+        Process process = Cli.launcher().start("tape", "--", program, go.toString());
+        try (BufferedReader reader =
+                new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
+            assertThat(reader.readLine()).startsWith("# " + program + " as process ");
+            assertThat(reader.readLine()).isEqualTo("eventfd 0 = eventfd#1");
+            Files.createFile(go);
+            assertThat(reader.lines()).containsExactly("eventfd 3 = eventfd#2");
+        }
+        assertThat(process.waitFor()).isEqualTo(5);
+    }
+
+    @Test
+    void programHasTheLocaleItWasStartedWith() throws Exception {
+        String print = "echo \"${LC_ALL-unset} ${LANG-unset}\"";
+        Cli cli = Cli.launcher().under("env", "-u", "LC_ALL", "LANG=");
+        assertThat(cli.run("tape", "-o", "/dev/null", "--", "sh", "-c", print).out())
+                .isEqualTo("unset \n");
+        assertThat(Cli.launcher()
+                        .with("LC_ALL", "POSIX")
+                        .run("tape", "-o", "/dev/null", "--", "sh", "-c", print)
+                        .out())
+                .startsWith("POSIX ");
     }
 
     private static void eventually(String what, BooleanSupplier holds) {
@@ -242,27 +300,28 @@ class TapeCommandIT {
             process.toHandle().destroy();
             reader.lines().forEach(line -> {});
         }
-        assertThat(process.waitFor()).isEqualTo(128 + 15);
-        assertThat(Files.readString(tape)).containsPattern("\\{\"tape\":2,\"end\":true,\"calls\":\\d+}\n\\z");
+        assertThat(process.waitFor()).isEqualTo(Cli.ENDED_BY_SIGTERM);
+        assertThat(Files.readString(tape)).containsPattern("\\{\"end\":true,\"calls\":\\d+}\n\\z");
     }
 
     @Test
     void addressesAreNotOnTheTapeAndWhatIsCutIsSaid() throws Exception {
-        Path recorder = Machine.root().resolve("target/native/libkvmirqtape.so");
-        assumeTrue(Files.exists(recorder), "needs " + recorder);
-        ProcessBuilder builder = new ProcessBuilder(compiled("tapedraw"))
-                .directory(temporary.toFile())
-                .inheritIO();
-        builder.environment().put("LD_PRELOAD", recorder.toString());
-        builder.environment().put("KVMIRQ_TAPE", "raw");
-        assertThat(builder.start().waitFor()).isZero();
-        List<String> lines = Files.readAllLines(temporary.resolve("raw"));
-        assertThat(lines).hasSize(10);
+        Path built = Machine.root().resolve("target/native/libkvmirqtape.so");
+        assumeTrue(Files.exists(built), "needs " + built);
+        Path tape = temporary.resolve("tape");
+        Cli.Ended ended = Cli.launcher().run("tape", "-o", tape.toString(), "--", compiled("tapedraw"));
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        List<String> lines = Files.readAllLines(tape);
+        assertThat(lines).hasSize(12);
         assertThat(lines).noneMatch(line -> line.contains("8877665544332211") || line.contains("1234605616436508552"));
         assertThat(lines.get(2)).contains("\"value\":0,\"in\":\"00000000000000000700000000000000\"");
         assertThat(lines.get(7)).contains("\"value\":4294692864,");
         assertThat(lines).filteredOn(line -> line.contains("\"cut\":true")).containsExactly(lines.get(8));
-        assertThat(lines.get(9)).endsWith("\"value\":4,\"result\":-1,\"errno\":22}");
+        assertThat(lines.get(9))
+                .as("VFIO_IOMMU_MAP_DMA: vaddr is 0, iova stays")
+                .contains("00".repeat(8) + "efcdab0000000000");
+        assertThat(lines.get(10)).endsWith("\"value\":4,\"result\":-1,\"errno\":\"EINVAL\"}");
+        assertThat(lines.get(11)).isEqualTo("{\"end\":true,\"calls\":10}");
     }
 
     @Test
@@ -279,10 +338,11 @@ class TapeCommandIT {
             value = {
                 "tape                        | 2 | kvmirq: Give either CMD or --show FILE. See kvmirq tape --help",
                 "tape --show x true          | 2 | kvmirq: Give either CMD or --show FILE. See kvmirq tape --help",
-                "tape --show x -o y          | 2 | kvmirq: --output is for a CMD to record, not for --show. See kvmirq tape --help",
+                "tape --show x -o y          | 2 | kvmirq: --output needs a CMD and excludes --show. See kvmirq tape --help",
                 "tape --show /nonexistent/x  | 3 | kvmirq: cannot read /nonexistent/x: no such file",
                 "tape --show /dev/null       | 1 | kvmirq: /dev/null is empty: no program wrote to it",
-                "tape -o /nonexistent/x true | 3 | kvmirq: cannot write /nonexistent/x: no such file",
+                "tape -o /nonexistent/x true | 3 | kvmirq: cannot write /nonexistent/x: the directory /nonexistent does not exist; make it with mkdir -p, or name another file",
+                "tape -o /dev true           | 3 | kvmirq: cannot write /dev: it is a directory; name a file in it, such as /dev/kvmirq.tape",
                 "tape -- /nonexistent/x      | 3 | kvmirq: cannot run /nonexistent/x: not found"
             })
     void whatCannotBeDoneIsOneSentence(String arguments, int exitCode, String sentence) throws Exception {
@@ -296,10 +356,10 @@ class TapeCommandIT {
     void truncatedTapeShowsWhatItHasAndFails() throws Exception {
         Path tape = Files.writeString(
                 temporary.resolve("cut.tape"),
-                "{\"tape\":1,\"pid\":1,\"tid\":1,\"call\":\"open\",\"fd\":-1,\"file\":\"/dev/kvm\",\"result\":3}\n"
-                        + "{\"tape\":1,\"pid\":1,\"call\":\"io");
+                "{\"pid\":1,\"tid\":1,\"call\":\"open\",\"fd\":-1,\"file\":\"/dev/kvm\",\"result\":3}\n"
+                        + "{\"pid\":1,\"call\":\"io");
         Cli.Ended ended = Cli.launcher().run("tape", "--show", tape.toString());
-        assertThat(ended.exitCode()).isEqualTo(1);
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(ended.out().strip()).isEqualTo("open /dev/kvm = kvm#1");
         assertThat(ended.err().strip()).isEqualTo("kvmirq: tape line 2: the tape ends within the line, in field call");
     }

@@ -24,7 +24,9 @@ class TapingTest {
     }
 
     private static Kernel opened(Taping taping) {
-        return Kernel.over(taping.over(new FakeKernel(Profile.V6_18).backend()), Kernel.DEVICE);
+        Kernel kernel = Kernel.over(taping.over(new FakeKernel(Profile.V6_18).backend()), Kernel.DEVICE);
+        kernel.device();
+        return kernel;
     }
 
     @Test

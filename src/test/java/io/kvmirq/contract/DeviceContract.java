@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.testing.Machine;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -214,7 +214,7 @@ class DeviceContract {
         int kvm = world.kvm();
         int vm = world.bareVm();
         int device = device(vm);
-        for (int file : new int[] {kvm, vm, device, world.vcpu(vm, 0), world.pipeLike()}) {
+        for (int file : new int[] {kvm, vm, device, world.vcpu(vm, 0), world.epollFd()}) {
             assertErrno(Errno.EINVAL, kernel.deviceVfioAdd(device, file));
             assertErrno(Errno.ENOENT, kernel.deviceVfioRemove(device, file));
         }

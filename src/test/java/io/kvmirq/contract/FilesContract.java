@@ -7,7 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -68,7 +68,7 @@ class FilesContract {
 
     @Test
     void everyFileCanBeMadeNonblocking() {
-        for (int fd : new int[] {world.kvm(), world.bareVm(), world.eventfd(), world.pipeLike()}) {
+        for (int fd : new int[] {world.kvm(), world.bareVm(), world.eventfd(), world.epollFd()}) {
             assertErrno(Errno.EFAULT, libc.ioctl(fd, FIONBIO, NOWHERE));
         }
     }
@@ -77,7 +77,7 @@ class FilesContract {
     @Test
     void epollSetsKnowNoOtherRequests() {
         Errno unknown = world.isSince(6, 9) ? Errno.EINVAL : Errno.ENOTTY;
-        assertErrno(unknown, libc.ioctl(world.pipeLike(), Uapi.KVM_CREATE_VM, 0));
+        assertErrno(unknown, libc.ioctl(world.epollFd(), Uapi.KVM_CREATE_VM, 0));
     }
 
     @Test
@@ -97,7 +97,7 @@ class FilesContract {
         int vm = world.bareVm();
         assertThat(ready(vm)).isEqualTo(1);
         assertThat(ready(world.vcpu(vm, 0))).isEqualTo(1);
-        assertThat(ready(world.pipeLike())).isZero();
+        assertThat(ready(world.epollFd())).isZero();
     }
 
     private int ready(int fd) {
@@ -135,7 +135,7 @@ class FilesContract {
     void filesWithoutANameHaveNoPlacesToReadFrom() {
         int vm = world.bareVm();
         ByteBuffer some = Buffers.allocate(8);
-        for (int fd : new int[] {vm, world.vcpu(vm, 0), world.pipeLike()}) {
+        for (int fd : new int[] {vm, world.vcpu(vm, 0), world.epollFd()}) {
             assertErrno(Errno.ESPIPE, libc.pread(fd, some, 0));
             assertErrno(Errno.ESPIPE, libc.pwrite(fd, some, 0));
         }
@@ -148,7 +148,7 @@ class FilesContract {
     void everyDescriptorIsClosedOnExec() {
         int vm = world.bareVm();
         for (int fd : new int[] {
-            world.kvm(), vm, world.vcpu(vm, 0), world.pipeLike(), world.own(libc.fcntl(vm, Uapi.F_DUPFD_CLOEXEC, 0))
+            world.kvm(), vm, world.vcpu(vm, 0), world.epollFd(), world.own(libc.fcntl(vm, Uapi.F_DUPFD_CLOEXEC, 0))
         }) {
             assertThat(libc.fcntl(fd, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
         }

@@ -7,7 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -49,7 +49,7 @@ class IoEventFdContract {
         assertErrno(Errno.EINVAL, assign(vm, fd, 0, PIO | MATCH, 0));
         assertErrno(Errno.EINVAL, kernel.ioeventfdAssign(vm, fd, -1, 1, 0, 0));
         assertErrno(Errno.EBADF, assign(vm, -1, 1, PIO, 0));
-        assertErrno(Errno.EINVAL, assign(vm, world.pipeLike(), 1, PIO, 0));
+        assertErrno(Errno.EINVAL, assign(vm, world.epollFd(), 1, PIO, 0));
     }
 
     @Test
@@ -152,7 +152,7 @@ class IoEventFdContract {
         int vm = world.bareVm();
         assertOk(raw(vm, world.eventfd(), PORT, 1, PIO));
         assertErrno(Errno.EBADF, raw(vm, -1, PORT, 1, PIO));
-        assertErrno(Errno.EINVAL, raw(vm, world.pipeLike(), PORT, 1, PIO));
+        assertErrno(Errno.EINVAL, raw(vm, world.epollFd(), PORT, 1, PIO));
         assertErrno(Errno.EEXIST, raw(vm, world.eventfd(), PORT, 1, PIO));
     }
 
@@ -178,7 +178,7 @@ class IoEventFdContract {
         int vm = world.bareVm();
         int fd = world.eventfd();
         assertErrno(Errno.EBADF, raw(vm, -1, PORT, 3, DEASSIGN | PIO));
-        assertErrno(Errno.EINVAL, raw(vm, world.pipeLike(), PORT, 3, DEASSIGN | PIO));
+        assertErrno(Errno.EINVAL, raw(vm, world.epollFd(), PORT, 3, DEASSIGN | PIO));
         assertErrno(Errno.ENOENT, raw(vm, fd, PORT, 3, DEASSIGN | PIO));
         assertErrno(Errno.ENOENT, raw(vm, fd, -1, 8, DEASSIGN | PIO));
         assertErrno(Errno.ENOENT, raw(vm, fd, PORT, 0, DEASSIGN | PIO | MATCH));

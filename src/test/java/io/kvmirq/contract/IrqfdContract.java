@@ -7,7 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -65,14 +65,14 @@ class IrqfdContract {
         assertOk(kernel.irqfdDeassign(vm, event, 10));
         assertOk(kernel.irqfdDeassign(vm, event, 10));
         assertErrno(Errno.EBADF, kernel.irqfdDeassign(vm, -1, 10));
-        assertErrno(Errno.EINVAL, kernel.irqfdDeassign(vm, world.pipeLike(), 10));
+        assertErrno(Errno.EINVAL, kernel.irqfdDeassign(vm, world.epollFd(), 10));
     }
 
     @Test
     void descriptorsMustBeEventfds() {
         int vm = world.fullVm();
         assertErrno(Errno.EBADF, kernel.irqfdAssign(vm, -1, 10));
-        assertErrno(Errno.EINVAL, kernel.irqfdAssign(vm, world.pipeLike(), 10));
+        assertErrno(Errno.EINVAL, kernel.irqfdAssign(vm, world.epollFd(), 10));
     }
 
     @Test
@@ -80,7 +80,7 @@ class IrqfdContract {
         int vm = world.fullVm();
         int event = world.eventfd();
         assertErrno(Errno.EBADF, kernel.irqfdAssignLevel(vm, event, -1, 10));
-        assertErrno(Errno.EINVAL, kernel.irqfdAssignLevel(vm, event, world.pipeLike(), 10));
+        assertErrno(Errno.EINVAL, kernel.irqfdAssignLevel(vm, event, world.epollFd(), 10));
         assertOk(kernel.irqfdAssign(vm, event, 10));
     }
 
@@ -255,7 +255,7 @@ class IrqfdContract {
     void deassignAsksForNoIrqchipButForAnEventfd() {
         int vm = world.bareVm();
         assertErrno(Errno.EBADF, kernel.irqfdDeassign(vm, -1, 10));
-        assertErrno(Errno.EINVAL, kernel.irqfdDeassign(vm, world.pipeLike(), 10));
+        assertErrno(Errno.EINVAL, kernel.irqfdDeassign(vm, world.epollFd(), 10));
         assertOk(kernel.irqfdDeassign(vm, world.eventfd(), -1));
     }
 

@@ -7,7 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -55,15 +55,15 @@ class ResampleContract {
     @Test
     void eventfdIsCheckedBeforeTheResamplefd() {
         int vm = world.fullVm();
-        assertErrno(Errno.EBADF, world.irqfd(vm, -1, GSI, RESAMPLE, world.pipeLike()));
-        assertErrno(Errno.EINVAL, world.irqfd(vm, world.pipeLike(), GSI, RESAMPLE, -1));
+        assertErrno(Errno.EBADF, world.irqfd(vm, -1, GSI, RESAMPLE, world.epollFd()));
+        assertErrno(Errno.EINVAL, world.irqfd(vm, world.epollFd(), GSI, RESAMPLE, -1));
     }
 
     @Test
     void resamplefdMustBeAnEventfd() {
         int vm = world.fullVm();
         assertErrno(Errno.EBADF, world.irqfd(vm, world.eventfd(), GSI, RESAMPLE, -1));
-        assertErrno(Errno.EINVAL, world.irqfd(vm, world.eventfd(), GSI, RESAMPLE, world.pipeLike()));
+        assertErrno(Errno.EINVAL, world.irqfd(vm, world.eventfd(), GSI, RESAMPLE, world.epollFd()));
     }
 
     @Test
@@ -72,7 +72,7 @@ class ResampleContract {
         int event = world.eventfd();
         assertOk(kernel.irqfdAssign(vm, event, 10));
         assertErrno(Errno.EBADF, world.irqfd(vm, event, GSI, RESAMPLE, -1));
-        assertErrno(Errno.EINVAL, world.irqfd(vm, event, GSI, RESAMPLE, world.pipeLike()));
+        assertErrno(Errno.EINVAL, world.irqfd(vm, event, GSI, RESAMPLE, world.epollFd()));
         assertErrno(Errno.EBUSY, world.irqfd(vm, event, GSI, RESAMPLE, world.eventfd()));
     }
 

@@ -2,10 +2,10 @@
 package io.kvmirq.contract;
 
 import io.kvmirq.backend.BackendUnavailableException;
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.uapi.Uapi;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;

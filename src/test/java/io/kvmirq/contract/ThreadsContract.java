@@ -7,7 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -226,7 +226,7 @@ class ThreadsContract {
     void refusalsAreThoseOfTheThreadsOwnCalls() {
         int vm = world.fullVm();
         int event = world.eventfd();
-        int notAnEventfd = world.pipeLike();
+        int notAnEventfd = world.epollFd();
         together(List.of(
                 () -> repeat(() -> assertErrno(Errno.EBADF, kernel.irqfdAssign(vm, -1, 10))),
                 () -> repeat(() -> assertErrno(Errno.EINVAL, kernel.irqfdAssign(vm, notAnEventfd, 10))),

@@ -5,15 +5,19 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Errno;
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
+import io.kvmirq.uapi.Uapi;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -188,7 +192,7 @@ public final class World {
     }
 
     /** Something open that is not an eventfd. */
-    int pipeLike() {
+    int epollFd() {
         return own(kernel.libc().epollCreate(0));
     }
 
@@ -283,6 +287,42 @@ public final class World {
         while (!holds.getAsBoolean()) {
             assertThat(System.nanoTime()).as("time until " + what).isLessThan(deadline);
             Thread.onSpinWait();
+        }
+    }
+
+    /** Where the kernel says in which system call this thread is: its number, then the arguments. */
+    private static final Path OWN_CALL = Path.of("/proc/thread-self/syscall");
+
+    /** x86-64: epoll_wait or epoll_pwait; arm64: epoll_pwait. */
+    private static final String EPOLL_WAIT = "(232|281|22)";
+
+    /** Skips, with the reason, where {@link #isWaitedOn} cannot tell. */
+    void assumeWaitsAreSeen() {
+        assumeTrue(
+                !kernel.isReal() || !callOf(OWN_CALL).isEmpty(),
+                "needs " + OWN_CALL + ", which tells that a thread waits; it cannot be read here");
+    }
+
+    /** Whether a call waits in epoll_wait: on a real kernel for this set. */
+    boolean isWaitedOn(int set) {
+        if (kernel.libc() instanceof FakeKernel fake) {
+            return fake.waiting() == 1;
+        }
+        String call = EPOLL_WAIT + " 0x" + Integer.toHexString(set) + " .*";
+        try (Stream<Path> threads = Files.list(Path.of("/proc/self/task"))) {
+            return threads.map(thread -> callOf(thread.resolve("syscall")).strip())
+                    .anyMatch(thread -> thread.matches(call));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** Empty where there is none to read, such as of a thread that has ended. */
+    private static String callOf(Path syscall) {
+        try {
+            return Files.readString(syscall);
+        } catch (IOException e) {
+            return "";
         }
     }
 

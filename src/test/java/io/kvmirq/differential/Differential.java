@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.differential.Draft.Step;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.testing.Machine;

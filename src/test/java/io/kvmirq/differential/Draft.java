@@ -3,10 +3,10 @@ package io.kvmirq.differential;
 
 import static io.kvmirq.differential.Call.call;
 
-import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.differential.Descriptors.Assignment;
 import io.kvmirq.differential.Descriptors.Event;
 import io.kvmirq.differential.Descriptors.Kind;
+import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;

@@ -3,9 +3,10 @@ package io.kvmirq.differential;
 
 import static io.kvmirq.differential.Call.call;
 
-import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.differential.Descriptors.Event;
 import io.kvmirq.differential.Descriptors.Kind;
+import io.kvmirq.uapi.Epoll;
+import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
@@ -14,6 +15,8 @@ import java.util.SplittableRandom;
 final class Generator {
     private static final int MOST_VCPUS = 3;
     private static final int MOST_VMS = 2;
+    private static final int NO_EPOLL_CTL = 4;
+    private static final int MORE_EPOLL_CTLS = 3;
 
     private final SplittableRandom random;
     private final Values values;
@@ -40,7 +43,7 @@ final class Generator {
                 new Choice(3, this::open),
                 new Choice(8, this::close),
                 new Choice(10, this::dup),
-                new Choice(9, this::epoll),
+                new Choice(14, this::epoll),
                 new Choice(5, this::eventfd),
                 new Choice(14, this::write),
                 new Choice(18, this::read),
@@ -147,7 +150,26 @@ final class Generator {
     }
 
     private void epoll() {
-        draft.step(call(Operation.EPOLL, fds.add(Kind.EPOLL, fds.fresh())));
+        if (fds.open(Kind.EPOLL).isEmpty() || values.rarely(3)) {
+            draft.step(call(Operation.EPOLL, fds.add(Kind.EPOLL, fds.fresh())));
+            return;
+        }
+        long set = fds.pick(Kind.EPOLL);
+        long picked = fds.pick(Kind.EVENTFD);
+        // A set holds eventfds, never another set: how deep they may lie in one another differs between kernels.
+        long file = fds.open(Kind.EPOLL).contains(picked) ? set : picked;
+        List<Call> calls = new ArrayList<>(List.of(control(set, Epoll.EPOLL_CTL_ADD, file)));
+        for (int i = 0; i < MORE_EPOLL_CTLS; i++) {
+            long operation = values.of(
+                    Epoll.EPOLL_CTL_ADD, Epoll.EPOLL_CTL_MOD, Epoll.EPOLL_CTL_DEL, Epoll.EPOLL_CTL_DEL, NO_EPOLL_CTL);
+            calls.add(control(set, operation, file));
+        }
+        draft.step(calls);
+    }
+
+    private Call control(long set, long operation, long file) {
+        long events = values.of(0, Epoll.EPOLLIN, Epoll.EPOLLIN | Epoll.EPOLLET, Epoll.EPOLLOUT);
+        return call(Operation.EPOLL_CTL, set, operation, file, events);
     }
 
     private void eventfd() {

@@ -4,10 +4,10 @@ package io.kvmirq.differential;
 import static io.kvmirq.differential.Call.call;
 import static io.kvmirq.differential.Draft.DEASSIGN;
 
-import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.differential.Descriptors.Assignment;
 import io.kvmirq.differential.Descriptors.Event;
 import io.kvmirq.differential.Descriptors.Kind;
+import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.List;
 

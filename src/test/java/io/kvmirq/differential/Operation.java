@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
 import java.util.List;
 
 /** What can be called, with the names of its arguments; {@code to} is the number a new descriptor gets. */
@@ -10,6 +10,7 @@ enum Operation {
     CLOSE("fd"),
     DUP("to", "fd"),
     EPOLL("to"),
+    EPOLL_CTL("fd", "ctl", "event", "events"),
     EVENTFD("to", "count", "flags"),
     WRITE("fd", "value", "length"),
     READ("fd", "length"),

@@ -4,7 +4,8 @@ package io.kvmirq.differential;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Epoll;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.Map;
@@ -61,6 +62,10 @@ final class Side implements AutoCloseable {
             case CLOSE -> close(fd);
             case DUP -> duplicate(fd, call.intAt(1));
             case EPOLL -> opened(fd, libc.epollCreate(Uapi.EPOLL_CLOEXEC));
+            case EPOLL_CTL -> {
+                memory.putInt(Epoll.EVENTS, call.intAt(3));
+                yield Answer.of(libc.epollCtl(fd, call.intAt(1), call.intAt(2), address));
+            }
             case EVENTFD -> opened(fd, libc.eventfd(call.intAt(1), call.intAt(2) | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC));
             case WRITE -> {
                 memory.putLong(0, call.at(1));

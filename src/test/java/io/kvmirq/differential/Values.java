@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.uapi.Uapi;
 import java.util.SplittableRandom;
 
 /** Arguments at random, near what matters. */

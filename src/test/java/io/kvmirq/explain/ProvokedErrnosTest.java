@@ -4,9 +4,9 @@ package io.kvmirq.explain;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.platform.engine.discovery.DiscoverySelectors.selectPackage;
 
-import io.kvmirq.backend.libc.UapiTable;
 import io.kvmirq.fake.Refusals;
 import io.kvmirq.testing.RulesSeen;
+import io.kvmirq.uapi.UapiTable;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -44,7 +44,7 @@ class ProvokedErrnosTest {
     private static boolean isExplained(KernelCall call, Refusals.Refused refused, Set<Fact> known) {
         int errno = refused.rule().errno().orElseThrow().number();
         return Causes.of(call, errno, known).stream()
-                .anyMatch(cause -> cause.rules().contains(refused.rule().name()));
+                .anyMatch(cause -> refused.rule().causes().contains(cause));
     }
 
     private static Set<Fact> facts(Refusals.Refused refused) {

@@ -4,17 +4,17 @@ package io.kvmirq.explorer;
 import java.util.List;
 
 /**
- * One who acts.
+ * A thread, a CPU or a device of a model.
  *
- * @param operations done in order
- * @param repeats whether they begin again after the last; such an actor may be found waiting at the end
+ * @param operations in order
+ * @param repeats whether the first operation follows the last; such an actor may wait at the end of an order
  */
 public record Actor(String name, List<Operation> operations, boolean repeats) {
     public static Actor of(String name, Operation... operations) {
         return new Actor(name, List.of(operations), false);
     }
 
-    /** One that answers whenever {@code operation} is enabled. */
+    /** An actor that does {@code operation} each time it is enabled. */
     public static Actor answering(String name, Operation operation) {
         return new Actor(name, List.of(operation), true);
     }

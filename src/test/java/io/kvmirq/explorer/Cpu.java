@@ -3,7 +3,7 @@ package io.kvmirq.explorer;
 
 import java.util.function.LongUnaryOperator;
 
-/** What an operation does to the memory all actors share; each call is one atomic step. */
+/** The accesses of an operation to the memory that all actors share. Each call is one atomic step. */
 public interface Cpu {
     long load(int word);
 
@@ -18,6 +18,6 @@ public interface Cpu {
 
     void fence();
 
-    /** Any of 0 to {@code n} - 1; the explorer tries all. */
+    /** A number from 0 to {@code n} - 1. The explorer tries each. */
     int choose(int n);
 }

@@ -6,14 +6,14 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * What was found.
+ * The result of a search.
  *
- * @param states different ones
- * @param orders of steps, from the start to an end
- * @param losing those of them that end badly or break an invariant on the way
- * @param why what was wrong at the end of the shortest losing order; empty if there is none
+ * @param states the number of different states
+ * @param orders the number of orders of steps from the start to an end
+ * @param losing the number of orders that lose an interrupt or break an invariant
+ * @param why what is wrong at the end of the shortest losing order; empty if no order loses
  * @param order the steps of the shortest losing order
- * @param ends what memory can hold at the end
+ * @param ends the contents of memory at the ends
  */
 public record Exploration(
         long states, BigInteger orders, BigInteger losing, String why, List<Step> order, Set<List<Long>> ends) {

@@ -15,14 +15,14 @@ import org.jspecify.annotations.Nullable;
 
 /** Searches all orders, each state once. */
 public final class Explorer {
-    /** What the model says of memory. */
+    /** A model: what its memory means. */
     public interface Model {
-        /** What is wrong where no actor is within an operation and no store on its way. */
+        /** The broken invariant, while no actor is within an operation and no store is buffered. */
         default Optional<String> broken(long[] memory) {
             return Optional.empty();
         }
 
-        /** What is wrong where nobody can go on. */
+        /** The lost interrupt, if no actor can go on. */
         Optional<String> lost(long[] memory);
 
         /** Names an access for a listing. */
@@ -33,7 +33,7 @@ public final class Explorer {
             return false;
         }
 
-        /** Whether nobody ever writes the word. */
+        /** Whether no actor ever writes the word. */
         default boolean isConstant(int word) {
             return false;
         }

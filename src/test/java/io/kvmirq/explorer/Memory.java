@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.explorer;
 
-/** When others see a store. */
+/** When other actors see a store. */
 public enum Memory {
     /** At once. */
     SEQUENTIAL,

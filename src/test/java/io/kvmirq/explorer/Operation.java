@@ -5,11 +5,11 @@ import java.util.function.Consumer;
 import java.util.function.Predicate;
 
 /**
- * Something an actor does.
+ * An operation of an actor.
  *
- * @param name for a listing of the order
+ * @param name for the listing of an order
  * @param enabled whether it can begin, by memory as the actor sees it
- * @param atomic whether all of it is one step, past any store buffer, as a device does
+ * @param atomic whether the whole operation is one step without a store buffer, as for a device
  */
 public record Operation(String name, Predicate<long[]> enabled, boolean atomic, Consumer<Cpu> code) {
     public static Operation of(String name, Consumer<Cpu> code) {

@@ -7,11 +7,14 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.Uapi;
-import io.kvmirq.backend.libc.UapiArm64;
-import io.kvmirq.backend.libc.UapiTable;
+import io.kvmirq.fake.rules.Grade;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
+import io.kvmirq.uapi.UapiTable;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
@@ -66,14 +69,14 @@ class Arm64Test {
 
     @Test
     void rulesOfTheLabAreInItsRows() throws IOException {
-        Set<Rule> used = EnumSet.noneOf(Rule.class);
+        Set<KernelRule> used = EnumSet.noneOf(KernelRule.class);
         for (String version : List.of("6.1", "6.12")) {
             FakeKernel kernel = new FakeKernel(Profile.of(version + ",arm64"));
             performed(kernel, recorded(version));
             used.addAll(kernel.rulesUsed());
         }
         assertThat(used)
-                .containsAll(Arrays.stream(Rule.values())
+                .containsAll(Arrays.stream(KernelRule.values())
                         .filter(rule -> rule.grade() == Grade.LAB && rule.name().matches("(ARM|VGIC|ITS)_.*"))
                         .toList());
     }

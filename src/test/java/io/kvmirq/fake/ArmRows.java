@@ -3,8 +3,8 @@ package io.kvmirq.fake;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.libc.Uapi;
-import io.kvmirq.backend.libc.UapiArm64;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.LinkedHashMap;
 import java.util.Map;

@@ -47,7 +47,7 @@ final class FakeBench {
             try (Vcpu vcpu = vm.createVcpu(VCPU)) {
                 vcpu.enableLapic();
                 Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, new Vector(0x31)));
-                try (Irqfd irqfd = vm.assign(routed, gsi)) {
+                try (Irqfd irqfd = vm.assignIrqfd(routed, gsi)) {
                     compare(
                             "a signal through " + irqfd.gsi() + " to the LAPIC / eventfd write",
                             ROUNDS,
@@ -86,7 +86,7 @@ final class FakeBench {
             for (Gsi gsi : gsis) {
                 EventFd event = EventFd.create(kernel);
                 events.add(event);
-                irqfds.add(vm.assign(event, gsi));
+                irqfds.add(vm.assignIrqfd(event, gsi));
             }
             long took = System.nanoTime() - start;
             irqfds.forEach(Irqfd::close);

@@ -7,8 +7,12 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.Uapi;
-import io.kvmirq.backend.libc.UapiTable;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.fake.file.StandardFile;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.time.Duration;
@@ -46,6 +50,52 @@ class FakeKernelTest {
         } catch (NotModelledException e) {
             return String.valueOf(e.getMessage());
         }
+    }
+
+    /** Kernels since 6.9 answer the two requests of an epoll set. */
+    @Test
+    void requestsOfAnEpollSetAreRefusedByName() {
+        for (Profile profile : List.of(Profile.V6_12, Profile.V6_18)) {
+            Libc libc = new FakeKernel(profile);
+            int set = libc.epollCreate(0);
+            assertThatThrownBy(() -> libc.ioctl(set, 0x40088a01, 0))
+                    .isInstanceOf(NotModelledException.class)
+                    .hasMessage("the fake kernel does not model EPIOCSPARAMS");
+            assertThatThrownBy(() -> libc.ioctl(set, 0x80088a02L, 0))
+                    .hasMessage("the fake kernel does not model EPIOCGPARAMS");
+            assertThat(libc.ioctl(set, 0x8a03, 0)).isEqualTo(-Errno.EINVAL.number());
+        }
+        Libc old = new FakeKernel(Profile.V6_1);
+        assertThat(old.ioctl(old.epollCreate(0), 0x80088a02L, 0)).isEqualTo(-Errno.ENOTTY.number());
+    }
+
+    /** Kernels differ in what they say of an address that is neither the process's nor the kernel's. */
+    @Test
+    void roomForEventsBetweenTheHalvesIsNotModelled() {
+        Libc libc = new FakeKernel(Profile.V6_18);
+        int set = libc.epollCreate(0);
+        assertThatThrownBy(() -> libc.epollWait(set, 1L << 48, 1, 0)).isInstanceOf(NotModelledException.class);
+    }
+
+    /** An ioctl as any other call. */
+    @Test
+    void callsOnClosedDescriptorsAreAmongTheRefusals() {
+        FakeKernel kernel = new FakeKernel(Profile.V6_18);
+        int none = 1000;
+        kernel.ioctl(none, Uapi.KVM_CREATE_VM, 0);
+        kernel.read(none, 0, 8);
+        assertThat(kernel.refusals())
+                .containsExactly(
+                        new Refusal(KernelRule.FD_NOT_OPEN, "ioctl", Uapi.KVM_CREATE_VM, List.of()),
+                        new Refusal(KernelRule.FD_NOT_OPEN, "read", 0, List.of()));
+    }
+
+    @Test
+    void fullTableGivesNoDescriptor() {
+        FakeHost host = new FakeHost(Profile.V6_18.build(), false);
+        host.files().limit(0);
+        assertThat(host.install(new StandardFile(host))).isEqualTo(-Errno.EMFILE.number());
+        assertThat(host.rules().used()).containsExactly(KernelRule.FD_TABLE_FULL);
     }
 
     private static final List<String> OF_VM = List.of(
@@ -166,7 +216,7 @@ class FakeKernelTest {
         assertThat(fake.vmCreate(kvm, 0)).isNotNegative();
         kernel.callAsForeignProcess(false);
         assertThat(fake.irqchipCreate(vm)).isZero();
-        assertThat(kernel.rulesUsed()).contains(Rule.FOREIGN_PROCESS);
+        assertThat(kernel.rulesUsed()).contains(KernelRule.FOREIGN_PROCESS);
     }
 
     /** A full table is seen before the type of the VM. */

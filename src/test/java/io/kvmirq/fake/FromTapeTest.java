@@ -37,9 +37,10 @@ class FromTapeTest {
             first.createIrqchip();
             second.createIrqchip();
             EventFd event = EventFd.create(kernel);
-            first.assign(event, new Gsi(5));
+            first.assignIrqfd(event, new Gsi(5));
             if (shared) {
-                assertThatExceptionOfType(KernelException.class).isThrownBy(() -> second.assign(event, new Gsi(5)));
+                assertThatExceptionOfType(KernelException.class)
+                        .isThrownBy(() -> second.assignIrqfd(event, new Gsi(5)));
             }
         }
         return tape;
@@ -52,7 +53,7 @@ class FromTapeTest {
                 Vm second = Vm.adopt(kernel, fake.descriptor("vm#2"), Ownership.OWNED, List.of(), new Gsi(24));
                 EventFd event = EventFd.adopt(kernel, fake.descriptor("eventfd#1"), Ownership.OWNED)) {
             assertThatExceptionOfType(KernelException.class)
-                    .isThrownBy(() -> second.assign(event, new Gsi(5)))
+                    .isThrownBy(() -> second.assignIrqfd(event, new Gsi(5)))
                     .withMessageContaining("EBUSY");
         }
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.fake.rules.KernelRule;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
@@ -13,7 +14,7 @@ public final class Refusals {
      * @param request of an ioctl; 0 for others
      * @param facts what was known of kernel and VM, by the labels of {@code io.kvmirq.explain.Fact}
      */
-    public record Refused(Rule rule, String call, long request, List<String> facts) {}
+    public record Refused(KernelRule rule, String call, long request, List<String> facts) {}
 
     private Refusals() {}
 
@@ -27,10 +28,10 @@ public final class Refusals {
         List<String> facts = new ArrayList<>(refusal.facts());
         facts.add(profile.isArm64() ? "arm64" : "x86");
         // A switch makes a kernel be like one of another age in that.
-        if (profile.irqfdHostWide() == profile.isSince(6, 17)) {
-            facts.add(profile.isSince(6, 17) ? "since-6.17" : "before-6.17");
+        if (profile.build().irqfdHostWide() == profile.build().isSince(6, 17)) {
+            facts.add(profile.build().isSince(6, 17) ? "since-6.17" : "before-6.17");
         }
-        if (refusal.rule() == Rule.FOREIGN_PROCESS) {
+        if (refusal.rule() == KernelRule.FOREIGN_PROCESS) {
             facts.add("foreign");
         }
         return List.copyOf(facts);

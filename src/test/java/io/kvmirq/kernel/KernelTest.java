@@ -3,12 +3,19 @@ package io.kvmirq.kernel;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.mockito.ArgumentMatchers.any;
+import static org.mockito.ArgumentMatchers.anyInt;
+import static org.mockito.ArgumentMatchers.anyLong;
+import static org.mockito.Mockito.mock;
+import static org.mockito.Mockito.never;
+import static org.mockito.Mockito.verify;
+import static org.mockito.Mockito.when;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Machine;
@@ -27,11 +34,10 @@ class KernelTest {
     })
     void whyTheDeviceDoesNotOpenIsOneSentence(int errno, String sentence) {
         long before = Machine.openFds();
-        assertThatThrownBy(() -> Kernel.over(
-                        new Faults()
-                                .fail("kvmOpen", 1, new Errno(errno))
-                                .over(Backends.ofThisMachine().open("jni")),
-                        Kernel.DEVICE))
+        KernelBackend failing = new Faults()
+                .fail("kvmOpen", 1, new Errno(errno))
+                .over(Backends.ofThisMachine().open("jni"));
+        assertThatThrownBy(() -> Kernel.over(failing, Kernel.DEVICE).device())
                 .isInstanceOf(KernelException.class)
                 .hasMessageStartingWith(sentence);
         assertThat(Machine.openFds()).isEqualTo(before);
@@ -41,7 +47,7 @@ class KernelTest {
     void nodeThatIsNoKvmDeviceIsRefusedAndClosed() {
         KernelBackend backend = Backends.ofThisMachine().open("jni");
         long before = Machine.openFds();
-        assertThatThrownBy(() -> Kernel.over(backend, Path.of("/dev/null")))
+        assertThatThrownBy(() -> Kernel.over(backend, Path.of("/dev/null")).device())
                 .isInstanceOf(KernelException.class)
                 .hasMessage(
                         "kvm version /dev/null (fd " + nextFd(backend) + "): ENOTTY (the node is not a KVM device)");
@@ -54,8 +60,50 @@ class KernelTest {
         return fd;
     }
 
+    /** Mockito answers null to {@code description()} unless it is told otherwise. */
     @Test
-    @RealKvm
+    void mockWithoutDescriptionStillExplains() {
+        KernelBackend mock = mock(KernelBackend.class);
+        when(mock.eventfdSignal(anyInt(), anyLong())).thenReturn(-Errno.EAGAIN.number());
+        try (Kernel kernel = Kernel.over(mock, Kernel.DEVICE);
+                EventFd event = EventFd.create(kernel)) {
+            assertThat(kernel.backendDescription()).isEmpty();
+            assertThat(kernel.backendName()).isEmpty();
+            assertThatThrownBy(event::signal)
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageContaining("EAGAIN (the count would pass");
+        }
+    }
+
+    /** A host without KVM can use eventfds, and later VFIO: the KVM device is opened by who needs it. */
+    @Test
+    void deviceIsOpenedWithTheFirstVmAndOnce() {
+        KernelBackend mock = mock(KernelBackend.class);
+        when(mock.kvmVersion(anyInt())).thenReturn(12);
+        when(mock.kvmOpen(any())).thenReturn(3);
+        when(mock.vmCreate(3, 0)).thenReturn(4);
+        try (Kernel kernel = Kernel.over(mock, Kernel.DEVICE)) {
+            EventFd.create(kernel).close();
+            verify(mock, never()).kvmOpen(any());
+            Vm.create(kernel).close();
+            Vm.create(kernel).close();
+            verify(mock).kvmOpen(any());
+            verify(mock, never()).fdClose(3);
+        }
+        verify(mock).fdClose(3);
+    }
+
+    @Test
+    void closedKernelOpensNoDevice() {
+        KernelBackend mock = mock(KernelBackend.class);
+        Kernel kernel = Kernel.over(mock, Kernel.DEVICE);
+        kernel.close();
+        assertThatThrownBy(kernel::device).isInstanceOf(ClosedHandleException.class);
+        verify(mock, never()).kvmOpen(any());
+    }
+
+    @Test
+    @RealKvm(fullIrqchip = true)
     void closedVmIsRefusedByName() {
         try (Kernel kernel = Kernel.open()) {
             Vm vm = Vm.create(kernel);
@@ -69,21 +117,21 @@ class KernelTest {
     }
 
     @Test
-    @RealKvm
+    @RealKvm(fullIrqchip = true)
     void handlesOfTwoKernelsDoNotMix() {
         try (Kernel one = Kernel.open();
                 Kernel other = Kernel.open();
                 Vm vm = Vm.create(one);
                 EventFd event = EventFd.create(other)) {
             vm.createIrqchip();
-            assertThatThrownBy(() -> vm.assign(event, new Gsi(4)))
+            assertThatThrownBy(() -> vm.assignIrqfd(event, new Gsi(4)))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining("belongs to another Kernel");
         }
     }
 
     @Test
-    @RealKvm
+    @RealKvm(fullIrqchip = true)
     void thousandVmsLeakNoDescriptor() {
         try (Kernel kernel = Kernel.open()) {
             openOneVm(kernel);
@@ -99,12 +147,12 @@ class KernelTest {
         try (Vm vm = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel)) {
             vm.createIrqchip();
-            vm.assign(event, new Gsi(4)).close();
+            vm.assignIrqfd(event, new Gsi(4)).close();
         }
     }
 
     @Test
-    @RealKvm
+    @RealKvm(fullIrqchip = true)
     void vmOutlivesItsKernel() {
         Kernel kernel = Kernel.open();
         Vm vm = Vm.create(kernel);

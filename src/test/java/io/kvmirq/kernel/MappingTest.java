@@ -26,8 +26,28 @@ class MappingTest {
     void outsideOfItIsRefused() {
         try (Kernel kernel = Kernel.open();
                 Mapping mapping = Mapping.anonymous(kernel, 4096)) {
-            assertThatThrownBy(() -> mapping.getInt(4096)).isInstanceOf(IndexOutOfBoundsException.class);
-            assertThatThrownBy(() -> mapping.putByte(-1, (byte) 0)).isInstanceOf(IndexOutOfBoundsException.class);
+            String beyond = " is outside of the mapping of memory, which has 4096 bytes";
+            assertThatThrownBy(() -> mapping.getInt(4096))
+                    .isInstanceOf(IndexOutOfBoundsException.class)
+                    .hasMessage("offset 4096, length 4" + beyond);
+            assertThatThrownBy(() -> mapping.getLong(4089)).hasMessage("offset 4089, length 8" + beyond);
+            assertThatThrownBy(() -> mapping.putByte(-1, (byte) 0))
+                    .isInstanceOf(IndexOutOfBoundsException.class)
+                    .hasMessage("offset -1, length 1" + beyond);
+            assertThatThrownBy(() -> mapping.put(4095, new byte[2])).hasMessage("offset 4095, length 2" + beyond);
+            mapping.put(4095, new byte[] {7});
+            assertThat(mapping.getByte(4095)).isEqualTo((byte) 7);
+        }
+    }
+
+    @Test
+    void intOffItsAlignmentIsRefused() {
+        try (Kernel kernel = Kernel.open();
+                Mapping mapping = Mapping.anonymous(kernel, 4096)) {
+            assertThatThrownBy(() -> mapping.getInt(2))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("offset 2 is not a multiple of 4, as a volatile int needs");
+            assertThatThrownBy(() -> mapping.putInt(7, 0)).isInstanceOf(IllegalArgumentException.class);
         }
     }
 

@@ -25,15 +25,21 @@ import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-@RealKvm
+@RealKvm(fullIrqchip = true)
 class VmTest {
     private static final VcpuId VCPU = new VcpuId(0);
     private static final Vector VECTOR = new Vector(0x31);
     private static final MsiMessage MESSAGE = MsiMessage.to(VCPU, VECTOR);
 
     private final Kernel kernel = Kernel.open();
-    private final long fdsBefore = Machine.openFds();
-    private final Vm vm = Vm.create(kernel);
+    private final long fdsBefore;
+    private final Vm vm;
+
+    VmTest() {
+        kernel.device();
+        fdsBefore = Machine.openFds();
+        vm = Vm.create(kernel);
+    }
 
     @AfterEach
     void closeLeavesNothing() {
@@ -143,9 +149,9 @@ class VmTest {
     void busyEventfdNamesItsOperandsAndCause() {
         vm.createIrqchip();
         try (EventFd event = EventFd.create(kernel);
-                Irqfd first = vm.assign(event, new Gsi(24))) {
+                Irqfd first = vm.assignIrqfd(event, new Gsi(24))) {
             assertThat(first.gsi()).isEqualTo(new Gsi(24));
-            assertThatThrownBy(() -> vm.assign(event, new Gsi(25)))
+            assertThatThrownBy(() -> vm.assignIrqfd(event, new Gsi(25)))
                     .isInstanceOf(KernelException.class)
                     .hasMessage("irqfd assign vm=" + rawOf(vm) + " eventfd=" + rawOf(event)
                             + " gsi=25: EBUSY (this eventfd" + " already feeds a GSI, maybe in another VM)");
@@ -156,7 +162,7 @@ class VmTest {
     void eventfdClosedEarlyGoesWithItsIrqfd() {
         vm.createIrqchip();
         EventFd event = EventFd.create(kernel);
-        Irqfd irqfd = vm.assign(event, new Gsi(24));
+        Irqfd irqfd = vm.assignIrqfd(event, new Gsi(24));
         event.close();
         assertThat(Machine.openFds()).isEqualTo(fdsBefore + 2);
         irqfd.close();
@@ -168,7 +174,7 @@ class VmTest {
     void vmClosedEarlyGoesWithItsLastIrqfd() {
         vm.createIrqchip();
         try (EventFd event = EventFd.create(kernel)) {
-            Irqfd irqfd = vm.assign(event, new Gsi(24));
+            Irqfd irqfd = vm.assignIrqfd(event, new Gsi(24));
             vm.close();
             assertThat(Machine.openFds()).isEqualTo(fdsBefore + 2);
             irqfd.close();
@@ -181,7 +187,7 @@ class VmTest {
     void eventfdIsNotItsOwnResample() {
         vm.createIrqchip();
         try (EventFd event = EventFd.create(kernel)) {
-            assertThatThrownBy(() -> vm.assignLevel(event, event, new Gsi(5)))
+            assertThatThrownBy(() -> vm.assignLevelIrqfd(event, event, new Gsi(5)))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining("use two eventfds");
         }
@@ -192,7 +198,7 @@ class VmTest {
         vm.createSplitIrqchip(24);
         try (EventFd event = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel)) {
-            assertThatThrownBy(() -> vm.assignLevel(event, resample, new Gsi(5)))
+            assertThatThrownBy(() -> vm.assignLevelIrqfd(event, resample, new Gsi(5)))
                     .hasMessageContaining("EINVAL (resampling needs the full in-kernel irqchip");
         }
     }
@@ -221,10 +227,10 @@ class VmTest {
         IoAddress port = IoAddress.port(0x80, 1);
         try (EventFd event = EventFd.create(kernel);
                 EventFd other = EventFd.create(kernel)) {
-            IoEventFd first = vm.notifyOn(port, event);
-            assertThatThrownBy(() -> vm.notifyOn(port, other)).hasMessageContaining("EEXIST (another ioeventfd");
+            IoEventFd first = vm.assignIoEventFd(port, event);
+            assertThatThrownBy(() -> vm.assignIoEventFd(port, other)).hasMessageContaining("EEXIST (another ioeventfd");
             first.close();
-            vm.notifyOn(port, other).close();
+            vm.assignIoEventFd(port, other).close();
         }
     }
 
@@ -287,8 +293,8 @@ class VmTest {
         IoAddress port = IoAddress.port(0x80, 1);
         EventFd used = EventFd.create(kernel);
         Vm borrowed = adopted();
-        Irqfd irqfd = borrowed.assign(used, new Gsi(30));
-        IoEventFd ioEventFd = borrowed.notifyOn(port, used);
+        Irqfd irqfd = borrowed.assignIrqfd(used, new Gsi(30));
+        IoEventFd ioEventFd = borrowed.assignIoEventFd(port, used);
         GuestMemory memory = borrowed.addMemory(0, 4096);
         borrowed.close();
         used.close();
@@ -296,7 +302,7 @@ class VmTest {
         ioEventFd.close();
         memory.close();
         try (EventFd event = EventFd.create(kernel)) {
-            vm.notifyOn(port, event).close();
+            vm.assignIoEventFd(port, event).close();
             vm.addMemory(0, 4096).close();
         }
     }
@@ -307,12 +313,12 @@ class VmTest {
         try (EventFd owner = EventFd.create(kernel);
                 Fd.Lease lease = owner.fd().lease()) {
             EventFd borrowed = EventFd.adopt(kernel, lease.number(), Ownership.BORROWED);
-            Irqfd irqfd = vm.assign(borrowed, new Gsi(24));
+            Irqfd irqfd = vm.assignIrqfd(borrowed, new Gsi(24));
             borrowed.close();
             irqfd.mask();
             irqfd.unmask();
             irqfd.close();
-            vm.assign(owner, new Gsi(24)).close();
+            vm.assignIrqfd(owner, new Gsi(24)).close();
         }
     }
 
@@ -321,7 +327,7 @@ class VmTest {
         vm.createIrqchip();
         try (EventFd event = EventFd.create(kernel)) {
             Gsi gsi = vm.routes().add(MESSAGE);
-            Irqfd irqfd = vm.assign(event, gsi);
+            Irqfd irqfd = vm.assignIrqfd(event, gsi);
             vm.routes().remove(gsi);
             assertThat(vm.routes().add(MESSAGE)).isNotEqualTo(gsi);
             irqfd.close();
@@ -346,7 +352,7 @@ class VmTest {
         Route.Pin pin = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5);
         try (EventFd event = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel);
-                Irqfd irqfd = vm.assignLevel(event, resample, pin.gsi())) {
+                Irqfd irqfd = vm.assignLevelIrqfd(event, resample, pin.gsi())) {
             event.signal();
             eventually(() -> vm.ioapic().isHigh(pin));
             irqfd.mask();
@@ -371,7 +377,7 @@ class VmTest {
         vm.createIrqchip();
         VcpuId far = new VcpuId(256);
         try (Vcpu vcpu = vm.createVcpu(far)) {
-            vm.enableLongApicIds();
+            vm.use32BitApicIds();
             vcpu.enableLapic();
             assertThat(vm.signal(MsiMessage.to(far, VECTOR))).isEqualTo(new MsiOutcome.Delivered(1));
             assertThat(vcpu.isRequested(VECTOR)).isTrue();

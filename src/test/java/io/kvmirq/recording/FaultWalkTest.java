@@ -11,8 +11,8 @@ import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.Vector;
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
@@ -99,7 +99,11 @@ class FaultWalkTest {
         return Stream.of(
                 new Operation("EventFd.create", start -> () -> EventFd.create(start.kernel)),
                 new Operation("EventFd.createSemaphore", start -> () -> EventFd.createSemaphore(start.kernel)),
-                new Operation("Kernel.over", start -> () -> Kernel.over(start.backend, Kernel.DEVICE)),
+                new Operation("Kernel.device", start -> () -> {
+                    Kernel kernel = Kernel.over(start.backend, Kernel.DEVICE);
+                    kernel.device();
+                    return kernel;
+                }),
                 new Operation("EventFd.create and await", start -> () -> {
                     try (Undo undo = new Undo()) {
                         EventFd event = undo.add(EventFd.create(start.kernel));
@@ -134,15 +138,17 @@ class FaultWalkTest {
                         return nothingThrown(() -> vm.routes().remove(added));
                     };
                 }),
-                new Operation("Vm.assign", start -> {
+                new Operation("Vm.assignIrqfd", start -> {
                     Vm vm = start.withIrqchip();
-                    return () -> vm.assign(start.event, GSI);
+                    return () -> vm.assignIrqfd(start.event, GSI);
                 }),
-                new Operation("Vm.assignLevel", start -> {
+                new Operation("Vm.assignLevelIrqfd", start -> {
                     Vm vm = start.withIrqchip();
-                    return () -> vm.assignLevel(start.event, start.other, GSI);
+                    return () -> vm.assignLevelIrqfd(start.event, start.other, GSI);
                 }),
-                new Operation("Vm.notifyOn", start -> () -> start.vm.notifyOn(IoAddress.port(0x80, 1), start.event)),
+                new Operation(
+                        "Vm.assignIoEventFd",
+                        start -> () -> start.vm.assignIoEventFd(IoAddress.port(0x80, 1), start.event)),
                 new Operation("Vm.addMemory", start -> () -> start.vm.addMemory(0, 0x10000)),
                 new Operation("Vm.createDevice", start -> () -> start.vm.createDevice(KvmDevice.Type.VFIO)),
                 new Operation("Vm.createVcpu", start -> {
@@ -186,8 +192,8 @@ class FaultWalkTest {
                 Gsi gsi = vm.routes().add(MESSAGE);
                 undo.add(nothingThrown(() -> vm.routes().remove(gsi)));
                 EventFd event = undo.add(EventFd.create(kernel));
-                undo.add(vm.assign(event, gsi));
-                undo.add(vm.notifyOn(IoAddress.port(0x80, 1, i), event));
+                undo.add(vm.assignIrqfd(event, gsi));
+                undo.add(vm.assignIoEventFd(IoAddress.port(0x80, 1, i), event));
             }
             return undo;
         } catch (RuntimeException e) {
@@ -205,14 +211,14 @@ class FaultWalkTest {
         walk(operation, () -> recorded(Recordings.fake(Profile.V6_18)));
     }
 
-    @RealKvm
+    @RealKvm(fullIrqchip = true)
     @ParameterizedTest
     @MethodSource("operations")
     void everyStepOnRealKvmIsUndone(Operation operation) {
         walk(operation, () -> recorded(Backends.ofThisMachine().open("jni")));
     }
 
-    @RealKvm
+    @RealKvm(fullIrqchip = true)
     @ParameterizedTest
     @MethodSource("operations")
     void everyStepOfATypedBindingLeaksNoDescriptor(Operation operation) {
@@ -227,6 +233,7 @@ class FaultWalkTest {
             Faults faults = new Faults();
             KernelBackend faulty = faults.over(recorder.backend());
             Kernel kernel = Kernel.over(faulty, Kernel.DEVICE);
+            kernel.device();
             return new World(faults, faulty, kernel, () -> state(recorder, file), () -> close(recorder));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
@@ -237,6 +244,7 @@ class FaultWalkTest {
         Faults faults = new Faults();
         KernelBackend faulty = faults.over(backend);
         Kernel kernel = Kernel.over(faulty, Kernel.DEVICE);
+        kernel.device();
         return new World(faults, faulty, kernel, () -> "descriptors " + Machine.openFds(), () -> {});
     }
 

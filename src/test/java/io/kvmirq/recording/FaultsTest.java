@@ -8,9 +8,9 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
@@ -117,17 +117,17 @@ class FaultsTest {
                 EventFd event = EventFd.create(kernel)) {
             vm.createIrqchip();
             other.createIrqchip();
-            Irqfd irqfd = vm.assign(event, new Gsi(5));
+            Irqfd irqfd = vm.assignIrqfd(event, new Gsi(5));
             faults.delay("KVM_IRQFD", 1, () -> {
                 reached.countDown();
                 await(goOn);
             });
             Future<?> late = thread.submit(irqfd::close);
             reached.await();
-            assertThatExceptionOfType(KernelException.class).isThrownBy(() -> other.assign(event, new Gsi(5)));
+            assertThatExceptionOfType(KernelException.class).isThrownBy(() -> other.assignIrqfd(event, new Gsi(5)));
             goOn.countDown();
             late.get();
-            other.assign(event, new Gsi(5)).close();
+            other.assignIrqfd(event, new Gsi(5)).close();
         } finally {
             thread.shutdown();
         }

@@ -2,14 +2,14 @@
 package io.kvmirq.recording;
 
 import com.sun.management.ThreadMXBean;
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.libc.LibcBackend;
-import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.io.PrintStream;
 import java.lang.management.ManagementFactory;

@@ -6,10 +6,10 @@ import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.libc.Uapi;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.selftest.Scenario;
+import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
@@ -28,7 +28,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** What is no tape, not a whole one, or edited: one sentence with line and field, and no call made. */
 class ReplayBadInputTest {
-    private static final String HEADER = "{'tape':2,'header':{'pid':1,'program':'p','arch':'x86_64','order':'little',"
+    private static final String HEADER = "{'header':{'pid':1,'program':'p','arch':'x86_64','order':'little',"
             + "'kernel':'6.18','backend':'fake'}}\n";
     private static final String OPEN = call(1, "'call':'open','path':'/dev/kvm','made':'kvm#1','result':0");
 
@@ -40,7 +40,7 @@ class ReplayBadInputTest {
     private final Faults watch = new Faults();
 
     private static String call(int number, String rest) {
-        return "{'tape':2,'seq':" + number + ",'pid':1,'tid':1," + rest + "}\n";
+        return "{'seq':" + number + ",'pid':1,'tid':1," + rest + "}\n";
     }
 
     private Replay.Outcome replay(Path file) throws IOException {
@@ -57,29 +57,29 @@ class ReplayBadInputTest {
             delimiter = '|',
             quoteCharacter = '`',
             value = {
-                "{'tape':3,'seq':2}           | tape line 3: field tape: version 3 is unknown here, this kvmirq reads versions 1 to 2",
-                "{'tape':2,'seq':2,'pid':1    | tape line 3: the tape ends within the line, in field pid",
-                "{'tape':2,'seq':3}           | tape line 3: field seq is 3: expected 2",
-                "{'tape':2,'seq':'2'}         | tape line 3: field seq is missing or no number",
-                "{'tape':2,'seq':2,'call':'fork','pid':1,'tid':1} | tape line 3: field call is fork: unknown here",
-                "{'tape':2,'seq':2,'call':'close','pid':1,'tid':1,'on':'vm','result':0} | tape line 3: field on is vm: names no file",
-                "{'tape':2,'seq':2,'call':'close','pid':1,'tid':1,'on':'vm#1'} | tape line 3: field result is missing or no number",
-                "{'tape':2,'seq':2,'call':'close','pid':1,'tid':1,'on':'vm#1','result':0,'errno':'EWHAT'} | tape line 3: field errno is EWHAT: unknown here",
-                "{'tape':2,'seq':2,'call':'eventfd','pid':1,'tid':1,'made':7,'result':0} | tape line 3: field made is missing or no text",
-                "{'tape':2,'seq':2,'call':'eventfd','pid':1,'tid':1,'names':{'x':'vm#1'},'result':0} | tape line 3: field names.x names no file",
-                "{'tape':2,'seq':2,'call':'eventfd','pid':1,'tid':1,'in':'0','result':0} | tape line 3: field in is not hex",
-                "{'tape':2,'seq':2,'call':'ioctl','pid':1,'tid':1,'on':'vm#1','request':1075883638,'in':'00','result':0} | tape line 3: field in has 1 bytes: request 0x4020ae76 takes 32",
-                "{'tape':2,'seq':2,'call':'close','pid':1,'tid':1,'on':'xx#1','result':0} | tape line 3: field on is xx#1: names no file",
-                "{'tape':2,'seq':2,'call':'close','pid':1,'tid':1,'on':'kvm#1','made':'kvm#2','result':0} | tape line 3: field made is kvm#2: this close makes none",
-                "{'tape':2,'seq':2,'call':'ioctl','pid':1,'tid':1,'on':'kvm#1','request':44544,'value':0,'made':'eventfd#1','result':0} | tape line 3: field made is eventfd#1: this ioctl makes none",
-                "{'tape':2,'seq':2,'call':'fcntl','pid':1,'tid':1,'on':'kvm#1','request':4,'value':0,'result':0} | tape line 3: field request is 4: of fcntl, F_DUPFD, F_DUPFD_CLOEXEC and F_GETFL are replayed",
-                "{'tape':2,'seq':2,'call':'fcntl','pid':1,'tid':1,'on':'kvm#1','request':1030,'value':0,'made':'eventfd#1','result':0} | tape line 3: field made is eventfd#1: this fcntl makes none",
-                "{'tape':2,'seq':2,'call':'write','pid':1,'tid':1,'on':'kvm#1','value':9,'in':'000000000000000000','result':9} | tape line 3: field in has 9 bytes: a write of 9 is replayed with as many, up to 8",
-                "{'tape':2,'seq':2,'call':'write','pid':1,'tid':1,'on':'kvm#1','value':4096,'in':'0000000000000000','result':8} | tape line 3: field in has 8 bytes: a write of 4096 is",
-                "{'tape':2,'seq':2,'call':'close','pid':1,'tid':1,'on':'kvm#1','begins':true} | tape line 3: field begins: of close, only KVM_RUN is replayed so",
-                "{'tape':2,'end':true}{'tape':2,'end':true} | tape line 4: field tape: a line after the tape's end",
-                "{'tape':2,'header':{'pid':1,'program':'p','arch':'aarch64','order':'little','kernel':'6'}} | tape line 3: field header.arch is aarch64: tapes are replayed on their architecture, this is x86_64",
-                "{'tape':2,'header':{'pid':1,'program':'p','arch':'s390x','order':'big','kernel':'6'}} | tape line 3: field header.order is big: this machine is little",
+                "{'seq':2}                    | tape line 3: not a tape: expected a line with field header, call or end",
+                "{'seq':2,'pid':1    | tape line 3: the tape ends within the line, in field pid",
+                "{'seq':3,'call':'close'} | tape line 3: field seq is 3: expected 2",
+                "{'seq':'2','call':'close'} | tape line 3: field seq is missing or no number",
+                "{'seq':2,'call':'fork','pid':1,'tid':1} | tape line 3: field call is fork: unknown here",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'vm','result':0} | tape line 3: field on is vm: names no file",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'vm#1'} | tape line 3: field result is missing or no number",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'vm#1','result':0,'errno':'EWHAT'} | tape line 3: field errno is EWHAT: unknown here",
+                "{'seq':2,'call':'eventfd','pid':1,'tid':1,'made':7,'result':0} | tape line 3: field made is missing or no text",
+                "{'seq':2,'call':'eventfd','pid':1,'tid':1,'names':{'x':'vm#1'},'result':0} | tape line 3: field names.x names no file",
+                "{'seq':2,'call':'eventfd','pid':1,'tid':1,'in':'0','result':0} | tape line 3: field in is not hex",
+                "{'seq':2,'call':'ioctl','pid':1,'tid':1,'on':'vm#1','request':1075883638,'in':'00','result':0} | tape line 3: field in has 1 bytes: request 0x4020ae76 takes 32",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'xx#1','result':0} | tape line 3: field on is xx#1: names no file",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'kvm#1','made':'kvm#2','result':0} | tape line 3: field made is kvm#2: this close makes none",
+                "{'seq':2,'call':'ioctl','pid':1,'tid':1,'on':'kvm#1','request':44544,'value':0,'made':'eventfd#1','result':0} | tape line 3: field made is eventfd#1: this ioctl makes none",
+                "{'seq':2,'call':'fcntl','pid':1,'tid':1,'on':'kvm#1','request':4,'value':0,'result':0} | tape line 3: field request is 4: of fcntl, F_DUPFD, F_DUPFD_CLOEXEC and F_GETFL are replayed",
+                "{'seq':2,'call':'fcntl','pid':1,'tid':1,'on':'kvm#1','request':1030,'value':0,'made':'eventfd#1','result':0} | tape line 3: field made is eventfd#1: this fcntl makes none",
+                "{'seq':2,'call':'write','pid':1,'tid':1,'on':'kvm#1','value':9,'in':'000000000000000000','result':9} | tape line 3: field in has 9 bytes: a write of 9 is replayed with as many, up to 8",
+                "{'seq':2,'call':'write','pid':1,'tid':1,'on':'kvm#1','value':4096,'in':'0000000000000000','result':8} | tape line 3: field in has 8 bytes: a write of 4096 is",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'kvm#1','begins':true} | tape line 3: field begins: of close, only KVM_RUN is replayed so",
+                "{'end':true}{'end':true} | tape line 4: a line after the tape's end",
+                "{'header':{'pid':1,'program':'p','arch':'aarch64','order':'little','kernel':'6'}} | tape line 3: field header.arch is aarch64: tapes are replayed on their architecture, this is x86_64",
+                "{'header':{'pid':1,'program':'p','arch':'s390x','order':'big','kernel':'6'}} | tape line 3: field header.order is big: this machine is little",
             })
     void flawedLineIsNamedAndNoCallIsMade(String line, String sentence) {
         assertThatExceptionOfType(TapeException.class)
@@ -348,7 +348,7 @@ class ReplayBadInputTest {
         assertThat(cut.run(Files.writeString(file, tape))).isInstanceOf(Replay.Same.class);
         assertThat(cut.remarks()).containsExactly("the tape has no end: its program was stopped, or the tape was cut");
         Replay whole = new Replay(new FakeKernel(Profile.V6_18));
-        assertThat(whole.run(Files.writeString(file, tape + "{\"tape\":2,\"end\":true,\"calls\":1}\n")))
+        assertThat(whole.run(Files.writeString(file, tape + "{\"end\":true,\"calls\":1}\n")))
                 .isInstanceOf(Replay.Same.class);
         assertThat(whole.remarks()).isEmpty();
     }

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
-import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventFd;
@@ -42,7 +42,7 @@ class ReplayTest {
         assertThat(replay(file, Profile.V6_18)).isInstanceOf(Replay.Same.class);
     }
 
-    @RealKvm
+    @RealKvm(fullIrqchip = true)
     @ParameterizedTest
     @EnumSource
     void everyScenarioOfRealKvmReplaysOnTheFake(Scenario scenario) throws IOException {
@@ -50,7 +50,7 @@ class ReplayTest {
         assertThat(replay(file, Profile.V6_18)).isInstanceOf(Replay.Same.class);
     }
 
-    @RealKvm
+    @RealKvm(fullIrqchip = true)
     @ParameterizedTest
     @EnumSource
     void everyScenarioOfRealKvmReplaysOnRealKvm(Scenario scenario) throws IOException {
@@ -70,8 +70,8 @@ class ReplayTest {
                     EventFd event = EventFd.create(kernel)) {
                 one.createIrqchip();
                 other.createIrqchip();
-                one.assign(event, new Gsi(5));
-                other.assign(event, new Gsi(5));
+                one.assignIrqfd(event, new Gsi(5));
+                other.assignIrqfd(event, new Gsi(5));
             } catch (KernelException e) {
                 // Busy, since 6.17.
             }

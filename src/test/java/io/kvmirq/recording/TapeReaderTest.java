@@ -18,8 +18,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class TapeReaderTest {
-    private static final String CLOSE =
-            "{'tape':1,'pid':1,'tid':2,'call':'close','fd':7,'file':null,'result':0,'errno':0}\n";
+    private static final String CLOSE = "{'pid':1,'tid':2,'call':'close','fd':7,'file':null,'result':0,'errno':0}\n";
 
     static List<TapeLine> read(String json) throws IOException {
         byte[] bytes = json.replace('\'', '"').getBytes(StandardCharsets.UTF_8);
@@ -43,8 +42,7 @@ class TapeReaderTest {
 
     @Test
     void headerNamesTheProgram() throws IOException {
-        assertThat(read("{'tape':1,'header':{'pid':9,'program':'/usr/bin/qemu','arch':'x86_64','kernel':'6.18.0'}}\n"
-                        + CLOSE))
+        assertThat(read("{'header':{'pid':9,'program':'/usr/bin/qemu','arch':'x86_64','kernel':'6.18.0'}}\n" + CLOSE))
                 .hasSize(2)
                 .first()
                 .isEqualTo(new TapeLine.Header(9, "x86_64", "6.18.0", "/usr/bin/qemu", "preload"));
@@ -52,7 +50,7 @@ class TapeReaderTest {
 
     @Test
     void callKeepsBytesAndErrno() throws IOException {
-        TapeLine.Call call = call("{'tape':1,'pid':1,'tid':2,'call':'ioctl','fd':7,'file':'/dev/kvm',"
+        TapeLine.Call call = call("{'pid':1,'tid':2,'call':'ioctl','fd':7,'file':'/dev/kvm',"
                 + "'request':1075883638,'value':0,'in':'0102030405060708','result':-1,'errno':16}");
         assertThat(call.errno()).contains(Errno.EBUSY);
         assertThat(call.on()).isEqualTo("kvm#1");
@@ -62,7 +60,7 @@ class TapeReaderTest {
 
     @Test
     void fieldsOfALaterRecorderArePassedOver() throws IOException {
-        assertThat(read("{'tape':1,'later':{'deep':[1,{'in':'00'}]},'pid':1,'tid':2,'call':'close','fd':7,"
+        assertThat(read("{'later':{'deep':[1,{'in':'00'}]},'pid':1,'tid':2,'call':'close','fd':7,"
                         + "'new':[1],'result':0}"))
                 .hasSize(1);
     }
@@ -73,19 +71,18 @@ class TapeReaderTest {
             quoteCharacter = '`',
             value = {
                 "hello                              | tape line 2: not a tape: not JSON",
-                "[1]                                | tape line 2: not a tape: expected an object with field tape",
-                "{'a':1}                            | tape line 2: not a tape: field tape is missing",
-                "{'tape':3,'x':1}                   | tape line 2: field tape: version 3 is unknown here, this kvmirq reads versions 1 to 2",
-                "{'tape':1,'pid                     | tape line 2: the tape ends within the line",
-                "{'tape':1,'pid':1,'call':'ioc      | tape line 2: the tape ends within the line, in field call",
-                "{'tape':1,'tid':1}                 | tape line 2: field pid is missing or no number",
-                "{'tape':1,'pid':1,'tid':'x'}       | tape line 2: field tid is missing or no number",
-                "{'tape':1,'pid':99999999999}       | tape line 2: field pid is 99999999999: expected 32 bits",
-                "{'tape':1,'pid':99999999999999999999} | tape line 2: field pid is no number of 64 bits: 99999999999999999999",
-                "{'tape':1,'pid':1,'tid':1,'call':5} | tape line 2: field call is missing or no text",
-                "{'tape':1,'pid':1,'tid':1,'call':'x','fd':1,'in':'0g','result':0} | tape line 2: field in is not hex: found: 1 characters",
-                "{'tape':1,'errno':5000}            | tape line 2: field errno is 5000: expected 0–4095",
-                "{'tape':1,'header':{'pid':1}}      | tape line 2: field header.arch is missing or no text",
+                "[1]                                | tape line 2: not a tape: expected an object",
+                "{'a':1}                            | tape line 2: not a tape: expected a line with field header, call or end",
+                "{'pid                     | tape line 2: the tape ends within the line",
+                "{'pid':1,'call':'ioc      | tape line 2: the tape ends within the line, in field call",
+                "{'call':'x','fd':1,'tid':1}  | tape line 2: field pid is missing or no number",
+                "{'call':'x','fd':1,'pid':1,'tid':'x'} | tape line 2: field tid is missing or no number",
+                "{'call':'x','fd':1,'pid':99999999999} | tape line 2: field pid is 99999999999: expected 32 bits",
+                "{'call':'x','fd':1,'pid':99999999999999999999} | tape line 2: field pid is no number of 64 bits: 99999999999999999999",
+                "{'pid':1,'tid':1,'fd':1,'call':5} | tape line 2: field call is missing or no text",
+                "{'pid':1,'tid':1,'call':'x','fd':1,'in':'0g','result':0} | tape line 2: field in is not hex: found: 1 characters",
+                "{'call':'x','fd':1,'errno':5000} | tape line 2: field errno is 5000: expected 0–4095",
+                "{'header':{'pid':1}}      | tape line 2: field header.arch is missing or no text",
             })
     void badLineIsNamedWithItsField(String line, String sentence) {
         String expected = sentence.contains("not hex") ? "tape line 2: field in is not hex" : sentence;
@@ -96,7 +93,7 @@ class TapeReaderTest {
 
     @Test
     void textLongerThanAnyLineIsRefused() {
-        byte[] head = "{\"tape\":1,\"in\":\"".getBytes(StandardCharsets.UTF_8);
+        byte[] head = "{\"in\":\"".getBytes(StandardCharsets.UTF_8);
         byte[] zeros = "0".repeat(1 << 20).getBytes(StandardCharsets.UTF_8);
         InputStream endless = new SequenceInputStream(new ByteArrayInputStream(head), new ByteArrayInputStream(zeros));
         assertThatExceptionOfType(TapeException.class)

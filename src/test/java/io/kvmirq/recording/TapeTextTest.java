@@ -3,8 +3,9 @@ package io.kvmirq.recording;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.backend.libc.Uapi;
-import io.kvmirq.backend.libc.UapiTable;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiVfio;
 import java.io.IOException;
 import java.util.List;
 import java.util.Locale;
@@ -18,7 +19,7 @@ class TapeTextTest {
     private final StringBuilder tape = new StringBuilder();
 
     private TapeTextTest line(String fields) {
-        tape.append("{'tape':1,'pid':1,'tid':1,").append(fields).append("}\n");
+        tape.append("{'pid':1,'tid':1,").append(fields).append("}\n");
         return this;
     }
 
@@ -172,7 +173,7 @@ class TapeTextTest {
         assertThat(text())
                 .containsExactly(
                         "vm#1 KVM_ENABLE_CAP cap=KVM_CAP_SPLIT_IRQCHIP args=0x18 = 0",
-                        "vm#1 KVM_SET_USER_MEMORY_REGION slot=0x0 guest_phys_addr=0x1000 memory_size=0x10000 = 0");
+                        "vm#1 KVM_SET_USER_MEMORY_REGION slot=0 guest_phys_addr=0x1000 memory_size=0x10000 = 0");
     }
 
     @Test
@@ -208,7 +209,7 @@ class TapeTextTest {
     @Test
     void terminalIsNotCommandedByATape() throws IOException {
         line("'call':'a\\u001b[2Jb','fd':6,'file':'/dev/\\u009b31m\\u202e\\n','result':0");
-        tape.append("{'tape':1,'header':{'pid':1,'program':'\\u001b]0;x\\u0007','arch':'a','kernel':'k'}}\n");
+        tape.append("{'header':{'pid':1,'program':'\\u001b]0;x\\u0007','arch':'a','kernel':'k'}}\n");
         assertThat(text()).containsExactly("/dev/?31m??(fd 6) a?[2Jb = 0", "# ?]0;x? as process 1 on Linux k a");
     }
 
@@ -227,7 +228,7 @@ class TapeTextTest {
     @Test
     void programThatReplacedAnotherHasItsOwnDescriptors() throws IOException {
         eventfd(7);
-        tape.append("{'tape':1,'header':{'pid':1,'program':'/x','arch':'a','kernel':'k'}}\n");
+        tape.append("{'header':{'pid':1,'program':'/x','arch':'a','kernel':'k'}}\n");
         vm(Uapi.KVM_IRQFD, "0700000018000000" + "00".repeat(24), 9);
         assertThat(text().get(2)).isEqualTo("vm#1 KVM_IRQFD fd=7 gsi=24 = EBADF");
     }
@@ -272,8 +273,8 @@ class TapeTextTest {
 
     @Test
     void sameNumberOnAnotherFileIsAnotherRequest() throws IOException {
-        ioctl(4, "anon_inode:[vfio-device]", Uapi.VFIO_IOMMU_GET_INFO, "'in':'0c000000','result':0")
-                .ioctl(5, "/dev/vfio/vfio", Uapi.VFIO_IOMMU_GET_INFO, "'in':'0c000000','result':0");
+        ioctl(4, "anon_inode:[vfio-device]", UapiVfio.VFIO_IOMMU_GET_INFO, "'in':'0c000000','result':0")
+                .ioctl(5, "/dev/vfio/vfio", UapiVfio.VFIO_IOMMU_GET_INFO, "'in':'0c000000','result':0");
         assertThat(text().get(0)).startsWith("vfio-device#1 VFIO_DEVICE_GET_PCI_HOT_RESET_INFO ");
         assertThat(text().get(1)).startsWith("container#1 VFIO_IOMMU_GET_INFO ");
     }
@@ -283,7 +284,7 @@ class TapeTextTest {
         eventfd(7);
         tape.append(String.format(
                 Locale.ROOT,
-                "{'tape':1,'pid':2,'tid':2,'call':'write','fd':7,'file':'%s','value':8,"
+                "{'pid':2,'tid':2,'call':'write','fd':7,'file':'%s','value':8,"
                         + "'in':'0100000000000000','result':8}\n",
                 EVENTFD));
         assertThat(text().get(1)).isEqualTo("[2] eventfd#2 write 1 = 8");

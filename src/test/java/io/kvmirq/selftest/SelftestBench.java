@@ -79,8 +79,9 @@ final class SelftestBench {
             try (EventFd interrupt = EventFd.create(kernel);
                     EventFd answer = EventFd.create(kernel);
                     EventFd wake = EventFd.create(kernel);
-                    Irqfd irqfd = guest.vm().assign(interrupt, gsi);
-                    IoEventFd ioEventFd = guest.vm().notifyOn(IoAddress.port(GuestCode.PORT_ANSWER, 1), answer)) {
+                    Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi);
+                    IoEventFd ioEventFd =
+                            guest.vm().assignIoEventFd(IoAddress.port(GuestCode.PORT_ANSWER, 1), answer)) {
                 out.println("edge, " + irqfd + ", " + ioEventFd.address() + ", " + Runtime.version());
                 guest.boot();
                 guest.release();

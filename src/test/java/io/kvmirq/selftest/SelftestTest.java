@@ -8,7 +8,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
 import io.kvmirq.Vector;
-import io.kvmirq.backend.Backends;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.IoEventFd;
@@ -25,13 +25,18 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-@RealKvm
+@RealKvm(fullIrqchip = true)
 @Tag("newest")
 class SelftestTest {
     private static final Vector VECTOR = new Vector(0x31);
 
     private final Kernel kernel = Kernel.open();
-    private final long fdsBefore = Machine.openFds();
+    private final long fdsBefore;
+
+    SelftestTest() {
+        kernel.device();
+        fdsBefore = Machine.openFds();
+    }
 
     @AfterEach
     void nothingIsLeft() {
@@ -139,7 +144,7 @@ class SelftestTest {
         try (Guest guest = new Guest(kernel, Irqchip.FULL);
                 EventFd interrupt = EventFd.create(kernel)) {
             Gsi gsi = guest.route(VECTOR);
-            try (Irqfd irqfd = guest.vm().assign(interrupt, gsi)) {
+            try (Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi)) {
                 guest.boot();
                 guest.release();
                 irqfd.event().signal();
@@ -148,7 +153,7 @@ class SelftestTest {
                 }
                 guest.join();
                 assertThatThrownBy(guest::requireAlive)
-                        .hasMessage("the guest wrote to port 0x80, which nobody serves: is its ioeventfd gone?");
+                        .hasMessage("the guest wrote to port 0x80, which has no ioeventfd: was it closed too early?");
             }
         }
     }
@@ -224,8 +229,9 @@ class SelftestTest {
                 EventFd interrupt = EventFd.create(kernel);
                 EventFd answer = EventFd.create(kernel)) {
             Gsi gsi = guest.route(VECTOR);
-            try (Irqfd irqfd = guest.vm().assign(interrupt, gsi);
-                    IoEventFd ioEventFd = guest.vm().notifyOn(IoAddress.port(GuestCode.PORT_ANSWER, 1), answer)) {
+            try (Irqfd irqfd = guest.vm().assignIrqfd(interrupt, gsi);
+                    IoEventFd ioEventFd =
+                            guest.vm().assignIoEventFd(IoAddress.port(GuestCode.PORT_ANSWER, 1), answer)) {
                 guest.boot();
                 guest.release();
                 Device device = new Device(irqfd.event(), ioEventFd.event());

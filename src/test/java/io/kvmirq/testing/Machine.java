@@ -6,13 +6,14 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.BackendUnavailableException;
-import io.kvmirq.backend.Backends;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.libc.Uapi;
+import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -25,6 +26,9 @@ import java.util.stream.Stream;
 
 /** The machine the tests run on. */
 public final class Machine {
+    /** How the reason of {@link #profileFlaw} begins. */
+    static final String NO_PROFILE = "the fake has no profile of this kernel";
+
     private static final String PROFILE = "kvmirq.test.profile";
 
     /** What depends on how a kernel of a version was built. */
@@ -38,11 +42,22 @@ public final class Machine {
 
     /** Why KVM cannot be used here, if so. */
     public static Optional<String> kvmFlaw() {
-        try {
-            Kernel.open().close();
+        try (Kernel kernel = Kernel.open()) {
+            kernel.device();
             return Optional.empty();
         } catch (KernelException | BackendUnavailableException e) {
             return Optional.of("no real KVM: " + e.getMessage());
+        }
+    }
+
+    /** Why this machine's KVM has no full irqchip, if so. */
+    public static Optional<String> irqchipFlaw() {
+        try (Kernel kernel = Kernel.open();
+                Vm vm = Vm.create(kernel)) {
+            vm.createIrqchip();
+            return Optional.empty();
+        } catch (KernelException e) {
+            return Optional.of("no full irqchip: " + e.getMessage());
         }
     }
 
@@ -70,14 +85,26 @@ public final class Machine {
         }
     }
 
+    /** Root of a user namespace can neither give files away nor become another user, so it does not count. */
     public static void assumeRoot(String what) {
-        assumeTrue("root".equals(System.getProperty("user.name")), "needs root: " + what);
+        assumeTrue("root".equals(System.getProperty("user.name")) && hasAllUsers(), "needs root: " + what);
+    }
+
+    private static boolean hasAllUsers() {
+        try {
+            return Files.readString(Path.of("/proc/self/uid_map"))
+                    .strip()
+                    .replaceAll(" +", " ")
+                    .equals("0 0 4294967295");
+        } catch (IOException e) {
+            throw new AssertionError(e);
+        }
     }
 
     /** Skips, with the reason, where a program is not installed. */
     public static void assumeProgram(String name) {
         boolean there = Stream.of(System.getenv("PATH").split(":", -1))
-                .anyMatch(directory -> Files.isExecutable(Path.of(directory, name)));
+                .anyMatch(directory -> Files.isExecutable(Path.of(directory).resolve(name)));
         assumeTrue(there, "needs the program " + name);
     }
 
@@ -134,14 +161,13 @@ public final class Machine {
                 : Optional.empty();
     }
 
-    /** Version first, then how it was built. {@code scripts/test-summary} knows the sentence by its beginning. */
+    /** Version first, then how it was built. */
     static Optional<String> profileFlaw(String release, KernelBackend kernel) {
         String[] numbers = release.split("[^0-9]", -1);
         String version = numbers[0] + "." + numbers[1];
         List<String> labels = Profile.labels();
         if (!labels.contains(version)) {
-            return Optional.of(
-                    "the fake has no profile of this kernel: " + release + " is none of " + String.join(", ", labels));
+            return Optional.of(NO_PROFILE + ": " + release + " is none of " + String.join(", ", labels));
         }
         Map<String, Integer> built = built(kernel);
         Map<String, Integer> modelled = built(new FakeKernel(Profile.of(version)).backend());
@@ -151,8 +177,8 @@ public final class Machine {
                 .toList();
         return differences.isEmpty()
                 ? Optional.empty()
-                : Optional.of("the fake has no profile of this kernel: it was built otherwise than the " + version
-                        + " modelled, " + String.join(", ", differences));
+                : Optional.of(NO_PROFILE + ": it was built otherwise than the " + version + " modelled, "
+                        + String.join(", ", differences));
     }
 
     private static Map<String, Integer> built(KernelBackend kernel) {

@@ -2,9 +2,9 @@
 package io.kvmirq.testing;
 
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.fake.Grade;
 import io.kvmirq.fake.Refusals;
-import io.kvmirq.fake.Rule;
+import io.kvmirq.fake.rules.Grade;
+import io.kvmirq.fake.rules.KernelRule;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.LinkedHashSet;
@@ -13,7 +13,7 @@ import java.util.Set;
 
 /** The fake kernel's rules that tests leaned on which ask a real kernel the same. Thread-safe. */
 public final class RulesSeen {
-    private static final Set<Rule> SEEN = EnumSet.noneOf(Rule.class);
+    private static final Set<KernelRule> SEEN = EnumSet.noneOf(KernelRule.class);
 
     private static final Set<Refusals.Refused> REFUSALS = new LinkedHashSet<>();
 
@@ -40,14 +40,13 @@ public final class RulesSeen {
         return Set.copyOf(REFUSALS);
     }
 
-    /** A row for each rule: name, grade, whether it was seen, text. Empty where no test has asked the fake anything. */
-    static synchronized List<String> rows() {
+    /** A row for each rule. Empty where no test has asked the fake anything. */
+    static synchronized List<RuleRow> rows(String run) {
         if (SEEN.isEmpty()) {
             return List.of();
         }
-        return Arrays.stream(Rule.values())
-                .map(rule -> String.join(
-                        "\t", rule.name(), rule.grade().label(), SEEN.contains(rule) ? "seen" : "unseen", rule.text()))
+        return Arrays.stream(KernelRule.values())
+                .map(rule -> new RuleRow(run, rule.name(), rule.grade(), SEEN.contains(rule), rule.text()))
                 .toList();
     }
 }

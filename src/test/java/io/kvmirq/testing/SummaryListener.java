@@ -6,7 +6,6 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.engine.TestTag;
@@ -15,7 +14,7 @@ import org.junit.platform.launcher.TestExecutionListener;
 import org.junit.platform.launcher.TestIdentifier;
 import org.junit.platform.launcher.TestPlan;
 
-/** Writes one row for each test: run, JDK, kernel, status, test, reason. {@code scripts/test-summary} reads them. */
+/** Writes a {@link TestRow} for each test and a {@link RuleRow} for each rule of the fake. {@link Summary} reads them. */
 public final class SummaryListener implements TestExecutionListener {
     private final @Nullable String directory = System.getProperty("kvmirq.test.summary");
     private final String run = System.getProperty("kvmirq.test.run", "tests");
@@ -29,7 +28,7 @@ public final class SummaryListener implements TestExecutionListener {
     @Override
     public void executionSkipped(TestIdentifier test, String reason) {
         if (test.isTest()) {
-            row(test, "skipped", reason);
+            row(test, TestRow.Status.SKIPPED, reason);
         } else if (plan != null) {
             plan.getChildren(test).forEach(child -> executionSkipped(child, reason));
         }
@@ -41,32 +40,26 @@ public final class SummaryListener implements TestExecutionListener {
         switch (result.getStatus()) {
             case SUCCESSFUL -> {
                 if (test.isTest()) {
-                    row(test, "passed", "");
+                    row(test, TestRow.Status.PASSED, "");
                 }
             }
-            case ABORTED -> row(test, "skipped", reason);
-            case FAILED -> row(test, "failed", reason);
+            case ABORTED -> row(test, TestRow.Status.SKIPPED, reason);
+            case FAILED -> row(test, TestRow.Status.FAILED, reason);
         }
     }
 
     /** {@code run.rules}: what the contract and the search have leaned on. */
     @Override
     public void testPlanExecutionFinished(TestPlan finished) {
-        RulesSeen.rows().forEach(rule -> append(".rules", rule));
+        RulesSeen.rows(run).forEach(rule -> append(".rules", rule.line()));
     }
 
-    private void row(TestIdentifier test, String status, String reason) {
+    private void row(TestIdentifier test, TestRow.Status status, String reason) {
         String world = world(test);
-        String kernel = world.startsWith("fake") ? "fake" : world.isEmpty() && !onRealKvm(test) ? "none" : "real KVM";
-        List<String> cells = List.of(
-                run,
-                System.getProperty("java.specification.version"),
-                kernel,
-                status,
-                name(test),
-                reason.replaceAll("\\s+", " "),
-                world);
-        append(".tsv", String.join("\t", cells));
+        String kernel =
+                world.startsWith("fake") ? "fake" : world.isEmpty() && !onRealKvm(test) ? "none" : TestRow.REAL_KVM;
+        String jdk = System.getProperty("java.specification.version");
+        append(".tsv", new TestRow(run, jdk, kernel, status, name(test), reason, world).line());
     }
 
     private void append(String suffix, String line) {

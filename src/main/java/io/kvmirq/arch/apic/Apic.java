@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
-/** Vectors that Linux gives to posting on x86, 8 bits each. Source: {@code asm/irq_vectors.h}. */
+/** The vectors of Linux for posting on x86, 8 bits each. Source: {@code asm/irq_vectors.h}. */
 public final class Apic {
-    /** Posted-interrupt notification: in guest mode the processor takes the requests, else nothing happens. */
+    /** Posted-interrupt notification. In guest mode the CPU takes the requests; outside it the vector does nothing. */
     public static final int NOTIFICATION = 0xf2;
 
-    /** Posted-interrupt wake-up: its handler wakes those on the processor's list whose ON is set. */
+    /** Posted-interrupt wake-up. Its handler wakes the vCPUs on the wake-up list of the CPU of which ON is set. */
     public static final int WAKEUP = 0xf1;
 
     private Apic() {}

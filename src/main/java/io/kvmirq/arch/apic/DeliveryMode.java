@@ -2,27 +2,34 @@
 package io.kvmirq.arch.apic;
 
 import io.kvmirq.arch.BitField;
-import io.kvmirq.arch.Meaning;
-import io.kvmirq.arch.Rule;
-import java.util.function.Predicate;
+import io.kvmirq.arch.Description;
+import java.util.Optional;
 
 /**
- * What becomes of an interrupt at its destination, 3 bits.
+ * The delivery mode of an interrupt, 3 bits. It says how the destination takes the interrupt.
  *
  * <p>Source: Intel SDM vol. 3, "Message Data Register Format"; VT-d specification, Interrupt Remapping Table Entry;
  * {@code enum apic_delivery_modes} in arch/x86/include/asm/apicdef.h.
  */
 public enum DeliveryMode {
+    /** All LAPICs of the destination take the vector. */
     FIXED(0, "fixed"),
+    /** One LAPIC of the destination takes the vector. */
     LOWEST_PRIORITY(1, "lowest priority"),
+    /** System management interrupt. */
     SMI(2, "SMI"),
+    /** No meaning in the manual. */
     RESERVED_3(3, "reserved"),
+    /** Non-maskable interrupt. */
     NMI(4, "NMI"),
+    /** Reset of the CPU. */
     INIT(5, "INIT"),
+    /** No meaning in a message or an entry; in an ICR it is the start-up IPI. */
     RESERVED_6(6, "reserved"),
+    /** The CPU asks an external controller for the vector. */
     EXTINT(7, "ExtINT");
 
-    /** Below it a LAPIC raises an error instead of delivering: Intel SDM vol. 3, "Valid Interrupt Vectors". */
+    /** A LAPIC reports an error for a smaller vector: Intel SDM vol. 3, "Valid Interrupt Vectors". */
     private static final int LOWEST_VECTOR = 0x10;
 
     private static final DeliveryMode[] ALL = values();
@@ -35,12 +42,16 @@ public enum DeliveryMode {
         this.text = text;
     }
 
-    /** What the field holds, 0–7. */
+    /** The value of the field, 0–7. */
     public int number() {
         return number;
     }
 
-    /** @param value 0–7 */
+    /**
+     * The mode of a field's value.
+     *
+     * @param value 0–7
+     */
     public static DeliveryMode of(int value) {
         return ALL[value];
     }
@@ -55,27 +66,25 @@ public enum DeliveryMode {
         return this == FIXED || this == LOWEST_PRIORITY;
     }
 
-    /** What a field with a delivery mode says. */
-    public static Meaning meaning() {
-        return (value, bits) -> of((int) value).text;
+    /** Describes a field that holds a delivery mode. Reserved modes are violations. */
+    public static Description description() {
+        return Description.saying("DLM", (value, bits) -> of((int) value).text)
+                .forbidding(value -> of((int) value).isReserved(), value -> "delivery mode " + value + " is reserved");
     }
 
-    /** The mode in {@code field} is none that is reserved. */
-    public static Rule known(BitField field) {
-        return Rule.of(
-                field,
-                bits -> of((int) field.of(bits[field.word()])).isReserved(),
-                value -> "delivery mode " + value + " is reserved");
-    }
-
-    /** A vector that is delivered as such is none of those that a LAPIC refuses. */
-    public static Rule deliverable(BitField mode, BitField vector) {
-        Predicate<long[]> refused = bits ->
-                of((int) mode.of(bits[mode.word()])).hasVector() && vector.of(bits[vector.word()]) < LOWEST_VECTOR;
-        return Rule.of(
-                vector,
-                refused,
-                value -> "vector 0x" + Long.toHexString(value) + " is below 0x10: a LAPIC raises an error instead");
+    /**
+     * Adds to the description of a vector that a LAPIC refuses vectors below 0x10.
+     *
+     * @param mode the delivery mode in the same structure; only some modes carry a vector
+     */
+    public static Description deliverable(Description vector, BitField mode) {
+        return vector.checked((value, bits) -> {
+            boolean refused = of((int) mode.value(bits)).hasVector() && value < LOWEST_VECTOR;
+            return refused
+                    ? Optional.of(
+                            "vector 0x" + Long.toHexString(value) + " is below 0x10: a LAPIC raises an error instead")
+                    : Optional.empty();
+        });
     }
 
     @Override

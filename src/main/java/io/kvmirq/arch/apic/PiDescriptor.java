@@ -7,24 +7,25 @@ import static io.kvmirq.arch.apic.PostedInterruptDescriptor.NV;
 import static io.kvmirq.arch.apic.PostedInterruptDescriptor.ON;
 import static io.kvmirq.arch.apic.PostedInterruptDescriptor.SN;
 
+import io.kvmirq.arch.SharedWords;
 import java.nio.ByteBuffer;
 
 /**
- * A live posted-interrupt descriptor: senders set PIR and ON, the vCPU's thread and the processor take them away, all at
- * once and without a lock. Every change of a bit is one locked read-modify-write, also of a bit that has its value
- * already: testing first would be faster, but a sender that only reads is not ordered against the receiver, which may
- * have taken the bit, and looked at the sender's data, before that data became visible.
+ * A live posted-interrupt descriptor. Senders set PIR and ON; the vCPU's thread and the CPU clear them; none takes a lock.
+ * Every change of a bit is one locked read-modify-write, also if the bit has the value already. A sender that only tests
+ * the bit would not be ordered against the receiver: the receiver could take the bit and read the sender's data before
+ * that data is visible.
  *
- * <p>Safe for use by any number of threads; {@link #load}, {@link #resume}, {@link #put} and {@link #block} are for the
- * vCPU's own. Nothing but {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d specification, "Interrupt Posting" and
+ * <p>Safe for use by any number of threads; only the vCPU's own thread calls {@link #load}, {@link #resume}, {@link #put}
+ * and {@link #block}. Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d specification, "Interrupt Posting" and
  * "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
  *
- * <p>Only the tests' variants, which lose interrupts, extend it.
+ * <p>Only variants in the test tree, which lose interrupts, extend this class.
  */
 public class PiDescriptor {
-    /** Size in 64-bit words. */
+    /** The size in 64-bit words. */
     public static final int WORDS = PostedInterruptDescriptor.BYTES / Long.BYTES;
-    /** Words of PIR, one bit for each vector. */
+    /** The number of words of PIR, one bit for each vector. */
     public static final int PIR_WORDS = 4;
 
     private static final int VECTORS = 256;
@@ -63,14 +64,14 @@ public class PiDescriptor {
     }
 
     /**
-     * What a unit does for one request through a posted IRTE: sets the vector's PIR bit and, unless a notification is
-     * outstanding or suppressed, ON. A unit does both in one access of 64 bytes; here they are two, PIR first. Partner
-     * of the first is the read of PIR in {@link #load} and {@link #resume}: either they see this PIR bit, or the second
-     * sees SN clear.
+     * A unit handles one request through a posted IRTE. It sets the vector's PIR bit. It sets ON unless a notification is
+     * outstanding or suppressed. A unit does both in one access of 64 bytes; here they are two accesses, PIR first. The
+     * partner is the read of PIR in {@link #load} and {@link #resume}: they see this PIR bit, or this method sees SN
+     * clear.
      *
      * @param vector 0–255
-     * @param urgent URG of the IRTE: SN does not hold it back
-     * @return 0, or, if a notification is due, the word whose NV and NDST say which vector and where to
+     * @param urgent URG of the IRTE: the request notifies although SN is set
+     * @return 0 if no notification is due; otherwise the control word, whose NV and NDST name vector and destination
      */
     public long post(int vector, boolean urgent) {
         words.or(pir(vector), bit(vector));
@@ -87,29 +88,30 @@ public class PiDescriptor {
     }
 
     /**
-     * What software does to request a vector: sets its PIR bit, then ON. Each is a full barrier: that of ON stands
-     * before the caller's read of the vCPU's mode, partner of the barrier between mode and {@link #sync}.
+     * Software requests a vector. It sets the PIR bit, then ON. Both are full barriers. The caller reads the vCPU's mode
+     * after ON; the partner is the barrier between the mode and {@link #sync}.
      *
      * @param vector 0–255
-     * @return whether this set ON, so that it is for the caller to notify or wake the vCPU
+     * @return whether this call set ON; then the caller notifies or wakes the vCPU
      */
     public boolean deliver(int vector) {
         return (words.or(pir(vector), bit(vector)) & bit(vector)) == 0 && setOn();
     }
 
     /**
-     * If ON, clears it and takes the requests to the IRR ({@code vmx_sync_pir_to_irr}). ON is cleared before PIR is
-     * read: a sender writes PIR first, so that what is missed here sets ON again.
+     * Clears ON and takes the requests to the IRR, if ON is set ({@code vmx_sync_pir_to_irr}). It clears ON before it
+     * reads PIR. A sender writes PIR first, so a request that this call misses sets ON again.
      *
-     * @param irr four words from {@code at}
+     * @param irr holds the IRR in four words from {@code at}
      * @return whether a request was taken
+     * @throws IllegalArgumentException if the IRR does not fit
      */
     public boolean sync(SharedWords irr, int at) {
         long seen = words.get(control);
         return ON.isSet(seen) && take(seen, irr, at);
     }
 
-    /** What a processor in guest mode does when NV arrives: clears ON and takes the requests, without asking. */
+    /** A CPU in guest mode takes NV: clears ON and takes the requests, whatever ON was. As {@link #sync} otherwise. */
     public boolean acknowledge(SharedWords irr, int at) {
         return take(words.get(control), irr, at);
     }
@@ -120,7 +122,7 @@ public class PiDescriptor {
         return harvest(irr, at);
     }
 
-    /** Moves what PIR holds. A word that is zero costs no locked access, as in the kernel. */
+    /** Moves PIR to the IRR. A word that is zero costs no locked access, as in the kernel. */
     boolean harvest(SharedWords irr, int at) {
         boolean any = false;
         for (int i = 0; i < PIR_WORDS; i++) {
@@ -132,7 +134,7 @@ public class PiDescriptor {
         return any;
     }
 
-    /** Whether four words have a vector. */
+    /** Whether any of four words is not 0. */
     static boolean hasAny(SharedWords words, int base) {
         for (int i = 0; i < PIR_WORDS; i++) {
             if (words.get(base + i) != 0) {
@@ -143,11 +145,11 @@ public class PiDescriptor {
     }
 
     /**
-     * The vCPU comes to a processor: notifications go there again. Where SN was set, units posted without ON, so ON is
-     * made up for after SN is cleared: SN's clearing is the full barrier before PIR is read, and its partner is the
-     * unit's access, which either sees SN clear and sets ON, or has set PIR before.
+     * The vCPU comes to a CPU: NDST and NV direct notifications there, and SN is cleared. While SN was set, units posted
+     * without ON, so this call then sets ON if PIR is not empty. The clearing of SN is the full barrier before PIR is
+     * read. Its partner is the unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
      *
-     * @param ndst the processor's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
+     * @param ndst the CPU's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
      * @throws IllegalArgumentException if it does not fit 32 bits
      */
     public void load(long ndst) {
@@ -156,8 +158,8 @@ public class PiDescriptor {
     }
 
     /**
-     * As {@link #load} to the processor it was on, where it did not sleep in between: NV and NDST are right. Where SN is
-     * clear nothing is looked at.
+     * As {@link #load} to the CPU that the vCPU was on last, if it did not sleep since: NV and NDST are right. Does
+     * nothing if SN is clear.
      */
     public void resume() {
         if (clearSuppress()) {
@@ -165,7 +167,7 @@ public class PiDescriptor {
         }
     }
 
-    /** NDST to {@code ndst}, NV to 0xf2, SN to 0, in one. */
+    /** Sets NDST to {@code ndst}, NV to 0xf2 and SN to 0 in one access. */
     void redirect(long ndst) {
         while (true) {
             long old = words.get(control);
@@ -188,24 +190,24 @@ public class PiDescriptor {
         return SN.isSet(words.and(control, ~SN.mask()));
     }
 
-    /** The second half of {@link #load} and {@link #resume}, the repair of 2019: a request without ON gets it. */
+    /** The second half of {@link #load} and {@link #resume}, the repair of 2019: sets ON if PIR is not empty. */
     void restoreOn() {
         if (hasRequests()) {
             setOn();
         }
     }
 
-    /** The vCPU leaves its processor while it could run: units are to post without notifying. */
+    /** The vCPU leaves its CPU and could run: sets SN, so that units post and do not notify. */
     public void put() {
         words.or(control, SN.mask());
     }
 
     /**
-     * The vCPU leaves its processor to sleep: NV becomes the wake-up vector 0xf1. While it is, until {@link #load}, the
-     * vCPU must be on its processor's list.
+     * The vCPU leaves its CPU to sleep: NV becomes the wake-up vector 0xf1. Until {@link #load} the vCPU must be on the
+     * wake-up list of that CPU.
      *
-     * @return whether ON was set already: its notification went to the vector before and wakes nobody, so the caller
-     *     sends 0xf1 to its own processor
+     * @return whether ON was set before. Then its notification had the old vector and wakes no vCPU, so the caller sends
+     *     0xf1 to its own CPU
      */
     public boolean block() {
         while (true) {
@@ -216,7 +218,7 @@ public class PiDescriptor {
         }
     }
 
-    /** State was loaded over the LAPIC's: what is requested is void ({@code pi_apicv_pre_state_restore}). */
+    /** LAPIC state was loaded: clears ON and PIR ({@code pi_apicv_pre_state_restore}). */
     public void discard() {
         clearOn(words.get(control));
         for (int i = 0; i < PIR_WORDS; i++) {
@@ -224,7 +226,7 @@ public class PiDescriptor {
         }
     }
 
-    /** As a vCPU is made: NV 0xf2, SN set, the rest 0. Not for use beside other calls. */
+    /** The state of a new vCPU: NV is 0xf2, SN is set, the rest is 0. No other call may run at the same time. */
     public void reset() {
         for (int i = 0; i < WORDS; i++) {
             words.swap(base + i, 0);
@@ -232,13 +234,13 @@ public class PiDescriptor {
         words.swap(control, SN.mask() | NV.with(Apic.NOTIFICATION));
     }
 
-    /** Whether a vCPU that is not loaded has something to run for: ON, or requests that SN kept from setting it. */
+    /** Whether a vCPU that is not loaded has a request: ON is set, or SN is set and PIR is not empty. */
     public boolean hasPending() {
         long now = words.get(control);
         return ON.isSet(now) || SN.isSet(now) && hasRequests();
     }
 
-    /** What it holds, word by word: others may change one while the next is read. */
+    /** A copy, read word by word. Another thread may change a word while the next one is read. */
     public PostedInterruptDescriptor snapshot() {
         long[] now = new long[WORDS];
         for (int i = 0; i < WORDS; i++) {
@@ -252,10 +254,12 @@ public class PiDescriptor {
         return hasAny(words, base);
     }
 
+    /** Whether a notification is outstanding. */
     public boolean isOn() {
         return ON.isSet(words.get(control));
     }
 
+    /** Whether SN is set. */
     public boolean isSuppressed() {
         return SN.isSet(words.get(control));
     }
@@ -275,7 +279,7 @@ public class PiDescriptor {
         return !ON.isSet(words.or(control, ON.mask()));
     }
 
-    /** @param seen what was read, to begin with */
+    /** @param seen the control word as it was read before */
     void clearOn(long seen) {
         long old = seen;
         while (!words.replace(control, old, old & ~ON.mask())) {

@@ -1,56 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import static io.kvmirq.arch.Description.always;
+
 import io.kvmirq.arch.BitField;
-import io.kvmirq.arch.Field;
 import io.kvmirq.arch.Format;
-import io.kvmirq.arch.Meaning;
-import io.kvmirq.arch.Violation;
-import java.util.List;
+import io.kvmirq.arch.Structure;
 
 /**
- * An entry of the PID-pointer table, 64 bits: where the processor finds the descriptor of the vCPU that a guest sends
- * an IPI to.
+ * An entry of the PID-pointer table, 64 bits. The processor finds there the descriptor of the vCPU to which a guest sends
+ * an IPI.
  *
  * <p>Source: Intel SDM vol. 3, IPI Virtualization; {@code vmx_vcpu_create} in arch/x86/kvm/vmx/vmx.c.
  *
- * @param valid whether the entry points anywhere
- * @param reserved1 5 bits, 5:1
- * @param address physical, of a {@link PostedInterruptDescriptor}, 64 bits of which the low 6 are 0
+ * @param word 64 bits
  */
-public record PidPointer(boolean valid, int reserved1, long address) {
-    private static final BitField VALID = BitField.bit("valid", 0);
-    private static final BitField RESERVED_1 = new BitField("rsvd_1_5", 1, 5);
-    private static final BitField ADDRESS = new BitField("pid_phys", 6, 58);
+public record PidPointer(long word) implements Structure {
+    /** V, bit 0: the entry points to a descriptor. */
+    public static final BitField VALID = BitField.flag("valid", 0, "V", "points nowhere", "valid");
+
+    private static final BitField RESERVED_1 =
+            BitField.reserved("rsvd_1_5", 1, 5).ordinarily(0);
+
+    /** The physical address of a {@link PostedInterruptDescriptor}, bits 63:6. */
+    public static final BitField ADDRESS = new BitField(
+            "pid_phys", 6, 58, always("PID", "descriptor address").shifted(PostedInterruptDescriptor.BOUNDARY_BITS));
 
     /** Kind {@code pid.pointer}. */
     public static final Format FORMAT = Format.builder("pid.pointer", "entry of the PID-pointer table", 64, 1)
-            .fields(
-                    Field.of("V", Meaning.oneOf("points nowhere", "valid"), VALID),
-                    Field.reserved(RESERVED_1).ordinarily(0),
-                    Field.of("PID", Meaning.always("descriptor address"), ADDRESS)
-                            .shifted(ADDRESS.low()))
+            .fields(VALID, RESERVED_1, ADDRESS)
             .looked(bits -> VALID.isSet(bits[0]))
             .build();
 
-    /** @throws IllegalArgumentException if a field does not fit or the address is not at a 64-byte boundary */
-    public PidPointer {
-        RESERVED_1.with(reserved1);
-        PostedInterruptDescriptor.checkAddress(address);
+    @Override
+    public Format format() {
+        return FORMAT;
     }
 
-    /** Any bits are taken. */
-    public static PidPointer decode(long word) {
-        return new PidPointer(VALID.isSet(word), (int) RESERVED_1.of(word), word & ADDRESS.mask());
+    @Override
+    public long[] bits() {
+        return new long[] {word};
     }
 
-    /** The entry; the reverse of {@link #decode}. */
-    public long word() {
-        return VALID.with(valid ? 1 : 0) | RESERVED_1.with(reserved1) | address;
-    }
-
-    /** What the manual forbids and is so. */
-    public List<Violation> violations() {
-        return FORMAT.violations(word());
+    /** The kind and the word, as {@code kvmirq decode} takes them. */
+    @Override
+    public String toString() {
+        return FORMAT.text(word);
     }
 }

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import static io.kvmirq.arch.Description.always;
+
 import io.kvmirq.Vector;
 import io.kvmirq.arch.BitField;
-import io.kvmirq.arch.Field;
+import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Meaning;
-import io.kvmirq.arch.Rule;
-import io.kvmirq.arch.Violation;
-import java.util.List;
+import io.kvmirq.arch.Structure;
 
 /**
- * The posted-interrupt descriptor: 64 bytes at a 64-byte boundary, one for each vCPU, in which an IOMMU or another CPU
- * leaves vectors for a guest. A value, not the memory itself.
+ * The words of a posted-interrupt descriptor (PID): 64 bytes at a 64-byte boundary, one for each vCPU. An IOMMU or another
+ * CPU leaves vectors for a guest in it. This record is a copy of the words; {@link PiDescriptor} is the live memory.
  *
  * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM vol. 3, Posted-Interrupt Processing; {@code
  * struct pi_desc} in arch/x86/include/asm/posted_intr.h.
@@ -21,97 +21,73 @@ import java.util.List;
  * @param pir1 requested vectors 64–127
  * @param pir2 requested vectors 128–191
  * @param pir3 requested vectors 192–255
- * @param on a notification is outstanding: none is sent again
- * @param sn suppress notification, but that of an urgent request
- * @param reserved258 14 bits, 271:258
- * @param nv vector of the notification
- * @param reserved280 8 bits, 287:280
- * @param ndst where the notification goes, 32 bits: see {@link #destinationX2apic} and {@link #destinationXapic}
+ * @param control ON, SN, NV and NDST
  * @param reserved320 bits 383:320
  * @param reserved384 bits 447:384
  * @param reserved448 bits 511:448
  */
 public record PostedInterruptDescriptor(
-        long pir0,
-        long pir1,
-        long pir2,
-        long pir3,
-        boolean on,
-        boolean sn,
-        int reserved258,
-        Vector nv,
-        int reserved280,
-        long ndst,
-        long reserved320,
-        long reserved384,
-        long reserved448) {
-    /** Length in bytes, and the boundary it lies at. */
+        long pir0, long pir1, long pir2, long pir3, long control, long reserved320, long reserved384, long reserved448)
+        implements Structure {
+    /** The length in bytes, and the boundary. */
     public static final int BYTES = 64;
 
-    /** Index of the 64-bit word with ON, SN, NV and NDST, which is changed as one. */
+    /** The number of low bits of a descriptor's address that are 0. */
+    public static final int BOUNDARY_BITS = 6;
+
+    /** The index of the 64-bit word that holds ON, SN, NV and NDST. They change together. */
     public static final int CONTROL = 4;
 
-    /** Outstanding notification, bit 256. */
-    public static final BitField ON = BitField.bit("on", 256);
+    /** Outstanding notification, bit 256: no further notification is sent. */
+    public static final BitField ON =
+            BitField.flag("on", 256, "ON", "no notification outstanding", "notification outstanding");
 
-    /** Suppress notification, bit 257. */
-    public static final BitField SN = BitField.bit("sn", 257);
+    /** Suppress notification, bit 257. An urgent request notifies all the same. */
+    public static final BitField SN = BitField.flag("sn", 257, "SN", "notifications sent", "notifications suppressed");
 
     /** Notification vector, bits 279:272. */
-    public static final BitField NV = new BitField("nv", 272, 8);
+    public static final BitField NV =
+            new BitField("nv", 272, 8, Description.saying("NV", (value, bits) -> notification((int) value)));
 
-    /** Notification destination, bits 319:288. */
-    public static final BitField NDST = new BitField("ndst", 288, 32);
+    /** Notification destination, bits 319:288: an APIC id. See {@link #destinationX2apic} and {@link #destinationXapic}. */
+    public static final BitField NDST =
+            new BitField("ndst", 288, 32, Description.saying("NDST", (value, bits) -> destination(value)));
 
-    private static final BitField PIR0 = new BitField("pir0", 0, 64);
-    private static final BitField PIR1 = new BitField("pir1", 64, 64);
-    private static final BitField PIR2 = new BitField("pir2", 128, 64);
-    private static final BitField PIR3 = new BitField("pir3", 192, 64);
-    private static final BitField RESERVED_258 = new BitField("rsvd_258_271", 258, 14);
-    private static final BitField RESERVED_280 = new BitField("rsvd_280_287", 280, 8);
-    /** An APIC id of 8 bits within NDST. */
+    /** The place of an 8-bit APIC id in NDST. */
     private static final BitField XAPIC_ID = new BitField("xapic id", 8, 8);
 
     /** Kind {@code pid}. */
     public static final Format FORMAT = Format.builder("pid", "posted-interrupt descriptor", 64, 8)
-            .fields(
-                    Field.of("PIR", vectors(0), PIR0),
-                    Field.of("PIR", vectors(64), PIR1),
-                    Field.of("PIR", vectors(128), PIR2),
-                    Field.of("PIR", vectors(192), PIR3),
-                    Field.of("ON", Meaning.oneOf("no notification outstanding", "notification outstanding"), ON),
-                    Field.of("SN", Meaning.oneOf("notifications sent", "notifications suppressed"), SN),
-                    Field.reserved(RESERVED_258),
-                    Field.of("NV", (value, bits) -> notification((int) value), NV),
-                    Field.reserved(RESERVED_280),
-                    Field.of("NDST", (value, bits) -> destination(value), NDST),
-                    Field.reserved(new BitField("rsvd0", 320, 32)),
-                    Field.reserved(new BitField("rsvd1", 352, 32)),
-                    Field.reserved(new BitField("rsvd2", 384, 32)),
-                    Field.reserved(new BitField("rsvd3", 416, 32)),
-                    Field.reserved(new BitField("rsvd4", 448, 32)),
-                    Field.reserved(new BitField("rsvd5", 480, 32)),
-                    Field.of("", Meaning.always("ON, SN, NV and NDST in one"), new BitField("derived_control", 256, 64))
-                            .derived())
+            .fields(pir(0), pir(1), pir(2), pir(3), ON, SN)
+            .fields(BitField.reserved("rsvd_258_271", 258, 14), NV, BitField.reserved("rsvd_280_287", 280, 8), NDST)
+            .fields(reserved(0), reserved(1), reserved(2), reserved(3), reserved(4), reserved(5))
+            .fields(new BitField(
+                    "derived_control",
+                    256,
+                    64,
+                    always("", "ON, SN, NV and NDST in one").derived()))
             .reservedFault("fault reason 0x28")
-            .remarks(Rule.of(
-                    PIR0,
+            .remark(
                     bits -> (bits[0] | bits[1] | bits[2] | bits[3]) != 0
                             && !ON.isSet(bits[CONTROL])
                             && !SN.isSet(bits[CONTROL]),
-                    value -> "there are requests with ON and SN clear: between two steps of who sets or takes them,"
-                            + " or lost as in kvmirq races lost-interrupt-2019"))
+                    "PIR is not empty while ON and SN are clear: a sender or a receiver is between two steps, or the"
+                            + " request is lost as in kvmirq races lost-interrupt-2019")
             .build();
 
-    /** @throws IllegalArgumentException if a field does not fit */
-    public PostedInterruptDescriptor {
-        RESERVED_258.with(reserved258);
-        RESERVED_280.with(reserved280);
-        NDST.with(ndst);
+    private static BitField pir(int word) {
+        return new BitField(
+                "pir" + word,
+                Long.SIZE * word,
+                Long.SIZE,
+                Description.saying(
+                        "PIR",
+                        (value, bits) ->
+                                value == 0 ? "no vector" : "vectors " + Meaning.numbers(value, Long.SIZE * word)));
     }
 
-    private static Meaning vectors(int first) {
-        return (value, bits) -> value == 0 ? "no vector" : "vectors " + Meaning.numbers(value, first);
+    private static BitField reserved(int number) {
+        return BitField.reserved("rsvd" + number, 320 + Integer.SIZE * number, Integer.SIZE);
     }
 
     /** The vectors of Linux: arch/x86/include/asm/irq_vectors.h. */
@@ -133,32 +109,21 @@ public record PostedInterruptDescriptor(
     }
 
     /**
-     * From its eight words of 64 bits, the one at the lowest address first. Any bits are taken.
+     * Reads a descriptor from its eight 64-bit words, lowest address first. Any bits are accepted.
      *
      * @throws IllegalArgumentException if there are more or fewer words
      */
     public static PostedInterruptDescriptor decode(long... words) {
-        long control = FORMAT.bits(words)[CONTROL];
+        long[] bits = FORMAT.bits(words);
         return new PostedInterruptDescriptor(
-                words[0],
-                words[1],
-                words[2],
-                words[3],
-                ON.isSet(control),
-                SN.isSet(control),
-                (int) RESERVED_258.of(control),
-                new Vector((int) NV.of(control)),
-                (int) RESERVED_280.of(control),
-                NDST.of(control),
-                words[5],
-                words[6],
-                words[7]);
+                bits[0], bits[1], bits[2], bits[3], bits[CONTROL], bits[5], bits[6], bits[7]);
     }
 
     /**
-     * NDST for a CPU where the host's APICs are in x2APIC mode.
+     * NDST for a CPU of a host with APICs in x2APIC mode.
      *
      * @param apicId 32 bits, unsigned
+     * @throws IllegalArgumentException if the id does not fit
      */
     public static long destinationX2apic(long apicId) {
         NDST.with(apicId);
@@ -166,11 +131,12 @@ public record PostedInterruptDescriptor(
     }
 
     /**
-     * NDST for a CPU where the host's APICs are in xAPIC mode.
+     * NDST for a CPU of a host with APICs in xAPIC mode.
      *
      * @param apicId 0–255
+     * @throws IllegalArgumentException if the id does not fit
      */
-    public static long destinationXapic(int apicId) {
+    public static long destinationXapic(long apicId) {
         return XAPIC_ID.with(apicId);
     }
 
@@ -182,41 +148,24 @@ public record PostedInterruptDescriptor(
         }
     }
 
-    /** Word {@link #CONTROL}. */
-    public long control() {
-        return ON.with(on ? 1 : 0)
-                | SN.with(sn ? 1 : 0)
-                | RESERVED_258.with(reserved258)
-                | NV.with(nv.number())
-                | RESERVED_280.with(reserved280)
-                | NDST.with(ndst);
+    @Override
+    public Format format() {
+        return FORMAT;
     }
 
-    /** Its eight words; the reverse of {@link #decode}. */
-    public long[] words() {
-        return new long[] {pir0, pir1, pir2, pir3, control(), reserved320, reserved384, reserved448};
+    @Override
+    public long[] bits() {
+        return new long[] {pir0, pir1, pir2, pir3, control, reserved320, reserved384, reserved448};
     }
 
-    /** Whether the vector is requested. */
+    /** Whether PIR holds the vector. */
     public boolean isRequested(Vector vector) {
-        long word =
-                switch (vector.number() / Long.SIZE) {
-                    case 0 -> pir0;
-                    case 1 -> pir1;
-                    case 2 -> pir2;
-                    default -> pir3;
-                };
-        return (word >>> vector.number() & 1) != 0;
+        return (bits()[vector.number() / Long.SIZE] >>> vector.number() & 1) != 0;
     }
 
-    /** As {@code kvmirq decode} takes it. */
+    /** The kind and the words, as {@code kvmirq decode} takes them. */
     @Override
     public String toString() {
-        return FORMAT.text(words());
-    }
-
-    /** What the manual forbids and is so. */
-    public List<Violation> violations() {
-        return FORMAT.violations(words());
+        return FORMAT.text(bits());
     }
 }

@@ -1,91 +1,102 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
 import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A VM with APICv on the processors of a host: its vCPUs, and what devices and interrupts do to them. Processors have
- * their number as APIC id. All state is in shared words, so that any order of accesses can be played.
+ * A VM with APICv on a host: its vCPUs, the bypasses of its devices, and the wake-up lists of the CPUs. The VM handles the
+ * vectors 0xf2 and 0xf1 on its host.
  *
- * <p>Safe for use by any number of threads; what has interrupts off on a processor makes others who want them off there
- * wait, spinning. Source: {@code posted_intr.c} and {@code vcpu_enter_guest} in Linux 7.1, without nested guests, and
- * without IPI virtualization, which has a vCPU put on a list also where nothing is bypassed.
+ * <p>Safe for use by any number of threads. A CPU with interrupts off makes others wait, spinning. Source: {@code
+ * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1. Nested guests are not modelled. IPI virtualization, with which
+ * a vCPU is put on a list also without a bypass, is not modelled either.
  */
 public final class PostedVm {
-    private static final int XAPIC_CPUS = 256;
-
+    private final Host host;
     private final SharedWords words;
     private final boolean x2apic;
     private final int bypasses;
-    private final List<HostCpu> cpus = new ArrayList<>();
-    private final List<PostedVcpu> vcpus = new ArrayList<>();
+    private final List<WakeupList> lists = new ArrayList<>();
+    private final PostedVcpu[] vcpus;
 
     /**
-     * A VM as it is made: nothing loaded, nothing requested.
+     * A new VM: no vCPU is loaded, no vector is requested.
      *
-     * @param cpus processors of the host, at least 1
      * @param vcpus at least 1
-     * @param x2apic whether NDST holds an x2APIC id, as it is, or an xAPIC id of at most 256 processors, in bits 15:8
+     * @param x2apic whether NDST holds an x2APIC id as it is. Otherwise it holds an xAPIC id in bits 15:8
+     * @throws IllegalArgumentException if there is no vCPU, or the id of a CPU does not fit NDST
      */
-    public PostedVm(int cpus, int vcpus, boolean x2apic) {
-        this(SharedWords.of(new long[words(cpus, vcpus)]), cpus, vcpus, x2apic, PiDescriptor::over);
+    public PostedVm(Host host, int vcpus, boolean x2apic) {
+        this(host, SharedWords.of(new long[words(host.cpus().size(), vcpus)]), vcpus, x2apic, PiDescriptor::over);
     }
 
-    /** Where each vCPU's descriptor comes from. */
+    /** Makes the descriptor of a vCPU. */
     interface Descriptors {
         PiDescriptor at(SharedWords words, int base);
     }
 
-    PostedVm(SharedWords words, int cpus, int vcpus, boolean x2apic, Descriptors descriptors) {
-        if (!x2apic && cpus > XAPIC_CPUS) {
-            throw new IllegalArgumentException(
-                    cpus + " processors are too many for xAPIC ids: expected 1–256, or x2APIC ids");
-        }
+    PostedVm(Host host, SharedWords words, int vcpus, boolean x2apic, Descriptors descriptors) {
+        this.host = host;
         this.words = words;
         this.x2apic = x2apic;
+        host.cpus().forEach(this::ndst);
+        this.vcpus = new PostedVcpu[vcpus];
         for (int i = 0; i < vcpus; i++) {
             int base = i * PostedVcpu.WORDS;
-            this.vcpus.add(new PostedVcpu(this, i, words, base, descriptors.at(words, base)));
+            this.vcpus[i] = new PostedVcpu(this, i, words, base, descriptors.at(words, base));
         }
-        for (int i = 0; i < cpus; i++) {
-            this.cpus.add(new HostCpu(words, vcpus * PostedVcpu.WORDS + i * HostCpu.words(vcpus)));
+        int base = vcpus * PostedVcpu.WORDS;
+        for (int i = 0; i < host.cpus().size(); i++) {
+            lists.add(new WakeupList(words, base + i * WakeupList.words(vcpus)));
         }
-        this.bypasses = words(cpus, vcpus) - 1;
+        bypasses = words(host.cpus().size(), vcpus) - 1;
+        host.handle(Apic.NOTIFICATION, this::notified);
+        host.handle(Apic.WAKEUP, this::wakeUp);
     }
 
     static int words(int cpus, int vcpus) {
-        if (cpus < 1 || vcpus < 1) {
-            throw new IllegalArgumentException(
-                    cpus + " processors and " + vcpus + " vCPUs make no VM: expected 1 or more of each");
+        if (vcpus < 1) {
+            throw new IllegalArgumentException(vcpus + " vCPUs make no VM: expected 1 or more");
         }
-        return vcpus * PostedVcpu.WORDS + cpus * HostCpu.words(vcpus) + 1;
+        return vcpus * PostedVcpu.WORDS + cpus * WakeupList.words(vcpus) + 1;
     }
 
-    public PostedVcpu vcpu(int index) {
-        return vcpus.get(index);
-    }
-
-    HostCpu cpu(int number) {
-        if (number < 0 || number >= cpus.size()) {
-            throw new IllegalArgumentException("processor " + number + " does not exist: expected 0–"
-                    + (cpus.size() - 1) + ", as this host was made");
-        }
-        return cpus.get(number);
+    /** The host. */
+    public Host host() {
+        return host;
     }
 
     /**
-     * A device's interrupt may be posted to the VM from now on. The first one wakes all vCPUs, so that one that sleeps
-     * on no list looks again, and then sleeps on one ({@code vmx_pi_start_bypass}).
+     * A vCPU by its index.
+     *
+     * @throws IndexOutOfBoundsException if there is none
+     */
+    public PostedVcpu vcpu(int index) {
+        return vcpus[index];
+    }
+
+    WakeupList list(HostCpu cpu) {
+        return lists.get(cpu.number());
+    }
+
+    /**
+     * A device's interrupt may be posted to the VM from now on. The first bypass wakes all vCPUs: a vCPU that sleeps and
+     * is on no list looks again, and then sleeps on a list ({@code vmx_pi_start_bypass}).
      */
     public void startBypass() {
         if (addBypass(1) == 0) {
-            vcpus.forEach(PostedVcpu::wake);
+            for (PostedVcpu vcpu : vcpus) {
+                vcpu.thread().wake();
+            }
         }
     }
 
     /**
-     * The end of one {@link #startBypass}.
+     * Ends one {@link #startBypass}.
      *
      * @throws IllegalStateException if each has ended
      */
@@ -110,68 +121,49 @@ public final class PostedVm {
         return words.get(bypasses) > 0;
     }
 
-    /** Index of the count of bypasses. */
+    /** The index of the number of bypasses. */
     int bypasses() {
         return bypasses;
     }
 
-    /** NDST of a processor. */
-    long ndst(int cpu) {
+    long ndst(HostCpu cpu) {
         return x2apic
-                ? PostedInterruptDescriptor.destinationX2apic(cpu)
-                : PostedInterruptDescriptor.destinationXapic(cpu);
+                ? PostedInterruptDescriptor.destinationX2apic(cpu.id())
+                : PostedInterruptDescriptor.destinationXapic(cpu.id());
     }
 
-    /** A notification is sent; where NDST names no processor of the host it goes nowhere. */
+    /** Sends a notification. It is lost if NDST names no CPU of the host. */
     void send(long ndst, int vector) {
-        long id = x2apic ? ndst : ndst >>> 8;
-        if (id < cpus.size()) {
-            cpus.get((int) id).interrupt(vector);
-        }
+        host.interrupt(x2apic ? ndst : ndst >>> 8, vector);
     }
 
-    /** Whether an interrupt is on its way to a processor. */
-    public boolean isInterrupted(int cpu) {
-        return cpu(cpu).isInterrupted();
+    /** Vector 0xf2 moves the requests of the guest that runs into its IRR. Without a guest of this VM it does nothing. */
+    private void notified(HostCpu cpu) {
+        for (PostedVcpu vcpu : vcpus) {
+            if (vcpu.thread().isGuestOf(cpu)) {
+                vcpu.acknowledge();
+                return;
+            }
+        }
     }
 
     /**
-     * A processor takes one interrupt that is on its way. A notification in guest mode moves the guest's requests to its
-     * IRR, elsewhere it does nothing; a wake-up wakes those on the processor's list whose ON is set.
+     * {@code pi_wakeup_handler}: wakes the vCPUs on the list of which ON is set. It leaves ON and the list as they are;
+     * the next load changes them.
      */
-    public void takeInterrupt(int number) {
-        HostCpu cpu = cpu(number);
-        cpu.interruptsOff();
-        if (cpu.takeNotification()) {
-            int guest = cpu.guest();
-            if (guest >= 0) {
-                vcpus.get(guest).acknowledge();
-            }
-        } else if (cpu.takeWakeup()) {
-            wakeUp(cpu);
-        }
-        cpu.interruptsOn();
-    }
-
-    /** {@code pi_wakeup_handler}: leaves ON and the list as they are, {@link PostedVcpu#load} sees to them. */
     private void wakeUp(HostCpu cpu) {
-        cpu.lockList();
+        WakeupList list = list(cpu);
+        list.lock();
         for (PostedVcpu vcpu : vcpus) {
-            if (cpu.isListed(vcpu.index()) && vcpu.descriptor().isOn()) {
-                vcpu.wake();
+            if (list.has(vcpu.index()) && vcpu.descriptor().isOn()) {
+                vcpu.thread().wake();
             }
         }
-        cpu.unlockList();
+        list.unlock();
     }
 
-    /** The processors on whose list a vCPU is: at most one, says rule R5. */
-    public List<Integer> listing(int vcpu) {
-        List<Integer> listing = new ArrayList<>();
-        for (int number = 0; number < cpus.size(); number++) {
-            if (cpus.get(number).isListed(vcpu)) {
-                listing.add(number);
-            }
-        }
-        return listing;
+    /** The CPUs that have a vCPU on their wake-up list: at most one, by rule R5. */
+    public List<HostCpu> listing(int vcpu) {
+        return host.cpus().stream().filter(cpu -> list(cpu).has(vcpu)).toList();
     }
 }

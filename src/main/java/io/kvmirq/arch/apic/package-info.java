@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The processor's side of x86 interrupts: messages in compatibility format, and the posted-interrupt descriptor (PID)
- * with what Linux does to it.
+ * The local APIC's side of x86 interrupts: messages in compatibility format, the layouts of IOAPIC entries and LAPIC
+ * registers, the posted-interrupt descriptor (PID), and what Linux does to it.
  *
- * <p>Senders write to a vCPU's {@link io.kvmirq.arch.apic.PiDescriptor}: the bit of the vector in PIR, then ON, and
- * whoever turns ON from 0 to 1 owes the vCPU a notification. Receivers turn ON off first and take PIR after, so that a
- * request is either taken or has ON set behind it. SN breaks that for devices: while it is set a unit requests without
- * ON, and whoever clears SN owes ON to the requests that are there.
+ * <p>A sender sets the bit of the vector in PIR and then sets ON in the {@link io.kvmirq.arch.apic.PiDescriptor}. The
+ * sender that changes ON from 0 to 1 has to notify the vCPU. A receiver clears ON and then takes PIR. So each request is
+ * taken, or ON is set after it. SN is the exception: while SN is set, a unit sets PIR without ON. The vCPU that clears SN
+ * sets ON for the requests that it finds.
  *
- * <p>What is a record here is immutable; {@link io.kvmirq.arch.apic.SharedWords} and what lives in them are for many
- * threads.
+ * <p>Records are immutable. {@link io.kvmirq.arch.apic.PiDescriptor}, {@link io.kvmirq.arch.apic.PostedVcpu} and {@link
+ * io.kvmirq.arch.apic.PostedVm} are safe for use by many threads.
  */
 @NullMarked
 package io.kvmirq.arch.apic;

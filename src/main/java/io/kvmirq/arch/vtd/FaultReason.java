@@ -2,20 +2,28 @@
 package io.kvmirq.arch.vtd;
 
 /**
- * Why a unit blocked a request, by the number in its fault record.
+ * The reason why a unit blocked a request. The fault record holds its number.
  *
- * <p>Source: VT-d specification, "Interrupt Translation Faults". That FPD holds back 0x27 and 0x28 as it does the others is
- * not verified.
+ * <p>Source: VT-d specification, "Interrupt Translation Faults". Not verified: that FPD suppresses 0x27 and 0x28 too.
  */
 public enum FaultReason {
+    /** A reserved bit of the message is set. */
     RESERVED_IN_REQUEST(0x20, "reserved bits of the request are set"),
+    /** The index is larger than the table. */
     BEYOND_TABLE(0x21, "the request names an entry that the table does not have"),
+    /** P of the entry is 0. */
     NOT_PRESENT(0x22, "the entry is not present"),
+    /** The unit cannot read the table. */
     TABLE_UNREADABLE(0x23, "the table cannot be read"),
+    /** A reserved bit of the entry is set, or a field has a reserved value. */
     RESERVED_IN_ENTRY(0x24, "reserved bits of the entry are set, or a field has a reserved value"),
+    /** The message is in compatibility format, and the unit blocks these. */
     COMPATIBILITY_BLOCKED(0x25, "the request is in compatibility format, which is not let through"),
+    /** The source of the entry does not accept the requester. */
     WRONG_SOURCE(0x26, "the entry is not for this requester"),
+    /** The unit cannot read or write the descriptor. */
     DESCRIPTOR_UNREADABLE(0x27, "the posted-interrupt descriptor cannot be read or written"),
+    /** A reserved bit of the descriptor is set. */
     RESERVED_IN_DESCRIPTOR(0x28, "reserved bits of the posted-interrupt descriptor are set");
 
     private final int number;
@@ -26,12 +34,12 @@ public enum FaultReason {
         this.text = text;
     }
 
-    /** As recorded, 8 bits. */
+    /** The number in the fault record, 8 bits. */
     public int number() {
         return number;
     }
 
-    /** Whether FPD of the entry keeps it from being recorded: so where the entry was read. */
+    /** Whether FPD of the entry suppresses the record: only if the unit has read the entry. */
     boolean isOfEntry() {
         return switch (this) {
             case NOT_PRESENT, RESERVED_IN_ENTRY, WRONG_SOURCE, DESCRIPTOR_UNREADABLE, RESERVED_IN_DESCRIPTOR -> true;

@@ -1,98 +1,79 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.vtd;
 
+import static io.kvmirq.arch.Description.always;
+import static io.kvmirq.arch.Description.oneOf;
+
+import io.kvmirq.Vector;
 import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Field;
-import io.kvmirq.arch.Meaning;
-import io.kvmirq.arch.Rule;
-import io.kvmirq.arch.Violation;
-import java.util.List;
+import io.kvmirq.arch.Format;
+import io.kvmirq.arch.FormatBuilder;
+import io.kvmirq.arch.Structure;
 
 /**
- * An interrupt-remapping table entry, 128 bits: two words of 64, the low one at the lower address. The static methods
- * are for scans: they take the words, allocate nothing, and ask only what the entry's form has.
+ * An interrupt-remapping table entry, 128 bits: two 64-bit words, the low one at the lower address. The fields here are
+ * those of both forms. A scan of a table uses the fields and {@link #descriptorAddress} on the words and allocates
+ * nothing.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped and for Posted Interrupts; {@code struct
  * irte} in include/linux/dmar.h.
  */
-public sealed interface Irte permits RemappedIrte, PostedIrte {
-    /** Length in bytes. */
+public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte {
+    /** The length in bytes. */
     int BYTES = 16;
 
-    /** What the hardware reports for reserved bits that are not 0. */
+    /** What hardware reports for reserved bits that are not 0. */
     String RESERVED_FAULT = "fault reason 0x24";
 
-    /** P, bit 0. */
-    BitField PRESENT = BitField.bit("present", 0);
+    /** P, bit 0: the entry is in use. Otherwise hardware reads nothing else in it. */
+    BitField PRESENT = BitField.flag("present", 0, "P", "not present", "present");
 
-    /** FPD, bit 1. */
-    BitField FAULT_DISABLED = BitField.bit("fpd", 1);
+    /** FPD, bit 1: faults of this entry are not recorded. */
+    BitField FAULT_DISABLED = BitField.flag("fpd", 1, "FPD", "faults recorded", "faults not recorded");
 
-    /** AVAIL, bits 11:8. */
-    BitField AVAILABLE = new BitField("avail", 8, 4);
+    /** AVAIL, bits 11:8, for software. */
+    BitField AVAILABLE = new BitField("avail", 8, 4, always("AVAIL", "for software"));
 
-    /** IM, bit 15: posted, not remapped. */
-    BitField POSTED = BitField.bit("pst", 15);
+    /** IM, bit 15: the entry posts to a descriptor. Otherwise it remaps. */
+    BitField POSTED =
+            BitField.bit("pst", 15, oneOf("IM", "remapped", "posted").expecting(1, "the entry is of remapped form"));
 
-    /** V or VV, bits 23:16. */
-    BitField VECTOR = new BitField("vector", 16, 8);
+    /** V or VV, bits 23:16: the vector, of a guest if the entry posts. */
+    BitField VECTOR = new BitField("vector", 16, 8, always("VV", "guest vector"));
 
-    /** SID, bits 79:64. */
-    BitField SOURCE_ID = new BitField("sid", 64, 16);
+    /** SID, bits 79:64: a requester id, or the first and the last bus. */
+    BitField SOURCE_ID = new BitField("sid", 64, 16, Description.saying("SID", Source::idText));
 
-    /** SQ, bits 81:80. */
-    BitField SOURCE_QUALIFIER = new BitField("sq", 80, 2);
+    /** SQ, bits 81:80: the low bits of the requester id that are not compared. */
+    BitField SOURCE_QUALIFIER = new BitField(
+            "sq",
+            80,
+            2,
+            oneOf("SQ", "compare all of SID", "ignore SID bit 2", "ignore SID bits 2:1", "ignore SID bits 2:0"));
 
-    /** SVT, bits 83:82. */
-    BitField SOURCE_VALIDATION = new BitField("svt", 82, 2);
+    /** SVT, bits 83:82: how the requester is verified. */
+    BitField SOURCE_VALIDATION = new BitField(
+            "svt",
+            82,
+            2,
+            oneOf("SVT", "source not verified", "verify by SID and SQ", "verify by bus range")
+                    .forbidding(value -> value == Source.VALIDATION_RESERVED, value -> "SVT 3 is reserved"));
 
-    /** By IM; any bits are taken. */
+    /** The entry in the form that IM says. Any bits are accepted. */
     static Irte decode(long low, long high) {
-        return isPosted(low) ? PostedIrte.decode(low, high) : RemappedIrte.decode(low, high);
+        return POSTED.isSet(low) ? new PostedIrte(low, high) : new RemappedIrte(low, high);
     }
 
-    /** Whether the entry is in use: else the hardware looks at nothing else in it. */
-    static boolean isPresent(long low) {
-        return PRESENT.isSet(low);
-    }
-
-    /** Whether the entry posts to a descriptor; else it remaps. */
-    static boolean isPosted(long low) {
-        return POSTED.isSet(low);
-    }
-
-    /** The vector, 0–255: a guest's where the entry is posted. */
-    static int vector(long low) {
-        return (int) VECTOR.of(low);
-    }
-
-    /** The requester id, 16 bits: bus, device, function. */
-    static int sourceId(long high) {
-        return (int) SOURCE_ID.of(high);
-    }
-
-    /** The destination of a remapped entry, 32 bits: see {@link RemappedIrte#destination()}. */
-    static long destination(long low) {
-        return RemappedIrte.DESTINATION.of(low);
-    }
-
-    /** The physical address of a posted entry's descriptor, 64 bits of which the low 6 are 0. */
+    /**
+     * The physical address of a posted entry's descriptor, 64 bits; the low 6 are 0. One shift less than {@link
+     * PostedIrte#ADDRESS}, for scans.
+     */
     static long descriptorAddress(long low, long high) {
         return high & PostedIrte.ADDRESS_HIGH.mask()
                 | (low & PostedIrte.ADDRESS_LOW.mask()) >>> PostedIrte.ADDRESS_LOW_SHIFT;
     }
-
-    /** Whether the entry is in use. */
-    boolean present();
-
-    /** Whether faults of this entry go unrecorded. */
-    boolean faultDisabled();
-
-    /** 4 bits for software. */
-    int available();
-
-    /** Whose requests may use this entry. */
-    Source source();
 
     /** Bits 63:0. */
     long low();
@@ -100,37 +81,31 @@ public sealed interface Irte permits RemappedIrte, PostedIrte {
     /** Bits 127:64. */
     long high();
 
-    /** What the manual forbids and is so: nothing where the entry is not in use. */
-    List<Violation> violations();
-
-    /** A remark on an entry that is not in use and not empty. */
-    static Rule unused() {
-        return Rule.of(
-                PRESENT,
-                bits -> !isPresent(bits[0]) && (bits[0] | bits[1]) != 0,
-                value -> "P is 0, so that hardware looks at nothing else; tools that print the high word first want"
-                        + " --high-first");
+    @Override
+    default long[] bits() {
+        return new long[] {low(), high()};
     }
 
-    /** The fields of {@link Source}, as they are printed. */
-    static Field[] sourceFields() {
-        return new Field[] {
-            Field.of("SID", (value, bits) -> sourceText(value, bits), SOURCE_ID),
-            Field.of(
-                    "SQ",
-                    Meaning.oneOf(
-                            "compare all of SID", "ignore SID bit 2", "ignore SID bits 2:1", "ignore SID bits 2:0"),
-                    SOURCE_QUALIFIER),
-            Field.of(
-                    "SVT",
-                    Meaning.oneOf("source not verified", "verify by SID and SQ", "verify by bus range"),
-                    SOURCE_VALIDATION)
-        };
+    /** The vector, of a guest if the entry posts. */
+    default Vector vector() {
+        return new Vector((int) VECTOR.of(low()));
     }
 
-    private static String sourceText(long sid, long[] bits) {
-        return SOURCE_VALIDATION.of(bits[1]) == 2
-                ? String.format("requesters of buses %02x–%02x", sid >>> 8, sid & 0xff)
-                : "requester " + Meaning.requester(sid);
+    /** The requesters that may use this entry. */
+    default Source source() {
+        return new Source(
+                (int) SOURCE_ID.of(high()), (int) SOURCE_QUALIFIER.of(high()), (int) SOURCE_VALIDATION.of(high()));
+    }
+
+    /** Begins the format of one form. */
+    static FormatBuilder format(String kind, String title, Field... low) {
+        return Format.builder(kind, title, 64, 2)
+                .fields(low)
+                .fields(SOURCE_ID, SOURCE_QUALIFIER, SOURCE_VALIDATION)
+                .reservedFault(RESERVED_FAULT)
+                .looked(bits -> PRESENT.isSet(bits[0]))
+                .remark(
+                        bits -> !PRESENT.isSet(bits[0]) && (bits[0] | bits[1]) != 0,
+                        "P is 0: hardware reads nothing else. If your tool prints the high word first, add --high-first");
     }
 }

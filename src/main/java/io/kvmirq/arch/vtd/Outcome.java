@@ -4,29 +4,36 @@ package io.kvmirq.arch.vtd;
 import io.kvmirq.Vector;
 import java.util.Optional;
 
-/** What became of a device's request. */
+/** The outcome of a device's request. */
 public sealed interface Outcome {
-    /** It went on as the interrupt of the host that the entry says. */
+    /**
+     * The unit sent the host interrupt of the entry.
+     *
+     * @param entry as the unit read it
+     */
     record Remapped(RemappedIrte entry) implements Outcome {}
 
     /**
-     * Its vector was set in PIR.
+     * The unit set the vector in PIR.
      *
-     * @param notification what was sent, unless one was outstanding or suppressed
+     * @param entry as the unit read it
+     * @param notification the notification that the unit sent; empty if one was outstanding or suppressed
      */
     record Posted(PostedIrte entry, Optional<Notification> notification) implements Outcome {}
 
     /**
-     * An interrupt to a processor of the host.
+     * An interrupt to a CPU of the host.
      *
+     * @param vector NV
      * @param destination NDST, 32 bits unsigned
      */
     record Notification(Vector vector, long destination) {}
 
     /**
-     * Nothing was done.
+     * The unit blocked the request.
      *
-     * @param recorded whether the unit records the fault: FPD of the entry may say it does not
+     * @param reason the number in the fault record
+     * @param recorded whether the unit records the fault: FPD of the entry can suppress the record
      */
     record Blocked(FaultReason reason, boolean recorded) implements Outcome {}
 }

@@ -1,126 +1,88 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.vtd;
 
+import static io.kvmirq.arch.Description.always;
+
 import io.kvmirq.arch.BitField;
-import io.kvmirq.arch.Field;
 import io.kvmirq.arch.Format;
-import io.kvmirq.arch.Meaning;
-import io.kvmirq.arch.Violation;
+import io.kvmirq.arch.SplitField;
+import io.kvmirq.arch.Structure;
 import io.kvmirq.arch.apic.CompatibilityMsi;
-import io.kvmirq.arch.apic.MessageRules;
-import java.util.List;
 
 /**
- * A message of remappable format: it names an entry of the remapping table instead of a CPU and a vector. Two words of
- * 32 bits: address, data.
+ * An MSI in remappable format. It names an entry of the remapping table instead of a CPU and a vector. Two words of 32
+ * bits: address, data.
  *
  * <p>Source: VT-d specification, Interrupt Requests in Remappable Format; {@code struct x86_msi_addr_lo} in
  * arch/x86/include/asm/msi.h; {@code fill_msi_msg} in drivers/iommu/intel/irq_remapping.c.
  *
- * @param base 12 bits, 0xfee for an interrupt
- * @param handle 16 bits; bit 15 is apart from the others
- * @param subhandleValid SHV: whether the subhandle is added to the handle
- * @param remappable whether the address says that it is of this format
- * @param reserved0 2 bits, address 1:0
- * @param subhandle 16 bits, data 15:0
- * @param reserved48 16 bits, data 31:16
+ * @param address 32 bits
+ * @param data 32 bits
  */
-public record RemappableMsi(
-        int base,
-        int handle,
-        boolean subhandleValid,
-        boolean remappable,
-        int reserved0,
-        int subhandle,
-        int reserved48) {
-    private static final BitField RESERVED_0 = new BitField("rsvd_0_1", 0, 2);
-    private static final BitField HANDLE_15 = BitField.bit("index_15", 2);
-    private static final BitField SHV = BitField.bit("shv", 3);
-    private static final BitField REMAPPABLE = BitField.bit("format", 4);
-    private static final BitField HANDLE = new BitField("index", 5, 15);
-    private static final BitField BASE_ADDRESS = new BitField("base", 20, 12);
-    private static final BitField SUBHANDLE = new BitField("subhandle", 32, 16);
-    private static final BitField RESERVED_48 = new BitField("rsvd_48_63", 48, 16);
-    private static final int HANDLE_MAX = 0xffff;
+public record RemappableMsi(int address, int data) implements Structure {
+    /** SHV, address bit 3: the subhandle is added to the handle. */
+    public static final BitField SHV = BitField.flag("shv", 3, "SHV", "entry = handle", "entry = handle + subhandle");
+
+    /** The message has this format. */
+    public static final BitField REMAPPABLE = CompatibilityMsi.format(1, "it is of compatibility format");
+
+    /** The handle: bits 14:0 are address bits 19:5, bit 15 is address bit 2. */
+    public static final SplitField HANDLE = new SplitField(
+            "index", new BitField("index", 5, 15), new BitField("index_15", 2, 1), always("HANDLE", "handle 15, 14:0"));
+
+    /** The subhandle, data bits 15:0. */
+    public static final BitField SUBHANDLE =
+            new BitField("subhandle", 32, 16, always("SUBHANDLE", "added to the handle if SHV is 1"));
+
+    /** Data bits 31:16, reserved. */
+    public static final BitField RESERVED_48 =
+            BitField.reserved("rsvd_48_63", 48, 16).ordinarily(0);
 
     /** Kind {@code msi.vtd.remappable}. */
     public static final Format FORMAT = Format.builder("msi.vtd.remappable", "VT-d MSI of remappable format", 32, 2)
             .wordNames("address", "data")
-            .fields(
-                    Field.of("HANDLE", Meaning.always("handle 15, 14:0"), HANDLE, HANDLE_15),
-                    Field.of("SUBHANDLE", Meaning.always("added to the handle if SHV is 1"), SUBHANDLE),
-                    Field.of("SHV", Meaning.oneOf("entry = handle", "entry = handle + subhandle"), SHV),
-                    Field.of("IF", Meaning.oneOf("compatibility format", "remappable format"), REMAPPABLE),
-                    Field.of("BASE", Meaning.always("interrupt window"), BASE_ADDRESS),
-                    Field.of("R", Meaning.always("ignored"), RESERVED_0).ordinarily(0),
-                    Field.reserved(RESERVED_48).ordinarily(0))
+            .fields(HANDLE, SUBHANDLE, SHV, REMAPPABLE, CompatibilityMsi.BASE_ADDRESS.required())
+            .fields(CompatibilityMsi.IGNORED_0, RESERVED_48)
             .reservedFault("fault reason 0x20")
-            .rules(MessageRules.base(BASE_ADDRESS), MessageRules.format(REMAPPABLE, 1))
             .build();
 
-    /** @throws IllegalArgumentException if a field does not fit */
-    public RemappableMsi {
-        BASE_ADDRESS.with(base);
-        if (handle < 0 || handle > HANDLE_MAX) {
-            throw new IllegalArgumentException(
-                    "handle 0x" + Integer.toHexString(handle) + " does not fit: expected 0–0xffff, 16 bits");
-        }
-        RESERVED_0.with(reserved0);
-        SUBHANDLE.with(subhandle);
-        RESERVED_48.with(reserved48);
-    }
-
-    /** As Linux has a device write it for message {@code subhandle} of a block that begins at entry {@code handle}. */
-    public static RemappableMsi to(int handle, int subhandle) {
-        return new RemappableMsi(CompatibilityMsi.BASE, handle, true, true, 0, subhandle, 0);
-    }
-
     /**
-     * Any bits are taken.
+     * The message that Linux writes to a device for interrupt {@code subhandle} of a block of entries.
      *
-     * @param address 32 bits
-     * @param data 32 bits
+     * @param handle the first entry of the block, 16 bits
+     * @param subhandle 16 bits
+     * @throws IllegalArgumentException if one does not fit
      */
-    public static RemappableMsi decode(int address, int data) {
-        long bits = (long) data << 32 | Integer.toUnsignedLong(address);
-        return new RemappableMsi(
-                (int) BASE_ADDRESS.of(bits),
-                (int) (HANDLE_15.of(bits) << HANDLE.width() | HANDLE.of(bits)),
-                SHV.isSet(bits),
-                REMAPPABLE.isSet(bits),
-                (int) RESERVED_0.of(bits),
-                (int) SUBHANDLE.of(bits),
-                (int) RESERVED_48.of(bits));
+    public static RemappableMsi to(int handle, int subhandle) {
+        long[] bits = {CompatibilityMsi.BASE_ADDRESS.with(CompatibilityMsi.BASE) | SHV.with(1) | REMAPPABLE.with(1)};
+        HANDLE.put(bits, handle);
+        SUBHANDLE.put(bits, subhandle);
+        return new RemappableMsi((int) bits[0], (int) (bits[0] >>> Integer.SIZE));
     }
 
-    /** Number of the table entry that the message names, 0–131070: above 65535 no table has one. */
+    @Override
+    public Format format() {
+        return FORMAT;
+    }
+
+    @Override
+    public long[] bits() {
+        return new long[] {word()};
+    }
+
+    private long word() {
+        return (long) data << Integer.SIZE | Integer.toUnsignedLong(address);
+    }
+
+    /** The table entry that the message names, 0–131070. No table has an entry above 65535. */
     public int index() {
-        return subhandleValid ? handle + subhandle : handle;
+        int handle = (int) HANDLE.of(word(), word());
+        return SHV.isSet(word()) ? handle + (int) SUBHANDLE.of(word()) : handle;
     }
 
-    /** 32 bits. */
-    public int address() {
-        return (int) bits();
-    }
-
-    /** 32 bits. */
-    public int data() {
-        return (int) (bits() >>> Integer.SIZE);
-    }
-
-    private long bits() {
-        return BASE_ADDRESS.with(base)
-                | HANDLE.with(handle & HANDLE.max())
-                | HANDLE_15.with(handle >>> HANDLE.width())
-                | SHV.with(subhandleValid ? 1 : 0)
-                | REMAPPABLE.with(remappable ? 1 : 0)
-                | RESERVED_0.with(reserved0)
-                | SUBHANDLE.with(subhandle)
-                | RESERVED_48.with(reserved48);
-    }
-
-    /** What the manual forbids and is so. */
-    public List<Violation> violations() {
-        return FORMAT.violations(bits());
+    /** The kind and the words, as {@code kvmirq decode} takes them. */
+    @Override
+    public String toString() {
+        return FORMAT.text(FORMAT.words(bits()));
     }
 }

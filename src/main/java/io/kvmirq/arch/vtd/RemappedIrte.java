@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.vtd;
 
+import static io.kvmirq.arch.Description.always;
+
 import io.kvmirq.Vector;
 import io.kvmirq.arch.BitField;
-import io.kvmirq.arch.Field;
+import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Format;
-import io.kvmirq.arch.Meaning;
-import io.kvmirq.arch.Rule;
-import io.kvmirq.arch.Violation;
 import io.kvmirq.arch.apic.DeliveryMode;
-import java.util.List;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import java.util.Optional;
 
 /**
  * A remapping entry that turns a device's request into another interrupt of the host.
@@ -17,104 +17,71 @@ import java.util.List;
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry for Remapped Interrupts; {@code struct irte} in
  * include/linux/dmar.h, which Linux fills in {@code prepare_irte} of drivers/iommu/intel/irq_remapping.c.
  *
- * @param present whether the entry is in use
- * @param faultDisabled whether its faults go unrecorded
- * @param logical the destination is a logical id, not a physical one
- * @param redirectionHint one of the CPUs of the destination, instead of all
- * @param level trigger mode: level, not edge
- * @param mode what becomes of the interrupt
- * @param available 4 bits for software
- * @param reserved12 4 bits, 15:12, of which the highest is IM: 0 in this form
- * @param vector of the host
- * @param reserved24 8 bits, 31:24
- * @param destination 32 bits: an x2APIC id, or an xAPIC id in [15:8]; where it is logical, a set of such
- * @param source whose requests may use it
- * @param reserved84 44 bits, 127:84
+ * @param low bits 63:0
+ * @param high bits 127:64
  */
-public record RemappedIrte(
-        boolean present,
-        boolean faultDisabled,
-        boolean logical,
-        boolean redirectionHint,
-        boolean level,
-        DeliveryMode mode,
-        int available,
-        int reserved12,
-        Vector vector,
-        int reserved24,
-        long destination,
-        Source source,
-        long reserved84)
-        implements Irte {
-    /** DST, bits 63:32. */
-    public static final BitField DESTINATION = new BitField("dest_id", 32, 32);
+public record RemappedIrte(long low, long high) implements Irte {
+    /** DM, bit 2: the destination is a logical id. */
+    public static final BitField LOGICAL = BitField.flag("dst_mode", 2, "DM", "physical", "logical");
 
-    /** DM, bit 2. */
-    public static final BitField LOGICAL = BitField.bit("dst_mode", 2);
+    /** RH, bit 3: one CPU of the destination takes the interrupt. */
+    public static final BitField HINT =
+            BitField.flag("redir_hint", 3, "RH", "all of the destination", "one of the destination");
 
-    /** RH, bit 3. */
-    public static final BitField HINT = BitField.bit("redir_hint", 3);
+    /** TM, bit 4: level-triggered. */
+    public static final BitField LEVEL = BitField.flag("trigger_mode", 4, "TM", "edge", "level");
 
-    /** TM, bit 4. */
-    public static final BitField LEVEL = BitField.bit("trigger_mode", 4);
+    /** DLM, bits 7:5: the delivery mode. */
+    public static final BitField MODE = new BitField("dlvry_mode", 5, 3, DeliveryMode.description());
 
-    /** DLM, bits 7:5. */
-    public static final BitField MODE = new BitField("dlvry_mode", 5, 3);
-    /** The kernel's definition has IM in a run of its own with what is reserved. */
-    private static final BitField RESERVED_12_WITH_IM = new BitField("rsvd_12_15", 12, 4);
+    /** Bits 14:12, reserved. The kernel's definition puts IM, bit 15, into the same field. */
+    private static final BitField RESERVED_12 = new BitField("rsvd_12_14", 12, 3);
 
-    private static final BitField RESERVED_12 = new BitField("rsvd_12_15", 12, 3);
-    private static final BitField RESERVED_24 = new BitField("rsvd_24_31", 24, 8);
-    private static final BitField RESERVED_84 = new BitField("rsvd_84_127", 84, 44);
+    private static final BitField RESERVED_12_WITH_IM = new BitField(
+            "rsvd_12_15",
+            12,
+            4,
+            Description.saying("IM, R", (value, bits) -> "bit 15: " + (POSTED.isSet(bits[0]) ? "posted" : "remapped"))
+                    .checked((value, bits) -> RESERVED_12.isSet(bits[0])
+                            ? Optional.of("reserved bits 14:12 are 0x" + Long.toHexString(RESERVED_12.of(bits[0]))
+                                    + " and not 0 (" + RESERVED_FAULT + ")")
+                            : Optional.empty())
+                    .checked((value, bits) -> POSTED.isSet(bits[0])
+                            ? Optional.of("IM, bit 15, is 1: the entry is of posted form")
+                            : Optional.empty()));
+
+    /**
+     * DST, bits 63:32: an x2APIC id, or an xAPIC id in bits 15:8 of it. If the destination mode is logical, a set of
+     * such.
+     */
+    public static final BitField DESTINATION = new BitField(
+            "dest_id",
+            32,
+            32,
+            Description.saying("DST", (value, bits) -> destinationText(value, LOGICAL.isSet(bits[0]))));
 
     /** Kind {@code irte.vtd.remapped}. */
-    public static final Format FORMAT = Format.builder("irte.vtd.remapped", "VT-d IRTE, remapped form", 64, 2)
-            .fields(
-                    Field.of("P", Meaning.oneOf("not present", "present"), PRESENT),
-                    Field.of("FPD", Meaning.oneOf("faults recorded", "faults not recorded"), FAULT_DISABLED),
-                    Field.of("DM", Meaning.oneOf("physical", "logical"), LOGICAL),
-                    Field.of("RH", Meaning.oneOf("all of the destination", "one of the destination"), HINT),
-                    Field.of("TM", Meaning.oneOf("edge", "level"), LEVEL),
-                    Field.of("DLM", DeliveryMode.meaning(), MODE),
-                    Field.of("AVAIL", Meaning.always("for software"), AVAILABLE),
-                    Field.of(
-                            "IM, R",
-                            (value, bits) -> "bit 15: " + (POSTED.isSet(bits[0]) ? "posted" : "remapped"),
-                            RESERVED_12_WITH_IM),
-                    Field.of("V", Meaning.always("host vector"), VECTOR),
-                    Field.reserved(RESERVED_24),
-                    Field.of("DST", (value, bits) -> destinationText(value, LOGICAL.isSet(bits[0])), DESTINATION))
-            .fields(Irte.sourceFields())
-            .fields(Field.reserved(RESERVED_84))
-            .reservedFault(RESERVED_FAULT)
-            .looked(bits -> Irte.isPresent(bits[0]))
-            .remarks(Irte.unused())
-            .rules(
-                    Rule.of(
-                            RESERVED_12,
-                            bits -> RESERVED_12.isSet(bits[0]),
-                            value -> "reserved bits 14:12 are 0x" + Long.toHexString(value) + " and not 0 ("
-                                    + RESERVED_FAULT + ")"),
-                    Rule.of(
-                            RESERVED_12_WITH_IM,
-                            bits -> POSTED.isSet(bits[0]),
-                            value -> "IM, bit 15, is 1: the entry is of posted form"),
-                    DeliveryMode.known(MODE),
-                    DeliveryMode.deliverable(MODE, VECTOR),
-                    Rule.of(
-                            SOURCE_VALIDATION,
-                            bits -> SOURCE_VALIDATION.of(bits[1]) == 3,
-                            value -> "SVT 3 is reserved"))
+    public static final Format FORMAT = Irte.format(
+                    "irte.vtd.remapped",
+                    "VT-d IRTE, remapped form",
+                    PRESENT,
+                    FAULT_DISABLED,
+                    LOGICAL,
+                    HINT,
+                    LEVEL,
+                    MODE,
+                    AVAILABLE,
+                    RESERVED_12_WITH_IM,
+                    VECTOR.as(DeliveryMode.deliverable(always("V", "host vector"), MODE)),
+                    BitField.reserved("rsvd_24_31", 24, 8),
+                    DESTINATION)
+            .fields(BitField.reserved("rsvd_84_127", 84, 44))
             .build();
 
-    /** @throws IllegalArgumentException if a field does not fit */
-    public RemappedIrte {
-        AVAILABLE.with(available);
-        RESERVED_12_WITH_IM.with(reserved12);
-        RESERVED_24.with(reserved24);
-        DESTINATION.with(destination);
-        RESERVED_84.with(reserved84);
-    }
+    /** What posting keeps of the low word: {@code dmar_copy_shared_irte}. */
+    private static final long KEPT_LOW = PRESENT.mask() | FAULT_DISABLED.mask() | AVAILABLE.mask();
+
+    private static final long KEPT_HIGH = SOURCE_ID.mask() | SOURCE_QUALIFIER.mask() | SOURCE_VALIDATION.mask();
 
     private static String destinationText(long destination, boolean logical) {
         if (logical) {
@@ -126,83 +93,54 @@ public record RemappedIrte(
                 : x2apic;
     }
 
-    /** Whatever IM says; any bits are taken. */
-    public static RemappedIrte decode(long low, long high) {
-        return new RemappedIrte(
-                PRESENT.isSet(low),
-                FAULT_DISABLED.isSet(low),
-                LOGICAL.isSet(low),
-                HINT.isSet(low),
-                LEVEL.isSet(low),
-                DeliveryMode.of((int) MODE.of(low)),
-                (int) AVAILABLE.of(low),
-                (int) RESERVED_12_WITH_IM.of(low),
-                new Vector((int) VECTOR.of(low)),
-                (int) RESERVED_24.of(low),
-                DESTINATION.of(low),
-                Source.decode(high),
-                RESERVED_84.of(high));
+    /** DST, 32 bits, unsigned: see {@link #DESTINATION}. */
+    public long destination() {
+        return DESTINATION.of(low);
+    }
+
+    /** The delivery mode. */
+    public DeliveryMode mode() {
+        return DeliveryMode.of((int) MODE.of(low));
+    }
+
+    /** Whether bits 15:12 are 0. */
+    boolean isClear12() {
+        return !RESERVED_12_WITH_IM.isSet(low);
     }
 
     /**
-     * This entry as one that posts to a guest. Present, fault disable, the software's bits and the source are kept, all
-     * else starts anew, as in {@code intel_ir_set_vcpu_affinity}.
+     * This entry as one that posts to a guest. It keeps P, FPD, AVAIL and the source, as {@code
+     * intel_ir_set_vcpu_affinity} does.
      *
-     * @param descriptorAddress physical, of a posted-interrupt descriptor, at a 64-byte boundary
-     * @param guestVector requested in it
-     * @throws IllegalArgumentException if the address is at no such boundary
+     * @param descriptorAddress physical address of a posted-interrupt descriptor, at a 64-byte boundary
+     * @param guestVector the vector to request
+     * @throws IllegalArgumentException if the address is not at a 64-byte boundary
      */
     public PostedIrte posted(long descriptorAddress, Vector guestVector) {
+        PostedInterruptDescriptor.checkAddress(descriptorAddress);
         return new PostedIrte(
-                present, faultDisabled, 0, available, 0, false, true, guestVector, 0, descriptorAddress, source, 0);
+                low & KEPT_LOW | PostedIrte.lowWord(descriptorAddress, guestVector.number()) & ~PRESENT.mask(),
+                high & KEPT_HIGH | PostedIrte.highWord(descriptorAddress, 0, 0, 0));
     }
 
-    /** This entry with another vector and destination, as when the host moves the interrupt. */
+    /**
+     * This entry with another vector and destination, as after a change of the host irq's affinity.
+     *
+     * @param toDestination DST, 32 bits
+     * @throws IllegalArgumentException if the destination does not fit
+     */
     public RemappedIrte moved(Vector toVector, long toDestination) {
-        return new RemappedIrte(
-                present,
-                faultDisabled,
-                logical,
-                redirectionHint,
-                level,
-                mode,
-                available,
-                reserved12,
-                toVector,
-                reserved24,
-                toDestination,
-                source,
-                reserved84);
+        return new RemappedIrte(DESTINATION.put(VECTOR.put(low, toVector.number()), toDestination), high);
     }
 
     @Override
-    public long low() {
-        return PRESENT.with(present ? 1 : 0)
-                | FAULT_DISABLED.with(faultDisabled ? 1 : 0)
-                | LOGICAL.with(logical ? 1 : 0)
-                | HINT.with(redirectionHint ? 1 : 0)
-                | LEVEL.with(level ? 1 : 0)
-                | MODE.with(mode.number())
-                | AVAILABLE.with(available)
-                | RESERVED_12_WITH_IM.with(reserved12)
-                | VECTOR.with(vector.number())
-                | RESERVED_24.with(reserved24)
-                | DESTINATION.with(destination);
+    public Format format() {
+        return FORMAT;
     }
 
-    @Override
-    public long high() {
-        return source.bits() | RESERVED_84.with(reserved84);
-    }
-
-    /** As {@code kvmirq decode} takes it. */
+    /** The kind and the words, as {@code kvmirq decode} takes them. */
     @Override
     public String toString() {
-        return FORMAT.text(low(), high());
-    }
-
-    @Override
-    public List<Violation> violations() {
-        return FORMAT.violations(low(), high());
+        return FORMAT.text(low, high);
     }
 }

@@ -7,39 +7,42 @@ import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import java.util.Optional;
 
 /**
- * The interrupt-remapping table of a unit: what the unit does with a request, and what Linux does to the entries. Beside
- * each entry Linux keeps the remapped form of it, which host affinity changes even while the entry posts.
+ * The interrupt-remapping table of a unit: the unit handles requests, and Linux changes entries. Linux also keeps the
+ * remapped form of each entry. A change of host affinity changes that form even while the entry posts.
  *
- * <p>Every write of an entry is followed by an invalidation of its index: until then a unit may use the entry as it was.
- * The observer sees both, in this order. Linux clears a block of entries with one invalidation, here each has its own.
+ * <p>After each write of an entry its index is invalidated. Until then a unit may use the old entry. The observer sees the
+ * write, then the invalidation. Linux clears a block of entries with one invalidation; here each entry has its own.
  *
- * <p>For one thread at a time. Source: VT-d specification 5.1 and 5.2; {@code modify_irte},
+ * <p>For use by one thread at a time. Source: VT-d specification 5.1 and 5.2; {@code modify_irte},
  * {@code intel_ir_set_vcpu_affinity} and {@code intel_ir_reconfigure_irte} of Linux 7.1.
  */
 public final class RemappingTable {
-    /** A table has at most this many entries. */
+    /** The largest number of entries. */
     public static final int MAX_ENTRIES = 1 << 16;
 
-    /** Where DST holds an xAPIC id. */
+    /** The bits of DST that hold an xAPIC id. */
     private static final long XAPIC_ID = 0xff00;
 
-    /** Hears what is done to the table. */
+    /** Is told of every change of the table. */
     public interface Observer {
         /**
          * An entry was written.
          *
-         * @param atOnce in one access of 128 bits, as where an entry is changed from or to one that posts; else low
-         *     word first
+         * @param index of the entry
+         * @param low bits 63:0
+         * @param high bits 127:64
+         * @param atOnce whether one access of 128 bits wrote both words, as if the old or the new entry posts. Otherwise
+         *     the low word was first
          */
         void written(int index, long low, long high, boolean atOnce);
 
-        /** What a unit holds of an entry outside memory is void. */
+        /** The unit forgets its cached copy of an entry. */
         void invalidated(int index);
     }
 
-    /** What is in memory at a physical address. */
+    /** Finds descriptors in memory. */
     public interface Descriptors {
-        /** Empty where no descriptor can be read. */
+        /** The descriptor at a physical address. Empty if none can be read. */
         Optional<PiDescriptor> at(long address);
     }
 
@@ -51,12 +54,14 @@ public final class RemappingTable {
     private final Observer observer;
 
     /**
-     * A table.
+     * A table in memory.
      *
-     * @param memory two words for each entry, low word first; a power of two entries, 2–65536. What others write there
-     *     the unit sees, too
-     * @param unit without PI in its capabilities, IM is a reserved bit
-     * @param extended EIME, which needs EIM in the capabilities: destinations are x2APIC ids, not xAPIC ids in [15:8]
+     * @param memory two words for each entry, low word first; a power of two entries, 2–65536. The unit also sees what
+     *     the caller writes there
+     * @param unit the capabilities. Without PI, IM is a reserved bit
+     * @param extended EIME: destinations are x2APIC ids, not xAPIC ids in bits 15:8
+     * @param observer is told of every change
+     * @throws IllegalArgumentException if the table has no such size, or is extended and the unit has no EIM
      */
     public RemappingTable(long[] memory, UnitCapabilities unit, boolean extended, Observer observer) {
         int entries = memory.length / 2;
@@ -64,7 +69,7 @@ public final class RemappingTable {
             throw new IllegalArgumentException("a table of " + memory.length
                     + " words cannot be: expected two for each entry, and a power of two from 2 to 65536 entries");
         }
-        if (extended && !unit.hasX2apicDestinations()) {
+        if (extended && !unit.is(UnitCapabilities.EXTENDED)) {
             throw new IllegalArgumentException(
                     "the table cannot be extended: the unit has no EIM, ECAP bit 4; make it for xAPIC ids");
         }
@@ -76,26 +81,26 @@ public final class RemappingTable {
         this.observer = observer;
     }
 
-    /** The entry as a unit reads it. */
+    /** The entry in memory. */
     public Irte entry(int index) {
         checkIndex(index);
         return Irte.decode(memory[2 * index], memory[2 * index + 1]);
     }
 
-    /** Whether {@link #post} was the last said of the entry; what others write in memory does not change that. */
+    /** Whether {@link #post} was the last change by Linux. What the caller writes into memory does not count. */
     public boolean isPostedToVcpu(int index) {
         checkIndex(index);
         return postedToVcpu[index];
     }
 
     /**
-     * The entry is taken into use, in remapped form.
+     * Puts an entry into use, in remapped form.
      *
-     * @throws IllegalArgumentException if its IM says that it is of posted form
+     * @throws IllegalArgumentException if there is no such entry, or IM says that it is in posted form
      */
     public void set(int index, RemappedIrte entry) {
         checkIndex(index);
-        if (Irte.isPosted(entry.low())) {
+        if (Irte.POSTED.isSet(entry.low())) {
             throw new IllegalArgumentException(
                     "entry " + index + " is of posted form: expected IM, bit 15, to be 0; post it by its own call");
         }
@@ -105,9 +110,10 @@ public final class RemappingTable {
     }
 
     /**
-     * The host moves the interrupt. The remapped form is changed; the entry only if it does not post, so that a host's
-     * affinity never ends posting.
+     * The affinity of the host irq changes. The remapped form changes. The entry changes only if it does not post, so
+     * that host affinity never ends posting.
      *
+     * @param vector of the host
      * @param destination DST, 32 bits: an x2APIC id, or an xAPIC id in [15:8]
      */
     public void move(int index, Vector vector, long destination) {
@@ -117,21 +123,34 @@ public final class RemappingTable {
         }
     }
 
-    /** The interrupt is posted from now on; also from one vCPU to another. */
+    /**
+     * Makes the entry post, to its first vCPU or to another.
+     *
+     * @param descriptorAddress physical, at a 64-byte boundary
+     * @throws IllegalStateException if the entry is not in use
+     */
     public void post(int index, long descriptorAddress, Vector guestVector) {
         PostedIrte posted = remapped(index).posted(descriptorAddress, guestVector);
         postedToVcpu[index] = true;
         write(index, posted);
     }
 
-    /** The interrupt is the host's again, where the host last wanted it. */
+    /**
+     * Makes the entry remap again, to the last vector and destination of the host irq.
+     *
+     * @throws IllegalStateException if the entry is not in use
+     */
     public void unpost(int index) {
         RemappedIrte entry = remapped(index);
         postedToVcpu[index] = false;
         write(index, entry);
     }
 
-    /** The entry is out of use. */
+    /**
+     * Takes the entry out of use.
+     *
+     * @throws IllegalStateException if it is not in use
+     */
     public void clear(int index) {
         remapped(index);
         remapped[index] = null;
@@ -156,7 +175,7 @@ public final class RemappingTable {
     }
 
     private void write(int index, Irte entry) {
-        boolean atOnce = Irte.isPosted(memory[2 * index]) || Irte.isPosted(entry.low());
+        boolean atOnce = Irte.POSTED.isSet(memory[2 * index]) || Irte.POSTED.isSet(entry.low());
         store(index, entry.low(), entry.high(), atOnce);
     }
 
@@ -168,16 +187,16 @@ public final class RemappingTable {
     }
 
     /**
-     * What the unit does with a device's message. Compatibility format is blocked, as Linux has it.
+     * The unit handles a device's message. It blocks compatibility format, as Linux configures it.
      *
      * @param requester the device's requester id, 16 bits
      */
     public Outcome request(RemappableMsi message, int requester, Descriptors descriptors) {
         int index = message.index();
-        if (!message.remappable()) {
+        if (!message.is(RemappableMsi.REMAPPABLE)) {
             return blocked(FaultReason.COMPATIBILITY_BLOCKED, false);
         }
-        if (message.reserved48() != 0) {
+        if (message.is(RemappableMsi.RESERVED_48)) {
             return blocked(FaultReason.RESERVED_IN_REQUEST, false);
         }
         if (index >= remapped.length) {
@@ -186,7 +205,7 @@ public final class RemappingTable {
         Irte entry = entry(index);
         Optional<FaultReason> fault = fault(entry, requester);
         if (fault.isPresent()) {
-            return blocked(fault.get(), entry.faultDisabled());
+            return blocked(fault.get(), entry.is(Irte.FAULT_DISABLED));
         }
         if (entry instanceof RemappedIrte toHost) {
             return new Outcome.Remapped(toHost);
@@ -197,12 +216,12 @@ public final class RemappingTable {
     private static Outcome post(PostedIrte entry, Descriptors descriptors) {
         Optional<PiDescriptor> descriptor = descriptors.at(entry.descriptorAddress());
         if (descriptor.isEmpty()) {
-            return blocked(FaultReason.DESCRIPTOR_UNREADABLE, entry.faultDisabled());
+            return blocked(FaultReason.DESCRIPTOR_UNREADABLE, entry.is(Irte.FAULT_DISABLED));
         }
         if (!descriptor.get().snapshot().violations().isEmpty()) {
-            return blocked(FaultReason.RESERVED_IN_DESCRIPTOR, entry.faultDisabled());
+            return blocked(FaultReason.RESERVED_IN_DESCRIPTOR, entry.is(Irte.FAULT_DISABLED));
         }
-        long notification = descriptor.get().post(entry.vector().number(), entry.urgent());
+        long notification = descriptor.get().post(entry.vector().number(), entry.is(PostedIrte.URGENT));
         return new Outcome.Posted(entry, notification == 0 ? Optional.empty() : Optional.of(sent(notification)));
     }
 
@@ -212,7 +231,7 @@ public final class RemappingTable {
     }
 
     private Optional<FaultReason> fault(Irte entry, int requester) {
-        if (!entry.present()) {
+        if (!entry.is(Irte.PRESENT)) {
             return Optional.of(FaultReason.NOT_PRESENT);
         }
         if (!isWellFormed(entry)) {
@@ -222,22 +241,15 @@ public final class RemappingTable {
     }
 
     private boolean isWellFormed(Irte entry) {
-        if (entry.source().validation() == Source.VALIDATION_RESERVED) {
+        if (entry.source().validation() == Source.VALIDATION_RESERVED
+                || entry.format().hasReservedBits(entry.bits())) {
             return false;
         }
-        if (entry instanceof PostedIrte posted) {
-            return unit.hasPosting()
-                    && posted.reserved2() == 0
-                    && posted.reserved12() == 0
-                    && posted.reserved24() == 0
-                    && posted.reserved84() == 0;
-        }
-        RemappedIrte toHost = (RemappedIrte) entry;
-        return toHost.reserved12() == 0
-                && toHost.reserved24() == 0
-                && toHost.reserved84() == 0
-                && !toHost.mode().isReserved()
-                && (extended || (toHost.destination() & ~XAPIC_ID) == 0);
+        return entry instanceof RemappedIrte toHost
+                ? toHost.isClear12()
+                        && !toHost.mode().isReserved()
+                        && (extended || (toHost.destination() & ~XAPIC_ID) == 0)
+                : unit.is(UnitCapabilities.POSTING);
     }
 
     private static Outcome blocked(FaultReason reason, boolean faultDisabled) {

@@ -4,14 +4,14 @@ package io.kvmirq.arch.vtd;
 import io.kvmirq.arch.Meaning;
 
 /**
- * Whose requests may use a remapping entry.
+ * The requesters that may use a remapping entry.
  *
  * <p>Source: VT-d specification, Interrupt Remapping Table Entry; {@code set_irte_sid} in
  * drivers/iommu/intel/irq_remapping.c.
  *
- * @param id SID, 16 bits: a requester's bus, device and function, or first and last bus
- * @param qualifier SQ, 2 bits: how many of the id's low 3 bits are not compared
- * @param validation SVT, 2 bits: 0 anybody, 1 by id and qualifier, 2 by bus, 3 reserved
+ * @param id SID, 16 bits: a requester's bus, device and function, or the first and the last bus
+ * @param qualifier SQ, 2 bits: selects which of the low 3 bits of the id are not compared
+ * @param validation SVT, 2 bits: 0 any requester, 1 by id and qualifier, 2 by bus, 3 reserved
  */
 public record Source(int id, int qualifier, int validation) {
     private static final int VALIDATION_OFF = 0;
@@ -19,7 +19,7 @@ public record Source(int id, int qualifier, int validation) {
     private static final int VALIDATION_BY_BUS = 2;
     static final int VALIDATION_RESERVED = 3;
 
-    /** By SQ, the bits of an id that are not compared. */
+    /** The bits of an id that are not compared, by SQ. */
     private static final int[] IGNORED = {0, 1 << 2, 3 << 1, 7};
 
     /** @throws IllegalArgumentException if a field does not fit */
@@ -29,12 +29,11 @@ public record Source(int id, int qualifier, int validation) {
         Irte.SOURCE_VALIDATION.with(validation);
     }
 
-    static Source decode(long high) {
-        return new Source((int) Irte.SOURCE_ID.of(high), (int) Irte.SOURCE_QUALIFIER.of(high), (int)
-                Irte.SOURCE_VALIDATION.of(high));
-    }
-
-    /** Whether a device with this requester id, 16 bits, may use the entry. Nobody may where SVT is reserved. */
+    /**
+     * Whether a device may use the entry. If SVT is reserved no device may.
+     *
+     * @param requester the device's requester id, 16 bits
+     */
     public boolean accepts(int requester) {
         return switch (validation) {
             case VALIDATION_OFF -> true;
@@ -44,10 +43,10 @@ public record Source(int id, int qualifier, int validation) {
         };
     }
 
-    long bits() {
-        return Irte.SOURCE_ID.with(id)
-                | Irte.SOURCE_QUALIFIER.with(qualifier)
-                | Irte.SOURCE_VALIDATION.with(validation);
+    static String idText(long id, long[] entry) {
+        return Irte.SOURCE_VALIDATION.of(entry[1]) == VALIDATION_BY_BUS
+                ? String.format("requesters of buses %02x–%02x", id >>> 8, id & 0xff)
+                : "requester " + Meaning.requester(id);
     }
 
     @Override

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * What an IOMMU of Intel remaps interrupts with: the message that names an entry of its table, the entry in its
- * remapped and its posted form, and what its registers say of what it can do. Records are for reading and changing one;
- * for scans of a table {@link io.kvmirq.arch.vtd.Irte} has methods over its two words that allocate nothing. Everything
- * is immutable and may be used from any thread.
+ * Interrupt remapping by Intel's IOMMU (VT-d): the message that names an entry of the remapping table, the entry in its
+ * remapped and its posted form, the table, and the capabilities of a unit. Use records for single entries. For scans of a
+ * table use the fields of {@link io.kvmirq.arch.vtd.Irte} on the words; they allocate nothing.
+ *
+ * <p>Everything but {@link io.kvmirq.arch.vtd.RemappingTable} is immutable and safe for use by any number of threads.
  */
 @NullMarked
 package io.kvmirq.arch.vtd;

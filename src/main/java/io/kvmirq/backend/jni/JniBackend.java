@@ -31,10 +31,7 @@ public final class JniBackend implements KernelBackend {
         Path loaded = library.load();
         Abi theirs;
         try {
-            theirs = Abi.of(
-                    Native.abiVersion(),
-                    Native.abiRecordSize(Abi.RECORD_ROUTE),
-                    Native.abiRecordSize(Abi.RECORD_IRQCHIP));
+            theirs = Abi.of(abiVersion(), abiRecordSize(Abi.RECORD_ROUTE), abiRecordSize(Abi.RECORD_IRQCHIP));
         } catch (UnsatisfiedLinkError e) {
             throw new BackendUnavailableException(loaded + " is not a libkvmirq: " + e.getMessage(), e);
         }
@@ -58,48 +55,39 @@ public final class JniBackend implements KernelBackend {
     }
 
     @Override
-    public int fdClose(int fd) {
-        return Native.fdClose(fd);
-    }
+    public native int fdClose(int fd);
 
     @Override
-    public int fdDup(int fd) {
-        return Native.fdDup(fd);
-    }
+    public native int fdDup(int fd);
 
     @Override
-    public int fdWait(int fd, int wake, long timeoutNanos) {
-        return Native.fdWait(fd, wake, timeoutNanos);
-    }
+    public native int fdWait(int fd, int wake, long timeoutNanos);
 
     @Override
-    public int eventfdCreate() {
-        return Native.eventfdCreate();
-    }
+    public native int eventfdCreate();
 
     @Override
-    public int eventfdCreateSemaphore() {
-        return Native.eventfdCreateSemaphore();
-    }
+    public native int eventfdCreateSemaphore();
 
     @Override
-    public int eventfdSignal(int fd, long count) {
-        return Native.eventfdSignal(fd, count);
-    }
+    public native int eventfdSignal(int fd, long count);
 
     @Override
     public int eventfdDrain(int fd, ByteBuffer count) {
-        return taken(Native.eventfdDrain(fd, Buffers.writable(count, Long.BYTES)), count);
+        return taken(eventfdDrainChecked(fd, Buffers.writable(count, Long.BYTES)), count);
     }
 
     @Override
     public int eventfdDrainForeign(int fd, ByteBuffer count) {
-        return taken(Native.eventfdDrainForeign(fd, Buffers.writable(count, Long.BYTES)), count);
+        return taken(eventfdDrainForeignChecked(fd, Buffers.writable(count, Long.BYTES)), count);
     }
 
+    /** Result of a drain whose count looks like an errno or like this: the count is in the buffer. */
+    private static final int COUNT_IN_BUFFER = -4096;
+
     private static int taken(long result, ByteBuffer count) {
-        if (result < 0 && result >= Native.COUNT_IN_BUFFER) {
-            return result == Native.COUNT_IN_BUFFER ? 0 : (int) result;
+        if (result < 0 && result >= COUNT_IN_BUFFER) {
+            return result == COUNT_IN_BUFFER ? 0 : (int) result;
         }
         Buffers.put(count, result);
         return 0;
@@ -107,116 +95,100 @@ public final class JniBackend implements KernelBackend {
 
     @Override
     public int kvmOpen(ByteBuffer path) {
-        return Native.kvmOpen(Buffers.cStringIn(path));
+        return kvmOpenChecked(Buffers.cStringIn(path));
     }
 
     @Override
-    public int kvmVersion(int kvm) {
-        return Native.kvmVersion(kvm);
-    }
+    public native int kvmVersion(int kvm);
 
     @Override
-    public int capabilityCheck(int fd, int capability) {
-        return Native.capabilityCheck(fd, capability);
-    }
+    public native int capabilityCheck(int fd, int capability);
 
     @Override
-    public int vmCreate(int kvm, long type) {
-        return Native.vmCreate(kvm, type);
-    }
+    public native int vmCreate(int kvm, long type);
 
     @Override
-    public int irqchipCreate(int vm) {
-        return Native.irqchipCreate(vm);
-    }
+    public native int irqchipCreate(int vm);
 
     @Override
-    public int irqchipCreateSplit(int vm, int pins) {
-        return Native.irqchipCreateSplit(vm, pins);
-    }
+    public native int irqchipCreateSplit(int vm, int pins);
 
     @Override
     public int irqchipGet(int vm, int chip, ByteBuffer state) {
-        return Native.irqchipGet(vm, chip, Buffers.writable(state, IRQCHIP_STATE_SIZE));
+        return irqchipGetChecked(vm, chip, Buffers.writable(state, IRQCHIP_STATE_SIZE));
     }
 
     @Override
     public int irqchipSet(int vm, int chip, ByteBuffer state) {
-        return Native.irqchipSet(vm, chip, Buffers.readable(state, IRQCHIP_STATE_SIZE));
+        return irqchipSetChecked(vm, chip, Buffers.readable(state, IRQCHIP_STATE_SIZE));
     }
 
     @Override
-    public int x2apicEnable(int vm, long bits) {
-        return Native.x2apicEnable(vm, bits);
-    }
+    public native int x2apicEnable(int vm, long bits);
 
     @Override
     public int routesSet(int vm, ByteBuffer routes, int count) {
-        return Native.routesSet(vm, Buffers.routes(routes, count), count);
+        return routesSetChecked(vm, Buffers.routes(routes, count), count);
     }
 
     @Override
-    public int irqfdAssign(int vm, int fd, int gsi) {
-        return Native.irqfdAssign(vm, fd, gsi);
-    }
+    public native int irqfdAssign(int vm, int fd, int gsi);
 
     @Override
-    public int irqfdAssignLevel(int vm, int fd, int resample, int gsi) {
-        return Native.irqfdAssignLevel(vm, fd, resample, gsi);
-    }
+    public native int irqfdAssignLevel(int vm, int fd, int resample, int gsi);
 
     @Override
-    public int irqfdDeassign(int vm, int fd, int gsi) {
-        return Native.irqfdDeassign(vm, fd, gsi);
-    }
+    public native int irqfdDeassign(int vm, int fd, int gsi);
 
     @Override
-    public int ioeventfdAssign(int vm, int fd, long address, int length, int flags, long datamatch) {
-        return Native.ioeventfdAssign(vm, fd, address, length, flags, datamatch);
-    }
+    public native int ioeventfdAssign(int vm, int fd, long address, int length, int flags, long datamatch);
 
     @Override
-    public int ioeventfdDeassign(int vm, int fd, long address, int length, int flags, long datamatch) {
-        return Native.ioeventfdDeassign(vm, fd, address, length, flags, datamatch);
-    }
+    public native int ioeventfdDeassign(int vm, int fd, long address, int length, int flags, long datamatch);
 
     @Override
-    public int msiSignal(int vm, long address, int data, int flags, int devid) {
-        return Native.msiSignal(vm, address, data, flags, devid);
-    }
+    public native int msiSignal(int vm, long address, int data, int flags, int devid);
 
     @Override
-    public int lineSet(int vm, int gsi, int level) {
-        return Native.lineSet(vm, gsi, level);
-    }
+    public native int lineSet(int vm, int gsi, int level);
 
     @Override
     public int lineSetStatus(int vm, int gsi, int level, ByteBuffer status) {
-        return Native.lineSetStatus(vm, gsi, level, Buffers.writable(status, Integer.BYTES));
+        return lineSetStatusChecked(vm, gsi, level, Buffers.writable(status, Integer.BYTES));
     }
 
     @Override
-    public int deviceTest(int vm, int type) {
-        return Native.deviceTest(vm, type);
-    }
+    public native int deviceTest(int vm, int type);
 
     @Override
-    public int deviceCreate(int vm, int type) {
-        return Native.deviceCreate(vm, type);
-    }
+    public native int deviceCreate(int vm, int type);
 
     @Override
-    public int deviceAttrHas(int device, int group, long attribute) {
-        return Native.deviceAttrHas(device, group, attribute);
-    }
+    public native int deviceAttrHas(int device, int group, long attribute);
 
     @Override
-    public int deviceVfioAdd(int device, int fd) {
-        return Native.deviceVfioAdd(device, fd);
-    }
+    public native int deviceVfioAdd(int device, int fd);
 
     @Override
-    public int deviceVfioRemove(int device, int fd) {
-        return Native.deviceVfioRemove(device, fd);
-    }
+    public native int deviceVfioRemove(int device, int fd);
+
+    // Bound by name when the library is loaded; buffers were checked
+
+    private static native int abiVersion();
+
+    private static native int abiRecordSize(int record);
+
+    private static native long eventfdDrainChecked(int fd, ByteBuffer count);
+
+    private static native long eventfdDrainForeignChecked(int fd, ByteBuffer count);
+
+    private static native int kvmOpenChecked(ByteBuffer path);
+
+    private static native int irqchipGetChecked(int vm, int chip, ByteBuffer state);
+
+    private static native int irqchipSetChecked(int vm, int chip, ByteBuffer state);
+
+    private static native int routesSetChecked(int vm, ByteBuffer routes, int count);
+
+    private static native int lineSetStatusChecked(int vm, int gsi, int level, ByteBuffer status);
 }

@@ -6,95 +6,69 @@ import io.kvmirq.backend.Libc;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
-/** The raw door through {@code native/door.c}. */
+/** The system calls through {@code native/sys.c}. */
 final class JniLibc implements Libc {
     @Override
-    public int open(long path, int flags, int mode) {
-        return Native.doorOpen(path, flags, mode);
-    }
+    public native int open(long path, int flags, int mode);
 
     @Override
-    public int close(int fd) {
-        return Native.fdClose(fd);
-    }
+    public native int close(int fd);
 
     @Override
-    public int fcntl(int fd, int command, int argument) {
-        return Native.doorFcntl(fd, command, argument);
-    }
+    public native int fcntl(int fd, int command, int argument);
 
     @Override
-    public long read(int fd, long to, long length) {
-        return Native.doorRead(fd, to, length);
-    }
+    public native long read(int fd, long to, long length);
 
     @Override
-    public long write(int fd, long from, long length) {
-        return Native.doorWrite(fd, from, length);
-    }
+    public native long write(int fd, long from, long length);
 
     @Override
-    public long pread(int fd, long to, long length, long offset) {
-        return Native.doorPread(fd, to, length, offset);
-    }
+    public native long pread(int fd, long to, long length, long offset);
 
     @Override
-    public long pwrite(int fd, long from, long length, long offset) {
-        return Native.doorPwrite(fd, from, length, offset);
-    }
+    public native long pwrite(int fd, long from, long length, long offset);
 
     @Override
-    public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        return Native.doorPreadv2(fd, vectors, count, offset, flags);
-    }
+    public native long preadv2(int fd, long vectors, int count, long offset, int flags);
 
     @Override
-    public int ioctl(int fd, long request, long argument) {
-        return Native.doorIoctl(fd, request, argument);
-    }
+    public native int ioctl(int fd, long request, long argument);
 
     @Override
-    public long mmap(long length, int protection, int flags, int fd, long offset) {
-        return Native.doorMmap(length, protection, flags, fd, offset);
-    }
+    public native long mmap(long length, int protection, int flags, int fd, long offset);
 
     @Override
-    public int munmap(long address, long length) {
-        return Native.doorMunmap(address, length);
-    }
+    public native int munmap(long address, long length);
 
     @Override
-    public int ppoll(long fds, long count, long timeout) {
-        return Native.doorPpoll(fds, count, timeout);
-    }
+    public native int ppoll(long fds, long count, long timeout);
 
     @Override
-    public int eventfd(int count, int flags) {
-        return Native.doorEventfd(count, flags);
-    }
+    public native int eventfd(int count, int flags);
 
     @Override
-    public int epollCreate(int flags) {
-        return Native.doorEpollCreate(flags);
-    }
+    public native int epollCreate(int flags);
 
     @Override
-    public int epollCtl(int epoll, int operation, int fd, long event) {
-        return Native.doorEpollCtl(epoll, operation, fd, event);
-    }
+    public native int epollCtl(int epoll, int operation, int fd, long event);
 
     @Override
-    public int epollWait(int epoll, long events, int max, int timeoutMillis) {
-        return Native.doorEpollWait(epoll, events, max, timeoutMillis);
-    }
+    public native int epollWait(int epoll, long events, int max, int timeoutMillis);
 
     @Override
     public ByteBuffer view(long address, long length) {
-        return Native.view(address, length).order(ByteOrder.nativeOrder());
+        return newBuffer(address, length).order(ByteOrder.nativeOrder());
     }
 
     @Override
     public long addressOf(ByteBuffer buffer) {
-        return Native.addressOf(Buffers.readable(buffer, 0));
+        return addressOfChecked(Buffers.readable(buffer, 0));
     }
+
+    // Bound by name when the library is loaded; buffers were checked
+
+    private static native ByteBuffer newBuffer(long address, long len);
+
+    private static native long addressOfChecked(ByteBuffer buffer);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Typed calls into {@code native/}: C owns the structure layouts of the interrupt path.
+ * The binding through {@code libkvmirq.so}: C owns the structure layouts of the interrupt path.
  *
- * <p>{@link io.kvmirq.backend.jni.Native} lists the functions of {@code native/jni.c}, name for name;
- * {@link io.kvmirq.backend.jni.JniBackend} checks buffers and calls. It never encodes a structure of the interrupt path
- * itself: that would make the two encoders of this project one.
+ * <p>{@link io.kvmirq.backend.jni.JniBackend} and {@code JniLibc} declare their native methods; {@code native/jni.c} binds
+ * them by name. A method with a buffer checks it and then calls the native method with the suffix {@code Checked}. The
+ * package encodes no structure of the interrupt path: C and the Java encoder of {@code backend.libc} must stay independent.
  */
 @NullMarked
 package io.kvmirq.backend.jni;

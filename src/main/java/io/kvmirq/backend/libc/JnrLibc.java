@@ -6,6 +6,7 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.LibraryCache;
+import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;

@@ -6,6 +6,7 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.uapi.Uapi;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.Set;

@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
  * One object for each platform thread; a virtual thread, of which there may be millions, gets one per call.
  *
  * <p>Between two system calls looking into a {@link ThreadLocal} costs some 8 ns, so what belongs to a thread that calls
- * often is tried first. Nobody but its owner is given it. This keeps one owner's {@link Thread} reachable, no more.
+ * often is tried first. Only its owner receives it. This keeps one owner's {@link Thread} reachable, no more.
  */
 final class PerThread<T extends PerThread.Owned> {
     /** Misses after which a thread gets the first place: threads that take turns must not take it at each call. */

@@ -3,6 +3,7 @@ package io.kvmirq.backend.libc;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /** Memory of one thread in which the arguments of one call are laid out. Whoever calls keeps it reachable. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import io.kvmirq.arch.SharedWords;
 import java.nio.ByteBuffer;
 import java.util.concurrent.atomic.AtomicInteger;
 

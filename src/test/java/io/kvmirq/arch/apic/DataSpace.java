@@ -4,6 +4,7 @@ package io.kvmirq.arch.apic;
 import io.kvmirq.explorer.Actor;
 import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.Exploration;
+import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Memory;
 import io.kvmirq.explorer.Operation;

@@ -3,6 +3,11 @@ package io.kvmirq.arch.apic;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.VcpuThread;
+import io.kvmirq.explorer.ExploredWords;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -11,17 +16,18 @@ import org.junit.jupiter.api.Test;
 class LocksTest {
     private static final int CPUS = 2;
     private static final int VCPUS = 2;
+    private static final int WORDS = PostedVm.words(CPUS, VCPUS) + Host.words(CPUS);
 
     private final List<String> seen = new ArrayList<>();
-    private final ExploredWords words = new ExploredWords(PostedVm.words(CPUS, VCPUS)) {
+    private final ExploredWords words = new ExploredWords(WORDS) {
         @Override
-        void lock(int word) {
+        public void lock(int word) {
             super.lock(word);
             seen.add("take " + name(word));
         }
 
         @Override
-        void unlock(int word) {
+        public void unlock(int word) {
             super.unlock(word);
             seen.add("give " + name(word));
         }
@@ -32,65 +38,64 @@ class LocksTest {
             seen.add("fence");
         }
     };
-    private final PostedVm vm = new PostedVm(words, CPUS, VCPUS, true, PiDescriptor::over);
+    private final PostedVm vm = vm(words);
     private final PostedVcpu vcpu = vm.vcpu(1);
 
+    private static PostedVm vm(SharedWords words) {
+        return new PostedVm(new Host(words, PostedVm.words(CPUS, VCPUS), 0, 1), words, VCPUS, true, PiDescriptor::over);
+    }
+
     private String name(int word) {
-        return word == vm.cpu(1).at(HostCpu.INTERRUPTS_OFF) ? "interrupts" : "list";
+        return word == vm.host().cpu(1).at(HostCpu.INTERRUPTS_OFF) ? "interrupts" : "list";
     }
 
     @Test
     void loadElsewhereHoldsOffInterrupts() {
-        vcpu.load(1);
+        vcpu.thread().load(1);
         assertThat(seen).containsExactly("take interrupts", "give interrupts");
     }
 
     @Test
     void entryAndExitHoldOffInterrupts() {
-        vcpu.load(1);
+        vcpu.thread().load(1);
         seen.clear();
-        vcpu.enter();
+        vcpu.thread().enter();
         assertThat(seen).containsExactly("take interrupts", "fence", "give interrupts");
         seen.clear();
-        vcpu.exit();
+        vcpu.thread().exit();
         assertThat(seen).containsExactly("take interrupts", "give interrupts");
     }
 
     @Test
     void sleepAndWakeUpHoldTheList() {
         vm.startBypass();
-        vcpu.load(1);
+        vcpu.thread().load(1);
         seen.clear();
-        assertThat(vcpu.block(true)).isTrue();
+        assertThat(vcpu.thread().block(true)).isTrue();
         assertThat(seen).containsExactly("take interrupts", "take list", "give list", "give interrupts");
         seen.clear();
         assertThat(vcpu.post(0x31, false)).isTrue();
-        vm.takeInterrupt(1);
+        vm.host().cpu(1).takeInterrupt();
         assertThat(seen).containsExactly("take interrupts", "take list", "give list", "give interrupts");
-        assertThat(vcpu.isAsleep()).isFalse();
-        assertThat(vm.isInterrupted(1)).isFalse();
+        assertThat(vcpu.thread().isAsleep()).isFalse();
+        assertThat(vm.host().cpu(1).isInterrupted()).isFalse();
         seen.clear();
-        vcpu.load(1);
+        vcpu.thread().load(1);
         assertThat(seen).containsExactly("take interrupts", "take list", "give list", "give interrupts");
         assertThat(vm.listing(1)).isEmpty();
     }
 
     @Test
     void wokenBeforeItSleepsItDoesNot() {
-        PostedVm woken = new PostedVm(
-                new ExploredWords(PostedVm.words(CPUS, VCPUS)) {
-                    @Override
-                    void lock(int word) {
-                        super.lock(word);
-                        swap(PostedVcpu.WORDS + PostedVcpu.ASLEEP, 0);
-                    }
-                },
-                CPUS,
-                VCPUS,
-                true,
-                PiDescriptor::over);
-        woken.vcpu(1).load(1);
-        assertThat(woken.vcpu(1).block(true)).isFalse();
+        PostedVm woken = vm(new ExploredWords(WORDS) {
+            @Override
+            public void lock(int word) {
+                super.lock(word);
+                swap(PostedVcpu.WORDS + PostedVcpu.THREAD + VcpuThread.ASLEEP, 0);
+            }
+        });
+        woken.vcpu(1).thread().load(1);
+        assertThat(woken.vcpu(1).thread().block(true)).isFalse();
     }
 
     @Test

@@ -4,6 +4,7 @@ package io.kvmirq.arch.apic;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.explorer.Exploration;
+import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Memory;
 import java.util.ArrayList;
 import java.util.List;

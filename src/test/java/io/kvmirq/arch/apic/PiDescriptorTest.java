@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Vector;
 import io.kvmirq.arch.Golden;
+import io.kvmirq.arch.SharedWords;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -58,7 +59,7 @@ class PiDescriptorTest {
         for (Place place : Place.values()) {
             PiDescriptor pid = filled(place.words(PiDescriptor.WORDS), post.words());
             long notification = pid.post(post.number("vector"), post.isTrue("urgent"));
-            assertThat(pid.snapshot().words()).as(place.name()).isEqualTo(longs(post.after()));
+            assertThat(pid.snapshot().bits()).as(place.name()).isEqualTo(longs(post.after()));
             assertThat(notification != 0).isEqualTo(post.isTrue("notify"));
             if (notification != 0) {
                 assertThat(PostedInterruptDescriptor.NV.of(notification)).isEqualTo(post.number("notifyVector"));
@@ -82,7 +83,7 @@ class PiDescriptorTest {
         long[] irr = new long[4];
         assertThat(pid.sync(SharedWords.of(irr), 0)).isFalse();
         assertThat(irr).containsExactly(0, 0, 0, 0);
-        assertThat(pid.snapshot().words()).isEqualTo(longs(sync.after()));
+        assertThat(pid.snapshot().bits()).isEqualTo(longs(sync.after()));
     }
 
     @Test
@@ -195,14 +196,14 @@ class PiDescriptorTest {
     void restoredStateVoidsRequests() {
         PiDescriptor pid = filled(SharedWords.of(new long[8]), 1, 2, 3, 4, RUNNING | 3);
         pid.discard();
-        assertThat(pid.snapshot().words()).containsExactly(0, 0, 0, 0, RUNNING | 2, 0, 0, 0);
+        assertThat(pid.snapshot().bits()).containsExactly(0, 0, 0, 0, RUNNING | 2, 0, 0, 0);
     }
 
     @Test
     void newDescriptorIsThatOfANewVcpu() throws IOException {
         PiDescriptor pid = filled(SharedWords.of(new long[8]), 1, 2, 3, 4, -1, 6, 7, 8);
         pid.reset();
-        assertThat(pid.snapshot().words()).isEqualTo(Golden.named("pid-01").array());
+        assertThat(pid.snapshot().bits()).isEqualTo(Golden.named("pid-01").array());
     }
 
     @Test

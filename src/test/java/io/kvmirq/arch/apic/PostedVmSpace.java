@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Actor;
 import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.Exploration;
+import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Explorer.Access;
 import io.kvmirq.explorer.Memory;
@@ -12,6 +16,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
 
 /**
@@ -44,19 +49,21 @@ final class PostedVmSpace implements Explorer.Model {
         this.variant = variant;
         this.hasSleeper = vcpus > SLEEPER;
         int hostCpus = hasSleeper ? cpus + 1 : cpus;
-        int size = PostedVm.words(hostCpus, vcpus) + vcpus * PiDescriptor.PIR_WORDS;
+        int ofVm = PostedVm.words(hostCpus, vcpus);
+        int size = ofVm + Host.words(hostCpus) + vcpus * PiDescriptor.PIR_WORDS;
         this.words = variant.words(size);
         this.start = new long[size];
         this.words.at(start);
-        this.vm = new PostedVm(words, hostCpus, vcpus, true, variant::over);
+        Host host = new Host(words, ofVm, LongStream.range(0, hostCpus).toArray());
+        this.vm = new PostedVm(host, words, vcpus, true, variant::over);
         this.vcpu = vm.vcpu(0);
     }
 
     /** With a second vCPU asleep on processor 0, in a VM with a bypass. */
     static PostedVmSpace withSleeper(Variant variant) {
         PostedVmSpace space = new PostedVmSpace(variant, 1, 2).bypassed();
-        space.vm.vcpu(SLEEPER).load(0);
-        space.vm.vcpu(SLEEPER).block(true);
+        space.vm.vcpu(SLEEPER).thread().load(0);
+        space.vm.vcpu(SLEEPER).thread().block(true);
         return space;
     }
 
@@ -127,7 +134,7 @@ final class PostedVmSpace implements Explorer.Model {
     /** Begins on processor 0 instead of as a new vCPU. */
     PostedVmSpace loaded() {
         words.at(start);
-        vcpu.load(0);
+        vcpu.thread().load(0);
         return this;
     }
 
@@ -136,8 +143,8 @@ final class PostedVmSpace implements Explorer.Model {
         masksInterrupts = true;
         senders.add(Actor.answering(
                 "nmi",
-                operation("wake", vcpu::wake)
-                        .when(state -> state[PostedVcpu.ASLEEP] != 0
+                operation("wake", vcpu.thread()::wake)
+                        .when(state -> state[vcpu.thread().at(VcpuThread.ASLEEP)] != 0
                                 && PostedInterruptDescriptor.SN.isSet(state[PostedInterruptDescriptor.CONTROL]))));
         return this;
     }
@@ -147,32 +154,31 @@ final class PostedVmSpace implements Explorer.Model {
         for (int i = 0; i < operations; i++) {
             life.add(whenAwake(0, this::anything));
         }
-        life.add(whenAwake(0, () -> beLoaded(vcpu, chosenCpu())));
-        life.add(whenAwake(0, () -> beInGuest(vcpu)));
+        life.add(whenAwake(0, () -> beLoaded(vcpu.thread(), chosenCpu())));
+        life.add(whenAwake(0, () -> beInGuest(vcpu.thread())));
         List<Actor> actors = new ArrayList<>();
         actors.add(new Actor("vcpu", life, false));
         if (hasSleeper) {
-            PostedVcpu sleeper = vm.vcpu(SLEEPER);
+            VcpuThread sleeper = vm.vcpu(SLEEPER).thread();
             actors.add(Actor.of(
                     "sleeper",
                     whenAwake(SLEEPER, () -> beLoaded(sleeper, cpus)),
                     whenAwake(SLEEPER, () -> beInGuest(sleeper))));
         }
-        for (int cpu = 0; cpu < (hasSleeper ? cpus + 1 : cpus); cpu++) {
-            int number = cpu;
-            HostCpu host = vm.cpu(cpu);
+        for (HostCpu cpu : vm.host().cpus()) {
             actors.add(Actor.answering(
-                    "cpu " + cpu,
-                    operation("take an interrupt", () -> vm.takeInterrupt(number))
-                            .when(state -> state[host.at(HostCpu.PENDING)] != 0
-                                    && state[host.at(HostCpu.INTERRUPTS_OFF)] == 0)));
+                    "cpu " + cpu.number(),
+                    operation("take an interrupt", cpu::takeInterrupt)
+                            .when(state -> words.at(state) == words
+                                    && cpu.isInterrupted()
+                                    && state[cpu.at(HostCpu.INTERRUPTS_OFF)] == 0)));
         }
         actors.addAll(senders);
         return new Explorer(actors, memory, this).explore(start);
     }
 
     private Operation whenAwake(int of, Runnable code) {
-        return operation("", code).when(state -> state[of * PostedVcpu.WORDS + PostedVcpu.ASLEEP] == 0);
+        return operation("", code).when(state -> state[vm.vcpu(of).thread().at(VcpuThread.ASLEEP)] == 0);
     }
 
     /** Where the vectors are that a guest took. */
@@ -180,24 +186,21 @@ final class PostedVmSpace implements Explorer.Model {
         return words.size() - (of + 1) * PiDescriptor.PIR_WORDS;
     }
 
-    private boolean isInGuest(PostedVcpu of) {
-        return words.get(of.index() * PostedVcpu.WORDS + PostedVcpu.MODE) == PostedVcpu.IN_GUEST_MODE;
-    }
-
     private void anything() {
-        if (!vcpu.isLoaded()) {
-            beLoaded(vcpu, chosenCpu());
-        } else if (isInGuest(vcpu)) {
+        VcpuThread thread = vcpu.thread();
+        if (!thread.isLoaded()) {
+            beLoaded(thread, chosenCpu());
+        } else if (thread.isInGuestMode()) {
             vcpu.takeInterrupts(words, taken(0));
-            vcpu.exit();
+            thread.exit();
         } else {
             switch (words.cpu().choose(masksInterrupts ? 6 : 5)) {
-                case 0 -> vcpu.enter();
+                case 0 -> thread.enter();
                 case 1 -> vcpu.sync();
-                case 2 -> vcpu.preempt();
-                case 3 -> vcpu.block(true);
+                case 2 -> thread.preempt();
+                case 3 -> thread.block(true);
                 case 4 -> {} // fewer operations
-                default -> vcpu.block(false);
+                default -> thread.block(false);
             }
         }
     }
@@ -206,14 +209,17 @@ final class PostedVmSpace implements Explorer.Model {
         return cpus == 1 ? 0 : words.cpu().choose(cpus);
     }
 
-    private static void beLoaded(PostedVcpu of, int cpu) {
+    private static void beLoaded(VcpuThread of, int cpu) {
         if (!of.isLoaded()) {
             of.load(cpu);
+            if (of.isBlocking()) {
+                of.unblock();
+            }
         }
     }
 
-    private void beInGuest(PostedVcpu of) {
-        if (!isInGuest(of)) {
+    private static void beInGuest(VcpuThread of) {
+        if (!of.isInGuestMode()) {
             of.enter();
         }
     }
@@ -239,7 +245,7 @@ final class PostedVmSpace implements Explorer.Model {
                     of.isInIrr(request.vector()) || (memory[taken(request.vcpu())] >>> request.vector() & 1) != 0;
             if (!arrived) {
                 return Optional.of("vector 0x" + Integer.toHexString(request.vector()) + " is lost: the vCPU "
-                        + (of.isAsleep() ? "sleeps" : "runs") + ", PIR "
+                        + (of.thread().isAsleep() ? "sleeps" : "runs") + ", PIR "
                         + (of.descriptor().hasRequests() ? "not " : "") + "empty, ON "
                         + (of.descriptor().isOn() ? 1 : 0));
             }
@@ -250,12 +256,15 @@ final class PostedVmSpace implements Explorer.Model {
     /** The first actors are the vCPUs. */
     @Override
     public boolean owns(int actor, int word) {
-        int own = word - actor * PostedVcpu.WORDS;
-        return actor < (hasSleeper ? 2 : 1)
-                && (own == PostedVcpu.MODE
-                        || own == PostedVcpu.CPU
-                        || own == PostedVcpu.LOADED
-                        || word == taken(actor));
+        if (actor >= (hasSleeper ? 2 : 1)) {
+            return false;
+        }
+        VcpuThread own = vm.vcpu(actor).thread();
+        return word == own.at(VcpuThread.MODE)
+                || word == own.at(VcpuThread.CPU)
+                || word == own.at(VcpuThread.LOADED)
+                || word == own.at(VcpuThread.BLOCKING)
+                || word == taken(actor);
     }
 
     @Override
@@ -266,7 +275,9 @@ final class PostedVmSpace implements Explorer.Model {
         }
         int own = word % PostedVcpu.WORDS;
         return word < (hasSleeper ? 2 : 1) * PostedVcpu.WORDS
-                && (own > 0 && own < PiDescriptor.PIR_WORDS || own > PostedVcpu.IRR && own < PostedVcpu.MODE);
+                && (own > 0 && own < PiDescriptor.PIR_WORDS
+                        || own > PostedVcpu.IRR && own < PostedVcpu.THREAD
+                        || own == PostedVcpu.THREAD + VcpuThread.REQUEST);
     }
 
     @Override
@@ -275,19 +286,19 @@ final class PostedVmSpace implements Explorer.Model {
     }
 
     private String name(int word) {
-        for (int cpu = 0; cpu < cpus; cpu++) {
-            if (word == vm.cpu(cpu).at(HostCpu.PENDING)) {
-                return "interrupts pending at cpu " + cpu;
+        for (HostCpu cpu : vm.host().cpus()) {
+            if (word == cpu.at(HostCpu.PENDING) + Apic.NOTIFICATION / Long.SIZE) {
+                return WordNames.PENDING + cpu.number();
             }
-            if (word == vm.cpu(cpu).at(HostCpu.LIST)) {
-                return "wake-up list of cpu " + cpu;
+            if (word == vm.list(cpu).at(WakeupList.BITS)) {
+                return "wake-up list of cpu " + cpu.number();
             }
         }
         return switch (word) {
             case 0 -> "PIR";
             case PostedVcpu.IRR -> "IRR";
-            case PostedVcpu.MODE -> "guest mode";
-            case PostedVcpu.ASLEEP -> "asleep";
+            case PostedVcpu.THREAD + VcpuThread.MODE -> "guest mode";
+            case PostedVcpu.THREAD + VcpuThread.ASLEEP -> "asleep";
             default -> word == vm.bypasses() ? "bypasses" : "";
         };
     }

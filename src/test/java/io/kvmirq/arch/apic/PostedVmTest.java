@@ -4,9 +4,14 @@ package io.kvmirq.arch.apic;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.PostedVcpu.Delivery;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.VcpuThread;
 import java.io.IOException;
 import java.util.List;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -15,32 +20,43 @@ import org.junit.jupiter.params.provider.MethodSource;
 class PostedVmTest {
     private static final int CPUS = 16;
 
-    private final PostedVm vm = new PostedVm(CPUS, 70, true);
+    private final PostedVm vm = new PostedVm(host(CPUS), 70, true);
     private final PostedVcpu vcpu = vm.vcpu(0);
 
     private static long control(PostedVcpu of) {
         return of.descriptor().snapshot().control();
     }
 
-    /** A vCPU whose descriptor holds what the transition begins with, on the processor of its NDST. */
+    /** CPUs with their number as id. */
+    private static Host host(int cpus) {
+        return new Host(LongStream.range(0, cpus).toArray());
+    }
+
+    private static int number(PostedVcpu of) {
+        return of.thread().last().map(HostCpu::number).orElse(-1);
+    }
+
+    /** A vCPU whose descriptor holds what the transition begins with, on the CPU of its NDST, whose number is another. */
     private static PostedVm start(Transition transition, boolean x2apic) {
+        Host host = new Host(
+                LongStream.range(0, CPUS).map(number -> CPUS - 1 - number).toArray());
         SharedWords words = SharedWords.of(new long[PostedVm.words(CPUS, 1)]);
-        PostedVm vm = new PostedVm(words, CPUS, 1, x2apic, PiDescriptor::over);
+        PostedVm vm = new PostedVm(host, words, 1, x2apic, PiDescriptor::over);
         long[] before = transition.words();
         for (int i = 0; i < before.length; i++) {
             words.set(i, before[i]);
         }
         long ndst = PostedInterruptDescriptor.NDST.of(before[PostedInterruptDescriptor.CONTROL]);
-        int cpu = (int) (x2apic ? ndst : ndst >>> 8);
-        words.set(PostedVcpu.CPU, cpu);
+        HostCpu cpu = host.withId(x2apic ? ndst : ndst >>> 8).orElseThrow();
+        words.set(vm.vcpu(0).thread().at(VcpuThread.CPU), cpu.number());
         if (PostedInterruptDescriptor.NV.of(before[PostedInterruptDescriptor.CONTROL]) == Apic.WAKEUP) {
-            vm.cpu(cpu).enlist(0);
+            vm.list(cpu).add(0);
         }
         return vm;
     }
 
     private static void assertAfter(PostedVm vm, Transition transition) {
-        assertThat(vm.vcpu(0).descriptor().snapshot().words())
+        assertThat(vm.vcpu(0).descriptor().snapshot().bits())
                 .isEqualTo(
                         transition.after().stream().mapToLong(Long::longValue).toArray());
     }
@@ -53,13 +69,13 @@ class PostedVmTest {
     @MethodSource("loads")
     void loadsAsTheKernelDoes(Transition load) {
         PostedVm vm = start(load, load.isTrue("x2apic"));
-        int cpu = load.number("cpuApicId");
-        assertThat(vm.vcpu(0).cpu() == cpu).isEqualTo(load.isTrue("sameCpu"));
-        vm.vcpu(0).load(cpu);
+        int cpu = vm.host().withId(load.number("cpuApicId")).orElseThrow().number();
+        assertThat(number(vm.vcpu(0)) == cpu).isEqualTo(load.isTrue("sameCpu"));
+        vm.vcpu(0).thread().load(cpu);
         assertAfter(vm, load);
         assertThat(vm.listing(0)).isEmpty();
-        assertThat(vm.vcpu(0).isLoaded()).isTrue();
-        assertThat(vm.vcpu(0).cpu()).isEqualTo(cpu);
+        assertThat(vm.vcpu(0).thread().isLoaded()).isTrue();
+        assertThat(number(vm.vcpu(0))).isEqualTo(cpu);
     }
 
     static Stream<Transition> puts() throws IOException {
@@ -70,26 +86,27 @@ class PostedVmTest {
     @MethodSource("puts")
     void putsAsTheKernelDoes(Transition put) {
         PostedVm vm = start(put, true);
-        vm.vcpu(0).load(vm.vcpu(0).cpu());
+        vm.vcpu(0).thread().load(number(vm.vcpu(0)));
         if (put.isTrue("needsWakeup")) {
             vm.startBypass();
         }
         if (put.isTrue("preempted")) {
-            vm.vcpu(0).preempt();
+            vm.vcpu(0).thread().preempt();
         } else {
-            assertThat(vm.vcpu(0).block(!put.isTrue("irqBlocked"))).isTrue();
+            assertThat(vm.vcpu(0).thread().block(!put.isTrue("irqBlocked"))).isTrue();
         }
         assertAfter(vm, put);
-        assertThat(vm.vcpu(0).isLoaded()).isFalse();
+        assertThat(vm.vcpu(0).thread().isLoaded()).isFalse();
         assertThat(vm.listing(0)).hasSize(put.values().containsKey("listEffect") ? 1 : 0);
-        assertThat(vm.isInterrupted(vm.vcpu(0).cpu())).isEqualTo(put.isTrue("selfIpi"));
+        assertThat(vm.host().cpu(number(vm.vcpu(0))).isInterrupted()).isEqualTo(put.isTrue("selfIpi"));
     }
 
     @Test
     void newVcpusAreNotLoadedAndHaveNothing() {
         assertThat(control(vcpu)).isEqualTo(0xf20002L);
-        assertThat(vcpu.isLoaded() || vcpu.isAsleep() || vcpu.hasInterrupt()).isFalse();
-        assertThat(vcpu.cpu()).isEqualTo(-1);
+        assertThat(vcpu.thread().isLoaded() || vcpu.thread().isAsleep() || vcpu.hasInterrupt())
+                .isFalse();
+        assertThat(number(vcpu)).isEqualTo(-1);
         assertThat(vcpu.brokenRules()).isEmpty();
         assertThat(control(vm.vcpu(69))).isEqualTo(0xf20002L);
         assertThat(vm.vcpu(69).index()).isEqualTo(69);
@@ -97,39 +114,39 @@ class PostedVmTest {
 
     @Test
     void softwareNotifiesAGuestThatRuns() {
-        vcpu.load(3);
-        vcpu.enter();
+        vcpu.thread().load(3);
+        vcpu.thread().enter();
         assertThat(vcpu.deliver(0x31)).isEqualTo(Delivery.NOTIFIED);
         assertThat(vcpu.deliver(0x32)).as("ON is set").isEqualTo(Delivery.PENDING);
         assertThat(vcpu.deliver(0x31)).as("requested").isEqualTo(Delivery.PENDING);
-        assertThat(vm.isInterrupted(3)).isTrue();
-        assertThat(vm.isInterrupted(0)).isFalse();
+        assertThat(vm.host().cpu(3).isInterrupted()).isTrue();
+        assertThat(vm.host().cpu(0).isInterrupted()).isFalse();
         assertThat(vcpu.isInIrr(0x31)).isFalse();
-        vm.takeInterrupt(3);
-        assertThat(vm.isInterrupted(3)).isFalse();
+        vm.host().cpu(3).takeInterrupt();
+        assertThat(vm.host().cpu(3).isInterrupted()).isFalse();
         assertThat(vcpu.isInIrr(0x31) && vcpu.isInIrr(0x32)).isTrue();
         assertThat(vcpu.isInIrr(0x33)).isFalse();
     }
 
     @Test
     void softwareWakesAVcpuOutsideGuestModeAndItSyncsOnEntry() {
-        vcpu.load(3);
+        vcpu.thread().load(3);
         assertThat(vcpu.deliver(0x31)).isEqualTo(Delivery.WOKEN);
-        assertThat(vm.isInterrupted(3)).isFalse();
-        vcpu.enter();
+        assertThat(vm.host().cpu(3).isInterrupted()).isFalse();
+        vcpu.thread().enter();
         assertThat(vcpu.isInIrr(0x31)).isTrue();
-        vcpu.exit();
+        vcpu.thread().exit();
         assertThat(vcpu.deliver(0x32)).as("outside again").isEqualTo(Delivery.WOKEN);
     }
 
     @Test
     void notificationOutsideGuestModeDoesNothing() {
-        vcpu.load(3);
-        vcpu.enter();
+        vcpu.thread().load(3);
+        vcpu.thread().enter();
         vcpu.deliver(0x31);
-        vcpu.exit();
-        vm.takeInterrupt(3);
-        assertThat(vm.isInterrupted(3)).isFalse();
+        vcpu.thread().exit();
+        vm.host().cpu(3).takeInterrupt();
+        assertThat(vm.host().cpu(3).isInterrupted()).isFalse();
         assertThat(vcpu.isInIrr(0x31)).isFalse();
         assertThat(vcpu.descriptor().isOn()).isTrue();
         assertThat(vcpu.sync()).isTrue();
@@ -138,50 +155,53 @@ class PostedVmTest {
 
     @Test
     void deviceNotifiesTheProcessorOfNdst() {
-        vcpu.load(7);
-        vcpu.enter();
+        vcpu.thread().load(7);
+        vcpu.thread().enter();
         assertThat(vcpu.post(0x41, false)).isTrue();
         assertThat(vcpu.post(0x42, false)).isFalse();
-        assertThat(vm.isInterrupted(7)).isTrue();
+        assertThat(vm.host().cpu(7).isInterrupted()).isTrue();
     }
 
     @Test
     void sleeperIsOnTheListOfItsProcessorAndIsWoken() {
         vm.startBypass();
-        vcpu.load(7);
-        assertThat(vcpu.block(true)).isTrue();
+        vcpu.thread().load(7);
+        assertThat(vcpu.thread().block(true)).isTrue();
         PostedVcpu other = vm.vcpu(65);
-        other.load(7);
-        assertThat(other.block(true)).isTrue();
-        assertThat(vm.listing(0)).containsExactly(7);
-        assertThat(vm.listing(65)).containsExactly(7);
+        other.thread().load(7);
+        assertThat(other.thread().block(true)).isTrue();
+        assertThat(vm.listing(0)).containsExactly(vm.host().cpu(7));
+        assertThat(vm.listing(65)).containsExactly(vm.host().cpu(7));
         assertThat(vcpu.brokenRules()).isEmpty();
         assertThat(vcpu.post(0x41, false)).isTrue();
-        assertThat(vcpu.isAsleep()).isTrue();
-        vm.takeInterrupt(7);
-        assertThat(vcpu.isAsleep()).isFalse();
-        assertThat(other.isAsleep()).as("nothing came for it").isTrue();
-        assertThat(vm.listing(0)).as("load takes it off").containsExactly(7);
-        vcpu.load(2);
+        assertThat(vcpu.thread().isAsleep()).isTrue();
+        vm.host().cpu(7).takeInterrupt();
+        assertThat(vcpu.thread().isAsleep()).isFalse();
+        assertThat(other.thread().isAsleep()).as("nothing came for it").isTrue();
+        assertThat(vm.listing(0))
+                .as("load takes it off")
+                .containsExactly(vm.host().cpu(7));
+        vcpu.thread().load(2);
         assertThat(vm.listing(0)).isEmpty();
-        assertThat(vm.listing(65)).containsExactly(7);
+        assertThat(vm.listing(65)).containsExactly(vm.host().cpu(7));
         assertThat(control(vcpu)).isEqualTo(0x200f20001L);
-        vcpu.enter();
+        vcpu.thread().unblock();
+        vcpu.thread().enter();
         assertThat(vcpu.isInIrr(0x41)).isTrue();
     }
 
     @Test
     void requestJustBeforeTheWakeUpVectorIsSetWakesAllTheSame() {
         vm.startBypass();
-        PostedVm late = new PostedVm(SharedWords.of(new long[PostedVm.words(8, 1)]), 8, 1, true, Late::new);
+        PostedVm late = new PostedVm(host(8), SharedWords.of(new long[PostedVm.words(8, 1)]), 1, true, Late::new);
         late.startBypass();
         PostedVcpu sleeper = late.vcpu(0);
-        sleeper.load(7);
-        assertThat(sleeper.block(true)).isTrue();
-        assertThat(late.isInterrupted(7)).isTrue();
-        assertThat(sleeper.isAsleep()).isTrue();
-        late.takeInterrupt(7);
-        assertThat(sleeper.isAsleep()).isFalse();
+        sleeper.thread().load(7);
+        assertThat(sleeper.thread().block(true)).isTrue();
+        assertThat(late.host().cpu(7).isInterrupted()).isTrue();
+        assertThat(sleeper.thread().isAsleep()).isTrue();
+        late.host().cpu(7).takeInterrupt();
+        assertThat(sleeper.thread().isAsleep()).isFalse();
     }
 
     /** A descriptor to which a request comes just before NV is changed. */
@@ -200,9 +220,9 @@ class PostedVmTest {
     @Test
     void sleeperWithInterruptsOffIsNotToBeNotified() {
         vm.startBypass();
-        vcpu.load(7);
+        vcpu.thread().load(7);
         vcpu.deliver(0x31);
-        assertThat(vcpu.block(false))
+        assertThat(vcpu.thread().block(false))
                 .as("a pending interrupt is none that it could take")
                 .isTrue();
         assertThat(vcpu.descriptor().isSuppressed()).isTrue();
@@ -212,43 +232,61 @@ class PostedVmTest {
 
     @Test
     void pendingInterruptKeepsAVcpuFromSleep() {
-        vcpu.load(7);
+        vcpu.thread().load(7);
         vcpu.deliver(0x31);
-        assertThat(vcpu.block(true)).isFalse();
-        assertThat(vcpu.isAsleep()).isFalse();
-        assertThat(vcpu.isLoaded()).isTrue();
+        assertThat(vcpu.thread().block(true)).isFalse();
+        assertThat(vcpu.thread().isAsleep()).isFalse();
+        assertThat(vcpu.thread().isLoaded()).isTrue();
         long[] taken = new long[4];
         vcpu.takeInterrupts(SharedWords.of(taken), 0);
         assertThat(taken).containsExactly(1L << 0x31, 0, 0, 0);
-        assertThat(vcpu.block(true)).isTrue();
-        assertThat(vcpu.isAsleep()).isTrue();
+        assertThat(vcpu.thread().block(true)).isTrue();
+        assertThat(vcpu.thread().isAsleep()).isTrue();
         assertThat(vcpu.deliver(0x32)).isEqualTo(Delivery.WOKEN);
-        assertThat(vcpu.isAsleep()).isFalse();
+        assertThat(vcpu.thread().isAsleep()).isFalse();
     }
 
     @Test
     void firstBypassWakesThoseThatSleepWithoutBeingListed() {
-        vcpu.load(7);
-        assertThat(vcpu.block(true)).isTrue();
+        vcpu.thread().load(7);
+        assertThat(vcpu.thread().block(true)).isTrue();
         assertThat(vm.listing(0)).isEmpty();
         vm.startBypass();
-        assertThat(vcpu.isAsleep()).isFalse();
-        vcpu.load(7);
-        assertThat(vcpu.block(true)).isTrue();
-        assertThat(vm.listing(0)).containsExactly(7);
+        assertThat(vcpu.thread().isAsleep()).isFalse();
+        vcpu.thread().load(7);
+        assertThat(vcpu.thread().sleep(true)).isTrue();
+        assertThat(vm.listing(0)).containsExactly(vm.host().cpu(7));
         vm.startBypass();
-        assertThat(vcpu.isAsleep()).as("the second changes nothing").isTrue();
+        assertThat(vcpu.thread().isAsleep()).as("the second changes nothing").isTrue();
         vm.stopBypass();
         vm.stopBypass();
-        vcpu.wake();
-        vcpu.load(7);
-        vcpu.block(true);
+        vcpu.thread().wake();
+        vcpu.thread().load(7);
+        vcpu.thread().sleep(true);
         assertThat(vm.listing(0)).as("nothing is bypassed").isEmpty();
+    }
+
+    /** {@code vmx_vcpu_pi_put} of a preempted vCPU sets SN also while it blocks; its load clears SN and sees the request. */
+    @Test
+    void vcpuPreemptedWhileItBlocksIsOnNoListAndLosesNothing() {
+        vm.startBypass();
+        vcpu.thread().load(7);
+        vcpu.thread().startBlock();
+        vcpu.thread().preempt();
+        assertThat(vcpu.thread().isBlocking() && vcpu.descriptor().isSuppressed())
+                .isTrue();
+        assertThat(vcpu.post(0x41, false)).isFalse();
+        vcpu.thread().load(7);
+        assertThat(vcpu.thread().sleep(true)).as("0x41 is there").isFalse();
+        assertThat(vcpu.thread().isBlocking()).isFalse();
+        assertThat(vcpu.isInIrr(0x41)).isTrue();
+        assertThat(vm.listing(0)).isEmpty();
+        assertThat(vcpu.brokenRules()).isEmpty();
     }
 
     @Test
     void restoredLapicReplacesWhatWasRequested() {
-        vcpu.load(7);
+        vcpu.thread().load(7);
         vcpu.deliver(0x31);
         vcpu.sync();
         vcpu.deliver(0x32);
@@ -261,7 +299,7 @@ class PostedVmTest {
 
     @Test
     void brokenRulesAreNamed() {
-        vcpu.load(7);
+        vcpu.thread().load(7);
         PiDescriptor pid = vcpu.descriptor();
         pid.put();
         pid.post(0x31, false);
@@ -270,60 +308,64 @@ class PostedVmTest {
         assertThat(vcpu.brokenRules())
                 .contains(
                         "R5: NV 0xf1 on the wake-up lists of [], NDST 0x7", "R6: NV is the wake-up vector with SN set");
-        vm.cpu(7).enlist(0);
+        vm.list(vm.host().cpu(7)).add(0);
         assertThat(vcpu.brokenRules()).noneMatch(rule -> rule.startsWith("R5"));
-        vm.cpu(2).enlist(0);
+        vm.list(vm.host().cpu(2)).add(0);
         assertThat(vcpu.brokenRules()).anyMatch(rule -> rule.contains("on the wake-up lists of [2, 7]"));
         pid.redirect(7);
         assertThat(vcpu.brokenRules()).anyMatch(rule -> rule.startsWith("R5: NV 0xf2"));
-        vm.cpu(2).delist(0);
-        vm.cpu(7).delist(0);
+        vm.list(vm.host().cpu(2)).remove(0);
+        vm.list(vm.host().cpu(7)).remove(0);
         pid.restoreOn();
         assertThat(vcpu.brokenRules()).isEqualTo(List.of());
     }
 
     @Test
     void whatDoesNotExistIsRefused() {
-        assertThatThrownBy(() -> vm.takeInterrupt(CPUS))
+        assertThatThrownBy(() -> vm.host().cpu(CPUS))
                 .hasMessage("processor 16 does not exist: expected 0–15, as this host was made");
-        assertThatThrownBy(() -> vcpu.load(-1)).hasMessageStartingWith("processor -1 does not exist");
-        assertThat(vcpu.isLoaded()).isFalse();
-        assertThatThrownBy(() -> new PostedVm(257, 1, false))
-                .hasMessage("257 processors are too many for xAPIC ids: expected 1–256, or x2APIC ids");
-        assertThatThrownBy(() -> new PostedVm(0, 1, true))
-                .hasMessage("0 processors and 1 vCPUs make no VM: expected 1 or more of each");
-        assertThatThrownBy(() -> new PostedVm(1, 0, true)).hasMessageContaining("make no VM");
+        assertThatThrownBy(() -> vcpu.thread().load(-1)).hasMessageStartingWith("processor -1 does not exist");
+        assertThat(vcpu.thread().isLoaded()).isFalse();
+        assertThatThrownBy(() -> new PostedVm(host(257), 1, false))
+                .hasMessage("xapic id 0x100 does not fit: expected 0–0xff, 8 bits");
+        assertThatThrownBy(() -> new PostedVm(host(1), 0, true)).hasMessage("0 vCPUs make no VM: expected 1 or more");
     }
 
     @Test
     void vcpuThatIsNotLoadedDoesNothingOnAProcessor() {
-        for (Runnable call : List.<Runnable>of(vcpu::enter, vcpu::exit, vcpu::preempt, () -> vcpu.block(true))) {
+        for (Runnable call :
+                List.<Runnable>of(vcpu.thread()::enter, vcpu.thread()::exit, vcpu.thread()::preempt, () -> vcpu.thread()
+                        .block(true))) {
             assertThatThrownBy(call::run)
                     .isInstanceOf(IllegalStateException.class)
                     .hasMessage("vCPU 0 is not loaded: load it onto a processor first");
         }
-        assertThat(vcpu.isAsleep()).isFalse();
+        assertThat(vcpu.thread().isAsleep()).isFalse();
     }
 
     @Test
     void vcpuInGuestModeHasToExitFirst() {
-        vcpu.load(1);
-        vcpu.enter();
+        vcpu.thread().load(1);
+        vcpu.thread().enter();
         for (Runnable call : List.<Runnable>of(
-                vcpu::enter, vcpu::preempt, () -> vcpu.block(true), () -> vcpu.load(1), () -> vcpu.load(2))) {
+                vcpu.thread()::enter,
+                vcpu.thread()::preempt,
+                () -> vcpu.thread().block(true),
+                () -> vcpu.thread().load(1),
+                () -> vcpu.thread().load(2))) {
             assertThatThrownBy(call::run)
                     .isInstanceOf(IllegalStateException.class)
                     .hasMessage("vCPU 0 is in guest mode: it has to exit first");
         }
-        assertThat(vcpu.cpu()).isEqualTo(1);
-        vcpu.exit();
-        vcpu.preempt();
-        assertThat(vcpu.isLoaded()).isFalse();
+        assertThat(number(vcpu)).isEqualTo(1);
+        vcpu.thread().exit();
+        vcpu.thread().preempt();
+        assertThat(vcpu.thread().isLoaded()).isFalse();
     }
 
     @Test
     void wrongArgumentsLoseNothing() {
-        vcpu.load(1);
+        vcpu.thread().load(1);
         vcpu.deliver(0x31);
         vcpu.sync();
         vcpu.deliver(0x32);
@@ -341,20 +383,20 @@ class PostedVmTest {
     @Test
     void descriptorBlockedPastItsVcpuLeavesInterruptsAsTheyWere() {
         vcpu.descriptor().block();
-        vcpu.load(1);
-        vm.takeInterrupt(1);
+        vcpu.thread().load(1);
+        vm.host().cpu(1).takeInterrupt();
         assertThat(vcpu.brokenRules()).isEmpty();
     }
 
     @Test
     void processorToWhichNothingWasSentWakesNobody() {
         vm.startBypass();
-        vcpu.load(7);
-        assertThat(vcpu.block(true)).isTrue();
+        vcpu.thread().load(7);
+        assertThat(vcpu.thread().block(true)).isTrue();
         vcpu.descriptor().deliver(0x31);
-        vm.takeInterrupt(7);
-        assertThat(vcpu.isAsleep()).isTrue();
-        assertThat(new PostedVm(256, 1, false).vcpu(0).isLoaded())
+        vm.host().cpu(7).takeInterrupt();
+        assertThat(vcpu.thread().isAsleep()).isTrue();
+        assertThat(new PostedVm(host(256), 1, false).vcpu(0).thread().isLoaded())
                 .as("as many as xAPIC ids")
                 .isFalse();
     }
@@ -364,19 +406,19 @@ class PostedVmTest {
         assertThatThrownBy(vm::stopBypass)
                 .isInstanceOf(IllegalStateException.class)
                 .hasMessage("no bypass has begun that could end: startBypass comes first");
-        vcpu.load(1);
+        vcpu.thread().load(1);
         vm.startBypass();
-        assertThat(vcpu.block(true)).isTrue();
-        assertThat(vm.listing(0)).containsExactly(1);
+        assertThat(vcpu.thread().block(true)).isTrue();
+        assertThat(vm.listing(0)).containsExactly(vm.host().cpu(1));
     }
 
     @Test
     void notificationToNowhereIsNone() {
-        vcpu.load(3);
+        vcpu.thread().load(3);
         vcpu.descriptor().redirect(CPUS);
         assertThat(vcpu.post(0x31, false)).isTrue();
         for (int cpu = 0; cpu < CPUS; cpu++) {
-            assertThat(vm.isInterrupted(cpu)).isFalse();
+            assertThat(vm.host().cpu(cpu).isInterrupted()).isFalse();
         }
     }
 }

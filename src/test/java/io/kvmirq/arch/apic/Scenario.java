@@ -84,7 +84,7 @@ public enum Scenario {
         this.text = text;
     }
 
-    String text() {
+    public String text() {
         return text;
     }
 

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Cpu;
+import io.kvmirq.explorer.ExploredWords;
 
 /**
  * Ours, the historic ones of the thread of January 2019, and ours with one ordering dropped. Each is ours but for what
@@ -244,7 +247,7 @@ public enum Variant {
             return new ExploredWords(size) {
                 @Override
                 public long swap(int word, long value) {
-                    if (word == PostedVcpu.ASLEEP && value == 1) {
+                    if (word == PostedVcpu.THREAD + VcpuThread.ASLEEP && value == 1) {
                         set(word, value);
                         return 0;
                     }

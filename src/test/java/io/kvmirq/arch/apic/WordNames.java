@@ -19,6 +19,8 @@ final class WordNames {
             PostedInterruptDescriptor.NV,
             PostedInterruptDescriptor.NDST);
 
+    static final String PENDING = "interrupts pending at cpu ";
+
     private WordNames() {}
 
     /**
@@ -65,15 +67,21 @@ final class WordNames {
 
     private static String value(Access access, IntFunction<String> names) {
         String name = name(access, names);
-        boolean areVectors = name.equals("PIR") || name.equals("IRR");
-        return name + " = " + (areVectors ? vectors(access.after()) : Long.toString(access.after()));
+        return name + " = "
+                + switch (name) {
+                    case "PIR", "IRR" -> vectors(access.after(), 0);
+                    default ->
+                        name.startsWith(PENDING)
+                                ? vectors(access.after(), Apic.NOTIFICATION / Long.SIZE * Long.SIZE)
+                                : Long.toString(access.after());
+                };
     }
 
-    /** All models request vectors of the first word. */
-    private static String vectors(long bits) {
+    /** All models request vectors of the first word; both notification vectors are of the last. */
+    private static String vectors(long bits, int first) {
         return IntStream.range(0, Long.SIZE)
                 .filter(bit -> (bits >>> bit & 1) != 0)
-                .mapToObj(bit -> "0x" + Integer.toHexString(bit))
+                .mapToObj(bit -> "0x" + Integer.toHexString(first + bit))
                 .collect(Collectors.joining(", ", "{", "}"));
     }
 }

@@ -6,8 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Vector;
 import io.kvmirq.arch.Golden;
+import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.PiDescriptor;
-import io.kvmirq.arch.apic.SharedWords;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -64,7 +64,7 @@ class RemappingTableTest {
 
     @Test
     void entryInUseSendsTheRequestToTheHost() {
-        RemappedIrte entry = RemappedIrte.decode(LOW, HIGH);
+        RemappedIrte entry = new RemappedIrte(LOW, HIGH);
         table.set(INDEX, entry);
         assertThat(request(table)).isEqualTo(new Outcome.Remapped(entry));
         assertThat(table.isPostedToVcpu(INDEX)).isFalse();
@@ -73,7 +73,7 @@ class RemappingTableTest {
 
     @Test
     void postedEntryKeepsWhatTheKernelKeepsAndRequestsTheVector() {
-        table.set(INDEX, RemappedIrte.decode(LOW, HIGH));
+        table.set(INDEX, new RemappedIrte(LOW, HIGH));
         descriptor.load(7);
         seen.clear();
         table.post(INDEX, DESCRIPTOR, GUEST);
@@ -92,7 +92,7 @@ class RemappingTableTest {
     void goldenEntriesArePostedAsTheKernelDid() throws IOException {
         Golden posted = Golden.named("vtd-pst-03");
         Golden remapped = Golden.named("vtd-rem-03");
-        table.set(INDEX, RemappedIrte.decode(remapped.array()[0], remapped.array()[1]));
+        table.set(INDEX, new RemappedIrte(remapped.array()[0], remapped.array()[1]));
         table.post(INDEX, posted.field("derived_pda"), new Vector((int) posted.field("vector")));
         Irte entry = table.entry(INDEX);
         assertThat(new long[] {entry.low(), entry.high()}).isEqualTo(posted.array());
@@ -100,7 +100,7 @@ class RemappingTableTest {
 
     @Test
     void unpostedEntryIsWhereTheHostLastWantedIt() {
-        table.set(INDEX, RemappedIrte.decode(LOW, HIGH));
+        table.set(INDEX, new RemappedIrte(LOW, HIGH));
         table.post(INDEX, DESCRIPTOR, GUEST);
         Irte posted = table.entry(INDEX);
         seen.clear();
@@ -116,17 +116,16 @@ class RemappingTableTest {
 
     @Test
     void postedEntryMovesToAnotherVcpuInOneWrite() {
-        table.set(INDEX, RemappedIrte.decode(LOW, HIGH));
+        table.set(INDEX, new RemappedIrte(LOW, HIGH));
         table.post(INDEX, DESCRIPTOR, GUEST);
         table.post(INDEX, DESCRIPTOR + 64, new Vector(0x42));
-        assertThat(table.entry(INDEX))
-                .isEqualTo(RemappedIrte.decode(LOW, HIGH).posted(DESCRIPTOR + 64, new Vector(0x42)));
+        assertThat(table.entry(INDEX)).isEqualTo(new RemappedIrte(LOW, HIGH).posted(DESCRIPTOR + 64, new Vector(0x42)));
         assertThat(request(table)).isEqualTo(blocked(FaultReason.DESCRIPTOR_UNREADABLE));
     }
 
     @Test
     void clearedEntryBlocks() {
-        table.set(INDEX, RemappedIrte.decode(LOW, HIGH));
+        table.set(INDEX, new RemappedIrte(LOW, HIGH));
         table.post(INDEX, DESCRIPTOR, GUEST);
         seen.clear();
         table.clear(INDEX);
@@ -147,7 +146,7 @@ class RemappingTableTest {
         "0xfee00018, 0x0000000f, NOT_PRESENT"
     })
     void requestIsCheckedBeforeTheEntry(String address, String data, FaultReason reason) {
-        RemappableMsi message = RemappableMsi.decode(
+        RemappableMsi message = new RemappableMsi(
                 (int) Long.decode(address).longValue(), (int) Long.decode(data).longValue());
         assertThat(table.request(message, REQUESTER, this::memory)).isEqualTo(blocked(reason));
     }
@@ -163,16 +162,16 @@ class RemappingTableTest {
         "0x0000000400220009, 0x43b01, WRONG_SOURCE"
     })
     void entryIsCheckedForPresenceThenReservedBitsThenSource(String low, String high, FaultReason reason) {
-        table.set(INDEX, RemappedIrte.decode(Long.decode(low), Long.decode(high)));
+        table.set(INDEX, new RemappedIrte(Long.decode(low), Long.decode(high)));
         assertThat(request(table)).isEqualTo(blocked(reason));
-        table.set(INDEX, RemappedIrte.decode(Long.decode(low) | 2, Long.decode(high)));
+        table.set(INDEX, new RemappedIrte(Long.decode(low) | 2, Long.decode(high)));
         assertThat(request(table)).as("FPD").isEqualTo(new Outcome.Blocked(reason, false));
     }
 
     @ParameterizedTest
     @CsvSource({"4, 0", "1000, 0", "24, 0", "0, 100000"})
     void reservedBitsOfAPostedEntryBlock(String low, String high) {
-        table.set(INDEX, RemappedIrte.decode(LOW, HIGH));
+        table.set(INDEX, new RemappedIrte(LOW, HIGH));
         table.post(INDEX, DESCRIPTOR, GUEST);
         Irte posted = table.entry(INDEX);
         long lowBits = low.equals("24") ? 1L << 24 : Long.parseLong(low, 16);
@@ -184,7 +183,7 @@ class RemappingTableTest {
     @Test
     void postedFormIsReservedWhereTheUnitCannotPost() {
         RemappingTable old = table(new UnitCapabilities(0, 0x1a), true);
-        old.set(INDEX, RemappedIrte.decode(LOW, HIGH));
+        old.set(INDEX, new RemappedIrte(LOW, HIGH));
         assertThat(request(old)).isInstanceOf(Outcome.Remapped.class);
         old.post(INDEX, DESCRIPTOR, GUEST);
         assertThat(request(old)).isEqualTo(blocked(FaultReason.RESERVED_IN_ENTRY));
@@ -192,7 +191,7 @@ class RemappingTableTest {
 
     @Test
     void entryOfPostedFormIsNotSetAsARemappedOne() {
-        RemappedIrte posted = RemappedIrte.decode(LOW | 0x8000, HIGH);
+        RemappedIrte posted = new RemappedIrte(LOW | 0x8000, HIGH);
         assertThatThrownBy(() -> table.set(INDEX, posted)).hasMessageStartingWith("entry 5 is of posted form");
         assertThat(memory).containsOnly(0);
     }
@@ -200,16 +199,16 @@ class RemappingTableTest {
     @Test
     void destinationIsAnXapicIdWhereTheTableIsNotExtended() {
         RemappingTable xapic = table(UNIT, false);
-        xapic.set(INDEX, RemappedIrte.decode(LOW, HIGH));
+        xapic.set(INDEX, new RemappedIrte(LOW, HIGH));
         assertThat(request(xapic)).isEqualTo(blocked(FaultReason.RESERVED_IN_ENTRY));
-        RemappedIrte shifted = RemappedIrte.decode(0x0000040000220009L, HIGH);
+        RemappedIrte shifted = new RemappedIrte(0x0000040000220009L, HIGH);
         xapic.set(INDEX, shifted);
         assertThat(request(xapic)).isEqualTo(new Outcome.Remapped(shifted));
     }
 
     @Test
     void descriptorWithReservedBitsIsLeftAlone() {
-        table.set(INDEX, RemappedIrte.decode(LOW, HIGH));
+        table.set(INDEX, new RemappedIrte(LOW, HIGH));
         table.post(INDEX, DESCRIPTOR, GUEST);
         words[7] = 1;
         assertThat(request(table)).isEqualTo(blocked(FaultReason.RESERVED_IN_DESCRIPTOR));

@@ -30,7 +30,7 @@ class TableBoundsTest {
     @ValueSource(ints = {2, 65536})
     void lastEntryIsOneBelowTheSize(int entries) {
         RemappingTable table = table(entries);
-        RemappedIrte entry = RemappedIrte.decode(1, 0);
+        RemappedIrte entry = new RemappedIrte(1, 0);
         table.set(0, entry);
         table.set(entries - 1, entry);
         assertThat(written).containsExactly(0, entries - 1);
@@ -51,7 +51,7 @@ class TableBoundsTest {
     @Test
     void outOfBoundsNothingIsWritten() {
         RemappingTable table = table(2);
-        assertThatThrownBy(() -> table.set(2, RemappedIrte.decode(1, 0))).isInstanceOf(IllegalArgumentException.class);
+        assertThatThrownBy(() -> table.set(2, new RemappedIrte(1, 0))).isInstanceOf(IllegalArgumentException.class);
         assertThat(written).isEmpty();
     }
 }

@@ -20,30 +20,30 @@ class UnitCapabilitiesTest {
     @MethodSource("golden")
     void registersAreReadAsTheKernelReadsThem(Golden golden) {
         UnitCapabilities unit = new UnitCapabilities(golden.array()[0], golden.array()[1]);
-        assertThat(unit.hasPosting()).isEqualTo(golden.bit("pi"));
-        assertThat(unit.flushesInterruptCache()).isEqualTo(golden.bit("esirtps"));
-        assertThat(unit.isCachingMode()).isEqualTo(golden.bit("cm"));
-        assertThat(unit.domainCount()).isEqualTo((int) golden.field("ndoms"));
-        assertThat(unit.addressWidth()).isEqualTo((int) golden.field("mgaw"));
-        assertThat(unit.faultRegisters()).isEqualTo((int) golden.field("nfr"));
-        assertThat(unit.faultOffset()).isEqualTo((int) golden.field("fro"));
-        assertThat(unit.hasRemapping()).isEqualTo(golden.bit("ir"));
-        assertThat(unit.hasX2apicDestinations()).isEqualTo(golden.bit("eim"));
-        assertThat(unit.hasQueuedInvalidation()).isEqualTo(golden.bit("qi"));
-        assertThat(unit.isCoherent()).isEqualTo(golden.bit("coherent"));
-        assertThat(unit.handleMask()).isEqualTo((int) golden.field("mhmv"));
-        assertThat(unit.hasSnoopControl()).isEqualTo(golden.bit("sc"));
-        assertThat(unit.hasPassThrough()).isEqualTo(golden.bit("pt"));
+        assertThat(unit.is(UnitCapabilities.POSTING)).isEqualTo(golden.bit("pi"));
+        assertThat(unit.is(UnitCapabilities.FLUSHES_INTERRUPTS)).isEqualTo(golden.bit("esirtps"));
+        assertThat(unit.is(UnitCapabilities.CACHING)).isEqualTo(golden.bit("cm"));
+        assertThat(unit.get(UnitCapabilities.DOMAINS)).isEqualTo(golden.field("ndoms"));
+        assertThat(unit.get(UnitCapabilities.ADDRESS_WIDTH)).isEqualTo(golden.field("mgaw"));
+        assertThat(unit.get(UnitCapabilities.FAULT_REGISTERS)).isEqualTo(golden.field("nfr"));
+        assertThat(unit.get(UnitCapabilities.FAULT_OFFSET)).isEqualTo(golden.field("fro"));
+        assertThat(unit.is(UnitCapabilities.REMAPPING)).isEqualTo(golden.bit("ir"));
+        assertThat(unit.is(UnitCapabilities.EXTENDED)).isEqualTo(golden.bit("eim"));
+        assertThat(unit.is(UnitCapabilities.QUEUED)).isEqualTo(golden.bit("qi"));
+        assertThat(unit.is(UnitCapabilities.COHERENT)).isEqualTo(golden.bit("coherent"));
+        assertThat(unit.get(UnitCapabilities.HANDLE_MASK)).isEqualTo(golden.field("mhmv"));
+        assertThat(unit.is(UnitCapabilities.SNOOP)).isEqualTo(golden.bit("sc"));
+        assertThat(unit.is(UnitCapabilities.PASS_THROUGH)).isEqualTo(golden.bit("pt"));
         assertThat(unit.violations()).isEmpty();
     }
 
     @Test
     void largestValuesAreUnsigned() {
         UnitCapabilities unit = new UnitCapabilities(-1, -1);
-        assertThat(unit.addressWidth()).isEqualTo(64);
-        assertThat(unit.faultRegisters()).isEqualTo(256);
-        assertThat(unit.faultOffset()).isEqualTo(0x3ff0);
-        assertThat(unit.domainCount()).isEqualTo(1 << 18);
+        assertThat(unit.get(UnitCapabilities.ADDRESS_WIDTH)).isEqualTo(64);
+        assertThat(unit.get(UnitCapabilities.FAULT_REGISTERS)).isEqualTo(256);
+        assertThat(unit.get(UnitCapabilities.FAULT_OFFSET)).isEqualTo(0x3ff0);
+        assertThat(unit.get(UnitCapabilities.DOMAINS)).isEqualTo(1 << 18);
         assertThat(unit.violations())
                 .extracting(Violation::toString)
                 .containsExactly("ndoms: ND 7 is reserved, and is taken for 2^18");

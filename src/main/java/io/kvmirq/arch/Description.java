@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch;
+
+import java.util.List;
+import java.util.Optional;
+import java.util.function.LongFunction;
+import java.util.function.LongPredicate;
+import java.util.function.LongUnaryOperator;
+import java.util.stream.Stream;
+
+/**
+ * What is known of a field besides its name and its bits. A description is made by {@link #saying}, {@link #oneOf} or {@link
+ * #always}; every other method returns a changed copy. Immutable.
+ *
+ * @param label the short name in the manual, such as FPD
+ * @param meaning the meaning of a value, for people
+ * @param role how the field is written and read as a named value
+ * @param ordinary the value of a {@link Field.Role#DEFAULTED} field that is not given
+ * @param isReserved whether the manual requires the value 0
+ * @param shift the number of low address bits that the structure does not keep; they are 0 in the value
+ * @param computed computes the value from the bits of the field
+ * @param checks what the manual forbids in this field
+ */
+public record Description(
+        String label,
+        Meaning meaning,
+        Field.Role role,
+        long ordinary,
+        boolean isReserved,
+        int shift,
+        LongUnaryOperator computed,
+        List<Check> checks) {
+    /** A rule of the manual about one field. */
+    @FunctionalInterface
+    public interface Check {
+        /**
+         * Checks a value.
+         *
+         * @param value the value of the field
+         * @param bits the whole structure, as returned by {@link Format#bits}
+         * @return what is wrong; empty if the manual allows the value
+         */
+        Optional<String> fault(long value, long[] bits);
+    }
+
+    private static final LongUnaryOperator PLAIN = LongUnaryOperator.identity();
+
+    /** The description of bits without a meaning of their own. */
+    static final Description NONE = always("", "");
+
+    /** The description of bits that the manual requires to be 0. */
+    static final Description RESERVED =
+            new Description("R", Meaning.always("reserved"), Field.Role.NAMED, 0, true, 0, PLAIN, List.of());
+
+    /** A field whose meaning depends on its value, or on other fields. */
+    public static Description saying(String label, Meaning meaning) {
+        return new Description(label, meaning, Field.Role.NAMED, 0, false, 0, PLAIN, List.of());
+    }
+
+    /** A field of which value n means {@code texts[n]}; larger values are printed as reserved. */
+    public static Description oneOf(String label, String... texts) {
+        return saying(label, Meaning.oneOf(texts));
+    }
+
+    /** A field that has the same meaning whatever its value. */
+    public static Description always(String label, String text) {
+        return saying(label, Meaning.always(text));
+    }
+
+    /** The field is optional and {@code value} is its default. */
+    public Description ordinarily(long value) {
+        return new Description(label, meaning, Field.Role.DEFAULTED, value, isReserved, shift, computed, checks);
+    }
+
+    /** The field must be given. */
+    public Description required() {
+        return inRole(Field.Role.NAMED);
+    }
+
+    /** The field follows from other fields. */
+    public Description derived() {
+        return inRole(Field.Role.DERIVED);
+    }
+
+    /** The field is printed for people only. */
+    public Description shown() {
+        return inRole(Field.Role.SHOWN);
+    }
+
+    private Description inRole(Field.Role other) {
+        return new Description(label, meaning, other, ordinary, isReserved, shift, computed, checks);
+    }
+
+    /** The field is an address. The structure does not keep its low {@code bits} bits, which are 0. */
+    public Description shifted(int bits) {
+        return new Description(label, meaning, role, ordinary, isReserved, bits, computed, checks);
+    }
+
+    /** The value is computed from the bits. A structure cannot be made from such a field. */
+    public Description computed(LongUnaryOperator value) {
+        return new Description(label, meaning, role, ordinary, isReserved, shift, value, checks);
+    }
+
+    boolean isComputed() {
+        return computed != PLAIN;
+    }
+
+    /** Adds a check, which may look at other fields. */
+    public Description checked(Check check) {
+        return new Description(
+                label,
+                meaning,
+                role,
+                ordinary,
+                isReserved,
+                shift,
+                computed,
+                Stream.concat(checks.stream(), Stream.of(check)).toList());
+    }
+
+    /**
+     * The manual forbids some values.
+     *
+     * @param text what is wrong with a value
+     */
+    public Description forbidding(LongPredicate forbidden, LongFunction<String> text) {
+        return checked((value, bits) -> forbidden.test(value) ? Optional.of(text.apply(value)) : Optional.empty());
+    }
+
+    /**
+     * The value must be {@code expected}.
+     *
+     * @param otherwise the meaning of any other value
+     */
+    public Description expecting(long expected, String otherwise) {
+        return forbidding(
+                value -> value != expected,
+                value ->
+                        "0x" + Long.toHexString(value) + " and not 0x" + Long.toHexString(expected) + ": " + otherwise);
+    }
+}

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch;
+
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/**
+ * 64-bit words that threads, or a process and a device, share without a lock. All threads see all accesses in program
+ * order, except that {@link #set} is a release store. A method that returns the old value is one locked
+ * read-modify-write, also if it changes nothing. A word that does not exist is an IndexOutOfBoundsException. No method
+ * allocates.
+ *
+ * <p>Safe for use by any number of threads. Models in any package work on such words; a test extends this class to play
+ * the accesses in any order.
+ */
+public abstract class SharedWords {
+    /** The boundary of a buffer in bytes: structures that hardware reads lie on a cache line. */
+    private static final int BOUNDARY = 64;
+
+    /** For words of another kind, such as those of a test. */
+    protected SharedWords() {}
+
+    /** The words of an array, for structures that no device reads. */
+    public static SharedWords of(long[] words) {
+        return new OfArray(words);
+    }
+
+    /**
+     * The words from the start of a direct buffer to its limit. Its position and byte order do not matter.
+     *
+     * @throws IllegalArgumentException for a heap or read-only buffer, and for memory not aligned to 64 bytes
+     */
+    public static SharedWords of(ByteBuffer direct) {
+        if (!direct.isDirect() || direct.isReadOnly()) {
+            throw new IllegalArgumentException("a " + (direct.isDirect() ? "read-only" : "heap")
+                    + " buffer cannot hold shared words: expected a writable one of"
+                    + " ByteBuffer.allocateDirect or mapped");
+        }
+        int past = direct.alignmentOffset(0, BOUNDARY);
+        if (past != 0) {
+            throw new IllegalArgumentException("the buffer begins " + past
+                    + " bytes past a 64-byte boundary: take a slice that begins on one, as alignedSlice(64) does");
+        }
+        return new OfBuffer(direct.duplicate().order(ByteOrder.nativeOrder()));
+    }
+
+    /** The number of words. */
+    public abstract int size();
+
+    /** Reads a word. */
+    public abstract long get(int word);
+
+    /** Writes a word. Release store: later reads may be reordered before it, unless a fence is between. */
+    public abstract void set(int word, long value);
+
+    /**
+     * Sets the bits of {@code bits}.
+     *
+     * @return the old value
+     */
+    public abstract long or(int word, long bits);
+
+    /**
+     * Clears the bits that are not in {@code bits}.
+     *
+     * @return the old value
+     */
+    public abstract long and(int word, long bits);
+
+    /**
+     * Writes a word.
+     *
+     * @return the old value
+     */
+    public abstract long swap(int word, long value);
+
+    /**
+     * Writes a word if it is {@code expected}.
+     *
+     * @return whether it was
+     */
+    public abstract boolean replace(int word, long expected, long value);
+
+    /** Full barrier: all threads see earlier writes before anything later is read. */
+    public void fence() {
+        VarHandle.fullFence();
+    }
+
+    /** Waits, spinning, until a word is 0 and makes it 1. */
+    public void lock(int word) {
+        while (!replace(word, 0, 1)) {
+            Thread.onSpinWait();
+        }
+    }
+
+    /** Makes a word 0 that {@link #lock} made 1. */
+    public void unlock(int word) {
+        set(word, 0);
+    }
+
+    private static final class OfArray extends SharedWords {
+        private static final VarHandle WORD = MethodHandles.arrayElementVarHandle(long[].class);
+
+        private final long[] words;
+
+        private OfArray(long[] words) {
+            this.words = words;
+        }
+
+        @Override
+        public int size() {
+            return words.length;
+        }
+
+        @Override
+        public long get(int word) {
+            return (long) WORD.getVolatile(words, word);
+        }
+
+        @Override
+        public void set(int word, long value) {
+            WORD.setRelease(words, word, value);
+        }
+
+        @Override
+        public long or(int word, long bits) {
+            return (long) WORD.getAndBitwiseOr(words, word, bits);
+        }
+
+        @Override
+        public long and(int word, long bits) {
+            return (long) WORD.getAndBitwiseAnd(words, word, bits);
+        }
+
+        @Override
+        public long swap(int word, long value) {
+            return (long) WORD.getAndSet(words, word, value);
+        }
+
+        @Override
+        public boolean replace(int word, long expected, long value) {
+            return WORD.compareAndSet(words, word, expected, value);
+        }
+    }
+
+    private static final class OfBuffer extends SharedWords {
+        private static final VarHandle WORD =
+                MethodHandles.byteBufferViewVarHandle(long[].class, ByteOrder.nativeOrder());
+
+        private final ByteBuffer bytes;
+
+        /** From 2^28 words on, the product would overflow. */
+        private static int at(int word) {
+            if (word >>> Integer.SIZE - 4 != 0) {
+                throw new IndexOutOfBoundsException(word);
+            }
+            return word * Long.BYTES;
+        }
+
+        private OfBuffer(ByteBuffer bytes) {
+            this.bytes = bytes;
+        }
+
+        @Override
+        public int size() {
+            return bytes.limit() / Long.BYTES;
+        }
+
+        @Override
+        public long get(int word) {
+            return (long) WORD.getVolatile(bytes, at(word));
+        }
+
+        @Override
+        public void set(int word, long value) {
+            WORD.setRelease(bytes, at(word), value);
+        }
+
+        @Override
+        public long or(int word, long bits) {
+            return (long) WORD.getAndBitwiseOr(bytes, at(word), bits);
+        }
+
+        @Override
+        public long and(int word, long bits) {
+            return (long) WORD.getAndBitwiseAnd(bytes, at(word), bits);
+        }
+
+        @Override
+        public long swap(int word, long value) {
+            return (long) WORD.getAndSet(bytes, at(word), value);
+        }
+
+        @Override
+        public boolean replace(int word, long expected, long value) {
+            return WORD.compareAndSet(bytes, at(word), expected, value);
+        }
+    }
+}

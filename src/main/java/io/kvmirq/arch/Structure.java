@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch;
+
+import java.util.List;
+
+/** The words of one structure. Any bits are accepted. Fields are read by their constants. */
+public interface Structure {
+    /** The description of the structure. */
+    Format format();
+
+    /** The structure in 64-bit words, a copy. */
+    long[] bits();
+
+    /** The value of a field of this structure, unsigned. */
+    default long get(Field field) {
+        return field.value(bits());
+    }
+
+    /** Whether any bit of a field of this structure is set. */
+    default boolean is(BitField field) {
+        return field.isSet(bits()[field.word()]);
+    }
+
+    /** The rules of the manual that the bits break. */
+    default List<Violation> violations() {
+        return format().violations(bits());
+    }
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.amd;
+
+import static io.kvmirq.arch.Description.always;
+import static io.kvmirq.arch.Description.saying;
+import static io.kvmirq.arch.amd.LegacyIrte.INT_TYPE;
+import static io.kvmirq.arch.amd.LegacyIrte.LOGICAL;
+import static io.kvmirq.arch.amd.LegacyIrte.NO_FAULT;
+import static io.kvmirq.arch.amd.LegacyIrte.RQ_EOI;
+import static io.kvmirq.arch.amd.LegacyIrte.VALID;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Field;
+import io.kvmirq.arch.Format;
+import io.kvmirq.arch.FormatBuilder;
+import io.kvmirq.arch.SplitField;
+
+/** A remapping entry of 128 bits, remapped or in guest mode: {@code struct irte_ga}. */
+public final class GaIrte {
+    private static final int PAGE_BITS = 12;
+
+    /** Guest mode: a GA log entry is written if the vCPU does not run. */
+    public static final BitField GA_LOG_INTR =
+            BitField.flag("ga_log_intr", 2, "GALogIntr", "no GA log entry", "GA log entry if the vCPU does not run");
+
+    /** Guest mode: the vCPU runs. */
+    public static final BitField IS_RUN = BitField.flag("is_run", 6, "IsRun", "vCPU does not run", "vCPU runs");
+
+    /** The entry is in guest mode. */
+    public static final BitField GUEST_MODE = BitField.flag("guest_mode", 7, "GuestMode", "remapped", "guest");
+
+    /** Destination bits 23:0. */
+    public static final BitField DESTINATION_LOW =
+            new BitField("destination_lo", 8, 24, always("Destination", "APIC id 23:0"));
+
+    /** The GATag, which names VM and vCPU in the GA log: see {@link GaTag}. */
+    public static final BitField GA_TAG = new BitField(
+            "ga_tag",
+            32,
+            32,
+            saying(
+                    "GATag",
+                    (value, bits) -> "VM " + GaTag.VM.of(value) + ", vCPU " + GaTag.VCPU.of(value) + " on Linux 7.1"));
+
+    /** The vector, of the guest in guest mode. */
+    public static final BitField VECTOR = new BitField("vector", 64, 8, always("Vector", "guest vector"));
+
+    /** Bits 51:12 of the address of the vCPU's backing page. */
+    public static final BitField ROOT =
+            new BitField("ga_root_ptr", 76, 40, always("GARootPtr", "backing page address 51:12"));
+
+    /** The address of the vCPU's backing page. */
+    public static final BitField BACKING_PAGE = new BitField(
+            "derived_vapic_addr",
+            ROOT.low(),
+            ROOT.width(),
+            always("", "backing page, with the encryption bit if there is one")
+                    .shifted(PAGE_BITS)
+                    .derived());
+
+    /** Destination bits 31:24. */
+    public static final BitField DESTINATION_HIGH =
+            new BitField("destination_hi", 120, 8, always("Destination", "APIC id 31:24"));
+
+    /** The destination, an APIC id. */
+    public static final SplitField DESTINATION = new SplitField(
+            "derived_apicid",
+            DESTINATION_LOW,
+            DESTINATION_HIGH,
+            always("", "APIC id").derived());
+
+    /** Kind {@code irte.amd.ga.remap}: {@code fields_remap}. */
+    public static final Format REMAPPED = format("irte.amd.ga.remap", "AMD IRTE of 128 bits, remapped")
+            .fields(INT_TYPE, RQ_EOI, LOGICAL)
+            .fields(GUEST_MODE.as(GUEST_MODE.description().expecting(0, "the entry is of guest form")))
+            .fields(DESTINATION_LOW, GA_TAG.as(always("GATag", "unused when remapped")))
+            .fields(VECTOR.as(always("Vector", "host vector")))
+            .fields(highHalf())
+            .build();
+
+    /** Kind {@code irte.amd.ga.vapic}: {@code fields_vapic}. */
+    public static final Format GUEST = format("irte.amd.ga.vapic", "AMD IRTE of 128 bits, guest")
+            .fields(GA_LOG_INTR, BitField.reserved("rsvd1", 3, 3), IS_RUN)
+            .fields(GUEST_MODE.as(GUEST_MODE.description().expecting(1, "the entry is of remapped form")))
+            .fields(DESTINATION_LOW, GA_TAG, VECTOR)
+            .fields(highHalf())
+            .fields(BACKING_PAGE)
+            .build();
+
+    private GaIrte() {}
+
+    private static FormatBuilder format(String kind, String title) {
+        return Format.builder(kind, title, 64, 2).fields(VALID, NO_FAULT).looked(bits -> VALID.isSet(bits[0]));
+    }
+
+    private static Field[] highHalf() {
+        return new Field[] {
+            BitField.reserved("rsvd_1", 72, 4), ROOT, BitField.reserved("rsvd_2", 116, 4), DESTINATION_HIGH, DESTINATION
+        };
+    }
+}

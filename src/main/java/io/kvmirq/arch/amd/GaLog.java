@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.amd;
+
+import static io.kvmirq.arch.Description.always;
+import static io.kvmirq.arch.Description.saying;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Format;
+import io.kvmirq.arch.Meaning;
+
+/** The GA log, in which the IOMMU names vCPUs that have an interrupt and do not run: its entries and its base register. */
+public final class GaLog {
+    /** Entry: the GATag of the remapping entry, see {@link GaTag}. */
+    public static final BitField TAG = new BitField("ga_tag", 0, 32, always("GATag", ""));
+
+    /** Entry: the requester id of the device. */
+    public static final BitField DEVICE =
+            new BitField("devid", 32, 16, saying("DeviceID", (value, bits) -> "requester " + Meaning.requester(value)));
+
+    /** Entry: the type, 1 for a guest that does not run. */
+    public static final BitField TYPE = new BitField(
+            "type",
+            60,
+            4,
+            saying("EventCode", (value, bits) -> value == 1 ? "guest not running" : "unknown, not looked at"));
+
+    /** Kind {@code galog.entry}: {@code GA_TAG}, {@code GA_DEVID} and {@code GA_REQ_TYPE}. */
+    public static final Format ENTRY = Format.builder("galog.entry", "GA log entry", 64, 1)
+            .fields(TAG, DEVICE, new BitField("rsvd_48_59", 48, 12, always("R", "reserved, not looked at")), TYPE)
+            .build();
+
+    /** Base register: the address of the log. */
+    public static final BitField BASE =
+            new BitField("base", 12, 40, always("GALogBase", "address").shifted(12));
+
+    /** Base register: the code of the log's length. */
+    public static final BitField LENGTH = new BitField("len_code", 56, 4, always("GALogLen", ""));
+
+    /** Base register: the number of entries, from {@link #LENGTH}. */
+    public static final BitField ENTRIES = new BitField(
+            "entries",
+            LENGTH.low(),
+            LENGTH.width(),
+            saying("", (value, bits) -> value + " entries")
+                    .computed(code -> 2L << code)
+                    .derived());
+
+    /** Kind {@code amd.galog.base}: the register at offset 0xe0, {@code iommu_ga_log_enable}. */
+    public static final Format REGISTER = Format.builder("amd.galog.base", "GA log base register", 64, 1)
+            .fields(BASE, LENGTH, ENTRIES)
+            .fields(BitField.reserved("rsvd_0_11", 0, 12).ordinarily(0))
+            .fields(BitField.reserved("rsvd_52_55", 52, 4).ordinarily(0))
+            .fields(BitField.reserved("rsvd_60_63", 60, 4).ordinarily(0))
+            .build();
+
+    private GaLog() {}
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic;
+
+import static io.kvmirq.arch.Description.always;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.SplitField;
+
+/**
+ * The fields of a redirection entry of the IOAPIC, 64 bits, in both forms: compatibility form, and remappable form, which
+ * names an entry of the remapping table.
+ *
+ * <p>Source: 82093AA datasheet, "IOREDTBL"; VT-d specification, "I/OxAPIC Programming"; {@code union
+ * kvm_ioapic_redirect_entry} in arch/x86/kvm/ioapic.h; {@code struct IO_APIC_route_entry} in
+ * arch/x86/include/asm/io_apic.h.
+ */
+public final class IoapicEntry {
+    /** Delivery mode. Remappable form: 0. */
+    public static final BitField MODE = new BitField("delivery_mode", 8, 3, DeliveryMode.description());
+
+    /** Vector. Remappable form: the vector that an EOI names. */
+    public static final BitField VECTOR =
+            new BitField("vector", 0, 8, DeliveryMode.deliverable(always("INTVEC", "vector"), MODE));
+
+    /** Destination mode: the destination is a logical id. Remappable form: bit 15 of the handle. */
+    public static final BitField LOGICAL = BitField.flag("dest_mode_logical", 11, "DESTMOD", "physical", "logical");
+
+    /** Delivery status: the message is not sent yet. Read-only. */
+    public static final BitField SEND_PENDING = BitField.flag("delivery_status", 12, "DELIVS", "idle", "send pending")
+            .ordinarily(0);
+
+    /** Polarity of the pin: active low. */
+    public static final BitField ACTIVE_LOW = BitField.flag("active_low", 13, "INTPOL", "active high", "active low");
+
+    /** Remote IRR of a level-triggered pin: an interrupt is accepted and its EOI has not arrived. Read-only. */
+    public static final BitField REMOTE_IRR =
+            BitField.flag("irr", 14, "RIRR", "no EOI awaited", "EOI awaited").ordinarily(0);
+
+    /** Trigger mode: level, not edge. */
+    public static final BitField LEVEL = BitField.flag("is_level", 15, "TM", "edge", "level");
+
+    /** The pin sends nothing. */
+    public static final BitField MASKED = BitField.flag("masked", 16, "MASK", "not masked", "masked");
+
+    /** Destination bits 14:8, if a hypervisor offers them. Otherwise 0. */
+    public static final BitField EXTENDED = new BitField(
+                    "virt_destid_8_14", 49, 7, always("XID", "destination 14:8 where a hypervisor offers it"))
+            .ordinarily(0);
+
+    /** Destination, 8 bits. */
+    public static final BitField DESTINATION = new BitField("destid_0_7", 56, 8, always("DEST", "destination, 8 bits"));
+
+    /** The entry is in remappable form. */
+    public static final BitField REMAPPABLE =
+            BitField.flag("format", 48, "IF", "compatibility format", "remappable format");
+
+    /** Remappable form: the handle, an index of the remapping table. */
+    public static final SplitField HANDLE = new SplitField(
+            "index",
+            new BitField("index_0_14", 49, 15),
+            new BitField("index_15", 11, 1),
+            always("HANDLE", "handle 15, 14:0"));
+
+    private IoapicEntry() {}
+}

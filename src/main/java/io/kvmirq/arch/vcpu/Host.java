@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.vcpu;
+
+import io.kvmirq.arch.SharedWords;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+
+/**
+ * The CPUs of a host, and the handlers of the interrupts they take. Any number of VMs share a host. Add handlers and vCPUs
+ * before other threads use the host; after that it is safe for use by any number of threads.
+ */
+public final class Host {
+    /** The number of vectors of a CPU. */
+    static final int VECTORS = 256;
+
+    private final List<HostCpu> cpus = new ArrayList<>();
+    /** The ids, sorted for the search, and the number of the CPU of each. */
+    private final long[] ids;
+
+    private final int[] numbers;
+
+    /** By vector. */
+    private final List<List<Consumer<HostCpu>>> handlers = new ArrayList<>(Collections.nCopies(VECTORS, List.of()));
+
+    private int threads;
+
+    /**
+     * A host with words of its own.
+     *
+     * @param ids the id of each CPU, by number: see {@link HostCpu#id}
+     * @throws IllegalArgumentException if there is no CPU, or two CPUs have one id
+     */
+    public Host(long... ids) {
+        this(SharedWords.of(new long[words(ids.length)]), 0, ids);
+    }
+
+    /**
+     * A host in given words, of which it uses {@link #words}.
+     *
+     * @param base the index of the first word
+     * @param ids the id of each CPU, by number: see {@link HostCpu#id}
+     * @throws IllegalArgumentException if there is no CPU, or two CPUs have one id
+     */
+    public Host(SharedWords words, int base, long... ids) {
+        if (ids.length == 0) {
+            throw new IllegalArgumentException("a host without CPUs cannot be: expected the id of 1 CPU or more");
+        }
+        this.ids = ids.clone();
+        Arrays.sort(this.ids);
+        for (int i = 1; i < ids.length; i++) {
+            if (this.ids[i] == this.ids[i - 1]) {
+                throw new IllegalArgumentException("two CPUs have the id 0x" + Long.toHexString(this.ids[i])
+                        + ": expected an id of its own for each");
+            }
+        }
+        this.numbers = new int[ids.length];
+        for (int number = 0; number < ids.length; number++) {
+            numbers[Arrays.binarySearch(this.ids, ids[number])] = number;
+            cpus.add(new HostCpu(this, number, ids[number], words, base + number * HostCpu.WORDS));
+        }
+    }
+
+    /** The number of words of a host. */
+    public static int words(int cpus) {
+        return cpus * HostCpu.WORDS;
+    }
+
+    /** All CPUs, by number. */
+    public List<HostCpu> cpus() {
+        return List.copyOf(cpus);
+    }
+
+    /**
+     * A CPU by its number.
+     *
+     * @throws IllegalArgumentException if there is none
+     */
+    public HostCpu cpu(int number) {
+        if (number < 0 || number >= cpus.size()) {
+            throw new IllegalArgumentException("processor " + number + " does not exist: expected 0–"
+                    + (cpus.size() - 1) + ", as this host was made");
+        }
+        return cpus.get(number);
+    }
+
+    /** The CPU that interrupt hardware knows by this id. */
+    public Optional<HostCpu> withId(long id) {
+        int found = Arrays.binarySearch(ids, id);
+        return found < 0 ? Optional.empty() : Optional.of(cpus.get(numbers[found]));
+    }
+
+    /**
+     * Interrupt hardware sends an interrupt: {@link HostCpu#interrupt} of the CPU with this id. It is lost if no CPU has
+     * the id. Does not allocate.
+     *
+     * @param vector 0–255
+     */
+    public void interrupt(long id, int vector) {
+        int found = Arrays.binarySearch(ids, id);
+        if (found >= 0) {
+            cpus.get(numbers[found]).interrupt(vector);
+        }
+    }
+
+    /**
+     * Adds a handler. It runs on the CPU that takes the vector, with interrupts off. All handlers of a vector run.
+     *
+     * @param vector 0–255
+     * @throws IllegalArgumentException if the vector is out of range
+     */
+    public void handle(int vector, Consumer<HostCpu> handler) {
+        if (vector < 0 || vector >= VECTORS) {
+            throw new IllegalArgumentException("vector " + vector + " is out of range: expected 0–255");
+        }
+        List<Consumer<HostCpu>> all = new ArrayList<>(handlers.get(vector));
+        all.add(handler);
+        handlers.set(vector, all);
+    }
+
+    boolean handles(int vector) {
+        return vector >= 0 && vector < VECTORS && !handlers.get(vector).isEmpty();
+    }
+
+    /** Uses no iterator, so that it does not allocate. */
+    void take(HostCpu cpu) {
+        for (int vector = VECTORS - 1; vector >= 0; vector--) {
+            if (handles(vector) && cpu.take(vector)) {
+                List<Consumer<HostCpu>> all = handlers.get(vector);
+                for (int i = 0; i < all.size(); i++) {
+                    all.get(i).accept(cpu);
+                }
+                return;
+            }
+        }
+    }
+
+    /** @return the number of a new thread, from 1 */
+    int addThread() {
+        return ++threads;
+    }
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.vcpu;
+
+import io.kvmirq.arch.SharedWords;
+
+/**
+ * A CPU of a {@link Host}: the interrupts on their way to it, whether it accepts them, and the vCPU whose guest it runs.
+ * Safe for use by any number of threads.
+ */
+public final class HostCpu {
+    /** Vectors on their way, four words, one bit each. */
+    public static final int PENDING = 0;
+
+    /** The lock that disables interrupts. */
+    public static final int INTERRUPTS_OFF = PENDING + Host.VECTORS / Long.SIZE;
+
+    /** The number of the thread whose guest runs, from 1; 0 if none does. */
+    public static final int GUEST = INTERRUPTS_OFF + 1;
+
+    static final int WORDS = GUEST + 1;
+
+    private final Host host;
+    private final int number;
+    private final long id;
+    private final SharedWords words;
+    private final int base;
+
+    HostCpu(Host host, int number, long id, SharedWords words, int base) {
+        this.host = host;
+        this.number = number;
+        this.id = id;
+        this.words = words;
+        this.base = base;
+    }
+
+    /** The number of the CPU, from 0. */
+    public int number() {
+        return number;
+    }
+
+    /** The id that interrupt hardware knows the CPU by: on x86 its APIC id. */
+    public long id() {
+        return id;
+    }
+
+    /** The index of {@link #PENDING}, {@link #INTERRUPTS_OFF} or {@link #GUEST} in the shared words. */
+    public int at(int word) {
+        return base + word;
+    }
+
+    /**
+     * Sends an interrupt. It is on its way until the CPU takes it; a second one until then is the same. A vector without
+     * a handler does nothing.
+     *
+     * @param vector 0–255
+     */
+    public void interrupt(int vector) {
+        if (host.handles(vector)) {
+            words.or(pending(vector), 1L << vector);
+        }
+    }
+
+    private int pending(int vector) {
+        return at(PENDING + vector / Long.SIZE);
+    }
+
+    /** Whether an interrupt is on its way. */
+    public boolean isInterrupted() {
+        for (int word = PENDING; word < INTERRUPTS_OFF; word++) {
+            if (words.get(at(word)) != 0) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Takes the interrupt with the highest vector, if there is one. Waits while interrupts are off. */
+    public void takeInterrupt() {
+        interruptsOff();
+        host.take(this);
+        interruptsOn();
+    }
+
+    /** @return whether the vector was on its way */
+    boolean take(int vector) {
+        return (words.and(pending(vector), ~(1L << vector)) >>> vector & 1) != 0;
+    }
+
+    /** Disables interrupts. This models them as a spinlock: it waits until no other caller has them off. */
+    public void interruptsOff() {
+        words.lock(at(INTERRUPTS_OFF));
+    }
+
+    /** Enables interrupts again. */
+    public void interruptsOn() {
+        words.unlock(at(INTERRUPTS_OFF));
+    }
+
+    void runs(int thread) {
+        words.set(at(GUEST), thread);
+    }
+
+    /** The guest of this thread runs no more. Another guest is left alone. Interrupts are off. */
+    void runsNoMore(int thread) {
+        if (runsGuestOf(thread)) {
+            words.set(at(GUEST), 0);
+        }
+    }
+
+    boolean runsGuestOf(int thread) {
+        return words.get(at(GUEST)) == thread;
+    }
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.vcpu;
+
+import io.kvmirq.arch.SharedWords;
+import java.util.Optional;
+
+/**
+ * The life of one vCPU's thread. The thread calls {@link #load}, then {@link #enter} and {@link #exit} any number of
+ * times, and leaves its CPU by {@link #preempt} or {@link #block}. Any thread calls {@link #wake}, {@link #request}, {@link
+ * #kick} and {@link #interrupt}.
+ *
+ * <p>A vCPU that blocks is in a state of its own, from {@link #startBlock} until {@link #sleep} does not sleep or {@link
+ * #unblock} is called. In this state the thread may be preempted and loaded any number of times. After a sleep, a wake and
+ * a load, the thread calls {@link #unblock} before it enters the guest.
+ *
+ * <p>A method that needs a CPU throws IllegalStateException if the thread is not loaded. A method throws
+ * IllegalStateException in guest mode if it belongs outside, and while the vCPU blocks if it belongs after that. Safe for use by one thread of its own and any number of others.
+ */
+public final class VcpuThread {
+    /** Outside the guest, in the guest, or told to exit by a kick. */
+    public static final int MODE = 0;
+
+    /** The CPU that the thread is on or was on last, -1 before the first load. */
+    public static final int CPU = 1;
+
+    /** Whether the thread sleeps. */
+    public static final int ASLEEP = 2;
+
+    /** Whether the thread is on a CPU. */
+    public static final int LOADED = 3;
+
+    /** Whether the vCPU blocks. */
+    public static final int BLOCKING = 4;
+
+    /** Whether {@link #request} was called since the last preparation. */
+    public static final int REQUEST = 5;
+
+    /** The number of words of a thread. */
+    public static final int WORDS = 6;
+
+    private static final long OUTSIDE_GUEST_MODE = 0;
+    private static final long IN_GUEST_MODE = 1;
+    private static final long EXITING_GUEST_MODE = 2;
+    private static final int NONE = -1;
+
+    private final Host host;
+    private final int index;
+    private final SharedWords words;
+    private final int base;
+    private final VcpuHooks hooks;
+    private final int number;
+
+    /**
+     * A thread that is not loaded.
+     *
+     * @param index the index of the vCPU in its VM, for error sentences
+     * @param words holds {@link #WORDS} words from {@code base}, all 0
+     * @param hooks the interrupt hardware of the vCPU
+     */
+    public VcpuThread(Host host, int index, SharedWords words, int base, VcpuHooks hooks) {
+        this.host = host;
+        this.index = index;
+        this.words = words;
+        this.base = base;
+        this.hooks = hooks;
+        this.number = host.addThread();
+        words.set(at(CPU), NONE);
+    }
+
+    /** The index of a word, such as {@link #MODE}, in the shared words. */
+    public int at(int word) {
+        return base + word;
+    }
+
+    /**
+     * The thread comes to a CPU, after a preemption or a sleep. If the vCPU blocks, it still blocks afterwards.
+     *
+     * @param cpu the number of the CPU
+     * @throws IllegalArgumentException if the host has no such CPU
+     */
+    public void load(int cpu) {
+        HostCpu here = host.cpu(cpu);
+        checkOutsideGuest();
+        hooks.load(here, last());
+        words.set(at(CPU), cpu);
+        words.set(at(LOADED), 1);
+    }
+
+    /**
+     * Enters the guest. The entry is refused if a {@link #request} came since this call began, or a {@link #kick} since
+     * guest mode was announced ({@code kvm_vcpu_exit_request}). Then the vCPU is outside the guest as before, and the thread
+     * may try again. See the package for the barriers.
+     *
+     * @return whether the guest runs
+     */
+    public boolean enter() {
+        HostCpu cpu = hereNotBlocking();
+        cpu.interruptsOff();
+        if (isRequested()) {
+            words.and(at(REQUEST), 0);
+        }
+        hooks.prepare(cpu);
+        words.set(at(MODE), IN_GUEST_MODE);
+        // Partner: the locked access of request(), before kick() reads the mode.
+        words.fence();
+        hooks.entering(cpu);
+        boolean enters = isInGuestMode() && !isRequested();
+        if (enters) {
+            cpu.runs(number);
+        } else {
+            words.set(at(MODE), OUTSIDE_GUEST_MODE);
+            hooks.exited(cpu);
+        }
+        cpu.interruptsOn();
+        return enters;
+    }
+
+    /**
+     * The guest exits.
+     *
+     * @throws IllegalStateException if the vCPU is not in guest mode
+     */
+    public void exit() {
+        HostCpu cpu = here();
+        if (isOutsideGuest()) {
+            throw new IllegalStateException("vCPU " + index + " is not in guest mode: it has to enter first");
+        }
+        cpu.interruptsOff();
+        cpu.runsNoMore(number);
+        words.set(at(MODE), OUTSIDE_GUEST_MODE);
+        hooks.exited(cpu);
+        cpu.interruptsOn();
+    }
+
+    /** The thread could run, and the host takes its CPU away. */
+    public void preempt() {
+        HostCpu cpu = hereOutsideGuest();
+        words.set(at(LOADED), 0);
+        hooks.preempted(cpu);
+    }
+
+    /** The guest halts: {@link #startBlock} and {@link #sleep} without a preemption between. */
+    public boolean block(boolean interruptible) {
+        startBlock();
+        return sleep(interruptible);
+    }
+
+    /** The vCPU blocks from now on, and the thread is still on its CPU. */
+    public void startBlock() {
+        HostCpu cpu = hereNotBlocking();
+        hooks.blocking(cpu);
+        words.set(at(BLOCKING), 1);
+    }
+
+    /**
+     * The thread of a vCPU that blocks goes to sleep. If it stays awake, the vCPU blocks no more. The thread may call this
+     * again after a wake and a load. See the package for the order of sleep and the last look.
+     *
+     * @param interruptible whether the guest has interrupts enabled, so that an interrupt would end the sleep
+     * @return whether the thread sleeps now, until {@link #isAsleep} is false; otherwise it has an interrupt or was woken
+     * @throws IllegalStateException if the vCPU does not block
+     */
+    public boolean sleep(boolean interruptible) {
+        HostCpu cpu = hereBlocking();
+        words.swap(at(ASLEEP), 1);
+        boolean asleep = false;
+        if (interruptible && hooks.hasInterrupt()) {
+            words.set(at(ASLEEP), 0);
+        } else {
+            cpu.interruptsOff();
+            asleep = isAsleep();
+            if (asleep) {
+                words.set(at(LOADED), 0);
+                hooks.asleep(cpu, interruptible);
+            }
+            cpu.interruptsOn();
+        }
+        if (!asleep) {
+            unblock();
+        }
+        return asleep;
+    }
+
+    /**
+     * The vCPU blocks no more. The thread calls this when it is loaded after its sleep.
+     *
+     * @throws IllegalStateException if the vCPU does not block
+     */
+    public void unblock() {
+        HostCpu cpu = hereBlocking();
+        words.set(at(BLOCKING), 0);
+        hooks.unblocked(cpu);
+    }
+
+    /** Ends the sleep, if the thread sleeps. */
+    public void wake() {
+        words.swap(at(ASLEEP), 0);
+    }
+
+    /**
+     * Makes the thread prepare again before the guest runs: an {@link #enter} under way is refused unless its {@link
+     * VcpuHooks#prepare} sees what the caller changed before. If the guest may run already, the caller also calls {@link
+     * #kick}, after this ({@code kvm_make_request}, {@code kvm_vcpu_kick}).
+     */
+    public void request() {
+        words.or(at(REQUEST), 1);
+    }
+
+    /**
+     * Wakes the thread, or makes its guest exit. A kick does nothing to a thread that is awake and outside guest mode.
+     * On the thread's way into the guest {@link VcpuHooks#entering} sees what the caller changed before, but {@link
+     * VcpuHooks#prepare} may have run already. If {@code prepare} reads the change, the caller calls {@link #request}
+     * before the kick. The time until the thread calls {@link #exit} is the time that the IPI of the kick takes.
+     *
+     * @return whether the vCPU was in guest mode; then its guest has to exit, or its entry is refused
+     */
+    public boolean kick() {
+        wake();
+        return words.replace(at(MODE), IN_GUEST_MODE, EXITING_GUEST_MODE);
+    }
+
+    /**
+     * Sends an interrupt to the CPU that the thread is on or was on last. Does not allocate.
+     *
+     * @param vector 0–255
+     * @throws IllegalStateException before the first load
+     */
+    public void interrupt(int vector) {
+        int cpu = (int) words.get(at(CPU));
+        if (cpu == NONE) {
+            throw notLoaded();
+        }
+        host.cpu(cpu).interrupt(vector);
+    }
+
+    /** Whether the guest runs and no kick told it to exit. */
+    public boolean isInGuestMode() {
+        return words.get(at(MODE)) == IN_GUEST_MODE;
+    }
+
+    /** Whether the thread sleeps. */
+    public boolean isAsleep() {
+        return words.get(at(ASLEEP)) != 0;
+    }
+
+    /** Whether the vCPU blocks ({@code kvm_vcpu_is_blocking}). */
+    public boolean isBlocking() {
+        return words.get(at(BLOCKING)) != 0;
+    }
+
+    /** Whether this guest runs on the CPU, also if a kick told it to exit. Does not allocate. */
+    public boolean isGuestOf(HostCpu cpu) {
+        return cpu.runsGuestOf(number);
+    }
+
+    /** Whether the thread is on a CPU. */
+    public boolean isLoaded() {
+        return words.get(at(LOADED)) != 0;
+    }
+
+    /** The CPU that the thread is on or was on last. Empty before the first load. */
+    public Optional<HostCpu> last() {
+        int cpu = (int) words.get(at(CPU));
+        return cpu == NONE ? Optional.empty() : Optional.of(host.cpu(cpu));
+    }
+
+    private boolean isRequested() {
+        return words.get(at(REQUEST)) != 0;
+    }
+
+    private boolean isOutsideGuest() {
+        return words.get(at(MODE)) == OUTSIDE_GUEST_MODE;
+    }
+
+    private HostCpu here() {
+        if (!isLoaded()) {
+            throw notLoaded();
+        }
+        return host.cpu((int) words.get(at(CPU)));
+    }
+
+    private IllegalStateException notLoaded() {
+        return new IllegalStateException("vCPU " + index + " is not loaded: load it onto a processor first");
+    }
+
+    private HostCpu hereBlocking() {
+        HostCpu cpu = hereOutsideGuest();
+        if (!isBlocking()) {
+            throw new IllegalStateException("vCPU " + index + " does not block: startBlock comes first");
+        }
+        return cpu;
+    }
+
+    private HostCpu hereNotBlocking() {
+        HostCpu cpu = hereOutsideGuest();
+        if (isBlocking()) {
+            throw new IllegalStateException("vCPU " + index + " blocks: it has to unblock first");
+        }
+        return cpu;
+    }
+
+    private HostCpu hereOutsideGuest() {
+        checkOutsideGuest();
+        return here();
+    }
+
+    private void checkOutsideGuest() {
+        if (!isOutsideGuest()) {
+            throw new IllegalStateException("vCPU " + index + " is in guest mode: it has to exit first");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend.choice;
+
+import io.kvmirq.backend.BackendProvider;
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.NativeLibrary;
+import io.kvmirq.backend.jni.JniBackend;
+import io.kvmirq.backend.libc.FfmLibc;
+import io.kvmirq.backend.libc.JnaLibc;
+import io.kvmirq.backend.libc.JnrLibc;
+import io.kvmirq.backend.libc.LibcBackend;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.ServiceLoader;
+import java.util.function.Supplier;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The bindings to the kernel, best first, and the choice among them. A binding's classes are loaded when it is tried, not
+ * before. Thread-safe.
+ */
+public final class Backends {
+    /** Names a binding, or {@value #AUTO}; the environment variable is asked after the property. */
+    public static final String PROPERTY = "kvmirq.backend";
+
+    public static final String ENVIRONMENT = "KVMIRQ_BACKEND";
+    public static final String AUTO = "auto";
+    /** The fake kernel: never chosen but by this name. */
+    public static final String FAKE = "fake";
+
+    private final List<Candidate> candidates;
+
+    /** A binding that could be tried; {@code load} throws {@link BackendUnavailableException}. */
+    public record Candidate(String name, Supplier<KernelBackend> load) {}
+
+    /** The bindings that exist, in the order {@value #AUTO} tries them. */
+    public static Backends ofThisMachine() {
+        return new Backends(List.of(
+                new Candidate("jni", new Known("jni")),
+                new Candidate("ffm", new Known("ffm")),
+                new Candidate("jna", new Known("jna")),
+                new Candidate("jnr", new Known("jnr"))));
+    }
+
+    /** A class and no lambdas: the first of those in a JVM takes longer than to load the library. */
+    private record Known(String name) implements Supplier<KernelBackend> {
+        @Override
+        public KernelBackend get() {
+            return load(name);
+        }
+    }
+
+    private static KernelBackend load(String name) {
+        return switch (name) {
+            case "jni" -> JniBackend.load(NativeLibrary.ofThisMachine());
+            case "ffm" -> LibcBackend.over(FfmLibc.open(), name, FfmLibc.description());
+            case "jna" -> LibcBackend.over(JnaLibc.open(), name, JnaLibc.description());
+            case "jnr" -> LibcBackend.over(JnrLibc.open(), name, JnrLibc.description());
+            case FAKE -> provided(name);
+            default -> throw new AssertionError(name);
+        };
+    }
+
+    private static KernelBackend provided(String name) {
+        for (BackendProvider provider : ServiceLoader.load(BackendProvider.class, Backends.class.getClassLoader())) {
+            if (provider.name().equals(name)) {
+                return provider.open();
+            }
+        }
+        throw new BackendUnavailableException("nothing on the class path provides it");
+    }
+
+    public Backends(List<Candidate> candidates) {
+        this.candidates = List.copyOf(candidates);
+    }
+
+    /** What system property and environment ask for; {@value #AUTO} when neither says. */
+    public static String selection() {
+        @Nullable String property = System.getProperty(PROPERTY);
+        if (property != null) {
+            return property;
+        }
+        @Nullable String variable = System.getenv(ENVIRONMENT);
+        return variable == null || variable.isEmpty() ? AUTO : variable;
+    }
+
+    /**
+     * One binding tried.
+     *
+     * @param backend present when it can be used
+     * @param reason why not, or where it came from
+     */
+    public record Probe(String name, Optional<KernelBackend> backend, String reason) {}
+
+    /**
+     * The binding of that name, or with {@value #AUTO} the first that works.
+     *
+     * @throws BackendUnavailableException with the cause for each binding tried
+     */
+    public KernelBackend open(String selection) {
+        List<Probe> tried = new ArrayList<>();
+        for (Candidate candidate : named(selection)) {
+            Probe probe = probe(candidate);
+            if (probe.backend().isPresent()) {
+                return probe.backend().get();
+            }
+            tried.add(probe);
+        }
+        throw new BackendUnavailableException(tried.stream()
+                .map(probe -> "backend " + probe.name() + " cannot be used: " + probe.reason())
+                .collect(Collectors.joining("\n")));
+    }
+
+    /** What can be asked for: {@value #AUTO}, and each binding by name. */
+    public List<String> names() {
+        List<String> names = new ArrayList<>(List.of(AUTO));
+        for (Candidate candidate : candidates) {
+            names.add(candidate.name());
+        }
+        names.add(FAKE);
+        return names;
+    }
+
+    /** Every binding tried, whether or not an earlier one works. */
+    public List<Probe> probeAll() {
+        return candidates.stream().map(Backends::probe).toList();
+    }
+
+    private static Probe probe(Candidate candidate) {
+        try {
+            KernelBackend backend = candidate.load().get();
+            return new Probe(candidate.name(), Optional.of(backend), backend.description());
+        } catch (BackendUnavailableException e) {
+            return new Probe(candidate.name(), Optional.empty(), String.valueOf(e.getMessage()));
+        } catch (VirtualMachineError e) {
+            throw e;
+        } catch (RuntimeException | Error e) {
+            // A foreign library failed in a way of its own: try the next binding.
+            return new Probe(candidate.name(), Optional.empty(), causes(e));
+        }
+    }
+
+    private static String causes(Throwable e) {
+        StringBuilder text = new StringBuilder(e.toString());
+        for (@Nullable Throwable cause = e.getCause(); cause != null; cause = cause.getCause()) {
+            text.append(": ").append(cause);
+        }
+        return text.toString();
+    }
+
+    private List<Candidate> named(String selection) {
+        if (selection.equals(AUTO)) {
+            return candidates;
+        }
+        if (selection.equals(FAKE)) {
+            return List.of(new Candidate(FAKE, new Known(FAKE)));
+        }
+        for (Candidate candidate : candidates) {
+            if (candidate.name().equals(selection)) {
+                return List.of(candidate);
+            }
+        }
+        throw new BackendUnavailableException(
+                "backend '" + selection + "' is unknown: expected one of " + String.join(", ", names()));
+    }
+}

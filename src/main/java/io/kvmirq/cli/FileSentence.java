@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import java.io.IOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.Optional;
+
+/** One sentence: why a file cannot be read or written, and what to do next. */
+final class FileSentence {
+    /** The texts of the C library for ENOSPC and EDQUOT. */
+    private static final String NO_SPACE = "No space left on device";
+
+    private static final String QUOTA = "Disk quota exceeded";
+
+    private FileSentence() {}
+
+    static String cannotWrite(Path file, IOException e) {
+        return "cannot write " + file + ": " + whyNotWritten(file, e);
+    }
+
+    private static String whyNotWritten(Path file, IOException e) {
+        Path directory = Optional.ofNullable(file.toAbsolutePath().getParent()).orElse(file);
+        String reason = reason(e);
+        if (Files.isDirectory(file)) {
+            return "it is a directory; name a file in it, such as " + file.resolve("kvmirq.tape");
+        }
+        if (reason.contains(NO_SPACE) || reason.contains(QUOTA)) {
+            return "the disk is full; free space there, or name a file on another disk";
+        }
+        if (e instanceof NoSuchFileException && Files.notExists(directory, LinkOption.NOFOLLOW_LINKS)) {
+            return "the directory " + directory + " does not exist; make it with mkdir -p, or name another file";
+        }
+        if (e instanceof AccessDeniedException) {
+            return "permission denied; name a file in a directory that you may write to";
+        }
+        return reason + "; name another file";
+    }
+
+    static String cannotRead(Path file, IOException e) {
+        return "cannot read " + file + ": "
+                + (Files.isDirectory(file)
+                        ? "it is a directory; name a file in it"
+                        : e instanceof NoSuchFileException
+                                ? "no such file"
+                                : e instanceof AccessDeniedException ? "permission denied" : reason(e));
+    }
+
+    private static String reason(IOException e) {
+        return Optional.ofNullable(e instanceof FileSystemException told ? told.getReason() : e.getMessage())
+                .orElseGet(e::toString);
+    }
+}

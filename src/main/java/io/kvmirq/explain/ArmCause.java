@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import static io.kvmirq.explain.Explanation.refusal;
+import static io.kvmirq.explain.Fact.ARM64;
+import static io.kvmirq.explain.Fact.OLD;
+
+import io.kvmirq.Errno;
+
+/** What arm64 says otherwise, and its VGIC and ITS: arch/arm64/kvm. */
+public enum ArmCause implements Cause {
+    ARM_VM_TYPE(refusal(
+                    KernelCall.VM_CREATE,
+                    Errno.EINVAL,
+                    "the type is the size of guest addresses, 32 bits to what the host has (0 for 40)",
+                    "KVM_CAP_ARM_VM_IPA_SIZE",
+                    "arm64 mmu.c kvm_init_ipa_range()")
+            .needs(ARM64)),
+    ARM_MSI_DEVID_OF_VM(refusal(
+                    KernelCall.CAPABILITY,
+                    Errno.EINVAL,
+                    "whether messages need a device id is asked of a VM, not of /dev/kvm",
+                    "the descriptor",
+                    "arm.c KVM_CAP_MSI_DEVID")
+            .needs(ARM64)),
+    ARM_VM_UNKNOWN_REQUEST(refusal(
+                    KernelCall.ANY_IOCTL,
+                    Errno.EINVAL,
+                    "a VM on arm64 does not know the request (on x86 it would say ENOTTY)",
+                    "whether the request is x86's",
+                    "arm.c kvm_arch_vm_ioctl()")
+            .needs(ARM64)),
+    ARM_CAP_UNKNOWN(refusal(
+                    KernelCall.CAP_ENABLE,
+                    Errno.EINVAL,
+                    "the capability is not one to enable on arm64",
+                    "KVM_CHECK_EXTENSION of it",
+                    "arm.c kvm_vm_ioctl_enable_cap()")
+            .needs(ARM64)),
+    ARM_NO_GICV2(refusal(
+                    KernelCall.IRQCHIP_CREATE,
+                    Errno.ENODEV,
+                    "KVM_CREATE_IRQCHIP makes a GICv2, which this host does not have",
+                    "KVM_CREATE_DEVICE with KVM_DEV_TYPE_ARM_VGIC_V3 instead",
+                    "vgic-init.c kvm_vgic_create()")
+            .needs(ARM64)),
+    ARM_MEMORY_BEYOND(refusal(
+                    KernelCall.MEMORY,
+                    Errno.EFAULT,
+                    "the slot ends beyond the VM's addresses",
+                    "the size given to KVM_CREATE_VM",
+                    "arm64 mmu.c kvm_arch_prepare_memory_region()")
+            .needs(ARM64)),
+    ARM_VCPU_ID(refusal(
+                    KernelCall.VCPU_CREATE,
+                    Errno.EINVAL,
+                    "a vCPU id of 512 or more",
+                    "KVM_CAP_MAX_VCPUS",
+                    "kvm_main.c kvm_vm_ioctl_create_vcpu()")
+            .needs(ARM64)),
+    ARM_VCPU_AFTER_INIT(refusal(
+                    KernelCall.VCPU_CREATE,
+                    Errno.EBUSY,
+                    "the VGIC is initialised already",
+                    "create all vCPUs before KVM_DEV_ARM_VGIC_CTRL_INIT",
+                    "arm.c kvm_arch_vcpu_precreate()")
+            .needs(ARM64)),
+    ARM_VCPU_TARGET(refusal(
+                    KernelCall.VCPU_INIT,
+                    Errno.EINVAL,
+                    "the target is not the one KVM_ARM_PREFERRED_TARGET gives",
+                    "kvm_vcpu_init.target",
+                    "arm.c kvm_vcpu_set_target()")
+            .needs(ARM64)),
+    ARM_VCPU_FEATURE(refusal(
+                    KernelCall.VCPU_INIT,
+                    Errno.ENOENT,
+                    "a feature this kernel or host does not have",
+                    "the bits of kvm_vcpu_init.features",
+                    "arm.c kvm_vcpu_init_check_features()")
+            .needs(ARM64)),
+    ARM_VCPU_FEATURES_OF_VM(refusal(
+                    KernelCall.VCPU_INIT,
+                    Errno.EINVAL,
+                    "other features than the first vCPU of the VM has",
+                    "the bits of all vCPUs: only power-off may differ",
+                    "arm.c kvm_vcpu_init_changed()")
+            .needs(ARM64)),
+    ARM_VCPU_FEATURES_BEFORE(refusal(
+                    KernelCall.VCPU_INIT,
+                    Errno.EINVAL,
+                    "other features than this vCPU was initialised with",
+                    "the bits of the first KVM_ARM_VCPU_INIT",
+                    "arm.c kvm_vcpu_set_target()")
+            .needs(ARM64)),
+    ARM_VCPU_NOT_INITIALIZED(refusal(
+                    KernelCall.ANY_IOCTL,
+                    Errno.ENOEXEC,
+                    "the vCPU was not initialised",
+                    "KVM_ARM_VCPU_INIT before registers and KVM_RUN",
+                    "arm.c kvm_arch_vcpu_ioctl()")
+            .needs(ARM64)),
+    ARM_VCPU_ATTRIBUTE(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.ENXIO,
+                    "an attribute a VM or vCPU on arm64 does not have",
+                    "group and attr",
+                    "arm64 guest.c kvm_arm_vcpu_arch_has_attr(), arm.c kvm_vm_has_attr()")
+            .needs(ARM64)),
+    ARM_ROUTE_PIN(refusal(
+                    KernelCall.ROUTES,
+                    Errno.EINVAL,
+                    "the only chip is 0, with pins 0-987, which are SPIs from 32 on",
+                    "the entries in order: the first that is wrong refuses the whole table",
+                    "vgic-irqfd.c kvm_set_routing_entry()")
+            .needs(ARM64)),
+    ARM_IRQFD_BEFORE_INIT(refusal(
+                    KernelCall.IRQFD,
+                    Errno.EAGAIN,
+                    "the interrupt controller is not initialised yet",
+                    "KVM_DEV_ARM_VGIC_CTRL_INIT before the first irqfd",
+                    "vgic-init.c kvm_arch_intc_initialized()")
+            .needs(ARM64)),
+    ARM_LINE_KIND(refusal(
+                    KernelCall.LINE,
+                    Errno.EINVAL,
+                    "bits 31:24 name neither CPU (0), SPI (1) nor PPI (2)",
+                    "kvm_irq_level.irq: type in bits 27:24, vCPU in 23:16, number in 15:0",
+                    "arm.c kvm_vm_ioctl_irq_line()")
+            .needs(ARM64)),
+    ARM_LINE_HAS_VGIC(refusal(
+                    KernelCall.LINE,
+                    Errno.ENXIO,
+                    "a CPU's own pins are the VMM's only without VGIC",
+                    "use an SPI or PPI",
+                    "arm.c kvm_vm_ioctl_irq_line()")
+            .needs(ARM64)),
+    ARM_LINE_NEEDS_VGIC(refusal(
+                    KernelCall.LINE,
+                    Errno.ENXIO,
+                    "the VM has no VGIC",
+                    "create one before driving SPIs and PPIs",
+                    "arm.c kvm_vm_ioctl_irq_line()")
+            .needs(ARM64)),
+    ARM_LINE_NUMBER(refusal(
+                    KernelCall.LINE,
+                    Errno.EINVAL,
+                    "no such vCPU or interrupt: PPIs are 16-31, SPIs from 32 on",
+                    "vCPU and number in the word",
+                    "arm.c kvm_vm_ioctl_irq_line()")
+            .needs(ARM64)),
+    ARM_LINE_BEFORE_INIT(refusal(
+                    KernelCall.LINE,
+                    Errno.EBUSY,
+                    "the VGIC is not initialised yet",
+                    "KVM_DEV_ARM_VGIC_CTRL_INIT first",
+                    "vgic-init.c vgic_lazy_init()")
+            .needs(ARM64)),
+    ARM_LINE_VCPU_TWICE(refusal(
+                    KernelCall.LINE,
+                    Errno.EINVAL,
+                    "on 6.1 the id of the vCPU found by index is taken as an index again",
+                    "vCPU ids that are 0, 1, 2 and so on",
+                    "vgic.c kvm_vgic_inject_irq()")
+            .needs(ARM64, OLD)),
+    ARM_MSI_NEEDS_VGIC(refusal(
+                    KernelCall.MSI,
+                    Errno.EINVAL,
+                    "the VM has no VGIC",
+                    "create VGIC and ITS first",
+                    "irqchip.c kvm_send_userspace_msi()")
+            .needs(ARM64)),
+    ARM_MSI_NEEDS_ITS(refusal(
+                    KernelCall.MSI,
+                    Errno.ENODEV,
+                    "the VM has no ITS",
+                    "create KVM_DEV_TYPE_ARM_VGIC_ITS and initialise it",
+                    "vgic-irqfd.c kvm_set_msi()")
+            .needs(ARM64)),
+    ARM_MSI_NEEDS_DEVICE(refusal(
+                    KernelCall.MSI,
+                    Errno.EINVAL,
+                    "an ITS needs the device: VALID_DEVID is missing",
+                    "flags and devid",
+                    "vgic-its.c vgic_msi_to_its()")
+            .needs(ARM64)),
+    ARM_MSI_DOORBELL(refusal(
+                    KernelCall.MSI,
+                    Errno.EINVAL,
+                    "no ITS is at that address",
+                    "the doorbell: the ITS's address plus 0x10040",
+                    "vgic-its.c __vgic_doorbell_to_its()")
+            .needs(ARM64)),
+    ARM_MSI_ITS_OFF(refusal(
+                    KernelCall.MSI,
+                    Errno.EBUSY,
+                    "the guest has not turned the ITS on",
+                    "GITS_CTLR.Enabled; the ITS takes messages once the guest's driver has enabled it",
+                    "vgic-its.c vgic_its_resolve_lpi()")
+            .needs(ARM64)),
+    ARM_DEVICE_TYPE(refusal(
+                    KernelCall.DEVICE_CREATE,
+                    Errno.ENODEV,
+                    "this host has no such device (a GICv3 host has no GICv2)",
+                    "the type, and what the host's interrupt controller is",
+                    "kvm_main.c kvm_ioctl_create_device()")
+            .needs(ARM64)),
+    VGIC_SECOND(refusal(
+                    KernelCall.DEVICE_CREATE,
+                    Errno.EEXIST,
+                    "the VM has a VGIC, and closing its descriptor does not take it away",
+                    "who made it",
+                    "vgic-init.c kvm_vgic_create()")
+            .needs(ARM64)),
+    VGIC_ATTRIBUTE(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.ENXIO,
+                    "a VGICv3 does not have this group or attribute",
+                    "group and attr",
+                    "vgic-kvm-device.c vgic_v3_has_attr()")
+            .needs(ARM64)),
+    VGIC_PLACE_SET(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.EEXIST,
+                    "this place was set already",
+                    "KVM_GET_DEVICE_ATTR of it",
+                    "vgic-kvm-device.c vgic_check_iorange()")
+            .needs(ARM64)),
+    VGIC_PLACE_ALIGNMENT(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.EINVAL,
+                    "a place is a multiple of 64 KiB and does not wrap",
+                    "the address",
+                    "vgic-kvm-device.c vgic_check_iorange()")
+            .needs(ARM64)),
+    VGIC_PLACE_BEYOND(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.E2BIG,
+                    "the place is beyond the VM's addresses",
+                    "the address against the VM's IPA size",
+                    "vgic-kvm-device.c vgic_check_iorange()")
+            .needs(ARM64)),
+    VGIC_REGION_WORD(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.EINVAL,
+                    "a redistributor region has at least one, and no flags",
+                    "count in bits 63:52, base, index in 11:0",
+                    "vgic-kvm-device.c kvm_vgic_addr()")
+            .needs(ARM64)),
+    VGIC_REGION_INDEX(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.EINVAL,
+                    "regions come in the order of their index, and not beside KVM_VGIC_V3_ADDR_TYPE_REDIST",
+                    "the index",
+                    "vgic-mmio-v3.c vgic_v3_alloc_redist_region()")
+            .needs(ARM64)),
+    VGIC_REGION_OVERLAP(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.EINVAL,
+                    "redistributors overlap others or the distributor",
+                    "all places of the VGIC",
+                    "vgic-mmio-v3.c vgic_v3_alloc_redist_region()")
+            .needs(ARM64)),
+    VGIC_NO_REGION(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.ENOENT,
+                    "there is no region of that index",
+                    "the index in bits 11:0",
+                    "vgic-kvm-device.c kvm_vgic_addr()")
+            .needs(ARM64)),
+    VGIC_INTERRUPTS(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.EINVAL,
+                    "interrupts are 64 to 992, a multiple of 32",
+                    "the number, SGIs and PPIs included",
+                    "vgic-kvm-device.c KVM_DEV_ARM_VGIC_GRP_NR_IRQS")
+            .needs(ARM64)),
+    VGIC_INTERRUPTS_SET(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.EBUSY,
+                    "the number of interrupts is set already, by init at the latest",
+                    "the order: number, vCPUs, init",
+                    "vgic-kvm-device.c KVM_DEV_ARM_VGIC_GRP_NR_IRQS")
+            .needs(ARM64)),
+    VGIC_NO_VCPU(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.EINVAL,
+                    "no vCPU has that affinity",
+                    "bits 63:32 of attr",
+                    "vgic-kvm-device.c vgic_v3_parse_attr()")
+            .needs(ARM64)),
+    VGIC_REGISTER_BEFORE_INIT(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.EBUSY,
+                    "registers are there after init",
+                    "KVM_DEV_ARM_VGIC_CTRL_INIT first",
+                    "vgic-kvm-device.c vgic_v3_attr_regs_access()")
+            .needs(ARM64)),
+    VGIC_LEVEL_INFO(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.EINVAL,
+                    "levels are read from a multiple of 32",
+                    "bits 9:0 of attr",
+                    "vgic-mmio-v3.c vgic_v3_line_level_info_uaccess()")
+            .needs(ARM64)),
+    ITS_ATTRIBUTE(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.ENXIO,
+                    "an ITS does not have this group or attribute",
+                    "group and attr",
+                    "vgic-its.c vgic_its_has_attr()")
+            .needs(ARM64)),
+    ITS_PLACE_TYPE(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.ENODEV,
+                    "the place is not KVM_VGIC_ITS_ADDR_TYPE",
+                    "attr",
+                    "vgic-its.c vgic_its_set_attr()")
+            .needs(ARM64)),
+    ITS_REGISTER_ALIGNMENT(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.EINVAL,
+                    "off the size of the register",
+                    "attr, the register's offset",
+                    "vgic-its.c vgic_its_attr_regs_access()")
+            .needs(ARM64)),
+    ITS_NO_REGISTER(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.ENXIO,
+                    "no such register, or the ITS has no place yet",
+                    "attr, and KVM_DEV_ARM_VGIC_GRP_ADDR first",
+                    "vgic-its.c vgic_its_attr_regs_access()")
+            .needs(ARM64));
+
+    @SuppressWarnings("ImmutableEnumChecker") // a record of values
+    private final Explanation explanation;
+
+    ArmCause(Explanation explanation) {
+        this.explanation = explanation;
+    }
+
+    @Override
+    public Explanation explanation() {
+        return explanation;
+    }
+}

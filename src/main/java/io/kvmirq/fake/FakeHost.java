@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.file.FileTable;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.UserMemory;
+import io.kvmirq.fake.file.Work;
+import io.kvmirq.fake.rules.KernelRule;
+import org.jspecify.annotations.Nullable;
+
+/** One kernel's state, and the descriptors and memory of the process that calls it. */
+record FakeHost(Build build, FakeTime time, Work work, UserMemory memory, FileTable files, Rulebook rules)
+        implements Host {
+    FakeHost(Build build, boolean virtualTime) {
+        this(build, new FakeTime(virtualTime), new Work(), new UserMemory(), new FileTable(), new Rulebook());
+    }
+
+    @Override
+    public void note(KernelRule rule) {
+        rules.note(rule);
+    }
+
+    @Override
+    public int refuse(KernelRule rule) {
+        return rules.refuse(rule);
+    }
+
+    @Override
+    public @Nullable FakeFile file(int fd) {
+        return files.get(fd);
+    }
+
+    @Override
+    public boolean isFull() {
+        return files.isFull();
+    }
+
+    @Override
+    public int install(FakeFile file) {
+        return install(file, 0);
+    }
+
+    /** Gives a file the lowest free descriptor from {@code lowest}. */
+    int install(FakeFile file, int lowest) {
+        int fd = files.install(file, lowest);
+        if (fd < 0) {
+            return refuse(KernelRule.FD_TABLE_FULL);
+        }
+        note(KernelRule.FD_LOWEST);
+        return fd;
+    }
+
+    @Override
+    public boolean isForeign() {
+        return files.isForeign();
+    }
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * KVM_IRQ_LINE on arm64: kind, vCPU and number in one word, no route. Source: {@code kvm_vm_ioctl_irq_line()} in
+ * arch/arm64/kvm/arm.c.
+ */
+final class ArmLines {
+    private static final int NUMBER = 0xffff;
+    private static final int VCPU = 0xff;
+    private static final int KIND = 0xf;
+    /** KVM_ARM_IRQ_CPU_IRQ and KVM_ARM_IRQ_CPU_FIQ. */
+    private static final int LAST_PIN_OF_CPU = 1;
+
+    private final Host host;
+    private final ArmVm vm;
+    private final boolean byId;
+
+    ArmLines(ArmVm vm) {
+        this.host = vm.host();
+        this.vm = vm;
+        this.byId = host.build().isSince(6, 12);
+    }
+
+    int set(ByteBuffer line) {
+        int word = line.getInt(Uapi.KvmIrqLevel.IRQ);
+        int number = word & NUMBER;
+        int vcpu = (word >>> UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT) * (VCPU + 1)
+                | word >>> UapiArm64.KVM_ARM_IRQ_VCPU_SHIFT & VCPU;
+        boolean up = line.getInt(Uapi.KvmIrqLevel.LEVEL) != 0;
+        return switch (word >>> UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT & KIND) {
+            case UapiArm64.KVM_ARM_IRQ_TYPE_CPU -> setPin(vcpu, number);
+            case UapiArm64.KVM_ARM_IRQ_TYPE_PPI -> setPrivate(vcpu, number, up);
+            case UapiArm64.KVM_ARM_IRQ_TYPE_SPI -> setShared(number, up);
+            default -> host.refuse(KernelRule.ARM_LINE_KIND);
+        };
+    }
+
+    /** IRQ and FIQ of the CPU itself, for an interrupt controller of the VMM's. */
+    private int setPin(int which, int number) {
+        if (vm.vgic().isPresent()) {
+            return host.refuse(KernelRule.ARM_LINE_HAS_VGIC);
+        }
+        return vcpu(which).isEmpty() || number > LAST_PIN_OF_CPU ? host.refuse(KernelRule.ARM_LINE_NUMBER) : 0;
+    }
+
+    private int setPrivate(int which, int number, boolean up) {
+        FakeVgic vgic = vm.vgic().orElse(null);
+        if (vgic == null) {
+            return host.refuse(KernelRule.ARM_LINE_NEEDS_VGIC);
+        }
+        ArmVcpu vcpu = vcpu(which).orElse(null);
+        if (vcpu == null || number < FakeVgic.SOFTWARE || number >= FakeVgic.PRIVATE) {
+            return host.refuse(KernelRule.ARM_LINE_NUMBER);
+        }
+        if (!vgic.isInitialized()) {
+            return host.refuse(KernelRule.ARM_LINE_BEFORE_INIT);
+        }
+        // On 6.1 the id of the one that was found is taken for an index once more.
+        ArmVcpu meant = vcpu(byId ? which : vcpu.id()).orElse(null);
+        if (meant == null) {
+            return host.refuse(KernelRule.ARM_LINE_VCPU_TWICE);
+        }
+        vgic.inject(meant, number, up);
+        return 0;
+    }
+
+    /** By its id; on 6.1 by when it was made. */
+    private Optional<ArmVcpu> vcpu(int which) {
+        if (byId) {
+            return vm.vcpu(which);
+        }
+        host.note(KernelRule.ARM_LINE_VCPU_BY_INDEX);
+        List<ArmVcpu> vcpus = vm.vcpus();
+        return which < vcpus.size() ? Optional.of(vcpus.get(which)) : Optional.empty();
+    }
+
+    private int setShared(int number, boolean up) {
+        FakeVgic vgic = vm.vgic().orElse(null);
+        if (vgic == null) {
+            return host.refuse(KernelRule.ARM_LINE_NEEDS_VGIC);
+        }
+        if (number < FakeVgic.PRIVATE) {
+            return host.refuse(KernelRule.ARM_LINE_NUMBER);
+        }
+        if (!vgic.isInitialized()) {
+            return host.refuse(KernelRule.ARM_LINE_BEFORE_INIT);
+        }
+        if (!vgic.isShared(number)) {
+            return host.refuse(KernelRule.ARM_LINE_NUMBER);
+        }
+        vgic.inject(number, up);
+        return 0;
+    }
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
+import java.util.Optional;
+
+/** A vCPU on arm64 as far as its VGIC looks at it; source: {@code kvm_vcpu_set_target()} in arch/arm64/kvm/arm.c. */
+final class ArmVcpu {
+    /** KVM_VCPU_MAX_FEATURES. */
+    private static final int FEATURES = 7;
+
+    private static final int FEATURE_WORDS = 7;
+    private static final int POWER_OFF = 1 << UapiArm64.KVM_ARM_VCPU_POWER_OFF;
+    private static final int MODELLED = POWER_OFF | 1 << UapiArm64.KVM_ARM_VCPU_PSCI_0_2;
+
+    private final ArmVm vm;
+    private final int id;
+    private int features;
+    private boolean initialized;
+    /** The lines of its private interrupts, by number. */
+    private int lines;
+
+    ArmVcpu(ArmVm vm, int id) {
+        this.vm = vm;
+        this.id = id;
+    }
+
+    int id() {
+        return id;
+    }
+
+    boolean isInitialized() {
+        return initialized;
+    }
+
+    /** The affinities as the attributes of a VGIC have them, 8 bits each; 0 until it is initialized. */
+    int affinity() {
+        return initialized ? id & 0xf | (id >> 4 & 0xff) << 8 | (id >> 12 & 0xff) << 16 : 0;
+    }
+
+    int lines() {
+        return lines;
+    }
+
+    void setLines(int next) {
+        lines = next;
+    }
+
+    /** @return the rule that refuses it */
+    Optional<KernelRule> init(ByteBuffer init) {
+        if (init.getInt(UapiArm64.KvmVcpuInit.TARGET) != UapiArm64.KVM_ARM_TARGET_GENERIC_V8) {
+            return Optional.of(KernelRule.ARM_VCPU_TARGET);
+        }
+        int wanted = init.getInt(UapiArm64.KvmVcpuInit.FEATURES);
+        boolean unknown = wanted >>> FEATURES != 0;
+        for (int i = 1; i < FEATURE_WORDS; i++) {
+            unknown |= init.getInt(UapiArm64.KvmVcpuInit.FEATURES + i * Integer.BYTES) != 0;
+        }
+        int known = wanted & (1 << FEATURES) - 1;
+        if ((known & ~MODELLED) != 0) {
+            throw new NotModelledException("the features of a vCPU on arm64, except power-off and PSCI 0.2");
+        }
+        Optional<KernelRule> refused = vm.host().build().isSince(6, 12)
+                ? refuseOfVm(known & ~POWER_OFF, unknown)
+                : refuseOfVcpu(known, unknown);
+        initialized |= refused.isEmpty();
+        return refused;
+    }
+
+    /** On 6.12 all vCPUs of a VM have the same features, and being off at first is none. */
+    private Optional<KernelRule> refuseOfVm(int wanted, boolean unknown) {
+        if (unknown) {
+            return Optional.of(KernelRule.ARM_VCPU_FEATURE);
+        }
+        return vm.configure(wanted) ? Optional.empty() : Optional.of(KernelRule.ARM_VCPU_FEATURES_OF_VM);
+    }
+
+    /** On 6.1 each has its own; they are looked at bit by bit. */
+    private Optional<KernelRule> refuseOfVcpu(int wanted, boolean unknown) {
+        if (initialized && wanted != features) {
+            return Optional.of(KernelRule.ARM_VCPU_FEATURES_BEFORE);
+        }
+        features |= wanted;
+        return unknown ? Optional.of(KernelRule.ARM_VCPU_FEATURE) : Optional.empty();
+    }
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.kvm.Attribute;
+import io.kvmirq.fake.kvm.VcpuFile;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
+
+/** A vCPU's descriptor on arm64; source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c. */
+final class ArmVcpuFile extends VcpuFile {
+    private static final int REG_LIST_SIZE = 8;
+    private static final int ONE_REG_SIZE = 16;
+    /** KVM_ARM_VCPU_PMU_V3_CTRL to KVM_ARM_VCPU_PVTIME_CTRL. */
+    private static final int ATTRIBUTE_GROUPS = 3;
+
+    private static final Requests<ArmVcpuFile> REQUESTS = new Requests<ArmVcpuFile>(
+                    KernelRule.VCPU_UNKNOWN_REQUEST, ArmRequests.OF_VCPU::get)
+            .value(Uapi.KVM_RUN, ArmVcpuFile::run)
+            .in(UapiArm64.KVM_ARM_VCPU_INIT, (file, init) -> file.host.refuse(file.vcpu.init(init)))
+            .value(
+                    UapiArm64.KVM_GET_REG_LIST,
+                    (file, address) -> file.registers("KVM_GET_REG_LIST", address, REG_LIST_SIZE))
+            .value(
+                    UapiArm64.KVM_GET_ONE_REG,
+                    (file, address) -> file.registers("KVM_GET_ONE_REG", address, ONE_REG_SIZE))
+            .value(
+                    UapiArm64.KVM_SET_ONE_REG,
+                    (file, address) -> file.registers("KVM_SET_ONE_REG", address, ONE_REG_SIZE))
+            .in(Uapi.KVM_GET_DEVICE_ATTR, ArmVcpuFile::attribute)
+            .in(Uapi.KVM_SET_DEVICE_ATTR, ArmVcpuFile::attribute)
+            .in(Uapi.KVM_HAS_DEVICE_ATTR, ArmVcpuFile::attribute);
+
+    private final ArmVcpu vcpu;
+
+    ArmVcpuFile(Host host, ArmVcpu vcpu) {
+        super(host, ArmKvmFile.RUN_SIZE);
+        this.vcpu = vcpu;
+    }
+
+    @Override
+    public int ioctl(long request, long argument) {
+        return REQUESTS.answer(this, request, argument);
+    }
+
+    private int run(long argument) {
+        if (argument != 0) {
+            return host.refuse(KernelRule.VCPU_RUN_ARGUMENT);
+        }
+        throw new NotModelledException("KVM_RUN on arm64");
+    }
+
+    private int registers(String name, long address, int size) {
+        if (!vcpu.isInitialized()) {
+            return host.refuse(KernelRule.ARM_VCPU_NOT_INITIALIZED);
+        }
+        return host.copied(address, size, ignored -> {
+            throw new NotModelledException(name);
+        });
+    }
+
+    private int attribute(ByteBuffer structure) {
+        int group = Attribute.of(structure).group();
+        if (group >= 0 && group < ATTRIBUTE_GROUPS) {
+            throw new NotModelledException("the attributes of a vCPU on arm64");
+        }
+        return host.refuse(KernelRule.ARM_VCPU_ATTRIBUTE);
+    }
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.kvm.Attribute;
+import io.kvmirq.fake.kvm.MemorySlots;
+import io.kvmirq.fake.kvm.VmFile;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
+import java.util.Optional;
+import java.util.Set;
+
+/** The descriptor of a VM on arm64; source: {@code kvm_arch_vm_ioctl()} in arch/arm64/kvm/arm.c. */
+final class ArmVmFile extends VmFile {
+    /** KVM_ARM_VM_SMCCC_CTRL. */
+    private static final int SMCCC = 0;
+    /** What can be enabled: MANUAL_DIRTY_LOG_PROTECT2, ARM_NISV_TO_USER, HALT_POLL, rings, MTE, SYSTEM_SUSPEND, chunks. */
+    private static final Set<Integer> CAPABILITIES = Set.of(168, 177, 182, 192, 205, 217, 223, 225, 228);
+
+    private static final Requests<ArmVmFile> REQUESTS = VmFile.<ArmVmFile>requests(
+                    KernelRule.ARM_VM_UNKNOWN_REQUEST, ArmRequests.OF_VM::get)
+            .value(Uapi.KVM_CHECK_EXTENSION, ArmVmFile::check)
+            .value(Uapi.KVM_CREATE_VCPU, ArmVmFile::createVcpu)
+            .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.host.refuse(KernelRule.ARM_NO_GICV2))
+            .out(UapiArm64.KVM_ARM_PREFERRED_TARGET, (vm, target) -> preferredTarget(target))
+            .in(Uapi.KVM_ENABLE_CAP, ArmVmFile::enable)
+            .in(Uapi.KVM_SIGNAL_MSI, ArmVmFile::signalMsi)
+            .in(Uapi.KVM_IRQ_LINE, (vm, line) -> vm.lines.set(line))
+            .inOut(Uapi.KVM_IRQ_LINE_STATUS, ArmVmFile::setLineForStatus)
+            .value(Uapi.KVM_SET_DEVICE_ATTR, (vm, address) -> vm.attribute(Uapi.KVM_SET_DEVICE_ATTR, address))
+            .value(Uapi.KVM_HAS_DEVICE_ATTR, (vm, address) -> vm.attribute(Uapi.KVM_HAS_DEVICE_ATTR, address));
+
+    private final ArmVm vm;
+    private final ArmLines lines;
+
+    ArmVmFile(ArmVm vm) {
+        super(
+                vm,
+                new MemorySlots(
+                        vm.host(),
+                        new MemorySlots.Limits(
+                                ArmCapabilities.SLOTS, 1, vm.addressBits(), KernelRule.ARM_MEMORY_BEYOND)));
+        this.vm = vm;
+        this.lines = new ArmLines(vm);
+    }
+
+    @Override
+    public int ioctl(long request, long argument) {
+        return REQUESTS.answer(this, request, argument);
+    }
+
+    // The VM and its vCPUs
+
+    private int check(long capability) {
+        if (capability == Uapi.KVM_CAP_MSI_DEVID) {
+            return vm.hasIts() ? 1 : 0;
+        }
+        return ArmCapabilities.check(host, capability);
+    }
+
+    private int attribute(long request, long address) {
+        return host.build().isSince(6, 12)
+                ? host.copied(address, Uapi.KvmDeviceAttr.SIZE, this::refuseAttribute)
+                : REQUESTS.refuse(this, request);
+    }
+
+    private int refuseAttribute(ByteBuffer attribute) {
+        if (Attribute.of(attribute).group() == SMCCC) {
+            throw new NotModelledException("filters of a guest's SMCCC calls");
+        }
+        return host.refuse(KernelRule.ARM_VM_ATTRIBUTE);
+    }
+
+    private int enable(ByteBuffer capability) {
+        int number = capability.getInt(Uapi.KvmEnableCap.CAP);
+        if (CAPABILITIES.contains(number)) {
+            throw new NotModelledException("enabling capability " + number);
+        }
+        boolean flags = capability.getInt(Uapi.KvmEnableCap.FLAGS) != 0;
+        return host.refuse(flags ? KernelRule.ARM_CAP_FLAGS : KernelRule.ARM_CAP_UNKNOWN);
+    }
+
+    private static int preferredTarget(ByteBuffer target) {
+        target.putInt(UapiArm64.KvmVcpuInit.TARGET, UapiArm64.KVM_ARM_TARGET_GENERIC_V8);
+        return 0;
+    }
+
+    private int createVcpu(long argument) {
+        long id = argument;
+        if (!host.build().isSince(6, 12)) {
+            host.note(KernelRule.ARM_VCPU_ID_TRUNCATED);
+            id = Integer.toUnsignedLong((int) argument);
+        }
+        if (id < 0 || id >= ArmCapabilities.MAX_VCPUS) {
+            return host.refuse(KernelRule.ARM_VCPU_ID);
+        }
+        Optional<FakeVgic> vgic = vm.vgic();
+        if (vgic.filter(FakeVgic::isInitialized).isPresent()) {
+            return host.refuse(KernelRule.ARM_VCPU_AFTER_INIT);
+        }
+        Optional<KernelRule> noPlace = vgic.flatMap(one -> one.places().take());
+        if (noPlace.isPresent()) {
+            return host.refuse(noPlace);
+        }
+        if (vm.vcpu((int) id).isPresent()) {
+            return host.refuse(KernelRule.VCPU_EXISTS);
+        }
+        ArmVcpu vcpu = new ArmVcpu(vm, (int) id);
+        int fd = host.install(new ArmVcpuFile(host, vcpu));
+        if (fd >= 0) {
+            vm.vcpus().add(vcpu);
+        }
+        return fd;
+    }
+
+    // Injection
+
+    private int setLineForStatus(ByteBuffer line) {
+        int refused = lines.set(line);
+        if (refused == 0) {
+            // The kernel writes no status: what was asked goes back.
+            host.note(KernelRule.ARM_LINE_NO_STATUS);
+        }
+        return refused;
+    }
+
+    private int signalMsi(ByteBuffer msi) {
+        if (vm.vgic().isEmpty()) {
+            return host.refuse(KernelRule.ARM_MSI_NEEDS_VGIC);
+        }
+        int flags = msi.getInt(Uapi.KvmMsi.FLAGS);
+        if ((flags & ~Uapi.KVM_MSI_VALID_DEVID) != 0) {
+            return host.refuse(KernelRule.MSI_FLAGS);
+        }
+        if (!vm.hasIts()) {
+            return host.refuse(KernelRule.ARM_MSI_NEEDS_ITS);
+        }
+        if ((flags & Uapi.KVM_MSI_VALID_DEVID) == 0) {
+            return host.refuse(KernelRule.ARM_MSI_NEEDS_DEVICE);
+        }
+        long doorbell = Integer.toUnsignedLong(msi.getInt(Uapi.KvmMsi.ADDRESS_LO))
+                | (long) msi.getInt(Uapi.KvmMsi.ADDRESS_HI) << Integer.SIZE;
+        return host.refuse(vm.its(doorbell).isPresent() ? KernelRule.ARM_MSI_ITS_OFF : KernelRule.ARM_MSI_DOORBELL);
+    }
+
+    // Devices
+
+    @Override
+    protected KernelRule unknownDevice() {
+        return KernelRule.ARM_DEVICE_TYPE;
+    }
+
+    @Override
+    protected boolean hasDevice(int type) {
+        return type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V3 || type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_ITS;
+    }
+
+    @Override
+    protected int createDevice(int type) {
+        if (type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_ITS) {
+            return host.install(new ItsFile(host, vm.createIts()));
+        }
+        return vm.vgic().isPresent()
+                ? host.refuse(KernelRule.VGIC_SECOND)
+                : host.install(new VgicFile(host, vm.createVgic()));
+    }
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.kvm.Attribute;
+import io.kvmirq.fake.kvm.KvmDeviceFile;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+
+/** An ITS's descriptor; source: {@code kvm_arm_vgic_its_ops} in arch/arm64/kvm/vgic/vgic-its.c. */
+final class ItsFile extends KvmDeviceFile {
+    /** GITS_TYPER: registers from there to GITS_PIDR4 are of 64 bits. */
+    private static final long WIDE = 8;
+
+    private static final long IDENTIFICATION = 0xffd0;
+    /** GITS_CTLR of one that is off and has nothing left to do. */
+    private static final long QUIESCENT = 1L << 31;
+
+    private final FakeIts its;
+
+    ItsFile(Host host, FakeIts its) {
+        super(host, true);
+        this.its = its;
+    }
+
+    private static boolean isPlace(Attribute attribute) {
+        return attribute.number() == UapiArm64.KVM_VGIC_ITS_ADDR_TYPE;
+    }
+
+    @Override
+    protected int has(Attribute attribute) {
+        long number = attribute.number();
+        boolean has =
+                switch (attribute.group()) {
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR -> isPlace(attribute);
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL ->
+                        number == UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT
+                                || number == UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES
+                                || number == UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES
+                                || number == UapiArm64.KVM_DEV_ARM_ITS_CTRL_RESET;
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS -> exists(number);
+                    default -> false;
+                };
+        boolean misaligned = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS && !isAligned(number);
+        if (misaligned) {
+            return host.refuse(KernelRule.ITS_REGISTER_ALIGNMENT);
+        }
+        return has ? 0 : host.refuse(KernelRule.ITS_ATTRIBUTE);
+    }
+
+    @Override
+    protected int get(Attribute attribute) {
+        return switch (attribute.group()) {
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR ->
+                isPlace(attribute) ? put(attribute, its.base()) : host.refuse(KernelRule.ITS_PLACE_TYPE);
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS -> {
+                int refused = refuseRegister(attribute.number());
+                if (refused == 0 && attribute.number() != 0) {
+                    throw new NotModelledException("reading the registers of an ITS, except GITS_CTLR");
+                }
+                yield refused < 0 ? refused : put(attribute, QUIESCENT);
+            }
+            default -> host.refuse(KernelRule.ITS_ATTRIBUTE);
+        };
+    }
+
+    private int put(Attribute attribute, long value) {
+        ByteBuffer out =
+                ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, value);
+        return host.copyOut(attribute.address(), out, Long.BYTES);
+    }
+
+    @Override
+    protected int set(Attribute attribute) {
+        return switch (attribute.group()) {
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR ->
+                isPlace(attribute)
+                        ? host.copied(attribute.address(), Long.BYTES, this::place)
+                        : host.refuse(KernelRule.ITS_PLACE_TYPE);
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL -> control(attribute.number());
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS ->
+                host.copied(attribute.address(), Long.BYTES, value -> {
+                    int refused = refuseRegister(attribute.number());
+                    if (refused == 0) {
+                        throw new NotModelledException("writing the registers of an ITS");
+                    }
+                    return refused;
+                });
+            default -> host.refuse(KernelRule.ITS_ATTRIBUTE);
+        };
+    }
+
+    private int place(ByteBuffer to) {
+        return host.refuse(its.place(to.getLong(0)));
+    }
+
+    /** An unknown attribute does nothing and succeeds. */
+    private int control(long number) {
+        if (number == UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES || number == UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES) {
+            throw new NotModelledException("the tables of an ITS");
+        }
+        host.note(KernelRule.ITS_CONTROL_IGNORED);
+        return 0;
+    }
+
+    // Registers
+
+    private static boolean isAligned(long offset) {
+        boolean narrow = Long.compareUnsigned(offset, WIDE) < 0 || Long.compareUnsigned(offset, IDENTIFICATION) >= 0;
+        return offset % (narrow ? Integer.BYTES : Long.BYTES) == 0;
+    }
+
+    private static boolean exists(long offset) {
+        return offset >= 0 && offset < 0x10
+                || offset >= 0x80 && offset < 0x98
+                || offset >= 0x100 && offset < 0x140
+                || offset >= IDENTIFICATION && offset < 0x1_0000;
+    }
+
+    private int refuseRegister(long offset) {
+        if (!isAligned(offset)) {
+            return host.refuse(KernelRule.ITS_REGISTER_ALIGNMENT);
+        }
+        return its.hasPlace() && exists(offset) ? 0 : host.refuse(KernelRule.ITS_NO_REGISTER);
+    }
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.kvm.Attribute;
+import io.kvmirq.fake.kvm.KvmDeviceFile;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Optional;
+
+/** A VGICv3's descriptor; source: arch/arm64/kvm/vgic/vgic-kvm-device.c. */
+final class VgicFile extends KvmDeviceFile {
+    /** KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ, for guests that are hosts. */
+    private static final int MAINTENANCE = 9;
+
+    private static final long OFFSET = 0xffff_ffffL;
+    private static final int REGION_INDEX = 0xff;
+    private static final long REGION_BASE = 0xf_ffff_ffff_0000L;
+    private static final int REGION_FLAGS = 0xf000;
+    private static final int REGION_COUNT_SHIFT = 52;
+    private static final int NUMBERS = (1 << UapiArm64.KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT) - 1;
+
+    private final FakeVgic vgic;
+    private final VgicRegisters registers;
+
+    VgicFile(Host host, FakeVgic vgic) {
+        super(host, true);
+        this.vgic = vgic;
+        this.registers = new VgicRegisters(vgic);
+    }
+
+    private void requireModelled(Attribute attribute) {
+        if (attribute.group() == MAINTENANCE && host.build().isSince(6, 16)) {
+            throw new NotModelledException("KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ");
+        }
+    }
+
+    @Override
+    protected int get(Attribute attribute) {
+        return access(attribute, true);
+    }
+
+    @Override
+    protected int set(Attribute attribute) {
+        return access(attribute, false);
+    }
+
+    private static ByteBuffer value(long value) {
+        return ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, value);
+    }
+
+    private int put(Attribute attribute, long value, int size) {
+        return host.copyOut(attribute.address(), value(value), size);
+    }
+
+    @Override
+    protected int has(Attribute attribute) {
+        requireModelled(attribute);
+        boolean has =
+                switch (attribute.group()) {
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR ->
+                        attribute.number() == UapiArm64.KVM_VGIC_V3_ADDR_TYPE_DIST
+                                || attribute.number() == UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST
+                                || attribute.number() == UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION;
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS -> true;
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL ->
+                        attribute.number() == UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT
+                                || attribute.number() == UapiArm64.KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES;
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO -> asksForLevel(attribute);
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS -> {
+                        if (vgic.vm().vcpus().isEmpty()) {
+                            yield false;
+                        }
+                        yield registers.exists((int) (attribute.number() & OFFSET));
+                    }
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS ->
+                        throw new NotModelledException("the registers a VGIC has for each vCPU");
+                    default -> false;
+                };
+        boolean ofNobody = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS
+                && vgic.vm().vcpus().isEmpty();
+        return has ? 0 : host.refuse(ofNobody ? KernelRule.VGIC_NO_VCPU : KernelRule.VGIC_ATTRIBUTE);
+    }
+
+    private int access(Attribute attribute, boolean get) {
+        requireModelled(attribute);
+        return switch (attribute.group()) {
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR -> get ? getPlace(attribute) : setPlace(attribute);
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS ->
+                get ? put(attribute, vgic.interrupts(), Integer.BYTES) : setInterrupts(attribute);
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL ->
+                get ? host.refuse(KernelRule.VGIC_ATTRIBUTE) : control(attribute.number());
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO ->
+                register(attribute, get);
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS ->
+                throw new NotModelledException("the registers a VGIC has for each vCPU");
+            default -> host.refuse(KernelRule.VGIC_ATTRIBUTE);
+        };
+    }
+
+    // Places
+
+    /** The address is read before anything is looked at. */
+    private int setPlace(Attribute attribute) {
+        ByteBuffer to = host.memory().copyIn(attribute.address(), Long.BYTES);
+        if (to == null) {
+            return host.refuse(KernelRule.FAULT);
+        }
+        VgicPlaces places = vgic.places();
+        long word = to.getLong(0);
+        if (attribute.number() == UapiArm64.KVM_VGIC_V3_ADDR_TYPE_DIST) {
+            return host.refuse(places.setDistributor(word));
+        }
+        if (attribute.number() == UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST) {
+            return host.refuse(places.addRegion(0, word, 0));
+        }
+        if (attribute.number() != UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION) {
+            return host.refuse(KernelRule.VGIC_ATTRIBUTE);
+        }
+        int count = (int) (word >>> REGION_COUNT_SHIFT);
+        return count == 0 || (word & REGION_FLAGS) != 0
+                ? host.refuse(KernelRule.VGIC_REGION_WORD)
+                : host.refuse(places.addRegion((int) (word & REGION_INDEX), word & REGION_BASE, count));
+    }
+
+    private int getPlace(Attribute attribute) {
+        VgicPlaces places = vgic.places();
+        if (attribute.number() == UapiArm64.KVM_VGIC_V3_ADDR_TYPE_DIST) {
+            return put(attribute, places.distributor(), Long.BYTES);
+        }
+        if (attribute.number() == UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST) {
+            return put(attribute, places.redistributors(), Long.BYTES);
+        }
+        if (attribute.number() != UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION) {
+            return host.refuse(KernelRule.VGIC_ATTRIBUTE);
+        }
+        return host.copied(
+                attribute.address(), Long.BYTES, asked -> places.region((int) (asked.getLong(0) & REGION_INDEX))
+                        .map(region -> put(attribute, region.word(), Long.BYTES))
+                        .orElseGet(() -> host.refuse(KernelRule.VGIC_NO_REGION)));
+    }
+
+    // Numbers, control
+
+    private int setInterrupts(Attribute attribute) {
+        return host.copied(
+                attribute.address(), Integer.BYTES, count -> host.refuse(vgic.setInterrupts(count.getInt(0))));
+    }
+
+    private int control(long number) {
+        if (number == UapiArm64.KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES) {
+            throw new NotModelledException("KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES");
+        }
+        if (number != UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT) {
+            return host.refuse(KernelRule.VGIC_ATTRIBUTE);
+        }
+        vgic.initialize();
+        return 0;
+    }
+
+    // Registers
+
+    private static boolean asksForLevel(Attribute attribute) {
+        return (attribute.number() & OFFSET) >>> UapiArm64.KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT == 0;
+    }
+
+    private Optional<ArmVcpu> vcpu(Attribute attribute) {
+        int affinity = (int) (attribute.number() >>> Integer.SIZE);
+        return vgic.vm().vcpus().stream()
+                .filter(vcpu ->
+                        attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS || vcpu.affinity() == affinity)
+                .findFirst();
+    }
+
+    /** The vCPU is looked for first, then what is to be written is read. */
+    private int register(Attribute attribute, boolean get) {
+        ArmVcpu vcpu = vcpu(attribute).orElse(null);
+        if (vcpu == null) {
+            return host.refuse(KernelRule.VGIC_NO_VCPU);
+        }
+        ByteBuffer next = get ? value(0) : host.memory().copyIn(attribute.address(), Integer.BYTES);
+        if (next == null) {
+            return host.refuse(KernelRule.FAULT);
+        }
+        if (!vgic.isInitialized()) {
+            refuseEarly(attribute);
+            return host.refuse(KernelRule.VGIC_REGISTER_BEFORE_INIT);
+        }
+        if (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO) {
+            return level(attribute, vcpu, get, next.getInt(0));
+        }
+        int offset = (int) (attribute.number() & OFFSET);
+        if (get) {
+            return put(attribute, registers.read(offset), Integer.BYTES);
+        }
+        registers.write(offset, next.getInt(0));
+        return 0;
+    }
+
+    /** Since 6.17 what identifies a distributor may be asked and chosen before init. */
+    private void refuseEarly(Attribute attribute) {
+        long offset = attribute.number() & OFFSET;
+        if (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS
+                && (offset == VgicRegisters.IIDR || offset == VgicRegisters.TYPER2)
+                && host.build().isSince(6, 17)) {
+            throw new NotModelledException("GICD_IIDR and GICD_TYPER2 before init");
+        }
+    }
+
+    private int level(Attribute attribute, ArmVcpu vcpu, boolean get, int next) {
+        int first = (int) (attribute.number() & NUMBERS);
+        if (!asksForLevel(attribute) || first % Integer.SIZE != 0) {
+            return host.refuse(KernelRule.VGIC_LEVEL_INFO);
+        }
+        if (get) {
+            return put(attribute, registers.lines(vcpu, first), Integer.BYTES);
+        }
+        registers.setLines(vcpu, first, next);
+        return 0;
+    }
+}

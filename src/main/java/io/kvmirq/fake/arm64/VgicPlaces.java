@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.fake.rules.KernelRule;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Where a VGIC lies in the guest's physical addresses; source: {@code vgic_check_iorange()} in vgic-kvm-device.c, {@code
+ * vgic_v3_alloc_redist_region()} in vgic-mmio-v3.c.
+ */
+final class VgicPlaces {
+    /** VGIC_ADDR_UNDEF. */
+    static final long NOWHERE = -1;
+
+    private static final long PAGE = 0x1_0000;
+    private static final long DISTRIBUTOR_SIZE = PAGE;
+    private static final long REDISTRIBUTOR_SIZE = 2 * PAGE;
+
+    /**
+     * Redistributors of vCPUs, one after the other.
+     *
+     * @param count how many; 0 for as many as there are vCPUs
+     */
+    record Region(int index, long base, int count) {
+        /** As KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION has it. */
+        long word() {
+            return index | base | (long) count << 52;
+        }
+    }
+
+    private final ArmVm vm;
+    private final List<Region> regions = new ArrayList<>();
+    /** How many redistributors of each region are taken. */
+    private final List<Integer> taken = new ArrayList<>();
+
+    private long distributor = NOWHERE;
+
+    VgicPlaces(ArmVm vm) {
+        this.vm = vm;
+    }
+
+    long distributor() {
+        return distributor;
+    }
+
+    Optional<Region> region(int index) {
+        return regions.stream().filter(region -> region.index == index).findFirst();
+    }
+
+    /** Where the first redistributors are. */
+    long redistributors() {
+        return regions.isEmpty() ? NOWHERE : regions.get(0).base;
+    }
+
+    /**
+     * Whether {@code size} bytes may be at {@code to}.
+     *
+     * @param now where they are
+     * @return the rule that refuses it; empty for none
+     */
+    static Optional<KernelRule> check(ArmVm vm, long now, long to, long size) {
+        if (now != NOWHERE) {
+            return Optional.of(KernelRule.VGIC_PLACE_SET);
+        }
+        if (to % PAGE != 0 || Long.compareUnsigned(to + size, to) < 0) {
+            return Optional.of(KernelRule.VGIC_PLACE_ALIGNMENT);
+        }
+        boolean beyond = to >>> vm.addressBits() != 0 || to + size > 1L << vm.addressBits();
+        return beyond ? Optional.of(KernelRule.VGIC_PLACE_BEYOND) : Optional.empty();
+    }
+
+    Optional<KernelRule> setDistributor(long to) {
+        Optional<KernelRule> refused = check(vm, distributor, to, DISTRIBUTOR_SIZE);
+        if (refused.isEmpty()) {
+            distributor = to;
+        }
+        return refused;
+    }
+
+    /** @param count 0 for one region of all, which has index 0 */
+    Optional<KernelRule> addRegion(int index, long base, int count) {
+        long size = size(count);
+        Optional<KernelRule> refused = refuseIndex(index, count);
+        if (Long.compareUnsigned(base + size, base) < 0) {
+            refused = Optional.of(KernelRule.VGIC_PLACE_ALIGNMENT);
+        }
+        if (refused.isEmpty() && (count == 0 && hitsDistributor(base, size) || hitsRegion(base, size))) {
+            refused = Optional.of(KernelRule.VGIC_REGION_OVERLAP);
+        }
+        if (refused.isEmpty()) {
+            refused = check(vm, NOWHERE, base, size);
+        }
+        if (refused.isPresent()) {
+            return refused;
+        }
+        regions.add(new Region(index, base, count));
+        taken.add(0);
+        return takeAll();
+    }
+
+    private Optional<KernelRule> refuseIndex(int index, int count) {
+        if (regions.isEmpty()) {
+            return index == 0 ? Optional.empty() : Optional.of(KernelRule.VGIC_REGION_INDEX);
+        }
+        Region last = regions.get(regions.size() - 1);
+        if (count == 0) {
+            return Optional.of(last.count == 0 ? KernelRule.VGIC_PLACE_SET : KernelRule.VGIC_REGION_INDEX);
+        }
+        return index == last.index + 1 ? Optional.empty() : Optional.of(KernelRule.VGIC_REGION_INDEX);
+    }
+
+    /** The vCPUs there are get theirs; if they cannot, the region that was added last is none. */
+    private Optional<KernelRule> takeAll() {
+        for (int i = 0; i < vm.vcpus().size(); i++) {
+            Optional<KernelRule> refused = take();
+            if (refused.isPresent()) {
+                regions.remove(regions.size() - 1);
+                taken.remove(taken.size() - 1);
+                return refused;
+            }
+        }
+        return Optional.empty();
+    }
+
+    /** A vCPU gets its redistributor where there is one left; else it gets none now. */
+    Optional<KernelRule> take() {
+        for (int i = 0; i < regions.size(); i++) {
+            int count = regions.get(i).count;
+            if (count == 0 || taken.get(i) < count) {
+                if (distributor != NOWHERE && hitsRegion(distributor, DISTRIBUTOR_SIZE)) {
+                    return Optional.of(KernelRule.VGIC_REGION_OVERLAP);
+                }
+                taken.set(i, taken.get(i) + 1);
+                return Optional.empty();
+            }
+        }
+        return Optional.empty();
+    }
+
+    private long size(int count) {
+        return REDISTRIBUTOR_SIZE * (count == 0 ? vm.vcpus().size() : count);
+    }
+
+    private boolean hitsDistributor(long base, long size) {
+        return distributor != NOWHERE && base + size > distributor && base < distributor + DISTRIBUTOR_SIZE;
+    }
+
+    private boolean hitsRegion(long base, long size) {
+        return regions.stream().anyMatch(one -> base + size > one.base && base < one.base + size(one.count));
+    }
+}

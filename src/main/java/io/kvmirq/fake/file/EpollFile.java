@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.Epoll;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+
+/** An epoll set; source: fs/eventpoll.c. */
+public final class EpollFile extends FakeFile {
+    /** EP_MAX_EVENTS. */
+    private static final int MOST_EVENTS = Integer.MAX_VALUE / Epoll.SIZE;
+
+    /** EP_PRIVATE_BITS: how an entry waits, not what for. */
+    private static final int PRIVATE = Epoll.EPOLLWAKEUP | Epoll.EPOLLONESHOT | Epoll.EPOLLET | Epoll.EPOLLEXCLUSIVE;
+
+    /** TASK_SIZE_MAX with page tables of four levels: the end of a process's addresses on any kernel at least. */
+    private static final long LOWER_HALF = (1L << 47) - 4096;
+
+    private static final long EPIOCSPARAMS = 0x40088a01L;
+    private static final long EPIOCGPARAMS = 0x80088a02L;
+
+    private final List<Entry> entries = new ArrayList<>();
+    /** Entries that may be ready, in the order in which they are looked at. */
+    private final List<Entry> ready = new ArrayList<>();
+
+    public EpollFile(Host host) {
+        super(host);
+    }
+
+    /** A file under one of its descriptors. */
+    private final class Entry implements Watcher {
+        private final FakeFile file;
+        private final int fd;
+        private int events;
+        private long data;
+
+        Entry(FakeFile file, int fd) {
+            this.file = file;
+            this.fd = fd;
+        }
+
+        boolean isOf(FakeFile other, int number) {
+            return file == other && fd == number;
+        }
+
+        void set(ByteBuffer event) {
+            events = event.getInt(Epoll.EVENTS) | Epoll.EPOLLERR | Epoll.EPOLLHUP;
+            data = event.getLong(Epoll.DATA);
+            if (readiness() != 0 && link(this)) {
+                tell();
+            }
+        }
+
+        int readiness() {
+            return file.poll() & events;
+        }
+
+        /** {@code ep_poll_callback()} ignores an entry that one shot has disabled; else it wakes, linked before or not. */
+        @Override
+        public void woken(int by) {
+            if ((events & ~PRIVATE) != 0 && (by & events) != 0) {
+                link(this);
+                tell();
+            }
+        }
+
+        @Override
+        public void closed() {
+            host.note(KernelRule.EPOLL_LAST_CLOSE);
+            remove(this);
+        }
+    }
+
+    /** @return false for an entry that was linked already */
+    private boolean link(Entry entry) {
+        return !ready.contains(entry) && ready.add(entry);
+    }
+
+    private void tell() {
+        wake(Epoll.EPOLLIN);
+        host.time().changed();
+    }
+
+    private void remove(Entry entry) {
+        entry.file.unwatch(entry);
+        entries.remove(entry);
+        ready.remove(entry);
+    }
+
+    @Override
+    protected void released() {
+        List.copyOf(entries).forEach(this::remove);
+    }
+
+    // epoll_ctl
+
+    /** @param event address of a {@code struct epoll_event} */
+    public static int control(Host host, int epoll, int operation, int fd, long event) {
+        return operation == Epoll.EPOLL_CTL_DEL
+                ? control(host, epoll, operation, fd, ByteBuffer.allocate(Epoll.SIZE))
+                : host.copied(event, Epoll.SIZE, asked -> control(host, epoll, operation, fd, asked));
+    }
+
+    private static int control(Host host, int epoll, int operation, int fd, ByteBuffer event) {
+        FakeFile set = host.file(epoll);
+        FakeFile file = host.file(fd);
+        if (set == null || file == null) {
+            return host.refuse(KernelRule.FD_NOT_OPEN);
+        }
+        if (!file.hasPoll()) {
+            return host.refuse(KernelRule.EPOLL_NO_POLL);
+        }
+        if (set == file) {
+            return host.refuse(KernelRule.EPOLL_ITSELF);
+        }
+        return set instanceof EpollFile one
+                ? one.control(operation, file, fd, event)
+                : host.refuse(KernelRule.EPOLL_NOT_A_SET);
+    }
+
+    private int control(int operation, FakeFile file, int fd, ByteBuffer event) {
+        if ((event.getInt(Epoll.EVENTS) & Epoll.EPOLLEXCLUSIVE) != 0) {
+            throw new NotModelledException("EPOLLEXCLUSIVE");
+        }
+        if (operation == Epoll.EPOLL_CTL_ADD && file instanceof EpollFile nested) {
+            if (nested.holds(this)) {
+                return host.refuse(KernelRule.EPOLL_LOOP);
+            }
+            if (isWatched() || nested.entries.stream().anyMatch(entry -> entry.file instanceof EpollFile)) {
+                throw new NotModelledException("epoll sets in an epoll set in another");
+            }
+        }
+        Optional<Entry> known =
+                entries.stream().filter(entry -> entry.isOf(file, fd)).findFirst();
+        return switch (operation) {
+            case Epoll.EPOLL_CTL_ADD ->
+                known.isPresent() ? host.refuse(KernelRule.EPOLL_EXISTS) : add(new Entry(file, fd), event);
+            case Epoll.EPOLL_CTL_DEL -> {
+                known.ifPresent(this::remove);
+                yield known.isPresent() ? 0 : host.refuse(KernelRule.EPOLL_ABSENT);
+            }
+            case Epoll.EPOLL_CTL_MOD -> {
+                known.ifPresent(entry -> entry.set(event));
+                yield known.isPresent() ? 0 : host.refuse(KernelRule.EPOLL_ABSENT);
+            }
+            default -> host.refuse(KernelRule.EPOLL_OPERATION);
+        };
+    }
+
+    private boolean holds(EpollFile other) {
+        return entries.stream().anyMatch(entry -> entry.file == other);
+    }
+
+    private int add(Entry entry, ByteBuffer event) {
+        entries.add(entry);
+        entry.file.watch(entry);
+        entry.set(event);
+        return 0;
+    }
+
+    // epoll_wait
+
+    /**
+     * @param events address of room for {@code most} {@code struct epoll_event}
+     * @param timeoutMillis below 0 for ever
+     */
+    public static int await(Host host, int epoll, long events, int most, int timeoutMillis) {
+        Optional<KernelRule> flaw = flawOfRoom(events, most);
+        if (flaw.isPresent() && !host.build().isSince(6, 15)) {
+            host.note(KernelRule.EPOLL_ROOM_FIRST_BEFORE);
+            return host.refuse(flaw);
+        }
+        FakeFile file = host.file(epoll);
+        if (file == null) {
+            return host.refuse(KernelRule.FD_NOT_OPEN);
+        }
+        if (flaw.isPresent()) {
+            return host.refuse(flaw);
+        }
+        return file instanceof EpollFile set
+                ? set.await(events, most, timeoutMillis)
+                : host.refuse(KernelRule.EPOLL_NOT_A_SET);
+    }
+
+    private static Optional<KernelRule> flawOfRoom(long events, int most) {
+        if (most <= 0 || most > MOST_EVENTS) {
+            return Optional.of(KernelRule.EPOLL_ROOM);
+        }
+        long end = events + (long) most * Epoll.SIZE;
+        if (events < 0 || end < 0) {
+            return Optional.of(KernelRule.EPOLL_KERNEL_ADDRESS);
+        }
+        if (end > LOWER_HALF) {
+            throw new NotModelledException("addresses above the lower half of 48 bits");
+        }
+        return Optional.empty();
+    }
+
+    /** The call keeps the set, whatever is closed meanwhile. */
+    private int await(long events, int most, int timeoutMillis) {
+        long nanos = timeoutMillis < 0 ? Long.MAX_VALUE : TimeUnit.MILLISECONDS.toNanos(timeoutMillis);
+        opened();
+        try {
+            return host.time().await(nanos, () -> send(events, most));
+        } finally {
+            closed();
+        }
+    }
+
+    /**
+     * {@code ep_send_events()}: what was reported and stays ready goes to the end, what was not looked at keeps its place.
+     *
+     * @return how many events were written, or EFAULT when there was no room for the first
+     */
+    private int send(long events, int most) {
+        List<Entry> scanned = List.copyOf(ready);
+        ready.clear();
+        int sent = 0;
+        int next = 0;
+        boolean fault = false;
+        while (next < scanned.size() && sent < most && !fault) {
+            Entry entry = scanned.get(next);
+            int readiness = entry.readiness();
+            fault = readiness != 0 && !put(events + (long) sent * Epoll.SIZE, readiness, entry.data);
+            if (readiness != 0 && !fault) {
+                sent++;
+                reported(entry);
+            }
+            next += fault ? 0 : 1;
+        }
+        ready.addAll(0, scanned.subList(next, scanned.size()));
+        return fault && sent == 0 ? host.refuse(KernelRule.FAULT) : sent;
+    }
+
+    private boolean put(long address, int readiness, long data) {
+        ByteBuffer event = ByteBuffer.allocate(Epoll.SIZE)
+                .order(ByteOrder.nativeOrder())
+                .putInt(Epoll.EVENTS, readiness)
+                .putLong(Epoll.DATA, data);
+        return host.memory().copyOut(address, event, Epoll.SIZE);
+    }
+
+    private void reported(Entry entry) {
+        if ((entry.events & Epoll.EPOLLONESHOT) != 0) {
+            host.note(KernelRule.EPOLL_ONE_SHOT);
+            entry.events &= PRIVATE;
+        } else if ((entry.events & Epoll.EPOLLET) != 0) {
+            host.note(KernelRule.EPOLL_EDGE);
+        } else {
+            host.note(KernelRule.EPOLL_LEVEL);
+            ready.add(entry);
+        }
+    }
+
+    // As a file
+
+    @Override
+    public boolean hasPoll() {
+        return true;
+    }
+
+    /** What is not ready after all is forgotten. */
+    @Override
+    public int poll() {
+        while (!ready.isEmpty()) {
+            if (ready.get(0).readiness() != 0) {
+                return Epoll.EPOLLIN | Epoll.EPOLLRDNORM;
+            }
+            ready.remove(0);
+        }
+        return 0;
+    }
+
+    /** Linux 6.9 added the two requests, and changed the errno of all others. */
+    @Override
+    public int ioctl(long request, long argument) {
+        if (!host.build().isSince(6, 9)) {
+            return host.refuse(KernelRule.EPOLL_UNKNOWN_IOCTL_BEFORE);
+        }
+        if (request == EPIOCSPARAMS || request == EPIOCGPARAMS) {
+            throw new NotModelledException(request == EPIOCSPARAMS ? "EPIOCSPARAMS" : "EPIOCGPARAMS");
+        }
+        return host.refuse(KernelRule.EPOLL_UNKNOWN_IOCTL);
+    }
+}

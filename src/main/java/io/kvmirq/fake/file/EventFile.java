@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.Epoll;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+
+/** An eventfd; source: fs/eventfd.c. */
+public final class EventFile extends FakeFile {
+    private static final long FULL = -1;
+
+    private final boolean semaphore;
+    private boolean blocking;
+    private long count;
+    /** Priority waiters: the first takes every signal before any other waiter or reader. Kernels since 6.17 allow one. */
+    private final List<EventWaiter> irqfds = new ArrayList<>(1);
+
+    public EventFile(Host host, long count, boolean semaphore, boolean blocking) {
+        super(host);
+        this.count = count;
+        this.semaphore = semaphore;
+        this.blocking = blocking;
+    }
+
+    @Override
+    public long write(long from, long length) {
+        if (length < Long.BYTES) {
+            return host.refuse(KernelRule.EVENTFD_LENGTH);
+        }
+        if (length > Long.BYTES) {
+            if (host.build().isSince(6, 9)) {
+                return host.refuse(KernelRule.EVENTFD_LONG_WRITE);
+            }
+            host.note(KernelRule.EVENTFD_LONG_WRITE_TAKEN);
+        }
+        ByteBuffer memory = host.memory().at(from, Long.BYTES);
+        if (memory == null) {
+            return host.refuse(KernelRule.FAULT);
+        }
+        long add = memory.getLong(host.memory().offset(from));
+        if (add == FULL) {
+            return host.refuse(KernelRule.EVENTFD_ALL_ONES);
+        }
+        if (Long.compareUnsigned(FULL - count, add) <= 0) {
+            return full();
+        }
+        signal(add);
+        return Long.BYTES;
+    }
+
+    private long full() {
+        if (blocking) {
+            throw new NotModelledException("a write that blocks because an eventfd is full");
+        }
+        return host.refuse(KernelRule.EVENTFD_FULL);
+    }
+
+    /** As the kernel itself does for an ioeventfd or a resample notification; saturates. */
+    public void signal(long add) {
+        if (Long.compareUnsigned(FULL - count, add) <= 0) {
+            host.note(KernelRule.EVENTFD_SATURATES);
+            count = FULL;
+        } else {
+            count += add;
+        }
+        if (!irqfds.isEmpty()) {
+            host.note(irqfds.size() > 1 ? KernelRule.IRQFD_FIRST_TAKES : KernelRule.IRQFD_CONSUMES);
+            take();
+            irqfds.get(0).raise();
+        } else {
+            wake(Epoll.EPOLLIN);
+        }
+        host.time().changed();
+    }
+
+    /** @return the count before, or 1 of a semaphore's */
+    private long take() {
+        if (semaphore) {
+            host.note(KernelRule.EVENTFD_SEMAPHORE);
+        }
+        long taken = semaphore && count != 0 ? 1 : count;
+        count -= taken;
+        return taken;
+    }
+
+    @Override
+    public long read(long to, long length) {
+        if (length < Long.BYTES) {
+            return host.refuse(KernelRule.EVENTFD_LENGTH);
+        }
+        if (count == 0 && blocking) {
+            throw new NotModelledException("a read that blocks because an eventfd is empty");
+        }
+        return readNow(to);
+    }
+
+    /** With RWF_NOWAIT: never blocks. */
+    public long readNow(long to) {
+        if (count == 0) {
+            return host.refuse(KernelRule.EVENTFD_EMPTY);
+        }
+        long taken = take();
+        wake(Epoll.EPOLLOUT);
+        host.time().changed();
+        ByteBuffer memory = host.memory().at(to, Long.BYTES);
+        if (memory == null) {
+            return host.refuse(KernelRule.FAULT);
+        }
+        memory.putLong(host.memory().offset(to), taken);
+        return Long.BYTES;
+    }
+
+    @Override
+    public boolean hasPoll() {
+        return true;
+    }
+
+    /** EPOLLERR: the count has overflown, which only the kernel's own signals can do. */
+    @Override
+    public int poll() {
+        return (count != 0 ? Epoll.EPOLLIN : 0)
+                | (count == FULL ? Epoll.EPOLLERR : 0)
+                | (Long.compareUnsigned(count, FULL - 1) < 0 ? Epoll.EPOLLOUT : 0);
+    }
+
+    @Override
+    public int statusFlags() {
+        return Uapi.O_RDWR | (blocking ? 0 : Uapi.O_NONBLOCK);
+    }
+
+    @Override
+    public void setBlocking(boolean on) {
+        blocking = on;
+    }
+
+    /** Those it feeds now. */
+    public List<EventWaiter> waiters() {
+        return List.copyOf(irqfds);
+    }
+
+    public void attach(EventWaiter attached) {
+        irqfds.add(attached);
+        if (count != 0) {
+            host.note(KernelRule.IRQFD_PRE_SIGNALLED);
+            attached.raiseLate();
+        }
+    }
+
+    /** Takes what is left, as removing a priority waiter does. */
+    public void detach(EventWaiter detached) {
+        if (irqfds.remove(detached) && count != 0) {
+            host.note(KernelRule.IRQFD_DETACH_DRAINS);
+            take();
+            wake(Epoll.EPOLLOUT);
+        }
+    }
+
+    @Override
+    protected void released() {
+        for (EventWaiter irqfd : waiters()) {
+            host.note(KernelRule.IRQFD_GONE_WITH_EVENTFD);
+            host.work().shutDown(irqfd);
+        }
+    }
+}

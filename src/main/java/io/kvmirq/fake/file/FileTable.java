@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import io.kvmirq.uapi.Epoll;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/** A process's descriptors. Looking one up allocates nothing. Source: fs/file.c. */
+public final class FileTable {
+    private @Nullable FakeFile[] files = new FakeFile[64];
+    private int noneFreeBelow;
+    private int limit = 65536;
+    private boolean foreign;
+
+    /** RLIMIT_NOFILE: no descriptor from there on. */
+    public int limit() {
+        return limit;
+    }
+
+    public void limit(int descriptors) {
+        limit = descriptors;
+    }
+
+    @Nullable
+    public FakeFile get(int fd) {
+        return fd >= 0 && fd < files.length ? files[fd] : null;
+    }
+
+    /** Whether calls come from another process that has all these descriptors. */
+    public boolean isForeign() {
+        return foreign;
+    }
+
+    public void setForeign(boolean on) {
+        foreign = on;
+    }
+
+    public boolean isFull() {
+        return free(0) >= limit;
+    }
+
+    private int free(int lowest) {
+        int fd = Math.max(lowest, noneFreeBelow);
+        while (get(fd) != null) {
+            fd++;
+        }
+        return fd;
+    }
+
+    /** Gives the lowest free descriptor from {@code lowest}; -1 where the limit is reached. */
+    public int install(FakeFile file, int lowest) {
+        int fd = free(lowest);
+        if (fd >= limit) {
+            return -1;
+        }
+        if (fd >= files.length) {
+            files = Arrays.copyOf(files, Math.max(fd + 1, 2 * files.length));
+        }
+        files[fd] = file;
+        if (lowest <= noneFreeBelow) {
+            noneFreeBelow = fd + 1;
+        }
+        file.opened();
+        return fd;
+    }
+
+    /** @return what was there; null for nothing */
+    @Nullable
+    public FakeFile remove(int fd) {
+        FakeFile file = get(fd);
+        if (file != null) {
+            files[fd] = null;
+            noneFreeBelow = Math.min(noneFreeBelow, fd);
+        }
+        return file;
+    }
+
+    /** Looks once at each of {@code count} structures: how many are ready, or not open. */
+    public int poll(ByteBuffer polled, int at, int count) {
+        int ready = 0;
+        for (int i = 0; i < count; i++) {
+            int entry = at + i * Uapi.Pollfd.SIZE;
+            int fd = polled.getInt(entry + Uapi.Pollfd.FD);
+            int events = 0;
+            if (fd >= 0) {
+                FakeFile file = get(fd);
+                int asked = polled.getShort(entry + Uapi.Pollfd.EVENTS) | Epoll.EPOLLERR | Epoll.EPOLLHUP;
+                events = file == null ? Uapi.POLLNVAL : file.poll() & asked;
+            }
+            polled.putShort(entry + Uapi.Pollfd.REVENTS, (short) events);
+            ready += events == 0 ? 0 : 1;
+        }
+        return ready;
+    }
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.LongFunction;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The requests that one kind of file answers, by number. A request's number holds the size of its structure. The table is
+ * complete before the first answer; looking a request up allocates nothing.
+ *
+ * @param <F> the kind of file
+ */
+public final class Requests<F extends FakeFile> {
+    /** Where a request's number has its size, and how much of it. */
+    private static final int SIZE_SHIFT = 16;
+
+    private static final int SIZE_MASK = 0x3fff;
+
+    /** Answers a request whose argument is a value, or an address that it reads itself. */
+    public interface OnValue<F> {
+        int answer(F file, long argument);
+    }
+
+    /** Answers a request whose argument is the address of a structure. */
+    public interface OnStructure<F> {
+        int answer(F file, ByteBuffer structure);
+    }
+
+    /** Answers a request whose structure is followed by more: {@code address} is where the structure was copied from. */
+    public interface OnHeader<F> {
+        int answer(F file, ByteBuffer header, long address);
+    }
+
+    private final KernelRule unknown;
+    private final LongFunction<@Nullable String> notModelled;
+    private final List<OnValue<F>> answers = new ArrayList<>();
+    private long[] numbers = {};
+
+    /**
+     * An empty table.
+     *
+     * @param unknown refuses every number that is not in the table
+     * @param notModelled the name of a request that kernels know and the fake does not; null for any other number
+     */
+    public Requests(KernelRule unknown, LongFunction<@Nullable String> notModelled) {
+        this.unknown = unknown;
+        this.notModelled = notModelled;
+    }
+
+    /** Adds a request whose argument is a value, or an address that {@code answer} reads itself. */
+    public Requests<F> value(long request, OnValue<F> answer) {
+        int at = -Arrays.binarySearch(numbers, request) - 1;
+        long[] more = Arrays.copyOf(numbers, numbers.length + 1);
+        System.arraycopy(numbers, at, more, at + 1, numbers.length - at);
+        more[at] = request;
+        numbers = more;
+        answers.add(at, answer);
+        return this;
+    }
+
+    /** Adds a request that reads a structure. */
+    public Requests<F> in(long request, OnStructure<F> answer) {
+        return inHeader(request, (file, structure, address) -> answer.answer(file, structure));
+    }
+
+    /** Adds a request that reads a structure and what follows it. */
+    public Requests<F> inHeader(long request, OnHeader<F> answer) {
+        return value(request, (file, address) -> {
+            ByteBuffer structure = file.host.memory().copyIn(address, size(request));
+            return structure == null ? file.host.refuse(KernelRule.FAULT) : answer.answer(file, structure, address);
+        });
+    }
+
+    /** Adds a request that reads a structure and, when it answers 0, writes it back. */
+    public Requests<F> inOut(long request, OnStructure<F> answer) {
+        return inHeader(request, (file, structure, address) -> {
+            int result = answer.answer(file, structure);
+            return result == 0 ? file.host.copyOut(address, structure, size(request)) : result;
+        });
+    }
+
+    /** Adds a request that fills a structure of zeros and, when it answers 0, writes it. */
+    public Requests<F> out(long request, OnStructure<F> answer) {
+        return value(request, (file, address) -> {
+            ByteBuffer structure = ByteBuffer.allocate(size(request)).order(ByteOrder.nativeOrder());
+            int result = answer.answer(file, structure);
+            return result == 0 ? file.host.copyOut(address, structure, size(request)) : result;
+        });
+    }
+
+    private static int size(long request) {
+        return (int) (request >>> SIZE_SHIFT) & SIZE_MASK;
+    }
+
+    /**
+     * Answers a request.
+     *
+     * @throws NotModelledException for one that kernels know and the fake does not
+     */
+    public int answer(F file, long request, long argument) {
+        int at = Arrays.binarySearch(numbers, request);
+        return at < 0 ? refuse(file, request) : answers.get(at).answer(file, argument);
+    }
+
+    /** Refuses a request that this table does not hold, or that this kernel does not know yet. */
+    public int refuse(F file, long request) {
+        String name = notModelled.apply(request);
+        if (name != null) {
+            throw new NotModelledException(name);
+        }
+        return file.host.refuse(unknown);
+    }
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import io.kvmirq.fake.rules.NotModelledException;
+
+/** Standard input, output or error of the process: open, and nothing of KVM's. */
+public final class StandardFile extends FakeFile {
+    public StandardFile(Host host) {
+        super(host);
+    }
+
+    @Override
+    public long read(long to, long length) {
+        throw new NotModelledException("reading standard input");
+    }
+
+    @Override
+    public long write(long from, long length) {
+        throw new NotModelledException("writing standard output");
+    }
+
+    @Override
+    public boolean hasPoll() {
+        throw new NotModelledException("an epoll set on standard input or output");
+    }
+
+    @Override
+    public int poll() {
+        throw new NotModelledException("waiting for standard input");
+    }
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+import io.kvmirq.fake.rules.NotModelledException;
+import java.lang.ref.WeakReference;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The addresses of the process that calls the fake kernel. A buffer gets one when it is first asked for, mapped memory
+ * when it is mapped; anything else is nowhere. Lookups allocate nothing.
+ */
+public final class UserMemory {
+    private static final long FIRST = 0x7000_0000_0000L;
+    private static final long PAGE = 4096;
+
+    private long next = FIRST;
+    private int count;
+    private long[] bases = new long[16];
+    private @Nullable Region[] regions = new Region[16];
+
+    /** Memory the kernel was told of: a caller's buffer, which the caller keeps, or a mapping, which we keep. */
+    private static final class Region {
+        private final WeakReference<ByteBuffer> buffer;
+        private final @Nullable ByteBuffer kept;
+
+        Region(ByteBuffer buffer, boolean keep) {
+            this.buffer = new WeakReference<>(buffer);
+            this.kept = keep ? buffer : null;
+        }
+    }
+
+    @SuppressWarnings("ReferenceEquality") // the same memory, not the same bytes
+    public long addressOf(ByteBuffer buffer) {
+        for (int i = 0; i < count; i++) {
+            if (regions[i].buffer.get() == buffer) {
+                return bases[i];
+            }
+        }
+        return add(buffer, false);
+    }
+
+    public long map(ByteBuffer memory) {
+        return add(memory, true);
+    }
+
+    private long add(ByteBuffer buffer, boolean keep) {
+        purge();
+        if (count == bases.length) {
+            bases = Arrays.copyOf(bases, 2 * count);
+            regions = Arrays.copyOf(regions, 2 * count);
+        }
+        long base = next;
+        bases[count] = base;
+        regions[count] = new Region(buffer, keep);
+        count++;
+        // A page between any two, so that running over the end of one finds nothing.
+        next += (buffer.capacity() / PAGE + 2) * PAGE;
+        return base;
+    }
+
+    private void purge() {
+        int to = 0;
+        for (int i = 0; i < count; i++) {
+            if (regions[i].buffer.get() != null) {
+                bases[to] = bases[i];
+                regions[to] = regions[i];
+                to++;
+            }
+        }
+        Arrays.fill(regions, to, count, null);
+        count = to;
+    }
+
+    /** Nothing happens where nothing is mapped. */
+    public void unmap(long address, long length) {
+        int at = find(address);
+        ByteBuffer mapped = at < 0 ? null : regions[at].kept;
+        if (mapped == null || address >= bases[at] + mapped.capacity()) {
+            return;
+        }
+        if (bases[at] != address || mapped.capacity() != length) {
+            throw new NotModelledException("unmapping a part of what was mapped");
+        }
+        System.arraycopy(bases, at + 1, bases, at, count - at - 1);
+        System.arraycopy(regions, at + 1, regions, at, count - at - 1);
+        count--;
+        regions[count] = null;
+    }
+
+    /** The memory that holds all of {@code length} bytes at {@code address}; null where there is none. */
+    @Nullable
+    public ByteBuffer at(long address, long length) {
+        int found = find(address);
+        if (found < 0) {
+            return null;
+        }
+        ByteBuffer buffer = regions[found].buffer.get();
+        return buffer != null && address - bases[found] + length <= buffer.capacity() ? buffer : null;
+    }
+
+    /** Where {@code address} lies in what {@link #at} gave for it. */
+    public int offset(long address) {
+        return (int) (address - bases[find(address)]);
+    }
+
+    private int find(long address) {
+        int found = Arrays.binarySearch(bases, 0, count, address);
+        return found >= 0 ? found : -found - 2;
+    }
+
+    /** A copy of user memory as a structure in native order; null for EFAULT. */
+    @Nullable
+    public ByteBuffer copyIn(long address, int length) {
+        ByteBuffer from = at(address, length);
+        if (from == null) {
+            return null;
+        }
+        return ByteBuffer.allocate(length).order(ByteOrder.nativeOrder()).put(0, from, offset(address), length);
+    }
+
+    /** @return whether there was memory to write to */
+    public boolean copyOut(long address, ByteBuffer from, int length) {
+        ByteBuffer to = at(address, length);
+        if (to == null) {
+            return false;
+        }
+        to.put(offset(address), from, 0, length);
+        return true;
+    }
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.kvm;
+
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/**
+ * An attribute of the system, a VM, a vCPU or a device.
+ *
+ * @param address where its value is
+ */
+public record Attribute(int group, long number, long address) {
+    /** @param structure {@code struct kvm_device_attr} */
+    public static Attribute of(ByteBuffer structure) {
+        return new Attribute(
+                structure.getInt(Uapi.KvmDeviceAttr.GROUP),
+                structure.getLong(Uapi.KvmDeviceAttr.ATTR),
+                structure.getLong(Uapi.KvmDeviceAttr.ADDR));
+    }
+}

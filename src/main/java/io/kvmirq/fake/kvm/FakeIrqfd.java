@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.kvm;
+
+import io.kvmirq.fake.file.EventFile;
+import io.kvmirq.fake.file.EventWaiter;
+import io.kvmirq.fake.rules.KernelRule;
+import java.util.Optional;
+
+/** An eventfd that raises a GSI; source: virt/kvm/eventfd.c. */
+public final class FakeIrqfd implements EventWaiter {
+    private final VmInterrupts vm;
+    private final EventFile event;
+    private final int gsi;
+    private final Optional<EventFile> resample;
+
+    FakeIrqfd(VmInterrupts vm, EventFile event, int gsi, Optional<EventFile> resample) {
+        this.vm = vm;
+        this.event = event;
+        this.gsi = gsi;
+        this.resample = resample;
+    }
+
+    public int gsi() {
+        return gsi;
+    }
+
+    boolean isOf(VmInterrupts other) {
+        return vm == other;
+    }
+
+    EventFile event() {
+        return event;
+    }
+
+    Optional<EventFile> resample() {
+        return resample;
+    }
+
+    /** What can be driven at once is, anything else by a worker. */
+    @Override
+    public void raise() {
+        if (!vm.driveAtOnce(this)) {
+            vm.host().work().inject(this);
+        }
+    }
+
+    @Override
+    public void raiseLate() {
+        vm.host().work().inject(this);
+    }
+
+    @Override
+    public void inject() {
+        if (resample.isPresent()) {
+            vm.note(KernelRule.RESAMPLE_SOURCE);
+            vm.drive(gsi, VmInterrupts.SOURCE_RESAMPLE, true);
+        } else {
+            vm.drive(gsi, VmInterrupts.SOURCE_USERSPACE, true);
+            vm.drive(gsi, VmInterrupts.SOURCE_USERSPACE, false);
+        }
+    }
+
+    /** The guest has ended the interrupt: the line goes low and the device may look again. */
+    public void acknowledged() {
+        resample.ifPresent(notified -> notified.signal(1));
+    }
+
+    @Override
+    public void shutDown() {
+        event.detach(this);
+        vm.host().work().finishInjection(this);
+        vm.forget(this);
+    }
+}

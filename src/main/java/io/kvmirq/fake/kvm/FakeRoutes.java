@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.kvm;
+
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.Arrays;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A table of GSI routes, never changed once it is in use. Looking a GSI up allocates nothing. Source: {@code
+ * kvm_set_irq_routing()} in virt/kvm/irqchip.c, {@code kvm_set_routing_entry()} in arch/x86/kvm/irq.c.
+ */
+public final class FakeRoutes {
+    public static final int MAX_GSI = 4096;
+    static final int MAX_ROUTES = 4096;
+
+    /** In place of a chip: Hyper-V's synthetic interrupts, which nothing listens to here. */
+    public static final int SINT = -1;
+
+    private static final Target[] NOWHERE = {};
+
+    /**
+     * Where a GSI goes.
+     *
+     * @param message absent for a pin
+     */
+    public record Target(@Nullable Message message, int chip, int pin) {
+        public static Target pin(int chip, int pin) {
+            return new Target(null, chip, pin);
+        }
+
+        boolean conflicts(Target other) {
+            boolean pins = message == null && other.message == null && chip != SINT && other.chip != SINT;
+            return !pins || chip == other.chip;
+        }
+    }
+
+    private Target[][] targets = {};
+    /** By chip and pin: the GSI whose end of interrupt it is, the last one there; -1 for none. */
+    private int[][] gsiOfPin = {};
+
+    /** What an architecture lets a table hold. */
+    public interface Entries {
+        /** @return the rule that refuses a pin; empty for none */
+        Optional<KernelRule> refusesPin(int chip, int pin);
+
+        /** @return the rule that refuses a message; empty for none */
+        default Optional<KernelRule> refusesMessage(Message message) {
+            return Optional.empty();
+        }
+
+        Message message(int low, int high, int data);
+
+        /** Whether Hyper-V's interrupts are built in. */
+        default boolean hasSynthetic() {
+            return false;
+        }
+    }
+
+    /** Reads entries into an empty table. */
+    static final class Reader {
+        private static final int HV_SINT = 4;
+
+        private final FakeRoutes routes = new FakeRoutes();
+        private final Entries allowed;
+
+        Reader(Entries allowed) {
+            this.allowed = allowed;
+        }
+
+        FakeRoutes routes() {
+            return routes;
+        }
+
+        /** @return the rule that refuses the table, all GSIs being looked at before anything else */
+        Optional<KernelRule> read(ByteBuffer entries, int count) {
+            for (int i = 0; i < count; i++) {
+                if (Integer.compareUnsigned(gsi(entries, i * Uapi.KvmIrqRoutingEntry.SIZE), MAX_GSI) >= 0) {
+                    return Optional.of(KernelRule.ROUTE_GSI);
+                }
+            }
+            for (int i = 0; i < count; i++) {
+                Optional<KernelRule> refused = add(entries, i * Uapi.KvmIrqRoutingEntry.SIZE);
+                if (refused.isPresent()) {
+                    return refused;
+                }
+            }
+            return Optional.empty();
+        }
+
+        private static int gsi(ByteBuffer entries, int at) {
+            return entries.getInt(at + Uapi.KvmIrqRoutingEntry.GSI);
+        }
+
+        private Optional<KernelRule> add(ByteBuffer entries, int at) {
+            int type = entries.getInt(at + Uapi.KvmIrqRoutingEntry.TYPE);
+            int known = type == Uapi.KVM_IRQ_ROUTING_MSI ? Uapi.KVM_MSI_VALID_DEVID : 0;
+            if ((entries.getInt(at + Uapi.KvmIrqRoutingEntry.FLAGS) & ~known) != 0) {
+                return Optional.of(KernelRule.ROUTE_FLAGS);
+            }
+            return switch (type) {
+                case Uapi.KVM_IRQ_ROUTING_MSI -> message(entries, at);
+                case Uapi.KVM_IRQ_ROUTING_IRQCHIP -> pin(entries, at);
+                case HV_SINT ->
+                    allowed.hasSynthetic()
+                            ? place(gsi(entries, at), Target.pin(SINT, 0))
+                            : Optional.of(KernelRule.ROUTE_TYPE);
+                default -> Optional.of(KernelRule.ROUTE_TYPE);
+            };
+        }
+
+        private Optional<KernelRule> message(ByteBuffer entries, int at) {
+            Message message = allowed.message(
+                    entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO),
+                    entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_HI),
+                    entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_DATA));
+            Optional<KernelRule> refused = allowed.refusesMessage(message);
+            return refused.isPresent() ? refused : place(gsi(entries, at), new Target(message, 0, 0));
+        }
+
+        private Optional<KernelRule> pin(ByteBuffer entries, int at) {
+            int chip = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_IRQCHIP);
+            int pin = entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_PIN);
+            Optional<KernelRule> refused = allowed.refusesPin(chip, pin);
+            return refused.isPresent() ? refused : place(gsi(entries, at), Target.pin(chip, pin));
+        }
+
+        private Optional<KernelRule> place(int gsi, Target target) {
+            for (Target other : routes.of(gsi)) {
+                if (other.conflicts(target)) {
+                    return Optional.of(KernelRule.ROUTE_CONFLICT);
+                }
+            }
+            routes.add(gsi, target);
+            return Optional.empty();
+        }
+    }
+
+    /** Adds a route, before the table is in use. */
+    public void add(int gsi, Target target) {
+        if (gsi >= targets.length) {
+            int length = targets.length;
+            targets = Arrays.copyOf(targets, Math.min(MAX_GSI, Math.max(gsi + 1, 2 * length)));
+            Arrays.fill(targets, length, targets.length, NOWHERE);
+        }
+        Target[] there = Arrays.copyOf(targets[gsi], targets[gsi].length + 1);
+        there[there.length - 1] = target;
+        targets[gsi] = there;
+        if (target.message() == null && target.chip() != SINT) {
+            hear(target.chip(), target.pin(), gsi);
+        }
+    }
+
+    private void hear(int chip, int pin, int gsi) {
+        while (chip >= gsiOfPin.length) {
+            gsiOfPin = Arrays.copyOf(gsiOfPin, gsiOfPin.length + 1);
+            gsiOfPin[gsiOfPin.length - 1] = new int[0];
+        }
+        int length = gsiOfPin[chip].length;
+        if (pin >= length) {
+            gsiOfPin[chip] = Arrays.copyOf(gsiOfPin[chip], Math.max(pin + 1, 2 * length));
+            Arrays.fill(gsiOfPin[chip], length, gsiOfPin[chip].length, -1);
+        }
+        gsiOfPin[chip][pin] = gsi;
+    }
+
+    /** Where a GSI goes; the caller changes nothing. */
+    public Target[] of(int gsi) {
+        return gsi >= 0 && gsi < targets.length ? targets[gsi] : NOWHERE;
+    }
+
+    /** What a GSI sends that is one message; null for any other. */
+    public @Nullable Message message(int gsi) {
+        Target[] there = of(gsi);
+        return there.length == 1 ? there[0].message() : null;
+    }
+
+    /** The GSI that hears of a pin's end of interrupt; -1 for none. */
+    public int gsiOfPin(int chip, int pin) {
+        return chip < gsiOfPin.length && pin < gsiOfPin[chip].length ? gsiOfPin[chip][pin] : -1;
+    }
+}

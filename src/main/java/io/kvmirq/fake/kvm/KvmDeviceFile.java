@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.kvm;
+
+import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.uapi.Uapi;
+
+/** A device of a VM, which has attributes; source: {@code kvm_device_ioctl()} in virt/kvm/kvm_main.c. */
+public abstract class KvmDeviceFile extends FakeFile {
+    private static final Requests<KvmDeviceFile> SETTABLE = requests();
+
+    private static final Requests<KvmDeviceFile> READABLE =
+            requests().in(Uapi.KVM_GET_DEVICE_ATTR, (device, structure) -> device.get(Attribute.of(structure)));
+
+    private final boolean readable;
+
+    /** @param readable whether it has a call to get an attribute */
+    protected KvmDeviceFile(Host host, boolean readable) {
+        super(host);
+        this.readable = readable;
+    }
+
+    private static Requests<KvmDeviceFile> requests() {
+        return new Requests<KvmDeviceFile>(KernelRule.DEVICE_UNKNOWN_REQUEST, number -> null)
+                .in(Uapi.KVM_SET_DEVICE_ATTR, (device, structure) -> device.set(Attribute.of(structure)))
+                .in(Uapi.KVM_HAS_DEVICE_ATTR, (device, structure) -> device.has(Attribute.of(structure)));
+    }
+
+    @Override
+    public final boolean isOfOneProcess() {
+        return true;
+    }
+
+    /** A device without a call to get an attribute says so before the structure is read. */
+    @Override
+    public final int ioctl(long request, long argument) {
+        if (!readable && request == Uapi.KVM_GET_DEVICE_ATTR) {
+            return host.refuse(KernelRule.DEVICE_NO_GETTER);
+        }
+        return (readable ? READABLE : SETTABLE).answer(this, request, argument);
+    }
+
+    protected abstract int has(Attribute attribute);
+
+    protected abstract int set(Attribute attribute);
+
+    /** Of a readable device. */
+    protected int get(Attribute attribute) {
+        return host.refuse(KernelRule.DEVICE_NO_GETTER);
+    }
+}

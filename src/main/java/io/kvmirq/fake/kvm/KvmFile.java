@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.kvm;
+
+import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.uapi.Uapi;
+import java.util.function.LongFunction;
+import org.jspecify.annotations.Nullable;
+
+/** /dev/kvm, as far as every architecture has it; source: {@code kvm_dev_ioctl()} in virt/kvm/kvm_main.c. */
+public abstract class KvmFile extends FakeFile {
+    private final int runSize;
+
+    /** @param runSize of what a vCPU shares, in bytes */
+    protected KvmFile(Host host, int runSize) {
+        super(host);
+        this.runSize = runSize;
+    }
+
+    /** The requests of every architecture. */
+    protected static <F extends KvmFile> Requests<F> requests(LongFunction<@Nullable String> notModelled) {
+        return new Requests<F>(KernelRule.KVM_UNKNOWN_REQUEST, notModelled)
+                .value(Uapi.KVM_GET_API_VERSION, (kvm, argument) -> kvm.number(Uapi.KVM_API_VERSION, argument))
+                .value(Uapi.KVM_GET_VCPU_MMAP_SIZE, (kvm, argument) -> kvm.number(kvm.runSize(), argument))
+                .value(Uapi.KVM_CHECK_EXTENSION, KvmFile::check)
+                .value(Uapi.KVM_CREATE_VM, KvmFile::createVm);
+    }
+
+    final int runSize() {
+        return runSize;
+    }
+
+    final int number(int value, long argument) {
+        return argument == 0 ? value : host.refuse(KernelRule.KVM_ARGUMENT);
+    }
+
+    /** KVM_CHECK_EXTENSION. */
+    protected abstract int check(long capability);
+
+    /** Makes a VM of a type and gives it a descriptor, or refuses the type. */
+    protected abstract int createVmOf(long type);
+
+    /** The descriptor is taken before the type is looked at. */
+    private int createVm(long type) {
+        return host.isFull() ? host.refuse(KernelRule.FD_TABLE_FULL) : createVmOf(type);
+    }
+
+    /** Opened by name it has places, but no operation to read them. */
+    @Override
+    public long pread(long to, long length, long offset) {
+        return host.refuse(KernelRule.NOT_READABLE);
+    }
+
+    @Override
+    public long pwrite(long from, long length, long offset) {
+        return host.refuse(KernelRule.NOT_READABLE);
+    }
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.kvm;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/** A guest's memory by slot; source: {@code __kvm_set_memory_region()} in virt/kvm/kvm_main.c. */
+public final class MemorySlots {
+    private static final int NONE = -1;
+    private static final long MOST_PAGES = Integer.MAX_VALUE;
+    private static final long PAGE = 4096;
+
+    /** {@code size} bytes at guest address {@code guest} are the caller's at {@code user}. */
+    record Slot(long guest, long size, long user, int flags) {
+        boolean overlaps(Slot other) {
+            return guest < other.guest + other.size && other.guest < guest + size;
+        }
+
+        /** Beyond what a live slot may change: where the guest sees it, and whether it is logged. */
+        boolean isOtherThan(Slot other) {
+            return size != other.size || user != other.user || ((flags ^ other.flags) & Uapi.KVM_MEM_READONLY) != 0;
+        }
+
+        boolean isOfFile() {
+            return (flags & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
+        }
+    }
+
+    /**
+     * What an architecture has of it.
+     *
+     * @param slots ids from 0
+     * @param spaces address spaces, each with its slots
+     * @param addressBits of a guest's physical addresses
+     * @param beyond refuses what lies beyond those
+     */
+    public record Limits(int slots, int spaces, int addressBits, KernelRule beyond) {}
+
+    private final Host host;
+    private final Limits limits;
+    private final Map<Integer, Slot> slots = new TreeMap<>();
+
+    public MemorySlots(Host host, Limits limits) {
+        this.host = host;
+        this.limits = limits;
+    }
+
+    /** KVM_SET_USER_MEMORY_REGION. */
+    int set(ByteBuffer region) {
+        return set(region, Uapi.KVM_MEM_LOG_DIRTY_PAGES | Uapi.KVM_MEM_READONLY, NONE);
+    }
+
+    /** KVM_SET_USER_MEMORY_REGION2: a slot of a file's memory is neither logged nor read-only. */
+    public int set2(ByteBuffer region) {
+        boolean ofFile = (region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS) & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
+        if (!ofFile || !host.build().hasGuestMemfd()) {
+            return set(region);
+        }
+        if (region.getLong(Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD_OFFSET) != 0) {
+            throw new NotModelledException("memory from the middle of a guest_memfd");
+        }
+        return set(region, Uapi.KVM_MEM_GUEST_MEMFD, region.getInt(Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD));
+    }
+
+    private int set(ByteBuffer region, int known, int memfd) {
+        int id = region.getInt(Uapi.KvmUserspaceMemoryRegion.SLOT);
+        Slot next = new Slot(
+                region.getLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR),
+                region.getLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE),
+                region.getLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR),
+                region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS));
+        if ((next.flags & ~known) != 0) {
+            return host.refuse(KernelRule.MEMORY_FLAGS);
+        }
+        if ((next.size | next.guest | next.user) % PAGE != 0 || next.user < 0) {
+            return host.refuse(KernelRule.MEMORY_ALIGNMENT);
+        }
+        boolean wraps = Long.compareUnsigned(next.guest + next.size, next.guest) < 0;
+        if (space(id) >= limits.spaces || (id & 0xffff) >= limits.slots || wraps || next.size >>> 12 > MOST_PAGES) {
+            return host.refuse(KernelRule.MEMORY_SLOT);
+        }
+        if (space(id) > 0) {
+            host.note(KernelRule.MEMORY_SPACES);
+        }
+        return replace(id, next, slots.get(id), memfd);
+    }
+
+    private int replace(int id, Slot next, @Nullable Slot now, int memfd) {
+        if (next.size == 0) {
+            return slots.remove(id) == null ? host.refuse(KernelRule.MEMORY_ABSENT) : 0;
+        }
+        boolean changed = now != null && (now.isOtherThan(next) || next.isOfFile());
+        if (changed) {
+            return host.refuse(KernelRule.MEMORY_CHANGED);
+        }
+        boolean overlaps = slots.entrySet().stream()
+                .anyMatch(other -> other.getKey() != id
+                        && space(other.getKey()) == space(id)
+                        && other.getValue().overlaps(next));
+        if (overlaps) {
+            return host.refuse(KernelRule.MEMORY_OVERLAP);
+        }
+        if (next.isOfFile()) {
+            // No file is a guest_memfd: the fake makes none.
+            return host.refuse(host.file(memfd) == null ? KernelRule.MEMORY_MEMFD : KernelRule.MEMORY_NOT_A_MEMFD);
+        }
+        if (next.guest + next.size - 1 >>> limits.addressBits != 0) {
+            return host.refuse(limits.beyond);
+        }
+        slots.put(id, next);
+        return 0;
+    }
+
+    private static int space(int id) {
+        return id >>> 16;
+    }
+
+    /** Where a guest address lies in the caller's memory. */
+    public Optional<Long> user(long guest) {
+        return slots.entrySet().stream()
+                .filter(slot -> space(slot.getKey()) == 0)
+                .map(Map.Entry::getValue)
+                .filter(slot -> guest >= slot.guest && guest < slot.guest + slot.size)
+                .map(slot -> slot.user + guest - slot.guest)
+                .findFirst();
+    }
+}

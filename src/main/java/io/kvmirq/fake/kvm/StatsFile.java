@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.kvm;
+
+import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+
+/**
+ * Statistics of a VM or vCPU, as a file that describes itself. The fake counts nothing, so that it has a header and a
+ * name, and no descriptors. Source: virt/kvm/binary_stats.c.
+ */
+public final class StatsFile extends FakeFile {
+    private static final int NAME_SIZE = 48;
+    private static final int END = Uapi.KvmStatsHeader.SIZE + NAME_SIZE;
+
+    private final ByteBuffer content = ByteBuffer.allocate(END).order(ByteOrder.nativeOrder());
+    private int position;
+
+    /** @param name of whom, after the number of the process */
+    public StatsFile(Host host, String name) {
+        super(host);
+        content.putInt(Uapi.KvmStatsHeader.NAME_SIZE, NAME_SIZE)
+                .putInt(Uapi.KvmStatsHeader.ID_OFFSET, Uapi.KvmStatsHeader.SIZE)
+                .putInt(Uapi.KvmStatsHeader.DESC_OFFSET, END)
+                .putInt(Uapi.KvmStatsHeader.DATA_OFFSET, END);
+        String id = "kvm-" + ProcessHandle.current().pid() + name;
+        content.put(Uapi.KvmStatsHeader.SIZE, id.getBytes(StandardCharsets.US_ASCII));
+    }
+
+    @Override
+    public long read(long to, long length) {
+        long result = pread(to, length, position);
+        position += (int) Math.max(result, 0);
+        return result;
+    }
+
+    @Override
+    public long pread(long to, long length, long offset) {
+        host.note(KernelRule.STATS_NONE);
+        int size = (int) Math.max(0, Math.min(length, END - offset));
+        if (size == 0) {
+            return 0;
+        }
+        int refused = host.copyOut(to, content.slice((int) offset, size), size);
+        return refused < 0 ? refused : size;
+    }
+
+    @Override
+    public long write(long from, long length) {
+        return host.refuse(KernelRule.STATS_READ_ONLY);
+    }
+
+    @Override
+    public int statusFlags() {
+        return 0;
+    }
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.rules;
+
+/** The fake kernel was asked for something it has no model of; the message names it. */
+public final class NotModelledException extends UnsupportedOperationException {
+    private static final long serialVersionUID = 1;
+
+    /** @param what in words that follow "does not model" */
+    public NotModelledException(String what) {
+        super("the fake kernel does not model " + what);
+    }
+}

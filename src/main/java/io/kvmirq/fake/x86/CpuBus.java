@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.kvm.FakeIoEventFd;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.Optional;
+
+/**
+ * Where a guest's writes go that are not to memory: to an ioeventfd in the kernel, else to the VMM. Source: {@code
+ * kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
+ */
+final class CpuBus {
+    /** In the second page of what a vCPU shares. */
+    private static final int IO_DATA = 4096;
+
+    private static final int RUN_IO_SIZE = 33;
+    private static final int RUN_IO_COUNT = 36;
+    private static final int PIT_FIRST_PORT = 0x40;
+    private static final int PIT_LAST_PORT = 0x43;
+    private static final int SPEAKER_PORT = 0x61;
+
+    private final Host host;
+    private final X86Vm vm;
+    private final ByteBuffer shared;
+
+    CpuBus(X86Vm vm, ByteBuffer shared) {
+        this.host = vm.host();
+        this.vm = vm;
+        this.shared = shared;
+    }
+
+    /** @return whether the guest left for the VMM */
+    boolean writePort(int port, int size, int register) {
+        if (vm.hasPit() && (port >= PIT_FIRST_PORT && port <= PIT_LAST_PORT || port == SPEAKER_PORT)) {
+            throw new NotModelledException("a guest that programs its timer");
+        }
+        long value = low(register, size);
+        if (isTaken(FakeIoEventFd.Bus.PORT, port, size, value)) {
+            return false;
+        }
+        shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_IO)
+                .put(Uapi.KvmRun.IO_DIRECTION, (byte) Uapi.KVM_EXIT_IO_OUT)
+                .put(RUN_IO_SIZE, (byte) size)
+                .putShort(Uapi.KvmRun.IO_PORT, (short) port)
+                .putInt(RUN_IO_COUNT, 1)
+                .putLong(Uapi.KvmRun.IO_DATA_OFFSET, IO_DATA)
+                .putInt(IO_DATA, (int) value);
+        return true;
+    }
+
+    /** @return whether the guest left for the VMM */
+    boolean writeMemory(int address, int size, int register) {
+        long value = low(register, size);
+        if (isTaken(FakeIoEventFd.Bus.MEMORY, address, size, value)) {
+            return false;
+        }
+        shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_MMIO)
+                .putLong(Uapi.KvmRun.MMIO_PHYS_ADDR, address)
+                .putLong(Uapi.KvmRun.MMIO_DATA, value)
+                .putInt(Uapi.KvmRun.MMIO_LEN, size)
+                .put(Uapi.KvmRun.MMIO_IS_WRITE, (byte) 1);
+        return true;
+    }
+
+    private boolean isTaken(FakeIoEventFd.Bus bus, int address, int size, long value) {
+        Optional<FakeIoEventFd> taker = vm.ioEventFd(bus, address, size, value);
+        if (taker.isEmpty()) {
+            return false;
+        }
+        host.note(KernelRule.IOEVENTFD_TAKES);
+        taker.get().event().signal(1);
+        return true;
+    }
+
+    private static long low(int register, int size) {
+        return Integer.toUnsignedLong(register) & -1L >>> Long.SIZE - Byte.SIZE * size;
+    }
+}

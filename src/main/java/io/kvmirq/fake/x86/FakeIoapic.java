@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.arch.apic.IoapicEntry;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.HashMap;
+import java.util.Map;
+
+/** The in-kernel IOAPIC; source: arch/x86/kvm/ioapic.c, 82093AA datasheet. */
+final class FakeIoapic {
+    static final int PINS = 24;
+
+    private static final long BASE = 0xfec00000L;
+    /** Base address, register selector and id, which only the guest and those who restore it look at. */
+    private static final int HEADER = 16;
+    /** The pin of the real-time clock, whose ticks are counted. */
+    private static final int CLOCK = 8;
+
+    private final X86Vm vm;
+    private final long[] redirections = new long[PINS];
+    /** What each entry sends. */
+    private final Interrupt[] interrupts = new Interrupt[PINS];
+
+    private final int[] sources = new int[PINS];
+    private final byte[] header = new byte[HEADER];
+    private int irr;
+    /** Edges that are out, by pin; those do not show as requested. */
+    private int delivered;
+
+    /** Who has the clock's tick, on which vector. */
+    private final Map<FakeLapic, Integer> clockTakers = new HashMap<>();
+
+    private int clockPending;
+
+    FakeIoapic(X86Vm vm) {
+        this.vm = vm;
+        for (int pin = 0; pin < PINS; pin++) {
+            redirect(pin, IoapicEntry.MASKED.mask());
+        }
+        ByteBuffer.wrap(header).order(ByteOrder.nativeOrder()).putLong(BASE);
+    }
+
+    private void redirect(int pin, long entry) {
+        redirections[pin] = entry;
+        interrupts[pin] = Interrupt.ofPin(entry);
+    }
+
+    /** @return as the kernel's: 1 or the number that took it, 0 coalesced, -1 masked */
+    int set(int pin, int source, boolean level, boolean wanted) {
+        sources[pin] = level ? sources[pin] | 1 << source : sources[pin] & ~(1 << source);
+        // Polarity is the guest's business: a source says active or not.
+        return drive(pin, sources[pin] != 0, wanted);
+    }
+
+    private int drive(int pin, boolean high, boolean wanted) {
+        int bit = 1 << pin;
+        if (!high) {
+            irr &= ~bit;
+            return 1;
+        }
+        if (pin == CLOCK && wanted && clockPending > 0) {
+            vm.note(KernelRule.IOAPIC_CLOCK);
+            return 0;
+        }
+        boolean before = (irr & bit) != 0;
+        irr |= bit;
+        if (!IoapicEntry.LEVEL.isSet(redirections[pin])) {
+            delivered &= ~bit;
+            if (before) {
+                vm.note(KernelRule.IOAPIC_EDGE);
+                return 0;
+            }
+        }
+        return service(pin, wanted);
+    }
+
+    private int service(int pin, boolean wanted) {
+        long entry = redirections[pin];
+        boolean level = IoapicEntry.LEVEL.isSet(entry);
+        if (IoapicEntry.MASKED.isSet(entry) || level && IoapicEntry.REMOTE_IRR.isSet(entry)) {
+            vm.note(KernelRule.IOAPIC_MASKED);
+            return -1;
+        }
+        if (!level) {
+            delivered |= 1 << pin;
+        }
+        int taken;
+        if (pin == CLOCK && wanted) {
+            int vector = interrupts[pin].vector();
+            taken = vm.lapics().deliver(interrupts[pin], lapic -> clockTakers.put(lapic, vector));
+            clockPending = Math.max(taken, 0);
+        } else {
+            taken = vm.lapics().deliver(interrupts[pin]);
+        }
+        if (taken != 0 && level) {
+            vm.note(KernelRule.IOAPIC_LEVEL);
+            redirections[pin] |= IoapicEntry.REMOTE_IRR.mask();
+        }
+        return taken;
+    }
+
+    /** Whether a LAPIC still has the clock's tick, after its registers or ours were replaced. */
+    void recount(FakeLapic lapic) {
+        Interrupt tick = interrupts[CLOCK];
+        if (!vm.lapics().isFor(tick, lapic)) {
+            return;
+        }
+        boolean pending = lapic.isPending(tick.vector());
+        if (pending && clockTakers.putIfAbsent(lapic, tick.vector()) == null) {
+            clockPending++;
+        } else if (!pending && clockTakers.remove(lapic) != null) {
+            clockPending--;
+        }
+    }
+
+    /** Tells a LAPIC the vectors whose end matters here. */
+    void scan(FakeLapic lapic) {
+        Integer tick = clockTakers.get(lapic);
+        if (tick != null) {
+            lapic.eoiExitBitmap().add(tick);
+        }
+        for (int pin = 0; pin < PINS; pin++) {
+            if (IoapicEntry.LEVEL.isSet(redirections[pin]) || pin == CLOCK || vm.isResampled(pin)) {
+                int vector = interrupts[pin].vector();
+                lapic.eoiExitBitmap().add(vector, vm.lapics().isFor(interrupts[pin], lapic), lapic.isPending(vector));
+            }
+        }
+    }
+
+    /** A LAPIC has ended an interrupt; the clock's tick counts as delivered until those that took it have. */
+    void endOfInterrupt(FakeLapic lapic, int vector, boolean level) {
+        if (clockTakers.remove(lapic, vector)) {
+            clockPending--;
+        }
+        for (int pin = 0; pin < PINS; pin++) {
+            if (interrupts[pin].vector() != vector) {
+                continue;
+            }
+            vm.acknowledged(pin);
+            if (!level) {
+                continue;
+            }
+            redirections[pin] &= ~IoapicEntry.REMOTE_IRR.mask();
+            if (!IoapicEntry.MASKED.isSet(redirections[pin]) && (irr >>> pin & 1) == 1) {
+                service(pin, false);
+            }
+        }
+    }
+
+    void save(ByteBuffer to, int at) {
+        to.put(at, header).putInt(at + Uapi.KvmIoapicState.IRR, irr & ~delivered);
+        for (int pin = 0; pin < PINS; pin++) {
+            to.putLong(at + Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES, redirections[pin]);
+        }
+    }
+
+    void restore(ByteBuffer from, int at) {
+        from.get(at, header);
+        for (int pin = 0; pin < PINS; pin++) {
+            redirect(pin, from.getLong(at + Uapi.KvmIoapicState.REDIRTBL + pin * Long.BYTES));
+        }
+        vm.lapics().wantScan();
+        int pending = from.getInt(at + Uapi.KvmIoapicState.IRR);
+        irr = 0;
+        delivered = 0;
+        clockTakers.clear();
+        clockPending = 0;
+        for (int pin = 0; pin < PINS; pin++) {
+            if ((pending >>> pin & 1) == 1) {
+                drive(pin, true, true);
+            }
+        }
+        clockTakers.clear();
+        clockPending = 0;
+        vm.lapics().forEach(this::recount);
+    }
+}

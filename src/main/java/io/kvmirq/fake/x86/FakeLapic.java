@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.arch.apic.LapicPage;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.function.Consumer;
+
+/** A local APIC; source: arch/x86/kvm/lapic.c, Intel SDM vol. 3, chapter 11. */
+final class FakeLapic {
+    static final int SIZE = Uapi.KvmLapicState.SIZE;
+
+    private static final int KVM_VERSION = 0x50014;
+    /** Where a register has the ids of xAPIC mode. */
+    private static final int XAPIC_ID = LapicPage.XAPIC_ID.low();
+
+    private static final int SPURIOUS = 0xff;
+
+    private final X86Vm vm;
+    private final Lapics all;
+    private final int vcpuId;
+    private final ByteBuffer registers = ByteBuffer.allocate(SIZE).order(ByteOrder.nativeOrder());
+    private final VectorSet requested = new VectorSet(registers, LapicPage.IRR_AT);
+    private final VectorSet served = new VectorSet(registers, LapicPage.ISR_AT);
+    private final VectorSet levels = new VectorSet(registers, LapicPage.TMR_AT);
+    private final EoiExitBitmap eoiExitBitmap = new EoiExitBitmap();
+    private final VcpuEvents events = new VcpuEvents();
+    private boolean x2apicOffered;
+    private boolean x2apic;
+    /** How many vectors are in service, and the highest, as the kernel remembers them; -1 for having to look. */
+    private int inService;
+
+    private int latestInService = -1;
+
+    FakeLapic(X86Vm vm, Lapics all, int vcpuId) {
+        this.vm = vm;
+        this.all = all;
+        this.vcpuId = vcpuId;
+        registers.putInt(LapicPage.ID_AT, vcpuId << XAPIC_ID);
+        reset();
+    }
+
+    /** What power-on and INIT have in common: the ids of x2APIC mode stay. */
+    private void reset() {
+        int id = registers.getInt(LapicPage.ID_AT);
+        int logical = x2apic ? registers.getInt(LapicPage.LDR_AT) : 0;
+        for (int i = 0; i < SIZE; i += Integer.BYTES) {
+            registers.putInt(i, 0);
+        }
+        registers
+                .putInt(LapicPage.ID_AT, id)
+                .putInt(LapicPage.LDR_AT, logical)
+                .putInt(LapicPage.DFR_AT, LapicPage.DFR_FLAT)
+                .putInt(LapicPage.SVR_AT, SPURIOUS);
+        for (int i = 0; i < LapicPage.LVT_COUNT; i++) {
+            registers.putInt(LapicPage.LVT_AT + i * LapicPage.STRIDE, (int) LapicPage.LVT_MASKED.mask());
+        }
+        if (vm.isBootVcpu(vcpuId)) {
+            registers.putInt(LapicPage.LINT0_AT, (int) LapicPage.LVT_MODE.with(DeliveryMode.EXTINT.number()));
+        }
+        putVersion();
+        countInService();
+    }
+
+    private void countInService() {
+        inService = served.count();
+        latestInService = -1;
+    }
+
+    /** Whether it has an id that 32-bit APIC ids do not allow; only before 6.12 it can have got one. */
+    boolean hasOtherId() {
+        return x2apic && all.has32BitIds() && registers.getInt(LapicPage.ID_AT) != vcpuId;
+    }
+
+    /** KVM_GET_LAPIC: the id of x2APIC mode is shown as one of xAPIC mode with 8-bit ids. */
+    void save(ByteBuffer to) {
+        to.put(0, registers, 0, SIZE);
+        if (x2apic && !all.has32BitIds()) {
+            to.putInt(LapicPage.ID_AT, registers.getInt(LapicPage.ID_AT) << XAPIC_ID);
+        }
+    }
+
+    /**
+     * KVM_SET_LAPIC. The version is the kernel's, the processor priority follows from the rest; but without APICv the
+     * kernel notices only afterwards that something is in service now.
+     */
+    int restore(ByteBuffer state) {
+        vm.note(KernelRule.LAPIC_RESTORED);
+        if (x2apic && all.has32BitIds() && state.getInt(LapicPage.ID_AT) != vcpuId) {
+            setSpurious(state.getInt(LapicPage.SVR_AT));
+            return vm.host().refuse(KernelRule.LAPIC_X2APIC_ID);
+        }
+        registers.put(0, state, 0, SIZE);
+        putVersion();
+        if (x2apic) {
+            restoreX2apicIds(state.getInt(LapicPage.ID_AT));
+        }
+        updatePriority();
+        countInService();
+        vm.restored(this);
+        return 0;
+    }
+
+    /** As it was saved; 6.12 takes no other than the vCPU's, 6.1 any of 8 bits. */
+    private void restoreX2apicIds(int saved) {
+        if (vm.host().build().isSince(6, 12)) {
+            putX2apicIds(vcpuId);
+        } else {
+            vm.note(KernelRule.LAPIC_X2APIC_ID_BEFORE);
+            putX2apicIds(all.has32BitIds() ? saved : saved >>> XAPIC_ID);
+        }
+    }
+
+    private void updatePriority() {
+        int task = registers.getInt(LapicPage.TPR_AT) & 0xff;
+        int serviced = Math.max(highestInService(), 0) & 0xf0;
+        registers.putInt(LapicPage.PPR_AT, (task & 0xf0) >= serviced ? task : serviced);
+    }
+
+    private int highestInService() {
+        return inService == 0 ? -1 : latestInService >= 0 ? latestInService : served.highest();
+    }
+
+    /** CR8, the upper half of the task priority; the lower is lost. */
+    int taskPriority() {
+        return registers.getInt(LapicPage.TPR_AT) >>> 4 & 0xf;
+    }
+
+    void setTaskPriority(int priority) {
+        registers.putInt(LapicPage.TPR_AT, (priority & 0xf) << 4);
+        updatePriority();
+    }
+
+    /** The guest's CPUID has x2APIC or not, which makes a difference where the VMM has the IOAPIC. */
+    void offerX2apic(boolean offered) {
+        x2apicOffered = offered;
+        putVersion();
+    }
+
+    private void putVersion() {
+        boolean directed = x2apicOffered && all.hasDirectedEoi();
+        registers.putInt(
+                LapicPage.VERSION_AT, directed ? KVM_VERSION | (int) LapicPage.DIRECTED_EOI.mask() : KVM_VERSION);
+    }
+
+    /** MSR 0x1b: the mode bits. */
+    void setX2apic(boolean on) {
+        if (on == x2apic) {
+            return;
+        }
+        x2apic = on;
+        if (on) {
+            putX2apicIds(vcpuId);
+        }
+        all.recalculateApicMap();
+    }
+
+    private void putX2apicIds(int id) {
+        registers.putInt(LapicPage.ID_AT, id).putInt(LapicPage.LDR_AT, id >>> 4 << 16 | 1 << (id & 0xf));
+    }
+
+    void setSpurious(int value) {
+        boolean before = enabled();
+        registers.putInt(LapicPage.SVR_AT, value);
+        if (enabled() != before) {
+            all.recalculateApicMap();
+        }
+    }
+
+    /** What the PIC's interrupts come through. */
+    void setLint0(int value) {
+        registers.putInt(LapicPage.LINT0_AT, value);
+    }
+
+    boolean isX2apic() {
+        return x2apic;
+    }
+
+    int logicalId() {
+        return registers.getInt(LapicPage.LDR_AT);
+    }
+
+    int logicalFormat() {
+        return registers.getInt(LapicPage.DFR_AT);
+    }
+
+    /** Asked alone; everybody's destination is 0xff, in x2APIC mode unless the quirk that makes it so is off. */
+    boolean isFor(int destination, boolean logical, boolean quirk) {
+        boolean everybody = x2apic
+                ? destination == -1 || quirk && destination == Interrupt.BROADCAST
+                : destination == Interrupt.BROADCAST;
+        return everybody || (logical ? isLogical(destination) : isPhysical(destination));
+    }
+
+    private boolean isLogical(int destination) {
+        int id = registers.getInt(LapicPage.LDR_AT);
+        if (x2apic) {
+            return id >>> 16 == destination >>> 16 && (id & destination & 0xffff) != 0;
+        }
+        int own = id >>> XAPIC_ID;
+        return switch (logicalFormat()) {
+            case LapicPage.DFR_FLAT -> (own & destination) != 0;
+            case LapicPage.DFR_CLUSTER -> own >>> 4 == destination >>> 4 && (own & destination & 0xf) != 0;
+            default -> false;
+        };
+    }
+
+    int vcpuId() {
+        return vcpuId;
+    }
+
+    private boolean isPhysical(int destination) {
+        return id() == destination || vcpuId > 0xff && vcpuId == destination;
+    }
+
+    /** The one it is addressed by: of 8 bits but in x2APIC mode. */
+    int id() {
+        return x2apic ? registers.getInt(LapicPage.ID_AT) : registers.getInt(LapicPage.ID_AT) >>> XAPIC_ID;
+    }
+
+    boolean enabled() {
+        return LapicPage.ENABLED.isSet(registers.getInt(LapicPage.SVR_AT));
+    }
+
+    /** @return whether it was taken */
+    boolean accept(Interrupt interrupt, DeliveryMode mode, Consumer<FakeLapic> taker) {
+        switch (mode) {
+            case FIXED, LOWEST_PRIORITY -> {
+                if (!enabled()) {
+                    return false;
+                }
+                vm.note(KernelRule.LAPIC_ACCEPTS);
+                levels.set(interrupt.vector(), interrupt.level());
+                requested.set(interrupt.vector(), true);
+                taker.accept(this);
+            }
+            case NMI -> events.sendNmi();
+            case INIT -> events.sendInit();
+            case RESERVED_6 -> events.sendStartup();
+            case EXTINT -> {
+                return false;
+            }
+            case SMI, RESERVED_3 -> throw new NotModelledException("interrupt delivery mode " + mode.number());
+        }
+        return true;
+    }
+
+    /** Whether a vector is requested or in service. */
+    boolean isPending(int vector) {
+        return requested.has(vector) || served.has(vector);
+    }
+
+    VcpuEvents events() {
+        return events;
+    }
+
+    /** @return whether INIT has reset the vCPU since it was last asked */
+    boolean takeInit() {
+        boolean taken = events.takeInit();
+        if (taken) {
+            vm.note(KernelRule.INIT_RESETS_LAPIC);
+            reset();
+            updatePriority();
+            all.recalculateApicMap();
+        }
+        return taken;
+    }
+
+    EoiExitBitmap eoiExitBitmap() {
+        return eoiExitBitmap;
+    }
+
+    /** Before the guest goes on, if the pins or who they are for have changed. */
+    void scanIfWanted() {
+        if (eoiExitBitmap.beginScan()) {
+            vm.scan(this);
+        }
+    }
+
+    /** The vector to deliver now, moved from request to service; -1 for none. */
+    int takeRequest(boolean interruptsOn) {
+        updatePriority();
+        int vector = requested.highest();
+        if (!interruptsOn || vector < 0 || (vector & 0xf0) <= registers.getInt(LapicPage.PPR_AT)) {
+            return -1;
+        }
+        requested.set(vector, false);
+        if (!served.has(vector)) {
+            served.set(vector, true);
+            inService++;
+            latestInService = vector;
+        }
+        updatePriority();
+        return vector;
+    }
+
+    void endOfInterrupt() {
+        int vector = highestInService();
+        if (vector < 0) {
+            return;
+        }
+        vm.note(KernelRule.LAPIC_EOI);
+        if (served.has(vector)) {
+            served.set(vector, false);
+            inService--;
+            latestInService = -1;
+        }
+        updatePriority();
+        if (eoiExitBitmap.contains(vector)) {
+            vm.endOfInterrupt(this, vector, levels.has(vector));
+        }
+    }
+}

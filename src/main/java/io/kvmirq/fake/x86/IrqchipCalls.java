@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.kvm.FakeRoutes;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.Set;
+
+/**
+ * What a VM is asked about its interrupt controllers: making, enabling, saving and restoring them. Source: {@code
+ * kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
+ */
+final class IrqchipCalls {
+    /** What a VM of x86 can have enabled beside the two that are modelled, as measured on 6.18. */
+    private static final Set<Integer> ENABLED_ELSEWHERE =
+            Set.of(116, 128, 143, 159, 164, 168, 182, 188, 193, 201, 204, 213, 218, 220);
+
+    private final Host host;
+    private final X86Vm vm;
+    /** The ids there are, as the VM adds them. */
+    private final Set<Integer> vcpus;
+
+    IrqchipCalls(X86Vm vm, Set<Integer> vcpus) {
+        this.host = vm.host();
+        this.vm = vm;
+        this.vcpus = vcpus;
+    }
+
+    /** The bits of KVM_CAP_X2APIC_API that this VM may have, where its kernel knows them. */
+    int x2apicBits() {
+        return vm.irqchip() == X86Vm.Irqchip.SPLIT ? -1 : ~Uapi.KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST;
+    }
+
+    int create() {
+        if (vm.irqchip() != X86Vm.Irqchip.NONE) {
+            return host.refuse(KernelRule.IRQCHIP_EXISTS);
+        }
+        if (!host.build().fullIrqchip()) {
+            return host.refuse(KernelRule.IRQCHIP_NOT_BUILT_IN);
+        }
+        if (!vcpus.isEmpty()) {
+            return host.refuse(KernelRule.IRQCHIP_AFTER_VCPU);
+        }
+        vm.createFullIrqchip();
+        return 0;
+    }
+
+    int enable(ByteBuffer capability) {
+        if (capability.getInt(Uapi.KvmEnableCap.FLAGS) != 0) {
+            return host.refuse(KernelRule.CAP_FLAGS);
+        }
+        long argument = capability.getLong(Uapi.KvmEnableCap.ARGS);
+        return switch (capability.getInt(Uapi.KvmEnableCap.CAP)) {
+            case Uapi.KVM_CAP_SPLIT_IRQCHIP -> enableSplit(argument);
+            case Uapi.KVM_CAP_X2APIC_API -> enableX2apic(argument);
+            default -> refuse(capability.getInt(Uapi.KvmEnableCap.CAP));
+        };
+    }
+
+    private int refuse(int capability) {
+        if (ENABLED_ELSEWHERE.contains(capability)) {
+            throw new NotModelledException("KVM_ENABLE_CAP of capability " + capability);
+        }
+        return host.refuse(KernelRule.CAP_UNKNOWN);
+    }
+
+    private int enableSplit(long pins) {
+        if (pins < 0 || pins > FakeRoutes.MAX_GSI) {
+            return host.refuse(KernelRule.SPLIT_PINS);
+        }
+        if (vm.irqchip() != X86Vm.Irqchip.NONE || !vcpus.isEmpty()) {
+            return host.refuse(KernelRule.SPLIT_EXISTS);
+        }
+        vm.createSplitIrqchip((int) pins);
+        return 0;
+    }
+
+    private int enableX2apic(long bits) {
+        boolean suppress = (bits & Uapi.KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST) != 0;
+        if ((bits & ~(long) X86Capabilities.x2apicBits(host.build())) != 0) {
+            return host.refuse((bits & ~0xfL) != 0 ? KernelRule.X2APIC_BITS : KernelRule.X2APIC_TWO_BITS_BEFORE);
+        }
+        if (suppress && (bits & Uapi.KVM_X2APIC_DISABLE_SUPPRESS_EOI_BROADCAST) != 0) {
+            return host.refuse(KernelRule.X2APIC_BOTH_SUPPRESS);
+        }
+        if (suppress && vm.irqchip() != X86Vm.Irqchip.SPLIT) {
+            return host.refuse(KernelRule.X2APIC_SUPPRESS_SPLIT);
+        }
+        if ((bits & Uapi.KVM_X2APIC_API_USE_32BIT_IDS) != 0) {
+            vm.lapics().use32BitIds();
+        }
+        if ((bits & Uapi.KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK) != 0) {
+            vm.lapics().endBroadcastQuirk();
+        }
+        boolean decided = suppress || (bits & Uapi.KVM_X2APIC_DISABLE_SUPPRESS_EOI_BROADCAST) != 0;
+        if (decided) {
+            vm.lapics().setDirectedEoi(suppress);
+        }
+        return 0;
+    }
+
+    int get(ByteBuffer chip) {
+        int refused = refuseChip(chip);
+        if (refused < 0) {
+            return refused;
+        }
+        switch (chip.getInt(Uapi.KvmIrqchip.CHIP_ID)) {
+            case 0, 1 -> vm.pic(chip.getInt(Uapi.KvmIrqchip.CHIP_ID)).save(chip, Uapi.KvmIrqchip.CHIP);
+            default -> vm.ioapic().save(chip, Uapi.KvmIrqchip.CHIP);
+        }
+        return 0;
+    }
+
+    int set(ByteBuffer chip) {
+        int refused = refuseChip(chip);
+        int id = chip.getInt(Uapi.KvmIrqchip.CHIP_ID);
+        if (refused == 0 && id < 2) {
+            vm.pic(id).restore(chip, Uapi.KvmIrqchip.CHIP);
+        } else if (refused == 0) {
+            vm.ioapic().restore(chip, Uapi.KvmIrqchip.CHIP);
+        }
+        if (refused != KernelRule.CHIP_NEEDS_FULL.refusal()) {
+            vm.cascade();
+        }
+        return refused;
+    }
+
+    private int refuseChip(ByteBuffer chip) {
+        if (vm.irqchip() != X86Vm.Irqchip.FULL) {
+            return host.refuse(KernelRule.CHIP_NEEDS_FULL);
+        }
+        int id = chip.getInt(Uapi.KvmIrqchip.CHIP_ID);
+        return id < 0 || id > 2 ? host.refuse(KernelRule.CHIP_UNKNOWN) : 0;
+    }
+
+    /** KVM_CREATE_PIT2: a timer that a guest must not touch, see {@link FakeCpu}. */
+    int createPit() {
+        if (vm.hasPit()) {
+            return host.refuse(KernelRule.PIT_EXISTS);
+        }
+        if (vm.irqchip() != X86Vm.Irqchip.FULL) {
+            if (host.build().isSince(6, 12)) {
+                return host.refuse(KernelRule.PIT_NEEDS_PIC);
+            }
+            host.note(KernelRule.PIT_WITHOUT_PIC_BEFORE);
+        }
+        vm.createPit();
+        return 0;
+    }
+
+    int setBootVcpu(long id) {
+        if (!vcpus.isEmpty()) {
+            return host.refuse(KernelRule.BOOT_VCPU_AFTER_VCPU);
+        }
+        if (Long.compareUnsigned(id, X86Capabilities.vcpuIds(host.build())) > 0
+                && host.build().isSince(6, 11)) {
+            return host.refuse(KernelRule.BOOT_VCPU_ID);
+        }
+        vm.bootVcpu((int) id);
+        return 0;
+    }
+}

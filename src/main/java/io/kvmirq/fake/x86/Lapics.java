@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.fake.rules.KernelRule;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.Consumer;
+
+/** A VM's LAPICs, and which of them an interrupt reaches; source: arch/x86/kvm/lapic.c and irq.c. */
+final class Lapics {
+    private final X86Vm vm;
+    private final List<FakeLapic> lapics = new ArrayList<>();
+    /** As it was when the kernel last looked; absent while ids are not unique. */
+    private Optional<ApicMap> map = Optional.empty();
+
+    private boolean ids32Bit;
+    /** Whether 0xff is everybody in x2APIC mode too. */
+    private boolean broadcastQuirk = true;
+
+    /** Whether the VMM has decided that LAPICs offer to keep ends of interrupts from its IOAPIC. */
+    private Optional<Boolean> directedEoi = Optional.empty();
+
+    Lapics(X86Vm vm) {
+        this.vm = vm;
+    }
+
+    /** A new vCPU is not on the map until that is drawn again. */
+    FakeLapic add(int vcpuId) {
+        recalculateApicMap();
+        FakeLapic lapic = new FakeLapic(vm, this, vcpuId);
+        lapics.add(lapic);
+        return lapic;
+    }
+
+    /** Its vCPU could not be made after all. */
+    void remove(FakeLapic lapic) {
+        lapics.remove(lapic);
+        recalculateApicMap();
+    }
+
+    // KVM_CAP_X2APIC_API
+
+    boolean has32BitIds() {
+        return ids32Bit;
+    }
+
+    void use32BitIds() {
+        ids32Bit = true;
+    }
+
+    void setDirectedEoi(boolean offered) {
+        directedEoi = Optional.of(offered);
+    }
+
+    boolean hasDirectedEoi() {
+        return directedEoi.orElse(vm.irqchip() == X86Vm.Irqchip.SPLIT);
+    }
+
+    void endBroadcastQuirk() {
+        broadcastQuirk = false;
+    }
+
+    void forEach(Consumer<FakeLapic> action) {
+        lapics.forEach(action);
+    }
+
+    // Delivery
+
+    int deliver(Interrupt interrupt) {
+        return deliver(interrupt, lapic -> {});
+    }
+
+    /**
+     * Looks up the one with that id in the kernel's map where there is one, else asks every LAPIC.
+     *
+     * @param taker told of each that took it
+     * @return how many LAPICs took it; -1 when all were asked and it was for none
+     */
+    int deliver(Interrupt interrupt, Consumer<FakeLapic> taker) {
+        int destination = interrupt.destination(ids32Bit);
+        ApicMap looked = map.orElse(null);
+        if (looked == null || isBroadcast(destination, looked)) {
+            return deliverAsking(interrupt, destination, taker);
+        }
+        if (!interrupt.logical()) {
+            vm.note(KernelRule.MSI_BY_MAP);
+            FakeLapic lapic = looked.physical(destination);
+            return lapic != null && lapic.accept(interrupt, interrupt.mode(), taker) ? 1 : 0;
+        }
+        return isLeftOpen(looked)
+                ? deliverAsking(interrupt, destination, taker)
+                : deliverLogical(interrupt, destination, looked, taker);
+    }
+
+    /** Whether a message can be sent without asking every LAPIC, as an irqfd's must be that no worker sends. */
+    boolean isByMap(Interrupt interrupt) {
+        ApicMap looked = map.orElse(null);
+        return looked != null
+                && !isBroadcast(interrupt.destination(ids32Bit), looked)
+                && !(interrupt.logical() && isLeftOpen(looked));
+    }
+
+    /** Whether the map holds no logical destinations: before 6.3 also if no LAPIC has a logical id. */
+    private boolean isLeftOpen(ApicMap looked) {
+        if (looked.logical() == ApicMap.Logical.NOBODY && !vm.host().build().isSince(6, 3)) {
+            vm.note(KernelRule.MSI_LOGICAL_NOBODY_BEFORE);
+            return true;
+        }
+        return looked.logical() == ApicMap.Logical.AMBIGUOUS;
+    }
+
+    private boolean isBroadcast(int destination, ApicMap looked) {
+        return broadcastQuirk
+                ? destination == Interrupt.BROADCAST
+                : destination == -1 || destination == Interrupt.BROADCAST && looked.logical() != ApicMap.Logical.X2APIC;
+    }
+
+    /** Lowest priority: the vector selects one of the bits, even one that no LAPIC has. */
+    private int deliverLogical(Interrupt interrupt, int destination, ApicMap looked, Consumer<FakeLapic> taker) {
+        vm.note(KernelRule.MSI_LOGICAL);
+        int bits = looked.bits(destination);
+        if (interrupt.byPriority(false) && bits != 0) {
+            int skipped = interrupt.vector() % Integer.bitCount(bits);
+            for (int i = 0; i < skipped; i++) {
+                bits &= bits - 1;
+            }
+            bits = Integer.lowestOneBit(bits);
+        }
+        int taken = 0;
+        for (; bits != 0; bits &= bits - 1) {
+            FakeLapic lapic = looked.member(destination, Integer.numberOfTrailingZeros(bits));
+            taken += lapic != null && lapic.accept(interrupt, interrupt.mode(), taker) ? 1 : 0;
+        }
+        return taken;
+    }
+
+    private int deliverAsking(Interrupt interrupt, int destination, Consumer<FakeLapic> taker) {
+        boolean broadcast = destination == Interrupt.BROADCAST && !interrupt.logical();
+        DeliveryMode mode = interrupt.effectiveMode(broadcast);
+        if (broadcast) {
+            vm.note(KernelRule.MSI_BROADCAST);
+        }
+        if (interrupt.byPriority(broadcast)) {
+            return deliverToOne(interrupt, destination, mode, taker);
+        }
+        int taken = -1;
+        for (int i = 0; i < lapics.size(); i++) {
+            FakeLapic lapic = lapics.get(i);
+            if (lapic.isFor(destination, interrupt.logical(), broadcastQuirk)) {
+                taken = Math.max(taken, 0) + (lapic.accept(interrupt, mode, taker) ? 1 : 0);
+            }
+        }
+        return taken;
+    }
+
+    /** The vector decides which of those that listen. */
+    private int deliverToOne(Interrupt interrupt, int destination, DeliveryMode mode, Consumer<FakeLapic> taker) {
+        List<FakeLapic> listening = lapics.stream()
+                .filter(lapic -> lapic.isFor(destination, interrupt.logical(), broadcastQuirk))
+                .filter(FakeLapic::enabled)
+                .toList();
+        if (listening.isEmpty()) {
+            return -1;
+        }
+        return listening.get(interrupt.vector() % listening.size()).accept(interrupt, mode, taker) ? 1 : 0;
+    }
+
+    boolean isFor(Interrupt interrupt, FakeLapic lapic) {
+        return lapic.isFor(interrupt.destination(ids32Bit), interrupt.logical(), broadcastQuirk);
+    }
+
+    /** Draws the map anew. */
+    void recalculateApicMap() {
+        boolean firstHasId = !vm.host().build().isSince(6, 3);
+        if (firstHasId) {
+            vm.note(KernelRule.MSI_MAP_FIRST_BEFORE);
+        }
+        map = ApicMap.of(lapics, ids32Bit, firstHasId);
+        wantScan();
+    }
+
+    /** Before each vCPU goes on, it learns which ends of interrupts matter. */
+    void wantScan() {
+        for (FakeLapic lapic : lapics) {
+            lapic.eoiExitBitmap().wantScan();
+        }
+    }
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.arch.apic.LapicPage;
+import java.nio.ByteBuffer;
+
+/** One of a LAPIC's arrays of 256 bits: 32 bits in every 16 bytes. */
+final class VectorSet {
+    private static final int VECTORS = 256;
+
+    private final ByteBuffer registers;
+    private final int first;
+
+    VectorSet(ByteBuffer registers, int first) {
+        this.registers = registers;
+        this.first = first;
+    }
+
+    private int word(int vector) {
+        return first + vector / Integer.SIZE * LapicPage.STRIDE;
+    }
+
+    boolean has(int vector) {
+        return (registers.getInt(word(vector)) >>> vector % 32 & 1) == 1;
+    }
+
+    void set(int vector, boolean on) {
+        int at = word(vector);
+        int bit = 1 << vector % 32;
+        registers.putInt(at, on ? registers.getInt(at) | bit : registers.getInt(at) & ~bit);
+    }
+
+    /** @return -1 for none */
+    int highest() {
+        for (int vector = VECTORS - 32; vector >= 0; vector -= 32) {
+            int bits = registers.getInt(word(vector));
+            if (bits != 0) {
+                return vector + 31 - Integer.numberOfLeadingZeros(bits);
+            }
+        }
+        return -1;
+    }
+
+    int count() {
+        int count = 0;
+        for (int vector = 0; vector < VECTORS; vector += 32) {
+            count += Integer.bitCount(registers.getInt(word(vector)));
+        }
+        return count;
+    }
+}

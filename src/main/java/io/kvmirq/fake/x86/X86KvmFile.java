@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.kvm.Attribute;
+import io.kvmirq.fake.kvm.KvmFile;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.jspecify.annotations.Nullable;
+
+/** /dev/kvm on x86; source: {@code kvm_arch_dev_ioctl()} in arch/x86/kvm/x86.c. */
+public final class X86KvmFile extends KvmFile {
+    static final int RUN_SIZE = 12288;
+    /** KVM_MAX_CPUID_ENTRIES. */
+    static final int MOST_LEAVES = 256;
+
+    /** Leaf 1, ECX bit 21. */
+    static final int CPUID_X2APIC = 1 << 21;
+
+    /** The bit of XCR0 that is always on. */
+    private static final long X87_STATE = 1;
+
+    private static final Requests<X86KvmFile> REQUESTS = KvmFile.<X86KvmFile>requests(
+                    number -> notModelled(UapiTable.FileKind.KVM, number))
+            .inHeader(Uapi.KVM_GET_SUPPORTED_CPUID, X86KvmFile::supportedCpuid)
+            .in(Uapi.KVM_GET_DEVICE_ATTR, X86KvmFile::getAttribute)
+            .in(Uapi.KVM_HAS_DEVICE_ATTR, X86KvmFile::hasAttribute);
+
+    public X86KvmFile(Host host) {
+        super(host, RUN_SIZE);
+    }
+
+    /** The name of a request that x86 knows; null for any other number. */
+    static @Nullable String notModelled(UapiTable.FileKind kind, long request) {
+        for (UapiTable.Request known : UapiTable.REQUESTS) {
+            if (known.kind() == kind && known.number() == request) {
+                return known.name();
+            }
+        }
+        return null;
+    }
+
+    @Override
+    public int ioctl(long request, long argument) {
+        return REQUESTS.answer(this, request, argument);
+    }
+
+    @Override
+    protected int check(long capability) {
+        return X86Capabilities.check(host, capability);
+    }
+
+    @Override
+    protected int createVmOf(long type) {
+        return type == 0 ? host.install(new X86VmFile(host)) : host.refuse(KernelRule.KVM_VM_TYPE);
+    }
+
+    /** The system has one attribute: what a guest may put into XCR0, which the fake's CPU does not have. */
+    private int hasAttribute(ByteBuffer structure) {
+        Attribute attribute = Attribute.of(structure);
+        return attribute.group() == 0 && attribute.number() == 0 ? 0 : host.refuse(KernelRule.KVM_ATTRIBUTE);
+    }
+
+    private int getAttribute(ByteBuffer structure) {
+        int refused = hasAttribute(structure);
+        ByteBuffer value =
+                ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, X87_STATE);
+        return refused < 0 ? refused : host.copyOut(Attribute.of(structure).address(), value, Long.BYTES);
+    }
+
+    /** One leaf, and in it x2APIC: the fake's CPU looks at none. */
+    private int supportedCpuid(ByteBuffer header, long address) {
+        if (header.getInt(Uapi.KvmCpuid2.NENT) == 0) {
+            return host.refuse(KernelRule.KVM_CPUID_ROOM);
+        }
+        int length = Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_SIZE;
+        ByteBuffer leaf = ByteBuffer.allocate(length)
+                .order(ByteOrder.nativeOrder())
+                .putInt(Uapi.KvmCpuid2.NENT, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE, 1)
+                .putInt(Uapi.KvmCpuid2.SIZE + Uapi.KvmCpuid2.ENTRY_ECX, CPUID_X2APIC);
+        return host.copyOut(address, leaf, length);
+    }
+}

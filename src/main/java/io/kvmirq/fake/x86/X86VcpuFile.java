@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.kvm.Attribute;
+import io.kvmirq.fake.kvm.MemorySlots;
+import io.kvmirq.fake.kvm.StatsFile;
+import io.kvmirq.fake.kvm.VcpuFile;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+
+/** A vCPU's descriptor on x86; source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c. */
+final class X86VcpuFile extends VcpuFile {
+    /** Hyper-V's and PV's, which some kernels have. */
+    private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(123, 148, 163, 190, 191);
+
+    private static final int LAST_VECTOR = 255;
+    /** Where a request has its type, and KVM's. */
+    private static final int TYPE_SHIFT = 8;
+
+    private static final int KVM_TYPE = 0xae;
+
+    private static final Requests<X86VcpuFile> REQUESTS = new Requests<X86VcpuFile>(
+                    KernelRule.VCPU_UNKNOWN_REQUEST, number -> X86KvmFile.notModelled(UapiTable.FileKind.VCPU, number))
+            .value(Uapi.KVM_RUN, X86VcpuFile::run)
+            .value(Uapi.KVM_NMI, (vcpu, argument) -> vcpu.cpu.requestNmi())
+            .value(Uapi.KVM_GET_STATS_FD, X86VcpuFile::openStats)
+            .in(Uapi.KVM_INTERRUPT, (vcpu, interrupt) -> vcpu.interrupt(interrupt.getInt(Uapi.KvmInterrupt.IRQ)))
+            .out(Uapi.KVM_GET_MP_STATE, X86VcpuFile::getState)
+            .in(Uapi.KVM_SET_MP_STATE, (vcpu, next) -> vcpu.setState(next.getInt(Uapi.KvmMpState.MP_STATE)))
+            .out(Uapi.KVM_GET_LAPIC, X86VcpuFile::getLapic)
+            .value(Uapi.KVM_SET_LAPIC, X86VcpuFile::setLapic)
+            .inHeader(Uapi.KVM_SET_CPUID2, X86VcpuFile::setCpuid)
+            .out(Uapi.KVM_GET_SREGS, X86VcpuFile::getSegments)
+            .in(Uapi.KVM_SET_SREGS, (vcpu, segments) -> vcpu.cpu.setSegments(segments))
+            .in(Uapi.KVM_SET_REGS, (vcpu, registers) -> vcpu.cpu.setRegisters(registers))
+            .in(Uapi.KVM_ENABLE_CAP, X86VcpuFile::enable)
+            .in(Uapi.KVM_GET_DEVICE_ATTR, X86VcpuFile::getAttribute)
+            .in(Uapi.KVM_SET_DEVICE_ATTR, X86VcpuFile::setAttribute)
+            .in(Uapi.KVM_HAS_DEVICE_ATTR, X86VcpuFile::hasAttribute);
+
+    private final Optional<FakeLapic> lapic;
+    private final FakeCpu cpu;
+
+    private int state;
+    private ByteBuffer tscOffset = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder());
+
+    private final X86Vm.Irqchip irqchip;
+    private final int id;
+    private final boolean boot;
+    /** What userspace's PIC asks for; -1 for nothing. */
+    private int external = -1;
+
+    private ByteBuffer cpuid = ByteBuffer.allocate(0);
+    private boolean running;
+    private boolean hasRun;
+
+    X86VcpuFile(X86Vm vm, MemorySlots memory, int id, Optional<FakeLapic> lapic) {
+        super(vm.host(), X86KvmFile.RUN_SIZE);
+        this.irqchip = vm.irqchip();
+        this.id = id;
+        this.boot = vm.isBootVcpu(id);
+        this.lapic = lapic;
+        this.state = lapic.isPresent() && !boot ? Uapi.KVM_MP_STATE_UNINITIALIZED : Uapi.KVM_MP_STATE_RUNNABLE;
+        this.cpu = new FakeCpu(vm, memory, lapic, shared);
+    }
+
+    @Override
+    public List<String> facts() {
+        return irqchip.facts(true);
+    }
+
+    /** One call at a time: all others wait for as long as the guest runs, also halted. */
+    @Override
+    public int ioctl(long request, long argument) {
+        if ((request >>> TYPE_SHIFT & 0xff) != KVM_TYPE) {
+            return host.refuse(KernelRule.VCPU_UNKNOWN_REQUEST);
+        }
+        while (running) {
+            host.note(KernelRule.VCPU_ONE_CALL);
+            host.time().awaitChange();
+        }
+        return REQUESTS.answer(this, request, argument);
+    }
+
+    private int run(long argument) {
+        if (argument != 0) {
+            return host.refuse(KernelRule.VCPU_RUN_ARGUMENT);
+        }
+        if (state != Uapi.KVM_MP_STATE_RUNNABLE && shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) == 0) {
+            throw new NotModelledException("running a vCPU that waits for its start-up");
+        }
+        if (external >= 0) {
+            throw new NotModelledException("running a guest after KVM_INTERRUPT");
+        }
+        running = true;
+        hasRun = true;
+        try {
+            return cpu.run();
+        } finally {
+            running = false;
+            host.time().changed();
+        }
+    }
+
+    private int openStats(long argument) {
+        return host.install(new StatsFile(host, "/vcpu-" + id));
+    }
+
+    private int getSegments(ByteBuffer segments) {
+        segments.putLong(Uapi.KvmSregs.CR8, lapic.map(FakeLapic::taskPriority).orElse(0));
+        return 0;
+    }
+
+    private int enable(ByteBuffer capability) {
+        int number = capability.getInt(Uapi.KvmEnableCap.CAP);
+        if (capability.getInt(Uapi.KvmEnableCap.FLAGS) == 0 && ENABLED_ELSEWHERE.contains(number)) {
+            throw new NotModelledException("KVM_ENABLE_CAP of capability " + number + " on a vCPU");
+        }
+        return host.refuse(KernelRule.VCPU_CAP);
+    }
+
+    /** Of the guest's CPUID one bit matters. */
+    private int setCpuid(ByteBuffer header, long address) {
+        int leafCount = header.getInt(Uapi.KvmCpuid2.NENT);
+        if (Integer.compareUnsigned(leafCount, X86KvmFile.MOST_LEAVES) > 0) {
+            return host.refuse(KernelRule.VCPU_CPUID_LEAVES);
+        }
+        return host.copied(address + Uapi.KvmCpuid2.SIZE, leafCount * Uapi.KvmCpuid2.ENTRY_SIZE, this::setCpuidLeaves);
+    }
+
+    private int setCpuidLeaves(ByteBuffer leaves) {
+        if (hasRun) {
+            host.note(KernelRule.VCPU_CPUID_AFTER_RUN);
+            return leaves.equals(cpuid) ? 0 : host.refuse(KernelRule.VCPU_CPUID_OTHER);
+        }
+        cpuid = leaves;
+        boolean x2apic = false;
+        for (int at = 0; at < leaves.capacity(); at += Uapi.KvmCpuid2.ENTRY_SIZE) {
+            x2apic |= leaves.getInt(at) == 1
+                    && (leaves.getInt(at + Uapi.KvmCpuid2.ENTRY_ECX) & X86KvmFile.CPUID_X2APIC) != 0;
+        }
+        boolean offered = x2apic;
+        lapic.ifPresent(apic -> apic.offerX2apic(offered));
+        return 0;
+    }
+
+    // States
+
+    /** INIT and start-up messages, which wait in the LAPIC until the vCPU looks. */
+    private void acceptEvents() {
+        if (lapic.isEmpty()) {
+            return;
+        }
+        if (lapic.get().takeInit()) {
+            cpu.setHalted(false);
+            state = boot ? Uapi.KVM_MP_STATE_RUNNABLE : Uapi.KVM_MP_STATE_INIT_RECEIVED;
+        }
+        if (lapic.get().events().takeStartup() && state == Uapi.KVM_MP_STATE_INIT_RECEIVED) {
+            state = Uapi.KVM_MP_STATE_RUNNABLE;
+        }
+    }
+
+    private int getState(ByteBuffer value) {
+        acceptEvents();
+        host.note(KernelRule.VCPU_STATE_FIRST);
+        boolean halts = state == Uapi.KVM_MP_STATE_RUNNABLE && cpu.isHalted();
+        value.putInt(Uapi.KvmMpState.MP_STATE, halts ? Uapi.KVM_MP_STATE_HALTED : state);
+        return 0;
+    }
+
+    private int setState(int next) {
+        boolean known = next >= Uapi.KVM_MP_STATE_RUNNABLE && next <= Uapi.KVM_MP_STATE_SIPI_RECEIVED
+                || next == Uapi.KVM_MP_STATE_AP_RESET_HOLD;
+        if (!known) {
+            return host.refuse(KernelRule.VCPU_STATE_UNKNOWN);
+        }
+        if (next != Uapi.KVM_MP_STATE_RUNNABLE && lapic.isEmpty()) {
+            return host.refuse(KernelRule.VCPU_STATE_WITHOUT_LAPIC);
+        }
+        cpu.setHalted(next == Uapi.KVM_MP_STATE_HALTED);
+        switch (next) {
+            case Uapi.KVM_MP_STATE_HALTED -> state = Uapi.KVM_MP_STATE_RUNNABLE;
+            case Uapi.KVM_MP_STATE_SIPI_RECEIVED -> {
+                lapic.orElseThrow().events().sendStartup();
+                state = Uapi.KVM_MP_STATE_INIT_RECEIVED;
+            }
+            default -> state = next;
+        }
+        return 0;
+    }
+
+    private int interrupt(int vector) {
+        if (vector < 0 || vector > LAST_VECTOR) {
+            return host.refuse(KernelRule.VCPU_INTERRUPT_VECTOR);
+        }
+        if (irqchip == X86Vm.Irqchip.FULL) {
+            return host.refuse(KernelRule.VCPU_INTERRUPT_PIC);
+        }
+        if (irqchip == X86Vm.Irqchip.SPLIT && external >= 0) {
+            return host.refuse(KernelRule.VCPU_INTERRUPT_PENDING);
+        }
+        external = vector;
+        return 0;
+    }
+
+    // Attributes: a vCPU has one, its TSC offset
+
+    private int hasAttribute(ByteBuffer structure) {
+        Attribute attribute = Attribute.of(structure);
+        return attribute.group() == 0 && attribute.number() == 0 ? 0 : host.refuse(KernelRule.VCPU_ATTRIBUTE);
+    }
+
+    private int getAttribute(ByteBuffer structure) {
+        int refused = hasAttribute(structure);
+        return refused < 0 ? refused : host.copyOut(Attribute.of(structure).address(), tscOffset, Long.BYTES);
+    }
+
+    private int setAttribute(ByteBuffer structure) {
+        int refused = hasAttribute(structure);
+        return refused < 0
+                ? refused
+                : host.copied(Attribute.of(structure).address(), Long.BYTES, next -> {
+                    tscOffset = next;
+                    return 0;
+                });
+    }
+
+    // LAPIC
+
+    private int getLapic(ByteBuffer to) {
+        if (lapic.isEmpty()) {
+            return host.refuse(KernelRule.LAPIC_NONE);
+        }
+        if (lapic.get().hasOtherId()) {
+            return host.refuse(KernelRule.LAPIC_X2APIC_ID);
+        }
+        lapic.get().save(to);
+        return 0;
+    }
+
+    private int setLapic(long address) {
+        return lapic.isEmpty()
+                ? host.refuse(KernelRule.LAPIC_NONE)
+                : host.copied(address, FakeLapic.SIZE, lapic.get()::restore);
+    }
+}

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.kvm.FakeIrqfd;
+import io.kvmirq.fake.kvm.FakeRoutes;
+import io.kvmirq.fake.kvm.Message;
+import io.kvmirq.fake.kvm.VmInterrupts;
+import io.kvmirq.fake.rules.KernelRule;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** The interrupt side of a VM on x86: its chips; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
+final class X86Vm extends VmInterrupts {
+    private static final int MASTER = 0;
+    private static final int SLAVE = 1;
+    private static final int IOAPIC = 2;
+
+    /** Which interrupt controllers are in the kernel. */
+    enum Irqchip {
+        NONE("none"),
+        SPLIT("split"),
+        FULL("full");
+
+        @SuppressWarnings("ImmutableEnumChecker") // made by List.of
+        private final List<String> alone;
+
+        @SuppressWarnings("ImmutableEnumChecker") // made by List.of
+        private final List<String> withVcpus;
+
+        Irqchip(String label) {
+            this.alone = List.of(label, "no-vcpu");
+            this.withVcpus = List.of(label, "vcpus");
+        }
+
+        /** Of a VM that has it, by the labels of {@code io.kvmirq.explain.Fact}. */
+        List<String> facts(boolean vcpus) {
+            return vcpus ? withVcpus : alone;
+        }
+    }
+
+    private final FakePic[] pics = {new FakePic(this, 0xf8), new FakePic(this, 0xde)};
+    private final FakeIoapic ioapic = new FakeIoapic(this);
+    private final Lapics lapics = new Lapics(this);
+
+    private Irqchip irqchip = Irqchip.NONE;
+    private int reservedPins;
+    private boolean pit;
+    private int bootVcpu;
+
+    X86Vm(Host host) {
+        super(host);
+    }
+
+    Irqchip irqchip() {
+        return irqchip;
+    }
+
+    void createFullIrqchip() {
+        irqchip = Irqchip.FULL;
+        setRoutes(defaultRoutes());
+    }
+
+    /** @param pins how many GSIs are those of the VMM's IOAPIC; the kernel keeps 8 bits of the number */
+    void createSplitIrqchip(int pins) {
+        irqchip = Irqchip.SPLIT;
+        reservedPins = pins & 0xff;
+    }
+
+    Lapics lapics() {
+        return lapics;
+    }
+
+    boolean hasPit() {
+        return pit;
+    }
+
+    void createPit() {
+        pit = true;
+    }
+
+    /** The vCPU that runs first and takes the PICs' interrupts. */
+    boolean isBootVcpu(int id) {
+        return id == bootVcpu;
+    }
+
+    void bootVcpu(int id) {
+        bootVcpu = id;
+    }
+
+    @Override
+    protected Optional<KernelRule> refusesIrqfd(boolean resample) {
+        if (irqchip == Irqchip.NONE) {
+            return Optional.of(KernelRule.IRQFD_NEEDS_IRQCHIP);
+        }
+        return resample && irqchip != Irqchip.FULL
+                ? Optional.of(KernelRule.IRQFD_RESAMPLE_NEEDS_FULL)
+                : Optional.empty();
+    }
+
+    @Override
+    protected Optional<KernelRule> refusesRoutes() {
+        return irqchip == Irqchip.NONE ? Optional.of(KernelRule.ROUTES_NEED_IRQCHIP) : Optional.empty();
+    }
+
+    @Override
+    public Optional<KernelRule> refusesPin(int chip, int pin) {
+        int pins = chip == IOAPIC ? FakeIoapic.PINS : FakePic.PINS;
+        boolean exists = irqchip == Irqchip.FULL && chip >= 0 && chip <= IOAPIC && pin >= 0 && pin < pins;
+        return exists ? Optional.empty() : Optional.of(KernelRule.ROUTE_PIN);
+    }
+
+    @Override
+    public Optional<KernelRule> refusesMessage(Message message) {
+        return ((Interrupt) message).isInvalid(lapics.has32BitIds())
+                ? Optional.of(KernelRule.ROUTE_HIGH_ADDRESS)
+                : Optional.empty();
+    }
+
+    @Override
+    public Message message(int low, int high, int data) {
+        return Interrupt.ofMessage(low, high, data);
+    }
+
+    /** Debian builds Hyper-V's interfaces in; the 6.18 that is measured leaves them out. */
+    @Override
+    public boolean hasSynthetic() {
+        return host().build().isDebian();
+    }
+
+    /** A full irqchip begins with GSIs 0 to 23 to the IOAPIC, 0 to 15 to the PICs as well. */
+    private static FakeRoutes defaultRoutes() {
+        FakeRoutes routes = new FakeRoutes();
+        for (int gsi = 0; gsi < FakeIoapic.PINS; gsi++) {
+            routes.add(gsi, FakeRoutes.Target.pin(IOAPIC, gsi));
+            if (gsi < 2 * FakePic.PINS) {
+                routes.add(gsi, FakeRoutes.Target.pin(gsi / FakePic.PINS, gsi % FakePic.PINS));
+            }
+        }
+        return routes;
+    }
+
+    /** What a target sends; null for a pin. */
+    private static @Nullable Interrupt message(FakeRoutes.Target target) {
+        return (Interrupt) target.message();
+    }
+
+    @Override
+    protected void routesChanged() {
+        if (irqchip == Irqchip.SPLIT) {
+            lapics.wantScan();
+        }
+    }
+
+    @Override
+    protected void resamplersChanged() {
+        lapics.wantScan();
+    }
+
+    // Chips by their KVM number
+
+    FakePic pic(int chip) {
+        return pics[chip];
+    }
+
+    /** The slave's request reaches the master. */
+    void cascade() {
+        pics[MASTER].cascade(pics[SLAVE]);
+    }
+
+    FakeIoapic ioapic() {
+        return ioapic;
+    }
+
+    // Interrupts
+
+    @Override
+    protected void drive(int gsi, int source, boolean level) {
+        setIrq(gsi, source, level, false);
+    }
+
+    /** A single message is sent without a worker, also of a resampling irqfd, unless every LAPIC is to be asked. */
+    @Override
+    protected boolean driveAtOnce(FakeIrqfd irqfd) {
+        Interrupt message = (Interrupt) routes().message(irqfd.gsi());
+        boolean atOnce = message != null && (message.isInvalid(lapics.has32BitIds()) || lapics.isByMap(message));
+        if (atOnce) {
+            setIrq(irqfd.gsi(), SOURCE_USERSPACE, true, false);
+        }
+        return atOnce;
+    }
+
+    /**
+     * Drives what a GSI is routed to.
+     *
+     * @param wanted whether the caller wants to know what came of it
+     * @return the sum over the routes that listened, -1 when none did
+     */
+    int setIrq(int gsi, int source, boolean level, boolean wanted) {
+        int sum = -1;
+        if (isClosed()) {
+            return sum;
+        }
+        FakeRoutes.Target[] targets = routes().of(gsi);
+        note(targets.length == 0 ? KernelRule.LINE_UNROUTED : KernelRule.LINE_STATUS_SUM);
+        for (FakeRoutes.Target target : targets) {
+            int result = drive(target, source, level, wanted);
+            if (result >= 0) {
+                sum = result + Math.max(sum, 0);
+            }
+        }
+        return sum;
+    }
+
+    private int drive(FakeRoutes.Target target, int source, boolean level, boolean wanted) {
+        Interrupt message = message(target);
+        if (message != null) {
+            return level && !message.isInvalid(lapics.has32BitIds()) ? lapics.deliver(message) : -1;
+        }
+        return switch (target.chip()) {
+            case MASTER, SLAVE -> {
+                int result = pics[target.chip()].set(target.pin(), source, level);
+                cascade();
+                yield result;
+            }
+            case FakeRoutes.SINT -> {
+                note(KernelRule.ROUTE_SYNTHETIC);
+                yield -1;
+            }
+            default -> ioapic.set(target.pin(), source, level, wanted);
+        };
+    }
+
+    /** Tells a LAPIC whose end matters: what pins may raise, the kernel's or those of the VMM's IOAPIC. */
+    void scan(FakeLapic lapic) {
+        if (irqchip == Irqchip.FULL) {
+            ioapic.scan(lapic);
+        }
+        if (irqchip == Irqchip.SPLIT) {
+            note(KernelRule.SPLIT_PINS_KEPT);
+        }
+        for (int gsi = 0; gsi < reservedPins; gsi++) {
+            for (FakeRoutes.Target target : routes().of(gsi)) {
+                Interrupt message = message(target);
+                if (message != null && message.level()) {
+                    lapic.eoiExitBitmap()
+                            .add(message.vector(), lapics.isFor(message, lapic), lapic.isPending(message.vector()));
+                }
+            }
+        }
+    }
+
+    /** A LAPIC's registers were replaced. */
+    void restored(FakeLapic lapic) {
+        lapics.recalculateApicMap();
+        if (irqchip == Irqchip.FULL) {
+            ioapic.recount(lapic);
+        }
+    }
+
+    void endOfInterrupt(FakeLapic lapic, int vector, boolean level) {
+        if (irqchip == Irqchip.FULL) {
+            ioapic.endOfInterrupt(lapic, vector, level);
+        } else {
+            lapic.eoiExitBitmap().requestEoiExit(vector);
+        }
+    }
+
+    /** Whether an irqfd waits for the EOI of a pin. */
+    boolean isResampled(int pin) {
+        int gsi = routes().gsiOfPin(IOAPIC, pin);
+        return gsi >= 0 && !resampling(gsi).isEmpty();
+    }
+
+    /** The guest has ended what an IOAPIC pin raised: resampling irqfds lower their line and notify. */
+    void acknowledged(int pin) {
+        int gsi = routes().gsiOfPin(IOAPIC, pin);
+        List<FakeIrqfd> resampling = resampling(gsi);
+        if (gsi >= 0 && !resampling.isEmpty()) {
+            note(KernelRule.RESAMPLE_ON_EOI);
+            drive(gsi, SOURCE_RESAMPLE, false);
+            resampling.forEach(FakeIrqfd::acknowledged);
+        }
+    }
+}

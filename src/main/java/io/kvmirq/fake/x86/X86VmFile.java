@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.kvm.MemorySlots;
+import io.kvmirq.fake.kvm.StatsFile;
+import io.kvmirq.fake.kvm.VmFile;
+import io.kvmirq.fake.kvm.VmInterrupts;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
+import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.Optional;
+import java.util.TreeSet;
+
+/** The descriptor of a VM on x86; source: {@code kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c. */
+final class X86VmFile extends VmFile {
+    /** Three pages below 4 GiB. */
+    private static final long LAST_TSS_ADDRESS = 0xffff_d000L;
+
+    /** KVM_USER_MEM_SLOTS. */
+    private static final int SLOTS = 32764;
+    /** The most address bits that any processor has; many refuse less. */
+    private static final int ADDRESS_BITS = 52;
+
+    private static final Requests<X86VmFile> REQUESTS = VmFile.<X86VmFile>requests(
+                    KernelRule.VM_UNKNOWN_REQUEST, number -> X86KvmFile.notModelled(UapiTable.FileKind.VM, number))
+            .value(Uapi.KVM_CHECK_EXTENSION, X86VmFile::check)
+            .value(Uapi.KVM_CREATE_VCPU, X86VmFile::createVcpu)
+            .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.chips.create())
+            .value(Uapi.KVM_SET_BOOT_CPU_ID, (vm, id) -> vm.chips.setBootVcpu(id))
+            .value(Uapi.KVM_GET_STATS_FD, (vm, argument) -> vm.host.install(new StatsFile(vm.host, "")))
+            .value(Uapi.KVM_SET_TSS_ADDR, X86VmFile::setTss)
+            .value(Uapi.KVM_SET_USER_MEMORY_REGION2, X86VmFile::setMemory2)
+            .in(Uapi.KVM_ENABLE_CAP, (vm, capability) -> vm.chips.enable(capability))
+            .in(Uapi.KVM_SIGNAL_MSI, X86VmFile::signalMsi)
+            .in(Uapi.KVM_IRQ_LINE, (vm, line) -> vm.setLine(line, false))
+            .inOut(Uapi.KVM_IRQ_LINE_STATUS, (vm, line) -> vm.setLine(line, true))
+            .inOut(Uapi.KVM_GET_IRQCHIP, (vm, chip) -> vm.chips.get(chip))
+            .in(Uapi.KVM_SET_IRQCHIP, (vm, chip) -> vm.chips.set(chip))
+            .in(Uapi.KVM_CREATE_PIT2, (vm, config) -> vm.chips.createPit());
+
+    private final X86Vm vm;
+    private final TreeSet<Integer> vcpus = new TreeSet<>();
+    private final IrqchipCalls chips;
+
+    X86VmFile(Host host) {
+        this(new X86Vm(host));
+    }
+
+    private X86VmFile(X86Vm vm) {
+        super(vm, new MemorySlots(vm.host(), limits(vm.host())));
+        this.vm = vm;
+        this.chips = new IrqchipCalls(vm, vcpus);
+    }
+
+    private static MemorySlots.Limits limits(Host host) {
+        int spaces = X86Capabilities.addressSpaces(host.build());
+        return new MemorySlots.Limits(SLOTS, spaces, ADDRESS_BITS, KernelRule.MEMORY_BEYOND);
+    }
+
+    @Override
+    public List<String> facts() {
+        return vm.irqchip().facts(!vcpus.isEmpty());
+    }
+
+    @Override
+    public int ioctl(long request, long argument) {
+        return REQUESTS.answer(this, request, argument);
+    }
+
+    private int check(long capability) {
+        int value = X86Capabilities.check(host, capability);
+        return capability == Uapi.KVM_CAP_X2APIC_API ? value & chips.x2apicBits() : value;
+    }
+
+    private int setTss(long address) {
+        return Long.compareUnsigned(address, LAST_TSS_ADDRESS) > 0 ? host.refuse(KernelRule.VM_TSS_ADDRESS) : 0;
+    }
+
+    private int setMemory2(long address) {
+        return host.build().isSince(6, 8)
+                ? host.copied(address, Uapi.KvmUserspaceMemoryRegion2.SIZE, memory()::set2)
+                : host.refuse(KernelRule.VM_UNKNOWN_REQUEST);
+    }
+
+    @Override
+    protected KernelRule unknownDevice() {
+        return KernelRule.DEVICE_TYPE;
+    }
+
+    // vCPUs
+
+    private int createVcpu(long argument) {
+        long id = argument;
+        if (argument >>> 32 != 0 && !host.build().isSince(6, 11)) {
+            host.note(KernelRule.VCPU_ID_HALF_BEFORE);
+            id = argument & 0xffff_ffffL;
+        }
+        if (id < 0 || id >= X86Capabilities.vcpuIds(host.build())) {
+            return host.refuse(KernelRule.VCPU_ID);
+        }
+        if (!vcpus.add((int) id)) {
+            // Seen only after the vCPU was made, which looked at all others.
+            vm.lapics().recalculateApicMap();
+            return host.refuse(KernelRule.VCPU_EXISTS);
+        }
+        Optional<FakeLapic> lapic = vm.irqchip() == X86Vm.Irqchip.NONE
+                ? Optional.empty()
+                : Optional.of(vm.lapics().add((int) id));
+        int fd = host.install(new X86VcpuFile(vm, memory(), (int) id, lapic));
+        if (fd < 0) {
+            vcpus.remove((int) id);
+            lapic.ifPresent(vm.lapics()::remove);
+        }
+        return fd;
+    }
+
+    // Injection
+
+    private int signalMsi(ByteBuffer msi) {
+        if (vm.irqchip() == X86Vm.Irqchip.NONE) {
+            return host.refuse(KernelRule.MSI_NEEDS_IRQCHIP);
+        }
+        if ((msi.getInt(Uapi.KvmMsi.FLAGS) & ~Uapi.KVM_MSI_VALID_DEVID) != 0) {
+            return host.refuse(KernelRule.MSI_FLAGS);
+        }
+        Interrupt interrupt = Interrupt.ofMessage(
+                msi.getInt(Uapi.KvmMsi.ADDRESS_LO), msi.getInt(Uapi.KvmMsi.ADDRESS_HI), msi.getInt(Uapi.KvmMsi.DATA));
+        if (interrupt.isInvalid(vm.lapics().has32BitIds())) {
+            return host.refuse(KernelRule.MSI_HIGH_ADDRESS);
+        }
+        int taken = vm.lapics().deliver(interrupt);
+        return taken < 0 ? host.refuse(KernelRule.MSI_NOBODY) : taken;
+    }
+
+    private int setLine(ByteBuffer line, boolean status) {
+        if (vm.irqchip() == X86Vm.Irqchip.NONE) {
+            return host.refuse(KernelRule.LINE_NEEDS_IRQCHIP);
+        }
+        boolean level = line.getInt(Uapi.KvmIrqLevel.LEVEL) != 0;
+        int result = vm.setIrq(line.getInt(Uapi.KvmIrqLevel.IRQ), VmInterrupts.SOURCE_USERSPACE, level, status);
+        line.putInt(Uapi.KvmIrqLevel.IRQ, result);
+        return 0;
+    }
+}

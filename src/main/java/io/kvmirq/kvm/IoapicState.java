@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Route;
+import io.kvmirq.Vector;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/**
+ * A copy of an in-kernel IOAPIC's state. Not thread-safe.
+ *
+ * <p>Source: 82093AA datasheet, 3.2.4; {@code struct kvm_ioapic_state} in asm/kvm.h.
+ */
+public final class IoapicState {
+    private static final int LEVEL = 1 << 15;
+    private static final int REMOTE_IRR = 1 << 14;
+
+    private final ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
+
+    IoapicState() {}
+
+    ByteBuffer bytes() {
+        return state;
+    }
+
+    private static int entry(Route.Pin pin) {
+        if (pin.chip() != Route.Chip.IOAPIC) {
+            throw new IllegalArgumentException(pin + " is not a pin of the IOAPIC");
+        }
+        return Uapi.KvmIoapicState.REDIRTBL + pin.pin() * Long.BYTES;
+    }
+
+    /** Programs a pin as an unmasked, level-triggered, active-high interrupt of APIC id 0. */
+    public IoapicState levelPin(Route.Pin pin, Vector vector) {
+        state.putLong(entry(pin), LEVEL | vector.number());
+        return this;
+    }
+
+    /** Whether a pin's line is high, as the IOAPIC sees it. */
+    public boolean isHigh(Route.Pin pin) {
+        return entry(pin) >= 0 && (state.getInt(Uapi.KvmIoapicState.IRR) >>> pin.pin() & 1) == 1;
+    }
+
+    /** Whether a LAPIC has taken a level interrupt of this pin and not yet ended it. */
+    public boolean isRemoteIrrSet(Route.Pin pin) {
+        return (state.getLong(entry(pin)) & REMOTE_IRR) != 0;
+    }
+}

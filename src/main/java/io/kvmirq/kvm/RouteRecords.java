@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import java.nio.ByteBuffer;
+
+/** Routes as the records a binding takes; its memory is used again for the next table. Not thread-safe. */
+final class RouteRecords {
+    private static final int FIRST_CAPACITY = 64;
+
+    private ByteBuffer records = Buffers.allocate(FIRST_CAPACITY * KernelBackend.ROUTE_SIZE);
+    private int count;
+
+    /** Begins a new table. */
+    void clear() {
+        count = 0;
+    }
+
+    void add(Route route) {
+        int at = count * KernelBackend.ROUTE_SIZE;
+        if (at == records.capacity()) {
+            records = Buffers.allocate(2 * records.capacity()).put(0, records, 0, records.capacity());
+        }
+        for (int i = 0; i < KernelBackend.ROUTE_SIZE; i += Long.BYTES) {
+            records.putLong(at + i, 0);
+        }
+        encode(route, at);
+        count++;
+    }
+
+    private void encode(Route route, int at) {
+        records.putInt(at + KernelBackend.ROUTE_GSI, route.gsi().number());
+        if (route instanceof Route.Msi msi) {
+            MsiMessage message = msi.message();
+            records.putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI);
+            records.putInt(at + KernelBackend.ROUTE_DATA, message.data());
+            records.putLong(at + KernelBackend.ROUTE_ADDRESS, message.address());
+            if (message.deviceId().isPresent()) {
+                records.putInt(at + KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID);
+                records.putInt(
+                        at + KernelBackend.ROUTE_DEVID, message.deviceId().getAsInt());
+            }
+        } else if (route instanceof Route.Pin pin) {
+            records.putInt(at + KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_IRQCHIP);
+            records.putInt(at + KernelBackend.ROUTE_CHIP, pin.chip().id());
+            records.putInt(at + KernelBackend.ROUTE_PIN, pin.pin());
+        }
+    }
+
+    ByteBuffer records() {
+        return records;
+    }
+
+    int count() {
+        return count;
+    }
+}

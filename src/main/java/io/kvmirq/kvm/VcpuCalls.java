@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Errno;
+import io.kvmirq.VcpuId;
+import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Calls;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/**
+ * KVM's calls on one vCPU, by ioctl on every binding, and the page that it shares with the kernel (x86).
+ *
+ * <p>Source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c, {@code struct kvm_run} in linux/kvm.h.
+ */
+final class VcpuCalls extends Calls {
+    private final VmCalls vm;
+    private final Fd fd;
+    private final Mapping run;
+
+    /** @throws io.kvmirq.KernelException EINVAL for an id beyond the limit; EEXIST for one that exists */
+    VcpuCalls(VmCalls vm, VcpuId id) {
+        super(vm.vm().kernel());
+        this.vm = vm;
+        int raw = on(vm.vm(), vmRaw -> backend().libc().ioctl(vmRaw, Uapi.KVM_CREATE_VCPU, id.number()));
+        check(raw, KernelCall.VCPU_CREATE, vm.known(), () -> vm.vm() + " id=" + id.number());
+        this.fd = made("vcpu " + id.number(), raw);
+        vm.learn(Fact.VCPUS);
+        try {
+            Fd device = kernel().device();
+            int size = on(device, kvm -> backend().libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0));
+            this.run = Mapping.of(fd, check(size, KernelCall.VCPU_MMAP_SIZE, vm.known(), device::toString));
+        } catch (RuntimeException e) {
+            close(fd);
+            throw e;
+        }
+    }
+
+    Fd fd() {
+        return fd;
+    }
+
+    /** The page shared with the kernel: {@code struct kvm_run}. */
+    Mapping page() {
+        return run;
+    }
+
+    /** A request of the vCPU that takes a structure. */
+    void ioctl(KernelCall call, long request, ByteBuffer argument) {
+        ioctl(fd, call, request, argument);
+    }
+
+    /** A request of the vCPU, or of the KVM device. */
+    void ioctl(Fd file, KernelCall call, long request, ByteBuffer argument) {
+        check(on(file, raw -> backend().libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
+    }
+
+    /** Blocks until the guest exits. @return the {@code KVM_EXIT_*} number */
+    int run() {
+        return during(run, () -> {
+            int raw = begin(fd);
+            int result;
+            try {
+                result = backend().libc().ioctl(raw, Uapi.KVM_RUN, 0);
+            } finally {
+                end(fd);
+            }
+            if (result == -Errno.EINTR.number()) {
+                return Uapi.KVM_EXIT_INTR;
+            }
+            check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
+            return run.getInt(Uapi.KvmRun.EXIT_REASON);
+        });
+    }
+
+    void close() {
+        run.close();
+        close(fd);
+    }
+}

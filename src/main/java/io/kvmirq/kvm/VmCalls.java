@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Calls;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.EnumSet;
+import java.util.Set;
+
+/**
+ * KVM's calls on one VM and its devices, and what is known of the VM when one of them fails. Setup throws
+ * {@link io.kvmirq.KernelException}; what takes down (deassign, remove) returns nothing and never fails. Thread-safe.
+ */
+final class VmCalls extends Calls {
+    private static final int PAGE = 4096;
+
+    private final Fd vm;
+    private volatile Set<Fact> known;
+
+    /** @param known of the VM as it is now */
+    VmCalls(Kernel kernel, Fd vm, Set<Fact> known) {
+        super(kernel);
+        this.vm = vm;
+        this.known = known;
+    }
+
+    /** A new VM of type 0, the default. */
+    static VmCalls create(Kernel kernel) {
+        Creator creator = new Creator(kernel);
+        return new VmCalls(kernel, creator.createVm(), Set.of(Fact.NO_IRQCHIP, Fact.OWN));
+    }
+
+    /** The call on the KVM device, before there is a VM. */
+    private static final class Creator extends Calls {
+        Creator(Kernel kernel) {
+            super(kernel);
+        }
+
+        Fd createVm() {
+            int raw = on(kernel().device(), device -> backend().vmCreate(device, 0));
+            return made("vm", check(raw, KernelCall.VM_CREATE, Set.of(), () -> ""));
+        }
+    }
+
+    Fd vm() {
+        return vm;
+    }
+
+    void closeVm() {
+        close(vm);
+    }
+
+    // What is known
+
+    /** From now on {@code fact} is so, and what it excludes is not. */
+    synchronized void learn(Fact fact) {
+        Set<Fact> next = EnumSet.of(fact);
+        known.stream().filter(old -> !old.excludes(fact)).forEach(next::add);
+        known = next;
+    }
+
+    Set<Fact> known(Fact... more) {
+        Set<Fact> all = EnumSet.noneOf(Fact.class);
+        all.addAll(known);
+        all.addAll(Set.of(more));
+        return all;
+    }
+
+    // VM
+
+    private int capability(int capability) {
+        return check(
+                on(vm, raw -> backend().capabilityCheck(raw, capability)),
+                KernelCall.CAPABILITY,
+                known,
+                () -> "capability=" + capability);
+    }
+
+    /** How many memory slots a VM has; they are numbered from 0. */
+    int memorySlots() {
+        return capability(Uapi.KVM_CAP_NR_MEMSLOTS);
+    }
+
+    boolean supportsResample() {
+        return capability(Uapi.KVM_CAP_IRQFD_RESAMPLE) > 0;
+    }
+
+    void createIrqchip() {
+        check(on(vm, backend()::irqchipCreate), KernelCall.IRQCHIP_CREATE, known, vm::toString);
+        learn(Fact.FULL_IRQCHIP);
+    }
+
+    void createSplitIrqchip(int pins) {
+        check(
+                on(vm, raw -> backend().irqchipCreateSplit(raw, pins)),
+                KernelCall.SPLIT_IRQCHIP,
+                known,
+                () -> vm + " pins=" + pins);
+        learn(Fact.SPLIT_IRQCHIP);
+    }
+
+    /** MSI destinations have 32 bits, as {@code MsiMessage} encodes them. */
+    void use32BitApicIds() {
+        check(
+                on(vm, raw -> backend().x2apicEnable(raw, Uapi.KVM_X2APIC_API_USE_32BIT_IDS)),
+                KernelCall.X2APIC,
+                known,
+                vm::toString);
+    }
+
+    IoapicState getIoapic() {
+        IoapicState state = new IoapicState();
+        check(
+                on(vm, raw -> backend().irqchipGet(raw, Route.Chip.IOAPIC.id(), state.bytes())),
+                KernelCall.IOAPIC_GET,
+                known,
+                vm::toString);
+        return state;
+    }
+
+    void setIoapic(IoapicState state) {
+        check(
+                on(vm, raw -> backend().irqchipSet(raw, Route.Chip.IOAPIC.id(), state.bytes())),
+                KernelCall.IOAPIC_SET,
+                known,
+                vm::toString);
+    }
+
+    /** Replaces the whole table, or nothing of it. */
+    void setRoutes(RouteRecords routes) {
+        int raw = begin(vm);
+        try {
+            check(
+                    backend().routesSet(raw, routes.records(), routes.count()),
+                    KernelCall.ROUTES,
+                    known,
+                    () -> "vm=" + raw + " routes=" + routes.count());
+        } finally {
+            end(vm);
+        }
+    }
+
+    // irqfd and ioeventfd: on leases, so that what was assigned can be deassigned whatever has been closed meanwhile
+
+    private Set<Fact> known(EventFd event, Fact trigger) {
+        return isAdopted(event) ? known(trigger) : known(trigger, Fact.OWN_EVENTFD);
+    }
+
+    void assignIrqfd(Fd.Lease vm, EventFd event, Fd.Lease eventLease, Gsi gsi) {
+        int result = backend().irqfdAssign(number(vm), number(eventLease), gsi.number());
+        if (result < 0) {
+            throw failure(
+                    result,
+                    KernelCall.IRQFD,
+                    known(event, Fact.EDGE),
+                    () -> operands(vm, eventLease) + " gsi=" + gsi.number());
+        }
+    }
+
+    void assignLevelIrqfd(Fd.Lease vm, EventFd event, Fd.Lease eventLease, Fd.Lease resample, Gsi gsi) {
+        int result = backend().irqfdAssignLevel(number(vm), number(eventLease), number(resample), gsi.number());
+        if (result < 0) {
+            throw failure(
+                    result,
+                    KernelCall.IRQFD_LEVEL,
+                    known(event, Fact.LEVEL),
+                    () -> operands(vm, eventLease) + " resamplefd=" + resample.number() + " gsi=" + gsi.number());
+        }
+    }
+
+    /**
+     * When it returns, no interrupt of this irqfd is in flight: the kernel accepts any open eventfd. The result is not
+     * looked at. Called from another process than the one that made the VM the kernel returns EIO, and the irqfd stays.
+     */
+    void deassignIrqfd(Fd.Lease vm, Fd.Lease event, Gsi gsi) {
+        backend().irqfdDeassign(number(vm), number(event), gsi.number());
+    }
+
+    /** Signals an eventfd whose handle may have been closed. */
+    void signal(Fd.Lease event) {
+        backend().eventfdSignal(number(event), 1);
+    }
+
+    void assignIoEventFd(Fd.Lease vm, Fd.Lease event, IoAddress to) {
+        int result = backend()
+                .ioeventfdAssign(
+                        number(vm),
+                        number(event),
+                        to.address(),
+                        to.length(),
+                        flags(to),
+                        to.data().orElse(0));
+        check(
+                result,
+                KernelCall.IOEVENTFD,
+                known,
+                () -> operands(vm, event) + " address=0x" + Long.toHexString(to.address()) + " length=" + to.length());
+    }
+
+    void deassignIoEventFd(Fd.Lease vm, Fd.Lease event, IoAddress to) {
+        backend()
+                .ioeventfdDeassign(
+                        number(vm),
+                        number(event),
+                        to.address(),
+                        to.length(),
+                        flags(to),
+                        to.data().orElse(0));
+    }
+
+    private static int flags(IoAddress to) {
+        return (to instanceof IoAddress.Port ? KernelBackend.IOEVENTFD_PIO : 0)
+                | (to.data().isPresent() ? KernelBackend.IOEVENTFD_DATAMATCH : 0);
+    }
+
+    private static String operands(Fd.Lease vm, Fd.Lease event) {
+        return "vm=" + vm.number() + " eventfd=" + event.number();
+    }
+
+    // Injection; allocates nothing when the kernel agrees
+
+    /** @return vCPUs that took it, 0 for refused, {@code -EPERM} for no destination */
+    int signalMsi(MsiMessage message) {
+        boolean device = message.deviceId().isPresent();
+        int raw = begin(vm);
+        try {
+            int result = backend()
+                    .msiSignal(
+                            raw,
+                            message.address(),
+                            message.data(),
+                            device ? KernelBackend.ROUTE_FLAG_DEVID : 0,
+                            device ? message.deviceId().getAsInt() : 0);
+            if (result < 0 && result != -Errno.EPERM.number()) {
+                throw failure(result, KernelCall.MSI, known, () -> "vm=" + raw + " " + message);
+            }
+            return result;
+        } finally {
+            end(vm);
+        }
+    }
+
+    /** @return as the kernel's status: > 0 delivered to so many, 0 coalesced, -1 no chip took it */
+    int setLine(Gsi gsi, boolean high) {
+        ByteBuffer status = scratch();
+        int level = high ? 1 : 0;
+        int raw = begin(vm);
+        try {
+            int result = backend().lineSetStatus(raw, gsi.number(), level, status);
+            if (result < 0) {
+                throw failure(
+                        result, KernelCall.LINE, known, () -> "vm=" + raw + " gsi=" + gsi.number() + " level=" + level);
+            }
+            return status.getInt(0);
+        } finally {
+            end(vm);
+        }
+    }
+
+    // Devices
+
+    /** Whether a device of this type could be made; makes none. */
+    boolean testDevice(int type) {
+        int result = on(vm, raw -> backend().deviceTest(raw, type));
+        if (result == -Errno.ENODEV.number()) {
+            return false;
+        }
+        check(result, KernelCall.DEVICE_TEST, known, () -> vm + " type=" + type);
+        return true;
+    }
+
+    Fd createDevice(int type) {
+        int raw = on(vm, vmRaw -> backend().deviceCreate(vmRaw, type));
+        return made("device", check(raw, KernelCall.DEVICE_CREATE, known, () -> vm + " type=" + type));
+    }
+
+    boolean hasAttribute(Fd device, int group, long attribute) {
+        int result = on(device, raw -> backend().deviceAttrHas(raw, group, attribute));
+        if (result == -Errno.ENXIO.number()) {
+            return false;
+        }
+        check(result, KernelCall.ATTRIBUTE_PROBE, known, () -> device + " group=" + group + " attribute=" + attribute);
+        return true;
+    }
+
+    void closeDevice(Fd device) {
+        close(device);
+    }
+
+    // Memory
+
+    void setMemory(Fd.Lease vm, int slot, long guestAddress, Mapping memory) {
+        ByteBuffer region = memoryRegion(slot, guestAddress, memory.length());
+        boolean aligned = guestAddress % PAGE == 0 && memory.length() % PAGE == 0;
+        withAddress(
+                memory,
+                address -> check(
+                        backend()
+                                .libc()
+                                .ioctl(
+                                        number(vm),
+                                        Uapi.KVM_SET_USER_MEMORY_REGION,
+                                        region.putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, address)),
+                        KernelCall.MEMORY,
+                        known(aligned ? Fact.ALIGNED : Fact.MISALIGNED),
+                        () -> "vm=" + vm.number() + " slot=" + slot + " address=0x" + Long.toHexString(guestAddress)
+                                + " size=" + memory.length()));
+    }
+
+    /** @return whether the guest no longer has it */
+    boolean removeMemory(Fd.Lease vm, int slot) {
+        return backend().libc().ioctl(number(vm), Uapi.KVM_SET_USER_MEMORY_REGION, memoryRegion(slot, 0, 0)) >= 0;
+    }
+
+    private static ByteBuffer memoryRegion(int slot, long guestAddress, long size) {
+        return Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
+                .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, slot)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, guestAddress)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, size);
+    }
+}

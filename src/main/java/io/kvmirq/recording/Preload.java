@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiTable.Field;
+import io.kvmirq.uapi.UapiTable.Request;
+import io.kvmirq.uapi.UapiTable.Role;
+import io.kvmirq.uapi.UapiTable.Struct;
+import java.io.BufferedInputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+
+/**
+ * Recording another program through {@code libkvmirqtape.so}: what it is told, and its tape made fit to be kept. The library
+ * appends the bytes that it sees, addresses of the program included.
+ */
+public final class Preload {
+    private Preload() {}
+
+    /**
+     * What a program is started with, beside {@code LD_PRELOAD}.
+     *
+     * @param tape where its calls are appended
+     */
+    public static Map<String, String> environment(Path tape) {
+        return Map.of("KVMIRQ_TAPE", tape.toString(), "KVMIRQ_TAPE_LENGTHS", lengths());
+    }
+
+    /** What {@code native/tape_argument.c} cannot know of the number of a request. */
+    static String lengths() {
+        Map<Long, String> words = new TreeMap<>();
+        Stream.of(UapiTable.REQUESTS, UapiTable.ARM64).flatMap(List::stream).forEach(request -> word(request)
+                .ifPresent(
+                        word -> words.putIfAbsent(request.number(), Long.toHexString(request.number()) + ":" + word)));
+        return String.join(" ", words.values());
+    }
+
+    private static Optional<String> word(Request request) {
+        if (request.text()) {
+            return Optional.of("0");
+        }
+        if (request.argument().isEmpty()) {
+            return Optional.empty();
+        }
+        Struct struct = request.argument().get();
+        Optional<Field> count = struct.field(Role.COUNT);
+        Optional<Field> pointee =
+                struct.field(Role.ADDRESS).filter(address -> address.target().bytes() > 0);
+        boolean sized = (request.number() >>> 16 & 0x3fff) != 0
+                || struct.field(Role.LENGTH).isPresent();
+        if (sized && count.isEmpty() && pointee.isEmpty()) {
+            return Optional.empty();
+        }
+        return Optional.of(hex(struct.size())
+                + count.map(field -> "+" + hex(field.element()) + at("@", field.offset()))
+                        .orElse("")
+                + pointee.map(field -> "," + hex(field.offset()) + "*"
+                                + hex(field.target().bytes()))
+                        .orElse(""));
+    }
+
+    private static String at(String mark, int offset) {
+        return offset == 0 ? "" : mark + hex(offset);
+    }
+
+    private static String hex(int number) {
+        return Integer.toHexString(number);
+    }
+
+    /**
+     * Writes the tape that the library left: with names for descriptors, without addresses, and with its end.
+     *
+     * @param to closed
+     * @throws TapeException for what is no line of a tape; the lines before it are written, and no end
+     */
+    public static void finish(Path raw, OutputStream to) throws IOException {
+        try (to;
+                TapeReader reader = TapeReader.of(new BufferedInputStream(Files.newInputStream(raw)))) {
+            TapeWriter writer = new TapeWriter(to);
+            try {
+                for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
+                    writer.write(line.get());
+                }
+            } catch (TapeException e) {
+                writer.flush();
+                throw e;
+            }
+            writer.close();
+        }
+    }
+
+    /** The processes that have a file open, but this one, by number; those of other users only for root. */
+    public static List<Long> writers(Path file) {
+        return ProcessHandle.allProcesses()
+                .map(ProcessHandle::pid)
+                .filter(pid -> pid != ProcessHandle.current().pid() && hasOpen(pid, file))
+                .toList();
+    }
+
+    private static boolean hasOpen(long pid, Path file) {
+        try (Stream<Path> open = Files.list(Path.of("/proc/" + pid + "/fd"))) {
+            for (Path descriptor : open.toList()) {
+                if (Files.readSymbolicLink(descriptor).equals(file)) {
+                    return true;
+                }
+            }
+            return false;
+        } catch (IOException e) {
+            // It has ended, or is another user's.
+            return false;
+        }
+    }
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.uapi;
+
+import static io.kvmirq.uapi.UapiTable.FileKind.VCPU;
+import static io.kvmirq.uapi.UapiTable.FileKind.VM;
+
+import io.kvmirq.uapi.Fact.Address;
+import io.kvmirq.uapi.Fact.Bytes;
+import io.kvmirq.uapi.Fact.Flags;
+import io.kvmirq.uapi.Fact.Ioctl;
+import io.kvmirq.uapi.Fact.U32;
+import io.kvmirq.uapi.Fact.U64;
+
+/**
+ * What of {@link Uapi} only the headers of arm64 have: requests that encode the size of one of its structures, and the
+ * attributes of its interrupt controllers. The numbers as the arm64 compiler has them are kept with what the lab
+ * recorded (arm64-6.1.txt of the tests), and a test compares them.
+ */
+public final class UapiArm64 {
+    private UapiArm64() {}
+
+    // spotless:off: a table, a line for each field
+
+    private static final long KVMIO = 0xae00;
+    private static final long WRITE = 1L << 30;
+    private static final long READ = 2L << 30;
+
+    private static long size(int bytes) {
+        return (long) bytes << 16;
+    }
+
+    // include/uapi/linux/kvm.h
+
+    public static final int KVM_DEV_TYPE_ARM_VGIC_V2 = 5;
+    public static final int KVM_DEV_TYPE_ARM_VGIC_V3 = 7;
+    public static final int KVM_DEV_TYPE_ARM_VGIC_ITS = 8;
+    public static final long KVM_VM_TYPE_ARM_IPA_SIZE_MASK = 0xff;
+    @Ioctl(on = VCPU, argument = KvmVcpuInit.class, arm64 = true)
+    public static final long KVM_ARM_VCPU_INIT = WRITE | size(KvmVcpuInit.SIZE) | KVMIO | 0xae;
+    @Ioctl(on = VM, argument = KvmVcpuInit.class, arm64 = true)
+    public static final long KVM_ARM_PREFERRED_TARGET = READ | size(KvmVcpuInit.SIZE) | KVMIO | 0xaf;
+
+    public static final long KVM_GET_REG_LIST = Uapi.KVM_GET_REG_LIST;
+    public static final long KVM_GET_ONE_REG = Uapi.KVM_GET_ONE_REG;
+    public static final long KVM_SET_ONE_REG = Uapi.KVM_SET_ONE_REG;
+    @Ioctl(on = VM, argument = KvmArmCopyMteTags.class, arm64 = true)
+    public static final long KVM_ARM_MTE_COPY_TAGS = READ | size(48) | KVMIO | 0xb4;
+    @Ioctl(on = VCPU, arm64 = true)
+    public static final long KVM_ARM_VCPU_FINALIZE = WRITE | size(4) | KVMIO | 0xc2;
+    @Ioctl(on = VCPU, arm64 = true)
+    public static final long KVM_SET_GUEST_DEBUG = WRITE | size(520) | KVMIO | 0x9b;
+    /** The number is that of KVM_GET_ONE_REG, on a VM. */
+    @Ioctl(on = VM, argument = KvmArmDeviceAddr.class, arm64 = true)
+    public static final long KVM_ARM_SET_DEVICE_ADDR = WRITE | size(16) | KVMIO | 0xab;
+    /** Not in the headers of 6.1. */
+    @Ioctl(on = VM, arm64 = true)
+    public static final long KVM_ARM_SET_COUNTER_OFFSET = WRITE | size(16) | KVMIO | 0xb5;
+    /** Not in the headers of 6.1. */
+    @Ioctl(on = VM, argument = RegMaskRange.class, arm64 = true)
+    public static final long KVM_ARM_GET_REG_WRITABLE_MASKS = READ | size(64) | KVMIO | 0xb6;
+
+    // arch/arm64/include/uapi/asm/kvm.h: vCPUs
+
+    public static final int KVM_ARM_TARGET_GENERIC_V8 = 5;
+    /** A bit of the features. */
+    public static final int KVM_ARM_VCPU_POWER_OFF = 0;
+    /** A bit of the features. */
+    public static final int KVM_ARM_VCPU_PSCI_0_2 = 2;
+
+    /** arch/arm64/include/uapi/asm/kvm.h: the target and seven words of features. */
+    public static final class KvmVcpuInit {
+        public static final int SIZE = 32;
+        @U32 public static final int TARGET = 0;
+        @Bytes(28) public static final int FEATURES = 4;
+
+        private KvmVcpuInit() {}
+    }
+
+    // KVM_IRQ_LINE: the fields of the interrupt
+
+    public static final int KVM_ARM_IRQ_VCPU2_SHIFT = 28;
+    public static final int KVM_ARM_IRQ_TYPE_SHIFT = 24;
+    public static final int KVM_ARM_IRQ_VCPU_SHIFT = 16;
+    public static final int KVM_ARM_IRQ_TYPE_CPU = 0;
+    public static final int KVM_ARM_IRQ_TYPE_SPI = 1;
+    public static final int KVM_ARM_IRQ_TYPE_PPI = 2;
+
+    // Attributes of the VGIC and its ITS
+
+    public static final int KVM_DEV_ARM_VGIC_GRP_ADDR = 0;
+    public static final int KVM_DEV_ARM_VGIC_GRP_DIST_REGS = 1;
+    public static final int KVM_DEV_ARM_VGIC_GRP_CPU_REGS = 2;
+    public static final int KVM_DEV_ARM_VGIC_GRP_NR_IRQS = 3;
+    public static final int KVM_DEV_ARM_VGIC_GRP_CTRL = 4;
+    public static final int KVM_DEV_ARM_VGIC_GRP_REDIST_REGS = 5;
+    public static final int KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS = 6;
+    public static final int KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO = 7;
+    public static final int KVM_DEV_ARM_VGIC_GRP_ITS_REGS = 8;
+
+    public static final int KVM_VGIC_V2_ADDR_TYPE_DIST = 0;
+    public static final int KVM_VGIC_V2_ADDR_TYPE_CPU = 1;
+    public static final int KVM_VGIC_V3_ADDR_TYPE_DIST = 2;
+    public static final int KVM_VGIC_V3_ADDR_TYPE_REDIST = 3;
+    public static final int KVM_VGIC_ITS_ADDR_TYPE = 4;
+    public static final int KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION = 5;
+
+    public static final int KVM_DEV_ARM_VGIC_CTRL_INIT = 0;
+    public static final int KVM_DEV_ARM_ITS_SAVE_TABLES = 1;
+    public static final int KVM_DEV_ARM_ITS_RESTORE_TABLES = 2;
+    public static final int KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES = 3;
+    public static final int KVM_DEV_ARM_ITS_CTRL_RESET = 4;
+
+    /** Below it the number of an interrupt, from it what is asked about it. */
+    public static final int KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT = 10;
+
+    /** arch/arm64/include/uapi/asm/kvm.h. */
+    public static final class KvmArmCopyMteTags {
+        public static final int SIZE = 48;
+        @U64 public static final int GUEST_IPA = 0;
+        @U64 public static final int LENGTH = 8;
+        @U64 @Address public static final int ADDR = 16;
+        @U64 @Flags public static final int FLAGS = 24;
+
+        private KvmArmCopyMteTags() {}
+    }
+
+    /** include/uapi/linux/kvm.h. */
+    public static final class KvmArmDeviceAddr {
+        public static final int SIZE = 16;
+        @U64 public static final int ID = 0;
+        @U64 public static final int ADDR = 8;
+
+        private KvmArmDeviceAddr() {}
+    }
+
+    /** arch/arm64/include/uapi/asm/kvm.h. */
+    public static final class RegMaskRange {
+        public static final int SIZE = 64;
+        @U64 @Address public static final int ADDR = 0;
+        @U32 public static final int RANGE = 8;
+
+        private RegMaskRange() {}
+    }
+    // spotless:on
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.uapi;
+
+import io.kvmirq.uapi.UapiTable.FileKind;
+import io.kvmirq.uapi.UapiTable.Request;
+import io.kvmirq.uapi.UapiTable.Role;
+import io.kvmirq.uapi.UapiTable.Struct;
+import io.kvmirq.uapi.UapiTable.Target;
+import io.kvmirq.uapi.UapiTable.When;
+import java.lang.annotation.Annotation;
+import java.lang.reflect.Field;
+import java.lang.reflect.Modifier;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+
+/** Reads what stands beside the constants, once. */
+final class UapiReader {
+    private static final List<Class<?>> HEADERS =
+            List.of(Uapi.class, UapiVfio.class, UapiIommufd.class, UapiArm64.class);
+
+    private static final long WRITES = 2L << 30;
+
+    private static final Map<Class<? extends Annotation>, Integer> SIZES =
+            Map.of(Fact.U8.class, 1, Fact.U16.class, 2, Fact.U32.class, 4, Fact.U64.class, 8);
+
+    private static final Map<Class<? extends Annotation>, Role> ROLES = Map.of(
+            Fact.Fd.class, Role.FD,
+            Fact.NewFd.class, Role.NEW_FD,
+            Fact.Gsi.class, Role.GSI,
+            Fact.Flags.class, Role.FLAGS,
+            Fact.OneOf.class, Role.ONE_OF,
+            Fact.Address.class, Role.ADDRESS,
+            Fact.Length.class, Role.LENGTH,
+            Fact.Count.class, Role.COUNT);
+
+    private final Map<Class<?>, Struct> structs = new LinkedHashMap<>();
+
+    UapiReader() {
+        HEADERS.stream()
+                .flatMap(header -> Arrays.stream(header.getDeclaredClasses()))
+                .forEach(this::struct);
+    }
+
+    Collection<Struct> structs() {
+        return structs.values();
+    }
+
+    private static Stream<Field> constants(Class<?> type) {
+        return HEADERS.stream()
+                .flatMap(header -> Arrays.stream(header.getDeclaredFields()))
+                .filter(field -> field.getType() == type && Modifier.isPublic(field.getModifiers()));
+    }
+
+    private static long value(Field constant) {
+        try {
+            return constant.getLong(null);
+        } catch (IllegalAccessException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /** Numbers by the names of the constants that begin so, without that beginning. */
+    Map<Integer, String> names(String prefix) {
+        return names(prefix, false);
+    }
+
+    /** @param whole with that beginning, and without capabilities that have nothing to do with interrupts */
+    Map<Integer, String> names(String prefix, boolean whole) {
+        Map<Integer, String> names = new LinkedHashMap<>();
+        if (!prefix.isEmpty()) {
+            constants(int.class)
+                    .filter(constant -> constant.getName().startsWith(prefix)
+                            && !constant.isAnnotationPresent(Fact.NotAFlag.class)
+                            && !constant.isAnnotationPresent(Fact.Aside.class))
+                    .forEach(constant -> names.putIfAbsent(
+                            (int) value(constant),
+                            whole ? constant.getName() : constant.getName().substring(prefix.length())));
+        }
+        return names;
+    }
+
+    // Requests
+
+    List<Request> requests() {
+        List<Request> requests = new ArrayList<>();
+        constants(long.class).forEach(constant -> {
+            Fact.@Nullable Ioctl ioctl = constant.getAnnotation(Fact.Ioctl.class);
+            if (ioctl != null) {
+                Stream.of(ioctl.on(), ioctl.value())
+                        .flatMap(Arrays::stream)
+                        .forEach(kind -> requests.add(request(kind, constant, ioctl)));
+            }
+        });
+        // On a file that is not known, a number is the request of the first kind it is for.
+        requests.sort(Comparator.comparing(request -> request.kind() == FileKind.IOMMUFD));
+        return requests;
+    }
+
+    private Request request(FileKind kind, Field constant, Fact.Ioctl ioctl) {
+        long number = value(constant);
+        Optional<Struct> argument = Optional.ofNullable(structs.get(ioctl.argument()));
+        boolean sized = (number >>> 16 & 0x3fff) != 0;
+        boolean writes = (number & WRITES) != 0 || !sized && argument.isPresent();
+        return new Request(
+                kind,
+                constant.getName(),
+                number,
+                argument,
+                ioctl.argument() == Fact.Text.class,
+                ioctl.makes(),
+                names(ioctl.values(), true),
+                writes,
+                ioctl.reads() || number >>> 30 != 2,
+                ioctl.interrupts(),
+                ioctl.leadsOn(),
+                ioctl.arm64());
+    }
+
+    // Structures
+
+    private Struct struct(Class<?> type) {
+        @Nullable Struct known = structs.get(type);
+        if (known != null) {
+            return known;
+        }
+        Field[] members = type.getDeclaredFields();
+        int flags = Arrays.stream(members)
+                .filter(member -> member.isAnnotationPresent(Fact.Flags.class))
+                .map(member -> (int) value(member))
+                .findFirst()
+                .orElse(-1);
+        List<UapiTable.Field> fields = Arrays.stream(members)
+                .filter(member -> size(member) != 0)
+                .map(member -> field(member, flags))
+                .sorted(Comparator.comparingInt(UapiTable.Field::offset))
+                .toList();
+        int size = Arrays.stream(members)
+                .filter(member -> member.getName().equals("SIZE"))
+                .mapToInt(member -> (int) value(member))
+                .findFirst()
+                .orElse(0);
+        String tag = type.isAnnotationPresent(Fact.NoStruct.class) ? "" : tag(type.getSimpleName());
+        Struct struct = new Struct(tag, size, fields);
+        structs.put(type, struct);
+        return struct;
+    }
+
+    /** KvmIrqfd is {@code kvm_irqfd}. */
+    private static String tag(String name) {
+        return name.replaceAll("(?<=[a-z0-9])(?=[A-Z])", "_").toLowerCase(Locale.ROOT);
+    }
+
+    /** 0 for a constant that is no field. */
+    private static int size(Field member) {
+        Fact.@Nullable Bytes bytes = member.getAnnotation(Fact.Bytes.class);
+        return bytes != null
+                ? bytes.value()
+                : SIZES.entrySet().stream()
+                        .filter(size -> member.isAnnotationPresent(size.getKey()))
+                        .map(Map.Entry::getValue)
+                        .findFirst()
+                        .orElse(0);
+    }
+
+    private UapiTable.Field field(Field member, int flags) {
+        Fact.@Nullable Path path = member.getAnnotation(Fact.Path.class);
+        Fact.@Nullable Each each = member.getAnnotation(Fact.Each.class);
+        Fact.@Nullable Count count = member.getAnnotation(Fact.Count.class);
+        Fact.@Nullable NewFd made = member.getAnnotation(Fact.NewFd.class);
+        Optional<Struct> elements =
+                count == null || count.of() == Void.class ? Optional.empty() : Optional.of(struct(count.of()));
+        return new UapiTable.Field(
+                path == null ? member.getName().toLowerCase(Locale.ROOT) : path.value(),
+                (int) value(member),
+                size(member),
+                role(member),
+                made != null || member.isAnnotationPresent(Fact.Out.class),
+                when(member.getAnnotation(Fact.When.class), flags),
+                each == null ? 0 : each.value(),
+                target(member.getAnnotation(Fact.Address.class)),
+                elements.map(Struct::size).orElse(count == null ? 0 : count.bytes()),
+                elements,
+                made == null ? FileKind.NONE : made.value(),
+                names(member));
+    }
+
+    private static Role role(Field member) {
+        return ROLES.entrySet().stream()
+                .filter(role -> member.isAnnotationPresent(role.getKey()))
+                .map(Map.Entry::getValue)
+                .findFirst()
+                .orElse(Role.NUMBER);
+    }
+
+    private Map<Integer, String> names(Field member) {
+        Fact.@Nullable Flags flags = member.getAnnotation(Fact.Flags.class);
+        Fact.@Nullable OneOf oneOf = member.getAnnotation(Fact.OneOf.class);
+        return flags != null ? names(flags.value()) : oneOf != null ? names(oneOf.value(), oneOf.whole()) : Map.of();
+    }
+
+    private static When when(Fact.@Nullable When when, int flags) {
+        if (when == null) {
+            return When.ALWAYS;
+        }
+        return new When(
+                when.at() < 0 ? flags : when.at(),
+                when.mask() == 0 ? when.value() : when.mask(),
+                when.value(),
+                when.not());
+    }
+
+    private static Target target(Fact.@Nullable Address address) {
+        return address == null
+                ? Target.NONE
+                : new Target(
+                        address.lengthAt(),
+                        address.bytes(),
+                        address.fd(),
+                        address.guest(),
+                        address.ifAt() < 0 ? When.ALWAYS : new When(address.ifAt(), -1, address.is(), false));
+    }
+}

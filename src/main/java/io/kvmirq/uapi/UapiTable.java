@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.uapi;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name, with
+ * what stands beside each constant there: for tapes, decoders, error texts and tests. It is derived from the constants when
+ * it is first used. Nothing on a call's way loads it.
+ */
+public final class UapiTable {
+    private UapiTable() {}
+
+    /** What kind of open file a request is for: the same number means different things on different ones. */
+    public enum FileKind {
+        KVM("kvm", "/dev/kvm"),
+        VM("vm", "anon_inode:kvm-vm"),
+        VCPU("vcpu", "anon_inode:kvm-vcpu:*"),
+        STATS("stats", "anon_inode:kvm-vm-stats", "anon_inode:kvm-vcpu-stats:*"),
+        KVM_DEVICE("device", "anon_inode:kvm-*"),
+        VFIO_CONTAINER("container", "/dev/vfio/vfio"),
+        VFIO_DEVICE("vfio-device", "anon_inode:[vfio-device]*", "/dev/vfio/devices/*"),
+        VFIO_GROUP("group", "/dev/vfio/*"),
+        IOMMUFD("iommufd", "/dev/iommu"),
+        FAULT_QUEUE("fault-queue", "anon_inode:[iommufd-pgfault]"),
+        EVENT_QUEUE("event-queue", "anon_inode:[iommufd-viommu-event]"),
+        EVENTFD("eventfd", "anon_inode:[eventfd]"),
+        EPOLL("epoll", "anon_inode:[eventpoll]"),
+        GUEST_MEMFD("guest-memory", "anon_inode:[kvm-gmem]"),
+        /** No file: memory that a call mapped. */
+        MEMORY("memory"),
+        /** No file that is known. */
+        NONE("");
+
+        private static final FileKind[] KINDS = values();
+
+        private final String label;
+        /** A space between; {@code *} for any end. */
+        private final String links;
+
+        FileKind(String label, String... links) {
+            this.label = label;
+            this.links = String.join(" ", links);
+        }
+
+        /** As the name of such a file begins on a tape, before {@code #1}. */
+        public String label() {
+            return label;
+        }
+
+        /** The kind of what a tape calls so, such as {@code vm#1}; {@link #NONE} for none. */
+        public static FileKind ofName(String name) {
+            int end = name.indexOf('#');
+            for (FileKind kind : KINDS) {
+                if (end > 0 && kind.label.length() == end && name.startsWith(kind.label)) {
+                    return kind;
+                }
+            }
+            return NONE;
+        }
+
+        /** The kind of the file that {@code /proc/self/fd} links to so; {@link #NONE} for none that is known. */
+        public static FileKind ofLink(String link) {
+            return Arrays.stream(values())
+                    .filter(kind ->
+                            Arrays.stream(kind.links.split(" ", -1)).anyMatch(pattern -> matches(link, pattern)))
+                    .findFirst()
+                    .orElse(NONE);
+        }
+
+        private static boolean matches(String link, String pattern) {
+            return pattern.endsWith("*")
+                    ? link.startsWith(pattern.substring(0, pattern.length() - 1))
+                    : link.equals(pattern);
+        }
+    }
+
+    /** What the number in a field is. */
+    public enum Role {
+        NUMBER,
+        /** A descriptor that the caller passes. */
+        FD,
+        /** A descriptor that the kernel made. */
+        NEW_FD,
+        GSI,
+        /** Bits with names. */
+        FLAGS,
+        /** One of a few numbers with names. */
+        ONE_OF,
+        /** An address of the process. */
+        ADDRESS,
+        /** Bytes of the whole argument. */
+        LENGTH,
+        /** How many elements follow the structure. */
+        COUNT
+    }
+
+    /**
+     * A condition on another field of 4 bytes.
+     *
+     * @param at its offset
+     * @param mask what of it counts
+     */
+    public record When(int at, int mask, int value, boolean not) {
+        static final When ALWAYS = new When(-1, 0, 0, false);
+
+        /** @param asked the field at {@link #at} */
+        public boolean holds(int asked) {
+            return at < 0 || ((asked & mask) == value) != not;
+        }
+    }
+
+    /**
+     * What an address points to.
+     *
+     * @param lengthAt the offset of the field that says how many bytes, or -1
+     * @param bytes how many a tape holds, 0 for none
+     * @param fd whether those are a descriptor
+     * @param guest whether it is memory of a guest
+     * @param when a tape holds them
+     */
+    public record Target(int lengthAt, int bytes, boolean fd, boolean guest, When when) {
+        static final Target NONE = new Target(-1, 0, false, false, When.ALWAYS);
+    }
+
+    /**
+     * A field.
+     *
+     * @param path as C names it within the structure, such as {@code u.msi.data}
+     * @param offset in bytes
+     * @param size in bytes
+     * @param out whether the kernel writes it
+     * @param when it holds
+     * @param each bytes to the next of the same, up to the end of the argument; 0 for a field that is there once
+     * @param element bytes of each thing it counts, else 0
+     * @param elements what it counts, where that is described
+     * @param makes the kind of file that a new descriptor is
+     * @param names of its bits or values
+     */
+    public record Field(
+            String path,
+            int offset,
+            int size,
+            Role role,
+            boolean out,
+            When when,
+            int each,
+            Target target,
+            int element,
+            Optional<Struct> elements,
+            FileKind makes,
+            Map<Integer, String> names) {}
+
+    /**
+     * A structure: its C tag, its size in bytes and the fields we know, by offset.
+     *
+     * @param tag without {@code struct}; empty for what has none in C
+     */
+    public record Struct(String tag, int size, List<Field> fields) {
+        /** The first field with this role, if there is one. */
+        public Optional<Field> field(Role role) {
+            return fields.stream().filter(field -> field.role == role).findFirst();
+        }
+    }
+
+    /**
+     * An ioctl on one kind of file.
+     *
+     * @param argument the structure it points to; absent when the argument is a value, or memory not described here
+     * @param text whether it points to text
+     * @param makes the kind of file whose descriptor is the result; {@link FileKind#NONE} when it makes none
+     * @param values of the argument by name, where that is a value
+     * @param writes whether the kernel may write what the argument points to
+     * @param reads whether the kernel reads it
+     * @param interrupts whether it changes how interrupts go
+     * @param leadsOn whether what it points to holds an address that is not described
+     * @param arm64 whether it is for arm64 alone
+     */
+    public record Request(
+            FileKind kind,
+            String name,
+            long number,
+            Optional<Struct> argument,
+            boolean text,
+            FileKind makes,
+            Map<Integer, String> values,
+            boolean writes,
+            boolean reads,
+            boolean interrupts,
+            boolean leadsOn,
+            boolean arm64) {
+        /** Whether the argument is a value, and no address. */
+        public boolean isValue() {
+            return argument.isEmpty() && !text && (number >>> 16 & 0x3fff) == 0;
+        }
+    }
+
+    private static final UapiReader READER = new UapiReader();
+
+    /** Every structure of these classes. */
+    public static final List<Struct> STRUCTS = List.copyOf(READER.structs());
+
+    private static final List<Request> ALL = READER.requests();
+
+    /** Every ioctl that a kernel on x86 may answer: once for each kind of file it is for. */
+    public static final List<Request> REQUESTS =
+            ALL.stream().filter(request -> !request.arm64).toList();
+
+    /** Every ioctl that is for arm64 alone. */
+    public static final List<Request> ARM64 =
+            ALL.stream().filter(Request::arm64).toList();
+
+    private static final Map<Long, List<Request>> BY_NUMBER = new HashMap<>();
+
+    static {
+        ALL.forEach(request -> BY_NUMBER
+                .computeIfAbsent(request.number, absent -> new ArrayList<>())
+                .add(request));
+    }
+
+    /** The capabilities that have to do with interrupts. */
+    private static final Map<Integer, String> CAPABILITIES = new LinkedHashMap<>(READER.names("KVM_CAP_", true));
+
+    /** Every request with this number, whatever the file; allocates nothing. */
+    public static List<Request> find(Long number) {
+        return BY_NUMBER.getOrDefault(number, List.of());
+    }
+
+    /** The request on this kind of file, else the first with this number; null for none that is known. Allocates nothing. */
+    public static @Nullable Request find(Long number, FileKind kind) {
+        List<Request> named = find(number);
+        for (int i = 0; i < named.size(); i++) {
+            if (named.get(i).kind == kind) {
+                return named.get(i);
+            }
+        }
+        return named.isEmpty() ? null : named.get(0);
+    }
+
+    /** The structure with this C tag. */
+    public static Struct struct(String tag) {
+        return STRUCTS.stream()
+                .filter(struct -> struct.tag.equals(tag))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException("no structure is called '" + tag + "'"));
+    }
+
+    /** Whether a capability has to do with interrupts. */
+    public static boolean isCapability(long number) {
+        return number == (int) number && CAPABILITIES.containsKey((int) number);
+    }
+}

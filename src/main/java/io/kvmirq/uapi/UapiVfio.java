@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.uapi;
+
+import static io.kvmirq.uapi.UapiTable.FileKind.IOMMUFD;
+import static io.kvmirq.uapi.UapiTable.FileKind.NONE;
+import static io.kvmirq.uapi.UapiTable.FileKind.VFIO_CONTAINER;
+import static io.kvmirq.uapi.UapiTable.FileKind.VFIO_DEVICE;
+import static io.kvmirq.uapi.UapiTable.FileKind.VFIO_GROUP;
+
+import io.kvmirq.uapi.Fact.Address;
+import io.kvmirq.uapi.Fact.Each;
+import io.kvmirq.uapi.Fact.Fd;
+import io.kvmirq.uapi.Fact.Flags;
+import io.kvmirq.uapi.Fact.Ioctl;
+import io.kvmirq.uapi.Fact.Length;
+import io.kvmirq.uapi.Fact.Out;
+import io.kvmirq.uapi.Fact.Path;
+import io.kvmirq.uapi.Fact.U16;
+import io.kvmirq.uapi.Fact.U32;
+import io.kvmirq.uapi.Fact.U64;
+import io.kvmirq.uapi.Fact.U8;
+import io.kvmirq.uapi.Fact.When;
+
+/**
+ * {@link Uapi} of include/uapi/linux/vfio.h: containers, groups, devices and their interrupts. The same number is another
+ * request on another kind of file.
+ */
+public final class UapiVfio {
+    private UapiVfio() {}
+
+    // spotless:off: a table, a line for each field
+
+    // The number has no size: the structure begins with its own
+
+    private static final long VFIO = (long) ';' << 8 | 100;
+
+    // Containers; an iommufd answers these too
+
+    public static final int VFIO_API_VERSION = 0;
+    public static final int VFIO_TYPE1_IOMMU = 1;
+    public static final int VFIO_TYPE1v2_IOMMU = 3;
+    public static final int VFIO_NOIOMMU_IOMMU = 8;
+
+    @Ioctl({VFIO_CONTAINER, IOMMUFD})
+    public static final long VFIO_GET_API_VERSION = VFIO;
+    @Ioctl({VFIO_CONTAINER, IOMMUFD})
+    public static final long VFIO_CHECK_EXTENSION = VFIO + 1;
+    @Ioctl({VFIO_CONTAINER, IOMMUFD})
+    public static final long VFIO_SET_IOMMU = VFIO + 2;
+    @Ioctl(
+            on = {VFIO_CONTAINER, IOMMUFD},
+            argument = VfioIommuType1Info.class)
+    public static final long VFIO_IOMMU_GET_INFO = VFIO + 12;
+    @Ioctl(
+            on = {VFIO_CONTAINER, IOMMUFD},
+            argument = VfioIommuType1DmaMap.class)
+    public static final long VFIO_IOMMU_MAP_DMA = VFIO + 13;
+    @Ioctl(
+            on = {VFIO_CONTAINER, IOMMUFD},
+            argument = VfioIommuType1DmaUnmap.class)
+    public static final long VFIO_IOMMU_UNMAP_DMA = VFIO + 14;
+    @Ioctl({VFIO_CONTAINER, IOMMUFD})
+    public static final long VFIO_IOMMU_ENABLE = VFIO + 15;
+    @Ioctl({VFIO_CONTAINER, IOMMUFD})
+    public static final long VFIO_IOMMU_DISABLE = VFIO + 16;
+    @Ioctl(
+            on = {VFIO_CONTAINER, IOMMUFD},
+            argument = VfioIommuType1DirtyBitmap.class)
+    public static final long VFIO_IOMMU_DIRTY_PAGES = VFIO + 17;
+
+    public static final int VFIO_IOMMU_INFO_PGSIZES = 1;
+    public static final int VFIO_IOMMU_INFO_CAPS = 2;
+    public static final int VFIO_DMA_MAP_FLAG_READ = 1;
+    public static final int VFIO_DMA_MAP_FLAG_WRITE = 2;
+    public static final int VFIO_DMA_MAP_FLAG_VADDR = 4;
+    public static final int VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP = 1;
+    public static final int VFIO_DMA_UNMAP_FLAG_ALL = 2;
+    public static final int VFIO_DMA_UNMAP_FLAG_VADDR = 4;
+    public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_START = 1;
+    public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP = 2;
+    public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP = 4;
+
+    /** include/uapi/linux/vfio.h. */
+    public static final class VfioIommuType1Info {
+        public static final int SIZE = 24;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_IOMMU_INFO_") public static final int FLAGS = 4;
+        @U64 @Out public static final int IOVA_PGSIZES = 8;
+        @U32 @Out public static final int CAP_OFFSET = 16;
+
+        private VfioIommuType1Info() {}
+    }
+
+    /** include/uapi/linux/vfio.h. */
+    public static final class VfioIommuType1DmaMap {
+        public static final int SIZE = 32;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Flags("VFIO_DMA_MAP_FLAG_") public static final int FLAGS = 4;
+        @U64 @Address(lengthAt = VfioIommuType1DmaMap.LENGTH) public static final int VADDR = 8;
+        @U64 public static final int IOVA = 16;
+        @U64 @Path("size") public static final int LENGTH = 24;
+
+        private VfioIommuType1DmaMap() {}
+    }
+
+    /** include/uapi/linux/vfio.h; a struct vfio_bitmap follows under its flag. */
+    public static final class VfioIommuType1DmaUnmap {
+        public static final int SIZE = 24;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Flags("VFIO_DMA_UNMAP_FLAG_") public static final int FLAGS = 4;
+        @U64 public static final int IOVA = 8;
+        @U64 @Path("size") public static final int LENGTH = 16;
+        @U64 @Path("data.data") @Address(lengthAt = 32) public static final int BITMAP_DATA = 40;
+
+        private VfioIommuType1DmaUnmap() {}
+    }
+
+    /** include/uapi/linux/vfio.h; a struct vfio_iommu_type1_dirty_bitmap_get follows under its flag. */
+    public static final class VfioIommuType1DirtyBitmap {
+        public static final int SIZE = 8;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Flags("VFIO_IOMMU_DIRTY_PAGES_FLAG_") public static final int FLAGS = 4;
+        @U64 @Path("data.bitmap.data") @Address(lengthAt = 32) public static final int BITMAP_DATA = 40;
+
+        private VfioIommuType1DirtyBitmap() {}
+    }
+
+    // Groups
+
+    @Ioctl(on = VFIO_GROUP, argument = VfioGroupStatus.class)
+    public static final long VFIO_GROUP_GET_STATUS = VFIO + 3;
+    @Ioctl(on = VFIO_GROUP, argument = VfioContainer.class)
+    public static final long VFIO_GROUP_SET_CONTAINER = VFIO + 4;
+    @Ioctl(VFIO_GROUP)
+    public static final long VFIO_GROUP_UNSET_CONTAINER = VFIO + 5;
+    /** The argument is the device's name, which ends in NUL. */
+    @Ioctl(on = VFIO_GROUP, argument = Fact.Text.class, makes = VFIO_DEVICE)
+    public static final long VFIO_GROUP_GET_DEVICE_FD = VFIO + 6;
+
+    public static final int VFIO_GROUP_FLAGS_VIABLE = 1;
+    public static final int VFIO_GROUP_FLAGS_CONTAINER_SET = 2;
+
+    /** include/uapi/linux/vfio.h. */
+    public static final class VfioGroupStatus {
+        public static final int SIZE = 8;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_GROUP_FLAGS_") public static final int FLAGS = 4;
+
+        private VfioGroupStatus() {}
+    }
+
+    /** What VFIO_GROUP_SET_CONTAINER points to: an int. */
+    @Fact.NoStruct
+    public static final class VfioContainer {
+        public static final int SIZE = 4;
+        @U32 @Fd public static final int FD = 0;
+
+        private VfioContainer() {}
+    }
+
+    // Devices
+
+    @Ioctl(on = VFIO_DEVICE, argument = VfioDeviceInfo.class)
+    public static final long VFIO_DEVICE_GET_INFO = VFIO + 7;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioRegionInfo.class)
+    public static final long VFIO_DEVICE_GET_REGION_INFO = VFIO + 8;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioIrqInfo.class)
+    public static final long VFIO_DEVICE_GET_IRQ_INFO = VFIO + 9;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioIrqSet.class, interrupts = true)
+    public static final long VFIO_DEVICE_SET_IRQS = VFIO + 10;
+    @Ioctl(VFIO_DEVICE)
+    public static final long VFIO_DEVICE_RESET = VFIO + 11;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioPciHotResetInfo.class)
+    public static final long VFIO_DEVICE_GET_PCI_HOT_RESET_INFO = VFIO + 12;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioPciHotReset.class)
+    public static final long VFIO_DEVICE_PCI_HOT_RESET = VFIO + 13;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioDeviceGfxPlaneInfo.class)
+    public static final long VFIO_DEVICE_QUERY_GFX_PLANE = VFIO + 14;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioGfxDmabuf.class)
+    public static final long VFIO_DEVICE_GET_GFX_DMABUF = VFIO + 15;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioDeviceIoeventfd.class)
+    public static final long VFIO_DEVICE_IOEVENTFD = VFIO + 16;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioDeviceFeature.class)
+    public static final long VFIO_DEVICE_FEATURE = VFIO + 17;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioDeviceBindIommufd.class)
+    public static final long VFIO_DEVICE_BIND_IOMMUFD = VFIO + 18;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioDeviceAttachIommufdPt.class)
+    public static final long VFIO_DEVICE_ATTACH_IOMMUFD_PT = VFIO + 19;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioDeviceDetachIommufdPt.class)
+    public static final long VFIO_DEVICE_DETACH_IOMMUFD_PT = VFIO + 20;
+
+    public static final int VFIO_DEVICE_FLAGS_RESET = 1;
+    public static final int VFIO_DEVICE_FLAGS_PCI = 2;
+    public static final int VFIO_DEVICE_FLAGS_PLATFORM = 4;
+    public static final int VFIO_DEVICE_FLAGS_AMBA = 8;
+    public static final int VFIO_DEVICE_FLAGS_CCW = 16;
+    public static final int VFIO_DEVICE_FLAGS_AP = 32;
+    public static final int VFIO_DEVICE_FLAGS_FSL_MC = 64;
+    public static final int VFIO_DEVICE_FLAGS_CAPS = 128;
+    public static final int VFIO_DEVICE_FLAGS_CDX = 256;
+    public static final int VFIO_REGION_INFO_FLAG_READ = 1;
+    public static final int VFIO_REGION_INFO_FLAG_WRITE = 2;
+    public static final int VFIO_REGION_INFO_FLAG_MMAP = 4;
+    public static final int VFIO_REGION_INFO_FLAG_CAPS = 8;
+    public static final int VFIO_IRQ_INFO_EVENTFD = 1;
+    public static final int VFIO_IRQ_INFO_MASKABLE = 2;
+    public static final int VFIO_IRQ_INFO_AUTOMASKED = 4;
+    public static final int VFIO_IRQ_INFO_NORESIZE = 8;
+    public static final int VFIO_IRQ_SET_DATA_NONE = 1;
+    public static final int VFIO_IRQ_SET_DATA_BOOL = 2;
+    public static final int VFIO_IRQ_SET_DATA_EVENTFD = 4;
+    public static final int VFIO_IRQ_SET_ACTION_MASK = 8;
+    public static final int VFIO_IRQ_SET_ACTION_UNMASK = 16;
+    public static final int VFIO_IRQ_SET_ACTION_TRIGGER = 32;
+
+    @Fact.NotAFlag public static final int VFIO_IRQ_SET_DATA_TYPE_MASK = 7;
+
+    @Fact.NotAFlag public static final int VFIO_IRQ_SET_ACTION_TYPE_MASK = 0x38;
+    public static final int VFIO_PCI_INTX_IRQ_INDEX = 0;
+    public static final int VFIO_PCI_MSI_IRQ_INDEX = 1;
+    public static final int VFIO_PCI_MSIX_IRQ_INDEX = 2;
+    public static final int VFIO_PCI_ERR_IRQ_INDEX = 3;
+    public static final int VFIO_PCI_REQ_IRQ_INDEX = 4;
+    public static final int VFIO_PCI_NUM_IRQS = 5;
+    public static final int VFIO_PCI_CONFIG_REGION_INDEX = 7;
+    public static final int VFIO_PCI_NUM_REGIONS = 9;
+    public static final int VFIO_PCI_HOT_RESET_FLAG_DEV_ID = 1;
+    public static final int VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED = 2;
+
+    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_MASK = 0xffff;
+    public static final int VFIO_DEVICE_FEATURE_GET = 0x10000;
+    public static final int VFIO_DEVICE_FEATURE_SET = 0x20000;
+    public static final int VFIO_DEVICE_FEATURE_PROBE = 0x40000;
+
+    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE = 2;
+
+    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
+
+    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
+    public static final int VFIO_DEVICE_BIND_FLAG_TOKEN = 1;
+    public static final int VFIO_DEVICE_ATTACH_PASID = 1;
+    public static final int VFIO_DEVICE_DETACH_PASID = 1;
+    public static final int VFIO_DEVICE_IOEVENTFD_8 = 1;
+    public static final int VFIO_DEVICE_IOEVENTFD_16 = 2;
+    public static final int VFIO_DEVICE_IOEVENTFD_32 = 4;
+    public static final int VFIO_DEVICE_IOEVENTFD_64 = 8;
+
+    /** include/uapi/linux/vfio.h. */
+    public static final class VfioDeviceInfo {
+        public static final int SIZE = 24;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_DEVICE_FLAGS_") public static final int FLAGS = 4;
+        @U32 @Out public static final int NUM_REGIONS = 8;
+        @U32 @Out public static final int NUM_IRQS = 12;
+        @U32 @Out public static final int CAP_OFFSET = 16;
+
+        private VfioDeviceInfo() {}
+    }
+
+    /** include/uapi/linux/vfio.h. */
+    public static final class VfioRegionInfo {
+        public static final int SIZE = 32;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_REGION_INFO_FLAG_") public static final int FLAGS = 4;
+        @U32 public static final int INDEX = 8;
+        @U32 @Out public static final int CAP_OFFSET = 12;
+        @U64 @Out @Path("size") public static final int LENGTH = 16;
+        @U64 @Out public static final int OFFSET = 24;
+
+        private VfioRegionInfo() {}
+    }
+
+    /** include/uapi/linux/vfio.h. */
+    public static final class VfioIrqInfo {
+        public static final int SIZE = 16;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_IRQ_INFO_") public static final int FLAGS = 4;
+        @U32 public static final int INDEX = 8;
+        @U32 @Out public static final int COUNT = 12;
+
+        private VfioIrqInfo() {}
+    }
+
+    /** include/uapi/linux/vfio.h: data follows: a byte for each interrupt, or a descriptor, which is -1 for none. */
+    public static final class VfioIrqSet {
+        public static final int SIZE = 20;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Flags("VFIO_IRQ_SET_") public static final int FLAGS = 4;
+        @U32 public static final int INDEX = 8;
+        @U32 public static final int START = 12;
+        @U32 public static final int COUNT = 16;
+        @U32 @Path("data") @Fd @Each(4) @When(VFIO_IRQ_SET_DATA_EVENTFD) public static final int DATA = 20;
+
+        private VfioIrqSet() {}
+    }
+
+    /** include/uapi/linux/vfio.h: devices of 8 bytes follow. */
+    public static final class VfioPciHotResetInfo {
+        public static final int SIZE = 12;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_PCI_HOT_RESET_FLAG_") public static final int FLAGS = 4;
+        @U32 @Out public static final int COUNT = 8;
+
+        private VfioPciHotResetInfo() {}
+    }
+
+    /** include/uapi/linux/vfio.h. */
+    public static final class VfioPciDependentDevice {
+        public static final int SIZE = 8;
+        @U32 @Out public static final int GROUP_ID = 0;
+        @U16 @Out public static final int SEGMENT = 4;
+        @U8 @Out public static final int BUS = 6;
+        @U8 @Out public static final int DEVFN = 7;
+
+        private VfioPciDependentDevice() {}
+    }
+
+    /** include/uapi/linux/vfio.h: descriptors of groups, or of devices, follow. */
+    public static final class VfioPciHotReset {
+        public static final int SIZE = 12;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Flags public static final int FLAGS = 4;
+        @U32 public static final int COUNT = 8;
+        @U32 @Fd @Each(4) public static final int GROUP_FDS = 12;
+
+        private VfioPciHotReset() {}
+    }
+
+    /** include/uapi/linux/vfio.h. */
+    public static final class VfioDeviceGfxPlaneInfo {
+        public static final int SIZE = 64;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Flags public static final int FLAGS = 4;
+
+        private VfioDeviceGfxPlaneInfo() {}
+    }
+
+    /** What VFIO_DEVICE_GET_GFX_DMABUF points to: a number. */
+    @Fact.NoStruct
+    public static final class VfioGfxDmabuf {
+        public static final int SIZE = 4;
+        @U32 public static final int ID = 0;
+
+        private VfioGfxDmabuf() {}
+    }
+
+    /** include/uapi/linux/vfio.h. */
+    public static final class VfioDeviceIoeventfd {
+        public static final int SIZE = 32;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Flags("VFIO_DEVICE_IOEVENTFD_") public static final int FLAGS = 4;
+        @U64 public static final int OFFSET = 8;
+        @U64 public static final int DATA = 16;
+        @U32 @Fd public static final int FD = 24;
+
+        private VfioDeviceIoeventfd() {}
+    }
+
+    /** include/uapi/linux/vfio.h: the low bits of the flags name a feature, whose structure follows. */
+    public static final class VfioDeviceFeature {
+        public static final int SIZE = 8;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Flags("VFIO_DEVICE_FEATURE_") public static final int FLAGS = 4;
+        @U64 @Path("data") @Address @When(value = VFIO_DEVICE_FEATURE_DMA_LOGGING_START, mask = VFIO_DEVICE_FEATURE_MASK)
+        public static final int RANGES = 24;
+        @U64 @Path("data") @Address @When(value = VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, mask = VFIO_DEVICE_FEATURE_MASK)
+        public static final int BITMAP = 32;
+        @U32 @Path("data") @Out @When(value = VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, mask = VFIO_DEVICE_FEATURE_MASK)
+        public static final int DATA_FD = 12;
+
+        private VfioDeviceFeature() {}
+    }
+
+    /** include/uapi/linux/vfio.h; 16 bytes before 6.17. */
+    public static final class VfioDeviceBindIommufd {
+        public static final int SIZE = 24;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Flags("VFIO_DEVICE_BIND_FLAG_") public static final int FLAGS = 4;
+        @U32 @Fd public static final int IOMMUFD = 8;
+        @U32 @Out public static final int OUT_DEVID = 12;
+        @U64 @Address public static final int TOKEN_UUID_PTR = 16;
+
+        private VfioDeviceBindIommufd() {}
+    }
+
+    /** include/uapi/linux/vfio.h; 12 bytes before 6.15. */
+    public static final class VfioDeviceAttachIommufdPt {
+        public static final int SIZE = 16;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Flags("VFIO_DEVICE_ATTACH_") public static final int FLAGS = 4;
+        @U32 public static final int PT_ID = 8;
+        @U32 @When(VFIO_DEVICE_ATTACH_PASID) public static final int PASID = 12;
+
+        private VfioDeviceAttachIommufdPt() {}
+    }
+
+    /** include/uapi/linux/vfio.h; 8 bytes before 6.15. */
+    public static final class VfioDeviceDetachIommufdPt {
+        public static final int SIZE = 12;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Flags("VFIO_DEVICE_DETACH_") public static final int FLAGS = 4;
+        @U32 @When(VFIO_DEVICE_DETACH_PASID) public static final int PASID = 8;
+
+        private VfioDeviceDetachIommufdPt() {}
+    }
+
+    // Migration data, on a file that VFIO_DEVICE_FEATURE gives; its link depends on the driver
+
+    @Ioctl(on = NONE, argument = VfioPrecopyInfo.class)
+    public static final long VFIO_MIG_GET_PRECOPY_INFO = VFIO + 21;
+
+    /** include/uapi/linux/vfio.h. */
+    public static final class VfioPrecopyInfo {
+        public static final int SIZE = 24;
+        @U32 @Length public static final int ARGSZ = 0;
+        @U32 @Out @Flags public static final int FLAGS = 4;
+        @U64 @Out public static final int INITIAL_BYTES = 8;
+        @U64 @Out public static final int DIRTY_BYTES = 16;
+
+        private VfioPrecopyInfo() {}
+    }
+    // spotless:on
+}

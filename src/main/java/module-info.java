@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * KVM's interrupt path from Java: real, on a fake kernel, and as a model.
+ *
+ * <p>Read first: {@link io.kvmirq.kvm} (VMs, routes, irqfds), then {@link io.kvmirq.fake} (a kernel for tests) or
+ * {@link io.kvmirq.arch} (bits of IRTEs, descriptors and messages).
+ *
+ * <p>No other module is needed at run time. {@code com.sun.jna} and {@code org.jnrproject.ffi} are two of the bindings,
+ * {@code com.fasterxml.jackson.core} reads and writes tapes, and the command uses {@code info.picocli}. Native code needs
+ * {@code --enable-native-access=io.kvmirq} from Java 22 on.
+ */
+module io.kvmirq {
+    requires static transitive org.jspecify;
+    requires static com.sun.jna;
+    requires static org.jnrproject.ffi;
+    requires static org.jnrproject.jffi;
+    requires static com.fasterxml.jackson.core;
+    requires static info.picocli;
+    requires static me.tongfei.progressbar;
+
+    exports io.kvmirq;
+    exports io.kvmirq.arch;
+    exports io.kvmirq.arch.amd;
+    exports io.kvmirq.arch.apic;
+    exports io.kvmirq.arch.vcpu;
+    exports io.kvmirq.arch.vtd;
+    exports io.kvmirq.backend;
+    exports io.kvmirq.explain;
+    exports io.kvmirq.fake;
+    exports io.kvmirq.fake.rules;
+    exports io.kvmirq.kernel;
+    exports io.kvmirq.kvm;
+    exports io.kvmirq.recording;
+
+    uses io.kvmirq.backend.BackendProvider;
+
+    provides io.kvmirq.backend.BackendProvider with
+            io.kvmirq.fake.FakeProvider;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.sun.source.tree.ClassTree;
+import com.sun.source.tree.CompilationUnitTree;
+import com.sun.source.tree.MethodTree;
+import com.sun.source.tree.ModifiersTree;
+import com.sun.source.tree.NewClassTree;
+import com.sun.source.tree.Tree;
+import com.sun.source.tree.VariableTree;
+import com.sun.source.util.DocTrees;
+import com.sun.source.util.JavacTask;
+import com.sun.source.util.TreePath;
+import com.sun.source.util.TreePathScanner;
+import io.kvmirq.testing.Machine;
+import java.io.IOException;
+import java.lang.module.ModuleDescriptor;
+import java.net.URISyntaxException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import javax.lang.model.element.Modifier;
+import javax.tools.JavaCompiler;
+import javax.tools.StandardJavaFileManager;
+import javax.tools.ToolProvider;
+import org.junit.jupiter.api.Test;
+
+/** Every exported type, method, constructor and constant has a comment. */
+class DocumentedTest {
+    private static final Path SOURCES = Machine.root().resolve("src/main/java");
+
+    @Test
+    void everyExportedMemberIsDocumented() throws IOException, URISyntaxException {
+        List<Path> files = new ArrayList<>();
+        for (String exported : exported()) {
+            try (Stream<Path> sources = Files.list(SOURCES.resolve(exported.replace('.', '/')))) {
+                sources.filter(file -> file.toString().endsWith(".java")).forEach(files::add);
+            }
+        }
+        List<String> missing = new ArrayList<>();
+        JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
+        try (StandardJavaFileManager manager = compiler.getStandardFileManager(null, null, StandardCharsets.UTF_8)) {
+            JavacTask task = (JavacTask) compiler.getTask(
+                    null, manager, null, List.of("-proc:none"), null, manager.getJavaFileObjectsFromPaths(files));
+            DocTrees docs = DocTrees.instance(task);
+            int units = 0;
+            for (CompilationUnitTree unit : task.parse()) {
+                new Scanner(docs, missing).scan(new TreePath(unit), null);
+                units++;
+            }
+            assertThat(units).isEqualTo(files.size());
+        }
+        assertThat(missing).isEmpty();
+    }
+
+    private static Set<String> exported() throws IOException, URISyntaxException {
+        Path classes = Path.of(KernelException.class
+                .getProtectionDomain()
+                .getCodeSource()
+                .getLocation()
+                .toURI());
+        try (var descriptor = Files.newInputStream(classes.resolve("module-info.class"))) {
+            return ModuleDescriptor.read(descriptor).exports().stream()
+                    .map(ModuleDescriptor.Exports::source)
+                    .collect(Collectors.toCollection(TreeSet::new));
+        }
+    }
+
+    /** Visits what a user of the module can see. */
+    private static final class Scanner extends TreePathScanner<Void, Void> {
+        private final DocTrees docs;
+        private final List<String> missing;
+
+        Scanner(DocTrees docs, List<String> missing) {
+            this.docs = docs;
+            this.missing = missing;
+        }
+
+        @Override
+        public Void visitClass(ClassTree type, Void unused) {
+            if (!isVisible(type.getModifiers())) {
+                return null;
+            }
+            require(type.getSimpleName().toString());
+            return super.visitClass(type, null);
+        }
+
+        @Override
+        public Void visitMethod(MethodTree method, Void unused) {
+            boolean overrides = method.getModifiers().getAnnotations().stream()
+                    .anyMatch(annotation ->
+                            annotation.getAnnotationType().toString().equals("Override"));
+            boolean hidden = !isVisible(method.getModifiers()) || isPrivateConstructor(method);
+            // A record's canonical constructor is documented by the record's parameters.
+            boolean compact =
+                    owner().getKind() == Tree.Kind.RECORD && method.getName().contentEquals("<init>");
+            if (!overrides && !hidden && !compact) {
+                require(method.getName().toString());
+            }
+            return null;
+        }
+
+        private boolean isPrivateConstructor(MethodTree method) {
+            return method.getName().contentEquals("<init>") && owner().getKind() == Tree.Kind.ENUM;
+        }
+
+        @Override
+        public Void visitVariable(VariableTree field, Void unused) {
+            boolean isRecordComponent = owner().getKind() == Tree.Kind.RECORD
+                    && !field.getModifiers().getFlags().contains(Modifier.STATIC);
+            if (isVisible(field.getModifiers()) && !isRecordComponent && !saysItself(field)) {
+                require(field.getName().toString());
+            }
+            return null;
+        }
+
+        /** A constant of an enum whose first argument is its text. */
+        private boolean saysItself(VariableTree field) {
+            return owner().getKind() == Tree.Kind.ENUM
+                    && field.getInitializer() instanceof NewClassTree made
+                    && !made.getArguments().isEmpty();
+        }
+
+        private boolean isVisible(ModifiersTree modifiers) {
+            Tree parent = getCurrentPath().getParentPath().getLeaf();
+            boolean inInterface = parent instanceof ClassTree type && type.getKind() == Tree.Kind.INTERFACE;
+            return modifiers.getFlags().contains(Modifier.PUBLIC)
+                    || modifiers.getFlags().contains(Modifier.PROTECTED)
+                    || inInterface && !modifiers.getFlags().contains(Modifier.PRIVATE);
+        }
+
+        private ClassTree owner() {
+            return (ClassTree) getCurrentPath().getParentPath().getLeaf();
+        }
+
+        private void require(String name) {
+            if (docs.getDocComment(getCurrentPath()) == null) {
+                Path file = Path.of(
+                        getCurrentPath().getCompilationUnit().getSourceFile().getName());
+                missing.add(SOURCES.relativize(file) + " " + name);
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.Program;
+import io.kvmirq.testing.RealKvm;
+import java.io.File;
+import java.io.IOException;
+import java.net.URISyntaxException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import picocli.CommandLine;
+
+/** The library as the module {@code io.kvmirq}, on each JDK that this machine has. */
+class ModuleIT {
+    private static final String MODULE = "module user { requires io.kvmirq; }";
+    private static final String ON_THE_FAKE = """
+            package user;
+            import io.kvmirq.fake.FakeKernel;
+            import io.kvmirq.fake.Profile;
+            import io.kvmirq.kernel.Kernel;
+            import io.kvmirq.kvm.Vm;
+            public class Main {
+                public static void main(String[] arguments) {
+                    FakeKernel fake = new FakeKernel(Profile.of("6.18"));
+                    try (Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE); Vm vm = Vm.create(kernel)) {
+                        vm.createIrqchip();
+                        System.out.println("made in " + Main.class.getModule());
+                    }
+                }
+            }
+            """;
+    private static final String ON_KVM = """
+            package user;
+            import io.kvmirq.kernel.Kernel;
+            import io.kvmirq.kvm.Vm;
+            public class Main {
+                public static void main(String[] arguments) {
+                    try (Kernel kernel = Kernel.open("jni"); Vm vm = Vm.create(kernel)) {
+                        vm.createIrqchip();
+                        System.out.println("made in " + Main.class.getModule());
+                    }
+                }
+            }
+            """;
+
+    @TempDir
+    Path directory;
+
+    static List<Path> jdks() throws IOException, InterruptedException {
+        return Program.output(List.of(Machine.root().resolve("scripts/jdks").toString()))
+                .lines()
+                .map(Path::of)
+                .toList();
+    }
+
+    private static Path library() throws IOException {
+        try (Stream<Path> files = Files.list(Machine.root().resolve("target"))) {
+            return files.filter(file -> file.getFileName().toString().matches("kvmirq-[0-9].*[0-9T]\\.jar"))
+                    .collect(Collectors.collectingAndThen(Collectors.toList(), found -> {
+                        assertThat(found).hasSize(1);
+                        return found.get(0);
+                    }));
+        }
+    }
+
+    private static String pathOf(Class<?> type) throws URISyntaxException {
+        return Path.of(type.getProtectionDomain().getCodeSource().getLocation().toURI())
+                .toString();
+    }
+
+    @ParameterizedTest
+    @MethodSource("jdks")
+    void aRuntimeImageDecodes(Path jdk) throws Exception {
+        Path jlink = jdk.resolve("bin/jlink");
+        assumeTrue(Files.isExecutable(jlink), "needs jlink of " + jdk);
+        Path image = directory.resolve("image");
+        Program.output(List.of(
+                jlink.toString(),
+                "--module-path",
+                String.join(
+                        File.pathSeparator, library().toString(), pathOf(CommandLine.class), pathOf(JsonFactory.class)),
+                "--add-modules",
+                "io.kvmirq,info.picocli,com.fasterxml.jackson.core",
+                "--output",
+                image.toString()));
+        assertThat(Program.output(List.of(
+                        image.resolve("bin/java").toString(),
+                        // Only the command needs these two, so the module requires neither at run time.
+                        "--add-modules",
+                        "info.picocli,com.fasterxml.jackson.core",
+                        "-m",
+                        "io.kvmirq/io.kvmirq.cli.Main",
+                        "decode",
+                        "msi.vtd.remappable",
+                        "0xfee0003c",
+                        "0x4")))
+                .contains("0x8001")
+                .endsWith("no violations\n");
+    }
+
+    @ParameterizedTest
+    @MethodSource("jdks")
+    void aModuleWorksOnTheFake(Path jdk) throws Exception {
+        compile(jdk, ON_THE_FAKE);
+        assertThat(run(jdk)).isEqualTo("made in module user\n");
+    }
+
+    @ParameterizedTest
+    @MethodSource("jdks")
+    @RealKvm(fullIrqchip = true)
+    void aModuleWorksOnKvm(Path jdk) throws Exception {
+        compile(jdk, ON_KVM);
+        assertThat(run(jdk)).isEqualTo("made in module user\n");
+    }
+
+    @ParameterizedTest
+    @MethodSource("jdks")
+    void whatIsNotForUsersIsNotVisible(Path jdk) throws Exception {
+        for (String hidden : List.of("uapi.Uapi", "backend.jni.JniBackend", "backend.libc.LibcBackend", "cli.Main")) {
+            Process javac =
+                    javac(jdk, "package user; class Main { Class<?> hidden = io.kvmirq." + hidden + ".class; }");
+            String said = new String(javac.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            assertThat(javac.waitFor()).as(hidden).isNotZero();
+            assertThat(said).contains("does not export it");
+        }
+    }
+
+    private void compile(Path jdk, String source) throws Exception {
+        Process javac = javac(jdk, source);
+        String said = new String(javac.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(javac.waitFor()).as(said).isZero();
+        assertThat(said).isEmpty();
+    }
+
+    private Process javac(Path jdk, String source) throws Exception {
+        Path main = Files.createDirectories(directory.resolve("source/user")).resolve("Main.java");
+        Files.writeString(main, source);
+        Path module = directory.resolve("source/module-info.java");
+        Files.writeString(module, MODULE);
+        return new ProcessBuilder(
+                        jdk.resolve("bin/javac").toString(),
+                        "--module-path",
+                        library() + File.pathSeparator + pathOf(Nullable.class), // the annotations are part of the API
+                        "-d",
+                        directory.resolve("classes").toString(),
+                        module.toString(),
+                        main.toString())
+                .redirectErrorStream(true)
+                .start();
+    }
+
+    private String run(Path jdk) throws Exception {
+        List<String> command = new ArrayList<>(List.of(
+                jdk.resolve("bin/java").toString(),
+                "--module-path",
+                library() + File.pathSeparator + directory.resolve("classes")));
+        if (hasNativeAccess(jdk)) {
+            command.add("--enable-native-access=io.kvmirq");
+        }
+        command.addAll(List.of("-m", "user/user.Main"));
+        return Program.output(command);
+    }
+
+    /** Java 17 knows the option only together with an incubator module, and warns. */
+    private static boolean hasNativeAccess(Path jdk) throws IOException {
+        return !Files.readString(jdk.resolve("release")).contains("JAVA_VERSION=\"17");
+    }
+}

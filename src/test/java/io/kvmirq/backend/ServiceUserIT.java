@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.testing.Machine;
+import io.kvmirq.testing.RealKvm;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The command as a service runs it: a user without a passwd entry, a home or an environment. */
+class ServiceUserIT {
+    private static final int USER = 54321;
+    private static final int KVM_GROUP = 54322;
+    private static final String NO_HOME = "HOME=/nonexistent";
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    private Path tmp = Path.of("");
+    private Path jar = Path.of("");
+
+    /** Copies what the user needs to where the user may go; a node of KVM that its group may open. */
+    @BeforeEach
+    void placesTheUserMayReach() throws IOException, InterruptedException {
+        Machine.assumeRoot("to become another user");
+        Machine.assumeSucceeds("setpriv", "--reuid", "" + USER, "--regid", "" + USER, "--clear-groups", "true");
+        mode(temporary, "rwxr-xr-x");
+        jar = Files.copy(Machine.root().resolve("target/kvmirq-cli.jar"), temporary.resolve("kvmirq-cli.jar"));
+        tmp = Files.createDirectory(temporary.resolve("tmp"));
+        Files.setAttribute(tmp, "unix:mode", 01777);
+    }
+
+    private static void mode(Path path, String permissions) throws IOException {
+        Files.setPosixFilePermissions(path, PosixFilePermissions.fromString(permissions));
+    }
+
+    private record Ended(int code, String said) {}
+
+    private static Ended run(List<String> command) throws IOException, InterruptedException {
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        process.getOutputStream().close();
+        String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        return new Ended(process.waitFor(), said);
+    }
+
+    private List<String> asService(List<String> variables, String... arguments) {
+        List<String> command = new ArrayList<>(List.of(
+                "setpriv", "--reuid", "" + USER, "--regid", "" + USER, "--groups", "" + KVM_GROUP, "env", "-i"));
+        command.addAll(variables);
+        command.add(Path.of(System.getProperty("java.home"), "bin/java").toString());
+        command.add("-Djava.io.tmpdir=" + tmp);
+        command.addAll(List.of(arguments));
+        return command;
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", NO_HOME, "HOME="})
+    void everyBindingFindsAPlaceOfThisUserAlone(String home) throws IOException, InterruptedException {
+        List<String> variables = home.isEmpty() ? List.of() : List.of(home);
+        Ended ended = run(asService(variables, "-jar", jar.toString(), "backends"));
+        assertThat(ended.said())
+                .contains("jni  usable", tmp + "/kvmirq-" + USER + "/libkvmirq-", "jna  usable", "jnr  usable");
+        Path cache = tmp.resolve("kvmirq-" + USER);
+        assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(cache)))
+                .isEqualTo("rwx------");
+        assertThat((int) Files.getAttribute(cache, "unix:uid")).isEqualTo(USER);
+    }
+
+    @Test
+    void namedDirectoryIsEnough() throws IOException, InterruptedException {
+        Files.setAttribute(tmp, "unix:mode", 0755);
+        Path cache = Files.createDirectory(temporary.resolve("cache"));
+        Files.setAttribute(cache, "unix:uid", USER);
+        Ended byProperty =
+                run(asService(List.of(NO_HOME), "-Dkvmirq.cache=" + cache, "-jar", jar.toString(), "backends"));
+        Ended byVariable =
+                run(asService(List.of(NO_HOME, "XDG_CACHE_HOME=" + cache), "-jar", jar.toString(), "backends"));
+        for (Ended ended : List.of(byProperty, byVariable)) {
+            assertThat(ended.said()).contains("jni  usable", "jna  usable", "jnr  usable");
+        }
+    }
+
+    @Test
+    void withoutAnyPlaceTheSentenceNamesTheProperty() throws IOException, InterruptedException {
+        Files.setAttribute(tmp, "unix:mode", 0755);
+        Ended ended = run(asService(List.of(NO_HOME), "-jar", jar.toString(), "backends"));
+        String sentence = "cannot make cache directory " + tmp + "/kvmirq-" + USER;
+        assertThat(ended.said()).contains("jni  unusable", "jna  unusable  " + sentence, "jnr  unusable  " + sentence);
+        assertThat(ended.said()).contains("set $XDG_CACHE_HOME or -Dkvmirq.cache to a place where one can be made");
+    }
+
+    @Test
+    void directoryThatAnotherUserMadeFirstIsRefused() throws IOException, InterruptedException {
+        Path foreign = Files.createDirectory(tmp.resolve("kvmirq-" + USER));
+        Files.setAttribute(foreign, "unix:uid", USER + 1);
+        Ended ended = run(asService(List.of(NO_HOME), "-jar", jar.toString(), "backends"));
+        assertThat(ended.said())
+                .contains("jni  unusable", "jna  unusable", "jnr  unusable")
+                .contains(foreign + " belongs to user " + (USER + 1) + ", who could replace it");
+    }
+
+    @RealKvm(fullIrqchip = true)
+    @ParameterizedTest
+    @ValueSource(strings = {"jni", "ffm", "jna", "jnr"})
+    void interruptsReachAGuest(String backend) throws IOException, InterruptedException {
+        assumeTrue(!backend.equals("ffm") || Runtime.version().feature() >= 22, "ffm needs Java 22");
+        Machine.assumeSucceeds("unshare", "--mount", "true");
+        Path node = temporary.resolve("kvm");
+        String open = "mknod " + node + " c 10 232 && chgrp " + KVM_GROUP + " " + node + " && chmod 660 " + node
+                + " && mount --bind " + node + " /dev/kvm && exec \"$@\"";
+        List<String> command = new ArrayList<>(List.of("unshare", "--mount", "sh", "-c", open, "sh"));
+        command.addAll(asService(
+                List.of(NO_HOME),
+                "-jar",
+                jar.toString(),
+                "selftest",
+                "--backend",
+                backend,
+                "--scenario",
+                "edge",
+                "--count",
+                "10"));
+        Ended ended = run(command);
+        assertThat(ended.said()).contains("through " + backend, "sent 10, answered 10, lost 0");
+        assertThat(ended.code()).isZero();
+    }
+}

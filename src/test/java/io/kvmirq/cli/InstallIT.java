@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.testing.Machine;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** {@code make install} and {@code make uninstall}, below directories of a test. */
+class InstallIT {
+    /** Bash makes the letter, which this JVM's locale may not have. */
+    private static final String PREPARE = """
+            set -e
+            unset MAKEFLAGS MAKELEVEL MFLAGS
+            destination="$2/a b "$'\\xc3\\xa9'
+            mkdir "$destination"
+            run() { make -s --no-print-directory -C "$1" "$2" DESTDIR="$destination" PREFIX=/opt/kv; }
+            bin="$destination/opt/kv/bin"
+            share="$destination/opt/kv/share"
+            run "$1" install > /dev/null
+            """;
+
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    private List<String> installed(String script) throws Exception {
+        Machine.assumeProgram("make");
+        ProcessBuilder builder = new ProcessBuilder(
+                        "bash", "-c", PREPARE + script, "bash", Machine.root().toString(), temporary.toString())
+                .redirectErrorStream(true);
+        builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
+        Process process = builder.start();
+        process.getOutputStream().close();
+        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(process.waitFor()).as(out).isZero();
+        return out.lines().toList();
+    }
+
+    @Test
+    void uninstallTakesAwayExactlyWhatWasInstalled() throws Exception {
+        List<String> lines = installed("""
+                touch "$share/another"
+                run "$1" install > /dev/null
+                (cd "$destination/opt/kv" && find . -type f | sort)
+                echo --
+                run "$1" uninstall
+                (cd "$destination" && find . -mindepth 1 | sort)
+                """);
+        assertThat(lines)
+                .contains(
+                        "./share/another",
+                        "./bin/kvmirq",
+                        "./lib/kvmirq/kvmirq.jar",
+                        "./share/bash-completion/completions/kvmirq",
+                        "./share/zsh/site-functions/_kvmirq",
+                        "./share/man/man1/kvmirq.1",
+                        "./share/man/man1/kvmirq-tape.1")
+                .noneMatch(line -> line.contains("generate-files"));
+        assertThat(lines.subList(lines.indexOf("--") + 1, lines.size()))
+                .containsExactly("./opt", "./opt/kv", "./opt/kv/share", "./opt/kv/share/another");
+    }
+
+    @Test
+    void upgradeRemovesFilesThatTheNewVersionDoesNotHave() throws Exception {
+        List<String> lines = installed("""
+                echo old > "$share/man/man1/kvmirq-gone.1"
+                printf 'file\\t/opt/kv/share/man/man1/kvmirq-gone.1\\n' >> "$destination/opt/kv/lib/kvmirq/installed"
+                run "$1" install > /dev/null
+                (cd "$destination" && find . -name '*gone*' -o -name '*new*')
+                "$bin/kvmirq" --version
+                run "$1" uninstall
+                (cd "$destination" && find . -mindepth 1)
+                """);
+        assertThat(lines).hasSize(1).first().asString().startsWith("kvmirq ");
+    }
+
+    @Test
+    void fileOfAnotherProgramIsNotReplacedAndNothingIsHalfDone() throws Exception {
+        List<String> lines = installed("""
+                run "$1" uninstall
+                mkdir -p "$share/man/man1"
+                echo other > "$share/man/man1/kvmirq.1"
+                ! run "$1" install 2>&1 | grep -v '^make'
+                (cd "$destination" && find . -type f)
+                cat "$share/man/man1/kvmirq.1"
+                """);
+        assertThat(lines.get(0))
+                .contains("/opt/kv/share/man/man1/kvmirq.1 exists and make install did not put it there");
+        assertThat(lines.subList(1, lines.size()))
+                .containsExactly("not installed: nothing was changed", "./opt/kv/share/man/man1/kvmirq.1", "other");
+    }
+
+    @Test
+    void uninstallOfAllLeavesNothing() throws Exception {
+        assertThat(installed("""
+                run "$1" uninstall
+                (cd "$destination" && find . -mindepth 1)
+                """)).isEmpty();
+    }
+
+    @Test
+    void launcherWorksFromAnyPathThroughALinkAndWithoutALocale() throws Exception {
+        List<String> lines = installed("""
+                "$bin/kvmirq" --version
+                LANG= LC_ALL= LC_CTYPE= "$bin/kvmirq" backends | grep -c jni
+                ln -s "$bin/kvmirq" "$2/link"
+                cd /
+                CDPATH=/tmp LANG= LC_ALL=C "$2/link" decode gatag $(LC_ALL=POSIX "$2/link" encode gatag vm_id=1 vcpu_idx=3)
+                cd "$bin"
+                PATH=$bin:$PATH kvmirq help races
+                """);
+        assertThat(lines.get(0)).startsWith("kvmirq ");
+        assertThat(lines.get(1)).isEqualTo("1");
+        assertThat(lines).contains("no violations", "Usage: kvmirq races [-h] [RACE]");
+    }
+
+    @Test
+    void installWhereNothingMayBeWrittenSaysSo() throws Exception {
+        Machine.assumeProgram("make");
+        Process process = new ProcessBuilder(
+                        "make", "-s", "-C", Machine.root().toString(), "install", "PREFIX=/proc/nothing")
+                .redirectErrorStream(true)
+                .start();
+        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(process.waitFor()).isNotZero();
+        assertThat(out).contains("/proc/nothing").doesNotContain("installed /proc");
+    }
+
+    @Test
+    void bashCompletesCommandsOptionsAndNames() throws Exception {
+        assertThat(installed("""
+                . "$share/bash-completion/completions/kvmirq"
+                # Bash has it while it completes only.
+                compopt() { :; }
+                complete_last() {
+                    COMP_WORDS=("$@")
+                    COMP_CWORD=$(($# - 1))
+                    COMPREPLY=()
+                    _complete_kvmirq
+                    echo "${COMPREPLY[*]}"
+                }
+                complete_last kvmirq sel
+                complete_last kvmirq help ta
+                complete_last kvmirq races lost
+                complete_last kvmirq errno vcpu-r
+                complete_last kvmirq errno irqfd-assign EINVAL sp
+                complete_last kvmirq decode gat
+                complete_last kvmirq encode msi.c
+                complete_last kvmirq selftest --profile 7
+                complete_last kvmirq selftest --scenario gu
+                complete_last kvmirq gen
+                """))
+                .containsExactly(
+                        "selftest",
+                        "tape",
+                        "lost-interrupt-2019",
+                        "vcpu-run",
+                        "split",
+                        "gatag",
+                        "msi.compat",
+                        "7.1",
+                        "guestless",
+                        "generate-completion");
+    }
+
+    @Test
+    void zshLoadsItsCompletion() throws Exception {
+        Machine.assumeProgram("zsh");
+        assertThat(installed("zsh -n \"$share/zsh/site-functions/_kvmirq\"")).isEmpty();
+    }
+
+    @Test
+    void manualPagesHaveNoWarningsAndSayWhatHelpSays() throws Exception {
+        Machine.assumeProgram("groff");
+        List<String> lines = installed("""
+                ! grep -P "[^\\x00-\\x7f]" "$share"/man/man1/*.1
+                for page in "$share"/man/man1/*.1; do groff -man -Tascii -ww -z "$page"; done
+                echo --
+                for page in "$share"/man/man1/*.1; do groff -man -Tutf8 -P-bou -rLL=9000n "$page"; done
+                """);
+        assertThat(lines.get(0)).as("warnings of groff").isEqualTo("--");
+        String pages = String.join("\n", lines).toLowerCase(Locale.ROOT);
+        for (String command : List.of("selftest", "tape", "replay", "errno", "decode", "encode", "races", "backends")) {
+            String help = Cli.jvm(Cli.jar(), "-Dkvmirq.columns=9000")
+                    .run("help", command)
+                    .out();
+            // Headings have no colon there.
+            String words = help.replaceFirst("Usage:", "")
+                    .replaceAll("(?m)^(\\w+):$", "$1")
+                    .toLowerCase(Locale.ROOT);
+            assertThat(words.strip().split("\\s+"))
+                    .allSatisfy(word -> assertThat(pages).contains(word));
+        }
+    }
+}

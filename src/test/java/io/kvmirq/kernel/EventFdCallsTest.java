@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.mockito.ArgumentMatchers.any;
+import static org.mockito.ArgumentMatchers.anyInt;
+import static org.mockito.ArgumentMatchers.anyLong;
+import static org.mockito.ArgumentMatchers.eq;
+import static org.mockito.Mockito.inOrder;
+import static org.mockito.Mockito.mock;
+import static org.mockito.Mockito.never;
+import static org.mockito.Mockito.times;
+import static org.mockito.Mockito.verify;
+import static org.mockito.Mockito.when;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.KernelBackend;
+import java.time.Duration;
+import java.util.List;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.mockito.ArgumentCaptor;
+import org.mockito.InOrder;
+
+/** Which calls an eventfd makes, in which order, and which it makes again. */
+class EventFdCallsTest {
+    private static final int EVENT = 7;
+    private static final int WAKE = 8;
+    private static final int EAGAIN = -Errno.EAGAIN.number();
+    private static final int EINTR = -Errno.EINTR.number();
+
+    private final KernelBackend backend = mock(KernelBackend.class);
+    private final Kernel kernel = Kernel.over(backend, Kernel.DEVICE);
+
+    @BeforeEach
+    void descriptors() {
+        when(backend.eventfdCreate()).thenReturn(EVENT, WAKE);
+    }
+
+    /** So that a host without KVM can use eventfds. */
+    @Test
+    void eventfdNeedsNoKvmDevice() {
+        EventFd.create(kernel).close();
+        verify(backend, never()).kvmOpen(any());
+        verify(backend).fdClose(EVENT);
+    }
+
+    @Test
+    void interruptedWaitGoesOnForTheTimeThatIsLeft() {
+        when(backend.fdWait(eq(EVENT), eq(WAKE), anyLong())).thenReturn(EINTR, EINTR, KernelBackend.READY_FD);
+        try (EventFd event = EventFd.create(kernel)) {
+            assertThat(event.await(Duration.ofHours(1))).isTrue();
+        }
+        ArgumentCaptor<Long> left = ArgumentCaptor.forClass(Long.class);
+        verify(backend, times(3)).fdWait(eq(EVENT), eq(WAKE), left.capture());
+        List<Long> times = left.getAllValues();
+        assertThat(times.get(0)).isEqualTo(Duration.ofHours(1).toNanos());
+        assertThat(times.get(1)).isPositive().isLessThanOrEqualTo(times.get(0));
+        assertThat(times.get(2)).isPositive().isLessThanOrEqualTo(times.get(1));
+    }
+
+    @Test
+    void waitForEverStaysForEverAfterASignal() {
+        when(backend.fdWait(EVENT, WAKE, -1)).thenReturn(EINTR, KernelBackend.READY_FD);
+        try (EventFd event = EventFd.create(kernel)) {
+            assertThat(event.await(-1)).isTrue();
+        }
+        verify(backend, times(2)).fdWait(EVENT, WAKE, -1);
+    }
+
+    @Test
+    void emptyCounterIsAskedOnce() {
+        when(backend.eventfdDrain(eq(EVENT), any())).thenReturn(EAGAIN);
+        try (EventFd event = EventFd.create(kernel)) {
+            assertThat(event.drain()).isZero();
+        }
+        verify(backend).eventfdDrain(eq(EVENT), any());
+        verify(backend, never()).eventfdDrainForeign(anyInt(), any());
+    }
+
+    /** Its O_NONBLOCK is not ours to know: the call that never blocks. */
+    @Test
+    void adoptedIsDrainedByTheCallThatNeverBlocks() {
+        EventFd.adopt(kernel, EVENT, Ownership.BORROWED).drain();
+        verify(backend).eventfdDrainForeign(eq(EVENT), any());
+        verify(backend, never()).eventfdDrain(anyInt(), any());
+    }
+
+    @Test
+    void fullCounterIsNotSignalledAgain() {
+        when(backend.eventfdSignal(EVENT, 1)).thenReturn(EAGAIN);
+        try (EventFd event = EventFd.create(kernel)) {
+            assertThatThrownBy(event::signal)
+                    .isInstanceOf(KernelException.class)
+                    .hasMessage(
+                            "eventfd signal eventfd=7 count=1: EAGAIN (the count would pass 2^64-2: no reader drains"
+                                    + " it)");
+        }
+        verify(backend).eventfdSignal(EVENT, 1);
+    }
+
+    @Test
+    void wakeDescriptorIsMadeByTheFirstWaitAndOnce() {
+        when(backend.fdWait(eq(EVENT), eq(WAKE), anyLong())).thenReturn(0);
+        try (EventFd event = EventFd.create(kernel)) {
+            verify(backend, times(1)).eventfdCreate();
+            event.await(0);
+            event.await(0);
+        }
+        verify(backend, times(2)).eventfdCreate();
+    }
+
+    @Test
+    void closeWakesWhoWaitsBeforeTheWakeDescriptorGoes() {
+        EventFd event = EventFd.create(kernel);
+        when(backend.fdWait(eq(EVENT), eq(WAKE), anyLong())).thenReturn(0);
+        event.await(0);
+        event.close();
+        event.close();
+        InOrder order = inOrder(backend);
+        order.verify(backend).fdWait(EVENT, WAKE, 0);
+        order.verify(backend).fdClose(EVENT);
+        order.verify(backend).eventfdSignal(WAKE, 1);
+        order.verify(backend).fdClose(WAKE);
+        order.verifyNoMoreInteractions();
+    }
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.Vector;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.testing.RealKvm;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** A frequent mistake is answered with its own cause, before any other that has the same errno. */
+@RealKvm(fullIrqchip = true)
+class MessagesTest {
+    private final Kernel kernel = Kernel.open();
+    private final Vm vm = Vm.create(kernel);
+
+    @AfterEach
+    void close() {
+        vm.close();
+        kernel.close();
+    }
+
+    @Test
+    void misalignedMemorySaysSo() {
+        assertThatThrownBy(() -> vm.addMemory(0x10, 4096))
+                .isInstanceOf(KernelException.class)
+                .hasMessageEndingWith(
+                        "address=0x10 size=4096: EINVAL (address or size is not a multiple of the page size)");
+    }
+
+    /** The VM knows that it was made split: one cause, not three. */
+    @Test
+    void levelInterruptOnASplitVmSaysExactlyThat() {
+        vm.createSplitIrqchip(24);
+        try (EventFd event = EventFd.create(kernel);
+                EventFd resample = EventFd.create(kernel)) {
+            assertThatThrownBy(() -> vm.assignLevelIrqfd(event, resample, new Gsi(5)))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageEndingWith(
+                            "gsi=5: EINVAL (resampling needs the full in-kernel irqchip, which sees the guest's EOI)");
+        }
+    }
+
+    @Test
+    void irqfdBeforeTheIrqchipSaysExactlyThat() {
+        try (EventFd event = EventFd.create(kernel)) {
+            assertThatThrownBy(() -> vm.assignIrqfd(event, new Gsi(5)))
+                    .hasMessageEndingWith("gsi=5: EINVAL (the VM has no in-kernel irqchip)");
+        }
+    }
+
+    /** What a VMM made of an adopted VM is not known: its message has more than one cause. */
+    @Test
+    void adoptedVmGuesses() {
+        try (Fd.Lease lease = vm.fd().lease();
+                Vm adopted = Vm.adopt(kernel, lease.number(), Ownership.BORROWED, List.of(), new Gsi(0));
+                EventFd event = EventFd.create(kernel);
+                EventFd resample = EventFd.create(kernel)) {
+            vm.createSplitIrqchip(24);
+            assertThatThrownBy(() -> adopted.assignLevelIrqfd(event, resample, new Gsi(5)))
+                    .hasMessageContaining("EINVAL (resampling needs the full")
+                    .hasMessageContaining(", or ");
+        }
+    }
+
+    @Test
+    void irqchipAfterVcpuSaysExactlyThat() {
+        try (Vcpu vcpu = vm.createVcpu(new VcpuId(0))) {
+            assertThatThrownBy(vm::createIrqchip)
+                    .hasMessageEndingWith("EINVAL (vCPUs exist already: create the irqchip first)");
+            assertThatThrownBy(vcpu::enableLapic)
+                    .hasMessageEndingWith("EINVAL (this VM has no in-kernel irqchip: create one before the vCPU)");
+        }
+    }
+
+    @Test
+    void countThatCannotBeAddedSaysExactlyThat() {
+        try (EventFd event = EventFd.create(kernel)) {
+            assertThatThrownBy(() -> event.signal(-1)).hasMessageEndingWith("EINVAL (2^64-1 cannot be added)");
+        }
+    }
+
+    @Test
+    void descriptorThatIsNoEventfdSaysSo() {
+        try (Fd.Lease lease = vm.fd().lease();
+                EventFd event = EventFd.adopt(kernel, lease.number(), Ownership.BORROWED)) {
+            assertThatThrownBy(event::signal)
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageContaining("count=1: EINVAL (the descriptor is not an eventfd");
+            assertThatThrownBy(event::drain)
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageContaining(": EINVAL (the descriptor is not an eventfd");
+        }
+    }
+
+    /** INIT waits in the LAPIC of the second vCPU, so that KVM_RUN takes it and returns instead of blocking. */
+    @Test
+    void runningAnApplicationProcessorThatWaitsSaysSo() {
+        int deliverInit = 5 << 8;
+        vm.createIrqchip();
+        VcpuId second = new VcpuId(1);
+        try (Vcpu boot = vm.createVcpu(new VcpuId(0));
+                Vcpu waiting = vm.createVcpu(second)) {
+            boot.enableLapic();
+            waiting.enableLapic();
+            MsiMessage toSecond = MsiMessage.to(second, new Vector(0x31));
+            vm.signal(new MsiMessage(toSecond.address(), deliverInit));
+            assertThatThrownBy(waiting::run)
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageContaining(
+                            ": EAGAIN (the vCPU is an application processor (AP), which waits for INIT and SIPI)");
+        }
+    }
+}

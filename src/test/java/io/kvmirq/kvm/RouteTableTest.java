@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import static io.kvmirq.kvm.MockedVm.VM;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.mockito.ArgumentMatchers.any;
+import static org.mockito.ArgumentMatchers.anyInt;
+import static org.mockito.ArgumentMatchers.eq;
+import static org.mockito.Mockito.inOrder;
+import static org.mockito.Mockito.never;
+import static org.mockito.Mockito.verify;
+import static org.mockito.Mockito.when;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.Vector;
+import io.kvmirq.backend.KernelBackend;
+import org.junit.jupiter.api.Test;
+import org.mockito.InOrder;
+
+/** When the kernel's table is replaced, and when it is not. */
+class RouteTableTest {
+    /** 24 pins of the IOAPIC, 16 of the PICs: what the kernel has after KVM_CREATE_IRQCHIP. */
+    private static final int DEFAULTS = 40;
+
+    private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new Vector(0x31));
+    private static final Gsi FIRST = new Gsi(24);
+
+    private final MockedVm mocked = new MockedVm();
+    private final KernelBackend backend = mocked.backend;
+    private final RouteTable routes = mocked.vm.routes();
+
+    @Test
+    void defaultRoutesAreNotWrittenAgain() {
+        verify(backend, never()).routesSet(anyInt(), any(), anyInt());
+    }
+
+    @Test
+    void eachChangeWritesTheWholeTableOnce() {
+        routes.change(edit -> {
+            edit.add(MESSAGE);
+            return edit.add(MESSAGE);
+        });
+        routes.remove(FIRST);
+        InOrder order = inOrder(backend);
+        order.verify(backend).irqchipCreate(VM);
+        order.verify(backend).routesSet(eq(VM), any(), eq(DEFAULTS + 2));
+        order.verify(backend).routesSet(eq(VM), any(), eq(DEFAULTS + 1));
+        order.verifyNoMoreInteractions();
+    }
+
+    @Test
+    void changeThatChangesNothingAsksNothing() {
+        routes.change(edit -> edit.remove(FIRST));
+        routes.change(edit -> edit.remove(edit.add(MESSAGE)));
+        verify(backend, never()).routesSet(anyInt(), any(), anyInt());
+    }
+
+    @Test
+    void changeThatThrowsAsksNothing() {
+        assertThatThrownBy(() -> routes.change(edit -> {
+                    edit.add(MESSAGE);
+                    throw new IllegalStateException("the VMM's own");
+                }))
+                .hasMessage("the VMM's own");
+        verify(backend, never()).routesSet(anyInt(), any(), anyInt());
+        assertThat(routes.add(MESSAGE)).isEqualTo(FIRST);
+    }
+
+    /** What the kernel refused is not in the table that the next change writes. */
+    @Test
+    void refusedTableIsForgotten() {
+        when(backend.routesSet(eq(VM), any(), anyInt())).thenReturn(-Errno.EINVAL.number(), 0);
+        assertThatThrownBy(() -> routes.change(edit -> {
+                    edit.add(MESSAGE);
+                    return edit.add(MESSAGE);
+                }))
+                .isInstanceOf(KernelException.class);
+        assertThat(routes.add(MESSAGE)).isEqualTo(FIRST);
+        InOrder order = inOrder(backend);
+        order.verify(backend).routesSet(eq(VM), any(), eq(DEFAULTS + 2));
+        order.verify(backend).routesSet(eq(VM), any(), eq(DEFAULTS + 1));
+        order.verifyNoMoreInteractions();
+    }
+}
