@@ -280,7 +280,7 @@ class CliIT {
     @Test
     void progressIsForTerminalsAndLongRuns() throws Exception {
         Cli.Ended piped = Cli.jvm(Cli.jar(), "-Xlog:class+load:file=" + temporary + "/loaded")
-                .run(rounds("100000"));
+                .run(rounds("20000"));
         assertThat(piped.err()).isEmpty();
         Cli.Ended quick = Cli.jvm(Cli.jar(), "-Dkvmirq.progress=70", "-Xlog:class+load:file=" + temporary + "/quick")
                 .run("selftest", "--backend", "fake", "--count", "10");
