@@ -4,7 +4,6 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
-import io.kvmirq.fake.kvm.Message;
 import io.kvmirq.fake.kvm.VmInterrupts;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;
@@ -21,7 +20,7 @@ final class ArmVm extends VmInterrupts {
     private static final int PINS = 988;
 
     /** To an ITS: none of them takes it. */
-    private static final Message MESSAGE = new Message() {};
+    private static final Object MESSAGE = new Object();
 
     private final int addressBits;
     private final List<ArmVcpu> vcpus = new ArrayList<>();
@@ -113,7 +112,7 @@ final class ArmVm extends VmInterrupts {
     }
 
     @Override
-    public Message message(int low, int high, int data) {
+    public Object message(int low, int high, int data) {
         return MESSAGE;
     }
 

@@ -26,7 +26,7 @@ public final class FakeRoutes {
      *
      * @param message absent for a pin
      */
-    public record Target(@Nullable Message message, int chip, int pin) {
+    public record Target(@Nullable Object message, int chip, int pin) {
         public static Target pin(int chip, int pin) {
             return new Target(null, chip, pin);
         }
@@ -47,11 +47,11 @@ public final class FakeRoutes {
         Optional<KernelRule> refusesPin(int chip, int pin);
 
         /** @return the rule that refuses a message; empty for none */
-        default Optional<KernelRule> refusesMessage(Message message) {
+        default Optional<KernelRule> refusesMessage(Object message) {
             return Optional.empty();
         }
 
-        Message message(int low, int high, int data);
+        Object message(int low, int high, int data);
 
         /** Whether Hyper-V's interrupts are built in. */
         default boolean hasSynthetic() {
@@ -112,7 +112,7 @@ public final class FakeRoutes {
         }
 
         private Optional<KernelRule> message(ByteBuffer entries, int at) {
-            Message message = allowed.message(
+            Object message = allowed.message(
                     entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO),
                     entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_HI),
                     entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_DATA));
@@ -172,7 +172,7 @@ public final class FakeRoutes {
     }
 
     /** What a GSI sends that is one message; null for any other. */
-    public @Nullable Message message(int gsi) {
+    public @Nullable Object message(int gsi) {
         Target[] there = of(gsi);
         return there.length == 1 ? there[0].message() : null;
     }

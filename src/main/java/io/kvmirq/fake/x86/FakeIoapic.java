@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.uapi.Uapi;
@@ -22,7 +23,7 @@ final class FakeIoapic {
     private final X86Vm vm;
     private final long[] redirections = new long[PINS];
     /** What each entry sends. */
-    private final Interrupt[] interrupts = new Interrupt[PINS];
+    private final ApicMessage[] interrupts = new ApicMessage[PINS];
 
     private final int[] sources = new int[PINS];
     private final byte[] header = new byte[HEADER];
@@ -45,7 +46,7 @@ final class FakeIoapic {
 
     private void redirect(int pin, long entry) {
         redirections[pin] = entry;
-        interrupts[pin] = Interrupt.ofPin(entry);
+        interrupts[pin] = ApicMessage.ofPin(entry);
     }
 
     /** @return as the kernel's: 1 or the number that took it, 0 coalesced, -1 masked */
@@ -104,7 +105,7 @@ final class FakeIoapic {
 
     /** Whether a LAPIC still has the clock's tick, after its registers or ours were replaced. */
     void recount(FakeLapic lapic) {
-        Interrupt tick = interrupts[CLOCK];
+        ApicMessage tick = interrupts[CLOCK];
         if (!vm.lapics().isFor(tick, lapic)) {
             return;
         }

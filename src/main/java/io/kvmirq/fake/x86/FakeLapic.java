@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.LapicPage;
+import io.kvmirq.arch.apic.LocalApic;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
@@ -11,7 +13,7 @@ import java.nio.ByteOrder;
 import java.util.function.Consumer;
 
 /** A local APIC; source: arch/x86/kvm/lapic.c, Intel SDM vol. 3, chapter 11. */
-final class FakeLapic {
+final class FakeLapic implements LocalApic {
     static final int SIZE = Uapi.KvmLapicState.SIZE;
 
     private static final int KVM_VERSION = 0x50014;
@@ -176,58 +178,38 @@ final class FakeLapic {
         registers.putInt(LapicPage.LINT0_AT, value);
     }
 
-    boolean isX2apic() {
+    @Override
+    public boolean isX2apic() {
         return x2apic;
     }
 
-    int logicalId() {
+    @Override
+    public int logicalId() {
         return registers.getInt(LapicPage.LDR_AT);
     }
 
-    int logicalFormat() {
+    @Override
+    public int logicalFormat() {
         return registers.getInt(LapicPage.DFR_AT);
     }
 
-    /** Asked alone; everybody's destination is 0xff, in x2APIC mode unless the quirk that makes it so is off. */
-    boolean isFor(int destination, boolean logical, boolean quirk) {
-        boolean everybody = x2apic
-                ? destination == -1 || quirk && destination == Interrupt.BROADCAST
-                : destination == Interrupt.BROADCAST;
-        return everybody || (logical ? isLogical(destination) : isPhysical(destination));
-    }
-
-    private boolean isLogical(int destination) {
-        int id = registers.getInt(LapicPage.LDR_AT);
-        if (x2apic) {
-            return id >>> 16 == destination >>> 16 && (id & destination & 0xffff) != 0;
-        }
-        int own = id >>> XAPIC_ID;
-        return switch (logicalFormat()) {
-            case LapicPage.DFR_FLAT -> (own & destination) != 0;
-            case LapicPage.DFR_CLUSTER -> own >>> 4 == destination >>> 4 && (own & destination & 0xf) != 0;
-            default -> false;
-        };
-    }
-
-    int vcpuId() {
+    @Override
+    public int vcpuId() {
         return vcpuId;
     }
 
-    private boolean isPhysical(int destination) {
-        return id() == destination || vcpuId > 0xff && vcpuId == destination;
-    }
-
-    /** The one it is addressed by: of 8 bits but in x2APIC mode. */
-    int id() {
+    @Override
+    public int id() {
         return x2apic ? registers.getInt(LapicPage.ID_AT) : registers.getInt(LapicPage.ID_AT) >>> XAPIC_ID;
     }
 
-    boolean enabled() {
+    @Override
+    public boolean enabled() {
         return LapicPage.ENABLED.isSet(registers.getInt(LapicPage.SVR_AT));
     }
 
     /** @return whether it was taken */
-    boolean accept(Interrupt interrupt, DeliveryMode mode, Consumer<FakeLapic> taker) {
+    boolean accept(ApicMessage interrupt, DeliveryMode mode, Consumer<FakeLapic> taker) {
         switch (mode) {
             case FIXED, LOWEST_PRIORITY -> {
                 if (!enabled()) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.arch.apic.ApicMap;
+import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.ArrayList;
@@ -13,7 +15,7 @@ final class Lapics {
     private final X86Vm vm;
     private final List<FakeLapic> lapics = new ArrayList<>();
     /** As it was when the kernel last looked; absent while ids are not unique. */
-    private Optional<ApicMap> map = Optional.empty();
+    private Optional<ApicMap<FakeLapic>> map = Optional.empty();
 
     private boolean ids32Bit;
     /** Whether 0xff is everybody in x2APIC mode too. */
@@ -68,7 +70,7 @@ final class Lapics {
 
     // Delivery
 
-    int deliver(Interrupt interrupt) {
+    int deliver(ApicMessage interrupt) {
         return deliver(interrupt, lapic -> {});
     }
 
@@ -78,10 +80,10 @@ final class Lapics {
      * @param taker told of each that took it
      * @return how many LAPICs took it; -1 when all were asked and it was for none
      */
-    int deliver(Interrupt interrupt, Consumer<FakeLapic> taker) {
+    int deliver(ApicMessage interrupt, Consumer<FakeLapic> taker) {
         int destination = interrupt.destination(ids32Bit);
-        ApicMap looked = map.orElse(null);
-        if (looked == null || isBroadcast(destination, looked)) {
+        ApicMap<FakeLapic> looked = map.orElse(null);
+        if (looked == null || looked.isBroadcast(destination, broadcastQuirk)) {
             return deliverAsking(interrupt, destination, taker);
         }
         if (!interrupt.logical()) {
@@ -95,15 +97,15 @@ final class Lapics {
     }
 
     /** Whether a message can be sent without asking every LAPIC, as an irqfd's must be that no worker sends. */
-    boolean isByMap(Interrupt interrupt) {
-        ApicMap looked = map.orElse(null);
+    boolean isByMap(ApicMessage interrupt) {
+        ApicMap<FakeLapic> looked = map.orElse(null);
         return looked != null
-                && !isBroadcast(interrupt.destination(ids32Bit), looked)
+                && !looked.isBroadcast(interrupt.destination(ids32Bit), broadcastQuirk)
                 && !(interrupt.logical() && isLeftOpen(looked));
     }
 
     /** Whether the map holds no logical destinations: before 6.3 also if no LAPIC has a logical id. */
-    private boolean isLeftOpen(ApicMap looked) {
+    private boolean isLeftOpen(ApicMap<FakeLapic> looked) {
         if (looked.logical() == ApicMap.Logical.NOBODY && !vm.host().build().isSince(6, 3)) {
             vm.note(KernelRule.MSI_LOGICAL_NOBODY_BEFORE);
             return true;
@@ -111,22 +113,13 @@ final class Lapics {
         return looked.logical() == ApicMap.Logical.AMBIGUOUS;
     }
 
-    private boolean isBroadcast(int destination, ApicMap looked) {
-        return broadcastQuirk
-                ? destination == Interrupt.BROADCAST
-                : destination == -1 || destination == Interrupt.BROADCAST && looked.logical() != ApicMap.Logical.X2APIC;
-    }
-
     /** Lowest priority: the vector selects one of the bits, even one that no LAPIC has. */
-    private int deliverLogical(Interrupt interrupt, int destination, ApicMap looked, Consumer<FakeLapic> taker) {
+    private int deliverLogical(
+            ApicMessage interrupt, int destination, ApicMap<FakeLapic> looked, Consumer<FakeLapic> taker) {
         vm.note(KernelRule.MSI_LOGICAL);
         int bits = looked.bits(destination);
-        if (interrupt.byPriority(false) && bits != 0) {
-            int skipped = interrupt.vector() % Integer.bitCount(bits);
-            for (int i = 0; i < skipped; i++) {
-                bits &= bits - 1;
-            }
-            bits = Integer.lowestOneBit(bits);
+        if (interrupt.isLowestPriority() && bits != 0) {
+            bits = ApicMap.byVector(bits, interrupt.vector());
         }
         int taken = 0;
         for (; bits != 0; bits &= bits - 1) {
@@ -136,13 +129,14 @@ final class Lapics {
         return taken;
     }
 
-    private int deliverAsking(Interrupt interrupt, int destination, Consumer<FakeLapic> taker) {
-        boolean broadcast = destination == Interrupt.BROADCAST && !interrupt.logical();
-        DeliveryMode mode = interrupt.effectiveMode(broadcast);
+    private int deliverAsking(ApicMessage interrupt, int destination, Consumer<FakeLapic> taker) {
+        boolean broadcast = destination == ApicMessage.BROADCAST && !interrupt.logical();
+        // Priority has no meaning among all LAPICs: the kernel makes the interrupt a fixed one.
+        DeliveryMode mode = broadcast && interrupt.isLowestPriority() ? DeliveryMode.FIXED : interrupt.mode();
         if (broadcast) {
             vm.note(KernelRule.MSI_BROADCAST);
         }
-        if (interrupt.byPriority(broadcast)) {
+        if (interrupt.redirectionHint() || mode == DeliveryMode.LOWEST_PRIORITY) {
             return deliverToOne(interrupt, destination, mode, taker);
         }
         int taken = -1;
@@ -156,7 +150,7 @@ final class Lapics {
     }
 
     /** The vector decides which of those that listen. */
-    private int deliverToOne(Interrupt interrupt, int destination, DeliveryMode mode, Consumer<FakeLapic> taker) {
+    private int deliverToOne(ApicMessage interrupt, int destination, DeliveryMode mode, Consumer<FakeLapic> taker) {
         List<FakeLapic> listening = lapics.stream()
                 .filter(lapic -> lapic.isFor(destination, interrupt.logical(), broadcastQuirk))
                 .filter(FakeLapic::enabled)
@@ -167,7 +161,7 @@ final class Lapics {
         return listening.get(interrupt.vector() % listening.size()).accept(interrupt, mode, taker) ? 1 : 0;
     }
 
-    boolean isFor(Interrupt interrupt, FakeLapic lapic) {
+    boolean isFor(ApicMessage interrupt, FakeLapic lapic) {
         return lapic.isFor(interrupt.destination(ids32Bit), interrupt.logical(), broadcastQuirk);
     }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.arch.apic.ApicMessage;
+import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
-import io.kvmirq.fake.kvm.Message;
 import io.kvmirq.fake.kvm.VmInterrupts;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.List;
@@ -112,15 +113,15 @@ final class X86Vm extends VmInterrupts {
     }
 
     @Override
-    public Optional<KernelRule> refusesMessage(Message message) {
-        return ((Interrupt) message).isInvalid(lapics.has32BitIds())
+    public Optional<KernelRule> refusesMessage(Object message) {
+        return ((ApicMessage) message).isInvalid(lapics.has32BitIds())
                 ? Optional.of(KernelRule.ROUTE_HIGH_ADDRESS)
                 : Optional.empty();
     }
 
     @Override
-    public Message message(int low, int high, int data) {
-        return Interrupt.ofMessage(low, high, data);
+    public ApicMessage message(int low, int high, int data) {
+        return ApicMessage.of(new CompatibilityMsi((long) high << Integer.SIZE | Integer.toUnsignedLong(low), data));
     }
 
     /** Debian builds Hyper-V's interfaces in; the 6.18 that is measured leaves them out. */
@@ -142,8 +143,8 @@ final class X86Vm extends VmInterrupts {
     }
 
     /** What a target sends; null for a pin. */
-    private static @Nullable Interrupt message(FakeRoutes.Target target) {
-        return (Interrupt) target.message();
+    private static @Nullable ApicMessage message(FakeRoutes.Target target) {
+        return (ApicMessage) target.message();
     }
 
     @Override
@@ -183,7 +184,7 @@ final class X86Vm extends VmInterrupts {
     /** A single message is sent without a worker, also of a resampling irqfd, unless every LAPIC is to be asked. */
     @Override
     protected boolean driveAtOnce(FakeIrqfd irqfd) {
-        Interrupt message = (Interrupt) routes().message(irqfd.gsi());
+        ApicMessage message = (ApicMessage) routes().message(irqfd.gsi());
         boolean atOnce = message != null && (message.isInvalid(lapics.has32BitIds()) || lapics.isByMap(message));
         if (atOnce) {
             setIrq(irqfd.gsi(), SOURCE_USERSPACE, true, false);
@@ -214,7 +215,7 @@ final class X86Vm extends VmInterrupts {
     }
 
     private int drive(FakeRoutes.Target target, int source, boolean level, boolean wanted) {
-        Interrupt message = message(target);
+        ApicMessage message = message(target);
         if (message != null) {
             return level && !message.isInvalid(lapics.has32BitIds()) ? lapics.deliver(message) : -1;
         }
@@ -242,7 +243,7 @@ final class X86Vm extends VmInterrupts {
         }
         for (int gsi = 0; gsi < reservedPins; gsi++) {
             for (FakeRoutes.Target target : routes().of(gsi)) {
-                Interrupt message = message(target);
+                ApicMessage message = message(target);
                 if (message != null && message.level()) {
                     lapic.eoiExitBitmap()
                             .add(message.vector(), lapics.isFor(message, lapic), lapic.isPending(message.vector()));

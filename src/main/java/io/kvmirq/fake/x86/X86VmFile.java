@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.MemorySlots;
@@ -127,7 +128,7 @@ final class X86VmFile extends VmFile {
         if ((msi.getInt(Uapi.KvmMsi.FLAGS) & ~Uapi.KVM_MSI_VALID_DEVID) != 0) {
             return host.refuse(KernelRule.MSI_FLAGS);
         }
-        Interrupt interrupt = Interrupt.ofMessage(
+        ApicMessage interrupt = vm.message(
                 msi.getInt(Uapi.KvmMsi.ADDRESS_LO), msi.getInt(Uapi.KvmMsi.ADDRESS_HI), msi.getInt(Uapi.KvmMsi.DATA));
         if (interrupt.isInvalid(vm.lapics().has32BitIds())) {
             return host.refuse(KernelRule.MSI_HIGH_ADDRESS);
