@@ -130,7 +130,12 @@ class ModuleIT {
     @ParameterizedTest
     @MethodSource("jdks")
     void whatIsNotForUsersIsNotVisible(Path jdk) throws Exception {
-        for (String hidden : List.of("uapi.Uapi", "backend.jni.JniBackend", "backend.libc.LibcBackend", "cli.Main")) {
+        for (String hidden : List.of(
+                "uapi.Uapi",
+                "backend.jni.JniBackend",
+                "backend.library.NativeLibrary",
+                "backend.libc.LibcBackend",
+                "cli.Main")) {
             Process javac =
                     javac(jdk, "package user; class Main { Class<?> hidden = io.kvmirq." + hidden + ".class; }");
             String said = new String(javac.getInputStream().readAllBytes(), StandardCharsets.UTF_8);

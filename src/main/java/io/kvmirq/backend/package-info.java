@@ -11,7 +11,6 @@
  * <p>The bindings are sub-packages; a package above them chooses one that works on this machine. A binding is used only
  * after a handshake: same ABI major, at least our minor, same sizes of shared records. The fake kernel is a
  * {@link io.kvmirq.backend.BackendProvider}: it is used only when asked for by name.
- * {@link io.kvmirq.backend.NativeLibrary} finds {@code libkvmirq.so}, and never loads a file that another user could write.
  */
 @NullMarked
 package io.kvmirq.backend;

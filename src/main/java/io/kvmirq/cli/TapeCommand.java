@@ -2,7 +2,7 @@
 package io.kvmirq.cli;
 
 import io.kvmirq.backend.BackendUnavailableException;
-import io.kvmirq.backend.NativeLibrary;
+import io.kvmirq.backend.library.NativeLibrary;
 import io.kvmirq.recording.Preload;
 import io.kvmirq.recording.TapeException;
 import io.kvmirq.recording.TapeFiles;

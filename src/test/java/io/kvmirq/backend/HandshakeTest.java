@@ -4,6 +4,7 @@ package io.kvmirq.backend;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.backend.library.NativeLibrary;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.Program;
 import java.io.IOException;

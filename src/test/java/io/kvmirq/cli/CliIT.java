@@ -57,7 +57,7 @@ class CliIT {
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.out())
                 .doesNotContain("io.kvmirq.backend.jni")
-                .doesNotContain("io.kvmirq.backend.NativeLibrary");
+                .doesNotContain("io.kvmirq.backend.library.NativeLibrary");
     }
 
     @ParameterizedTest

@@ -6,7 +6,7 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.NativeLibrary;
+import io.kvmirq.backend.library.NativeLibrary;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 

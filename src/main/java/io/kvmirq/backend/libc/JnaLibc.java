@@ -7,7 +7,7 @@ import com.sun.jna.Pointer;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.LibraryCache;
+import io.kvmirq.backend.library.LibraryCache;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;

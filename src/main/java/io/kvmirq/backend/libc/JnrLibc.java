@@ -5,7 +5,7 @@ import com.kenai.jffi.MemoryIO;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
-import io.kvmirq.backend.LibraryCache;
+import io.kvmirq.backend.library.LibraryCache;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.io.InputStream;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.backend;
+package io.kvmirq.backend.library;
 
+import io.kvmirq.backend.BackendUnavailableException;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
