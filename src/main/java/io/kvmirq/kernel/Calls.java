@@ -125,9 +125,15 @@ public class Calls {
         fd.close();
     }
 
-    /** Makes one call that uses the mapping on the other side, and keeps it mapped meanwhile. */
-    protected static int during(Mapping mapping, IntSupplier call) {
-        return mapping.during(call);
+    /**
+     * Makes one call that uses the mapping on the other side, and keeps it mapped meanwhile.
+     *
+     * @param offset bytes, a multiple of 4
+     * @return what the call left at {@code offset}, also if the mapping's owner was closed during the call; or the call's
+     *     {@code -errno}
+     */
+    protected static int after(Mapping mapping, IntSupplier call, int offset) {
+        return mapping.after(call, offset);
     }
 
     /** Makes one call with the mapping's address. */

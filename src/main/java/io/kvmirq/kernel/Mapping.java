@@ -15,10 +15,11 @@ import java.util.function.LongConsumer;
 
 /**
  * Memory mapped from the kernel, reached by offset only: its address and its buffer never leave, so nothing can touch it
- * once it is unmapped. Offsets outside of it are refused with {@link IndexOutOfBoundsException}. Thread-safe; {@code int}
- * accesses are volatile, since a guest or the kernel is on the other side.
+ * once it is unmapped. Only its {@link Owner} unmaps it. Offsets outside of it are refused with
+ * {@link IndexOutOfBoundsException}, accesses after it was unmapped with {@link ClosedHandleException}. Thread-safe;
+ * {@code int} accesses are volatile, since a guest or the kernel is on the other side.
  */
-public final class Mapping implements AutoCloseable {
+public final class Mapping {
     private static final VarHandle INT = MethodHandles.byteBufferViewVarHandle(int[].class, ByteOrder.nativeOrder());
 
     private final Kernel kernel;
@@ -39,17 +40,45 @@ public final class Mapping implements AutoCloseable {
     }
 
     /**
+     * The right to unmap a {@link Mapping}. It stays with the object that knows when the guest has let go of the memory;
+     * users of that object get the mapping alone. Thread-safe.
+     */
+    public static final class Owner implements AutoCloseable {
+        private final Mapping mapping;
+
+        private Owner(Mapping mapping) {
+            this.mapping = mapping;
+        }
+
+        /** The memory, to be given to anyone. */
+        public Mapping mapping() {
+            return mapping;
+        }
+
+        /** Unmaps when no access is in flight; later accesses are refused. Idempotent. */
+        @Override
+        public void close() {
+            mapping.close();
+        }
+
+        /** Refuses later accesses and never unmaps: for memory that a guest still uses. Idempotent. */
+        public void abandon() {
+            mapping.abandon();
+        }
+    }
+
+    /**
      * Zeroed memory of this process.
      *
      * @param length bytes, a multiple of the page size
      * @throws io.kvmirq.KernelException ENOMEM
      */
-    public static Mapping anonymous(Kernel kernel, int length) {
+    public static Owner anonymous(Kernel kernel, int length) {
         return map(kernel, "memory", length, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1);
     }
 
     /** What {@code fd} shares with this process, from its start. */
-    public static Mapping of(Fd fd, int length) {
+    public static Owner of(Fd fd, int length) {
         int raw = fd.enter();
         try {
             return map(fd.kernel(), fd.toString(), length, Uapi.MAP_SHARED, raw);
@@ -58,13 +87,13 @@ public final class Mapping implements AutoCloseable {
         }
     }
 
-    private static Mapping map(Kernel kernel, String name, int length, int flags, int raw) {
+    private static Owner map(Kernel kernel, String name, int length, int flags, int raw) {
         Libc libc = kernel.backend().libc();
         long address = libc.mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, raw, 0);
         if (address < 0) {
             throw kernel.calls().failure(address, KernelCall.MMAP, Set.of(), () -> name + " length=" + length);
         }
-        return new Mapping(kernel, name, address, length);
+        return new Owner(new Mapping(kernel, name, address, length));
     }
 
     /** The length in bytes. */
@@ -181,11 +210,13 @@ public final class Mapping implements AutoCloseable {
         }
     }
 
-    /** Keeps it mapped for the length of a call that uses it on the other side. */
-    int during(IntSupplier call) {
+    /** See {@link Calls#after}. */
+    int after(IntSupplier call, int offset) {
+        requireAligned(offset);
         enter();
         try {
-            return call.getAsInt();
+            int result = call.getAsInt();
+            return result < 0 ? result : (int) INT.getVolatile(bytes, offset);
         } finally {
             exit();
         }
@@ -202,20 +233,18 @@ public final class Mapping implements AutoCloseable {
         }
     }
 
-    /** Unmaps when no access is in flight; later accesses are refused. Idempotent. */
-    @Override
-    public void close() {
+    private void close() {
         entry.closed();
         if (uses.close()) {
             unmap();
         }
     }
 
-    /** Never unmaps: for memory that a guest still uses. */
-    public void abandon() {
-        enter();
-        entry.released();
-        close();
+    private void abandon() {
+        if (uses.enter()) { // a use that never ends
+            entry.released();
+            close();
+        }
     }
 
     private void unmap() {

@@ -9,29 +9,31 @@ import io.kvmirq.kernel.Undo;
 public final class GuestMemory implements AutoCloseable {
     private final Vm vm;
     private final int slot;
-    private final Mapping mapping;
+    private final Mapping.Owner memory;
     private final Fd.Lease vmLease;
     private boolean closed;
 
-    GuestMemory(Vm vm, int slot, long guestAddress, int length) {
+    GuestMemory(Vm vm, long guestAddress, int length) {
         this.vm = vm;
-        this.slot = slot;
         try (Undo undo = new Undo()) {
             this.vmLease = undo.add(vm.fd().lease());
-            this.mapping = undo.add(Mapping.anonymous(vm.kernel(), length));
-            vm.calls().setMemory(vmLease, slot, guestAddress, mapping);
+            int taken = vm.slots().take();
+            this.slot = taken;
+            undo.add(() -> vm.slots().giveBack(taken));
+            this.memory = undo.add(Mapping.anonymous(vm.kernel(), length));
+            vm.calls().setMemory(vmLease, slot, guestAddress, mapping());
             undo.keep();
         }
     }
 
-    /** By offset from the memory's start. */
+    /** By offset from the memory's start, until {@link #close}. */
     public Mapping mapping() {
-        return mapping;
+        return memory.mapping();
     }
 
     /**
      * Removes the memory slot, then unmaps the memory. If the kernel keeps the slot, the memory stays mapped until the
-     * process ends, because the guest could still write to it. Idempotent, never fails.
+     * process ends, because the guest could still write to it, and the slot is not used again. Idempotent, never fails.
      */
     @Override
     public synchronized void close() {
@@ -40,15 +42,16 @@ public final class GuestMemory implements AutoCloseable {
         }
         closed = true;
         if (vm.calls().removeMemory(vmLease, slot)) {
-            mapping.close();
+            memory.close();
+            vm.slots().giveBack(slot);
         } else {
-            mapping.abandon();
+            memory.abandon();
         }
         vmLease.close();
     }
 
     @Override
     public String toString() {
-        return "guest memory of " + mapping.length() + " bytes in slot " + slot + " of " + vm;
+        return "guest memory of " + mapping().length() + " bytes in slot " + slot + " of " + vm;
     }
 }

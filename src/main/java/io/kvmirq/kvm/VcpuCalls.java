@@ -19,7 +19,7 @@ import java.nio.ByteBuffer;
 final class VcpuCalls extends Calls {
     private final VmCalls vm;
     private final Fd fd;
-    private final Mapping run;
+    private final Mapping.Owner run;
 
     /** @throws io.kvmirq.KernelException EINVAL for an id beyond the limit; EEXIST for one that exists */
     VcpuCalls(VmCalls vm, VcpuId id) {
@@ -45,7 +45,7 @@ final class VcpuCalls extends Calls {
 
     /** The page shared with the kernel: {@code struct kvm_run}. */
     Mapping page() {
-        return run;
+        return run.mapping();
     }
 
     /** A request of the vCPU that takes a structure. */
@@ -60,20 +60,15 @@ final class VcpuCalls extends Calls {
 
     /** Blocks until the guest exits. @return the {@code KVM_EXIT_*} number */
     int run() {
-        return during(run, () -> {
-            int raw = begin(fd);
-            int result;
-            try {
-                result = backend().libc().ioctl(raw, Uapi.KVM_RUN, 0);
-            } finally {
-                end(fd);
-            }
-            if (result == -Errno.EINTR.number()) {
-                return Uapi.KVM_EXIT_INTR;
-            }
-            check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
-            return run.getInt(Uapi.KvmRun.EXIT_REASON);
-        });
+        int raw = begin(fd);
+        try {
+            int result = after(page(), () -> backend().libc().ioctl(raw, Uapi.KVM_RUN, 0), Uapi.KvmRun.EXIT_REASON);
+            return result == -Errno.EINTR.number()
+                    ? Uapi.KVM_EXIT_INTR
+                    : check(result, KernelCall.VCPU_RUN, vm.known(), fd::toString);
+        } finally {
+            end(fd);
+        }
     }
 
     void close() {

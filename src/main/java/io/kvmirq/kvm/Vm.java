@@ -13,7 +13,6 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import java.util.List;
 import java.util.Set;
-import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * A virtual machine: made here, or made elsewhere and adopted. Thread-safe.
@@ -24,14 +23,13 @@ import java.util.concurrent.atomic.AtomicInteger;
 public final class Vm implements AutoCloseable {
     private final VmCalls calls;
     private final RouteTable routes;
-    /** Given out downwards, so as not to meet those of a VMM that adopts or is adopted from. */
-    private final AtomicInteger memorySlotsLeft;
+    private final MemorySlots slots;
 
     private Vm(VmCalls calls, List<Route> routesNow, Gsi firstFree) {
         this.calls = calls;
         try {
             this.routes = new RouteTable(calls, routesNow, firstFree);
-            this.memorySlotsLeft = new AtomicInteger(calls.memorySlots());
+            this.slots = new MemorySlots(calls);
         } catch (RuntimeException e) {
             calls.closeVm();
             throw e;
@@ -63,6 +61,10 @@ public final class Vm implements AutoCloseable {
 
     VmCalls calls() {
         return calls;
+    }
+
+    MemorySlots slots() {
+        return slots;
     }
 
     /** The kernel that the VM belongs to. */
@@ -217,9 +219,10 @@ public final class Vm implements AutoCloseable {
      * @param guestAddress bytes, a multiple of 4096
      * @param length bytes, a multiple of 4096
      * @throws io.kvmirq.KernelException EINVAL misaligned; EEXIST overlapping
+     * @throws MemorySlotsExhaustedException when all memory slots of the VM are used
      */
     public GuestMemory addMemory(long guestAddress, int length) {
-        return new GuestMemory(this, memorySlotsLeft.decrementAndGet(), guestAddress, length);
+        return new GuestMemory(this, guestAddress, length);
     }
 
     /** Whether {@link #assignLevelIrqfd} exists here; it also needs the full irqchip. */

@@ -13,11 +13,12 @@ class MappingTest {
     @Test
     void unmappedMemoryIsRefusedNotTouched() {
         try (Kernel kernel = Kernel.open()) {
-            Mapping mapping = Mapping.anonymous(kernel, 4096);
+            Mapping.Owner owner = Mapping.anonymous(kernel, 4096);
+            Mapping mapping = owner.mapping();
             mapping.putInt(8, 0x12345678);
             assertThat(mapping.getInt(8)).isEqualTo(0x12345678);
-            mapping.close();
-            mapping.close();
+            owner.close();
+            owner.close();
             assertThatThrownBy(() -> mapping.getInt(8)).isInstanceOf(ClosedHandleException.class);
         }
     }
@@ -25,7 +26,8 @@ class MappingTest {
     @Test
     void outsideOfItIsRefused() {
         try (Kernel kernel = Kernel.open();
-                Mapping mapping = Mapping.anonymous(kernel, 4096)) {
+                Mapping.Owner owner = Mapping.anonymous(kernel, 4096)) {
+            Mapping mapping = owner.mapping();
             String beyond = " is outside of the mapping of memory, which has 4096 bytes";
             assertThatThrownBy(() -> mapping.getInt(4096))
                     .isInstanceOf(IndexOutOfBoundsException.class)
@@ -43,7 +45,8 @@ class MappingTest {
     @Test
     void intOffItsAlignmentIsRefused() {
         try (Kernel kernel = Kernel.open();
-                Mapping mapping = Mapping.anonymous(kernel, 4096)) {
+                Mapping.Owner owner = Mapping.anonymous(kernel, 4096)) {
+            Mapping mapping = owner.mapping();
             assertThatThrownBy(() -> mapping.getInt(2))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessage("offset 2 is not a multiple of 4, as a volatile int needs");
