@@ -12,6 +12,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -83,16 +84,33 @@ public final class Kernel implements AutoCloseable {
      * @throws io.kvmirq.backend.BackendUnavailableException when it speaks another version of the KVM API
      * @throws ClosedHandleException after {@link #close}
      */
-    public synchronized Fd device() {
+    public Fd device() {
+        Optional<Fd> before = opened();
+        if (before.isPresent()) {
+            return before.get();
+        }
+        Fd mine = openDevice(); // without the lock: a forgotten handle is reported to the user's logger
+        if (!keep(mine)) {
+            mine.close();
+            return device();
+        }
+        return mine;
+    }
+
+    private synchronized Optional<Fd> opened() {
         if (closed) {
             throw new ClosedHandleException("kernel of " + node);
         }
-        Fd opened = device;
-        if (opened == null) {
-            opened = openDevice();
-            device = opened;
+        return Optional.ofNullable(device);
+    }
+
+    /** @return false when another thread opened the device meanwhile, or closed this */
+    private synchronized boolean keep(Fd mine) {
+        if (closed || device != null) {
+            return false;
         }
-        return opened;
+        device = mine;
+        return true;
     }
 
     private Fd openDevice() {

@@ -6,7 +6,9 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.Function;
@@ -15,7 +17,8 @@ import java.util.function.Function;
  * A VM's GSI routes. The kernel replaces the table as a whole, at 7 µs and 0.16 µs a route, so changes that belong
  * together go in one {@link #change}: all of it or nothing, one call, and none at all when nothing differs.
  *
- * <p>GSIs are allocated lowest first, and reused once their route is removed and no {@link Irqfd} is on them. Thread-safe; one lock, held over the call.
+ * <p>GSIs are allocated lowest first, and reused once their route is removed and no {@link Irqfd} is on them. Thread-safe;
+ * one lock, held over the call and never over a user's code.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  */
@@ -24,14 +27,16 @@ public final class RouteTable {
     public static final int CAPACITY = 4096;
 
     private final VmCalls calls;
+    /** As last committed; replaced as a whole and not changed. */
     private SortedMap<Gsi, List<Route>> table = new TreeMap<>();
+
     private final RouteRecords records = new RouteRecords();
     /** By GSI: how many irqfds are on it. */
     private final int[] held = new int[Gsi.MAX + 1];
 
     private int firstFree;
     private long commits;
-    private boolean changing;
+    private final Set<Thread> changing = new HashSet<>();
 
     RouteTable(VmCalls calls, List<Route> now, Gsi firstFree) {
         this.calls = calls;
@@ -49,22 +54,23 @@ public final class RouteTable {
      */
     synchronized void becomeDefaults(Runnable createIrqchip) {
         createIrqchip.run();
-        table.clear();
+        SortedMap<Gsi, List<Route>> defaults = new TreeMap<>();
         for (int pin = 0; pin < 24; pin++) {
             Gsi gsi = new Gsi(pin);
-            entries(table, gsi).add(new Route.Pin(gsi, Route.Chip.IOAPIC, pin));
+            entries(defaults, gsi).add(new Route.Pin(gsi, Route.Chip.IOAPIC, pin));
             if (pin < 16) {
                 Route.Chip pic = pin < 8 ? Route.Chip.PIC_MASTER : Route.Chip.PIC_SLAVE;
-                entries(table, gsi).add(new Route.Pin(gsi, pic, pin % 8));
+                entries(defaults, gsi).add(new Route.Pin(gsi, pic, pin % 8));
             }
         }
+        table = defaults;
         firstFree = 24;
     }
 
     /** A split irqchip has no routes; the GSIs of its pins are given out only when named. */
     synchronized void leaveToPins(int pins, Runnable createIrqchip) {
         createIrqchip.run();
-        table.clear();
+        table = new TreeMap<>();
         firstFree = pins;
     }
 
@@ -77,33 +83,65 @@ public final class RouteTable {
         held[gsi.number()]--;
     }
 
+    private synchronized boolean isHeld(Gsi gsi) {
+        return held[gsi.number()] > 0;
+    }
+
     /**
      * Changes the table in one step.
      *
-     * @param change edits a copy, which is committed when it returns; if it throws, nothing happened
+     * @param change edits a copy, which is committed when it returns; if it throws, nothing happened. It runs again, on a
+     *     new copy, when another thread changed the table meanwhile, so it should do nothing else.
      * @return what {@code change} returned
      * @throws RoutesExhaustedException when the table is full
      * @throws IllegalStateException from within another change of this table
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip, or for an irqchip route on a split one
      */
-    public synchronized <T> T change(Function<Edit, T> change) {
-        if (changing) {
-            throw new IllegalStateException(
-                    "the routes of " + calls.vm() + " are being changed: use the edit that change() gave");
-        }
-        changing = true;
-        Edit edit = new Edit();
+    public <T> T change(Function<Edit, T> change) {
+        Edit edit = begin();
         try {
             T result = change.apply(edit);
-            if (!edit.copy.equals(table)) {
-                commit(edit.copy);
-                table = edit.copy;
+            while (!commit(edit)) {
+                edit.ended = true;
+                edit = copy();
+                result = change.apply(edit);
             }
             return result;
         } finally {
             edit.ended = true;
-            changing = false;
+            end();
         }
+    }
+
+    private synchronized Edit begin() {
+        if (!changing.add(Thread.currentThread())) {
+            throw new IllegalStateException(
+                    "the routes of " + calls.vm() + " are being changed: use the edit that change() gave");
+        }
+        return copy();
+    }
+
+    private synchronized void end() {
+        changing.remove(Thread.currentThread());
+    }
+
+    private synchronized Edit copy() {
+        return new Edit(table, firstFree);
+    }
+
+    /** @return false if the table is no longer the one that was copied */
+    private synchronized boolean commit(Edit edit) {
+        if (edit.original != table) {
+            return false;
+        }
+        if (!edit.copy.equals(table)) {
+            records.clear();
+            edit.copy.values().forEach(routes -> routes.forEach(records::add));
+            calls.setRoutes(records);
+            commits++;
+            table = edit.copy;
+        }
+        return true;
     }
 
     /** A new GSI for one message, in a change of its own. */
@@ -134,13 +172,6 @@ public final class RouteTable {
         return commits;
     }
 
-    private void commit(SortedMap<Gsi, List<Route>> next) {
-        records.clear();
-        next.values().forEach(routes -> routes.forEach(records::add));
-        calls.setRoutes(records);
-        commits++;
-    }
-
     @Override
     public String toString() {
         return "routes of " + calls.vm();
@@ -148,13 +179,18 @@ public final class RouteTable {
 
     /** A copy of the table being edited; good until {@link #change} returns. Not thread-safe. */
     public final class Edit {
+        private final SortedMap<Gsi, List<Route>> original;
         private final SortedMap<Gsi, List<Route>> copy = new TreeMap<>();
+        private final int first;
         private int size;
-        private int search = firstFree;
+        private int search;
         private boolean ended;
 
-        private Edit() {
-            table.forEach((gsi, routes) -> {
+        private Edit(SortedMap<Gsi, List<Route>> original, int first) {
+            this.original = original;
+            this.first = first;
+            this.search = first;
+            original.forEach((gsi, routes) -> {
                 copy.put(gsi, new ArrayList<>(routes));
                 size += routes.size();
             });
@@ -198,7 +234,7 @@ public final class RouteTable {
             List<Route> removed = copy.remove(gsi);
             if (removed != null) {
                 size -= removed.size();
-                search = Math.min(search, Math.max(firstFree, gsi.number()));
+                search = Math.min(search, Math.max(first, gsi.number()));
             }
             return this;
         }
@@ -211,11 +247,11 @@ public final class RouteTable {
         private Gsi free() {
             while (search <= Gsi.MAX) {
                 Gsi candidate = new Gsi(search++);
-                if (held[candidate.number()] == 0 && !copy.containsKey(candidate)) {
+                if (!copy.containsKey(candidate) && !isHeld(candidate)) {
                     return candidate;
                 }
             }
-            throw new RoutesExhaustedException("no GSI of " + calls.vm() + " is free: the first " + firstFree
+            throw new RoutesExhaustedException("no GSI of " + calls.vm() + " is free: the first " + first
                     + " belong to pins, the rest up to " + Gsi.MAX + " have routes or irqfds; remove a route first");
         }
 

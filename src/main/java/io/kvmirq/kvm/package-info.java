@@ -15,6 +15,8 @@
  * GSI. What is registered with a VM leases it. A vCPU's calls come from the thread that created it.
  *
  * <p>Locks: {@link io.kvmirq.kvm.RouteTable} and {@link io.kvmirq.kvm.Irqfd} each have one; an irqfd's is taken before its table's.
+ * No lock is held while code of a user runs, such as a change of routes or a logger. Such code may wait for other threads
+ * that use the same VM.
  *
  * <p>{@code VmCalls} and {@code VcpuCalls} make KVM's calls. A {@link io.kvmirq.kvm.Vm} remembers what it knows about
  * itself (who made it, which irqchip, whether it has vCPUs), and a call that fails names the cause that follows from it:

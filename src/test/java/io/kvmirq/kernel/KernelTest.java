@@ -21,6 +21,8 @@ import io.kvmirq.recording.Faults;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.nio.file.Path;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -90,6 +92,20 @@ class KernelTest {
             verify(mock).kvmOpen(any());
             verify(mock, never()).fdClose(3);
         }
+        verify(mock).fdClose(3);
+    }
+
+    /** What makes a descriptor may call the user's logger: no lock is held meanwhile. */
+    @Test
+    void kernelMayBeClosedWhileItsDeviceIsOpened() {
+        KernelBackend mock = mock(KernelBackend.class);
+        Kernel kernel = Kernel.over(mock, Kernel.DEVICE);
+        when(mock.kvmVersion(anyInt())).thenReturn(12);
+        when(mock.kvmOpen(any())).thenAnswer(call -> {
+            CompletableFuture.runAsync(kernel::close).get(10, TimeUnit.SECONDS);
+            return 3;
+        });
+        assertThatThrownBy(kernel::device).isInstanceOf(ClosedHandleException.class);
         verify(mock).fdClose(3);
     }
 

@@ -19,6 +19,13 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.Vector;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.kernel.EventFd;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.mockito.InOrder;
 
@@ -85,5 +92,61 @@ class RouteTableTest {
         order.verify(backend).routesSet(eq(VM), any(), eq(DEFAULTS + 2));
         order.verify(backend).routesSet(eq(VM), any(), eq(DEFAULTS + 1));
         order.verifyNoMoreInteractions();
+    }
+
+    /** What a VMM does in its change may wait for another thread, which takes down an irqfd. */
+    @Test
+    void noLockIsHeldWhileTheUsersChangeRuns() {
+        Irqfd irqfd = mocked.vm.assignIrqfd(EventFd.create(mocked.kernel), FIRST);
+        Gsi added = routes.change(edit -> {
+            elsewhere(irqfd::close);
+            elsewhere(() -> routes.routes());
+            return edit.add(MESSAGE);
+        });
+        assertThat(added).isEqualTo(FIRST);
+    }
+
+    /** Neither change is lost, and each GSI is given once. */
+    @Test
+    void changeRunsAgainWhenAnotherThreadChangedTheTableMeanwhile() {
+        List<Gsi> given = new ArrayList<>();
+        Gsi added = routes.change(edit -> {
+            if (given.isEmpty()) {
+                elsewhere(() -> given.add(routes.add(MESSAGE)));
+            }
+            return edit.add(MESSAGE);
+        });
+        assertThat(given).containsExactly(FIRST);
+        assertThat(added).isEqualTo(new Gsi(25));
+        assertThat(routes.routes()).hasSize(DEFAULTS + 2);
+        assertThat(routes.commits()).isEqualTo(2);
+    }
+
+    @Test
+    void changesOfManyThreadsAreAllKept() {
+        int threads = 8;
+        int each = 100;
+        Set<Gsi> given = ConcurrentHashMap.newKeySet();
+        List<CompletableFuture<Void>> running = IntStream.range(0, threads)
+                .mapToObj(thread -> CompletableFuture.runAsync(() -> {
+                    for (int i = 0; i < each; i++) {
+                        given.add(routes.add(MESSAGE));
+                    }
+                }))
+                .toList();
+        running.forEach(CompletableFuture::join);
+        assertThat(given).hasSize(threads * each);
+        assertThat(routes.routes()).hasSize(DEFAULTS + threads * each);
+    }
+
+    private static void elsewhere(Runnable work) {
+        try {
+            Thread thread = new Thread(work);
+            thread.start();
+            thread.join(10_000);
+            assertThat(thread.isAlive()).as("waits for a lock").isFalse();
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
+        }
     }
 }
