@@ -8,6 +8,7 @@ import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import java.nio.ByteBuffer;
 import java.time.Duration;
+import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -23,6 +24,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class EventFd implements AutoCloseable {
     private static final Duration LONGEST = Duration.ofNanos(Long.MAX_VALUE);
+    private static final int NO_WAKE = -1;
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int EINTR = -Errno.EINTR.number();
 
@@ -64,10 +66,14 @@ public final class EventFd implements AutoCloseable {
     /**
      * An eventfd made elsewhere. Its O_NONBLOCK flag belongs to the file, which others share: it is not changed.
      *
-     * @param number an open eventfd
-     * @throws IllegalArgumentException if {@code number} is negative
+     * @param number an open eventfd of this process
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open or something
+     *     else, such as a regular file, whose bytes {@link #signal} would overwrite
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
+        if (number >= 0 && kernel.isReal()) {
+            OpenFile.requireEventFd(number);
+        }
         return new EventFd(Fd.adopt(kernel, "eventfd", number, ownership), true);
     }
 
@@ -146,6 +152,8 @@ public final class EventFd implements AutoCloseable {
      *
      * @param timeout at most this long; not at all when negative
      * @return whether there is; false when the time is over
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: the first call that has to wait makes a second eventfd,
+     *     by which {@link #close} ends the wait
      * @throws ClosedHandleException when closed before or meanwhile
      * @throws IllegalStateException on a virtual thread
      */
@@ -163,10 +171,19 @@ public final class EventFd implements AutoCloseable {
         CurrentThread.requirePlatform("EventFd.await");
         int raw = fd.enter();
         try {
-            Fd waker = waker();
-            int wakeRaw = waker.enter();
+            Fd waker = waker(null);
+            if (waker == null) {
+                // Nothing to wait for needs nothing to wake by.
+                if (await(raw, NO_WAKE, 0)) {
+                    return true;
+                }
+                if (timeoutNanos == 0) {
+                    return false;
+                }
+                waker = makeWaker();
+            }
             try {
-                return await(raw, wakeRaw, timeoutNanos);
+                return await(raw, waker.number(), timeoutNanos);
             } finally {
                 waker.exit();
             }
@@ -196,14 +213,33 @@ public final class EventFd implements AutoCloseable {
         }
     }
 
-    private synchronized Fd waker() {
+    /** Begins a use of the wake descriptor there is, else of {@code made}. */
+    private synchronized @Nullable Fd waker(@Nullable Fd made) {
         if (fd.isClosed()) {
             throw new ClosedHandleException(fd.toString());
         }
         if (wake == null) {
-            wake = make(kernel, kernel.backend().eventfdCreate(), "");
+            wake = made;
+        }
+        if (wake != null) {
+            wake.enter();
         }
         return wake;
+    }
+
+    /** Without the lock: whoever makes a descriptor reports forgotten handles, to the user's logger. */
+    private Fd makeWaker() {
+        Fd made = make(kernel, kernel.backend().eventfdCreate(), "");
+        boolean used = false;
+        try {
+            Fd waker = Objects.requireNonNull(waker(made));
+            used = waker == made;
+            return waker;
+        } finally {
+            if (!used) {
+                made.close();
+            }
+        }
     }
 
     /**

@@ -53,6 +53,11 @@ public final class Fd {
         return number;
     }
 
+    /** The number, good between {@link #enter} and {@link #exit}. */
+    int number() {
+        return number;
+    }
+
     /** Ends a call; closes if that was asked for meanwhile. */
     void exit() {
         if (uses.exit()) {

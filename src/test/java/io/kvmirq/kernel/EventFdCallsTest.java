@@ -19,6 +19,8 @@ import io.kvmirq.KernelException;
 import io.kvmirq.backend.KernelBackend;
 import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.mockito.ArgumentCaptor;
@@ -70,6 +72,31 @@ class EventFdCallsTest {
         verify(backend, times(2)).fdWait(EVENT, WAKE, -1);
     }
 
+    /** A host at its limit of descriptors still hears of what was signalled before. */
+    @Test
+    void signalledEventfdIsHeardWithoutAnotherDescriptor() {
+        when(backend.eventfdCreate()).thenReturn(EVENT, -Errno.EMFILE.number());
+        when(backend.fdWait(EVENT, -1, 0)).thenReturn(KernelBackend.READY_FD, 0);
+        try (EventFd event = EventFd.create(kernel)) {
+            assertThat(event.await(-1)).isTrue();
+            assertThatThrownBy(() -> event.await(-1)).hasMessageStartingWith("eventfd create: EMFILE");
+        }
+    }
+
+    /** What makes a descriptor may call the user's logger: no lock is held meanwhile. */
+    @Test
+    void eventfdMayBeClosedWhileItsWakeDescriptorIsMade() {
+        EventFd[] event = new EventFd[1];
+        when(backend.eventfdCreate()).thenReturn(EVENT).thenAnswer(call -> {
+            CompletableFuture.runAsync(event[0]::close).get(10, TimeUnit.SECONDS);
+            return WAKE;
+        });
+        event[0] = EventFd.create(kernel);
+        assertThatThrownBy(() -> event[0].await(-1)).isInstanceOf(ClosedHandleException.class);
+        verify(backend).fdClose(EVENT);
+        verify(backend).fdClose(WAKE);
+    }
+
     @Test
     void emptyCounterIsAskedOnce() {
         when(backend.eventfdDrain(eq(EVENT), any())).thenReturn(EAGAIN);
@@ -102,12 +129,13 @@ class EventFdCallsTest {
     }
 
     @Test
-    void wakeDescriptorIsMadeByTheFirstWaitAndOnce() {
+    void wakeDescriptorIsMadeByTheFirstCallThatWaitsAndOnce() {
         when(backend.fdWait(eq(EVENT), eq(WAKE), anyLong())).thenReturn(0);
         try (EventFd event = EventFd.create(kernel)) {
+            event.await(0);
             verify(backend, times(1)).eventfdCreate();
-            event.await(0);
-            event.await(0);
+            event.await(1);
+            event.await(1);
         }
         verify(backend, times(2)).eventfdCreate();
     }
@@ -116,11 +144,11 @@ class EventFdCallsTest {
     void closeWakesWhoWaitsBeforeTheWakeDescriptorGoes() {
         EventFd event = EventFd.create(kernel);
         when(backend.fdWait(eq(EVENT), eq(WAKE), anyLong())).thenReturn(0);
-        event.await(0);
+        event.await(1);
         event.close();
         event.close();
         InOrder order = inOrder(backend);
-        order.verify(backend).fdWait(EVENT, WAKE, 0);
+        order.verify(backend).fdWait(EVENT, WAKE, 1);
         order.verify(backend).fdClose(EVENT);
         order.verify(backend).eventfdSignal(WAKE, 1);
         order.verify(backend).fdClose(WAKE);

@@ -8,7 +8,12 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
+import io.kvmirq.uapi.Uapi;
+import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.time.temporal.ChronoUnit;
 import java.util.concurrent.CompletableFuture;
@@ -20,6 +25,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 @RealKvm
 class EventFdTest {
@@ -122,6 +128,26 @@ class EventFdTest {
         assertThatThrownBy(() -> EventFd.adopt(kernel, -1, Ownership.OWNED))
                 .isInstanceOf(IllegalArgumentException.class)
                 .hasMessage("fd -1 cannot be adopted: expected an open descriptor, >= 0");
+    }
+
+    /** Its first eight bytes would be the count of a signal. */
+    @Test
+    void adoptingARegularFileIsRefusedAndItsBytesStay(@TempDir Path directory) throws IOException {
+        byte[] content = "sixteen bytes ok".getBytes(StandardCharsets.US_ASCII);
+        Path file = Files.write(directory.resolve("file"), content);
+        int number = kernel.backend().libc().open(Buffers.cString(file.toString()), Uapi.O_RDWR);
+        try {
+            assertThatThrownBy(
+                            () -> EventFd.adopt(kernel, number, Ownership.OWNED).signal())
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("fd " + number + " is open on " + file + ": expected an eventfd, made by eventfd(2)");
+        } finally {
+            kernel.backend().fdClose(number);
+        }
+        assertThat(file).hasBinaryContent(content);
+        assertThatThrownBy(() -> EventFd.adopt(kernel, number, Ownership.OWNED))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageStartingWith("fd " + number + " is not open in this process");
     }
 
     @Test

@@ -107,7 +107,7 @@ class FaultWalkTest {
                 new Operation("EventFd.create and await", start -> () -> {
                     try (Undo undo = new Undo()) {
                         EventFd event = undo.add(EventFd.create(start.kernel));
-                        event.await(Duration.ZERO);
+                        event.await(Duration.ofNanos(1));
                         undo.keep();
                         return event;
                     }
