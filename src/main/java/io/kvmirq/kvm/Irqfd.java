@@ -16,6 +16,7 @@ import java.util.Optional;
 public final class Irqfd implements AutoCloseable {
     private final Vm vm;
     private final EventFd event;
+    private final Optional<EventFd> resample;
     private final Gsi gsi;
     private final Fd.Lease vmLease;
     private final Fd.Lease eventLease;
@@ -32,6 +33,7 @@ public final class Irqfd implements AutoCloseable {
     private Irqfd(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi) {
         this.vm = vm;
         this.event = event;
+        this.resample = resample;
         this.gsi = gsi;
         try (Undo undo = new Undo()) {
             vm.routes().hold(gsi);
@@ -129,8 +131,7 @@ public final class Irqfd implements AutoCloseable {
 
     @Override
     public String toString() {
-        String notified =
-                resampleLease.map(lease -> ", resamplefd " + lease.number()).orElse("");
-        return "irqfd " + event + " → " + gsi + (state == State.CLOSED ? "" : notified);
+        return "irqfd " + event + " → " + gsi
+                + resample.map(notified -> ", resample " + notified).orElse("");
     }
 }

@@ -115,4 +115,14 @@ class IrqfdTest {
         irqfd.close();
         verify(backend, times(1)).irqfdDeassign(VM, FIRST_EVENT, GSI.number());
     }
+
+    @Test
+    void closedLevelIrqfdCanBeShownAndRefusesByName() {
+        Irqfd irqfd = mocked.vm.assignLevelIrqfd(event, EventFd.create(mocked.kernel), GSI);
+        String shown = "irqfd eventfd (fd 5) → gsi 24, resample eventfd (fd 6)";
+        assertThat(irqfd).hasToString(shown);
+        irqfd.close();
+        assertThat(irqfd).hasToString(shown);
+        assertThatThrownBy(irqfd::mask).hasMessage(shown + " is closed: assign the eventfd again");
+    }
 }
