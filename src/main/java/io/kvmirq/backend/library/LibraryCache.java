@@ -3,8 +3,8 @@ package io.kvmirq.backend.library;
 
 import io.kvmirq.backend.BackendUnavailableException;
 import java.io.FileInputStream;
+import java.io.FileOutputStream;
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
@@ -151,35 +151,37 @@ public final class LibraryCache {
     }
 
     /**
-     * Judges what is there before making anything in it.
+     * Resolves the links on the way once, and judges and uses only the result: another user may change a link at any time.
      *
-     * @return the directory without symbolic links, which another user could point elsewhere later
+     * @return the directory, without symbolic links
      */
     private Path makePrivate() throws IOException {
         if (!directory.isAbsolute()) {
             throw new BackendUnavailableException(
                     "cache directory " + directory + " is not an absolute path; set -D" + PROPERTY + " to one");
         }
-        if (Files.isDirectory(directory)) {
-            return requirePrivate();
-        }
         refuse(Trust.flawOfLinks(directory));
-        refuse(Trust.flawOfAbove(existing(directory).toRealPath()));
+        Path above = existing(directory);
+        Path real = above.toRealPath();
+        if (!above.equals(directory)) {
+            refuse(Trust.flawOfAbove(real));
+            real = real.resolve(above.relativize(directory));
+            make(real);
+        }
+        refuse(Trust.flawOfPrivate(real));
+        return real;
+    }
+
+    private static void make(Path real) {
         try {
             Files.createDirectories(
-                    directory, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+                    real, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
         } catch (IOException e) {
             throw new BackendUnavailableException(
-                    "cannot make cache directory " + directory + " (" + e + "); set $XDG_CACHE_HOME or -D" + PROPERTY
+                    "cannot make cache directory " + real + " (" + e + "); set $XDG_CACHE_HOME or -D" + PROPERTY
                             + " to a place where one can be made",
                     e);
         }
-        return requirePrivate();
-    }
-
-    private Path requirePrivate() throws IOException {
-        refuse(Trust.flawOfPrivate(directory));
-        return directory.toRealPath();
     }
 
     private static void refuse(@Nullable String flaw) {
@@ -218,17 +220,47 @@ public final class LibraryCache {
 
     private static void write(Path directory, Path file, byte[] content) throws IOException {
         Path temporary = Files.createTempFile(directory, TEMPORARY, ".tmp");
-        try (FileChannel channel = FileChannel.open(temporary, StandardOpenOption.WRITE);
-                FileLock lock = channel.lock()) {
-            assert lock.isValid();
-            ByteBuffer rest = ByteBuffer.wrap(content);
-            while (rest.hasRemaining()) {
-                channel.write(rest);
-            }
+        try (FileOutputStream out = locked(temporary)) {
+            out.write(content);
             Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
         } catch (IOException e) {
             Files.deleteIfExists(temporary);
             throw e;
+        }
+    }
+
+    /** A stream, and a lock that is not waited for: an interrupted thread cannot write to a channel or wait for a lock. */
+    private static FileOutputStream locked(Path temporary) throws IOException {
+        FileOutputStream out = new FileOutputStream(temporary.toFile());
+        if (out.getChannel().tryLock() == null) {
+            out.close();
+            throw new NoSuchFileException(temporary.toString(), null, "another start removes it");
+        }
+        return out;
+    }
+
+    /** Loads a library from the file that it is given. */
+    interface Loading {
+        void load(Path copy);
+    }
+
+    /**
+     * Has a library loaded from a file with a name that no other has. Once it is loaded, the file is no longer needed and is
+     * removed.
+     *
+     * @throws BackendUnavailableException when the directory cannot be made or is not private to this user
+     */
+    void loadCopy(byte[] content, Loading loading) throws IOException {
+        synchronized (LibraryCache.class) {
+            Path place = makePrivate();
+            removeAbandoned(place);
+            Path copy = Files.createTempFile(place, TEMPORARY, ".tmp");
+            try (FileOutputStream out = locked(copy)) {
+                out.write(content);
+                loading.load(copy);
+            } finally {
+                Files.deleteIfExists(copy);
+            }
         }
     }
 }

@@ -36,11 +36,16 @@ final class Trust {
 
     private static @Nullable String flawOf(Path path, @Nullable Path leaf) throws IOException {
         int user = thisUser();
+        @Nullable Boolean mapped = null;
         for (Path each = path; each != null; each = each.getParent()) {
             int mode = (int) attribute(each, "mode");
             int owner = userOf(each);
-            // In a user namespace the directories of the real root show as the overflow user's.
-            boolean unmappedDirectoryAbove = !each.equals(leaf) && owner == OVERFLOW && !isMapped(OVERFLOW);
+            boolean unmappedDirectoryAbove = false;
+            if (!each.equals(leaf) && owner == OVERFLOW) {
+                // In a user namespace the directories of the real root show as the overflow user's.
+                mapped = mapped == null ? isMapped(OVERFLOW) : mapped;
+                unmappedDirectoryAbove = !mapped;
+            }
             if (owner != ROOT && owner != user && !unmappedDirectoryAbove) {
                 return each + " belongs to user " + owner + ", who could replace it: expected root or user " + user;
             }
@@ -55,17 +60,12 @@ final class Trust {
 
     /**
      * Checks a directory that must be of this user alone, besides what {@link #flawOf} checks: no other user may write it,
-     * sticky or not, and no other user may own a symbolic link on the way to it.
+     * sticky or not.
      *
-     * @param named absolute, links not resolved
+     * @param real absolute and without symbolic links
      * @return what is wrong, or null
      */
-    static @Nullable String flawOfPrivate(Path named) throws IOException {
-        @Nullable String link = flawOfLinks(named);
-        if (link != null) {
-            return link;
-        }
-        Path real = named.toRealPath();
+    static @Nullable String flawOfPrivate(Path real) throws IOException {
         int mode = (int) attribute(real, "mode");
         if ((mode & WRITABLE_BY_OTHERS) != 0) {
             return real + " can be written by other users (mode " + Integer.toOctalString(mode & 07777)
