@@ -22,6 +22,7 @@ import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine;
 
 /** The library as the module {@code io.kvmirq}, on each JDK that this machine has. */
@@ -128,6 +129,27 @@ class ModuleIT {
     }
 
     @ParameterizedTest
+    @ValueSource(strings = {"jni", "ffm"})
+    void deniedNativeAccessNamesTheModule(String backend) throws Exception {
+        Path jdk = jdks().get(jdks().size() - 1);
+        assumeTrue(Runtime.Version.parse(version(jdk)).feature() >= 24, "needs Java 24, which can deny native access");
+        compile(jdk, ON_KVM.replace("\"jni\"", '"' + backend + '"'));
+        Process java = new ProcessBuilder(
+                        jdk.resolve("bin/java").toString(),
+                        "--module-path",
+                        library() + File.pathSeparator + directory.resolve("classes"),
+                        "--illegal-native-access=deny",
+                        "-m",
+                        "user/user.Main")
+                .redirectErrorStream(true)
+                .start();
+        assertThat(new String(java.getInputStream().readAllBytes(), StandardCharsets.UTF_8))
+                .contains("backend " + backend + " cannot be used: native access is denied: start Java with"
+                        + " --enable-native-access=io.kvmirq\n");
+        assertThat(java.waitFor()).isNotZero();
+    }
+
+    @ParameterizedTest
     @MethodSource("jdks")
     void whatIsNotForUsersIsNotVisible(Path jdk) throws Exception {
         for (String hidden : List.of(
@@ -182,6 +204,10 @@ class ModuleIT {
 
     /** Java 17 knows the option only together with an incubator module, and warns. */
     private static boolean hasNativeAccess(Path jdk) throws IOException {
-        return !Files.readString(jdk.resolve("release")).contains("JAVA_VERSION=\"17");
+        return !version(jdk).startsWith("17");
+    }
+
+    private static String version(Path jdk) throws IOException {
+        return Files.readString(jdk.resolve("release")).replaceFirst("(?s).*JAVA_VERSION=\"([^\"]*)\".*", "$1");
     }
 }

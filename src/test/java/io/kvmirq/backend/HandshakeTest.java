@@ -10,6 +10,7 @@ import io.kvmirq.testing.Program;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
@@ -50,17 +51,20 @@ class HandshakeTest {
 
     /** Builds the changed sources and says what a JVM makes of the library. */
     private String opened() throws IOException, InterruptedException {
+        return opened("-D" + NativeLibrary.PROPERTY + "=" + library());
+    }
+
+    private String opened(String... places) throws IOException, InterruptedException {
         String home = System.getProperty("java.home");
         Program.output(List.of("make", "-s", "-C", temporary.toString(), "CFLAGS=-O0", "JAVA_HOME=" + home));
-        return Program.output(List.of(
-                        Path.of(home, "bin/java").toString(),
-                        "--enable-native-access=ALL-UNNAMED",
-                        "-D" + NativeLibrary.PROPERTY + "=" + library(),
-                        "-cp",
-                        Machine.root().resolve("target/classes") + ":"
-                                + Machine.root().resolve("target/test-classes"),
-                        Opener.class.getName()))
-                .strip();
+        List<String> command =
+                new ArrayList<>(List.of(Path.of(home, "bin/java").toString(), "--enable-native-access=ALL-UNNAMED"));
+        command.addAll(List.of(places));
+        command.addAll(List.of(
+                "-cp",
+                Machine.root().resolve("target/classes") + ":" + Machine.root().resolve("target/test-classes"),
+                Opener.class.getName()));
+        return Program.output(command).strip();
     }
 
     /** The other JVM: opens the library, makes one call through it and prints how that went. */
@@ -96,6 +100,17 @@ class HandshakeTest {
         assertThat(opened())
                 .isEqualTo("backend jni cannot be used: " + library() + " speaks ABI " + (Abi.OURS.major() + 1) + "."
                         + Abi.OURS.minor() + ", this kvmirq speaks " + Abi.OURS + RELEASES);
+    }
+
+    @Test
+    void installedOneOfAnotherMajorGivesWayToTheOneOfTheJar() throws IOException, InterruptedException {
+        change("kvmirq.h", MAJOR, "#define KVMIRQ_ABI_MAJOR " + (Abi.OURS.major() + 1));
+        String cache = "-Dkvmirq.cache=" + temporary.resolve("cache");
+        assertThat(opened("-Djava.library.path=" + library().getParent(), cache))
+                .matches(Abi.OURS + ", " + temporary + "/cache/libkvmirq-[0-9a-f]+-[0-9]+\\.so; passed over: "
+                        + library()
+                        + " speaks ABI " + (Abi.OURS.major() + 1) + "." + Abi.OURS.minor() + ", this kvmirq speaks "
+                        + Abi.OURS + RELEASES + ", works");
     }
 
     @Test

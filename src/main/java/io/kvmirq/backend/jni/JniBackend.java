@@ -9,16 +9,15 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.library.NativeLibrary;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.util.List;
 
 /** The primitives through {@code libkvmirq.so}. Thread-safe, stateless. */
 public final class JniBackend implements KernelBackend {
-    private final Path library;
-    private final Abi abi;
+    private final String description;
     private final Libc libc = new JniLibc();
 
-    private JniBackend(Path library, Abi abi) {
-        this.library = library;
-        this.abi = abi;
+    private JniBackend(String description) {
+        this.description = description;
     }
 
     /**
@@ -28,15 +27,22 @@ public final class JniBackend implements KernelBackend {
      *     does not fit
      */
     public static JniBackend load(NativeLibrary library) {
-        Path loaded = library.load();
-        Abi theirs;
-        try {
-            theirs = Abi.of(abiVersion(), abiRecordSize(Abi.RECORD_ROUTE), abiRecordSize(Abi.RECORD_IRQCHIP));
-        } catch (UnsatisfiedLinkError e) {
-            throw new BackendUnavailableException(loaded + " is not a libkvmirq: " + e.getMessage(), e);
+        return library.load(new Handshake());
+    }
+
+    private static final class Handshake implements NativeLibrary.Opening<JniBackend> {
+        @Override
+        public JniBackend open(Path loaded, List<String> refused) {
+            Abi theirs;
+            try {
+                theirs = Abi.of(abiVersion(), abiRecordSize(Abi.RECORD_ROUTE), abiRecordSize(Abi.RECORD_IRQCHIP));
+            } catch (UnsatisfiedLinkError e) {
+                throw new BackendUnavailableException(loaded + " is not a libkvmirq: " + e.getMessage(), e);
+            }
+            theirs.requireFits(loaded.toString());
+            return new JniBackend(
+                    theirs + ", " + loaded + (refused.isEmpty() ? "" : "; passed over: " + String.join("; ", refused)));
         }
-        theirs.requireFits(loaded.toString());
-        return new JniBackend(loaded, theirs);
     }
 
     @Override
@@ -46,7 +52,7 @@ public final class JniBackend implements KernelBackend {
 
     @Override
     public String description() {
-        return abi + ", " + library;
+        return description;
     }
 
     @Override

@@ -12,8 +12,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.CodeSource;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipFile;
 import org.jspecify.annotations.Nullable;
@@ -21,8 +23,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * Finds and loads {@code libkvmirq.so}; finds {@code libkvmirqtape.so}, the recorder, which other programs load.
  *
- * <p>Places, first hit wins: the file named by {@value #PROPERTY} ({@value #RECORDER_PROPERTY} for the recorder), and no
- * other when it is set; an installed one in {@code java.library.path}; the one in our jar, through {@link LibraryCache}.
+ * <p>Places, the first that can be used wins: the file named by {@value #PROPERTY} ({@value #RECORDER_PROPERTY} for the
+ * recorder), and no other when it is set; an installed one in {@code java.library.path}; the one in our jar, through
+ * {@link LibraryCache}. A second class loader gets a copy of the file, as JNI gives a file to one class loader only.
  * What is loaded, and every directory above it, belongs to root or to this user and cannot be written by others.
  * Thread-safe.
  */
@@ -34,6 +37,9 @@ public final class NativeLibrary {
     public static final String RECORDER_PROPERTY = "kvmirq.recorder";
 
     private static final int ELF_MACHINE = 18;
+
+    /** What this class loader has as a copy, because another one has the file. */
+    private static final Set<Path> COPIED = new HashSet<>();
 
     private final Name name;
     private final Optional<String> explicit;
@@ -106,22 +112,49 @@ public final class NativeLibrary {
                 LibraryCache.ofThisUser());
     }
 
+    /** Opens what a library has: a class and no lambda, whose first in a JVM takes longer than to load the library. */
+    public interface Opening<T> {
+        /**
+         * @param file what was loaded
+         * @param refused what was found before it and could not be used: sentences
+         * @throws BackendUnavailableException if it cannot be used either; then the next place is tried
+         */
+        T open(Path file, List<String> refused);
+    }
+
+    /** Opens the file itself, without loading it. */
+    private static final class Finding implements Opening<Path> {
+        @Override
+        public Path open(Path file, List<String> refused) {
+            return file;
+        }
+    }
+
+    /** Loads the file first. */
+    private final class Loading<T> implements Opening<T> {
+        private final Opening<T> opening;
+
+        Loading(Opening<T> opening) {
+            this.opening = opening;
+        }
+
+        @Override
+        public T open(Path file, List<String> refused) {
+            loadInto(file);
+            return opening.open(file, refused);
+        }
+    }
+
     /**
-     * Loads the library into this JVM; a second call loads nothing new.
+     * Loads the first library into this class loader that can be loaded and opened. A second call loads nothing new.
      *
-     * @return the file it was loaded from
      * @throws BackendUnavailableException listing every place looked at and what was wrong with it
      */
-    public Path load() {
-        Path file = file();
+    public <T> T load(Opening<T> opening) {
         try {
-            System.load(file.toString());
-            return file;
+            return find(new Loading<>(opening));
         } catch (IllegalCallerException e) {
-            throw new BackendUnavailableException(
-                    "native access is denied: start Java with --enable-native-access=ALL-UNNAMED", e);
-        } catch (UnsatisfiedLinkError e) {
-            throw new BackendUnavailableException(loadFailure(file, String.valueOf(e.getMessage())), e);
+            throw new BackendUnavailableException(NativeAccess.denied(), e);
         }
     }
 
@@ -132,56 +165,111 @@ public final class NativeLibrary {
      * @throws BackendUnavailableException listing every place looked at and what was wrong with it
      */
     public Path file() {
-        return find(new ArrayList<>());
+        return find(new Finding());
     }
 
-    private static String loadFailure(Path file, String message) {
+    private void loadInto(Path file) {
+        try {
+            System.load(file.toString());
+        } catch (UnsatisfiedLinkError e) {
+            if (!String.valueOf(e.getMessage()).contains("already loaded in another classloader")) {
+                throw loadFailure(file, e);
+            }
+            loadCopyOf(file);
+        }
+    }
+
+    /** JNI lets one class loader at a time have a file. */
+    private void loadCopyOf(Path file) {
+        synchronized (COPIED) {
+            if (COPIED.contains(file)) {
+                return;
+            }
+            try (InputStream in = new FileInputStream(file.toFile())) {
+                cache.loadCopy(in.readAllBytes(), copy -> {
+                    try {
+                        System.load(copy.toString());
+                    } catch (UnsatisfiedLinkError e) {
+                        throw loadFailure(copy, e);
+                    }
+                });
+            } catch (IOException e) {
+                throw new BackendUnavailableException(
+                        file + " serves another class loader and cannot be copied for this one: " + e, e);
+            }
+            COPIED.add(file);
+        }
+    }
+
+    private static BackendUnavailableException loadFailure(Path file, UnsatisfiedLinkError e) {
+        String message = String.valueOf(e.getMessage());
         String hint = message.contains("failed to map segment")
                 ? ": is its filesystem mounted noexec? Set -D" + LibraryCache.PROPERTY + " to a directory that is not"
                 : "";
-        return "cannot load " + message + (message.contains(file.toString()) ? "" : " (" + file + ")") + hint;
+        return new BackendUnavailableException(
+                "cannot load " + message + (message.contains(file.toString()) ? "" : " (" + file + ")") + hint, e);
     }
 
-    private Path find(List<String> looked) {
+    // The search
+
+    private <T> T find(Opening<T> opening) {
         if (explicit.isPresent()) {
-            Path path = Path.of(explicit.get());
-            if (!path.isAbsolute()) {
-                throw new BackendUnavailableException("-D" + name.property() + "=" + path
-                        + " is not an absolute path, expected one such as /opt/" + name.file());
-            }
-            return usable(path, looked)
-                    .orElseThrow(() -> new BackendUnavailableException("-D" + name.property()
-                            + " cannot be used, and no other place is looked at: " + looked.get(0)));
+            return opening.open(named(Path.of(explicit.get())), List.of());
         }
+        List<String> looked = new ArrayList<>();
+        List<String> refused = new ArrayList<>();
         for (String directory : libraryPath.split(":")) {
-            if (!directory.startsWith("/")) {
-                continue;
-            }
-            Optional<Path> installed = usable(Path.of(directory, name.file()), looked);
-            if (installed.isPresent()) {
-                return installed.get();
+            if (directory.startsWith("/")) {
+                Path path = Path.of(directory, name.file());
+                if (!Files.exists(path)) {
+                    looked.add(path + ": not there");
+                    continue;
+                }
+                try {
+                    return opening.open(usable(path), refused);
+                } catch (BackendUnavailableException e) {
+                    refused.add(String.valueOf(e.getMessage()));
+                    looked.add(String.valueOf(e.getMessage()));
+                }
             }
         }
-        Optional<Path> fromJar = fromJar(looked);
-        if (fromJar.isPresent()) {
-            return fromJar.get();
+        try {
+            return opening.open(fromJar(), refused);
+        } catch (BackendUnavailableException e) {
+            looked.add(String.valueOf(e.getMessage()));
         }
         throw new BackendUnavailableException("no usable " + name.file() + "; looked at:\n  "
                 + String.join("\n  ", looked) + "\n  Name one with -D" + name.property() + "=/path/to/" + name.file());
     }
 
-    private Optional<Path> fromJar(List<String> looked) {
+    private Path named(Path path) {
+        if (!path.isAbsolute()) {
+            throw new BackendUnavailableException("-D" + name.property() + "=" + path
+                    + " is not an absolute path, expected one such as /opt/" + name.file());
+        }
+        String only = "-D" + name.property() + " cannot be used, and no other place is looked at: ";
+        if (!Files.exists(path)) {
+            throw new BackendUnavailableException(only + path + ": not there");
+        }
+        try {
+            return usable(path);
+        } catch (BackendUnavailableException e) {
+            throw new BackendUnavailableException(only + e.getMessage(), e);
+        }
+    }
+
+    private Path fromJar() {
         String resource = "META-INF/native/" + machine.directory() + "/" + name.file();
         try {
             byte @Nullable [] content = resource(resource);
             if (content == null) {
-                looked.add(resource + " in the jar: not there (built without a C compiler?)");
-                return Optional.empty();
+                throw new BackendUnavailableException("not there (built without a C compiler?)");
             }
-            return usable(cache.hold(content), looked);
-        } catch (IOException | BackendUnavailableException e) {
-            looked.add(resource + " in the jar: " + describe(e));
-            return Optional.empty();
+            return usable(cache.hold(content));
+        } catch (IOException e) {
+            throw new BackendUnavailableException(resource + " in the jar: " + e, e);
+        } catch (BackendUnavailableException e) {
+            throw new BackendUnavailableException(resource + " in the jar: " + e.getMessage(), e);
         }
     }
 
@@ -203,15 +291,8 @@ public final class NativeLibrary {
         }
     }
 
-    private static String describe(Exception e) {
-        return e instanceof BackendUnavailableException ? String.valueOf(e.getMessage()) : e.toString();
-    }
-
-    private Optional<Path> usable(Path path, List<String> looked) {
-        if (!Files.exists(path)) {
-            looked.add(path + ": not there");
-            return Optional.empty();
-        }
+    /** The path without symbolic links. */
+    private Path usable(Path path) {
         try {
             Path real = path.toRealPath();
             @Nullable String flaw = Trust.flawOfLinks(path);
@@ -222,13 +303,12 @@ public final class NativeLibrary {
                 flaw = elfFlaw(real);
             }
             if (flaw == null) {
-                return Optional.of(real);
+                return real;
             }
-            looked.add(path + ": " + flaw);
+            throw new BackendUnavailableException(path + ": " + flaw);
         } catch (IOException e) {
-            looked.add(path + ": " + e);
+            throw new BackendUnavailableException(path + ": " + e, e);
         }
-        return Optional.empty();
     }
 
     /** The loader's own message for a foreign architecture is "No such file": say what it is instead. */

@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.library.NativeAccess;
 import io.kvmirq.uapi.Uapi;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
@@ -44,7 +45,7 @@ public final class FfmLibc implements Libc {
         } catch (ExceptionInInitializerError e) {
             throw new BackendUnavailableException(
                     e.getCause() instanceof IllegalCallerException
-                            ? "native access is denied: start Java with --enable-native-access=ALL-UNNAMED"
+                            ? NativeAccess.denied()
                             : "java.lang.foreign cannot link libc: " + e.getCause(),
                     e);
         }

@@ -15,10 +15,13 @@ import java.nio.channels.FileLock;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -45,6 +48,10 @@ class NativeLibraryTest {
         return new NativeLibrary(Optional.of(library.toString()), "", "amd64", cache());
     }
 
+    private static Path load(NativeLibrary library) {
+        return library.load((file, refused) -> file);
+    }
+
     private LibraryCache cache() {
         return new LibraryCache(temporary.resolve("cache"));
     }
@@ -64,16 +71,16 @@ class NativeLibraryTest {
     @Test
     void jarCarriesTheLibraryAndItLoadsFromTheCache() {
         NativeLibrary library = new NativeLibrary(Optional.empty(), "relative:/nonexistent", "amd64", cache());
-        Path first = library.load();
+        Path first = load(library);
         assertThat(first.getParent()).isEqualTo(temporary.resolve("cache"));
-        assertThat(library.load()).isEqualTo(first);
+        assertThat(load(library)).isEqualTo(first);
     }
 
     @Test
     void everyPlaceLookedAtIsListed() {
         NativeLibrary library =
                 new NativeLibrary(Optional.empty(), "/nonexistent/one:/nonexistent/two", "aarch64", cache());
-        assertThatThrownBy(library::load)
+        assertThatThrownBy(() -> load(library))
                 .isInstanceOf(BackendUnavailableException.class)
                 .hasMessageContaining("/nonexistent/one/libkvmirq.so: not there")
                 .hasMessageContaining("/nonexistent/two/libkvmirq.so: not there")
@@ -83,31 +90,41 @@ class NativeLibraryTest {
 
     @Test
     void namedLibraryIsTheOnlyPlace() {
-        assertThatThrownBy(() -> named(Path.of("/nonexistent/libkvmirq.so")).load())
+        assertThatThrownBy(() -> load(named(Path.of("/nonexistent/libkvmirq.so"))))
                 .hasMessage("-Dkvmirq.library cannot be used, and no other place is looked at:"
                         + " /nonexistent/libkvmirq.so: not there");
-        assertThatThrownBy(() -> named(Path.of("libkvmirq.so")).load()).hasMessageContaining("is not an absolute path");
+        assertThatThrownBy(() -> load(named(Path.of("libkvmirq.so")))).hasMessageContaining("is not an absolute path");
     }
 
     // What is there
 
     @Test
     void otherArchitectureIsNamed() throws IOException {
-        assertThatThrownBy(() -> named(elf(183)).load())
+        assertThatThrownBy(() -> load(named(elf(183))))
                 .hasMessageContaining("is for ELF machine 183, this JVM is amd64 (62)");
     }
 
     @Test
     void textIsNoLibrary() throws IOException {
         Path text = Files.writeString(temporary.resolve("libkvmirq.so"), "hello");
-        assertThatThrownBy(() -> named(text).load()).hasMessageContaining("not an ELF library");
+        assertThatThrownBy(() -> load(named(text))).hasMessageContaining("not an ELF library");
     }
 
     @Test
     void brokenLibrarySaysWhatTheLoaderSaid() throws IOException {
-        assertThatThrownBy(() -> named(elf(62)).load())
+        assertThatThrownBy(() -> load(named(elf(62))))
                 .isInstanceOf(BackendUnavailableException.class)
                 .hasMessageContaining("cannot load " + temporary.toRealPath().resolve("libkvmirq.so"));
+    }
+
+    @Test
+    void installedOneThatDoesNotLoadGivesWayToTheOneOfTheJar() throws IOException {
+        Path broken = elf(62).toRealPath();
+        NativeLibrary library = new NativeLibrary(Optional.empty(), temporary.toString(), "amd64", cache());
+        assertThat(library.<List<String>>load((file, refused) -> List.copyOf(refused)))
+                .singleElement()
+                .asString()
+                .startsWith("cannot load " + broken);
     }
 
     @Test
@@ -122,7 +139,7 @@ class NativeLibraryTest {
     void directoryOthersCanWriteIsNotLoadedFrom() throws IOException {
         Path library = elf(62);
         mode(temporary, "rwxrwxr-x");
-        assertThatThrownBy(() -> named(library).load())
+        assertThatThrownBy(() -> load(named(library)))
                 .hasMessageContaining(temporary + " can be written by other users (mode 775): chmod go-w");
     }
 
@@ -130,7 +147,7 @@ class NativeLibraryTest {
     void fileOthersCanWriteIsNotLoaded() throws IOException {
         Path library = elf(62);
         mode(library, "rw-rw-rw-");
-        assertThatThrownBy(() -> named(library).load()).hasMessageContaining("(mode 666)");
+        assertThatThrownBy(() -> load(named(library))).hasMessageContaining("(mode 666)");
     }
 
     @Test
@@ -138,7 +155,7 @@ class NativeLibraryTest {
         Machine.assumeRoot("to give a file away");
         Path library = elf(62);
         Files.setAttribute(library, "unix:uid", 65534);
-        assertThatThrownBy(() -> named(library).load())
+        assertThatThrownBy(() -> load(named(library)))
                 .hasMessageContaining("belongs to user 65534, who could replace it: expected root or user 0");
     }
 
@@ -148,7 +165,7 @@ class NativeLibraryTest {
         Path target = Files.move(elf(62), open.resolve("target.so"));
         mode(open, "rwxrwxrwx");
         Path link = Files.createSymbolicLink(temporary.resolve("libkvmirq.so"), target);
-        assertThatThrownBy(() -> named(link).load()).hasMessageContaining(open + " can be written by other users");
+        assertThatThrownBy(() -> load(named(link))).hasMessageContaining(open + " can be written by other users");
     }
 
     // The cache
@@ -253,6 +270,50 @@ class NativeLibraryTest {
         Path real = Files.createDirectory(temporary.resolve("real"));
         Path link = Files.createSymbolicLink(temporary.resolve("link"), real);
         assertThat(new LibraryCache(link).hold(content).getParent()).isEqualTo(real);
+    }
+
+    /** Another user may own a directory on the way to the cache, and change a link in it at any time. */
+    @Test
+    @Timeout(120)
+    void linkThatChangesNeverLeadsToADirectoryOfOthers() throws Exception {
+        Path good = Files.createDirectory(temporary.resolve("good"));
+        Path evil = Files.createDirectory(temporary.resolve("evil"));
+        mode(good, "rwx------");
+        mode(evil, "rwxrwxrwx");
+        Path link = Files.createSymbolicLink(temporary.resolve("link"), good);
+        AtomicBoolean over = new AtomicBoolean();
+        FutureTask<Void> changes = new FutureTask<>(() -> {
+            for (int i = 0; !over.get(); i++) {
+                Path next = Files.createSymbolicLink(temporary.resolve("next" + i), i % 2 == 0 ? evil : good);
+                Files.move(next, link, StandardCopyOption.ATOMIC_MOVE);
+            }
+            return null;
+        });
+        new Thread(changes).start();
+        int held = 0;
+        try {
+            for (int i = 0; i < 3000; i++) {
+                try {
+                    assertThat(new LibraryCache(link).hold(content)).startsWith(good);
+                    held++;
+                } catch (BackendUnavailableException | IOException e) {
+                    // Refused.
+                }
+            }
+        } finally {
+            over.set(true);
+            changes.get();
+        }
+        assertThat(held).isPositive();
+        assertThat(evil).isEmptyDirectory();
+    }
+
+    @Test
+    void interruptedThreadUnpacksAndStaysInterrupted() throws IOException {
+        Thread.currentThread().interrupt();
+        Path held = cache().hold(content);
+        assertThat(Thread.interrupted()).isTrue();
+        assertThat(held).hasBinaryContent(content);
     }
 
     private List<String> files() throws IOException {
