@@ -25,6 +25,11 @@ public interface LocalApic {
     /** The register DFR, see {@link LapicPage#DFR_FLAT} and {@link LapicPage#DFR_CLUSTER}. It counts in xAPIC mode only. */
     int logicalFormat();
 
+    /** How often the LAPIC was taken by priority; it counts only without vector hashing ({@code apic_arb_prio}). */
+    default int arbitrationPriority() {
+        return 0;
+    }
+
     /**
      * Whether a destination means this LAPIC, asked alone.
      *

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.Vector;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+
+/**
+ * Whether KVM posts an interrupt of a device to a vCPU, and if not, why.
+ *
+ * <p>Source: {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c, Linux 7.1, and what comes before it.
+ */
+public sealed interface PostingDecision {
+    /**
+     * The hardware posts the interrupt.
+     *
+     * @param vcpu the vCPU
+     * @param vector the vector in the guest
+     * @param inhibits Intel only: why APIC virtualization is inhibited. The entry stays posted, and software takes the
+     *     vector to the guest at the next entry
+     */
+    record Posted(VcpuId vcpu, Vector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
+
+    /**
+     * Software delivers the interrupt.
+     *
+     * @param reason the first reason that holds
+     * @param detail what of this interrupt makes the reason hold, in one sentence
+     */
+    record Unposted(NotPosted reason, String detail) implements PostingDecision {}
+
+    /** Decides in the order of {@link NotPosted}. */
+    static PostingDecision of(PostingHost host, PostingVm vm, PostingIrq irq) {
+        Optional<NotPosted> flaw = host.flaw().or(() -> flawOfPath(vm, irq));
+        if (flaw.isPresent()) {
+            return unposted(flaw.get());
+        }
+        Optional<MsiMessage> found = irq.message();
+        if (found.isEmpty()) {
+            return new Unposted(NotPosted.NOT_ONE_MESSAGE, "the routes of the GSI are " + irq.routes());
+        }
+        ApicMessage message = ApicMessage.of(
+                new CompatibilityMsi(found.get().address(), found.get().data()));
+        if (message.isInvalid(vm.apicIds32Bit())) {
+            return new Unposted(
+                    NotPosted.NOT_DECODED,
+                    "the address is 0x" + Long.toHexString(found.get().address()));
+        }
+        if (!message.mode().hasVector()) {
+            return new Unposted(NotPosted.MODE_NOT_POSTABLE, "the delivery mode is " + message.mode());
+        }
+        Optional<? extends LocalApic> single = vm.destinations().single(message);
+        if (single.isEmpty()) {
+            return new Unposted(NotPosted.NOT_ONE_VCPU, meant(vm, message));
+        }
+        if (host.vendor() == Vendor.AMD && !irq.unmanagedDomain()) {
+            return unposted(NotPosted.DOMAIN_NOT_UNMANAGED);
+        }
+        Set<InhibitReason> inhibits = vm.inhibits().stream()
+                .filter(reason -> reason.counts(host.vendor()))
+                .collect(Collectors.toCollection(() -> EnumSet.noneOf(InhibitReason.class)));
+        if (host.vendor() == Vendor.AMD && !inhibits.isEmpty()) {
+            return new Unposted(
+                    NotPosted.INHIBITED,
+                    inhibits.stream().map(InhibitReason::cause).collect(Collectors.joining("; ")));
+        }
+        return new Posted(new VcpuId(single.get().vcpuId()), new Vector(message.vector()), Set.copyOf(inhibits));
+    }
+
+    private static Unposted unposted(NotPosted reason) {
+        return new Unposted(reason, reason.text());
+    }
+
+    private static Optional<NotPosted> flawOfPath(PostingVm vm, PostingIrq irq) {
+        if (!vm.lapicsInKernel()) {
+            return Optional.of(NotPosted.NO_LAPIC_IN_KERNEL);
+        }
+        if (!irq.producer()) {
+            return Optional.of(NotPosted.NO_PRODUCER);
+        }
+        if (!irq.consumer()) {
+            return Optional.of(NotPosted.NO_CONSUMER);
+        }
+        return irq.alone() ? Optional.empty() : Optional.of(NotPosted.EVENTFD_TAKEN);
+    }
+
+    private static String meant(PostingVm vm, ApicMessage message) {
+        List<? extends LocalApic> all = vm.destinations().meant(message);
+        String destination = (message.logical() ? "logical" : "physical") + " destination 0x"
+                + Integer.toHexString(message.destination(vm.apicIds32Bit()));
+        return all.isEmpty()
+                ? destination + " means no vCPU"
+                : destination + " means vCPUs "
+                        + all.stream()
+                                .map(LocalApic::vcpuId)
+                                .map(String::valueOf)
+                                .collect(Collectors.joining(", "));
+    }
+}
