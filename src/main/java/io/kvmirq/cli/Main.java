@@ -25,7 +25,8 @@ public final class Main {
                         new ErrnoCommand(),
                         new DecodeCommand(),
                         new EncodeCommand(),
-                        new RacesCommand()))
+                        new RacesCommand(),
+                        new DecideCommand()))
                 .run(arguments, terminal);
         terminal.out().flush();
         if (stdout.lost().isPresent()) {

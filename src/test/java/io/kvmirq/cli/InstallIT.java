@@ -186,7 +186,8 @@ class InstallIT {
                 """);
         assertThat(lines.get(0)).as("warnings of groff").isEqualTo("--");
         String pages = String.join("\n", lines).toLowerCase(Locale.ROOT);
-        for (String command : List.of("selftest", "tape", "replay", "errno", "decode", "encode", "races", "backends")) {
+        for (String command :
+                List.of("selftest", "tape", "replay", "errno", "decode", "encode", "races", "decide", "backends")) {
             String help = Cli.jvm(Cli.jar(), "-Dkvmirq.columns=9000")
                     .run("help", command)
                     .out();

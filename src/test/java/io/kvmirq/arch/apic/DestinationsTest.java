@@ -29,11 +29,11 @@ class DestinationsTest {
             this.most = most;
         }
 
-        TestLapic lapic(int vcpu) {
+        LapicIds lapic(int vcpu) {
             return switch (this) {
-                case FLAT -> TestLapic.flat(vcpu, 1 << vcpu);
-                case CLUSTER -> TestLapic.cluster(vcpu, vcpu / 4, 1 << vcpu % 4);
-                case X2APIC -> TestLapic.x2apic(vcpu);
+                case FLAT -> LapicIds.flat(vcpu, 1 << vcpu);
+                case CLUSTER -> LapicIds.cluster(vcpu, vcpu / 4, 1 << vcpu % 4);
+                case X2APIC -> LapicIds.x2apic(vcpu);
             };
         }
 
@@ -47,13 +47,12 @@ class DestinationsTest {
         }
     }
 
-    private static int single(Destinations<TestLapic> all, ApicMessage message) {
-        return all.single(message).map(TestLapic::vcpuId).orElse(NONE);
+    private static int single(Destinations<LapicIds> all, ApicMessage message) {
+        return all.single(message).map(LapicIds::vcpuId).orElse(NONE);
     }
 
-    private static Destinations<TestLapic> destinations(Model model, int vcpus) {
-        List<TestLapic> lapics =
-                IntStream.range(0, vcpus).mapToObj(model::lapic).toList();
+    private static Destinations<LapicIds> destinations(Model model, int vcpus) {
+        List<LapicIds> lapics = IntStream.range(0, vcpus).mapToObj(model::lapic).toList();
         return new Destinations<>(lapics, model == Model.X2APIC, model != Model.X2APIC, true);
     }
 
@@ -68,7 +67,7 @@ class DestinationsTest {
         List<String> different = new ArrayList<>();
         int compared = 0;
         for (int vcpus = 1; vcpus <= model.most; vcpus++) {
-            Destinations<TestLapic> all = destinations(model, vcpus);
+            Destinations<LapicIds> all = destinations(model, vcpus);
             int last = model == Model.X2APIC ? 0x100ff : 0xff;
             for (int destination = 0; destination <= last; destination++) {
                 boolean broadcast = model != Model.X2APIC && destination == ApicMessage.BROADCAST;
@@ -93,7 +92,7 @@ class DestinationsTest {
     @ParameterizedTest
     @EnumSource
     void priorityTakesTheMemberThatTheVectorSelects(Model model) {
-        Destinations<TestLapic> all = destinations(model, model.most);
+        Destinations<LapicIds> all = destinations(model, model.most);
         List<String> different = new ArrayList<>();
         for (int destination = 1; destination < (model == Model.X2APIC ? 0xffff : 0xff); destination++) {
             int[] meant = IntStream.range(0, model.most)
@@ -115,22 +114,22 @@ class DestinationsTest {
     /** The bit that the vector selects has no vCPU: the map has no answer, and all are asked. */
     @Test
     void selectedBitWithoutVcpuLeavesTheQuestionToAll() {
-        Destinations<TestLapic> one = destinations(Model.FLAT, 1);
-        Destinations<TestLapic> two = destinations(Model.FLAT, 2);
+        Destinations<LapicIds> one = destinations(Model.FLAT, 1);
+        Destinations<LapicIds> two = destinations(Model.FLAT, 2);
         ApicMessage third = message(0b111, true, true, DeliveryMode.FIXED, 0x32 + 3 - 0x32 % 3 + 2);
         assertThat(third.vector() % 3).isEqualTo(2);
-        assertThat(one.single(third).map(TestLapic::vcpuId)).contains(0);
+        assertThat(one.single(third).map(LapicIds::vcpuId)).contains(0);
         assertThat(two.single(third)).isEmpty();
     }
 
     @ParameterizedTest
     @ValueSource(ints = {1, 2, 16})
     void physicalDestinationIsOneId(int vcpus) {
-        Destinations<TestLapic> all = destinations(Model.X2APIC, vcpus);
+        Destinations<LapicIds> all = destinations(Model.X2APIC, vcpus);
         for (int id = 0; id < VECTORS; id++) {
             Optional<Integer> expected = id < vcpus ? Optional.of(id) : Optional.empty();
             for (DeliveryMode mode : List.of(DeliveryMode.FIXED, DeliveryMode.LOWEST_PRIORITY)) {
-                assertThat(all.single(message(id, false, true, mode, 0x41)).map(TestLapic::vcpuId))
+                assertThat(all.single(message(id, false, true, mode, 0x41)).map(LapicIds::vcpuId))
                         .isEqualTo(expected);
             }
         }
@@ -139,7 +138,7 @@ class DestinationsTest {
     @ParameterizedTest
     @ValueSource(ints = {1, 2, 8})
     void broadcastIsForOneVcpuOnlyIfThereIsOne(int vcpus) {
-        Destinations<TestLapic> all = destinations(Model.FLAT, vcpus);
+        Destinations<LapicIds> all = destinations(Model.FLAT, vcpus);
         ApicMessage message = message(ApicMessage.BROADCAST, false, false, DeliveryMode.FIXED, 0x41);
         assertThat(all.single(message).isPresent()).isEqualTo(vcpus == 1);
         assertThat(all.meant(message)).hasSize(vcpus);
@@ -148,42 +147,41 @@ class DestinationsTest {
     /** Only with 32-bit ids are the bits above the low 8 part of the destination. */
     @Test
     void highBitsCountOnlyWhereIdsHave32Bits() {
-        List<TestLapic> lapics = List.of(TestLapic.x2apic(1), TestLapic.x2apic(0x101));
+        List<LapicIds> lapics = List.of(LapicIds.x2apic(1), LapicIds.x2apic(0x101));
         ApicMessage message = message(0x101, false, false, DeliveryMode.FIXED, 0x41);
-        assertThat(new Destinations<>(lapics, true, false, true).single(message).map(TestLapic::vcpuId))
+        assertThat(new Destinations<>(lapics, true, false, true).single(message).map(LapicIds::vcpuId))
                 .contains(0x101);
-        assertThat(new Destinations<>(List.of(TestLapic.x2apic(1)), false, true, true)
+        assertThat(new Destinations<>(List.of(LapicIds.x2apic(1)), false, true, true)
                         .single(message)
-                        .map(TestLapic::vcpuId))
+                        .map(LapicIds::vcpuId))
                 .contains(1);
     }
 
     /** Two LAPICs with one id leave no map: each is asked, and two mean none. */
     @Test
     void aliasedIdsAreAskedOneByOne() {
-        List<TestLapic> lapics =
-                List.of(TestLapic.flat(0, 1), TestLapic.flat(1, 2).withId(0), TestLapic.flat(2, 4));
-        Destinations<TestLapic> aliased = new Destinations<>(lapics, false, true, true);
+        List<LapicIds> lapics = List.of(LapicIds.flat(0, 1), LapicIds.flat(1, 2).withId(0), LapicIds.flat(2, 4));
+        Destinations<LapicIds> aliased = new Destinations<>(lapics, false, true, true);
         assertThat(aliased.single(message(0, false, false, DeliveryMode.FIXED, 0x41)))
                 .isEmpty();
         assertThat(aliased.single(message(2, false, false, DeliveryMode.FIXED, 0x41))
-                        .map(TestLapic::vcpuId))
+                        .map(LapicIds::vcpuId))
                 .contains(2);
     }
 
     /** Without vector hashing, the LAPIC that was taken least often; the first of several. */
     @Test
     void withoutHashingTheLeastTakenHasIt() {
-        List<TestLapic> lapics = List.of(
-                TestLapic.flat(0, 1).withPriority(3),
-                TestLapic.flat(1, 2).withPriority(1),
-                TestLapic.flat(2, 4).withPriority(1));
-        Destinations<TestLapic> unhashed = new Destinations<>(lapics, false, true, false);
+        List<LapicIds> lapics = List.of(
+                LapicIds.flat(0, 1).withPriority(3),
+                LapicIds.flat(1, 2).withPriority(1),
+                LapicIds.flat(2, 4).withPriority(1));
+        Destinations<LapicIds> unhashed = new Destinations<>(lapics, false, true, false);
         assertThat(unhashed.single(message(0b111, true, true, DeliveryMode.FIXED, 0x41))
-                        .map(TestLapic::vcpuId))
+                        .map(LapicIds::vcpuId))
                 .contains(1);
         assertThat(unhashed.single(message(0b1111101, true, true, DeliveryMode.FIXED, 0x41))
-                        .map(TestLapic::vcpuId))
+                        .map(LapicIds::vcpuId))
                 .contains(2);
     }
 }

@@ -47,8 +47,8 @@ class PostingDecisionTest {
         }
 
         PostingDecision decide() {
-            List<TestLapic> lapics = IntStream.range(0, vcpus)
-                    .mapToObj(vcpu -> TestLapic.flat(vcpu, 1 << vcpu))
+            List<LapicIds> lapics = IntStream.range(0, vcpus)
+                    .mapToObj(vcpu -> LapicIds.flat(vcpu, 1 << vcpu))
                     .toList();
             PostingVm vm = new PostingVm(
                     lapicsInKernel, apicIds32Bit, new Destinations<>(lapics, apicIds32Bit, true, true), inhibits);
