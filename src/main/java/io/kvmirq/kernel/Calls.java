@@ -25,6 +25,10 @@ import java.util.function.Supplier;
  * Thread-safe.
  */
 public class Calls {
+    private static final int EINTR = -Errno.EINTR.number();
+    /** More than any profiler can interrupt; a filter of system calls may answer EINTR for ever. */
+    private static final int ATTEMPTS = 1000;
+
     private final Kernel kernel;
 
     /** Makes calls on handles of this kernel. */
@@ -94,11 +98,20 @@ public class Calls {
         fd.exit();
     }
 
-    /** Makes one call on {@code fd}. Where nothing may be allocated, use {@link #begin} and {@link #end}. */
+    /**
+     * Makes one call on {@code fd}, which does not wait for anything that a user would want to end by a signal. When a
+     * signal ends it all the same, nothing was done and it is made again: {@code KVM_CREATE_VM} answers EINTR whenever a
+     * signal is pending, such as a profiler's ({@code mm_take_all_locks()} in mm/mmap.c). Where nothing may be allocated,
+     * use {@link #begin} and {@link #end}.
+     */
     protected final int on(Fd fd, IntUnaryOperator call) {
         int raw = begin(fd);
         try {
-            return call.applyAsInt(raw);
+            int result = call.applyAsInt(raw);
+            for (int again = 0; result == EINTR && again < ATTEMPTS; again++) {
+                result = call.applyAsInt(raw);
+            }
+            return result;
         } finally {
             end(fd);
         }

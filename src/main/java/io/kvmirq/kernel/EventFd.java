@@ -109,7 +109,10 @@ public final class EventFd implements AutoCloseable {
     public void signal(long count) {
         int raw = fd.enter();
         try {
-            int result = kernel.backend().eventfdSignal(raw, count);
+            int result;
+            do {
+                result = kernel.backend().eventfdSignal(raw, count);
+            } while (foreign && result == EINTR); // it blocked, and added nothing
             if (result < 0) {
                 throw kernel.calls()
                         .failure(

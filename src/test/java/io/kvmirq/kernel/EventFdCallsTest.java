@@ -115,6 +115,14 @@ class EventFdCallsTest {
         verify(backend, never()).eventfdDrain(anyInt(), any());
     }
 
+    /** An adopted eventfd may block, and a signal then ends the call. */
+    @Test
+    void interruptedSignalOfAnAdoptedEventfdIsMadeAgain() {
+        when(backend.eventfdSignal(EVENT, 1)).thenReturn(EINTR, EINTR, 0);
+        EventFd.adopt(kernel, EVENT, Ownership.BORROWED).signal();
+        verify(backend, times(3)).eventfdSignal(EVENT, 1);
+    }
+
     @Test
     void fullCounterIsNotSignalledAgain() {
         when(backend.eventfdSignal(EVENT, 1)).thenReturn(EAGAIN);

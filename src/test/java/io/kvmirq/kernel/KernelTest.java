@@ -110,6 +110,21 @@ class KernelTest {
     }
 
     @Test
+    void vmThatASignalPreventedIsMadeAgain() {
+        KernelBackend mock = mock(KernelBackend.class);
+        int interrupted = -Errno.EINTR.number();
+        when(mock.kvmVersion(anyInt())).thenReturn(12);
+        when(mock.vmCreate(anyInt(), anyLong())).thenReturn(interrupted, interrupted, 4);
+        try (Kernel kernel = Kernel.over(mock, Kernel.DEVICE)) {
+            Vm.create(kernel).close();
+            when(mock.vmCreate(anyInt(), anyLong())).thenReturn(interrupted);
+            assertThatThrownBy(() -> Vm.create(kernel))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageStartingWith("vm create: EINTR");
+        }
+    }
+
+    @Test
     void closedKernelOpensNoDevice() {
         KernelBackend mock = mock(KernelBackend.class);
         Kernel kernel = Kernel.over(mock, Kernel.DEVICE);
