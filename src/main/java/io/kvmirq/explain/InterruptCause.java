@@ -83,6 +83,12 @@ public enum InterruptCause implements Cause {
                     "destination and mode in the address against the vCPUs' APIC ids",
                     "irq.c kvm_irq_delivery_to_apic()")
             .needs(VCPUS)),
+    MSI_FILTERED(refusal(
+            KernelCall.MSI,
+            Errno.EPERM,
+            "a system call filter, such as a seccomp profile, refuses KVM_SIGNAL_MSI before KVM sees it",
+            "the same call with flags 2: KVM answers EINVAL, a filter EPERM",
+            "seccomp.c __seccomp_filter()")),
     MSI_BY_MAP(success(
             KernelCall.MSI,
             "0 means that no vCPU took it: none has that APIC id, or its LAPIC is software-disabled",

@@ -24,8 +24,8 @@ public sealed interface MsiOutcome {
     record NotAccepted() implements MsiOutcome {}
 
     /**
-     * The kernel said EPERM, which here is no question of permission: the VM has no vCPU yet, or a broadcast or hashed
-     * destination matched none.
+     * KVM said EPERM, its -1 for no destination: the VM has no vCPU yet, or a broadcast or hashed destination matched none.
+     * The EPERM of a system call filter is a {@link io.kvmirq.KernelException}.
      */
     record NoDestinationMatched() implements MsiOutcome {}
 

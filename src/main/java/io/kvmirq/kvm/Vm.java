@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
-import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
@@ -156,11 +155,11 @@ public final class Vm implements AutoCloseable {
     /**
      * Sends a message now. Allocates nothing.
      *
-     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip
+     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the call
      */
     public MsiOutcome signal(MsiMessage message) {
         int result = calls.signalMsi(message);
-        if (result == -Errno.EPERM.number()) {
+        if (result < 0) {
             return MsiOutcome.NO_DESTINATION_MATCHED;
         }
         return result == 0 ? MsiOutcome.NOT_ACCEPTED : MsiOutcome.delivered(result);

@@ -4,11 +4,13 @@ package io.kvmirq.kvm;
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.InterruptCause;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
@@ -26,6 +28,7 @@ import java.util.Set;
  */
 final class VmCalls extends Calls {
     private static final int PAGE = 4096;
+    private static final int EPERM = -Errno.EPERM.number();
 
     private final Fd vm;
     private volatile Set<Fact> known;
@@ -232,6 +235,9 @@ final class VmCalls extends Calls {
 
     // Injection; allocates nothing when the kernel agrees
 
+    /** Flags that KVM answers with EINVAL; whoever answers EPERM did not look at them. */
+    private static final int UNKNOWN_FLAGS = 2;
+
     /** @return vCPUs that took it, 0 for refused, {@code -EPERM} for no destination */
     int signalMsi(MsiMessage message) {
         boolean device = message.deviceId().isPresent();
@@ -244,8 +250,15 @@ final class VmCalls extends Calls {
                             message.data(),
                             device ? KernelBackend.ROUTE_FLAG_DEVID : 0,
                             device ? message.deviceId().getAsInt() : 0);
-            if (result < 0 && result != -Errno.EPERM.number()) {
+            if (result < 0 && result != EPERM) {
                 throw failure(result, KernelCall.MSI, known, () -> "vm=" + raw + " " + message);
+            }
+            if (result == EPERM && backend().msiSignal(raw, 0, 0, UNKNOWN_FLAGS, 0) == EPERM) {
+                throw new KernelException(
+                        KernelCall.MSI.label(),
+                        "vm=" + raw + " " + message,
+                        Errno.EPERM,
+                        InterruptCause.MSI_FILTERED.text());
             }
             return result;
         } finally {
