@@ -8,7 +8,6 @@ import io.kvmirq.arch.apic.Scenario;
 import io.kvmirq.arch.apic.Variant;
 import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.Memory;
-import io.kvmirq.explorer.Race;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -16,6 +15,15 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class LostInterrupt2019Test {
+    /** In the order in which they are told. */
+    private static final List<Variant> REPAIRS = List.of(
+            Variant.ON_ONLY,
+            Variant.PIR_ONLY,
+            Variant.PIR_OR_ON,
+            Variant.ON_SN_STORE,
+            Variant.CHECK_THEN_CLEAR,
+            Variant.TODAY);
+
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
     void vectorArrivesOnlyWithTheRepair(boolean repaired) {
@@ -60,12 +68,12 @@ class LostInterrupt2019Test {
 
     @Test
     void verdictsAreThoseOfTheSearch() {
-        List<Race> searched = PostedRaces.REPAIRS.stream()
-                .filter(race -> race.scenario().equals(Scenario.DEVICE_AND_SOFTWARE.text()))
-                .toList();
         assertThat(LostInterrupt2019.repairs())
                 .extracting(LostInterrupt2019.Repair::loses)
-                .containsExactlyElementsOf(
-                        searched.stream().map(Race::losesInOrder).toList());
+                .containsExactlyElementsOf(REPAIRS.stream()
+                        .map(repair -> !PostedRaces.expected(repair)
+                                .getOrDefault(Scenario.DEVICE_AND_SOFTWARE, "")
+                                .equals(".."))
+                        .toList());
     }
 }

@@ -108,6 +108,9 @@ public class ExploredWords extends SharedWords {
         public void fence() {}
 
         @Override
+        public void does(String what) {}
+
+        @Override
         public int choose(int n) {
             throw new UnsupportedOperationException("nobody to choose");
         }

@@ -8,6 +8,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
@@ -15,6 +16,16 @@ import org.jspecify.annotations.Nullable;
 
 /** Searches all orders, each state once. */
 public final class Explorer {
+    /** How bad an end is. */
+    public enum Ending {
+        /** No interrupt is lost. */
+        KEEPS,
+        /** An interrupt stays behind until the model goes on, as at the next exit of a guest. */
+        HEALS,
+        /** An interrupt is lost for ever, or an invariant is broken. */
+        LOSES
+    }
+
     /** A model: what its memory means. */
     public interface Model {
         /** The broken invariant, while no actor is within an operation and no store is buffered. */
@@ -25,11 +36,29 @@ public final class Explorer {
         /** The lost interrupt, if no actor can go on. */
         Optional<String> lost(long[] memory);
 
+        /** Whether what {@link #lost} found arrives later without another request. */
+        default boolean heals(long[] memory) {
+            return false;
+        }
+
         /** Names an access for a listing. */
         String describe(Access access);
 
         /** Whether only {@code actor} ever writes the word, so that its own reads of it are no steps. */
         default boolean owns(int actor, int word) {
+            return false;
+        }
+
+        /**
+         * The lock under which the word is always read and written, or -1. Such accesses are no steps: no other actor can
+         * tell when they happen. Taking the lock and giving it back are.
+         */
+        default int lockOf(int word) {
+            return -1;
+        }
+
+        /** Whether only {@code actor} ever reads or writes the word, so that its accesses are no steps. */
+        default boolean isPrivate(int actor, int word) {
             return false;
         }
 
@@ -65,16 +94,24 @@ public final class Explorer {
     private final Memory memoryModel;
     private final Model model;
     private final Map<State.Key, Found> found = new HashMap<>();
+    private final Set<State.Key> seen = new HashSet<>();
     private final Set<List<Long>> ends = new HashSet<>();
+    private Words words;
 
     public Explorer(List<Actor> actors, Memory memoryModel, Model model) {
         this.actors = List.copyOf(actors);
         this.memoryModel = memoryModel;
         this.model = model;
+        this.words = new Words(model, 0, 0);
+    }
+
+    private State start(long[] memory) {
+        words = new Words(model, memory.length, actors.size());
+        return new State(memory, actors.size());
     }
 
     public Exploration explore(long[] memory) {
-        State start = new State(memory, actors.size());
+        State start = start(memory);
         Found all = visit(start);
         List<Exploration.Step> order = new ArrayList<>();
         String why = "";
@@ -82,7 +119,7 @@ public final class Explorer {
             State state = start;
             for (Found here = all; here.distance() > 0; here = visit(state)) {
                 Transition next = successors(state).get(here.choice());
-                order.add(next.step());
+                order.add(step(next));
                 state = next.state();
             }
             why = verdict(state, successors(state).isEmpty()).orElseThrow();
@@ -90,8 +127,30 @@ public final class Explorer {
         return new Exploration(found.size(), all.orders(), all.losing(), why, order, Set.copyOf(ends));
     }
 
+    /** The worst end of all, without counting orders: the search stops at the first end that loses. */
+    public Ending worst(long[] memory) {
+        return worst(start(memory));
+    }
+
+    /** @return the worst end after this state that was not seen before */
+    private Ending worst(State state) {
+        if (!seen.add(state.key(words))) {
+            return Ending.KEEPS;
+        }
+        List<Transition> successors = successors(state);
+        if (verdict(state, successors.isEmpty()).isPresent()) {
+            return successors.isEmpty() && model.heals(state.memory) ? Ending.HEALS : Ending.LOSES;
+        }
+        Ending worst = Ending.KEEPS;
+        for (int i = 0; i < successors.size() && worst != Ending.LOSES; i++) {
+            Ending next = worst(successors.get(i).state());
+            worst = next.compareTo(worst) > 0 ? next : worst;
+        }
+        return worst;
+    }
+
     private Found visit(State state) {
-        State.Key key = state.key();
+        State.Key key = state.key(words);
         Found known = found.get(key);
         if (known != null) {
             return known;
@@ -143,7 +202,20 @@ public final class Explorer {
         return model.lost(state.memory);
     }
 
-    private record Transition(State state, Exploration.Step step) {}
+    /** @param run null if the actor's oldest buffered store reached memory */
+    private record Transition(
+            State state,
+            int actor,
+            @Nullable Run run,
+            @Nullable Access drained) {}
+
+    private Exploration.Step step(Transition transition) {
+        Run run = transition.run();
+        String actor = actors.get(transition.actor()).name();
+        return run == null
+                ? new Exploration.Step(actor, "", model.describe(Objects.requireNonNull(transition.drained())))
+                : new Exploration.Step(actor, run.name(), run.described());
+    }
 
     private @Nullable Operation operation(State state, int actor) {
         List<Operation> operations = actors.get(actor).operations();
@@ -174,27 +246,26 @@ public final class Explorer {
         next.drain(actor);
         int word = (int) state.buffers[actor][0];
         Access access = new Access(Access.Kind.DRAIN, word, state.memory[word], next.memory[word]);
-        return new Transition(next, new Exploration.Step(actors.get(actor).name(), "", model.describe(access)));
+        return new Transition(next, actor, null, access);
     }
 
     private void step(State state, int actor, Operation operation, List<Transition> successors) {
         int alternatives = 1;
         for (int alternative = 0; alternative < alternatives; alternative++) {
-            Run run = new Run(state, actor, operation.atomic(), memoryModel, model, actors.size(), alternative);
+            Run run = new Run(state, actor, operation, memoryModel, model, words, alternative);
             boolean completed = run.go(operation.code());
+            alternatives = run.alternatives();
             if (run.waits()) {
-                return;
+                continue;
             }
             State next = run.next();
-            alternatives = run.alternatives();
             if (completed) {
                 int done = state.operation[actor] + 1;
                 boolean again = actors.get(actor).repeats()
                         && done == actors.get(actor).operations().size();
                 next.complete(actor, again ? 0 : done);
             }
-            successors.add(new Transition(
-                    next, new Exploration.Step(actors.get(actor).name(), operation.name(), run.described())));
+            successors.add(new Transition(next, actor, run, null));
         }
     }
 }

@@ -23,7 +23,7 @@ final class Run implements Cpu {
     private final boolean atomic;
     private final boolean buffered;
     private final Explorer.Model model;
-    private final int actors;
+    private final Words words;
     private final int alternative;
     private final List<Access> accesses = new ArrayList<>();
     private @Nullable State next;
@@ -31,14 +31,23 @@ final class Run implements Cpu {
     private boolean stepped;
     private boolean waits;
     private int alternatives = 1;
+    private String name;
 
-    Run(State state, int actor, boolean atomic, Memory memory, Explorer.Model model, int actors, int alternative) {
+    Run(
+            State state,
+            int actor,
+            Operation operation,
+            Memory memory,
+            Explorer.Model model,
+            Words words,
+            int alternative) {
         this.state = state;
         this.actor = actor;
-        this.atomic = atomic;
+        this.atomic = operation.atomic();
+        this.name = operation.name();
         this.buffered = memory == Memory.STORE_BUFFERS && !atomic;
         this.model = model;
-        this.actors = actors;
+        this.words = words;
         this.alternative = alternative;
     }
 
@@ -68,6 +77,11 @@ final class Run implements Cpu {
     /** How many ways the step can go. */
     int alternatives() {
         return alternatives;
+    }
+
+    /** The operation, or what it chose to do. */
+    String name() {
+        return name;
     }
 
     String described() {
@@ -113,13 +127,13 @@ final class Run implements Cpu {
 
     @Override
     public long load(int word) {
-        if (model.isConstant(word)) {
+        if (words.constant[word]) {
             return state.memory[word];
         }
         if (isReplaying()) {
             return replay();
         }
-        if (model.owns(actor, word)) {
+        if (words.owned[actor][word] || isUnseen(word)) {
             return result(next().load(actor, word));
         }
         step();
@@ -134,9 +148,12 @@ final class Run implements Cpu {
             replay();
             return;
         }
-        step();
+        boolean unseen = isUnseen(word);
+        if (!unseen) {
+            step();
+        }
         long old = next().load(actor, word);
-        if (buffered) {
+        if (buffered && !unseen) {
             next().buffer(actor, word, mask, value);
         } else {
             next().store(word, mask, value);
@@ -150,8 +167,10 @@ final class Run implements Cpu {
         if (isReplaying()) {
             return replay();
         }
-        step();
-        waitFor(isDrained());
+        if (!isUnseen(word)) {
+            step();
+            waitFor(isDrained());
+        }
         return result(updated(word, change));
     }
 
@@ -162,14 +181,24 @@ final class Run implements Cpu {
         return old;
     }
 
+    /**
+     * Whether no other actor can tell when the access happens. A locked access to such a word is no barrier here, so that
+     * a model must not rely on it for other words.
+     */
+    private boolean isUnseen(int word) {
+        int lock = words.lock[word];
+        if (lock >= 0 && next().load(actor, lock) == 0) {
+            throw new IllegalStateException("word " + word + " is said to be under a lock that is free");
+        }
+        return lock >= 0 || words.own[actor][word];
+    }
+
     private void record(Access.Kind kind, int word, long before, long after) {
-        if (model.isConstant(word)) {
+        if (words.constant[word]) {
             throw new IllegalStateException("word " + word + " is said to be constant and is written");
         }
-        for (int other = 0; other < actors; other++) {
-            if (other != actor && model.owns(other, word)) {
-                throw new IllegalStateException("word " + word + " is said to be of one actor and another writes it");
-            }
+        if (words.isAnothers(actor, word)) {
+            throw new IllegalStateException("word " + word + " is said to be of one actor and another writes it");
         }
         accesses.add(new Access(kind, word, before, after));
     }
@@ -201,11 +230,18 @@ final class Run implements Cpu {
     }
 
     @Override
+    public void does(String what) {
+        name = what;
+    }
+
+    @Override
     public int choose(int n) {
         if (isReplaying()) {
             return (int) replay();
         }
-        step();
+        if (stepped || alternatives > 1) {
+            throw new Pause();
+        }
         alternatives = n;
         accesses.add(new Access(Access.Kind.CHOICE, -1, n, alternative));
         return (int) result(alternative);

@@ -96,10 +96,14 @@ final class State {
         return longer;
     }
 
-    /** All of it, as short as numbers of seven bits a byte make it. */
-    Key key() {
+    /** All that can change, as short as numbers of seven bits a byte make it. */
+    Key key(Words words) {
         Packer packer = new Packer();
-        packer.putAll(memory);
+        for (int word = 0; word < memory.length; word++) {
+            if (!words.constant[word]) {
+                packer.put(memory[word]);
+            }
+        }
         for (int actor = 0; actor < operation.length; actor++) {
             packer.put(operation[actor]);
             packer.put(results[actor].length);

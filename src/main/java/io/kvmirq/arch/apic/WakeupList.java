@@ -5,7 +5,7 @@ import io.kvmirq.arch.SharedWords;
 
 /** The vCPUs of a VM that sleep on one CPU and are to be woken by its wake-up vector, under the lock of the list. */
 final class WakeupList {
-    private static final int LOCK = 0;
+    static final int LOCK = 0;
     /** A bit for each vCPU from here. */
     static final int BITS = 1;
 

@@ -3,7 +3,6 @@ package io.kvmirq.arch.apic;
 
 import io.kvmirq.explorer.Actor;
 import io.kvmirq.explorer.Cpu;
-import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Memory;
@@ -13,7 +12,7 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /** A sender writes its data and requests a vector, twice; whoever takes the request reads the data. */
-final class DataSpace implements Explorer.Model {
+final class DataSpace implements Space, Explorer.Model {
     private static final int VECTOR = 0x31;
     private static final int IRR = PiDescriptor.WORDS;
     private static final int DATA = IRR + PiDescriptor.PIR_WORDS;
@@ -27,7 +26,13 @@ final class DataSpace implements Explorer.Model {
         pid = variant.over(words, 0);
     }
 
-    Exploration explore(Memory memory) {
+    @Override
+    public long[] start() {
+        return new long[SEEN + 1];
+    }
+
+    @Override
+    public Explorer explorer(Memory memory) {
         Operation take = Operation.of("sync", on(() -> {
                     if (pid.sync(words, IRR)) {
                         words.set(SEEN, words.get(DATA));
@@ -37,7 +42,7 @@ final class DataSpace implements Explorer.Model {
         List<Actor> actors = List.of(
                 Actor.of("sender", Operation.of("first", on(() -> send(1))), Operation.of("second", on(() -> send(2)))),
                 Actor.answering("receiver", take));
-        return new Explorer(actors, memory, this).explore(new long[SEEN + 1]);
+        return new Explorer(actors, memory, this);
     }
 
     private Consumer<Cpu> on(Runnable code) {

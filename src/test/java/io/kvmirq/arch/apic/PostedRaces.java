@@ -1,69 +1,110 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
-import io.kvmirq.explorer.Race;
+import io.kvmirq.explorer.Explorer.Ending;
+import io.kvmirq.explorer.Memory;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
 
-/** The searches of posting on VT-d and VMX, with their verdicts. */
+/**
+ * The searches of posting on VT-d and VMX, with their verdicts: every variant in every scenario, without and with store
+ * buffers.
+ */
 public final class PostedRaces {
+    /** The expected verdicts. A column is a scenario in its order; {@link Verdict} says what the two letters mean. */
+    private static final String EXPECTED = """
+            ON_ONLY          LL LL LL LL .. LL LL LL LL LL LL ..
+            PIR_ONLY         .. hh hh .. hh hh hh .. hh hh .. ..
+            PIR_OR_ON        .. .. .. .. .. .. .. .. .. .. .. ..
+            ON_SN_STORE      .. .. .. .. .. .. .. .. .. .. .. ..
+            CHECK_THEN_CLEAR LL LL LL LL .. LL LL LL LL LL .. ..
+            TODAY            .. .. .. .. .. .. .. .. .. .. .. ..
+            WITH_BARRIERS    .. .. .. .. .. .. .. .. .. .. .. ..
+            TEST_FIRST       .. .. .. .. .. .. .. .. .. .. .. .L
+            PLAIN_PIR        .. LL LL .. LL LL LL .. LL LL .. .L
+            ON_BEFORE_PIR    .. LL LL .. LL LL LL .. LL LL .. LL
+            HARVEST_FIRST    .. LL LL LL LL LL LL .. LL LL LL ..
+            PLAIN_PUT        .. .. .. .. .. .. .. .. .. .. .. ..
+            PLAIN_ON         .. LL LL .. hh LL LL .. LL LL .. ..
+            PLAIN_CLEAR_ON   .. .L .L .L .L .L .L .. .L .L .L ..
+            PLAIN_CLEAR_SN   .L .L .L .L LL .L LL .L .L .L .. ..
+            NO_MODE_BARRIER  .. .h .h .. .h .h .h .. .h .h .. ..
+            PENDING_BY_ON    .. .. .. .. .. .. .. .. .. .. LL ..
+            NO_UNBLOCK       .. .. .. .. .. .. LL .. .. .. .. ..
+            PLAIN_SLEEP      .. .. .. .. .L .. .. .. .. .. .. ..
+            """;
+
     private PostedRaces() {}
 
-    private static Race race(Variant variant, Scenario scenario, boolean losesInOrder, boolean losesBuffered) {
-        return new Race(
-                variant.text(),
-                scenario.text(),
-                losesInOrder,
-                losesBuffered,
-                memory -> scenario.explore(variant, memory));
+    /**
+     * The worst ends of two searches.
+     *
+     * @param inOrder if every store is seen at once
+     * @param buffered with store buffers
+     */
+    public record Verdict(Ending inOrder, Ending buffered) {
+        private static final String LETTERS = ".hL";
+
+        /** What is kept with store buffers is kept in order: each order there is one that never holds a store back. */
+        static Verdict of(Variant variant, Scenario scenario) {
+            Ending buffered = scenario.worst(variant, Memory.STORE_BUFFERS);
+            return new Verdict(
+                    buffered == Ending.KEEPS ? buffered : scenario.worst(variant, Memory.SEQUENTIAL), buffered);
+        }
+
+        /** Two letters: in order, with store buffers. A dot keeps, h heals at the next exit, L loses. */
+        @Override
+        public String toString() {
+            return "" + LETTERS.charAt(inOrder.ordinal()) + LETTERS.charAt(buffered.ordinal());
+        }
     }
 
-    private static Race loses(Variant variant, Scenario scenario) {
-        return race(variant, scenario, true, true);
+    /** The expected verdicts of a variant, as {@link Verdict} writes them, by scenario. */
+    public static Map<Scenario, String> expected(Variant variant) {
+        String[] cells = EXPECTED.lines()
+                .map(line -> line.split(" +"))
+                .filter(line -> line[0].equals(variant.name()))
+                .findFirst()
+                .orElseThrow();
+        Map<Scenario, String> expected = new LinkedHashMap<>();
+        for (Scenario scenario : Scenario.values()) {
+            expected.put(scenario, cells[1 + scenario.ordinal()]);
+        }
+        return expected;
     }
 
-    /** Dropped there, an ordering is only missed where stores are buffered. */
-    private static Race losesBuffered(Variant variant, Scenario scenario) {
-        return race(variant, scenario, false, true);
+    private record Cell(Variant variant, Scenario scenario) {}
+
+    /** The verdicts that the searches find, by variant and scenario. Uses all processors. */
+    public static Map<Variant, Map<Scenario, String>> found() {
+        List<Cell> cells = List.of(Variant.values()).stream()
+                .flatMap(variant -> List.of(Scenario.values()).stream().map(scenario -> new Cell(variant, scenario)))
+                .toList();
+        Map<Cell, String> verdicts = cells.parallelStream()
+                .collect(Collectors.toMap(cell -> cell, cell -> Verdict.of(cell.variant(), cell.scenario())
+                        .toString()));
+        Map<Variant, Map<Scenario, String>> found = new LinkedHashMap<>();
+        for (Cell cell : cells) {
+            found.computeIfAbsent(cell.variant(), variant -> new LinkedHashMap<>())
+                    .put(cell.scenario(), verdicts.getOrDefault(cell, ""));
+        }
+        return found;
     }
 
-    private static Race keeps(Variant variant, Scenario scenario) {
-        return race(variant, scenario, false, false);
+    /** @return the first scenario in which ours loses, or what it throws there; empty if it keeps everywhere */
+    public static String loss() {
+        for (Scenario scenario : Scenario.values()) {
+            try {
+                Verdict verdict = Verdict.of(Variant.TODAY, scenario);
+                if (verdict.buffered() != Ending.KEEPS) {
+                    return verdict + " in " + scenario;
+                }
+            } catch (IllegalStateException | IllegalArgumentException | StackOverflowError e) {
+                return e + " in " + scenario;
+            }
+        }
+        return "";
     }
-
-    /** The thread of January 2019: what was proposed, and what Linux does. */
-    public static final List<Race> REPAIRS = List.of(
-            loses(Variant.ON_ONLY, Scenario.DEVICE),
-            loses(Variant.ON_ONLY, Scenario.DEVICE_AND_SOFTWARE),
-            loses(Variant.PIR_ONLY, Scenario.DEVICE_AND_SOFTWARE),
-            keeps(Variant.PIR_OR_ON, Scenario.DEVICE_AND_SOFTWARE),
-            keeps(Variant.ON_SN_STORE, Scenario.DEVICE_AND_SOFTWARE),
-            loses(Variant.CHECK_THEN_CLEAR, Scenario.DEVICE_AND_SOFTWARE),
-            keeps(Variant.TODAY, Scenario.DEVICE_AND_SOFTWARE));
-
-    /** Ours, with one thing taken away. */
-    public static final List<Race> ORDERINGS = List.of(
-            loses(Variant.PLAIN_PIR, Scenario.DEVICE_AND_SOFTWARE),
-            loses(Variant.PLAIN_ON, Scenario.DEVICE_AND_SOFTWARE),
-            loses(Variant.ON_BEFORE_PIR, Scenario.DEVICE_AND_SOFTWARE),
-            loses(Variant.HARVEST_FIRST, Scenario.DEVICE_AND_SOFTWARE),
-            losesBuffered(Variant.PLAIN_CLEAR_ON, Scenario.DEVICE_AND_SOFTWARE),
-            losesBuffered(Variant.PLAIN_CLEAR_SN, Scenario.DEVICE_AND_SOFTWARE),
-            losesBuffered(Variant.NO_MODE_BARRIER, Scenario.DEVICE_AND_SOFTWARE),
-            losesBuffered(Variant.PLAIN_SLEEP, Scenario.TWO_OF_SOFTWARE),
-            losesBuffered(Variant.TEST_FIRST, Scenario.DATA),
-            loses(Variant.NO_UNBLOCK, Scenario.START_OF_BYPASS),
-            keeps(Variant.PLAIN_PUT, Scenario.DEVICE_AND_SOFTWARE),
-            keeps(Variant.WITH_BARRIERS, Scenario.DEVICE_AND_SOFTWARE));
-
-    /** Ours, wherever two senders meet a vCPU. */
-    public static final List<Race> OURS = List.of(
-            keeps(Variant.TODAY, Scenario.TWO_DEVICES),
-            keeps(Variant.TODAY, Scenario.DEVICE_AND_SOFTWARE),
-            keeps(Variant.TODAY, Scenario.TWO_OF_SOFTWARE),
-            keeps(Variant.TODAY, Scenario.TWO_PROCESSORS),
-            keeps(Variant.TODAY, Scenario.START_OF_BYPASS),
-            keeps(Variant.TODAY, Scenario.TWO_VCPUS),
-            keeps(Variant.TODAY, Scenario.MASKED),
-            keeps(Variant.TODAY, Scenario.IN_TWO_ACCESSES),
-            keeps(Variant.TODAY, Scenario.DATA));
 }

@@ -6,7 +6,6 @@ import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Actor;
 import io.kvmirq.explorer.Cpu;
-import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Explorer.Access;
@@ -16,6 +15,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
+import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
 
@@ -23,9 +23,27 @@ import java.util.stream.Stream;
  * A vCPU, the processors it may be on, and senders, in every order. The vCPU ends in guest mode or asleep. A second one
  * may sleep on processor 0 and, once woken, runs on a processor of its own.
  */
-final class PostedVmSpace implements Explorer.Model {
-    private static final int SLEEPER = 1;
-    private static final int FIRST_VECTOR = 0x31;
+final class PostedVmSpace implements Space, Explorer.Model {
+    static final int SLEEPER = 1;
+    static final int FIRST_VECTOR = 0x31;
+    /** What the search keeps for itself: whether the vCPU sleeps with interrupts off, and whether it was yielded to. */
+    private static final int MARKS = 2;
+
+    /** What the vCPU may do outside the guest. */
+    private enum Step {
+        NOTHING(""), // fewer operations; first, so that the shortest orders are without idle steps
+        ENTER("enter"),
+        SYNC("sync"),
+        PREEMPT("preempt"),
+        BLOCK("block"),
+        BLOCK_MASKED("block, interrupts off");
+
+        private final String text;
+
+        Step(String text) {
+            this.text = text;
+        }
+    }
 
     private final int cpus;
     private final Variant variant;
@@ -34,9 +52,14 @@ final class PostedVmSpace implements Explorer.Model {
     private final PostedVcpu vcpu;
     private final boolean hasSleeper;
     private final long[] start;
+    private final int marks;
     private final List<Actor> senders = new ArrayList<>();
     private final List<Requested> requested = new ArrayList<>();
-    private boolean masksInterrupts;
+    private final List<Step> steps =
+            new ArrayList<>(List.of(Step.NOTHING, Step.ENTER, Step.SYNC, Step.PREEMPT, Step.BLOCK));
+    private boolean oneVector;
+    private boolean yields;
+    private int operations = 3;
 
     private record Requested(int vector, int vcpu) {}
 
@@ -50,7 +73,8 @@ final class PostedVmSpace implements Explorer.Model {
         this.hasSleeper = vcpus > SLEEPER;
         int hostCpus = hasSleeper ? cpus + 1 : cpus;
         int ofVm = PostedVm.words(hostCpus, vcpus);
-        int size = ofVm + Host.words(hostCpus) + vcpus * PiDescriptor.PIR_WORDS;
+        this.marks = ofVm + Host.words(hostCpus);
+        int size = marks + MARKS + vcpus * PiDescriptor.PIR_WORDS;
         this.words = variant.words(size);
         this.start = new long[size];
         this.words.at(start);
@@ -68,7 +92,7 @@ final class PostedVmSpace implements Explorer.Model {
     }
 
     private int vector(int of) {
-        int vector = FIRST_VECTOR + requested.size();
+        int vector = oneVector ? FIRST_VECTOR : FIRST_VECTOR + requested.size();
         requested.add(new Requested(vector, of));
         return vector;
     }
@@ -119,6 +143,12 @@ final class PostedVmSpace implements Explorer.Model {
         return what + " 0x" + Integer.toHexString(vector);
     }
 
+    /** All senders request one vector. */
+    PostedVmSpace oneVector() {
+        oneVector = true;
+        return this;
+    }
+
     /** The first bypass of the VM begins, and its device posts after that. */
     PostedVmSpace startsBypass() {
         Runnable begin = variant != Variant.NO_UNBLOCK ? vm::startBypass : () -> vm.addBypass(1);
@@ -140,16 +170,44 @@ final class PostedVmSpace implements Explorer.Model {
 
     /** The guest also halts with its interrupts off; a non-maskable one then wakes it. */
     PostedVmSpace masked() {
-        masksInterrupts = true;
+        steps.add(Step.BLOCK_MASKED);
         senders.add(Actor.answering(
                 "nmi",
-                operation("wake", vcpu.thread()::wake)
-                        .when(state -> state[vcpu.thread().at(VcpuThread.ASLEEP)] != 0
-                                && PostedInterruptDescriptor.SN.isSet(state[PostedInterruptDescriptor.CONTROL]))));
+                operation("wake", vcpu.thread()::wake).when(state -> isAsleep(state, vcpu) && state[marks] != 0)));
         return this;
     }
 
-    Exploration explore(Memory memory, int operations) {
+    /**
+     * A preempted vCPU comes back only if another vCPU, which spins, finds a request of it and yields
+     * ({@code kvm_vcpu_on_spin}, {@code kvm_arch_dy_has_pending_interrupt}).
+     */
+    PostedVmSpace yieldedTo() {
+        yields = true;
+        steps.remove(Step.SYNC);
+        senders.add(Actor.answering(
+                "spinner",
+                operation("look, yield", () -> yieldIf(vcpu.descriptor().hasPending()))
+                        .when(state -> isPreempted(state)
+                                && state[marks + 1] == 0
+                                && words.at(state) == words
+                                && vcpu.descriptor().hasPending())));
+        return this;
+    }
+
+    private void yieldIf(boolean pending) {
+        if (pending) {
+            words.swap(marks + 1, 1);
+        }
+    }
+
+    /** How many things the vCPU does before it runs on; 3 if this is not called. */
+    PostedVmSpace operations(int count) {
+        operations = count;
+        return this;
+    }
+
+    @Override
+    public Explorer explorer(Memory memory) {
         List<Operation> life = new ArrayList<>();
         for (int i = 0; i < operations; i++) {
             life.add(whenAwake(0, this::anything));
@@ -174,11 +232,29 @@ final class PostedVmSpace implements Explorer.Model {
                                     && state[cpu.at(HostCpu.INTERRUPTS_OFF)] == 0)));
         }
         actors.addAll(senders);
-        return new Explorer(actors, memory, this).explore(start);
+        return new Explorer(actors, memory, this);
+    }
+
+    @Override
+    public long[] start() {
+        return start.clone();
     }
 
     private Operation whenAwake(int of, Runnable code) {
-        return operation("", code).when(state -> state[vm.vcpu(of).thread().at(VcpuThread.ASLEEP)] == 0);
+        return operation("", code)
+                .when(state ->
+                        !isAsleep(state, vm.vcpu(of)) && !(yields && isPreempted(state) && state[marks + 1] == 0));
+    }
+
+    private static boolean isAsleep(long[] state, PostedVcpu of) {
+        return state[of.thread().at(VcpuThread.ASLEEP)] != 0;
+    }
+
+    /** Whether the vCPU was on a processor, could run and does not. */
+    private boolean isPreempted(long[] state) {
+        return state[vcpu.thread().at(VcpuThread.LOADED)] == 0
+                && state[vcpu.thread().at(VcpuThread.CPU)] >= 0
+                && !isAsleep(state, vcpu);
     }
 
     /** Where the vectors are that a guest took. */
@@ -186,21 +262,34 @@ final class PostedVmSpace implements Explorer.Model {
         return words.size() - (of + 1) * PiDescriptor.PIR_WORDS;
     }
 
+    private void does(String what) {
+        words.cpu().does(what);
+    }
+
     private void anything() {
         VcpuThread thread = vcpu.thread();
         if (!thread.isLoaded()) {
             beLoaded(thread, chosenCpu());
         } else if (thread.isInGuestMode()) {
+            does("exit");
             vcpu.takeInterrupts(words, taken(0));
             thread.exit();
         } else {
-            switch (words.cpu().choose(masksInterrupts ? 6 : 5)) {
-                case 0 -> thread.enter();
-                case 1 -> vcpu.sync();
-                case 2 -> thread.preempt();
-                case 3 -> thread.block(true);
-                case 4 -> {} // fewer operations
-                default -> thread.block(false);
+            Step step = steps.get(words.cpu().choose(steps.size()));
+            does(step.text);
+            switch (step) {
+                case ENTER -> thread.enter();
+                case SYNC -> vcpu.sync();
+                case PREEMPT -> {
+                    words.set(marks + 1, 0);
+                    thread.preempt();
+                }
+                case BLOCK -> thread.block(true);
+                case NOTHING -> {}
+                case BLOCK_MASKED -> {
+                    words.set(marks, 1);
+                    thread.block(false);
+                }
             }
         }
     }
@@ -209,8 +298,12 @@ final class PostedVmSpace implements Explorer.Model {
         return cpus == 1 ? 0 : words.cpu().choose(cpus);
     }
 
-    private static void beLoaded(VcpuThread of, int cpu) {
+    private void beLoaded(VcpuThread of, int cpu) {
         if (!of.isLoaded()) {
+            does("load");
+            if (of == vcpu.thread()) {
+                words.set(marks, 0);
+            }
             of.load(cpu);
             if (of.isBlocking()) {
                 of.unblock();
@@ -218,14 +311,15 @@ final class PostedVmSpace implements Explorer.Model {
         }
     }
 
-    private static void beInGuest(VcpuThread of) {
+    private void beInGuest(VcpuThread of) {
         if (!of.isInGuestMode()) {
+            does("enter");
             of.enter();
         }
     }
 
     private Stream<PostedVcpu> vcpus() {
-        return hasSleeper ? Stream.of(vcpu, vm.vcpu(SLEEPER)) : Stream.of(vcpu);
+        return IntStream.rangeClosed(0, hasSleeper ? SLEEPER : 0).mapToObj(vm::vcpu);
     }
 
     @Override
@@ -236,41 +330,100 @@ final class PostedVmSpace implements Explorer.Model {
                 : Optional.empty();
     }
 
+    /**
+     * A vCPU that sleeps and could be woken has no request left, in PIR or in the IRR; a guest that runs has none in PIR;
+     * a preempted vCPU that waits for a yield has none in PIR. Every vector was taken, or is in the IRR.
+     */
     @Override
     public Optional<String> lost(long[] memory) {
         words.at(memory);
-        for (Requested request : requested) {
-            PostedVcpu of = vm.vcpu(request.vcpu());
-            boolean arrived =
-                    of.isInIrr(request.vector()) || (memory[taken(request.vcpu())] >>> request.vector() & 1) != 0;
-            if (!arrived) {
-                return Optional.of("vector 0x" + Integer.toHexString(request.vector()) + " is lost: the vCPU "
-                        + (of.thread().isAsleep() ? "sleeps" : "runs") + ", PIR "
-                        + (of.descriptor().hasRequests() ? "not " : "") + "empty, ON "
-                        + (of.descriptor().isOn() ? 1 : 0));
+        Optional<String> left = vcpus().filter(of -> isLeft(memory, of))
+                .map(of -> "vcpu " + of.index() + state(of))
+                .findFirst();
+        return left.isPresent()
+                ? left
+                : requested.stream()
+                        .filter(request -> !isTaken(memory, request)
+                                && !vm.vcpu(request.vcpu()).isInIrr(request.vector()))
+                        .map(request -> "vector 0x" + Integer.toHexString(request.vector()) + " is lost: the vCPU"
+                                + state(vm.vcpu(request.vcpu())))
+                        .findFirst();
+    }
+
+    private boolean isLeft(long[] memory, PostedVcpu of) {
+        boolean masked = of == vcpu && memory[marks] != 0;
+        return of.descriptor().hasRequests()
+                || isAsleep(memory, of)
+                        && !masked
+                        && PiDescriptor.hasAny(words, of.index() * PostedVcpu.WORDS + PostedVcpu.IRR);
+    }
+
+    private boolean isTaken(long[] memory, Requested request) {
+        return (memory[taken(request.vcpu())] >>> request.vector() & 1) != 0;
+    }
+
+    private static String state(PostedVcpu of) {
+        return (of.thread().isAsleep() ? " sleeps" : of.thread().isLoaded() ? " runs" : " is preempted") + ", PIR "
+                + (of.descriptor().hasRequests() ? "not " : "") + "empty, ON "
+                + (of.descriptor().isOn() ? 1 : 0);
+    }
+
+    /** Each guest exits and enters twice, for any reason of its own. */
+    @Override
+    public boolean heals(long[] memory) {
+        long[] later = memory.clone();
+        words.at(later);
+        vcpus().map(PostedVcpu::thread).filter(VcpuThread::isInGuestMode).forEach(thread -> {
+            for (int i = 0; i < 2; i++) {
+                thread.exit();
+                thread.enter();
             }
-        }
-        return Optional.empty();
+        });
+        return lost(later).isEmpty();
     }
 
     /** The first actors are the vCPUs. */
     @Override
     public boolean owns(int actor, int word) {
-        if (actor >= (hasSleeper ? 2 : 1)) {
+        if (actor > (hasSleeper ? SLEEPER : 0)) {
             return false;
         }
         VcpuThread own = vm.vcpu(actor).thread();
         return word == own.at(VcpuThread.MODE)
                 || word == own.at(VcpuThread.CPU)
                 || word == own.at(VcpuThread.LOADED)
+                || word == own.at(VcpuThread.BLOCKING);
+    }
+
+    @Override
+    public boolean isPrivate(int actor, int word) {
+        if (actor > (hasSleeper ? SLEEPER : 0)) {
+            return false;
+        }
+        VcpuThread own = vm.vcpu(actor).thread();
+        return word == taken(actor)
                 || word == own.at(VcpuThread.BLOCKING)
-                || word == taken(actor);
+                || !yields
+                        && (word == own.at(VcpuThread.LOADED) || actor == 0 && word >= marks && word < marks + MARKS);
+    }
+
+    @Override
+    public int lockOf(int word) {
+        for (HostCpu cpu : vm.host().cpus()) {
+            if (word == cpu.at(HostCpu.GUEST)) {
+                return cpu.at(HostCpu.INTERRUPTS_OFF);
+            }
+            if (word == vm.list(cpu).at(WakeupList.BITS)) {
+                return vm.list(cpu).at(WakeupList.LOCK);
+            }
+        }
+        return -1;
     }
 
     @Override
     public boolean isConstant(int word) {
         // All vectors are in the first word of PIR, of the IRR and of those taken.
-        if (word >= taken(hasSleeper ? SLEEPER : 0)) {
+        if (word >= marks + MARKS) {
             return (words.size() - word) % PiDescriptor.PIR_WORDS != 0;
         }
         int own = word % PostedVcpu.WORDS;

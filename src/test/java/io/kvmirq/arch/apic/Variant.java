@@ -230,6 +230,17 @@ public enum Variant {
             };
         }
     },
+    PENDING_BY_ON("a vCPU that spins looks at ON only before it yields") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new PiDescriptor(words, base) {
+                @Override
+                public boolean hasPending() {
+                    return isOn();
+                }
+            };
+        }
+    },
     NO_UNBLOCK("the first bypass does not end the sleep of those not on a list") {
         @Override
         PiDescriptor over(SharedWords words, int base) {
@@ -273,7 +284,7 @@ public enum Variant {
         this.text = text;
     }
 
-    String text() {
+    public String text() {
         return text;
     }
 

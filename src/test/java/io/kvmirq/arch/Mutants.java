@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch;
+
+import java.io.File;
+import java.io.IOException;
+import java.io.StringWriter;
+import java.net.MalformedURLException;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import javax.tools.JavaCompiler;
+import javax.tools.StandardJavaFileManager;
+import javax.tools.ToolProvider;
+
+/**
+ * Changes the production code, one place at a time, and searches it: the search has to find each change that can lose an
+ * interrupt. Run by scripts/races mutants.
+ */
+final class Mutants {
+    private static final Path ROOT =
+            Path.of(System.getProperty("kvmirq.basedir", "")).toAbsolutePath();
+    private static final Path LIST = ROOT.resolve("src/test/mutation/posting.txt");
+    private static final Path SOURCES = ROOT.resolve("src/main/java/io/kvmirq/arch");
+    private static final int SECONDS = 120;
+
+    private Mutants() {}
+
+    /**
+     * A change.
+     *
+     * @param file below {@link #SOURCES}
+     * @param expected {@code found}, or {@code harmless} and why
+     */
+    record Mutant(String file, String expected, String old, String changed) {
+        boolean isHarmless() {
+            return expected.startsWith("harmless");
+        }
+
+        /** The changed class. */
+        String source() throws IOException {
+            String source = Files.readString(SOURCES.resolve(file + ".java"))
+                    .replaceAll("//.*", "")
+                    .replaceAll("\\s+", " ");
+            int at = source.indexOf(old);
+            if (at < 0 || source.indexOf(old, at + 1) >= 0) {
+                throw new IllegalStateException(file + " does not contain once: " + old);
+            }
+            return source.replace(old, changed);
+        }
+    }
+
+    static List<Mutant> all() throws IOException {
+        List<Mutant> all = new ArrayList<>();
+        for (String block : Files.readString(LIST).split("\n\n")) {
+            String[] lines = block.strip().split("\n");
+            if (!lines[0].startsWith("#")) {
+                String[] head = lines[0].split(" ", 2);
+                all.add(new Mutant(
+                        head[0],
+                        head[1],
+                        lines[1].substring(1).strip(),
+                        lines[2].substring(1).strip()));
+            }
+        }
+        return all;
+    }
+
+    public static void main(String[] arguments) throws IOException {
+        List<String> wrong = all().parallelStream()
+                .map(Mutants::judge)
+                .filter(text -> !text.isEmpty())
+                .toList();
+        wrong.forEach(System.out::println);
+        System.out.printf("%n%d mutants, %d not as expected%n", all().size(), wrong.size());
+        System.exit(wrong.isEmpty() ? 0 : 1);
+    }
+
+    /** @return what is not as expected; empty otherwise */
+    private static String judge(Mutant mutant) {
+        String loss = loss(mutant);
+        String line = (loss.isEmpty() ? "survives " : "found    ") + mutant.file() + ": " + mutant.changed();
+        System.out.println(line + "\n           instead of " + mutant.old() + "\n           "
+                + (loss.isEmpty() ? mutant.expected() : loss));
+        return loss.isEmpty() == mutant.isHarmless() ? "" : "NOT AS EXPECTED: " + line;
+    }
+
+    /** @return what the search finds; empty if nothing */
+    private static String loss(Mutant mutant) {
+        FutureTask<String> search = new FutureTask<>(() -> search(compiled(mutant)));
+        Thread thread = new Thread(null, search, "search", 64 << 20);
+        thread.setDaemon(true);
+        thread.start();
+        try {
+            return search.get(SECONDS, TimeUnit.SECONDS);
+        } catch (TimeoutException e) {
+            return "does not end";
+        } catch (ExecutionException | InterruptedException e) {
+            throw new IllegalStateException(mutant.toString(), e);
+        }
+    }
+
+    private static Path compiled(Mutant mutant) throws IOException {
+        Path directory = Files.createTempDirectory("kvmirq-mutant");
+        Path file = directory.resolve(mutant.file() + ".java");
+        Files.createDirectories(file.getParent());
+        Files.writeString(file, mutant.source());
+        JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
+        StringWriter errors = new StringWriter();
+        try (StandardJavaFileManager files = compiler.getStandardFileManager(null, null, null)) {
+            List<String> options = List.of(
+                    "-proc:none", "-nowarn", "-cp", System.getProperty("java.class.path"), "-d", directory.toString());
+            if (!compiler.getTask(errors, files, null, options, null, files.getJavaFileObjects(file))
+                    .call()) {
+                throw new IllegalStateException(mutant + " does not compile: " + errors);
+            }
+        }
+        return directory;
+    }
+
+    private static String search(Path changed) throws IOException, ReflectiveOperationException {
+        List<URL> places = new ArrayList<>(List.of(changed.toUri().toURL()));
+        Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
+                .map(Mutants::url)
+                .forEach(places::add);
+        try (URLClassLoader loader = new ChangedFirst(places.toArray(URL[]::new))) {
+            return (String) loader.loadClass("io.kvmirq.arch.apic.PostedRaces")
+                    .getMethod("loss")
+                    .invoke(null);
+        }
+    }
+
+    private static URL url(String place) {
+        try {
+            return Path.of(place).toUri().toURL();
+        } catch (MalformedURLException e) {
+            throw new IllegalArgumentException(place, e);
+        }
+    }
+
+    /** Loads the models and the search anew. */
+    private static final class ChangedFirst extends URLClassLoader {
+        private ChangedFirst(URL[] places) {
+            super(places, Mutants.class.getClassLoader());
+        }
+
+        @Override
+        protected Class<?> loadClass(String name, boolean resolve) throws ClassNotFoundException {
+            synchronized (getClassLoadingLock(name)) {
+                Class<?> loaded = findLoadedClass(name);
+                if (loaded == null && (name.startsWith("io.kvmirq.arch.") || name.startsWith("io.kvmirq.explorer."))) {
+                    loaded = findClass(name);
+                }
+                return loaded == null ? super.loadClass(name, resolve) : loaded;
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explorer;
+
+/** What a model says of each word, in tables. */
+final class Words {
+    final boolean[] constant;
+    /** The lock of each word, or -1. */
+    final int[] lock;
+    /** By actor, then by word. */
+    final boolean[][] owned;
+
+    final boolean[][] own;
+
+    Words(Explorer.Model model, int words, int actors) {
+        constant = new boolean[words];
+        lock = new int[words];
+        owned = new boolean[actors][words];
+        own = new boolean[actors][words];
+        for (int word = 0; word < words; word++) {
+            constant[word] = model.isConstant(word);
+            lock[word] = model.lockOf(word);
+            for (int actor = 0; actor < actors; actor++) {
+                own[actor][word] = model.isPrivate(actor, word);
+                owned[actor][word] = own[actor][word] || model.owns(actor, word);
+            }
+        }
+    }
+
+    boolean isAnothers(int actor, int word) {
+        for (int other = 0; other < owned.length; other++) {
+            if (other != actor && owned[other][word]) {
+                return true;
+            }
+        }
+        return false;
+    }
+}
