@@ -107,6 +107,10 @@ public final class HostCpu {
         }
     }
 
+    boolean runsGuest() {
+        return words.get(at(GUEST)) != 0;
+    }
+
     boolean runsGuestOf(int thread) {
         return words.get(at(GUEST)) == thread;
     }

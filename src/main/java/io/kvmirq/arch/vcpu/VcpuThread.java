@@ -77,10 +77,18 @@ public final class VcpuThread {
      *
      * @param cpu the number of the CPU
      * @throws IllegalArgumentException if the host has no such CPU
+     * @throws IllegalStateException if the thread sleeps, or is loaded on another CPU
      */
     public void load(int cpu) {
         HostCpu here = host.cpu(cpu);
         checkOutsideGuest();
+        if (isLoaded() && !last().equals(Optional.of(here))) {
+            throw new IllegalStateException(
+                    "vCPU " + index + " is loaded on processor " + words.get(at(CPU)) + ": preempt it there first");
+        }
+        if (isAsleep()) {
+            throw new IllegalStateException("vCPU " + index + " sleeps: wake it first");
+        }
         hooks.load(here, last());
         words.set(at(CPU), cpu);
         words.set(at(LOADED), 1);
@@ -92,10 +100,16 @@ public final class VcpuThread {
      * may try again. See the package for the barriers.
      *
      * @return whether the guest runs
+     * @throws IllegalStateException if the CPU runs another guest
      */
     public boolean enter() {
         HostCpu cpu = hereNotBlocking();
         cpu.interruptsOff();
+        if (cpu.runsGuest()) {
+            cpu.interruptsOn();
+            throw new IllegalStateException("processor " + cpu.number() + " runs another guest: vCPU " + index
+                    + " can enter when that one has exited");
+        }
         if (isRequested()) {
             words.and(at(REQUEST), 0);
         }

@@ -232,15 +232,46 @@ class VcpuThreadTest {
         assertThat(thread.isGuestOf(host.cpu(1))).isFalse();
     }
 
+    /** Also where its exit is late: the guest of a CPU is one. */
     @Test
-    void exitLeavesAnotherGuestOfTheCpuAlone() {
+    void secondGuestOnACpuIsRefused() {
         VcpuThread other = new VcpuThread(host, 4, new ExploredWords(VcpuThread.WORDS), 0, new VcpuHooks() {});
         thread.load(1);
         thread.enter();
         other.load(1);
-        other.enter();
+        assertThatThrownBy(other::enter)
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessage("processor 1 runs another guest: vCPU 4 can enter when that one has exited");
+        assertThat(thread.isGuestOf(host.cpu(1))).isTrue();
+        assertThat(other.isInGuestMode()).isFalse();
         thread.exit();
-        assertThat(other.isGuestOf(host.cpu(1))).isTrue();
+        assertThat(other.enter()).as("interrupts are on again").isTrue();
+    }
+
+    @Test
+    void sleeperIsWokenBeforeItIsLoaded() {
+        thread.load(0);
+        thread.block(true);
+        assertThat(during(() -> assertThatThrownBy(() -> thread.load(1))
+                        .isInstanceOf(IllegalStateException.class)
+                        .hasMessage("vCPU 3 sleeps: wake it first")))
+                .isEmpty();
+        thread.wake();
+        thread.load(1);
+        assertThat(thread.isLoaded()).isTrue();
+    }
+
+    @Test
+    void loadedThreadLeavesItsCpuBeforeItComesToAnother() {
+        thread.load(0);
+        assertThat(during(() -> assertThatThrownBy(() -> thread.load(1))
+                        .isInstanceOf(IllegalStateException.class)
+                        .hasMessage("vCPU 3 is loaded on processor 0: preempt it there first")))
+                .isEmpty();
+        thread.load(0);
+        thread.preempt();
+        thread.load(1);
+        assertThat(thread.last()).contains(host.cpu(1));
     }
 
     @Test
