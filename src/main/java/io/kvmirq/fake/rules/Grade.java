@@ -3,18 +3,18 @@ package io.kvmirq.fake.rules;
 
 import java.util.Locale;
 
-/** How sure we are of a {@link KernelRule}, surest first. */
+/** How a {@link KernelRule} is known, the strongest evidence first. */
 public enum Grade {
-    /** The contract suite or the differential search sees a real kernel obey it on the machine that runs the tests. */
+    /** The contract suite or the differential search checks the rule on the real kernel that runs the tests. */
     MEASURED,
-    /** Seen on a stock kernel of that version in a virtual machine. */
+    /** A stock kernel of that version, in a virtual machine, was seen to follow the rule. */
     LAB,
-    /** Read in the kernel's source or in the change that brought it. */
+    /** The rule was read in the kernel's source or in the commit that introduced it. */
     SOURCE,
-    /** Follows from the others, or was only heard of: a run that leans on it proves less. */
+    /** The rule is derived from other rules or from hearsay. A test that depends on it proves less. */
     INFERRED;
 
-    /** As people read it: lower case. */
+    /** The name in lower case. */
     public String label() {
         return name().toLowerCase(Locale.ROOT);
     }

@@ -18,8 +18,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What the fake kernel decides, one constant a decision: the errno where it refuses, how sure we are of it, and where in
- * the kernel it is made. Measured means on 6.18, x86-64, unless the rule is about another kernel.
+ * The decisions of the fake kernel, one constant each: the errno if the kernel refuses the call, the grade of evidence,
+ * and the place in the kernel's source. MEASURED means on 6.18, x86-64, unless the rule is about another kernel.
  */
 public enum KernelRule {
     // Descriptors and memory of the process
@@ -27,13 +27,13 @@ public enum KernelRule {
     FD_TABLE_FULL(SOURCE, FileCause.FD_TABLE_FULL),
     FD_LOWEST(MEASURED, "a new descriptor is the lowest free one", "fs/file.c alloc_fd()"),
     FD_DUP_LIMIT(MEASURED, FileCause.FD_DUP_LIMIT),
-    FD_LAST_CLOSE(MEASURED, "the last descriptor of a file releases it, no earlier one", "fs/file_table.c fput()"),
+    FD_LAST_CLOSE(MEASURED, "a file is released when its last descriptor is closed", "fs/file_table.c fput()"),
     FAULT(MEASURED, FileCause.FAULT, FileCause.EPOLL_WAIT_FAULT),
     NO_SUCH_FILE(MEASURED, FileCause.NO_SUCH_FILE),
     MAP_LENGTH(SOURCE, FileCause.MAP_LENGTH),
     MAP_NOT_A_VCPU(MEASURED, FileCause.MAP_NOT_A_VCPU),
     UNMAP_ALIGNMENT(MEASURED, FileCause.UNMAP_ALIGNMENT),
-    FD_CLOSED_ON_EXEC(MEASURED, "all that a Libc makes is closed on exec", "O_CLOEXEC of each call"),
+    FD_CLOSED_ON_EXEC(MEASURED, "every descriptor that a Libc creates is closed on exec", "O_CLOEXEC of each call"),
     NEGATIVE_OFFSET(MEASURED, FileCause.NEGATIVE_OFFSET_READ, FileCause.NEGATIVE_OFFSET_WRITE),
     NO_OFFSET(MEASURED, FileCause.NO_OFFSET_READ, FileCause.NO_OFFSET_WRITE),
     NOT_READABLE(MEASURED, FileCause.NOT_READABLE_READ, FileCause.NOT_READABLE_WRITE),
@@ -43,16 +43,16 @@ public enum KernelRule {
     EVENTFD_FLAGS(MEASURED, FileCause.EVENTFD_FLAGS),
     EVENTFD_LENGTH(MEASURED, FileCause.EVENTFD_LENGTH_WRITE, FileCause.EVENTFD_LENGTH_READ),
     EVENTFD_LONG_WRITE(MEASURED, FileCause.EVENTFD_LONG_WRITE),
-    EVENTFD_LONG_WRITE_TAKEN(LAB, "before 6.9 a longer write counts as one of 8 bytes", "fs/eventfd.c eventfd_write()"),
+    EVENTFD_LONG_WRITE_TAKEN(LAB, "before 6.9 a write of more than 8 bytes writes 8", "fs/eventfd.c eventfd_write()"),
     EVENTFD_ALL_ONES(MEASURED, FileCause.EVENTFD_ALL_ONES),
     EVENTFD_FULL(MEASURED, FileCause.EVENTFD_FULL),
     EVENTFD_EMPTY(MEASURED, FileCause.EVENTFD_EMPTY),
-    EVENTFD_SEMAPHORE(MEASURED, "a semaphore gives one at a time", "fs/eventfd.c eventfd_ctx_do_read()"),
+    EVENTFD_SEMAPHORE(MEASURED, "a read of a semaphore takes 1 from the count", "fs/eventfd.c eventfd_ctx_do_read()"),
     EVENTFD_SATURATES(
             MEASURED,
-            "a signal of the kernel's saturates the count at 2^64-1, which poll calls an error",
+            "a signal from the kernel saturates the count at 2^64-1; poll then reports EPOLLERR",
             "fs/eventfd.c eventfd_signal_mask()"),
-    EVENTFD_NOWAIT_NOTHING(MEASURED, "a vector of no bytes is read without looking", "fs/read_write.c"),
+    EVENTFD_NOWAIT_NOTHING(MEASURED, "preadv2() of 0 bytes returns 0 without reading the eventfd", "fs/read_write.c"),
     NOT_AN_EVENTFD_NOWAIT(MEASURED, FileCause.NOT_AN_EVENTFD_NOWAIT),
     UNKNOWN_IOCTL_OF_FILE(MEASURED, FileCause.VM_UNKNOWN_REQUEST),
     EPOLL_FLAGS(MEASURED, FileCause.EPOLL_FLAGS),
@@ -66,16 +66,16 @@ public enum KernelRule {
     EPOLL_ROOM(MEASURED, FileCause.EPOLL_ROOM),
     EPOLL_KERNEL_ADDRESS(MEASURED, FileCause.EPOLL_KERNEL_ADDRESS),
     EPOLL_ROOM_FIRST_BEFORE(
-            SOURCE, "before 6.15 room and address are checked before the descriptor", "fs/eventpoll.c do_epoll_wait()"),
-    EPOLL_LEVEL(MEASURED, "an entry is reported for as long as it is ready", "fs/eventpoll.c ep_send_events()"),
-    EPOLL_EDGE(MEASURED, "EPOLLET: an entry is reported once for each wake-up", "fs/eventpoll.c ep_send_events()"),
+            SOURCE, "before 6.15 maxevents and address are checked before epfd", "fs/eventpoll.c do_epoll_wait()"),
+    EPOLL_LEVEL(MEASURED, "without EPOLLET every wait reports a ready entry", "fs/eventpoll.c ep_send_events()"),
+    EPOLL_EDGE(MEASURED, "with EPOLLET an entry is reported once for each wake-up", "fs/eventpoll.c ep_send_events()"),
     EPOLL_ONE_SHOT(
             MEASURED,
-            "EPOLLONESHOT: an entry is reported once until it is modified",
+            "with EPOLLONESHOT an entry is reported once, then not until it is modified",
             "fs/eventpoll.c ep_send_events()"),
     EPOLL_LAST_CLOSE(
             MEASURED,
-            "an entry goes with the last descriptor of its file, not with the one it was added by",
+            "closing the last descriptor of a file removes its entries; closing the one used to add it does not",
             "fs/eventpoll.c eventpoll_release_file()"),
     EPOLL_UNKNOWN_IOCTL(MEASURED, FileCause.KVM_UNKNOWN_REQUEST),
     EPOLL_UNKNOWN_IOCTL_BEFORE(LAB, FileCause.VM_UNKNOWN_REQUEST),
@@ -87,11 +87,11 @@ public enum KernelRule {
     KVM_CPUID_ROOM(MEASURED, VmCause.KVM_CPUID_ROOM),
     KVM_ATTRIBUTE(MEASURED, InterruptCause.KVM_ATTRIBUTE),
     CAPABILITY_UNKNOWN(
-            MEASURED, "an unknown capability is 0, not an error", "kvm_main.c kvm_vm_ioctl_check_extension()"),
+            MEASURED, "an unknown capability returns 0, not an error", "kvm_main.c kvm_vm_ioctl_check_extension()"),
 
     DEVICE_CAPABILITY_BEFORE(
             LAB,
-            "before 6.5 x86 has KVM_CREATE_DEVICE without its capability",
+            "before 6.5 KVM_CREATE_DEVICE works on x86, but KVM_CAP_DEVICE_CTRL returns 0",
             "kvm_main.c kvm_vm_ioctl_check_extension_generic()"),
 
     // VM
@@ -99,13 +99,13 @@ public enum KernelRule {
     VM_TSS_ADDRESS(MEASURED, VmCause.VM_TSS_ADDRESS),
     VCPU_ID(MEASURED, VmCause.VCPU_ID),
     VCPU_ID_HALF_BEFORE(
-            LAB, "before 6.11 the upper half of a vCPU id is not looked at", "kvm_main.c kvm_vm_ioctl_create_vcpu()"),
+            LAB, "before 6.11 the upper 32 bits of a vCPU id are ignored", "kvm_main.c kvm_vm_ioctl_create_vcpu()"),
     VCPU_EXISTS(MEASURED, VmCause.VCPU_EXISTS),
     IRQCHIP_EXISTS(MEASURED, VmCause.IRQCHIP_EXISTS),
     IRQCHIP_AFTER_VCPU(MEASURED, VmCause.IRQCHIP_AFTER_VCPU),
     IRQCHIP_NOT_BUILT_IN(SOURCE, VmCause.IRQCHIP_NOT_BUILT_IN),
     SPLIT_PINS(MEASURED, VmCause.SPLIT_PINS),
-    SPLIT_PINS_KEPT(MEASURED, "of the number of pins 8 bits are kept: 4096 is 0", "kvm_host.h nr_reserved_ioapic_pins"),
+    SPLIT_PINS_KEPT(MEASURED, "the pin count is kept in 8 bits: 4096 becomes 0", "kvm_host.h nr_reserved_ioapic_pins"),
     SPLIT_EXISTS(MEASURED, VmCause.SPLIT_EXISTS),
     CAP_FLAGS(MEASURED, VmCause.CAP_FLAGS),
     CAP_UNKNOWN(MEASURED, VmCause.CAP_UNKNOWN),
@@ -116,7 +116,7 @@ public enum KernelRule {
     BOOT_VCPU_AFTER_VCPU(MEASURED, VmCause.BOOT_VCPU_AFTER_VCPU),
     BOOT_VCPU_ID(MEASURED, VmCause.BOOT_VCPU_ID),
     PIT_EXISTS(MEASURED, VmCause.PIT_EXISTS),
-    PIT_WITHOUT_PIC_BEFORE(LAB, "on 6.1 a timer needs no PICs", "x86.c KVM_CREATE_PIT2"),
+    PIT_WITHOUT_PIC_BEFORE(LAB, "on 6.1 KVM_CREATE_PIT2 needs no in-kernel PIC", "x86.c KVM_CREATE_PIT2"),
     PIT_NEEDS_PIC(MEASURED, VmCause.PIT_NEEDS_PIC),
     CHIP_NEEDS_FULL(MEASURED, VmCause.CHIP_NEEDS_FULL),
     CHIP_UNKNOWN(MEASURED, VmCause.CHIP_UNKNOWN),
@@ -127,7 +127,7 @@ public enum KernelRule {
     MEMORY_SLOT(MEASURED, VmCause.MEMORY_SLOT),
     MEMORY_SPACES(
             LAB,
-            "with System Management Mode built in, slots from 65536 on are that mode's memory",
+            "with System Management Mode built in, slots from 65536 on belong to the address space of that mode",
             "kvm_main.c kvm_set_memory_region()"),
     MEMORY_ABSENT(MEASURED, VmCause.MEMORY_ABSENT),
     MEMORY_CHANGED(MEASURED, VmCause.MEMORY_CHANGED),
@@ -139,10 +139,10 @@ public enum KernelRule {
 
     // Statistics
     STATS_READ_ONLY(MEASURED, FileCause.STATS_READ_ONLY),
-    STATS_NONE(INFERRED, "the fake counts nothing: its statistics have no descriptors", "binary_stats.c"),
+    STATS_NONE(INFERRED, "the fake keeps no statistics: the file lists no descriptors", "binary_stats.c"),
 
     // vCPU
-    VCPU_HALT_LEAVES(MEASURED, "without LAPIC in the kernel HLT leaves for the VMM", "x86.c kvm_emulate_halt()"),
+    VCPU_HALT_LEAVES(MEASURED, "without an in-kernel LAPIC, HLT exits to the VMM", "x86.c kvm_emulate_halt()"),
     VCPU_INTERRUPT_VECTOR(MEASURED, VmCause.VCPU_INTERRUPT_VECTOR),
     VCPU_INTERRUPT_PIC(MEASURED, VmCause.VCPU_INTERRUPT_PIC),
     VCPU_INTERRUPT_PENDING(MEASURED, VmCause.VCPU_INTERRUPT_PENDING),
@@ -150,20 +150,18 @@ public enum KernelRule {
     VCPU_STATE_UNKNOWN(MEASURED, VmCause.VCPU_STATE_UNKNOWN),
     VCPU_STATE_FIRST(
             MEASURED,
-            "the boot vCPU is runnable, others wait for INIT where LAPICs are in the kernel",
+            "the boot vCPU starts runnable; with in-kernel LAPICs the other vCPUs wait for INIT",
             "x86.c kvm_arch_vcpu_create()"),
     VCPU_UNKNOWN_REQUEST(MEASURED, FileCause.KVM_UNKNOWN_REQUEST),
-    VCPU_ONE_CALL(
-            MEASURED, "a call on a vCPU waits while the guest runs, halted or not", "kvm_main.c kvm_vcpu_ioctl()"),
-    VCPU_CPUID_AFTER_RUN(MEASURED, "once it has run, a vCPU's CPUID is only compared", "cpuid.c kvm_set_cpuid()"),
+    VCPU_ONE_CALL(MEASURED, "a vCPU ioctl waits until KVM_RUN returns, also during HLT", "kvm_main.c kvm_vcpu_ioctl()"),
+    VCPU_CPUID_AFTER_RUN(MEASURED, "after the first KVM_RUN, KVM_SET_CPUID2 only compares", "cpuid.c kvm_set_cpuid()"),
     VCPU_CPUID_OTHER(MEASURED, VmCause.VCPU_CPUID_OTHER),
     VCPU_CPUID_LEAVES(MEASURED, VmCause.VCPU_CPUID_LEAVES),
     VCPU_RUN_ARGUMENT(MEASURED, VmCause.VCPU_RUN_ARGUMENT),
     VCPU_IMMEDIATE_EXIT(MEASURED, VmCause.VCPU_IMMEDIATE_EXIT),
     VCPU_CAP(MEASURED, VmCause.VCPU_CAP),
     VCPU_ATTRIBUTE(MEASURED, InterruptCause.VCPU_ATTRIBUTE),
-    LAPIC_X2APIC_ID_BEFORE(
-            LAB, "on 6.1 restored registers may have another id in x2APIC mode", "lapic.c kvm_apic_state_fixup()"),
+    LAPIC_X2APIC_ID_BEFORE(LAB, "on 6.1 KVM_SET_LAPIC in x2APIC mode accepts any id", "lapic.c kvm_apic_state_fixup()"),
     LAPIC_X2APIC_ID(MEASURED, VmCause.LAPIC_X2APIC_ID),
     LAPIC_NONE(MEASURED, VmCause.LAPIC_NONE),
 
@@ -179,9 +177,9 @@ public enum KernelRule {
     ROUTE_HIGH_ADDRESS(MEASURED, InterruptCause.ROUTE_HIGH_ADDRESS),
     ROUTE_SYNTHETIC(
             LAB,
-            "with Hyper-V built in a route may be a synthetic interrupt; without SynIC no vCPU takes it",
+            "with Hyper-V built in a route may be a synthetic interrupt; a vCPU without SynIC does not accept it",
             "hyperv.c kvm_hv_set_sint()"),
-    ROUTES_REPLACED(MEASURED, "a table is replaced whole or not at all", "irqchip.c kvm_set_irq_routing()"),
+    ROUTES_REPLACED(MEASURED, "the whole table is replaced, or nothing on an error", "irqchip.c kvm_set_irq_routing()"),
 
     // irqfd, in the order of kvm_irqfd()
     IRQFD_FLAGS(MEASURED, IrqfdCause.IRQFD_FLAGS, IrqfdCause.IRQFD_FLAGS_DEASSIGN),
@@ -192,27 +190,27 @@ public enum KernelRule {
     IRQFD_BUSY_HOST(MEASURED, IrqfdCause.IRQFD_BUSY_HOST),
     IRQFD_BUSY_VM(LAB, IrqfdCause.IRQFD_BUSY_VM),
     IRQFD_DEASSIGN(
-            MEASURED, "deassign takes what matches and never fails for an eventfd", "eventfd.c kvm_irqfd_deassign()"),
-    IRQFD_CONSUMES(MEASURED, "a signal is taken from the count and injected once", "eventfd.c irqfd_wakeup()"),
-    IRQFD_FIRST_TAKES(LAB, "before 6.17: of two VMs the first gets the signal", "eventfd.c irqfd_wakeup()"),
+            MEASURED, "deassign removes matching irqfds and succeeds without one", "eventfd.c kvm_irqfd_deassign()"),
+    IRQFD_CONSUMES(MEASURED, "a signal is consumed from the count and injected once", "eventfd.c irqfd_wakeup()"),
+    IRQFD_FIRST_TAKES(LAB, "before 6.17, of two VMs on an eventfd the first gets a signal", "eventfd.c irqfd_wakeup()"),
     IRQFD_PRE_SIGNALLED(
-            MEASURED, "what was signalled before is injected once, the count stays", "eventfd.c kvm_irqfd_assign()"),
+            MEASURED, "an earlier signal is injected once and stays in the count", "eventfd.c kvm_irqfd_assign()"),
     IRQFD_DETACH_DRAINS(
-            MEASURED, "detaching takes what is left in the count", "fs/eventfd.c eventfd_ctx_remove_wait_queue()"),
+            MEASURED, "detaching an irqfd reads the eventfd", "fs/eventfd.c eventfd_ctx_remove_wait_queue()"),
     IRQFD_GONE_WITH_EVENTFD(
             MEASURED,
-            "the last descriptor of the eventfd takes the irqfd along, later",
+            "the last close() of the eventfd removes the irqfd, asynchronously",
             "eventfd.c irqfd_wakeup() EPOLLHUP"),
     IRQFD_GONE_WITH_VM(
-            MEASURED, "the VM's last descriptor takes all irqfds along, at once", "eventfd.c kvm_irqfd_release()"),
-    RESAMPLE_SOURCE(MEASURED, "resampling irqfds drive one source of their own", "eventfd.c irqfd_inject()"),
+            MEASURED, "the last close() of the VM removes its irqfds, synchronously", "eventfd.c kvm_irqfd_release()"),
+    RESAMPLE_SOURCE(MEASURED, "resampling irqfds share one interrupt source of the line", "eventfd.c irqfd_inject()"),
     RESAMPLE_ON_EOI(
             MEASURED,
             "the guest's EOI lowers the line and signals every resamplefd of the GSI",
             "eventfd.c irqfd_resampler_ack()"),
     RESAMPLE_LAST_LOWERS(
             MEASURED,
-            "the last resampling irqfd of a GSI lowers its line, and so does one refused as busy",
+            "removing the last resampling irqfd of a GSI lowers its line; so does a first one refused with EBUSY",
             "eventfd.c irqfd_resampler_shutdown()"),
 
     // ioeventfd, in the order of kvm_assign_ioeventfd()
@@ -223,7 +221,7 @@ public enum KernelRule {
     IOEVENTFD_COLLIDES(MEASURED, IrqfdCause.IOEVENTFD_COLLIDES),
     IOEVENTFD_NONE(MEASURED, IrqfdCause.IOEVENTFD_NONE),
     IOEVENTFD_TAKES(
-            MEASURED, "a matching write of the guest signals instead of leaving", "eventfd.c ioeventfd_write()"),
+            MEASURED, "a matching guest write signals the eventfd without an exit", "eventfd.c ioeventfd_write()"),
 
     // Messages and lines
     MSI_NEEDS_IRQCHIP(MEASURED, InterruptCause.MSI_NEEDS_IRQCHIP),
@@ -232,26 +230,28 @@ public enum KernelRule {
     MSI_NOBODY(MEASURED, InterruptCause.MSI_NO_VCPU, InterruptCause.MSI_NOBODY),
     MSI_BY_MAP(
             MEASURED,
-            "with a map of the LAPICs, 0 when none of that id listens",
+            "with an APIC map, the result is 0 if no enabled LAPIC has the id",
             "lapic.c kvm_irq_delivery_to_apic_fast()"),
     MSI_LOGICAL(
             MEASURED,
-            "logical destinations by the map of the LAPICs, where they agree on one format",
+            "a logical destination is looked up in the APIC map if all LAPICs use one format",
             "lapic.c kvm_apic_map_get_logical_dest()"),
     MSI_LOGICAL_NOBODY_BEFORE(
             LAB,
-            "before 6.3: every LAPIC is asked for a logical destination while none has a logical id",
+            "before 6.3, if no LAPIC has a logical id, every LAPIC is compared with a logical destination",
             "lapic.c kvm_apic_map_get_logical_dest()"),
     MSI_MAP_FIRST_BEFORE(
-            LAB, "before 6.3: of LAPICs with the same id the map has the first", "lapic.c kvm_recalculate_apic_map()"),
-    MSI_BROADCAST(MEASURED, "to everybody; by priority, to one that listens", "irq.c kvm_irq_delivery_to_apic()"),
+            LAB, "before 6.3 the APIC map holds the first of LAPICs with one id", "lapic.c kvm_recalculate_apic_map()"),
+    MSI_BROADCAST(
+            MEASURED, "a broadcast reaches all LAPICs, or one by redirection hint", "irq.c kvm_irq_delivery_to_apic()"),
     LINE_NEEDS_IRQCHIP(MEASURED, InterruptCause.LINE_NEEDS_IRQCHIP),
-    LINE_UNROUTED(MEASURED, "a line without route has status -1", "irqchip.c kvm_set_irq()"),
-    LINE_STATUS_SUM(MEASURED, "the status is the sum over the routes that listened", "irqchip.c kvm_set_irq()"),
+    LINE_UNROUTED(MEASURED, "the status of a GSI without a route is -1", "irqchip.c kvm_set_irq()"),
+    LINE_STATUS_SUM(MEASURED, "the status is the sum of all route results except -1", "irqchip.c kvm_set_irq()"),
 
     // Devices
     DEVICE_TYPE(MEASURED, InterruptCause.DEVICE_TYPE),
-    DEVICE_TEST(MEASURED, "TEST makes nothing and leaves the fd field alone", "kvm_main.c kvm_ioctl_create_device()"),
+    DEVICE_TEST(
+            MEASURED, "TEST creates no device and leaves the fd field alone", "kvm_main.c kvm_ioctl_create_device()"),
     DEVICE_SECOND(MEASURED, InterruptCause.DEVICE_SECOND),
     DEVICE_UNKNOWN_REQUEST(MEASURED, FileCause.VM_UNKNOWN_REQUEST),
     DEVICE_NO_GETTER(MEASURED, InterruptCause.DEVICE_NO_GETTER),
@@ -260,7 +260,7 @@ public enum KernelRule {
     VFIO_NOT_A_VFIO_FILE(MEASURED, InterruptCause.VFIO_NOT_A_VFIO_FILE),
     VFIO_FILE_UNKNOWN(MEASURED, InterruptCause.VFIO_FILE_UNKNOWN),
 
-    // arm64; the lab is Debian's 6.1 and 6.12 on a machine with GICv3 alone, what changed did so between them
+    // arm64; the lab is Debian's 6.1 and 6.12 on a machine with GICv3 only, so a change is dated between these two
     ARM_VM_TYPE(LAB, ArmCause.ARM_VM_TYPE),
     ARM_MSI_DEVID_OF_VM(LAB, ArmCause.ARM_MSI_DEVID_OF_VM),
     ARM_VM_UNKNOWN_REQUEST(LAB, ArmCause.ARM_VM_UNKNOWN_REQUEST),
@@ -270,7 +270,7 @@ public enum KernelRule {
     ARM_MEMORY_BEYOND(LAB, ArmCause.ARM_MEMORY_BEYOND),
     ARM_VCPU_ID(LAB, ArmCause.ARM_VCPU_ID),
     ARM_VCPU_ID_TRUNCATED(
-            LAB, "on 6.1 only 32 bits of a vCPU id are looked at", "kvm_main.c kvm_vm_ioctl_create_vcpu()"),
+            LAB, "on 6.1 the upper 32 bits of a vCPU id are ignored", "kvm_main.c kvm_vm_ioctl_create_vcpu()"),
     ARM_VCPU_AFTER_INIT(LAB, ArmCause.ARM_VCPU_AFTER_INIT),
     ARM_VCPU_TARGET(LAB, ArmCause.ARM_VCPU_TARGET),
     ARM_VCPU_FEATURE(LAB, ArmCause.ARM_VCPU_FEATURE),
@@ -279,25 +279,25 @@ public enum KernelRule {
     ARM_VCPU_NOT_INITIALIZED(LAB, ArmCause.ARM_VCPU_NOT_INITIALIZED),
     ARM_VCPU_ATTRIBUTE(LAB, ArmCause.ARM_VCPU_ATTRIBUTE),
 
-    ARM_ROUTES_WITHOUT_VGIC(LAB, "routes need no VGIC", "kvm_main.c kvm_arch_can_set_irq_routing()"),
+    ARM_ROUTES_WITHOUT_VGIC(LAB, "routes can be set without a VGIC", "kvm_main.c kvm_arch_can_set_irq_routing()"),
     ARM_ROUTE_PIN(LAB, ArmCause.ARM_ROUTE_PIN),
     ARM_PIN_NOWHERE(
             LAB,
-            "a pin beyond the VGIC's interrupts takes what is sent, silently",
+            "a signal to a pin beyond the VGIC's interrupts is lost without an error",
             "vgic-irqfd.c vgic_irqfd_set_irq()"),
-    ARM_MESSAGE_LOST(LAB, "a routed message without ITS, or to one that is off, is lost", "vgic-irqfd.c kvm_set_msi()"),
+    ARM_MESSAGE_LOST(LAB, "a routed message is lost without an ITS that is enabled", "vgic-irqfd.c kvm_set_msi()"),
     ARM_IRQFD_BEFORE_INIT(LAB, ArmCause.ARM_IRQFD_BEFORE_INIT),
     ARM_IRQFD_STAYS_UP(
-            LAB, "an irqfd's signal drives a pin up and not down", "vgic-irqfd.c kvm_arch_set_irq_inatomic()"),
+            LAB, "an irqfd's signal raises a pin and does not lower it", "vgic-irqfd.c kvm_arch_set_irq_inatomic()"),
 
     ARM_LINE_KIND(LAB, ArmCause.ARM_LINE_KIND),
     ARM_LINE_HAS_VGIC(LAB, ArmCause.ARM_LINE_HAS_VGIC),
     ARM_LINE_NEEDS_VGIC(LAB, ArmCause.ARM_LINE_NEEDS_VGIC),
     ARM_LINE_NUMBER(LAB, ArmCause.ARM_LINE_NUMBER),
     ARM_LINE_BEFORE_INIT(LAB, ArmCause.ARM_LINE_BEFORE_INIT),
-    ARM_LINE_VCPU_BY_INDEX(LAB, "on 6.1 a vCPU is the index of its making", "arm.c kvm_vm_ioctl_irq_line()"),
+    ARM_LINE_VCPU_BY_INDEX(LAB, "on 6.1 the line names a vCPU by creation order", "arm.c kvm_vm_ioctl_irq_line()"),
     ARM_LINE_VCPU_TWICE(LAB, ArmCause.ARM_LINE_VCPU_TWICE),
-    ARM_LINE_NO_STATUS(LAB, "KVM_IRQ_LINE_STATUS gives back what it was given", "kvm_main.c KVM_IRQ_LINE_STATUS"),
+    ARM_LINE_NO_STATUS(LAB, "KVM_IRQ_LINE_STATUS returns its argument unchanged", "kvm_main.c KVM_IRQ_LINE_STATUS"),
     ARM_MSI_NEEDS_VGIC(LAB, ArmCause.ARM_MSI_NEEDS_VGIC),
     ARM_MSI_NEEDS_ITS(LAB, ArmCause.ARM_MSI_NEEDS_ITS),
     ARM_MSI_NEEDS_DEVICE(LAB, ArmCause.ARM_MSI_NEEDS_DEVICE),
@@ -319,58 +319,57 @@ public enum KernelRule {
     VGIC_INTERRUPTS_SET(LAB, ArmCause.VGIC_INTERRUPTS_SET),
     VGIC_DEFAULT_ROUTES(
             LAB,
-            "init replaces the routes: GSIs from 0 to the SPIs from 32",
+            "init replaces the routes: GSI 0 goes to SPI 32, GSI 1 to SPI 33, and so on",
             "vgic-irqfd.c kvm_vgic_setup_default_irq_routing()"),
     VGIC_NO_VCPU(LAB, ArmCause.VGIC_NO_VCPU),
     VGIC_REGISTER_BEFORE_INIT(LAB, ArmCause.VGIC_REGISTER_BEFORE_INIT),
     VGIC_PENDING_IS_LATCHED(
             LAB,
-            "the host's ISPENDR is the latch of edges, whole; its ICPENDR is nothing",
+            "an access of the VMM to ISPENDR reads or replaces the latch of edges; ICPENDR reads 0, writes do nothing",
             "vgic-mmio.c __read_pending()"),
     VGIC_LEVEL_INFO(LAB, ArmCause.VGIC_LEVEL_INFO),
-    VGIC_EDGE(LAB, "an edge up is latched, one down is nothing; SPIs begin as edges", "vgic.c kvm_vgic_inject_irq()"),
-    VGIC_LEVEL(LAB, "a level follows its line, whoever drove it last", "vgic.c kvm_vgic_inject_irq()"),
+    VGIC_EDGE(LAB, "a rising edge is latched, a falling is not; SPIs start as edges", "vgic.c kvm_vgic_inject_irq()"),
+    VGIC_LEVEL(LAB, "a level follows the last value that any source gave its line", "vgic.c kvm_vgic_inject_irq()"),
 
     ITS_ATTRIBUTE(LAB, ArmCause.ITS_ATTRIBUTE),
     ITS_PLACE_TYPE(LAB, ArmCause.ITS_PLACE_TYPE),
-    ITS_CONTROL_IGNORED(LAB, "an unknown control of an ITS does nothing and succeeds", "vgic-its.c vgic_its_ctrl()"),
+    ITS_CONTROL_IGNORED(LAB, "an unknown control attribute does nothing and returns 0", "vgic-its.c vgic_its_ctrl()"),
     ITS_REGISTER_ALIGNMENT(LAB, ArmCause.ITS_REGISTER_ALIGNMENT),
     ITS_NO_REGISTER(LAB, ArmCause.ITS_NO_REGISTER),
 
     // Chips
-    PIC_EDGE(MEASURED, "an edge that is requested already is coalesced; masked pins say -1", "i8259.c pic_set_irq1()"),
-    PIC_CASCADE(MEASURED, "the slave's request pulses pin 2 of the master", "i8259.c pic_update_irq()"),
-    IOAPIC_EDGE(MEASURED, "an edge that is requested already is coalesced", "ioapic.c ioapic_set_irq()"),
+    PIC_EDGE(MEASURED, "an edge is coalesced if its IRR bit is set; a masked pin returns -1", "i8259.c pic_set_irq1()"),
+    PIC_CASCADE(MEASURED, "a request of the slave pulses pin 2 of the master", "i8259.c pic_update_irq()"),
+    IOAPIC_EDGE(MEASURED, "an edge is coalesced if its IRR bit is set", "ioapic.c ioapic_set_irq()"),
     IOAPIC_LEVEL(MEASURED, "a level is delivered once until its EOI clears remote IRR", "ioapic.c ioapic_service()"),
-    IOAPIC_MASKED(MEASURED, "a masked pin, or one with remote IRR, says -1", "ioapic.c ioapic_service()"),
-    IOAPIC_CLOCK(MEASURED, "a tick of the clock is coalesced until it was ended", "ioapic.c rtc_irq_eoi()"),
+    IOAPIC_MASKED(MEASURED, "a masked pin, or a level with remote IRR set, returns -1", "ioapic.c ioapic_service()"),
+    IOAPIC_CLOCK(MEASURED, "a clock tick is coalesced until the EOI of the tick before", "ioapic.c rtc_irq_eoi()"),
     LAPIC_ACCEPTS(
             MEASURED,
-            "an enabled LAPIC takes a vector into IRR, requested already or not",
+            "an enabled LAPIC accepts a vector into IRR, also if its bit is set already",
             "lapic.c __apic_accept_irq()"),
     LAPIC_EOI(
             MEASURED,
-            "an EOI ends the highest vector in service and tells the IOAPIC of those its pins wait for",
+            "an EOI clears the highest vector in ISR; it is forwarded if a pin of the IOAPIC waits for it",
             "lapic.c apic_set_eoi()"),
     LAPIC_PRIORITY(
             MEASURED,
-            "a vector is taken when its class is above task priority and what is in service",
+            "a vector is delivered if its class is above the task priority and the vectors in ISR",
             "lapic.c apic_has_interrupt_for_ppr()"),
-    NMI_TWO_KEPT(MEASURED, "of NMIs sent at once two are kept, while one is handled one", "x86.c process_nmi()"),
+    NMI_TWO_KEPT(MEASURED, "two NMIs at once are kept, or one while an NMI is handled", "x86.c process_nmi()"),
     INIT_RESETS_LAPIC(
             MEASURED,
-            "INIT waits until the vCPU is looked at, then resets its LAPIC",
+            "INIT is pending until the vCPU processes its events, then resets the LAPIC",
             "lapic.c kvm_apic_accept_events()"),
     EOI_TOLD_TO_VMM(
             MEASURED,
-            "with the split irqchip the guest leaves after the EOI of a level routed to one of the VMM's pins",
+            "with the split irqchip, the EOI of a level interrupt routed from a reserved pin exits to the VMM",
             "lapic.c kvm_ioapic_send_eoi()"),
-    LAPIC_RESTORED(
-            MEASURED, "restored registers: version and priority are the kernel's", "lapic.c kvm_apic_set_state()");
+    LAPIC_RESTORED(MEASURED, "KVM_SET_LAPIC ignores version and processor priority", "lapic.c kvm_apic_set_state()");
 
     private final Grade grade;
 
-    /** Why it refuses, likeliest first; empty for what is no refusal. */
+    /** The causes of the refusal, the most likely first; empty if the rule refuses nothing. */
     @SuppressWarnings("ImmutableEnumChecker") // made by List.of
     private final List<Cause> causes;
 
@@ -399,32 +398,32 @@ public enum KernelRule {
         this.source = cause.source();
     }
 
-    /** What a call that breaks it gets; absent for what is no refusal. */
+    /** The errno of a call that the rule refuses; empty if the rule refuses nothing. */
     public Optional<Errno> errno() {
         return causes.stream().findFirst().map(cause -> new Errno(cause.errno()));
     }
 
-    /** How the rule is known. */
+    /** The evidence for the rule. */
     public Grade grade() {
         return grade;
     }
 
-    /** Why it refuses; more than one where calls are explained differently. Empty for what is no refusal. */
+    /** The causes of the refusal, several if calls differ in the explanation; empty if the rule refuses nothing. */
     public List<Cause> causes() {
         return causes;
     }
 
-    /** In words, beginning in lower case. */
+    /** The rule as a sentence that starts in lower case. */
     public String text() {
         return text;
     }
 
-    /** File and function of the kernel, or the macro or request handled there. */
+    /** The kernel's file and function, or the macro or request handled there. */
     public String source() {
         return source;
     }
 
-    /** The result of a call that breaks it. */
+    /** The result of a call that the rule refuses, a negative errno. */
     public int refusal() {
         if (causes.isEmpty()) {
             throw new IllegalStateException(this + " refuses nothing");

@@ -5,7 +5,7 @@ package io.kvmirq.fake.rules;
 public final class NotModelledException extends UnsupportedOperationException {
     private static final long serialVersionUID = 1;
 
-    /** @param what in words that follow "does not model" */
+    /** @param what the missing part, as the object of "does not model" */
     public NotModelledException(String what) {
         super("the fake kernel does not model " + what);
     }
