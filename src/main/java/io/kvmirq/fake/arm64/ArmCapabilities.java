@@ -7,8 +7,8 @@ import io.kvmirq.uapi.Uapi;
 import java.util.Map;
 
 /**
- * KVM_CHECK_EXTENSION on arm64, as the lab has it on 6.1 and 6.12; what is not here is 0. Source: {@code
- * kvm_vm_ioctl_check_extension()} in arch/arm64/kvm/arm.c.
+ * KVM_CHECK_EXTENSION on arm64, as seen in the lab on 6.1 and 6.12. A capability that is not listed returns 0. Source:
+ * {@code kvm_vm_ioctl_check_extension()} in arch/arm64/kvm/arm.c.
  */
 final class ArmCapabilities {
     /** VGIC_V3_MAX_CPUS. */
@@ -23,7 +23,7 @@ final class ArmCapabilities {
             Map.entry(3L, 1), // USER_MEMORY
             Map.entry(9L, 2), // NR_VCPUS
             Map.entry(10L, SLOTS), // NR_MEMSLOTS
-            Map.entry(15L, 1), // COALESCED_MMIO: the page of the ring
+            Map.entry(15L, 1), // COALESCED_MMIO: the offset of the ring, in pages
             Map.entry(25L, 4096), // IRQ_ROUTING
             Map.entry(32L, 1), // IRQFD
             Map.entry(36L, 1), // IOEVENTFD
@@ -65,7 +65,7 @@ final class ArmCapabilities {
         return value;
     }
 
-    /** The most that a guest's physical addresses have, with pages of 4 KiB; the lab's CPU has 52, of which 6.1 uses 48. */
+    /** The largest IPA size in bits, with pages of 4 KiB. The lab's CPU has 52 bits; 6.1 uses 48 of them. */
     static int addressBits(Host host) {
         return host.build().isSince(6, 12) ? 52 : 48;
     }

@@ -9,7 +9,7 @@ import io.kvmirq.uapi.UapiArm64;
 
 /** /dev/kvm of an arm64 host; source: {@code kvm_init_ipa_range()} in arch/arm64/kvm/mmu.c. */
 public final class ArmKvmFile extends KvmFile {
-    /** The page of struct kvm_run and that of coalesced writes. */
+    /** The page of struct kvm_run and the page of the coalesced MMIO ring. */
     static final int RUN_SIZE = 8192;
 
     private static final int DEFAULT_ADDRESS_BITS = 40;
@@ -31,7 +31,7 @@ public final class ArmKvmFile extends KvmFile {
         return ArmCapabilities.check(host, capability);
     }
 
-    /** The type is how many bits the guest's physical addresses have, 0 for the default. */
+    /** The VM type is the size of the guest's physical addresses in bits; 0 is the default. */
     @Override
     protected int createVmOf(long type) {
         long bits = type == 0 ? DEFAULT_ADDRESS_BITS : type;

@@ -10,8 +10,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * KVM_IRQ_LINE on arm64: kind, vCPU and number in one word, no route. Source: {@code kvm_vm_ioctl_irq_line()} in
- * arch/arm64/kvm/arm.c.
+ * KVM_IRQ_LINE on arm64: one word holds kind, vCPU and number. No GSI route is used. Source: {@code
+ * kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
  */
 final class ArmLines {
     private static final int NUMBER = 0xffff;
@@ -44,7 +44,7 @@ final class ArmLines {
         };
     }
 
-    /** IRQ and FIQ of the CPU itself, for an interrupt controller of the VMM's. */
+    /** Sets the IRQ or FIQ input of a vCPU, for an interrupt controller in the VMM. */
     private int setPin(int which, int number) {
         if (vm.vgic().isPresent()) {
             return host.refuse(KernelRule.ARM_LINE_HAS_VGIC);
@@ -64,7 +64,7 @@ final class ArmLines {
         if (!vgic.isInitialized()) {
             return host.refuse(KernelRule.ARM_LINE_BEFORE_INIT);
         }
-        // On 6.1 the id of the one that was found is taken for an index once more.
+        // 6.1 uses the id of the vCPU that it found as an index again.
         ArmVcpu meant = vcpu(byId ? which : vcpu.id()).orElse(null);
         if (meant == null) {
             return host.refuse(KernelRule.ARM_LINE_VCPU_TWICE);
@@ -73,7 +73,7 @@ final class ArmLines {
         return 0;
     }
 
-    /** By its id; on 6.1 by when it was made. */
+    /** Finds a vCPU by id; on 6.1 by its index in creation order. */
     private Optional<ArmVcpu> vcpu(int which) {
         if (byId) {
             return vm.vcpu(which);

@@ -5,7 +5,7 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.util.Map;
 
-/** The requests that arm64 knows and this fake does not, by kind of file; source: arch/arm64/kvm/arm.c. */
+/** The names of requests that arm64 implements and the fake does not, by kind of file; source: arch/arm64/kvm/arm.c. */
 final class ArmRequests {
     static final Map<Long, String> OF_VM = Map.ofEntries(
             Map.entry(Uapi.KVM_GET_DIRTY_LOG, "KVM_GET_DIRTY_LOG"),

@@ -7,7 +7,7 @@ import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 
-/** A vCPU on arm64 as far as its VGIC looks at it; source: {@code kvm_vcpu_set_target()} in arch/arm64/kvm/arm.c. */
+/** The state of an arm64 vCPU that the VGIC uses; source: {@code kvm_vcpu_set_target()} in arch/arm64/kvm/arm.c. */
 final class ArmVcpu {
     /** KVM_VCPU_MAX_FEATURES. */
     private static final int FEATURES = 7;
@@ -20,7 +20,7 @@ final class ArmVcpu {
     private final int id;
     private int features;
     private boolean initialized;
-    /** The lines of its private interrupts, by number. */
+    /** The line levels of the vCPU's private interrupts, one bit per number. */
     private int lines;
 
     ArmVcpu(ArmVm vm, int id) {
@@ -36,7 +36,7 @@ final class ArmVcpu {
         return initialized;
     }
 
-    /** The affinities as the attributes of a VGIC have them, 8 bits each; 0 until it is initialized. */
+    /** The affinity levels, 8 bits each, as in the attributes of a VGIC; 0 until the vCPU is initialized. */
     int affinity() {
         return initialized ? id & 0xf | (id >> 4 & 0xff) << 8 | (id >> 12 & 0xff) << 16 : 0;
     }
@@ -49,7 +49,7 @@ final class ArmVcpu {
         lines = next;
     }
 
-    /** @return the rule that refuses it */
+    /** @return the rule that refuses KVM_ARM_VCPU_INIT; empty for none */
     Optional<KernelRule> init(ByteBuffer init) {
         if (init.getInt(UapiArm64.KvmVcpuInit.TARGET) != UapiArm64.KVM_ARM_TARGET_GENERIC_V8) {
             return Optional.of(KernelRule.ARM_VCPU_TARGET);
@@ -70,7 +70,7 @@ final class ArmVcpu {
         return refused;
     }
 
-    /** On 6.12 all vCPUs of a VM have the same features, and being off at first is none. */
+    /** On 6.12 all vCPUs of a VM must have the same features; KVM_ARM_VCPU_POWER_OFF does not count. */
     private Optional<KernelRule> refuseOfVm(int wanted, boolean unknown) {
         if (unknown) {
             return Optional.of(KernelRule.ARM_VCPU_FEATURE);
@@ -78,7 +78,7 @@ final class ArmVcpu {
         return vm.configure(wanted) ? Optional.empty() : Optional.of(KernelRule.ARM_VCPU_FEATURES_OF_VM);
     }
 
-    /** On 6.1 each has its own; they are looked at bit by bit. */
+    /** On 6.1 each vCPU has its own features, checked bit by bit. */
     private Optional<KernelRule> refuseOfVcpu(int wanted, boolean unknown) {
         if (initialized && wanted != features) {
             return Optional.of(KernelRule.ARM_VCPU_FEATURES_BEFORE);

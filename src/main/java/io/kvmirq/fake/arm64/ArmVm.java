@@ -12,14 +12,14 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The interrupt side of a VM on arm64: vCPUs, and the VGIC and ITSs there are. Source: arch/arm64/kvm/vgic/vgic-irqfd.c,
+ * The interrupt state of an arm64 VM: its vCPUs, its VGIC and its ITSs. Source: arch/arm64/kvm/vgic/vgic-irqfd.c,
  * arch/arm64/kvm/arm.c.
  */
 final class ArmVm extends VmInterrupts {
-    /** KVM_IRQCHIP_NUM_PINS: all shared interrupts a GIC can have. */
+    /** KVM_IRQCHIP_NUM_PINS: the number of SPIs that a GIC can have. */
     private static final int PINS = 988;
 
-    /** To an ITS: none of them takes it. */
+    /** Stands for every message, because no ITS ever accepts one. */
     private static final Object MESSAGE = new Object();
 
     private final int addressBits;
@@ -28,7 +28,7 @@ final class ArmVm extends VmInterrupts {
     private Optional<FakeVgic> vgic = Optional.empty();
     private Optional<Integer> features = Optional.empty();
 
-    /** @param addressBits of the guest's physical addresses */
+    /** @param addressBits size of the guest's physical addresses */
     ArmVm(Host host, int addressBits) {
         super(host);
         this.addressBits = addressBits;
@@ -38,7 +38,7 @@ final class ArmVm extends VmInterrupts {
         return addressBits;
     }
 
-    // vCPUs, in the order they were made
+    // vCPUs, in creation order
 
     List<ArmVcpu> vcpus() {
         return vcpus;
@@ -48,7 +48,7 @@ final class ArmVm extends VmInterrupts {
         return vcpus.stream().filter(vcpu -> vcpu.id() == id).findFirst();
     }
 
-    /** @return whether the vCPUs may have these features: the first that is initialized decides */
+    /** @return whether these features equal those of the first initialized vCPU */
     boolean configure(int wanted) {
         if (features.isEmpty()) {
             features = Optional.of(wanted);
@@ -74,15 +74,15 @@ final class ArmVm extends VmInterrupts {
         return its;
     }
 
-    /** One is enough for ever: it stays when its last descriptor is closed, as a VGIC does. */
+    /** Whether an ITS was ever created. Like a VGIC, an ITS stays when its last descriptor is closed. */
     boolean hasIts() {
         return !itss.isEmpty();
     }
 
     /**
-     * The ITS that has a guest address.
+     * The ITS whose registers include a guest address.
      *
-     * @throws NotModelledException for the last address, which is any device's, as looking it up wraps
+     * @throws NotModelledException for the last address: the kernel's lookup wraps there and finds any device
      */
     Optional<FakeIts> its(long address) {
         if (address == -1 && itss.stream().anyMatch(FakeIts::hasPlace)) {
@@ -91,7 +91,7 @@ final class ArmVm extends VmInterrupts {
         return itss.stream().filter(its -> its.isAt(address)).findFirst();
     }
 
-    // Where routes end
+    // Targets of routes
 
     @Override
     protected Optional<KernelRule> refusesIrqfd(boolean resample) {
@@ -123,7 +123,7 @@ final class ArmVm extends VmInterrupts {
         }
         for (FakeRoutes.Target target : routes().of(gsi)) {
             if (target.message() != null) {
-                // No guest runs, so no ITS is on.
+                // No guest runs, so no ITS is enabled.
                 note(KernelRule.ARM_MESSAGE_LOST);
             } else {
                 drive(target.pin(), level);
@@ -140,7 +140,7 @@ final class ArmVm extends VmInterrupts {
         vgic.ifPresent(one -> one.inject(number, level));
     }
 
-    /** A shared interrupt needs no worker: its line goes up and stays. */
+    /** An SPI is injected without a worker: its line is raised and not lowered. */
     @Override
     protected boolean driveAtOnce(FakeIrqfd irqfd) {
         FakeRoutes.Target[] targets = routes().of(irqfd.gsi());

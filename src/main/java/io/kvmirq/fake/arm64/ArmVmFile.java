@@ -17,7 +17,7 @@ import java.util.Set;
 final class ArmVmFile extends VmFile {
     /** KVM_ARM_VM_SMCCC_CTRL. */
     private static final int SMCCC = 0;
-    /** What can be enabled: MANUAL_DIRTY_LOG_PROTECT2, ARM_NISV_TO_USER, HALT_POLL, rings, MTE, SYSTEM_SUSPEND, chunks. */
+    /** Can be enabled: MANUAL_DIRTY_LOG_PROTECT2, NISV_TO_USER, HALT_POLL, rings, MTE, SYSTEM_SUSPEND, chunks. */
     private static final Set<Integer> CAPABILITIES = Set.of(168, 177, 182, 192, 205, 217, 223, 225, 228);
 
     private static final Requests<ArmVmFile> REQUESTS = VmFile.<ArmVmFile>requests(
@@ -121,7 +121,7 @@ final class ArmVmFile extends VmFile {
     private int setLineForStatus(ByteBuffer line) {
         int refused = lines.set(line);
         if (refused == 0) {
-            // The kernel writes no status: what was asked goes back.
+            // The kernel writes no status; it copies the unchanged structure back.
             host.note(KernelRule.ARM_LINE_NO_STATUS);
         }
         return refused;

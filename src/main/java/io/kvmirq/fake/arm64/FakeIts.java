@@ -4,9 +4,7 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.Optional;
 
-/**
- * An ITS in the kernel, which only a guest turns on, so never here; source: arch/arm64/kvm/vgic/vgic-its.c.
- */
+/** An in-kernel ITS. It is never enabled, because only a guest enables it; source: arch/arm64/kvm/vgic/vgic-its.c. */
 final class FakeIts {
     private static final long SIZE = 0x2_0000;
 
@@ -25,12 +23,12 @@ final class FakeIts {
         return base != VgicPlaces.NOWHERE;
     }
 
-    /** Any address of it will do as a doorbell. */
+    /** Whether an address belongs to the ITS; each of its addresses works as a doorbell. */
     boolean isAt(long address) {
         return hasPlace() && Long.compareUnsigned(address - base, SIZE) < 0;
     }
 
-    /** @return the rule that refuses it there; two ITSs may be in one place */
+    /** @return the rule that refuses this base address; empty for none. Two ITSs may have the same one. */
     Optional<KernelRule> place(long to) {
         Optional<KernelRule> refused = VgicPlaces.check(vm, base, to, SIZE);
         if (refused.isEmpty()) {

@@ -7,18 +7,18 @@ import java.util.BitSet;
 import java.util.Optional;
 
 /**
- * The distributor of a GICv3 in the kernel, seen by the host: no guest runs, so what is pending stays. Source:
- * arch/arm64/kvm/vgic/vgic-init.c, {@code kvm_vgic_inject_irq()} in vgic.c.
+ * The distributor of an in-kernel GICv3, as the VMM sees it. No guest runs, so a pending interrupt stays pending.
+ * Source: arch/arm64/kvm/vgic/vgic-init.c, {@code kvm_vgic_inject_irq()} in vgic.c.
  */
 final class FakeVgic {
-    /** Below it are the private interrupts of each vCPU. */
+    /** The number of SGIs and PPIs of each vCPU; the first SPI has this number. */
     static final int PRIVATE = 32;
     /** VGIC_NR_SGIS. */
     static final int SOFTWARE = 16;
 
     private static final int DEFAULT_SHARED = 256 - PRIVATE;
     private static final int FEWEST = PRIVATE + 32;
-    /** VGIC_MAX_RESERVED; with a multiple of 32, the most are 992. */
+    /** VGIC_MAX_RESERVED; the count must be a multiple of 32, so the largest is 992. */
     private static final int MOST = 1023;
 
     private final ArmVm vm;
@@ -26,7 +26,7 @@ final class FakeVgic {
     private int shared;
     private boolean initialized;
 
-    // By number
+    // One bit per interrupt number
     private final BitSet enabled = new BitSet();
     private final BitSet latched = new BitSet();
     private final BitSet lines = new BitSet();
@@ -49,7 +49,7 @@ final class FakeVgic {
         return initialized;
     }
 
-    /** Private and shared ones. */
+    /** The number of interrupts, private and shared. */
     int interrupts() {
         return PRIVATE + shared;
     }
@@ -58,7 +58,7 @@ final class FakeVgic {
         return number >= PRIVATE && number < interrupts();
     }
 
-    /** @return the rule that refuses so many; empty for none */
+    /** @return the rule that refuses this number of interrupts; empty for none */
     Optional<KernelRule> setInterrupts(int count) {
         if (Integer.compareUnsigned(count, FEWEST) < 0
                 || Integer.compareUnsigned(count, MOST) > 0
@@ -72,7 +72,7 @@ final class FakeVgic {
         return Optional.empty();
     }
 
-    /** From then on the number of interrupts and the vCPUs are fixed, and the routes are the default. */
+    /** Fixes the number of interrupts and the vCPUs, and installs the default routes. */
     void initialize() {
         if (initialized) {
             return;
@@ -93,22 +93,22 @@ final class FakeVgic {
         return enabled;
     }
 
-    /** Pending by an edge, whatever the line does since. */
+    /** Interrupts with a latched edge, independent of the line. */
     BitSet latched() {
         return latched;
     }
 
-    /** Whose line is up. */
+    /** Interrupts whose line is high. */
     BitSet lines() {
         return lines;
     }
 
-    /** Those that are sensitive to their level; all others are to an edge. */
+    /** Level-triggered interrupts; all others are edge-triggered. */
     BitSet level() {
         return level;
     }
 
-    /** Drives a shared interrupt. */
+    /** Sets the line of an SPI. */
     void inject(int number, boolean up) {
         if (level.get(number)) {
             vm.note(KernelRule.VGIC_LEVEL);
@@ -119,7 +119,7 @@ final class FakeVgic {
         }
     }
 
-    /** Drives a private one, which is sensitive to its level. */
+    /** Sets the line of a PPI, which is level-triggered. */
     void inject(ArmVcpu vcpu, int number, boolean up) {
         vm.note(KernelRule.VGIC_LEVEL);
         int bit = 1 << number;

@@ -12,11 +12,11 @@ import java.nio.ByteOrder;
 
 /** An ITS's descriptor; source: {@code kvm_arm_vgic_its_ops} in arch/arm64/kvm/vgic/vgic-its.c. */
 final class ItsFile extends KvmDeviceFile {
-    /** GITS_TYPER: registers from there to GITS_PIDR4 are of 64 bits. */
+    /** GITS_TYPER: registers from this offset to GITS_PIDR4 have 64 bits. */
     private static final long WIDE = 8;
 
     private static final long IDENTIFICATION = 0xffd0;
-    /** GITS_CTLR of one that is off and has nothing left to do. */
+    /** GITS_CTLR.Quiescent: the ITS is disabled and idle. */
     private static final long QUIESCENT = 1L << 31;
 
     private final FakeIts its;
@@ -97,7 +97,6 @@ final class ItsFile extends KvmDeviceFile {
         return host.refuse(its.place(to.getLong(0)));
     }
 
-    /** An unknown attribute does nothing and succeeds. */
     private int control(long number) {
         if (number == UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES || number == UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES) {
             throw new NotModelledException("the tables of an ITS");

@@ -13,7 +13,7 @@ import java.util.Optional;
 
 /** A VGICv3's descriptor; source: arch/arm64/kvm/vgic/vgic-kvm-device.c. */
 final class VgicFile extends KvmDeviceFile {
-    /** KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ, for guests that are hosts. */
+    /** KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ, for nested virtualization. */
     private static final int MAINTENANCE = 9;
 
     private static final long OFFSET = 0xffff_ffffL;
@@ -101,9 +101,9 @@ final class VgicFile extends KvmDeviceFile {
         };
     }
 
-    // Places
+    // Addresses
 
-    /** The address is read before anything is looked at. */
+    /** The kernel copies the value in before it checks the attribute. */
     private int setPlace(Attribute attribute) {
         ByteBuffer to = host.memory().copyIn(attribute.address(), Long.BYTES);
         if (to == null) {
@@ -175,7 +175,7 @@ final class VgicFile extends KvmDeviceFile {
                 .findFirst();
     }
 
-    /** The vCPU is looked for first, then what is to be written is read. */
+    /** The kernel looks up the vCPU first, then copies the value in. */
     private int register(Attribute attribute, boolean get) {
         ArmVcpu vcpu = vcpu(attribute).orElse(null);
         if (vcpu == null) {
@@ -200,7 +200,7 @@ final class VgicFile extends KvmDeviceFile {
         return 0;
     }
 
-    /** Since 6.17 what identifies a distributor may be asked and chosen before init. */
+    /** Since 6.17 the identification registers of the distributor are accessible before init. */
     private void refuseEarly(Attribute attribute) {
         long offset = attribute.number() & OFFSET;
         if (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS

@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Where a VGIC lies in the guest's physical addresses; source: {@code vgic_check_iorange()} in vgic-kvm-device.c, {@code
+ * The guest physical addresses of a VGIC; source: {@code vgic_check_iorange()} in vgic-kvm-device.c, {@code
  * vgic_v3_alloc_redist_region()} in vgic-mmio-v3.c.
  */
 final class VgicPlaces {
@@ -19,12 +19,12 @@ final class VgicPlaces {
     private static final long REDISTRIBUTOR_SIZE = 2 * PAGE;
 
     /**
-     * Redistributors of vCPUs, one after the other.
+     * A region of consecutive redistributors.
      *
-     * @param count how many; 0 for as many as there are vCPUs
+     * @param count how many redistributors; 0 for one per vCPU
      */
     record Region(int index, long base, int count) {
-        /** As KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION has it. */
+        /** The value of KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION. */
         long word() {
             return index | base | (long) count << 52;
         }
@@ -32,7 +32,7 @@ final class VgicPlaces {
 
     private final ArmVm vm;
     private final List<Region> regions = new ArrayList<>();
-    /** How many redistributors of each region are taken. */
+    /** How many redistributors of each region belong to a vCPU. */
     private final List<Integer> taken = new ArrayList<>();
 
     private long distributor = NOWHERE;
@@ -49,7 +49,7 @@ final class VgicPlaces {
         return regions.stream().filter(region -> region.index == index).findFirst();
     }
 
-    /** Where the first redistributors are. */
+    /** The base address of the first region. */
     long redistributors() {
         return regions.isEmpty() ? NOWHERE : regions.get(0).base;
     }
@@ -57,7 +57,7 @@ final class VgicPlaces {
     /**
      * Whether {@code size} bytes may be at {@code to}.
      *
-     * @param now where they are
+     * @param now the present address, or {@link #NOWHERE}
      * @return the rule that refuses it; empty for none
      */
     static Optional<KernelRule> check(ArmVm vm, long now, long to, long size) {
@@ -79,7 +79,7 @@ final class VgicPlaces {
         return refused;
     }
 
-    /** @param count 0 for one region of all, which has index 0 */
+    /** @param count 0 for a single region for all vCPUs, which has index 0 */
     Optional<KernelRule> addRegion(int index, long base, int count) {
         long size = size(count);
         Optional<KernelRule> refused = refuseIndex(index, count);
@@ -111,7 +111,7 @@ final class VgicPlaces {
         return index == last.index + 1 ? Optional.empty() : Optional.of(KernelRule.VGIC_REGION_INDEX);
     }
 
-    /** The vCPUs there are get theirs; if they cannot, the region that was added last is none. */
+    /** Gives each existing vCPU a redistributor. If that fails, the region added last is removed. */
     private Optional<KernelRule> takeAll() {
         for (int i = 0; i < vm.vcpus().size(); i++) {
             Optional<KernelRule> refused = take();
@@ -124,7 +124,7 @@ final class VgicPlaces {
         return Optional.empty();
     }
 
-    /** A vCPU gets its redistributor where there is one left; else it gets none now. */
+    /** Gives a vCPU a free redistributor. Without a free one the vCPU has none for now, which is no error. */
     Optional<KernelRule> take() {
         for (int i = 0; i < regions.size(); i++) {
             int count = regions.get(i).count;

@@ -8,7 +8,7 @@ import java.util.BitSet;
 import java.util.Optional;
 
 /**
- * The distributor's registers as the host saves and restores them, which is not as a guest sees them. Source: {@code
+ * The distributor's registers as the VMM saves and restores them. A guest sees some of them differently. Source: {@code
  * vgic_v3_dist_registers} in arch/arm64/kvm/vgic/vgic-mmio-v3.c, vgic-mmio.c; GIC architecture, 12.9.
  */
 final class VgicRegisters {
@@ -17,17 +17,17 @@ final class VgicRegisters {
     static final int TYPER2 = 12;
 
     private static final int WIDTH = 32;
-    /** What GICD_CTLR says while the distributor is off: affinity routing, one security state. */
+    /** GICD_CTLR of a disabled distributor: affinity routing, one security state. */
     private static final int CONTROL = 0x50;
 
     private static final int TYPE_MESSAGES = 1 << 17;
     private static final int TYPE_NUMBER_BITS = 19;
-    /** Less one: with LPIs, and without. */
+    /** The number of interrupt id bits minus 1, with LPIs and without. */
     private static final int NUMBER_BITS_ITS = 15;
 
     private static final int NUMBER_BITS = 9;
 
-    /** A register, or one for each interrupt: its offset, length in bytes and bits an interrupt, 0 for no such. */
+    /** A register or an array: offset, length in bytes, and bits per interrupt (0 if it is not per interrupt). */
     private enum Register {
         GICD_CTLR(0x0, 16, 0),
         GICD_STATUSR(0x10, 4, 0),
@@ -61,7 +61,7 @@ final class VgicRegisters {
             this(offset, INTERRUPTS * bits / Byte.SIZE, bits);
         }
 
-        /** The first interrupt that an offset is about. */
+        /** The first interrupt described at an offset. */
         int interrupt(int at) {
             return (at - offset) * Byte.SIZE / bits;
         }
@@ -73,7 +73,7 @@ final class VgicRegisters {
         this.vgic = vgic;
     }
 
-    /** The register at an offset; empty off a word, between registers and beyond the last interrupt. */
+    /** The register at an offset; empty if the offset is not word-aligned, in a gap, or beyond the last interrupt. */
     private Optional<Register> at(int offset) {
         return Arrays.stream(Register.values())
                 .filter(register -> offset >= register.offset && offset < register.offset + register.length)
@@ -86,7 +86,7 @@ final class VgicRegisters {
         return at(offset).isPresent();
     }
 
-    /** What is not there reads as 0, so does what the redistributors have. */
+    /** Reads a register. Missing registers and those of private interrupts (in the redistributors) read as 0. */
     int read(int offset) {
         Register register = at(offset).orElse(null);
         if (register == null || isPrivate(register, offset)) {
@@ -94,7 +94,7 @@ final class VgicRegisters {
         }
         return switch (register) {
             case GICD_CTLR -> miscellaneous(offset);
-            // All are of group 1 until a guest says otherwise.
+            // All interrupts are in group 1 until a guest changes that.
             case GICD_STATUSR, GICD_IGROUPR -> -1;
             case GICD_ISENABLER, GICD_ICENABLER -> word(vgic.enabled(), register.interrupt(offset));
             case GICD_ISPENDR -> {
@@ -107,7 +107,7 @@ final class VgicRegisters {
         };
     }
 
-    /** What is not there is not written. */
+    /** Writes to missing registers and to those of private interrupts are ignored. */
     void write(int offset, int value) {
         Register register = at(offset).orElse(null);
         if (register == null || isPrivate(register, offset)) {
@@ -163,7 +163,7 @@ final class VgicRegisters {
         }
     }
 
-    /** Two bits an interrupt, of which the upper says that it is an edge. */
+    /** Two bits per interrupt; the upper bit is set for an edge-triggered interrupt. */
     private int edges(int first) {
         int word = 0;
         for (int i = 0; i < WIDTH / 2; i++) {
@@ -178,7 +178,7 @@ final class VgicRegisters {
         }
     }
 
-    /** Which lines are up of 32 interrupts; those that are sensitive to an edge have none. */
+    /** The line levels of 32 interrupts, one bit each; 0 for edge-triggered interrupts. */
     int lines(ArmVcpu vcpu, int first) {
         if (first < FakeVgic.PRIVATE) {
             return vcpu.lines();
@@ -188,7 +188,7 @@ final class VgicRegisters {
         return word(up, first);
     }
 
-    /** An edge's line is kept too, in case it becomes a level's. */
+    /** Stores the line of an edge-triggered interrupt too: it counts if the interrupt becomes level-triggered. */
     void setLines(ArmVcpu vcpu, int first, int up) {
         if (first < FakeVgic.PRIVATE) {
             vcpu.setLines(up & -1 << FakeVgic.SOFTWARE);
