@@ -10,11 +10,11 @@ import java.nio.ByteBuffer;
 import java.util.Optional;
 
 /**
- * Where a guest's writes go that are not to memory: to an ioeventfd in the kernel, else to the VMM. Source: {@code
+ * Guest writes to ports and MMIO: an ioeventfd that matches is signalled, other writes exit to the VMM. Source: {@code
  * kernel_pio()} and {@code vcpu_mmio_write()} in arch/x86/kvm/x86.c.
  */
 final class CpuBus {
-    /** In the second page of what a vCPU shares. */
+    /** The offset of the I/O data: the second page of a vCPU's shared memory. */
     private static final int IO_DATA = 4096;
 
     private static final int RUN_IO_SIZE = 33;

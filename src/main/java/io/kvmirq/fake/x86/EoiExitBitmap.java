@@ -9,13 +9,13 @@ import java.util.BitSet;
  */
 final class EoiExitBitmap {
     private final BitSet vectors = new BitSet();
-    /** The highest vector that is pending here although its pin is for another LAPIC; -1 for none. */
+    /** The highest vector that is pending in this LAPIC although its pin now addresses another one; -1 for none. */
     private int stale = -1;
 
     private boolean scanWanted;
     private int exit = -1;
 
-    /** With the split irqchip, the guest leaves with KVM_EXIT_IOAPIC_EOI. */
+    /** Makes the guest exit with KVM_EXIT_IOAPIC_EOI (split irqchip). */
     void requestEoiExit(int vector) {
         exit = vector;
     }
@@ -31,7 +31,7 @@ final class EoiExitBitmap {
         scanWanted = true;
     }
 
-    /** @return whether a scan is due; if so the bitmap is empty now */
+    /** @return whether a scan is due; if so, the bitmap has been cleared */
     boolean beginScan() {
         boolean due = scanWanted;
         scanWanted = false;
@@ -46,7 +46,7 @@ final class EoiExitBitmap {
         vectors.set(vector);
     }
 
-    /** Adds a pin's vector if the pin is for this LAPIC, or while the vector is pending here. */
+    /** Adds a pin's vector if the pin addresses this LAPIC or the vector is pending in it. */
     void add(int vector, boolean isForThis, boolean pending) {
         if (isForThis || pending) {
             vectors.set(vector);
@@ -56,7 +56,7 @@ final class EoiExitBitmap {
         }
     }
 
-    /** The EOI of a stale vector asks for another scan. */
+    /** Whether an EOI of the vector is forwarded. The EOI of a stale vector requests another scan. */
     boolean contains(int vector) {
         boolean contained = vectors.get(vector);
         scanWanted |= contained && stale == vector;

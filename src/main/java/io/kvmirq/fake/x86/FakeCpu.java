@@ -11,8 +11,8 @@ import java.nio.ByteBuffer;
 import java.util.Optional;
 
 /**
- * A CPU in real mode that knows the few instructions of the self-test's guest; any other is refused by name. It runs in
- * the thread that calls KVM_RUN and lets other calls in after each instruction, and for as long as it halts.
+ * A real-mode CPU that runs the self-test's guest in the thread that calls KVM_RUN; any other instruction throws {@link
+ * NotModelledException}. It releases the kernel's lock after each instruction and while halted.
  */
 final class FakeCpu {
     private static final int EAX = 0;
@@ -23,7 +23,7 @@ final class FakeCpu {
     private static final int REGISTERS = 8;
     private static final int NMI_VECTOR = 2;
     private static final int MSR_APIC_BASE = 0x1b;
-    /** In x2APIC mode each register of the LAPIC is an MSR from there. */
+    /** The first of the MSRs that are the LAPIC's registers in x2APIC mode. */
     private static final int MSR_X2APIC = 0x800;
 
     private static final int MSR_X2APIC_EOI = MSR_X2APIC + LapicPage.EOI_AT / LapicPage.STRIDE;
@@ -206,9 +206,9 @@ final class FakeCpu {
         return fetch16() | fetch16() << 16;
     }
 
-    // Instructions; the numbers are those of the Intel SDM, volume 2
+    // Instructions; opcodes as in the Intel SDM, volume 2
 
-    /** @return whether the guest left for the VMM */
+    /** @return whether the guest exits to the VMM */
     private boolean step() {
         int opcode = fetch8();
         switch (opcode) {
@@ -249,7 +249,7 @@ final class FakeCpu {
         return new NotModelledException("the instruction 0x" + Integer.toHexString(opcode));
     }
 
-    /** @return whether the VMM is to wait for interrupts, which it is without LAPIC in the kernel */
+    /** @return whether HLT exits to the VMM, which it does without an in-kernel LAPIC */
     private boolean halt() {
         if (lapic.isEmpty()) {
             host.note(KernelRule.VCPU_HALT_LEAVES);
@@ -260,7 +260,7 @@ final class FakeCpu {
         return false;
     }
 
-    /** With 32-bit operands. */
+    /** Instructions with the operand-size prefix: 32-bit operands. */
     private boolean wide(int opcode) {
         switch (opcode) {
             case 0x0d -> registers[EAX] |= fetch32();
@@ -377,7 +377,7 @@ final class FakeCpu {
         }
     }
 
-    /** {@code mov} to an address in the instruction. */
+    /** @return whether this {@code mov} to an immediate address exits to the VMM */
     private boolean store(int address, int size) {
         if (memory.user(address).isEmpty()) {
             return bus.writeMemory(address, size, registers[EAX]);

@@ -15,23 +15,23 @@ final class FakeIoapic {
     static final int PINS = 24;
 
     private static final long BASE = 0xfec00000L;
-    /** Base address, register selector and id, which only the guest and those who restore it look at. */
+    /** Base address, register selector and id, which are only saved and restored. */
     private static final int HEADER = 16;
-    /** The pin of the real-time clock, whose ticks are counted. */
+    /** The pin of the real-time clock. The IOAPIC tracks the EOIs of its ticks. */
     private static final int CLOCK = 8;
 
     private final X86Vm vm;
     private final long[] redirections = new long[PINS];
-    /** What each entry sends. */
+    /** The message of each redirection entry. */
     private final ApicMessage[] interrupts = new ApicMessage[PINS];
 
     private final int[] sources = new int[PINS];
     private final byte[] header = new byte[HEADER];
     private int irr;
-    /** Edges that are out, by pin; those do not show as requested. */
+    /** A bit for each pin whose edge has been delivered; KVM_GET_IRQCHIP does not show its IRR bit. */
     private int delivered;
 
-    /** Who has the clock's tick, on which vector. */
+    /** The LAPICs that have not sent the EOI of the last clock tick, with its vector. */
     private final Map<FakeLapic, Integer> clockTakers = new HashMap<>();
 
     private int clockPending;
@@ -49,10 +49,10 @@ final class FakeIoapic {
         interrupts[pin] = ApicMessage.ofPin(entry);
     }
 
-    /** @return as the kernel's: 1 or the number that took it, 0 coalesced, -1 masked */
+    /** @return the kernel's result: 1 or the number of LAPICs that accepted it, 0 coalesced, -1 masked */
     int set(int pin, int source, boolean level, boolean wanted) {
         sources[pin] = level ? sources[pin] | 1 << source : sources[pin] & ~(1 << source);
-        // Polarity is the guest's business: a source says active or not.
+        // A source passes active or inactive, so the polarity bit is ignored.
         return drive(pin, sources[pin] != 0, wanted);
     }
 
@@ -103,7 +103,7 @@ final class FakeIoapic {
         return taken;
     }
 
-    /** Whether a LAPIC still has the clock's tick, after its registers or ours were replaced. */
+    /** Recomputes whether a LAPIC has the clock's tick pending, after KVM_SET_LAPIC or KVM_SET_IRQCHIP. */
     void recount(FakeLapic lapic) {
         ApicMessage tick = interrupts[CLOCK];
         if (!vm.lapics().isFor(tick, lapic)) {
@@ -117,7 +117,7 @@ final class FakeIoapic {
         }
     }
 
-    /** Tells a LAPIC the vectors whose end matters here. */
+    /** Adds to a LAPIC's EOI exit bitmap the vectors whose EOI the IOAPIC needs. */
     void scan(FakeLapic lapic) {
         Integer tick = clockTakers.get(lapic);
         if (tick != null) {
@@ -131,7 +131,7 @@ final class FakeIoapic {
         }
     }
 
-    /** A LAPIC has ended an interrupt; the clock's tick counts as delivered until those that took it have. */
+    /** Handles a forwarded EOI. The clock's tick is pending until all LAPICs that accepted it sent their EOI. */
     void endOfInterrupt(FakeLapic lapic, int vector, boolean level) {
         if (clockTakers.remove(lapic, vector)) {
             clockPending--;

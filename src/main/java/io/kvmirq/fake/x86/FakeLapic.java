@@ -17,7 +17,7 @@ final class FakeLapic implements LocalApic {
     static final int SIZE = Uapi.KvmLapicState.SIZE;
 
     private static final int KVM_VERSION = 0x50014;
-    /** Where a register has the ids of xAPIC mode. */
+    /** The bit position of an xAPIC id in the registers ID and LDR. */
     private static final int XAPIC_ID = LapicPage.XAPIC_ID.low();
 
     private static final int SPURIOUS = 0xff;
@@ -33,7 +33,7 @@ final class FakeLapic implements LocalApic {
     private final VcpuEvents events = new VcpuEvents();
     private boolean x2apicOffered;
     private boolean x2apic;
-    /** How many vectors are in service, and the highest, as the kernel remembers them; -1 for having to look. */
+    /** The kernel's cache of ISR: how many bits are set, and the highest vector (-1 if it must be looked up). */
     private int inService;
 
     private int latestInService = -1;
@@ -46,7 +46,7 @@ final class FakeLapic implements LocalApic {
         reset();
     }
 
-    /** What power-on and INIT have in common: the ids of x2APIC mode stay. */
+    /** The reset at power-on and by INIT. In x2APIC mode the ids stay. */
     private void reset() {
         int id = registers.getInt(LapicPage.ID_AT);
         int logical = x2apic ? registers.getInt(LapicPage.LDR_AT) : 0;
@@ -73,12 +73,12 @@ final class FakeLapic implements LocalApic {
         latestInService = -1;
     }
 
-    /** Whether it has an id that 32-bit APIC ids do not allow; only before 6.12 it can have got one. */
+    /** Whether the x2APIC id differs from the vCPU's, which 32-bit APIC ids forbid. Possible only before 6.12. */
     boolean hasOtherId() {
         return x2apic && all.has32BitIds() && registers.getInt(LapicPage.ID_AT) != vcpuId;
     }
 
-    /** KVM_GET_LAPIC: the id of x2APIC mode is shown as one of xAPIC mode with 8-bit ids. */
+    /** KVM_GET_LAPIC. Without 32-bit APIC ids, an x2APIC id is returned in the xAPIC position. */
     void save(ByteBuffer to) {
         to.put(0, registers, 0, SIZE);
         if (x2apic && !all.has32BitIds()) {
@@ -87,8 +87,8 @@ final class FakeLapic implements LocalApic {
     }
 
     /**
-     * KVM_SET_LAPIC. The version is the kernel's, the processor priority follows from the rest; but without APICv the
-     * kernel notices only afterwards that something is in service now.
+     * KVM_SET_LAPIC. The kernel sets the version and computes the processor priority. Without APICv it does so before
+     * it updates its cache of ISR.
      */
     int restore(ByteBuffer state) {
         vm.note(KernelRule.LAPIC_RESTORED);
@@ -107,7 +107,7 @@ final class FakeLapic implements LocalApic {
         return 0;
     }
 
-    /** As it was saved; 6.12 takes no other than the vCPU's, 6.1 any of 8 bits. */
+    /** Since 6.12 the id is always the vCPU's; 6.1 takes the saved id. */
     private void restoreX2apicIds(int saved) {
         if (vm.host().build().isSince(6, 12)) {
             putX2apicIds(vcpuId);
@@ -127,7 +127,7 @@ final class FakeLapic implements LocalApic {
         return inService == 0 ? -1 : latestInService >= 0 ? latestInService : served.highest();
     }
 
-    /** CR8, the upper half of the task priority; the lower is lost. */
+    /** CR8: the upper 4 bits of the task priority. Setting it clears the lower 4. */
     int taskPriority() {
         return registers.getInt(LapicPage.TPR_AT) >>> 4 & 0xf;
     }
@@ -137,7 +137,7 @@ final class FakeLapic implements LocalApic {
         updatePriority();
     }
 
-    /** The guest's CPUID has x2APIC or not, which makes a difference where the VMM has the IOAPIC. */
+    /** Tells whether the guest's CPUID has x2APIC; the version register depends on it with the split irqchip. */
     void offerX2apic(boolean offered) {
         x2apicOffered = offered;
         putVersion();
@@ -149,7 +149,7 @@ final class FakeLapic implements LocalApic {
                 LapicPage.VERSION_AT, directed ? KVM_VERSION | (int) LapicPage.DIRECTED_EOI.mask() : KVM_VERSION);
     }
 
-    /** MSR 0x1b: the mode bits. */
+    /** The x2APIC mode bit of MSR 0x1b (IA32_APIC_BASE). */
     void setX2apic(boolean on) {
         if (on == x2apic) {
             return;
@@ -173,7 +173,7 @@ final class FakeLapic implements LocalApic {
         }
     }
 
-    /** What the PIC's interrupts come through. */
+    /** LINT0, the input for interrupts of the PIC. */
     void setLint0(int value) {
         registers.putInt(LapicPage.LINT0_AT, value);
     }
@@ -208,7 +208,7 @@ final class FakeLapic implements LocalApic {
         return LapicPage.ENABLED.isSet(registers.getInt(LapicPage.SVR_AT));
     }
 
-    /** @return whether it was taken */
+    /** @return whether the LAPIC accepted the interrupt */
     boolean accept(ApicMessage interrupt, DeliveryMode mode, Consumer<FakeLapic> taker) {
         switch (mode) {
             case FIXED, LOWEST_PRIORITY -> {
@@ -240,7 +240,7 @@ final class FakeLapic implements LocalApic {
         return events;
     }
 
-    /** @return whether INIT has reset the vCPU since it was last asked */
+    /** @return whether an INIT was pending; if so, the LAPIC has been reset */
     boolean takeInit() {
         boolean taken = events.takeInit();
         if (taken) {
@@ -256,14 +256,14 @@ final class FakeLapic implements LocalApic {
         return eoiExitBitmap;
     }
 
-    /** Before the guest goes on, if the pins or who they are for have changed. */
+    /** Scans the pins before the guest runs on, if a pin or a destination has changed. */
     void scanIfWanted() {
         if (eoiExitBitmap.beginScan()) {
             vm.scan(this);
         }
     }
 
-    /** The vector to deliver now, moved from request to service; -1 for none. */
+    /** The vector to deliver now, moved from IRR to ISR; -1 for none. */
     int takeRequest(boolean interruptsOn) {
         updatePriority();
         int vector = requested.highest();

@@ -4,7 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.fake.rules.KernelRule;
 import java.nio.ByteBuffer;
 
-/** One of the two in-kernel PICs, as far as its lines go; source: arch/x86/kvm/i8259.c. */
+/** The input lines of one of the two in-kernel PICs; source: arch/x86/kvm/i8259.c. */
 final class FakePic {
     static final int PINS = 8;
 
@@ -37,7 +37,7 @@ final class FakePic {
         state[field] = (byte) (on ? state[field] | 1 << pin : state[field] & ~(1 << pin));
     }
 
-    /** @return as the kernel's: 1, 0 coalesced, -1 masked */
+    /** @return the kernel's result: 1 requested, 0 coalesced, -1 masked */
     int set(int pin, int source, boolean level) {
         sources[pin] = level ? sources[pin] | 1 << source : sources[pin] & ~(1 << source);
         return drive(pin, sources[pin] != 0);
@@ -57,7 +57,7 @@ final class FakePic {
         return get(IMR, pin) ? -1 : result;
     }
 
-    /** The slave's pulse on the master, as long as it asks for anything. */
+    /** Pulses the cascade pin of the master if the slave requests an interrupt. */
     void cascade(FakePic slave) {
         if (slave.isAsking()) {
             vm.note(KernelRule.PIC_CASCADE);
@@ -66,12 +66,12 @@ final class FakePic {
         }
     }
 
-    /** Whether a request is open that nothing in service outranks. */
+    /** Whether a request has a higher priority than every interrupt in service. */
     private boolean isAsking() {
         return rank(state[IRR] & ~state[IMR]) < rank(state[ISR]);
     }
 
-    /** How far the first of these pins is from the highest priority. */
+    /** The distance of the highest-priority pin of a set from the highest priority; 8 if the set is empty. */
     private int rank(int pins) {
         for (int rank = 0; rank < PINS; rank++) {
             if ((pins >>> (rank + state[PRIORITY_ADD] & 7) & 1) == 1) {

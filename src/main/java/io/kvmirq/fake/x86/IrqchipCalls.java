@@ -10,17 +10,17 @@ import java.nio.ByteBuffer;
 import java.util.Set;
 
 /**
- * What a VM is asked about its interrupt controllers: making, enabling, saving and restoring them. Source: {@code
+ * The requests of a VM that create, enable, save and restore its interrupt controllers. Source: {@code
  * kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c.
  */
 final class IrqchipCalls {
-    /** What a VM of x86 can have enabled beside the two that are modelled, as measured on 6.18. */
+    /** The capabilities that an x86 VM can enable, except the two modelled ones; measured on 6.18. */
     private static final Set<Integer> ENABLED_ELSEWHERE =
             Set.of(116, 128, 143, 159, 164, 168, 182, 188, 193, 201, 204, 213, 218, 220);
 
     private final Host host;
     private final X86Vm vm;
-    /** The ids there are, as the VM adds them. */
+    /** The ids of the VM's vCPUs. The VM adds to this set. */
     private final Set<Integer> vcpus;
 
     IrqchipCalls(X86Vm vm, Set<Integer> vcpus) {
@@ -29,7 +29,7 @@ final class IrqchipCalls {
         this.vcpus = vcpus;
     }
 
-    /** The bits of KVM_CAP_X2APIC_API that this VM may have, where its kernel knows them. */
+    /** The bits of KVM_CAP_X2APIC_API that suit this VM's irqchip; the kernel may know fewer. */
     int x2apicBits() {
         return vm.irqchip() == X86Vm.Irqchip.SPLIT ? -1 : ~Uapi.KVM_X2APIC_ENABLE_SUPPRESS_EOI_BROADCAST;
     }
@@ -136,7 +136,7 @@ final class IrqchipCalls {
         return id < 0 || id > 2 ? host.refuse(KernelRule.CHIP_UNKNOWN) : 0;
     }
 
-    /** KVM_CREATE_PIT2: a timer that a guest must not touch, see {@link FakeCpu}. */
+    /** KVM_CREATE_PIT2. A guest write to the PIT is not modelled, see {@link CpuBus}. */
     int createPit() {
         if (vm.hasPit()) {
             return host.refuse(KernelRule.PIT_EXISTS);

@@ -10,25 +10,25 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
 
-/** A VM's LAPICs, and which of them an interrupt reaches; source: arch/x86/kvm/lapic.c and irq.c. */
+/** A VM's LAPICs, and the delivery of interrupts to them; source: arch/x86/kvm/lapic.c and irq.c. */
 final class Lapics {
     private final X86Vm vm;
     private final List<FakeLapic> lapics = new ArrayList<>();
-    /** As it was when the kernel last looked; absent while ids are not unique. */
+    /** The APIC map as last recalculated; empty while two LAPICs have one id. */
     private Optional<ApicMap<FakeLapic>> map = Optional.empty();
 
     private boolean ids32Bit;
-    /** Whether 0xff is everybody in x2APIC mode too. */
+    /** Whether destination 0xff is a broadcast in x2APIC mode too. */
     private boolean broadcastQuirk = true;
 
-    /** Whether the VMM has decided that LAPICs offer to keep ends of interrupts from its IOAPIC. */
+    /** The VMM's choice for Suppress EOI-broadcast (directed EOI); empty if it made none. */
     private Optional<Boolean> directedEoi = Optional.empty();
 
     Lapics(X86Vm vm) {
         this.vm = vm;
     }
 
-    /** A new vCPU is not on the map until that is drawn again. */
+    /** A new vCPU is not on the map until the map is recalculated. */
     FakeLapic add(int vcpuId) {
         recalculateApicMap();
         FakeLapic lapic = new FakeLapic(vm, this, vcpuId);
@@ -36,7 +36,7 @@ final class Lapics {
         return lapic;
     }
 
-    /** Its vCPU could not be made after all. */
+    /** Undoes {@link #add} after its vCPU could not be created. */
     void remove(FakeLapic lapic) {
         lapics.remove(lapic);
         recalculateApicMap();
@@ -75,10 +75,10 @@ final class Lapics {
     }
 
     /**
-     * Looks up the one with that id in the kernel's map where there is one, else asks every LAPIC.
+     * Looks the destination up in the APIC map. Without a map, or for a broadcast, it compares every LAPIC with it.
      *
-     * @param taker told of each that took it
-     * @return how many LAPICs took it; -1 when all were asked and it was for none
+     * @param taker called with each LAPIC that accepted the interrupt
+     * @return how many LAPICs accepted it; -1 if all were compared and none was addressed
      */
     int deliver(ApicMessage interrupt, Consumer<FakeLapic> taker) {
         int destination = interrupt.destination(ids32Bit);
@@ -96,7 +96,7 @@ final class Lapics {
                 : deliverLogical(interrupt, destination, looked, taker);
     }
 
-    /** Whether a message can be sent without asking every LAPIC, as an irqfd's must be that no worker sends. */
+    /** Whether the map alone decides the destination. Only such a message of an irqfd is sent without a worker. */
     boolean isByMap(ApicMessage interrupt) {
         ApicMap<FakeLapic> looked = map.orElse(null);
         return looked != null
@@ -113,7 +113,7 @@ final class Lapics {
         return looked.logical() == ApicMap.Logical.AMBIGUOUS;
     }
 
-    /** Lowest priority: the vector selects one of the bits, even one that no LAPIC has. */
+    /** With lowest priority the vector selects one bit of the destination, even a bit that no LAPIC has. */
     private int deliverLogical(
             ApicMessage interrupt, int destination, ApicMap<FakeLapic> looked, Consumer<FakeLapic> taker) {
         vm.note(KernelRule.MSI_LOGICAL);
@@ -131,7 +131,7 @@ final class Lapics {
 
     private int deliverAsking(ApicMessage interrupt, int destination, Consumer<FakeLapic> taker) {
         boolean broadcast = destination == ApicMessage.BROADCAST && !interrupt.logical();
-        // Priority has no meaning among all LAPICs: the kernel makes the interrupt a fixed one.
+        // The kernel turns a lowest-priority physical broadcast into a fixed interrupt.
         DeliveryMode mode = broadcast && interrupt.isLowestPriority() ? DeliveryMode.FIXED : interrupt.mode();
         if (broadcast) {
             vm.note(KernelRule.MSI_BROADCAST);
@@ -149,7 +149,7 @@ final class Lapics {
         return taken;
     }
 
-    /** The vector decides which of those that listen. */
+    /** The vector selects one of the addressed LAPICs that are enabled. */
     private int deliverToOne(ApicMessage interrupt, int destination, DeliveryMode mode, Consumer<FakeLapic> taker) {
         List<FakeLapic> listening = lapics.stream()
                 .filter(lapic -> lapic.isFor(destination, interrupt.logical(), broadcastQuirk))
@@ -165,7 +165,6 @@ final class Lapics {
         return lapic.isFor(interrupt.destination(ids32Bit), interrupt.logical(), broadcastQuirk);
     }
 
-    /** Draws the map anew. */
     void recalculateApicMap() {
         boolean firstHasId = !vm.host().build().isSince(6, 3);
         if (firstHasId) {
@@ -175,7 +174,7 @@ final class Lapics {
         wantScan();
     }
 
-    /** Before each vCPU goes on, it learns which ends of interrupts matter. */
+    /** Each vCPU recomputes its EOI exit bitmap before it runs on. */
     void wantScan() {
         for (FakeLapic lapic : lapics) {
             lapic.eoiExitBitmap().wantScan();

@@ -2,8 +2,8 @@
 package io.kvmirq.fake.x86;
 
 /**
- * What has been sent to a vCPU past its LAPIC's registers, until the vCPU looks; source: {@code process_nmi()} in x86.c,
- * {@code kvm_apic_accept_events()} in lapic.c.
+ * The pending NMI, INIT and start-up (SIPI) events of a vCPU, until it processes them; source: {@code process_nmi()} in
+ * x86.c, {@code kvm_apic_accept_events()} in lapic.c.
  */
 final class VcpuEvents {
     private static final int MOST_NMIS = 2;
@@ -18,7 +18,7 @@ final class VcpuEvents {
         nmisSent++;
     }
 
-    /** Forgets a start-up message before it. */
+    /** INIT discards a pending start-up. */
     void sendInit() {
         init = true;
         startup = false;
@@ -28,7 +28,7 @@ final class VcpuEvents {
         startup = true;
     }
 
-    /** Of those sent while none was looked at, two are kept, one while one is handled. */
+    /** Starts an NMI. The vCPU keeps two NMIs that arrive at once, or one while it handles an NMI. */
     boolean takeNmi() {
         nmisPending = Math.min(nmisPending + nmisSent, inNmi ? 1 : MOST_NMIS);
         nmisSent = 0;
@@ -40,7 +40,7 @@ final class VcpuEvents {
         return true;
     }
 
-    /** IRET, whatever it returns from, lets NMIs in again. */
+    /** Every IRET unblocks NMIs, whatever it returns from. */
     void endOfNmi() {
         inNmi = false;
     }
@@ -49,7 +49,7 @@ final class VcpuEvents {
         return init;
     }
 
-    /** An INIT makes NMIs forgotten. */
+    /** INIT discards pending NMIs. */
     boolean takeInit() {
         boolean taken = init;
         init = false;

@@ -4,7 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.arch.apic.LapicPage;
 import java.nio.ByteBuffer;
 
-/** One of a LAPIC's arrays of 256 bits: 32 bits in every 16 bytes. */
+/** One of a LAPIC's 256-bit registers (IRR, ISR, TMR): 32 bits in every 16 bytes. */
 final class VectorSet {
     private static final int VECTORS = 256;
 

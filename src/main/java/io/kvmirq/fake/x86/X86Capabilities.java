@@ -8,12 +8,12 @@ import io.kvmirq.uapi.Uapi;
 import java.util.HashMap;
 import java.util.Map;
 
-/** KVM_CHECK_EXTENSION, as measured on 6.18 and, where others differ, seen on those; what is not here is 0, never an error. */
+/** KVM_CHECK_EXTENSION, measured on 6.18; differences of other versions were seen there. Others return 0. */
 final class X86Capabilities {
     private static final int MULTI_ADDRESS_SPACE = 118;
     private static final int IDS_PER_VCPU = 4;
 
-    /** Pairs of number and value: the capabilities that are not 0 on the measured 6.18, except those below. */
+    /** Pairs of number and value: the capabilities that are not 0 on the measured 6.18, without those in check(). */
     private static final int[] MEASURED = {
         0, 1, 1, 1, 2, 1, 3, 1, 4, 1, 6, 1, 7, 1, 8, 1, 9, 2, 10, 32764, 11, 1, 12, 1, 14, 1, 15, 2, 16, 1, 21, 1, 22,
         1, 23, 1, 24, 1, 25, 4096, 26, 1, 30, 1, 31, 32, 32, 1, 33, 1, 34, 1, 35, 1, 36, 1, 37, 1, 39, 14, 40, 1, 41, 1,
@@ -24,7 +24,7 @@ final class X86Capabilities {
         1, 223, 1048576, 226, 1, 232, 1, 237, 1, 238, 1, 244, 3
     };
 
-    /** The last one that kernels of a version knew: numbers are given in order. */
+    /** The highest capability number of a version; numbers are assigned in ascending order. */
     private static final int LAST_OF_6_1 = 224;
 
     private static final int LAST_OF_6_12 = 238;
@@ -45,12 +45,12 @@ final class X86Capabilities {
         return maxVcpus(build) * IDS_PER_VCPU;
     }
 
-    /** As Debian builds 6.12 and later; the 6.18 that is measured is built as all before 6.7 are. */
+    /** Debian's kernels since 6.12 allow 4096 vCPUs; the measured 6.18 has the limit of kernels before 6.7. */
     private static int maxVcpus(Build build) {
         return build.isDebian() && build.isSince(6, 12) ? 4096 : 1024;
     }
 
-    /** Two with System Management Mode, which Debian builds in and the 6.18 that is measured leaves out. */
+    /** Two with System Management Mode. Debian builds it in; the measured 6.18 does not. */
     static int addressSpaces(Build build) {
         return build.isDebian() ? 2 : 1;
     }
@@ -72,7 +72,7 @@ final class X86Capabilities {
             return vcpuIds(build);
         }
         if (capability == Uapi.KVM_CAP_DEVICE_CTRL && !build.isSince(6, 5)) {
-            // It could be used all the same.
+            // KVM_CREATE_DEVICE works nevertheless.
             host.note(KernelRule.DEVICE_CAPABILITY_BEFORE);
             return 0;
         }

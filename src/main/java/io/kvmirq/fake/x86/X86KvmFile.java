@@ -21,7 +21,7 @@ public final class X86KvmFile extends KvmFile {
     /** Leaf 1, ECX bit 21. */
     static final int CPUID_X2APIC = 1 << 21;
 
-    /** The bit of XCR0 that is always on. */
+    /** XCR0.X87, which is always 1. */
     private static final long X87_STATE = 1;
 
     private static final Requests<X86KvmFile> REQUESTS = KvmFile.<X86KvmFile>requests(
@@ -34,7 +34,7 @@ public final class X86KvmFile extends KvmFile {
         super(host, RUN_SIZE);
     }
 
-    /** The name of a request that x86 knows; null for any other number. */
+    /** The name of a request that x86 implements; null for any other number. */
     static @Nullable String notModelled(UapiTable.FileKind kind, long request) {
         for (UapiTable.Request known : UapiTable.REQUESTS) {
             if (known.kind() == kind && known.number() == request) {
@@ -59,7 +59,7 @@ public final class X86KvmFile extends KvmFile {
         return type == 0 ? host.install(new X86VmFile(host)) : host.refuse(KernelRule.KVM_VM_TYPE);
     }
 
-    /** The system has one attribute: what a guest may put into XCR0, which the fake's CPU does not have. */
+    /** The system has one attribute, the XCR0 bits allowed to guests. The fake's CPU has no XCR0. */
     private int hasAttribute(ByteBuffer structure) {
         Attribute attribute = Attribute.of(structure);
         return attribute.group() == 0 && attribute.number() == 0 ? 0 : host.refuse(KernelRule.KVM_ATTRIBUTE);
@@ -72,7 +72,7 @@ public final class X86KvmFile extends KvmFile {
         return refused < 0 ? refused : host.copyOut(Attribute.of(structure).address(), value, Long.BYTES);
     }
 
-    /** One leaf, and in it x2APIC: the fake's CPU looks at none. */
+    /** KVM_GET_SUPPORTED_CPUID returns one leaf with the x2APIC bit. The fake's CPU uses no other. */
     private int supportedCpuid(ByteBuffer header, long address) {
         if (header.getInt(Uapi.KvmCpuid2.NENT) == 0) {
             return host.refuse(KernelRule.KVM_CPUID_ROOM);

@@ -18,11 +18,11 @@ import java.util.Set;
 
 /** A vCPU's descriptor on x86; source: {@code kvm_arch_vcpu_ioctl()} in arch/x86/kvm/x86.c. */
 final class X86VcpuFile extends VcpuFile {
-    /** Hyper-V's and PV's, which some kernels have. */
+    /** Capabilities of Hyper-V and paravirtualization that some kernels can enable on a vCPU. */
     private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(123, 148, 163, 190, 191);
 
     private static final int LAST_VECTOR = 255;
-    /** Where a request has its type, and KVM's. */
+    /** The bit position of the type in a request number, and KVM's type. */
     private static final int TYPE_SHIFT = 8;
 
     private static final int KVM_TYPE = 0xae;
@@ -55,7 +55,7 @@ final class X86VcpuFile extends VcpuFile {
     private final X86Vm.Irqchip irqchip;
     private final int id;
     private final boolean boot;
-    /** What userspace's PIC asks for; -1 for nothing. */
+    /** The vector of KVM_INTERRUPT, from a PIC in user space; -1 for none. */
     private int external = -1;
 
     private ByteBuffer cpuid = ByteBuffer.allocate(0);
@@ -77,7 +77,7 @@ final class X86VcpuFile extends VcpuFile {
         return irqchip.facts(true);
     }
 
-    /** One call at a time: all others wait for as long as the guest runs, also halted. */
+    /** One ioctl at a time: others wait until KVM_RUN returns, also while the guest is halted. */
     @Override
     public int ioctl(long request, long argument) {
         if ((request >>> TYPE_SHIFT & 0xff) != KVM_TYPE) {
@@ -127,7 +127,7 @@ final class X86VcpuFile extends VcpuFile {
         return host.refuse(KernelRule.VCPU_CAP);
     }
 
-    /** Of the guest's CPUID one bit matters. */
+    /** KVM_SET_CPUID2. The fake uses one bit of the CPUID, x2APIC. */
     private int setCpuid(ByteBuffer header, long address) {
         int leafCount = header.getInt(Uapi.KvmCpuid2.NENT);
         if (Integer.compareUnsigned(leafCount, X86KvmFile.MOST_LEAVES) > 0) {
@@ -154,7 +154,7 @@ final class X86VcpuFile extends VcpuFile {
 
     // States
 
-    /** INIT and start-up messages, which wait in the LAPIC until the vCPU looks. */
+    /** Processes pending INIT and start-up events. */
     private void acceptEvents() {
         if (lapic.isEmpty()) {
             return;
@@ -211,7 +211,7 @@ final class X86VcpuFile extends VcpuFile {
         return 0;
     }
 
-    // Attributes: a vCPU has one, its TSC offset
+    // Attributes: a vCPU has one, the TSC offset
 
     private int hasAttribute(ByteBuffer structure) {
         Attribute attribute = Attribute.of(structure);

@@ -12,13 +12,13 @@ import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** The interrupt side of a VM on x86: its chips; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
+/** The interrupt state of an x86 VM: its interrupt controllers; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
 final class X86Vm extends VmInterrupts {
     private static final int MASTER = 0;
     private static final int SLAVE = 1;
     private static final int IOAPIC = 2;
 
-    /** Which interrupt controllers are in the kernel. */
+    /** Which interrupt controllers the kernel emulates. */
     enum Irqchip {
         NONE("none"),
         SPLIT("split"),
@@ -35,7 +35,7 @@ final class X86Vm extends VmInterrupts {
             this.withVcpus = List.of(label, "vcpus");
         }
 
-        /** Of a VM that has it, by the labels of {@code io.kvmirq.explain.Fact}. */
+        /** The facts of a VM with this irqchip, as labels of {@code io.kvmirq.explain.Fact}. */
         List<String> facts(boolean vcpus) {
             return vcpus ? withVcpus : alone;
         }
@@ -63,7 +63,7 @@ final class X86Vm extends VmInterrupts {
         setRoutes(defaultRoutes());
     }
 
-    /** @param pins how many GSIs are those of the VMM's IOAPIC; the kernel keeps 8 bits of the number */
+    /** @param pins how many GSIs, from 0, are reserved for the VMM's IOAPIC; the kernel keeps 8 bits */
     void createSplitIrqchip(int pins) {
         irqchip = Irqchip.SPLIT;
         reservedPins = pins & 0xff;
@@ -81,7 +81,7 @@ final class X86Vm extends VmInterrupts {
         pit = true;
     }
 
-    /** The vCPU that runs first and takes the PICs' interrupts. */
+    /** Whether a vCPU is the boot vCPU, which starts runnable and takes the interrupts of the PICs. */
     boolean isBootVcpu(int id) {
         return id == bootVcpu;
     }
@@ -124,13 +124,13 @@ final class X86Vm extends VmInterrupts {
         return ApicMessage.of(new CompatibilityMsi((long) high << Integer.SIZE | Integer.toUnsignedLong(low), data));
     }
 
-    /** Debian builds Hyper-V's interfaces in; the 6.18 that is measured leaves them out. */
+    /** Debian builds the Hyper-V interfaces in; the measured 6.18 does not. */
     @Override
     public boolean hasSynthetic() {
         return host().build().isDebian();
     }
 
-    /** A full irqchip begins with GSIs 0 to 23 to the IOAPIC, 0 to 15 to the PICs as well. */
+    /** The default routes of the full irqchip: GSIs 0 to 23 go to the IOAPIC, 0 to 15 to the PICs too. */
     private static FakeRoutes defaultRoutes() {
         FakeRoutes routes = new FakeRoutes();
         for (int gsi = 0; gsi < FakeIoapic.PINS; gsi++) {
@@ -142,7 +142,7 @@ final class X86Vm extends VmInterrupts {
         return routes;
     }
 
-    /** What a target sends; null for a pin. */
+    /** The message of a target; null for a pin. */
     private static @Nullable ApicMessage message(FakeRoutes.Target target) {
         return (ApicMessage) target.message();
     }
@@ -159,13 +159,13 @@ final class X86Vm extends VmInterrupts {
         lapics.wantScan();
     }
 
-    // Chips by their KVM number
+    // Chips, by KVM_IRQCHIP number
 
     FakePic pic(int chip) {
         return pics[chip];
     }
 
-    /** The slave's request reaches the master. */
+    /** Passes a request of the slave to the master. */
     void cascade() {
         pics[MASTER].cascade(pics[SLAVE]);
     }
@@ -181,7 +181,7 @@ final class X86Vm extends VmInterrupts {
         setIrq(gsi, source, level, false);
     }
 
-    /** A single message is sent without a worker, also of a resampling irqfd, unless every LAPIC is to be asked. */
+    /** If the APIC map decides the target, a GSI that is one message is driven without a worker, resampling or not. */
     @Override
     protected boolean driveAtOnce(FakeIrqfd irqfd) {
         ApicMessage message = (ApicMessage) routes().message(irqfd.gsi());
@@ -193,10 +193,10 @@ final class X86Vm extends VmInterrupts {
     }
 
     /**
-     * Drives what a GSI is routed to.
+     * Drives the targets of a GSI.
      *
-     * @param wanted whether the caller wants to know what came of it
-     * @return the sum over the routes that listened, -1 when none did
+     * @param wanted whether the caller wants the status
+     * @return the sum over the routes that did not return a negative value; -1 if there is none
      */
     int setIrq(int gsi, int source, boolean level, boolean wanted) {
         int sum = -1;
@@ -233,7 +233,7 @@ final class X86Vm extends VmInterrupts {
         };
     }
 
-    /** Tells a LAPIC whose end matters: what pins may raise, the kernel's or those of the VMM's IOAPIC. */
+    /** Fills a LAPIC's EOI exit bitmap with the vectors of the pins of the in-kernel or the VMM's IOAPIC. */
     void scan(FakeLapic lapic) {
         if (irqchip == Irqchip.FULL) {
             ioapic.scan(lapic);
@@ -252,7 +252,7 @@ final class X86Vm extends VmInterrupts {
         }
     }
 
-    /** A LAPIC's registers were replaced. */
+    /** Called after KVM_SET_LAPIC replaced a LAPIC's registers. */
     void restored(FakeLapic lapic) {
         lapics.recalculateApicMap();
         if (irqchip == Irqchip.FULL) {
@@ -268,13 +268,13 @@ final class X86Vm extends VmInterrupts {
         }
     }
 
-    /** Whether an irqfd waits for the EOI of a pin. */
+    /** Whether a resampling irqfd waits for the EOI of an IOAPIC pin. */
     boolean isResampled(int pin) {
         int gsi = routes().gsiOfPin(IOAPIC, pin);
         return gsi >= 0 && !resampling(gsi).isEmpty();
     }
 
-    /** The guest has ended what an IOAPIC pin raised: resampling irqfds lower their line and notify. */
+    /** The EOI of an IOAPIC pin: lowers the resampling line of its GSI and signals the resamplefds. */
     void acknowledged(int pin) {
         int gsi = routes().gsiOfPin(IOAPIC, pin);
         List<FakeIrqfd> resampling = resampling(gsi);

@@ -18,12 +18,12 @@ import java.util.TreeSet;
 
 /** The descriptor of a VM on x86; source: {@code kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c. */
 final class X86VmFile extends VmFile {
-    /** Three pages below 4 GiB. */
+    /** The last address that leaves three pages below 4 GiB. */
     private static final long LAST_TSS_ADDRESS = 0xffff_d000L;
 
     /** KVM_USER_MEM_SLOTS. */
     private static final int SLOTS = 32764;
-    /** The most address bits that any processor has; many refuse less. */
+    /** The largest number of physical address bits. Most processors have fewer and refuse more. */
     private static final int ADDRESS_BITS = 52;
 
     private static final Requests<X86VmFile> REQUESTS = VmFile.<X86VmFile>requests(
@@ -104,7 +104,7 @@ final class X86VmFile extends VmFile {
             return host.refuse(KernelRule.VCPU_ID);
         }
         if (!vcpus.add((int) id)) {
-            // Seen only after the vCPU was made, which looked at all others.
+            // The kernel notices the duplicate id only after it recalculated the APIC map for the new vCPU.
             vm.lapics().recalculateApicMap();
             return host.refuse(KernelRule.VCPU_EXISTS);
         }
