@@ -43,9 +43,13 @@ final class Taping implements AutoCloseable {
     }
 
     /** Replaces the file. To be called after the kernel was opened. */
-    synchronized void begin() throws IOException {
+    void begin() throws IOException {
         if (tape.isPresent()) {
-            out.begin(TapeFiles.replace(tape.get()));
+            // Without the lock: the hook must not wait for a file that does not open.
+            OutputStream file = TapeFiles.replace(tape.get());
+            synchronized (this) {
+                out.begin(file);
+            }
         }
     }
 

@@ -511,7 +511,7 @@ class CliIT {
             value = {
                 "/nonexistent/x | 3 | the directory /nonexistent does not exist; make it with mkdir -p, or name another file",
                 "/dev           | 3 | it is a directory; name a file in it, such as /dev/kvmirq.tape",
-                "/dev/full      | 1 | the disk is full; free space there, or name a file on another disk",
+                "/dev/null      | 3 | it is not a regular file; name another file",
                 "/dev/null/x    | 3 | Not a directory; name another file"
             })
     void tapeThatCannotBeWrittenIsOneSentence(String file, int exitCode, String why) throws Exception {
@@ -520,6 +520,22 @@ class CliIT {
         assertThat(ended.err()).isEqualTo("kvmirq: cannot write " + file + ": " + why + "\n");
         assertThat(ended.exitCode()).isEqualTo(exitCode);
         assertThat(ended.out().isEmpty()).isEqualTo(exitCode == ExitCode.COULD_NOT_RUN);
+    }
+
+    @Test
+    void fullDiskIsOneSentence() throws Exception {
+        Machine.assumeSucceeds("unshare", "--mount", "true");
+        Path disk = Files.createDirectory(temporary.resolve("disk"));
+        String mounted = "mount -t tmpfs -o size=4k none " + disk + " && exec \"$@\"";
+        Path tape = disk.resolve("tape");
+        Cli.Ended ended = Cli.launcher()
+                .under("unshare", "--mount", "sh", "-c", mounted, "sh")
+                .run("selftest", "--backend", "fake", "--scenario", "edge", "--json", "--record", tape.toString());
+        assertThat(ended.err())
+                .isEqualTo("kvmirq: cannot write " + tape
+                        + ": the disk is full; free space there, or name a file on another disk\n");
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
+        assertThat(ended.out()).isNotEmpty();
     }
 
     @Test

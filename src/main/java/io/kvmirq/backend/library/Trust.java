@@ -8,8 +8,8 @@ import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
-/** Whether another user could have written, or could swap, what we are about to load. */
-final class Trust {
+/** Whether another user could have written, or could swap, what we are about to load or to write. */
+public final class Trust {
     private static final int WRITABLE_BY_OTHERS = 0022;
     private static final int STICKY = 01000;
     private static final int ROOT = 0;
@@ -99,7 +99,7 @@ final class Trust {
     }
 
     /** The effective user id of this process. */
-    static int thisUser() {
+    public static int thisUser() {
         try {
             return userOf(Path.of("/proc/self"));
         } catch (IOException e) {
@@ -107,7 +107,8 @@ final class Trust {
         }
     }
 
-    static int userOf(Path path) throws IOException {
+    /** The user id of a file's owner; a symbolic link is not followed. */
+    public static int userOf(Path path) throws IOException {
         return (int) attribute(path, "uid");
     }
 
