@@ -46,9 +46,14 @@ public class Calls {
         return kernel.backend();
     }
 
-    /** Eight bytes of this thread for what one call returns. */
+    /** Eight bytes of this thread for what one call returns, until {@link #done}. */
     protected final ByteBuffer scratch() {
         return kernel.scratch();
+    }
+
+    /** Ends the use of what {@link #scratch} gave. */
+    protected final void done(ByteBuffer scratch) {
+        kernel.done(scratch);
     }
 
     // Errors

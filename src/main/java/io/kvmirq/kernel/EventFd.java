@@ -133,8 +133,8 @@ public final class EventFd implements AutoCloseable {
      * @throws io.kvmirq.KernelException EINVAL if an adopted descriptor is not an eventfd
      */
     public long drain() {
-        ByteBuffer count = kernel.scratch();
         int raw = fd.enter();
+        ByteBuffer count = kernel.scratch();
         try {
             KernelBackend backend = kernel.backend();
             int result = foreign ? backend.eventfdDrainForeign(raw, count) : backend.eventfdDrain(raw, count);
@@ -146,6 +146,7 @@ public final class EventFd implements AutoCloseable {
             }
             return count.getLong(0);
         } finally {
+            kernel.done(count);
             fd.exit();
         }
     }

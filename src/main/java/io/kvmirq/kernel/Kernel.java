@@ -5,6 +5,7 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Pool;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
@@ -41,8 +42,10 @@ public final class Kernel implements AutoCloseable {
     private final System.Logger logger = System.getLogger("io.kvmirq");
     private final Handles handles = new Handles(logger);
     private final Calls calls = new Calls(this);
-    /** For the count an eventfd gives; a virtual thread, of which there may be millions, gets one per call. */
+    /** For the count an eventfd gives. */
     private final ThreadLocal<ByteBuffer> scratch = ThreadLocal.withInitial(() -> Buffers.allocate(Long.BYTES));
+
+    private final Pool<ByteBuffer> scratchOfVirtualThreads = new Pool<>(() -> Buffers.allocate(Long.BYTES));
 
     private @Nullable Fd device;
     private boolean closed;
@@ -179,7 +182,14 @@ public final class Kernel implements AutoCloseable {
     }
 
     ByteBuffer scratch() {
-        return CurrentThread.isVirtual() ? Buffers.allocate(Long.BYTES) : scratch.get();
+        return CurrentThread.isVirtual() ? scratchOfVirtualThreads.take() : scratch.get();
+    }
+
+    /** Ends the use of what {@link #scratch} gave. */
+    void done(ByteBuffer used) {
+        if (CurrentThread.isVirtual()) {
+            scratchOfVirtualThreads.giveBack(used);
+        }
     }
 
     /**

@@ -20,6 +20,8 @@ public final class Vcpu implements AutoCloseable {
 
     private final VcpuCalls calls;
     private final Thread owner = Thread.currentThread();
+    /** The owner's, used again by each call. */
+    private final ByteBuffer lapic = Buffers.allocate(Uapi.KvmLapicState.SIZE);
 
     /** Why the guest left {@link #run}; source: {@code KVM_EXIT_*} in linux/kvm.h. */
     public enum Exit {
@@ -122,7 +124,7 @@ public final class Vcpu implements AutoCloseable {
      */
     public void enableLapic() {
         requireItsThread();
-        ByteBuffer lapic = lapic();
+        readLapic();
         lapic.putInt(Uapi.KvmLapicState.SVR, lapic.getInt(Uapi.KvmLapicState.SVR) | Uapi.KvmLapicState.SVR_ENABLE);
         calls.ioctl(KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, lapic);
     }
@@ -131,13 +133,12 @@ public final class Vcpu implements AutoCloseable {
     public boolean isRequested(Vector vector) {
         requireItsThread();
         int word = Uapi.KvmLapicState.IRR + vector.number() / 32 * 16;
-        return (lapic().getInt(word) >>> vector.number() % 32 & 1) == 1;
+        readLapic();
+        return (lapic.getInt(word) >>> vector.number() % 32 & 1) == 1;
     }
 
-    private ByteBuffer lapic() {
-        ByteBuffer lapic = Buffers.allocate(Uapi.KvmLapicState.SIZE);
+    private void readLapic() {
         calls.ioctl(KernelCall.LAPIC_GET, Uapi.KVM_GET_LAPIC, lapic);
-        return lapic;
     }
 
     /** Takes effect when a {@link #run} in flight has ended. Idempotent, never fails. */

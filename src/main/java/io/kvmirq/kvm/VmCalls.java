@@ -268,9 +268,9 @@ final class VmCalls extends Calls {
 
     /** @return as the kernel's status: > 0 delivered to so many, 0 coalesced, -1 no chip took it */
     int setLine(Gsi gsi, boolean high) {
-        ByteBuffer status = scratch();
         int level = high ? 1 : 0;
         int raw = begin(vm);
+        ByteBuffer status = scratch();
         try {
             int result = backend().lineSetStatus(raw, gsi.number(), level, status);
             if (result < 0) {
@@ -279,6 +279,7 @@ final class VmCalls extends Calls {
             }
             return status.getInt(0);
         } finally {
+            done(status);
             end(vm);
         }
     }

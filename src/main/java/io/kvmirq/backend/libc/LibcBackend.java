@@ -6,8 +6,8 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.backend.Pool;
 import io.kvmirq.uapi.Uapi;
-import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.Set;
 
@@ -20,13 +20,12 @@ import java.util.Set;
 public final class LibcBackend implements KernelBackend {
     private static final Set<String> GENERIC_IOCTL_ENCODING = Set.of("amd64", "aarch64", "riscv64");
     private static final int EINVAL = -Errno.EINVAL.number();
-    private static final int EBADF = -Errno.EBADF.number();
-    private static final long NANOS_PER_SECOND = 1_000_000_000L;
 
     private final String name;
     private final String description;
     private final Libc libc;
     private final PerThread<Scratch> scratches;
+    private final Pool<RoutingTable> tables = new Pool<>(RoutingTable::new);
 
     private LibcBackend(String name, String description, Libc libc) {
         this.name = name;
@@ -66,11 +65,12 @@ public final class LibcBackend implements KernelBackend {
         return libc;
     }
 
+    /** A call that only reads its argument, and is done with it. */
     private int ioctl(int fd, long request, Scratch argument) {
         try {
             return libc.ioctl(fd, request, argument.address());
         } finally {
-            Reference.reachabilityFence(argument);
+            scratches.done(argument);
         }
     }
 
@@ -88,36 +88,12 @@ public final class LibcBackend implements KernelBackend {
 
     @Override
     public int fdWait(int fd, int wake, long timeoutNanos) {
-        if (fd < 0) {
-            return EBADF;
-        }
-        int timeoutAt = 2 * Uapi.Pollfd.SIZE;
         Scratch scratch = scratches.get();
-        pollfd(scratch, 0, fd);
-        pollfd(scratch, Uapi.Pollfd.SIZE, wake);
-        scratch.putLong(timeoutAt + Uapi.Timespec.TV_SEC, timeoutNanos / NANOS_PER_SECOND);
-        scratch.putLong(timeoutAt + Uapi.Timespec.TV_NSEC, timeoutNanos % NANOS_PER_SECOND);
         try {
-            long address = scratch.address();
-            int ready = libc.ppoll(address, wake < 0 ? 1 : 2, timeoutNanos < 0 ? 0 : address + timeoutAt);
-            return ready < 0 ? ready : readiness(scratch, wake);
+            return Poll.untilReadable(libc, scratch, fd, wake, timeoutNanos);
         } finally {
-            Reference.reachabilityFence(scratch);
+            scratches.done(scratch);
         }
-    }
-
-    private static void pollfd(Scratch scratch, int at, int fd) {
-        scratch.putInt(at + Uapi.Pollfd.FD, fd);
-        scratch.putInt(at + Uapi.Pollfd.EVENTS, Uapi.POLLIN);
-    }
-
-    private static int readiness(Scratch scratch, int wake) {
-        int fdEvents = scratch.getShort(Uapi.Pollfd.REVENTS);
-        int wakeEvents = wake < 0 ? 0 : scratch.getShort(Uapi.Pollfd.SIZE + Uapi.Pollfd.REVENTS);
-        if (((fdEvents | wakeEvents) & Uapi.POLLNVAL) != 0) {
-            return EBADF;
-        }
-        return (fdEvents != 0 ? READY_FD : 0) | (wakeEvents != 0 ? READY_WAKE : 0);
     }
 
     // eventfd
@@ -139,27 +115,21 @@ public final class LibcBackend implements KernelBackend {
         try {
             return whole(libc.write(fd, scratch.address(), Long.BYTES));
         } finally {
-            Reference.reachabilityFence(scratch);
+            scratches.done(scratch);
         }
     }
 
     @Override
     public int eventfdDrain(int fd, ByteBuffer count) {
-        ByteBuffer to = Buffers.writable(count, Long.BYTES);
-        Scratch scratch = scratches.get();
-        try {
-            int result = whole(libc.read(fd, scratch.address(), Long.BYTES));
-            if (result == 0) {
-                Buffers.put(to, scratch.getLong(0));
-            }
-            return result;
-        } finally {
-            Reference.reachabilityFence(scratch);
-        }
+        return drain(fd, count, false);
     }
 
     @Override
     public int eventfdDrainForeign(int fd, ByteBuffer count) {
+        return drain(fd, count, true);
+    }
+
+    private int drain(int fd, ByteBuffer count, boolean foreign) {
         ByteBuffer to = Buffers.writable(count, Long.BYTES);
         int vectorAt = Long.BYTES;
         Scratch scratch = scratches.get();
@@ -167,13 +137,16 @@ public final class LibcBackend implements KernelBackend {
             long address = scratch.address();
             scratch.putLong(vectorAt + Uapi.Iovec.IOV_BASE, address);
             scratch.putLong(vectorAt + Uapi.Iovec.IOV_LEN, Long.BYTES);
-            int result = whole(libc.preadv2(fd, address + vectorAt, 1, -1, Uapi.RWF_NOWAIT));
+            int result = whole(
+                    foreign
+                            ? libc.preadv2(fd, address + vectorAt, 1, -1, Uapi.RWF_NOWAIT)
+                            : libc.read(fd, address, Long.BYTES));
             if (result == 0) {
                 Buffers.put(to, scratch.getLong(0));
             }
             return result;
         } finally {
-            Reference.reachabilityFence(scratch);
+            scratches.done(scratch);
         }
     }
 
@@ -236,11 +209,15 @@ public final class LibcBackend implements KernelBackend {
     public int irqchipGet(int vm, int chip, ByteBuffer state) {
         ByteBuffer to = Buffers.writable(state, IRQCHIP_STATE_SIZE);
         Scratch scratch = irqchip(chip);
-        int result = ioctl(vm, Uapi.KVM_GET_IRQCHIP, scratch);
-        if (result >= 0) {
-            scratch.copyTo(to, Uapi.KvmIrqchip.CHIP, IRQCHIP_STATE_SIZE);
+        try {
+            int result = libc.ioctl(vm, Uapi.KVM_GET_IRQCHIP, scratch.address());
+            if (result >= 0) {
+                scratch.copyTo(to, Uapi.KvmIrqchip.CHIP, IRQCHIP_STATE_SIZE);
+            }
+            return result;
+        } finally {
+            scratches.done(scratch);
         }
-        return result;
     }
 
     @Override
@@ -263,32 +240,11 @@ public final class LibcBackend implements KernelBackend {
     @Override
     public int routesSet(int vm, ByteBuffer routes, int count) {
         ByteBuffer from = Buffers.routes(routes, count);
-        ByteBuffer table = Buffers.allocate(Uapi.KvmIrqRouting.SIZE + count * Uapi.KvmIrqRoutingEntry.SIZE);
-        table.putInt(Uapi.KvmIrqRouting.NR, count);
-        for (int i = 0; i < count; i++) {
-            int type = from.getInt(i * ROUTE_SIZE + ROUTE_TYPE);
-            if (type != ROUTE_TYPE_IRQCHIP && type != ROUTE_TYPE_MSI) {
-                return EINVAL;
-            }
-            encode(from, i * ROUTE_SIZE, table, Uapi.KvmIrqRouting.SIZE + i * Uapi.KvmIrqRoutingEntry.SIZE);
-        }
-        return libc.ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, table);
-    }
-
-    private static void encode(ByteBuffer from, int route, ByteBuffer to, int entry) {
-        int type = from.getInt(route + ROUTE_TYPE);
-        to.putInt(entry + Uapi.KvmIrqRoutingEntry.GSI, from.getInt(route + ROUTE_GSI));
-        to.putInt(entry + Uapi.KvmIrqRoutingEntry.TYPE, type);
-        to.putInt(entry + Uapi.KvmIrqRoutingEntry.FLAGS, from.getInt(route + ROUTE_FLAGS));
-        if (type == Uapi.KVM_IRQ_ROUTING_IRQCHIP) {
-            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_IRQCHIP, from.getInt(route + ROUTE_CHIP));
-            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_PIN, from.getInt(route + ROUTE_PIN));
-        } else {
-            long address = from.getLong(route + ROUTE_ADDRESS);
-            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO, (int) address);
-            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_HI, (int) (address >>> 32));
-            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_DATA, from.getInt(route + ROUTE_DATA));
-            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_DEVID, from.getInt(route + ROUTE_DEVID));
+        RoutingTable table = tables.take();
+        try {
+            return table.encode(from, count) ? libc.ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, table.bytes()) : EINVAL;
+        } finally {
+            tables.giveBack(table);
         }
     }
 
@@ -365,11 +321,15 @@ public final class LibcBackend implements KernelBackend {
     public int lineSetStatus(int vm, int gsi, int level, ByteBuffer status) {
         ByteBuffer to = Buffers.writable(status, Integer.BYTES);
         Scratch scratch = line(gsi, level);
-        int result = ioctl(vm, Uapi.KVM_IRQ_LINE_STATUS, scratch);
-        if (result >= 0) {
-            Buffers.put(to, scratch.getInt(Uapi.KvmIrqLevel.IRQ));
+        try {
+            int result = libc.ioctl(vm, Uapi.KVM_IRQ_LINE_STATUS, scratch.address());
+            if (result >= 0) {
+                Buffers.put(to, scratch.getInt(Uapi.KvmIrqLevel.IRQ));
+            }
+            return result;
+        } finally {
+            scratches.done(scratch);
         }
-        return result;
     }
 
     private Scratch line(int gsi, int level) {
@@ -389,8 +349,12 @@ public final class LibcBackend implements KernelBackend {
     @Override
     public int deviceCreate(int vm, int type) {
         Scratch scratch = device(type, 0);
-        int result = ioctl(vm, Uapi.KVM_CREATE_DEVICE, scratch);
-        return result < 0 ? result : scratch.getInt(Uapi.KvmCreateDevice.FD);
+        try {
+            int result = libc.ioctl(vm, Uapi.KVM_CREATE_DEVICE, scratch.address());
+            return result < 0 ? result : scratch.getInt(Uapi.KvmCreateDevice.FD);
+        } finally {
+            scratches.done(scratch);
+        }
     }
 
     private Scratch device(int type, int flags) {

@@ -123,8 +123,8 @@ public final class FfmLibc implements Libc {
         }
     }
 
-    private static int errnoIn(MemorySegment captured) {
-        return (int) Functions.ERRNO.get(captured, 0L);
+    private static int errnoIn(Captured captured) {
+        return (int) Functions.ERRNO.get(captured.state, 0L);
     }
 
     private static RuntimeException unexpected(Throwable e) {
@@ -136,184 +136,216 @@ public final class FfmLibc implements Libc {
 
     @Override
     public int open(long path, int flags, int mode) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            int result = (int) Functions.OPEN.invokeExact(errno, path, flags | Uapi.O_CLOEXEC, mode);
-            return result == -1 ? -errnoIn(errno) : result;
+            int result = (int) Functions.OPEN.invokeExact(captured.state, path, flags | Uapi.O_CLOEXEC, mode);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public int close(int fd) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            int result = (int) Functions.CLOSE.invokeExact(errno, fd);
-            return result == -1 ? -errnoIn(errno) : result;
+            int result = (int) Functions.CLOSE.invokeExact(captured.state, fd);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public int fcntl(int fd, int command, int argument) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            int result = (int) Functions.FCNTL.invokeExact(errno, fd, command, argument);
-            return result == -1 ? -errnoIn(errno) : result;
+            int result = (int) Functions.FCNTL.invokeExact(captured.state, fd, command, argument);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public long read(int fd, long to, long length) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            long result = (long) Functions.READ.invokeExact(errno, fd, to, length);
-            return result == -1 ? -errnoIn(errno) : result;
+            long result = (long) Functions.READ.invokeExact(captured.state, fd, to, length);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public long write(int fd, long from, long length) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            long result = (long) Functions.WRITE.invokeExact(errno, fd, from, length);
-            return result == -1 ? -errnoIn(errno) : result;
+            long result = (long) Functions.WRITE.invokeExact(captured.state, fd, from, length);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public long pread(int fd, long to, long length, long offset) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            long result = (long) Functions.PREAD.invokeExact(errno, fd, to, length, offset);
-            return result == -1 ? -errnoIn(errno) : result;
+            long result = (long) Functions.PREAD.invokeExact(captured.state, fd, to, length, offset);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public long pwrite(int fd, long from, long length, long offset) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            long result = (long) Functions.PWRITE.invokeExact(errno, fd, from, length, offset);
-            return result == -1 ? -errnoIn(errno) : result;
+            long result = (long) Functions.PWRITE.invokeExact(captured.state, fd, from, length, offset);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            long result = (long) Functions.PREADV2.invokeExact(errno, fd, vectors, count, offset, flags);
-            return result == -1 ? -errnoIn(errno) : result;
+            long result = (long) Functions.PREADV2.invokeExact(captured.state, fd, vectors, count, offset, flags);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public int ioctl(int fd, long request, long argument) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            int result = (int) Functions.IOCTL.invokeExact(errno, fd, request, argument);
-            return result == -1 ? -errnoIn(errno) : result;
+            int result = (int) Functions.IOCTL.invokeExact(captured.state, fd, request, argument);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public long mmap(long length, int protection, int flags, int fd, long offset) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            long result = (long) Functions.MMAP.invokeExact(errno, 0L, length, protection, flags, fd, offset);
-            return result == -1 ? -errnoIn(errno) : result;
+            long result = (long) Functions.MMAP.invokeExact(captured.state, 0L, length, protection, flags, fd, offset);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public int munmap(long address, long length) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            int result = (int) Functions.MUNMAP.invokeExact(errno, address, length);
-            return result == -1 ? -errnoIn(errno) : result;
+            int result = (int) Functions.MUNMAP.invokeExact(captured.state, address, length);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public int ppoll(long fds, long count, long timeout) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            int result = (int) Functions.PPOLL.invokeExact(errno, fds, count, timeout, 0L);
-            return result == -1 ? -errnoIn(errno) : result;
+            int result = (int) Functions.PPOLL.invokeExact(captured.state, fds, count, timeout, 0L);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public int eventfd(int count, int flags) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            int result = (int) Functions.EVENTFD.invokeExact(errno, count, flags | Uapi.O_CLOEXEC);
-            return result == -1 ? -errnoIn(errno) : result;
+            int result = (int) Functions.EVENTFD.invokeExact(captured.state, count, flags | Uapi.O_CLOEXEC);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public int epollCreate(int flags) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            int result = (int) Functions.EPOLL_CREATE1.invokeExact(errno, flags | Uapi.EPOLL_CLOEXEC);
-            return result == -1 ? -errnoIn(errno) : result;
+            int result = (int) Functions.EPOLL_CREATE1.invokeExact(captured.state, flags | Uapi.EPOLL_CLOEXEC);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public int epollCtl(int epoll, int operation, int fd, long event) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            int result = (int) Functions.EPOLL_CTL.invokeExact(errno, epoll, operation, fd, event);
-            return result == -1 ? -errnoIn(errno) : result;
+            int result = (int) Functions.EPOLL_CTL.invokeExact(captured.state, epoll, operation, fd, event);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public int epollWait(int epoll, long events, int max, int timeoutMillis) {
-        MemorySegment errno = captures.get().state;
+        Captured captured = captures.get();
         try {
-            int result = (int) Functions.EPOLL_WAIT.invokeExact(errno, epoll, events, max, timeoutMillis);
-            return result == -1 ? -errnoIn(errno) : result;
+            int result = (int) Functions.EPOLL_WAIT.invokeExact(captured.state, epoll, events, max, timeoutMillis);
+            return result == -1 ? -errnoIn(captured) : result;
         } catch (Throwable e) {
             throw unexpected(e);
+        } finally {
+            captures.done(captured);
         }
     }
 
     @Override
     public ByteBuffer view(long address, long length) {
         return MemorySegment.ofAddress(address)
-                .reinterpret(length)
+                .reinterpret(Buffers.viewLength(length))
                 .asByteBuffer()
                 .order(ByteOrder.nativeOrder());
     }

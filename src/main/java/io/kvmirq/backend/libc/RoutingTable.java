@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend.libc;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+
+/**
+ * The routes of {@link KernelBackend#routesSet} as the kernel takes them: {@code struct kvm_irq_routing}. Its memory is
+ * used again for the next table. Not thread-safe.
+ */
+final class RoutingTable {
+    private ByteBuffer bytes = Buffers.allocate(Uapi.KvmIrqRouting.SIZE);
+
+    private static boolean isEncodable(ByteBuffer routes, int count) {
+        for (int i = 0; i < count; i++) {
+            int type = routes.getInt(i * KernelBackend.ROUTE_SIZE + KernelBackend.ROUTE_TYPE);
+            if (type != KernelBackend.ROUTE_TYPE_IRQCHIP && type != KernelBackend.ROUTE_TYPE_MSI) {
+                return false;
+            }
+        }
+        return count <= (Integer.MAX_VALUE - Uapi.KvmIrqRouting.SIZE) / Uapi.KvmIrqRoutingEntry.SIZE;
+    }
+
+    /** The table, until the next one is encoded; as long as it or longer. */
+    ByteBuffer bytes() {
+        return bytes;
+    }
+
+    /** @return whether all have a type that the kernel's table has, and it fits into a buffer */
+    boolean encode(ByteBuffer routes, int count) {
+        if (!isEncodable(routes, count)) {
+            return false;
+        }
+        ByteBuffer table = zeroed(Uapi.KvmIrqRouting.SIZE + count * Uapi.KvmIrqRoutingEntry.SIZE);
+        table.putInt(Uapi.KvmIrqRouting.NR, count);
+        for (int i = 0; i < count; i++) {
+            encode(
+                    routes,
+                    i * KernelBackend.ROUTE_SIZE,
+                    table,
+                    Uapi.KvmIrqRouting.SIZE + i * Uapi.KvmIrqRoutingEntry.SIZE);
+        }
+        return true;
+    }
+
+    private ByteBuffer zeroed(int length) {
+        if (length > bytes.capacity()) {
+            bytes = Buffers.allocate(length > Integer.MAX_VALUE / 2 ? length : 2 * length);
+        } else {
+            for (int i = 0; i < length; i += Long.BYTES) {
+                bytes.putLong(i, 0);
+            }
+        }
+        return bytes;
+    }
+
+    private static void encode(ByteBuffer from, int route, ByteBuffer to, int entry) {
+        int type = from.getInt(route + KernelBackend.ROUTE_TYPE);
+        to.putInt(entry + Uapi.KvmIrqRoutingEntry.GSI, from.getInt(route + KernelBackend.ROUTE_GSI));
+        to.putInt(entry + Uapi.KvmIrqRoutingEntry.TYPE, type);
+        to.putInt(entry + Uapi.KvmIrqRoutingEntry.FLAGS, from.getInt(route + KernelBackend.ROUTE_FLAGS));
+        if (type == Uapi.KVM_IRQ_ROUTING_IRQCHIP) {
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_IRQCHIP, from.getInt(route + KernelBackend.ROUTE_CHIP));
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_IRQCHIP_PIN, from.getInt(route + KernelBackend.ROUTE_PIN));
+        } else {
+            long address = from.getLong(route + KernelBackend.ROUTE_ADDRESS);
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO, (int) address);
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_HI, (int) (address >>> 32));
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_DATA, from.getInt(route + KernelBackend.ROUTE_DATA));
+            to.putInt(entry + Uapi.KvmIrqRoutingEntry.U_MSI_DEVID, from.getInt(route + KernelBackend.ROUTE_DEVID));
+        }
+    }
+}

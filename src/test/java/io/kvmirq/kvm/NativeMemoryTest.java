@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.Vector;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.testing.RealKvm;
+import java.lang.management.BufferPoolMXBean;
+import java.lang.management.ManagementFactory;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Calls that a VMM makes over and over use the same native memory again, which the JVM counts until a collection. */
+@RealKvm(fullIrqchip = true)
+class NativeMemoryTest {
+    private static final VcpuId VCPU = new VcpuId(0);
+    private static final Vector VECTOR = new Vector(0x31);
+    private static final int ROUNDS = 1000;
+
+    @ParameterizedTest
+    @ValueSource(strings = {"jni", "jna", "jnr"})
+    void reroutingAndLookingAtTheLapicAllocateNone(String backend) {
+        try (Kernel kernel = Kernel.over(Backends.ofThisMachine().open(backend), Kernel.DEVICE);
+                Vm vm = Vm.create(kernel)) {
+            vm.createIrqchip();
+            Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, VECTOR));
+            try (Vcpu vcpu = vm.createVcpu(VCPU)) {
+                long before = directBuffers();
+                for (int i = 0; i < ROUNDS; i++) {
+                    vm.routes().replace(gsi, MsiMessage.to(VCPU, new Vector(0x40 + i % 2)));
+                    vcpu.isRequested(VECTOR);
+                }
+                assertThat(directBuffers() - before).isLessThan(ROUNDS / 10);
+            }
+        }
+    }
+
+    private static long directBuffers() {
+        return ManagementFactory.getPlatformMXBeans(BufferPoolMXBean.class).stream()
+                .filter(pool -> pool.getName().equals("direct"))
+                .mapToLong(BufferPoolMXBean::getCount)
+                .sum();
+    }
+}
