@@ -90,12 +90,32 @@ public final class Buffers {
         to.putInt(0, to.order() == ByteOrder.nativeOrder() ? value : Integer.reverseBytes(value));
     }
 
-    /** For {@link KernelBackend#routesSet}. */
+    /** {@code buffer} to be read as the kernel reads it: Java gives every duplicate and slice big-endian order again. */
+    public static ByteBuffer inNativeOrder(ByteBuffer buffer) {
+        return buffer.order() == ByteOrder.nativeOrder()
+                ? buffer
+                : buffer.duplicate().order(ByteOrder.nativeOrder());
+    }
+
+    /** For {@link KernelBackend#routesSet}; the result is in native order. */
     public static ByteBuffer routes(@Nullable ByteBuffer routes, int count) {
         if (count < 0) {
             throw new IllegalArgumentException("route count " + count + " is negative");
         }
-        return readable(routes, (long) KernelBackend.ROUTE_SIZE * count);
+        return inNativeOrder(readable(routes, (long) KernelBackend.ROUTE_SIZE * count));
+    }
+
+    /**
+     * For {@link Libc#view}. JNI takes a length of 64 bits and keeps 32 of them.
+     *
+     * @throws IllegalArgumentException if negative, or above {@link Integer#MAX_VALUE}
+     */
+    public static int viewLength(long length) {
+        if (length < 0 || length > Integer.MAX_VALUE) {
+            throw new IllegalArgumentException(
+                    "a view of " + length + " bytes is out of range: a buffer holds 0 to " + Integer.MAX_VALUE);
+        }
+        return (int) length;
     }
 
     /**

@@ -8,8 +8,9 @@ import java.nio.ByteBuffer;
  *
  * <p>Every method returns {@code >= 0} or {@code -errno}, may be called from any thread, allocates nothing and never
  * throws for what the kernel says. File descriptors it makes are O_CLOEXEC. Buffers must be direct, writable, at
- * position 0 and large enough, else {@link IllegalArgumentException} before anything is called. The errnos of each call, in the
- * kernel's order of checks, are documented on the typed objects above ({@code io.kvmirq.kvm}).
+ * position 0 and large enough, else {@link IllegalArgumentException} before anything is called. Their bytes are in native
+ * order, whatever order Java would read them in. The errnos of each call, in the kernel's order of checks, are documented on
+ * the typed objects above ({@code io.kvmirq.kvm}).
  */
 public interface KernelBackend {
     /** The name users choose it by: {@code jni}, ... */

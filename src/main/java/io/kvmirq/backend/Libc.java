@@ -72,7 +72,11 @@ public interface Libc {
         return true;
     }
 
-    /** A buffer in native order over mapped memory. It does not keep the mapping alive. */
+    /**
+     * A buffer in native order over mapped memory. It does not keep the mapping alive.
+     *
+     * @throws IllegalArgumentException for a length that is negative or above {@link Integer#MAX_VALUE}
+     */
     ByteBuffer view(long address, long length);
 
     /** Where a direct buffer's position 0 lies; good only while the buffer is reachable. */

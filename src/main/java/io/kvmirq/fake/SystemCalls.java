@@ -360,13 +360,14 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public ByteBuffer view(long address, long length) {
+        int bytes = Buffers.viewLength(length);
         time.enter();
         try (time) {
-            ByteBuffer mapped = memory.at(address, length);
+            ByteBuffer mapped = memory.at(address, bytes);
             if (mapped == null) {
                 throw new IllegalArgumentException("nothing is mapped at 0x" + Long.toHexString(address));
             }
-            return mapped.slice(memory.offset(address), Math.toIntExact(length)).order(ByteOrder.nativeOrder());
+            return mapped.slice(memory.offset(address), bytes).order(ByteOrder.nativeOrder());
         }
     }
 

@@ -58,7 +58,7 @@ final class JniLibc implements Libc {
 
     @Override
     public ByteBuffer view(long address, long length) {
-        return newBuffer(address, length).order(ByteOrder.nativeOrder());
+        return newBuffer(address, Buffers.viewLength(length)).order(ByteOrder.nativeOrder());
     }
 
     @Override

@@ -171,7 +171,7 @@ public final class JnaLibc implements Libc {
 
     @Override
     public ByteBuffer view(long address, long length) {
-        return new Pointer(address).getByteBuffer(0, length).order(ByteOrder.nativeOrder());
+        return new Pointer(address).getByteBuffer(0, Buffers.viewLength(length)).order(ByteOrder.nativeOrder());
     }
 
     @Override

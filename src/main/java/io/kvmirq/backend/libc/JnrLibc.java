@@ -205,7 +205,7 @@ public final class JnrLibc implements Libc {
     @Override
     public ByteBuffer view(long address, long length) {
         return MemoryIO.getInstance()
-                .newDirectByteBuffer(address, Math.toIntExact(length))
+                .newDirectByteBuffer(address, Buffers.viewLength(length))
                 .order(ByteOrder.nativeOrder());
     }
 

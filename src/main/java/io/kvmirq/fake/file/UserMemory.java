@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.lang.ref.WeakReference;
 import java.nio.ByteBuffer;
@@ -90,7 +91,7 @@ public final class UserMemory {
         regions[count] = null;
     }
 
-    /** The memory that holds all of {@code length} bytes at {@code address}; null where there is none. */
+    /** The memory that holds all of {@code length} bytes at {@code address}, in native order; null where there is none. */
     @Nullable
     public ByteBuffer at(long address, long length) {
         int found = find(address);
@@ -98,7 +99,9 @@ public final class UserMemory {
             return null;
         }
         ByteBuffer buffer = regions[found].buffer.get();
-        return buffer != null && address - bases[found] + length <= buffer.capacity() ? buffer : null;
+        return buffer != null && address - bases[found] + length <= buffer.capacity()
+                ? Buffers.inNativeOrder(buffer)
+                : null;
     }
 
     /** Where {@code address} lies in what {@link #at} gave for it. */
