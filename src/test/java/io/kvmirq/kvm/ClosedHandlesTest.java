@@ -10,6 +10,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.testing.Kernels;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -20,6 +21,8 @@ class ClosedHandlesTest {
     @ParameterizedTest
     @EnumSource
     void everyHandleIsShownTheSameAfterItIsClosed(Kernels kernels) {
+        List<Object> handles = new ArrayList<>();
+        List<String> before = new ArrayList<>();
         try (Kernel kernel = kernels.open();
                 Undo open = new Undo()) {
             Vm vm = open.add(Vm.create(kernel));
@@ -27,7 +30,7 @@ class ClosedHandlesTest {
             EventFd event = open.add(EventFd.create(kernel));
             EventFd other = open.add(EventFd.create(kernel));
             EventFd resample = open.add(EventFd.create(kernel));
-            List<Object> handles = List.of(
+            handles.addAll(List.of(
                     vm,
                     vm.fd(),
                     vm.routes(),
@@ -38,11 +41,10 @@ class ClosedHandlesTest {
                     open.add(vm.assignIoEventFd(IoAddress.port(0x80, 1), event)),
                     open.add(vm.createDevice(KvmDevice.Type.VFIO)),
                     open.add(vm.addMemory(0, 4096)),
-                    open.add(vm.createVcpu(new VcpuId(0))));
-            List<String> before = shown(handles).toList();
-            open.close();
-            assertThat(shown(handles)).containsExactlyElementsOf(before);
+                    open.add(vm.createVcpu(new VcpuId(0)))));
+            shown(handles).forEach(before::add);
         }
+        assertThat(shown(handles)).containsExactlyElementsOf(before);
     }
 
     private static Stream<String> shown(List<Object> handles) {
