@@ -1,21 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-import io.kvmirq.arch.apic.PiDescriptor;
-import io.kvmirq.arch.SharedWords;
-import io.kvmirq.arch.vtd.Irte;
-import io.kvmirq.arch.vtd.PostedIrte;
+import io.kvmirq.Vector;
+import io.kvmirq.arch.apic.PostedVcpu;
+import io.kvmirq.arch.apic.PostedVm;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vtd.RemappableMsi;
+import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.arch.vtd.RemappingTable;
+import io.kvmirq.arch.vtd.RemappingUnit;
+import io.kvmirq.arch.vtd.UnitCapabilities;
 
-/** Posts an interrupt through a VT-d remapping entry to a vCPU's descriptor; then the vCPU takes it. */
-class PostedRequest {
+/** A device's message wakes a vCPU that sleeps: device, unit, descriptor, processor, vCPU. */
+class PostedRequest implements RemappingTable.Observer {
     public static void main(String[] args) {
-        PostedIrte entry = (PostedIrte) Irte.decode(0x23456fc000418001L, 0x0000000100043b00L);
-        System.out.println(entry.vector() + " of " + entry.source() + " goes to the descriptor at 0x"
-                + Long.toHexString(entry.descriptorAddress()) + ", " + entry.violations().size() + " violations");
-        PiDescriptor descriptor = PiDescriptor.over(new long[PiDescriptor.WORDS]); // or a direct buffer
-        SharedWords irr = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
-        descriptor.reset();
-        descriptor.load(5); // the vCPU runs on the processor with APIC id 5
-        boolean notify = descriptor.post(entry.vector().number(), entry.is(PostedIrte.URGENT)) != 0;
-        System.out.println(notify ? "notify " + descriptor.ndst() : "no notification");
-        System.out.println(descriptor.sync(irr, 0) ? "taken" : "no request");
+        Host host = new Host(4, 5); // two processors with these APIC ids
+        PostedVm vm = new PostedVm(host, 1, true);
+        PostedVcpu vcpu = vm.vcpu(0);
+        UnitCapabilities capabilities = new UnitCapabilities(1L << 59, 0x1a); // PI, EIM, QI, IR
+        RemappingTable table = new RemappingTable(new long[2 * 16], capabilities, true, new PostedRequest());
+        RemappingUnit unit = new RemappingUnit(table, host, vm::descriptorAt);
+
+        table.set(3, new RemappedIrte(0x0000000400220009L, 0x43b00L)); // vector 0x22 of the host, for 3b:00.0
+        vm.startBypass();
+        table.post(3, vcpu.descriptorAddress(), new Vector(0x41));
+
+        HostCpu processor = host.cpu(1);
+        vcpu.thread().load(processor.number());
+        vcpu.thread().block(true); // the guest halts
+        unit.request(RemappableMsi.to(3, 0), 0x3b00);
+        processor.takeInterrupt(); // the wake-up vector
+        System.out.println(vcpu.thread().isAsleep() ? "sleeps" : "woken");
+        vcpu.thread().load(processor.number());
+        vcpu.thread().unblock();
+        vcpu.thread().enter();
+        System.out.println(vcpu.isInIrr(0x41) ? "0x41 is in the IRR" : "lost");
     }
+
+    @Override
+    public void written(int index, long low, long high, boolean atOnce) {
+        System.out.printf("entry %d is 0x%016x%016x%n", index, high, low);
+    }
+
+    @Override
+    public void invalidated(int index) {}
 }

@@ -49,8 +49,9 @@ class ReadmeIT {
     @Test
     void postingExampleIsTheFileThatRuns() throws Exception {
         assertThat(runExample("PostedRequest"))
-                .isEqualTo("vector 0x41 of 3b:00.0 sq 0 svt 1 goes to the descriptor at 0x123456fc0, 0 violations\n"
-                        + "notify 5\ntaken");
+                .isEqualTo("entry 3 is 0x0000000000043b000000000400220009\n"
+                        + "entry 3 is 0x0000000100043b000000004000418001\n"
+                        + "woken\n0x41 is in the IRR");
     }
 
     /** What the README shows of it is all of it. */

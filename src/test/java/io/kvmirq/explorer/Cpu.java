@@ -13,6 +13,9 @@ public interface Cpu {
     /** A locked read-modify-write, and a full barrier. @return the old value */
     long update(int word, LongUnaryOperator change);
 
+    /** One locked write of a word and the next one. */
+    void storePair(int word, long low, long high);
+
     /** Waits until a word is 0 and makes it 1, locked. */
     void lock(int word);
 

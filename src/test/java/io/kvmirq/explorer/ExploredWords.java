@@ -66,6 +66,11 @@ public class ExploredWords extends SharedWords {
     }
 
     @Override
+    public void setPair(int word, long low, long high) {
+        cpu.storePair(word, low, high);
+    }
+
+    @Override
     public void fence() {
         cpu.fence();
     }
@@ -97,6 +102,12 @@ public class ExploredWords extends SharedWords {
             long old = memory[word];
             memory[word] = change.applyAsLong(old);
             return old;
+        }
+
+        @Override
+        public void storePair(int word, long low, long high) {
+            memory[word] = low;
+            memory[word + 1] = high;
         }
 
         @Override

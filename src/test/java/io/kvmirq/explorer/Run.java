@@ -204,6 +204,19 @@ final class Run implements Cpu {
     }
 
     @Override
+    public void storePair(int word, long low, long high) {
+        if (isReplaying()) {
+            replay();
+            return;
+        }
+        step();
+        waitFor(isDrained());
+        updated(word, old -> low);
+        updated(word + 1, old -> high);
+        result(0);
+    }
+
+    @Override
     public void lock(int word) {
         if (isReplaying()) {
             replay();

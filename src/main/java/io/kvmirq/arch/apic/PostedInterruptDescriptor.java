@@ -131,12 +131,16 @@ public record PostedInterruptDescriptor(
     }
 
     /**
-     * NDST for a CPU of a host with APICs in xAPIC mode.
+     * NDST for a CPU of a host with APICs in xAPIC mode. Such a host has at most 255 CPUs, because 255 names all of them.
      *
-     * @param apicId 0–255
-     * @throws IllegalArgumentException if the id does not fit
+     * @param apicId 0–254
+     * @throws IllegalArgumentException if the id does not fit, or names all CPUs
      */
     public static long destinationXapic(long apicId) {
+        if (apicId == XAPIC_ID.max()) {
+            throw new IllegalArgumentException(
+                    "xapic id 0xff names all CPUs: expected 0–0xfe for one; a host with more has to be in x2APIC mode");
+        }
         return XAPIC_ID.with(apicId);
     }
 

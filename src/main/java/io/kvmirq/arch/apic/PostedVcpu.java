@@ -49,6 +49,15 @@ public final class PostedVcpu {
         return pid;
     }
 
+    /**
+     * The physical address of the descriptor, which a posted IRTE names. No other descriptor of the host has it; in the
+     * model, two of them differ in both 32-bit halves.
+     */
+    public long descriptorAddress() {
+        long number = thread.number();
+        return number << Integer.SIZE | number << PostedInterruptDescriptor.BOUNDARY_BITS;
+    }
+
     /** The thread of this vCPU. */
     public VcpuThread thread() {
         return thread;

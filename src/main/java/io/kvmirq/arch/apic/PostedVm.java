@@ -6,6 +6,7 @@ import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * A VM with APICv on a host: its vCPUs, the bypasses of its devices, and the wake-up lists of the CPUs. The VM handles the
@@ -77,6 +78,16 @@ public final class PostedVm {
      */
     public PostedVcpu vcpu(int index) {
         return vcpus[index];
+    }
+
+    /** The descriptor of a vCPU of this VM by its {@link PostedVcpu#descriptorAddress}. Empty if it is no such address. */
+    public Optional<PiDescriptor> descriptorAt(long address) {
+        for (PostedVcpu vcpu : vcpus) {
+            if (vcpu.descriptorAddress() == address) {
+                return Optional.of(vcpu.descriptor());
+            }
+        }
+        return Optional.empty();
     }
 
     WakeupList list(HostCpu cpu) {

@@ -67,6 +67,11 @@ public final class VcpuThread {
         words.set(at(CPU), NONE);
     }
 
+    /** The number of the thread on its host, from 1. */
+    public int number() {
+        return number;
+    }
+
     /** The index of a word, such as {@link #MODE}, in the shared words. */
     public int at(int word) {
         return base + word;

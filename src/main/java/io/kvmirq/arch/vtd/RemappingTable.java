@@ -2,6 +2,7 @@
 package io.kvmirq.arch.vtd;
 
 import io.kvmirq.Vector;
+import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import java.util.Optional;
@@ -10,17 +11,18 @@ import java.util.Optional;
  * The interrupt-remapping table of a unit: the unit handles requests, and Linux changes entries. Linux also keeps the
  * remapped form of each entry. A change of host affinity changes that form even while the entry posts.
  *
- * <p>After each write of an entry its index is invalidated. Until then a unit may use the old entry. The observer sees the
- * write, then the invalidation. Linux clears a block of entries with one invalidation; here each entry has its own.
+ * <p>The unit caches each present entry that it uses, and uses the copy until the index is invalidated. Linux invalidates
+ * the index after each write. The observer sees the write, then the invalidation. Linux clears a block of entries with one
+ * invalidation; here each entry has its own. A real unit may also forget a copy earlier.
  *
- * <p>For use by one thread at a time. Source: VT-d specification 5.1 and 5.2; {@code modify_irte},
+ * <p>For use by one thread at a time: Java cannot write an entry with one access. Source: VT-d specification 5.1 and 5.2; {@code modify_irte},
  * {@code intel_ir_set_vcpu_affinity} and {@code intel_ir_reconfigure_irte} of Linux 7.1.
  */
 public final class RemappingTable {
     /** The largest number of entries. */
     public static final int MAX_ENTRIES = 1 << 16;
 
-    /** The bits of DST that hold an xAPIC id. */
+    /** The bits of DST and of NDST that hold an xAPIC id. */
     private static final long XAPIC_ID = 0xff00;
 
     /** Is told of every change of the table. */
@@ -46,7 +48,14 @@ public final class RemappingTable {
         Optional<PiDescriptor> at(long address);
     }
 
-    private final long[] memory;
+    private static final int WORDS_OF_ENTRY = Irte.BYTES / Long.BYTES;
+
+    private final SharedWords memory;
+    private final int first;
+    /** The unit's copy of each entry. P is 0 where it has none. */
+    private final SharedWords cache;
+
+    private final int firstCached;
     private final RemappedIrte[] remapped;
     private final boolean[] postedToVcpu;
     private final UnitCapabilities unit;
@@ -57,23 +66,38 @@ public final class RemappingTable {
      * A table in memory.
      *
      * @param memory two words for each entry, low word first; a power of two entries, 2–65536. The unit also sees what
-     *     the caller writes there
+     *     the caller writes there, see {@link #invalidate}
      * @param unit the capabilities. Without PI, IM is a reserved bit
      * @param extended EIME: destinations are x2APIC ids, not xAPIC ids in bits 15:8
      * @param observer is told of every change
      * @throws IllegalArgumentException if the table has no such size, or is extended and the unit has no EIM
      */
     public RemappingTable(long[] memory, UnitCapabilities unit, boolean extended, Observer observer) {
-        int entries = memory.length / 2;
-        if (memory.length < 4 || entries > MAX_ENTRIES || Integer.bitCount(memory.length) != 1) {
-            throw new IllegalArgumentException("a table of " + memory.length
-                    + " words cannot be: expected two for each entry, and a power of two from 2 to 65536 entries");
-        }
+        this(SharedWords.of(memory), memory.length, unit, extended, observer);
+    }
+
+    private RemappingTable(SharedWords memory, int words, UnitCapabilities unit, boolean extended, Observer observer) {
+        this(memory, 0, SharedWords.of(new long[words]), 0, checkedEntries(words), unit, extended, observer);
+    }
+
+    /** A table in {@code memory} from {@code first}, and the unit's copies in {@code cache} from {@code firstCached}. */
+    RemappingTable(
+            SharedWords memory,
+            int first,
+            SharedWords cache,
+            int firstCached,
+            int entries,
+            UnitCapabilities unit,
+            boolean extended,
+            Observer observer) {
         if (extended && !unit.is(UnitCapabilities.EXTENDED)) {
             throw new IllegalArgumentException(
                     "the table cannot be extended: the unit has no EIM, ECAP bit 4; make it for xAPIC ids");
         }
         this.memory = memory;
+        this.first = first;
+        this.cache = cache;
+        this.firstCached = firstCached;
         this.remapped = new RemappedIrte[entries];
         this.postedToVcpu = new boolean[entries];
         this.unit = unit;
@@ -81,10 +105,56 @@ public final class RemappingTable {
         this.observer = observer;
     }
 
+    private static int checkedEntries(int words) {
+        int entries = words / WORDS_OF_ENTRY;
+        if (words < 4 || entries > MAX_ENTRIES || Integer.bitCount(words) != 1) {
+            throw new IllegalArgumentException("a table of " + words
+                    + " words cannot be: expected two for each entry, and a power of two from 2 to 65536 entries");
+        }
+        return entries;
+    }
+
+    /** EIME: destinations are x2APIC ids. */
+    public boolean isExtended() {
+        return extended;
+    }
+
     /** The entry in memory. */
     public Irte entry(int index) {
         checkIndex(index);
-        return Irte.decode(memory[2 * index], memory[2 * index + 1]);
+        return entry(memory, at(index));
+    }
+
+    private int at(int index) {
+        return first + WORDS_OF_ENTRY * index;
+    }
+
+    private static Irte entry(SharedWords words, int at) {
+        return Irte.decode(words.get(at), words.get(at + 1));
+    }
+
+    /** The entry that the unit uses: its copy, or what is in memory now. */
+    private Irte used(int index) {
+        int at = firstCached + WORDS_OF_ENTRY * index;
+        Irte copy = entry(cache, at);
+        if (copy.is(Irte.PRESENT)) {
+            return copy;
+        }
+        Irte entry = entry(index);
+        if (entry.is(Irte.PRESENT)) {
+            cache.setPair(at, entry.low(), entry.high());
+        }
+        return entry;
+    }
+
+    /**
+     * The unit forgets its copy of an entry. Every change by a method of this class ends with this; a caller that writes
+     * into memory calls it.
+     */
+    public void invalidate(int index) {
+        checkIndex(index);
+        cache.setPair(firstCached + WORDS_OF_ENTRY * index, 0, 0);
+        observer.invalidated(index);
     }
 
     /** Whether {@link #post} was the last change by Linux. What the caller writes into memory does not count. */
@@ -127,10 +197,16 @@ public final class RemappingTable {
      * Makes the entry post, to its first vCPU or to another.
      *
      * @param descriptorAddress physical, at a 64-byte boundary
-     * @throws IllegalStateException if the entry is not in use
+     * @throws IllegalStateException if the entry is not in use, or the unit cannot post. Linux then has {@code
+     *     enable_device_posted_irqs} off and never asks for it. Nothing is changed
+     * @throws IllegalArgumentException if the address is at no such boundary. Nothing is changed
      */
     public void post(int index, long descriptorAddress, Vector guestVector) {
         PostedIrte posted = remapped(index).posted(descriptorAddress, guestVector);
+        if (!unit.is(UnitCapabilities.POSTING)) {
+            throw new IllegalStateException(
+                    "entry " + index + " cannot post: the unit has no PI, CAP bit 59; leave it remapped");
+        }
         postedToVcpu[index] = true;
         write(index, posted);
     }
@@ -175,19 +251,24 @@ public final class RemappingTable {
     }
 
     private void write(int index, Irte entry) {
-        boolean atOnce = Irte.POSTED.isSet(memory[2 * index]) || Irte.POSTED.isSet(entry.low());
+        boolean atOnce = Irte.POSTED.isSet(memory.get(at(index))) || Irte.POSTED.isSet(entry.low());
         store(index, entry.low(), entry.high(), atOnce);
     }
 
     private void store(int index, long low, long high, boolean atOnce) {
-        memory[2 * index] = low;
-        memory[2 * index + 1] = high;
+        if (atOnce) {
+            memory.setPair(at(index), low, high);
+        } else {
+            memory.set(at(index), low);
+            memory.set(at(index) + 1, high);
+        }
         observer.written(index, low, high, atOnce);
-        observer.invalidated(index);
+        invalidate(index);
     }
 
     /**
-     * The unit handles a device's message. It blocks compatibility format, as Linux configures it.
+     * The unit handles a device's message. It blocks compatibility format, as Linux configures it. It sets PIR and ON, and
+     * says which notification is due; {@link RemappingUnit} also sends it.
      *
      * @param requester the device's requester id, 16 bits
      */
@@ -202,7 +283,7 @@ public final class RemappingTable {
         if (index >= remapped.length) {
             return blocked(FaultReason.BEYOND_TABLE, false);
         }
-        Irte entry = entry(index);
+        Irte entry = used(index);
         Optional<FaultReason> fault = fault(entry, requester);
         if (fault.isPresent()) {
             return blocked(fault.get(), entry.is(Irte.FAULT_DISABLED));
@@ -213,12 +294,13 @@ public final class RemappingTable {
         return post((PostedIrte) entry, descriptors);
     }
 
-    private static Outcome post(PostedIrte entry, Descriptors descriptors) {
+    private Outcome post(PostedIrte entry, Descriptors descriptors) {
         Optional<PiDescriptor> descriptor = descriptors.at(entry.descriptorAddress());
         if (descriptor.isEmpty()) {
             return blocked(FaultReason.DESCRIPTOR_UNREADABLE, entry.is(Irte.FAULT_DISABLED));
         }
-        if (!descriptor.get().snapshot().violations().isEmpty()) {
+        if (!descriptor.get().snapshot().violations().isEmpty()
+                || !extended && (descriptor.get().ndst() & ~XAPIC_ID) != 0) {
             return blocked(FaultReason.RESERVED_IN_DESCRIPTOR, entry.is(Irte.FAULT_DISABLED));
         }
         long notification = descriptor.get().post(entry.vector().number(), entry.is(PostedIrte.URGENT));

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import io.kvmirq.Vector;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuThread;
+import io.kvmirq.arch.vtd.ExploredTable;
+import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.arch.vtd.Outcome;
+import io.kvmirq.arch.vtd.RemappableMsi;
+import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.arch.vtd.RemappingTable;
+import io.kvmirq.arch.vtd.RemappingUnit;
 import io.kvmirq.explorer.Actor;
 import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.ExploredWords;
@@ -26,8 +34,14 @@ import java.util.stream.Stream;
 final class PostedVmSpace implements Space, Explorer.Model {
     static final int SLEEPER = 1;
     static final int FIRST_VECTOR = 0x31;
-    /** What the search keeps for itself: whether the vCPU sleeps with interrupts off, and whether it was yielded to. */
-    private static final int MARKS = 2;
+    /**
+     * What the search keeps for itself: whether the vCPU sleeps with interrupts off, whether it was yielded to, and whether
+     * the entry was changed or a request of its device blocked.
+     */
+    private static final int MARKS = 3;
+
+    private static final int CHANGED = 1;
+    private static final int BLOCKED = 2;
 
     /** What the vCPU may do outside the guest. */
     private enum Step {
@@ -53,15 +67,20 @@ final class PostedVmSpace implements Space, Explorer.Model {
     private final boolean hasSleeper;
     private final long[] start;
     private final int marks;
+    private final int entry;
+    private final RemappingUnit unit;
+    private final RemappingTable table;
     private final List<Actor> senders = new ArrayList<>();
     private final List<Requested> requested = new ArrayList<>();
     private final List<Step> steps =
             new ArrayList<>(List.of(Step.NOTHING, Step.ENTER, Step.SYNC, Step.PREEMPT, Step.BLOCK));
     private boolean oneVector;
     private boolean yields;
+    private boolean isRerouted;
     private int operations = 3;
 
-    private record Requested(int vector, int vcpu) {}
+    /** @param elsewhere whether the second vCPU may have got the vector before this one instead */
+    private record Requested(int vector, int vcpu, boolean elsewhere) {}
 
     PostedVmSpace(Variant variant, int cpus) {
         this(variant, cpus, 1);
@@ -73,7 +92,8 @@ final class PostedVmSpace implements Space, Explorer.Model {
         this.hasSleeper = vcpus > SLEEPER;
         int hostCpus = hasSleeper ? cpus + 1 : cpus;
         int ofVm = PostedVm.words(hostCpus, vcpus);
-        this.marks = ofVm + Host.words(hostCpus);
+        this.entry = ofVm + Host.words(hostCpus);
+        this.marks = entry + ExploredTable.WORDS;
         int size = marks + MARKS + vcpus * PiDescriptor.PIR_WORDS;
         this.words = variant.words(size);
         this.start = new long[size];
@@ -81,6 +101,8 @@ final class PostedVmSpace implements Space, Explorer.Model {
         Host host = new Host(words, ofVm, LongStream.range(0, hostCpus).toArray());
         this.vm = new PostedVm(host, words, vcpus, true, variant::over);
         this.vcpu = vm.vcpu(0);
+        this.table = ExploredTable.over(words, entry);
+        this.unit = new RemappingUnit(table, host, vm::descriptorAt);
     }
 
     /** With a second vCPU asleep on processor 0, in a VM with a bypass. */
@@ -93,7 +115,7 @@ final class PostedVmSpace implements Space, Explorer.Model {
 
     private int vector(int of) {
         int vector = oneVector ? FIRST_VECTOR : FIRST_VECTOR + requested.size();
-        requested.add(new Requested(vector, of));
+        requested.add(new Requested(vector, of, false));
         return vector;
     }
 
@@ -141,6 +163,36 @@ final class PostedVmSpace implements Space, Explorer.Model {
 
     private static String name(String what, int vector) {
         return what + " 0x" + Integer.toHexString(vector);
+    }
+
+    /**
+     * A device whose entry posts to the second vCPU, until the host makes it post to the first. One request may come at
+     * any time, another after the host's call.
+     */
+    PostedVmSpace rerouted() {
+        isRerouted = true;
+        words.at(start);
+        RemappableMsi message = RemappableMsi.to(0, 0);
+        table.set(0, new RemappedIrte(Irte.PRESENT.mask(), 0));
+        table.post(0, vm.vcpu(SLEEPER).descriptorAddress(), new Vector(FIRST_VECTOR));
+        int vector = FIRST_VECTOR + 1;
+        requested.add(new Requested(vector, 0, true));
+        requested.add(new Requested(vector, 0, false));
+        sender("host", operation("post to vcpu 0", () -> {
+            table.post(0, vcpu.descriptorAddress(), new Vector(vector));
+            words.or(marks + 2, CHANGED);
+        }));
+        sender("device", Operation.atomic("request", on(() -> request(message))));
+        return sender(
+                "device",
+                Operation.atomic("request later", on(() -> request(message)))
+                        .when(state -> (state[marks + 2] & CHANGED) != 0));
+    }
+
+    private void request(RemappableMsi message) {
+        if (unit.request(message, 0) instanceof Outcome.Blocked) {
+            words.or(marks + 2, BLOCKED);
+        }
     }
 
     /** All senders request one vector. */
@@ -337,14 +389,18 @@ final class PostedVmSpace implements Space, Explorer.Model {
     @Override
     public Optional<String> lost(long[] memory) {
         words.at(memory);
+        if ((memory[marks + 2] & BLOCKED) != 0) {
+            return Optional.of("the unit blocked a request");
+        }
         Optional<String> left = vcpus().filter(of -> isLeft(memory, of))
                 .map(of -> "vcpu " + of.index() + state(of))
                 .findFirst();
         return left.isPresent()
                 ? left
                 : requested.stream()
-                        .filter(request -> !isTaken(memory, request)
-                                && !vm.vcpu(request.vcpu()).isInIrr(request.vector()))
+                        .filter(request -> !isThere(memory, request)
+                                && !(request.elsewhere()
+                                        && isThere(memory, new Requested(request.vector() - 1, SLEEPER, false))))
                         .map(request -> "vector 0x" + Integer.toHexString(request.vector()) + " is lost: the vCPU"
                                 + state(vm.vcpu(request.vcpu())))
                         .findFirst();
@@ -358,8 +414,9 @@ final class PostedVmSpace implements Space, Explorer.Model {
                         && PiDescriptor.hasAny(words, of.index() * PostedVcpu.WORDS + PostedVcpu.IRR);
     }
 
-    private boolean isTaken(long[] memory, Requested request) {
-        return (memory[taken(request.vcpu())] >>> request.vector() & 1) != 0;
+    private boolean isThere(long[] memory, Requested request) {
+        return vm.vcpu(request.vcpu()).isInIrr(request.vector())
+                || (memory[taken(request.vcpu())] >>> request.vector() & 1) != 0;
     }
 
     private static String state(PostedVcpu of) {
@@ -403,8 +460,7 @@ final class PostedVmSpace implements Space, Explorer.Model {
         VcpuThread own = vm.vcpu(actor).thread();
         return word == taken(actor)
                 || word == own.at(VcpuThread.BLOCKING)
-                || !yields
-                        && (word == own.at(VcpuThread.LOADED) || actor == 0 && word >= marks && word < marks + MARKS);
+                || !yields && (word == own.at(VcpuThread.LOADED) || actor == 0 && (word == marks || word == marks + 1));
     }
 
     @Override
@@ -423,6 +479,9 @@ final class PostedVmSpace implements Space, Explorer.Model {
     @Override
     public boolean isConstant(int word) {
         // All vectors are in the first word of PIR, of the IRR and of those taken.
+        if (word >= entry && word < marks) {
+            return !isRerouted;
+        }
         if (word >= marks + MARKS) {
             return (words.size() - word) % PiDescriptor.PIR_WORDS != 0;
         }
@@ -439,6 +498,10 @@ final class PostedVmSpace implements Space, Explorer.Model {
     }
 
     private String name(int word) {
+        if (word >= entry && word < marks) {
+            return (word - entry < ExploredTable.COPY ? "entry" : "copy of the entry")
+                    + (word % 2 == entry % 2 ? ", low word" : ", high word");
+        }
         for (HostCpu cpu : vm.host().cpus()) {
             if (word == cpu.at(HostCpu.PENDING) + Apic.NOTIFICATION / Long.SIZE) {
                 return WordNames.PENDING + cpu.number();

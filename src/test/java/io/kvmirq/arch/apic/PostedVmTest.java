@@ -326,7 +326,10 @@ class PostedVmTest {
                 .hasMessage("processor 16 does not exist: expected 0–15, as this host was made");
         assertThatThrownBy(() -> vcpu.thread().load(-1)).hasMessageStartingWith("processor -1 does not exist");
         assertThat(vcpu.thread().isLoaded()).isFalse();
-        assertThatThrownBy(() -> new PostedVm(host(257), 1, false))
+        assertThatThrownBy(() -> new PostedVm(host(256), 1, false))
+                .hasMessage("xapic id 0xff names all CPUs: expected 0–0xfe for one; a host with more has to be in"
+                        + " x2APIC mode");
+        assertThatThrownBy(() -> new PostedVm(new Host(0x100), 1, false))
                 .hasMessage("xapic id 0x100 does not fit: expected 0–0xff, 8 bits");
         assertThatThrownBy(() -> new PostedVm(host(1), 0, true)).hasMessage("0 vCPUs make no VM: expected 1 or more");
     }
@@ -396,7 +399,7 @@ class PostedVmTest {
         vcpu.descriptor().deliver(0x31);
         vm.host().cpu(7).takeInterrupt();
         assertThat(vcpu.thread().isAsleep()).isTrue();
-        assertThat(new PostedVm(host(256), 1, false).vcpu(0).thread().isLoaded())
+        assertThat(new PostedVm(host(255), 1, false).vcpu(0).thread().isLoaded())
                 .as("as many as xAPIC ids")
                 .isFalse();
     }

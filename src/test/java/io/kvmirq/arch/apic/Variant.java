@@ -230,7 +230,57 @@ public enum Variant {
             };
         }
     },
+    NO_INVALIDATION("a changed entry is not invalidated, and the unit goes on with its copy") {
+        @Override
+        boolean concerns(Scenario scenario) {
+            return scenario == Scenario.THROUGH_THE_UNIT;
+        }
+
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return TODAY.over(words, base);
+        }
+
+        @Override
+        ExploredWords words(int size) {
+            return new ExploredWords(size) {
+                @Override
+                public void setPair(int word, long low, long high) {
+                    if (low != 0) {
+                        super.setPair(word, low, high);
+                    }
+                }
+            };
+        }
+    },
+    TORN_ENTRY("a posted entry is written by two accesses of 64 bits") {
+        @Override
+        boolean concerns(Scenario scenario) {
+            return scenario == Scenario.THROUGH_THE_UNIT;
+        }
+
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return TODAY.over(words, base);
+        }
+
+        @Override
+        ExploredWords words(int size) {
+            return new ExploredWords(size) {
+                @Override
+                public void setPair(int word, long low, long high) {
+                    swap(word, low);
+                    swap(word + 1, high);
+                }
+            };
+        }
+    },
     PENDING_BY_ON("a vCPU that spins looks at ON only before it yields") {
+        @Override
+        boolean concerns(Scenario scenario) {
+            return scenario == Scenario.YIELD;
+        }
+
         @Override
         PiDescriptor over(SharedWords words, int base) {
             return new PiDescriptor(words, base) {
@@ -242,6 +292,11 @@ public enum Variant {
         }
     },
     NO_UNBLOCK("the first bypass does not end the sleep of those not on a list") {
+        @Override
+        boolean concerns(Scenario scenario) {
+            return scenario == Scenario.START_OF_BYPASS;
+        }
+
         @Override
         PiDescriptor over(SharedWords words, int base) {
             return TODAY.over(words, base);
@@ -286,6 +341,11 @@ public enum Variant {
 
     public String text() {
         return text;
+    }
+
+    /** Whether anything of the scenario is other than in ours. */
+    boolean concerns(Scenario scenario) {
+        return true;
     }
 
     abstract PiDescriptor over(SharedWords words, int base);

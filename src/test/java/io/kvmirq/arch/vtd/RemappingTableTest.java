@@ -181,12 +181,43 @@ class RemappingTableTest {
     }
 
     @Test
-    void postedFormIsReservedWhereTheUnitCannotPost() {
+    void unitThatCannotPostIsNotAskedTo() {
         RemappingTable old = table(new UnitCapabilities(0, 0x1a), true);
         old.set(INDEX, new RemappedIrte(LOW, HIGH));
+        seen.clear();
+        assertThatThrownBy(() -> old.post(INDEX, DESCRIPTOR, GUEST))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessage("entry 5 cannot post: the unit has no PI, CAP bit 59; leave it remapped");
+        assertThat(seen).isEmpty();
+        assertThat(old.isPostedToVcpu(INDEX)).isFalse();
         assertThat(request(old)).isInstanceOf(Outcome.Remapped.class);
-        old.post(INDEX, DESCRIPTOR, GUEST);
-        assertThat(request(old)).isEqualTo(blocked(FaultReason.RESERVED_IN_ENTRY));
+        memory[2 * INDEX] |= 0x8000;
+        old.invalidate(INDEX);
+        assertThat(request(old)).as("IM is reserved there").isEqualTo(blocked(FaultReason.RESERVED_IN_ENTRY));
+    }
+
+    @Test
+    void badDescriptorAddressLeavesTheEntryRemapped() {
+        table.set(INDEX, new RemappedIrte(LOW, HIGH));
+        assertThatThrownBy(() -> table.post(INDEX, DESCRIPTOR + 1, GUEST)).isInstanceOf(IllegalArgumentException.class);
+        assertThat(table.isPostedToVcpu(INDEX)).isFalse();
+        assertThat(request(table)).isInstanceOf(Outcome.Remapped.class);
+    }
+
+    @ParameterizedTest
+    @CsvSource({"0x00000500, true", "0x00000501, false", "0x00010500, false", "0x80000000, false"})
+    void notificationDestinationIsAnXapicIdWhereTheTableIsNotExtended(String ndst, boolean accepted) {
+        RemappingTable xapic = table(UNIT, false);
+        xapic.set(INDEX, new RemappedIrte(1, HIGH));
+        xapic.post(INDEX, DESCRIPTOR, GUEST);
+        descriptor.load(Long.decode(ndst));
+        Outcome outcome = request(xapic);
+        if (accepted) {
+            assertThat(outcome).isInstanceOf(Outcome.Posted.class);
+        } else {
+            assertThat(outcome).isEqualTo(blocked(FaultReason.RESERVED_IN_DESCRIPTOR));
+            assertThat(descriptor.hasRequests()).isFalse();
+        }
     }
 
     @Test
