@@ -11,7 +11,7 @@ import io.kvmirq.fake.file.Work;
 import io.kvmirq.fake.rules.KernelRule;
 import org.jspecify.annotations.Nullable;
 
-/** One kernel's state, and the descriptors and memory of the process that calls it. */
+/** The state of one kernel, and the descriptors and memory of the calling process. */
 record FakeHost(Build build, FakeTime time, Work work, UserMemory memory, FileTable files, Rulebook rules)
         implements Host {
     FakeHost(Build build, boolean virtualTime) {

@@ -20,18 +20,18 @@ import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A kernel with KVM for one process, in Java: descriptors, memory, {@code /dev/kvm} and what is made from it. Thread-safe:
- * one call at a time, first come, first served; a call that waits lets others in.
+ * A kernel with KVM for one process, in Java: descriptors, memory, {@code /dev/kvm} and its VMs. Thread-safe. It runs
+ * one call at a time, in the order of arrival; a waiting call lets other calls run.
  */
 public final class FakeKernel extends SystemCalls {
     private static final int STANDARD_FILES = 3;
 
     private final Profile profile;
     private final FakeTime time;
-    /** Of what a tape left open. */
+    /** The descriptors that a tape left open, by name. */
     private Map<String, Integer> descriptors = Map.of();
 
-    /** A kernel whose time is the machine's. */
+    /** Makes a kernel that uses the machine's clock. */
     public FakeKernel(Profile profile) {
         this(profile, false);
     }
@@ -45,29 +45,30 @@ public final class FakeKernel extends SystemCalls {
         }
     }
 
-    /** What opens at each path there is. */
+    /** For each path that exists, how to open its file. */
     private static Map<String, Function<Host, FakeFile>> paths(Profile profile) {
         return Map.of("/dev/kvm", profile.isArm64() ? ArmKvmFile::new : X86KvmFile::new);
     }
 
-    /** A kernel whose time stands still until {@link #pass}: a poll with a limit waits for that, never for the machine. */
+    /** Makes a kernel with a virtual clock: only {@link #pass} advances it and ends the timeout of a poll. */
     public static FakeKernel inVirtualTime(Profile profile) {
         return new FakeKernel(profile, true);
     }
 
-    /** The primitives of a binding on this kernel, for {@code Kernel.over}. */
+    /** A backend on this kernel, for {@code Kernel.over}. */
     public KernelBackend backend() {
         return LibcBackend.over(this, Backends.FAKE, profile.label());
     }
 
     /**
-     * The kernel after the calls on a tape: a start-up that was recorded once, under a test. The tape should end where the
-     * start-up does, so close the recorder before what it made is closed. A guest that ran then runs.
+     * Makes a kernel and replays the calls on a tape, so a test can begin after a start-up that was recorded once.
+     * Close the recorder before the recorded program closes its objects: then the tape leaves them open. A guest that
+     * was running at the end of the tape is running.
      *
      * @param tape of {@code io.kvmirq.recording.Recorder}, {@code kvmirq selftest --record} or {@code kvmirq tape -o}
-     * @throws IllegalArgumentException naming the first call that this kernel answers otherwise, or does not model
-     * @throws io.kvmirq.recording.TapeException if it is no tape
-     * @throws java.io.UncheckedIOException if it cannot be read
+     * @throws IllegalArgumentException naming the first call that this kernel answers differently, or does not model
+     * @throws io.kvmirq.recording.TapeException if the file is not a tape
+     * @throws java.io.UncheckedIOException if the file cannot be read
      */
     public static FakeKernel from(Path tape, Profile profile) {
         FakeKernel kernel = new FakeKernel(profile);
@@ -75,15 +76,15 @@ public final class FakeKernel extends SystemCalls {
         return kernel;
     }
 
-    /** As {@link #from(Path, Profile)}, on 6.18. */
+    /** Like {@link #from(Path, Profile)}, with the profile 6.18. */
     public static FakeKernel from(Path tape) {
         return from(tape, Profile.V6_18);
     }
 
     /**
-     * The descriptor that a file has which the tape this kernel came from left open, such as {@code vm#1}.
+     * The descriptor of a file that the tape left open, by its name on the tape, such as {@code vm#1}.
      *
-     * @throws IllegalArgumentException listing those there are
+     * @throws IllegalArgumentException if the tape left no such file open; the message lists the names
      */
     public int descriptor(String name) {
         @Nullable Integer descriptor = descriptors.get(name);
@@ -93,12 +94,12 @@ public final class FakeKernel extends SystemCalls {
         return descriptor;
     }
 
-    // What a real kernel's surroundings decide
+    // Conditions outside the calls
 
     /**
-     * Lets virtual time pass; what waited long enough returns.
+     * Advances the virtual clock; calls whose timeout is over return.
      *
-     * @throws IllegalStateException when this kernel's time is the machine's
+     * @throws IllegalStateException if this kernel uses the machine's clock
      */
     public void pass(Duration passed) {
         time.enter();
@@ -108,9 +109,8 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
-     * From now on calls come from another process (or, with false, from the first again): one that has all descriptors,
-     * as after fork or SCM_RIGHTS, and gets EIO from every VM, vCPU and device that the first has made, as the first does
-     * from those of the other.
+     * Makes all later calls come from another process; false returns to the first process. Both processes have all
+     * descriptors, as after fork or SCM_RIGHTS. Each gets EIO from VMs, vCPUs and devices that the other created.
      */
     public void callAsForeignProcess(boolean on) {
         time.enter();
@@ -119,7 +119,7 @@ public final class FakeKernel extends SystemCalls {
         }
     }
 
-    /** RLIMIT_NOFILE: EMFILE from there on. */
+    /** Sets RLIMIT_NOFILE: a new descriptor of this number or above fails with EMFILE. */
     public void limitDescriptors(int limit) {
         if (limit < 0) {
             throw new IllegalArgumentException("a limit of " + limit + " descriptors: expected 0 or more");
@@ -131,9 +131,9 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
-     * From now on the kernel's workers do nothing: an irqfd whose eventfd was closed is still there, and an interrupt
-     * through a pin is not injected, until {@link #runWorkers} or a call that waits for them (a deassign, the end of the
-     * VM). A real kernel may be so late.
+     * Suspends the kernel's workers until {@link #runWorkers}. An irqfd whose eventfd was closed stays, and an
+     * interrupt through a pin is not injected. A call that waits for the workers (a deassign, the end of the VM) does
+     * their work. The workers of a real kernel may be as late.
      */
     public void holdWorkers() {
         time.enter();
@@ -142,7 +142,7 @@ public final class FakeKernel extends SystemCalls {
         }
     }
 
-    /** The workers do what they have, and from now on everything at once. */
+    /** Runs all suspended work. Later work is done immediately. */
     public void runWorkers() {
         time.enter();
         try (time) {
@@ -151,7 +151,7 @@ public final class FakeKernel extends SystemCalls {
         }
     }
 
-    /** How many calls wait for something to change. */
+    /** The number of calls that wait for a change. */
     public int waiting() {
         time.enter();
         try (time) {
@@ -159,7 +159,7 @@ public final class FakeKernel extends SystemCalls {
         }
     }
 
-    /** The rules that its answers have leaned on until now. */
+    /** The rules that determined the answers so far. */
     public Set<KernelRule> rulesUsed() {
         time.enter();
         try (time) {
@@ -167,7 +167,7 @@ public final class FakeKernel extends SystemCalls {
         }
     }
 
-    /** The calls that rules have refused until now, each kind of call once. */
+    /** The calls that rules have refused so far, without duplicates. */
     List<Refusal> refusals() {
         time.enter();
         try (time) {

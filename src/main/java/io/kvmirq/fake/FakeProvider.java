@@ -8,7 +8,7 @@ import io.kvmirq.backend.choice.Backends;
 
 /** The fake kernel as the backend named {@value Backends#FAKE}. */
 public final class FakeProvider implements BackendProvider {
-    /** Names the profile; the newest measured one when it is not set. */
+    /** The system property that names the profile; without it, the newest measured profile. */
     public static final String PROFILE = "kvmirq.fake.profile";
 
     private static final Profile DEFAULT = Profile.V6_18;
@@ -26,7 +26,7 @@ public final class FakeProvider implements BackendProvider {
     /**
      * The profile that {@value #PROFILE} names.
      *
-     * @throws BackendUnavailableException when it names none
+     * @throws BackendUnavailableException if the property names no profile
      */
     public static Profile profile() {
         try {

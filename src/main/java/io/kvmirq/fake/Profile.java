@@ -12,17 +12,17 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernel a fake stands for: a version, and switches for how it was built or patched. In text the version comes first,
- * then the switches, separated by commas: {@code 6.18,split}.
+ * The kernel that a fake imitates: a version, and switches for its configuration and patches. The text form is the
+ * version and the switches, separated by commas: {@code 6.18,split}.
  *
- * <p>Source: measured on a 6.18; the others as Debian builds them, seen on its 6.1, 6.12 and, for 7.1, 7.2 ({@code make
- * lab}); git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On arm64 seen on Debian's 6.1.192 and
- * 6.12.117, later versions as 6.12.
+ * <p>Source: 6.18 was measured. The others are as built by Debian, seen on its 6.1, 6.12 and, for 7.1, its 7.2 ({@code
+ * make lab}); git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On arm64, Debian's 6.1.192 and
+ * 6.12.117 were seen; later versions behave like 6.12.
  */
 public final class Profile {
     private static final int HOST_WIDE_MINOR = 17;
 
-    /** Each version there is a profile of. */
+    /** The versions that have a profile. */
     private enum Version {
         V6_1("6.1", 6, 1),
         V6_12("6.12", 6, 12),
@@ -40,15 +40,15 @@ public final class Profile {
         }
     }
 
-    /** How a kernel of a version may differ from others of it. */
+    /** Differences among kernels of one version. */
     private enum Switch {
         /** Built without CONFIG_KVM_IOAPIC: the kernel has LAPICs only; the VMM emulates PIC and IOAPIC. */
         SPLIT("split"),
-        /** One eventfd feeds one GSI of the host, as since 6.17, in a kernel that has it backported. */
+        /** One eventfd feeds one GSI of the host: the behaviour since 6.17, backported. */
         IRQFD_HOST("irqfd-host"),
-        /** One eventfd may feed a GSI of each VM, as before 6.17, in a kernel that has that reverted. */
+        /** One eventfd may feed a GSI of each VM: the behaviour before 6.17, restored by a revert. */
         IRQFD_VM("irqfd-vm"),
-        /** For arm64, on a host with GICv3 alone. */
+        /** arm64, on a host with a GICv3 only. */
         ARM64("arm64");
 
         private final String label;
@@ -58,11 +58,11 @@ public final class Profile {
         }
     }
 
-    /** Linux 6.1, as Debian 12 has it. */
+    /** Linux 6.1 of Debian 12. */
     public static final Profile V6_1 = of("6.1");
-    /** Linux 6.12, as Debian 13 has it. */
+    /** Linux 6.12 of Debian 13. */
     public static final Profile V6_12 = of("6.12");
-    /** The one the contract is measured on. */
+    /** Linux 6.18, on which the contract suite was measured. */
     public static final Profile V6_18 = of("6.18");
 
     /** Linux 7.1. */
@@ -77,10 +77,10 @@ public final class Profile {
     }
 
     /**
-     * The profile of that text.
+     * Parses a profile.
      *
-     * @throws IllegalArgumentException for a version or switch there is none of, listing those there are, and for
-     *     switches that contradict the version or one another
+     * @throws IllegalArgumentException if the version or a switch is unknown (the message lists the known ones), or if
+     *     switches contradict the version or one another
      */
     public static Profile of(String text) {
         String[] parts = text.split(",", -1);
@@ -105,7 +105,7 @@ public final class Profile {
         return profile;
     }
 
-    /** What may follow a version, for people. */
+    /** The known switches, for messages. */
     public static String switches() {
         return Arrays.stream(Switch.values()).map(one -> one.label).collect(Collectors.joining(", "));
     }
@@ -124,20 +124,20 @@ public final class Profile {
         return Optional.empty();
     }
 
-    /** As users name it. */
+    /** The text form. */
     public String label() {
         return Stream.concat(Stream.of(version.label), switches.stream().map(one -> one.label))
                 .collect(Collectors.joining(","));
     }
 
-    /** What the kernel has that it stands for. */
+    /** The version and configuration of the kernel that the profile imitates. */
     Build build() {
         boolean since617 = version.major > 6 || version.minor >= HOST_WIDE_MINOR;
         boolean hostWide = switches.contains(Switch.IRQFD_HOST) || since617 && !switches.contains(Switch.IRQFD_VM);
         return new Build(version.major, version.minor, !switches.contains(Switch.SPLIT), hostWide);
     }
 
-    /** Whether its interrupt controller is the VGIC. */
+    /** Whether the profile is for arm64, with a VGIC. */
     public boolean isArm64() {
         return switches.contains(Switch.ARM64);
     }

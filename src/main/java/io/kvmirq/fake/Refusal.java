@@ -9,6 +9,6 @@ import java.util.List;
  *
  * @param call the system call's name
  * @param request of an ioctl; 0 for others
- * @param facts what was so in the VM, by the labels of {@code io.kvmirq.explain.Fact}
+ * @param facts the facts of the VM, as labels of {@code io.kvmirq.explain.Fact}
  */
 record Refusal(KernelRule rule, String call, long request, List<String> facts) {}

@@ -10,11 +10,11 @@ import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** The rules a fake kernel has leaned on. Noting one allocates nothing; the caller holds the kernel's lock. */
+/** The rules that a fake kernel has applied. {@link #note} allocates nothing. The caller holds the kernel's lock. */
 final class Rulebook {
     private final Set<KernelRule> used = EnumSet.noneOf(KernelRule.class);
     private final Map<KernelRule, List<Refusal>> refused = new EnumMap<>(KernelRule.class);
-    /** What refuses the call that is being answered. */
+    /** The rule that refused the current call. */
     private @Nullable KernelRule last;
 
     /** The result of a call that a rule refuses. */
@@ -24,7 +24,7 @@ final class Rulebook {
         return rule.refusal();
     }
 
-    /** The fake behaves as a rule says. */
+    /** Records that an answer depended on a rule. */
     void note(KernelRule rule) {
         used.add(rule);
     }
@@ -34,7 +34,7 @@ final class Rulebook {
         last = null;
     }
 
-    /** It failed: by the rule that refused since, if one did. */
+    /** Ends a failed call and records the rule that refused it, if one did. */
     void failed(String call, long request, List<String> facts) {
         KernelRule rule = last;
         last = null;

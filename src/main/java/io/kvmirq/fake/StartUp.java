@@ -7,12 +7,12 @@ import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.Map;
 
-/** Brings a kernel to where the calls on a tape left another; only what uses it needs a reader of JSON. */
+/** Replays a tape on a new kernel. A class of its own, so that only its users load the JSON reader. */
 final class StartUp {
     private StartUp() {}
 
-    /** @return the descriptors of what is open, by the names of the tape */
-    @SuppressWarnings("resource") // what it made is to stay
+    /** @return the open descriptors by their names on the tape */
+    @SuppressWarnings("resource") // the replayed objects stay open
     static Map<String, Integer> replayed(Path tape, FakeKernel kernel) {
         try {
             Replay replay = new Replay(kernel);

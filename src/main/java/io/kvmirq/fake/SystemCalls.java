@@ -21,7 +21,7 @@ import java.util.Map;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
-/** The system calls: each takes its turn, finds the file and asks it. */
+/** The system calls. Each takes the lock, finds the file of its descriptor and calls it. */
 abstract class SystemCalls implements Libc {
     /** FIONBIO of asm-generic/ioctls.h: an int at the argument, 0 for blocking. */
     private static final long FIONBIO = 0x5421;
@@ -37,7 +37,7 @@ abstract class SystemCalls implements Libc {
     private final UserMemory memory;
     private final FileTable files;
 
-    /** @param paths what opens where */
+    /** @param paths for each path that exists, how to open its file */
     SystemCalls(FakeHost host, Map<String, Function<Host, FakeFile>> paths) {
         this.host = host;
         this.paths = paths;
@@ -46,13 +46,13 @@ abstract class SystemCalls implements Libc {
         this.files = host.files();
     }
 
-    /** A call takes its turn. */
+    /** Begins a call: takes the lock. */
     private void begin() {
         time.enter();
         host.rules().begin();
     }
 
-    /** A call's end, still with the lock held. */
+    /** Ends a call, with the lock held. */
     private long answered(String call, long request, int fd, long result) {
         if (result < 0) {
             FakeFile file = files.get(fd);
@@ -192,7 +192,7 @@ abstract class SystemCalls implements Libc {
         }
     }
 
-    /** The offset is looked at before the file. */
+    /** The kernel checks the offset before the descriptor. */
     private int refusePlace(@Nullable FakeFile file, long offset) {
         if (offset < 0) {
             return refuse(KernelRule.NEGATIVE_OFFSET);
@@ -239,7 +239,7 @@ abstract class SystemCalls implements Libc {
             FakeFile file = files.get(fd);
             int result = file == null ? refuse(KernelRule.FD_NOT_OPEN) : ioctlLocked(file, request, argument);
             answered("ioctl", request, fd, result);
-            // Whatever it was may have raised an interrupt for a CPU that halts.
+            // The ioctl may have raised an interrupt for a halted vCPU.
             time.changed();
             return result;
         }

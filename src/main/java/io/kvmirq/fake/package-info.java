@@ -2,22 +2,23 @@
 /**
  * A kernel in Java: the same calls, errnos, order of checks and lifetimes as the real one.
  *
- * <p>{@link io.kvmirq.fake.FakeKernel} is a {@link io.kvmirq.backend.Libc}: it sees file descriptors, request numbers and
- * bytes, as the kernel does, so everything above it is the code that runs on real KVM. It has a table from path to what
- * opens there; {@code SystemCalls} finds the file of a descriptor and asks it.
+ * <p>{@link io.kvmirq.fake.FakeKernel} is a {@link io.kvmirq.backend.Libc}: it sees file descriptors, request numbers
+ * and bytes, as the kernel does, so all code above it is the code that runs on real KVM. It maps paths to files; {@code
+ * SystemCalls} finds the file of a descriptor and calls it.
  *
- * <p>The areas, each a package that uses only those before it: {@code rules} (each decision, with errno, grade and
- * source), {@code file} (descriptors, memory, time, eventfds, and {@code Host}, all that a file sees of its kernel),
- * {@code kvm} (the requests that are the same on every architecture), and side by side {@code x86} (chips, vCPUs, and the
- * little real-mode code a self-test's guest consists of) and {@code arm64} (VGIC and ITS; no guest runs there). Each kind
- * of open file is a {@code FakeFile} and has a table of the requests it answers.
+ * <p>The areas are packages; each uses only the packages listed before it: {@code rules} (each decision, with errno,
+ * grade and source), {@code file} (descriptors, memory, time, eventfds, and {@code Host}, the interface of a file to
+ * its kernel), {@code kvm} (the requests common to all architectures), {@code x86} (chips, vCPUs, and the real-mode
+ * instructions of the self-test's guest) and {@code arm64} (VGIC and ITS; it runs no guest). {@code x86} and {@code
+ * arm64} do not use each other. Each kind of open file is a {@code FakeFile} and has a table of the requests it
+ * answers.
  *
- * <p>One lock over everything, no thread and no clock of its own: what happens asynchronously in the kernel (an irqfd
- * detached when its eventfd is closed, an injection through a worker) has happened here when the call returns, which is
- * one of the orders the real kernel allows. What is not modelled is refused by name with
- * {@link io.kvmirq.fake.rules.NotModelledException}, never answered by guessing.
+ * <p>The fake has one lock, and no thread and no clock of its own. The real kernel does some work asynchronously
+ * (detaching an irqfd when its eventfd is closed, injecting through a worker). Here that work is done when the call
+ * returns, an order that the real kernel allows. A call that is not modelled throws {@link
+ * io.kvmirq.fake.rules.NotModelledException} with its name; the fake never guesses.
  *
- * <p>The contract suite runs on this and on the real kernel; where they differ, this is wrong.
+ * <p>The contract suite runs on the fake and on the real kernel. Where they differ, the fake is wrong.
  */
 @NullMarked
 package io.kvmirq.fake;

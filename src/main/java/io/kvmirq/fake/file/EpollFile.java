@@ -16,24 +16,24 @@ public final class EpollFile extends FakeFile {
     /** EP_MAX_EVENTS. */
     private static final int MOST_EVENTS = Integer.MAX_VALUE / Epoll.SIZE;
 
-    /** EP_PRIVATE_BITS: how an entry waits, not what for. */
+    /** EP_PRIVATE_BITS: flags of an entry that are not events. */
     private static final int PRIVATE = Epoll.EPOLLWAKEUP | Epoll.EPOLLONESHOT | Epoll.EPOLLET | Epoll.EPOLLEXCLUSIVE;
 
-    /** TASK_SIZE_MAX with page tables of four levels: the end of a process's addresses on any kernel at least. */
+    /** TASK_SIZE_MAX with four-level page tables: on every kernel, user addresses reach at least this far. */
     private static final long LOWER_HALF = (1L << 47) - 4096;
 
     private static final long EPIOCSPARAMS = 0x40088a01L;
     private static final long EPIOCGPARAMS = 0x80088a02L;
 
     private final List<Entry> entries = new ArrayList<>();
-    /** Entries that may be ready, in the order in which they are looked at. */
+    /** Entries that may be ready, in the order in which a wait checks them. */
     private final List<Entry> ready = new ArrayList<>();
 
     public EpollFile(Host host) {
         super(host);
     }
 
-    /** A file under one of its descriptors. */
+    /** A watched file and the descriptor number that added it. */
     private final class Entry implements Watcher {
         private final FakeFile file;
         private final int fd;
@@ -61,7 +61,7 @@ public final class EpollFile extends FakeFile {
             return file.poll() & events;
         }
 
-        /** {@code ep_poll_callback()} ignores an entry that one shot has disabled; else it wakes, linked before or not. */
+        /** {@code ep_poll_callback()} ignores an entry disabled by EPOLLONESHOT; others wake waiters, linked or not. */
         @Override
         public void woken(int by) {
             if ((events & ~PRIVATE) != 0 && (by & events) != 0) {
@@ -77,7 +77,7 @@ public final class EpollFile extends FakeFile {
         }
     }
 
-    /** @return false for an entry that was linked already */
+    /** @return false if the entry was on the ready list already */
     private boolean link(Entry entry) {
         return !ready.contains(entry) && ready.add(entry);
     }
@@ -167,8 +167,8 @@ public final class EpollFile extends FakeFile {
     // epoll_wait
 
     /**
-     * @param events address of room for {@code most} {@code struct epoll_event}
-     * @param timeoutMillis below 0 for ever
+     * @param events address of an array of {@code most} {@code struct epoll_event}
+     * @param timeoutMillis negative: wait without limit
      */
     public static int await(Host host, int epoll, long events, int most, int timeoutMillis) {
         Optional<KernelRule> flaw = flawOfRoom(events, most);
@@ -202,7 +202,7 @@ public final class EpollFile extends FakeFile {
         return Optional.empty();
     }
 
-    /** The call keeps the set, whatever is closed meanwhile. */
+    /** The call holds a reference to the set, so that a concurrent close does not release it. */
     private int await(long events, int most, int timeoutMillis) {
         long nanos = timeoutMillis < 0 ? Long.MAX_VALUE : TimeUnit.MILLISECONDS.toNanos(timeoutMillis);
         opened();
@@ -214,9 +214,9 @@ public final class EpollFile extends FakeFile {
     }
 
     /**
-     * {@code ep_send_events()}: what was reported and stays ready goes to the end, what was not looked at keeps its place.
+     * {@code ep_send_events()}: a reported entry that stays ready moves to the end; an unchecked entry keeps its place.
      *
-     * @return how many events were written, or EFAULT when there was no room for the first
+     * @return how many events were written, or -EFAULT if the first could not be written
      */
     private int send(long events, int most) {
         List<Entry> scanned = List.copyOf(ready);
@@ -258,14 +258,14 @@ public final class EpollFile extends FakeFile {
         }
     }
 
-    // As a file
+    // FakeFile methods
 
     @Override
     public boolean hasPoll() {
         return true;
     }
 
-    /** What is not ready after all is forgotten. */
+    /** Removes entries that are no longer ready from the ready list. */
     @Override
     public int poll() {
         while (!ready.isEmpty()) {

@@ -16,7 +16,7 @@ public final class EventFile extends FakeFile {
     private final boolean semaphore;
     private boolean blocking;
     private long count;
-    /** Priority waiters: the first takes every signal before any other waiter or reader. Kernels since 6.17 allow one. */
+    /** Priority waiters: the first consumes every signal before other waiters and readers. Since 6.17, one at most. */
     private final List<EventWaiter> irqfds = new ArrayList<>(1);
 
     public EventFile(Host host, long count, boolean semaphore, boolean blocking) {
@@ -59,7 +59,7 @@ public final class EventFile extends FakeFile {
         return host.refuse(KernelRule.EVENTFD_FULL);
     }
 
-    /** As the kernel itself does for an ioeventfd or a resample notification; saturates. */
+    /** Signals as the kernel does for an ioeventfd or a resamplefd; the count saturates. */
     public void signal(long add) {
         if (Long.compareUnsigned(FULL - count, add) <= 0) {
             host.note(KernelRule.EVENTFD_SATURATES);
@@ -77,7 +77,7 @@ public final class EventFile extends FakeFile {
         host.time().changed();
     }
 
-    /** @return the count before, or 1 of a semaphore's */
+    /** @return the amount taken from the count: all of it, or 1 with EFD_SEMAPHORE */
     private long take() {
         if (semaphore) {
             host.note(KernelRule.EVENTFD_SEMAPHORE);
@@ -98,7 +98,7 @@ public final class EventFile extends FakeFile {
         return readNow(to);
     }
 
-    /** With RWF_NOWAIT: never blocks. */
+    /** Reads with RWF_NOWAIT: never blocks. */
     public long readNow(long to) {
         if (count == 0) {
             return host.refuse(KernelRule.EVENTFD_EMPTY);
@@ -119,7 +119,7 @@ public final class EventFile extends FakeFile {
         return true;
     }
 
-    /** EPOLLERR: the count has overflown, which only the kernel's own signals can do. */
+    /** EPOLLERR means the count is saturated, which only signals from the kernel can cause. */
     @Override
     public int poll() {
         return (count != 0 ? Epoll.EPOLLIN : 0)
@@ -137,7 +137,7 @@ public final class EventFile extends FakeFile {
         blocking = on;
     }
 
-    /** Those it feeds now. */
+    /** The irqfds attached now. */
     public List<EventWaiter> waiters() {
         return List.copyOf(irqfds);
     }
@@ -150,7 +150,7 @@ public final class EventFile extends FakeFile {
         }
     }
 
-    /** Takes what is left, as removing a priority waiter does. */
+    /** Removes a priority waiter, which reads the count. */
     public void detach(EventWaiter detached) {
         if (irqfds.remove(detached) && count != 0) {
             host.note(KernelRule.IRQFD_DETACH_DRAINS);

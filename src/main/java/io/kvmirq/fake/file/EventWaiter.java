@@ -3,15 +3,15 @@ package io.kvmirq.fake.file;
 
 /** A priority waiter of an eventfd: an irqfd. */
 public interface EventWaiter {
-    /** The eventfd was signalled, and the signal is taken from its count. */
+    /** The eventfd was signalled; the signal has been taken from the count. */
     void raise();
 
-    /** The eventfd was signalled before the waiter came. */
+    /** The waiter was attached to an eventfd that had been signalled before. */
     void raiseLate();
 
-    /** A worker injects. */
+    /** A worker injects the interrupt. */
     void inject();
 
-    /** A worker takes it down: its eventfd is gone. */
+    /** A worker removes the irqfd because its eventfd was released. */
     void shutDown();
 }

@@ -9,7 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
-/** An open file of one kind. All methods are called with the kernel's lock held. */
+/** An open file. The caller of each method holds the kernel's lock. */
 public abstract class FakeFile {
     protected final Host host;
     private final boolean foreign;
@@ -21,12 +21,12 @@ public abstract class FakeFile {
         this.foreign = host.isForeign();
     }
 
-    /** Another descriptor refers to it. */
+    /** Adds a reference, such as a descriptor. */
     final void opened() {
         descriptors++;
     }
 
-    /** One descriptor less; the last one releases it. */
+    /** Drops a reference; the last one releases the file. */
     public final void closed() {
         if (--descriptors == 0) {
             host.note(KernelRule.FD_LAST_CLOSE);
@@ -35,25 +35,25 @@ public abstract class FakeFile {
         }
     }
 
-    /** No descriptor is left. */
+    /** Called when the last reference is gone. */
     protected void released() {}
 
-    /** Whether the other process has made it. */
+    /** Whether the other process created the file. */
     public final boolean isForeign() {
         return foreign;
     }
 
-    /** Whether ioctls from another process than the one that made the file fail with EIO. */
+    /** Whether ioctls fail with EIO in every process except the one that created the file. */
     public boolean isOfOneProcess() {
         return false;
     }
 
-    /** The facts of the VM that the file belongs to, by the labels of {@code io.kvmirq.explain.Fact}; allocates nothing. */
+    /** The facts of the file's VM, as labels of {@code io.kvmirq.explain.Fact}; allocates nothing. */
     public List<String> facts() {
         return List.of();
     }
 
-    /** What this kind of file answers; {@code argument} is a value or an address. */
+    /** Answers ioctl(2); {@code argument} is a value or an address. */
     public int ioctl(long request, long argument) {
         return host.refuse(KernelRule.UNKNOWN_IOCTL_OF_FILE);
     }
@@ -89,12 +89,12 @@ public abstract class FakeFile {
 
     // Readiness
 
-    /** What hears that a file may have become ready: an epoll set's entry. */
+    /** An epoll entry. It is called when the file may have become ready. */
     interface Watcher {
-        /** @param by for what the file may be ready now, as {@link #poll} has it */
+        /** @param by the events that may be ready now, as in {@link #poll} */
         void woken(int by);
 
-        /** The last descriptor is closed. */
+        /** The last descriptor of the file was closed. */
         void closed();
     }
 
@@ -110,19 +110,19 @@ public abstract class FakeFile {
         return !watchers.isEmpty();
     }
 
-    /** Tells those that watch; allocates nothing. */
+    /** Calls all watchers; allocates nothing. */
     final void wake(int by) {
         for (int i = 0; i < watchers.size(); i++) {
             watchers.get(i).woken(by);
         }
     }
 
-    /** Whether it has a poll operation, without which no epoll set takes it. */
+    /** Whether the file has a poll operation; epoll_ctl() requires one. */
     public boolean hasPoll() {
         return false;
     }
 
-    /** For what it is ready, EPOLLIN and so on; a file without a poll operation always is. */
+    /** The events that are ready, such as EPOLLIN. A file without a poll operation is always ready. */
     public int poll() {
         return Epoll.EPOLLIN | Epoll.EPOLLOUT | Epoll.EPOLLRDNORM | Epoll.EPOLLWRNORM;
     }

@@ -8,9 +8,9 @@ import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.IntSupplier;
 
 /**
- * Whose turn it is: the kernel's lock, time, and those who wait for something to change or for time to pass. The lock is
- * fair: a thread that makes call after call does not keep other threads out, as in a real kernel. Everything except {@link
- * #enter} is called with the lock held.
+ * The kernel's lock, its clock, and the calls that wait for a change or a timeout. The lock is fair: as in a real
+ * kernel, a thread that makes one call after another does not starve other threads. Except for {@link #enter}, the
+ * caller of each method holds the lock.
  */
 public final class FakeTime implements AutoCloseable {
     private final ReentrantLock lock = new ReentrantLock(true);
@@ -33,7 +33,7 @@ public final class FakeTime implements AutoCloseable {
         lock.unlock();
     }
 
-    /** In nanoseconds, from any beginning. */
+    /** The time in nanoseconds since an arbitrary start. */
     public long now() {
         return virtual ? virtualNanos : System.nanoTime();
     }
@@ -53,22 +53,23 @@ public final class FakeTime implements AutoCloseable {
         return waiting;
     }
 
-    /** Something a waiting call may be waiting for. */
+    /** Wakes all waiting calls, so that they check their condition again. */
     public void changed() {
         change.signalAll();
     }
 
-    /** Lets other calls in until something changes. */
+    /** Releases the lock until something changes. */
     public void awaitChange() {
         awaitChange(Long.MAX_VALUE);
     }
 
     /**
-     * As in a real kernel, where it is no signal, an interrupt of the thread ends no waiting.
+     * Releases the lock until something changes or the time is over. {@link Thread#interrupt} does not end the wait: to
+     * a real kernel it is not a signal.
      *
-     * @param nanos to wait at most, of the machine's time; {@link Long#MAX_VALUE} for ever
+     * @param nanos the limit by the machine's clock; {@link Long#MAX_VALUE} for none
      */
-    @SuppressWarnings("WaitNotInLoop") // every caller looks again in a loop of its own
+    @SuppressWarnings("WaitNotInLoop") // every caller checks its condition in a loop
     private void awaitChange(long nanos) {
         waiting++;
         boolean interrupted = Thread.interrupted();
@@ -89,10 +90,10 @@ public final class FakeTime implements AutoCloseable {
     }
 
     /**
-     * Lets other calls in until an attempt brings something or the time is over.
+     * Repeats an attempt after each change until its result is not 0 or the time is over.
      *
-     * @param nanos to wait at most; {@link Long#MAX_VALUE} for ever
-     * @return what the last attempt brought
+     * @param nanos the limit; {@link Long#MAX_VALUE} for none
+     * @return the result of the last attempt
      */
     public int await(long nanos, IntSupplier attempt) {
         long start = now();

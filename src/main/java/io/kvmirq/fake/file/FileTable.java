@@ -7,14 +7,14 @@ import java.nio.ByteBuffer;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
-/** A process's descriptors. Looking one up allocates nothing. Source: fs/file.c. */
+/** The descriptors of a process. A lookup allocates nothing. Source: fs/file.c. */
 public final class FileTable {
     private @Nullable FakeFile[] files = new FakeFile[64];
     private int noneFreeBelow;
     private int limit = 65536;
     private boolean foreign;
 
-    /** RLIMIT_NOFILE: no descriptor from there on. */
+    /** RLIMIT_NOFILE: every descriptor is below this number. */
     public int limit() {
         return limit;
     }
@@ -28,7 +28,7 @@ public final class FileTable {
         return fd >= 0 && fd < files.length ? files[fd] : null;
     }
 
-    /** Whether calls come from another process that has all these descriptors. */
+    /** Whether calls come from the other process, which has the same descriptors. */
     public boolean isForeign() {
         return foreign;
     }
@@ -49,7 +49,7 @@ public final class FileTable {
         return fd;
     }
 
-    /** Gives the lowest free descriptor from {@code lowest}; -1 where the limit is reached. */
+    /** Assigns the lowest free descriptor that is at least {@code lowest}; -1 if the limit is reached. */
     public int install(FakeFile file, int lowest) {
         int fd = free(lowest);
         if (fd >= limit) {
@@ -66,7 +66,7 @@ public final class FileTable {
         return fd;
     }
 
-    /** @return what was there; null for nothing */
+    /** @return the file that was open; null for none */
     @Nullable
     public FakeFile remove(int fd) {
         FakeFile file = get(fd);
@@ -77,7 +77,7 @@ public final class FileTable {
         return file;
     }
 
-    /** Looks once at each of {@code count} structures: how many are ready, or not open. */
+    /** Polls each of {@code count} structures once. Returns how many have an event; a closed descriptor counts. */
     public int poll(ByteBuffer polled, int at, int count) {
         int ready = 0;
         for (int i = 0; i < count; i++) {

@@ -6,7 +6,7 @@ import java.nio.ByteBuffer;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
-/** What a file sees of the kernel it is in. Every method is called with the kernel's lock held. */
+/** The interface of a file to its kernel. The caller of each method holds the kernel's lock. */
 public interface Host {
     Build build();
 
@@ -16,7 +16,7 @@ public interface Host {
 
     Work work();
 
-    /** The fake behaves as a rule says. */
+    /** Records that an answer depends on a rule. */
     void note(KernelRule rule);
 
     /** @return the result of a call that {@code rule} refuses */
@@ -27,7 +27,7 @@ public interface Host {
         return rule.isPresent() ? refuse(rule.get()) : 0;
     }
 
-    /** What a descriptor refers to; null when it is not open. */
+    /** The file of a descriptor; null if it is not open. */
     @Nullable
     FakeFile file(int fd);
 
@@ -37,20 +37,20 @@ public interface Host {
     /** Gives a file the lowest free descriptor. */
     int install(FakeFile file);
 
-    /** Whether calls come from the other process now. */
+    /** Whether the current call comes from the other process. */
     boolean isForeign();
 
-    /** Copies to the caller's memory: 0, or EFAULT. */
+    /** Copies to the caller's memory. Returns 0 or -EFAULT. */
     default int copyOut(long address, ByteBuffer from, int length) {
         return memory().copyOut(address, from, length) ? 0 : refuse(KernelRule.FAULT);
     }
 
-    /** What is done with a structure of the caller's. */
+    /** Handles a structure copied from the caller's memory. */
     interface OnStructure {
         int apply(ByteBuffer structure);
     }
 
-    /** Copies a structure from the caller's memory before anything about it is checked, or EFAULT. */
+    /** Copies a structure from the caller's memory and handles it. Returns -EFAULT or the result of {@code call}. */
     default int copied(long address, int size, OnStructure call) {
         ByteBuffer structure = memory().copyIn(address, size);
         return structure == null ? refuse(KernelRule.FAULT) : call.apply(structure);

@@ -12,18 +12,18 @@ import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The requests that one kind of file answers, by number. A request's number holds the size of its structure. The table is
- * complete before the first answer; looking a request up allocates nothing.
+ * The requests that one kind of file answers, by number. A request's number holds the size of its structure. The table
+ * is complete before the first answer. A lookup allocates nothing.
  *
  * @param <F> the kind of file
  */
 public final class Requests<F extends FakeFile> {
-    /** Where a request's number has its size, and how much of it. */
+    /** Position and mask of the structure size in a request number. */
     private static final int SIZE_SHIFT = 16;
 
     private static final int SIZE_MASK = 0x3fff;
 
-    /** Answers a request whose argument is a value, or an address that it reads itself. */
+    /** Answers a request whose argument is a value, or an address that the answer reads itself. */
     public interface OnValue<F> {
         int answer(F file, long argument);
     }
@@ -33,7 +33,7 @@ public final class Requests<F extends FakeFile> {
         int answer(F file, ByteBuffer structure);
     }
 
-    /** Answers a request whose structure is followed by more: {@code address} is where the structure was copied from. */
+    /** Answers a request whose structure is a header; {@code address} is the caller's address of it. */
     public interface OnHeader<F> {
         int answer(F file, ByteBuffer header, long address);
     }
@@ -46,8 +46,9 @@ public final class Requests<F extends FakeFile> {
     /**
      * An empty table.
      *
-     * @param unknown refuses every number that is not in the table
-     * @param notModelled the name of a request that kernels know and the fake does not; null for any other number
+     * @param unknown the rule that refuses a number that is not in the table
+     * @param notModelled the name of a request that real kernels implement and the fake does not; null for any other
+     *     number
      */
     public Requests(KernelRule unknown, LongFunction<@Nullable String> notModelled) {
         this.unknown = unknown;
@@ -70,7 +71,7 @@ public final class Requests<F extends FakeFile> {
         return inHeader(request, (file, structure, address) -> answer.answer(file, structure));
     }
 
-    /** Adds a request that reads a structure and what follows it. */
+    /** Adds a request that reads a structure and the data after it. */
     public Requests<F> inHeader(long request, OnHeader<F> answer) {
         return value(request, (file, address) -> {
             ByteBuffer structure = file.host.memory().copyIn(address, size(request));
@@ -102,7 +103,7 @@ public final class Requests<F extends FakeFile> {
     /**
      * Answers a request.
      *
-     * @throws NotModelledException for one that kernels know and the fake does not
+     * @throws NotModelledException for a request that real kernels implement and the fake does not
      */
     public int answer(F file, long request, long argument) {
         int at = Arrays.binarySearch(numbers, request);

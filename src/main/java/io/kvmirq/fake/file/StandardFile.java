@@ -3,7 +3,7 @@ package io.kvmirq.fake.file;
 
 import io.kvmirq.fake.rules.NotModelledException;
 
-/** Standard input, output or error of the process: open, and nothing of KVM's. */
+/** Standard input, output or error. The descriptor is open; its operations are not modelled. */
 public final class StandardFile extends FakeFile {
     public StandardFile(Host host) {
         super(host);

@@ -10,8 +10,8 @@ import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The addresses of the process that calls the fake kernel. A buffer gets one when it is first asked for, mapped memory
- * when it is mapped; anything else is nowhere. Lookups allocate nothing.
+ * The address space of the calling process. A buffer gets an address at the first {@link #addressOf}, mapped memory at
+ * {@link #map}. All other addresses are unmapped. Lookups allocate nothing.
  */
 public final class UserMemory {
     private static final long FIRST = 0x7000_0000_0000L;
@@ -22,7 +22,7 @@ public final class UserMemory {
     private long[] bases = new long[16];
     private @Nullable Region[] regions = new Region[16];
 
-    /** Memory the kernel was told of: a caller's buffer, which the caller keeps, or a mapping, which we keep. */
+    /** A caller's buffer, referenced weakly, or a mapping, referenced strongly. */
     private static final class Region {
         private final WeakReference<ByteBuffer> buffer;
         private final @Nullable ByteBuffer kept;
@@ -57,7 +57,7 @@ public final class UserMemory {
         bases[count] = base;
         regions[count] = new Region(buffer, keep);
         count++;
-        // A page between any two, so that running over the end of one finds nothing.
+        // At least one unmapped page separates two regions, so that an overrun of one fails with EFAULT.
         next += (buffer.capacity() / PAGE + 2) * PAGE;
         return base;
     }
@@ -75,7 +75,7 @@ public final class UserMemory {
         count = to;
     }
 
-    /** Nothing happens where nothing is mapped. */
+    /** Unmaps a whole mapping. Does nothing if the address is not in a mapping. */
     public void unmap(long address, long length) {
         int at = find(address);
         ByteBuffer mapped = at < 0 ? null : regions[at].kept;
@@ -91,7 +91,7 @@ public final class UserMemory {
         regions[count] = null;
     }
 
-    /** The memory that holds all of {@code length} bytes at {@code address}, in native order; null where there is none. */
+    /** The memory that holds all {@code length} bytes at {@code address}, in native order; null if there is none. */
     @Nullable
     public ByteBuffer at(long address, long length) {
         int found = find(address);
@@ -104,7 +104,7 @@ public final class UserMemory {
                 : null;
     }
 
-    /** Where {@code address} lies in what {@link #at} gave for it. */
+    /** The offset of {@code address} in the buffer that {@link #at} returns for it. */
     public int offset(long address) {
         return (int) (address - bases[find(address)]);
     }
@@ -124,7 +124,7 @@ public final class UserMemory {
         return ByteBuffer.allocate(length).order(ByteOrder.nativeOrder()).put(0, from, offset(address), length);
     }
 
-    /** @return whether there was memory to write to */
+    /** @return false if the address is not mapped */
     public boolean copyOut(long address, ByteBuffer from, int length) {
         ByteBuffer to = at(address, length);
         if (to == null) {

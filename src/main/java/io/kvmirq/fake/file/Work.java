@@ -6,8 +6,8 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * What KVM leaves to its workers: injecting what is not a single message, and taking irqfds down whose eventfd is gone.
- * It is done at once, unless it is held back to see what happens before a worker gets to it. Source: virt/kvm/eventfd.c,
+ * The work of KVM's workers: injecting interrupts that are not a single message, and removing irqfds whose eventfd was
+ * released. Work is done immediately, or held back so that a test sees the state before it. Source: virt/kvm/eventfd.c,
  * {@code irqfd_inject()} and {@code irqfd_cleanup_wq}.
  */
 public final class Work {
@@ -19,14 +19,14 @@ public final class Work {
         held = true;
     }
 
-    /** Does what was held back, and from now on everything at once. */
+    /** Does the held-back work. From now on, work is done immediately. */
     public void run() {
         held = false;
         List.copyOf(injections).forEach(this::finishInjection);
         finishShutDowns();
     }
 
-    /** However often it is asked for before a worker comes, it injects once. */
+    /** Injects, or queues the injection. Requests before the worker runs are merged into one. */
     public void inject(EventWaiter irqfd) {
         if (held) {
             injections.add(irqfd);
@@ -43,14 +43,14 @@ public final class Work {
         }
     }
 
-    /** Waits for the worker that injects for one irqfd. */
+    /** Flushes the queued injection of one irqfd. */
     public void finishInjection(EventWaiter irqfd) {
         if (injections.remove(irqfd)) {
             irqfd.inject();
         }
     }
 
-    /** Waits for the workers that take irqfds down, on the whole host. */
+    /** Flushes the queued removals of irqfds on the whole host. */
     public void finishShutDowns() {
         List.copyOf(shutDowns).forEach(EventWaiter::shutDown);
         shutDowns.clear();

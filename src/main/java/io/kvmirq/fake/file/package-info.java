@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Open files of the fake kernel: descriptors, the caller's memory, time, eventfds, and the tables of requests. Not for users. */
+/** Open files of the fake kernel: descriptors, user memory, time, eventfds, and request tables. Not for users. */
 @NullMarked
 package io.kvmirq.fake.file;
 

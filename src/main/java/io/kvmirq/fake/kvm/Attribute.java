@@ -7,7 +7,7 @@ import java.nio.ByteBuffer;
 /**
  * An attribute of the system, a VM, a vCPU or a device.
  *
- * @param address where its value is
+ * @param address the caller's address of the value
  */
 public record Attribute(int group, long number, long address) {
     /** @param structure {@code struct kvm_device_attr} */

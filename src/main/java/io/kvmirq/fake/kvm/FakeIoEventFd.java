@@ -5,13 +5,13 @@ import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.uapi.Uapi;
 
 /**
- * Guest writes that signal an eventfd; source: virt/kvm/eventfd.c.
+ * An ioeventfd: guest writes that signal an eventfd; source: virt/kvm/eventfd.c.
  *
  * @param length 0 for any
- * @param wildcard whether any data will do
+ * @param wildcard whether any data matches
  */
 public record FakeIoEventFd(EventFile event, Bus bus, long address, int length, boolean wildcard, long data) {
-    /** Where the guest writes; nothing of x86 ever writes to the last. */
+    /** The bus of the write. CHANNEL is for s390 (virtio-ccw); x86 never writes to it. */
     public enum Bus {
         PORT,
         MEMORY,
@@ -31,7 +31,7 @@ public record FakeIoEventFd(EventFile event, Bus bus, long address, int length, 
         return bus == to && address == written && (length == 0 || length == bytes) && (wildcard || data == value);
     }
 
-    /** Whether both cannot be told apart for some write. */
+    /** Whether some write matches both. */
     boolean collides(FakeIoEventFd other) {
         return bus == other.bus
                 && address == other.address

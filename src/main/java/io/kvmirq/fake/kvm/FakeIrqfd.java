@@ -36,7 +36,7 @@ public final class FakeIrqfd implements EventWaiter {
         return resample;
     }
 
-    /** What can be driven at once is, anything else by a worker. */
+    /** Injects directly if the target allows that, otherwise through a worker. */
     @Override
     public void raise() {
         if (!vm.driveAtOnce(this)) {
@@ -60,7 +60,7 @@ public final class FakeIrqfd implements EventWaiter {
         }
     }
 
-    /** The guest has ended the interrupt: the line goes low and the device may look again. */
+    /** Called at the guest's EOI, after the line was lowered: signals the resamplefd. */
     public void acknowledged() {
         resample.ifPresent(notified -> notified.signal(1));
     }

@@ -9,20 +9,20 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A table of GSI routes, never changed once it is in use. Looking a GSI up allocates nothing. Source: {@code
+ * A table of GSI routes, immutable once it is in use. Looking up a GSI allocates nothing. Source: {@code
  * kvm_set_irq_routing()} in virt/kvm/irqchip.c, {@code kvm_set_routing_entry()} in arch/x86/kvm/irq.c.
  */
 public final class FakeRoutes {
     public static final int MAX_GSI = 4096;
     static final int MAX_ROUTES = 4096;
 
-    /** In place of a chip: Hyper-V's synthetic interrupts, which nothing listens to here. */
+    /** A pseudo chip for synthetic interrupts of Hyper-V, which the fake drops. */
     public static final int SINT = -1;
 
     private static final Target[] NOWHERE = {};
 
     /**
-     * Where a GSI goes.
+     * The target of a route.
      *
      * @param message absent for a pin
      */
@@ -38,10 +38,10 @@ public final class FakeRoutes {
     }
 
     private Target[][] targets = {};
-    /** By chip and pin: the GSI whose end of interrupt it is, the last one there; -1 for none. */
+    /** By chip and pin: the last GSI routed there, which receives the EOI notification; -1 for none. */
     private int[][] gsiOfPin = {};
 
-    /** What an architecture lets a table hold. */
+    /** The routes that an architecture accepts. */
     public interface Entries {
         /** @return the rule that refuses a pin; empty for none */
         Optional<KernelRule> refusesPin(int chip, int pin);
@@ -53,7 +53,7 @@ public final class FakeRoutes {
 
         Object message(int low, int high, int data);
 
-        /** Whether Hyper-V's interrupts are built in. */
+        /** Whether the kernel supports routes to synthetic interrupts of Hyper-V. */
         default boolean hasSynthetic() {
             return false;
         }
@@ -74,7 +74,7 @@ public final class FakeRoutes {
             return routes;
         }
 
-        /** @return the rule that refuses the table, all GSIs being looked at before anything else */
+        /** @return the rule that refuses the table; empty for none. All GSIs are checked before the other fields. */
         Optional<KernelRule> read(ByteBuffer entries, int count) {
             for (int i = 0; i < count; i++) {
                 if (Integer.compareUnsigned(gsi(entries, i * Uapi.KvmIrqRoutingEntry.SIZE), MAX_GSI) >= 0) {
@@ -138,7 +138,7 @@ public final class FakeRoutes {
         }
     }
 
-    /** Adds a route, before the table is in use. */
+    /** Adds a route. Call only before the table is in use. */
     public void add(int gsi, Target target) {
         if (gsi >= targets.length) {
             int length = targets.length;
@@ -166,18 +166,18 @@ public final class FakeRoutes {
         gsiOfPin[chip][pin] = gsi;
     }
 
-    /** Where a GSI goes; the caller changes nothing. */
+    /** The targets of a GSI, not to be modified. */
     public Target[] of(int gsi) {
         return gsi >= 0 && gsi < targets.length ? targets[gsi] : NOWHERE;
     }
 
-    /** What a GSI sends that is one message; null for any other. */
+    /** The message of a GSI whose only target is a message; null for any other. */
     public @Nullable Object message(int gsi) {
         Target[] there = of(gsi);
         return there.length == 1 ? there[0].message() : null;
     }
 
-    /** The GSI that hears of a pin's end of interrupt; -1 for none. */
+    /** The GSI that receives the EOI notification of a pin; -1 for none. */
     public int gsiOfPin(int chip, int pin) {
         return chip < gsiOfPin.length && pin < gsiOfPin[chip].length ? gsiOfPin[chip][pin] : -1;
     }

@@ -7,7 +7,7 @@ import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.uapi.Uapi;
 
-/** A device of a VM, which has attributes; source: {@code kvm_device_ioctl()} in virt/kvm/kvm_main.c. */
+/** A device of a VM, with attributes; source: {@code kvm_device_ioctl()} in virt/kvm/kvm_main.c. */
 public abstract class KvmDeviceFile extends FakeFile {
     private static final Requests<KvmDeviceFile> SETTABLE = requests();
 
@@ -16,7 +16,7 @@ public abstract class KvmDeviceFile extends FakeFile {
 
     private final boolean readable;
 
-    /** @param readable whether it has a call to get an attribute */
+    /** @param readable whether the device implements KVM_GET_DEVICE_ATTR */
     protected KvmDeviceFile(Host host, boolean readable) {
         super(host);
         this.readable = readable;
@@ -33,7 +33,7 @@ public abstract class KvmDeviceFile extends FakeFile {
         return true;
     }
 
-    /** A device without a call to get an attribute says so before the structure is read. */
+    /** A device without KVM_GET_DEVICE_ATTR refuses it before it reads the structure. */
     @Override
     public final int ioctl(long request, long argument) {
         if (!readable && request == Uapi.KVM_GET_DEVICE_ATTR) {
@@ -46,7 +46,7 @@ public abstract class KvmDeviceFile extends FakeFile {
 
     protected abstract int set(Attribute attribute);
 
-    /** Of a readable device. */
+    /** KVM_GET_DEVICE_ATTR of a readable device. */
     protected int get(Attribute attribute) {
         return host.refuse(KernelRule.DEVICE_NO_GETTER);
     }

@@ -9,11 +9,11 @@ import io.kvmirq.uapi.Uapi;
 import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
-/** /dev/kvm, as far as every architecture has it; source: {@code kvm_dev_ioctl()} in virt/kvm/kvm_main.c. */
+/** The part of /dev/kvm that is common to all architectures; source: {@code kvm_dev_ioctl()} in virt/kvm/kvm_main.c. */
 public abstract class KvmFile extends FakeFile {
     private final int runSize;
 
-    /** @param runSize of what a vCPU shares, in bytes */
+    /** @param runSize the bytes that a vCPU shares by mmap */
     protected KvmFile(Host host, int runSize) {
         super(host);
         this.runSize = runSize;
@@ -39,15 +39,15 @@ public abstract class KvmFile extends FakeFile {
     /** KVM_CHECK_EXTENSION. */
     protected abstract int check(long capability);
 
-    /** Makes a VM of a type and gives it a descriptor, or refuses the type. */
+    /** Creates a VM of a type and its descriptor, or refuses the type. */
     protected abstract int createVmOf(long type);
 
-    /** The descriptor is taken before the type is looked at. */
+    /** The kernel reserves the descriptor before it checks the type. */
     private int createVm(long type) {
         return host.isFull() ? host.refuse(KernelRule.FD_TABLE_FULL) : createVmOf(type);
     }
 
-    /** Opened by name it has places, but no operation to read them. */
+    /** A file opened by path accepts an offset, but /dev/kvm has no read operation. */
     @Override
     public long pread(long to, long length, long offset) {
         return host.refuse(KernelRule.NOT_READABLE);

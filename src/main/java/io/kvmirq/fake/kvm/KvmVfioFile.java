@@ -9,7 +9,7 @@ import io.kvmirq.uapi.Uapi;
 final class KvmVfioFile extends KvmDeviceFile {
     private final Runnable gone;
 
-    /** @param gone told when no descriptor of it is left */
+    /** @param gone called when the last descriptor is closed */
     KvmVfioFile(Host host, Runnable gone) {
         super(host, false);
         this.gone = gone;

@@ -11,19 +11,19 @@ import java.util.Optional;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
-/** A guest's memory by slot; source: {@code __kvm_set_memory_region()} in virt/kvm/kvm_main.c. */
+/** The memory slots of a guest; source: {@code __kvm_set_memory_region()} in virt/kvm/kvm_main.c. */
 public final class MemorySlots {
     private static final int NONE = -1;
     private static final long MOST_PAGES = Integer.MAX_VALUE;
     private static final long PAGE = 4096;
 
-    /** {@code size} bytes at guest address {@code guest} are the caller's at {@code user}. */
+    /** Maps {@code size} bytes at guest physical address {@code guest} to address {@code user} of the caller. */
     record Slot(long guest, long size, long user, int flags) {
         boolean overlaps(Slot other) {
             return guest < other.guest + other.size && other.guest < guest + size;
         }
 
-        /** Beyond what a live slot may change: where the guest sees it, and whether it is logged. */
+        /** Whether a fixed field of a live slot differs; guest address and dirty logging may change. */
         boolean isOtherThan(Slot other) {
             return size != other.size || user != other.user || ((flags ^ other.flags) & Uapi.KVM_MEM_READONLY) != 0;
         }
@@ -34,12 +34,12 @@ public final class MemorySlots {
     }
 
     /**
-     * What an architecture has of it.
+     * The limits of an architecture.
      *
-     * @param slots ids from 0
-     * @param spaces address spaces, each with its slots
-     * @param addressBits of a guest's physical addresses
-     * @param beyond refuses what lies beyond those
+     * @param slots the number of slots in each address space; ids start at 0
+     * @param spaces the number of address spaces
+     * @param addressBits the size of a guest physical address in bits
+     * @param beyond the rule that refuses higher addresses
      */
     public record Limits(int slots, int spaces, int addressBits, KernelRule beyond) {}
 
@@ -57,7 +57,7 @@ public final class MemorySlots {
         return set(region, Uapi.KVM_MEM_LOG_DIRTY_PAGES | Uapi.KVM_MEM_READONLY, NONE);
     }
 
-    /** KVM_SET_USER_MEMORY_REGION2: a slot of a file's memory is neither logged nor read-only. */
+    /** KVM_SET_USER_MEMORY_REGION2: a slot of a guest_memfd is neither logged nor read-only. */
     public int set2(ByteBuffer region) {
         boolean ofFile = (region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS) & Uapi.KVM_MEM_GUEST_MEMFD) != 0;
         if (!ofFile || !host.build().hasGuestMemfd()) {
@@ -108,7 +108,7 @@ public final class MemorySlots {
             return host.refuse(KernelRule.MEMORY_OVERLAP);
         }
         if (next.isOfFile()) {
-            // No file is a guest_memfd: the fake makes none.
+            // The fake creates no guest_memfd, so the file cannot be one.
             return host.refuse(host.file(memfd) == null ? KernelRule.MEMORY_MEMFD : KernelRule.MEMORY_NOT_A_MEMFD);
         }
         if (next.guest + next.size - 1 >>> limits.addressBits != 0) {
@@ -122,7 +122,7 @@ public final class MemorySlots {
         return id >>> 16;
     }
 
-    /** Where a guest address lies in the caller's memory. */
+    /** The caller's address of a guest physical address. */
     public Optional<Long> user(long guest) {
         return slots.entrySet().stream()
                 .filter(slot -> space(slot.getKey()) == 0)

@@ -11,7 +11,7 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * The calls on a VM that are the same on every architecture: routes, irqfds and ioeventfds. Source: {@code
+ * The ioctls of a VM that are common to all architectures: routes, irqfds and ioeventfds. Source: {@code
  * kvm_vm_ioctl()} in virt/kvm/kvm_main.c, virt/kvm/eventfd.c.
  */
 final class RegistrationCalls {
@@ -27,7 +27,7 @@ final class RegistrationCalls {
 
     // Routes
 
-    /** @param argument where the header was copied from; the entries follow it there */
+    /** @param argument the caller's address of the header, which the entries follow */
     int setRouting(ByteBuffer header, long argument) {
         Optional<KernelRule> none = vm.refusesRoutes();
         if (none.isPresent()) {
@@ -111,7 +111,7 @@ final class RegistrationCalls {
         return file instanceof EventFile ? 0 : host.refuse(eventfd);
     }
 
-    /** The eventfd that a descriptor was found to be. */
+    /** The eventfd of a descriptor that has been checked. */
     private EventFile eventfd(int fd) {
         return (EventFile) Objects.requireNonNull(host.file(fd));
     }

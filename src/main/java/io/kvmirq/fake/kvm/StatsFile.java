@@ -10,8 +10,8 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 
 /**
- * Statistics of a VM or vCPU, as a file that describes itself. The fake counts nothing, so that it has a header and a
- * name, and no descriptors. Source: virt/kvm/binary_stats.c.
+ * The self-describing statistics file of a VM or vCPU. The fake counts nothing: the file has a header and a name, and
+ * no descriptors. Source: virt/kvm/binary_stats.c.
  */
 public final class StatsFile extends FakeFile {
     private static final int NAME_SIZE = 48;
@@ -20,7 +20,7 @@ public final class StatsFile extends FakeFile {
     private final ByteBuffer content = ByteBuffer.allocate(END).order(ByteOrder.nativeOrder());
     private int position;
 
-    /** @param name of whom, after the number of the process */
+    /** @param name the part of the name after the process id */
     public StatsFile(Host host, String name) {
         super(host);
         content.putInt(Uapi.KvmStatsHeader.NAME_SIZE, NAME_SIZE)

@@ -7,12 +7,12 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
 
-/** A vCPU's descriptor, as far as every architecture has it; source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c. */
+/** A vCPU's file, common to all architectures; source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c. */
 public abstract class VcpuFile extends FakeFile {
-    /** The page of struct kvm_run and what follows it. */
+    /** The mmap area: the page of struct kvm_run and the pages after it. */
     protected final ByteBuffer shared;
 
-    /** @param runSize of what it shares, in bytes */
+    /** @param runSize the bytes that the vCPU shares by mmap */
     protected VcpuFile(Host host, int runSize) {
         super(host);
         this.shared = ByteBuffer.allocateDirect(runSize).order(ByteOrder.nativeOrder());

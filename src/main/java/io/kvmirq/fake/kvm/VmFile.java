@@ -9,9 +9,7 @@ import java.nio.ByteBuffer;
 import java.util.function.LongFunction;
 import org.jspecify.annotations.Nullable;
 
-/**
- * The descriptor of a VM, as far as every architecture has it; source: {@code kvm_vm_ioctl()} in virt/kvm/kvm_main.c.
- */
+/** A VM's file, common to all architectures; source: {@code kvm_vm_ioctl()} in virt/kvm/kvm_main.c. */
 public abstract class VmFile extends FakeFile {
     private final VmInterrupts interrupts;
     private final RegistrationCalls registrations;
@@ -25,7 +23,7 @@ public abstract class VmFile extends FakeFile {
         this.memory = memory;
     }
 
-    /** The requests that are the same on every architecture. */
+    /** The requests that are common to all architectures. */
     protected static <F extends VmFile> Requests<F> requests(
             KernelRule unknown, LongFunction<@Nullable String> notModelled) {
         return new Requests<F>(unknown, notModelled)
@@ -55,15 +53,15 @@ public abstract class VmFile extends FakeFile {
         return true;
     }
 
-    /** The rule that refuses a type of device this kernel does not have. */
+    /** The rule that refuses an unknown device type. */
     protected abstract KernelRule unknownDevice();
 
-    /** Whether this architecture has a type of device, KVM-VFIO aside. */
+    /** Whether this architecture has a device type. KVM-VFIO is handled here. */
     protected boolean hasDevice(int type) {
         return false;
     }
 
-    /** Makes a device that {@link #hasDevice} and gives it a descriptor. */
+    /** Creates a device of a type that {@link #hasDevice} accepts, and its descriptor. */
     protected int createDevice(int type) {
         return host.refuse(unknownDevice());
     }

@@ -12,8 +12,8 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * The interrupt side of a VM that is the same on every architecture: its table of routes and what is registered. Where
- * a route ends is the architecture's. Source: virt/kvm/irqchip.c, virt/kvm/eventfd.c.
+ * The interrupt state of a VM that is common to all architectures: routes, irqfds and ioeventfds. Subclasses implement
+ * the targets of routes. Source: virt/kvm/irqchip.c, virt/kvm/eventfd.c.
  */
 public abstract class VmInterrupts implements FakeRoutes.Entries {
     public static final int SOURCE_USERSPACE = 0;
@@ -37,28 +37,28 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         host.note(rule);
     }
 
-    // What an architecture decides
+    // Decisions of the architecture
 
-    /** @return the rule that refuses any irqfd; empty for none */
+    /** @return the rule that refuses every irqfd; empty for none */
     protected abstract Optional<KernelRule> refusesIrqfd(boolean resample);
 
-    /** @return the rule that refuses any table of routes; empty for none */
+    /** @return the rule that refuses every route table; empty for none */
     protected abstract Optional<KernelRule> refusesRoutes();
 
-    /** Drives what a GSI is routed to. */
+    /** Drives the targets of a GSI. */
     protected abstract void drive(int gsi, int source, boolean level);
 
     /**
-     * Raises what an irqfd is routed to without a worker, if that can be done, and does not lower it again.
+     * Raises the target of an irqfd without a worker, if possible. Does not lower it again.
      *
-     * @return whether it was
+     * @return whether the target was raised
      */
     protected abstract boolean driveAtOnce(FakeIrqfd irqfd);
 
-    /** The table of routes is another. */
+    /** Called after the route table was replaced. */
     protected void routesChanged() {}
 
-    /** A GSI is resampled now, or no longer. */
+    /** Called when a GSI gets its first resampling irqfd or loses its last. */
     protected void resamplersChanged() {}
 
     // Routes
@@ -95,7 +95,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         }
     }
 
-    /** The last resampling irqfd of a GSI lowers its line, and so does one that was refused late. */
+    /** Lowers the line of a GSI if no resampling irqfd is left, also after a first one was refused as busy. */
     final void resamplerGone(int gsi) {
         if (resampling(gsi).isEmpty()) {
             note(KernelRule.RESAMPLE_LAST_LOWERS);
@@ -112,7 +112,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return irqfdsOn(event).findFirst().map(busy -> KernelRule.IRQFD_BUSY_VM);
     }
 
-    /** Those of this VM, as they are now. */
+    /** A snapshot of this VM's irqfds on an eventfd. */
     private Stream<FakeIrqfd> irqfdsOn(EventFile event) {
         return event.waiters().stream()
                 .filter(FakeIrqfd.class::isInstance)
@@ -130,7 +130,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return ioEventFds;
     }
 
-    /** The ioeventfd that takes a guest's write. */
+    /** The ioeventfd that matches a guest's write. */
     public final Optional<FakeIoEventFd> ioEventFd(FakeIoEventFd.Bus bus, long address, int length, long data) {
         return ioEventFds.stream()
                 .filter(one -> one.takes(bus, address, length, data))
@@ -141,7 +141,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         return closed;
     }
 
-    /** No descriptor of the VM is left: irqfds go at once, vCPUs notwithstanding. */
+    /** Called at the close of the VM's last descriptor: removes all irqfds, even if vCPUs are still open. */
     final void close() {
         if (!irqfds.isEmpty()) {
             note(KernelRule.IRQFD_GONE_WITH_VM);

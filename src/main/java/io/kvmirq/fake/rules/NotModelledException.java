@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.rules;
 
-/** The fake kernel was asked for something it has no model of; the message names it. */
+/** A call needs a feature that the fake kernel does not model. The message names the feature. */
 public final class NotModelledException extends UnsupportedOperationException {
     private static final long serialVersionUID = 1;
 

@@ -33,7 +33,7 @@ final class CpuBus {
         this.shared = shared;
     }
 
-    /** @return whether the guest left for the VMM */
+    /** @return whether the guest exits to the VMM */
     boolean writePort(int port, int size, int register) {
         if (vm.hasPit() && (port >= PIT_FIRST_PORT && port <= PIT_LAST_PORT || port == SPEAKER_PORT)) {
             throw new NotModelledException("a guest that programs its timer");
@@ -52,7 +52,7 @@ final class CpuBus {
         return true;
     }
 
-    /** @return whether the guest left for the VMM */
+    /** @return whether the guest exits to the VMM */
     boolean writeMemory(int address, int size, int register) {
         long value = low(register, size);
         if (isTaken(FakeIoEventFd.Bus.MEMORY, address, size, value)) {
