@@ -2,13 +2,13 @@
 package io.kvmirq.backend;
 
 /**
- * A backend that is used only when it is asked for by name, found through {@link java.util.ServiceLoader}: the fake kernel,
- * which lies above this package.
+ * Provides a backend that is used only if the user selects it by name. {@link java.util.ServiceLoader} finds it. The
+ * fake kernel is one, because its package depends on this one.
  */
 public interface BackendProvider {
-    /** The name it is asked for by. */
+    /** The name that selects the backend. */
     String name();
 
-    /** @throws BackendUnavailableException when it cannot be used as configured */
+    /** @throws BackendUnavailableException if the backend cannot be used as configured */
     KernelBackend open();
 }

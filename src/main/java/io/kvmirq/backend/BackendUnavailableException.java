@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
-/** No binding to the kernel can be used; the message says why for each one that was tried. */
+/** No binding to the kernel can be used. The message gives the reason for each binding that was tried. */
 public final class BackendUnavailableException extends RuntimeException {
     private static final long serialVersionUID = 1;
 

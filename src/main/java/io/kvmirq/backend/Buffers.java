@@ -7,7 +7,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import org.jspecify.annotations.Nullable;
 
-/** What a buffer must be before its address may cross into the kernel; the only place that checks it. */
+/** Checks buffers before their addresses are passed to the kernel. All checks are here. */
 public final class Buffers {
     private static final int VFIO_TYPE = ';';
     private static final int KVM_TYPE = 0xae;
@@ -23,7 +23,7 @@ public final class Buffers {
         return ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder());
     }
 
-    /** {@code text} as the C string the kernel wants. */
+    /** {@code text} as a C string in UTF-8. */
     public static ByteBuffer cString(String text) {
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
         ByteBuffer buffer = allocate(bytes.length + 1);
@@ -31,7 +31,7 @@ public final class Buffers {
     }
 
     /**
-     * For the kernel to read.
+     * Checks a buffer that the kernel reads.
      *
      * @return {@code buffer}
      * @throws IllegalArgumentException if null, on the heap, not at position 0 or shorter than {@code bytes}
@@ -56,7 +56,7 @@ public final class Buffers {
     }
 
     /**
-     * For the kernel to write.
+     * Checks a buffer that the kernel writes.
      *
      * @return {@code buffer}
      * @throws IllegalArgumentException as {@link #readable}, or if read-only
@@ -80,24 +80,24 @@ public final class Buffers {
         throw new IllegalArgumentException("path of " + checked.limit() + " bytes does not end in NUL");
     }
 
-    /** What the kernel would have written: in native order, whatever the buffer's is. */
+    /** Stores a value as the kernel does: in native order, independent of the buffer's order. */
     public static void put(ByteBuffer to, long value) {
         to.putLong(0, to.order() == ByteOrder.nativeOrder() ? value : Long.reverseBytes(value));
     }
 
-    /** As {@link #put(ByteBuffer, long)}. */
+    /** Like {@link #put(ByteBuffer, long)}. */
     public static void put(ByteBuffer to, int value) {
         to.putInt(0, to.order() == ByteOrder.nativeOrder() ? value : Integer.reverseBytes(value));
     }
 
-    /** {@code buffer} to be read as the kernel reads it: Java gives every duplicate and slice big-endian order again. */
+    /** A view of {@code buffer} in native order. Java gives every duplicate and slice big-endian order. */
     public static ByteBuffer inNativeOrder(ByteBuffer buffer) {
         return buffer.order() == ByteOrder.nativeOrder()
                 ? buffer
                 : buffer.duplicate().order(ByteOrder.nativeOrder());
     }
 
-    /** For {@link KernelBackend#routesSet}; the result is in native order. */
+    /** Checks the arguments of {@link KernelBackend#routesSet}. The result is in native order. */
     public static ByteBuffer routes(@Nullable ByteBuffer routes, int count) {
         if (count < 0) {
             throw new IllegalArgumentException("route count " + count + " is negative");
@@ -119,8 +119,9 @@ public final class Buffers {
     }
 
     /**
-     * For {@link Libc#ioctl(int, long, ByteBuffer)}: as large as the request says, and as the structure itself says where
-     * its first word counts bytes (VFIO, iommufd) or elements; writable if the kernel may write.
+     * Checks the argument of {@link Libc#ioctl(int, long, ByteBuffer)}. It must have the size in the request number. If
+     * the first word of the structure counts bytes (VFIO, iommufd) or elements, it must have that size too. It must be
+     * writable if the kernel may write it.
      */
     public static ByteBuffer ioctlArgument(long request, @Nullable ByteBuffer argument) {
         long size = request >>> 16 & 0x3fff;
@@ -146,7 +147,7 @@ public final class Buffers {
                 buffer.order() == ByteOrder.nativeOrder() ? buffer.getInt(0) : Integer.reverseBytes(buffer.getInt(0)));
     }
 
-    /** Bytes of an element, of the KVM requests that count them in their first word (linux/kvm.h, asm/kvm.h), else 0. */
+    /** The bytes of an element in KVM requests whose first word counts elements (linux/kvm.h, asm/kvm.h); else 0. */
     public static int elementSize(int number) {
         return switch (number) {
             case 0x02, 0x0a -> Integer.BYTES; // KVM_GET_MSR_INDEX_LIST, KVM_GET_MSR_FEATURE_INDEX_LIST

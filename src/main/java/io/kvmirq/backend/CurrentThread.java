@@ -6,9 +6,9 @@ import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
 import org.jspecify.annotations.Nullable;
 
-/** What this project must know of the current thread. */
+/** Tells whether the current thread is virtual. */
 public final class CurrentThread {
-    /** {@code Thread.isVirtual()}, absent before Java 21. */
+    /** {@code Thread.isVirtual()}; null before Java 21. */
     private static final @Nullable MethodHandle IS_VIRTUAL = find();
 
     private CurrentThread() {}
@@ -22,7 +22,7 @@ public final class CurrentThread {
         }
     }
 
-    /** Always false before Java 21. */
+    /** Whether the current thread is virtual. False before Java 21. */
     public static boolean isVirtual() {
         try {
             return IS_VIRTUAL != null && (boolean) IS_VIRTUAL.invokeExact(Thread.currentThread());
@@ -32,8 +32,8 @@ public final class CurrentThread {
     }
 
     /**
-     * For calls that block in the kernel: there they hold a virtual thread's carrier, and with as many of them as
-     * carriers nothing runs any more.
+     * Checks a call that blocks in the kernel. On a virtual thread it would pin the carrier; with all carriers pinned,
+     * no virtual thread runs.
      *
      * @throws IllegalStateException on a virtual thread
      */

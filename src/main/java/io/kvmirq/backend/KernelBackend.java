@@ -6,17 +6,17 @@ import java.nio.ByteBuffer;
 /**
  * The primitives of the interrupt path, one kernel call each.
  *
- * <p>Every method returns {@code >= 0} or {@code -errno}, may be called from any thread, allocates nothing and never
- * throws for what the kernel says. File descriptors it makes are O_CLOEXEC. Buffers must be direct, writable, at
- * position 0 and large enough, else {@link IllegalArgumentException} before anything is called. Their bytes are in native
- * order, whatever order Java would read them in. The errnos of each call, in the kernel's order of checks, are documented on
- * the typed objects above ({@code io.kvmirq.kvm}).
+ * <p>Every method returns {@code >= 0} or {@code -errno}. It never throws for an errno and allocates nothing. Any
+ * thread may call it. New file descriptors are O_CLOEXEC. Buffers must be direct, writable, at position 0 and large
+ * enough, or the method throws {@link IllegalArgumentException} before it calls the kernel. Their bytes are in native
+ * order, whatever the order of the buffer. The typed objects of {@code io.kvmirq.kvm} document the errnos of each call,
+ * in the order of the kernel's checks.
  */
 public interface KernelBackend {
-    /** The name users choose it by: {@code jni}, ... */
+    /** The name that selects the backend, such as {@code jni}. */
     String name();
 
-    /** Where it came from and its ABI, for people. */
+    /** The origin of the binding and its ABI, for messages. */
     String description();
 
     /** Whether calls reach the kernel of this machine, and not a fake. */
@@ -24,12 +24,12 @@ public interface KernelBackend {
         return libc().isReal();
     }
 
-    /** Everything that is not typed below. */
+    /** The raw system calls, for everything without a method here. */
     Libc libc();
 
     // fd
 
-    /** close(2), once, whatever it returns: after EINTR the number may already be another file's. */
+    /** close(2). Never call it again, even after EINTR: the number may belong to another file by then. */
     int fdClose(int fd);
 
     /** fcntl(2) with F_DUPFD_CLOEXEC: a second descriptor of the same file. */
@@ -37,14 +37,14 @@ public interface KernelBackend {
 
     /** Set in the result of {@link #fdWait}: the first fd is readable, hung up or in error. */
     int READY_FD = 1;
-    /** Set in the result of {@link #fdWait}: the wake fd is. */
+    /** Set in the result of {@link #fdWait}: the wake fd is readable, hung up or in error. */
     int READY_WAKE = 2;
 
     /**
      * Waits until {@code fd} or {@code wake} (-1: none) is readable.
      *
-     * @param timeoutNanos negative: for ever
-     * @return READY bits, 0 when the time is over, -EINTR, -EBADF
+     * @param timeoutNanos negative: wait without limit
+     * @return READY bits, 0 after the timeout, -EINTR or -EBADF
      */
     int fdWait(int fd, int wake, long timeoutNanos);
 
@@ -53,21 +53,21 @@ public interface KernelBackend {
     /** A non-blocking eventfd with count 0. */
     int eventfdCreate();
 
-    /** A non-blocking eventfd with EFD_SEMAPHORE and count 0: each read takes 1. */
+    /** A non-blocking eventfd with EFD_SEMAPHORE and count 0: each read subtracts 1. */
     int eventfdCreateSemaphore();
 
     /** Adds {@code count}, unsigned. -EAGAIN above 2^64 - 2, -EINVAL for 2^64 - 1. */
     int eventfdSignal(int fd, long count);
 
     /**
-     * Takes the count.
+     * Reads the count and resets it to 0 (a semaphore: subtracts 1).
      *
-     * @param count 8 bytes, gets the unsigned count in native order (beside the result: a count can look like an errno)
-     * @return 0, or -EAGAIN when the count was 0
+     * @param count 8 bytes that receive the unsigned count in native order; in the result it could look like an errno
+     * @return 0, or -EAGAIN if the count was 0
      */
     int eventfdDrain(int fd, ByteBuffer count);
 
-    /** The same for an eventfd made elsewhere, with or without O_NONBLOCK; never blocks. */
+    /** Like {@link #eventfdDrain}, for an eventfd created elsewhere, with or without O_NONBLOCK. Never blocks. */
     int eventfdDrainForeign(int fd, ByteBuffer count);
 
     // vm
@@ -95,7 +95,7 @@ public interface KernelBackend {
     /** Bytes of an interrupt chip's state. */
     int IRQCHIP_STATE_SIZE = 512;
 
-    /** @param state {@link #IRQCHIP_STATE_SIZE} bytes, the kernel's {@code kvm_pic_state} or {@code kvm_ioapic_state} */
+    /** @param state {@link #IRQCHIP_STATE_SIZE} bytes: {@code kvm_pic_state} or {@code kvm_ioapic_state} */
     int irqchipGet(int vm, int chip, ByteBuffer state);
 
     /** KVM_SET_IRQCHIP. The buffer is as for {@link #irqchipGet}. */
@@ -135,7 +135,7 @@ public interface KernelBackend {
 
     /**
      * @param routes {@code count} records of {@link #ROUTE_SIZE} bytes in native order
-     * @return -EINVAL also for a type other than the two, before the kernel is asked
+     * @return -EINVAL also for a type without a constant here, before any call to the kernel
      */
     int routesSet(int vm, ByteBuffer routes, int count);
 
@@ -144,7 +144,7 @@ public interface KernelBackend {
     /** KVM_IRQFD: each signal of the eventfd raises an edge on the GSI. */
     int irqfdAssign(int vm, int fd, int gsi);
 
-    /** KVM_IRQFD with RESAMPLE: a signal raises the GSI's level, the guest's EOI lowers it and signals {@code resample}. */
+    /** KVM_IRQFD with RESAMPLE: a signal raises the GSI; the guest's EOI lowers it and signals {@code resample}. */
     int irqfdAssignLevel(int vm, int fd, int resample, int gsi);
 
     /** KVM_IRQFD with DEASSIGN. Returns when no interrupt of this irqfd is in flight. */
@@ -152,7 +152,7 @@ public interface KernelBackend {
 
     // ioeventfd
 
-    /** The value must be {@code datamatch}. */
+    /** Only a write of the value {@code datamatch} matches. */
     int IOEVENTFD_DATAMATCH = 1;
     /** The address is an I/O port. */
     int IOEVENTFD_PIO = 2;
@@ -160,23 +160,23 @@ public interface KernelBackend {
     /** KVM_IOEVENTFD: a matching write of the guest signals the eventfd and does not exit. */
     int ioeventfdAssign(int vm, int fd, long address, int length, int flags, long datamatch);
 
-    /** KVM_IOEVENTFD with DEASSIGN; all arguments as when it was assigned. */
+    /** KVM_IOEVENTFD with DEASSIGN. All arguments must equal those of the assign. */
     int ioeventfdDeassign(int vm, int fd, long address, int length, int flags, long datamatch);
 
     // injection
 
-    /** KVM_SIGNAL_MSI: the number of LAPICs that took the message. -EPERM (-1) also if no LAPIC did. */
+    /** KVM_SIGNAL_MSI: the number of LAPICs that accepted the message. -EPERM (-1) also if none did. */
     int msiSignal(int vm, long address, int data, int flags, int devid);
 
     /** KVM_IRQ_LINE: drives a GSI high (1) or low (0). */
     int lineSet(int vm, int gsi, int level);
 
-    /** @param status 4 bytes, gets what {@code KVM_IRQ_LINE_STATUS} wrote; -1 there is an answer, not an errno */
+    /** @param status 4 bytes that receive the status of {@code KVM_IRQ_LINE_STATUS}; a status of -1 is not an errno */
     int lineSetStatus(int vm, int gsi, int level, ByteBuffer status);
 
     // devices
 
-    /** 0 when a device of this type could be made. Makes nothing. */
+    /** KVM_CREATE_DEVICE_TEST: 0 if KVM supports this device type. Creates no device. */
     int deviceTest(int vm, int type);
 
     /** KVM_CREATE_DEVICE: the descriptor of a new device of the VM. */

@@ -6,11 +6,13 @@ import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The raw door: system calls as libc has them, {@code >= 0} or {@code -errno} out, the caller encodes what memory holds.
+ * Raw system calls with the signatures of libc, returning {@code >= 0} or {@code -errno}. The caller encodes
+ * structures.
  *
- * <p>By address for those who own the memory and keep it reachable; a wrong one is the kernel's to refuse with EFAULT. By
- * buffer for everybody else: direct, at position 0, writable where the kernel writes, as long as the call needs, else
- * {@link IllegalArgumentException} and nothing was called. Every descriptor made here is O_CLOEXEC. Thread-safe.
+ * <p>A method with an address needs a caller that owns the memory and keeps it reachable; for a wrong address the
+ * kernel returns EFAULT. Other callers use the methods with a buffer. It must be direct, at position 0, as long as the
+ * call needs, and writable if the kernel writes it, or the method throws {@link IllegalArgumentException} without a
+ * system call. New descriptors are O_CLOEXEC. Thread-safe.
  */
 public interface Libc {
     /** @param path address of a NUL-terminated path */
@@ -39,11 +41,11 @@ public interface Libc {
 
     /**
      * @param request the full number, zero-extended from 32 bits
-     * @param argument a value or an address, as the request says
+     * @param argument a value or an address, depending on the request
      */
     int ioctl(int fd, long request, long argument);
 
-    /** The address, or {@code -errno}. */
+    /** mmap(2). Returns the address, or {@code -errno}. */
     long mmap(long length, int protection, int flags, int fd, long offset);
 
     /** munmap(2). */
@@ -51,7 +53,7 @@ public interface Libc {
 
     /**
      * @param fds address of {@code count} {@code struct pollfd}
-     * @param timeout address of a {@code struct timespec}, 0 for ever
+     * @param timeout address of a {@code struct timespec}, 0 for no limit
      */
     int ppoll(long fds, long count, long timeout);
 
@@ -64,10 +66,10 @@ public interface Libc {
     /** @param event address of a {@code struct epoll_event} (12 bytes on x86-64, 16 elsewhere) */
     int epollCtl(int epoll, int operation, int fd, long event);
 
-    /** @param events address of room for {@code max} {@code struct epoll_event} */
+    /** @param events address of an array of {@code max} {@code struct epoll_event} */
     int epollWait(int epoll, long events, int max, int timeoutMillis);
 
-    /** Whether calls reach the kernel of this machine. */
+    /** Whether the calls reach the kernel of this machine. */
     default boolean isReal() {
         return true;
     }
@@ -79,7 +81,7 @@ public interface Libc {
      */
     ByteBuffer view(long address, long length);
 
-    /** Where a direct buffer's position 0 lies; good only while the buffer is reachable. */
+    /** The address of a direct buffer's position 0, valid only while the buffer is reachable. */
     long addressOf(ByteBuffer buffer);
 
     // With buffers
@@ -134,7 +136,7 @@ public interface Libc {
         }
     }
 
-    /** The argument must be as long as the request says, where the request says it. */
+    /** ioctl(2). If the request number contains a size, the argument must have that size. */
     default int ioctl(int fd, long request, @Nullable ByteBuffer argument) {
         ByteBuffer checked = Buffers.ioctlArgument(request, argument);
         try {

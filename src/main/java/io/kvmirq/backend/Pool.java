@@ -7,28 +7,28 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Native memory that threads use in turn, such as virtual threads: there may be millions, so none keeps memory of its own.
- * Memory made for one call would count against the JVM's limit until the collector runs. Thread-safe.
+ * A pool of native memory for threads that must not keep their own, such as virtual threads, of which there may be
+ * millions. Memory allocated for one call would count against the JVM's limit until a garbage collection. Thread-safe.
  */
 public final class Pool<T> {
-    /** At least the carriers of a large host; what more threads need at a time is left to the collector. */
+    /** At least the carrier threads of a large host. Objects above this number are left to the garbage collector. */
     private static final int IDLE = 256;
 
     private final Supplier<T> maker;
     private final BlockingQueue<T> idle = new ArrayBlockingQueue<>(IDLE);
 
-    /** @param maker makes one more when all are in use */
+    /** @param maker creates another object if all are in use */
     public Pool(Supplier<T> maker) {
         this.maker = maker;
     }
 
-    /** For one call; {@link #giveBack} should follow. */
+    /** Takes an object for one call. {@link #giveBack} should follow. */
     public T take() {
         @Nullable T found = idle.poll();
         return found == null ? maker.get() : found;
     }
 
-    /** The caller no longer uses it. */
+    /** Returns an object that the caller no longer uses. */
     public void giveBack(T used) {
         idle.offer(used);
     }

@@ -5,11 +5,11 @@ import io.kvmirq.kernel.EventFd;
 import java.time.Duration;
 
 /**
- * Stands in for a device: it signals one eventfd to raise an interrupt and reads the guest's answer from another eventfd.
- * It counts both. For one thread. {@link #roundTrip} allocates nothing.
+ * Imitates a device: it signals one eventfd to raise an interrupt and reads the guest's answer from another eventfd. It
+ * counts both. For one thread. {@link #roundTrip} allocates nothing.
  */
 final class Device {
-    /** An interrupt that takes longer counts as lost. */
+    /** The time after which an interrupt counts as lost. */
     static final Duration PATIENCE = Duration.ofSeconds(5);
 
     private static final long PATIENCE_NANOS = PATIENCE.toNanos();

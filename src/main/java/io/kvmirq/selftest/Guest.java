@@ -22,7 +22,7 @@ import org.jspecify.annotations.Nullable;
 final class Guest implements AutoCloseable {
     static final VcpuId VCPU = new VcpuId(0);
 
-    /** The guest needs milliseconds; only a fault takes this long. */
+    /** The limit for a step of the guest. A working guest needs milliseconds. */
     private static final long PATIENCE_SECONDS = 10;
 
     private final Vm vm;
@@ -64,7 +64,7 @@ final class Guest implements AutoCloseable {
         return GuestCode.handled(memory.mapping(), vector);
     }
 
-    /** Runs the guest until its LAPIC is enabled. The guest then waits with interrupts disabled for {@link #release}. */
+    /** Runs the guest until its LAPIC is enabled. Then it waits, with interrupts disabled, for {@link #release}. */
     void boot() {
         synchronized (this) {
             if (stopping) {
@@ -81,7 +81,7 @@ final class Guest implements AutoCloseable {
         released.countDown();
     }
 
-    /** Throws with the reason if the vCPU has ended. */
+    /** Throws the reason if the vCPU has ended. */
     void requireAlive() {
         @Nullable String why = death;
         if (why != null) {
@@ -175,7 +175,7 @@ final class Guest implements AutoCloseable {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         } catch (RuntimeException e) {
-            // Another thread closed the VM already, and joins the vCPU.
+            // Another thread has closed the VM and joins the vCPU thread.
         }
         return !thread.isAlive();
     }

@@ -8,7 +8,7 @@ import io.kvmirq.Vector;
 import io.kvmirq.kvm.RouteTable;
 import org.jspecify.annotations.Nullable;
 
-/** A thread that moves one GSI's route back and forth between two vectors until closed. */
+/** A thread that switches the route of a GSI between two vectors until it is closed. */
 final class Rerouter implements AutoCloseable {
     private final Thread thread;
     private volatile boolean stopping;

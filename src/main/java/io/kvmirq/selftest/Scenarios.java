@@ -25,7 +25,7 @@ final class Scenarios {
     private static final int MANY = 64;
     private static final int FIRST_OF_MANY = 0x40;
     private static final int SIGNALS_WHILE_MASKED = 3;
-    /** The least number of route changes, even if a smaller count was given. */
+    /** The minimum number of route changes, even if {@code count} is smaller. */
     private static final int CHANGES = 10;
 
     private static final Route.Pin LEVEL_PIN = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5);
@@ -83,7 +83,7 @@ final class Scenarios {
     void level(Guest guest) {
         Vm vm = guest.vm();
         guest.handle(VECTOR);
-        // The default route also feeds the PIC, which this guest leaves alone.
+        // The default route also drives the PIC, which this guest does not use.
         vm.routes().change(edit -> edit.remove(LEVEL_PIN.gsi()).add(LEVEL_PIN));
         vm.restore(vm.ioapic().levelPin(LEVEL_PIN, VECTOR));
         journal.step("route " + LEVEL_PIN.gsi() + " → IOAPIC pin 5, level, " + VECTOR, "ok");
@@ -118,7 +118,7 @@ final class Scenarios {
         journal.step("assert while the guest has interrupts off", "line high, Remote IRR set, resamplefd silent");
     }
 
-    /** The device keeps its line high: each EOI notifies, and the interrupt is raised again. */
+    /** The device keeps its line high: each EOI signals the resamplefd, and the device raises the interrupt again. */
     private void reassert(Device device, EventFd resample) {
         long ended = awaitResample(resample);
         while (device.sent() < count) {
@@ -252,7 +252,7 @@ final class Scenarios {
         }
     }
 
-    /** The next interrupt takes the route, which no thread changes now. */
+    /** With the rerouter stopped, the next interrupt must take the new route. */
     private static void settle(Guest guest, Gsi gsi, Device device, Vector vector) {
         guest.vm().routes().replace(gsi, MsiMessage.to(Guest.VCPU, vector));
         int before = guest.handled(vector);
@@ -279,7 +279,7 @@ final class Scenarios {
         }
     }
 
-    /** Asks again until the condition holds or time is over. A worker of the kernel may set it, and sends no event. */
+    /** Polls a condition until it holds or the time is over. A kernel worker may make it true without an event. */
     private static boolean eventually(BooleanSupplier holds) {
         long start = System.nanoTime();
         while (!holds.getAsBoolean()) {

@@ -10,7 +10,7 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Runs scenarios, each on a VM of its own. One thread calls {@link #run}. Any thread may call {@link #stop}, for example a
+ * Runs scenarios, each on its own VM. One thread calls {@link #run}. Any thread may call {@link #stop}, for example a
  * shutdown hook.
  */
 public final class Selftest {
@@ -23,7 +23,7 @@ public final class Selftest {
     private final AtomicReference<@Nullable Guest> running = new AtomicReference<>();
     private volatile boolean stopped;
 
-    /** @param count round trips of the scenarios whose events flow, at least 1 */
+    /** @param count the round trips of each scenario that repeats them, at least 1 */
     public Selftest(Kernel kernel, Irqchip irqchip, int count, Journal journal) {
         if (count < 1) {
             throw new IllegalArgumentException("count " + count + " is out of range: expected at least 1 round trip");
@@ -73,8 +73,7 @@ public final class Selftest {
     private void onGuest(Scenario scenario, Scenarios scenarios) {
         try (Guest guest = new Guest(kernel, irqchip)) {
             running.set(guest);
-            // Partner of stop(): it sets the flag and then reads the guest; here the guest is set and then the flag is
-            // read.
+            // Partner of stop(), which sets the flag, then reads the guest. Here: set the guest, then read the flag.
             if (stopped) {
                 return;
             }

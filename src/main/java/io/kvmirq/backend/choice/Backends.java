@@ -19,24 +19,24 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The bindings to the kernel, best first, and the choice among them. A binding's classes are loaded when it is tried, not
- * before. Thread-safe.
+ * The bindings to the kernel, the preferred first, and the choice among them. The classes of a binding are loaded only
+ * when it is tried. Thread-safe.
  */
 public final class Backends {
-    /** Names a binding, or {@value #AUTO}; the environment variable is asked after the property. */
+    /** System property: the name of a binding, or {@value #AUTO}. It overrides the environment variable. */
     public static final String PROPERTY = "kvmirq.backend";
 
     public static final String ENVIRONMENT = "KVMIRQ_BACKEND";
     public static final String AUTO = "auto";
-    /** The fake kernel: never chosen but by this name. */
+    /** The fake kernel, used only if selected by this name. */
     public static final String FAKE = "fake";
 
     private final List<Candidate> candidates;
 
-    /** A binding that could be tried; {@code load} throws {@link BackendUnavailableException}. */
+    /** A binding to try; {@code load} throws {@link BackendUnavailableException} if it cannot be used. */
     public record Candidate(String name, Supplier<KernelBackend> load) {}
 
-    /** The bindings that exist, in the order {@value #AUTO} tries them. */
+    /** All bindings, in the order in which {@value #AUTO} tries them. */
     public static Backends ofThisMachine() {
         return new Backends(List.of(
                 new Candidate("jni", new Known("jni")),
@@ -45,7 +45,7 @@ public final class Backends {
                 new Candidate("jnr", new Known("jnr"))));
     }
 
-    /** A class and no lambdas: the first of those in a JVM takes longer than to load the library. */
+    /** A class, not a lambda: the first lambda in a JVM takes longer than loading the library. */
     private record Known(String name) implements Supplier<KernelBackend> {
         @Override
         public KernelBackend get() {
@@ -77,7 +77,7 @@ public final class Backends {
         this.candidates = List.copyOf(candidates);
     }
 
-    /** What system property and environment ask for; {@value #AUTO} when neither says. */
+    /** The selection by system property or environment variable; {@value #AUTO} without either. */
     public static String selection() {
         @Nullable String property = System.getProperty(PROPERTY);
         if (property != null) {
@@ -88,15 +88,15 @@ public final class Backends {
     }
 
     /**
-     * One binding tried.
+     * The result of trying a binding.
      *
-     * @param backend present when it can be used
-     * @param reason why not, or where it came from
+     * @param backend empty if the binding cannot be used
+     * @param reason why it cannot be used, or its description
      */
     public record Probe(String name, Optional<KernelBackend> backend, String reason) {}
 
     /**
-     * The binding of that name, or with {@value #AUTO} the first that works.
+     * Opens the binding of a name; with {@value #AUTO}, the first that works.
      *
      * @throws BackendUnavailableException with the cause for each binding tried
      */
@@ -114,7 +114,7 @@ public final class Backends {
                 .collect(Collectors.joining("\n")));
     }
 
-    /** What can be asked for: {@value #AUTO}, and each binding by name. */
+    /** The valid selections: {@value #AUTO} and the name of each binding. */
     public List<String> names() {
         List<String> names = new ArrayList<>(List.of(AUTO));
         for (Candidate candidate : candidates) {
@@ -124,7 +124,7 @@ public final class Backends {
         return names;
     }
 
-    /** Every binding tried, whether or not an earlier one works. */
+    /** Tries every binding, even after one that works. */
     public List<Probe> probeAll() {
         return candidates.stream().map(Backends::probe).toList();
     }
@@ -138,7 +138,7 @@ public final class Backends {
         } catch (VirtualMachineError e) {
             throw e;
         } catch (RuntimeException | Error e) {
-            // A foreign library failed in a way of its own: try the next binding.
+            // A foreign library may throw anything: try the next binding.
             return new Probe(candidate.name(), Optional.empty(), causes(e));
         }
     }

@@ -11,7 +11,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.List;
 
-/** The primitives through {@code libkvmirq.so}. Thread-safe, stateless. */
+/** The primitives, implemented by {@code libkvmirq.so}. Thread-safe, stateless. */
 public final class JniBackend implements KernelBackend {
     private final String description;
     private final Libc libc = new JniLibc();
@@ -21,10 +21,10 @@ public final class JniBackend implements KernelBackend {
     }
 
     /**
-     * Finds, loads and shakes hands with the library.
+     * Finds and loads the library and checks its ABI.
      *
-     * @throws io.kvmirq.backend.BackendUnavailableException naming every place looked at, or both sides of an ABI that
-     *     does not fit
+     * @throws io.kvmirq.backend.BackendUnavailableException naming every place searched, or both versions of an ABI
+     *     that does not fit
      */
     public static JniBackend load(NativeLibrary library) {
         return library.load(new Handshake());
@@ -88,7 +88,7 @@ public final class JniBackend implements KernelBackend {
         return taken(eventfdDrainForeignChecked(fd, Buffers.writable(count, Long.BYTES)), count);
     }
 
-    /** Result of a drain whose count looks like an errno or like this: the count is in the buffer. */
+    /** The result of a drain whose count equals an errno or this number: the count is in the buffer. */
     private static final int COUNT_IN_BUFFER = -4096;
 
     private static int taken(long result, ByteBuffer count) {
@@ -178,7 +178,7 @@ public final class JniBackend implements KernelBackend {
     @Override
     public native int deviceVfioRemove(int device, int fd);
 
-    // Bound by name when the library is loaded; buffers were checked
+    // Bound by name when the library is loaded; callers have checked the buffers
 
     private static native int abiVersion();
 

@@ -6,7 +6,7 @@ import io.kvmirq.backend.Libc;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
-/** The system calls through {@code native/sys.c}. */
+/** The system calls, implemented by {@code native/sys.c}. */
 final class JniLibc implements Libc {
     @Override
     public native int open(long path, int flags, int mode);
@@ -66,7 +66,7 @@ final class JniLibc implements Libc {
         return addressOfChecked(Buffers.readable(buffer, 0));
     }
 
-    // Bound by name when the library is loaded; buffers were checked
+    // Bound by name when the library is loaded; callers have checked the buffers
 
     private static native ByteBuffer newBuffer(long address, long len);
 

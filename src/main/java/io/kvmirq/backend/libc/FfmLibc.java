@@ -4,13 +4,15 @@ package io.kvmirq.backend.libc;
 import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Libc;
 
-/** libc through java.lang.foreign: this is the half for Java 17–21, the other is in {@code META-INF/versions/22}. */
+/**
+ * libc through java.lang.foreign. This version is for Java 17–21; the working one is in {@code META-INF/versions/22}.
+ */
 public final class FfmLibc {
     private static final int FIRST_JAVA = 22;
 
     private FfmLibc() {}
 
-    /** @throws BackendUnavailableException always, saying which of the two is missing: a newer Java, or a fuller jar */
+    /** @throws BackendUnavailableException always, because Java is too old or the jar has no FFM binding */
     public static Libc open() {
         int running = Runtime.version().feature();
         throw new BackendUnavailableException(
@@ -20,7 +22,7 @@ public final class FfmLibc {
                                 + " and carries no FFM binding; build it" + " with a newer one");
     }
 
-    /** For people. */
+    /** The name of the library, for messages. */
     public static String description() {
         return "java.lang.foreign";
     }

@@ -14,24 +14,24 @@ import java.nio.ByteOrder;
 import java.util.List;
 
 /**
- * libc through JNA's direct mapping. JNA keeps each call's errno for its thread before it returns to Java, so nothing can
- * come between the two.
+ * libc through JNA's direct mapping. JNA saves the errno of each call for the calling thread before it returns to Java,
+ * so no other call changes it.
  */
 public final class JnaLibc implements Libc {
-    /** Where JNA unpacks a library of its own. */
+    /** The directory into which JNA unpacks its own library. */
     private static final String TEMPORARY = "jna.tmpdir";
-    /** Set by those who give it one that need not be unpacked. */
+    /** If the user sets one of these, JNA needs no directory from kvmirq. */
     private static final List<String> GIVEN = List.of(TEMPORARY, "jna.boot.library.path", "jna.nounpack");
 
     private JnaLibc() {}
 
-    /** @throws BackendUnavailableException when JNA is not on the class path or cannot load its own library */
+    /** @throws BackendUnavailableException if JNA is not on the class path or cannot load its own library */
     public static Libc open() {
         try {
             if (GIVEN.stream().allMatch(property -> System.getProperty(property) == null)) {
                 System.setProperty(TEMPORARY, LibraryCache.directoryForOthers().toString());
             }
-            // Of the whole process, so that a preloaded recorder is seen.
+            // Look symbols up in the whole process, so that a preloaded recorder sees the calls.
             Native.register(Functions.class, NativeLibrary.getProcess());
             return new JnaLibc();
         } catch (NoClassDefFoundError e) {
@@ -41,7 +41,7 @@ public final class JnaLibc implements Libc {
         }
     }
 
-    /** For people. */
+    /** The library and its version, for messages. */
     public static String description() {
         return "JNA " + Native.VERSION;
     }

@@ -18,11 +18,11 @@ import jnr.ffi.Runtime;
 import org.jspecify.annotations.Nullable;
 
 /**
- * libc through jnr-ffi. jffi keeps each call's errno for its thread before it returns to Java, so nothing can come between
- * the two.
+ * libc through jnr-ffi. jffi saves the errno of each call for the calling thread before it returns to Java, so no other
+ * call changes it.
  */
 public final class JnrLibc implements Libc {
-    /** Names where jffi's own library is; else jffi unpacks it, if need be into the working directory. */
+    /** The path of jffi's own library. Without it jffi unpacks the library, possibly into the working directory. */
     private static final String LIBRARY = "jffi.boot.library.path";
 
     private static final String EXTRACT_DIRECTORY = "jffi.extract.dir";
@@ -36,13 +36,13 @@ public final class JnrLibc implements Libc {
         this.runtime = Runtime.getRuntime(functions);
     }
 
-    /** @throws BackendUnavailableException when jnr-ffi is not on the class path or cannot load its own library */
+    /** @throws BackendUnavailableException if jnr-ffi is not on the class path or cannot load its own library */
     public static Libc open() {
         try {
             if (System.getProperty(LIBRARY) == null && System.getProperty(EXTRACT_DIRECTORY) == null) {
                 unpack();
             }
-            // Of the whole process, so that a preloaded recorder is seen.
+            // Look symbols up in the whole process, so that a preloaded recorder sees the calls.
             return new JnrLibc(LibraryLoader.create(Functions.class).load(LibraryLoader.DEFAULT_LIBRARY));
         } catch (NoClassDefFoundError e) {
             throw Missing.explain("com.github.jnr:jnr-ffi", e);
@@ -52,11 +52,12 @@ public final class JnrLibc implements Libc {
     }
 
     /**
-     * jffi uses what it finds under the name it is given if that is what it carries, and else fails for good: our cache puts
-     * it there whole, under a name made from its content.
+     * Puts jffi's library into our cache. jffi uses the file at the configured name if it equals the library in its
+     * jar; otherwise jffi fails and cannot be retried. The cache writes the complete file, under a name derived from
+     * its content.
      */
     private static void unpack() {
-        // Not from jffi's own Platform, whose first use loads the library.
+        // Do not use jffi's Platform: its first use loads the library.
         String architecture = System.getProperty("os.arch", "").equals("amd64") ? "x86_64" : "aarch64";
         String resource = "jni/" + architecture + "-Linux/libjffi-1.2.so";
         try (InputStream in = JnrLibc.class.getClassLoader().getResourceAsStream(resource)) {
@@ -73,7 +74,7 @@ public final class JnrLibc implements Libc {
         }
     }
 
-    /** For people. */
+    /** The name of the library, for messages. */
     public static String description() {
         return "jnr-ffi";
     }
@@ -98,7 +99,7 @@ public final class JnrLibc implements Libc {
 
         int ioctl(int fd, long request, long argument);
 
-        /** The null pointer keeps jnr-ffi 2.3.4 from its x86-64 stubs, which pass six numbers wrongly. */
+        /** The pointer type, null, avoids the x86-64 stubs of jnr-ffi 2.3.4, which pass six numbers wrongly. */
         long mmap(@Nullable Pointer address, long length, int protection, int flags, int fd, long offset);
 
         int munmap(long address, long length);

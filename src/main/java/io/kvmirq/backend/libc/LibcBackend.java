@@ -12,10 +12,10 @@ import java.nio.ByteBuffer;
 import java.util.Set;
 
 /**
- * The primitives encoded in Java, from {@link Uapi}, over any {@link Libc}. Thread-safe.
+ * The primitives, encoded in Java from {@link Uapi}, over any {@link Libc}. Thread-safe.
  *
- * <p>Arguments are laid out in a {@link Scratch} of the calling thread, zeroed by what is written: every byte of a
- * structure is, padding included, so that equal calls are equal bytes.
+ * <p>Each call encodes its argument in the {@link Scratch} of the calling thread. It writes every byte of the
+ * structure, padding included, so that equal calls have equal bytes.
  */
 public final class LibcBackend implements KernelBackend {
     private static final Set<String> GENERIC_IOCTL_ENCODING = Set.of("amd64", "aarch64", "riscv64");
@@ -35,8 +35,8 @@ public final class LibcBackend implements KernelBackend {
     }
 
     /**
-     * @param description where {@code libc} came from, for people
-     * @throws BackendUnavailableException on an architecture whose ioctl numbers are encoded otherwise
+     * @param description the origin of {@code libc}, for messages
+     * @throws BackendUnavailableException on an architecture with another encoding of ioctl numbers
      */
     public static LibcBackend over(Libc libc, String name, String description) {
         return over(libc, name, description, System.getProperty("os.arch", ""));
@@ -150,7 +150,7 @@ public final class LibcBackend implements KernelBackend {
         }
     }
 
-    /** An eventfd moves 8 bytes or fails; anything shorter is another file. */
+    /** An eventfd transfers 8 bytes or fails. A shorter transfer means that the file is no eventfd. */
     private static int whole(long result) {
         if (result < 0) {
             return (int) result;

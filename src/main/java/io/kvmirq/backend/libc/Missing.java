@@ -3,7 +3,7 @@ package io.kvmirq.backend.libc;
 
 import io.kvmirq.backend.BackendUnavailableException;
 
-/** A class that could not be had: absent, or present and unable to start. */
+/** Explains why a class could not be loaded: it is absent, or its initialization failed. */
 final class Missing {
     private Missing() {}
 

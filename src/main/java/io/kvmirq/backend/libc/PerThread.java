@@ -8,25 +8,25 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One object for each platform thread; virtual threads take theirs from a {@link Pool} for one call. {@link #done} ends
+ * One object for each platform thread. A virtual thread takes one from a {@link Pool} for each call. {@link #done} ends
  * each use.
  *
- * <p>Between two system calls looking into a {@link ThreadLocal} costs some 8 ns, so what belongs to a thread that calls
- * often is tried first. Only its owner receives it. This keeps one owner's {@link Thread} reachable, no more.
+ * <p>Between two system calls, reading a {@link ThreadLocal} costs about 8 ns. So {@code first} caches the object of
+ * one thread that calls often. It keeps at most one {@link Thread} reachable.
  */
 final class PerThread<T extends PerThread.Owned> {
-    /** Misses after which a thread gets the first place: threads that take turns must not take it at each call. */
+    /** The misses after which a thread gets the cache. Threads that alternate must not replace it at each call. */
     private static final int PATIENCE = 64;
 
     private final Pool<T> ofVirtualThreads;
     private final ThreadLocal<T> ofPlatformThread;
-    /** Read and written in no order: its owner alone uses what is seen here, and others see final fields only. */
+    /** The cached object. The race is intended: threads other than the owner read only its final field. */
     private @Nullable T first;
 
-    /** Belongs to the platform thread that makes it, or to the pool. */
+    /** An object that belongs to the platform thread that creates it, or to the pool. */
     abstract static class Owned {
         private final @Nullable Thread owner = CurrentThread.isVirtual() ? null : Thread.currentThread();
-        /** The owner's. */
+        /** Used by the owner only. */
         private int misses;
     }
 

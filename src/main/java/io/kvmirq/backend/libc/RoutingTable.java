@@ -7,8 +7,8 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * The routes of {@link KernelBackend#routesSet} as the kernel takes them: {@code struct kvm_irq_routing}. Its memory is
- * used again for the next table. Not thread-safe.
+ * Encodes the routes of {@link KernelBackend#routesSet} as {@code struct kvm_irq_routing}. The memory is reused for the
+ * next table. Not thread-safe.
  */
 final class RoutingTable {
     private ByteBuffer bytes = Buffers.allocate(Uapi.KvmIrqRouting.SIZE);
@@ -23,12 +23,12 @@ final class RoutingTable {
         return count <= (Integer.MAX_VALUE - Uapi.KvmIrqRouting.SIZE) / Uapi.KvmIrqRoutingEntry.SIZE;
     }
 
-    /** The table, until the next one is encoded; as long as it or longer. */
+    /** The encoded table, valid until the next one is encoded. The buffer may be longer than the table. */
     ByteBuffer bytes() {
         return bytes;
     }
 
-    /** @return whether all have a type that the kernel's table has, and it fits into a buffer */
+    /** @return false if a route has an unknown type or the table does not fit into a buffer */
     boolean encode(ByteBuffer routes, int count) {
         if (!isEncodable(routes, count)) {
             return false;

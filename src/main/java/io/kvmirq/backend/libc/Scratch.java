@@ -6,9 +6,9 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
-/** Memory of one thread in which the arguments of one call are laid out. Whoever calls keeps it reachable. */
+/** Memory of one thread for the arguments of one call. The caller keeps it reachable during the call. */
 final class Scratch extends PerThread.Owned {
-    /** Room for the largest fixed structure, {@code struct kvm_irqchip}. */
+    /** The size of the largest fixed structure, {@code struct kvm_irqchip}. */
     private static final int SIZE = Uapi.KvmIrqchip.SIZE;
 
     private final ByteBuffer bytes = Buffers.allocate(SIZE);

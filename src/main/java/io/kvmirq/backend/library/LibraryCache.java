@@ -20,12 +20,12 @@ import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A private directory that holds the library of the jar under a name made from its content, so that it is written once
- * and not at each start.
+ * A private directory for the library of the jar. Its file name is derived from its content, so it is written once and
+ * not at each start.
  *
- * <p>A file is written under a temporary name and renamed into place; its writer holds a lock on it, so that what a
- * killed process left behind can be told from what another is writing. A file already there is used only if it equals
- * the jar's byte for byte. Safe between threads and between processes.
+ * <p>A file is written under a temporary name and renamed. The writer locks the temporary file, so an unlocked one is
+ * the leftover of a killed process. An existing file is used only if it equals the jar's byte for byte. Safe between
+ * threads and between processes.
  */
 public final class LibraryCache {
     /**
@@ -52,7 +52,7 @@ public final class LibraryCache {
                 System.getProperty("java.io.tmpdir", "/tmp")));
     }
 
-    /** The first place named; the temporary directory for a user whose home is absent or cannot be written. */
+    /** The first directory that is given; the temporary directory if the user's home is absent or not writable. */
     static Path place(@Nullable String property, @Nullable String xdg, String home, String temporary) {
         if (property != null) {
             return Path.of(property);
@@ -69,7 +69,7 @@ public final class LibraryCache {
         return Path.of(temporary, NAME + "-" + Trust.thisUser());
     }
 
-    /** The lowest directory on the way to {@code path} that exists. */
+    /** {@code path} or its nearest ancestor that exists. */
     private static Path existing(Path path) {
         Path existing = path;
         while (!Files.exists(existing) && existing.getParent() != null) {
@@ -79,9 +79,9 @@ public final class LibraryCache {
     }
 
     /**
-     * A directory of this user alone, for another binding to unpack a library of its own into.
+     * A directory private to this user, into which another binding unpacks its own library.
      *
-     * @throws BackendUnavailableException when there is none and none can be made
+     * @throws BackendUnavailableException if there is none and it cannot be created
      */
     public static Path directoryForOthers() {
         LibraryCache others = new LibraryCache(ofThisUser().directory.resolve("others"));
@@ -93,10 +93,9 @@ public final class LibraryCache {
     }
 
     /**
-     * A library that another binding carries in its jar, unpacked by us: written once, whole, under a name made from its
-     * content.
+     * Unpacks the library in another binding's jar: once, completely, under a name derived from its content.
      *
-     * @throws BackendUnavailableException when there is no private directory for it
+     * @throws BackendUnavailableException if there is no private directory for it
      */
     public static Path holdForOthers(byte[] library) {
         LibraryCache others = new LibraryCache(directoryForOthers());
@@ -109,10 +108,10 @@ public final class LibraryCache {
 
     /**
      * @return a file with exactly this content
-     * @throws BackendUnavailableException when the directory cannot be made or is not private to this user
+     * @throws BackendUnavailableException if the directory cannot be created or is not private to this user
      */
     Path hold(byte[] content) throws IOException {
-        // File locks are the process's, not the thread's: within it, one at a time.
+        // A file lock belongs to the process, so threads of one process need this lock too.
         synchronized (LibraryCache.class) {
             return holdAlone(content);
         }
@@ -129,21 +128,23 @@ public final class LibraryCache {
             try {
                 write(place, file, content);
             } catch (NoSuchFileException e) {
-                // Another start took our file for an abandoned one, between making and locking it: once more.
+                // Before we locked our file, another process removed it as abandoned: try again.
             }
         }
         throw new BackendUnavailableException("cannot keep " + file + ": other processes remove it as fast as it is"
                 + " written; remove " + directory + " and start again");
     }
 
-    /** Through java.io, here and below: a start that finds the file needs no channels, whose classes take longer. */
+    /**
+     * Uses java.io, also below: a start that finds the file does not need the classes of channels, which load slowly.
+     */
     private static byte[] read(Path file) throws IOException {
         try (FileInputStream in = new FileInputStream(file.toFile())) {
             return in.readAllBytes();
         }
     }
 
-    /** The name only keeps versions apart; what protects is the directory and the comparison of every byte. */
+    /** The name only separates versions. The private directory and the comparison of every byte give the protection. */
     private static String nameOf(byte[] content) {
         CRC32C crc = new CRC32C();
         crc.update(content);
@@ -151,7 +152,7 @@ public final class LibraryCache {
     }
 
     /**
-     * Resolves the links on the way once, and judges and uses only the result: another user may change a link at any time.
+     * Resolves symbolic links once, then checks and uses only the result: another user may change a link at any time.
      *
      * @return the directory, without symbolic links
      */
@@ -204,7 +205,7 @@ public final class LibraryCache {
     }
 
     private static void removeIfAbandoned(Path leftover) throws IOException {
-        // Opening a FIFO for writing waits for a reader.
+        // Skip a FIFO: opening it for writing would wait for a reader.
         if (!Files.isRegularFile(leftover, LinkOption.NOFOLLOW_LINKS)) {
             return;
         }
@@ -214,7 +215,7 @@ public final class LibraryCache {
                 Files.deleteIfExists(leftover);
             }
         } catch (NoSuchFileException | OverlappingFileLockException e) {
-            // Its writer is alive and was faster.
+            // The writer is alive: it renamed the file or holds the lock.
         }
     }
 
@@ -229,7 +230,7 @@ public final class LibraryCache {
         }
     }
 
-    /** A stream, and a lock that is not waited for: an interrupted thread cannot write to a channel or wait for a lock. */
+    /** Opens and locks a file. Uses a stream and tryLock(), as an interrupted thread cannot use a channel or lock(). */
     private static FileOutputStream locked(Path temporary) throws IOException {
         FileOutputStream out = new FileOutputStream(temporary.toFile());
         if (out.getChannel().tryLock() == null) {
@@ -239,16 +240,16 @@ public final class LibraryCache {
         return out;
     }
 
-    /** Loads a library from the file that it is given. */
+    /** Loads a library from a file. */
     interface Loading {
         void load(Path copy);
     }
 
     /**
-     * Has a library loaded from a file with a name that no other has. Once it is loaded, the file is no longer needed and is
-     * removed.
+     * Copies a library to a file with a unique name, loads the copy, and removes the file, which is not needed after
+     * that.
      *
-     * @throws BackendUnavailableException when the directory cannot be made or is not private to this user
+     * @throws BackendUnavailableException if the directory cannot be created or is not private to this user
      */
     void loadCopy(byte[] content, Loading loading) throws IOException {
         synchronized (LibraryCache.class) {

@@ -21,13 +21,12 @@ import java.util.zip.ZipFile;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Finds and loads {@code libkvmirq.so}; finds {@code libkvmirqtape.so}, the recorder, which other programs load.
+ * Finds and loads {@code libkvmirq.so}. Finds the recorder {@code libkvmirqtape.so}, which other programs load.
  *
- * <p>Places, the first that can be used wins: the file named by {@value #PROPERTY} ({@value #RECORDER_PROPERTY} for the
- * recorder), and no other when it is set; an installed one in {@code java.library.path}; the one in our jar, through
- * {@link LibraryCache}. A second class loader gets a copy of the file, as JNI gives a file to one class loader only.
- * What is loaded, and every directory above it, belongs to root or to this user and cannot be written by others.
- * Thread-safe.
+ * <p>If {@value #PROPERTY} (recorder: {@value #RECORDER_PROPERTY}) is set, only that file is used. Otherwise the first
+ * usable file wins: in {@code java.library.path}, then in our jar, through {@link LibraryCache}. JNI gives a file to
+ * one class loader only, so a second class loader gets a copy. The file and every directory above it must belong to
+ * root or to this user and must not be writable by others. Thread-safe.
  */
 public final class NativeLibrary {
     /** The absolute path of the library, overriding the search. */
@@ -38,7 +37,7 @@ public final class NativeLibrary {
 
     private static final int ELF_MACHINE = 18;
 
-    /** What this class loader has as a copy, because another one has the file. */
+    /** Files that this class loader has loaded as a copy, because another class loader has the file. */
     private static final Set<Path> COPIED = new HashSet<>();
 
     private final Name name;
@@ -75,7 +74,7 @@ public final class NativeLibrary {
         }
     }
 
-    /** A library, and the property that says where it is. */
+    /** A library's file name, and the property that holds its path. */
     private record Name(String file, String property) {
         static final Name LIBRARY = new Name("libkvmirq.so", PROPERTY);
         static final Name RECORDER = new Name("libkvmirqtape.so", RECORDER_PROPERTY);
@@ -93,12 +92,12 @@ public final class NativeLibrary {
         this.cache = cache;
     }
 
-    /** As system properties and environment of this process say. */
+    /** Uses the system properties and the environment of this process. */
     public static NativeLibrary ofThisMachine() {
         return ofThisMachine(Name.LIBRARY);
     }
 
-    /** The recorder of kernel calls, by the same rules. */
+    /** The recorder of kernel calls, searched by the same rules. */
     public static NativeLibrary recorderOfThisMachine() {
         return ofThisMachine(Name.RECORDER);
     }
@@ -112,17 +111,19 @@ public final class NativeLibrary {
                 LibraryCache.ofThisUser());
     }
 
-    /** Opens what a library has: a class and no lambda, whose first in a JVM takes longer than to load the library. */
+    /**
+     * Opens a library. Implement it as a class, not a lambda: the first lambda takes longer than loading the library.
+     */
     public interface Opening<T> {
         /**
-         * @param file what was loaded
-         * @param refused what was found before it and could not be used: sentences
-         * @throws BackendUnavailableException if it cannot be used either; then the next place is tried
+         * @param file the library's path
+         * @param refused one message for each file that was found earlier and could not be used
+         * @throws BackendUnavailableException if this file cannot be used either; the search goes on
          */
         T open(Path file, List<String> refused);
     }
 
-    /** Opens the file itself, without loading it. */
+    /** Returns the file without loading it. */
     private static final class Finding implements Opening<Path> {
         @Override
         public Path open(Path file, List<String> refused) {
@@ -146,7 +147,7 @@ public final class NativeLibrary {
     }
 
     /**
-     * Loads the first library into this class loader that can be loaded and opened. A second call loads nothing new.
+     * Loads the first usable library into this class loader and opens it. A second call does not load it again.
      *
      * @throws BackendUnavailableException listing every place looked at and what was wrong with it
      */
@@ -179,7 +180,7 @@ public final class NativeLibrary {
         }
     }
 
-    /** JNI lets one class loader at a time have a file. */
+    /** Loads a copy: JNI allows a file to one class loader at a time. */
     private void loadCopyOf(Path file) {
         synchronized (COPIED) {
             if (COPIED.contains(file)) {
@@ -273,7 +274,9 @@ public final class NativeLibrary {
         }
     }
 
-    /** From our jar itself if it is a file: the first stream of a jar: URL takes a JVM longer than all the rest here. */
+    /**
+     * Reads our jar directly if it is a file: opening a first jar: URL takes a JVM longer than everything else here.
+     */
     private static byte @Nullable [] resource(String resource) throws IOException {
         @Nullable CodeSource source = NativeLibrary.class.getProtectionDomain().getCodeSource();
         if (source != null && source.getLocation() != null) {
@@ -291,7 +294,7 @@ public final class NativeLibrary {
         }
     }
 
-    /** The path without symbolic links. */
+    /** Checks a file and returns its path without symbolic links. */
     private Path usable(Path path) {
         try {
             Path real = path.toRealPath();
@@ -311,7 +314,7 @@ public final class NativeLibrary {
         }
     }
 
-    /** The loader's own message for a foreign architecture is "No such file": say what it is instead. */
+    /** Checks the architecture: for a wrong one the dynamic loader only reports "No such file". */
     private @Nullable String elfFlaw(Path file) throws IOException {
         byte[] head;
         try (InputStream in = new FileInputStream(file.toFile())) {

@@ -8,7 +8,7 @@ import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
-/** Whether another user could have written, or could swap, what we are about to load or to write. */
+/** Checks that no other user could have written, or could replace, a file that we are about to load or write. */
 public final class Trust {
     private static final int WRITABLE_BY_OTHERS = 0022;
     private static final int STICKY = 01000;
@@ -19,8 +19,8 @@ public final class Trust {
     private Trust() {}
 
     /**
-     * Checks {@code path} and every directory above it. Root or this process's user must own each, and no other user may
-     * write it. A directory above may be open to all users if it is sticky, such as /tmp.
+     * Checks {@code path} and every directory above it. Root or this process's user must own each, and no other user
+     * may write it. A directory above may be writable by all if it is sticky, such as /tmp.
      *
      * @param path absolute and without symbolic links
      * @return what is wrong, or null
@@ -29,7 +29,7 @@ public final class Trust {
         return flawOf(path, path);
     }
 
-    /** The same for a directory above a path that does not exist yet. */
+    /** Like {@link #flawOf(Path)}, for a directory above a path that does not exist yet. */
     static @Nullable String flawOfAbove(Path directory) throws IOException {
         return flawOf(directory, null);
     }
@@ -42,7 +42,7 @@ public final class Trust {
             int owner = userOf(each);
             boolean unmappedDirectoryAbove = false;
             if (!each.equals(leaf) && owner == OVERFLOW) {
-                // In a user namespace the directories of the real root show as the overflow user's.
+                // In a user namespace, directories of the real root appear as owned by the overflow user.
                 mapped = mapped == null ? isMapped(OVERFLOW) : mapped;
                 unmappedDirectoryAbove = !mapped;
             }
@@ -59,8 +59,7 @@ public final class Trust {
     }
 
     /**
-     * Checks a directory that must be of this user alone, besides what {@link #flawOf} checks: no other user may write it,
-     * sticky or not.
+     * Checks a private directory: like {@link #flawOf}, and no other user may write it, even if it is sticky.
      *
      * @param real absolute and without symbolic links
      * @return what is wrong, or null
@@ -75,7 +74,7 @@ public final class Trust {
         return flawOf(real);
     }
 
-    /** A link of another user leads where that user wants. */
+    /** Checks that no symbolic link belongs to another user, who could point it anywhere. */
     static @Nullable String flawOfLinks(Path named) throws IOException {
         int user = thisUser();
         for (Path each = named; each != null; each = each.getParent()) {
@@ -86,7 +85,7 @@ public final class Trust {
         return null;
     }
 
-    /** Whether the user namespace of this process has this user, so that the number means one user. */
+    /** Whether the user namespace of this process maps this user id, so that the id means a real user. */
     private static boolean isMapped(int user) throws IOException {
         for (String line : Files.readAllLines(Path.of("/proc/self/uid_map"))) {
             String[] range = line.strip().split(" +", -1);
@@ -113,7 +112,7 @@ public final class Trust {
     }
 
     private static Object attribute(Path path, String name) throws IOException {
-        // /proc/self is a link by nature; nothing else may be one here.
+        // /proc/self is a symbolic link; no other path here may be one.
         return path.startsWith("/proc")
                 ? Files.getAttribute(path, "unix:" + name)
                 : Files.getAttribute(path, "unix:" + name, LinkOption.NOFOLLOW_LINKS);

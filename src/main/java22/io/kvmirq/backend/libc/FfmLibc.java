@@ -22,22 +22,22 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * libc through java.lang.foreign, on Java 22 and newer. The linker stores each call's errno where it is told before it
- * returns to Java, so nothing can come between the two. No call is linked as critical: that would hold up every safepoint
- * for as long as the kernel blocks.
+ * libc through java.lang.foreign, on Java 22 and newer. The linker saves the errno of each call before it returns to
+ * Java, so no other call changes it. No call is linked as critical: a critical call that blocks in the kernel would
+ * delay every safepoint.
  */
 @SuppressWarnings("restricted")
 public final class FfmLibc implements Libc {
     private final PerThread<Captured> captures = new PerThread<>(Captured::new);
 
-    /** Where errno of a call lands. */
+    /** The memory that receives the errno of a call. */
     private static final class Captured extends PerThread.Owned {
         final MemorySegment state = Arena.ofAuto().allocate(Functions.CAPTURED);
     }
 
     private FfmLibc() {}
 
-    /** @throws BackendUnavailableException when native access is denied or libc lacks a function */
+    /** @throws BackendUnavailableException if native access is denied or libc lacks a function */
     public static Libc open() {
         try {
             Functions.IOCTL.type();
@@ -51,12 +51,14 @@ public final class FfmLibc implements Libc {
         }
     }
 
-    /** For people. */
+    /** The name of the library, for messages. */
     public static String description() {
         return "java.lang.foreign of Java " + Runtime.version().feature();
     }
 
-    /** Signatures as in libc's headers, pointers and sizes as 64-bit numbers; constants, so that calls are compiled. */
+    /**
+     * Signatures as in libc's headers, pointers and sizes as 64-bit numbers; constant, so that the JIT compiles calls.
+     */
     private static final class Functions {
         static final StructLayout CAPTURED = Linker.Option.captureStateLayout();
         static final VarHandle ERRNO = CAPTURED.varHandle(MemoryLayout.PathElement.groupElement("errno"));
@@ -104,7 +106,7 @@ public final class FfmLibc implements Libc {
             return Linker.nativeLinker().downcallHandle(find(name), signature, all);
         }
 
-        /** As the dynamic linker would bind it, so that a preloaded recorder is seen; the default lookup would not. */
+        /** Binds like the dynamic linker, not like the default lookup, so that a preloaded recorder sees the calls. */
         private static MemorySegment find(String name) {
             Linker linker = Linker.nativeLinker();
             MethodHandle dlsym = linker.downcallHandle(
