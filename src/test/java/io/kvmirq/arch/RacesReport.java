@@ -14,6 +14,11 @@ import java.util.stream.Collectors;
 final class RacesReport {
     private RacesReport() {}
 
+    /** In the order in which they are listed, from 1. */
+    private static int number(Scenario scenario) {
+        return List.of(Scenario.values()).indexOf(scenario) + 1;
+    }
+
     public static void main(String[] arguments) {
         System.out.println("""
                 A vCPU's thread enters the guest, exits, syncs, is preempted, loaded and put to sleep, while senders
@@ -30,7 +35,7 @@ final class RacesReport {
                   L  an order loses: the request stays behind for any number of entries
                 """);
         for (Scenario scenario : Scenario.values()) {
-            System.out.printf("  %2d  %s%n", scenario.ordinal() + 1, scenario.text());
+            System.out.printf("  %2d  %s%n", number(scenario), scenario.text());
         }
         int unexpected = print(PostedRaces.found());
         System.out.println("\nThe shortest order that loses, of each variant that loses:");
@@ -47,7 +52,7 @@ final class RacesReport {
     private static int print(Map<Variant, Map<Scenario, String>> found) {
         StringBuilder head = new StringBuilder();
         for (Scenario scenario : Scenario.values()) {
-            head.append(String.format(" %2d", scenario.ordinal() + 1));
+            head.append(String.format(" %2d", number(scenario)));
         }
         System.out.println("\n" + head);
         int unexpected = 0;
@@ -57,8 +62,8 @@ final class RacesReport {
             for (Map.Entry<Scenario, String> expected :
                     PostedRaces.expected(row.getKey()).entrySet()) {
                 if (!expected.getValue().equals(row.getValue().get(expected.getKey()))) {
-                    System.out.println("    NOT AS EXPECTED: " + expected.getValue() + " in "
-                            + (expected.getKey().ordinal() + 1));
+                    System.out.println(
+                            "    NOT AS EXPECTED: " + expected.getValue() + " in " + number(expected.getKey()));
                     unexpected++;
                 }
             }

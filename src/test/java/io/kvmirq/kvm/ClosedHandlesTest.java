@@ -19,6 +19,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** Logs and error sentences show handles that may have been closed by another thread. */
 class ClosedHandlesTest {
     @ParameterizedTest
+    @SuppressWarnings("try") // What is tested is a close before the end.
     @EnumSource
     void everyHandleIsShownTheSameAfterItIsClosed(Kernels kernels) {
         List<Object> handles = new ArrayList<>();
