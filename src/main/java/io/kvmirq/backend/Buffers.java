@@ -106,7 +106,7 @@ public final class Buffers {
     }
 
     /**
-     * For {@link Libc#view}. JNI takes a length of 64 bits and keeps 32 of them.
+     * Checks the length of {@link Libc#view}. JNI takes 64 bits but keeps only 32.
      *
      * @throws IllegalArgumentException if negative, or above {@link Integer#MAX_VALUE}
      */

@@ -10,7 +10,7 @@
  *
  * <p>The bindings are sub-packages; {@code io.kvmirq.backend.choice} selects one that works on this machine. A binding
  * is used only after a handshake: same ABI major, at least our minor, same sizes of shared records. The fake kernel is
- * a {@link io.kvmirq.backend.BackendProvider}: it is used only when asked for by name.
+ * a {@link io.kvmirq.backend.BackendProvider}: it is used only if selected by name.
  */
 @NullMarked
 package io.kvmirq.backend;

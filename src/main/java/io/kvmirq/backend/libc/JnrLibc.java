@@ -99,7 +99,7 @@ public final class JnrLibc implements Libc {
 
         int ioctl(int fd, long request, long argument);
 
-        /** The pointer type, null, avoids the x86-64 stubs of jnr-ffi 2.3.4, which pass six numbers wrongly. */
+        /** A null {@link Pointer} avoids the x86-64 stubs of jnr-ffi 2.3.4, which pass six numbers wrongly. */
         long mmap(@Nullable Pointer address, long length, int protection, int flags, int fd, long offset);
 
         int munmap(long address, long length);

@@ -65,7 +65,7 @@ public final class LibcBackend implements KernelBackend {
         return libc;
     }
 
-    /** A call that only reads its argument, and is done with it. */
+    /** Makes a call that only reads its argument, and ends the use of the argument. */
     private int ioctl(int fd, long request, Scratch argument) {
         try {
             return libc.ioctl(fd, request, argument.address());

@@ -64,7 +64,7 @@ final class ArmLines {
         if (!vgic.isInitialized()) {
             return host.refuse(KernelRule.ARM_LINE_BEFORE_INIT);
         }
-        // 6.1 uses the id of the vCPU that it found as an index again.
+        // 6.1 takes the id of this vCPU as an index and looks up a vCPU once more.
         ArmVcpu meant = vcpu(byId ? which : vcpu.id()).orElse(null);
         if (meant == null) {
             return host.refuse(KernelRule.ARM_LINE_VCPU_TWICE);

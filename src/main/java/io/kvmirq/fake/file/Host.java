@@ -50,7 +50,7 @@ public interface Host {
         int apply(ByteBuffer structure);
     }
 
-    /** Copies a structure from the caller's memory and handles it. Returns -EFAULT or the result of {@code call}. */
+    /** Copies a structure in before any check of it. Returns -EFAULT or the result of {@code call}. */
     default int copied(long address, int size, OnStructure call) {
         ByteBuffer structure = memory().copyIn(address, size);
         return structure == null ? refuse(KernelRule.FAULT) : call.apply(structure);

@@ -107,7 +107,7 @@ final class FakeLapic implements LocalApic {
         return 0;
     }
 
-    /** Since 6.12 the id is always the vCPU's; 6.1 takes the saved id. */
+    /** Since 6.12 the id is always the vCPU's. 6.1 takes the saved id, of 8 bits unless APIC ids have 32. */
     private void restoreX2apicIds(int saved) {
         if (vm.host().build().isSince(6, 12)) {
             putX2apicIds(vcpuId);
