@@ -12,7 +12,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* tape_line.c: the tape, and a line of it being made. */
+/* tape_file.c: the tape. */
+
+bool tape_is_open(void);
+void tape_append(const char *line, size_t length);
+
+/* tape_line.c: a line of it being made. */
 
 #define LINE_ROOM 1024 /* of a line, beside two arguments in hex */
 
@@ -23,7 +28,6 @@ struct line {
 	char *end;
 };
 
-bool tape_is_open(void);
 void put(struct line *line, const char *text);
 void put_number(struct line *line, long long value);
 void put_field(struct line *line, const char *key, long long value);

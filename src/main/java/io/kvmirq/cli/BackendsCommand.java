@@ -48,7 +48,8 @@ final class BackendsCommand implements Command {
     private static void print(Backends.Probe probe, Terminal terminal) {
         String verdict = probe.backend().isPresent() ? terminal.good("usable  ") : terminal.bad("unusable");
         terminal.out()
-                .println(terminal.bold(String.format("%-4s", probe.name())) + " " + verdict + "  " + probe.reason());
+                .println(terminal.bold(String.format("%-4s", probe.name())) + " " + verdict + "  "
+                        + Terminal.printable(probe.reason()));
     }
 
     private static void write(List<Backends.Probe> probes, Terminal terminal) {

@@ -39,11 +39,11 @@ final class BatchFile {
             new FormatLines(direction).run(in, terminal.out());
             return ExitCode.OK;
         } catch (NoSuchFileException e) {
-            terminal.err().println("kvmirq: cannot read " + name + ": no such file");
+            terminal.complain("cannot read " + name + ": no such file");
         } catch (AccessDeniedException e) {
-            terminal.err().println("kvmirq: cannot read " + name + ": permission denied");
+            terminal.complain("cannot read " + name + ": permission denied");
         } catch (InvalidPathException | IOException e) {
-            terminal.err().println("kvmirq: cannot read " + name + ": " + e.getMessage());
+            terminal.complain("cannot read " + name + ": " + e.getMessage());
         }
         return ExitCode.COULD_NOT_RUN;
     }

@@ -50,10 +50,10 @@ final class Commands {
             }
             return run(parsed, line, terminal);
         } catch (ParameterException e) {
-            terminal.err().println(usageError(e));
+            terminal.complain(usageError(e));
             return ExitCode.USAGE;
         } catch (BackendUnavailableException | KernelException e) {
-            terminal.err().println("kvmirq: " + e.getMessage());
+            terminal.complain(e.getMessage());
             return ExitCode.COULD_NOT_RUN;
         }
     }
@@ -92,7 +92,7 @@ final class Commands {
             InstalledFiles.write(directory, all(), summaries);
             return ExitCode.OK;
         } catch (IOException e) {
-            terminal.err().println("kvmirq: " + FileSentence.cannotWrite(directory, e));
+            terminal.complain(FileSentence.cannotWrite(directory, e));
             return ExitCode.COULD_NOT_RUN;
         }
     }
@@ -189,6 +189,6 @@ final class Commands {
                 && !unmatched.getSuggestions().isEmpty()) {
             suggestion = " Did you mean " + unmatched.getSuggestions().get(0) + "?";
         }
-        return "kvmirq: " + e.getMessage() + "." + suggestion + " See " + command + " --help";
+        return e.getMessage() + "." + suggestion + " See " + command + " --help";
     }
 }

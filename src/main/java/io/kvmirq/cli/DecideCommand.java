@@ -151,7 +151,7 @@ final class DecideCommand implements Command {
         try {
             question = question(arguments);
         } catch (IllegalArgumentException e) {
-            terminal.err().println("kvmirq: " + e.getMessage() + ". See kvmirq decide --help");
+            terminal.complain(e.getMessage() + ". See kvmirq decide --help");
             return ExitCode.USAGE;
         }
         List<PostingDecision> decisions = question.vendors().stream()

@@ -67,7 +67,7 @@ final class DecodeCommand implements Command {
             }
             return decode(words, highFirst, terminal);
         } catch (IllegalArgumentException e) {
-            terminal.err().println("kvmirq: " + e.getMessage() + BatchFile.end(e) + " See kvmirq decode --help");
+            terminal.complain(e.getMessage() + BatchFile.end(e) + " See kvmirq decode --help");
             return ExitCode.USAGE;
         }
     }

@@ -62,7 +62,7 @@ final class EncodeCommand implements Command {
                     ? BatchFile.run(FormatLines.Direction.ENCODE, words, terminal)
                     : encode(words, terminal);
         } catch (IllegalArgumentException e) {
-            terminal.err().println("kvmirq: " + e.getMessage() + BatchFile.end(e) + " See kvmirq encode --help");
+            terminal.complain(e.getMessage() + BatchFile.end(e) + " See kvmirq encode --help");
             return ExitCode.USAGE;
         }
     }

@@ -111,7 +111,7 @@ final class ErrnoCommand implements Command {
         try {
             question = question(words);
         } catch (IllegalArgumentException e) {
-            terminal.err().println("kvmirq: " + e.getMessage() + ". See kvmirq errno --help");
+            terminal.complain(e.getMessage() + ". See kvmirq errno --help");
             return ExitCode.USAGE;
         }
         List<Cause> causes = Causes.of(question.call(), question.errno(), question.known());

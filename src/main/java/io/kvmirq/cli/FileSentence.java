@@ -19,21 +19,26 @@ final class FileSentence {
 
     private FileSentence() {}
 
+    /** The name of a file on one line. It may come from another user. */
+    static String shown(Path file) {
+        return Hex.printable(file.toString(), Integer.MAX_VALUE);
+    }
+
     static String cannotWrite(Path file, IOException e) {
-        return "cannot write " + file + ": " + whyNotWritten(file, e);
+        return "cannot write " + shown(file) + ": " + whyNotWritten(file, e);
     }
 
     private static String whyNotWritten(Path file, IOException e) {
         Path directory = Optional.ofNullable(file.toAbsolutePath().getParent()).orElse(file);
         String reason = reason(e);
         if (Files.isDirectory(file)) {
-            return "it is a directory; name a file in it, such as " + file.resolve("kvmirq.tape");
+            return "it is a directory; name a file in it, such as " + shown(file.resolve("kvmirq.tape"));
         }
         if (reason.contains(NO_SPACE) || reason.contains(QUOTA)) {
             return "the disk is full; free space there, or name a file on another disk";
         }
         if (e instanceof NoSuchFileException && Files.notExists(directory, LinkOption.NOFOLLOW_LINKS)) {
-            return "the directory " + directory + " does not exist; make it with mkdir -p, or name another file";
+            return "the directory " + shown(directory) + " does not exist; make it with mkdir -p, or name another file";
         }
         if (e instanceof AccessDeniedException) {
             return "permission denied; name a file in a directory that you may write to";
@@ -42,7 +47,7 @@ final class FileSentence {
     }
 
     static String cannotRead(Path file, IOException e) {
-        return "cannot read " + file + ": "
+        return "cannot read " + shown(file) + ": "
                 + (Files.isDirectory(file)
                         ? "it is a directory; name a file in it"
                         : e instanceof NoSuchFileException

@@ -30,8 +30,7 @@ public final class Main {
                 .run(arguments, terminal);
         terminal.out().flush();
         if (stdout.lost().isPresent()) {
-            terminal.err()
-                    .println("kvmirq: cannot write to stdout: " + stdout.lost().get());
+            terminal.complain("cannot write to stdout: " + stdout.lost().get());
             code = Math.max(code, ExitCode.FAILED);
         }
         // Returning is faster than System.exit, and no thread of kvmirq keeps the JVM alive.

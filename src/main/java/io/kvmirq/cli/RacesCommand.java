@@ -48,9 +48,8 @@ final class RacesCommand implements Command {
             return ExitCode.OK;
         }
         if (!race.equals(LOST_INTERRUPT)) {
-            terminal.err()
-                    .println("kvmirq: race " + Hex.quoted(race) + " is unknown: expected " + LOST_INTERRUPT
-                            + ". See kvmirq races --help");
+            terminal.complain("race " + Hex.quoted(race) + " is unknown: expected " + LOST_INTERRUPT
+                    + ". See kvmirq races --help");
             return ExitCode.USAGE;
         }
         play(terminal);

@@ -79,7 +79,7 @@ final class ReplayCommand implements Command {
         boolean fake = name.equals(Backends.FAKE);
         if (arguments.hasMatchedOption("--profile")) {
             if (!fake) {
-                terminal.err().println("kvmirq: --profile is for the fake kernel: leave --backend out");
+                terminal.complain("--profile is for the fake kernel: leave --backend out");
                 return ExitCode.USAGE;
             }
             System.setProperty(FakeProvider.PROFILE, arguments.matchedOptionValue("--profile", ""));
@@ -93,9 +93,9 @@ final class ReplayCommand implements Command {
                     .println(remark));
             return code;
         } catch (TapeException e) {
-            terminal.err().println("kvmirq: " + file + ": " + e.getMessage() + "; nothing was replayed");
+            terminal.complain(FileSentence.shown(file) + ": " + e.getMessage() + "; nothing was replayed");
         } catch (IOException e) {
-            terminal.err().println("kvmirq: " + FileSentence.cannotRead(file, e));
+            terminal.complain(FileSentence.cannotRead(file, e));
         }
         return ExitCode.COULD_NOT_RUN;
     }
@@ -113,7 +113,7 @@ final class ReplayCommand implements Command {
             terminal.out().println("  open      " + String.join(", ", diverged.open()));
             return ExitCode.FAILED;
         }
-        terminal.err().println("kvmirq: " + outcome);
+        terminal.complain(outcome.toString());
         return ExitCode.COULD_NOT_RUN;
     }
 }

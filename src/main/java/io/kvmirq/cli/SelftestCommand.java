@@ -163,21 +163,19 @@ final class SelftestCommand implements Command {
     public int run(ParseResult arguments, Terminal terminal) {
         String backend = arguments.matchedOptionValue("--backend", Backends.selection());
         if (!backends.names().contains(backend)) {
-            terminal.err()
-                    .println("kvmirq: -D" + Backends.PROPERTY + " or $" + Backends.ENVIRONMENT + ": '" + backend
-                            + "' is not one of " + String.join(", ", backends.names()));
+            terminal.complain("-D" + Backends.PROPERTY + " or $" + Backends.ENVIRONMENT + ": '" + backend
+                    + "' is not one of " + String.join(", ", backends.names()));
             return ExitCode.USAGE;
         }
         if (arguments.hasMatchedOption("--profile")) {
             if (!backend.equals(Backends.FAKE)) {
-                terminal.err().println("kvmirq: --profile is for the fake kernel: add --backend " + Backends.FAKE);
+                terminal.complain("--profile is for the fake kernel: add --backend " + Backends.FAKE);
                 return ExitCode.USAGE;
             }
             String profile = arguments.matchedOptionValue("--profile", "");
             if (Profile.of(profile).isArm64()) {
-                terminal.err()
-                        .println("kvmirq: --profile " + profile
-                                + ": the guest of the self-test is x86 code: choose a profile" + " without arm64");
+                terminal.complain("--profile " + profile + ": the guest of the self-test is x86 code: choose a profile"
+                        + " without arm64");
                 return ExitCode.USAGE;
             }
             System.setProperty(FakeProvider.PROFILE, profile);
@@ -192,10 +190,10 @@ final class SelftestCommand implements Command {
             code = ExitCode.FAILED;
             code = run(target, taping, arguments, terminal);
         } catch (IOException e) {
-            terminal.err().println("kvmirq: " + FileSentence.cannotWrite(tape.orElseThrow(), e));
+            terminal.complain(FileSentence.cannotWrite(tape.orElseThrow(), e));
             return Math.max(code, ExitCode.FAILED);
         } catch (KernelException e) {
-            terminal.err().println("kvmirq: " + e.getMessage() + hint(e));
+            terminal.complain(e.getMessage() + hint(e));
             return ExitCode.COULD_NOT_RUN;
         }
         return code;

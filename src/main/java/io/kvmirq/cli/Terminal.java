@@ -5,6 +5,8 @@ import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The output streams of a command.
@@ -41,6 +43,16 @@ record Terminal(PrintStream out, PrintStream err, boolean colour, int columns, i
 
     private static PrintStream utf8(OutputStream stream) {
         return new PrintStream(stream, true, StandardCharsets.UTF_8);
+    }
+
+    /** Prints a sentence to stderr. It may contain names from outside. */
+    void complain(@Nullable String sentence) {
+        err.println("kvmirq: " + printable(String.valueOf(sentence)));
+    }
+
+    /** Text without what a terminal takes for a command: control characters become question marks, except line ends. */
+    static String printable(String text) {
+        return text.lines().map(line -> Hex.printable(line, Integer.MAX_VALUE)).collect(Collectors.joining("\n"));
     }
 
     String bold(String text) {

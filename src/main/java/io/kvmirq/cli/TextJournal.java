@@ -48,7 +48,8 @@ final class TextJournal implements Journal {
             begun = true;
             line(
                     kernel.isReal()
-                            ? which() + " through " + kernel.backendName() + " (" + kernel.backendDescription() + ")"
+                            ? which() + " through " + kernel.backendName() + " ("
+                                    + Terminal.printable(kernel.backendDescription()) + ")"
                             : which());
         }
         line("");

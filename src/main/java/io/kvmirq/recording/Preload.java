@@ -78,15 +78,19 @@ public final class Preload {
      * Writes the tape that the library left: with names for descriptors, without addresses, and with its end.
      *
      * @param to closed
-     * @throws TapeException for what is no line of a tape; the lines before it are written, and no end
+     * @return the number of calls
+     * @throws TapeException for what is no line of a tape, or a last line that is cut; the lines before it are written, and
+     *     no end
      */
-    public static void finish(Path raw, OutputStream to) throws IOException {
+    public static long finish(Path raw, OutputStream to) throws IOException {
+        long calls = 0;
         try (to;
                 TapeReader reader = TapeReader.of(new BufferedInputStream(Files.newInputStream(raw)))) {
             TapeWriter writer = new TapeWriter(to);
             try {
                 for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
                     writer.write(line.get());
+                    calls += line.get() instanceof TapeLine.Call ? 1 : 0;
                 }
             } catch (TapeException e) {
                 writer.flush();
@@ -94,6 +98,7 @@ public final class Preload {
             }
             writer.close();
         }
+        return calls;
     }
 
     /** The processes that have a file open, but this one, by number; those of other users only for root. */

@@ -5,11 +5,24 @@ package io.kvmirq.recording;
 public final class TapeException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
+    private final boolean cut;
+
     TapeException(long line, String flaw) {
         super("tape line " + line + ": " + Names.printable(flaw));
+        this.cut = false;
     }
 
     TapeException(long line, String flaw, Throwable cause) {
+        this(line, flaw, cause, false);
+    }
+
+    TapeException(long line, String flaw, Throwable cause, boolean cut) {
         super("tape line " + line + ": " + Names.printable(flaw), cause);
+        this.cut = cut;
+    }
+
+    /** Whether the tape ends within its last line, as by a full disk. The lines before it are whole. */
+    public boolean isCut() {
+        return cut;
     }
 }

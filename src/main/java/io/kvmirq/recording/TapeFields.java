@@ -100,7 +100,7 @@ final class TapeFields implements Closeable {
             readObject("");
             return true;
         } catch (JsonEOFException e) {
-            throw new TapeException(line, "the tape ends within the line" + afterField(), e);
+            throw new TapeException(line, "the tape ends within the line" + afterField(), e, true);
         } catch (JsonParseException e) {
             throw new TapeException(line, "not a tape: not JSON" + afterField(), e);
         } catch (StreamConstraintsException e) {

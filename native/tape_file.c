@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tape.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BIT(signal) (1ULL << ((signal)-1)) /* in the kernel's sigset_t */
+
+/* The tape */
+
+static struct {
+	char path[PATH_MAX]; /* absolute; empty: a descriptor was given */
+	volatile int fd; /* -1: nothing is recorded, or no more */
+	dev_t dev;
+	ino_t ino;
+} tape = { .fd = -1 };
+
+bool tape_is_open(void)
+{
+	return tape.fd >= 0;
+}
+
+static int tape_open(const char *path, int flags)
+{
+	return (int)syscall(SYS_openat, AT_FDCWD, path,
+			    O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0600);
+}
+
+/* A program may have closed our descriptor, and its number be another file. */
+static bool tape_is(int fd)
+{
+	struct stat now;
+
+	return !fstat(fd, &now) && now.st_dev == tape.dev &&
+	       now.st_ino == tape.ino;
+}
+
+/* A line that finds a pipe full that does not wait is left out. */
+static int write_all(int fd, const char *line, size_t length)
+{
+	size_t done = 0;
+
+	while (done < length) {
+		ssize_t ret = syscall(SYS_write, fd, line + done,
+				      length - done);
+
+		if (ret > 0)
+			done += (size_t)ret;
+		else if (ret == 0 || errno != EINTR)
+			return ret < 0 && errno == EAGAIN && !done ? 0 : -1;
+	}
+	return 0;
+}
+
+/*
+ * A write to a pipe without a reader or past a limit on file sizes raises a
+ * signal in this thread. It is taken back, unless the program has one waiting.
+ * The tape then ends, maybe within a line: a line after it would be torn too.
+ */
+static void tape_write(int fd, const char *line, size_t length)
+{
+	const uint64_t ours = BIT(SIGPIPE) | BIT(SIGXFSZ);
+	const struct timespec now = { 0 };
+	uint64_t mask = 0, waiting = 0, raised;
+	bool failed;
+
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &ours, &mask, sizeof(mask));
+	if (mask & ours)
+		syscall(SYS_rt_sigpending, &waiting, sizeof(waiting));
+	failed = write_all(fd, line, length) < 0;
+	raised = ours & ~waiting;
+	if (failed) {
+		tape.fd = -1;
+		syscall(SYS_rt_sigtimedwait, &raised, NULL, &now,
+			sizeof(raised));
+	}
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+}
+
+void tape_append(const char *line, size_t length)
+{
+	int fd;
+
+	if (tape_is(tape.fd)) {
+		tape_write(tape.fd, line, length);
+	} else if (*tape.path && (fd = tape_open(tape.path, 0)) >= 0) {
+		if (tape_is(fd))
+			tape_write(fd, line, length);
+		syscall(SYS_close, fd);
+	}
+}
+
+/* The beginning */
+
+static void put_header(void)
+{
+	char room[LINE_ROOM];
+	struct line line = { room, room, room + sizeof(room) - 1 };
+	char program[256];
+	ssize_t length;
+	struct utsname system;
+
+	if (uname(&system))
+		return;
+	length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+	program[length < 0 ? 0 : length] = '\0';
+	put(&line, "{\"header\":{\"pid\":");
+	put_number(&line, getpid());
+	put_text(&line, "program", program);
+	put_text(&line, "arch", system.machine);
+	put_text(&line, "kernel", system.release);
+	put(&line, "}}");
+	*line.at++ = '\n';
+	tape_append(room, (size_t)(line.at - room));
+}
+
+/* The program may change its environment and its directory. */
+static void remember(const char *name)
+{
+	size_t length = 0;
+
+	if (*name != '/') {
+		if (!getcwd(tape.path, sizeof(tape.path) - 1)) {
+			*tape.path = '\0';
+			return;
+		}
+		length = strlen(tape.path);
+		tape.path[length++] = '/';
+	}
+	if (length + strlen(name) < sizeof(tape.path))
+		strcpy(tape.path + length, name);
+	else
+		*tape.path = '\0'; /* too long to open again */
+}
+
+__attribute__((constructor)) static void start(void)
+{
+	const char *name = getenv("KVMIRQ_TAPE");
+	struct stat now;
+	int fd, high;
+
+	if (!name || !*name)
+		return;
+	if (strspn(name, "0123456789") == strlen(name)) {
+		fd = atoi(name);
+	} else {
+		remember(name);
+		fd = tape_open(name, O_CREAT);
+		/* Out of the way of numbers that a program expects to get. */
+		high = (int)syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 512);
+		if (high >= 0) {
+			syscall(SYS_close, fd);
+			fd = high;
+		}
+	}
+	if (fstat(fd, &now))
+		return;
+	tape.dev = now.st_dev;
+	tape.ino = now.st_ino;
+	tape.fd = fd;
+	lengths_read(getenv("KVMIRQ_TAPE_LENGTHS"));
+	put_header();
+}
