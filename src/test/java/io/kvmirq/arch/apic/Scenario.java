@@ -47,6 +47,8 @@ public enum Scenario {
     DATA("a sender writes data and requests, twice", DataSpace::new);
 
     private final String text;
+
+    @SuppressWarnings("ImmutableEnumChecker") // No function of these has a state.
     private final Function<Variant, Space> space;
 
     Scenario(String text, Function<Variant, Space> space) {
