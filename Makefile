@@ -49,7 +49,7 @@ fuzz: build ## fuzz decode and encode, a minute for each entry point
 races: build ## search every order of the steps of a vCPU and its senders for one that loses an interrupt
 	scripts/races
 
-stress: build ## run the live descriptor under real threads; MODE=default or tough runs longer, in all JIT modes
+stress: build ## run the live descriptor under real threads; MODE=default or tough runs longer, MODE=hard uses VMs instead
 	scripts/stress $(MODE)
 
 mutation: build ## list the changes of formats and descriptor that no test detects
