@@ -23,6 +23,7 @@ public final class Format {
     record Remark(Predicate<long[]> when, String text) {}
 
     private static final String IGNORED = "derived_";
+    private static final int MANY = 4;
 
     private final String kind;
     private final String title;
@@ -187,10 +188,10 @@ public final class Format {
                 .collect(Collectors.joining("", kind, ""));
     }
 
-    /** The number and width of the words, such as {@code 2 words of 64 bits}, with the names of the words. */
+    /** The number and width of the words, such as {@code 2 words of 64 bits}, with the names of a few words. */
     public String wordsText() {
         return wordCount + (wordCount == 1 ? " word" : " words") + " of " + wordBits + " bits"
-                + (wordNames.isEmpty() ? "" : " (" + String.join(", ", wordNames) + ")");
+                + (wordNames.isEmpty() || wordCount > MANY ? "" : " (" + String.join(", ", wordNames) + ")");
     }
 
     /** The values of {@link #fields()}, in their order. */

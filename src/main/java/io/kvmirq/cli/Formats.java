@@ -9,6 +9,8 @@ import io.kvmirq.arch.amd.GaLog;
 import io.kvmirq.arch.amd.GaTag;
 import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.apic.IoapicEntry;
+import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.PidPointer;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
 import io.kvmirq.arch.vtd.PostedIrte;
@@ -31,16 +33,22 @@ final class Formats {
             PidPointer.FORMAT,
             RemappableMsi.FORMAT,
             CompatibilityMsi.FORMAT,
+            IoapicEntry.COMPATIBLE,
+            IoapicEntry.REMAPPED,
+            LapicPage.FORMAT,
             UnitCapabilities.FORMAT,
             LegacyIrte.FORMAT,
             GaIrte.REMAPPED,
             GaIrte.GUEST,
             DeviceTableEntry.FORMAT,
             GaTag.FORMAT,
+            GaTag.FORMAT_6_1,
             GaLog.ENTRY,
             AvicTables.PHYSICAL,
             AvicTables.LOGICAL,
             GaLog.REGISTER);
+
+    private static final int FEW = 4;
 
     static final List<Format> ENCODABLE =
             ALL.stream().filter(format -> !format.isDecodeOnly()).toList();
@@ -111,10 +119,12 @@ final class Formats {
     static List<String> lines(List<Format> formats) {
         return formats.stream()
                 .map(format -> String.format(
-                        "  %-19s %s: %s",
+                        "  %-22s %s: %s",
                         format.kind(),
                         format.title(),
-                        format.wordNames().isEmpty() ? format.wordsText() : String.join(", ", format.wordNames())))
+                        format.wordNames().isEmpty() || format.wordCount() > FEW
+                                ? format.wordsText()
+                                : String.join(", ", format.wordNames())))
                 .toList();
     }
 }

@@ -29,6 +29,10 @@ class FormatsTest {
     /** Their data has bit 14 set, which none of their fields names. */
     private static final List<String> FIELDS_LEAVE_A_BIT_OUT = List.of("kvm-msi-01", "kvm-msi-07");
 
+    /** See ReservedValuesTest. */
+    private static final List<String> WITHOUT_GOLDEN =
+            List.of("ioapic.rte", "ioapic.rte.remappable", "lapic.page", "gatag.6.1");
+
     private static Stream<Golden> golden() throws IOException {
         return Golden.all().stream();
     }
@@ -89,7 +93,7 @@ class FormatsTest {
 
     @Test
     void everyKindIsInTheGoldenSet() throws IOException {
-        assertThat(formats().map(Format::kind))
+        assertThat(formats().map(Format::kind).filter(kind -> !WITHOUT_GOLDEN.contains(kind)))
                 .containsExactlyInAnyOrderElementsOf(
                         golden().map(Golden::kind).distinct().toList());
     }

@@ -35,8 +35,12 @@ public final class DeviceTableEntry {
             "table_phys", 6, 46, always("IntTabRoot", "table address").shifted(6));
 
     /** Whether fixed and arbitrated interrupts are blocked, forwarded or remapped. */
-    public static final BitField CONTROL =
-            new BitField("intctl", 60, 2, oneOf("IntCtl", "block", "forward unmapped", "remap"));
+    public static final BitField CONTROL = new BitField(
+            "intctl",
+            60,
+            2,
+            oneOf("IntCtl", "block", "forward unmapped", "remap")
+                    .forbidding(value -> value == 3, value -> "IntCtl 3 is reserved: expected 0–2"));
 
     /** Kind {@code amd.dte.data2}. */
     public static final Format FORMAT = Format.builder("amd.dte.data2", "AMD DTE, bits 191:128", 64, 1)

@@ -73,9 +73,9 @@ public final class GaIrte {
     public static final Format REMAPPED = format("irte.amd.ga.remap", "AMD IRTE of 128 bits, remapped")
             .fields(INT_TYPE, RQ_EOI, LOGICAL)
             .fields(GUEST_MODE.as(GUEST_MODE.description().expecting(0, "the entry is of guest form")))
-            .fields(DESTINATION_LOW, GA_TAG.as(always("GATag", "unused when remapped")))
+            .fields(DESTINATION_LOW, BitField.reserved(GA_TAG.name(), GA_TAG.low(), GA_TAG.width()))
             .fields(VECTOR.as(always("Vector", "host vector")))
-            .fields(highHalf())
+            .fields(highHalf(BitField.reserved(ROOT.name(), ROOT.low(), ROOT.width())))
             .build();
 
     /** Kind {@code irte.amd.ga.vapic}: {@code fields_vapic}. */
@@ -83,7 +83,7 @@ public final class GaIrte {
             .fields(GA_LOG_INTR, BitField.reserved("rsvd1", 3, 3), IS_RUN)
             .fields(GUEST_MODE.as(GUEST_MODE.description().expecting(1, "the entry is of remapped form")))
             .fields(DESTINATION_LOW, GA_TAG, VECTOR)
-            .fields(highHalf())
+            .fields(highHalf(ROOT))
             .fields(BACKING_PAGE)
             .build();
 
@@ -115,9 +115,9 @@ public final class GaIrte {
         return Format.builder(kind, title, 64, 2).fields(VALID, NO_FAULT).looked(bits -> VALID.isSet(bits[0]));
     }
 
-    private static Field[] highHalf() {
+    private static Field[] highHalf(BitField root) {
         return new Field[] {
-            BitField.reserved("rsvd_1", 72, 4), ROOT, BitField.reserved("rsvd_2", 116, 4), DESTINATION_HIGH, DESTINATION
+            BitField.reserved("rsvd_1", 72, 4), root, BitField.reserved("rsvd_2", 116, 4), DESTINATION_HIGH, DESTINATION
         };
     }
 }

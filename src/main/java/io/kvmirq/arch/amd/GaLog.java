@@ -33,8 +33,17 @@ public final class GaLog {
     public static final BitField BASE =
             new BitField("base", 12, 40, always("GALogBase", "address").shifted(12));
 
-    /** Base register: the code of the log's length. */
-    public static final BitField LENGTH = new BitField("len_code", 56, 4, always("GALogLen", ""));
+    private static final int SHORTEST_LOG = 8;
+
+    /** Base register: the code of the log's length, 8–15. Smaller codes are reserved. */
+    public static final BitField LENGTH = new BitField(
+            "len_code",
+            56,
+            4,
+            always("GALogLen", "")
+                    .forbidding(
+                            code -> code < SHORTEST_LOG,
+                            code -> "length code " + code + " is reserved: expected 8–15"));
 
     /** Base register: the number of entries, from {@link #LENGTH}. */
     public static final BitField ENTRIES = new BitField(

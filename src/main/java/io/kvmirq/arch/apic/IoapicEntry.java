@@ -4,6 +4,7 @@ package io.kvmirq.arch.apic;
 import static io.kvmirq.arch.Description.always;
 
 import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Format;
 import io.kvmirq.arch.SplitField;
 
 /**
@@ -60,6 +61,32 @@ public final class IoapicEntry {
             new BitField("index_0_14", 49, 15),
             new BitField("index_15", 11, 1),
             always("HANDLE", "handle 15, 14:0"));
+
+    private static final BitField RESERVED_17 =
+            BitField.reserved("rsvd_17_47", 17, 31).ordinarily(0);
+
+    /** Kind {@code ioapic.rte}. */
+    public static final Format COMPATIBLE = Format.builder(
+                    "ioapic.rte", "IOAPIC redirection entry, compatibility form", 64, 1)
+            .fields(VECTOR, MODE, LOGICAL, ACTIVE_LOW, LEVEL, MASKED, DESTINATION)
+            .fields(SEND_PENDING, REMOTE_IRR, RESERVED_17, EXTENDED)
+            .fields(as(0, "it is of remappable format"))
+            .build();
+
+    /** Kind {@code ioapic.rte.remappable}. */
+    public static final Format REMAPPED = Format.builder(
+                    "ioapic.rte.remappable", "IOAPIC redirection entry, remappable form", 64, 1)
+            .fields(HANDLE, VECTOR.as(always("V", "vector that an EOI names")), ACTIVE_LOW, LEVEL, MASKED)
+            .fields(SEND_PENDING, REMOTE_IRR)
+            .fields(BitField.reserved("rsvd_8_10", 8, 3).ordinarily(0), RESERVED_17)
+            .fields(as(1, "it is of compatibility format"))
+            .build();
+
+    private static BitField as(int format, String otherwise) {
+        return REMAPPABLE
+                .as(REMAPPABLE.description().expecting(format, otherwise))
+                .ordinarily(format);
+    }
 
     private IoapicEntry() {}
 }

@@ -4,6 +4,14 @@ package io.kvmirq.arch.apic;
 import static io.kvmirq.arch.Description.always;
 
 import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Description;
+import io.kvmirq.arch.Format;
+import io.kvmirq.arch.FormatBuilder;
+import io.kvmirq.arch.Meaning;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.stream.IntStream;
 
 /**
  * The register page of a local APIC. Names ending in {@code _AT} are offsets in bytes. A register has 32 bits; ISR, TMR
@@ -49,6 +57,9 @@ public final class LapicPage {
     /** IRR: requested vectors. */
     public static final int IRR_AT = 0x200;
 
+    /** The local vector table's register for corrected machine checks. */
+    public static final int LVT_CMCI_AT = 0x2f0;
+
     /** The first register of the local vector table, the timer's. The others follow by {@link #STRIDE}. */
     public static final int LVT_AT = 0x320;
 
@@ -85,6 +96,125 @@ public final class LapicPage {
 
     /** Local vector table: the source sends nothing. */
     public static final BitField LVT_MASKED = BitField.flag("masked", 16, "M", "not masked", "masked");
+
+    /** The number of registers, of which {@code KVM_GET_LAPIC} returns the first 64. */
+    private static final int REGISTERS = 64;
+
+    /** The registers that a format names, by offset. Vectors and the local vector table are listed where they are used. */
+    private static final Map<Integer, List<BitField>> NAMED = Map.ofEntries(
+            register(ID_AT, new BitField("id", 0, 32, always("ID", "xAPIC id in 31:24, or x2APIC id"))),
+            register(
+                    VERSION_AT,
+                    new BitField("version", 0, 8, always("Version", "")),
+                    new BitField("max_lvt", 16, 8, always("Max LVT Entry", "one less than the entries")),
+                    DIRECTED_EOI),
+            register(TPR_AT, new BitField("task_priority", 0, 8, always("TPR", ""))),
+            register(PPR_AT, new BitField("processor_priority", 0, 8, always("PPR", ""))),
+            register(
+                    LDR_AT, new BitField("logical_id", 0, 32, always("LDR", "xAPIC in 31:24, or cluster and members"))),
+            register(
+                    DFR_AT,
+                    new BitField(
+                            "model",
+                            28,
+                            4,
+                            Description.saying("DFR", (value, bits) -> value == 0 ? "cluster" : "flat"))),
+            register(
+                    SVR_AT,
+                    new BitField("spiv_vector", 0, 8, always("SVR", "spurious vector")),
+                    named("spiv_enabled", ENABLED),
+                    BitField.flag("spiv_focus_disabled", 9, "", "", "no focus checking"),
+                    BitField.flag("directed_eoi_used", 12, "", "EOIs are broadcast", "EOI broadcasts are suppressed")),
+            register(0x280, new BitField("esr", 0, 32, always("ESR", "errors"))),
+            register(0x300, new BitField("icr", 0, 32, always("ICR", "interrupt command, low"))),
+            register(0x310, new BitField("icr2", 0, 32, always("ICR", "destination, or its xAPIC id in 31:24"))),
+            register(0x380, new BitField("tmict", 0, 32, always("", "initial count of the timer"))),
+            register(0x390, new BitField("tmcct", 0, 32, always("", "current count of the timer"))),
+            register(0x3e0, new BitField("tdcr", 0, 4, always("", "divide configuration of the timer"))));
+
+    private static final List<String> LVT_NAMES = List.of("timer", "thermal", "perf", "lint0", "lint1", "error");
+
+    /** Kind {@code lapic.page}: the low 32 bits of each register, as {@code KVM_GET_LAPIC} returns them. */
+    public static final Format FORMAT = format();
+
+    private static Map.Entry<Integer, List<BitField>> register(int offset, BitField... fields) {
+        return Map.entry(offset, List.of(fields));
+    }
+
+    private static BitField named(String name, BitField field) {
+        return new BitField(name, field.low(), field.width(), field.description());
+    }
+
+    private static Format format() {
+        FormatBuilder format = Format.builder("lapic.page", "registers of a local APIC", 32, REGISTERS)
+                .wordNames(IntStream.range(0, REGISTERS)
+                        .mapToObj(register -> "0x" + Integer.toHexString(register * STRIDE))
+                        .toArray(String[]::new));
+        for (int offset = 0; offset < REGISTERS * STRIDE; offset += STRIDE) {
+            int at = offset / STRIDE * Integer.SIZE;
+            int next = 0;
+            for (BitField field : fields(offset)) {
+                if (field.low() > next) {
+                    format.fields(reserved(offset, at, next, field.low()));
+                }
+                format.fields(
+                        new BitField(field.name(), at + field.low(), field.width(), field.description()).ordinarily(0));
+                next = field.high() + 1;
+            }
+            if (next < Integer.SIZE) {
+                format.fields(reserved(offset, at, next, Integer.SIZE));
+            }
+        }
+        return format.build();
+    }
+
+    private static BitField reserved(int offset, int at, int low, int end) {
+        String name = "rsvd_0x" + Integer.toHexString(offset) + (low == 0 ? "" : "_" + low);
+        int width = end - low;
+        // A DFR has ones where it has no field.
+        return offset == DFR_AT
+                ? new BitField("dfr_low", at + low, width, always("R", "ones")).ordinarily(0)
+                : BitField.reserved(name, at + low, width).ordinarily(0);
+    }
+
+    private static List<BitField> fields(int offset) {
+        for (int first : new int[] {ISR_AT, TMR_AT, IRR_AT}) {
+            int number = (offset - first) / STRIDE;
+            if (offset >= first && number < Byte.SIZE) {
+                return List.of(vectors(first == ISR_AT ? "isr" : first == TMR_AT ? "tmr" : "irr", number));
+            }
+        }
+        if (offset == LVT_CMCI_AT) {
+            return local("lvt_cmci_");
+        }
+        int entry = (offset - LVT_AT) / STRIDE;
+        return offset >= LVT_AT && entry < LVT_COUNT
+                ? local("lvt_" + LVT_NAMES.get(entry) + "_")
+                : NAMED.getOrDefault(offset, List.of());
+    }
+
+    private static BitField vectors(String name, int number) {
+        return new BitField(
+                name + number,
+                0,
+                Integer.SIZE,
+                Description.saying(
+                        name.toUpperCase(Locale.ROOT),
+                        (value, bits) -> value == 0 ? "" : "vectors " + Meaning.numbers(value, Integer.SIZE * number)));
+    }
+
+    private static List<BitField> local(String name) {
+        return List.of(
+                new BitField(name + "vector", 0, 8, always("V", "vector")),
+                named(name + "delivery_mode", LVT_MODE),
+                BitField.flag(name + "pending", 12, "DS", "idle", "send pending"),
+                BitField.flag(name + "active_low", 13, "INTPOL", "active high", "active low"),
+                BitField.flag(name + "irr", 14, "RIRR", "no EOI awaited", "EOI awaited"),
+                BitField.flag(name + "level", 15, "TM", "edge", "level"),
+                named(name + "masked", LVT_MASKED),
+                new BitField(
+                        name + "timer_mode", 17, 2, Description.oneOf("", "one-shot", "periodic", "TSC deadline")));
+    }
 
     private LapicPage() {}
 }

@@ -2,12 +2,14 @@
 package io.kvmirq.arch.vtd;
 
 import static io.kvmirq.arch.Description.always;
+import static io.kvmirq.arch.Description.saying;
 
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.SplitField;
 import io.kvmirq.arch.Structure;
 import io.kvmirq.arch.apic.CompatibilityMsi;
+import java.util.Optional;
 
 /**
  * An MSI in remappable format. It names an entry of the remapping table instead of a CPU and a vector. Two words of 32
@@ -34,16 +36,23 @@ public record RemappableMsi(int address, int data) implements Structure {
     public static final BitField SUBHANDLE =
             new BitField("subhandle", 32, 16, always("SUBHANDLE", "added to the handle if SHV is 1"));
 
-    /** Data bits 31:16, reserved. */
-    public static final BitField RESERVED_48 =
-            BitField.reserved("rsvd_48_63", 48, 16).ordinarily(0);
+    /** Data bits 31:16, reserved if SHV is 1. Without SHV a unit does not read the data. */
+    public static final BitField RESERVED_48 = new BitField(
+            "rsvd_48_63",
+            48,
+            16,
+            saying("R", (value, bits) -> SHV.isSet(bits[0]) ? "reserved" : "ignored")
+                    .checked((value, bits) -> value != 0 && SHV.isSet(bits[0])
+                            ? Optional.of("reserved bits data 31:16 are 0x" + Long.toHexString(value)
+                                    + " and not 0 (fault reason 0x20)")
+                            : Optional.empty())
+                    .ordinarily(0));
 
     /** Kind {@code msi.vtd.remappable}. */
     public static final Format FORMAT = Format.builder("msi.vtd.remappable", "VT-d MSI of remappable format", 32, 2)
             .wordNames("address", "data")
             .fields(HANDLE, SUBHANDLE, SHV, REMAPPABLE, CompatibilityMsi.BASE_ADDRESS.required())
             .fields(CompatibilityMsi.IGNORED_0, RESERVED_48)
-            .reservedFault("fault reason 0x20")
             .build();
 
     /**

@@ -277,7 +277,7 @@ public final class RemappingTable {
         if (!message.is(RemappableMsi.REMAPPABLE)) {
             return blocked(FaultReason.COMPATIBILITY_BLOCKED, false);
         }
-        if (message.is(RemappableMsi.RESERVED_48)) {
+        if (message.is(RemappableMsi.SHV) && message.is(RemappableMsi.RESERVED_48)) {
             return blocked(FaultReason.RESERVED_IN_REQUEST, false);
         }
         if (index >= remapped.length) {

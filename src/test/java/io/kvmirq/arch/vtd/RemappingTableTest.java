@@ -151,6 +151,13 @@ class RemappingTableTest {
         assertThat(table.request(message, REQUESTER, this::memory)).isEqualTo(blocked(reason));
     }
 
+    @Test
+    void dataOfARequestIsIgnoredWithoutSubhandle() {
+        table.set(INDEX, new RemappedIrte(LOW, HIGH));
+        RemappableMsi message = new RemappableMsi(0xfee0_0010 | INDEX << 5, 0xdead_0041);
+        assertThat(table.request(message, REQUESTER, this::memory)).isInstanceOf(Outcome.Remapped.class);
+    }
+
     @ParameterizedTest
     @CsvSource({
         "0x0000000400221009, 0x43b00, RESERVED_IN_ENTRY", // bit 12
