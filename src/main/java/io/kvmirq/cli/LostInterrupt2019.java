@@ -104,35 +104,56 @@ final class LostInterrupt2019 {
         return new Step(actor, what, false, action);
     }
 
+    /** A device of the same vector, after the steps: a unit looks at ON and SN only, not at its PIR bit. */
+    static Step postAgain() {
+        return step(
+                "device",
+                "posts 0x41 again",
+                side -> side.descriptor.post(VECTOR, false) == 0 ? "not notified" : "notified");
+    }
+
+    /** What the worst order of two senders and a vCPU does. */
+    enum Verdict {
+        /** The request stays behind for any number of entries. */
+        LOSES,
+        /** The request stays behind until the guest exits for another reason. */
+        LATE,
+        /** Every request is taken. */
+        KEEPS
+    }
+
     /**
      * A repair of the thread.
      *
-     * @param loses whether an order of two senders and a vCPU still loses an interrupt
      * @param why one sentence
      */
-    record Repair(String what, boolean loses, String why) {}
+    record Repair(String what, Verdict verdict, String why) {}
 
     /** The proposals in their order, then the merged repair. */
     static List<Repair> repairs() {
         return List.of(
-                new Repair("sync tests ON only", true, "the bug: while SN is set, a device posts without ON"),
+                new Repair("sync tests ON only", Verdict.LOSES, "the bug: while SN is set, a device posts without ON"),
                 new Repair(
                         "sync tests PIR only",
-                        true,
-                        "first proposal: a sync between a sender's PIR and its ON leaves a stale ON, and later senders do"
-                                + " not notify"),
-                new Repair("sync tests PIR or ON", false, "a stale ON is cleared at the next entry"),
+                        Verdict.LATE,
+                        "first proposal: a sync between a sender's PIR and its ON leaves a stale ON; units do not notify"
+                                + " until the guest's next exit"),
+                new Repair("sync tests PIR or ON", Verdict.KEEPS, "a stale ON is cleared at the next entry"),
                 new Repair(
                         "one 16-bit store clears SN and sets ON",
-                        false,
+                        Verdict.KEEPS,
                         "counter-proposal: after each load the next sync reads PIR"),
                 new Repair(
+                        "the same store as it was quoted",
+                        Verdict.LOSES,
+                        "it writes POSTED_INTR_ON, the bit number 0, where the mask 1 was meant: ON is cleared too"),
+                new Repair(
                         "ON set if PIR is not empty, then SN cleared",
-                        true,
+                        Verdict.LOSES,
                         "a device posts between the two steps, without ON"),
                 new Repair(
                         "SN cleared, then ON set if PIR is not empty",
-                        false,
+                        Verdict.KEEPS,
                         "merged: a device sees SN clear and sets ON, or the vCPU sees its PIR bit"));
     }
 }

@@ -79,7 +79,8 @@ final class RacesCommand implements Command {
                         "  Each vCPU has a descriptor. PIR: the requested vectors. ON, outstanding notification: the vCPU was"
                                 + " notified, or\n  will sync. SN, suppress notification: a device sets PIR only, and does not"
                                 + " notify. A sync moves PIR to the vCPU's\n  interrupt request register (IRR), only if ON is"
-                                + " set. A sender that finds its PIR bit or ON set does not notify.\n");
+                                + " set. Software that finds its PIR bit or ON set does not notify. A unit"
+                                + " looks\n  at ON and SN only.\n");
         LostInterrupt2019.Side was = new LostInterrupt2019.Side();
         LostInterrupt2019.Side is = new LostInterrupt2019.Side();
         row(terminal, "", "", "today's kernel without the repair", "today's kernel");
@@ -90,9 +91,22 @@ final class RacesCommand implements Command {
         row(terminal, "guest", "", outcome(was, terminal, true), outcome(is, terminal, false));
         terminal.out()
                 .println(
-                        "\n  Proposed repairs, and whether some order of two senders and a vCPU still loses an interrupt:");
+                        "\n  LOST: no entry takes 0x41, however often the guest exits. Only a new request helps: a device that"
+                                + " posts again, finds\n  ON clear and notifies, or software that requests another"
+                                + " vector. A device that waits to be served posts nothing more.");
+        terminal.out()
+                .println(
+                        "\n  The dispute: may software set ON? While ON is set, a unit does not notify (VT-d specification"
+                                + " 9.12). It may: the\n  vCPU is on its way into the guest, and its next entry clears ON"
+                                + " and takes PIR. Until then no notification is needed.");
+        terminal.out().println("\n  Proposed repairs, and the worst order of two senders and a vCPU:");
         for (LostInterrupt2019.Repair repair : LostInterrupt2019.repairs()) {
-            String verdict = repair.loses() ? terminal.bad("loses") : terminal.good("keeps");
+            String verdict =
+                    switch (repair.verdict()) {
+                        case LOSES -> terminal.bad("loses");
+                        case LATE -> terminal.bad("late ");
+                        case KEEPS -> terminal.good("keeps");
+                    };
             terminal.out().println("    " + verdict + "  " + repair.what() + "\n           " + repair.why());
         }
         terminal.out()
@@ -105,7 +119,7 @@ final class RacesCommand implements Command {
     }
 
     private static String outcome(LostInterrupt2019.Side side, Terminal terminal, boolean padded) {
-        String text = side.isInIrr() ? "has 0x41 in its IRR: KEPT" : "waits for ever: LOST";
+        String text = side.isInIrr() ? "has 0x41 in its IRR: KEPT" : "0x41 stays in PIR: LOST";
         String aligned = padded ? String.format("%-" + COLUMN + "s", text) : text;
         return side.isInIrr() ? terminal.good(aligned) : terminal.bad(aligned);
     }

@@ -21,6 +21,7 @@ class LostInterrupt2019Test {
             Variant.PIR_ONLY,
             Variant.PIR_OR_ON,
             Variant.ON_SN_STORE,
+            Variant.ON_SN_STORE_AS_QUOTED,
             Variant.CHECK_THEN_CLEAR,
             Variant.TODAY);
 
@@ -69,11 +70,33 @@ class LostInterrupt2019Test {
     @Test
     void verdictsAreThoseOfTheSearch() {
         assertThat(LostInterrupt2019.repairs())
-                .extracting(LostInterrupt2019.Repair::loses)
+                .extracting(LostInterrupt2019.Repair::verdict)
                 .containsExactlyElementsOf(REPAIRS.stream()
-                        .map(repair -> !PostedRaces.expected(repair)
-                                .getOrDefault(Scenario.DEVICE_AND_SOFTWARE, "")
-                                .equals(".."))
+                        .map(repair ->
+                                verdict(PostedRaces.expected(repair).getOrDefault(Scenario.DEVICE_AND_SOFTWARE, "")))
                         .toList());
+    }
+
+    private static LostInterrupt2019.Verdict verdict(String searched) {
+        return switch (searched) {
+            case "LL" -> LostInterrupt2019.Verdict.LOSES;
+            case "hh" -> LostInterrupt2019.Verdict.LATE;
+            case ".." -> LostInterrupt2019.Verdict.KEEPS;
+            default -> throw new AssertionError(searched);
+        };
+    }
+
+    /** A unit looks at ON only: the second post of one vector notifies where software would stop. */
+    @Test
+    void deviceThatPostsAgainNotifies() {
+        LostInterrupt2019.Side side = new LostInterrupt2019.Side();
+        for (LostInterrupt2019.Step step : LostInterrupt2019.steps()) {
+            if (!step.repair()) {
+                step.action().on(side);
+            }
+        }
+        assertThat(side.isInIrr()).isFalse();
+        assertThat(LostInterrupt2019.postAgain().action().on(side)).isEqualTo("notified");
+        assertThat(side.isOn()).isTrue();
     }
 }

@@ -31,9 +31,13 @@ class RacesCommandIT {
                         "vcpu runs again: clears SN 0 0 {0x41} {} 0 0 {0x41} {}",
                         "vcpu sets ON if PIR is not empty 1 0 {0x41} {} <- the repair",
                         "vcpu enters the guest: syncs if ON 0 0 {0x41} {} ON clear: no sync 0 0 {} {0x41} 0x41 taken",
-                        "guest waits for ever: LOST has 0x41 in its IRR: KEPT");
+                        "guest 0x41 stays in PIR: LOST has 0x41 in its IRR: KEPT");
+        assertThat(ended.out().replaceAll("\\s+", " "))
+                .doesNotContain("for ever", "nobody")
+                .contains("no entry takes 0x41, however often", "posts again, finds ON clear and notifies");
         assertThat(lines).filteredOn(line -> line.startsWith("loses ")).hasSize(3);
         assertThat(lines).filteredOn(line -> line.startsWith("keeps ")).hasSize(3);
+        assertThat(lines).filteredOn(line -> line.startsWith("late ")).hasSize(1);
         assertThat(ended.out().lines()).noneMatch(line -> line.endsWith(" "));
     }
 

@@ -19,6 +19,7 @@ public final class PostedRaces {
             PIR_ONLY         .. hh hh .. hh hh hh .. hh hh .. .. ..
             PIR_OR_ON        .. .. .. .. .. .. .. .. .. .. .. .. ..
             ON_SN_STORE      .. .. .. .. .. .. .. .. .. .. .. .. ..
+            ON_SN_STORE_AS_QUOTED LL LL LL LL LL LL LL LL LL LL LL LL ..
             CHECK_THEN_CLEAR LL LL LL LL .. LL LL LL LL LL .. LL ..
             TODAY            .. .. .. .. .. .. .. .. .. .. .. .. ..
             WITH_BARRIERS    .. .. .. .. .. .. .. .. .. .. .. .. ..

@@ -56,6 +56,23 @@ public enum Variant {
             };
         }
     },
+    ON_SN_STORE_AS_QUOTED("the counter-proposal as it was quoted: the store writes ON's bit number, which is 0") {
+        @Override
+        PiDescriptor over(SharedWords words, int base) {
+            return new Unrepaired(words, base) {
+                @Override
+                boolean clearSuppress() {
+                    cpu(words).store(control, 0, 0xffff);
+                    return true;
+                }
+
+                @Override
+                long loaded(long old, long ndst) {
+                    return PostedInterruptDescriptor.ON.put(super.loaded(old, ndst), 0);
+                }
+            };
+        }
+    },
     CHECK_THEN_CLEAR("ON set if PIR is not empty, then SN cleared") {
         @Override
         PiDescriptor over(SharedWords words, int base) {
