@@ -91,7 +91,7 @@ public final class Buffers {
     }
 
     /** A view of {@code buffer} in native order. Java gives every duplicate and slice big-endian order. */
-    public static ByteBuffer inNativeOrder(ByteBuffer buffer) {
+    private static ByteBuffer inNativeOrder(ByteBuffer buffer) {
         return buffer.order() == ByteOrder.nativeOrder()
                 ? buffer
                 : buffer.duplicate().order(ByteOrder.nativeOrder());

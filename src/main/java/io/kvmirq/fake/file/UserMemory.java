@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.backend.Buffers;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.lang.ref.WeakReference;
 import java.nio.ByteBuffer;
@@ -99,9 +98,12 @@ public final class UserMemory {
             return null;
         }
         ByteBuffer buffer = regions[found].buffer.get();
-        return buffer != null && address - bases[found] + length <= buffer.capacity()
-                ? Buffers.inNativeOrder(buffer)
-                : null;
+        if (buffer == null || address - bases[found] + length > buffer.capacity()) {
+            return null;
+        }
+        return buffer.order() == ByteOrder.nativeOrder()
+                ? buffer
+                : buffer.duplicate().order(ByteOrder.nativeOrder());
     }
 
     /** The offset of {@code address} in the buffer that {@link #at} returns for it. */
