@@ -10,8 +10,6 @@ import org.jspecify.annotations.Nullable;
 
 /** Which open file a descriptor number means at this point of a tape. */
 final class Identities {
-    private record Descriptor(int pid, int number) {}
-
     private record Identity(FileKind type, int ordinal) {
         @Override
         public String toString() {
@@ -19,29 +17,32 @@ final class Identities {
         }
     }
 
-    private final Map<Descriptor, Identity> open = new HashMap<>();
+    /** By process and number. */
+    private final Map<Integer, Map<Integer, Identity>> open = new HashMap<>();
+
     private final Map<FileKind, Integer> last = new EnumMap<>(FileKind.class);
+    private int descriptors;
 
     /** A call made this descriptor. */
     String created(int pid, int fd, FileKind type) {
         Identity identity = new Identity(type, last.merge(type, 1, Integer::sum));
-        open.put(new Descriptor(pid, fd), identity);
+        put(pid, fd, identity);
         return identity.toString();
     }
 
     /** {@code to} is the same file as {@code from}; what {@code to} was is closed. */
     void duplicated(int pid, int from, int to) {
-        @Nullable Identity identity = open.get(new Descriptor(pid, from));
+        @Nullable Identity identity = get(pid, from);
         if (identity == null) {
             closed(pid, to);
         } else {
-            open.put(new Descriptor(pid, to), identity);
+            put(pid, to, identity);
         }
     }
 
     /** The file behind a number, if a call made or named it. */
     Optional<String> of(int pid, int fd) {
-        return Optional.ofNullable(open.get(new Descriptor(pid, fd))).map(Identity::toString);
+        return Optional.ofNullable(get(pid, fd)).map(Identity::toString);
     }
 
     /** The file that a call was made on, of which the tape knows the link; absent when it was not open. */
@@ -50,16 +51,39 @@ final class Identities {
         if (type == FileKind.NONE) {
             return link.orElse("closed") + "(fd " + fd + ")";
         }
-        @Nullable Identity identity = open.get(new Descriptor(pid, fd));
+        @Nullable Identity identity = get(pid, fd);
         return identity != null && identity.type() == type ? identity.toString() : created(pid, fd, type);
     }
 
     /** Another program, or another process by the same number: what it has open is not what was. */
     void forgotten(int pid) {
-        open.keySet().removeIf(descriptor -> descriptor.pid() == pid);
+        @Nullable Map<Integer, Identity> gone = open.remove(pid);
+        descriptors -= gone == null ? 0 : gone.size();
     }
 
     void closed(int pid, int fd) {
-        open.remove(new Descriptor(pid, fd));
+        @Nullable Map<Integer, Identity> process = open.get(pid);
+        if (process != null && process.remove(fd) != null) {
+            descriptors--;
+            if (process.isEmpty()) {
+                open.remove(pid);
+            }
+        }
+    }
+
+    /** How many descriptors are open, of all processes. */
+    int descriptors() {
+        return descriptors;
+    }
+
+    private @Nullable Identity get(int pid, int fd) {
+        @Nullable Map<Integer, Identity> process = open.get(pid);
+        return process == null ? null : process.get(fd);
+    }
+
+    private void put(int pid, int fd, Identity identity) {
+        if (open.computeIfAbsent(pid, unknown -> new HashMap<>()).put(fd, identity) == null) {
+            descriptors++;
+        }
     }
 }

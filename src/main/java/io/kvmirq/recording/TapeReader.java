@@ -96,7 +96,11 @@ public final class TapeReader implements Closeable {
         boolean raw = fields.has("fd");
         endless |= raw;
         calls++;
-        return Optional.of(raw ? RawCall.named(rawCall(), calls, files) : call());
+        TapeLine.Call call = raw ? RawCall.named(rawCall(), calls, files) : call();
+        if (files.descriptors() > ReplayRules.MOST_OPEN) {
+            throw fields.flaw("more than " + ReplayRules.MOST_OPEN + " descriptors are open");
+        }
+        return Optional.of(call);
     }
 
     /** Whether nothing was cut, as far as it can be told: only tapes of a {@link Recorder} say where they end. */
@@ -145,7 +149,7 @@ public final class TapeReader implements Closeable {
                 errno == 0 ? Optional.empty() : Optional.of(new Errno((int) errno)));
     }
 
-    private TapeLine call() {
+    private TapeLine.Call call() {
         if (fields.required("seq") != calls) {
             throw fields.flaw("field seq is " + fields.required("seq") + ": expected " + calls);
         }

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -103,5 +104,30 @@ class TapeReaderTest {
                     }
                 })
                 .withMessage("tape line 1: longer than any line of a tape, in field in");
+    }
+
+    /** Processes that end leave no line: what they had open counts until their number is used again. */
+    @Test
+    @Timeout(120)
+    void descriptorsOfManyProcessesEndTheTapeWhereAReplayWould() {
+        StringBuilder tape = new StringBuilder();
+        for (int pid = 1; pid <= ReplayRules.MOST_OPEN + 1; pid++) {
+            tape.append("{'header':{'pid':" + pid + ",'program':'/x','arch':'x86_64','kernel':'6.18.0'}}\n");
+            tape.append("{'pid':" + pid + ",'tid':1,'call':'eventfd','fd':-1,'file':null,'result':3}\n");
+        }
+        assertThatExceptionOfType(TapeException.class)
+                .isThrownBy(() -> read(tape.toString()))
+                .withMessage("tape line " + 2 * (ReplayRules.MOST_OPEN + 1) + ": more than " + ReplayRules.MOST_OPEN
+                        + " descriptors are open");
+    }
+
+    @Test
+    void processThatIsStartedAgainCountsOnce() throws IOException {
+        StringBuilder tape = new StringBuilder();
+        for (int i = 0; i <= ReplayRules.MOST_OPEN; i++) {
+            tape.append("{'header':{'pid':1,'program':'/x','arch':'x86_64','kernel':'6.18.0'}}\n");
+            tape.append("{'pid':1,'tid':1,'call':'eventfd','fd':-1,'file':null,'result':3}\n");
+        }
+        assertThat(read(tape.toString())).hasSize(2 * (ReplayRules.MOST_OPEN + 1));
     }
 }
