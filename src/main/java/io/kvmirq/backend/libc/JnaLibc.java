@@ -27,9 +27,9 @@ public final class JnaLibc implements Libc {
 
     /** @throws BackendUnavailableException if JNA is not on the class path or cannot load its own library */
     public static Libc open() {
-        try {
+        try (ForeignProperties properties = new ForeignProperties()) {
             if (GIVEN.stream().allMatch(property -> System.getProperty(property) == null)) {
-                System.setProperty(TEMPORARY, LibraryCache.directoryForOthers().toString());
+                properties.set(TEMPORARY, LibraryCache.directoryForOthers().toString());
             }
             // Look symbols up in the whole process, so that a preloaded recorder sees the calls.
             Native.register(Functions.class, NativeLibrary.getProcess());

@@ -38,9 +38,9 @@ public final class JnrLibc implements Libc {
 
     /** @throws BackendUnavailableException if jnr-ffi is not on the class path or cannot load its own library */
     public static Libc open() {
-        try {
+        try (ForeignProperties properties = new ForeignProperties()) {
             if (System.getProperty(LIBRARY) == null && System.getProperty(EXTRACT_DIRECTORY) == null) {
-                unpack();
+                unpack(properties);
             }
             // Look symbols up in the whole process, so that a preloaded recorder sees the calls.
             return new JnrLibc(LibraryLoader.create(Functions.class).load(LibraryLoader.DEFAULT_LIBRARY));
@@ -56,18 +56,18 @@ public final class JnrLibc implements Libc {
      * jar; otherwise jffi fails and cannot be retried. The cache writes the complete file, under a name derived from
      * its content.
      */
-    private static void unpack() {
+    private static void unpack(ForeignProperties properties) {
         // Do not use jffi's Platform: its first use loads the library.
         String architecture = System.getProperty("os.arch", "").equals("amd64") ? "x86_64" : "aarch64";
         String resource = "jni/" + architecture + "-Linux/libjffi-1.2.so";
         try (InputStream in = JnrLibc.class.getClassLoader().getResourceAsStream(resource)) {
             if (in == null) {
-                System.setProperty(
+                properties.set(
                         EXTRACT_DIRECTORY, LibraryCache.directoryForOthers().toString());
             } else {
                 Path held = LibraryCache.holdForOthers(in.readAllBytes());
-                System.setProperty(EXTRACT_DIRECTORY, String.valueOf(held.getParent()));
-                System.setProperty(EXTRACT_NAME, String.valueOf(held.getFileName()));
+                properties.set(EXTRACT_DIRECTORY, String.valueOf(held.getParent()));
+                properties.set(EXTRACT_NAME, String.valueOf(held.getFileName()));
             }
         } catch (IOException e) {
             throw new BackendUnavailableException(resource + ": " + e, e);

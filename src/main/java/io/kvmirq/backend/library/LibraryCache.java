@@ -79,14 +79,17 @@ public final class LibraryCache {
     }
 
     /**
-     * A directory private to this user, into which another binding unpacks its own library.
+     * A directory private to this user, into which another binding unpacks its own library. Some bindings fail for the rest
+     * of the process if their library cannot be loaded, so a directory that is mounted noexec is refused here.
      *
      * @throws BackendUnavailableException if there is none and it cannot be created
      */
     public static Path directoryForOthers() {
         LibraryCache others = new LibraryCache(ofThisUser().directory.resolve("others"));
         try {
-            return others.makePrivate();
+            Path real = others.makePrivate();
+            refuse(isExecutable(real) ? null : real + " is mounted noexec");
+            return real;
         } catch (IOException e) {
             throw new BackendUnavailableException("cache directory " + others.directory + ": " + e, e);
         }
@@ -189,6 +192,19 @@ public final class LibraryCache {
         if (flaw != null) {
             throw new BackendUnavailableException(
                     "cache directory: " + flaw + "; or set $XDG_CACHE_HOME or -D" + PROPERTY + " to another place");
+        }
+    }
+
+    private static boolean isExecutable(Path directory) throws IOException {
+        Path probe = Files.createTempFile(
+                directory,
+                TEMPORARY,
+                ".tmp",
+                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+        try {
+            return Files.isExecutable(probe);
+        } finally {
+            Files.deleteIfExists(probe);
         }
     }
 

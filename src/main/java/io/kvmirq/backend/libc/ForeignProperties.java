@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.backend.libc;
+
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * System properties that say where a foreign library unpacks its native part. They are the whole process's, and the
+ * application may use the library too: they are removed once it is loaded.
+ */
+final class ForeignProperties implements AutoCloseable {
+    private final Map<String, String> ours = new HashMap<>();
+
+    /** Sets a property unless it is set. */
+    void set(String name, String value) {
+        if (System.getProperties().putIfAbsent(name, value) == null) {
+            ours.put(name, value);
+        }
+    }
+
+    @Override
+    public void close() {
+        ours.forEach((name, value) -> System.getProperties().remove(name, value));
+    }
+}
