@@ -111,6 +111,7 @@ final class Commands {
         }
         String name = arguments[1];
         boolean known = name.equals(COMPLETION)
+                || name.equals(HELP)
                 || commands.stream().anyMatch(command -> command.name().equals(name));
         // The parser refuses an unknown name and suggests the nearest command.
         return known ? new String[] {name, "--help"} : new String[] {name};

@@ -7,6 +7,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.Violation;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.GaTag;
 import io.kvmirq.arch.apic.ApicMessage;
@@ -76,7 +77,7 @@ final class DecideCommand implements Command {
         spec.addOption(OptionSpec.builder("--vcpus")
                 .paramLabel("N")
                 .type(Integer.class)
-                .description("The number of vCPUs, 1-4096; 1 if it is not given.")
+                .description("The number of vCPUs of the VM, 1-4096; 1 if it is not given.")
                 .build());
         spec.addOption(OptionSpec.builder("--apic")
                 .paramLabel("MODE")
@@ -100,7 +101,7 @@ final class DecideCommand implements Command {
                 .description("APIC virtualization is inhibited: a name as the tracepoint prints it, such as pit_reinj.")
                 .build());
         spec.addOption(OptionSpec.builder("--reasons")
-                .description("List every reason for which KVM does not post, in the order in which it finds them.")
+                .description("Only list all possible reasons, in the order in which KVM finds them.")
                 .build());
         spec.addOption(OptionSpec.builder("--json")
                 .description("Print one JSON document instead of text.")
@@ -139,16 +140,20 @@ final class DecideCommand implements Command {
     }
 
     /** What was asked. */
-    private record Question(MsiMessage message, List<Vendor> vendors, PostingVm vm) {}
+    private record Question(MsiMessage message, List<Vendor> vendors, PostingVm vm, int vcpus) {}
 
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
-        if (arguments.hasMatchedOption("--reasons")) {
-            printReasons(terminal);
-            return ExitCode.OK;
-        }
         Question question;
         try {
+            if (arguments.hasMatchedOption("--reasons")) {
+                if (arguments.matchedOptions().size() > 1) {
+                    throw new IllegalArgumentException(
+                            "--reasons lists all possible reasons: expected no other option beside it");
+                }
+                printReasons(terminal);
+                return ExitCode.OK;
+            }
             question = question(arguments);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + ". See kvmirq decide --help");
@@ -168,6 +173,10 @@ final class DecideCommand implements Command {
     }
 
     private static Question question(ParseResult arguments) {
+        if (!arguments.hasMatchedOption("--msi")) {
+            throw new IllegalArgumentException(
+                    "--msi is missing: expected --msi ADDRESS/DATA, such as 0xfee01000/0x41");
+        }
         String msi = arguments.matchedOptionValue("--msi", "");
         String[] words = msi.split("/", -1);
         if (words.length != 2) {
@@ -198,7 +207,7 @@ final class DecideCommand implements Command {
         List<Vendor> vendors = arguments.hasMatchedOption("--vendor")
                 ? List.of(named(Vendor.class, "--vendor", arguments.matchedOptionValue("--vendor", "")))
                 : List.of(Vendor.values());
-        return new Question(message, vendors, vm);
+        return new Question(message, vendors, vm, vcpus);
     }
 
     private static ApicMessage decoded(Question question) {
@@ -213,6 +222,13 @@ final class DecideCommand implements Command {
                 : meant.stream().map(lapic -> "vcpu " + lapic.vcpuId()).collect(Collectors.joining(", "));
     }
 
+    /** What breaks the format of a message: KVM takes it, and a device or a LAPIC does something else. */
+    private static List<String> remarks(Question question) {
+        return new CompatibilityMsi(
+                        question.message().address(), question.message().data())
+                .violations().stream().map(Violation::toString).toList();
+    }
+
     private static void print(Question question, List<PostingDecision> decisions, Terminal terminal) {
         ApicMessage message = decoded(question);
         terminal.out().println(terminal.bold(question.message().toString()));
@@ -222,7 +238,9 @@ final class DecideCommand implements Command {
                                 message.destination(question.vm().apicIds32Bit())))
                         + (message.redirectionHint() ? " with redirection hint" : "") + ", " + message.mode()
                         + ", vector " + Hex.of(message.vector()) + (message.level() ? ", level" : ""));
-        terminal.out().println("  means " + meant(question));
+        int vcpus = question.vcpus();
+        terminal.out().println("  means " + meant(question) + ", of " + vcpus + (vcpus == 1 ? " vCPU" : " vCPUs"));
+        remarks(question).forEach(remark -> terminal.out().println("  strange: " + remark));
         for (int i = 0; i < decisions.size(); i++) {
             Vendor vendor = question.vendors().get(i);
             if (decisions.get(i) instanceof PostingDecision.Posted posted) {
@@ -282,6 +300,11 @@ final class DecideCommand implements Command {
                 json.writeNumber(lapic.vcpuId());
             }
             json.writeEndArray();
+            json.writeArrayFieldStart("strange");
+            for (String remark : remarks(question)) {
+                json.writeString(remark);
+            }
+            json.writeEndArray();
             for (int i = 0; i < decisions.size(); i++) {
                 Vendor vendor = question.vendors().get(i);
                 json.writeObjectFieldStart(label(vendor));
@@ -289,7 +312,7 @@ final class DecideCommand implements Command {
                     json.writeBooleanField("posted", true);
                     json.writeNumberField("vcpu", posted.vcpu().number());
                     json.writeNumberField("vector", posted.vector().number());
-                    json.writeStringField("entry", entry(vendor, posted));
+                    json.writeStringField("entryWithExampleAddress", entry(vendor, posted));
                 } else if (decisions.get(i) instanceof PostingDecision.Unposted unposted) {
                     json.writeBooleanField("posted", false);
                     json.writeStringField("reason", label(unposted.reason()));

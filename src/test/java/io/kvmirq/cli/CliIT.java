@@ -95,6 +95,7 @@ class CliIT {
         assertThat(Cli.launcher().run("help").out())
                 .isEqualTo(Cli.launcher().run("--help").out())
                 .contains("help", "Print the help of a command.");
+        assertThat(Cli.launcher().run("help", "help").out()).startsWith("Usage: kvmirq help");
         Cli.Ended tape = Cli.launcher().run("help", "tape", "true");
         assertThat(tape.exitCode()).isZero();
         assertThat(tape.out())

@@ -25,7 +25,7 @@ class DecideCommandIT {
         assertThat(ended.out())
                 .contains(
                         "physical destination 0x1, fixed, vector 0x41",
-                        "means vcpu 1",
+                        "means vcpu 1, of 4 vCPUs",
                         "intel: posted to vcpu 1, vector 0x41",
                         "amd: posted to vcpu 1, vector 0x41");
         String words = ended.out()
@@ -52,6 +52,17 @@ class DecideCommandIT {
         Cli.Ended ended = decide("--msi", msi, "--vcpus", "4");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(ended.out()).contains("intel: not posted", "amd: not posted", "here:    " + detail, "see:", "do:");
+    }
+
+    /** KVM takes them, and they do not work: that is said. */
+    @ParameterizedTest
+    @CsvSource({
+        "0x1000/0x41, a write there is no interrupt",
+        "0xfee00000/0x5, vector 0x5 is below 0x10",
+        "0xfee00010/0x41, it is of remappable format"
+    })
+    void messagesThatCannotWorkAreRemarkedOn(String msi, String remark) throws Exception {
+        assertThat(decide("--msi", msi).out()).contains("strange: ", remark);
     }
 
     @Test
@@ -83,7 +94,8 @@ class DecideCommandIT {
                 "--msi fee01000/41 --vcpus 300 --apic flat | --vcpus is 300 with xAPIC ids: expected 1-255",
                 "--msi fee01000/41 --vendor via | --vendor 'via' is unknown: expected intel, amd",
                 "--msi fee01000/41 --inhibit frob | --inhibit 'frob' is unknown: expected disabled, hyperv",
-                "--vcpus 2 | --msi is '': expected ADDRESS/DATA"
+                "--vcpus 2 | --msi is missing: expected --msi ADDRESS/DATA",
+                "--reasons --json | --reasons lists all possible reasons: expected no other option"
             })
     void badInputIsOneSentence(String arguments, String sentence) throws Exception {
         Cli.Ended ended = decide(arguments.split(" "));

@@ -48,8 +48,6 @@ public final class PostedRaces {
      * @param buffered with store buffers
      */
     public record Verdict(Ending inOrder, Ending buffered) {
-        private static final String LETTERS = ".hL";
-
         /** What is kept with store buffers is kept in order: each order there is one that never holds a store back. */
         static Verdict of(Variant variant, Scenario scenario) {
             Ending buffered = scenario.worst(variant, Memory.STORE_BUFFERS);
@@ -60,7 +58,15 @@ public final class PostedRaces {
         /** Two letters: in order, with store buffers. A dot keeps, h heals at the next exit, L loses. */
         @Override
         public String toString() {
-            return "" + LETTERS.charAt(inOrder.ordinal()) + LETTERS.charAt(buffered.ordinal());
+            return letter(inOrder) + letter(buffered);
+        }
+
+        private static String letter(Ending ending) {
+            return switch (ending) {
+                case KEEPS -> ".";
+                case HEALS -> "h";
+                case LOSES -> "L";
+            };
         }
     }
 
@@ -72,8 +78,9 @@ public final class PostedRaces {
                 .findFirst()
                 .orElseThrow();
         Map<Scenario, String> expected = new LinkedHashMap<>();
+        int cell = 1;
         for (Scenario scenario : Scenario.values()) {
-            expected.put(scenario, cells[1 + scenario.ordinal()]);
+            expected.put(scenario, cells[cell++]);
         }
         return expected;
     }

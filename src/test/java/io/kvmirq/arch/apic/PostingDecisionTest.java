@@ -20,7 +20,6 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 class PostingDecisionTest {
     private static final Gsi GSI = new Gsi(24);
-    private static final MsiMessage TO_VCPU_1 = MsiMessage.to(new VcpuId(1), new Vector(0x41));
     private static final int LOWEST_PRIORITY = 1 << 8;
     private static final int LOGICAL = 1 << 2;
     private static final int HINT = 1 << 3;
