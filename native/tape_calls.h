@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef KVMIRQ_TAPE_CALLS_H
+#define KVMIRQ_TAPE_CALLS_H
+
+#include "tape.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define ALIAS(name) EXPORT __attribute__((alias(#name)))
+
+#define SMALL 1024 /* bytes of an argument that the stack holds */
+
+/* tape.c: the functions behind ours. */
+
+struct next {
+	__typeof__(&ioctl) ioctl;
+	__typeof__(&eventfd) eventfd;
+	__typeof__(&read) read;
+	__typeof__(&write) write;
+	__typeof__(&preadv2) preadv2;
+	__typeof__(&close) close;
+	__typeof__(&fcntl) fcntl;
+	__typeof__(&dup) dup;
+	__typeof__(&dup2) dup2;
+	__typeof__(&dup3) dup3;
+	__typeof__(&open) open;
+	__typeof__(&openat) openat;
+	__typeof__(&ppoll) ppoll;
+	__typeof__(&mmap) mmap;
+};
+
+extern struct next next;
+
+void resolve(void);
+
+/* Resolved by our constructor, unless another library's ran first and calls. */
+#define NEXT(name) (next.name ? next.name : (resolve(), next.name))
+
+/* A finished call without an argument in memory, or with a small one. */
+struct simple {
+	const char *call;
+	int fd;
+	const char *file;
+	const char *keys[3];
+	long long values[3];
+	const char *bytes_key;
+	const void *bytes; /* ours, not the program's */
+	size_t size;
+};
+
+void record(const struct simple *done, long long result);
+
+#endif
