@@ -12,6 +12,7 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.RealKvm;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -91,8 +92,21 @@ class MessagesTest {
 
     @Test
     void descriptorThatIsNoEventfdSaysSo() {
-        try (Fd.Lease lease = vm.fd().lease();
-                EventFd event = EventFd.adopt(kernel, lease.number(), Ownership.BORROWED)) {
+        try (Fd.Lease lease = vm.fd().lease()) {
+            assertThatThrownBy(() -> EventFd.adopt(kernel, lease.number(), Ownership.BORROWED))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("fd " + lease.number() + " is open on anon_inode:kvm-vm: expected an eventfd, made by"
+                            + " eventfd(2)");
+        }
+    }
+
+    /** On the fake, as in a jail without /proc, only the first call tells. */
+    @Test
+    void descriptorThatIsNoEventfdSaysSoWhenItIsUsed() {
+        try (Kernel fake = Kernels.FAKE.open();
+                Vm other = Vm.create(fake);
+                Fd.Lease lease = other.fd().lease();
+                EventFd event = EventFd.adopt(fake, lease.number(), Ownership.BORROWED)) {
             assertThatThrownBy(event::signal)
                     .isInstanceOf(KernelException.class)
                     .hasMessageContaining("count=1: EINVAL (the descriptor is not an eventfd");
