@@ -8,6 +8,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -106,8 +107,11 @@ class OddBuffersContract {
         int count = 50_000_000;
         long length = (long) count * KernelBackend.ROUTE_SIZE;
         if (kernel.isReal()) {
-            ByteBuffer huge = kernel.libc().view(world.map(length, -1), length);
-            assertErrno(Errno.EINVAL, kernel.routesSet(vm, huge, count));
+            Libc libc = kernel.libc();
+            long untouched = libc.mmap(length, Uapi.PROT_READ, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+            assertOk(untouched);
+            assertErrno(Errno.EINVAL, kernel.routesSet(vm, libc.view(untouched, length), count));
+            assertOk(libc.munmap(untouched, length));
         }
         int many = 5000;
         ByteBuffer typed = records(many);
