@@ -33,6 +33,8 @@ final class TemporaryTape implements AutoCloseable {
     static TemporaryTape create() {
         Path directory = Path.of(System.getProperty("java.io.tmpdir"));
         try {
+            // As /proc shows it of the processes that write.
+            directory = directory.toRealPath();
             removeAbandoned(directory);
             while (true) {
                 Path file = Files.createTempFile(directory, PREFIX, SUFFIX);

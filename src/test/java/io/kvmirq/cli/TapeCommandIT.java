@@ -138,8 +138,9 @@ class TapeCommandIT {
         Path tape = temporary.resolve("left");
         Path go = temporary.resolve("go");
         Path done = temporary.resolve("done");
-        Process process =
-                Cli.jvm(Cli.jar()).start("tape", "-o", tape.toString(), "--", program, go.toString(), done.toString());
+        Path tmp = Files.createSymbolicLink(temporary.resolve("tmp"), temporary);
+        Process process = Cli.jvm(Cli.jar(), "-Djava.io.tmpdir=" + tmp)
+                .start("tape", "-o", tape.toString(), "--", program, go.toString(), done.toString());
         try (BufferedReader err =
                 new BufferedReader(new InputStreamReader(process.getErrorStream(), StandardCharsets.UTF_8))) {
             assertThat(err.readLine())
