@@ -98,8 +98,8 @@ final class SelftestCommand implements Command {
                 .paramLabel("FILE")
                 .type(Path.class)
                 .description(
-                        "Write a tape of all kernel calls and of all writes to guest memory to FILE, replacing it. Print"
-                                + " it with kvmirq tape --show, repeat it with kvmirq replay.")
+                        "Write a tape of all kernel calls and of all writes to guest memory to FILE. An earlier"
+                                + " file of yours is replaced by one for you alone. Print it with kvmirq tape --show, repeat it with kvmirq replay.")
                 .build());
         spec.addOption(OptionSpec.builder("--json")
                 .description("Print one JSON document instead of text.")

@@ -194,9 +194,9 @@ public final class NativeLibrary {
                         throw loadFailure(copy, e);
                     }
                 });
-            } catch (IOException e) {
+            } catch (IOException | BackendUnavailableException e) {
                 throw new BackendUnavailableException(
-                        file + " serves another class loader and cannot be copied for this one: " + e, e);
+                        file + " serves another class loader and cannot be copied for this one: " + e.getMessage(), e);
             }
             COPIED.add(file);
         }

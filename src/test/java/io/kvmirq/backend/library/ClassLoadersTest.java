@@ -2,6 +2,7 @@
 package io.kvmirq.backend.library;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.testing.Machine;
@@ -77,6 +78,21 @@ class ClassLoadersTest {
             assertThat(used(loader)).isEqualTo(here);
             assertThat(mappings()).isLessThanOrEqualTo(loaded);
         }
+    }
+
+    @Test
+    void copyThatCannotBeKeptIsOneSentence() {
+        String here = User.use();
+        System.setProperty(LibraryCache.PROPERTY, "/proc/nonexistent");
+        try {
+            assertThatThrownBy(() -> used(loader()))
+                    .cause()
+                    .hasMessageContaining(" serves another class loader and cannot be copied for this one: cannot make"
+                            + " cache directory /proc/nonexistent");
+        } finally {
+            System.clearProperty(LibraryCache.PROPERTY);
+        }
+        assertThat(User.use()).isEqualTo(here);
     }
 
     @Test
