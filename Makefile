@@ -73,10 +73,12 @@ target/kvmirq-cli.jar:
 
 publish-local: ## install the library, sources and Javadoc into the local Maven repository as io.kvmirq:kvmirq
 	@scripts/bootstrap
-	scripts/maven install -Ppublish -DskipTests
+	@scripts/phases target/publish.log install -Ppublish -DskipTests
+	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom)$$' target/publish.log
 
 javadoc: ## write the library's Javadoc to target/reports/apidocs
-	scripts/maven javadoc:javadoc
+	@echo "writing Javadoc, about 30 s"
+	@scripts/maven javadoc:javadoc
 	@echo "$(CURDIR)/target/reports/apidocs/index.html"
 
 clean: ## remove all build results

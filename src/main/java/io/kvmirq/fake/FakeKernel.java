@@ -63,7 +63,7 @@ public final class FakeKernel extends SystemCalls {
     /**
      * Makes a kernel and replays the calls on a tape, so a test can begin after a start-up that was recorded once.
      * Close the recorder before the recorded program closes its objects: then the tape leaves them open. A guest that
-     * was running at the end of the tape is running.
+     * was running at the end of the tape is running. Needs {@code com.fasterxml.jackson.core:jackson-core}.
      *
      * @param tape of {@code io.kvmirq.recording.Recorder}, {@code kvmirq selftest --record} or {@code kvmirq tape -o}
      * @throws IllegalArgumentException naming the first call that this kernel answers differently, or does not model

@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
@@ -64,6 +65,24 @@ class ServiceUserIT {
         command.add("-Djava.io.tmpdir=" + tmp);
         command.addAll(List.of(arguments));
         return command;
+    }
+
+    /** The scripts run in a clone of root. */
+    @Test
+    void cloneOfAnotherUserIsRefusedInOneSentence() throws IOException, InterruptedException {
+        Path clone = Files.createDirectories(temporary.resolve("clone/scripts"));
+        for (String script : List.of("bootstrap", "jdks", "locale")) {
+            Files.copy(
+                    Machine.root().resolve("scripts").resolve(script),
+                    clone.resolve(script),
+                    StandardCopyOption.COPY_ATTRIBUTES);
+        }
+        Ended ended = run(
+                List.of("setpriv", "--reuid", "" + USER, "--regid", "" + USER, "--clear-groups", clone + "/bootstrap"));
+        assertThat(ended.code()).isEqualTo(1);
+        assertThat(ended.said())
+                .isEqualTo("user " + USER + " cannot write to "
+                        + temporary.resolve("clone").toRealPath() + ": make a clone of your own\n");
     }
 
     @ParameterizedTest
