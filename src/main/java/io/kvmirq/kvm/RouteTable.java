@@ -100,16 +100,23 @@ public final class RouteTable {
     public <T> T change(Function<Edit, T> change) {
         Edit edit = begin();
         try {
-            T result = change.apply(edit);
-            while (!commit(edit)) {
-                edit.ended = true;
+            while (true) {
+                T result = apply(change, edit);
+                if (commit(edit)) {
+                    return result;
+                }
                 edit = copy();
-                result = change.apply(edit);
             }
-            return result;
+        } finally {
+            end();
+        }
+    }
+
+    private static <T> T apply(Function<Edit, T> change, Edit edit) {
+        try {
+            return change.apply(edit);
         } finally {
             edit.ended = true;
-            end();
         }
     }
 

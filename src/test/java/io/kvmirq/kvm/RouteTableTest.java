@@ -122,6 +122,21 @@ class RouteTableTest {
         assertThat(routes.commits()).isEqualTo(2);
     }
 
+    /** It is the kernel's table from then on. */
+    @Test
+    void editHasEndedWhenTheKernelIsTold() {
+        RouteTable.Edit[] kept = new RouteTable.Edit[1];
+        when(backend.routesSet(eq(VM), any(), anyInt())).thenAnswer(call -> {
+            assertThatThrownBy(() -> kept[0].add(MESSAGE)).hasMessageContaining("has ended");
+            return 0;
+        });
+        routes.change(edit -> {
+            kept[0] = edit;
+            return edit.add(MESSAGE);
+        });
+        assertThat(routes.commits()).isEqualTo(1);
+    }
+
     @Test
     void changesOfManyThreadsAreAllKept() {
         int threads = 8;
