@@ -3,6 +3,7 @@ package io.kvmirq.cli;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import io.kvmirq.backend.choice.Backends;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -53,8 +54,10 @@ final class BackendsCommand implements Command {
     }
 
     private static void write(List<Backends.Probe> probes, Terminal terminal) {
-        try (JsonGenerator json =
-                new JsonFactory().createGenerator(terminal.out()).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
+        try (JsonGenerator json = new JsonFactory()
+                .createGenerator(terminal.out())
+                .disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)
+                .enable(JsonWriteFeature.ESCAPE_NON_ASCII.mappedFeature())) {
             json.writeStartObject();
             json.writeStringField("schema", "kvmirq.backends/1");
             json.writeArrayFieldStart("backends");

@@ -48,7 +48,8 @@ final class TapeCommand implements Command {
                         "The tape holds the arguments of the calls, with zeros for known pointers. It holds no guest"
                                 + " memory; a tape of selftest --record does.",
                         "",
-                        "Not recorded: raw system calls, statically linked programs (Go), eventfd_read, eventfd_write,"
+                        "Not recorded: raw system calls, statically linked programs (Go), programs of a user who cannot"
+                                + " read the recorder, eventfd_read, eventfd_write,"
                                 + " poll, readv, writev, close_range, the checked functions of fortified programs, and"
                                 + " most calls in a chroot without /proc. A seccomp allow-list may kill CMD for a system call"
                                 + " of the recorder. A signal handler of CMD needs 8 KB of stack.");

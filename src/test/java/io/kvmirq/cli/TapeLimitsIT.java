@@ -167,4 +167,15 @@ class TapeLimitsIT {
         assertThat(ended.err()).contains("?]0;title??31m").doesNotContainPattern("[\\p{Cc}&&[^\n]]");
         assertThat(ended.out()).isEmpty();
     }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"--json", ""})
+    void pathsOfLibrariesReachTheTerminalWithoutControlCharacters(String option) throws Exception {
+        String name = "-Dkvmirq.library=/nonexistent/\033]0;title\007\u009b31m";
+        Cli.Ended ended = Cli.jvm(Cli.jar(), name)
+                .run(Stream.of("backends", option)
+                        .filter(word -> !word.isEmpty())
+                        .toArray(String[]::new));
+        assertThat(ended.out()).contains("]0;title").doesNotContainPattern("[\\p{Cc}&&[^\n]]");
+    }
 }
