@@ -134,6 +134,17 @@ public class PiDescriptor {
         return any;
     }
 
+    /** The highest vector of four words, 0 if they are 0. */
+    static int highest(SharedWords words, int base) {
+        for (int i = PIR_WORDS - 1; i >= 0; i--) {
+            long now = words.get(base + i);
+            if (now != 0) {
+                return i * Long.SIZE + Long.SIZE - 1 - Long.numberOfLeadingZeros(now);
+            }
+        }
+        return 0;
+    }
+
     /** Whether any of four words is not 0. */
     static boolean hasAny(SharedWords words, int base) {
         for (int i = 0; i < PIR_WORDS; i++) {

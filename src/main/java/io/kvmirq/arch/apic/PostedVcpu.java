@@ -19,13 +19,14 @@ public final class PostedVcpu {
     // The eight words of the descriptor come first, on a boundary of eight words.
     static final int IRR = 8;
     static final int THREAD = 12;
-    static final int WORDS =
-            (THREAD + VcpuThread.WORDS + PiDescriptor.WORDS - 1) / PiDescriptor.WORDS * PiDescriptor.WORDS;
+    static final int RVI = THREAD + VcpuThread.WORDS;
+    static final int WORDS = (RVI + 1 + PiDescriptor.WORDS - 1) / PiDescriptor.WORDS * PiDescriptor.WORDS;
 
     private final PostedVm vm;
     private final int index;
     private final SharedWords words;
     private final int irr;
+    private final int rvi;
     private final PiDescriptor pid;
     private final VcpuThread thread;
 
@@ -34,6 +35,7 @@ public final class PostedVcpu {
         this.index = index;
         this.words = words;
         this.irr = base + IRR;
+        this.rvi = base + RVI;
         this.pid = pid;
         pid.reset();
         this.thread = new VcpuThread(vm.host(), index, words, base + THREAD, new Posting());
@@ -69,6 +71,8 @@ public final class PostedVcpu {
         PENDING,
         /** The CPU of the vCPU was notified. */
         NOTIFIED,
+        /** The vCPU's own thread asked for it. It syncs before its guest runs on. */
+        OWN,
         /** The vCPU was outside guest mode and is awake now. It looks before it enters. */
         WOKEN
     }
@@ -88,6 +92,16 @@ public final class PostedVcpu {
         }
         thread.wake();
         return Delivery.WOKEN;
+    }
+
+    /**
+     * Requests a vector from the vCPU's own thread, as for an IPI that the guest sends to itself. No notification is sent:
+     * {@link VcpuThread#reenter} or the next {@link VcpuThread#enter} syncs ({@code kvm_vcpu_trigger_posted_interrupt}).
+     *
+     * @param vector 0–255
+     */
+    public Delivery deliverFromItself(int vector) {
+        return pid.deliver(vector) ? Delivery.OWN : Delivery.PENDING;
     }
 
     /**
@@ -137,6 +151,20 @@ public final class PostedVcpu {
 
     void acknowledge() {
         pid.acknowledge(words, irr);
+        setRvi();
+    }
+
+    /** The CPU evaluates interrupts by RVI, not by the IRR. */
+    private void setRvi() {
+        words.set(rvi, PiDescriptor.highest(words, irr));
+    }
+
+    /**
+     * RVI, the vector that the CPU takes next in the guest; 0 if it sees none. It is set from the IRR on the way into the
+     * guest and when a notification is taken. Between them {@link #sync} leaves it as it is.
+     */
+    public int rvi() {
+        return (int) words.get(rvi);
     }
 
     /**
@@ -206,10 +234,14 @@ public final class PostedVcpu {
             here.interruptsOn();
         }
 
-        /** A sender sets ON before it reads the mode: it sees guest mode and notifies, or its request is taken here. */
+        /**
+         * A sender sets ON before it reads the mode: it sees guest mode and notifies, or its request is taken here. RVI is
+         * set also if nothing is taken: an earlier sync may have filled the IRR.
+         */
         @Override
         public void entering(HostCpu here) {
             sync();
+            setRvi();
         }
 
         @Override

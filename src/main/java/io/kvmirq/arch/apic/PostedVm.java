@@ -12,9 +12,13 @@ import java.util.Optional;
  * A VM with APICv on a host: its vCPUs, the bypasses of its devices, and the wake-up lists of the CPUs. The VM handles the
  * vectors 0xf2 and 0xf1 on its host.
  *
+ * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.RemappingUnit}, to which {@link #descriptorAt} shows
+ * the descriptors. With IPI virtualization a vCPU sleeps on a list also without a bypass, and the CPU of the sender posts as
+ * a unit does: call {@link #startBypass} once for such a VM, and {@link PostedVcpu#post} for each IPI. Not verified: that
+ * the CPU of a sender heeds SN and ON exactly as a unit does.
+ *
  * <p>Safe for use by any number of threads. A CPU with interrupts off makes others wait, spinning. Source: {@code
- * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1. Nested guests are not modelled. IPI virtualization, with which
- * a vCPU is put on a list also without a bypass, is not modelled either.
+ * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package says what is left out.
  */
 public final class PostedVm {
     private final Host host;

@@ -135,23 +135,49 @@ public final class VcpuThread {
     }
 
     /**
+     * The guest exits for something that its thread does at once, and runs on. The mode stays guest mode and interrupts
+     * stay off meanwhile. {@link VcpuHooks#entering} is called again, and then a request or a kick ends the stay in the
+     * guest (the fast path of {@code vcpu_enter_guest}).
+     *
+     * @param fastPath what the thread does
+     * @return whether the guest runs on; otherwise it has exited
+     * @throws IllegalStateException if the vCPU is not in guest mode
+     */
+    public boolean reenter(Runnable fastPath) {
+        HostCpu cpu = hereInGuest();
+        cpu.interruptsOff();
+        fastPath.run();
+        hooks.entering(cpu);
+        boolean again = isInGuestMode() && !isRequested();
+        if (!again) {
+            leaveGuest(cpu);
+        }
+        cpu.interruptsOn();
+        return again;
+    }
+
+    private void leaveGuest(HostCpu cpu) {
+        cpu.runsNoMore(number);
+        words.set(at(MODE), OUTSIDE_GUEST_MODE);
+        hooks.exited(cpu);
+    }
+
+    /**
      * The guest exits.
      *
      * @throws IllegalStateException if the vCPU is not in guest mode
      */
     public void exit() {
-        HostCpu cpu = here();
-        if (isOutsideGuest()) {
-            throw new IllegalStateException("vCPU " + index + " is not in guest mode: it has to enter first");
-        }
+        HostCpu cpu = hereInGuest();
         cpu.interruptsOff();
-        cpu.runsNoMore(number);
-        words.set(at(MODE), OUTSIDE_GUEST_MODE);
-        hooks.exited(cpu);
+        leaveGuest(cpu);
         cpu.interruptsOn();
     }
 
-    /** The thread could run, and the host takes its CPU away. */
+    /**
+     * The thread leaves its CPU and does not sleep: the host takes the CPU away, or {@code KVM_RUN} returns to user space
+     * ({@code kvm_arch_vcpu_put} treats both alike). It comes back by {@link #load}.
+     */
     public void preempt() {
         HostCpu cpu = hereOutsideGuest();
         words.set(at(LOADED), 0);
@@ -300,6 +326,14 @@ public final class VcpuThread {
 
     private IllegalStateException notLoaded() {
         return new IllegalStateException("vCPU " + index + " is not loaded: load it onto a processor first");
+    }
+
+    private HostCpu hereInGuest() {
+        HostCpu cpu = here();
+        if (isOutsideGuest()) {
+            throw new IllegalStateException("vCPU " + index + " is not in guest mode: it has to enter first");
+        }
+        return cpu;
     }
 
     private HostCpu hereBlocking() {

@@ -15,28 +15,28 @@ import java.util.stream.Collectors;
 public final class PostedRaces {
     /** The expected verdicts. A column is a scenario in its order; {@link Verdict} says what the two letters mean. */
     private static final String EXPECTED = """
-            ON_ONLY          LL LL LL LL .. LL LL LL LL LL LL LL ..
-            PIR_ONLY         .. hh hh .. hh hh hh .. hh hh .. .. ..
-            PIR_OR_ON        .. .. .. .. .. .. .. .. .. .. .. .. ..
-            ON_SN_STORE      .. .. .. .. .. .. .. .. .. .. .. .. ..
-            ON_SN_STORE_AS_QUOTED LL LL LL LL LL LL LL LL LL LL LL LL ..
-            CHECK_THEN_CLEAR LL LL LL LL .. LL LL LL LL LL .. LL ..
-            TODAY            .. .. .. .. .. .. .. .. .. .. .. .. ..
-            WITH_BARRIERS    .. .. .. .. .. .. .. .. .. .. .. .. ..
-            TEST_FIRST       .. .. .. .. .. .. .. .. .. .. .. .. .L
-            PLAIN_PIR        .. LL LL .. LL LL LL .. LL LL .. .. .L
-            ON_BEFORE_PIR    .. LL LL .. LL LL LL .. LL LL .. .. LL
-            HARVEST_FIRST    .. LL LL LL LL LL LL .. LL LL LL LL ..
-            PLAIN_PUT        .. .. .. .. .. .. .. .. .. .. .. .. ..
-            PLAIN_ON         .. LL LL .. hh LL LL .. LL LL .. .. ..
-            PLAIN_CLEAR_ON   .. .L .L .L .L .L .L .. .L .L .L .. ..
-            PLAIN_CLEAR_SN   .L .L .L .L LL .L LL .L .L .L .. .L ..
-            NO_MODE_BARRIER  .. .h .h .. .h .h .h .. .h .h .. .. ..
-            NO_INVALIDATION  .. .. .. .. .. .. .. .. .. .. .. LL ..
-            TORN_ENTRY       .. .. .. .. .. .. .. .. .. .. .. LL ..
-            PENDING_BY_ON    .. .. .. .. .. .. .. .. .. .. LL .. ..
-            NO_UNBLOCK       .. .. .. .. .. .. LL .. .. .. .. .. ..
-            PLAIN_SLEEP      .. .. .. .. .L .. .. .. .. .. .. .. ..
+            ON_ONLY               LL LL LL LL .. LL LL LL LL LL LL LL LL ..
+            PIR_ONLY              .. hh hh .. hh hh hh .. hh hh .. .. .. ..
+            PIR_OR_ON             .. .. .. .. .. .. .. .. .. .. .. .. .. ..
+            ON_SN_STORE           .. .. .. .. .. .. .. .. .. .. .. .. .. ..
+            ON_SN_STORE_AS_QUOTED LL LL LL LL LL LL LL LL LL LL LL LL LL ..
+            CHECK_THEN_CLEAR      LL LL LL LL .. LL LL LL LL LL .. LL LL ..
+            TODAY                 .. .. .. .. .. .. .. .. .. .. .. .. .. ..
+            WITH_BARRIERS         .. .. .. .. .. .. .. .. .. .. .. .. .. ..
+            TEST_FIRST            .. .. .. .. .. .. .. .. .. .. .. .. .. .L
+            PLAIN_PIR             .. LL LL .. LL LL LL .. LL LL .. LL .. .L
+            ON_BEFORE_PIR         .. LL LL .. LL LL LL .. LL LL .. .. .. LL
+            HARVEST_FIRST         .. LL LL LL LL LL LL .. LL LL LL LL LL ..
+            PLAIN_PUT             .. .. .. .. .. .. .. .. .. .. .. .. .. ..
+            PLAIN_ON              .. LL LL .. hh LL LL .. LL LL .. .. .. ..
+            PLAIN_CLEAR_ON        .. .L .L .L .L .L .L .. .L .L .L .. .. ..
+            PLAIN_CLEAR_SN        .L .L .L .L LL .L LL .L .L .L .. .L .L ..
+            NO_MODE_BARRIER       .. .h .h .. .h .h .h .. .h .h .. .. .. ..
+            NO_INVALIDATION       .. .. .. .. .. .. .. .. .. .. .. .. LL ..
+            TORN_ENTRY            .. .. .. .. .. .. .. .. .. .. .. .. LL ..
+            PENDING_BY_ON         .. .. .. .. .. .. .. .. .. .. LL .. .. ..
+            NO_UNBLOCK            .. .. .. .. .. .. LL .. .. .. .. .. .. ..
+            PLAIN_SLEEP           .. .. .. .. .L .. .. .. .. .. .. .. .. ..
             """;
 
     private PostedRaces() {}

@@ -23,6 +23,6 @@ class PostedRacesTest {
     @Test
     void bugOf2019LeavesTheRequestWithoutOn() {
         Exploration found = Scenario.DEVICE.explore(Variant.ON_ONLY, Memory.SEQUENTIAL);
-        assertThat(found.why()).isEqualTo("vcpu 0 runs, PIR not empty, ON 0");
+        assertThat(found.why()).isEqualTo("vcpu 0 runs, PIR not empty, ON 0, RVI 0x0");
     }
 }

@@ -74,6 +74,7 @@ final class PostedVmSpace implements Space, Explorer.Model {
     private final List<Requested> requested = new ArrayList<>();
     private final List<Step> steps =
             new ArrayList<>(List.of(Step.NOTHING, Step.ENTER, Step.SYNC, Step.PREEMPT, Step.BLOCK));
+    private int ownVector;
     private boolean oneVector;
     private boolean yields;
     private boolean isRerouted;
@@ -193,6 +194,12 @@ final class PostedVmSpace implements Space, Explorer.Model {
         if (unit.request(message, 0) instanceof Outcome.Blocked) {
             words.or(marks + 2, BLOCKED);
         }
+    }
+
+    /** The guest also sends itself an interrupt, which its thread handles on the fast path. */
+    PostedVmSpace sendsToItself() {
+        ownVector = FIRST_VECTOR + 8;
+        return this;
     }
 
     /** All senders request one vector. */
@@ -322,6 +329,9 @@ final class PostedVmSpace implements Space, Explorer.Model {
         VcpuThread thread = vcpu.thread();
         if (!thread.isLoaded()) {
             beLoaded(thread, chosenCpu());
+        } else if (thread.isInGuestMode() && ownVector > 0 && words.cpu().choose(2) == 0) {
+            does("fast path");
+            thread.reenter(() -> vcpu.deliverFromItself(ownVector));
         } else if (thread.isInGuestMode()) {
             does("exit");
             vcpu.takeInterrupts(words, taken(0));
@@ -383,8 +393,8 @@ final class PostedVmSpace implements Space, Explorer.Model {
     }
 
     /**
-     * A vCPU that sleeps and could be woken has no request left, in PIR or in the IRR; a guest that runs has none in PIR;
-     * a preempted vCPU that waits for a yield has none in PIR. Every vector was taken, or is in the IRR.
+     * A vCPU that sleeps and could be woken has no request left, in PIR or in the IRR; a guest that runs has none in PIR,
+     * and sees by RVI what is in its IRR; a preempted vCPU that waits for a yield has none in PIR. Every vector was taken, or is in the IRR.
      */
     @Override
     public Optional<String> lost(long[] memory) {
@@ -408,9 +418,9 @@ final class PostedVmSpace implements Space, Explorer.Model {
 
     private boolean isLeft(long[] memory, PostedVcpu of) {
         boolean masked = of == vcpu && memory[marks] != 0;
+        boolean unseen = of.thread().isInGuestMode() && of.rvi() == 0;
         return of.descriptor().hasRequests()
-                || isAsleep(memory, of)
-                        && !masked
+                || (isAsleep(memory, of) && !masked || unseen)
                         && PiDescriptor.hasAny(words, of.index() * PostedVcpu.WORDS + PostedVcpu.IRR);
     }
 
@@ -422,7 +432,7 @@ final class PostedVmSpace implements Space, Explorer.Model {
     private static String state(PostedVcpu of) {
         return (of.thread().isAsleep() ? " sleeps" : of.thread().isLoaded() ? " runs" : " is preempted") + ", PIR "
                 + (of.descriptor().hasRequests() ? "not " : "") + "empty, ON "
-                + (of.descriptor().isOn() ? 1 : 0);
+                + (of.descriptor().isOn() ? 1 : 0) + ", RVI 0x" + Integer.toHexString(of.rvi());
     }
 
     /** Each guest exits and enters twice, for any reason of its own. */
@@ -469,6 +479,9 @@ final class PostedVmSpace implements Space, Explorer.Model {
             if (word == cpu.at(HostCpu.GUEST)) {
                 return cpu.at(HostCpu.INTERRUPTS_OFF);
             }
+            if (cpus == 1 && word == (cpu.number() == cpus ? SLEEPER : 0) * PostedVcpu.WORDS + PostedVcpu.RVI) {
+                return cpu.at(HostCpu.INTERRUPTS_OFF);
+            }
             if (word == vm.list(cpu).at(WakeupList.BITS)) {
                 return vm.list(cpu).at(WakeupList.LOCK);
             }
@@ -513,6 +526,7 @@ final class PostedVmSpace implements Space, Explorer.Model {
         return switch (word) {
             case 0 -> "PIR";
             case PostedVcpu.IRR -> "IRR";
+            case PostedVcpu.RVI -> "RVI";
             case PostedVcpu.THREAD + VcpuThread.MODE -> "guest mode";
             case PostedVcpu.THREAD + VcpuThread.ASLEEP -> "asleep";
             default -> word == vm.bypasses() ? "bypasses" : "";

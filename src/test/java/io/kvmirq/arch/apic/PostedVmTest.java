@@ -139,6 +139,35 @@ class PostedVmTest {
         assertThat(vcpu.deliver(0x32)).as("outside again").isEqualTo(Delivery.WOKEN);
     }
 
+    /** A sync outside the guest has filled the IRR, so that the entry finds ON clear. */
+    @Test
+    void guestSeesWhatAnEarlierSyncTook() {
+        vcpu.thread().load(3);
+        vcpu.deliver(0x31);
+        assertThat(vcpu.sync()).isTrue();
+        assertThat(vcpu.rvi()).as("not in the guest yet").isZero();
+        vcpu.thread().enter();
+        assertThat(vcpu.rvi()).isEqualTo(0x31);
+        vcpu.deliver(0xa1);
+        vm.host().cpu(3).takeInterrupt();
+        assertThat(vcpu.rvi()).isEqualTo(0xa1);
+    }
+
+    @Test
+    void guestThatInterruptsItselfIsNotNotifiedAndSyncsBeforeItRunsOn() {
+        vcpu.thread().load(3);
+        vcpu.thread().enter();
+        assertThat(vcpu.thread().reenter(() -> {
+                    assertThat(vcpu.thread().isInGuestMode()).isTrue();
+                    assertThat(vcpu.deliverFromItself(0x31)).isEqualTo(Delivery.OWN);
+                    assertThat(vcpu.deliverFromItself(0x31)).isEqualTo(Delivery.PENDING);
+                }))
+                .isTrue();
+        assertThat(vm.host().cpu(3).isInterrupted()).isFalse();
+        assertThat(vcpu.isInIrr(0x31)).isTrue();
+        assertThat(vcpu.rvi()).isEqualTo(0x31);
+    }
+
     @Test
     void notificationOutsideGuestModeDoesNothing() {
         vcpu.thread().load(3);

@@ -41,6 +41,9 @@ public enum Scenario {
     YIELD(
             "devices post to a loaded vCPU, which comes back from preemption only when another vCPU yields to it",
             variant -> one(variant).bypassed().loaded().device().device().yieldedTo()),
+    FAST_PATH(
+            "a device posts to a loaded vCPU, whose guest also sends itself interrupts on the fast path",
+            variant -> one(variant).bypassed().loaded().device().sendsToItself()),
     THROUGH_THE_UNIT(
             "a device's entry posts to a vCPU that sleeps, then to another; it requests meanwhile and afterwards",
             variant -> PostedVmSpace.withSleeper(variant).loaded().rerouted().operations(1)),

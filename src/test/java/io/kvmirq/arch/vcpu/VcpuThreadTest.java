@@ -208,6 +208,26 @@ class VcpuThreadTest {
     }
 
     @Test
+    void fastPathStaysInGuestModeUnlessARequestOrKickCame() {
+        thread.load(1);
+        assertThatThrownBy(() -> thread.reenter(() -> {}))
+                .hasMessage("vCPU 3 is not in guest mode: it has to enter first");
+        thread.enter();
+        assertThat(during(() ->
+                        assertThat(thread.reenter(() -> seen.add("handles"))).isTrue()))
+                .containsExactly("off", "handles", "entering 1", "on");
+        assertThat(thread.isInGuestMode() && thread.isGuestOf(host.cpu(1))).isTrue();
+        for (Runnable late : List.<Runnable>of(thread::request, thread::kick)) {
+            atEntering = late;
+            assertThat(during(() -> assertThat(thread.reenter(() -> {})).isFalse()))
+                    .containsSubsequence("off", "entering 1", "mode 0", "exited 1", "on");
+            assertThat(thread.isInGuestMode() || thread.isGuestOf(host.cpu(1))).isFalse();
+            atEntering = () -> {};
+            assertThat(thread.enter()).isTrue();
+        }
+    }
+
+    @Test
     void requestBeforeTheEntryIsAnsweredByItsPreparation() {
         thread.load(1);
         thread.request();
