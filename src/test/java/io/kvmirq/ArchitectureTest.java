@@ -88,8 +88,18 @@ class ArchitectureTest {
         check(mayUse("io.kvmirq.arch", "io.kvmirq"));
         check(mayUse("io.kvmirq.arch.vcpu..", "io.kvmirq", "io.kvmirq.arch"));
         check(mayUse("io.kvmirq.arch.apic..", "io.kvmirq", "io.kvmirq.arch", "io.kvmirq.arch.vcpu.."));
-        check(mayUse("io.kvmirq.arch.vtd..", "io.kvmirq", "io.kvmirq.arch", "io.kvmirq.arch.apic.."));
-        check(mayUse("io.kvmirq.arch.amd..", "io.kvmirq", "io.kvmirq.arch"));
+        check(mayUse(
+                "io.kvmirq.arch.vtd..",
+                "io.kvmirq",
+                "io.kvmirq.arch",
+                "io.kvmirq.arch.vcpu..",
+                "io.kvmirq.arch.apic.."));
+        check(mayUse(
+                "io.kvmirq.arch.amd..",
+                "io.kvmirq",
+                "io.kvmirq.arch",
+                "io.kvmirq.arch.vcpu..",
+                "io.kvmirq.arch.apic.."));
     }
 
     @Test
