@@ -25,9 +25,10 @@ final class RacesReport {
                 request vectors. Every order of their accesses to memory is tried, each state once: with every store
                 seen at once ("in order"), and with stores held back in each processor's buffer as x86 does ("store
                 buffers"). An order loses if at its end a vCPU sleeps with a request in PIR or in its IRR, a guest runs
-                with a request in PIR, or a vector went nowhere. ON, SN, PIR, IRR: see kvmirq races lost-interrupt-2019.
-                Not searched: urgent requests, a LAPIC restored under way, the end of bypass, and preemption within a
-                step of the thread; interrupts off only keep a processor's handler out.
+                with a request in PIR or with an IRR that RVI does not show it, or a vector went nowhere. ON, SN, PIR,
+                IRR: see kvmirq races lost-interrupt-2019. Not searched: urgent requests, a LAPIC restored under way,
+                the end of bypass, and preemption within a step of the thread; interrupts off only keep a processor's
+                handler out.
 
                 Two letters for each search, in order and with store buffers:
                   .  no order loses
