@@ -8,7 +8,9 @@ import java.math.BigInteger;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.BiPredicate;
 import java.util.function.Consumer;
+import java.util.function.IntUnaryOperator;
 import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
 
@@ -237,6 +239,80 @@ class ExplorerTest {
                         .explore(new long[1])
                         .why())
                 .isEqualTo("one");
+    }
+
+    @Test
+    void worstEndIsFoundWithoutCounting() {
+        Consumer<Cpu> increment = cpu -> store(cpu, X, cpu.load(X) + 1);
+        List<Actor> actors = List.of(actor("a", increment), actor("b", increment));
+        assertThat(new Explorer(actors, Memory.SEQUENTIAL, model(words -> words[X] == 0)).worst(new long[4]))
+                .isEqualTo(Explorer.Ending.KEEPS);
+        assertThat(new Explorer(actors, Memory.SEQUENTIAL, model(words -> words[X] != 2)).worst(new long[4]))
+                .isEqualTo(Explorer.Ending.LOSES);
+        for (boolean alsoLost : new boolean[] {false, true}) {
+            Explorer.Model healing = said((actor, word) -> false, word -> -1, memory -> memory[X] == 1, alsoLost);
+            assertThat(new Explorer(actors, Memory.SEQUENTIAL, healing).worst(new long[4]))
+                    .isEqualTo(alsoLost ? Explorer.Ending.LOSES : Explorer.Ending.HEALS);
+        }
+    }
+
+    @Test
+    void choiceBeforeALockIsTriedInFull() {
+        Consumer<Cpu> choosing = cpu -> {
+            int chosen = cpu.choose(3);
+            cpu.lock(Y);
+            store(cpu, X, 10 * cpu.load(X) + chosen + 1);
+            store(cpu, Y, 0);
+        };
+        Exploration found = explore(Memory.STORE_BUFFERS, words -> false, actor("a", choosing), actor("b", choosing));
+        assertThat(found.ends())
+                .extracting(words -> words.get(X))
+                .containsExactlyInAnyOrder(11L, 12L, 13L, 21L, 22L, 23L, 31L, 32L, 33L);
+    }
+
+    @Test
+    void whatIsSaidOfLocksAndPrivateWordsIsChecked() {
+        Explorer.Model locked = said((actor, word) -> false, word -> word == X ? Y : -1, memory -> false, false);
+        Explorer.Model own = said((actor, word) -> actor == 0 && word == X, word -> -1, memory -> false, false);
+        Actor reader = actor("reader", cpu -> cpu.load(X));
+        assertThatThrownBy(() -> new Explorer(List.of(reader), Memory.SEQUENTIAL, locked).explore(new long[4]))
+                .hasMessage("word 0 is said to be under a lock that is free");
+        assertThat(new Explorer(List.of(reader), Memory.SEQUENTIAL, own)
+                        .explore(new long[4])
+                        .states())
+                .isPositive();
+        assertThatThrownBy(() -> new Explorer(List.of(reader, reader), Memory.SEQUENTIAL, own).explore(new long[4]))
+                .hasMessage("word 0 is said to be private to one actor and another reads it");
+    }
+
+    private static Explorer.Model said(
+            BiPredicate<Integer, Integer> isPrivate, IntUnaryOperator lockOf, Predicate<long[]> lost, boolean forEver) {
+        return new Explorer.Model() {
+            @Override
+            public Optional<String> lost(long[] memory) {
+                return lost.test(memory) ? Optional.of("lost") : Optional.empty();
+            }
+
+            @Override
+            public boolean heals(long[] memory) {
+                return !forEver;
+            }
+
+            @Override
+            public boolean isPrivate(int actor, int word) {
+                return isPrivate.test(actor, word);
+            }
+
+            @Override
+            public int lockOf(int word) {
+                return lockOf.applyAsInt(word);
+            }
+
+            @Override
+            public String describe(Explorer.Access access) {
+                return "";
+            }
+        };
     }
 
     @Test

@@ -133,6 +133,10 @@ final class Run implements Cpu {
         if (isReplaying()) {
             return replay();
         }
+        if (words.isHidden(actor, word)) {
+            throw new IllegalStateException(
+                    "word " + word + " is said to be private to one actor and another reads it");
+        }
         if (words.owned[actor][word] || isUnseen(word)) {
             return result(next().load(actor, word));
         }

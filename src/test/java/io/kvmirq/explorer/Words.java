@@ -26,9 +26,19 @@ final class Words {
         }
     }
 
+    /** Whether only another actor may write the word. */
     boolean isAnothers(int actor, int word) {
-        for (int other = 0; other < owned.length; other++) {
-            if (other != actor && owned[other][word]) {
+        return isOfAnother(owned, actor, word);
+    }
+
+    /** Whether only another actor may read the word. */
+    boolean isHidden(int actor, int word) {
+        return isOfAnother(own, actor, word);
+    }
+
+    private static boolean isOfAnother(boolean[][] of, int actor, int word) {
+        for (int other = 0; other < of.length; other++) {
+            if (other != actor && of[other][word]) {
                 return true;
             }
         }
