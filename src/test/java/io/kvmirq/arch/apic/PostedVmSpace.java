@@ -2,7 +2,6 @@
 package io.kvmirq.arch.apic;
 
 import io.kvmirq.Vector;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.arch.vtd.ExploredTable;
@@ -14,9 +13,7 @@ import io.kvmirq.arch.vtd.RemappingTable;
 import io.kvmirq.arch.vtd.RemappingUnit;
 import io.kvmirq.explorer.Actor;
 import io.kvmirq.explorer.Cpu;
-import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
-import io.kvmirq.explorer.Explorer.Access;
 import io.kvmirq.explorer.Memory;
 import io.kvmirq.explorer.Operation;
 import java.util.ArrayList;
@@ -24,22 +21,14 @@ import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
 import java.util.stream.IntStream;
-import java.util.stream.LongStream;
 import java.util.stream.Stream;
 
 /**
  * A vCPU, the processors it may be on, and senders, in every order. The vCPU ends in guest mode or asleep. A second one
  * may sleep on processor 0 and, once woken, runs on a processor of its own.
  */
-final class PostedVmSpace implements Space, Explorer.Model {
-    static final int SLEEPER = 1;
+final class PostedVmSpace extends PostedWords implements Space {
     static final int FIRST_VECTOR = 0x31;
-    /**
-     * What the search keeps for itself: whether the vCPU sleeps with interrupts off, whether it was yielded to, and whether
-     * the entry was changed or a request of its device blocked.
-     */
-    private static final int MARKS = 3;
-
     private static final int CHANGED = 1;
     private static final int BLOCKED = 2;
 
@@ -59,15 +48,7 @@ final class PostedVmSpace implements Space, Explorer.Model {
         }
     }
 
-    private final int cpus;
     private final Variant variant;
-    private final ExploredWords words;
-    private final PostedVm vm;
-    private final PostedVcpu vcpu;
-    private final boolean hasSleeper;
-    private final long[] start;
-    private final int marks;
-    private final int entry;
     private final RemappingUnit unit;
     private final RemappingTable table;
     private final List<Actor> senders = new ArrayList<>();
@@ -76,8 +57,6 @@ final class PostedVmSpace implements Space, Explorer.Model {
             new ArrayList<>(List.of(Step.NOTHING, Step.ENTER, Step.SYNC, Step.PREEMPT, Step.BLOCK));
     private int ownVector;
     private boolean oneVector;
-    private boolean yields;
-    private boolean isRerouted;
     private int operations = 3;
 
     /** @param elsewhere whether the second vCPU may have got the vector before this one instead */
@@ -88,22 +67,10 @@ final class PostedVmSpace implements Space, Explorer.Model {
     }
 
     private PostedVmSpace(Variant variant, int cpus, int vcpus) {
-        this.cpus = cpus;
+        super(variant, cpus, vcpus);
         this.variant = variant;
-        this.hasSleeper = vcpus > SLEEPER;
-        int hostCpus = hasSleeper ? cpus + 1 : cpus;
-        int ofVm = PostedVm.words(hostCpus, vcpus);
-        this.entry = ofVm + Host.words(hostCpus);
-        this.marks = entry + ExploredTable.WORDS;
-        int size = marks + MARKS + vcpus * PiDescriptor.PIR_WORDS;
-        this.words = variant.words(size);
-        this.start = new long[size];
-        this.words.at(start);
-        Host host = new Host(words, ofVm, LongStream.range(0, hostCpus).toArray());
-        this.vm = new PostedVm(host, words, vcpus, true, variant::over);
-        this.vcpu = vm.vcpu(0);
         this.table = ExploredTable.over(words, entry);
-        this.unit = new RemappingUnit(table, host, vm::descriptorAt);
+        this.unit = new RemappingUnit(table, vm.host(), vm::descriptorAt);
     }
 
     /** With a second vCPU asleep on processor 0, in a VM with a bypass. */
@@ -316,11 +283,6 @@ final class PostedVmSpace implements Space, Explorer.Model {
                 && !isAsleep(state, vcpu);
     }
 
-    /** Where the vectors are that a guest took. */
-    private int taken(int of) {
-        return words.size() - (of + 1) * PiDescriptor.PIR_WORDS;
-    }
-
     private void does(String what) {
         words.cpu().does(what);
     }
@@ -447,89 +409,5 @@ final class PostedVmSpace implements Space, Explorer.Model {
             }
         });
         return lost(later).isEmpty();
-    }
-
-    /** The first actors are the vCPUs. */
-    @Override
-    public boolean owns(int actor, int word) {
-        if (actor > (hasSleeper ? SLEEPER : 0)) {
-            return false;
-        }
-        VcpuThread own = vm.vcpu(actor).thread();
-        return word == own.at(VcpuThread.MODE)
-                || word == own.at(VcpuThread.CPU)
-                || word == own.at(VcpuThread.LOADED)
-                || word == own.at(VcpuThread.BLOCKING);
-    }
-
-    @Override
-    public boolean isPrivate(int actor, int word) {
-        if (actor > (hasSleeper ? SLEEPER : 0)) {
-            return false;
-        }
-        VcpuThread own = vm.vcpu(actor).thread();
-        return word == taken(actor)
-                || word == own.at(VcpuThread.BLOCKING)
-                || !yields && (word == own.at(VcpuThread.LOADED) || actor == 0 && (word == marks || word == marks + 1));
-    }
-
-    @Override
-    public int lockOf(int word) {
-        for (HostCpu cpu : vm.host().cpus()) {
-            if (word == cpu.at(HostCpu.GUEST)) {
-                return cpu.at(HostCpu.INTERRUPTS_OFF);
-            }
-            if (cpus == 1 && word == (cpu.number() == cpus ? SLEEPER : 0) * PostedVcpu.WORDS + PostedVcpu.RVI) {
-                return cpu.at(HostCpu.INTERRUPTS_OFF);
-            }
-            if (word == vm.list(cpu).at(WakeupList.BITS)) {
-                return vm.list(cpu).at(WakeupList.LOCK);
-            }
-        }
-        return -1;
-    }
-
-    @Override
-    public boolean isConstant(int word) {
-        // All vectors are in the first word of PIR, of the IRR and of those taken.
-        if (word >= entry && word < marks) {
-            return !isRerouted;
-        }
-        if (word >= marks + MARKS) {
-            return (words.size() - word) % PiDescriptor.PIR_WORDS != 0;
-        }
-        int own = word % PostedVcpu.WORDS;
-        return word < (hasSleeper ? 2 : 1) * PostedVcpu.WORDS
-                && (own > 0 && own < PiDescriptor.PIR_WORDS
-                        || own > PostedVcpu.IRR && own < PostedVcpu.THREAD
-                        || own == PostedVcpu.THREAD + VcpuThread.REQUEST);
-    }
-
-    @Override
-    public String describe(Access access) {
-        return WordNames.describe(access, this::name);
-    }
-
-    private String name(int word) {
-        if (word >= entry && word < marks) {
-            return (word - entry < ExploredTable.COPY ? "entry" : "copy of the entry")
-                    + (word % 2 == entry % 2 ? ", low word" : ", high word");
-        }
-        for (HostCpu cpu : vm.host().cpus()) {
-            if (word == cpu.at(HostCpu.PENDING) + Apic.NOTIFICATION / Long.SIZE) {
-                return WordNames.PENDING + cpu.number();
-            }
-            if (word == vm.list(cpu).at(WakeupList.BITS)) {
-                return "wake-up list of cpu " + cpu.number();
-            }
-        }
-        return switch (word) {
-            case 0 -> "PIR";
-            case PostedVcpu.IRR -> "IRR";
-            case PostedVcpu.RVI -> "RVI";
-            case PostedVcpu.THREAD + VcpuThread.MODE -> "guest mode";
-            case PostedVcpu.THREAD + VcpuThread.ASLEEP -> "asleep";
-            default -> word == vm.bypasses() ? "bypasses" : "";
-        };
     }
 }
