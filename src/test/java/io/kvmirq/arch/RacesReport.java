@@ -44,7 +44,9 @@ final class RacesReport {
                 .map(RacesReport::shortest)
                 .toList()
                 .forEach(System.out::print);
-        int searches = Memory.values().length * Variant.values().length * Scenario.values().length;
+        unexpected += AvicRacesReport.print();
+        int searches = Memory.values().length * Variant.values().length * Scenario.values().length
+                + AvicRacesReport.searches();
         System.out.printf("%n%d searches as expected, %d not%n", searches - unexpected, unexpected);
         System.exit(unexpected == 0 ? 0 : 1);
     }
@@ -86,7 +88,7 @@ final class RacesReport {
         return "";
     }
 
-    private static String text(Exploration found) {
+    static String text(Exploration found) {
         return String.format("    %,d states, %,d orders, %,d losing%n", found.states(), found.orders(), found.losing())
                 + found.order().stream()
                         .filter(step -> !step.what().isEmpty())

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.amd;
+
+/** How KVM and the IOMMU driver post with AVIC. */
+public enum AvicKernel {
+    /**
+     * Linux 6.5 to 6.16. GALogIntr is always set. An entry that moves is written first, then unlinked from the previous
+     * vCPU, which the GATag names. An entry set while AVIC is inhibited stays remapped when the inhibit ends.
+     */
+    UP_TO_6_16,
+    /**
+     * Linux 6.17 and later. GALogIntr is set only while the vCPU blocks. An entry that moves is unlinked first. Entries
+     * are on the list of their vCPU also while AVIC is inhibited.
+     */
+    FROM_6_17
+}

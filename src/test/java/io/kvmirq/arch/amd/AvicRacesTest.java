@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.amd;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.explorer.Exploration;
+import io.kvmirq.explorer.Memory;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class AvicRacesTest {
+    @Test
+    void everyVariantEndsInEveryScenarioAsItIsSaidTo() {
+        AvicRaces.found()
+                .forEach((variant, found) ->
+                        assertThat(found).as(variant.name()).isEqualTo(AvicRaces.expected(variant)));
+    }
+
+    /** A scenario in which nothing can go wrong shows nothing. */
+    @ParameterizedTest
+    @EnumSource
+    void someVariantFailsInTheScenario(AvicScenario scenario) {
+        assertThat(AvicVariant.values())
+                .anyMatch(variant -> !".".equals(AvicRaces.expected(variant).get(scenario)));
+    }
+
+    /** What the thread of 2016 is about: the device is masked while the guest moves its interrupt. */
+    @ParameterizedTest
+    @EnumSource(
+            value = AvicVariant.class,
+            names = {"EMBEDDED_NODE", "WRAPPERS", "REFUSE_SECOND_ADD", "TWO_LOCKS", "UP_TO_6_16"})
+    void historicVariantLosesWhereOursKeeps(AvicVariant historic) {
+        assertThat(AvicRaces.expected(historic)).containsEntry(AvicScenario.MOVE, "L");
+        assertThat(AvicRaces.expected(AvicVariant.TODAY)).containsEntry(AvicScenario.MOVE, ".");
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"BLOCK", "LOG", "TWO_UPDATES", "INHIBIT", "PERMIT"})
+    void storeBuffersChangeNoVerdictOfOurs(AvicScenario scenario) {
+        assertThat(AvicRaces.verdict(AvicVariant.TODAY, scenario, Memory.STORE_BUFFERS))
+                .isEqualTo(AvicRaces.expected(AvicVariant.TODAY).get(scenario));
+    }
+
+    @Test
+    void embeddedNodeCorruptsTheOldList() {
+        Exploration found = AvicScenario.MOVE.explore(AvicVariant.EMBEDDED_NODE, Memory.SEQUENTIAL);
+        assertThat(found.why()).isEqualTo("the walk of the list of vcpu 0 leaves the list");
+    }
+
+    @Test
+    void wrapperLetsTheOldVcpuWriteTheEntryOfTheNew() {
+        Exploration found = AvicScenario.MOVE.explore(AvicVariant.WRAPPERS, Memory.SEQUENTIAL);
+        assertThat(found.why()).endsWith("with a vector in its IRR");
+        assertThat(found.order())
+                .anyMatch(step -> step.actor().equals("vcpu 0") && step.what().startsWith("entry = vcpu 1"));
+    }
+}

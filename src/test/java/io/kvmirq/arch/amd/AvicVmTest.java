@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.amd;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.Vector;
+import io.kvmirq.arch.Golden;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.VcpuThread;
+import java.io.IOException;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class AvicVmTest {
+    private static final long PAGE = 0x123456000L;
+    private static final int VECTOR = 0x41;
+    private static final int LOG_VECTOR = 0x55;
+    private static final GaUnit.Setup UNIT = new GaUnit.Setup(4, 4, LOG_VECTOR, true, true);
+
+    private final Host host = new Host(5, 7, 0x80);
+    private AvicHost avic = new AvicHost(host, AvicKernel.FROM_6_17, true);
+    private GaUnit unit = unit(UNIT);
+    private AvicVm vm = new AvicVm(avic, 2, 70, PAGE);
+    private AvicIrqfd irqfd = vm.irqfd(unit, 2);
+    private VcpuThread thread = vm.vcpu(0).thread();
+
+    private GaUnit unit(GaUnit.Setup setup) {
+        GaUnit made = new GaUnit(avic, setup);
+        made.set(2, 0x901, 0x77, 0x4100, true);
+        return made;
+    }
+
+    private void on(AvicKernel kernel, boolean ipiv, GaUnit.Setup setup) {
+        avic = new AvicHost(host, kernel, ipiv);
+        unit = unit(setup);
+        vm = new AvicVm(avic, 2, 70, PAGE);
+        irqfd = vm.irqfd(unit, 2);
+        thread = vm.vcpu(0).thread();
+    }
+
+    private void post(int vcpu) {
+        irqfd.post(vm.vcpu(vcpu), new Vector(VECTOR));
+    }
+
+    private void assertEntry(String golden) throws IOException {
+        assertThat(new long[] {unit.low(2), unit.high(2)})
+                .isEqualTo(Golden.named(golden).array());
+        assertThat(vm.brokenRules()).isEmpty();
+    }
+
+    private void assertPhysical(String table, String shadow) throws IOException {
+        assertThat(vm.vcpu(0).tableEntry()).isEqualTo(Golden.named(table).array()[0]);
+        assertThat(vm.vcpu(0).shadowEntry()).isEqualTo(Golden.named(shadow).array()[0]);
+    }
+
+    @Test
+    void loadPutAndBlockChangeThePhysicalEntry() throws IOException {
+        thread.load(0);
+        assertPhysical("avicphys-02", "avicphys-02");
+        thread.preempt();
+        assertPhysical("avicphys-03", "avicphys-03");
+        thread.load(0);
+        thread.startBlock();
+        assertPhysical("avicphys-03", "avicphys-04");
+        thread.preempt();
+        thread.load(1);
+        assertPhysical("avicphys-03", "avicphys-04");
+        thread.preempt();
+        thread.load(0);
+        thread.unblock();
+        assertPhysical("avicphys-02", "avicphys-02");
+    }
+
+    @Test
+    void hardwareSeesNoIsRunningWithoutIpiv() throws IOException {
+        on(AvicKernel.FROM_6_17, false, UNIT);
+        thread.load(0);
+        assertPhysical("avicphys-03", "avicphys-02");
+        thread.startBlock();
+        assertPhysical("avicphys-03", "avicphys-04");
+    }
+
+    @Test
+    void loadPutAndBlockChangeTheEntriesOnTheList() throws IOException {
+        post(0);
+        assertEntry("amdga-vap-02");
+        thread.load(0);
+        assertEntry("amdga-vap-01");
+        thread.startBlock();
+        assertEntry("amdga-vap-04");
+        thread.unblock();
+        assertEntry("amdga-vap-01");
+        thread.preempt();
+        assertThat(unit.low(2))
+                .isEqualTo(
+                        GaIrte.DESTINATION_LOW.put(Golden.named("amdga-vap-02").array()[0], 5));
+        irqfd.unpost();
+        assertEntry("amdga-rem-07");
+        assertThat(irqfd.vcpu()).isEmpty();
+    }
+
+    @Test
+    void entryIsWrittenAsItsVcpuIs() throws IOException {
+        thread.load(0);
+        post(0);
+        assertEntry("amdga-vap-01");
+        thread.startBlock();
+        post(0);
+        assertEntry("amdga-vap-03");
+        unit.update(2, 5, false);
+        unit.update(2, 0x01000007, false);
+        assertThat(new long[] {unit.low(2), unit.high(2)})
+                .isEqualTo(Golden.named("amdga-vap-05").array());
+    }
+
+    @Test
+    void onlyAVcpuThatBlocksLogsFrom617On() {
+        post(0);
+        assertThat(GaIrte.GA_LOG_INTR.isSet(unit.low(2))).isFalse();
+        on(AvicKernel.UP_TO_6_16, true, UNIT);
+        post(0);
+        assertThat(GaIrte.GA_LOG_INTR.isSet(unit.low(2))).isTrue();
+        thread.load(0);
+        assertThat(GaIrte.GA_LOG_INTR.isSet(unit.low(2))).isTrue();
+        assertThat(vm.brokenRules()).isEmpty();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void movedEntryFollowsItsNewVcpuOnly(AvicKernel kernel) {
+        on(kernel, true, UNIT);
+        thread.load(0);
+        vm.vcpu(1).thread().load(1);
+        post(0);
+        post(1);
+        assertThat(irqfd.vcpu()).hasValue(1);
+        assertThat(GaIrte.DESTINATION.of(unit.low(2), unit.high(2))).isEqualTo(7);
+        assertThat(GaIrte.GA_TAG.of(unit.low(2))).isEqualTo(vm.vcpu(1).gaTag());
+        assertThat(GaIrte.BACKING_PAGE.of(unit.high(2)) << 12).isEqualTo(PAGE + 4096);
+        thread.preempt();
+        assertThat(GaIrte.IS_RUN.isSet(unit.low(2))).isTrue();
+        assertThat(vm.brokenRules()).isEmpty();
+    }
+
+    @Test
+    void listHoldsEveryIrqfdOfTheVm() {
+        for (int i = 1; i < 70; i++) {
+            assertThat(vm.irqfd(unit, 3).number()).isEqualTo(i);
+        }
+        unit.set(3, 0x901, 0x77, 0x4100, true);
+        vm.irqfd(69).post(vm.vcpu(0), new Vector(VECTOR));
+        thread.load(0);
+        assertThat(GaIrte.IS_RUN.isSet(unit.low(3))).isTrue();
+        assertThatIllegalStateException()
+                .isThrownBy(() -> vm.irqfd(unit, 3))
+                .withMessage("the VM has 70 irqfds: make it for more");
+    }
+
+    @Test
+    void doorbellReachesAGuestThatRuns() {
+        post(0);
+        thread.load(1);
+        thread.enter();
+        assertThat(unit.request(2)).isEqualTo(GaUnit.Outcome.DOORBELL);
+        assertThat(vm.vcpu(0).isInService(VECTOR)).isFalse();
+        host.cpu(0).takeInterrupt();
+        assertThat(vm.vcpu(0).isInService(VECTOR)).isFalse();
+        host.cpu(1).takeInterrupt();
+        assertThat(vm.vcpu(0).isInService(VECTOR)).isTrue();
+        assertThat(vm.vcpu(0).hasInterrupt()).isFalse();
+        vm.vcpu(0).end(VECTOR);
+        assertThat(vm.vcpu(0).isInService(VECTOR)).isFalse();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void logWakesAVcpuThatSleeps(AvicKernel kernel) {
+        on(kernel, true, UNIT);
+        post(0);
+        thread.load(1);
+        assertThat(thread.block(true)).isTrue();
+        assertThat(unit.request(2)).isEqualTo(GaUnit.Outcome.LOGGED);
+        assertThat(thread.isAsleep()).isTrue();
+        host.cpu(0).takeInterrupt();
+        assertThat(thread.isAsleep()).isFalse();
+        thread.load(1);
+        thread.unblock();
+        thread.enter();
+        assertThat(vm.vcpu(0).isInService(VECTOR)).isTrue();
+    }
+
+    @Test
+    void vectorBeforeSleepKeepsTheVcpuAwake() {
+        post(0);
+        thread.load(1);
+        unit.request(2);
+        assertThat(thread.block(true)).isFalse();
+        assertThat(vm.brokenRules()).isEmpty();
+    }
+
+    @Test
+    void preemptedVcpuFindsTheVectorAtItsNextEntry() {
+        post(0);
+        thread.load(1);
+        thread.preempt();
+        assertThat(unit.request(2)).isEqualTo(GaUnit.Outcome.SILENT);
+        thread.load(0);
+        thread.enter();
+        assertThat(vm.vcpu(0).isInService(VECTOR)).isTrue();
+    }
+
+    @Test
+    void softwareDeliversToAGuestOrToASleeper() {
+        thread.load(0);
+        thread.enter();
+        vm.vcpu(0).deliver(VECTOR);
+        host.cpu(0).takeInterrupt();
+        assertThat(vm.vcpu(0).isInService(VECTOR)).isTrue();
+        thread.exit();
+        thread.block(true);
+        vm.vcpu(0).deliver(0xff);
+        assertThat(thread.isAsleep()).isFalse();
+        assertThatIllegalArgumentException().isThrownBy(() -> vm.vcpu(0).deliver(0x100));
+    }
+
+    @Test
+    void inhibitedVmRemapsItsEntriesAtTheNextEntry() throws IOException {
+        post(0);
+        thread.load(0);
+        thread.enter();
+        vm.inhibit(InhibitReason.IRQWIN);
+        vm.inhibit(InhibitReason.HYPERV);
+        thread.exit();
+        thread.enter();
+        assertEntry("amdga-rem-07");
+        assertThat(vm.vcpu(0).isActive()).isFalse();
+        assertPhysical("avicphys-03", "avicphys-03");
+        vm.vcpu(0).deliver(VECTOR);
+        assertThat(thread.isInGuestMode()).isFalse();
+        thread.exit();
+        thread.enter();
+        assertThat(vm.vcpu(0).isInService(VECTOR)).isTrue();
+        vm.permit(InhibitReason.IRQWIN);
+        assertThat(thread.isInGuestMode()).isTrue();
+        vm.permit(InhibitReason.HYPERV);
+        assertThat(thread.isInGuestMode()).isFalse();
+        thread.exit();
+        thread.enter();
+        assertEntry("amdga-vap-01");
+        assertPhysical("avicphys-02", "avicphys-02");
+    }
+
+    @Test
+    void entrySetWhileInhibitedIsTrackedFrom617On() throws IOException {
+        vm.inhibit(InhibitReason.IRQWIN);
+        thread.load(0);
+        thread.enter();
+        post(0);
+        assertEntry("amdga-rem-07");
+        assertThat(irqfd.vcpu()).hasValue(0);
+        vm.permit(InhibitReason.IRQWIN);
+        thread.exit();
+        thread.enter();
+        assertEntry("amdga-vap-01");
+    }
+
+    @Test
+    void entrySetWhileInhibitedStaysRemappedUpTo616() throws IOException {
+        on(AvicKernel.UP_TO_6_16, true, UNIT);
+        vm.inhibit(InhibitReason.IRQWIN);
+        thread.load(0);
+        thread.enter();
+        post(0);
+        assertThat(irqfd.vcpu()).isEmpty();
+        vm.permit(InhibitReason.IRQWIN);
+        thread.exit();
+        thread.enter();
+        assertEntry("amdga-rem-07");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void deviceOfAnotherDomainIsRefused(AvicKernel kernel) throws IOException {
+        on(kernel, true, UNIT);
+        unit.set(2, 0x901, 0x77, 0x4100, false);
+        assertThatThrownBy(() -> post(0))
+                .isInstanceOfSatisfying(
+                        KernelException.class, e -> assertThat(e.errno()).isEqualTo(Errno.EINVAL))
+                .hasMessageContaining("entry=2 vcpu=0")
+                .hasMessageContaining("the domain of the device is not UNMANAGED");
+        assertEntry("amdga-rem-07");
+    }
+
+    @Test
+    void unitWithoutGuestModeIsRefusedFrom617On() throws IOException {
+        GaUnit.Setup legacy = new GaUnit.Setup(4, 4, LOG_VECTOR, false, true);
+        on(AvicKernel.UP_TO_6_16, true, legacy);
+        post(0);
+        assertEntry("amdga-rem-07");
+        assertThat(irqfd.vcpu()).isEmpty();
+        on(AvicKernel.FROM_6_17, true, legacy);
+        assertThatThrownBy(() -> post(0)).hasMessageContaining("the unit has no guest mode");
+        assertEntry("amdga-rem-07");
+    }
+
+    @Test
+    void brokenRulesAreTold() {
+        post(0);
+        vm.vcpu(1).list().add(0);
+        assertThat(vm.brokenRules())
+                .containsExactly(
+                        "L1: irqfd 0 on the lists of vCPUs [0, 1]",
+                        "L2: irqfd 0 posted to OptionalInt[0], on the lists of [0, 1]");
+        vm.vcpu(1).list().remove(0);
+        vm.vcpu(0).list().remove(0);
+        assertThat(vm.brokenRules())
+                .containsExactly(
+                        "L2: irqfd 0 posted to OptionalInt[0], on the lists of []",
+                        "L3: irqfd 0 in guest mode, on no list");
+        vm.vcpu(0).list().add(0);
+        unit.update(2, 5, true);
+        assertThat(vm.brokenRules())
+                .containsExactly(
+                        "L4: irqfd 0 runs on 5, vCPU 0 does not run", "L5: irqfd 0 logs, vCPU 0 does not block");
+        thread.load(1);
+        unit.update(2, GaUnit.NO_CPU, false);
+        assertThat(vm.brokenRules()).containsExactly("L4: irqfd 0 does not run, vCPU 0 runs on 7");
+        unit.update(2, 5, false);
+        assertThat(vm.brokenRules()).containsExactly("L4: irqfd 0 runs on 5, vCPU 0 runs on 7");
+    }
+
+    @Test
+    void idsStartAtOneWrapAndSkipThoseInUse() {
+        AvicHost small = new AvicHost(host, AvicKernel.FROM_6_17, true, 3);
+        List<AvicVm> vms = List.of(small(small), small(small), small(small));
+        assertThat(vms).extracting(AvicVm::id).containsExactly(1, 2, 3);
+        assertThatIllegalStateException()
+                .isThrownBy(() -> small(small))
+                .withMessage("all 3 ids of VMs are in use: destroy a VM first");
+        vms.get(1).destroy();
+        assertThat(small(small).id()).isEqualTo(2);
+        assertThat(small.vcpu(GaTag.VM.with(3))).containsSame(vms.get(2).vcpu(0));
+        assertThat(small.vcpu(GaTag.VM.with(3) | 1)).isEmpty();
+        vms.get(2).destroy();
+        assertThat(small.vcpu(GaTag.VM.with(3))).isEmpty();
+    }
+
+    private static AvicVm small(AvicHost of) {
+        return new AvicVm(of, 1, 0, 0);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 4097})
+    void numberOfVcpusIsChecked(int vcpus) {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new AvicVm(avic, vcpus, 1, PAGE))
+                .withMessage(vcpus + " vCPUs make no VM with AVIC: expected 1–4096");
+    }
+
+    @Test
+    void addressesAndIdsAreChecked() {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new AvicVm(avic, 1, 1, PAGE + 8))
+                .withMessage("page 0x123456008: expected a 4096-byte boundary");
+        assertThatIllegalArgumentException().isThrownBy(() -> new AvicVm(avic, 1, 1, 1L << 52));
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new AvicHost(new Host(0x1000), AvicKernel.FROM_6_17, true));
+    }
+}
