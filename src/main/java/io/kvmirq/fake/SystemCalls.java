@@ -21,7 +21,11 @@ import java.util.Map;
 import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
-/** The system calls. Each takes the lock, finds the file of its descriptor and calls it. */
+/**
+ * The fake kernel's system calls. A call holds the lock of {@link FakeTime} until it returns, and releases it while it
+ * waits. A call on a descriptor goes to its {@link FakeFile}. The result is a negative errno for a refusal. A call that is
+ * not modelled throws {@link NotModelledException}.
+ */
 abstract class SystemCalls implements Libc {
     /** FIONBIO of asm-generic/ioctls.h: an int at the argument, 0 for blocking. */
     private static final long FIONBIO = 0x5421;
@@ -52,7 +56,7 @@ abstract class SystemCalls implements Libc {
         host.rules().begin();
     }
 
-    /** Ends a call, with the lock held. */
+    /** Records the rule that refused the call, if the result is negative. Returns the result. */
     private long answered(String call, long request, int fd, long result) {
         if (result < 0) {
             FakeFile file = files.get(fd);
@@ -192,7 +196,7 @@ abstract class SystemCalls implements Libc {
         }
     }
 
-    /** The kernel checks the offset before the descriptor. */
+    /** The refusal of a negative offset, or of a missing file, in this order; else 0. */
     private int refusePlace(@Nullable FakeFile file, long offset) {
         if (offset < 0) {
             return refuse(KernelRule.NEGATIVE_OFFSET);

@@ -14,11 +14,12 @@ import java.util.TreeMap;
 import java.util.function.Function;
 
 /**
- * A VM's GSI routes. The kernel replaces the table as a whole, at 7 µs and 0.16 µs a route, so changes that belong
- * together go in one {@link #change}: all of it or nothing, one call, and none at all when nothing differs.
+ * A VM's GSI routes. The kernel replaces the whole table in each call, and a call costs more the more routes there are.
+ * Make changes that belong together in one {@link #change}: it makes one call, or none if nothing differs, and fails as a
+ * whole. Routes that another program set on an adopted VM are unknown here, and the next change removes them.
  *
- * <p>GSIs are allocated lowest first, and reused once their route is removed and no {@link Irqfd} is on them. Thread-safe;
- * one lock, held over the call and never over a user's code.
+ * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin. Thread-safe. The
+ * table has one lock. It is held during KVM_SET_GSI_ROUTING, and not while a function given to {@link #change} runs.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  */
@@ -49,7 +50,7 @@ public final class RouteTable {
     }
 
     /**
-     * What {@code KVM_CREATE_IRQCHIP} sets up, whatever was there; source: {@code default_routing} in
+     * Creates the irqchip and sets the table to the routes that the kernel then has; source: {@code default_routing} in
      * arch/x86/kvm/irq.c.
      */
     synchronized void becomeDefaults(Runnable createIrqchip) {
@@ -67,7 +68,7 @@ public final class RouteTable {
         firstFree = 24;
     }
 
-    /** A split irqchip has no routes; the GSIs of its pins are given out only when named. */
+    /** Creates a split irqchip and empties the table. {@link #add} leaves the GSIs below {@code pins} out. */
     synchronized void leaveToPins(int pins, Runnable createIrqchip) {
         createIrqchip.run();
         table = new TreeMap<>();
@@ -90,10 +91,10 @@ public final class RouteTable {
     /**
      * Changes the table in one step.
      *
-     * @param change edits a copy, which is committed when it returns; if it throws, nothing happened. It runs again, on a
-     *     new copy, when another thread changed the table meanwhile, so it should do nothing else.
+     * @param change edits a copy of the table. If it throws, the table stays as it was. It may run several times, each
+     *     time with a new copy, because another thread changed the table first: it must have no other effect
      * @return what {@code change} returned
-     * @throws RoutesExhaustedException when the table is full
+     * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
      * @throws IllegalStateException from within another change of this table
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip, or for an irqchip route on a split one
      */
@@ -156,14 +157,14 @@ public final class RouteTable {
         return change(edit -> edit.add(message));
     }
 
-    /** Sends what is raised on {@code gsi} elsewhere from now on, in a change of its own. */
+    /** Replaces all routes of {@code gsi} by this message, in a change of its own. */
     public void replace(Gsi gsi, MsiMessage message) {
         change(edit -> edit.replace(gsi, message));
     }
 
     /**
-     * Removes {@code gsi}'s routes, in a change of its own. An irqfd still on it loses what it is signalled, once a worker
-     * of the kernel has looked for the route.
+     * Removes all routes of {@code gsi}, in a change of its own. A signal of an irqfd that is still on this GSI is lost,
+     * unless the route is back before the kernel injects it.
      */
     public void remove(Gsi gsi) {
         change(edit -> edit.remove(gsi));
@@ -184,7 +185,7 @@ public final class RouteTable {
         return "routes of " + calls.vm();
     }
 
-    /** A copy of the table being edited; good until {@link #change} returns. Not thread-safe. */
+    /** A copy of the table that a change edits. Valid until the function given to {@link #change} returns. Not thread-safe. */
     public final class Edit {
         private final SortedMap<Gsi, List<Route>> original;
         private final SortedMap<Gsi, List<Route>> copy = new TreeMap<>();
@@ -221,7 +222,11 @@ public final class RouteTable {
             return this;
         }
 
-        /** Adds a route to a pin beside those its GSI has to pins of other chips. */
+        /**
+         * Adds a route to a pin. A GSI may have one pin of each chip.
+         *
+         * @throws IllegalArgumentException if the GSI has a message, or a pin of the same chip
+         */
         public Edit add(Route.Pin route) {
             requireOpen();
             for (Route there : copy.getOrDefault(route.gsi(), List.of())) {
@@ -235,7 +240,7 @@ public final class RouteTable {
             return this;
         }
 
-        /** Removes what {@code gsi} has, if anything, and makes it free again. */
+        /** Removes all routes of {@code gsi}. Does nothing if it has none. */
         public Edit remove(Gsi gsi) {
             requireOpen();
             List<Route> removed = copy.remove(gsi);

@@ -14,17 +14,19 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Writes lines of a tape by hand: for a call nothing is allocated, and no library is needed. For one thread at a time.
+ * Writes the lines of a tape as JSON, without Jackson. What the recorder calls allocates only when the buffer grows. For
+ * one thread at a time; the recorder holds a lock.
  */
 public final class TapeWriter extends JsonLines {
-    /** Places of names that are no offset. */
+    /** The place of a name that belongs to the bytes of {@code data}. */
     static final int IN_DATA = -1;
 
+    /** The place of a name that belongs to the argument {@code value}. */
     static final int IN_VALUE = -2;
 
     private long calls;
     private boolean closed;
-    /** What descriptors and addresses of the current line mean, by offset or one of the places below. */
+    /** The place of each name on the current line: an offset in {@code in}, {@link #IN_DATA} or {@link #IN_VALUE}. */
     private final int[] namedAt = new int[Arguments.MOST_FDS];
 
     private final String[] nameOf = new String[Arguments.MOST_FDS];
@@ -35,7 +37,10 @@ public final class TapeWriter extends JsonLines {
         super(out);
     }
 
-    /** A line as it was read. What fails is told by {@link #close}. */
+    /**
+     * Writes one line and numbers calls from 1. After an I/O error it drops lines; {@link #flush} and {@link #close} throw
+     * the first error.
+     */
     public void write(TapeLine line) {
         if (line instanceof TapeLine.Header header) {
             write(header);
@@ -78,7 +83,7 @@ public final class TapeWriter extends JsonLines {
         lineEnd();
     }
 
-    /** Writes that the tape is whole, once. */
+    /** Writes the end line with the number of calls, unless it is written; flushes and closes the stream. */
     @Override
     public void close() throws IOException {
         if (!closed) {
@@ -128,7 +133,7 @@ public final class TapeWriter extends JsonLines {
         };
     }
 
-    /** What the descriptor at an offset of {@code in} is; before the bytes are decoded. */
+    /** Names the descriptor or address at a place. Call it before {@link #fields}, which then writes the name. */
     void name(int place, String name) {
         if (named < namedAt.length) {
             namedAt[named] = place;
@@ -166,7 +171,7 @@ public final class TapeWriter extends JsonLines {
         lineEnd();
     }
 
-    /** A structure by the names of its fields, for people: a reader takes the bytes. */
+    /** Writes a structure by the names of its fields. {@link TapeReader} ignores it and takes the bytes. */
     void fields(Struct struct, ByteBuffer bytes, int length) {
         if (length < struct.size() || struct.fields().isEmpty()) {
             return;

@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name, with
- * what stands beside each constant there: for tapes, decoders, error texts and tests. It is derived from the constants when
- * it is first used. Nothing on a call's way loads it.
+ * the facts that annotations beside the constants state. The class reads the annotations once, when it is loaded. Recorder,
+ * tapes and fake kernel use it; the bindings to the real kernel do not. Immutable.
  */
 public final class UapiTable {
     private UapiTable() {}
@@ -42,7 +42,7 @@ public final class UapiTable {
         private static final FileKind[] KINDS = values();
 
         private final String label;
-        /** A space between; {@code *} for any end. */
+        /** Link targets of /proc/self/fd, separated by spaces; a final {@code *} matches any rest. */
         private final String links;
 
         FileKind(String label, String... links) {
@@ -55,7 +55,7 @@ public final class UapiTable {
             return label;
         }
 
-        /** The kind of what a tape calls so, such as {@code vm#1}; {@link #NONE} for none. */
+        /** The kind of a file by its name on a tape, such as {@code vm#1}; {@link #NONE} if no kind has such names. */
         public static FileKind ofName(String name) {
             int end = name.indexOf('#');
             for (FileKind kind : KINDS) {
@@ -66,7 +66,7 @@ public final class UapiTable {
             return NONE;
         }
 
-        /** The kind of the file that {@code /proc/self/fd} links to so; {@link #NONE} for none that is known. */
+        /** The kind of a file by its link target in {@code /proc/self/fd}; {@link #NONE} if no kind has such a target. */
         public static FileKind ofLink(String link) {
             return Arrays.stream(values())
                     .filter(kind ->
@@ -96,7 +96,7 @@ public final class UapiTable {
         ONE_OF,
         /** An address of the process. */
         ADDRESS,
-        /** Bytes of the whole argument. */
+        /** The length of the whole argument in bytes, as argsz of VFIO. */
         LENGTH,
         /** How many elements follow the structure. */
         COUNT
@@ -105,8 +105,10 @@ public final class UapiTable {
     /**
      * A condition on another field of 4 bytes.
      *
-     * @param at its offset
-     * @param mask what of it counts
+     * @param at the offset of that field, or -1 for a condition that always holds
+     * @param mask the bits of that field that are compared
+     * @param value the value that these bits are compared with
+     * @param not whether the condition holds if the bits differ from the value
      */
     public record When(int at, int mask, int value, boolean not) {
         static final When ALWAYS = new When(-1, 0, 0, false);
@@ -120,11 +122,11 @@ public final class UapiTable {
     /**
      * What an address points to.
      *
-     * @param lengthAt the offset of the field that says how many bytes, or -1
-     * @param bytes how many a tape holds, 0 for none
-     * @param fd whether those are a descriptor
-     * @param guest whether it is memory of a guest
-     * @param when a tape holds them
+     * @param lengthAt the offset of the field with the length in bytes, or -1
+     * @param bytes the number of bytes that a tape keeps, 0 for none
+     * @param fd whether these bytes are a descriptor
+     * @param guest whether the address points to memory of a guest
+     * @param when the condition under which a tape has these bytes
      */
     public record Target(int lengthAt, int bytes, boolean fd, boolean guest, When when) {
         static final Target NONE = new Target(-1, 0, false, false, When.ALWAYS);
@@ -137,11 +139,11 @@ public final class UapiTable {
      * @param offset in bytes
      * @param size in bytes
      * @param out whether the kernel writes it
-     * @param when it holds
-     * @param each bytes to the next of the same, up to the end of the argument; 0 for a field that is there once
-     * @param element bytes of each thing it counts, else 0
-     * @param elements what it counts, where that is described
-     * @param makes the kind of file that a new descriptor is
+     * @param when the condition under which the structure has this field
+     * @param each the distance in bytes to the next copy of this field, up to the end of the argument; 0 without copies
+     * @param element the size in bytes of one counted element; 0 if the field counts nothing
+     * @param elements the structure of a counted element, if it is described
+     * @param makes the kind of file of the new descriptor in this field; NONE for other fields
      * @param names of its bits or values
      */
     public record Field(
@@ -179,8 +181,8 @@ public final class UapiTable {
      * @param values of the argument by name, where that is a value
      * @param writes whether the kernel may write what the argument points to
      * @param reads whether the kernel reads it
-     * @param interrupts whether it changes how interrupts go
-     * @param leadsOn whether what it points to holds an address that is not described
+     * @param interrupts whether a replay must make this request; it may skip others that the fake does not model
+     * @param leadsOn whether the memory that the argument points to holds another address that no field describes
      * @param arm64 whether it is for arm64 alone
      */
     public record Request(
@@ -209,7 +211,7 @@ public final class UapiTable {
 
     private static final List<Request> ALL = READER.requests();
 
-    /** Every ioctl that a kernel on x86 may answer: once for each kind of file it is for. */
+    /** The requests of these classes, without those for arm64 alone: one entry for each kind of file. */
     public static final List<Request> REQUESTS =
             ALL.stream().filter(request -> !request.arm64).toList();
 
@@ -225,15 +227,18 @@ public final class UapiTable {
                 .add(request));
     }
 
-    /** The capabilities that have to do with interrupts. */
+    /** The constants whose names begin with KVM_CAP_. */
     private static final Map<Integer, String> CAPABILITIES = new LinkedHashMap<>(READER.names("KVM_CAP_", true));
 
-    /** Every request with this number, whatever the file; allocates nothing. */
+    /** All requests with this number, on any kind of file and architecture. Does not allocate. */
     public static List<Request> find(Long number) {
         return BY_NUMBER.getOrDefault(number, List.of());
     }
 
-    /** The request on this kind of file, else the first with this number; null for none that is known. Allocates nothing. */
+    /**
+     * The request with this number on this kind of file. If there is none, the first request with this number. Null if no
+     * request has the number. Does not allocate.
+     */
     public static @Nullable Request find(Long number, FileKind kind) {
         List<Request> named = find(number);
         for (int i = 0; i < named.size(); i++) {
@@ -244,7 +249,11 @@ public final class UapiTable {
         return named.isEmpty() ? null : named.get(0);
     }
 
-    /** The structure with this C tag. */
+    /**
+     * The structure with this C tag.
+     *
+     * @throws IllegalArgumentException if there is none
+     */
     public static Struct struct(String tag) {
         return STRUCTS.stream()
                 .filter(struct -> struct.tag.equals(tag))
@@ -252,7 +261,7 @@ public final class UapiTable {
                 .orElseThrow(() -> new IllegalArgumentException("no structure is called '" + tag + "'"));
     }
 
-    /** Whether a capability has to do with interrupts. */
+    /** Whether a number is a KVM_CAP_ constant of this table. A replay compares the answers for these. */
     public static boolean isCapability(long number) {
         return number == (int) number && CAPABILITIES.containsKey((int) number);
     }
