@@ -36,12 +36,12 @@ public final class Faults {
     private static final int EVERY = 0;
     private static final Set<String> TAKE_DOWN = Set.of("close", "fdClose", "munmap");
 
-    private final List<Rule> rules = new ArrayList<>();
+    private final List<Fault> rules = new ArrayList<>();
     private final List<String> calls = new ArrayList<>();
     private boolean listening;
 
     /** What happens to the nth call of a name, or to each. */
-    private static final class Rule {
+    private static final class Fault {
         private final String call;
         private final int nth;
         private final long answer;
@@ -49,7 +49,7 @@ public final class Faults {
         private int seen;
         private boolean used;
 
-        Rule(String call, int nth, long answer, Optional<Runnable> before) {
+        Fault(String call, int nth, long answer, Optional<Runnable> before) {
             this.call = call;
             this.nth = nth;
             this.answer = answer;
@@ -74,7 +74,7 @@ public final class Faults {
 
     private synchronized Faults add(String call, int nth, long answer, Optional<Runnable> before) {
         FaultNames.require(call);
-        rules.add(new Rule(call, nth, answer, before));
+        rules.add(new Fault(call, nth, answer, before));
         return this;
     }
 
@@ -111,7 +111,7 @@ public final class Faults {
 
     /** The rules no call has matched until now, such as {@code KVM_IRQFD 2}: there was no second, or none came this way. */
     public synchronized List<String> unused() {
-        return rules.stream().filter(rule -> !rule.used).map(Rule::toString).toList();
+        return rules.stream().filter(rule -> !rule.used).map(Fault::toString).toList();
     }
 
     /** Takes back all rules. */
@@ -130,15 +130,15 @@ public final class Faults {
         return List.copyOf(calls);
     }
 
-    private synchronized Optional<Rule> next(String function, String name) {
+    private synchronized Optional<Fault> next(String function, String name) {
         if (listening) {
             calls.add(name);
         }
         Set<String> names = new HashSet<>(FaultNames.ofKernel(function));
         names.add(function);
         names.add(name);
-        Optional<Rule> found = Optional.empty();
-        for (Rule rule : rules) {
+        Optional<Fault> found = Optional.empty();
+        for (Fault rule : rules) {
             // Each counts for itself, also when another one has answered.
             if (rule.applies(names) && found.isEmpty()) {
                 found = Optional.of(rule);
@@ -175,7 +175,7 @@ public final class Faults {
         }
         Class<?> type = method.getReturnType();
         boolean answers = FaultNames.answers(method);
-        Optional<Rule> rule =
+        Optional<Fault> rule =
                 answers ? next(method.getName(), FaultNames.ofCall(method.getName(), arguments)) : Optional.empty();
         if (rule.isEmpty()) {
             return invoke(target, method, arguments);

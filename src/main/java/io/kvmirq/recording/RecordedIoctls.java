@@ -16,18 +16,18 @@ import org.jspecify.annotations.Nullable;
 final class RecordedIoctls {
     private final CallLines lines;
     private final ProcessMemory memory;
-    private final GuestMemory guests;
+    private final RecordedGuestMemory guests;
     /** What each vCPU shares with its VMM. */
     private final Map<String, Run> runs = new HashMap<>();
 
     private record Run(String mapping, long address) {}
 
-    private final ByteBuffer run = Buffers.allocate(GuestMemory.EXIT_SIZE);
+    private final ByteBuffer run = Buffers.allocate(RecordedGuestMemory.EXIT_SIZE);
 
     RecordedIoctls(CallLines lines, ProcessMemory memory) {
         this.lines = lines;
         this.memory = memory;
-        this.guests = new GuestMemory(memory);
+        this.guests = new RecordedGuestMemory(memory);
     }
 
     static long request(@Nullable Object[] arguments) {
@@ -156,7 +156,7 @@ final class RecordedIoctls {
 
     private void endRun(int fd, long result) {
         if (result >= 0 && copyRun(lines.files.subject(fd))) {
-            lines.writer.bytes("out", run, GuestMemory.EXIT_SIZE);
+            lines.writer.bytes("out", run, RecordedGuestMemory.EXIT_SIZE);
         }
         guests.ran();
         lines.end(result);
@@ -164,7 +164,7 @@ final class RecordedIoctls {
 
     private boolean copyRun(String vcpu) {
         @Nullable Run known = runs.get(vcpu);
-        return known != null && memory.copyUnknown(known.address, GuestMemory.EXIT_SIZE, run);
+        return known != null && memory.copyUnknown(known.address, RecordedGuestMemory.EXIT_SIZE, run);
     }
 
     // Mappings
@@ -174,7 +174,7 @@ final class RecordedIoctls {
     }
 
     void mapped(String vcpu, String mapping) {
-        if (memory.length(mapping) >= GuestMemory.EXIT_SIZE) {
+        if (memory.length(mapping) >= RecordedGuestMemory.EXIT_SIZE) {
             runs.put(vcpu, new Run(mapping, memory.address(mapping)));
         }
     }

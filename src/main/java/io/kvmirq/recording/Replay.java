@@ -266,7 +266,7 @@ public final class Replay implements Closeable {
         if (call.request() == Uapi.KVM_IRQ_LINE_STATUS && bytes.limit() >= Uapi.KvmIrqLevel.SIZE) {
             return "status " + bytes.getInt(Uapi.KvmIrqLevel.IRQ);
         }
-        if (call.request() == Uapi.KVM_RUN && bytes.limit() >= GuestMemory.EXIT_SIZE) {
+        if (call.request() == Uapi.KVM_RUN && bytes.limit() >= RecordedGuestMemory.EXIT_SIZE) {
             return TapeText.exit(bytes);
         }
         return call.call().equals("ppoll") ? ready(call, bytes) : "";

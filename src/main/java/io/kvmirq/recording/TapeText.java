@@ -197,7 +197,7 @@ public final class TapeText {
         if (call.request() == Uapi.KVM_RUN) {
             return result(call)
                     + call.out()
-                            .filter(run -> run.limit() >= GuestMemory.EXIT_SIZE)
+                            .filter(run -> run.limit() >= RecordedGuestMemory.EXIT_SIZE)
                             .map(run -> " " + exit(run))
                             .orElse("");
         }

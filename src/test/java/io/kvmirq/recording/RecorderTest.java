@@ -179,12 +179,13 @@ class RecorderTest {
         ProcessMemory memory = new ProcessMemory(libc);
         long at = libc.mmap(PAGE, Uapi.PROT_READ | Uapi.PROT_WRITE, PRIVATE, -1, 0);
         memory.mapped(at, PAGE, "memory#1");
-        GuestMemory gone = new GuestMemory(memory);
-        GuestMemory shared = new GuestMemory(memory);
+        RecordedGuestMemory gone = new RecordedGuestMemory(memory);
+        RecordedGuestMemory shared = new RecordedGuestMemory(memory);
         assertThat(gone.add("memory#1") && shared.add("memory#1")).isTrue();
         libc.view(at, PAGE).put(7, (byte) 1);
         List<String> told = new ArrayList<>();
-        GuestMemory.Change tell = (mapping, offset, bytes, length) -> told.add(mapping + "+" + offset + " " + length);
+        RecordedGuestMemory.Change tell =
+                (mapping, offset, bytes, length) -> told.add(mapping + "+" + offset + " " + length);
         shared.begins("vcpu#1", tell);
         shared.begins("vcpu#2", tell);
         assertThat(shared.add("memory#1")).isFalse();

@@ -12,20 +12,20 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What the program writes into the memory of its guests, seen by comparing when a vCPU begins to run. It is copied where a
- * mapping that is gone is no crash. For one thread at a time.
+ * Finds what a program writes into the memory of its guests: it compares the memory with a copy when a vCPU begins to run.
+ * It reads by system calls, which fail without a crash if a mapping is gone. For one thread at a time.
  */
-final class GuestMemory {
-    /** Of all guests together; larger ones are not recorded. */
+final class RecordedGuestMemory {
+    /** The number of bytes of all guests together that are recorded; a larger memory is not. */
     private static final int MOST = 1 << 20;
 
     private static final int MOST_AT_ONCE = 256;
 
     private record Shadow(long address, ByteBuffer now, ByteBuffer seen) {}
 
-    /** Hears of bytes that changed. */
+    /** Is told of bytes that changed. */
     interface Change {
-        /** @param length 0 when what is in the mapping is not known from now on */
+        /** @param length 0 if the contents of the mapping are unknown from now on */
         void at(String mapping, int offset, ByteBuffer bytes, int length);
     }
 
@@ -35,7 +35,7 @@ final class GuestMemory {
     private int size;
     private boolean unknown;
 
-    GuestMemory(ProcessMemory memory) {
+    RecordedGuestMemory(ProcessMemory memory) {
         this.memory = memory;
     }
 
