@@ -5,16 +5,16 @@ import io.kvmirq.arch.SharedWords;
 import java.util.Optional;
 
 /**
- * The life of one vCPU's thread. The thread calls {@link #load}, then {@link #enter} and {@link #exit} any number of
- * times, and leaves its CPU by {@link #preempt} or {@link #block}. Any thread calls {@link #wake}, {@link #request}, {@link
- * #kick} and {@link #interrupt}.
+ * A model of KVM's thread of one vCPU: its CPU, its mode, its sleep and its requests. It starts no Java thread. One Java
+ * thread at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt}, {@link
+ * #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread calls the other methods.
  *
- * <p>A vCPU that blocks is in a state of its own, from {@link #startBlock} until {@link #sleep} does not sleep or {@link
- * #unblock} is called. In this state the thread may be preempted and loaded any number of times. After a sleep, a wake and
- * a load, the thread calls {@link #unblock} before it enters the guest.
+ * <p>A vCPU blocks from {@link #startBlock} until {@link #unblock} is called or {@link #sleep} returns false. While it
+ * blocks, it may be preempted and loaded any number of times. After a sleep, a wake and a load, the thread calls {@link
+ * #unblock} before it enters the guest.
  *
- * <p>A method that needs a CPU throws IllegalStateException if the thread is not loaded. A method throws
- * IllegalStateException in guest mode if it belongs outside, and while the vCPU blocks if it belongs after that. Safe for use by one thread of its own and any number of others.
+ * <p>A method throws IllegalStateException in the wrong state: exit outside guest mode; load, enter, preempt and the methods
+ * of blocking in guest mode; enter and startBlock while the vCPU blocks; all except load if the thread is not loaded.
  */
 public final class VcpuThread {
     /** Outside the guest, in the guest, or told to exit by a kick. */
@@ -100,9 +100,9 @@ public final class VcpuThread {
     }
 
     /**
-     * Enters the guest. The entry is refused if a {@link #request} came since this call began, or a {@link #kick} since
-     * guest mode was announced ({@code kvm_vcpu_exit_request}). Then the vCPU is outside the guest as before, and the thread
-     * may try again. See the package for the barriers.
+     * Enters the guest. The entry is refused if a {@link #request} came after this method cleared earlier requests, or a
+     * {@link #kick} after it announced guest mode ({@code kvm_vcpu_exit_request}). Then the vCPU is outside the guest, and
+     * the thread may try again. See the package for the barriers.
      *
      * @return whether the guest runs
      * @throws IllegalStateException if the CPU runs another guest
@@ -135,9 +135,9 @@ public final class VcpuThread {
     }
 
     /**
-     * The guest exits for something that its thread does at once, and runs on. The mode stays guest mode and interrupts
-     * stay off meanwhile. {@link VcpuHooks#entering} is called again, and then a request or a kick ends the stay in the
-     * guest (the fast path of {@code vcpu_enter_guest}).
+     * The guest exits for something that its thread does at once, and runs on (the fast path of {@code vcpu_enter_guest}).
+     * The mode stays guest mode, and interrupts stay off. The thread calls {@link VcpuHooks#entering} and not {@link
+     * VcpuHooks#prepare}. If a request or a kick is pending then, the guest exits.
      *
      * @param fastPath what the thread does
      * @return whether the guest runs on; otherwise it has exited
@@ -175,8 +175,8 @@ public final class VcpuThread {
     }
 
     /**
-     * The thread leaves its CPU and does not sleep: the host takes the CPU away, or {@code KVM_RUN} returns to user space
-     * ({@code kvm_arch_vcpu_put} treats both alike). It comes back by {@link #load}.
+     * The thread leaves its CPU and does not sleep: the host takes the CPU away, or {@code KVM_RUN} returns to user space.
+     * The model treats both alike. The thread comes back by {@link #load}.
      */
     public void preempt() {
         HostCpu cpu = hereOutsideGuest();
@@ -184,7 +184,11 @@ public final class VcpuThread {
         hooks.preempted(cpu);
     }
 
-    /** The guest halts: {@link #startBlock} and {@link #sleep} without a preemption between. */
+    /**
+     * The guest halts: {@link #startBlock} and {@link #sleep} without a preemption between.
+     *
+     * @return as {@link #sleep}
+     */
     public boolean block(boolean interruptible) {
         startBlock();
         return sleep(interruptible);
@@ -199,7 +203,7 @@ public final class VcpuThread {
 
     /**
      * The thread of a vCPU that blocks goes to sleep. If it stays awake, the vCPU blocks no more. The thread may call this
-     * again after a wake and a load. See the package for the order of sleep and the last look.
+     * again after a wake and a load. The thread announces sleep before it calls {@link VcpuHooks#hasInterrupt}.
      *
      * @param interruptible whether the guest has interrupts enabled, so that an interrupt would end the sleep
      * @return whether the thread sleeps now, until {@link #isAsleep} is false; otherwise it has an interrupt or was woken
@@ -252,12 +256,12 @@ public final class VcpuThread {
     }
 
     /**
-     * Wakes the thread, or makes its guest exit. A kick does nothing to a thread that is awake and outside guest mode.
-     * On the thread's way into the guest {@link VcpuHooks#entering} sees what the caller changed before, but {@link
-     * VcpuHooks#prepare} may have run already. If {@code prepare} reads the change, the caller calls {@link #request}
-     * before the kick. The time until the thread calls {@link #exit} is the time that the IPI of the kick takes.
+     * Wakes the thread if it sleeps, and tells its guest to exit if it is in guest mode. A kick does nothing to a thread
+     * that is awake and outside guest mode. On the thread's way into the guest {@link VcpuHooks#entering} sees what the
+     * caller changed before, but {@link VcpuHooks#prepare} may have run already. If {@code prepare} reads the change, the
+     * caller calls {@link #request} before the kick. The model sends no IPI: the guest runs until {@link #exit} is called.
      *
-     * @return whether the vCPU was in guest mode; then its guest has to exit, or its entry is refused
+     * @return whether this kick told a guest to exit; false outside guest mode, and after an earlier kick
      */
     public boolean kick() {
         wake();
@@ -278,12 +282,12 @@ public final class VcpuThread {
         host.cpu(cpu).interrupt(vector);
     }
 
-    /** Whether the guest runs and no kick told it to exit. */
+    /** Whether guest mode is announced and no kick came since. */
     public boolean isInGuestMode() {
         return words.get(at(MODE)) == IN_GUEST_MODE;
     }
 
-    /** Whether the thread sleeps. */
+    /** Whether the thread sleeps, or has announced that it will. */
     public boolean isAsleep() {
         return words.get(at(ASLEEP)) != 0;
     }
