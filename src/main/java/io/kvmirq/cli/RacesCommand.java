@@ -2,6 +2,7 @@
 package io.kvmirq.cli;
 
 import java.util.List;
+import java.util.stream.Stream;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
 import picocli.CommandLine.ParseResult;
@@ -11,7 +12,12 @@ final class RacesCommand implements Command {
     private static final String LOST_INTERRUPT = "lost-interrupt-2019";
     private static final String LOST_INTERRUPT_SUMMARY =
             "KVM until 2019 loses an interrupt that a device posts while the vCPU is preempted (VT-d posting).";
+    private static final String IR_LIST = "ir-list-2016";
+    private static final String IR_LIST_SUMMARY =
+            "AVIC as posted in 2016 leaves an entry on the list of its old vCPU, which then writes it (AMD posting).";
+    private static final List<String> RACES = List.of(LOST_INTERRUPT, IR_LIST);
     private static final int COLUMN = 40;
+    private static final String ENTRY_HEAD = "vCPU IsRun Dest. GALog";
     private static final String ROW = "  %-7s %-38s %-" + COLUMN + "s %s";
 
     @Override
@@ -29,13 +35,17 @@ final class RacesCommand implements Command {
         spec.usageMessage()
                 .description("Lists the historic races, or plays one step by step, without and with the repair."
                         + " Asks no kernel.")
-                .footer("", "Races:", "  " + LOST_INTERRUPT + "  " + LOST_INTERRUPT_SUMMARY);
+                .footer(
+                        "",
+                        "Races:",
+                        "  " + LOST_INTERRUPT + "  " + LOST_INTERRUPT_SUMMARY,
+                        "  " + IR_LIST + "  " + IR_LIST_SUMMARY);
         spec.addPositional(PositionalParamSpec.builder()
                 .index("0")
                 .arity("0..1")
                 .paramLabel("RACE")
                 .type(String.class)
-                .completionCandidates(List.of(LOST_INTERRUPT))
+                .completionCandidates(RACES)
                 .description("The race to play.")
                 .build());
     }
@@ -43,16 +53,20 @@ final class RacesCommand implements Command {
     @Override
     public int run(ParseResult arguments, Terminal terminal) {
         String race = arguments.matchedPositionalValue(0, "");
-        if (race.isEmpty()) {
-            terminal.out().println(LOST_INTERRUPT + "   " + LOST_INTERRUPT_SUMMARY);
-            return ExitCode.OK;
+        switch (race) {
+            case "" -> {
+                terminal.out().println(LOST_INTERRUPT + "   " + LOST_INTERRUPT_SUMMARY);
+                terminal.out().println(IR_LIST + "          " + IR_LIST_SUMMARY);
+            }
+            case LOST_INTERRUPT -> play(terminal);
+            case IR_LIST -> playLists(terminal);
+            default -> {
+                terminal.err()
+                        .println("kvmirq: race " + Hex.quoted(race) + " is unknown: expected "
+                                + String.join(" or ", RACES) + ". See kvmirq races --help");
+                return ExitCode.USAGE;
+            }
         }
-        if (!race.equals(LOST_INTERRUPT)) {
-            terminal.complain("race " + Hex.quoted(race) + " is unknown: expected " + LOST_INTERRUPT
-                    + ". See kvmirq races --help");
-            return ExitCode.USAGE;
-        }
-        play(terminal);
         return ExitCode.OK;
     }
 
@@ -112,6 +126,56 @@ final class RacesCommand implements Command {
         terminal.out()
                 .println(
                         "\n  Linux has the repair since commit c112b5f50232. In the sources, make races searches every order.");
+    }
+
+    private static void playLists(Terminal terminal) {
+        terminal.out().println(terminal.bold(IR_LIST) + "   " + IR_LIST_SUMMARY);
+        terminal.out().println("""
+
+  Each vCPU has a list of the remapping entries that are posted to it. At each load and put it writes them. IsRun: a
+  request rings the doorbell of the CPU in Destination. Otherwise GALogIntr: a request is logged, and KVM wakes the vCPU.
+  Otherwise the request is silent. vCPU 0 is loaded on CPU 0, vCPU 1 sleeps, and the entry is posted to vCPU 0.
+""");
+        IrList2016.Side was = new IrList2016.Side(false);
+        IrList2016.Side is = new IrList2016.Side(true);
+        row(terminal, "", "", "today's kernel without the repair", "today's kernel");
+        row(terminal, "actor", "step", ENTRY_HEAD, ENTRY_HEAD);
+        for (IrList2016.Step step : IrList2016.steps()) {
+            row(terminal, step.actor(), step.what(), play(was, step), play(is, step));
+        }
+        row(terminal, "vcpu 1", "", outcome(was, terminal, true), outcome(is, terminal, false));
+        terminal.out()
+                .println(
+                        "\n  How an entry is added, and whether some order loses an interrupt, though the device is masked"
+                                + " meanwhile:");
+        for (IrList2016.Repair repair : IrList2016.repairs()) {
+            tell(terminal, repair.loses(), repair.what(), repair.why());
+        }
+        terminal.out()
+                .println(
+                        "\n  In the sources, make races searches every order. It also shows what a device can lose that is not"
+                                + " masked.");
+    }
+
+    private static String play(IrList2016.Side side, IrList2016.Step step) {
+        String seen = step.action().on(side);
+        return String.format(
+                "%-4d %-5d %-5d %-5d %s",
+                Stream.concat(side.entry().stream(), Stream.of(seen)).toArray());
+    }
+
+    private static String outcome(IrList2016.Side side, Terminal terminal, boolean padded) {
+        return verdict(terminal, side.isLost(), side.isLost() ? "sleeps for ever: LOST" : "awake: KEPT", padded);
+    }
+
+    private static String verdict(Terminal terminal, boolean lost, String text, boolean padded) {
+        String aligned = padded ? String.format("%-" + COLUMN + "s", text) : text;
+        return lost ? terminal.bad(aligned) : terminal.good(aligned);
+    }
+
+    private static void tell(Terminal terminal, boolean loses, String what, String why) {
+        String verdict = loses ? terminal.bad("loses") : terminal.good("keeps");
+        terminal.out().println("    " + verdict + "  " + what + "\n           " + why);
     }
 
     private static void row(Terminal terminal, Object... cells) {

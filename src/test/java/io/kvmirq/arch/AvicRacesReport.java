@@ -23,7 +23,7 @@ final class AvicRacesReport {
                 to L5 is broken. One letter for each search, in order. Searches of ours with store buffers end alike.
 
                 Ours loses in five scenarios and waits in one. These windows follow from the order of steps in Linux 6.17 to
-                7.1, and from what the manual lets a unit cache; no hardware showed them. Scenarios 8 to 10 need a device
+                7.1, and from what the manual lets a unit cache; no hardware showed them. Scenarios 9 to 11 need a device
                 that requests during the move: a guest that masks the vector meanwhile does not meet them.
                 """);
         List<AvicScenario> scenarios = List.of(AvicScenario.values());

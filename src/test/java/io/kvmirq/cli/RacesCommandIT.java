@@ -12,7 +12,10 @@ class RacesCommandIT {
     void listsWhatItCanPlay() throws Exception {
         Cli.Ended ended = Cli.launcher().run("races");
         assertThat(ended.exitCode()).isZero();
-        assertThat(ended.out()).startsWith("lost-interrupt-2019   ").hasLineCount(1);
+        assertThat(ended.out())
+                .startsWith("lost-interrupt-2019   ")
+                .contains("\nir-list-2016          ")
+                .hasLineCount(2);
     }
 
     @Test
@@ -42,12 +45,32 @@ class RacesCommandIT {
     }
 
     @Test
+    void entryOnTwoListsIsShownBesideTheRepair() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("races", "ir-list-2016");
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        List<String> lines = ended.out()
+                .lines()
+                .map(line -> line.strip().replaceAll(" +", " "))
+                .toList();
+        assertThat(lines)
+                .containsSubsequence(
+                        "guest moves the interrupt to vCPU 1 1 0 0 1 on lists 0, 1 1 0 0 1 on list 1",
+                        "vcpu 0 is preempted: updates its list 1 0 0 0 wrong vCPU 1 0 0 1 list empty",
+                        "device requests 0x41: sets it in vCPU 1's IRR 1 0 0 0 silent 1 0 0 1 logged",
+                        "vcpu 0 runs again: updates its list 1 1 0 0 wrong CPU 1 0 0 1 list empty",
+                        "vcpu 1 sleeps for ever: LOST awake: KEPT");
+        assertThat(lines).filteredOn(line -> line.startsWith("loses ")).hasSize(5);
+        assertThat(lines).filteredOn(line -> line.startsWith("keeps ")).hasSize(1);
+        assertThat(ended.out().lines()).noneMatch(line -> line.endsWith(" "));
+    }
+
+    @Test
     void unknownRaceIsRefused() throws Exception {
         Cli.Ended ended = Cli.launcher().run("races", "lost-interrupt-2016");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
-                .isEqualTo("kvmirq: race 'lost-interrupt-2016' is unknown: expected lost-interrupt-2019."
-                        + " See kvmirq races --help\n");
+                .isEqualTo("kvmirq: race 'lost-interrupt-2016' is unknown: expected lost-interrupt-2019 or"
+                        + " ir-list-2016. See kvmirq races --help\n");
     }
 }

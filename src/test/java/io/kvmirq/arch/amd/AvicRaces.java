@@ -11,17 +11,17 @@ import java.util.stream.Collectors;
 public final class AvicRaces {
     /** The expected verdicts. A column is a scenario in its order. A dot keeps, h heals at the next exit, L loses. */
     private static final String EXPECTED = """
-            EMBEDDED_NODE     L L . . L h h L L L L
-            WRAPPERS          L L . . L h . L L L .
-            REFUSE_SECOND_ADD L L . . L h . L L L .
-            TWO_LOCKS         L L . . L h h L L L L
-            NO_MEDIATOR       . L . . L h . L L L L
-            OUTSIDE_LOCK      L L . . L . h L L L L
-            NOTIFY_FIRST      . . L . L h . L L L L
-            CLEAR_LAST        . . . L L h . L L L L
-            UP_TO_6_16        L L . . . h h L L L L
-            TODAY             . . . . L h . L L L L
-            KICK_PREVIOUS     . . . . L h . . . . .
+            EMBEDDED_NODE     L L L . . L h h L L L L
+            WRAPPERS          L L L . . L h . L L L .
+            REFUSE_SECOND_ADD L L L . . L h . L L L .
+            TWO_LOCKS         L . L . . L h h L L L L
+            NO_MEDIATOR       . . L . . L h . L L L L
+            OUTSIDE_LOCK      L . L . . L . h L L L L
+            NOTIFY_FIRST      . . . L . L h . L L L L
+            CLEAR_LAST        . . . . L L h . L L L L
+            UP_TO_6_16        L L L . . . h h L L L L
+            TODAY             . . . . . L h . L L L L
+            KICK_PREVIOUS     . . . . . L h . . . . .
             """;
 
     private AvicRaces() {}
