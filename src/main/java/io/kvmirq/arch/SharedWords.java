@@ -3,8 +3,6 @@ package io.kvmirq.arch;
 
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 
 /**
  * 64-bit words that threads, or a process and a device, share without a lock. All threads see all accesses in program
@@ -17,33 +15,12 @@ import java.nio.ByteOrder;
  */
 public abstract class SharedWords {
     /** The boundary of a buffer in bytes: structures that hardware reads lie on a cache line. */
-    private static final int BOUNDARY = 64;
-
     /** For words of another kind, such as those of a test. */
     protected SharedWords() {}
 
-    /** The words of an array, for structures that no device reads. */
+    /** The words of an array. */
     public static SharedWords of(long[] words) {
         return new OfArray(words);
-    }
-
-    /**
-     * The words from the start of a direct buffer to its limit. Its position and byte order do not matter.
-     *
-     * @throws IllegalArgumentException for a heap or read-only buffer, and for memory not aligned to 64 bytes
-     */
-    public static SharedWords of(ByteBuffer direct) {
-        if (!direct.isDirect() || direct.isReadOnly()) {
-            throw new IllegalArgumentException("a " + (direct.isDirect() ? "read-only" : "heap")
-                    + " buffer cannot hold shared words: expected a writable one of"
-                    + " ByteBuffer.allocateDirect or mapped");
-        }
-        int past = direct.alignmentOffset(0, BOUNDARY);
-        if (past != 0) {
-            throw new IllegalArgumentException("the buffer begins " + past
-                    + " bytes past a 64-byte boundary: take a slice that begins on one, as alignedSlice(64) does");
-        }
-        return new OfBuffer(direct.duplicate().order(ByteOrder.nativeOrder()));
     }
 
     /** The number of words. */
@@ -151,60 +128,6 @@ public abstract class SharedWords {
         @Override
         public boolean replace(int word, long expected, long value) {
             return WORD.compareAndSet(words, word, expected, value);
-        }
-    }
-
-    private static final class OfBuffer extends SharedWords {
-        private static final VarHandle WORD =
-                MethodHandles.byteBufferViewVarHandle(long[].class, ByteOrder.nativeOrder());
-
-        private final ByteBuffer bytes;
-
-        /** From 2^28 words on, the product would overflow. */
-        private static int at(int word) {
-            if (word >>> Integer.SIZE - 4 != 0) {
-                throw new IndexOutOfBoundsException(word);
-            }
-            return word * Long.BYTES;
-        }
-
-        private OfBuffer(ByteBuffer bytes) {
-            this.bytes = bytes;
-        }
-
-        @Override
-        public int size() {
-            return bytes.limit() / Long.BYTES;
-        }
-
-        @Override
-        public long get(int word) {
-            return (long) WORD.getVolatile(bytes, at(word));
-        }
-
-        @Override
-        public void set(int word, long value) {
-            WORD.setRelease(bytes, at(word), value);
-        }
-
-        @Override
-        public long or(int word, long bits) {
-            return (long) WORD.getAndBitwiseOr(bytes, at(word), bits);
-        }
-
-        @Override
-        public long and(int word, long bits) {
-            return (long) WORD.getAndBitwiseAnd(bytes, at(word), bits);
-        }
-
-        @Override
-        public long swap(int word, long value) {
-            return (long) WORD.getAndSet(bytes, at(word), value);
-        }
-
-        @Override
-        public boolean replace(int word, long expected, long value) {
-            return WORD.compareAndSet(bytes, at(word), expected, value);
         }
     }
 }

@@ -12,25 +12,16 @@ import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
 import java.lang.management.ManagementFactory;
-import java.nio.ByteBuffer;
 import java.util.function.IntUnaryOperator;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.MethodSource;
 
 /** What is done for each interrupt, or for each entry of a table, leaves nothing to collect. */
 class AllocationTest {
     private static final int WARM_UP = 20_000;
     private static final int COUNTED = 1_000;
     private static final int IRR = PiDescriptor.WORDS;
-    private static final int BYTES = (IRR + PiDescriptor.PIR_WORDS) * Long.BYTES;
 
-    static Stream<SharedWords> words() {
-        return Stream.of(
-                SharedWords.of(new long[BYTES / Long.BYTES]),
-                SharedWords.of(ByteBuffer.allocateDirect(BYTES + 128).alignedSlice(64)));
-    }
+    private final SharedWords words = SharedWords.of(new long[IRR + PiDescriptor.PIR_WORDS]);
 
     private void assertAllocatesNothing(IntUnaryOperator operation) {
         ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
@@ -46,23 +37,20 @@ class AllocationTest {
         assertThat(answers).isNotZero();
     }
 
-    @ParameterizedTest
-    @MethodSource("words")
-    void delivering(SharedWords words) {
+    @Test
+    void delivering() {
         PiDescriptor pid = PiDescriptor.over(words, 0);
         assertAllocatesNothing(vector -> pid.deliver(vector) ? 1 : 0);
     }
 
-    @ParameterizedTest
-    @MethodSource("words")
-    void posting(SharedWords words) {
+    @Test
+    void posting() {
         PiDescriptor pid = PiDescriptor.over(words, 0);
         assertAllocatesNothing(vector -> (int) pid.post(vector, false));
     }
 
-    @ParameterizedTest
-    @MethodSource("words")
-    void takingRequests(SharedWords words) {
+    @Test
+    void takingRequests() {
         PiDescriptor pid = PiDescriptor.over(words, 0);
         assertAllocatesNothing(vector -> {
             pid.deliver(vector);
@@ -70,9 +58,8 @@ class AllocationTest {
         });
     }
 
-    @ParameterizedTest
-    @MethodSource("words")
-    void sleepingAndLoading(SharedWords words) {
+    @Test
+    void sleepingAndLoading() {
         PiDescriptor pid = PiDescriptor.over(words, 0);
         assertAllocatesNothing(cpu -> {
             pid.put();

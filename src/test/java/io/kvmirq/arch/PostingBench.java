@@ -102,7 +102,7 @@ final class PostingBench {
         ops = Arrays.stream(Op.values())
                 .filter(op -> op.isOfEntries() == kind.equals("entries"))
                 .toArray(Op[]::new);
-        words = kind.equals("buffer") ? SharedWords.of(aligned(WORDS * Long.BYTES)) : SharedWords.of(new long[WORDS]);
+        words = SharedWords.of(new long[WORDS]);
         pid = PiDescriptor.over(words, 0);
         inC = address(kept(WORDS * Long.BYTES));
         ByteBuffer tableOfC = kept(table.length * Long.BYTES);
@@ -170,7 +170,7 @@ final class PostingBench {
 
     private static native long encodeInC(long sources, long address, int entries, int count);
 
-    /** @param arguments {@code array}, {@code buffer} or {@code entries}, and the twin's absolute path */
+    /** @param arguments {@code array} or {@code entries}, and the twin's absolute path */
     public static void main(String[] arguments) {
         System.load(arguments[1]);
         new PostingBench(System.out, arguments[0]).run();

@@ -8,7 +8,6 @@ import static io.kvmirq.arch.apic.PostedInterruptDescriptor.ON;
 import static io.kvmirq.arch.apic.PostedInterruptDescriptor.SN;
 
 import io.kvmirq.arch.SharedWords;
-import java.nio.ByteBuffer;
 
 /**
  * A live posted-interrupt descriptor. Senders set PIR and ON; the vCPU's thread and the CPU clear them; none takes a lock.
@@ -52,15 +51,6 @@ public class PiDescriptor {
     /** A descriptor in the first eight words of an array. */
     public static PiDescriptor over(long[] words) {
         return over(SharedWords.of(words), 0);
-    }
-
-    /**
-     * A descriptor in the first 64 bytes of a direct buffer.
-     *
-     * @throws IllegalArgumentException for a heap, read-only or short buffer, and for memory not aligned to 64 bytes
-     */
-    public static PiDescriptor over(ByteBuffer direct) {
-        return over(SharedWords.of(direct), 0);
     }
 
     /**

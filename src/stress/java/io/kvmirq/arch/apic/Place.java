@@ -2,13 +2,8 @@
 package io.kvmirq.arch.apic;
 
 import io.kvmirq.arch.SharedWords;
-import java.nio.ByteBuffer;
-import java.util.concurrent.atomic.AtomicInteger;
 
-/**
- * A descriptor of a loaded vCPU, its IRR, and a word for its mode: in an array of its own or, with the system property
- * {@code words=buffer}, somewhere in one direct buffer.
- */
+/** A descriptor of a loaded vCPU, its IRR, and a word for its mode. */
 class Place {
     static final int VECTOR = 3;
     static final int OTHER_VECTOR = 5;
@@ -17,26 +12,12 @@ class Place {
     private static final int IRR = 8;
     private static final int MODE = 12;
     private static final int WORDS = 16;
-    /** More than are in use at once. */
-    private static final int PLACES = 1 << 16;
-
-    private static final SharedWords BUFFER = "buffer".equals(System.getProperty("words"))
-            ? SharedWords.of(ByteBuffer.allocateDirect((PLACES + 1) * WORDS * Long.BYTES)
-                    .alignedSlice(PostedInterruptDescriptor.BYTES))
-            : null;
-    private static final AtomicInteger NEXT = new AtomicInteger();
-
     final SharedWords words;
     final PiDescriptor pid;
-    private final int base;
 
     Place() {
-        words = BUFFER != null ? BUFFER : SharedWords.of(new long[WORDS]);
-        base = BUFFER != null ? (NEXT.getAndIncrement() & PLACES - 1) * WORDS : 0;
-        for (int i = 0; i < WORDS; i++) {
-            words.set(base + i, 0);
-        }
-        pid = descriptor(words, base);
+        words = SharedWords.of(new long[WORDS]);
+        pid = descriptor(words, 0);
         pid.reset();
         pid.load(NDST);
     }
@@ -46,11 +27,11 @@ class Place {
     }
 
     boolean sync() {
-        return pid.sync(words, base + IRR);
+        return pid.sync(words, IRR);
     }
 
     boolean isInIrr(int vector) {
-        return (words.get(base + IRR) & PiDescriptor.bit(vector)) != 0;
+        return (words.get(IRR) & PiDescriptor.bit(vector)) != 0;
     }
 
     /** A request that will be noticed. */
@@ -59,11 +40,11 @@ class Place {
     }
 
     void setMode() {
-        words.set(base + MODE, 1);
+        words.set(MODE, 1);
     }
 
     boolean mode() {
-        return words.get(base + MODE) != 0;
+        return words.get(MODE) != 0;
     }
 
     static int number(boolean condition) {

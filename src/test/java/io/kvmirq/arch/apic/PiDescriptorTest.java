@@ -9,8 +9,6 @@ import io.kvmirq.Vector;
 import io.kvmirq.arch.Golden;
 import io.kvmirq.arch.SharedWords;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.List;
@@ -18,29 +16,11 @@ import java.util.SplittableRandom;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class PiDescriptorTest {
     private static final long RUNNING = 0x500f20000L;
-
-    /** What the words lie in. */
-    enum Place {
-        ARRAY,
-        DIRECT_BUFFER;
-
-        SharedWords words(int count) {
-            return this == ARRAY ? SharedWords.of(new long[count]) : SharedWords.of(aligned(count * Long.BYTES));
-        }
-    }
-
-    private static ByteBuffer aligned(int bytes) {
-        return ByteBuffer.allocateDirect(bytes + 2 * PostedInterruptDescriptor.BYTES)
-                .alignedSlice(PostedInterruptDescriptor.BYTES)
-                .limit(bytes)
-                .slice();
-    }
 
     private static PiDescriptor filled(SharedWords words, long... values) {
         for (int i = 0; i < values.length; i++) {
@@ -56,15 +36,13 @@ class PiDescriptorTest {
     @ParameterizedTest
     @MethodSource("posts")
     void unitPostsAsTheManualSays(Transition post) {
-        for (Place place : Place.values()) {
-            PiDescriptor pid = filled(place.words(PiDescriptor.WORDS), post.words());
-            long notification = pid.post(post.number("vector"), post.isTrue("urgent"));
-            assertThat(pid.snapshot().bits()).as(place.name()).isEqualTo(longs(post.after()));
-            assertThat(notification != 0).isEqualTo(post.isTrue("notify"));
-            if (notification != 0) {
-                assertThat(PostedInterruptDescriptor.NV.of(notification)).isEqualTo(post.number("notifyVector"));
-                assertThat(PostedInterruptDescriptor.NDST.of(notification)).isEqualTo(post.number("notifyApicId"));
-            }
+        PiDescriptor pid = filled(SharedWords.of(new long[PiDescriptor.WORDS]), post.words());
+        long notification = pid.post(post.number("vector"), post.isTrue("urgent"));
+        assertThat(pid.snapshot().bits()).isEqualTo(longs(post.after()));
+        assertThat(notification != 0).isEqualTo(post.isTrue("notify"));
+        if (notification != 0) {
+            assertThat(PostedInterruptDescriptor.NV.of(notification)).isEqualTo(post.number("notifyVector"));
+            assertThat(PostedInterruptDescriptor.NDST.of(notification)).isEqualTo(post.number("notifyApicId"));
         }
     }
 
@@ -111,10 +89,9 @@ class PiDescriptorTest {
         assertThat(pid.snapshot().pir3()).isEqualTo(1L << 63);
     }
 
-    @ParameterizedTest
-    @EnumSource
-    void everyVectorIsItsBitAndArrives(Place place) {
-        SharedWords words = place.words(12);
+    @Test
+    void everyVectorIsItsBitAndArrives() {
+        SharedWords words = SharedWords.of(new long[12]);
         PiDescriptor pid = filled(words, 0, 0, 0, 0, RUNNING);
         for (int vector = 0; vector < 256; vector++) {
             assertThat(pid.deliver(vector)).as("first to set ON").isTrue();
@@ -207,40 +184,8 @@ class PiDescriptorTest {
     }
 
     @Test
-    void bufferHoldsWhatADeviceWouldRead() {
-        ByteBuffer memory = aligned(128).order(ByteOrder.LITTLE_ENDIAN);
-        memory.position(3);
-        PiDescriptor pid = PiDescriptor.over(SharedWords.of(memory), 8);
-        pid.reset();
-        pid.deliver(0x41);
-        assertThat(memory.getLong(64 + 8)).isEqualTo(2);
-        assertThat(memory.getLong(64 + 32)).isEqualTo(0xf20003L);
-        assertThat(memory.position()).isEqualTo(3);
-    }
-
-    @Test
-    void descriptorsOfAnArrayAndOfABuffer() {
-        long[] words = new long[8];
-        PiDescriptor.over(words).put();
-        assertThat(words[4]).isEqualTo(2);
-        ByteBuffer buffer = aligned(64).order(ByteOrder.nativeOrder());
-        PiDescriptor.over(buffer).put();
-        assertThat(buffer.getLong(32)).isEqualTo(2);
-        assertThat(SharedWords.of(buffer).size()).isEqualTo(8);
-        assertThat(SharedWords.of(words).size()).isEqualTo(8);
-    }
-
-    @Test
     void memoryThatCannotBeSharedIsRefused() {
-        assertThatThrownBy(() -> PiDescriptor.over(ByteBuffer.allocate(64)))
-                .hasMessage("a heap buffer cannot hold shared words: expected a writable one of"
-                        + " ByteBuffer.allocateDirect or mapped");
-        assertThatThrownBy(() -> PiDescriptor.over(aligned(64).asReadOnlyBuffer()))
-                .hasMessageStartingWith("a read-only buffer cannot hold shared words");
-        ByteBuffer shifted = aligned(128).position(8).slice();
-        assertThatThrownBy(() -> PiDescriptor.over(shifted))
-                .hasMessageStartingWith("the buffer begins 8 bytes past a 64-byte boundary");
-        assertThatThrownBy(() -> PiDescriptor.over(aligned(56)))
+        assertThatThrownBy(() -> PiDescriptor.over(new long[7]))
                 .hasMessage(
                         "a descriptor at word 0 of 7 does not fit: expected a multiple of 8 with 8 words from there");
         for (int base : new int[] {-8, 4, 16}) {
@@ -272,11 +217,10 @@ class PiDescriptorTest {
         assertThat(pid).hasToString("pid 0x0 0x0 0x0 0x1 0x500f20001 0x0 0x0 0x0");
     }
 
-    /** Words shared by an array and by a buffer do the same, each operation against plain arithmetic. */
-    @ParameterizedTest
-    @EnumSource
-    void wordsDoWhatTheyAreNamedFor(Place place) {
-        SharedWords words = place.words(8);
+    /** Each operation against plain arithmetic. */
+    @Test
+    void wordsDoWhatTheyAreNamedFor() {
+        SharedWords words = SharedWords.of(new long[8]);
         SplittableRandom random = new SplittableRandom(6);
         long model = 0;
         for (int i = 0; i < 10_000; i++) {
