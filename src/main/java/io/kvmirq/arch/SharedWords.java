@@ -14,7 +14,6 @@ import java.lang.invoke.VarHandle;
  * the accesses in any order.
  */
 public abstract class SharedWords {
-    /** The boundary of a buffer in bytes: structures that hardware reads lie on a cache line. */
     /** For words of another kind, such as those of a test. */
     protected SharedWords() {}
 
