@@ -58,6 +58,8 @@ public record Errno(int number) {
     public static final Errno ESPIPE = new Errno(29);
     /** Result out of range. */
     public static final Errno ERANGE = new Errno(34);
+    /** The call, or the operation of a driver, does not exist. */
+    public static final Errno ENOSYS = new Errno(38);
     /** Too many symbolic links, or epoll sets in one another. */
     public static final Errno ELOOP = new Errno(40);
 

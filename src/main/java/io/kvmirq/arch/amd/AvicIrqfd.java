@@ -3,8 +3,10 @@ package io.kvmirq.arch.amd;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
+import io.kvmirq.VcpuId;
 import io.kvmirq.Vector;
 import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.apic.IrteUpdate;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.stream.IntStream;
@@ -16,7 +18,7 @@ import java.util.stream.IntStream;
  * <p>Safe for use by any number of threads. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux
  * 7.1, {@code svm_ir_list_add} of Linux 6.12.
  */
-public class AvicIrqfd {
+public class AvicIrqfd implements IrteUpdate {
     final AvicVm vm;
     private final SharedWords words;
     private final int number;
@@ -77,7 +79,12 @@ public class AvicIrqfd {
         }
     }
 
-    /** Posts the interrupt to no vCPU: the entry is remapped again. Does nothing if it is not posted. */
+    @Override
+    public void post(VcpuId to, Vector vector) {
+        post(vm.vcpu(to.number()), vector);
+    }
+
+    @Override
     public void unpost() {
         lock();
         unlink();

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.VcpuId;
+import io.kvmirq.Vector;
+
+/**
+ * A vendor's part of posting one host irq: {@code pi_update_irte}, with {@code irq_set_vcpu_affinity} behind it. VT-d only
+ * writes the entry. AMD also moves the irqfd to the list of the vCPU.
+ */
+public interface IrteUpdate {
+    /**
+     * Posts the host irq to a vCPU.
+     *
+     * @param vcpu the id of the vCPU, which is its index in the model
+     * @param vector in the guest
+     * @throws KernelException EINVAL if the entry cannot be posted, ENOSYS if the host irq is not remapped. The host irq is
+     *     then posted to no vCPU
+     */
+    void post(VcpuId vcpu, Vector vector);
+
+    /** Remaps the host irq again. Does nothing if it is not posted. */
+    void unpost();
+
+    /** A host irq that no unit remaps: no irqchip of it has {@code irq_set_vcpu_affinity}. */
+    static IrteUpdate notRemapped(int hostIrq) {
+        return new IrteUpdate() {
+            @Override
+            public void post(VcpuId vcpu, Vector vector) {
+                throw new KernelException(
+                        "irq_set_vcpu_affinity",
+                        "irq=" + hostIrq + " vcpu=" + vcpu.number(),
+                        Errno.ENOSYS,
+                        "no unit remaps the host irq");
+            }
+
+            @Override
+            public void unpost() {}
+        };
+    }
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.vtd;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.VcpuId;
+import io.kvmirq.Vector;
+import io.kvmirq.arch.apic.IrteUpdate;
+import io.kvmirq.arch.apic.PostedVm;
+
+/**
+ * The entry of a host irq in the table of a unit, as KVM posts it: {@code vmx_pi_update_irte} of Linux 7.1.
+ *
+ * @param index of the entry in the table
+ * @param vm holds the vCPUs
+ */
+public record VtdIrte(RemappingTable table, int index, PostedVm vm) implements IrteUpdate {
+    @Override
+    public void post(VcpuId vcpu, Vector vector) {
+        try {
+            table.post(index, vm.vcpu(vcpu.number()).descriptorAddress(), vector);
+        } catch (IllegalStateException e) {
+            throw new KernelException(
+                    "irq_set_vcpu_affinity",
+                    "entry=" + index + " vcpu=" + vcpu.number(),
+                    Errno.EINVAL,
+                    String.valueOf(e.getMessage()));
+        }
+    }
+
+    @Override
+    public void unpost() {
+        if (table.isPostedToVcpu(index)) {
+            table.unpost(index);
+        }
+    }
+}
