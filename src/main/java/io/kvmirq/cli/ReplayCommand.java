@@ -6,6 +6,7 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakeProvider;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Kernel;
 import io.kvmirq.recording.Replay;
 import io.kvmirq.recording.TapeException;
 import java.io.IOException;
@@ -104,6 +105,11 @@ final class ReplayCommand implements Command {
         if (outcome instanceof Replay.Same same) {
             terminal.out().println(same.calls() + " calls replayed on " + on + ", all answered as on the tape");
             return ExitCode.OK;
+        }
+        if (outcome instanceof Replay.Diverged diverged && diverged.call().startsWith("open " + Kernel.DEVICE)) {
+            terminal.complain("cannot replay: open " + Kernel.DEVICE + " gives " + diverged.got() + " here and "
+                    + diverged.expected() + " on the tape; leave --backend out to replay on the fake kernel");
+            return ExitCode.COULD_NOT_RUN;
         }
         if (outcome instanceof Replay.Diverged diverged) {
             terminal.out().println(terminal.bad("diverged") + " at call " + diverged.number() + " on " + on);

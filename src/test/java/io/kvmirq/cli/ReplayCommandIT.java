@@ -42,6 +42,21 @@ class ReplayCommandIT {
         assertThat(onReal.exitCode()).as(onReal.out() + onReal.err()).isZero();
     }
 
+    /** The tape needs KVM, and there is none: no call was compared. */
+    @Test
+    void withoutKvmARealReplayCannotRun() throws Exception {
+        String hide = Machine.root() + "/scripts/without-kvm";
+        Machine.assumeSucceeds(hide, "true");
+        run("selftest", "--backend", "fake", "--scenario", "guestless", "--record", tape());
+        Cli.Ended ended = Cli.launcher().under(hide).run("replay", tape(), "--backend", "auto");
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
+        assertThat(ended.out()).isEmpty();
+        assertThat(ended.err())
+                .isEqualTo(
+                        "kvmirq: cannot replay: open /dev/kvm gives ENOENT here and kvm#1 on the tape; leave --backend"
+                                + " out to replay on the fake kernel\n");
+    }
+
     @Test
     void splitKernelDivergesWhereTheFullIrqchipIsMade() throws Exception {
         run("selftest", "--backend", "fake", "--scenario", "guestless", "--record", tape());
