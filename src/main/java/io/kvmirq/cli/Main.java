@@ -11,6 +11,7 @@ public final class Main {
         if (arguments.length == 1 && (arguments[0].equals("--version") || arguments[0].equals("-V"))) {
             System.out.println(Version.line());
             if (System.out.checkError()) {
+                System.err.println("kvmirq: cannot write to stdout");
                 System.exit(ExitCode.FAILED);
             }
             return;

@@ -141,16 +141,15 @@ class CliIT {
         assertThat(ended.out()).contains("--scenario");
     }
 
-    @Test
-    @RealKvm
-    void outputThatCannotBeWrittenIsAFailure() throws Exception {
+    @ParameterizedTest
+    @ValueSource(strings = {"selftest --backend fake --scenario guestless --json", "--version", "decide --reasons"})
+    void outputThatCannotBeWrittenIsAFailure(String arguments) throws Exception {
         Process process = new ProcessBuilder(
-                        "bash",
-                        "-c",
-                        "\"$0\" selftest --scenario guestless --json > /dev/full",
-                        Machine.root() + "/scripts/kvmirq")
+                        "bash", "-c", "\"$0\" " + arguments + " > /dev/full", Machine.root() + "/scripts/kvmirq")
                 .start();
+        String said = new String(process.getErrorStream().readAllBytes(), StandardCharsets.UTF_8);
         assertThat(process.waitFor()).isEqualTo(ExitCode.FAILED);
+        assertThat(said).startsWith("kvmirq: cannot write to stdout").hasLineCount(1);
     }
 
     @Test
