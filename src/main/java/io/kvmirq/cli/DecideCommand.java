@@ -40,6 +40,9 @@ import picocli.CommandLine.ParseResult;
 /** {@code kvmirq decide}: says whether KVM posts a message to a vCPU, and if not, why. Asks no kernel. */
 final class DecideCommand implements Command {
     private static final int FLAT_VCPUS = 8;
+    /** 15 clusters of 4. */
+    private static final int CLUSTER_VCPUS = 60;
+
     private static final Gsi GSI = new Gsi(24);
     private static final long EXAMPLE_ADDRESS = 0x1_0000_0000L;
     private static final int PAGE = 4096;
@@ -192,9 +195,10 @@ final class DecideCommand implements Command {
         String usual = label(vcpus > FLAT_VCPUS ? Mode.X2APIC : Mode.FLAT);
         Mode mode = named(Mode.class, "--apic", arguments.matchedOptionValue("--apic", usual));
         boolean ids32Bit = arguments.hasMatchedOption("--32-bit-ids");
-        if (mode != Mode.X2APIC && vcpus > ApicMessage.BROADCAST) {
-            throw new IllegalArgumentException(
-                    "--vcpus is " + vcpus + " with xAPIC ids: expected 1-255, or --apic x2apic");
+        int most = mode == Mode.CLUSTER ? CLUSTER_VCPUS : mode == Mode.FLAT ? ApicMessage.BROADCAST : VcpuId.MAX + 1;
+        if (vcpus > most) {
+            throw new IllegalArgumentException("--vcpus is " + vcpus + " with --apic " + label(mode) + ": expected 1-"
+                    + most + ", or --apic x2apic");
         }
         List<LocalApic> lapics = IntStream.range(0, vcpus).mapToObj(mode::lapic).toList();
         Set<InhibitReason> inhibits = EnumSet.noneOf(InhibitReason.class);

@@ -92,7 +92,8 @@ public final class RouteTable {
      * Changes the table in one step.
      *
      * @param change edits a copy of the table. If it throws, the table stays as it was. It may run several times, each
-     *     time with a new copy, because another thread changed the table first: it must have no other effect
+     *     time with a new copy, because another thread changed the table first: it must have no other effect. A slow function may run again as
+     *     long as other threads change the table without a pause
      * @return what {@code change} returned
      * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
      * @throws IllegalStateException from within another change of this table
@@ -204,7 +205,10 @@ public final class RouteTable {
             });
         }
 
-        /** Routes the lowest free GSI to {@code message}. */
+        /**
+         * Routes the lowest free GSI to {@code message}. Another thread that names the same GSI by hand at this moment, as
+         * in {@code Vm.assignIrqfd}, gets it too.
+         */
         public Gsi add(MsiMessage message) {
             requireOpen();
             Gsi gsi = free();

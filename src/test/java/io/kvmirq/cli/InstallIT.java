@@ -162,7 +162,7 @@ class InstallIT {
                         "lost-interrupt-2019",
                         "vcpu-run",
                         "split",
-                        "gatag",
+                        "gatag gatag.6.1",
                         "msi.compat",
                         "7.1",
                         "guestless",

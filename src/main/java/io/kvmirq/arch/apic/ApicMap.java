@@ -48,7 +48,10 @@ public final class ApicMap<A extends LocalApic> {
      */
     public static <A extends LocalApic> Optional<ApicMap<A>> of(
             List<A> lapics, boolean apicIds32Bit, boolean firstHasId) {
-        int highest = lapics.stream().mapToInt(LocalApic::vcpuId).max().orElse(0);
+        int highest = lapics.stream()
+                .mapToInt(lapic -> Math.max(lapic.vcpuId(), lapic.id()))
+                .max()
+                .orElse(0);
         ApicMap<A> map = new ApicMap<>(Math.max(highest, ApicMessage.BROADCAST));
         for (A lapic : lapics) {
             if (!map.addPhysical(lapic, apicIds32Bit) && !firstHasId) {

@@ -73,9 +73,9 @@ public final class IoapicEntry {
             .fields(as(0, "it is of remappable format"))
             .build();
 
-    /** Kind {@code ioapic.rte.remappable}. */
+    /** Kind {@code ioapic.rte.remap}. */
     public static final Format REMAPPED = Format.builder(
-                    "ioapic.rte.remappable", "IOAPIC redirection entry, remappable form", 64, 1)
+                    "ioapic.rte.remap", "IOAPIC redirection entry, remappable form", 64, 1)
             .fields(HANDLE, VECTOR.as(always("V", "vector that an EOI names")), ACTIVE_LOW, LEVEL, MASKED)
             .fields(SEND_PENDING, REMOTE_IRR)
             .fields(BitField.reserved("rsvd_8_10", 8, 3).ordinarily(0), RESERVED_17)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import io.kvmirq.VcpuId;
+
 /**
  * An enabled LAPIC with the ids that an operating system gives it.
  *
@@ -13,6 +15,14 @@ package io.kvmirq.arch.apic;
  */
 public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int logicalFormat, int arbitrationPriority)
         implements LocalApic {
+    public LapicIds {
+        int most = isX2apic ? VcpuId.MAX : ApicMessage.BROADCAST;
+        if (id < 0 || id > most || vcpuId < 0 || vcpuId > VcpuId.MAX) {
+            throw new IllegalArgumentException("APIC id " + id + " of vCPU " + vcpuId
+                    + " is out of range: expected ids 0–" + most + " of vCPUs 0–" + VcpuId.MAX);
+        }
+    }
+
     /**
      * In xAPIC mode, flat model. The APIC id is the vCPU's id.
      *
@@ -27,6 +37,7 @@ public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int 
      *
      * @param cluster 0–14
      * @param member 4 bits, one of them set
+     * @throws IllegalArgumentException if an id is out of range
      */
     public static LapicIds cluster(int vcpu, int cluster, int member) {
         return xapic(vcpu, cluster << 4 | member, LapicPage.DFR_CLUSTER);

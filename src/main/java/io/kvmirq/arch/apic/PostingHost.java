@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
-import java.util.Arrays;
-import java.util.List;
 import java.util.Optional;
 
 /**
@@ -35,36 +33,35 @@ public record PostingHost(
 
     /** The first reason, before any VM is looked at. */
     Optional<NotPosted> flaw() {
-        if (!remapping || words().contains("nointremap")) {
+        boolean noRemapping = !remapping;
+        boolean noPosting = false;
+        boolean legacy = false;
+        // The kernel applies the words in order (setup_irqremap).
+        for (String word : commandLine.strip().split("\\s+")) {
+            legacy = word.startsWith("amd_iommu_intr=") ? word.endsWith("=legacy") : legacy;
+            noRemapping |= word.equals("nointremap");
+            if (word.startsWith("intremap=")) {
+                for (String option : word.substring("intremap=".length()).split(",")) {
+                    noPosting = option.equals("off") || option.equals("nopost") || noPosting && !option.equals("on");
+                    noRemapping = option.equals("off") || noRemapping && (!remapping || !option.equals("on"));
+                }
+            }
+        }
+        if (noRemapping) {
             return Optional.of(NotPosted.NO_REMAPPING);
         }
-        if (options("intremap=").contains("off")) {
-            return Optional.of(NotPosted.NO_REMAPPING);
-        }
-        if (options("intremap=").contains("nopost")) {
+        if (noPosting) {
             return Optional.of(NotPosted.SWITCHED_OFF);
         }
-        if (vendor == Vendor.AMD && options("amd_iommu_intr=").contains("legacy")) {
+        if (vendor == Vendor.AMD && (legacy || !unitsPost)) {
             return Optional.of(NotPosted.NO_VIRTUAL_APIC);
         }
         if (!unitsPost) {
-            return Optional.of(vendor == Vendor.AMD ? NotPosted.NO_VIRTUAL_APIC : NotPosted.UNIT_CANNOT_POST);
+            return Optional.of(NotPosted.UNIT_CANNOT_POST);
         }
         if (!apicVirtualization) {
             return Optional.of(NotPosted.NO_APIC_VIRTUALIZATION);
         }
         return devicePostedIrqs.orElse(true) ? Optional.empty() : Optional.of(NotPosted.DEVICES_NOT_POSTED);
-    }
-
-    private List<String> words() {
-        return Arrays.asList(commandLine.strip().split("\\s+"));
-    }
-
-    private List<String> options(String parameter) {
-        return words().stream()
-                .filter(word -> word.startsWith(parameter))
-                .flatMap(
-                        word -> Arrays.stream(word.substring(parameter.length()).split(",")))
-                .toList();
     }
 }

@@ -14,8 +14,10 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 class PostingDecisionTest {
@@ -204,28 +206,23 @@ class PostingDecisionTest {
         assertThat(rowOf(fixed.decide())).isEqualTo(NotPosted.NOT_ONE_VCPU);
     }
 
-    @Test
-    void commandLineIsReadByWords() {
-        assertThat(PostingHost.of(Vendor.INTEL)
-                        .withCommandLine("quiet intremap=nosid")
-                        .flaw())
-                .isEmpty();
-        assertThat(PostingHost.of(Vendor.INTEL).withCommandLine("xintremap=off").flaw())
-                .isEmpty();
-        assertThat(PostingHost.of(Vendor.INTEL).withCommandLine("ro nointremap").flaw())
-                .contains(NotPosted.NO_REMAPPING);
-        assertThat(PostingHost.of(Vendor.INTEL).withCommandLine("intremap=off").flaw())
-                .contains(NotPosted.NO_REMAPPING);
-        assertThat(PostingHost.of(Vendor.INTEL)
-                        .withCommandLine("amd_iommu_intr=legacy")
-                        .flaw())
-                .isEmpty();
-        assertThat(PostingHost.of(Vendor.AMD)
-                        .withCommandLine("amd_iommu_intr=legacy")
-                        .flaw())
-                .contains(NotPosted.NO_VIRTUAL_APIC);
-        assertThat(PostingHost.of(Vendor.AMD).withCommandLine("intremap=nopost").flaw())
-                .contains(NotPosted.SWITCHED_OFF);
+    /** The last word wins, as the kernel applies them in order. */
+    @ParameterizedTest
+    @CsvSource({
+        "INTEL, quiet intremap=nosid,",
+        "INTEL, xintremap=off,",
+        "INTEL, ro nointremap, NO_REMAPPING",
+        "INTEL, intremap=off, NO_REMAPPING",
+        "INTEL, intremap=off intremap=on,",
+        "INTEL, 'intremap=nopost,on',",
+        "INTEL, 'intremap=on,nopost', SWITCHED_OFF",
+        "INTEL, amd_iommu_intr=legacy,",
+        "AMD, amd_iommu_intr=legacy, NO_VIRTUAL_APIC",
+        "AMD, amd_iommu_intr=legacy amd_iommu_intr=vapic,",
+        "AMD, intremap=nopost, SWITCHED_OFF"
+    })
+    void commandLineIsReadInOrder(Vendor vendor, String line, @Nullable NotPosted expected) {
+        assertThat(PostingHost.of(vendor).withCommandLine(line).flaw()).isEqualTo(Optional.ofNullable(expected));
     }
 
     /** Before Linux 6.16 there is no parameter to ask. */
