@@ -4,6 +4,11 @@ package io.kvmirq.arch;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.sun.management.ThreadMXBean;
+import io.kvmirq.Vector;
+import io.kvmirq.arch.amd.AvicHost;
+import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.amd.AvicVm;
+import io.kvmirq.arch.amd.GaUnit;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedVcpu;
 import io.kvmirq.arch.apic.PostedVm;
@@ -95,6 +100,23 @@ class AllocationTest {
             boolean notified = vcpu.deliver(vector) == PostedVcpu.Delivery.NOTIFIED;
             cpu.takeInterrupt();
             return notified && vcpu.isInIrr(vector) ? 1 : 0;
+        });
+    }
+
+    @Test
+    void postingThroughAmdToAGuest() {
+        AvicHost avic = new AvicHost(new Host(0x20, 0x14), AvicKernel.FROM_6_17, true);
+        GaUnit unit = new GaUnit(avic, new GaUnit.Setup(1, 512, 0x55, true, true));
+        AvicVm guest = new AvicVm(avic, 2, 1, 0x1000);
+        unit.set(0, 1, 0x22, 0x4100, true);
+        guest.irqfd(unit, 0).post(guest.vcpu(1), new Vector(0x41));
+        guest.vcpu(1).thread().load(1);
+        guest.vcpu(1).thread().enter();
+        assertAllocatesNothing(round -> {
+            guest.vcpu(1).end(0x41);
+            boolean rung = unit.request(0) == GaUnit.Outcome.DOORBELL;
+            avic.host().cpu(1).takeInterrupt();
+            return rung && guest.vcpu(1).isInService(0x41) ? 1 : 0;
         });
     }
 
