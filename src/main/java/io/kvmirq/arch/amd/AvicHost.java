@@ -31,7 +31,8 @@ public final class AvicHost {
     /**
      * KVM without a VM.
      *
-     * @param ipiv whether senders in a guest may see IsRunning: the parameter enable_ipiv of kvm_amd
+     * @param ipiv whether senders in a guest may see IsRunning: the parameter enable_ipiv of kvm_amd. Always true before
+     *     Linux 6.17, which brought the parameter
      * @throws IllegalArgumentException if the id of a CPU does not fit an entry of the physical table: 12 bits
      */
     public AvicHost(Host host, AvicKernel kernel, boolean ipiv) {
@@ -67,6 +68,10 @@ public final class AvicHost {
      * @throws IllegalStateException if all are in use
      */
     synchronized int add(AvicVm vm) {
+        vms.stream().filter(vm::overlaps).findFirst().ifPresent(other -> {
+            throw new IllegalArgumentException(
+                    "the backing pages overlap those of VM " + other.id() + ": give each VM pages of its own");
+        });
         if (vms.size() == lastId) {
             throw new IllegalStateException("all " + lastId + " ids of VMs are in use: destroy a VM first");
         }

@@ -59,16 +59,23 @@ public class AvicIrqfd implements IrteUpdate {
      * Posts the interrupt to a vCPU from now on. While AVIC is inhibited the entry stays remapped. If the unit has no guest
      * mode, kernels up to 6.16 leave the entry remapped and report no error.
      *
-     * @throws KernelException EINVAL if the device's domain is not UNMANAGED, or the unit has no guest mode. The irqfd is
-     *     then posted to no vCPU
+     * @throws KernelException EINVAL if the device's domain is not UNMANAGED, or the unit has no guest mode. From 6.17 the
+     *     irqfd is then posted to no vCPU; up to 6.16 it stays on the list that it was on
+     * @throws IllegalArgumentException if the vCPU belongs to another VM
      */
     public void post(AvicVcpu vcpu, Vector vector) {
+        if (vcpu.vm() != vm) {
+            throw new IllegalArgumentException(
+                    "vCPU " + vcpu.index() + " belongs to another VM: expected one of the irqfd's VM");
+        }
         lock();
         boolean fits = unit.isUnmanaged(entry) && (unit.isVapic() || vcpu.alwaysLogs());
-        boolean linked = vcpu.alwaysLogs()
-                ? fits && writeThenMove(vcpu, vector.number())
-                : moveThenWrite(vcpu, vector.number(), fits);
-        words.set(bypass(), linked ? vcpu.index() + 1 : 0);
+        if (!vcpu.alwaysLogs() || fits) {
+            boolean linked = vcpu.alwaysLogs()
+                    ? writeThenMove(vcpu, vector.number())
+                    : moveThenWrite(vcpu, vector.number(), fits);
+            words.set(bypass(), linked ? vcpu.index() + 1 : 0);
+        }
         unlock();
         if (!fits) {
             throw new KernelException(
@@ -87,8 +94,13 @@ public class AvicIrqfd implements IrteUpdate {
     @Override
     public void unpost() {
         lock();
-        unlink();
-        unit.deactivate(entry);
+        if (vm.avic().kernel() == AvicKernel.UP_TO_6_16) {
+            unit.deactivate(entry);
+            unlink();
+        } else {
+            unlink();
+            unit.deactivate(entry);
+        }
         words.set(bypass(), 0);
         unlock();
     }
@@ -175,7 +187,8 @@ public class AvicIrqfd implements IrteUpdate {
             long cpu = cpu(vcpu.shadowEntry());
             boolean runs = GaIrte.IS_RUN.isSet(low);
             long destination = GaIrte.DESTINATION.of(low, unit.high(entry));
-            if (runs != (cpu != GaUnit.NO_CPU) || runs && destination != cpu) {
+            boolean late = !runs && vcpu.alwaysLogs();
+            if (!late && runs != (cpu != GaUnit.NO_CPU) || runs && destination != cpu) {
                 broken.add("L4: " + irqfd + (runs ? "runs on " + destination : "does not run") + ", vCPU "
                         + vcpu.index() + (cpu == GaUnit.NO_CPU ? " does not run" : " runs on " + cpu));
             }

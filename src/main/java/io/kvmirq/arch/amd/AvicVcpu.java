@@ -194,7 +194,8 @@ public final class AvicVcpu {
         for (int i = list.next(0); i >= 0; i = list.next(i + 1)) {
             AvicIrqfd irqfd = vm.irqfd(i);
             if (activates) {
-                irqfd.unit().activate(irqfd.entry(), here.id(), alwaysLogs);
+                // Up to 6.16 nothing says that the vCPU runs: amd_iommu_activate_guest_mode has no CPU.
+                irqfd.unit().activate(irqfd.entry(), alwaysLogs ? GaUnit.NO_CPU : here.id(), alwaysLogs);
             } else {
                 irqfd.unit().update(irqfd.entry(), here.id(), alwaysLogs);
             }
@@ -250,7 +251,7 @@ public final class AvicVcpu {
 
         /** VMRUN looks at the IRR. A sender sets it before it reads the mode or IsRun. */
         @Override
-        public void entering(HostCpu here) {
+        public void entered(HostCpu here) {
             takeInterrupts();
         }
 

@@ -46,7 +46,7 @@ public final class AvicVm {
      * @param irqfds how many irqfds may be made
      * @param firstPage the physical address of the backing page of vCPU 0, at a 4096-byte boundary. The pages of the
      *     others follow
-     * @throws IllegalArgumentException if a number is out of range
+     * @throws IllegalArgumentException if a number is out of range, or a page belongs to another VM
      */
     public AvicVm(AvicHost avic, int vcpus, int irqfds, long firstPage) {
         this(avic, SharedWords.of(new long[words(vcpus, irqfds)]), 0, vcpus, irqfds, firstPage, IrList::new);
@@ -115,9 +115,11 @@ public final class AvicVm {
      *
      * @param unit the unit of the device
      * @param entry the entry of the host irq in the unit's table
+     * @throws IllegalArgumentException if the table has no such entry
      * @throws IllegalStateException if the VM has as many irqfds as it was made for
      */
     public AvicIrqfd irqfd(GaUnit unit, int entry) {
+        unit.checked(entry);
         return add(new AvicIrqfd(this, made, unit, entry));
     }
 
@@ -173,6 +175,11 @@ public final class AvicVm {
         return address < firstPage || index >= vcpus.length ? null : vcpus[(int) index];
     }
 
+    boolean overlaps(AvicVm other) {
+        return firstPage < other.firstPage + (long) other.vcpus.length * PAGE
+                && other.firstPage < firstPage + (long) vcpus.length * PAGE;
+    }
+
     void rung(HostCpu cpu) {
         for (AvicVcpu vcpu : vcpus) {
             if (vcpu.thread().isGuestOf(cpu)) {
@@ -193,7 +200,8 @@ public final class AvicVm {
      *   <li>L1: an irqfd is on one list at most.
      *   <li>L2: an irqfd is on the list of the vCPU that it is posted to, and on no other.
      *   <li>L3: the entry of an irqfd that is on no list is remapped.
-     *   <li>L4: an entry in guest mode has IsRun and, if that is set, the Destination of its vCPU.
+     *   <li>L4: an entry in guest mode has IsRun and, if that is set, the Destination of its vCPU. Up to 6.16 IsRun stays
+     *       clear after an inhibit ends, until the vCPU is loaded again.
      *   <li>L5, from 6.17: GALogIntr is set only while the vCPU blocks.
      * </ul>
      */

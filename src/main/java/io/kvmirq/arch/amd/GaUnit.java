@@ -8,6 +8,9 @@ import static io.kvmirq.arch.amd.GaIrte.GA_LOG_INTR;
 import static io.kvmirq.arch.amd.GaIrte.GA_TAG;
 import static io.kvmirq.arch.amd.GaIrte.GUEST_MODE;
 import static io.kvmirq.arch.amd.GaIrte.IS_RUN;
+import static io.kvmirq.arch.amd.GaIrte.VECTOR;
+import static io.kvmirq.arch.amd.LegacyIrte.INT_TYPE;
+import static io.kvmirq.arch.amd.LegacyIrte.LOGICAL;
 import static io.kvmirq.arch.amd.LegacyIrte.VALID;
 
 import io.kvmirq.arch.SharedWords;
@@ -140,7 +143,7 @@ public class GaUnit {
         words.set(at(entry, word), value);
     }
 
-    private int checked(int entry) {
+    int checked(int entry) {
         if (entry < 0 || entry >= setup.entries()) {
             throw new IllegalArgumentException("entry " + entry + " does not exist: expected 0–" + (setup.entries() - 1)
                     + ", as the table was made");
@@ -262,12 +265,13 @@ public class GaUnit {
         }
     }
 
-    /** Valid is kept. */
+    /** Valid is kept. NoFault and RqEOI are lost: Linux writes the fields of its {@code irq_cfg} only. */
     private void writeHost(int entry) {
         long low = get(entry, LOW);
         if (GUEST_MODE.isSet(low)) {
-            set(entry, LOW, VALID.put(get(entry, HOST_LOW), VALID.of(low)));
-            set(entry, HIGH, get(entry, HOST_HIGH));
+            long host = get(entry, HOST_LOW) & (INT_TYPE.mask() | LOGICAL.mask() | DESTINATION_LOW.mask());
+            set(entry, LOW, VALID.put(host, VALID.of(low)));
+            set(entry, HIGH, get(entry, HOST_HIGH) & (VECTOR.mask() | DESTINATION_HIGH.mask()));
         }
     }
 
@@ -299,7 +303,7 @@ public class GaUnit {
             outcome = Outcome.REMAPPED;
         } else {
             AvicVcpu vcpu = avic.withPage(GaIrte.ROOT.of(high) << PAGE_BITS);
-            outcome = vcpu == null ? Outcome.BLOCKED : post(entry, vcpu, (int) GaIrte.VECTOR.of(high), low);
+            outcome = vcpu == null ? Outcome.BLOCKED : post(entry, vcpu, (int) VECTOR.of(high), low);
         }
         words.unlock(request());
         return outcome;

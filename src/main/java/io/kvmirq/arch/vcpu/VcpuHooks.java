@@ -26,6 +26,12 @@ public interface VcpuHooks {
      */
     default void entering(HostCpu here) {}
 
+    /**
+     * The guest runs: the entry, or the return of the fast path, was not refused. Interrupts are off. What the hardware
+     * does at VMRUN belongs here.
+     */
+    default void entered(HostCpu here) {}
+
     /** The guest has exited, or its entry was refused. Interrupts are off. A VGIC reads its list registers back here. */
     default void exited(HostCpu here) {}
 

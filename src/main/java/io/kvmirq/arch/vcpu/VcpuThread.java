@@ -126,6 +126,7 @@ public final class VcpuThread {
         boolean enters = isInGuestMode() && !isRequested();
         if (enters) {
             cpu.runs(number);
+            hooks.entered(cpu);
         } else {
             words.set(at(MODE), OUTSIDE_GUEST_MODE);
             hooks.exited(cpu);
@@ -149,7 +150,9 @@ public final class VcpuThread {
         fastPath.run();
         hooks.entering(cpu);
         boolean again = isInGuestMode() && !isRequested();
-        if (!again) {
+        if (again) {
+            hooks.entered(cpu);
+        } else {
             leaveGuest(cpu);
         }
         cpu.interruptsOn();

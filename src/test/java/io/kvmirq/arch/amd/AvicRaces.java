@@ -19,7 +19,7 @@ public final class AvicRaces {
             OUTSIDE_LOCK      L . L . . L . h L L L L
             NOTIFY_FIRST      . . . L . L h . L L L L
             CLEAR_LAST        . . . . L L h . L L L L
-            UP_TO_6_16        L L L . . . h h L L L L
+            UP_TO_6_16        L L L . . . h h L L L .
             TODAY             . . . . . L h . L L L L
             KICK_PREVIOUS     . . . . . L h . . . . .
             """;

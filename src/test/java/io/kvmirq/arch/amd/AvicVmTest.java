@@ -32,6 +32,7 @@ class AvicVmTest {
     private AvicVm vm = new AvicVm(avic, 2, 70, PAGE);
     private AvicIrqfd irqfd = vm.irqfd(unit, 2);
     private VcpuThread thread = vm.vcpu(0).thread();
+    private int pages = 8;
 
     private GaUnit unit(GaUnit.Setup setup) {
         GaUnit made = new GaUnit(avic, setup);
@@ -354,8 +355,89 @@ class AvicVmTest {
         assertThat(small.vcpu(GaTag.VM.with(3))).isEmpty();
     }
 
-    private static AvicVm small(AvicHost of) {
-        return new AvicVm(of, 1, 0, 0);
+    private AvicVm small(AvicHost of) {
+        return new AvicVm(of, 1, 0, PAGE + 4096L * pages++);
+    }
+
+    @Test
+    void backingPagesOfTwoVmsDoNotOverlap() {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new AvicVm(avic, 1, 1, PAGE + 4096))
+                .withMessage("the backing pages overlap those of VM 1: give each VM pages of its own");
+        assertThat(new AvicVm(avic, 1, 1, PAGE + 2 * 4096).id()).isEqualTo(2);
+    }
+
+    /** Neither changes anything: the entry is posted to its own vCPU afterwards. */
+    @Test
+    void entryAndVcpuOfOthersAreRefused() throws IOException {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> vm.irqfd(unit, 4))
+                .withMessage("entry 4 does not exist: expected 0–3, as the table was made");
+        AvicVcpu foreign = new AvicVm(avic, 1, 1, PAGE + 2 * 4096).vcpu(0);
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> irqfd.post(foreign, new Vector(VECTOR)))
+                .withMessage("vCPU 0 belongs to another VM: expected one of the irqfd's VM");
+        post(0);
+        assertEntry("amdga-vap-02");
+    }
+
+    /** A refused update leaves the irqfd where it was up to 6.16, and takes it off its list from 6.17 on. */
+    @ParameterizedTest
+    @EnumSource
+    void refusedUpdateOfAPostedIrqfd(AvicKernel kernel) {
+        on(kernel, true, UNIT);
+        post(0);
+        unit.set(2, 0x901, 0x77, 0x4100, false);
+        assertThatThrownBy(() -> post(1)).isInstanceOf(KernelException.class);
+        boolean stays = kernel == AvicKernel.UP_TO_6_16;
+        assertThat(irqfd.vcpu().isPresent()).isEqualTo(stays);
+        assertThat(vm.vcpu(0).list().has(0)).isEqualTo(stays);
+        assertThat(vm.brokenRules()).isEmpty();
+    }
+
+    /** {@code amd_iommu_activate_guest_mode} of 6.16 has no CPU, that of 6.17 has. */
+    @ParameterizedTest
+    @EnumSource
+    void entryThatIsActivatedWhileItsVcpuRuns(AvicKernel kernel) {
+        on(kernel, true, UNIT);
+        thread.load(0);
+        post(0);
+        vm.inhibit(InhibitReason.IRQWIN);
+        thread.enter();
+        thread.exit();
+        vm.permit(InhibitReason.IRQWIN);
+        thread.enter();
+        assertThat(GaIrte.GUEST_MODE.isSet(unit.low(2))).isTrue();
+        assertThat(GaIrte.IS_RUN.isSet(unit.low(2))).isEqualTo(kernel == AvicKernel.FROM_6_17);
+        assertThat(vm.brokenRules()).isEmpty();
+        thread.exit();
+        thread.preempt();
+        thread.load(0);
+        assertThat(GaIrte.IS_RUN.isSet(unit.low(2))).isTrue();
+    }
+
+    /** Linux writes valid, destination, mode and vector of its own, and no other bit of the first form. */
+    @Test
+    void remappedFormThatComesBackHasNoNoFault() {
+        unit.set(2, 0x901 | LegacyIrte.NO_FAULT.mask() | LegacyIrte.RQ_EOI.mask(), 0x77, 0x4100, true);
+        post(0);
+        irqfd.unpost();
+        assertThat(unit.low(2)).isEqualTo(0x901);
+        assertThat(unit.high(2)).isEqualTo(0x77);
+    }
+
+    /** The guest does not run, so it takes nothing: the request is seen by the last look before a sleep. */
+    @Test
+    void refusedEntryTakesNoInterrupt() {
+        thread.load(0);
+        thread.enter();
+        assertThat(thread.reenter(() -> {
+                    vm.vcpu(0).request(VECTOR);
+                    thread.request();
+                }))
+                .isFalse();
+        assertThat(vm.vcpu(0).isInService(VECTOR)).isFalse();
+        assertThat(vm.vcpu(0).hasInterrupt()).isTrue();
     }
 
     @ParameterizedTest
