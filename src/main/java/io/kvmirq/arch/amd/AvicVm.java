@@ -131,11 +131,6 @@ public final class AvicVm {
         return irqfd;
     }
 
-    /** The number of the next irqfd. */
-    int next() {
-        return made;
-    }
-
     AvicIrqfd irqfd(int number) {
         return irqfds[number];
     }

@@ -161,6 +161,8 @@ class AvicVmTest {
         vm.irqfd(69).post(vm.vcpu(0), new Vector(VECTOR));
         thread.load(0);
         assertThat(GaIrte.IS_RUN.isSet(unit.low(3))).isTrue();
+        vm.irqfd(69).unpost();
+        assertThat(vm.brokenRules()).isEmpty();
         assertThatIllegalStateException()
                 .isThrownBy(() -> vm.irqfd(unit, 3))
                 .withMessage("the VM has 70 irqfds: make it for more");
@@ -231,6 +233,8 @@ class AvicVmTest {
         vm.vcpu(0).deliver(0xff);
         assertThat(thread.isAsleep()).isFalse();
         assertThatIllegalArgumentException().isThrownBy(() -> vm.vcpu(0).deliver(0x100));
+        assertThatIllegalArgumentException().isThrownBy(() -> vm.vcpu(0).isInService(0x100));
+        assertThatIllegalArgumentException().isThrownBy(() -> vm.vcpu(0).end(-1));
     }
 
     @Test
@@ -239,6 +243,7 @@ class AvicVmTest {
         thread.load(0);
         thread.enter();
         vm.inhibit(InhibitReason.IRQWIN);
+        assertThat(thread.isInGuestMode()).isFalse();
         vm.inhibit(InhibitReason.HYPERV);
         thread.exit();
         thread.enter();
@@ -258,6 +263,26 @@ class AvicVmTest {
         thread.enter();
         assertEntry("amdga-vap-01");
         assertPhysical("avicphys-02", "avicphys-02");
+    }
+
+    /** Each change of the mode ends with an invalidation and leaves the entry unlocked. */
+    @Test
+    void cachedCopyGoesWhenTheModeChanges() {
+        thread.load(0);
+        for (int round = 0; round < 2; round++) {
+            assertThat(unit.request(2)).isEqualTo(GaUnit.Outcome.REMAPPED);
+            post(0);
+            assertThat(unit.request(2)).isEqualTo(GaUnit.Outcome.DOORBELL);
+            vm.inhibit(InhibitReason.IRQWIN);
+            thread.enter();
+            assertThat(unit.request(2)).isEqualTo(GaUnit.Outcome.REMAPPED);
+            thread.exit();
+            vm.permit(InhibitReason.IRQWIN);
+            thread.enter();
+            assertThat(unit.request(2)).isEqualTo(GaUnit.Outcome.DOORBELL);
+            thread.exit();
+            irqfd.unpost();
+        }
     }
 
     @Test
