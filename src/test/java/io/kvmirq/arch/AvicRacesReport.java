@@ -20,7 +20,8 @@ final class AvicRacesReport {
                 AMD: a device's entry is posted to one of two vCPUs, each on a processor of its own. Their threads enter the
                 guest, exit, are preempted, loaded and put to sleep, while KVM changes the entry. An order loses if at its
                 end a vCPU has a vector in its IRR that its guest does not take, a list is corrupt, or, for ours, a rule L1
-                to L5 is broken. One letter for each search, in order. Searches of ours with store buffers end alike.
+                to L5 is broken. One letter for each search, in order. Ours was
+                also searched with store buffers in five scenarios (AvicRacesTest), with the same letters.
 
                 Ours loses in five scenarios and waits in one. These windows follow from the order of steps in Linux 6.17 to
                 7.1, and from what the manual lets a unit cache; no hardware showed them. Scenarios 9 to 11 need a device
