@@ -222,6 +222,31 @@ IN_C(jlong, scan)(ARGS, jlong address, jint entries, jint count)
 	return (jlong)sum;
 }
 
+static inline uint64_t all_amd_fields(const uint64_t *irte)
+{
+	uint64_t low = irte[0], high = irte[1];
+	uint64_t sum = field(low, 0, 1) + field(low, 1, 1) + field(low, 7, 1) +
+		       field(high, 0, 8) +
+		       (field(high, 56, 8) << 24 | field(low, 8, 24));
+
+	if (field(low, 7, 1))
+		return sum + field(low, 2, 1) + field(low, 6, 1) +
+		       field(low, 32, 32) + field(high, 12, 40);
+	return sum + field(low, 2, 3) + field(low, 5, 1) + field(low, 6, 1);
+}
+
+IN_C(jlong, scanAmd)(ARGS, jlong address, jint entries, jint count)
+{
+	const uint64_t *table = (const uint64_t *)address;
+	uint64_t sum = 0;
+
+	for (jint i = 0; i < count; i += entries) {
+		for (jint k = 0; k < entries; k++)
+			sum += all_amd_fields(&table[2 * k]);
+	}
+	return (jlong)sum;
+}
+
 /* What does not fit is refused, as in Java. */
 static inline bool encode(uint64_t *irte, uint64_t descriptor,
 			  uint64_t vector, uint64_t id)

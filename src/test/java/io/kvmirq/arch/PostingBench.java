@@ -3,6 +3,8 @@ package io.kvmirq.arch;
 
 import com.sun.management.ThreadMXBean;
 import io.kvmirq.Vector;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
@@ -43,6 +45,7 @@ final class PostingBench {
     private static final int WORDS = PiDescriptor.WORDS + PiDescriptor.PIR_WORDS;
     private static final int LINE = 64;
     private static final int ENTRIES = 1024;
+    private static final int AMD_ENTRIES = 2048;
     private static final int FIELDS = 11;
     private static final int BY_ID = 1;
 
@@ -54,6 +57,7 @@ final class PostingBench {
         POST("post, as a unit", 1.10),
         DECODE("decode all, by accessors", 1.10),
         SCAN("vector, source, target", 1.10),
+        SCAN_AMD("2048 AMD entries, all", 1.05),
         DECODE_RECORD("decode to records", Double.NaN),
         ENCODE_ALL("encode all, field by field", 1.10),
         ENCODE("posted words at once", 1.10),
@@ -82,6 +86,8 @@ final class PostingBench {
     private final SharedWords words;
     private final PiDescriptor pid;
     private final long[] table = new long[2 * ENTRIES];
+    /** The first half remapped, the others in guest mode. */
+    private final long[] amdTable = new long[2 * AMD_ENTRIES];
     /** For each a descriptor's address, and a requester's id above 8 bits of vector. */
     private final long[] sources = new long[2 * ENTRIES];
 
@@ -92,6 +98,7 @@ final class PostingBench {
     private final List<ByteBuffer> memories = new ArrayList<>();
     private final long inC;
     private final long tableInC;
+    private final long amdTableInC;
     private final long sourcesInC;
     private final long encodedInC;
     private final long fieldsInC;
@@ -108,6 +115,8 @@ final class PostingBench {
         ByteBuffer tableOfC = kept(table.length * Long.BYTES);
         tableInC = address(tableOfC);
         encodedInC = address(kept(table.length * Long.BYTES));
+        ByteBuffer amdTableOfC = kept(amdTable.length * Long.BYTES);
+        amdTableInC = address(amdTableOfC);
         ByteBuffer sourcesOfC = kept(sources.length * Long.BYTES);
         sourcesInC = address(sourcesOfC);
         ByteBuffer fieldsOfC = kept(fields.length * Long.BYTES);
@@ -115,6 +124,7 @@ final class PostingBench {
         fill();
         longs(fieldsOfC).put(fields);
         longs(tableOfC).put(table);
+        longs(amdTableOfC).put(amdTable);
         longs(sourcesOfC).put(sources);
     }
 
@@ -148,6 +158,15 @@ final class PostingBench {
             long[] values = {1, i & 1, i & 15, 0, 1, i & 0xff, 0x3f, i, 0, BY_ID, i >> 4};
             System.arraycopy(values, 0, fields, FIELDS * i, FIELDS);
         }
+        for (int i = 0; i < AMD_ENTRIES; i++) {
+            boolean guest = i >= AMD_ENTRIES / 2;
+            amdTable[2 * i] = guest
+                    ? GaIrte.guestLow(i, (i & 1) != 0) | GaIrte.IS_RUN.with(i >> 1 & 1) | GaIrte.DESTINATION_LOW.with(i)
+                    : LegacyIrte.VALID.mask() | LegacyIrte.INT_TYPE.with(i & 1) | GaIrte.DESTINATION_LOW.with(i);
+            amdTable[2 * i + 1] = guest
+                    ? GaIrte.guestHigh((long) i << 28, i & 0xff) | GaIrte.DESTINATION_HIGH.with(i & 0xff)
+                    : GaIrte.VECTOR.with(i & 0xff);
+        }
     }
 
     private static native long address(ByteBuffer direct);
@@ -163,6 +182,8 @@ final class PostingBench {
     private static native int postInC(long address, int count);
 
     private static native long scanInC(long address, int entries, int count);
+
+    private static native long scanAmdInC(long address, int entries, int count);
 
     private static native long decodeInC(long address, int entries, int count);
 
@@ -250,6 +271,7 @@ final class PostingBench {
             case EIGHT_AND_SYNC -> deliverEightAndSyncInC(inC, count);
             case POST -> postInC(inC, count);
             case DECODE -> decodeInC(tableInC, ENTRIES, count);
+            case SCAN_AMD -> scanAmdInC(amdTableInC, AMD_ENTRIES, count);
             case SCAN, DECODE_RECORD -> scanInC(tableInC, ENTRIES, count);
             case ENCODE_ALL -> encodeAllInC(fieldsInC, encodedInC, ENTRIES, count);
             case ENCODE, ENCODE_RECORD -> encodeInC(sourcesInC, encodedInC, ENTRIES, count);
@@ -265,6 +287,7 @@ final class PostingBench {
             case POST -> post(count);
             case DECODE -> decode(count);
             case SCAN -> scan(count);
+            case SCAN_AMD -> scanAmd(count);
             case DECODE_RECORD -> decodeRecords(count);
             case ENCODE_ALL -> encodeAll(count);
             case ENCODE -> encode(count);
@@ -383,6 +406,38 @@ final class PostingBench {
                     + (Irte.POSTED.isSet(low) ? Irte.descriptorAddress(low, high) : RemappedIrte.DESTINATION.of(low));
         }
         return sum;
+    }
+
+    private long scanAmd(int count) {
+        long sum = 0;
+        for (int i = 0; i < count; i += AMD_ENTRIES) {
+            sum += scanAmd(amdTable);
+        }
+        return sum;
+    }
+
+    private static long scanAmd(long[] table) {
+        long sum = 0;
+        for (int i = 0; i < table.length; i += 2) {
+            sum += decodeAmd(table[i], table[i + 1]);
+        }
+        return sum;
+    }
+
+    private static long decodeAmd(long low, long high) {
+        long sum = LegacyIrte.VALID.of(low)
+                + LegacyIrte.NO_FAULT.of(low)
+                + GaIrte.GUEST_MODE.of(low)
+                + GaIrte.VECTOR.of(high)
+                + GaIrte.DESTINATION.of(low, high);
+        if (GaIrte.GUEST_MODE.isSet(low)) {
+            return sum
+                    + GaIrte.GA_LOG_INTR.of(low)
+                    + GaIrte.IS_RUN.of(low)
+                    + GaIrte.GA_TAG.of(low)
+                    + GaIrte.ROOT.of(high);
+        }
+        return sum + LegacyIrte.INT_TYPE.of(low) + LegacyIrte.RQ_EOI.of(low) + LegacyIrte.LOGICAL.of(low);
     }
 
     private long decodeRecords(int count) {
