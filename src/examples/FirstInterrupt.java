@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
@@ -13,7 +13,7 @@ import io.kvmirq.kvm.Vm;
 class FirstInterrupt {
     public static void main(String[] args) {
         VcpuId first = new VcpuId(0);
-        Vector vector = new Vector(0x31);
+        InterruptVector vector = new InterruptVector(0x31);
         try (Kernel kernel = Kernel.open();
                 Vm vm = Vm.create(kernel); // Vm.adopt takes a VM that your VMM created
                 EventFd event = EventFd.create(kernel)) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.apic.PostedVcpu;
 import io.kvmirq.arch.apic.PostedVm;
 import io.kvmirq.arch.vcpu.Host;
@@ -22,7 +22,7 @@ class PostedRequest implements RemappingTable.Observer {
 
         table.set(3, new RemappedIrte(0x0000000400220009L, 0x43b00L)); // vector 0x22 of the host, for 3b:00.0
         vm.startBypass();
-        table.post(3, vcpu.descriptorAddress(), new Vector(0x41));
+        table.post(3, vcpu.descriptorAddress(), new InterruptVector(0x41));
 
         HostCpu processor = host.cpu(1);
         vcpu.thread().load(processor.number());

@@ -29,7 +29,7 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
      *
      * @throws IllegalArgumentException for vCPU 255, whose APIC id is the broadcast
      */
-    public static MsiMessage to(VcpuId vcpu, Vector vector) {
+    public static MsiMessage to(VcpuId vcpu, InterruptVector vector) {
         return new MsiMessage(x86Address(vcpu), vector.number());
     }
 

@@ -17,8 +17,9 @@ class ValuesTest {
 
     @Test
     void vectorHasEightBits() {
-        assertThat(new Vector(255).number()).isEqualTo(255);
-        assertThatThrownBy(() -> new Vector(256)).hasMessageContaining("vector 256 is out of range: expected 0–255");
+        assertThat(new InterruptVector(255).number()).isEqualTo(255);
+        assertThatThrownBy(() -> new InterruptVector(256))
+                .hasMessageContaining("vector 256 is out of range: expected 0–255");
     }
 
     @Test
@@ -32,8 +33,10 @@ class ValuesTest {
     /** Intel SDM vol. 3, 11.11; the high 24 bits of a long id as KVM_X2APIC_API_USE_32BIT_IDS wants them. */
     @Test
     void messageCarriesDestinationAndVector() {
-        assertThat(MsiMessage.to(new VcpuId(5), new Vector(0x31))).isEqualTo(new MsiMessage(0xfee05000L, 0x31));
-        assertThat(MsiMessage.to(new VcpuId(0x123), new Vector(0x31)).address()).isEqualTo(0x100_fee23000L);
+        assertThat(MsiMessage.to(new VcpuId(5), new InterruptVector(0x31)))
+                .isEqualTo(new MsiMessage(0xfee05000L, 0x31));
+        assertThat(MsiMessage.to(new VcpuId(0x123), new InterruptVector(0x31)).address())
+                .isEqualTo(0x100_fee23000L);
         assertThat(MsiMessage.nmiTo(new VcpuId(0)).data()).isEqualTo(0x400);
     }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.amd.AvicHost;
 import io.kvmirq.arch.amd.AvicIrqfd;
 import io.kvmirq.arch.amd.AvicKernel;
@@ -47,7 +47,7 @@ final class IrList2016 {
             vm.vcpu(0).thread().load(0);
             vm.vcpu(1).thread().load(1);
             vm.vcpu(1).thread().block(true);
-            irqfd.post(vm.vcpu(0), new Vector(VECTOR));
+            irqfd.post(vm.vcpu(0), new InterruptVector(VECTOR));
         }
 
         /** The fields of the entry that posting changes: the vCPU, IsRun, Destination and GALogIntr. */
@@ -88,7 +88,7 @@ final class IrList2016 {
     static List<Step> steps() {
         return List.of(
                 new Step("guest", "moves the interrupt to vCPU 1", side -> {
-                    side.moved.post(side.vm.vcpu(1), new Vector(VECTOR));
+                    side.moved.post(side.vm.vcpu(1), new InterruptVector(VECTOR));
                     return side.isOnBothLists() ? "on lists 0, 1" : "on list 1";
                 }),
                 new Step("vcpu 0", "is preempted: updates its list", side -> {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.InterruptVector;
 import io.kvmirq.Route;
-import io.kvmirq.Vector;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
@@ -33,7 +33,7 @@ public final class IoapicState {
     }
 
     /** Programs a pin as an unmasked, level-triggered, active-high interrupt of APIC id 0. */
-    public IoapicState levelPin(Route.Pin pin, Vector vector) {
+    public IoapicState levelPin(Route.Pin pin, InterruptVector vector) {
         state.putLong(entry(pin), LEVEL | vector.number());
         return this;
     }

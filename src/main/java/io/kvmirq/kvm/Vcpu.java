@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.InterruptVector;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.explain.KernelCall;
@@ -130,7 +130,7 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /** Whether {@code vector} waits in the LAPIC's interrupt request register. */
-    public boolean isRequested(Vector vector) {
+    public boolean isRequested(InterruptVector vector) {
         requireItsThread();
         int word = Uapi.KvmLapicState.IRR + vector.number() / 32 * 16;
         readLapic();

@@ -2,9 +2,9 @@
 package io.kvmirq.selftest;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Vcpu;
@@ -51,16 +51,16 @@ final class Guest implements AutoCloseable {
     }
 
     /** Installs the handler of a vector and routes a new GSI to that vector of the vCPU. */
-    Gsi route(Vector vector) {
+    Gsi route(InterruptVector vector) {
         handle(vector);
         return vm.routes().add(MsiMessage.to(VCPU, vector));
     }
 
-    void handle(Vector vector) {
+    void handle(InterruptVector vector) {
         GuestCode.handle(memory.mapping(), vector);
     }
 
-    int handled(Vector vector) {
+    int handled(InterruptVector vector) {
         return GuestCode.handled(memory.mapping(), vector);
     }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.kernel.Mapping;
 import java.util.HexFormat;
 
@@ -39,13 +39,13 @@ final class GuestCode {
     }
 
     /** Points a vector at the handler. The handler reads the vector number from CS. */
-    static void handle(Mapping memory, Vector vector) {
+    static void handle(Mapping memory, InterruptVector vector) {
         int number = vector.number();
         memory.putInt(number * Integer.BYTES, number << 16 | (HANDLER - number * 16));
     }
 
     /** The number of interrupts that the handler counted for a vector. */
-    static int handled(Mapping memory, Vector vector) {
+    static int handled(Mapping memory, InterruptVector vector) {
         return memory.getInt(COUNTS + vector.number() * Integer.BYTES);
     }
 }

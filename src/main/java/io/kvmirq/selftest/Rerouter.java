@@ -2,9 +2,9 @@
 package io.kvmirq.selftest;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.kvm.RouteTable;
 import org.jspecify.annotations.Nullable;
 
@@ -15,7 +15,7 @@ final class Rerouter implements AutoCloseable {
     private volatile long changes;
     private volatile @Nullable RuntimeException failure;
 
-    Rerouter(RouteTable routes, Gsi gsi, VcpuId vcpu, Vector one, Vector other) {
+    Rerouter(RouteTable routes, Gsi gsi, VcpuId vcpu, InterruptVector one, InterruptVector other) {
         thread = new Thread(() -> work(routes, gsi, MsiMessage.to(vcpu, one), MsiMessage.to(vcpu, other)), "rerouter");
         thread.setDaemon(true);
         thread.start();

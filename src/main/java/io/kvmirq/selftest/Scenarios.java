@@ -2,10 +2,10 @@
 package io.kvmirq.selftest;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
-import io.kvmirq.Vector;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
@@ -20,8 +20,8 @@ import java.util.function.BooleanSupplier;
 
 /** Runs each {@link Scenario}. For one thread; each method runs once. */
 final class Scenarios {
-    private static final Vector VECTOR = new Vector(0x31);
-    private static final Vector OTHER_VECTOR = new Vector(0x32);
+    private static final InterruptVector VECTOR = new InterruptVector(0x31);
+    private static final InterruptVector OTHER_VECTOR = new InterruptVector(0x32);
     private static final int MANY = 64;
     private static final int FIRST_OF_MANY = 0x40;
     private static final int SIGNALS_WHILE_MASKED = 3;
@@ -141,10 +141,10 @@ final class Scenarios {
 
     void many(Guest guest) {
         try (Undo undo = new Undo()) {
-            List<Vector> vectors = new ArrayList<>();
+            List<InterruptVector> vectors = new ArrayList<>();
             List<Device> devices = new ArrayList<>();
             for (int i = 0; i < MANY; i++) {
-                vectors.add(new Vector(FIRST_OF_MANY + i));
+                vectors.add(new InterruptVector(FIRST_OF_MANY + i));
             }
             List<Gsi> gsis = guest.vm().routes().change(edit -> vectors.stream()
                     .map(vector -> edit.add(MsiMessage.to(Guest.VCPU, vector)))
@@ -253,7 +253,7 @@ final class Scenarios {
     }
 
     /** With the rerouter stopped, the next interrupt must take the new route. */
-    private static void settle(Guest guest, Gsi gsi, Device device, Vector vector) {
+    private static void settle(Guest guest, Gsi gsi, Device device, InterruptVector vector) {
         guest.vm().routes().replace(gsi, MsiMessage.to(Guest.VCPU, vector));
         int before = guest.handled(vector);
         require(device.roundTrip(), "nothing arrived after the last change of the route");
@@ -296,7 +296,7 @@ final class Scenarios {
         journal.step("boot the guest", "its LAPIC is on (x2APIC)");
     }
 
-    private static void requireHandled(Guest guest, Vector vector, long expected) {
+    private static void requireHandled(Guest guest, InterruptVector vector, long expected) {
         guest.requireAlive();
         int handled = guest.handled(vector);
         require(

@@ -4,7 +4,7 @@ package io.kvmirq.arch;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.sun.management.ThreadMXBean;
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.amd.AvicHost;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.AvicVm;
@@ -109,7 +109,7 @@ class AllocationTest {
         GaUnit unit = new GaUnit(avic, new GaUnit.Setup(1, 512, 0x55, true, true));
         AvicVm guest = new AvicVm(avic, 2, 1, 0x1000);
         unit.set(0, 1, 0x22, 0x4100, true);
-        guest.irqfd(unit, 0).post(guest.vcpu(1), new Vector(0x41));
+        guest.irqfd(unit, 0).post(guest.vcpu(1), new InterruptVector(0x41));
         guest.vcpu(1).thread().load(1);
         guest.vcpu(1).thread().enter();
         assertAllocatesNothing(round -> {

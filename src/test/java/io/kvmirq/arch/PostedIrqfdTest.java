@@ -6,11 +6,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.arch.amd.AvicHost;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.AvicVm;
@@ -187,7 +187,7 @@ class PostedIrqfdTest {
     @Test
     void hostIrqThatIsNotRemappedIsRefused() {
         IrteUpdate none = IrteUpdate.notRemapped(33);
-        assertThatThrownBy(() -> none.post(new VcpuId(1), new Vector(VECTOR)))
+        assertThatThrownBy(() -> none.post(new VcpuId(1), new InterruptVector(VECTOR)))
                 .isInstanceOfSatisfying(
                         KernelException.class, e -> assertThat(e.errno()).isEqualTo(Errno.ENOSYS))
                 .hasMessageStartingWith("irq_set_vcpu_affinity irq=33 vcpu=1: ENOSYS");

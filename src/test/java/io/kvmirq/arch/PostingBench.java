@@ -2,7 +2,7 @@
 package io.kvmirq.arch;
 
 import com.sun.management.ThreadMXBean;
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.LegacyIrte;
 import io.kvmirq.arch.apic.PiDescriptor;
@@ -150,7 +150,7 @@ final class PostingBench {
                     Irte.PRESENT.with(1) | Irte.VECTOR.with(i & 0xff) | RemappedIrte.DESTINATION.with(i),
                     Irte.SOURCE_ID.with(i) | Irte.SOURCE_VALIDATION.with(BY_ID));
             long descriptor = (long) i << 28 | 0xfc0;
-            Irte irte = i < ENTRIES / 2 ? entry : entry.posted(descriptor, new Vector(i & 0xff));
+            Irte irte = i < ENTRIES / 2 ? entry : entry.posted(descriptor, new InterruptVector(i & 0xff));
             table[2 * i] = irte.low();
             table[2 * i + 1] = irte.high();
             sources[2 * i] = descriptor;
@@ -528,7 +528,7 @@ final class PostingBench {
             PostedIrte irte = new RemappedIrte(
                             Irte.PRESENT.with(1),
                             Irte.SOURCE_ID.with(sources[2 * i + 1] >>> 8) | Irte.SOURCE_VALIDATION.with(BY_ID))
-                    .posted(sources[2 * i], new Vector((int) sources[2 * i + 1] & 0xff));
+                    .posted(sources[2 * i], new InterruptVector((int) sources[2 * i + 1] & 0xff));
             encoded[2 * i] = irte.low();
             encoded[2 * i + 1] = irte.high();
             sum += encoded[2 * i] ^ encoded[2 * i + 1];

@@ -2,9 +2,9 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
@@ -46,7 +46,7 @@ final class FakeBench {
             vm.createIrqchip();
             try (Vcpu vcpu = vm.createVcpu(VCPU)) {
                 vcpu.enableLapic();
-                Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, new Vector(0x31)));
+                Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, new InterruptVector(0x31)));
                 try (Irqfd irqfd = vm.assignIrqfd(routed, gsi)) {
                     compare(
                             "a signal through " + irqfd.gsi() + " to the LAPIC / eventfd write",
@@ -78,7 +78,7 @@ final class FakeBench {
             List<Gsi> gsis = vm.routes().change(edit -> {
                 List<Gsi> added = new ArrayList<>();
                 for (int i = 0; i < IRQFDS; i++) {
-                    added.add(edit.add(MsiMessage.to(VCPU, new Vector(0x20 + i % 200))));
+                    added.add(edit.add(MsiMessage.to(VCPU, new InterruptVector(0x20 + i % 200))));
                 }
                 return added;
             });

@@ -9,10 +9,10 @@ import com.sun.jna.Native;
 import com.sun.jna.NativeLibrary;
 import com.sun.jna.Pointer;
 import io.kvmirq.Errno;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.recording.Faults;
@@ -27,7 +27,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 /** KVM says EPERM when no destination matched; a filter of system calls says EPERM when it refuses the call. */
 class FilteredMessageTest {
-    private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new Vector(0x31));
+    private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new InterruptVector(0x31));
     private static final String REFUSED =
             "EPERM (a system call filter, such as a seccomp profile, refuses KVM_SIGNAL_MSI before KVM sees it)";
 

@@ -4,10 +4,10 @@ package io.kvmirq.kvm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
@@ -40,7 +40,7 @@ class HardUseTest {
     private static final long SEED = Long.getLong("kvmirq.test.hard.seed", 1);
 
     private static final VcpuId VCPU = new VcpuId(0);
-    private static final MsiMessage MESSAGE = MsiMessage.to(VCPU, new Vector(0x31));
+    private static final MsiMessage MESSAGE = MsiMessage.to(VCPU, new InterruptVector(0x31));
     private static final int SEGMENT = 0x10000;
     private static final int START = 0x1000;
     private static final int WRITTEN_AT = 0x20000;
@@ -106,7 +106,7 @@ class HardUseTest {
             memory.mapping().putInt(0, thread);
             Irqfd irqfd = vm.assignIrqfd(event, gsi);
             event.signal();
-            vm.routes().replace(gsi, MsiMessage.to(VCPU, new Vector(0x40 + random.nextInt(64))));
+            vm.routes().replace(gsi, MsiMessage.to(VCPU, new InterruptVector(0x40 + random.nextInt(64))));
             irqfd.mask();
             irqfd.unmask();
             Future<?> other = closers.submit(irqfd::close);

@@ -16,10 +16,10 @@ import static org.mockito.Mockito.when;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.EventFd;
 import org.junit.jupiter.api.Test;
@@ -102,7 +102,7 @@ class IrqfdTest {
         verify(backend, never()).irqfdDeassign(anyInt(), anyInt(), anyInt());
         event.close();
         verify(backend).fdClose(FIRST_EVENT);
-        assertThat(mocked.vm.routes().add(MsiMessage.to(new VcpuId(0), new Vector(0x31))))
+        assertThat(mocked.vm.routes().add(MsiMessage.to(new VcpuId(0), new InterruptVector(0x31))))
                 .isEqualTo(GSI);
     }
 

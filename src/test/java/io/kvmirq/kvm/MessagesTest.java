@@ -4,10 +4,10 @@ package io.kvmirq.kvm;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
@@ -126,7 +126,7 @@ class MessagesTest {
                 Vcpu waiting = vm.createVcpu(second)) {
             boot.enableLapic();
             waiting.enableLapic();
-            MsiMessage toSecond = MsiMessage.to(second, new Vector(0x31));
+            MsiMessage toSecond = MsiMessage.to(second, new InterruptVector(0x31));
             vm.signal(new MsiMessage(toSecond.address(), deliverInit));
             assertThatThrownBy(waiting::run)
                     .isInstanceOf(KernelException.class)

@@ -4,9 +4,9 @@ package io.kvmirq.kvm;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.RealKvm;
@@ -19,7 +19,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 @RealKvm(fullIrqchip = true)
 class NativeMemoryTest {
     private static final VcpuId VCPU = new VcpuId(0);
-    private static final Vector VECTOR = new Vector(0x31);
+    private static final InterruptVector VECTOR = new InterruptVector(0x31);
     private static final int ROUNDS = 1000;
 
     @ParameterizedTest
@@ -32,7 +32,7 @@ class NativeMemoryTest {
             try (Vcpu vcpu = vm.createVcpu(VCPU)) {
                 long before = directBuffers();
                 for (int i = 0; i < ROUNDS; i++) {
-                    vm.routes().replace(gsi, MsiMessage.to(VCPU, new Vector(0x40 + i % 2)));
+                    vm.routes().replace(gsi, MsiMessage.to(VCPU, new InterruptVector(0x40 + i % 2)));
                     vcpu.isRequested(VECTOR);
                 }
                 assertThat(directBuffers() - before).isLessThan(ROUNDS / 10);

@@ -14,10 +14,10 @@ import static org.mockito.Mockito.when;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.EventFd;
 import java.util.ArrayList;
@@ -34,7 +34,7 @@ class RouteTableTest {
     /** 24 pins of the IOAPIC, 16 of the PICs: what the kernel has after KVM_CREATE_IRQCHIP. */
     private static final int DEFAULTS = 40;
 
-    private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new Vector(0x31));
+    private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new InterruptVector(0x31));
     private static final Gsi FIRST = new Gsi(24);
 
     private final MockedVm mocked = new MockedVm();

@@ -7,10 +7,10 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import com.sun.jna.Function;
 import com.sun.jna.NativeLibrary;
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.Machine;
@@ -65,7 +65,7 @@ class SignalStormTest {
         try (Vm vm = Vm.create(kernel);
                 EventFd event = EventFd.create(kernel)) {
             vm.createIrqchip();
-            Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, new Vector(0x31)));
+            Gsi gsi = vm.routes().add(MsiMessage.to(VCPU, new InterruptVector(0x31)));
             try (GuestMemory memory = vm.addMemory(0, 4096);
                     Vcpu vcpu = vm.createVcpu(VCPU);
                     Irqfd irqfd = vm.assignIrqfd(event, gsi);

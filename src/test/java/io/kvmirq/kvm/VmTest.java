@@ -6,12 +6,12 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.kernel.ClosedHandleException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
@@ -28,7 +28,7 @@ import org.junit.jupiter.api.Test;
 @RealKvm(fullIrqchip = true)
 class VmTest {
     private static final VcpuId VCPU = new VcpuId(0);
-    private static final Vector VECTOR = new Vector(0x31);
+    private static final InterruptVector VECTOR = new InterruptVector(0x31);
     private static final MsiMessage MESSAGE = MsiMessage.to(VCPU, VECTOR);
 
     private final Kernel kernel = Kernel.open();
@@ -80,7 +80,7 @@ class VmTest {
         assertThat(routes.commits()).isEqualTo(1);
         routes.replace(new Gsi(30), MESSAGE);
         assertThat(routes.commits()).isEqualTo(1);
-        routes.replace(new Gsi(30), MsiMessage.to(VCPU, new Vector(0x32)));
+        routes.replace(new Gsi(30), MsiMessage.to(VCPU, new InterruptVector(0x32)));
         assertThat(routes.commits()).isEqualTo(2);
     }
 
@@ -262,7 +262,7 @@ class VmTest {
         vm.createIrqchip();
         Gsi theirs = vm.routes().add(MESSAGE);
         Vm adopted = Vm.adopt(kernel, rawOf(vm), Ownership.BORROWED, vm.routes().routes(), new Gsi(24));
-        Gsi ours = adopted.routes().add(MsiMessage.to(VCPU, new Vector(0x40)));
+        Gsi ours = adopted.routes().add(MsiMessage.to(VCPU, new InterruptVector(0x40)));
         assertThat(ours).isNotEqualTo(theirs);
         assertThat(adopted.routes().routes()).hasSize(42);
         adopted.close();

@@ -6,11 +6,11 @@ import static org.assertj.core.api.Assertions.assertThatCode;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.Profile;
@@ -45,7 +45,7 @@ import org.junit.jupiter.params.provider.MethodSource;
  */
 class FaultWalkTest {
     private static final Gsi GSI = new Gsi(5);
-    private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new Vector(0x31));
+    private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), new InterruptVector(0x31));
 
     @TempDir
     @SuppressWarnings("NullAway.Init")

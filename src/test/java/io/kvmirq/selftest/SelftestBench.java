@@ -3,8 +3,8 @@ package io.kvmirq.selftest;
 
 import com.sun.management.ThreadMXBean;
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
-import io.kvmirq.Vector;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.IoEventFd;
@@ -28,7 +28,7 @@ import java.util.regex.Pattern;
  * <p>The other half is {@code src/test/native/twin.c}, method for method.
  */
 final class SelftestBench {
-    private static final Vector VECTOR = new Vector(0x31);
+    private static final InterruptVector VECTOR = new InterruptVector(0x31);
     private static final int ROUNDS = 41;
     private static final int TRIPS = 500;
     private static final int WARM_UP_ROUNDS = 40;

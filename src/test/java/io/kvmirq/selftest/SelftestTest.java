@@ -6,8 +6,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.IoAddress;
-import io.kvmirq.Vector;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
@@ -28,7 +28,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 @RealKvm(fullIrqchip = true)
 @Tag("newest")
 class SelftestTest {
-    private static final Vector VECTOR = new Vector(0x31);
+    private static final InterruptVector VECTOR = new InterruptVector(0x31);
 
     private final Kernel kernel = Kernel.open();
     private final long fdsBefore;

@@ -2,9 +2,9 @@
 package io.kvmirq.arch.amd;
 
 import io.kvmirq.Errno;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.IrteUpdate;
 import java.util.List;
@@ -63,7 +63,7 @@ public class AvicIrqfd implements IrteUpdate {
      *     irqfd is then posted to no vCPU; up to 6.16 it stays on the list that it was on
      * @throws IllegalArgumentException if the vCPU belongs to another VM
      */
-    public void post(AvicVcpu vcpu, Vector vector) {
+    public void post(AvicVcpu vcpu, InterruptVector vector) {
         if (vcpu.vm() != vm) {
             throw new IllegalArgumentException(
                     "vCPU " + vcpu.index() + " belongs to another VM: expected one of the irqfd's VM");
@@ -87,7 +87,7 @@ public class AvicIrqfd implements IrteUpdate {
     }
 
     @Override
-    public void post(VcpuId to, Vector vector) {
+    public void post(VcpuId to, InterruptVector vector) {
         post(vm.vcpu(to.number()), vector);
     }
 

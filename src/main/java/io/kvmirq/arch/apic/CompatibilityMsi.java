@@ -4,7 +4,7 @@ package io.kvmirq.arch.apic;
 import static io.kvmirq.arch.Description.always;
 import static io.kvmirq.arch.Description.oneOf;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.SplitField;
@@ -126,8 +126,8 @@ public record CompatibilityMsi(long address, int data) implements Structure {
     }
 
     /** The vector. */
-    public Vector vector() {
-        return new Vector((int) VECTOR.of(data));
+    public InterruptVector vector() {
+        return new InterruptVector((int) VECTOR.of(data));
     }
 
     /** The delivery mode. */

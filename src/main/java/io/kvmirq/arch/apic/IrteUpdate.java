@@ -2,9 +2,9 @@
 package io.kvmirq.arch.apic;
 
 import io.kvmirq.Errno;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 
 /**
  * A vendor's part of posting one host irq: {@code pi_update_irte}, with {@code irq_set_vcpu_affinity} behind it. VT-d only
@@ -19,7 +19,7 @@ public interface IrteUpdate {
      * @throws KernelException EINVAL if the entry cannot be posted, ENOSYS if the host irq is not remapped. The host irq is
      *     then posted to no vCPU
      */
-    void post(VcpuId vcpu, Vector vector);
+    void post(VcpuId vcpu, InterruptVector vector);
 
     /** Remaps the host irq again. Does nothing if it is not posted. */
     void unpost();
@@ -28,7 +28,7 @@ public interface IrteUpdate {
     static IrteUpdate notRemapped(int hostIrq) {
         return new IrteUpdate() {
             @Override
-            public void post(VcpuId vcpu, Vector vector) {
+            public void post(VcpuId vcpu, InterruptVector vector) {
                 throw new KernelException(
                         "irq_set_vcpu_affinity",
                         "irq=" + hostIrq + " vcpu=" + vcpu.number(),

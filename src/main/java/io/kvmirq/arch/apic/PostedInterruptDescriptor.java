@@ -3,7 +3,7 @@ package io.kvmirq.arch.apic;
 
 import static io.kvmirq.arch.Description.always;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Format;
@@ -163,7 +163,7 @@ public record PostedInterruptDescriptor(
     }
 
     /** Whether PIR holds the vector. */
-    public boolean isRequested(Vector vector) {
+    public boolean isRequested(InterruptVector vector) {
         return (bits()[vector.number() / Long.SIZE] >>> vector.number() & 1) != 0;
     }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import java.util.Optional;
 
 /**
@@ -42,7 +42,7 @@ public final class PostedIrqfd {
         if (single.isPresent()) {
             VcpuId to = new VcpuId(single.get().vcpuId());
             vcpu = Optional.empty();
-            irte.post(to, new Vector(message.get().vector()));
+            irte.post(to, new InterruptVector(message.get().vector()));
             vcpu = Optional.of(to);
         } else {
             unpost();

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
+import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
@@ -24,7 +24,7 @@ public sealed interface PostingDecision {
      * @param inhibits Intel only: why APIC virtualization is inhibited. The entry stays posted, and software takes the
      *     vector to the guest at the next entry
      */
-    record Posted(VcpuId vcpu, Vector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
+    record Posted(VcpuId vcpu, InterruptVector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
 
     /**
      * Software delivers the interrupt.
@@ -69,7 +69,8 @@ public sealed interface PostingDecision {
                     NotPosted.INHIBITED,
                     inhibits.stream().map(InhibitReason::cause).collect(Collectors.joining("; ")));
         }
-        return new Posted(new VcpuId(single.get().vcpuId()), new Vector(message.vector()), Set.copyOf(inhibits));
+        return new Posted(
+                new VcpuId(single.get().vcpuId()), new InterruptVector(message.vector()), Set.copyOf(inhibits));
     }
 
     private static Unposted unposted(NotPosted reason) {

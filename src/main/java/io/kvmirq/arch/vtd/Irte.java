@@ -4,7 +4,7 @@ package io.kvmirq.arch.vtd;
 import static io.kvmirq.arch.Description.always;
 import static io.kvmirq.arch.Description.oneOf;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Field;
@@ -87,8 +87,8 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     }
 
     /** The vector, of a guest if the entry posts. */
-    default Vector vector() {
-        return new Vector((int) VECTOR.of(low()));
+    default InterruptVector vector() {
+        return new InterruptVector((int) VECTOR.of(low()));
     }
 
     /** The requesters that may use this entry. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.vtd;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import java.util.Optional;
 
 /** The outcome of a device's request. */
@@ -27,7 +27,7 @@ public sealed interface Outcome {
      * @param vector NV
      * @param destination NDST, 32 bits unsigned
      */
-    record Notification(Vector vector, long destination) {}
+    record Notification(InterruptVector vector, long destination) {}
 
     /**
      * The unit blocked the request.

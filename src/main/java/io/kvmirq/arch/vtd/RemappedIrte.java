@@ -3,7 +3,7 @@ package io.kvmirq.arch.vtd;
 
 import static io.kvmirq.arch.Description.always;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Format;
@@ -116,7 +116,7 @@ public record RemappedIrte(long low, long high) implements Irte {
      * @param guestVector the vector to request
      * @throws IllegalArgumentException if the address is not at a 64-byte boundary
      */
-    public PostedIrte posted(long descriptorAddress, Vector guestVector) {
+    public PostedIrte posted(long descriptorAddress, InterruptVector guestVector) {
         PostedInterruptDescriptor.checkAddress(descriptorAddress);
         return new PostedIrte(
                 low & KEPT_LOW | PostedIrte.lowWord(descriptorAddress, guestVector.number()) & ~PRESENT.mask(),
@@ -129,7 +129,7 @@ public record RemappedIrte(long low, long high) implements Irte {
      * @param toDestination DST, 32 bits
      * @throws IllegalArgumentException if the destination does not fit
      */
-    public RemappedIrte moved(Vector toVector, long toDestination) {
+    public RemappedIrte moved(InterruptVector toVector, long toDestination) {
         return new RemappedIrte(DESTINATION.put(VECTOR.put(low, toVector.number()), toDestination), high);
     }
 

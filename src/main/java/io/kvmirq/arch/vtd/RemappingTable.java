@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.vtd;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
@@ -186,7 +186,7 @@ public final class RemappingTable {
      * @param vector of the host
      * @param destination DST, 32 bits: an x2APIC id, or an xAPIC id in [15:8]
      */
-    public void move(int index, Vector vector, long destination) {
+    public void move(int index, InterruptVector vector, long destination) {
         remapped[index] = remapped(index).moved(vector, destination);
         if (!postedToVcpu[index]) {
             write(index, remapped[index]);
@@ -201,7 +201,7 @@ public final class RemappingTable {
      *     enable_device_posted_irqs} off and never asks for it. Nothing is changed
      * @throws IllegalArgumentException if the address is at no such boundary. Nothing is changed
      */
-    public void post(int index, long descriptorAddress, Vector guestVector) {
+    public void post(int index, long descriptorAddress, InterruptVector guestVector) {
         PostedIrte posted = remapped(index).posted(descriptorAddress, guestVector);
         if (!unit.is(UnitCapabilities.POSTING)) {
             throw new IllegalStateException(
@@ -309,7 +309,8 @@ public final class RemappingTable {
 
     private static Outcome.Notification sent(long control) {
         return new Outcome.Notification(
-                new Vector((int) PostedInterruptDescriptor.NV.of(control)), PostedInterruptDescriptor.NDST.of(control));
+                new InterruptVector((int) PostedInterruptDescriptor.NV.of(control)),
+                PostedInterruptDescriptor.NDST.of(control));
     }
 
     private Optional<FaultReason> fault(Irte entry, int requester) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.vtd;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 
@@ -49,7 +49,7 @@ public final class RemappingUnit {
         return outcome;
     }
 
-    private void interrupt(long destination, Vector vector) {
+    private void interrupt(long destination, InterruptVector vector) {
         long id = table.isExtended() ? destination : destination >>> 8;
         if (id == (table.isExtended() ? BROADCAST : XAPIC_BROADCAST)) {
             host.cpus().forEach(cpu -> cpu.interrupt(vector.number()));

@@ -2,9 +2,9 @@
 package io.kvmirq.arch.vtd;
 
 import io.kvmirq.Errno;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PostedVm;
 
@@ -16,7 +16,7 @@ import io.kvmirq.arch.apic.PostedVm;
  */
 public record VtdIrte(RemappingTable table, int index, PostedVm vm) implements IrteUpdate {
     @Override
-    public void post(VcpuId vcpu, Vector vector) {
+    public void post(VcpuId vcpu, InterruptVector vector) {
         try {
             table.post(index, vm.vcpu(vcpu.number()).descriptorAddress(), vector);
         } catch (IllegalStateException e) {

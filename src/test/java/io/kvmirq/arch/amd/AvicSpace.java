@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.amd;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
@@ -77,7 +77,7 @@ final class AvicSpace implements Explorer.Model {
     /** The irqfd is posted to a vCPU already. */
     AvicSpace postedTo(int index) {
         words.at(start);
-        irqfd.post(vcpu(index), new Vector(VECTOR));
+        irqfd.post(vcpu(index), new InterruptVector(VECTOR));
         return this;
     }
 
@@ -123,7 +123,7 @@ final class AvicSpace implements Explorer.Model {
     AvicSpace update(int to) {
         long done = 1L << updates++;
         actors.add(Actor.of("guest " + updates, operation("move to vcpu " + to, () -> {
-            irqfd.post(vcpu(to), new Vector(VECTOR));
+            irqfd.post(vcpu(to), new InterruptVector(VECTOR));
             words.or(marks, done);
         })));
         return this;

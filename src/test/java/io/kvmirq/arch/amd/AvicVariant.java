@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.amd;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.SharedWords;
 
 /**
@@ -159,7 +159,7 @@ public enum AvicVariant {
         AvicIrqfd irqfd(AvicVm vm, GaUnit unit) {
             return new AvicIrqfd(vm, 0, unit, AvicSpace.ENTRY) {
                 @Override
-                public void post(AvicVcpu vcpu, Vector vector) {
+                public void post(AvicVcpu vcpu, InterruptVector vector) {
                     int previous = vcpu().orElse(-1);
                     super.post(vcpu, vector);
                     kick(previous);

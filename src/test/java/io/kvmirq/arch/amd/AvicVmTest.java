@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
-import io.kvmirq.Vector;
 import io.kvmirq.arch.Golden;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.vcpu.Host;
@@ -49,7 +49,7 @@ class AvicVmTest {
     }
 
     private void post(int vcpu) {
-        irqfd.post(vm.vcpu(vcpu), new Vector(VECTOR));
+        irqfd.post(vm.vcpu(vcpu), new InterruptVector(VECTOR));
     }
 
     private void assertEntry(String golden) throws IOException {
@@ -158,7 +158,7 @@ class AvicVmTest {
             assertThat(vm.irqfd(unit, 3).number()).isEqualTo(i);
         }
         unit.set(3, 0x901, 0x77, 0x4100, true);
-        vm.irqfd(69).post(vm.vcpu(0), new Vector(VECTOR));
+        vm.irqfd(69).post(vm.vcpu(0), new InterruptVector(VECTOR));
         thread.load(0);
         assertThat(GaIrte.IS_RUN.isSet(unit.low(3))).isTrue();
         vm.irqfd(69).unpost();
@@ -400,7 +400,7 @@ class AvicVmTest {
                 .withMessage("entry 4 does not exist: expected 0–3, as the table was made");
         AvicVcpu foreign = new AvicVm(avic, 1, 1, PAGE + 2 * 4096).vcpu(0);
         assertThatIllegalArgumentException()
-                .isThrownBy(() -> irqfd.post(foreign, new Vector(VECTOR)))
+                .isThrownBy(() -> irqfd.post(foreign, new InterruptVector(VECTOR)))
                 .withMessage("vCPU 0 belongs to another VM: expected one of the irqfd's VM");
         post(0);
         assertEntry("amdga-vap-02");

@@ -4,7 +4,7 @@ package io.kvmirq.arch.amd;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.Golden;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
@@ -39,7 +39,7 @@ class GaUnitTest {
         AvicVcpu vcpu = vm.vcpu(index);
         vcpu.thread().load(0);
         vcpu.thread().block(true);
-        vm.irqfd(unit, 0).post(vcpu, new Vector(0x41));
+        vm.irqfd(unit, 0).post(vcpu, new InterruptVector(0x41));
         return vcpu;
     }
 
@@ -126,7 +126,7 @@ class GaUnitTest {
     void validIsKept() {
         unit.set(0, 0x300, 0x22, 0x4100, true);
         AvicIrqfd irqfd = vm.irqfd(unit, 0);
-        irqfd.post(vm.vcpu(0), new Vector(0x41));
+        irqfd.post(vm.vcpu(0), new InterruptVector(0x41));
         assertThat(LegacyIrte.VALID.isSet(unit.low(0))).isFalse();
         assertThat(unit.request(0)).isEqualTo(GaUnit.Outcome.BLOCKED);
         irqfd.unpost();

@@ -3,9 +3,9 @@ package io.kvmirq.arch.apic;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import io.kvmirq.arch.Golden;
 import io.kvmirq.arch.Violation;
 import java.io.IOException;
@@ -40,10 +40,10 @@ class CompatibilityMsiTest {
 
     @Test
     void messageOfALibraryIsRead() {
-        MsiMessage message = MsiMessage.to(new VcpuId(0x234), new Vector(0x41));
+        MsiMessage message = MsiMessage.to(new VcpuId(0x234), new InterruptVector(0x41));
         CompatibilityMsi msi = new CompatibilityMsi(message.address(), message.data());
         assertThat(msi.destination()).isEqualTo(0x234);
-        assertThat(msi.vector()).isEqualTo(new Vector(0x41));
+        assertThat(msi.vector()).isEqualTo(new InterruptVector(0x41));
         assertThat(msi.mode()).isEqualTo(DeliveryMode.FIXED);
         MsiMessage nmi = MsiMessage.nmiTo(new VcpuId(3));
         assertThat(new CompatibilityMsi(nmi.address(), nmi.data()).mode()).isEqualTo(DeliveryMode.NMI);

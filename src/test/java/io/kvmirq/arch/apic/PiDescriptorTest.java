@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.Golden;
 import io.kvmirq.arch.SharedWords;
 import java.io.IOException;
@@ -98,7 +98,7 @@ class PiDescriptorTest {
             assertThat(pid.deliver(vector)).as("requested already").isFalse();
             assertThat(pid.deliver(vector ^ 0x80)).as("ON already").isFalse();
             PostedInterruptDescriptor now = pid.snapshot();
-            assertThat(now.isRequested(new Vector(vector))).isTrue();
+            assertThat(now.isRequested(new InterruptVector(vector))).isTrue();
             assertThat(Long.bitCount(now.pir0())
                             + Long.bitCount(now.pir1())
                             + Long.bitCount(now.pir2())

@@ -4,7 +4,7 @@ package io.kvmirq.arch.apic;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.Golden;
 import java.io.IOException;
 import java.util.SplittableRandom;
@@ -40,8 +40,8 @@ class PostedInterruptDescriptorTest {
         assertThat(descriptor.is(PostedInterruptDescriptor.SN)).isFalse();
         assertThat(descriptor.get(PostedInterruptDescriptor.NV)).isEqualTo(0xf1);
         assertThat(descriptor.get(PostedInterruptDescriptor.NDST)).isEqualTo(0x25);
-        assertThat(descriptor.isRequested(new Vector(0x41))).isTrue();
-        assertThat(descriptor.isRequested(new Vector(0x40))).isFalse();
+        assertThat(descriptor.isRequested(new InterruptVector(0x41))).isTrue();
+        assertThat(descriptor.isRequested(new InterruptVector(0x40))).isFalse();
     }
 
     @Test

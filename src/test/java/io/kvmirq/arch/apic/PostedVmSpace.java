@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.arch.vtd.ExploredTable;
@@ -142,12 +142,12 @@ final class PostedVmSpace extends PostedWords implements Space {
         words.at(start);
         RemappableMsi message = RemappableMsi.to(0, 0);
         table.set(0, new RemappedIrte(Irte.PRESENT.mask(), 0));
-        table.post(0, vm.vcpu(SLEEPER).descriptorAddress(), new Vector(FIRST_VECTOR));
+        table.post(0, vm.vcpu(SLEEPER).descriptorAddress(), new InterruptVector(FIRST_VECTOR));
         int vector = FIRST_VECTOR + 1;
         requested.add(new Requested(vector, 0, true));
         requested.add(new Requested(vector, 0, false));
         sender("host", operation("post to vcpu 0", () -> {
-            table.post(0, vcpu.descriptorAddress(), new Vector(vector));
+            table.post(0, vcpu.descriptorAddress(), new InterruptVector(vector));
             words.or(marks + 2, CHANGED);
         }));
         sender("device", Operation.atomic("request", on(() -> request(message))));

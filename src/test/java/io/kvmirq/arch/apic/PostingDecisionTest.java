@@ -4,10 +4,10 @@ package io.kvmirq.arch.apic;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
-import io.kvmirq.Vector;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -170,7 +170,7 @@ class PostingDecisionTest {
     @EnumSource
     void healthyHostPosts(Vendor vendor) {
         assertThat(new Case(vendor).decide())
-                .isEqualTo(new PostingDecision.Posted(new VcpuId(1), new Vector(0x41), Set.of()));
+                .isEqualTo(new PostingDecision.Posted(new VcpuId(1), new InterruptVector(0x41), Set.of()));
     }
 
     /** Intel's entry stays posted, AMD's is remapped; a reason that Intel's module does not know counts on AMD only. */
@@ -181,7 +181,9 @@ class PostingDecisionTest {
             intel.inhibits = EnumSet.of(reason);
             assertThat(intel.decide())
                     .isEqualTo(new PostingDecision.Posted(
-                            new VcpuId(1), new Vector(0x41), reason.counts(Vendor.INTEL) ? Set.of(reason) : Set.of()));
+                            new VcpuId(1),
+                            new InterruptVector(0x41),
+                            reason.counts(Vendor.INTEL) ? Set.of(reason) : Set.of()));
             Case amd = new Case(Vendor.AMD);
             amd.inhibits = EnumSet.of(reason);
             assertThat(rowOf(amd.decide())).isEqualTo(NotPosted.INHIBITED);

@@ -5,7 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.sun.management.ThreadMXBean;
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.Golden;
 import io.kvmirq.arch.Violation;
 import io.kvmirq.arch.apic.DeliveryMode;
@@ -42,7 +42,7 @@ class IrteTest {
         assertThat(irte.is(RemappedIrte.LEVEL)).isEqualTo(golden.bit("trigger_mode"));
         assertThat(remapped.mode()).isEqualTo(DeliveryMode.of((int) golden.field("dlvry_mode")));
         assertThat(irte.get(Irte.AVAILABLE)).isEqualTo(golden.field("avail"));
-        assertThat(irte.vector()).isEqualTo(new Vector((int) golden.field("vector")));
+        assertThat(irte.vector()).isEqualTo(new InterruptVector((int) golden.field("vector")));
         assertThat(remapped.destination()).isEqualTo(golden.field("dest_id"));
         assertThat(irte.source()).isEqualTo(source(golden));
         assertThat(irte.violations().isEmpty()).isEqualTo(golden.valid());
@@ -58,7 +58,7 @@ class IrteTest {
         assertThat(irte).isEqualTo(new PostedIrte(low, high));
         assertThat(irte.is(Irte.POSTED)).isEqualTo(golden.bit("pst"));
         assertThat(irte.is(PostedIrte.URGENT)).isEqualTo(golden.bit("urgent"));
-        assertThat(irte.vector()).isEqualTo(new Vector((int) golden.field("vector")));
+        assertThat(irte.vector()).isEqualTo(new InterruptVector((int) golden.field("vector")));
         assertThat(irte.source()).isEqualTo(source(golden));
         assertThat(((PostedIrte) irte).descriptorAddress()).isEqualTo(golden.field("derived_pda"));
         assertThat(irte.get(PostedIrte.ADDRESS)).isEqualTo(golden.field("derived_pda"));
@@ -77,7 +77,7 @@ class IrteTest {
         Golden before = Golden.named("vtd-rem-03");
         Golden after = Golden.named("vtd-pst-03");
         PostedIrte posted = new RemappedIrte(before.array()[0], before.array()[1])
-                .posted(after.field("derived_pda"), new Vector((int) after.field("vector")));
+                .posted(after.field("derived_pda"), new InterruptVector((int) after.field("vector")));
         assertThat(new long[] {posted.low(), posted.high()}).isEqualTo(after.array());
     }
 
@@ -86,13 +86,13 @@ class IrteTest {
     void postingKeepsFaultDisableAndTheSoftwaresBits() throws IOException {
         Golden after = Golden.named("vtd-pst-04");
         PostedIrte posted = new RemappedIrte(0x0000_0300_0022_0a0fL, 0x0000_0000_0004_0100L)
-                .posted(after.field("derived_pda"), new Vector((int) after.field("vector")));
+                .posted(after.field("derived_pda"), new InterruptVector((int) after.field("vector")));
         assertThat(new long[] {posted.low(), posted.high()}).isEqualTo(after.array());
     }
 
     @Test
     void postingKeepsNothingElse() {
-        PostedIrte posted = new RemappedIrte(-1, -1).posted(0, new Vector(0));
+        PostedIrte posted = new RemappedIrte(-1, -1).posted(0, new InterruptVector(0));
         assertThat(posted.low()).isEqualTo(0x8f03);
         assertThat(posted.high()).isEqualTo(0xf_ffff);
     }
@@ -103,7 +103,7 @@ class IrteTest {
         for (int i = 0; i < 10_000; i++) {
             long address = random.nextLong() & -64;
             Source source = new Source(random.nextInt(1 << 16), random.nextInt(4), random.nextInt(4));
-            Vector vector = new Vector(random.nextInt(256));
+            InterruptVector vector = new InterruptVector(random.nextInt(256));
             PostedIrte irte = new PostedIrte(
                     PostedIrte.lowWord(address, vector.number()),
                     PostedIrte.highWord(address, source.id(), source.qualifier(), source.validation()));
@@ -199,7 +199,7 @@ class IrteTest {
     @Test
     void componentsThatDoNotFitAreRefused() {
         RemappedIrte irte = new RemappedIrte(1, 0);
-        assertThatThrownBy(() -> irte.posted(0x1020, new Vector(0x31)))
+        assertThatThrownBy(() -> irte.posted(0x1020, new InterruptVector(0x31)))
                 .hasMessage("descriptor address 0x1020 is not at a 64-byte boundary: expected its low 6 bits to be 0");
         assertThatThrownBy(() -> new Source(0x10000, 0, 0))
                 .hasMessage("sid 0x10000 does not fit: expected 0–0xffff, 16 bits");

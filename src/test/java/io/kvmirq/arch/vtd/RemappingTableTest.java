@@ -4,7 +4,7 @@ package io.kvmirq.arch.vtd;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.Golden;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.PiDescriptor;
@@ -21,7 +21,7 @@ class RemappingTableTest {
     private static final int INDEX = 5;
     private static final int REQUESTER = 0x3b00;
     private static final long DESCRIPTOR = 0x1_2345_6fc0L;
-    private static final Vector GUEST = new Vector(0x41);
+    private static final InterruptVector GUEST = new InterruptVector(0x41);
     /** Present, RH, vector 0x22, x2APIC id 4, SID 3b:00.0 with SVT 1: golden vtd-rem-01. */
     private static final long LOW = 0x0000000400220009L;
 
@@ -80,7 +80,7 @@ class RemappingTableTest {
         assertThat(seen).containsExactly("5: 0000000100043b00 23456fc000418001 at once", "5: invalidated");
         assertThat(table.isPostedToVcpu(INDEX)).isTrue();
         Outcome.Posted posted = (Outcome.Posted) request(table);
-        assertThat(posted.notification()).contains(new Outcome.Notification(new Vector(0xf2), 7));
+        assertThat(posted.notification()).contains(new Outcome.Notification(new InterruptVector(0xf2), 7));
         assertThat(posted.entry()).isEqualTo(table.entry(INDEX));
         assertThat(descriptor.snapshot().isRequested(GUEST)).isTrue();
         assertThat(((Outcome.Posted) request(table)).notification())
@@ -93,7 +93,7 @@ class RemappingTableTest {
         Golden posted = Golden.named("vtd-pst-03");
         Golden remapped = Golden.named("vtd-rem-03");
         table.set(INDEX, new RemappedIrte(remapped.array()[0], remapped.array()[1]));
-        table.post(INDEX, posted.field("derived_pda"), new Vector((int) posted.field("vector")));
+        table.post(INDEX, posted.field("derived_pda"), new InterruptVector((int) posted.field("vector")));
         Irte entry = table.entry(INDEX);
         assertThat(new long[] {entry.low(), entry.high()}).isEqualTo(posted.array());
     }
@@ -104,13 +104,13 @@ class RemappingTableTest {
         table.post(INDEX, DESCRIPTOR, GUEST);
         Irte posted = table.entry(INDEX);
         seen.clear();
-        table.move(INDEX, new Vector(0x33), 9);
+        table.move(INDEX, new InterruptVector(0x33), 9);
         assertThat(seen).as("affinity leaves a posted entry alone").isEmpty();
         assertThat(table.entry(INDEX)).isEqualTo(posted);
         table.unpost(INDEX);
         assertThat(seen).containsExactly("5: 0000000000043b00 0000000900330009 at once", "5: invalidated");
         assertThat(table.isPostedToVcpu(INDEX)).isFalse();
-        table.move(INDEX, new Vector(0x34), 2);
+        table.move(INDEX, new InterruptVector(0x34), 2);
         assertThat(table.entry(INDEX).low()).isEqualTo(0x0000000200340009L);
     }
 
@@ -118,8 +118,9 @@ class RemappingTableTest {
     void postedEntryMovesToAnotherVcpuInOneWrite() {
         table.set(INDEX, new RemappedIrte(LOW, HIGH));
         table.post(INDEX, DESCRIPTOR, GUEST);
-        table.post(INDEX, DESCRIPTOR + 64, new Vector(0x42));
-        assertThat(table.entry(INDEX)).isEqualTo(new RemappedIrte(LOW, HIGH).posted(DESCRIPTOR + 64, new Vector(0x42)));
+        table.post(INDEX, DESCRIPTOR + 64, new InterruptVector(0x42));
+        assertThat(table.entry(INDEX))
+                .isEqualTo(new RemappedIrte(LOW, HIGH).posted(DESCRIPTOR + 64, new InterruptVector(0x42)));
         assertThat(request(table)).isEqualTo(blocked(FaultReason.DESCRIPTOR_UNREADABLE));
     }
 

@@ -3,7 +3,7 @@ package io.kvmirq.arch.vtd;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.Vector;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.apic.PostedVcpu;
 import io.kvmirq.arch.apic.PostedVm;
 import io.kvmirq.arch.vcpu.Host;
@@ -49,7 +49,7 @@ class RemappingUnitTest {
     private PostedVcpu posted(int index, int vector) {
         PostedVcpu vcpu = vm.vcpu(index);
         table.set(5, new RemappedIrte(9, SOURCE));
-        table.post(5, vcpu.descriptorAddress(), new Vector(vector));
+        table.post(5, vcpu.descriptorAddress(), new InterruptVector(vector));
         return vcpu;
     }
 
@@ -83,7 +83,7 @@ class RemappingUnitTest {
         assertThat(first.sync()).as("SN: no ON").isFalse();
         first.thread().load(0);
         assertThat(first.sync()).isTrue();
-        table.post(5, second.descriptorAddress(), new Vector(0x42));
+        table.post(5, second.descriptorAddress(), new InterruptVector(0x42));
         assertThat(first.descriptor().hasRequests()).as("cached").isTrue();
         assertThat(second.descriptor().hasRequests()).isFalse();
         unit.request(MESSAGE, REQUESTER);

@@ -7,8 +7,8 @@ package io.kvmirq;
  *
  * @param number 0–255
  */
-public record Vector(int number) {
-    public Vector {
+public record InterruptVector(int number) {
+    public InterruptVector {
         if (number < 0 || number > 0xff) {
             throw new IllegalArgumentException(
                     "vector " + number + " is out of range: expected 0–255, for a device 32–255");
