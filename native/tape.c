@@ -19,8 +19,9 @@
  * of a fortified program, as __read_chk(); poll(), readv(), writev(), and
  * close_range(). Without /proc, as in a chroot, only ioctls of KVM and VFIO,
  * eventfd() and opens that fail are seen, and ppoll() of anything. A seccomp
- * filter that does not allow what recording calls (process_vm_readv, readlink)
- * makes lines incomplete, or kills the program.
+ * filter that does not allow what recording calls (process_vm_readv, readlink,
+ * rt_sigprocmask, rt_sigpending, rt_sigtimedwait) makes lines incomplete, or
+ * kills the program.
  *
  * What recording itself calls goes by syscall(), past the functions below.
  */

@@ -44,7 +44,7 @@ static bool tape_is(int fd)
 	       now.st_ino == tape.ino;
 }
 
-/* A line that finds a pipe full that does not wait is left out. */
+/* -errno. A line that finds a pipe full that does not wait is left out. */
 static int write_all(int fd, const char *line, size_t length)
 {
 	size_t done = 0;
@@ -56,7 +56,9 @@ static int write_all(int fd, const char *line, size_t length)
 		if (ret > 0)
 			done += (size_t)ret;
 		else if (ret == 0 || errno != EINTR)
-			return ret < 0 && errno == EAGAIN && !done ? 0 : -1;
+			return ret == 0			? -EIO :
+			       errno == EAGAIN && !done ? 0 :
+							  -errno;
 	}
 	return 0;
 }
@@ -64,35 +66,49 @@ static int write_all(int fd, const char *line, size_t length)
 /*
  * A write to a pipe without a reader or past a limit on file sizes raises a
  * signal in this thread. It is taken back, unless the program has one waiting.
- * The tape then ends, maybe within a line: a line after it would be torn too.
+ * After a failed write the tape ends, maybe within a line: a line after it
+ * would be torn too.
+ *
+ * rt_sigpending() mixes signals of the thread and of the process: where one for
+ * the process is blocked and waits, ours is left to the program too. A signal
+ * handler that leaves by longjmp() while the tape's pipe is full leaves SIGPIPE
+ * and SIGXFSZ blocked in that thread.
  */
 static void tape_write(int fd, const char *line, size_t length)
 {
 	const uint64_t ours = BIT(SIGPIPE) | BIT(SIGXFSZ);
 	const struct timespec now = { 0 };
 	uint64_t mask = 0, waiting = 0, raised;
-	bool failed;
+	int ret;
 
 	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &ours, &mask, sizeof(mask));
 	if (mask & ours)
 		syscall(SYS_rt_sigpending, &waiting, sizeof(waiting));
-	failed = write_all(fd, line, length) < 0;
-	raised = ours & ~waiting;
-	if (failed) {
+	ret = write_all(fd, line, length);
+	if (ret < 0)
 		tape.fd = -1;
+	raised = ret == -EPIPE ? BIT(SIGPIPE) :
+		 ret == -EFBIG ? BIT(SIGXFSZ) :
+				 0;
+	if (raised & ~waiting)
 		syscall(SYS_rt_sigtimedwait, &raised, NULL, &now,
 			sizeof(raised));
-	}
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 }
 
 void tape_append(const char *line, size_t length)
 {
-	int fd;
+	int fd = tape.fd;
 
-	if (tape_is(tape.fd)) {
-		tape_write(tape.fd, line, length);
-	} else if (*tape.path && (fd = tape_open(tape.path, 0)) >= 0) {
+	if (fd < 0) /* another thread's write failed */
+		return;
+	if (tape_is(fd)) {
+		tape_write(fd, line, length);
+		return;
+	}
+	/* Waits for no reader: a FIFO may have none left. */
+	fd = *tape.path ? tape_open(tape.path, O_NONBLOCK) : -1;
+	if (fd >= 0) {
 		if (tape_is(fd))
 			tape_write(fd, line, length);
 		syscall(SYS_close, fd);
