@@ -35,6 +35,12 @@ public final class LibraryCache {
     static final String PROPERTY = "kvmirq.cache";
 
     private static final int ATTEMPTS = 3;
+
+    /**
+     * Locked before any file lock, which belongs to the process. A literal is one object for all class loaders of a JVM.
+     */
+    private static final Object MONITOR = "io.kvmirq.backend.library.LibraryCache";
+
     private static final String TEMPORARY = "libkvmirq";
     private static final String NAME = "kvmirq";
 
@@ -114,8 +120,7 @@ public final class LibraryCache {
      * @throws BackendUnavailableException if the directory cannot be created or is not private to this user
      */
     Path hold(byte[] content) throws IOException {
-        // A file lock belongs to the process, so threads of one process need this lock too.
-        synchronized (LibraryCache.class) {
+        synchronized (MONITOR) {
             return holdAlone(content);
         }
     }
@@ -134,7 +139,11 @@ public final class LibraryCache {
                 // Before we locked our file, another process removed it as abandoned: try again.
             }
         }
-        throw new BackendUnavailableException("cannot keep " + file + ": other processes remove it as fast as it is"
+        throw removedAgain("keep " + file);
+    }
+
+    private BackendUnavailableException removedAgain(String attempted) {
+        return new BackendUnavailableException("cannot " + attempted + ": other processes remove it as fast as it is"
                 + " written; remove " + directory + " and start again");
     }
 
@@ -249,8 +258,17 @@ public final class LibraryCache {
     /** Opens and locks a file. Uses a stream and tryLock(), as an interrupted thread cannot use a channel or lock(). */
     private static FileOutputStream locked(Path temporary) throws IOException {
         FileOutputStream out = new FileOutputStream(temporary.toFile());
-        if (out.getChannel().tryLock() == null) {
-            out.close();
+        boolean ours = false;
+        try {
+            ours = out.getChannel().tryLock() != null && Files.exists(temporary);
+        } catch (OverlappingFileLockException e) {
+            // Another class loader, with a kvmirq that does not know our monitor, removes it.
+        } finally {
+            if (!ours) {
+                out.close();
+            }
+        }
+        if (!ours) {
             throw new NoSuchFileException(temporary.toString(), null, "another start removes it");
         }
         return out;
@@ -268,16 +286,22 @@ public final class LibraryCache {
      * @throws BackendUnavailableException if the directory cannot be created or is not private to this user
      */
     void loadCopy(byte[] content, Loading loading) throws IOException {
-        synchronized (LibraryCache.class) {
+        synchronized (MONITOR) {
             Path place = makePrivate();
             removeAbandoned(place);
-            Path copy = Files.createTempFile(place, TEMPORARY, ".tmp");
-            try (FileOutputStream out = locked(copy)) {
-                out.write(content);
-                loading.load(copy);
-            } finally {
-                Files.deleteIfExists(copy);
+            for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+                Path copy = Files.createTempFile(place, TEMPORARY, ".tmp");
+                try (FileOutputStream out = locked(copy)) {
+                    out.write(content);
+                    loading.load(copy);
+                    return;
+                } catch (NoSuchFileException e) {
+                    // Before we locked our file, another process removed it as abandoned: try again.
+                } finally {
+                    Files.deleteIfExists(copy);
+                }
             }
+            throw removedAgain("keep a copy of the library");
         }
     }
 }

@@ -9,15 +9,19 @@ import io.kvmirq.testing.Machine;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.FutureTask;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Several class loaders with kvmirq in one JVM, as in an application server or after a reload. */
@@ -55,6 +59,10 @@ class ClassLoadersTest {
     public static final class User {
         private User() {}
 
+        public static void hold() throws IOException {
+            LibraryCache.ofThisUser().hold(new byte[] {1, 2});
+        }
+
         public static String use() {
             var backend = Backends.ofThisMachine().open("jni");
             int fd = backend.eventfdCreate();
@@ -79,6 +87,35 @@ class ClassLoadersTest {
             assertThat(used(loader)).isEqualTo(here);
             assertThat(mappings()).isLessThanOrEqualTo(loaded);
         }
+    }
+
+    /** A file lock belongs to the process, and closing any descriptor of the file drops it. */
+    @Test
+    @Timeout(60)
+    void cachesOfTwoClassLoadersTakeTurns() throws Exception {
+        System.setProperty(LibraryCache.PROPERTY, temporary.resolve("cache").toString());
+        Method holding = loader().loadClass(User.class.getName()).getMethod("hold");
+        List<String> order = new CopyOnWriteArrayList<>();
+        FutureTask<Void> other = new FutureTask<>(() -> {
+            holding.invoke(null);
+            order.add("other");
+            return null;
+        });
+        try {
+            holding.invoke(null);
+            Thread thread = new Thread(other);
+            LibraryCache.ofThisUser().loadCopy(new byte[] {1}, copy -> {
+                thread.start();
+                while (thread.getState() != Thread.State.BLOCKED && !other.isDone()) {
+                    Thread.onSpinWait();
+                }
+                order.add("this");
+            });
+            other.get();
+        } finally {
+            System.clearProperty(LibraryCache.PROPERTY);
+        }
+        assertThat(order).containsExactly("this", "other");
     }
 
     @Test
