@@ -12,8 +12,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.CodeSource;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.zip.ZipEntry;
@@ -39,6 +41,12 @@ public final class NativeLibrary {
 
     /** Files that this class loader has loaded as a copy, because another class loader has the file. */
     private static final Set<Path> COPIED = new HashSet<>();
+
+    /**
+     * Files that were loaded and then refused, with the reason. They stay loaded, and a second handshake with one would
+     * reach the library that was loaded after it.
+     */
+    private static final Map<Path, String> REFUSED = new HashMap<>();
 
     private final Name name;
     private final Optional<String> explicit;
@@ -141,8 +149,17 @@ public final class NativeLibrary {
 
         @Override
         public T open(Path file, List<String> refused) {
+            @Nullable String reason = REFUSED.get(file);
+            if (reason != null) {
+                throw new BackendUnavailableException(reason);
+            }
             loadInto(file);
-            return opening.open(file, refused);
+            try {
+                return opening.open(file, refused);
+            } catch (BackendUnavailableException e) {
+                REFUSED.put(file, String.valueOf(e.getMessage()));
+                throw e;
+            }
         }
     }
 
@@ -153,7 +170,9 @@ public final class NativeLibrary {
      */
     public <T> T load(Opening<T> opening) {
         try {
-            return find(new Loading<>(opening));
+            synchronized (NativeLibrary.class) {
+                return find(new Loading<>(opening));
+            }
         } catch (IllegalCallerException e) {
             throw new BackendUnavailableException(NativeAccess.denied(), e);
         }
@@ -182,24 +201,22 @@ public final class NativeLibrary {
 
     /** Loads a copy: JNI allows a file to one class loader at a time. */
     private void loadCopyOf(Path file) {
-        synchronized (COPIED) {
-            if (COPIED.contains(file)) {
-                return;
-            }
-            try (InputStream in = new FileInputStream(file.toFile())) {
-                cache.loadCopy(in.readAllBytes(), copy -> {
-                    try {
-                        System.load(copy.toString());
-                    } catch (UnsatisfiedLinkError e) {
-                        throw loadFailure(copy, e);
-                    }
-                });
-            } catch (IOException | BackendUnavailableException e) {
-                throw new BackendUnavailableException(
-                        file + " serves another class loader and cannot be copied for this one: " + e.getMessage(), e);
-            }
-            COPIED.add(file);
+        if (COPIED.contains(file)) {
+            return;
         }
+        try (InputStream in = new FileInputStream(file.toFile())) {
+            cache.loadCopy(in.readAllBytes(), copy -> {
+                try {
+                    System.load(copy.toString());
+                } catch (UnsatisfiedLinkError e) {
+                    throw loadFailure(copy, e);
+                }
+            });
+        } catch (IOException | BackendUnavailableException e) {
+            throw new BackendUnavailableException(
+                    file + " serves another class loader and cannot be copied for this one: " + e.getMessage(), e);
+        }
+        COPIED.add(file);
     }
 
     private static BackendUnavailableException loadFailure(Path file, UnsatisfiedLinkError e) {
