@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
-import java.util.concurrent.ArrayBlockingQueue;
-import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.BlockingDeque;
+import java.util.concurrent.LinkedBlockingDeque;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -15,21 +15,27 @@ public final class Pool<T> {
     private static final int IDLE = 256;
 
     private final Supplier<T> maker;
-    private final BlockingQueue<T> idle = new ArrayBlockingQueue<>(IDLE);
+    private final BlockingDeque<T> idle;
 
     /** @param maker creates another object if all are in use */
     public Pool(Supplier<T> maker) {
-        this.maker = maker;
+        this(maker, IDLE);
     }
 
-    /** Takes an object for one call. {@link #giveBack} should follow. */
+    /** @param mostIdle objects above this number are left to the garbage collector */
+    public Pool(Supplier<T> maker, int mostIdle) {
+        this.maker = maker;
+        this.idle = new LinkedBlockingDeque<>(mostIdle);
+    }
+
+    /** Takes the object returned last, for one call. {@link #giveBack} should follow. */
     public T take() {
-        @Nullable T found = idle.poll();
+        @Nullable T found = idle.pollFirst();
         return found == null ? maker.get() : found;
     }
 
     /** Returns an object that the caller no longer uses. */
     public void giveBack(T used) {
-        idle.offer(used);
+        idle.offerFirst(used);
     }
 }

@@ -25,7 +25,8 @@ public final class LibcBackend implements KernelBackend {
     private final String description;
     private final Libc libc;
     private final PerThread<Scratch> scratches;
-    private final Pool<RoutingTable> tables = new Pool<>(RoutingTable::new);
+    /** Few: a table of 4096 routes keeps 390 KB of direct memory. */
+    private final Pool<RoutingTable> tables = new Pool<>(RoutingTable::new, 8);
 
     private LibcBackend(String name, String description, Libc libc) {
         this.name = name;
