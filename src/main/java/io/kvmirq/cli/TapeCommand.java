@@ -52,7 +52,8 @@ final class TapeCommand implements Command {
                                 + " read the recorder, eventfd_read, eventfd_write,"
                                 + " poll, readv, writev, close_range, the checked functions of fortified programs, and"
                                 + " most calls in a chroot without /proc. A seccomp allow-list may kill CMD for a system call"
-                                + " of the recorder. A signal handler of CMD needs 8 KB of stack.");
+                                + " of the recorder. A signal handler of CMD needs 8 KB of stack. When a full disk or a limit on file"
+                                + " sizes cuts the line of one of several processes, the lines after it cannot be read.");
         spec.parser().stopAtPositional(true);
         spec.addOption(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")
