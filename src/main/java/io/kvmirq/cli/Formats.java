@@ -119,7 +119,7 @@ final class Formats {
     static List<String> lines(List<Format> formats) {
         return formats.stream()
                 .map(format -> String.format(
-                        "  %-22s %s: %s",
+                        "  %-19s %s: %s",
                         format.kind(),
                         format.title(),
                         format.wordNames().isEmpty() || format.wordCount() > FEW
