@@ -7,10 +7,12 @@ import io.kvmirq.arch.apic.PostedRaces;
 import io.kvmirq.arch.apic.Scenario;
 import io.kvmirq.arch.apic.Variant;
 import java.util.Map;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
+@Tag("search")
 class RacesTest {
     @Test
     void everyVariantEndsInEveryScenarioAsItIsSaidTo() {

@@ -94,7 +94,9 @@ class TapeLimitsIT {
     /** A pipe without a reader, given as the number of a descriptor. */
     @Test
     void readerThatLeavesDoesNotEndTheProgram() throws Exception {
-        Path recorder = Machine.root().resolve("target/native/libkvmirqtape.so");
+        // The dynamic linker splits LD_PRELOAD at a space, which the path of the tree may have.
+        Path recorder = Files.copy(
+                Machine.root().resolve("target/native/libkvmirqtape.so"), temporary.resolve("libkvmirqtape.so"));
         String pipe = "LD_PRELOAD=" + recorder + " KVMIRQ_TAPE=1 " + program + " | head -n 1; echo ${PIPESTATUS[0]}";
         Process process = new ProcessBuilder(List.of("bash", "-c", pipe))
                 .redirectErrorStream(true)

@@ -5,10 +5,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.Memory;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
+@Tag("search")
 class AvicRacesTest {
     @Test
     void everyVariantEndsInEveryScenarioAsItIsSaidTo() {
