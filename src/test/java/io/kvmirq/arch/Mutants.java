@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
@@ -32,6 +33,8 @@ final class Mutants {
     private static final Path LIST = ROOT.resolve("src/test/mutation/posting.txt");
     private static final Path SOURCES = ROOT.resolve("src/main/java/io/kvmirq/arch");
     private static final int SECONDS = 120;
+    /** By the directory of the changed file. */
+    private static final Map<String, String> RACES = Map.of("amd", "amd.AvicRaces");
 
     private Mutants() {}
 
@@ -44,6 +47,11 @@ final class Mutants {
     record Mutant(String file, String expected, String old, String changed) {
         boolean isHarmless() {
             return expected.startsWith("harmless");
+        }
+
+        /** The class of the searches that have to find it, below {@code io.kvmirq.arch}. */
+        String races() {
+            return RACES.getOrDefault(file.replaceAll("/.*", ""), "apic.PostedRaces");
         }
 
         /** The changed class. */
@@ -96,7 +104,7 @@ final class Mutants {
 
     /** @return what the search finds; empty if nothing */
     private static String loss(Mutant mutant) {
-        FutureTask<String> search = new FutureTask<>(() -> search(compiled(mutant)));
+        FutureTask<String> search = new FutureTask<>(() -> search(mutant, compiled(mutant)));
         Thread thread = new Thread(null, search, "search", 64 << 20);
         thread.setDaemon(true);
         thread.start();
@@ -127,15 +135,16 @@ final class Mutants {
         return directory;
     }
 
-    private static String search(Path changed) throws IOException, ReflectiveOperationException {
+    private static String search(Mutant mutant, Path changed) throws IOException, ReflectiveOperationException {
         List<URL> places = new ArrayList<>(List.of(changed.toUri().toURL()));
         Arrays.stream(System.getProperty("java.class.path").split(File.pathSeparator))
                 .map(Mutants::url)
                 .forEach(places::add);
         try (URLClassLoader loader = new ChangedFirst(places.toArray(URL[]::new))) {
-            return (String) loader.loadClass("io.kvmirq.arch.apic.PostedRaces")
-                    .getMethod("loss")
-                    .invoke(null);
+            Object verdicts = loader.loadClass("io.kvmirq.arch." + mutant.races())
+                    .getField("VERDICTS")
+                    .get(null);
+            return (String) verdicts.getClass().getMethod("loss").invoke(verdicts);
         } finally {
             delete(changed);
         }

@@ -1,26 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch;
 
+import io.kvmirq.arch.amd.AvicRaces;
 import io.kvmirq.arch.apic.PostedRaces;
-import io.kvmirq.arch.apic.Scenario;
-import io.kvmirq.arch.apic.Variant;
-import io.kvmirq.explorer.Exploration;
-import io.kvmirq.explorer.Memory;
+import io.kvmirq.explorer.Verdicts;
 import java.util.List;
-import java.util.Map;
-import java.util.stream.Collectors;
 
 /** Prints which variant loses in which scenario, and the shortest order that loses of each. Run by scripts/races. */
 final class RacesReport {
-    private RacesReport() {}
+    /** A model: what its searches are about, and the searches. */
+    record Part(String about, Verdicts<?, ?> verdicts) {}
 
-    /** In the order in which they are listed, from 1. */
-    private static int number(Scenario scenario) {
-        return List.of(Scenario.values()).indexOf(scenario) + 1;
-    }
-
-    public static void main(String[] arguments) {
-        System.out.println("""
+    static final List<Part> PARTS = List.of(new Part("""
                 A vCPU's thread enters the guest, exits, syncs, is preempted, loaded and put to sleep, while senders
                 request vectors. Every order of their accesses to memory is tried, each state once: with every store
                 seen at once ("in order"), and with stores held back in each processor's buffer as x86 does ("store
@@ -34,67 +25,34 @@ final class RacesReport {
                   .  no order loses
                   h  an order leaves a request behind; it heals at the guest's next exit, and until then the guest waits
                   L  an order loses: the request stays behind for any number of entries
-                """);
-        for (Scenario scenario : Scenario.values()) {
-            System.out.printf("  %2d  %s%n", number(scenario), scenario.text());
-        }
-        int unexpected = print(PostedRaces.found());
-        System.out.println("\nThe shortest order that loses, of each variant that loses:");
-        List.of(Variant.values()).parallelStream()
-                .map(RacesReport::shortest)
-                .toList()
-                .forEach(System.out::print);
-        unexpected += AvicRacesReport.print();
-        int searches = Memory.values().length * Variant.values().length * Scenario.values().length
-                + AvicRacesReport.searches();
-        System.out.printf("%n%d searches as expected, %d not%n", searches - unexpected, unexpected);
-        System.exit(unexpected == 0 ? 0 : 1);
-    }
+                """, PostedRaces.VERDICTS), new Part("""
+                AMD: a device's entry is posted to one of two vCPUs, each on a processor of its own. Their threads enter the
+                guest, exit, are preempted, loaded and put to sleep, while KVM changes the entry. An order loses if at its
+                end a vCPU has a vector in its IRR that its guest does not take, a list is corrupt, or, for ours, a rule L1
+                to L5 is broken. One letter for each search, in order. Ours was
+                also searched with store buffers in five scenarios (AvicRacesTest), with the same letters.
 
-    /** @return how many verdicts are not as expected */
-    private static int print(Map<Variant, Map<Scenario, String>> found) {
-        StringBuilder head = new StringBuilder();
-        for (Scenario scenario : Scenario.values()) {
-            head.append(String.format(" %2d", number(scenario)));
-        }
-        System.out.println("\n" + head);
+                Ours loses in five scenarios and waits in one. These windows follow from the order of steps in Linux 6.17 to
+                7.1, and from what the manual lets a unit cache; no hardware showed them. Scenarios 9 to 11 need a device
+                that requests during the move: a guest that masks the vector meanwhile does not meet them.
+                """, AvicRaces.VERDICTS));
+
+    private RacesReport() {}
+
+    public static void main(String[] arguments) {
+        int searches = 0;
         int unexpected = 0;
-        for (Map.Entry<Variant, Map<Scenario, String>> row : found.entrySet()) {
-            System.out.println(" " + String.join(" ", row.getValue().values()) + "  "
-                    + row.getKey().text());
-            for (Map.Entry<Scenario, String> expected :
-                    PostedRaces.expected(row.getKey()).entrySet()) {
-                if (!expected.getValue().equals(row.getValue().get(expected.getKey()))) {
-                    System.out.println(
-                            "    NOT AS EXPECTED: " + expected.getValue() + " in " + number(expected.getKey()));
-                    unexpected++;
-                }
-            }
+        for (Part part : PARTS) {
+            System.out.println(part.about());
+            Verdicts.Printed printed = part.verdicts().print();
+            System.out.println(printed.text());
+            System.out.println("The shortest order that loses or waits, of each variant in its first such scenario, and"
+                    + " of ours in each:");
+            System.out.println(part.verdicts().shortestOrders());
+            searches += part.verdicts().searches();
+            unexpected += printed.unexpected();
         }
-        return unexpected;
-    }
-
-    /** In the first scenario in which it loses. */
-    private static String shortest(Variant variant) {
-        for (Map.Entry<Scenario, String> cell : PostedRaces.expected(variant).entrySet()) {
-            String verdict = cell.getValue();
-            if (!verdict.equals("..")) {
-                Memory memory = verdict.startsWith(".") ? Memory.STORE_BUFFERS : Memory.SEQUENTIAL;
-                return "\n  " + variant.text() + "\n    " + cell.getKey().text() + ", "
-                        + (memory == Memory.SEQUENTIAL ? "in order" : "store buffers") + "\n"
-                        + text(cell.getKey().explore(variant, memory));
-            }
-        }
-        return "";
-    }
-
-    static String text(Exploration found) {
-        return String.format("    %,d states, %,d orders, %,d losing%n", found.states(), found.orders(), found.losing())
-                + found.order().stream()
-                        .filter(step -> !step.what().isEmpty())
-                        .map(step ->
-                                String.format("        %-10s %-18s %s%n", step.actor(), step.operation(), step.what()))
-                        .collect(Collectors.joining())
-                + "        " + found.why() + "\n";
+        System.out.printf("%d searches as expected, %d not%n", searches - unexpected, unexpected);
+        System.exit(unexpected == 0 ? 0 : 1);
     }
 }

@@ -62,7 +62,8 @@ class IrList2016Test {
         assertThat(IrList2016.repairs())
                 .extracting(IrList2016.Repair::loses)
                 .containsExactlyElementsOf(REPAIRS.stream()
-                        .map(repair -> "L".equals(AvicRaces.expected(repair).get(AvicScenario.MOVE)))
+                        .map(repair ->
+                                "L".equals(AvicRaces.VERDICTS.expected(repair).get(AvicScenario.MOVE)))
                         .toList());
     }
 }

@@ -4,8 +4,8 @@ package io.kvmirq.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.arch.apic.PostedRaces;
-import io.kvmirq.arch.apic.Scenario;
-import io.kvmirq.arch.apic.Variant;
+import io.kvmirq.arch.apic.PostedScenario;
+import io.kvmirq.arch.apic.PostedVariant;
 import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.Memory;
 import java.util.ArrayList;
@@ -16,14 +16,14 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class LostInterrupt2019Test {
     /** In the order in which they are told. */
-    private static final List<Variant> REPAIRS = List.of(
-            Variant.ON_ONLY,
-            Variant.PIR_ONLY,
-            Variant.PIR_OR_ON,
-            Variant.ON_SN_STORE,
-            Variant.ON_SN_STORE_AS_QUOTED,
-            Variant.CHECK_THEN_CLEAR,
-            Variant.TODAY);
+    private static final List<PostedVariant> REPAIRS = List.of(
+            PostedVariant.ON_ONLY,
+            PostedVariant.PIR_ONLY,
+            PostedVariant.PIR_OR_ON,
+            PostedVariant.ON_SN_STORE,
+            PostedVariant.ON_SN_STORE_AS_QUOTED,
+            PostedVariant.CHECK_THEN_CLEAR,
+            PostedVariant.TODAY);
 
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
@@ -41,7 +41,7 @@ class LostInterrupt2019Test {
     /** What is told is what the search finds: the accesses of the shortest losing order are those of the steps. */
     @Test
     void stepsAreTheShortestLosingOrder() {
-        Exploration found = Scenario.DEVICE.explore(Variant.ON_ONLY, Memory.SEQUENTIAL);
+        Exploration found = PostedScenario.DEVICE.explore(PostedVariant.ON_ONLY, Memory.SEQUENTIAL);
         List<String> accesses = found.order().stream()
                 .map(Exploration.Step::what)
                 .filter(what -> what.contains("SN "))
@@ -72,8 +72,9 @@ class LostInterrupt2019Test {
         assertThat(LostInterrupt2019.repairs())
                 .extracting(LostInterrupt2019.Repair::verdict)
                 .containsExactlyElementsOf(REPAIRS.stream()
-                        .map(repair ->
-                                verdict(PostedRaces.expected(repair).getOrDefault(Scenario.DEVICE_AND_SOFTWARE, "")))
+                        .map(repair -> verdict(PostedRaces.VERDICTS
+                                .expected(repair)
+                                .getOrDefault(PostedScenario.DEVICE_AND_SOFTWARE, "")))
                         .toList());
     }
 

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.amd;
 
-import io.kvmirq.explorer.Exploration;
-import io.kvmirq.explorer.Explorer.Ending;
-import io.kvmirq.explorer.Memory;
+import io.kvmirq.explorer.Scenario;
+import io.kvmirq.explorer.Space;
 import java.util.function.Function;
 
 /** Who acts. Each vCPU's thread does a few things of enter, exit, preempt, load and block, then runs on. */
-public enum AvicScenario {
+public enum AvicScenario implements Scenario<AvicVariant> {
     MOVE(
             "the guest moves the interrupt to vCPU 1 and has it masked meanwhile; the device requests after that",
             variant -> plain(variant).postedTo(0).update(1).maskedDevice().operations(1, 1)),
@@ -59,9 +58,9 @@ public enum AvicScenario {
     private final String text;
 
     @SuppressWarnings("ImmutableEnumChecker") // No function of these has a state.
-    private final Function<AvicVariant, AvicSpace> space;
+    private final Function<AvicVariant, Space> space;
 
-    AvicScenario(String text, Function<AvicVariant, AvicSpace> space) {
+    AvicScenario(String text, Function<AvicVariant, Space> space) {
         this.text = text;
         this.space = space;
     }
@@ -70,19 +69,13 @@ public enum AvicScenario {
         return new AvicSpace(variant, false, false);
     }
 
+    @Override
     public String text() {
         return text;
     }
 
-    /** Counts all orders. */
-    public Exploration explore(AvicVariant variant, Memory memory) {
-        AvicSpace found = space.apply(variant);
-        return found.explorer(memory).explore(found.start());
-    }
-
-    /** Looks for the worst end only. */
-    public Ending worst(AvicVariant variant, Memory memory) {
-        AvicSpace found = space.apply(variant);
-        return found.explorer(memory).worst(found.start());
+    @Override
+    public Space space(AvicVariant variant) {
+        return space.apply(variant);
     }
 }

@@ -13,6 +13,7 @@ import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Explorer.Access;
 import io.kvmirq.explorer.Memory;
 import io.kvmirq.explorer.Operation;
+import io.kvmirq.explorer.Space;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -22,7 +23,7 @@ import java.util.stream.IntStream;
  * Two vCPUs, each on a processor of its own, a device's entry, and what changes the entry, in every order. Both begin
  * loaded. Each ends in guest mode or asleep.
  */
-final class AvicSpace implements Explorer.Model {
+final class AvicSpace implements Space, Explorer.Model {
     static final int VCPUS = 2;
     static final int ENTRY = 0;
     static final int VECTOR = 0x31;
@@ -183,7 +184,8 @@ final class AvicSpace implements Explorer.Model {
         }
     }
 
-    Explorer explorer(Memory memory) {
+    @Override
+    public Explorer explorer(Memory memory) {
         List<Actor> all = new ArrayList<>();
         for (int i = 0; i < VCPUS; i++) {
             AvicVcpu vcpu = vcpu(i);
@@ -207,7 +209,8 @@ final class AvicSpace implements Explorer.Model {
         return new Explorer(all, memory, this);
     }
 
-    long[] start() {
+    @Override
+    public long[] start() {
         return start.clone();
     }
 

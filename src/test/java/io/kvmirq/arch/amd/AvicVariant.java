@@ -3,12 +3,13 @@ package io.kvmirq.arch.amd;
 
 import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.SharedWords;
+import io.kvmirq.explorer.Variant;
 
 /**
  * Ours, those of the thread of August 2016, the kernels up to 6.16, and ours with one order or lock dropped. Each is ours
  * but for what is overridden here.
  */
-public enum AvicVariant {
+public enum AvicVariant implements Variant<AvicScenario> {
     EMBEDDED_NODE("2016, as posted: the node is in the entry's data and is added without leaving the old list") {
         @Override
         AvicIrqfd irqfd(AvicVm vm, GaUnit unit) {
@@ -221,6 +222,7 @@ public enum AvicVariant {
         this.text = text;
     }
 
+    @Override
     public String text() {
         return text;
     }

@@ -7,6 +7,7 @@ import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Memory;
 import io.kvmirq.explorer.Operation;
+import io.kvmirq.explorer.Space;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
@@ -21,7 +22,7 @@ final class DataSpace implements Space, Explorer.Model {
     private final ExploredWords words;
     private final PiDescriptor pid;
 
-    DataSpace(Variant variant) {
+    DataSpace(PostedVariant variant) {
         words = variant.words(SEEN + 1);
         pid = variant.over(words, 0);
     }

@@ -72,7 +72,7 @@ class OrderOfAccessesTest {
         return memory;
     }
 
-    private static List<String> loading(Variant variant) {
+    private static List<String> loading(PostedVariant variant) {
         Noted words = new Noted(preempted());
         variant.over(words, 0).resume();
         return words.notes;
@@ -80,7 +80,7 @@ class OrderOfAccessesTest {
 
     @Test
     void suppressionIsClearedBeforePirIsRead() {
-        assertThat(loading(Variant.TODAY)).containsExactly("clear in control", "read PIR", "set in control");
+        assertThat(loading(PostedVariant.TODAY)).containsExactly("clear in control", "read PIR", "set in control");
     }
 
     @Test
@@ -103,11 +103,13 @@ class OrderOfAccessesTest {
 
     @Test
     void oursIsTheBugOf2019AndTheRepair() {
-        assertThat(loading(Variant.ON_ONLY)).containsExactly("clear in control");
-        assertThat(loading(Variant.TODAY)).startsWith("clear in control").endsWith("read PIR", "set in control");
-        assertThat(Scenario.DEVICE.explore(Variant.ON_ONLY, Memory.SEQUENTIAL).loses())
+        assertThat(loading(PostedVariant.ON_ONLY)).containsExactly("clear in control");
+        assertThat(loading(PostedVariant.TODAY)).startsWith("clear in control").endsWith("read PIR", "set in control");
+        assertThat(PostedScenario.DEVICE
+                        .explore(PostedVariant.ON_ONLY, Memory.SEQUENTIAL)
+                        .loses())
                 .isTrue();
-        Exploration ours = Scenario.DEVICE.explore(Variant.TODAY, Memory.SEQUENTIAL);
+        Exploration ours = PostedScenario.DEVICE.explore(PostedVariant.TODAY, Memory.SEQUENTIAL);
         assertThat(ours.loses()).as(ours.why()).isFalse();
     }
 }

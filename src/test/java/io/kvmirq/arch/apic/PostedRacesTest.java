@@ -13,16 +13,18 @@ class PostedRacesTest {
     /** A locked access is a full barrier on x86: what the kernel writes beside it for other processors does nothing. */
     @ParameterizedTest
     @EnumSource(
-            value = Scenario.class,
+            value = PostedScenario.class,
             names = {"DEVICE_AND_SOFTWARE", "TWO_DEVICES"})
-    void barriersBesideLockedAccessesDoNothing(Scenario scenario) {
-        assertThat(scenario.explore(Variant.WITH_BARRIERS, Memory.STORE_BUFFERS).ends())
-                .isEqualTo(scenario.explore(Variant.TODAY, Memory.STORE_BUFFERS).ends());
+    void barriersBesideLockedAccessesDoNothing(PostedScenario scenario) {
+        assertThat(scenario.explore(PostedVariant.WITH_BARRIERS, Memory.STORE_BUFFERS)
+                        .ends())
+                .isEqualTo(scenario.explore(PostedVariant.TODAY, Memory.STORE_BUFFERS)
+                        .ends());
     }
 
     @Test
     void bugOf2019LeavesTheRequestWithoutOn() {
-        Exploration found = Scenario.DEVICE.explore(Variant.ON_ONLY, Memory.SEQUENTIAL);
+        Exploration found = PostedScenario.DEVICE.explore(PostedVariant.ON_ONLY, Memory.SEQUENTIAL);
         assertThat(found.why()).isEqualTo("vcpu 0 runs, PIR not empty, ON 0, RVI 0x0");
     }
 }

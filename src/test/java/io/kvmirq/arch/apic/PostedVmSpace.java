@@ -16,6 +16,7 @@ import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Memory;
 import io.kvmirq.explorer.Operation;
+import io.kvmirq.explorer.Space;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -48,7 +49,7 @@ final class PostedVmSpace extends PostedWords implements Space {
         }
     }
 
-    private final Variant variant;
+    private final PostedVariant variant;
     private final RemappingUnit unit;
     private final RemappingTable table;
     private final List<Actor> senders = new ArrayList<>();
@@ -62,11 +63,11 @@ final class PostedVmSpace extends PostedWords implements Space {
     /** @param elsewhere whether the second vCPU may have got the vector before this one instead */
     private record Requested(int vector, int vcpu, boolean elsewhere) {}
 
-    PostedVmSpace(Variant variant, int cpus) {
+    PostedVmSpace(PostedVariant variant, int cpus) {
         this(variant, cpus, 1);
     }
 
-    private PostedVmSpace(Variant variant, int cpus, int vcpus) {
+    private PostedVmSpace(PostedVariant variant, int cpus, int vcpus) {
         super(variant, cpus, vcpus);
         this.variant = variant;
         this.table = ExploredTable.over(words, entry);
@@ -74,7 +75,7 @@ final class PostedVmSpace extends PostedWords implements Space {
     }
 
     /** With a second vCPU asleep on processor 0, in a VM with a bypass. */
-    static PostedVmSpace withSleeper(Variant variant) {
+    static PostedVmSpace withSleeper(PostedVariant variant) {
         PostedVmSpace space = new PostedVmSpace(variant, 1, 2).bypassed();
         space.vm.vcpu(SLEEPER).thread().load(0);
         space.vm.vcpu(SLEEPER).thread().block(true);
@@ -177,7 +178,7 @@ final class PostedVmSpace extends PostedWords implements Space {
 
     /** The first bypass of the VM begins, and its device posts after that. */
     PostedVmSpace startsBypass() {
-        Runnable begin = variant != Variant.NO_UNBLOCK ? vm::startBypass : () -> vm.addBypass(1);
+        Runnable begin = variant != PostedVariant.NO_UNBLOCK ? vm::startBypass : () -> vm.addBypass(1);
         return sender("bypass", operation("start bypass", begin), posting(0));
     }
 
@@ -349,7 +350,7 @@ final class PostedVmSpace extends PostedWords implements Space {
     @Override
     public Optional<String> broken(long[] memory) {
         words.at(memory);
-        return variant == Variant.TODAY
+        return variant == PostedVariant.TODAY
                 ? vcpus().flatMap(of -> of.brokenRules().stream()).findFirst()
                 : Optional.empty();
     }

@@ -31,7 +31,7 @@ abstract class PostedWords implements Explorer.Model {
     boolean yields;
     boolean isRerouted;
 
-    PostedWords(Variant variant, int cpus, int vcpus) {
+    PostedWords(PostedVariant variant, int cpus, int vcpus) {
         this.cpus = cpus;
         this.hasSleeper = vcpus > SLEEPER;
         int hostCpus = hasSleeper ? cpus + 1 : cpus;

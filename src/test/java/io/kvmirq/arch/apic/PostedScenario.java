@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.apic;
 
-import io.kvmirq.explorer.Exploration;
-import io.kvmirq.explorer.Explorer.Ending;
-import io.kvmirq.explorer.Memory;
+import io.kvmirq.explorer.Scenario;
+import io.kvmirq.explorer.Space;
 import java.util.function.Function;
 
 /** Who acts. The vCPU's thread does any three things of enter, exit, sync, preempt, load and block, then runs on. */
-public enum Scenario {
+public enum PostedScenario implements Scenario<PostedVariant> {
     DEVICE(
             "a device posts to a loaded vCPU",
             variant -> one(variant).bypassed().loaded().device()),
@@ -52,30 +51,24 @@ public enum Scenario {
     private final String text;
 
     @SuppressWarnings("ImmutableEnumChecker") // No function of these has a state.
-    private final Function<Variant, Space> space;
+    private final Function<PostedVariant, Space> space;
 
-    Scenario(String text, Function<Variant, Space> space) {
+    PostedScenario(String text, Function<PostedVariant, Space> space) {
         this.text = text;
         this.space = space;
     }
 
-    private static PostedVmSpace one(Variant variant) {
+    private static PostedVmSpace one(PostedVariant variant) {
         return new PostedVmSpace(variant, 1);
     }
 
+    @Override
     public String text() {
         return text;
     }
 
-    /** Counts all orders. */
-    public Exploration explore(Variant variant, Memory memory) {
-        Space found = space.apply(variant);
-        return found.explorer(memory).explore(found.start());
-    }
-
-    /** Looks for the worst end only. */
-    public Ending worst(Variant variant, Memory memory) {
-        Space found = space.apply(variant);
-        return found.explorer(memory).worst(found.start());
+    @Override
+    public Space space(PostedVariant variant) {
+        return space.apply(variant);
     }
 }

@@ -5,12 +5,13 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.ExploredWords;
+import io.kvmirq.explorer.Variant;
 
 /**
  * Ours, the historic ones of the thread of January 2019, and ours with one ordering dropped. Each is ours but for what
  * is overridden here.
  */
-public enum Variant {
+public enum PostedVariant implements Variant<PostedScenario> {
     ON_ONLY("sync tests ON only, the bug of 2019") {
         @Override
         PiDescriptor over(SharedWords words, int base) {
@@ -249,8 +250,8 @@ public enum Variant {
     },
     NO_INVALIDATION("a changed entry is not invalidated, and the unit goes on with its copy") {
         @Override
-        boolean concerns(Scenario scenario) {
-            return scenario == Scenario.THROUGH_THE_UNIT;
+        public boolean concerns(PostedScenario scenario) {
+            return scenario == PostedScenario.THROUGH_THE_UNIT;
         }
 
         @Override
@@ -272,8 +273,8 @@ public enum Variant {
     },
     TORN_ENTRY("a posted entry is written by two accesses of 64 bits") {
         @Override
-        boolean concerns(Scenario scenario) {
-            return scenario == Scenario.THROUGH_THE_UNIT;
+        public boolean concerns(PostedScenario scenario) {
+            return scenario == PostedScenario.THROUGH_THE_UNIT;
         }
 
         @Override
@@ -294,8 +295,8 @@ public enum Variant {
     },
     PENDING_BY_ON("a vCPU that spins looks at ON only before it yields") {
         @Override
-        boolean concerns(Scenario scenario) {
-            return scenario == Scenario.YIELD;
+        public boolean concerns(PostedScenario scenario) {
+            return scenario == PostedScenario.YIELD;
         }
 
         @Override
@@ -310,8 +311,8 @@ public enum Variant {
     },
     NO_UNBLOCK("the first bypass does not end the sleep of those not on a list") {
         @Override
-        boolean concerns(Scenario scenario) {
-            return scenario == Scenario.START_OF_BYPASS;
+        public boolean concerns(PostedScenario scenario) {
+            return scenario == PostedScenario.START_OF_BYPASS;
         }
 
         @Override
@@ -352,17 +353,13 @@ public enum Variant {
 
     private final String text;
 
-    Variant(String text) {
+    PostedVariant(String text) {
         this.text = text;
     }
 
+    @Override
     public String text() {
         return text;
-    }
-
-    /** Whether anything of the scenario is other than in ours. */
-    boolean concerns(Scenario scenario) {
-        return true;
     }
 
     abstract PiDescriptor over(SharedWords words, int base);
