@@ -12,6 +12,7 @@ import io.kvmirq.arch.amd.GaUnit;
 import io.kvmirq.arch.vcpu.Host;
 import java.util.List;
 import java.util.Locale;
+import java.util.stream.Stream;
 
 /**
  * The entry on the lists of two vCPUs, a bug found in review in 2016, in steps. They are played with and without the
@@ -20,14 +21,22 @@ import java.util.Locale;
  * <p>Source: the thread "[PART2 PATCH v6 12/12] svm: Implements update_pi_irte hook to setup posted interrupt" of August
  * 2016.
  */
-final class IrList2016 {
+final class IrList2016 implements Race {
     /** The vector that is lost. */
     static final int VECTOR = 0x41;
 
     private static final int LOG_VECTOR = 0x30;
     private static final int ENTRY = 0;
 
-    private IrList2016() {}
+    @Override
+    public String name() {
+        return "ir-list-2016";
+    }
+
+    @Override
+    public String summary() {
+        return "AVIC as posted in 2016 leaves an entry on the list of its old vCPU, which then writes it (AMD posting).";
+    }
 
     /**
      * One kernel. vCPU 0 is loaded on CPU 0, vCPU 1 sleeps, and the interrupt of the device is posted to vCPU 0. Each
@@ -143,5 +152,40 @@ final class IrList2016 {
                         "the entry leaves the old list, then is written and linked under the new list's lock",
                         false,
                         "Linux 6.17: one vCPU at most writes the entry"));
+    }
+
+    @Override
+    public void play(RacePrinter printer) {
+        printer.text("""
+                Each vCPU has a list of the remapping entries that are posted to it. At each load and put it writes them. IsRun: a
+                request rings the doorbell of the CPU in Destination. Otherwise GALogIntr: a request is logged, and KVM wakes the
+                vCPU. Otherwise the request is silent. vCPU 0 is loaded on CPU 0, vCPU 1 sleeps, and the entry is posted to vCPU 0.
+
+                """);
+        Side was = new Side(false);
+        Side is = new Side(true);
+        printer.head("today's kernel without the repair", "today's kernel", "vCPU IsRun Dest. GALog");
+        for (Step step : steps()) {
+            printer.row(step.actor(), step.what(), play(was, step), play(is, step));
+        }
+        printer.outcome("vcpu 1", was.isLost(), outcome(was), is.isLost(), outcome(is));
+        printer.text(
+                "How an entry is added, and whether some order loses an interrupt, though the device is masked meanwhile:");
+        for (Repair repair : repairs()) {
+            printer.verdict(repair.loses(), repair.loses() ? "loses" : "keeps", repair.what(), repair.why());
+        }
+        printer.end("In the sources, make races searches every order. It also shows what a device can lose that is not"
+                + " masked.");
+    }
+
+    private static String play(Side side, Step step) {
+        String seen = step.action().on(side);
+        return String.format(
+                "%-4d %-5d %-5d %-5d %s",
+                Stream.concat(side.entry().stream(), Stream.of(seen)).toArray());
+    }
+
+    private static String outcome(Side side) {
+        return side.isLost() ? "sleeps for ever: LOST" : "awake: KEPT";
     }
 }

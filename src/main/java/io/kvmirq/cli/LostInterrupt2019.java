@@ -13,11 +13,19 @@ import java.util.List;
  * <p>Source: the thread "KVM: x86: Sync the pending Posted-Interrupts" of January 2019, and the commit that followed,
  * c112b5f50232, "KVM: x86: Recompute PID.ON when clearing PID.SN".
  */
-final class LostInterrupt2019 {
+final class LostInterrupt2019 implements Race {
     /** The vector that is lost. */
     static final int VECTOR = 0x41;
 
-    private LostInterrupt2019() {}
+    @Override
+    public String name() {
+        return "lost-interrupt-2019";
+    }
+
+    @Override
+    public String summary() {
+        return "KVM until 2019 loses an interrupt that a device posts while the vCPU is preempted (VT-d posting).";
+    }
 
     /** One kernel: the descriptor of a loaded vCPU with an empty PIR, and the IRR of the vCPU. */
     static final class Side {
@@ -115,11 +123,21 @@ final class LostInterrupt2019 {
     /** What the worst order of two senders and a vCPU does. */
     enum Verdict {
         /** The request stays behind for any number of entries. */
-        LOSES,
+        LOSES("loses"),
         /** The request stays behind until the guest exits for another reason. */
-        LATE,
+        LATE("late "),
         /** Every request is taken. */
-        KEEPS
+        KEEPS("keeps");
+
+        private final String word;
+
+        Verdict(String word) {
+            this.word = word;
+        }
+
+        String word() {
+            return word;
+        }
     }
 
     /**
@@ -155,5 +173,56 @@ final class LostInterrupt2019 {
                         "SN cleared, then ON set if PIR is not empty",
                         Verdict.KEEPS,
                         "merged: a device sees SN clear and sets ON, or the vCPU sees its PIR bit"));
+    }
+
+    @Override
+    public void play(RacePrinter printer) {
+        printer.text("""
+                Each vCPU has a descriptor. PIR: the requested vectors. ON, outstanding notification: the vCPU was notified, or
+                will sync. SN, suppress notification: a device sets PIR only, and does not notify. A sync moves PIR to the vCPU's
+                interrupt request register (IRR), only if ON is set. Software that finds its PIR bit or ON set does not notify. A
+                unit looks at ON and SN only.
+
+                """);
+        Side was = new Side();
+        Side is = new Side();
+        printer.head("today's kernel without the repair", "today's kernel", "ON SN PIR     IRR");
+        for (Step step : steps()) {
+            printer.row(step.actor(), step.what(), step.repair() ? "" : play(was, step), play(is, step));
+        }
+        printer.outcome("guest", !was.isInIrr(), outcome(was), !is.isInIrr(), outcome(is));
+        printer.text("""
+                LOST: no entry takes 0x41, however often the guest exits. Only a new request helps: a device that posts again,
+                finds ON clear and notifies, or software that requests another vector. A device that waits to be served posts
+                nothing more.
+
+                The dispute: may software set ON? While ON is set, a unit does not notify (VT-d specification 9.12). It may: the
+                vCPU is on its way into the guest, and its next entry clears ON and takes PIR. Until then no notification is
+                needed.
+
+                Proposed repairs, and the worst order of two senders and a vCPU:""");
+        for (Repair repair : repairs()) {
+            printer.verdict(repair.verdict() != Verdict.KEEPS, repair.verdict().word(), repair.what(), repair.why());
+        }
+        printer.end("Linux has the repair since commit c112b5f50232. In the sources, make races searches every order.");
+    }
+
+    private static String play(Side side, Step step) {
+        String seen = step.action().on(side);
+        return String.format(
+                "%d  %d  %-7s %-7s %s",
+                side.isOn() ? 1 : 0,
+                side.isSuppressed() ? 1 : 0,
+                vectors(side.isRequested()),
+                vectors(side.isInIrr()),
+                seen);
+    }
+
+    private static String vectors(boolean has) {
+        return has ? "{" + Hex.of(VECTOR) + "}" : "{}";
+    }
+
+    private static String outcome(Side side) {
+        return side.isInIrr() ? "has 0x41 in its IRR: KEPT" : "0x41 stays in PIR: LOST";
     }
 }

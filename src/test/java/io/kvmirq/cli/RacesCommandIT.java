@@ -13,19 +13,23 @@ class RacesCommandIT {
         Cli.Ended ended = Cli.launcher().run("races");
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out())
-                .startsWith("lost-interrupt-2019   ")
-                .contains("\nir-list-2016          ")
+                .startsWith("lost-interrupt-2019  ")
+                .contains("\nir-list-2016         ")
                 .hasLineCount(2);
+    }
+
+    private static List<String> lines(Cli.Ended ended) {
+        return ended.out()
+                .lines()
+                .map(line -> line.strip().replaceAll(" +", " "))
+                .toList();
     }
 
     @Test
     void lostInterruptIsShownBesideTheRepair() throws Exception {
         Cli.Ended ended = Cli.launcher().run("races", "lost-interrupt-2019");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
-        List<String> lines = ended.out()
-                .lines()
-                .map(line -> line.strip().replaceAll(" +", " "))
-                .toList();
+        List<String> lines = lines(ended);
         assertThat(lines)
                 .containsSubsequence(
                         "vcpu is preempted: sets SN 0 1 {} {} 0 1 {} {}",
@@ -48,10 +52,7 @@ class RacesCommandIT {
     void entryOnTwoListsIsShownBesideTheRepair() throws Exception {
         Cli.Ended ended = Cli.launcher().run("races", "ir-list-2016");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
-        List<String> lines = ended.out()
-                .lines()
-                .map(line -> line.strip().replaceAll(" +", " "))
-                .toList();
+        List<String> lines = lines(ended);
         assertThat(lines)
                 .containsSubsequence(
                         "guest moves the interrupt to vCPU 1 1 0 0 1 on lists 0, 1 1 0 0 1 on list 1",
@@ -70,7 +71,7 @@ class RacesCommandIT {
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
-                .isEqualTo("kvmirq: race 'lost-interrupt-2016' is unknown: expected lost-interrupt-2019 or"
+                .isEqualTo("kvmirq: race 'lost-interrupt-2016' is unknown: expected one of lost-interrupt-2019,"
                         + " ir-list-2016. See kvmirq races --help\n");
     }
 }
