@@ -22,6 +22,7 @@ module io.kvmirq {
     exports io.kvmirq.arch;
     exports io.kvmirq.arch.amd;
     exports io.kvmirq.arch.apic;
+    exports io.kvmirq.arch.gic;
     exports io.kvmirq.arch.vcpu;
     exports io.kvmirq.arch.vtd;
     exports io.kvmirq.backend;

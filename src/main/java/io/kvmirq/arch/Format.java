@@ -247,7 +247,7 @@ public final class Format {
      * Makes a structure from named values.
      *
      * @param values by field name. A field that follows from others may be left out; it is ignored if its name begins
-     *     with {@code derived_}
+     *     with {@code derived_}. Otherwise fields whose bits it shows may be left out instead
      * @return the bits
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit or contradicts another
      */
@@ -264,13 +264,25 @@ public final class Format {
             all[place] = value;
             given[place] = true;
         });
+        long[] views = new long[longs()];
+        long[] viewed = new long[longs()];
+        for (int i = 0; i < all.length; i++) {
+            if (given[i] && isView(fields.get(i))) {
+                fields.get(i).put(views, all[i]);
+                fields.get(i).parts().forEach(part -> viewed[part.word()] |= part.mask());
+            }
+        }
         for (int i = 0; i < all.length; i++) {
             Field field = fields.get(i);
-            if (!given[i] && field.description().role() == Field.Role.NAMED) {
+            if (given[i]) {
+                continue;
+            }
+            if (field.parts().stream().allMatch(part -> (part.mask() & ~viewed[part.word()]) == 0)) {
+                all[i] = field.value(views);
+            } else if (field.description().role() == Field.Role.NAMED) {
                 throw new IllegalArgumentException(
                         "field '" + field.name() + "' of " + kind + " is missing: expected " + names());
-            }
-            if (!given[i]) {
+            } else {
                 all[i] = field.description().ordinary();
             }
         }
@@ -281,6 +293,13 @@ public final class Format {
             }
         }
         return bits;
+    }
+
+    /** Whether the field shows bits of other fields as they are. */
+    private static boolean isView(Field field) {
+        return field.description().role() == Field.Role.DERIVED
+                && !field.description().isComputed()
+                && !field.name().startsWith(IGNORED);
     }
 
     private static void agree(Field field, long given, long[] bits) {

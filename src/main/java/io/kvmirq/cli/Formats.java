@@ -13,6 +13,12 @@ import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.PidPointer;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.gic.HypervisorControl;
+import io.kvmirq.arch.gic.IchListRegister;
+import io.kvmirq.arch.gic.ListRegister;
+import io.kvmirq.arch.gic.MachineControl;
+import io.kvmirq.arch.gic.Maintenance;
+import io.kvmirq.arch.gic.VgicType;
 import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
@@ -46,7 +52,18 @@ final class Formats {
             GaLog.ENTRY,
             AvicTables.PHYSICAL,
             AvicTables.LOGICAL,
-            GaLog.REGISTER);
+            GaLog.REGISTER,
+            ListRegister.FORMAT,
+            IchListRegister.FORMAT,
+            HypervisorControl.GICH,
+            HypervisorControl.ICH,
+            MachineControl.GICH,
+            MachineControl.ICH,
+            Maintenance.STATUS,
+            Maintenance.ENDED,
+            Maintenance.EMPTY,
+            VgicType.GICH,
+            VgicType.ICH);
 
     private static final int FEW = 4;
 

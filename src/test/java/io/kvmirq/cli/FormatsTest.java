@@ -29,7 +29,7 @@ class FormatsTest {
     /** Their data has bit 14 set, which none of their fields names. */
     private static final List<String> FIELDS_LEAVE_A_BIT_OUT = List.of("kvm-msi-01", "kvm-msi-07");
 
-    /** See ReservedValuesTest. */
+    /** See ReservedValuesTest. Those of the GIC, see GicFormatsTest. */
     private static final List<String> WITHOUT_GOLDEN =
             List.of("ioapic.rte", "ioapic.rte.remap", "lapic.page", "gatag.6.1");
 
@@ -93,7 +93,9 @@ class FormatsTest {
 
     @Test
     void everyKindIsInTheGoldenSet() throws IOException {
-        assertThat(formats().map(Format::kind).filter(kind -> !WITHOUT_GOLDEN.contains(kind)))
+        assertThat(formats()
+                        .map(Format::kind)
+                        .filter(kind -> !WITHOUT_GOLDEN.contains(kind) && !kind.startsWith("gic.")))
                 .containsExactlyInAnyOrderElementsOf(
                         golden().map(Golden::kind).distinct().toList());
     }

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+/** The numbers of interrupts (INTIDs) and what they mean. Source: GIC architecture specification, "INTIDs". */
+public final class InterruptId {
+    /** The first PPI. All below are SGIs. */
+    public static final int FIRST_PPI = 16;
+
+    /** The first SPI. SGIs and PPIs, below it, are private to each CPU. */
+    public static final int FIRST_SPI = 32;
+
+    /** The first special id. The last SPI is one less. */
+    public static final int FIRST_SPECIAL = 1020;
+
+    /** The first LPI. Ids from {@link #FIRST_SPECIAL} up to it are no interrupts. */
+    public static final int FIRST_LPI = 8192;
+
+    private InterruptId() {}
+
+    /** Whether the id is an SGI. */
+    public static boolean isSgi(long id) {
+        return Long.compareUnsigned(id, FIRST_PPI) < 0;
+    }
+
+    /** Whether the id is an SGI or a PPI, of which each CPU has its own. */
+    public static boolean isPrivate(long id) {
+        return Long.compareUnsigned(id, FIRST_SPI) < 0;
+    }
+
+    /** Whether the id is a special or a reserved one. */
+    static boolean isNone(long id) {
+        return Long.compareUnsigned(id, FIRST_SPECIAL) >= 0 && Long.compareUnsigned(id, FIRST_LPI) < 0;
+    }
+
+    /** The kind and the number, such as {@code SPI 32}. */
+    static String text(long id) {
+        String kind = isSgi(id)
+                ? "SGI"
+                : isPrivate(id) ? "PPI" : isNone(id) ? "no interrupt" : id < FIRST_LPI ? "SPI" : "LPI";
+        return kind + " " + Long.toUnsignedString(id);
+    }
+}

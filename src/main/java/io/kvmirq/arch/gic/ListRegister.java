@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import static io.kvmirq.arch.Description.oneOf;
+import static io.kvmirq.arch.Description.saying;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Format;
+import java.util.Optional;
+
+/**
+ * The fields of a list register of a GICv2, GICH_LR: an interrupt that the virtual CPU interface shows to a guest.
+ *
+ * <p>HW decides what bits 19:10 are: the physical interrupt, or the source of an SGI and the EOI request. All bits are
+ * stored as the fields of HW = 0; {@link #PHYSICAL_ID} is another view of them.
+ *
+ * <p>Source: ARM IHI 0048, "GICH_LRn".
+ */
+public final class ListRegister {
+    /** HW: a hardware interrupt. Its end by the guest deactivates the physical interrupt. */
+    public static final BitField HW = BitField.flag(
+            "hw",
+            31,
+            "HW",
+            "software: the guest's end deactivates nothing",
+            "hardware: the guest's end deactivates the physical interrupt");
+
+    /** VirtualID: the interrupt that the guest sees. */
+    public static final BitField VIRTUAL_ID = new BitField(
+            "virtualid",
+            0,
+            10,
+            saying("VirtualID", (value, bits) -> InterruptId.text(value))
+                    .forbidding(
+                            InterruptId::isNone,
+                            value -> "id " + value + " is special: expected an interrupt, 0–1019"));
+
+    /** CPUID: the source of a software SGI. */
+    public static final BitField SOURCE = new BitField(
+            "cpuid",
+            10,
+            3,
+            saying("CPUID", (value, bits) -> HW.isSet(bits[0]) ? "part of the physical id" : source(value, bits))
+                    .checked((value, bits) -> HW.isSet(bits[0]) || value == 0 || isSgi(bits)
+                            ? Optional.empty()
+                            : Optional.of("source CPU " + value + " of " + InterruptId.text(VIRTUAL_ID.of(bits[0]))
+                                    + ": only an SGI has a source"))
+                    .ordinarily(0));
+
+    private static final BitField MIDDLE = new BitField(
+            "rsvd_13_18",
+            13,
+            6,
+            saying("R", (value, bits) -> HW.isSet(bits[0]) ? "part of the physical id" : "reserved")
+                    .checked((value, bits) -> HW.isSet(bits[0]) || value == 0
+                            ? Optional.empty()
+                            : Optional.of("reserved bits 18:13 are 0x" + Long.toHexString(value)
+                                    + " and not 0: they are a physical id only if HW is 1"))
+                    .ordinarily(0));
+
+    /** EOI: the end of this software interrupt raises a maintenance interrupt. */
+    public static final BitField EOI = BitField.bit(
+            "eoi",
+            19,
+            saying(
+                            "EOI",
+                            (value, bits) -> HW.isSet(bits[0])
+                                    ? "part of the physical id"
+                                    : value == 0 ? "no maintenance interrupt" : "end raises a maintenance interrupt")
+                    .ordinarily(0));
+
+    /** PhysicalID: the physical interrupt of a hardware interrupt, the bits of {@link #SOURCE} to {@link #EOI}. */
+    public static final BitField PHYSICAL_ID = new BitField(
+            "physicalid",
+            10,
+            10,
+            saying("PhysicalID", (value, bits) -> HW.isSet(bits[0]) ? InterruptId.text(value) : "none: HW is 0")
+                    .checked((value, bits) -> HW.isSet(bits[0]) && InterruptId.isNone(value)
+                            ? Optional.of("id " + value + " is special: expected a physical interrupt, 0–1019")
+                            : Optional.empty())
+                    .derived());
+
+    /** Priority bits 7:3, the lowest value first. */
+    public static final BitField PRIORITY = new BitField(
+            "priority", 23, 5, saying("Priority", (value, bits) -> "priority 0x" + Long.toHexString(value << 3)));
+
+    /** State: pending, active, both or neither. An interrupt in neither state is not there. */
+    public static final BitField STATE = new BitField(
+            "state",
+            28,
+            2,
+            oneOf("State", "inactive", "pending", "active", "pending and active")
+                    .checked((value, bits) -> HW.isSet(bits[0]) && value == 3
+                            ? Optional.of("pending and active on a hardware interrupt:"
+                                    + " the distributor keeps its pending state, expected 0–2")
+                            : Optional.empty()));
+
+    /** The pending bit of {@link #STATE}. */
+    public static final BitField PENDING = new BitField("pending", 28, 1);
+
+    /** The active bit of {@link #STATE}. */
+    public static final BitField ACTIVE = new BitField("active", 29, 1);
+
+    /** Grp1: a group 1 interrupt. */
+    public static final BitField GROUP1 = BitField.flag("grp1", 30, "Grp1", "group 0", "group 1");
+
+    /** Kind {@code gic.lr}. */
+    public static final Format FORMAT = Format.builder("gic.lr", "GICv2 list register, GICH_LR", 32, 1)
+            .fields(VIRTUAL_ID, SOURCE, MIDDLE, EOI, PHYSICAL_ID)
+            .fields(BitField.reserved("rsvd_20_22", 20, 3).ordinarily(0))
+            .fields(PRIORITY, STATE, GROUP1, HW)
+            .looked(bits -> STATE.isSet(bits[0]))
+            .remark(
+                    bits -> isSpent(bits[0]),
+                    "the guest ended the interrupt: EISR shows the register until software clears EOI, ELRSR does not")
+            .build();
+
+    private ListRegister() {}
+
+    private static boolean isSgi(long[] bits) {
+        return InterruptId.isSgi(VIRTUAL_ID.of(bits[0]));
+    }
+
+    private static String source(long value, long[] bits) {
+        return isSgi(bits) ? "sent by CPU " + value : "no SGI: no source";
+    }
+
+    /**
+     * Whether EISR shows the register: a software interrupt with {@link #EOI} that the guest has ended.
+     *
+     * @param word 32 bits
+     */
+    public static boolean isSpent(long word) {
+        return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);
+    }
+
+    /**
+     * Whether ELRSR shows the register: no interrupt is in it, and none waits for the maintenance interrupt of its end.
+     *
+     * @param word 32 bits
+     */
+    public static boolean isEmpty(long word) {
+        return !STATE.isSet(word) && (HW.isSet(word) || !EOI.isSet(word));
+    }
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import static io.kvmirq.arch.Description.saying;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Description;
+import io.kvmirq.arch.Format;
+
+/**
+ * The fields of the register in which the hypervisor sees the guest's control of its virtual CPU interface: GICH_VMCR and
+ * ICH_VMCR.
+ *
+ * <p>Source: ARM IHI 0048, "GICH_VMCR"; ARM IHI 0069, "ICH_VMCR_EL2".
+ */
+public final class MachineControl {
+    private static final BitField GROUP0 = group("vmgrp0en", 0, "VMGrp0En", "group 0");
+    private static final BitField GROUP1 = group("vmgrp1en", 1, "VMGrp1En", "group 1");
+    private static final BitField ACK_CONTROL = BitField.flag(
+            "vmackctl", 2, "VMAckCtl", "a read of IAR takes group 0 only", "a read of IAR takes both groups");
+    private static final BitField FIQ =
+            BitField.flag("vmfiqen", 3, "VMFIQEn", "group 0 signals IRQs", "group 0 signals FIQs");
+    private static final BitField COMMON = BitField.flag(
+            "vmcbpr", 4, "VMCBPR", "each group has its binary point", "group 1 uses the binary point of group 0");
+    private static final BitField LOW_RESERVED =
+            BitField.reserved("rsvd_5_8", 5, 4).ordinarily(0);
+    private static final BitField END_MODE = BitField.flag(
+            "vem", 9, "VEM", "an end drops the priority and deactivates", "an end drops the priority only");
+    private static final BitField MIDDLE_RESERVED =
+            BitField.reserved("rsvd_10_17", 10, 8).ordinarily(0);
+    private static final BitField GROUP1_POINT = point("vmabp", 18, "VMABP", "group 1");
+    private static final BitField GROUP0_POINT = point("vmbp", 21, "VMBP", "group 0");
+
+    /** VMPriMask of a GICv2, bits 7:3. */
+    private static final BitField MASK = new BitField("vmprimask", 27, 5, mask("VMPriMask", 3));
+
+    /** Kind {@code gic.vmcr}. */
+    public static final Format GICH = Format.builder("gic.vmcr", "GICv2 VM control, GICH_VMCR", 32, 1)
+            .fields(GROUP0, GROUP1, ACK_CONTROL, FIQ, COMMON, LOW_RESERVED, END_MODE, MIDDLE_RESERVED)
+            .fields(
+                    GROUP1_POINT,
+                    GROUP0_POINT,
+                    BitField.reserved("rsvd_24_26", 24, 3).ordinarily(0))
+            .fields(MASK)
+            .remark(bits -> !MASK.isSet(bits[0]), "the priority mask is 0: no interrupt reaches the guest")
+            .build();
+
+    private static final BitField ICH_MASK = new BitField("vpmr", 24, 8, mask("VPMR", 0));
+
+    /** Kind {@code gic.ich_vmcr}. */
+    public static final Format ICH = Format.builder("gic.ich_vmcr", "GICv3 VM control, ICH_VMCR", 64, 1)
+            .fields(
+                    group("veng0", 0, "VENG0", "group 0"),
+                    group("veng1", 1, "VENG1", "group 1"),
+                    BitField.bit("vackctl", 2, ACK_CONTROL.description()),
+                    BitField.bit("vfiqen", 3, FIQ.description()),
+                    BitField.bit("vcbpr", 4, COMMON.description()),
+                    LOW_RESERVED,
+                    BitField.bit("veoim", 9, END_MODE.description()),
+                    MIDDLE_RESERVED,
+                    point("vbpr1", 18, "VBPR1", "group 1"),
+                    point("vbpr0", 21, "VBPR0", "group 0"),
+                    ICH_MASK,
+                    BitField.reserved("rsvd_32_63", 32, 32).ordinarily(0))
+            .remark(bits -> !ICH_MASK.isSet(bits[0]), "the priority mask is 0: no interrupt reaches the guest")
+            .build();
+
+    private MachineControl() {}
+
+    private static BitField group(String name, int bit, String label, String group) {
+        return BitField.flag(name, bit, label, group + " disabled", group + " enabled");
+    }
+
+    private static BitField point(String name, int low, String label, String group) {
+        return new BitField(name, low, 3, saying(label, (value, bits) -> "binary point " + value + " of " + group));
+    }
+
+    private static Description mask(String label, int shift) {
+        return saying(
+                label, (value, bits) -> "priorities below 0x" + Long.toHexString(value << shift) + " reach the guest");
+    }
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import static io.kvmirq.arch.Description.saying;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Format;
+import io.kvmirq.arch.Meaning;
+
+/**
+ * The fields of the read-only registers that say why a virtual CPU interface raises its maintenance interrupt, and which
+ * list registers are done: MISR, EISR and ELRSR. GICv2 and GICv3 have the same bits.
+ *
+ * <p>Source: ARM IHI 0048, "GICH_MISR", "GICH_EISR0", "GICH_ELRSR0"; ARM IHI 0069, "ICH_MISR_EL2" and others.
+ */
+public final class Maintenance {
+    /** EOI: EISR is not 0. */
+    public static final BitField END = cause("eoi", 0, "EOI", "an interrupt with EOI was ended: see EISR");
+
+    /** U: at most one list register holds an interrupt, and HCR.UIE is set. */
+    public static final BitField UNDERFLOW =
+            cause("u", 1, "U", "underflow: at most one list register holds an interrupt");
+
+    /** Kind {@code gic.misr}. */
+    public static final Format STATUS = Format.builder("gic.misr", "GIC maintenance interrupt status, MISR", 32, 1)
+            .fields(
+                    END,
+                    UNDERFLOW,
+                    cause("lrenp", 2, "LRENP", "EOICount is not 0"),
+                    cause("np", 3, "NP", "no list register is pending"),
+                    cause("vgrp0e", 4, "VGrp0E", "the guest enabled group 0"),
+                    cause("vgrp0d", 5, "VGrp0D", "the guest disabled group 0"),
+                    cause("vgrp1e", 6, "VGrp1E", "the guest enabled group 1"),
+                    cause("vgrp1d", 7, "VGrp1D", "the guest disabled group 1"),
+                    BitField.reserved("rsvd_8_31", 8, 24).ordinarily(0))
+            .build();
+
+    /** Kind {@code gic.eisr}: bit n is list register n. */
+    public static final Format ENDED = Format.builder("gic.eisr", "GIC ended list registers, EISR1:0", 64, 1)
+            .fields(registers("eisr", "EISR", "ended, EOI requested"))
+            .build();
+
+    /** Kind {@code gic.elrsr}: bit n is list register n. */
+    public static final Format EMPTY = Format.builder("gic.elrsr", "GIC empty list registers, ELRSR1:0", 64, 1)
+            .fields(registers("elrsr", "ELRSR", "empty"))
+            .build();
+
+    private Maintenance() {}
+
+    private static BitField cause(String name, int bit, String label, String why) {
+        return BitField.flag(name, bit, label, "no", why);
+    }
+
+    private static BitField registers(String name, String label, String what) {
+        return new BitField(
+                name,
+                0,
+                Long.SIZE,
+                saying(
+                        label,
+                        (value, bits) ->
+                                value == 0 ? "none" : "list registers " + Meaning.numbers(value, 0) + " " + what));
+    }
+}
