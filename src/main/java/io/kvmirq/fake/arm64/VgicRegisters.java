@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;
-import java.util.Arrays;
 import java.util.BitSet;
 import java.util.Optional;
 
@@ -27,59 +27,14 @@ final class VgicRegisters {
 
     private static final int NUMBER_BITS = 9;
 
-    /** A register or an array: offset, length in bytes, and bits per interrupt (0 if it is not per interrupt). */
-    private enum Register {
-        GICD_CTLR(0x0, 16, 0),
-        GICD_STATUSR(0x10, 4, 0),
-        GICD_IGROUPR(0x80, 1),
-        GICD_ISENABLER(0x100, 1),
-        GICD_ICENABLER(0x180, 1),
-        GICD_ISPENDR(0x200, 1),
-        GICD_ICPENDR(0x280, 1),
-        GICD_ISACTIVER(0x300, 1),
-        GICD_ICACTIVER(0x380, 1),
-        GICD_IPRIORITYR(0x400, 8),
-        GICD_ITARGETSR(0x800, 8),
-        GICD_ICFGR(0xc00, 2),
-        GICD_IGRPMODR(0xd00, 1),
-        GICD_IROUTER(0x6000, 64),
-        GICD_IDREGS(0xffd0, 48, 0);
-
-        private static final int INTERRUPTS = 1024;
-
-        private final int offset;
-        private final int length;
-        private final int bits;
-
-        Register(int offset, int length, int bits) {
-            this.offset = offset;
-            this.length = length;
-            this.bits = bits;
-        }
-
-        Register(int offset, int bits) {
-            this(offset, INTERRUPTS * bits / Byte.SIZE, bits);
-        }
-
-        /** The first interrupt described at an offset. */
-        int interrupt(int at) {
-            return (at - offset) * Byte.SIZE / bits;
-        }
-    }
-
     private final FakeVgic vgic;
 
     VgicRegisters(FakeVgic vgic) {
         this.vgic = vgic;
     }
 
-    /** The register at an offset; empty if the offset is not word-aligned, in a gap, or beyond the last interrupt. */
-    private Optional<Register> at(int offset) {
-        return Arrays.stream(Register.values())
-                .filter(register -> offset >= register.offset && offset < register.offset + register.length)
-                .filter(register -> offset % Integer.BYTES == 0)
-                .filter(register -> register.bits == 0 || register.interrupt(offset) < vgic.interrupts())
-                .findFirst();
+    private Optional<DistributorRegister> at(int offset) {
+        return DistributorRegister.at(offset, vgic.interrupts());
     }
 
     boolean exists(int offset) {
@@ -88,7 +43,7 @@ final class VgicRegisters {
 
     /** Reads a register. Missing registers and those of private interrupts (in the redistributors) read as 0. */
     int read(int offset) {
-        Register register = at(offset).orElse(null);
+        DistributorRegister register = at(offset).orElse(null);
         if (register == null || isPrivate(register, offset)) {
             return 0;
         }
@@ -109,7 +64,7 @@ final class VgicRegisters {
 
     /** Writes to missing registers and to those of private interrupts are ignored. */
     void write(int offset, int value) {
-        Register register = at(offset).orElse(null);
+        DistributorRegister register = at(offset).orElse(null);
         if (register == null || isPrivate(register, offset)) {
             return;
         }
@@ -127,8 +82,8 @@ final class VgicRegisters {
         }
     }
 
-    private static boolean isPrivate(Register register, int offset) {
-        return register.bits != 0 && register.interrupt(offset) < FakeVgic.PRIVATE;
+    private static boolean isPrivate(DistributorRegister register, int offset) {
+        return register.isPerInterrupt() && register.interrupt(offset) < FakeVgic.PRIVATE;
     }
 
     private int miscellaneous(int offset) {
