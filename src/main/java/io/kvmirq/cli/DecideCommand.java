@@ -111,12 +111,13 @@ final class DecideCommand implements Command {
                 .build());
     }
 
-    private static List<String> labels(Enum<?>[] all) {
+    /** Takes objects: for an enum the verifier would load its class at each start of the command line. */
+    private static List<String> labels(Object[] all) {
         return Arrays.stream(all).map(DecideCommand::label).toList();
     }
 
-    private static String label(Enum<?> one) {
-        return one.name().toLowerCase(Locale.ROOT);
+    private static String label(Object one) {
+        return one.toString().toLowerCase(Locale.ROOT);
     }
 
     private static <E extends Enum<E>> E named(Class<E> type, String what, String text) {
