@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Description;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * An interrupt translation service (ITS) as KVM emulates it. It has registers, and takes commands from a ring in guest
+ * memory. A message names its device by a device id and the interrupt by an event id; the ITS makes an LPI of it. Not
+ * thread-safe.
+ *
+ * <p>Source: GIC architecture specification, "The ITS"; arch/arm64/kvm/vgic/vgic-its.c.
+ */
+public final class Its {
+    /** The ITS has 64 KiB of control registers, then the page with the register that messages are written to. */
+    public static final long SIZE = 0x2_0000;
+
+    /** GITS_TRANSLATER: the offset that a device writes its event id to. */
+    public static final int TRANSLATER = 0x1_0040;
+
+    /** GITS_CTLR, 32 bits. */
+    public static final int CTLR = 0;
+
+    /** GITS_IIDR, 32 bits. */
+    public static final int IIDR = 4;
+
+    /** GITS_TYPER, 64 bits. */
+    public static final int TYPER = 8;
+
+    /** GITS_CBASER, 64 bits: the ring of commands. */
+    public static final int CBASER = 0x80;
+
+    /** GITS_CWRITER, 64 bits: the offset after the last command. */
+    public static final int CWRITER = 0x88;
+
+    /** GITS_CREADR, 64 bits: the offset of the next command. */
+    public static final int CREADR = 0x90;
+
+    /** GITS_BASER0, 64 bits: the table of devices. */
+    public static final int BASER_DEVICES = 0x100;
+
+    /** GITS_BASER1, 64 bits: the table of collections. */
+    public static final int BASER_COLLECTIONS = 0x108;
+
+    /** The valid bit of GITS_CBASER and GITS_BASER. */
+    public static final long VALID = 1L << 63;
+
+    /** GITS_CTLR.Enabled. */
+    public static final int ENABLED = 1;
+
+    /** GITS_CTLR.Quiescent: no command waits. */
+    private static final long QUIESCENT = 1L << 31;
+
+    private static final int BASER_END = 0x140;
+    private static final long RING_ADDRESS = 0xf_ffff_ffff_f000L;
+    private static final long RING_RESERVED = 0xf000;
+    private static final long OFFSET = 0xf_ffe0;
+    private static final int PAGE_SHIFT = 12;
+    private static final int ENTRY = 8;
+    private static final int TABLE_PAGE = 0x1_0000;
+    private static final int ID_BITS = 16;
+
+    /** GITS_BASER.Indirect: the table has two levels. */
+    private static final long INDIRECT = 1L << 62;
+
+    /** What KVM, and not the guest, writes to GITS_BASER: the size of an entry and the type of the table. */
+    private static final long READ_ONLY = 0x71f_0000_0000_0000L;
+
+    private static final BitField TABLE_PAGES = field("size", 0, 8);
+    private static final BitField PAGE_SIZE = field("page_size", 8, 2);
+    private static final BitField ENTRY_SIZE = field("entry_size", 48, 5);
+    private static final BitField TYPE = field("type", 56, 3);
+    private static final long TYPE_DEVICE = 1;
+    private static final long TYPE_COLLECTION = 4;
+    private static final long PAGES_OF_64K = 2;
+    /** Physical LPIs; entries of 8 bytes; 16 bits of event id and of device id. */
+    private static final long KIND = 1 | (ENTRY - 1) << 4 | (ID_BITS - 1) << 8 | (ID_BITS - 1) << 13;
+    /** KVM, made by Arm; version 0 of the tables. */
+    private static final long MAKER = 0x4b00_043bL;
+
+    private final Lpis lpis;
+    private final ItsTables tables;
+    private boolean enabled;
+    private long ring;
+    private long next;
+    private long last;
+    private long devices = initial(TYPE_DEVICE);
+    private long collections = initial(TYPE_COLLECTION);
+
+    /** An ITS that is disabled. */
+    public Its(Lpis lpis) {
+        this.lpis = lpis;
+        this.tables = new ItsTables(lpis);
+    }
+
+    private static BitField field(String name, int low, int width) {
+        return new BitField(name, low, width, Description.always(name, name));
+    }
+
+    private static long initial(long type) {
+        return ofTable(0, type);
+    }
+
+    /** What KVM makes of a value for GITS_BASER. */
+    private static long ofTable(long value, long type) {
+        long kept = value & ~READ_ONLY & ~(type == TYPE_COLLECTION ? INDIRECT : 0);
+        long typed = TYPE.put(ENTRY_SIZE.put(kept, ENTRY - 1L), type);
+        return PAGE_SIZE.put(Baser.sanitised(typed, Baser.Attributes.OF_ITS), PAGES_OF_64K);
+    }
+
+    // Registers
+
+    /**
+     * Reads a register.
+     *
+     * @param offset of a register of this class, or of another table up to 0x138, which reads as 0
+     */
+    public long read(int offset) {
+        return switch (offset) {
+            case CTLR -> (next == last ? QUIESCENT : 0) | (enabled ? ENABLED : 0);
+            case IIDR -> MAKER;
+            case TYPER -> KIND;
+            case CBASER -> ring;
+            case CWRITER -> last;
+            case CREADR -> next;
+            case BASER_DEVICES -> devices;
+            case BASER_COLLECTIONS -> collections;
+            default -> 0;
+        };
+    }
+
+    /** Why a write is refused. A guest's write is never refused; these are for a VMM that restores an ITS. */
+    public enum Refusal {
+        /** GITS_IIDR names a version of the tables that KVM does not have: EINVAL. */
+        VERSION,
+        /** GITS_CREADR cannot change while the ITS is enabled: EBUSY. */
+        ENABLED,
+        /** GITS_CREADR is beyond the ring: EINVAL. */
+        BEYOND_RING
+    }
+
+    /**
+     * A VMM writes a register. A write to GITS_CWRITER, or one that enables the ITS, handles the commands that wait.
+     *
+     * @return why the write is refused; empty if it is not, or is ignored
+     */
+    public Optional<Refusal> write(int offset, long value) {
+        switch (offset) {
+            case CTLR -> control((value & ENABLED) != 0);
+            case IIDR -> {
+                return (value >>> 12 & 0xf) == 0 ? Optional.empty() : Optional.of(Refusal.VERSION);
+            }
+            case CBASER -> setRing(value);
+            case CWRITER -> {
+                if ((value & OFFSET) < ringSize()) {
+                    last = value & OFFSET;
+                    handle();
+                }
+            }
+            case CREADR -> {
+                return setNext(value & OFFSET);
+            }
+            case BASER_DEVICES -> setDevices(value);
+            case BASER_COLLECTIONS -> setCollections(value);
+            default -> {}
+        }
+        return Optional.empty();
+    }
+
+    /** Whether a VMM can read and write a register at this offset. */
+    public static boolean hasTable(int offset) {
+        return offset >= BASER_DEVICES && offset < BASER_END;
+    }
+
+    private void control(boolean enable) {
+        boolean ready = (devices & VALID) != 0 && (collections & VALID) != 0 && (ring & VALID) != 0;
+        if (enable && !enabled && !ready) {
+            return;
+        }
+        enabled = enable;
+        handle();
+    }
+
+    private void setRing(long value) {
+        if (!enabled) {
+            ring = Baser.sanitised(value, Baser.Attributes.OF_ITS) & ~RING_RESERVED;
+            next = 0;
+            last = 0;
+        }
+    }
+
+    private long ringSize() {
+        return (ring & 0xff) + 1 << PAGE_SHIFT;
+    }
+
+    private Optional<Refusal> setNext(long to) {
+        if (enabled) {
+            return Optional.of(Refusal.ENABLED);
+        }
+        if (to >= ringSize()) {
+            return Optional.of(Refusal.BEYOND_RING);
+        }
+        next = to;
+        return Optional.empty();
+    }
+
+    private void setDevices(long value) {
+        if (!enabled) {
+            devices = ofTable(value, TYPE_DEVICE);
+            if ((devices & VALID) == 0) {
+                tables.unmapDevices();
+            }
+        }
+    }
+
+    private void setCollections(long value) {
+        if (!enabled) {
+            collections = ofTable(value, TYPE_COLLECTION);
+            if ((collections & VALID) == 0) {
+                tables.unmapCollections();
+            }
+        }
+    }
+
+    // Messages
+
+    /** What becomes of a message. */
+    public enum Outcome {
+        /** The LPI is pending. */
+        PENDING,
+        /** The event is not mapped: the guest has blocked the message. */
+        UNMAPPED,
+        /** The ITS, or LPIs at the vCPU, are not enabled: EBUSY. */
+        DISABLED
+    }
+
+    /** A device writes its event id. */
+    public Outcome message(int device, int event) {
+        Resolved resolved = resolve(device, event);
+        if (resolved.outcome == Outcome.PENDING) {
+            lpis.setPending(resolved.lpi, true);
+        }
+        return resolved.outcome;
+    }
+
+    private record Resolved(Outcome outcome, int lpi) {}
+
+    private Resolved resolve(int device, int event) {
+        if (!enabled) {
+            return new Resolved(Outcome.DISABLED, 0);
+        }
+        OptionalInt lpi = tables.lpi(device, event);
+        if (lpi.isEmpty()) {
+            return new Resolved(Outcome.UNMAPPED, 0);
+        }
+        boolean takes = lpis.isEnabled(lpis.vcpu(lpi.getAsInt()).orElseThrow());
+        return new Resolved(takes ? Outcome.PENDING : Outcome.DISABLED, lpi.getAsInt());
+    }
+
+    /** The LPI that a message would make pending; empty if it would be dropped. */
+    public OptionalInt lpi(int device, int event) {
+        Resolved resolved = resolve(device, event);
+        return resolved.outcome == Outcome.PENDING ? OptionalInt.of(resolved.lpi) : OptionalInt.empty();
+    }
+
+    // Commands
+
+    private void handle() {
+        ByteBuffer command = ByteBuffer.allocate(ItsCommand.SIZE).order(ByteOrder.LITTLE_ENDIAN);
+        while (enabled && next != last) {
+            if (lpis.ram().read((ring & RING_ADDRESS) + next, command.clear())) {
+                long[] words = new long[ItsCommand.SIZE / Long.BYTES];
+                command.clear().asLongBuffer().get(words);
+                ItsCommand.of(words).ifPresent(known -> handle(known, words));
+            }
+            next = (next + ItsCommand.SIZE) % ringSize();
+        }
+    }
+
+    private static int get(long[] words, BitField field) {
+        return (int) field.of(words[field.word()]);
+    }
+
+    /** The ITS does not tell the guest of a command that it refuses. */
+    private void handle(ItsCommand command, long[] words) {
+        int device = get(words, ItsCommand.DEVICE);
+        int event = get(words, ItsCommand.EVENT);
+        int collection = get(words, ItsCommand.COLLECTION);
+        switch (command) {
+            case MAPD -> mapDevice(device, words);
+            case MAPC -> mapCollection(collection, words);
+            case MAPTI -> mapEvent(device, event, get(words, ItsCommand.LPI), collection);
+            case MAPI -> mapEvent(device, event, event, collection);
+            case MOVI -> tables.moveEvent(device, event, collection);
+            case DISCARD -> tables.discardEvent(device, event);
+            case CLEAR -> tables.clear(device, event);
+            case INV -> tables.invalidate(device, event);
+            case INVALL -> tables.invalidateAll(collection);
+            case MOVALL -> moveAll(get(words, ItsCommand.TARGET), get(words, ItsCommand.SECOND_TARGET));
+            case INT -> message(device, event);
+            case SYNC -> {}
+        }
+    }
+
+    private void mapDevice(int device, long[] words) {
+        int eventBits = get(words, ItsCommand.EVENT_BITS) + 1;
+        boolean maps = get(words, ItsCommand.VALID) != 0;
+        if (!hasEntry(devices, device) || maps && eventBits > ItsTables.EVENT_BITS) {
+            return;
+        }
+        if (maps) {
+            tables.mapDevice(device, eventBits);
+        } else {
+            tables.unmapDevice(device);
+        }
+    }
+
+    private void mapCollection(int collection, long[] words) {
+        int vcpu = get(words, ItsCommand.TARGET);
+        if (!lpis.hasVcpu(vcpu)) {
+            return;
+        }
+        if (get(words, ItsCommand.VALID) == 0) {
+            tables.unmapCollection(collection);
+        } else if (isCollection(collection)) {
+            tables.mapCollection(collection, vcpu);
+        }
+    }
+
+    private boolean isCollection(int collection) {
+        return tables.hasCollection(collection) || hasEntry(collections, collection);
+    }
+
+    private void mapEvent(int device, int event, int lpi, int collection) {
+        if (tables.takesEvent(device, event) && lpis.isInRange(lpi) && isCollection(collection)) {
+            tables.mapEvent(device, event, lpi, collection);
+        }
+    }
+
+    private void moveAll(int from, int to) {
+        if (lpis.hasVcpu(from) && lpis.hasVcpu(to) && from != to) {
+            lpis.targetAll(from, to);
+        }
+    }
+
+    /** Whether a table has an entry for this id, in memory. KVM writes nothing to it until the ITS is saved. */
+    private boolean hasEntry(long table, int id) {
+        int size = (int) (TABLE_PAGES.of(table) + 1) * TABLE_PAGE;
+        if (id >>> ID_BITS != 0) {
+            return false;
+        }
+        if ((table & INDIRECT) == 0) {
+            return id < size / ENTRY && lpis.ram().isVisible(address(table) + (long) id * ENTRY);
+        }
+        int entries = TABLE_PAGE / ENTRY;
+        ByteBuffer pointer = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+        long first = address(table) + (long) (id / entries) * Long.BYTES;
+        if (id / entries >= size / Long.BYTES || !lpis.ram().read(first, pointer)) {
+            return false;
+        }
+        long second = pointer.getLong(0);
+        return (second & VALID) != 0
+                && lpis.ram().isVisible((second & 0xf_ffff_ffff_0000L) + (long) (id % entries) * ENTRY);
+    }
+
+    /** Bits 51:16 of the address of a table: bits 51:48 are in bits 15:12 of the register. */
+    private static long address(long table) {
+        return table & 0xffff_ffff_0000L | (table >>> PAGE_SHIFT & 0xf) << 48;
+    }
+}

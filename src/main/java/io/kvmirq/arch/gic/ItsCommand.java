@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.Description;
+import java.util.Arrays;
+import java.util.Optional;
+
+/**
+ * The commands of an ITS that Linux sends and KVM knows. A command has 4 words of 64 bits. Source: GIC architecture
+ * specification, "ITS commands"; {@code GITS_CMD_*} in include/linux/irqchip/arm-gic-v3.h.
+ */
+public enum ItsCommand {
+    /** Moves an event to another collection. */
+    MOVI(0x01),
+    /** Makes the LPI of an event pending. */
+    INT(0x03),
+    /** Makes the LPI of an event not pending. */
+    CLEAR(0x04),
+    /** Waits for earlier commands. */
+    SYNC(0x05),
+    /** Maps a device to a table of events. */
+    MAPD(0x08),
+    /** Maps a collection to a vCPU. */
+    MAPC(0x09),
+    /** Maps an event to an LPI of a collection. */
+    MAPTI(0x0a),
+    /** Maps an event to the LPI of its own number. */
+    MAPI(0x0b),
+    /** Reads priority and enable bit of an event's LPI again. */
+    INV(0x0c),
+    /** Reads them again for all LPIs of a collection's vCPU. */
+    INVALL(0x0d),
+    /** Moves all LPIs of one vCPU to another. */
+    MOVALL(0x0e),
+    /** Unmaps an event. */
+    DISCARD(0x0f);
+
+    /** The size of a command in bytes. */
+    public static final int SIZE = 32;
+
+    /** The number of a command. */
+    public static final BitField NUMBER = field("command", 0, 8);
+
+    /** The device id. */
+    public static final BitField DEVICE = field("device_id", 32, 32);
+
+    /** MAPD: the width of the device's event ids, minus 1. */
+    public static final BitField EVENT_BITS = field("size", 64, 5);
+
+    /** The event id. */
+    public static final BitField EVENT = field("event_id", 64, 32);
+
+    /** MAPTI: the INTID of the LPI. */
+    public static final BitField LPI = field("intid", 96, 32);
+
+    /** The collection id. */
+    public static final BitField COLLECTION = field("icid", 128, 16);
+
+    /** MAPC, MOVALL: the vCPU. */
+    public static final BitField TARGET = field("rdbase", 144, 32);
+
+    /** MAPD, MAPC: maps; otherwise unmaps. */
+    public static final BitField VALID = field("valid", 191, 1);
+
+    /** MOVALL: the vCPU that the LPIs go to. */
+    public static final BitField SECOND_TARGET = field("rdbase2", 208, 32);
+
+    private final int number;
+
+    ItsCommand(int number) {
+        this.number = number;
+    }
+
+    private static BitField field(String name, int low, int width) {
+        return new BitField(name, low, width, Description.always(name, name));
+    }
+
+    /** The number of the command: bits 7:0 of its first word. */
+    public int number() {
+        return number;
+    }
+
+    /** The command with this number; empty if KVM does not know it. */
+    static Optional<ItsCommand> of(long[] words) {
+        int number = (int) NUMBER.of(words[NUMBER.word()]);
+        return Arrays.stream(values())
+                .filter(command -> command.number == number)
+                .findFirst();
+    }
+}

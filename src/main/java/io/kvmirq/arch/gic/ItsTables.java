@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.TreeMap;
+
+/**
+ * The translations of an ITS: device id and event id of a message to LPI and vCPU. Each command answers whether the ITS
+ * accepts it; one that is refused changes nothing, and the guest is not told. Not thread-safe.
+ *
+ * <p>Source: {@code vgic_its_cmd_handle_*()} in arch/arm64/kvm/vgic/vgic-its.c.
+ */
+final class ItsTables {
+    /** VITS_TYPER_IDBITS: the widest event id. */
+    static final int EVENT_BITS = 16;
+
+    /** An event that is mapped. The LPI has no target if the collection is not mapped to a vCPU. */
+    record Event(int lpi, int collection) {}
+
+    /** A device that is mapped: how wide its event ids are, and its events by id. */
+    private record Device(int eventBits, Map<Integer, Event> events) {}
+
+    private final Lpis lpis;
+    private final Map<Integer, Device> devices = new TreeMap<>();
+    /** The vCPU of each collection; empty if an event names the collection and no MAPC did. */
+    private final Map<Integer, OptionalInt> collections = new HashMap<>();
+
+    ItsTables(Lpis lpis) {
+        this.lpis = lpis;
+    }
+
+    private Optional<Event> event(int device, int event) {
+        return Optional.ofNullable(devices.get(device))
+                .map(mapped -> mapped.events().get(event));
+    }
+
+    /** The vCPU that a collection is mapped to. Events of a collection that was unmapped have none. */
+    private OptionalInt target(int collection) {
+        return collections.getOrDefault(collection, OptionalInt.empty());
+    }
+
+    /** The LPI that a message becomes; empty if its event is not mapped, or its collection has no vCPU. */
+    OptionalInt lpi(int device, int event) {
+        Optional<Event> found = event(device, event);
+        return found.isPresent() && target(found.get().collection()).isPresent()
+                ? OptionalInt.of(found.get().lpi())
+                : OptionalInt.empty();
+    }
+
+    void mapDevice(int device, int eventBits) {
+        unmapDevice(device);
+        devices.put(device, new Device(eventBits, new TreeMap<>()));
+    }
+
+    void unmapDevice(int device) {
+        Device mapped = devices.remove(device);
+        if (mapped != null) {
+            mapped.events().values().forEach(event -> lpis.remove(event.lpi()));
+        }
+    }
+
+    void unmapDevices() {
+        new TreeMap<>(devices).keySet().forEach(this::unmapDevice);
+    }
+
+    boolean hasCollection(int collection) {
+        return collections.containsKey(collection);
+    }
+
+    /** MAPC. The LPIs of the collection go to the vCPU. */
+    void mapCollection(int collection, int vcpu) {
+        collections.put(collection, OptionalInt.of(vcpu));
+        for (Device device : devices.values()) {
+            for (Event event : device.events().values()) {
+                if (event.collection() == collection) {
+                    lpis.target(event.lpi(), vcpu);
+                }
+            }
+        }
+    }
+
+    /** MAPC without the valid bit. Events of the collection keep their LPIs, which get no messages. */
+    void unmapCollection(int collection) {
+        if (collections.remove(collection) == null) {
+            return;
+        }
+        for (Device device : devices.values()) {
+            device.events()
+                    .replaceAll((id, event) ->
+                            event.collection() == collection ? new Event(event.lpi(), NO_COLLECTION) : event);
+        }
+    }
+
+    void unmapCollections() {
+        new TreeMap<>(collections).keySet().forEach(this::unmapCollection);
+    }
+
+    /** No collection has this id. */
+    private static final int NO_COLLECTION = -1;
+
+    /** Whether MAPTI may map this event of the device. */
+    boolean takesEvent(int device, int event) {
+        Device mapped = devices.get(device);
+        return mapped != null && Integer.toUnsignedLong(event) < 1L << mapped.eventBits();
+    }
+
+    /** MAPTI. An event that is mapped keeps its LPI. */
+    void mapEvent(int device, int event, int lpi, int collection) {
+        Device mapped = devices.get(device);
+        if (mapped == null || mapped.events().containsKey(event)) {
+            return;
+        }
+        boolean isNew = !collections.containsKey(collection);
+        collections.putIfAbsent(collection, OptionalInt.empty());
+        if (lpis.add(lpi, target(collection))) {
+            mapped.events().put(event, new Event(lpi, collection));
+        } else if (isNew) {
+            collections.remove(collection);
+        }
+    }
+
+    boolean moveEvent(int device, int event, int collection) {
+        Optional<Event> found = event(device, event);
+        OptionalInt to = target(collection);
+        if (found.isEmpty() || target(found.get().collection()).isEmpty() || to.isEmpty()) {
+            return false;
+        }
+        events(device).put(event, new Event(found.get().lpi(), collection));
+        lpis.target(found.get().lpi(), to.getAsInt());
+        return true;
+    }
+
+    private Map<Integer, Event> events(int device) {
+        return devices.getOrDefault(device, new Device(0, new TreeMap<>())).events();
+    }
+
+    boolean discardEvent(int device, int event) {
+        OptionalInt lpi = lpi(device, event);
+        if (lpi.isEmpty()) {
+            return false;
+        }
+        events(device).remove(event);
+        lpis.remove(lpi.getAsInt());
+        return true;
+    }
+
+    boolean clear(int device, int event) {
+        Optional<Event> found = event(device, event);
+        found.ifPresent(one -> lpis.setPending(one.lpi(), false));
+        return found.isPresent();
+    }
+
+    boolean invalidate(int device, int event) {
+        Optional<Event> found = event(device, event);
+        found.ifPresent(one -> lpis.invalidate(one.lpi()));
+        return found.isPresent();
+    }
+
+    boolean invalidateAll(int collection) {
+        OptionalInt vcpu = target(collection);
+        vcpu.ifPresent(lpis::invalidateAll);
+        return vcpu.isPresent();
+    }
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.TreeMap;
+
+/**
+ * The LPIs of a VM, and those registers of its redistributors that LPIs need. An LPI exists while an event of an ITS is
+ * mapped to it. It is edge-triggered and has no line. Not thread-safe.
+ *
+ * <p>Source: arch/arm64/kvm/vgic/vgic-its.c, vgic-mmio-v3.c, {@code vgic_v3_save_pending_tables()} in vgic-v3.c.
+ */
+public final class Lpis {
+    /** INTERRUPT_ID_BITS_ITS: the widest INTID. */
+    private static final int ID_BITS = 16;
+
+    private static final int PROPERTY_ENABLED = 1;
+    private static final int PROPERTY_PRIORITY = 0xfc;
+
+    /** GICR_PENDBASER.PTZ: the pending table is zero, so it is not read. */
+    private static final long PENDING_TABLE_ZERO = 1L << 62;
+
+    private static final long ADDRESS = 0xf_ffff_ffff_f000L;
+    private static final long PENDING_ADDRESS = 0xf_ffff_ffff_0000L;
+    private static final long PROPERTY_RESERVED = 0xf8f0_0000_0000_0060L;
+    private static final long PENDING_RESERVED = 0xb8f0_0000_0000_f07fL;
+
+    private static final OptionalInt NONE = OptionalInt.empty();
+
+    /** An LPI. */
+    private static final class Lpi {
+        private int references;
+        private OptionalInt vcpu = NONE;
+        private boolean enabled;
+        private int priority;
+        private boolean pending;
+    }
+
+    /** Of one vCPU. */
+    private static final class Redistributor {
+        private boolean enabled;
+        private long pendingBase;
+    }
+
+    private final GuestRam ram;
+    private final List<Redistributor> redistributors = new ArrayList<>();
+    private final Map<Integer, Lpi> lpis = new TreeMap<>();
+    private long propertyBase;
+
+    /** @param vcpus how many vCPUs the VM has, with indexes from 0 */
+    public Lpis(int vcpus, GuestRam ram) {
+        this.ram = ram;
+        for (int i = 0; i < vcpus; i++) {
+            redistributors.add(new Redistributor());
+        }
+    }
+
+    GuestRam ram() {
+        return ram;
+    }
+
+    boolean hasVcpu(int vcpu) {
+        return vcpu >= 0 && vcpu < redistributors.size();
+    }
+
+    // Registers of a redistributor
+
+    /** GICR_CTLR.EnableLPIs of a vCPU: its LPIs can become pending. */
+    public boolean isEnabled(int vcpu) {
+        return redistributors.get(vcpu).enabled;
+    }
+
+    /**
+     * Writes GICR_CTLR.EnableLPIs. At the change to 1, the vCPU's LPIs take their pending bits from its pending table. At
+     * the change to 0 they stay pending, and messages are dropped from then on.
+     */
+    public void enable(int vcpu, boolean enable) {
+        Redistributor redistributor = redistributors.get(vcpu);
+        if (enable && !redistributor.enabled && (redistributor.pendingBase & PENDING_TABLE_ZERO) == 0) {
+            for (Map.Entry<Integer, Lpi> entry : lpis.entrySet()) {
+                OptionalInt bits = isFor(entry.getValue(), vcpu) ? pendingBits(entry.getKey(), vcpu) : NONE;
+                entry.getValue().pending =
+                        bits.isPresent() ? (bits.getAsInt() & mask(entry.getKey())) != 0 : entry.getValue().pending;
+            }
+        }
+        redistributor.enabled = enable;
+    }
+
+    private static boolean isFor(Lpi lpi, int vcpu) {
+        return lpi.vcpu.isPresent() && lpi.vcpu.getAsInt() == vcpu;
+    }
+
+    /** GICR_PROPBASER, which all vCPUs share: the address of the table of priorities and enable bits. */
+    public long propertyBase() {
+        return propertyBase;
+    }
+
+    /** Writes GICR_PROPBASER of a vCPU. Ignored while its LPIs are enabled. */
+    public void setPropertyBase(int vcpu, long value) {
+        if (!isEnabled(vcpu)) {
+            propertyBase = Baser.sanitised(value, Baser.Attributes.OF_REDISTRIBUTOR) & ~PROPERTY_RESERVED;
+        }
+    }
+
+    /** GICR_PENDBASER of a vCPU: the address of the table of pending bits. */
+    public long pendingBase(int vcpu) {
+        return redistributors.get(vcpu).pendingBase & ~PENDING_TABLE_ZERO;
+    }
+
+    /** Writes GICR_PENDBASER of a vCPU. Ignored while its LPIs are enabled. */
+    public void setPendingBase(int vcpu, long value) {
+        if (!isEnabled(vcpu)) {
+            redistributors.get(vcpu).pendingBase =
+                    Baser.sanitised(value, Baser.Attributes.OF_REDISTRIBUTOR) & ~PENDING_RESERVED;
+        }
+    }
+
+    // Life of an LPI
+
+    /** Whether an event may be mapped to this INTID. */
+    boolean isInRange(int id) {
+        int bits = Math.min((int) (propertyBase & 0x1f) + 1, ID_BITS);
+        return id >= InterruptId.FIRST_LPI && id < 1 << bits;
+    }
+
+    /**
+     * An event is mapped to an LPI. A new LPI takes its priority, enable bit and pending bit from the guest's tables.
+     *
+     * @return whether the tables could be read; otherwise the LPI is not made
+     */
+    boolean add(int id, OptionalInt vcpu) {
+        Lpi lpi = lpis.computeIfAbsent(id, absent -> new Lpi());
+        boolean isNew = lpi.references++ == 0;
+        if (!isNew) {
+            return true;
+        }
+        lpi.vcpu = vcpu;
+        if (!readProperties(id, lpi) || vcpu.isPresent() && !takePending(id, lpi, vcpu.getAsInt())) {
+            remove(id);
+            return false;
+        }
+        return true;
+    }
+
+    /** An event is no longer mapped to the LPI. */
+    void remove(int id) {
+        Lpi lpi = lpis.get(id);
+        if (lpi != null && --lpi.references == 0) {
+            lpis.remove(id);
+        }
+    }
+
+    private boolean readProperties(int id, Lpi lpi) {
+        ByteBuffer property = ByteBuffer.allocate(1);
+        if (!ram.read((propertyBase & ADDRESS) + id - InterruptId.FIRST_LPI, property)) {
+            return false;
+        }
+        lpi.priority = property.get(0) & PROPERTY_PRIORITY;
+        lpi.enabled = (property.get(0) & PROPERTY_ENABLED) != 0;
+        return true;
+    }
+
+    /** Moves the pending bit of a new LPI out of the vCPU's table. */
+    private boolean takePending(int id, Lpi lpi, int vcpu) {
+        OptionalInt bits = pendingBits(id, vcpu);
+        if (bits.isEmpty()) {
+            return false;
+        }
+        lpi.pending = (bits.getAsInt() & mask(id)) != 0;
+        return !lpi.pending || setPendingBits(id, vcpu, bits.getAsInt() & ~mask(id));
+    }
+
+    /** The byte of a vCPU's pending table that has the LPI's bit; empty if there is no memory. */
+    private OptionalInt pendingBits(int id, int vcpu) {
+        ByteBuffer bits = ByteBuffer.allocate(1);
+        return ram.read(pendingAddress(id, vcpu), bits) ? OptionalInt.of(bits.get(0)) : NONE;
+    }
+
+    private boolean setPendingBits(int id, int vcpu, int bits) {
+        return ram.write(pendingAddress(id, vcpu), ByteBuffer.allocate(1).put(0, (byte) bits));
+    }
+
+    private static int mask(int id) {
+        return 1 << id % Byte.SIZE;
+    }
+
+    private long pendingAddress(int id, int vcpu) {
+        return (redistributors.get(vcpu).pendingBase & PENDING_ADDRESS) + id / Byte.SIZE;
+    }
+
+    /** INV: reads the LPI's priority and enable bit again. */
+    void invalidate(int id) {
+        Lpi lpi = lpis.get(id);
+        if (lpi != null) {
+            readProperties(id, lpi);
+        }
+    }
+
+    /** INVALL: the same for all LPIs of a vCPU. */
+    void invalidateAll(int vcpu) {
+        lpis.forEach((id, lpi) -> {
+            if (isFor(lpi, vcpu)) {
+                readProperties(id, lpi);
+            }
+        });
+    }
+
+    void target(int id, int vcpu) {
+        Lpi lpi = lpis.get(id);
+        if (lpi != null) {
+            lpi.vcpu = OptionalInt.of(vcpu);
+        }
+    }
+
+    /** MOVALL: all LPIs of one vCPU go to another. */
+    void targetAll(int from, int to) {
+        lpis.values().stream().filter(lpi -> isFor(lpi, from)).forEach(lpi -> lpi.vcpu = OptionalInt.of(to));
+    }
+
+    void setPending(int id, boolean pending) {
+        Lpi lpi = lpis.get(id);
+        if (lpi != null) {
+            lpi.pending = pending;
+        }
+    }
+
+    // For people and for the VMM
+
+    /** The vCPU that an LPI is for; empty if the LPI does not exist or has no target. */
+    public OptionalInt vcpu(int id) {
+        return Optional.ofNullable(lpis.get(id)).map(lpi -> lpi.vcpu).orElse(NONE);
+    }
+
+    /** Whether an LPI exists and is pending. */
+    public boolean isPending(int id) {
+        Lpi lpi = lpis.get(id);
+        return lpi != null && lpi.pending;
+    }
+
+    /** Whether an LPI exists and its property is enabled. */
+    public boolean isEnabledByGuest(int id) {
+        Lpi lpi = lpis.get(id);
+        return lpi != null && lpi.enabled;
+    }
+
+    /** The priority of an LPI, 0–252; 0 if it does not exist. */
+    public int priority(int id) {
+        Lpi lpi = lpis.get(id);
+        return lpi == null ? 0 : lpi.priority;
+    }
+
+    /**
+     * Writes the pending bits of all LPIs to the guest's pending tables, as a VMM has it done before it saves the guest.
+     *
+     * @return whether the tables are memory
+     */
+    public boolean savePending() {
+        for (Map.Entry<Integer, Lpi> entry : lpis.entrySet()) {
+            Lpi lpi = entry.getValue();
+            if (lpi.vcpu.isEmpty()) {
+                continue;
+            }
+            int id = entry.getKey();
+            int vcpu = lpi.vcpu.getAsInt();
+            OptionalInt bits = pendingBits(id, vcpu);
+            if (bits.isEmpty()) {
+                return false;
+            }
+            int next = lpi.pending ? bits.getAsInt() | mask(id) : bits.getAsInt() & ~mask(id);
+            if (next != bits.getAsInt() && !setPendingBits(id, vcpu, next)) {
+                return false;
+            }
+        }
+        return true;
+    }
+}

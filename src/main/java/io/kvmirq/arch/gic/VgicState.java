@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * The state of a VM's VGIC as debugfs prints it, in {@code kvm/PID-FD/vgic-state}. Reading that file makes the kernel take
+ * a lock that the VM's set-up also takes. Immutable.
+ *
+ * <p>Source: arch/arm64/kvm/vgic/vgic-debug.c, {@code print_dist_state()} and {@code print_irq_state()}.
+ *
+ * @param model {@code GICv2} or {@code GICv3}, which the guest sees
+ * @param enabled whether the guest has enabled the distributor
+ * @param spis how many SPIs the VGIC has
+ * @param lpis how many LPIs the guest has mapped; empty for a GICv2
+ * @param interrupts in the order of the file: those of each vCPU, then SPIs, then LPIs
+ */
+public record VgicState(String model, boolean enabled, int spis, OptionalInt lpis, List<Interrupt> interrupts) {
+    private static final Pattern SETTING = Pattern.compile("(\\w+):\\s+(\\w+)");
+    private static final Pattern HEAD = Pattern.compile("(VCPU|SPI) *(-?\\d+) TYP +ID .*");
+    private static final Pattern ROW = Pattern.compile("([SPL][GP]I) +(\\d+) +(-?\\d+) +([01]{7}) +(-?\\d+)"
+            + " +(\\p{XDigit}+) +(\\p{XDigit}+) +(\\d+) +(-?\\d+)");
+    private static final int DECIMAL = 10;
+    private static final int HEX = 16;
+    private static final int NONE = -1;
+
+    /** The kinds of interrupt, by INTID. */
+    public enum Kind {
+        /** INTID 0–15, sent by a vCPU. */
+        SGI,
+        /** INTID 16–31, of a device of one vCPU, such as its timer. */
+        PPI,
+        /** INTID 32–1019, of any device. */
+        SPI,
+        /** INTID from 8192, sent by message through an ITS. */
+        LPI
+    }
+
+    /**
+     * One interrupt.
+     *
+     * @param owner the vCPU that has this SGI or PPI, as the table's head names it; empty for SPIs and LPIs
+     * @param id the INTID
+     * @param target the index of the vCPU that it is routed to; empty if there is none
+     * @param pendingLatch whether an edge, a message or the guest made it pending. Of an SGI that hardware delivers, the
+     *     hardware's pending bit.
+     * @param lineHigh whether its line is high
+     * @param active whether the guest has acknowledged it and not ended it
+     * @param enabled whether the guest has enabled it
+     * @param hardware whether hardware delivers it or ends it: see {@link #delivery}
+     * @param level whether it is level-triggered; otherwise edge-triggered
+     * @param group 0 or 1
+     * @param hardwareId the INTID of the physical interrupt behind it; 0 if there is none, and for a vLPI
+     * @param targets of a GICv3 the affinity that it is routed to, of a GICv2 a bit for each target vCPU
+     * @param sources of a GICv2's SGI a bit for each vCPU that sent it
+     * @param priority 0–255, 0 is the highest
+     * @param queuedOn the index of the vCPU on whose list of pending and active interrupts it is; empty if on none
+     */
+    public record Interrupt(
+            Kind kind,
+            OptionalInt owner,
+            int id,
+            OptionalInt target,
+            boolean pendingLatch,
+            boolean lineHigh,
+            boolean active,
+            boolean enabled,
+            boolean hardware,
+            boolean level,
+            int group,
+            int hardwareId,
+            long targets,
+            int sources,
+            int priority,
+            OptionalInt queuedOn) {
+        /** Whether a guest could take it now, if it is enabled: a latched edge, or the line of a level interrupt. */
+        public boolean isPending() {
+            return pendingLatch || level && lineHigh;
+        }
+
+        /** Who delivers the interrupt to the guest, and who ends it. */
+        public Delivery delivery() {
+            if (!hardware) {
+                return Delivery.SOFTWARE;
+            }
+            return switch (kind) {
+                case LPI -> Delivery.VLPI;
+                case SGI -> Delivery.VSGI;
+                case PPI, SPI -> Delivery.MAPPED;
+            };
+        }
+    }
+
+    /** How an interrupt comes to the guest. */
+    public enum Delivery {
+        /** KVM writes it to a list register. */
+        SOFTWARE,
+        /** KVM writes it to a list register with HW=1: the guest's end deactivates the physical interrupt. Timers do so. */
+        MAPPED,
+        /** GICv4: the ITS delivers the LPI, and no host handler runs. This is the proof that it is forwarded. */
+        VLPI,
+        /** GICv4.1: the redistributor delivers the SGI. */
+        VSGI
+    }
+
+    public VgicState {
+        interrupts = List.copyOf(interrupts);
+    }
+
+    /** The LPIs that GICv4 delivers: the interrupts of devices that are forwarded. */
+    public List<Interrupt> forwarded() {
+        return interrupts.stream()
+                .filter(interrupt -> interrupt.delivery() == Delivery.VLPI)
+                .toList();
+    }
+
+    /**
+     * Reads the text of the file.
+     *
+     * @throws IllegalArgumentException if a line is none of the file's, or the distributor's lines are missing; the
+     *     sentence names the line
+     */
+    public static VgicState parse(String text) {
+        Map<String, String> settings = new HashMap<>();
+        List<Interrupt> interrupts = new ArrayList<>();
+        OptionalInt owner = OptionalInt.empty();
+        List<String> lines = text.lines().toList();
+        for (int i = 0; i < lines.size(); i++) {
+            String line = lines.get(i).strip();
+            Place place = new Place("vgic-state", i + 1, line);
+            Matcher setting = SETTING.matcher(line);
+            Matcher head = HEAD.matcher(line);
+            Matcher row = ROW.matcher(line);
+            if (row.matches()) {
+                interrupts.add(interrupt(place, row, owner));
+            } else if (head.matches()) {
+                owner = head.group(1).equals("VCPU")
+                        ? OptionalInt.of(place.number(head.group(2), DECIMAL))
+                        : OptionalInt.empty();
+            } else if (setting.matches()) {
+                settings.put(setting.group(1), setting.group(2));
+            } else if (!isOrnament(line)) {
+                throw place.unexpected("a row such as 'LPI 8257 0 0001101 0 0 0 160 -1'");
+            }
+        }
+        return new VgicState(
+                setting(settings, "vgic_model"),
+                number(settings, "enabled") != 0,
+                number(settings, "nr_spis"),
+                settings.containsKey("nr_lpis") ? OptionalInt.of(number(settings, "nr_lpis")) : OptionalInt.empty(),
+                interrupts);
+    }
+
+    private static boolean isOrnament(String line) {
+        return line.isEmpty() || line.equals("Distributor") || line.matches("=+|-+") || line.matches("[A-Z]=.*");
+    }
+
+    private static String setting(Map<String, String> settings, String name) {
+        String value = settings.get(name);
+        if (value == null) {
+            throw new IllegalArgumentException("vgic-state has no line " + name
+                    + ": expected the file kvm/PID-FD/vgic-state of debugfs, from its first line on");
+        }
+        return value;
+    }
+
+    private static int number(Map<String, String> settings, String name) {
+        String value = setting(settings, name);
+        try {
+            return Integer.parseInt(value);
+        } catch (NumberFormatException e) {
+            throw new IllegalArgumentException("vgic-state has " + name + " " + value + ": expected a number", e);
+        }
+    }
+
+    private static Interrupt interrupt(Place place, Matcher row, OptionalInt owner) {
+        Kind kind =
+                switch (row.group(1)) {
+                    case "SGI" -> Kind.SGI;
+                    case "PPI" -> Kind.PPI;
+                    case "SPI" -> Kind.SPI;
+                    case "LPI" -> Kind.LPI;
+                    default -> throw place.unexpected("SGI, PPI, SPI or LPI");
+                };
+        String flags = row.group(4);
+        boolean isPrivate = kind == Kind.SGI || kind == Kind.PPI;
+        return new Interrupt(
+                kind,
+                isPrivate ? owner : OptionalInt.empty(),
+                place.number(row.group(2), DECIMAL),
+                index(place.number(row.group(3), DECIMAL)),
+                flags.charAt(0) == '1',
+                flags.charAt(1) == '1',
+                flags.charAt(2) == '1',
+                flags.charAt(3) == '1',
+                flags.charAt(4) == '1',
+                flags.charAt(5) == '1',
+                flags.charAt(6) - '0',
+                place.number(row.group(5), DECIMAL),
+                place.unsigned(row.group(6), HEX),
+                place.number(row.group(7), HEX),
+                place.number(row.group(8), DECIMAL),
+                index(place.number(row.group(9), DECIMAL)));
+    }
+
+    private static OptionalInt index(int number) {
+        return number == NONE ? OptionalInt.empty() : OptionalInt.of(number);
+    }
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.arch.gic.VgicState.Delivery;
+import io.kvmirq.arch.gic.VgicState.Interrupt;
+import io.kvmirq.arch.gic.VgicState.Kind;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The files of debugfs on a VGIC: two of real hosts (Linux 6.1, GICv4 and GICv3), and one as the source prints it. */
+class DebugfsTest {
+    private static final Path SAMPLES = Path.of(System.getProperty("kvmirq.basedir", ""), "../shared/lab/samples");
+
+    static String resource(String name) throws IOException {
+        try (InputStream in = DebugfsTest.class.getResourceAsStream(name)) {
+            return new String(Objects.requireNonNull(in, name).readAllBytes(), StandardCharsets.UTF_8);
+        }
+    }
+
+    private static List<Integer> ids(List<Interrupt> of) {
+        return of.stream().map(Interrupt::id).toList();
+    }
+
+    @Test
+    void gicV4HostForwardsTheLpisOfTheDevice() throws IOException {
+        VgicState state = VgicState.parse(resource("vgic-state-gicv4.txt"));
+        assertThat(state.model()).isEqualTo("GICv3");
+        assertThat(state.enabled()).isTrue();
+        assertThat(state.spis()).isEqualTo(64);
+        assertThat(state.lpis()).hasValue(47);
+        assertThat(state.interrupts()).hasSize(16 + 16 + 64 + 47);
+        assertThat(ids(state.forwarded())).containsExactlyInAnyOrder(8257, 8258, 8259, 8260, 8261);
+        assertThat(state.forwarded())
+                .allMatch(lpi -> lpi.kind() == Kind.LPI && lpi.owner().isEmpty() && lpi.priority() == 160);
+    }
+
+    @Test
+    void gicV3HostForwardsNoLpi() throws IOException {
+        VgicState state = VgicState.parse(resource("vgic-state-gicv3.txt"));
+        assertThat(state.lpis()).hasValue(47);
+        assertThat(state.forwarded()).isEmpty();
+    }
+
+    /** HW=1 of a timer's PPI is another thing than HW=1 of an LPI. */
+    @Test
+    void timersAreMappedAndNotForwarded() throws IOException {
+        VgicState state = VgicState.parse(resource("vgic-state-gicv4.txt"));
+        List<Interrupt> mapped = state.interrupts().stream()
+                .filter(one -> one.delivery() == Delivery.MAPPED)
+                .toList();
+        assertThat(ids(mapped)).containsExactly(27, 30);
+        assertThat(mapped).allMatch(ppi -> ppi.kind() == Kind.PPI && ppi.hardwareId() == ppi.id() && ppi.level());
+        assertThat(mapped).allMatch(ppi -> ppi.owner().orElseThrow() == 0);
+    }
+
+    @Test
+    void everySampleIsRead() throws IOException {
+        assumeTrue(Files.isDirectory(SAMPLES), "no samples of hosts beside the project");
+        List<Path> all;
+        try (Stream<Path> found = Files.walk(SAMPLES)) {
+            all = found.filter(file -> file.endsWith("vgic-state.txt")).toList();
+        }
+        assertThat(all).hasSize(12);
+        for (Path file : all) {
+            VgicState state = VgicState.parse(Files.readString(file));
+            int forwarded =
+                    !file.toString().contains("v4") ? 0 : file.toString().contains("edu") ? 1 : 5;
+            assertThat(state.forwarded()).as(file.toString()).hasSize(forwarded);
+            assertThat(state.interrupts())
+                    .hasSize(32 + state.spis() + state.lpis().orElseThrow());
+        }
+    }
+
+    @Test
+    void aRowHasEveryField() {
+        VgicState state = VgicState.parse("""
+                Distributor
+                ===========
+                vgic_model:\tGICv2
+                nr_spis:\t32
+                enabled:\t0
+
+                P=pending_latch, L=line_level, A=active
+                E=enabled, H=hw, C=config (level=1, edge=0)
+                G=group
+
+                VCPU 3 TYP   ID TGT_ID PLAEHCG     HWID   TARGET SRC PRI VCPU_ID
+                ----------------------------------------------------------------
+                       SGI    5      3 1010100        0        8  a5 176       3\s
+
+                SPI  0 TYP   ID TGT_ID PLAEHCG     HWID   TARGET SRC PRI VCPU_ID
+                ----------------------------------------------------------------
+                       SPI   40     -1 0101010      112       ff   0   0      -1\s
+                """);
+        assertThat(state.model()).isEqualTo("GICv2");
+        assertThat(state.enabled()).isFalse();
+        assertThat(state.lpis()).isEmpty();
+        Interrupt sgi = state.interrupts().get(0);
+        assertThat(sgi.kind()).isEqualTo(Kind.SGI);
+        assertThat(sgi.owner()).hasValue(3);
+        assertThat(sgi.id()).isEqualTo(5);
+        assertThat(sgi.target()).hasValue(3);
+        assertThat(sgi.pendingLatch()).isTrue();
+        assertThat(sgi.lineHigh()).isFalse();
+        assertThat(sgi.active()).isTrue();
+        assertThat(sgi.enabled()).isFalse();
+        assertThat(sgi.delivery()).isEqualTo(Delivery.VSGI);
+        assertThat(sgi.level()).isFalse();
+        assertThat(sgi.group()).isZero();
+        assertThat(sgi.targets()).isEqualTo(8);
+        assertThat(sgi.sources()).isEqualTo(0xa5);
+        assertThat(sgi.priority()).isEqualTo(176);
+        assertThat(sgi.queuedOn()).hasValue(3);
+        assertThat(sgi.isPending()).isTrue();
+        Interrupt spi = state.interrupts().get(1);
+        assertThat(spi.owner()).isEmpty();
+        assertThat(spi.target()).isEmpty();
+        assertThat(spi.lineHigh()).isTrue();
+        assertThat(spi.enabled()).isTrue();
+        assertThat(spi.level()).isTrue();
+        assertThat(spi.hardwareId()).isEqualTo(112);
+        assertThat(spi.targets()).isEqualTo(0xff);
+        assertThat(spi.queuedOn()).isEmpty();
+        assertThat(spi.delivery()).isEqualTo(Delivery.SOFTWARE);
+        assertThat(spi.isPending()).isTrue();
+    }
+
+    /** The line of an edge-triggered interrupt means nothing. */
+    @ParameterizedTest
+    @CsvSource({"0000000,false", "1000000,true", "0100000,false", "0100010,true", "0000010,false", "1000010,true"})
+    void pendingIsTheLatchOrTheLineOfALevel(String flags, boolean pending) {
+        VgicState state =
+                VgicState.parse("vgic_model: GICv3\nnr_spis: 32\nenabled: 1\nSPI 40 0 " + flags + " 0 0 0 160 -1");
+        assertThat(state.interrupts().get(0).isPending()).isEqualTo(pending);
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "''|vgic-state has no line vgic_model: expected the file kvm/PID-FD/vgic-state of debugfs, from its first"
+                        + " line on",
+                "vgic_model: GICv3,nr_spis: many,enabled: 1|vgic-state has nr_spis many: expected a number",
+                "vgic_model: GICv3,SPI 40 0 0012000 0 0 0 160 -1|line 2 of vgic-state is 'SPI 40 0 0012000 0 0 0 160 -1':"
+                        + " expected a row such as 'LPI 8257 0 0001101 0 0 0 160 -1'",
+                "SPI 99999999999 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SPI 99999999999 0 0001000 0 0 0 160 -1':"
+                        + " expected a number of 32 bits and not 99999999999",
+                "SPI 40 0 0001000 0 123456789 0 160 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 123456789 0 160 -1':"
+                        + " expected a number of 32 bits and not 123456789"
+            })
+    void badTextIsNamed(String lines, String sentence) {
+        assertThatThrownBy(() -> VgicState.parse(lines.replace(",", "\n")))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage(sentence);
+    }
+
+    @Test
+    void itsHasDevicesAndTheirEvents() throws IOException {
+        ItsState state = ItsState.parse(resource("vgic-its-state.txt"));
+        assertThat(state.devices())
+                .containsExactly(
+                        new ItsState.Device(
+                                8,
+                                31,
+                                List.of(
+                                        new ItsState.Translation(0, 8192, 0, 0, 0, true),
+                                        new ItsState.Translation(1, 8193, 0, 1, 1, false))),
+                        new ItsState.Device(16, 0, List.of(new ItsState.Translation(0, 8224, 0, 1, 1, true))));
+        assertThat(ItsState.parse("\n").devices()).isEmpty();
+    }
+
+    @Test
+    void firstKernelsPrintTheDeviceInDecimal() {
+        ItsState state = ItsState.parse("Device ID: 16, Event ID Range: [0 - 65535]\n");
+        assertThat(state.devices()).containsExactly(new ItsState.Device(16, 65535, List.of()));
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "0 8192 0 0 0 1",
+                "Device ID: 0x123456789, Event ID Range: [0 - 31]",
+                "Device ID: 0x8, Event ID Range: [0 - 99999999999999999999]",
+                "Device ID: 0x8, Event ID Range: [0 - 31]\n0 8192 0 0 0 2",
+                "Distributor"
+            })
+    void badTextOfAnItsIsNamed(String text) {
+        assertThatThrownBy(() -> ItsState.parse(text))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageMatching("line [12] of vgic-its-state is '.*': expected .*");
+    }
+}
