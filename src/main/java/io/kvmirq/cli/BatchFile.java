@@ -23,12 +23,26 @@ final class BatchFile {
                 .build();
     }
 
+    /** What is done with an input. */
+    @FunctionalInterface
+    interface Use {
+        /** @throws IllegalArgumentException if the input is not as expected */
+        void of(InputStream in) throws IOException;
+    }
+
+    /** Decodes or encodes lines of JSON: see {@link #read}. */
+    static int run(FormatLines.Direction direction, List<String> files, Terminal terminal) {
+        return read(files, terminal, in -> new FormatLines(direction).run(in, terminal.out()));
+    }
+
     /**
+     * Reads a file or standard input.
+     *
      * @param files one file, or none for standard input
      * @return the exit code
-     * @throws IllegalArgumentException for a bad line or more than one file
+     * @throws IllegalArgumentException for more than one file, and as {@code use} throws
      */
-    static int run(FormatLines.Direction direction, List<String> files, Terminal terminal) {
+    static int read(List<String> files, Terminal terminal, Use use) {
         if (files.size() > 1) {
             throw new IllegalArgumentException("argument " + Hex.quoted(files.get(1))
                     + " is unexpected: expected one FILE, or none for standard input");
@@ -36,7 +50,7 @@ final class BatchFile {
         boolean standardInput = files.isEmpty() || files.get(0).equals("-");
         String name = standardInput ? "standard input" : Hex.quoted(files.get(0));
         try (InputStream in = standardInput ? System.in : Files.newInputStream(Path.of(files.get(0)))) {
-            new FormatLines(direction).run(in, terminal.out());
+            use.of(in);
             return ExitCode.OK;
         } catch (NoSuchFileException e) {
             terminal.complain("cannot read " + name + ": no such file");

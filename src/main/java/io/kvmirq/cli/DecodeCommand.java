@@ -28,6 +28,11 @@ final class DecodeCommand implements Command {
     public void describe(CommandSpec spec) {
         List<String> footer = new ArrayList<>(List.of("", "Kinds:"));
         footer.addAll(Formats.lines(Formats.ALL));
+        footer.addAll(List.of(
+                "",
+                "Files of debugfs, below kvm/PID-FD (a FILE follows, or - for standard input):",
+                "  vgic-state          what is not idle in a VGIC, and what GICv4 delivers",
+                "  vgic-its-state      what an ITS translates, and what GICv4 delivers"));
         footer.addAll(List.of("", "Example: kvmirq decode irte.vtd.posted 0x28ab000000318001 0x0000000100043b01"));
         spec.usageMessage()
                 .description(
@@ -39,7 +44,7 @@ final class DecodeCommand implements Command {
                                 + " FILE or standard input and writes each line with its fields and violations. Violations do not"
                                 + " change the exit code then. The first bad line stops the command.")
                 .footer(footer.toArray(String[]::new));
-        spec.addPositional(Formats.parameter(Formats.ALL));
+        spec.addPositional(Formats.parameter(Formats.ALL, DebugfsText.KINDS));
         spec.addPositional(PositionalParamSpec.builder()
                 .index("1..*")
                 .arity("0..*")
@@ -65,11 +70,23 @@ final class DecodeCommand implements Command {
                 }
                 return BatchFile.run(FormatLines.Direction.DECODE, words, terminal);
             }
+            if (!words.isEmpty() && DebugfsText.KINDS.contains(words.get(0))) {
+                return read(words, terminal);
+            }
             return decode(words, highFirst, terminal);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + BatchFile.end(e) + " See kvmirq decode --help");
             return ExitCode.USAGE;
         }
+    }
+
+    private static int read(List<String> words, Terminal terminal) {
+        if (words.size() != 2) {
+            throw new IllegalArgumentException(
+                    words.get(0) + " is a file of debugfs: expected its name, or - for standard input");
+        }
+        DebugfsText text = new DebugfsText(terminal);
+        return BatchFile.read(words.subList(1, 2), terminal, in -> text.print(words.get(0), in));
     }
 
     private static int decode(List<String> words, boolean highFirst, Terminal terminal) {

@@ -42,7 +42,7 @@ final class EncodeCommand implements Command {
                                 + " standard input and writes each line with its words and violations. Violations do not change"
                                 + " the exit code then. The first bad line stops the command.")
                 .footer(footer.toArray(String[]::new));
-        spec.addPositional(Formats.parameter(Formats.ENCODABLE));
+        spec.addPositional(Formats.parameter(Formats.ENCODABLE, List.of()));
         spec.addPositional(PositionalParamSpec.builder()
                 .index("1..*")
                 .arity("0..*")

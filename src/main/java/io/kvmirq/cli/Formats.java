@@ -28,6 +28,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import picocli.CommandLine.Model.PositionalParamSpec;
 
 /** The formats of decode and encode, by kind. */
@@ -119,15 +120,20 @@ final class Formats {
         return words;
     }
 
-    /** The first parameter of a command: a kind, or with {@code --batch} a file. */
-    static PositionalParamSpec parameter(List<Format> formats) {
+    /**
+     * The first parameter of a command: a kind, or with {@code --batch} a file.
+     *
+     * @param files kinds that are no formats
+     */
+    static PositionalParamSpec parameter(List<Format> formats, List<String> files) {
         return PositionalParamSpec.builder()
                 .index("0")
                 .arity("0..1")
                 .hideParamSyntax(true)
                 .paramLabel("KIND")
                 .type(String.class)
-                .completionCandidates(formats.stream().map(Format::kind).toList())
+                .completionCandidates(Stream.concat(formats.stream().map(Format::kind), files.stream())
+                        .toList())
                 .description("A kind. With --batch a FILE; standard input if FILE is missing or is -.")
                 .build();
     }

@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
@@ -229,5 +230,39 @@ class DecodeCommandIT {
                 .contains(Formats.ALL.stream()
                         .map(format -> "  " + format.kind() + " ")
                         .toList());
+    }
+
+    @Test
+    void fileOfDebugfsTellsWhatIsForwarded() throws Exception {
+        Path file = Machine.root().resolve("src/test/resources/io/kvmirq/arch/gic/vgic-state-gicv4.txt");
+        Cli.Ended ended = Cli.launcher().run("decode", "vgic-state", file.toString());
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        assertThat(ended.out().lines().map(line -> line.strip().replaceAll(" +", " ")))
+                .startsWith("GICv3, enabled: 64 SPIs, 47 LPIs")
+                .contains(
+                        "vCPU 0 PPI 27 vCPU 0 disabled level 0 KVM, ends physical 27",
+                        "- LPI 8257 vCPU 0 idle edge 160 GICv4 (vLPI)",
+                        "136 others are idle")
+                .endsWith("5 LPIs are forwarded: GICv4 delivers without KVM.");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "vgic-state|vgic-state is a file of debugfs: expected its name, or - for standard input.",
+                "vgic-its-state README.md|line 1 of vgic-its-state is '# kvmirq: see and wire the interrupts of KVM"
+                        + " guests from Jav...': expected a row of 6 numbers such as '0 8192 0 0 0 1'.",
+            })
+    void fileOfAnotherKindIsRefused(String arguments, String sentence) throws Exception {
+        Cli.Ended ended = Cli.launcher()
+                .run(Arrays.stream(("decode " + arguments).split(" "))
+                        .map(word -> word.equals("README.md")
+                                ? Machine.root().resolve(word).toString()
+                                : word)
+                        .toArray(String[]::new));
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
+        assertThat(ended.out()).isEmpty();
+        assertThat(ended.err()).isEqualTo("kvmirq: " + sentence + " See kvmirq decode --help\n");
     }
 }
