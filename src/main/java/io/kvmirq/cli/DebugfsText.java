@@ -23,8 +23,6 @@ final class DebugfsText {
     /** More than a file of 512 vCPUs and 65536 LPIs. */
     private static final int MOST_BYTES = 16 << 20;
 
-    private static final String ROW = "  %-9s %-10s %-8s %-27s %-6s %8s  %s";
-
     private final Terminal terminal;
 
     DebugfsText(Terminal terminal) {
@@ -106,7 +104,9 @@ final class DebugfsText {
     }
 
     private void row(Object... cells) {
-        terminal.out().println(String.format(ROW, cells).stripTrailing());
+        terminal.out()
+                .println(String.format("  %-9s %-10s %-8s %-27s %-6s %8s  %s", cells)
+                        .stripTrailing());
     }
 
     private void print(ItsState state) {

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.arch.BitField;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** An ITS with its ring and its tables in a memory of 1 MiB. */
+class ItsTest {
+    private static final int RING = 0x1_0000;
+    private static final int DEVICES = 0x2_0000;
+    private static final int COLLECTIONS = 0x3_0000;
+    private static final int PROPERTIES = 0x4_0000;
+    private static final int PENDING = 0x6_0000;
+    private static final int SIZE = 0x10_0000;
+    private static final int DEVICE = 8;
+    private static final int LPI = 8200;
+    private static final int COLLECTION = 3;
+    private static final int VCPUS = 2;
+
+    private final ByteBuffer memory = ByteBuffer.allocate(SIZE).order(ByteOrder.LITTLE_ENDIAN);
+
+    private final GuestRam ram = new GuestRam() {
+        @Override
+        public boolean read(long address, ByteBuffer to) {
+            boolean inside = address >= 0 && address + to.remaining() <= SIZE;
+            if (inside) {
+                to.put(to.position(), memory, (int) address, to.remaining());
+            }
+            return inside;
+        }
+
+        @Override
+        public boolean write(long address, ByteBuffer from) {
+            boolean inside = address >= 0 && address + from.remaining() <= SIZE;
+            if (inside) {
+                memory.put((int) address, from, from.position(), from.remaining());
+            }
+            return inside;
+        }
+
+        @Override
+        public boolean isVisible(long address) {
+            return address >= 0 && address < SIZE;
+        }
+    };
+
+    private final Lpis lpis = new Lpis(VCPUS, ram);
+    private final Its its = new Its(lpis);
+    private int end;
+
+    @BeforeEach
+    void enable() {
+        for (int vcpu = 0; vcpu < VCPUS; vcpu++) {
+            lpis.setPropertyBase(vcpu, PROPERTIES | 15);
+            lpis.setPendingBase(vcpu, PENDING + vcpu * 0x1_0000L);
+            lpis.enable(vcpu, true);
+        }
+        its.write(Its.CBASER, Its.VALID | RING);
+        its.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
+        its.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
+        its.write(Its.CTLR, Its.ENABLED);
+    }
+
+    /** A value in a field of a command. */
+    private record With(BitField field, long value) {}
+
+    private static With with(BitField field, long value) {
+        return new With(field, value);
+    }
+
+    private void command(ItsCommand command, With... fields) {
+        long[] words = new long[4];
+        words[0] = ItsCommand.NUMBER.with(command.number());
+        for (With one : fields) {
+            words[one.field().word()] = one.field().put(words[one.field().word()], one.value());
+        }
+        for (int i = 0; i < words.length; i++) {
+            memory.putLong(RING + end + i * Long.BYTES, words[i]);
+        }
+        end = (end + ItsCommand.SIZE) % 0x1000;
+        its.write(Its.CWRITER, end);
+    }
+
+    private void mapDevice(int device, int bits) {
+        command(
+                ItsCommand.MAPD,
+                with(ItsCommand.DEVICE, device),
+                with(ItsCommand.EVENT_BITS, bits - 1),
+                with(ItsCommand.VALID, 1));
+    }
+
+    private void mapCollection(int collection, int vcpu, boolean valid) {
+        command(
+                ItsCommand.MAPC,
+                with(ItsCommand.COLLECTION, collection),
+                with(ItsCommand.TARGET, vcpu),
+                with(ItsCommand.VALID, valid ? 1 : 0));
+    }
+
+    private void mapEvent(int device, int event, int lpi, int collection) {
+        command(
+                ItsCommand.MAPTI,
+                with(ItsCommand.DEVICE, device),
+                with(ItsCommand.EVENT, event),
+                with(ItsCommand.LPI, lpi),
+                with(ItsCommand.COLLECTION, collection));
+    }
+
+    private void onEvent(ItsCommand command, int event) {
+        command(command, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, event));
+    }
+
+    /** Event 1 of the device is the LPI at vCPU 1. */
+    private void map() {
+        mapDevice(DEVICE, 5);
+        mapCollection(COLLECTION, 1, true);
+        mapEvent(DEVICE, 1, LPI, COLLECTION);
+    }
+
+    @Test
+    void messageMakesTheLpiPending() {
+        map();
+        assertThat(lpis.vcpu(LPI)).hasValue(1);
+        assertThat(lpis.isPending(LPI)).isFalse();
+        assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
+        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
+        assertThat(lpis.isPending(LPI)).isTrue();
+    }
+
+    @Test
+    void unknownMessagesAreDropped() {
+        map();
+        assertThat(its.message(DEVICE + 1, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(its.message(DEVICE, 2)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(its.lpi(DEVICE, 2)).isEmpty();
+    }
+
+    @Test
+    void disabledItsOrRedistributorIsBusy() {
+        map();
+        lpis.enable(1, false);
+        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.DISABLED);
+        lpis.enable(1, true);
+        its.write(Its.CTLR, 0);
+        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.DISABLED);
+        assertThat(lpis.isPending(LPI)).isFalse();
+    }
+
+    @Test
+    void itsWithoutTablesIsNotEnabled() {
+        Its other = new Its(lpis);
+        other.write(Its.CTLR, Its.ENABLED);
+        assertThat(other.read(Its.CTLR) & Its.ENABLED).isZero();
+    }
+
+    @Test
+    void commandsWaitWhileTheItsIsDisabled() {
+        its.write(Its.CTLR, 0);
+        mapDevice(DEVICE, 5);
+        assertThat(its.read(Its.CTLR)).isZero();
+        assertThat(its.read(Its.CREADR)).isZero();
+        its.write(Its.CTLR, Its.ENABLED);
+        assertThat(its.read(Its.CREADR)).isEqualTo(ItsCommand.SIZE);
+        assertThat(its.read(Its.CTLR)).isEqualTo(1L << 31 | Its.ENABLED);
+    }
+
+    @Test
+    void ringGoesRound() {
+        for (int i = 0; i < 0x1000 / ItsCommand.SIZE; i++) {
+            command(ItsCommand.SYNC);
+        }
+        assertThat(its.read(Its.CREADR)).isZero();
+        map();
+        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
+        its.write(Its.CWRITER, 0x1000);
+        assertThat(its.read(Its.CWRITER)).isEqualTo(end);
+    }
+
+    @Test
+    void eventMovesToAnotherCollection() {
+        map();
+        mapCollection(4, 0, true);
+        command(
+                ItsCommand.MOVI,
+                with(ItsCommand.DEVICE, DEVICE),
+                with(ItsCommand.EVENT, 1),
+                with(ItsCommand.COLLECTION, 4));
+        assertThat(lpis.vcpu(LPI)).hasValue(0);
+        command(
+                ItsCommand.MOVI,
+                with(ItsCommand.DEVICE, DEVICE),
+                with(ItsCommand.EVENT, 1),
+                with(ItsCommand.COLLECTION, 5));
+        assertThat(lpis.vcpu(LPI)).hasValue(0);
+    }
+
+    @Test
+    void collectionMovesAllItsLpis() {
+        map();
+        mapCollection(COLLECTION, 0, true);
+        assertThat(lpis.vcpu(LPI)).hasValue(0);
+        command(ItsCommand.MOVALL, with(ItsCommand.TARGET, 0), with(ItsCommand.SECOND_TARGET, 1));
+        assertThat(lpis.vcpu(LPI)).hasValue(1);
+        mapCollection(COLLECTION, VCPUS, true);
+        assertThat(lpis.vcpu(LPI)).hasValue(1);
+    }
+
+    @Test
+    void unmappedCollectionTakesNoMessages() {
+        map();
+        mapCollection(COLLECTION, 1, false);
+        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        mapCollection(COLLECTION, 1, true);
+        assertThat(its.message(DEVICE, 1))
+                .as("the event has forgotten its collection")
+                .isEqualTo(Its.Outcome.UNMAPPED);
+    }
+
+    @Test
+    void eventMayNameACollectionThatIsMappedLater() {
+        mapDevice(DEVICE, 5);
+        mapEvent(DEVICE, 1, LPI, COLLECTION);
+        assertThat(lpis.vcpu(LPI)).isEmpty();
+        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        mapCollection(COLLECTION, 0, true);
+        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
+        assertThat(lpis.vcpu(LPI)).hasValue(0);
+    }
+
+    @Test
+    void discardForgetsTheEventAndTheLpi() {
+        map();
+        its.message(DEVICE, 1);
+        onEvent(ItsCommand.DISCARD, 1);
+        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        assertThat(lpis.isPending(LPI)).isFalse();
+        assertThat(lpis.vcpu(LPI)).isEmpty();
+    }
+
+    @Test
+    void mappedTwiceKeepsTheFirstLpi() {
+        map();
+        mapEvent(DEVICE, 1, LPI + 1, COLLECTION);
+        assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
+        mapDevice(DEVICE, 5);
+        assertThat(its.lpi(DEVICE, 1)).as("MAPD forgets the events").isEmpty();
+    }
+
+    @Test
+    void twoEventsMayBeOneLpi() {
+        map();
+        mapEvent(DEVICE, 2, LPI, COLLECTION);
+        its.message(DEVICE, 2);
+        onEvent(ItsCommand.DISCARD, 1);
+        assertThat(lpis.isPending(LPI)).isTrue();
+    }
+
+    @Test
+    void intAndClearSetAndClearPending() {
+        map();
+        onEvent(ItsCommand.INT, 1);
+        assertThat(lpis.isPending(LPI)).isTrue();
+        onEvent(ItsCommand.CLEAR, 1);
+        assertThat(lpis.isPending(LPI)).isFalse();
+    }
+
+    @Test
+    void invalidationReadsThePropertiesAgain() {
+        memory.put(PROPERTIES + LPI - 8192, (byte) 0xa1);
+        map();
+        assertThat(lpis.priority(LPI)).isEqualTo(0xa0);
+        assertThat(lpis.isEnabledByGuest(LPI)).isTrue();
+        memory.put(PROPERTIES + LPI - 8192, (byte) 0x52);
+        assertThat(lpis.isEnabledByGuest(LPI)).isTrue();
+        onEvent(ItsCommand.INV, 1);
+        assertThat(lpis.isEnabledByGuest(LPI)).isFalse();
+        assertThat(lpis.priority(LPI)).isEqualTo(0x50);
+        memory.put(PROPERTIES + LPI - 8192, (byte) 0x01);
+        command(ItsCommand.INVALL, with(ItsCommand.COLLECTION, COLLECTION));
+        assertThat(lpis.isEnabledByGuest(LPI)).isTrue();
+    }
+
+    @Test
+    void ownNumberOfTheEventIsTheLpi() {
+        mapDevice(DEVICE, 16);
+        mapCollection(COLLECTION, 1, true);
+        command(
+                ItsCommand.MAPI,
+                with(ItsCommand.DEVICE, DEVICE),
+                with(ItsCommand.EVENT, 9000),
+                with(ItsCommand.COLLECTION, COLLECTION));
+        assertThat(its.lpi(DEVICE, 9000)).hasValue(9000);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 8191, 65536})
+    void idOutOfRangeIsNotMapped(int lpi) {
+        mapDevice(DEVICE, 5);
+        mapCollection(COLLECTION, 1, true);
+        mapEvent(DEVICE, 1, lpi, COLLECTION);
+        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+    }
+
+    @Test
+    void rangesOfDeviceAndEventAreChecked() {
+        mapDevice(0x1_0000, 5);
+        mapDevice(0x2000, 5); // beyond the one page of the table
+        mapDevice(DEVICE, 17);
+        mapCollection(COLLECTION, 1, true);
+        for (int device : new int[] {0x1_0000, 0x2000, DEVICE}) {
+            mapEvent(device, 1, LPI, COLLECTION);
+            assertThat(its.lpi(device, 1)).isEmpty();
+        }
+        mapDevice(DEVICE, 5);
+        mapEvent(DEVICE, 32, LPI, COLLECTION);
+        assertThat(its.lpi(DEVICE, 32)).isEmpty();
+        mapEvent(DEVICE, 31, LPI, COLLECTION);
+        assertThat(its.lpi(DEVICE, 31)).hasValue(LPI);
+    }
+
+    @Test
+    void tableOfTwoLevelsHasToBeValid() {
+        its.write(Its.CTLR, 0);
+        its.write(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
+        its.write(Its.CTLR, Its.ENABLED);
+        map();
+        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        memory.putLong(DEVICES, Its.VALID | 0x8_0000);
+        map();
+        assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
+        assertThat(its.read(Its.BASER_COLLECTIONS) & 1L << 62).isZero();
+    }
+
+    @Test
+    void pendingBitsComeFromTheTableAndGoBack() {
+        int at = PENDING + 0x1_0000 + LPI / 8;
+        memory.put(at, (byte) (1 << LPI % 8 | 0x80));
+        map();
+        assertThat(lpis.isPending(LPI)).isTrue();
+        assertThat(memory.get(at)).as("the bit is taken").isEqualTo((byte) 0x80);
+        assertThat(lpis.savePending()).isTrue();
+        assertThat(memory.get(at)).isEqualTo((byte) (1 << LPI % 8 | 0x80));
+        onEvent(ItsCommand.CLEAR, 1);
+        assertThat(lpis.savePending()).isTrue();
+        assertThat(memory.get(at)).isEqualTo((byte) 0x80);
+    }
+
+    @Test
+    void enablingLpisReadsTheTable() {
+        map();
+        lpis.enable(1, false);
+        memory.put(PENDING + 0x1_0000 + LPI / 8, (byte) (1 << LPI % 8));
+        lpis.enable(1, true);
+        assertThat(lpis.isPending(LPI)).isTrue();
+        lpis.enable(1, false);
+        assertThat(lpis.isPending(LPI)).as("stays pending").isTrue();
+        lpis.setPendingBase(1, 1L << 62 | PENDING);
+        memory.put(PENDING + LPI / 8, (byte) 0);
+        lpis.enable(1, true);
+        assertThat(lpis.isPending(LPI)).as("PTZ: the table is not read").isTrue();
+        assertThat(lpis.pendingBase(1) & 1L << 62).as("PTZ reads as 0").isZero();
+    }
+
+    @Test
+    void tablesOutsideMemoryAreNotRead() {
+        lpis.enable(1, false);
+        lpis.setPendingBase(1, SIZE);
+        lpis.enable(1, true);
+        map();
+        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(lpis.vcpu(LPI)).isEmpty();
+    }
+
+    @Test
+    void registersReadAsKvmSanitizesThem() {
+        assertThat(its.read(Its.TYPER)).isEqualTo(0x1ef71);
+        assertThat(its.read(Its.IIDR)).isEqualTo(0x4b00043bL);
+        assertThat(its.read(Its.CBASER)).isEqualTo(Its.VALID | 3L << 59 | RING);
+        its.write(Its.CBASER, 0);
+        assertThat(its.read(Its.CBASER)).as("read-only while enabled").isEqualTo(Its.VALID | 3L << 59 | RING);
+        assertThat(its.read(Its.BASER_DEVICES))
+                .isEqualTo(Its.VALID | 3L << 59 | 1L << 56 | 7L << 48 | DEVICES | 2 << 8);
+        assertThat(its.read(Its.BASER_COLLECTIONS))
+                .isEqualTo(Its.VALID | 3L << 59 | 4L << 56 | 7L << 48 | COLLECTIONS | 2 << 8);
+        assertThat(its.read(0x110)).isZero();
+        assertThat(lpis.propertyBase()).isEqualTo(PROPERTIES | 15 | 3 << 7);
+    }
+
+    @Test
+    void vmmIsRefusedWhereAGuestWouldBeIgnored() {
+        assertThat(its.write(Its.CREADR, 0)).contains(Its.Refusal.ENABLED);
+        its.write(Its.CTLR, 0);
+        assertThat(its.write(Its.CREADR, 0x1000)).contains(Its.Refusal.BEYOND_RING);
+        assertThat(its.write(Its.CREADR, 0x20)).isEmpty();
+        assertThat(its.write(Its.IIDR, 1 << 12)).contains(Its.Refusal.VERSION);
+        assertThat(its.write(Its.IIDR, 0)).isEmpty();
+    }
+
+    @Test
+    void invalidTableForgetsEverything() {
+        map();
+        its.write(Its.CTLR, 0);
+        its.write(Its.BASER_DEVICES, 0);
+        its.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
+        its.write(Its.CTLR, Its.ENABLED);
+        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(lpis.vcpu(LPI)).isEmpty();
+    }
+}
