@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.uapi.Uapi;
@@ -58,7 +59,7 @@ final class ArmLines {
             return host.refuse(KernelRule.ARM_LINE_NEEDS_VGIC);
         }
         ArmVcpu vcpu = vcpu(which).orElse(null);
-        if (vcpu == null || number < FakeVgic.SOFTWARE || number >= FakeVgic.PRIVATE) {
+        if (vcpu == null || number < InterruptId.FIRST_PPI || number >= InterruptId.FIRST_SPI) {
             return host.refuse(KernelRule.ARM_LINE_NUMBER);
         }
         if (!vgic.isInitialized()) {
@@ -69,7 +70,7 @@ final class ArmLines {
         if (meant == null) {
             return host.refuse(KernelRule.ARM_LINE_VCPU_TWICE);
         }
-        vgic.inject(meant, number, up);
+        vgic.inject(vm.vcpus().indexOf(meant), number, up);
         return 0;
     }
 
@@ -88,7 +89,7 @@ final class ArmLines {
         if (vgic == null) {
             return host.refuse(KernelRule.ARM_LINE_NEEDS_VGIC);
         }
-        if (number < FakeVgic.PRIVATE) {
+        if (number < InterruptId.FIRST_SPI) {
             return host.refuse(KernelRule.ARM_LINE_NUMBER);
         }
         if (!vgic.isInitialized()) {
@@ -97,7 +98,7 @@ final class ArmLines {
         if (!vgic.isShared(number)) {
             return host.refuse(KernelRule.ARM_LINE_NUMBER);
         }
-        vgic.inject(number, up);
+        vgic.inject(0, number, up);
         return 0;
     }
 }

@@ -20,8 +20,6 @@ final class ArmVcpu {
     private final int id;
     private int features;
     private boolean initialized;
-    /** The line levels of the vCPU's private interrupts, one bit per number. */
-    private int lines;
 
     ArmVcpu(ArmVm vm, int id) {
         this.vm = vm;
@@ -39,14 +37,6 @@ final class ArmVcpu {
     /** The affinity levels, 8 bits each, as in the attributes of a VGIC; 0 until the vCPU is initialized. */
     int affinity() {
         return initialized ? id & 0xf | (id >> 4 & 0xff) << 8 | (id >> 12 & 0xff) << 16 : 0;
-    }
-
-    int lines() {
-        return lines;
-    }
-
-    void setLines(int next) {
-        lines = next;
     }
 
     /** @return the rule that refuses KVM_ARM_VCPU_INIT; empty for none */

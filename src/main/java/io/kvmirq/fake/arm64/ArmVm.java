@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
@@ -132,12 +133,12 @@ final class ArmVm extends VmInterrupts {
     }
 
     private void drive(int pin, boolean level) {
-        int number = pin + FakeVgic.PRIVATE;
+        int number = pin + InterruptId.FIRST_SPI;
         if (vgic.filter(one -> one.isShared(number)).isEmpty()) {
             note(KernelRule.ARM_PIN_NOWHERE);
             return;
         }
-        vgic.ifPresent(one -> one.inject(number, level));
+        vgic.ifPresent(one -> one.inject(0, number, level));
     }
 
     /** An SPI is injected without a worker: its line is raised and not lowered. */

@@ -216,9 +216,9 @@ final class VgicFile extends KvmDeviceFile {
             return host.refuse(KernelRule.VGIC_LEVEL_INFO);
         }
         if (get) {
-            return put(attribute, registers.lines(vcpu, first), Integer.BYTES);
+            return put(attribute, registers.lines(vgic.vm().vcpus().indexOf(vcpu), first), Integer.BYTES);
         }
-        registers.setLines(vcpu, first, next);
+        registers.setLines(vgic.vm().vcpus().indexOf(vcpu), first, next);
         return 0;
     }
 }

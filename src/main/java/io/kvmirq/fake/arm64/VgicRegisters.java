@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.arch.gic.Distributor;
 import io.kvmirq.arch.gic.DistributorRegister;
+import io.kvmirq.arch.gic.InterruptId;
+import io.kvmirq.arch.gic.InterruptState;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;
-import java.util.BitSet;
 import java.util.Optional;
 
 /**
@@ -16,7 +18,6 @@ final class VgicRegisters {
     static final int IIDR = 8;
     static final int TYPER2 = 12;
 
-    private static final int WIDTH = 32;
     /** GICD_CTLR of a disabled distributor: affinity routing, one security state. */
     private static final int CONTROL = 0x50;
 
@@ -51,10 +52,10 @@ final class VgicRegisters {
             case GICD_CTLR -> miscellaneous(offset);
             // All interrupts are in group 1 until a guest changes that.
             case GICD_STATUSR, GICD_IGROUPR -> -1;
-            case GICD_ISENABLER, GICD_ICENABLER -> word(vgic.enabled(), register.interrupt(offset));
+            case GICD_ISENABLER, GICD_ICENABLER -> word(InterruptState.ENABLED, register.interrupt(offset));
             case GICD_ISPENDR -> {
                 vgic.vm().note(KernelRule.VGIC_PENDING_IS_LATCHED);
-                yield word(vgic.latched(), register.interrupt(offset));
+                yield word(InterruptState.LATCH, register.interrupt(offset));
             }
             case GICD_ICPENDR, GICD_ISACTIVER, GICD_ICACTIVER, GICD_ITARGETSR, GICD_IGRPMODR -> 0;
             case GICD_ICFGR -> edges(register.interrupt(offset));
@@ -69,12 +70,12 @@ final class VgicRegisters {
             return;
         }
         switch (register) {
-            case GICD_ISENABLER -> change(vgic.enabled(), register.interrupt(offset), value, true);
-            case GICD_ICENABLER -> change(vgic.enabled(), register.interrupt(offset), value, false);
+            case GICD_ISENABLER -> vgic.distributor().set(InterruptState.ENABLED, 0, register.interrupt(offset), value);
+            case GICD_ICENABLER ->
+                vgic.distributor().clear(InterruptState.ENABLED, 0, register.interrupt(offset), value);
             case GICD_ISPENDR -> {
                 vgic.vm().note(KernelRule.VGIC_PENDING_IS_LATCHED);
-                change(vgic.latched(), register.interrupt(offset), value, true);
-                change(vgic.latched(), register.interrupt(offset), ~value, false);
+                replace(InterruptState.LATCH, 0, register.interrupt(offset), value);
             }
             case GICD_STATUSR, GICD_ICPENDR, GICD_ITARGETSR, GICD_IGRPMODR -> {}
             case GICD_ICFGR -> setEdges(register.interrupt(offset), value);
@@ -83,7 +84,7 @@ final class VgicRegisters {
     }
 
     private static boolean isPrivate(DistributorRegister register, int offset) {
-        return register.isPerInterrupt() && register.interrupt(offset) < FakeVgic.PRIVATE;
+        return register.isPerInterrupt() && register.interrupt(offset) < InterruptId.FIRST_SPI;
     }
 
     private int miscellaneous(int offset) {
@@ -102,54 +103,47 @@ final class VgicRegisters {
                 : ranges | NUMBER_BITS << TYPE_NUMBER_BITS;
     }
 
-    private static int word(BitSet of, int first) {
-        int word = 0;
-        for (int i = 0; i < WIDTH; i++) {
-            word |= of.get(first + i) ? 1 << i : 0;
-        }
-        return word;
+    private int word(InterruptState what, int first) {
+        return vgic.distributor().word(what, 0, first);
     }
 
-    private static void change(BitSet of, int first, int bits, boolean to) {
-        for (int i = 0; i < WIDTH; i++) {
-            if ((bits >>> i & 1) == 1) {
-                of.set(first + i, to);
-            }
-        }
+    private void replace(InterruptState what, int vcpu, int first, int bits) {
+        vgic.distributor().set(what, vcpu, first, bits);
+        vgic.distributor().clear(what, vcpu, first, ~bits);
     }
 
     /** Two bits per interrupt; the upper bit is set for an edge-triggered interrupt. */
     private int edges(int first) {
+        int levels = word(InterruptState.LEVEL, first & -Distributor.WORD) >>> first % Distributor.WORD;
         int word = 0;
-        for (int i = 0; i < WIDTH / 2; i++) {
-            word |= vgic.level().get(first + i) ? 0 : 2 << 2 * i;
+        for (int i = 0; i < Distributor.WORD / 2; i++) {
+            word |= (levels >>> i & 1) != 0 ? 0 : 2 << 2 * i;
         }
         return word;
     }
 
     private void setEdges(int first, int word) {
-        for (int i = 0; i < WIDTH / 2; i++) {
-            vgic.level().set(first + i, (word >>> 2 * i & 2) == 0);
+        int levels = 0;
+        for (int i = 0; i < Distributor.WORD / 2; i++) {
+            levels |= (word >>> 2 * i & 2) == 0 ? 1 << i : 0;
         }
+        int shift = first % Distributor.WORD;
+        vgic.distributor().set(InterruptState.LEVEL, 0, first - shift, levels << shift);
+        vgic.distributor().clear(InterruptState.LEVEL, 0, first - shift, (~levels & 0xffff) << shift);
     }
 
     /** The line levels of 32 interrupts, one bit each; 0 for edge-triggered interrupts. */
-    int lines(ArmVcpu vcpu, int first) {
-        if (first < FakeVgic.PRIVATE) {
-            return vcpu.lines();
-        }
-        BitSet up = (BitSet) vgic.lines().clone();
-        up.and(vgic.level());
-        return word(up, first);
+    int lines(int vcpu, int first) {
+        return first < vgic.interrupts()
+                ? vgic.distributor().word(InterruptState.LINE, vcpu, first)
+                        & vgic.distributor().word(InterruptState.LEVEL, vcpu, first)
+                : 0;
     }
 
     /** Stores the line of an edge-triggered interrupt too: it counts if the interrupt becomes level-triggered. */
-    void setLines(ArmVcpu vcpu, int first, int up) {
-        if (first < FakeVgic.PRIVATE) {
-            vcpu.setLines(up & -1 << FakeVgic.SOFTWARE);
-        } else if (first < vgic.interrupts()) {
-            change(vgic.lines(), first, up, true);
-            change(vgic.lines(), first, ~up, false);
+    void setLines(int vcpu, int first, int up) {
+        if (first < vgic.interrupts()) {
+            replace(InterruptState.LINE, vcpu, first, up);
         }
     }
 }
