@@ -23,6 +23,7 @@ module io.kvmirq {
     exports io.kvmirq.arch.amd;
     exports io.kvmirq.arch.apic;
     exports io.kvmirq.arch.gic;
+    exports io.kvmirq.arch.intx;
     exports io.kvmirq.arch.vcpu;
     exports io.kvmirq.arch.vtd;
     exports io.kvmirq.backend;

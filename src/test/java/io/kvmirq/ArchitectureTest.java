@@ -88,6 +88,7 @@ class ArchitectureTest {
         check(mayUse("io.kvmirq.arch", "io.kvmirq"));
         check(mayUse("io.kvmirq.arch.vcpu..", "io.kvmirq", "io.kvmirq.arch"));
         check(mayUse("io.kvmirq.arch.apic..", "io.kvmirq", "io.kvmirq.arch", "io.kvmirq.arch.vcpu.."));
+        check(mayUse("io.kvmirq.arch.intx..", "io.kvmirq", "io.kvmirq.arch", "io.kvmirq.arch.vcpu.."));
         check(mayUse(
                 "io.kvmirq.arch.vtd..",
                 "io.kvmirq",

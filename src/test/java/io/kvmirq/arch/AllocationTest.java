@@ -12,13 +12,24 @@ import io.kvmirq.arch.amd.GaUnit;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedVcpu;
 import io.kvmirq.arch.apic.PostedVm;
+import io.kvmirq.arch.intx.GuestLine;
+import io.kvmirq.arch.intx.IntxDevice;
+import io.kvmirq.arch.intx.IntxVcpu;
+import io.kvmirq.arch.intx.LineController;
+import io.kvmirq.arch.intx.LineEvent;
+import io.kvmirq.arch.intx.PhysicalLine;
+import io.kvmirq.arch.intx.Signal;
+import io.kvmirq.arch.intx.VfioIntx;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
 import java.lang.management.ManagementFactory;
+import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** What is done for each interrupt, or for each entry of a table, leaves nothing to collect. */
 class AllocationTest {
@@ -117,6 +128,38 @@ class AllocationTest {
             boolean rung = unit.request(0) == GaUnit.Outcome.DOORBELL;
             avic.host().cpu(1).takeInterrupt();
             return rung && guest.vcpu(1).isInService(0x41) ? 1 : 0;
+        });
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void lineHandlerAndEoi(IntxDevice.Kind kind) {
+        PhysicalLine line = new PhysicalLine(LineController.GIC);
+        IntxDevice device = new IntxDevice(line, kind);
+        VfioIntx vfio = VfioIntx.of(device, false);
+        IntxVcpu guest = new IntxVcpu(new Host(0), 0);
+        GuestLine pin = GuestLine.of(guest, 5, Optional.of(line));
+        LineEvent resamplefd = new LineEvent();
+        pin.resampler().add(resamplefd);
+        vfio.enable(pin::signal);
+        vfio.setUnmaskEvent(resamplefd);
+        Signal direct = pin::signalMapped;
+        guest.thread().load(0);
+        assertAllocatesNothing(round -> {
+            if (round == 0x80) {
+                vfio.chooseDirect(direct);
+            } else if (round == 0) {
+                vfio.chooseAutoMask();
+            }
+            device.request();
+            boolean taken = line.take();
+            pin.inject();
+            guest.thread().enter();
+            boolean served = guest.isInService(5);
+            device.serve();
+            guest.end(5);
+            guest.thread().exit();
+            return taken && served && !vfio.isMasked() && !line.isActive() ? 1 : 0;
         });
     }
 

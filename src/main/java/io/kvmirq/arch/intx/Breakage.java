@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx;
+
+/** What breaks with direct EOI that works with the automatic mask. */
+public enum Breakage {
+    /** On a line that others share. */
+    OTHERS_WAIT("other devices on the line wait until this guest ends its interrupt, for ever if its vCPU is stopped"),
+    /** On a PCI line that is requested exclusively. */
+    TWO_VMS("of two VMs with devices on the line only the first gets it; the other fails with EBUSY"),
+    /** On a PCI line that is requested exclusively. */
+    LATER_REBOOT("a VM that switched to MSI frees the line; another takes it, and the first fails at its next reboot"),
+    /** On a PCI line that is requested exclusively. */
+    TWO_DEVICES("a VM with two devices on the line cannot start: the second device fails with EBUSY"),
+    /** Always. */
+    VM_GONE("if the VM ends before its EOI, the host has to deactivate the interrupt, or the line stays silent");
+
+    private final String text;
+
+    Breakage(String text) {
+        this.text = text;
+    }
+
+    /** One sentence. */
+    public String text() {
+        return text;
+    }
+}

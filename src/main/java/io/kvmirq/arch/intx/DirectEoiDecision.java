@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx;
+
+import java.util.List;
+
+/** Whether an interrupt may have direct EOI, and if not, why. {@link DirectEoiPolicy#decide} makes it. */
+public sealed interface DirectEoiDecision {
+    /**
+     * Direct EOI is safe for other devices.
+     *
+     * @param breaks what else breaks
+     */
+    record Allowed(List<Breakage> breaks) implements DirectEoiDecision {}
+
+    /**
+     * The interrupt is masked automatically.
+     *
+     * @param reasons all reasons that hold, in the order of {@link NotDirect}
+     */
+    record Refused(List<NotDirect> reasons) implements DirectEoiDecision {}
+
+    /**
+     * Direct EOI is not safe for other devices, and is allowed since the administrator asserts that the platform is.
+     *
+     * @param outweighed the reasons against it
+     * @param breaks what breaks if the assertion is wrong, and what else breaks
+     */
+    record AllowedByAssertion(List<NotDirect> outweighed, List<Breakage> breaks) implements DirectEoiDecision {}
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx;
+
+import java.util.function.Predicate;
+
+/** Why an interrupt may not have direct EOI, in the order in which {@link DirectEoiPolicy} looks. */
+public enum NotDirect {
+    /** The interrupt is an edge. */
+    NOT_LEVEL(
+            "the interrupt is not level-triggered: the host ends it at once, and there is no EOI to wait for",
+            false,
+            policy -> !policy.level()),
+    /** The controller does not map the EOI. */
+    NO_MAPPED_EOI(
+            "the guest's EOI does not deactivate the physical interrupt: the line would interrupt the host again at once",
+            false,
+            policy -> !policy.mappedEoi()),
+    /** Other handlers have the line. */
+    SHARED(
+            "other handlers have the line: their devices would wait for this guest's EOI",
+            true,
+            policy -> policy.otherHandlers() > 0),
+    /** Other handlers may request the line. */
+    SHAREABLE(
+            "the line is requested as shareable: a device that comes later would wait for this guest's EOI",
+            true,
+            policy -> policy.shareable());
+
+    private final String text;
+    private final boolean outweighed;
+
+    @SuppressWarnings("ImmutableEnumChecker") // The predicates have no state.
+    private final Predicate<DirectEoiPolicy> holds;
+
+    NotDirect(String text, boolean outweighed, Predicate<DirectEoiPolicy> holds) {
+        this.text = text;
+        this.outweighed = outweighed;
+        this.holds = holds;
+    }
+
+    /** What is so, in one sentence. */
+    public String text() {
+        return text;
+    }
+
+    /** Whether an assertion that the platform is safe outweighs the reason. */
+    public boolean isOutweighed() {
+        return outweighed;
+    }
+
+    boolean holds(DirectEoiPolicy policy) {
+        return holds.test(policy);
+    }
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class DirectEoiPolicyTest {
+    private static DirectEoiDecision decide(boolean platform, boolean safe, Set<NotDirect> spoiled) {
+        return new DirectEoiPolicy(
+                        platform,
+                        !spoiled.contains(NotDirect.NOT_LEVEL),
+                        !spoiled.contains(NotDirect.NO_MAPPED_EOI),
+                        spoiled.contains(NotDirect.SHARED) ? 1 : 0,
+                        spoiled.contains(NotDirect.SHAREABLE),
+                        safe)
+                .decide();
+    }
+
+    private static List<Set<NotDirect>> subsets() {
+        List<Set<NotDirect>> all = new ArrayList<>(List.of(Set.of()));
+        for (NotDirect reason : NotDirect.values()) {
+            for (Set<NotDirect> smaller : List.copyOf(all)) {
+                List<NotDirect> larger = new ArrayList<>(smaller);
+                larger.add(reason);
+                all.add(Set.copyOf(larger));
+            }
+        }
+        return all;
+    }
+
+    private static List<NotDirect> ordered(Set<NotDirect> reasons) {
+        return List.of(NotDirect.values()).stream().filter(reasons::contains).toList();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void eachReasonRefusesAlone(NotDirect reason) {
+        assertThat(decide(true, false, Set.of(reason))).isEqualTo(new DirectEoiDecision.Refused(List.of(reason)));
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void allReasonsAreTold(boolean platform) {
+        assertThat(subsets()).hasSize(16);
+        for (Set<NotDirect> spoiled : subsets()) {
+            DirectEoiDecision decision = decide(platform, false, spoiled);
+            if (spoiled.isEmpty()) {
+                assertThat(decision).isInstanceOf(DirectEoiDecision.Allowed.class);
+            } else {
+                assertThat(decision).isEqualTo(new DirectEoiDecision.Refused(ordered(spoiled)));
+            }
+        }
+    }
+
+    @Test
+    void hardwareIsLookedAtFirst() {
+        assertThat(NotDirect.values())
+                .containsExactly(NotDirect.NOT_LEVEL, NotDirect.NO_MAPPED_EOI, NotDirect.SHARED, NotDirect.SHAREABLE);
+    }
+
+    @Test
+    void assertionOutweighsSharingAndNotHardware() {
+        Set<NotDirect> sharing = Set.of(NotDirect.SHARED, NotDirect.SHAREABLE);
+        for (Set<NotDirect> spoiled : subsets()) {
+            DirectEoiDecision decision = decide(false, true, spoiled);
+            if (spoiled.isEmpty()) {
+                assertThat(decision).isEqualTo(decide(false, false, spoiled));
+            } else if (sharing.containsAll(spoiled)) {
+                assertThat(decision).isInstanceOfSatisfying(DirectEoiDecision.AllowedByAssertion.class, allowed -> {
+                    assertThat(allowed.outweighed()).isEqualTo(ordered(spoiled));
+                    assertThat(allowed.breaks()).first().isEqualTo(Breakage.OTHERS_WAIT);
+                });
+            } else {
+                assertThat(decision).isEqualTo(new DirectEoiDecision.Refused(ordered(spoiled)));
+            }
+        }
+    }
+
+    @Test
+    void exclusivePciLineMakesTheThreeConflicts() {
+        assertThat(decide(false, false, Set.of()))
+                .isEqualTo(new DirectEoiDecision.Allowed(
+                        List.of(Breakage.TWO_VMS, Breakage.LATER_REBOOT, Breakage.TWO_DEVICES, Breakage.VM_GONE)));
+    }
+
+    @Test
+    void platformDeviceMakesNone() {
+        assertThat(decide(true, false, Set.of())).isEqualTo(new DirectEoiDecision.Allowed(List.of(Breakage.VM_GONE)));
+    }
+
+    @Test
+    void sharedLineMakesOthersWait() {
+        assertThat(decide(false, true, Set.of(NotDirect.SHAREABLE)))
+                .isEqualTo(new DirectEoiDecision.AllowedByAssertion(
+                        List.of(NotDirect.SHAREABLE), List.of(Breakage.OTHERS_WAIT, Breakage.VM_GONE)));
+        assertThat(decide(true, true, Set.of(NotDirect.SHARED)))
+                .isEqualTo(new DirectEoiDecision.AllowedByAssertion(
+                        List.of(NotDirect.SHARED), List.of(Breakage.OTHERS_WAIT, Breakage.VM_GONE)));
+    }
+
+    @Test
+    void eachReasonAndBreakageIsOneSentence() {
+        assertThat(NotDirect.values())
+                .extracting(NotDirect::text)
+                .doesNotHaveDuplicates()
+                .allMatch(text -> !text.isBlank() && !text.endsWith("."));
+        assertThat(Breakage.values())
+                .extracting(Breakage::text)
+                .doesNotHaveDuplicates()
+                .allMatch(text -> !text.isBlank() && !text.endsWith("."));
+    }
+
+    @Test
+    void negativeNumberOfHandlersIsRefused() {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new DirectEoiPolicy(true, true, true, -1, false, false))
+                .withMessage("-1 other handlers cannot be: expected 0 or more");
+    }
+}

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
+
+import io.kvmirq.arch.vcpu.Host;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class GuestLineTest {
+    private static final int LINE = 5;
+
+    private final IntxVcpu vcpu = new IntxVcpu(new Host(0), 0);
+    private final GuestLine line = GuestLine.of(vcpu, LINE, Optional.empty());
+    private final List<String> events = new ArrayList<>();
+
+    private boolean take() {
+        vcpu.thread().load(0);
+        vcpu.thread().enter();
+        vcpu.thread().exit();
+        return vcpu.isInService(LINE);
+    }
+
+    @Test
+    void irqfdIsInjectedByTheWorker() {
+        line.signal();
+        line.signal();
+        assertThat(line.isRaised()).isTrue();
+        assertThat(line.isHigh()).isFalse();
+        line.inject();
+        assertThat(line.isRaised()).isFalse();
+        assertThat(line.isHigh()).isTrue();
+        assertThat(vcpu.hasInterrupt()).isTrue();
+        assertThat(take()).isTrue();
+        assertThat(vcpu.hasInterrupt()).isFalse();
+    }
+
+    @Test
+    void eoiLowersTheResamplingSourceThenSignalsEachResamplefd() {
+        line.resampler().add(() -> events.add("first, high " + line.isHigh()));
+        line.resampler().add(() -> events.add("second, high " + line.isHigh()));
+        line.signal();
+        line.inject();
+        take();
+        assertThat(events).isEmpty();
+        vcpu.end(LINE);
+        assertThat(events).containsExactly("first, high false", "second, high false");
+        assertThat(vcpu.hasInterrupt()).isFalse();
+    }
+
+    /** Every EOI of the GSI signals, whatever raised it: a spurious unmask follows. */
+    @Test
+    void eoiOfAnotherSourceSignalsTheResamplefds() {
+        line.resampler().add(() -> events.add("resampled"));
+        line.set(GuestLine.USERSPACE, true);
+        take();
+        line.set(GuestLine.USERSPACE, false);
+        vcpu.end(LINE);
+        assertThat(events).containsExactly("resampled");
+    }
+
+    @Test
+    void withoutAResamplefdTheSourceStaysHigh() {
+        line.signal();
+        line.inject();
+        take();
+        vcpu.end(LINE);
+        assertThat(line.isHigh()).isTrue();
+        assertThat(vcpu.hasInterrupt()).isTrue();
+    }
+
+    @Test
+    void pinThatStaysHighInterruptsAgainAtEachEoi() {
+        line.resampler().add(() -> events.add("resampled"));
+        line.set(GuestLine.USERSPACE, true);
+        for (int i = 0; i < 3; i++) {
+            assertThat(take()).isTrue();
+            vcpu.end(LINE);
+        }
+        assertThat(events).hasSize(3);
+        line.set(GuestLine.USERSPACE, false);
+        assertThat(take()).isTrue();
+        vcpu.end(LINE);
+        assertThat(take()).isFalse();
+    }
+
+    @Test
+    void pinRequestsNothingBeforeTheEoi() {
+        line.set(GuestLine.USERSPACE, true);
+        take();
+        line.set(GuestLine.USERSPACE, false);
+        line.set(GuestLine.USERSPACE, true);
+        line.set(7, true);
+        assertThat(vcpu.hasInterrupt()).isFalse();
+    }
+
+    /** A device that asserts again before the EOI ends raises the source anew, and the guest is interrupted again. */
+    @Test
+    void signalDuringTheEoiInterruptsAgain() {
+        line.resampler().add(() -> {
+            if (events.isEmpty()) {
+                events.add("again");
+                line.signal();
+                line.inject();
+            }
+        });
+        line.signal();
+        line.inject();
+        take();
+        vcpu.end(LINE);
+        assertThat(take()).isTrue();
+        vcpu.end(LINE);
+        assertThat(take()).isFalse();
+    }
+
+    @Test
+    void lastResamplingIrqfdLowersTheSource() {
+        Signal first = () -> {};
+        Signal second = () -> {};
+        assertThat(line.resampler().isEmpty()).isTrue();
+        line.resampler().add(first);
+        line.resampler().add(second);
+        line.set(GuestLine.RESAMPLE, true);
+        assertThat(line.resampler().remove(first)).isFalse();
+        assertThat(line.isHigh()).isTrue();
+        assertThat(line.resampler().remove(second)).isTrue();
+        assertThat(line.isHigh()).isFalse();
+        assertThat(line.resampler().isEmpty()).isTrue();
+    }
+
+    @Test
+    void interruptWakesAVcpuThatSleeps() {
+        vcpu.thread().load(0);
+        assertThat(vcpu.thread().block(true)).isTrue();
+        line.set(GuestLine.USERSPACE, true);
+        assertThat(vcpu.thread().isAsleep()).isFalse();
+        vcpu.thread().load(0);
+        vcpu.thread().unblock();
+        assertThat(take()).isTrue();
+    }
+
+    @Test
+    void vcpuWithAnInterruptDoesNotSleep() {
+        vcpu.thread().load(0);
+        line.set(GuestLine.USERSPACE, true);
+        assertThat(vcpu.thread().block(true)).isFalse();
+    }
+
+    @Test
+    void interruptKicksAVcpuOutOfItsGuest() {
+        vcpu.thread().load(0);
+        vcpu.thread().enter();
+        line.set(GuestLine.USERSPACE, true);
+        assertThat(vcpu.thread().isInGuestMode()).isFalse();
+    }
+
+    // Mapped
+
+    private final PhysicalLine physical = new PhysicalLine(LineController.GIC);
+    private final IntxDevice device = new IntxDevice(physical, IntxDevice.Kind.PLATFORM);
+    private final GuestLine mapped = GuestLine.of(vcpu, LINE + 1, Optional.of(physical));
+
+    private void forward() {
+        physical.request(
+                physical.add(() -> {
+                    mapped.signalMapped();
+                    return PhysicalLine.Taken.FORWARDED;
+                }),
+                false,
+                true);
+        device.request();
+        physical.take();
+    }
+
+    @Test
+    void eoiOfAMappedInterruptDeactivatesThePhysicalOne() {
+        forward();
+        mapped.inject();
+        take();
+        assertThat(vcpu.isInService(LINE + 1)).isTrue();
+        assertThat(physical.isActive()).isTrue();
+        device.serve();
+        vcpu.end(LINE + 1);
+        assertThat(physical.isActive()).isFalse();
+        assertThat(mapped.isHigh()).isFalse();
+        assertThat(vcpu.hasInterrupt()).isFalse();
+    }
+
+    @Test
+    void eoiOfAnotherInterruptOfThePinDeactivatesNothing() {
+        mapped.set(GuestLine.USERSPACE, true);
+        take();
+        mapped.set(GuestLine.USERSPACE, false);
+        forward();
+        mapped.inject();
+        vcpu.end(LINE + 1);
+        assertThat(physical.isActive()).isTrue();
+        take();
+        vcpu.end(LINE + 1);
+        assertThat(physical.isActive()).isFalse();
+    }
+
+    /** Before the worker, before the guest took it, and before its EOI. */
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 2})
+    void goneVmLeavesNoInterruptActive(int when) {
+        forward();
+        if (when > 0) {
+            mapped.inject();
+        }
+        if (when > 1) {
+            take();
+        }
+        mapped.destroy();
+        assertThat(physical.isActive()).isFalse();
+        assertThat(mapped.isRaised()).isFalse();
+    }
+
+    @Test
+    void goneVmDeactivatesNoInterruptOfAnother() {
+        forward();
+        line.destroy();
+        GuestLine.of(vcpu, LINE + 2, Optional.of(physical)).destroy();
+        assertThat(physical.isActive()).isTrue();
+    }
+
+    @Test
+    void mappedInterruptThatWaitsBehindAnotherIsDeactivatedWithTheVm() {
+        mapped.set(GuestLine.USERSPACE, true);
+        forward();
+        mapped.inject();
+        mapped.destroy();
+        assertThat(physical.isActive()).isFalse();
+        assertThat(mapped.isHigh()).isTrue();
+    }
+
+    // Bad input
+
+    @Test
+    void directEoiNeedsAPhysicalLine() {
+        assertThatIllegalStateException()
+                .isThrownBy(line::signalMapped)
+                .withMessage("line 5 has no physical line: give it one for direct EOI");
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {-1, 64})
+    void lineNumberOutOfRangeIsRefused(int number) {
+        String sentence = "line " + number + " is out of range: expected 0–63";
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> GuestLine.of(vcpu, number, Optional.empty()))
+                .withMessage(sentence);
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> vcpu.isInService(number))
+                .withMessage(sentence);
+        assertThatIllegalArgumentException().isThrownBy(() -> vcpu.end(number)).withMessage(sentence);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 63})
+    void lineNumbersReach63(int number) {
+        GuestLine other = GuestLine.of(vcpu, number, Optional.empty());
+        other.set(GuestLine.USERSPACE, true);
+        take();
+        assertThat(vcpu.isInService(number)).isTrue();
+    }
+
+    @Test
+    void lineNumberIsUsedOnce() {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> GuestLine.of(vcpu, LINE, Optional.empty()))
+                .withMessage("vCPU 0 has a line 5 already: use another number");
+    }
+
+    @Test
+    void onlyAnInterruptInServiceEnds() {
+        assertThatIllegalStateException()
+                .isThrownBy(() -> vcpu.end(LINE))
+                .withMessage("line 5 of vCPU 0 is not in service: the guest ends an interrupt after it took it");
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> vcpu.end(LINE + 10))
+                .withMessage("vCPU 0 has no line 15: connect one first");
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {-1, 24})
+    void pinOutOfRangeIsRefused(int pin) {
+        PinSources pins = new PinSources(24);
+        String sentence = "pin " + pin + " is out of range: expected 0–23";
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> pins.set(pin, 0, true))
+                .withMessage(sentence);
+        assertThatIllegalArgumentException().isThrownBy(() -> pins.isHigh(pin)).withMessage(sentence);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {-1, 64})
+    void sourceOutOfRangeIsRefused(int source) {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new PinSources(1).set(0, source, true))
+                .withMessage("source " + source + " is out of range: expected 0–63");
+    }
+
+    @Test
+    void pinIsHighWhileASourceIs() {
+        PinSources pins = new PinSources(24);
+        assertThat(pins.set(23, 0, false)).isFalse();
+        assertThat(pins.set(23, 0, true)).isTrue();
+        assertThat(pins.set(23, 63, true)).isTrue();
+        assertThat(pins.isHigh(22)).isFalse();
+        assertThat(pins.set(23, 0, false)).isTrue();
+        assertThat(pins.isHigh(23)).isTrue();
+        assertThat(pins.set(23, 63, false)).isFalse();
+        assertThat(pins.isHigh(23)).isFalse();
+    }
+
+    @Test
+    void eventKeepsOneSignalForItsListener() {
+        LineEvent event = new LineEvent();
+        event.signal();
+        event.signal();
+        event.attach(() -> events.add("signalled"));
+        assertThat(events).hasSize(1);
+        event.attach(() -> events.add("signalled"));
+        assertThat(events).hasSize(1);
+        event.signal();
+        assertThat(events).hasSize(2);
+        event.detach();
+        event.signal();
+        assertThat(events).hasSize(2);
+        assertThat(event.isSignalled()).isTrue();
+    }
+}

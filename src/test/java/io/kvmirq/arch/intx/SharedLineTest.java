@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.arch.intx.IntxDevice.Kind;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Two devices, each of a VM, on one line: what starves and what conflicts, with exact counts. */
+class SharedLineTest {
+    private static final int ROUNDS = 1_000;
+
+    private final PhysicalLine line = new PhysicalLine(LineController.GIC);
+    private final Guest a = new Guest(line, Kind.PCI_2_3);
+    private final Guest b = new Guest(line, Kind.PCI_2_3);
+
+    @Test
+    void autoMaskServesBothDevicesOnce() {
+        assertThat(a.start()).isTrue();
+        assertThat(b.start()).isTrue();
+        for (int i = 0; i < ROUNDS; i++) {
+            a.device.request();
+            b.device.request();
+            a.run();
+            b.run();
+        }
+        assertThat(a.served).isEqualTo(ROUNDS);
+        assertThat(b.served).isEqualTo(ROUNDS);
+        assertThat(a.spurious + b.spurious).isZero();
+        assertThat(line.isHigh()).isFalse();
+    }
+
+    /**
+     * In each round A requests, the host takes it, B requests, and B's guest runs. A's vCPU runs in each {@code
+     * roundsOfA}th round; 0 is never.
+     */
+    private void play(int roundsOfA) {
+        for (int i = 1; i <= ROUNDS; i++) {
+            a.device.request();
+            a.host();
+            b.device.request();
+            b.run();
+            if (roundsOfA > 0 && i % roundsOfA == 0) {
+                a.run();
+            }
+            b.run();
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"0", "1", "10"})
+    void autoMaskServesBHoweverLateAIs(int roundsOfA) {
+        a.start();
+        b.start();
+        play(roundsOfA);
+        assertThat(b.served).isEqualTo(ROUNDS);
+        assertThat(b.spurious).isZero();
+        assertThat(a.served).isEqualTo(roundsOfA == 0 ? 0 : ROUNDS / roundsOfA);
+    }
+
+    /** B is served once for each EOI of A: not at all while A's vCPU is stopped. */
+    @ParameterizedTest
+    @CsvSource({"0, 0", "1, 1000", "10, 100", "100, 10"})
+    void directEoiOfAStarvesB(int roundsOfA, int served) {
+        a.startDirect();
+        b.start();
+        play(roundsOfA);
+        assertThat(b.served).isEqualTo(served);
+        assertThat(b.device.isRequesting()).isEqualTo(roundsOfA == 0);
+    }
+
+    /** The handler of direct EOI does not ask whose interrupt it is. */
+    @Test
+    void directEoiOfATakesTheInterruptsOfB() {
+        a.startDirect();
+        b.start();
+        for (int i = 0; i < ROUNDS; i++) {
+            b.device.request();
+            b.run();
+            a.run();
+        }
+        assertThat(b.served).isEqualTo(ROUNDS);
+        assertThat(a.served).isZero();
+        assertThat(a.spurious).isEqualTo(ROUNDS);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void directEoiOnALineOfItsOwnServesEachRequestOnce(Kind kind) {
+        Guest alone = new Guest(new PhysicalLine(LineController.GIC), kind);
+        assertThat(alone.startDirect()).isTrue();
+        for (int i = 0; i < ROUNDS; i++) {
+            alone.device.request();
+            alone.run();
+            assertThat(alone.vfio.isMasked()).isFalse();
+        }
+        assertThat(alone.served).isEqualTo(ROUNDS);
+        assertThat(alone.spurious).isZero();
+    }
+
+    /** A's VM ends before its EOI. The close of the device deactivates the interrupt; only then B is served. */
+    @Test
+    void killedVmFreesTheLine() {
+        a.startDirect();
+        b.start();
+        a.device.request();
+        a.host();
+        b.device.request();
+        b.run();
+        assertThat(b.served).isZero();
+        a.vfio.close();
+        b.run();
+        assertThat(b.served).isEqualTo(1);
+        assertThat(line.isHigh()).isFalse();
+    }
+
+    @Test
+    void guestThatIsTornDownFreesTheLineToo() {
+        a.startDirect();
+        b.start();
+        a.device.request();
+        a.host();
+        a.take();
+        b.device.request();
+        a.line.destroy();
+        assertThat(line.isInterrupting()).isTrue();
+    }
+
+    /** A's handler is gone and A still asserts: no handler claims the interrupts, and B's line is disabled with it. */
+    @Test
+    void deviceThatNoHandlerClaimsDisablesTheLineForAll() {
+        a.start();
+        b.start();
+        a.vfio.disable();
+        a.device.request();
+        int interrupts = 0;
+        while (line.take()) {
+            interrupts++;
+        }
+        assertThat(interrupts).isEqualTo(100_000);
+        assertThat(line.isStuck()).isTrue();
+        b.device.request();
+        b.run();
+        assertThat(b.served).isZero();
+        a.vfio.close();
+        b.run();
+        assertThat(b.served).isZero();
+    }
+
+    // Exclusive
+
+    private static boolean startExclusive(Guest guest) {
+        return guest.vfio.enableExclusive(guest.line::signal) && guest.vfio.setUnmaskEvent(guest.resamplefd);
+    }
+
+    /** Two VMs race: the first to enable INTx runs, whichever it is. */
+    @ParameterizedTest
+    @CsvSource({"true", "false"})
+    void onlyTheFirstVmGetsAnExclusiveLine(boolean aFirst) {
+        Guest first = aFirst ? a : b;
+        Guest second = aFirst ? b : a;
+        assertThat(startExclusive(first)).isTrue();
+        assertThat(startExclusive(second)).isFalse();
+        assertThat(second.vfio.mode()).isEqualTo(InterruptMode.NONE);
+        assertThat(second.start()).isFalse();
+        first.device.request();
+        first.run();
+        assertThat(first.served).isEqualTo(1);
+    }
+
+    /** A switches to MSI and frees the line, B takes it, and A fails when it boots again with INTx. */
+    @Test
+    void vmOnMsiFailsAtItsNextReboot() {
+        assertThat(startExclusive(a)).isTrue();
+        a.vfio.disable();
+        a.vfio.enableMessages(InterruptMode.MSI);
+        assertThat(startExclusive(b)).isTrue();
+        a.vfio.disableMessages();
+        assertThat(startExclusive(a)).isFalse();
+        assertThat(a.start()).isFalse();
+        b.vfio.disable();
+        assertThat(startExclusive(a)).isTrue();
+    }
+
+    /** One VM has both devices: the second one never gets an interrupt. */
+    @Test
+    void vmWithTwoDevicesOnTheLineCannotStart() {
+        GuestLine second = GuestLine.of(a.vcpu, Guest.LINE + 1, Optional.of(line));
+        assertThat(startExclusive(a)).isTrue();
+        assertThat(b.vfio.enableExclusive(second::signal)).isFalse();
+    }
+
+    /** Without direct EOI all share: each of the three works. */
+    @Test
+    void sharedFallbackHasNoConflict() {
+        assertThat(startExclusive(a)).isTrue();
+        assertThat(b.start()).isFalse();
+        a.vfio.disable();
+        assertThat(a.start()).isTrue();
+        a.vfio.disable();
+        a.vfio.enableMessages(InterruptMode.MSI);
+        assertThat(b.start()).isTrue();
+        a.vfio.disableMessages();
+        assertThat(a.start()).isTrue();
+        Guest third = new Guest(line, Kind.PCI_2_3);
+        assertThat(third.start()).isTrue();
+        play(1);
+        assertThat(b.served).isEqualTo(ROUNDS);
+    }
+
+    // Resampling
+
+    @Test
+    void spuriousUnmaskIsTolerated() {
+        a.start();
+        for (int i = 0; i < ROUNDS; i++) {
+            a.resamplefd.signal();
+        }
+        a.device.request();
+        a.resamplefd.signal();
+        a.run();
+        assertThat(a.served).isEqualTo(1);
+        a.device.request();
+        a.host();
+        a.resamplefd.signal();
+        a.run();
+        assertThat(a.served).isEqualTo(2);
+        assertThat(a.vfio.isMasked()).isFalse();
+    }
+
+    /** Each EOI signals both resamplefds: A's EOI unmasks B too, which stays masked and signals again. */
+    @Test
+    void twoResamplersOfOneGsiUnmaskEachOther() {
+        a.start();
+        assertThat(b.vfio.enable(a.line::signal)).isTrue();
+        b.vfio.setUnmaskEvent(b.resamplefd);
+        a.line.resampler().add(b.resamplefd);
+        a.device.request();
+        b.device.request();
+        a.host();
+        a.take();
+        a.end();
+        assertThat(a.vfio.isMasked()).isFalse();
+        assertThat(b.vfio.isMasked()).isTrue();
+        b.device.serve();
+        a.run();
+        assertThat(b.vfio.isMasked()).isFalse();
+    }
+
+    /** The guest serves nothing: VFIO signals it again at each EOI, and the device is not forgotten. */
+    @Test
+    void lineThatStaysHighInterruptsTheGuestAtEachEoi() {
+        a.start();
+        a.device.request();
+        a.host();
+        for (int i = 0; i < ROUNDS; i++) {
+            assertThat(a.take()).isTrue();
+            a.vcpu.end(Guest.LINE);
+            a.host();
+        }
+        a.run();
+        assertThat(a.served).isEqualTo(1);
+        assertThat(a.take()).isFalse();
+        assertThat(a.vfio.isMasked()).isFalse();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void handlerIsSwitchedWhileTheDeviceWorks(Kind kind) {
+        Guest alone = new Guest(new PhysicalLine(LineController.GIC), kind);
+        alone.start();
+        for (int i = 0; i < ROUNDS; i++) {
+            alone.device.request();
+            if (i % 3 == 0) {
+                alone.host();
+            }
+            if (alone.vfio.isDirect()) {
+                alone.vfio.chooseAutoMask();
+            } else {
+                alone.vfio.chooseDirect(alone.line::signalMapped);
+            }
+            alone.run();
+        }
+        assertThat(alone.served).isEqualTo(ROUNDS);
+        assertThat(alone.spurious).isZero();
+    }
+}
