@@ -74,7 +74,7 @@ public class Calls {
     /** @param result {@code -errno} */
     protected final KernelException failure(long result, KernelCall call, Set<Fact> known, Supplier<String> operands) {
         Errno errno = Errno.ofResult(result);
-        Set<Fact> facts = EnumSet.copyOf(kernel.facts());
+        Set<Fact> facts = EnumSet.copyOf(kernel.knownFacts());
         facts.addAll(known);
         return new KernelException(call.label(), operands.get(), errno, Causes.sentence(call, errno, facts));
     }

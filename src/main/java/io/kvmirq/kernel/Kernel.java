@@ -9,11 +9,14 @@ import io.kvmirq.backend.Pool;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -48,6 +51,9 @@ public final class Kernel implements AutoCloseable {
     private final Pool<ByteBuffer> scratchOfVirtualThreads = new Pool<>(() -> Buffers.allocate(Long.BYTES));
 
     private @Nullable Fd device;
+    /** Two threads may both ask; they get the same answer. */
+    private volatile @Nullable KernelFacts facts;
+
     private boolean closed;
 
     private Kernel(KernelBackend backend, Path node, boolean looksFirst) {
@@ -157,8 +163,40 @@ public final class Kernel implements AutoCloseable {
         return given == null ? "" : given;
     }
 
+    /**
+     * What the kernel says of itself. The first call asks the KVM device, and opens it.
+     *
+     * @throws io.kvmirq.KernelException as {@link #device}; EPERM when a system call filter refuses KVM_CHECK_EXTENSION
+     */
+    public KernelFacts facts() {
+        @Nullable KernelFacts known = facts;
+        if (known == null) {
+            known = askFacts();
+            facts = known;
+        }
+        return known;
+    }
+
+    private KernelFacts askFacts() {
+        if (capability(Uapi.KVM_CAP_SPLIT_IRQCHIP) > 0) {
+            return new KernelFacts(KernelFacts.Architecture.X86_64, OptionalInt.empty());
+        }
+        int bits = capability(UapiArm64.KVM_CAP_ARM_VM_IPA_SIZE);
+        return bits > 0
+                ? new KernelFacts(KernelFacts.Architecture.ARM64, OptionalInt.of(bits))
+                : new KernelFacts(KernelFacts.Architecture.OTHER, OptionalInt.empty());
+    }
+
+    private int capability(int number) {
+        return calls.check(
+                calls.on(device(), raw -> backend.capabilityCheck(raw, number)),
+                KernelCall.CAPABILITY,
+                Set.of(),
+                () -> "capability=" + number);
+    }
+
     /** What is known of it when a call fails. */
-    Set<Fact> facts() {
+    Set<Fact> knownFacts() {
         Set<Fact> facts = EnumSet.copyOf(TYPED);
         if (isReal()) {
             facts.addAll(Fact.ofMachine(System.getProperty("os.version"), System.getProperty("os.arch")));

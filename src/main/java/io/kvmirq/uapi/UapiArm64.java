@@ -35,6 +35,8 @@ public final class UapiArm64 {
     public static final int KVM_DEV_TYPE_ARM_VGIC_V3 = 7;
     public static final int KVM_DEV_TYPE_ARM_VGIC_ITS = 8;
     public static final long KVM_VM_TYPE_ARM_IPA_SIZE_MASK = 0xff;
+    /** The largest size of guest addresses in bits; 0 on x86. */
+    public static final int KVM_CAP_ARM_VM_IPA_SIZE = 165;
     @Ioctl(on = VCPU, argument = KvmVcpuInit.class, arm64 = true)
     public static final long KVM_ARM_VCPU_INIT = WRITE | size(KvmVcpuInit.SIZE) | KVMIO | 0xae;
     @Ioctl(on = VM, argument = KvmVcpuInit.class, arm64 = true)

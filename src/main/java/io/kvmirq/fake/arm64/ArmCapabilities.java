@@ -4,6 +4,7 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
 import java.util.Map;
 
 /**
@@ -15,8 +16,6 @@ final class ArmCapabilities {
     static final int MAX_VCPUS = 512;
     /** KVM_USER_MEM_SLOTS. */
     static final int SLOTS = 32767;
-
-    private static final long IPA_SIZE = 165;
 
     private static final Map<Long, Integer> VALUES = Map.ofEntries(
             Map.entry(0L, 1), // IRQCHIP
@@ -51,7 +50,7 @@ final class ArmCapabilities {
         if (capability == Uapi.KVM_CAP_MSI_DEVID) {
             return host.refuse(KernelRule.ARM_MSI_DEVID_OF_VM);
         }
-        if (capability == IPA_SIZE) {
+        if (capability == UapiArm64.KVM_CAP_ARM_VM_IPA_SIZE) {
             return addressBits(host);
         }
         if (capability == Uapi.KVM_CAP_USER_MEMORY2) {

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import java.util.OptionalInt;
+
+/**
+ * What a kernel says of itself. A fake kernel answers for the machine that it imitates.
+ *
+ * @param architecture of the guests that this KVM runs
+ * @param guestAddressBits the largest size of a guest's physical addresses in bits, on arm64
+ *     ({@code KVM_CAP_ARM_VM_IPA_SIZE}); empty on x86, where KVM has no capability that tells it
+ */
+public record KernelFacts(Architecture architecture, OptionalInt guestAddressBits) {
+    /** An architecture of KVM, by the capabilities that no other one has. */
+    public enum Architecture {
+        X86_64("x86_64"),
+        ARM64("arm64"),
+        /** KVM has neither x86's split irqchip nor arm64's sizes of guest addresses. */
+        OTHER("an unknown architecture");
+
+        private final String label;
+
+        Architecture(String label) {
+            this.label = label;
+        }
+
+        /** As messages name it. */
+        public String label() {
+            return label;
+        }
+    }
+}
