@@ -10,13 +10,16 @@ import java.util.OptionalInt;
  *
  * @param address 64 bits; on x86 bits [31:20] are 0xFEE and [19:12] the destination's low 8 bits, and with
  *     {@code KVM_X2APIC_API_USE_32BIT_IDS} bits [63:40] its high 24 bits
- * @param data 32 bits; on x86 [7:0] vector, [10:8] delivery mode, [15] trigger
- * @param deviceId the requester id of the device, which an ARM ITS needs; empty on x86
+ * @param data 32 bits; on x86 [7:0] vector, [10:8] delivery mode, [15] trigger; to an ITS the event id
+ * @param deviceId 32 bits: how the ITS of an ARM guest knows the device, for a PCI device its requester id
+ *     (bus, device, function). An ITS refuses a message without one; empty on x86
  */
 public record MsiMessage(long address, int data, OptionalInt deviceId) {
     private static final long X86_WINDOW = 0xfee00000L;
     private static final int BROADCAST = 0xff;
     private static final int DELIVERY_NMI = 4 << 8;
+    private static final long ITS_PAGE = 0x1_0000;
+    private static final long GITS_TRANSLATER = 0x1_0040;
 
     /** A message without a device id. */
     public MsiMessage(long address, int data) {
@@ -41,6 +44,20 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
      */
     public static MsiMessage nmiTo(VcpuId vcpu) {
         return new MsiMessage(x86Address(vcpu), DELIVERY_NMI);
+    }
+
+    /**
+     * Makes a message to an ARM ITS: {@code eventId} written to its register GITS_TRANSLATER. The guest maps device and
+     * event to an interrupt (LPI) and a vCPU.
+     *
+     * @param its the guest physical address of the ITS, a multiple of 64 KiB
+     */
+    public static MsiMessage toIts(long its, int deviceId, int eventId) {
+        if (its % ITS_PAGE != 0) {
+            throw new IllegalArgumentException("an ITS at 0x" + Long.toHexString(its)
+                    + " is not possible: expected its first address, a multiple of 0x" + Long.toHexString(ITS_PAGE));
+        }
+        return new MsiMessage(its + GITS_TRANSLATER, eventId, OptionalInt.of(deviceId));
     }
 
     private static long x86Address(VcpuId vcpu) {

@@ -4,7 +4,7 @@ package io.kvmirq;
 /**
  * One entry of KVM's GSI routing table: the destination of an interrupt that is raised on {@link #gsi()}.
  *
- * <p>A GSI has either one MSI route, or irqchip routes to different chips. Source: {@code struct kvm_irq_routing_entry},
+ * <p>A GSI has either one MSI route, or irqchip routes to different chips; on arm64 it has one route. Source: {@code struct kvm_irq_routing_entry},
  * {@code setup_routing_entry()} in virt/kvm/irqchip.c.
  */
 public sealed interface Route {
@@ -12,19 +12,26 @@ public sealed interface Route {
     Gsi gsi();
 
     /**
-     * A route to a LAPIC by message. It passes neither PIC nor IOAPIC.
+     * A route by message: to a LAPIC, past PIC and IOAPIC, or on arm64 to an ITS. A message to an ITS without a device id,
+     * or to one that the guest has not enabled, is lost at each signal, and the kernel tells no one.
      *
      * @param message the address and data that KVM delivers
      */
     record Msi(Gsi gsi, MsiMessage message) implements Route {}
 
     /**
-     * A route to a pin of an interrupt controller in the kernel. It needs the full irqchip.
+     * A route to a pin of an interrupt controller in the kernel: of x86's full irqchip, or of the VGIC. Pin p of the VGIC
+     * raises SPI p + 32; a signal to a pin beyond the VGIC's SPIs is lost.
      *
      * @param chip the controller
-     * @param pin 0–7 on a PIC, 0–23 on the IOAPIC
+     * @param pin 0–7 on a PIC, 0–23 on the IOAPIC, 0–987 on the VGIC
      */
     record Pin(Gsi gsi, Chip chip, int pin) implements Route {
+        /** A route to the pin of the VGIC that raises this SPI. */
+        public static Pin to(Gsi gsi, Spi spi) {
+            return new Pin(gsi, Chip.VGIC, spi.pin());
+        }
+
         public Pin {
             if (pin < 0 || pin >= chip.pins) {
                 throw new IllegalArgumentException(
@@ -33,11 +40,13 @@ public sealed interface Route {
         }
     }
 
-    /** The interrupt controllers that KVM emulates for an x86 guest. */
+    /** The interrupt controllers with pins that KVM emulates. */
     enum Chip {
         PIC_MASTER(0, 8),
         PIC_SLAVE(1, 8),
-        IOAPIC(2, 24);
+        IOAPIC(2, 24),
+        /** The VGIC of arm64, the only chip there. */
+        VGIC(0, 988);
 
         private final int id;
         private final int pins;

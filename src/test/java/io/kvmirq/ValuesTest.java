@@ -4,6 +4,7 @@ package io.kvmirq;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.OptionalInt;
 import org.junit.jupiter.api.Test;
 
 class ValuesTest {
@@ -28,6 +29,32 @@ class ValuesTest {
                 .hasMessage("pin 8 of PIC_MASTER does not exist: expected 0–7");
         assertThatThrownBy(() -> new Route.Pin(new Gsi(0), Route.Chip.IOAPIC, 24))
                 .hasMessage("pin 24 of IOAPIC does not exist: expected 0–23");
+        assertThatThrownBy(() -> new Route.Pin(new Gsi(0), Route.Chip.VGIC, 988))
+                .hasMessage("pin 988 of VGIC does not exist: expected 0–987");
+    }
+
+    @Test
+    void spiFollowsFromThePin() {
+        assertThat(Route.Pin.to(new Gsi(7), new Spi(42))).isEqualTo(new Route.Pin(new Gsi(7), Route.Chip.VGIC, 10));
+        assertThat(new Spi(1019).pin()).isEqualTo(987);
+        for (int number : new int[] {-1, 31, 1020}) {
+            assertThatThrownBy(() -> new Spi(number))
+                    .hasMessage("SPI " + number + " is out of range: expected 32–1019, its INTID");
+        }
+        for (int number : new int[] {-1, 15, 32}) {
+            assertThatThrownBy(() -> new Ppi(number))
+                    .hasMessage("PPI " + number + " is out of range: expected 16–31, its INTID");
+        }
+    }
+
+    /** GIC architecture (IHI 0069), 12.19: GITS_TRANSLATER. */
+    @Test
+    void messageToAnItsCarriesDeviceAndEvent() {
+        assertThat(MsiMessage.toIts(0x808_0000L, 0x10, 7))
+                .isEqualTo(new MsiMessage(0x809_0040L, 7, OptionalInt.of(0x10)))
+                .hasToString("msi 0x8090040/0x7 device 0x10");
+        assertThatThrownBy(() -> MsiMessage.toIts(0x808_0040L, 0x10, 7))
+                .hasMessage("an ITS at 0x8080040 is not possible: expected its first address, a multiple of 0x10000");
     }
 
     /** Intel SDM vol. 3, 11.11; the high 24 bits of a long id as KVM_X2APIC_API_USE_32BIT_IDS wants them. */

@@ -3,11 +3,15 @@ package io.kvmirq.explain;
 
 import static io.kvmirq.explain.Explanation.refusal;
 import static io.kvmirq.explain.Fact.ARM64;
+import static io.kvmirq.explain.Fact.DEVICE_ID;
+import static io.kvmirq.explain.Fact.NO_DEVICE_ID;
+import static io.kvmirq.explain.Fact.NO_IRQCHIP;
 import static io.kvmirq.explain.Fact.OLD;
+import static io.kvmirq.explain.Fact.VGIC;
 
 import io.kvmirq.Errno;
 
-/** What arm64 says otherwise, and its VGIC and ITS: arch/arm64/kvm. */
+/** What arm64 says otherwise: arch/arm64/kvm. */
 public enum ArmCause implements Cause {
     ARM_VM_TYPE(refusal(
                     KernelCall.VM_CREATE,
@@ -64,6 +68,13 @@ public enum ArmCause implements Cause {
                     "the VGIC is initialised already",
                     "create all vCPUs before KVM_DEV_ARM_VGIC_CTRL_INIT",
                     "arm.c kvm_arch_vcpu_precreate()")
+            .needs(ARM64)),
+    ARM_VCPU_REDISTRIBUTOR(refusal(
+                    KernelCall.VCPU_CREATE,
+                    Errno.EINVAL,
+                    "its redistributor would overlap the distributor",
+                    "all addresses of the VGIC",
+                    "vgic-mmio-v3.c vgic_register_redist_iodev()")
             .needs(ARM64)),
     ARM_VCPU_TARGET(refusal(
                     KernelCall.VCPU_INIT,
@@ -134,14 +145,14 @@ public enum ArmCause implements Cause {
                     "a CPU's own pins are the VMM's only without VGIC",
                     "use an SPI or PPI",
                     "arm.c kvm_vm_ioctl_irq_line()")
-            .needs(ARM64)),
+            .needs(ARM64, VGIC)),
     ARM_LINE_NEEDS_VGIC(refusal(
                     KernelCall.LINE,
                     Errno.ENXIO,
                     "the VM has no VGIC",
                     "create one before driving SPIs and PPIs",
                     "arm.c kvm_vm_ioctl_irq_line()")
-            .needs(ARM64)),
+            .certainWhen(ARM64, NO_IRQCHIP)),
     ARM_LINE_NUMBER(refusal(
                     KernelCall.LINE,
                     Errno.EINVAL,
@@ -169,7 +180,7 @@ public enum ArmCause implements Cause {
                     "the VM has no VGIC",
                     "create VGIC and ITS first",
                     "irqchip.c kvm_send_userspace_msi()")
-            .needs(ARM64)),
+            .certainWhen(ARM64, NO_IRQCHIP)),
     ARM_MSI_NEEDS_ITS(refusal(
                     KernelCall.MSI,
                     Errno.ENODEV,
@@ -183,14 +194,14 @@ public enum ArmCause implements Cause {
                     "an ITS needs the device: VALID_DEVID is missing",
                     "flags and devid",
                     "vgic-its.c vgic_msi_to_its()")
-            .needs(ARM64)),
+            .certainWhen(ARM64, VGIC, NO_DEVICE_ID)),
     ARM_MSI_DOORBELL(refusal(
                     KernelCall.MSI,
                     Errno.EINVAL,
                     "no ITS is at that address",
                     "the doorbell: the ITS's address plus 0x10040",
                     "vgic-its.c __vgic_doorbell_to_its()")
-            .needs(ARM64)),
+            .needs(ARM64, VGIC, DEVICE_ID)),
     ARM_MSI_ITS_OFF(refusal(
                     KernelCall.MSI,
                     Errno.EBUSY,
@@ -204,132 +215,6 @@ public enum ArmCause implements Cause {
                     "this host has no such device (a GICv3 host has no GICv2)",
                     "the type, and what the host's interrupt controller is",
                     "kvm_main.c kvm_ioctl_create_device()")
-            .needs(ARM64)),
-    VGIC_SECOND(refusal(
-                    KernelCall.DEVICE_CREATE,
-                    Errno.EEXIST,
-                    "the VM has a VGIC, and closing its descriptor does not take it away",
-                    "who made it",
-                    "vgic-init.c kvm_vgic_create()")
-            .needs(ARM64)),
-    VGIC_ATTRIBUTE(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.ENXIO,
-                    "a VGICv3 does not have this group or attribute",
-                    "group and attr",
-                    "vgic-kvm-device.c vgic_v3_has_attr()")
-            .needs(ARM64)),
-    VGIC_PLACE_SET(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.EEXIST,
-                    "this place was set already",
-                    "KVM_GET_DEVICE_ATTR of it",
-                    "vgic-kvm-device.c vgic_check_iorange()")
-            .needs(ARM64)),
-    VGIC_PLACE_ALIGNMENT(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.EINVAL,
-                    "a place is a multiple of 64 KiB and does not wrap",
-                    "the address",
-                    "vgic-kvm-device.c vgic_check_iorange()")
-            .needs(ARM64)),
-    VGIC_PLACE_BEYOND(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.E2BIG,
-                    "the place is beyond the VM's addresses",
-                    "the address against the VM's IPA size",
-                    "vgic-kvm-device.c vgic_check_iorange()")
-            .needs(ARM64)),
-    VGIC_REGION_WORD(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.EINVAL,
-                    "a redistributor region has at least one, and no flags",
-                    "count in bits 63:52, base, index in 11:0",
-                    "vgic-kvm-device.c kvm_vgic_addr()")
-            .needs(ARM64)),
-    VGIC_REGION_INDEX(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.EINVAL,
-                    "regions come in the order of their index, and not beside KVM_VGIC_V3_ADDR_TYPE_REDIST",
-                    "the index",
-                    "vgic-mmio-v3.c vgic_v3_alloc_redist_region()")
-            .needs(ARM64)),
-    VGIC_REGION_OVERLAP(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.EINVAL,
-                    "redistributors overlap others or the distributor",
-                    "all places of the VGIC",
-                    "vgic-mmio-v3.c vgic_v3_alloc_redist_region()")
-            .needs(ARM64)),
-    VGIC_NO_REGION(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.ENOENT,
-                    "there is no region of that index",
-                    "the index in bits 11:0",
-                    "vgic-kvm-device.c kvm_vgic_addr()")
-            .needs(ARM64)),
-    VGIC_INTERRUPTS(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.EINVAL,
-                    "interrupts are 64 to 992, a multiple of 32",
-                    "the number, SGIs and PPIs included",
-                    "vgic-kvm-device.c KVM_DEV_ARM_VGIC_GRP_NR_IRQS")
-            .needs(ARM64)),
-    VGIC_INTERRUPTS_SET(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.EBUSY,
-                    "the number of interrupts is set already, by init at the latest",
-                    "the order: number, vCPUs, init",
-                    "vgic-kvm-device.c KVM_DEV_ARM_VGIC_GRP_NR_IRQS")
-            .needs(ARM64)),
-    VGIC_NO_VCPU(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.EINVAL,
-                    "no vCPU has that affinity",
-                    "bits 63:32 of attr",
-                    "vgic-kvm-device.c vgic_v3_parse_attr()")
-            .needs(ARM64)),
-    VGIC_REGISTER_BEFORE_INIT(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.EBUSY,
-                    "registers are there after init",
-                    "KVM_DEV_ARM_VGIC_CTRL_INIT first",
-                    "vgic-kvm-device.c vgic_v3_attr_regs_access()")
-            .needs(ARM64)),
-    VGIC_LEVEL_INFO(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.EINVAL,
-                    "levels are read from a multiple of 32",
-                    "bits 9:0 of attr",
-                    "vgic-mmio-v3.c vgic_v3_line_level_info_uaccess()")
-            .needs(ARM64)),
-    ITS_ATTRIBUTE(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.ENXIO,
-                    "an ITS does not have this group or attribute",
-                    "group and attr",
-                    "vgic-its.c vgic_its_has_attr()")
-            .needs(ARM64)),
-    ITS_PLACE_TYPE(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.ENODEV,
-                    "the place is not KVM_VGIC_ITS_ADDR_TYPE",
-                    "attr",
-                    "vgic-its.c vgic_its_set_attr()")
-            .needs(ARM64)),
-    ITS_REGISTER_ALIGNMENT(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.EINVAL,
-                    "off the size of the register",
-                    "attr, the register's offset",
-                    "vgic-its.c vgic_its_attr_regs_access()")
-            .needs(ARM64)),
-    ITS_NO_REGISTER(refusal(
-                    KernelCall.ATTRIBUTE,
-                    Errno.ENXIO,
-                    "no such register, or the ITS has no place yet",
-                    "attr, and KVM_DEV_ARM_VGIC_GRP_ADDR first",
-                    "vgic-its.c vgic_its_attr_regs_access()")
             .needs(ARM64));
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values

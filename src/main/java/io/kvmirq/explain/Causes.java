@@ -26,7 +26,8 @@ public final class Causes {
                         InterruptCause.values(),
                         VfioCause.values(),
                         FileCause.values(),
-                        ArmCause.values())
+                        ArmCause.values(),
+                        VgicCause.values())
                 .flatMap(Arrays::stream);
     }
 

@@ -12,6 +12,7 @@ public enum Fact {
     NO_IRQCHIP("none", Kind.IRQCHIP, "the VM has no in-kernel irqchip"),
     SPLIT_IRQCHIP("split", Kind.IRQCHIP, "the VM has the split irqchip"),
     FULL_IRQCHIP("full", Kind.IRQCHIP, "the VM has the full irqchip"),
+    VGIC("vgic", Kind.IRQCHIP, "the VM has a VGIC (arm64)"),
     NO_VCPU("no-vcpu", Kind.VCPUS, "the VM has no vCPU yet"),
     VCPUS("vcpus", Kind.VCPUS, "the VM has vCPUs"),
     LEVEL("level", Kind.TRIGGER, "a level interrupt, with a resamplefd"),
@@ -28,6 +29,8 @@ public enum Fact {
     MISALIGNED("misaligned", Kind.ALIGNMENT, "an address or size is no multiple of 4096"),
     ALIGNED("aligned", Kind.ALIGNMENT, "addresses and sizes are multiples of 4096"),
     OWN_EVENTFD("own-eventfd", Kind.EVENTFD, "kvmirq made the eventfd"),
+    DEVICE_ID("device-id", Kind.MESSAGE, "the message has a device id"),
+    NO_DEVICE_ID("no-device-id", Kind.MESSAGE, "the message has no device id"),
     TYPED_CALL("typed-call", Kind.CALLER, "made by kvmirq's typed calls, not by ioctl");
 
     private enum Kind {
@@ -40,6 +43,7 @@ public enum Fact {
         PROCESS,
         ALIGNMENT,
         EVENTFD,
+        MESSAGE,
         CALLER
     }
 

@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /** What can be asked of the kernel: as kvmirq's messages name it, as users type it, and the kernel's own names. */
@@ -37,6 +38,7 @@ public enum KernelCall {
     TSS("tss set", "KVM_SET_TSS_ADDR"),
     VCPU_CREATE("vcpu create", "KVM_CREATE_VCPU"),
     VCPU_RUN("vcpu run", "KVM_RUN"),
+    VCPU_TARGET("vcpu target", "KVM_ARM_PREFERRED_TARGET"),
     VCPU_INIT("vcpu init", "KVM_ARM_VCPU_INIT"),
     VCPU_STATE("vcpu state", "KVM_GET_MP_STATE", "KVM_SET_MP_STATE"),
     BOOT_VCPU("boot vcpu choose", "KVM_SET_BOOT_CPU_ID"),
@@ -66,6 +68,18 @@ public enum KernelCall {
             "has_device_attr",
             "device attribute"),
     ATTRIBUTE_PROBE("device attribute probe", ATTRIBUTE),
+    VGIC_ADDRESS("vgic address set", "KVM_DEV_ARM_VGIC_GRP_ADDR"),
+    VGIC_REGION("vgic redistributors set", VGIC_ADDRESS),
+    VGIC_INTERRUPTS("vgic interrupts set", "KVM_DEV_ARM_VGIC_GRP_NR_IRQS"),
+    VGIC_CONTROL("vgic control", "KVM_DEV_ARM_VGIC_GRP_CTRL"),
+    VGIC_REGISTER(
+            "vgic register",
+            "KVM_DEV_ARM_VGIC_GRP_DIST_REGS",
+            "KVM_DEV_ARM_VGIC_GRP_REDIST_REGS",
+            "KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO"),
+    ITS_ADDRESS("its address set", VGIC_ADDRESS),
+    ITS_CONTROL("its control"),
+    ITS_REGISTER("its register", "KVM_DEV_ARM_VGIC_GRP_ITS_REGS"),
     STATS("stats open", "KVM_GET_STATS_FD"),
     ANY_IOCTL("ioctl"),
     VFIO_GROUP("vfio group open"),
@@ -73,6 +87,17 @@ public enum KernelCall {
     VFIO_IRQ_INFO("vfio irq info", "VFIO_DEVICE_GET_IRQ_INFO"),
     SET_IRQS("vfio set irqs", "VFIO_DEVICE_SET_IRQS", "set_irqs"),
     VFIO_RESET("vfio reset", "VFIO_DEVICE_RESET");
+
+    /** Attributes that are calls of their own here. */
+    private static final List<KernelCall> OF_VGIC = List.of(
+            VGIC_ADDRESS,
+            VGIC_REGION,
+            VGIC_INTERRUPTS,
+            VGIC_CONTROL,
+            VGIC_REGISTER,
+            ITS_ADDRESS,
+            ITS_CONTROL,
+            ITS_REGISTER);
 
     private final String label;
     private final @Nullable KernelCall kind;
@@ -120,7 +145,9 @@ public enum KernelCall {
         return switch (this) {
             case CAP_ENABLE -> List.of(SPLIT_IRQCHIP, X2APIC);
             case IRQFD -> List.of(IRQFD_DEASSIGN);
-            case ATTRIBUTE_GET -> List.of(ATTRIBUTE);
+            case ATTRIBUTE_GET ->
+                Stream.concat(Stream.of(ATTRIBUTE), OF_VGIC.stream()).toList();
+            case ATTRIBUTE, ATTRIBUTE_PROBE -> OF_VGIC;
             case IOEVENTFD -> List.of(IOEVENTFD_DEASSIGN);
             default -> List.of();
         };

@@ -6,7 +6,8 @@
  * <p>A {@link io.kvmirq.explain.Cause} is one reason for one errno of one {@link io.kvmirq.explain.KernelCall}. Text, errno
  * and source of a refusal stand here and nowhere else. One enum per area lists the causes: {@link
  * io.kvmirq.explain.FileCause}, {@link io.kvmirq.explain.VmCause}, {@link io.kvmirq.explain.IrqfdCause}, {@link
- * io.kvmirq.explain.InterruptCause}, {@link io.kvmirq.explain.VfioCause}, {@link io.kvmirq.explain.ArmCause}. Within a call
+ * io.kvmirq.explain.InterruptCause}, {@link io.kvmirq.explain.VfioCause}, {@link io.kvmirq.explain.ArmCause}, {@link
+ * io.kvmirq.explain.VgicCause}. Within a call
  * and an errno the order of the constants is the order of likelihood.
  *
  * <p>A rule of the fake kernel that refuses a call names its cause, and takes errno, text and source from it:

@@ -4,11 +4,17 @@ package io.kvmirq.kvm;
 import io.kvmirq.kernel.Fd;
 
 /** An in-kernel device of a VM, from {@code KVM_CREATE_DEVICE}. Thread-safe. */
-public final class KvmDevice implements AutoCloseable {
+public sealed class KvmDevice implements AutoCloseable permits Vgic, Its {
     /** Kinds of device; source: {@code KVM_DEV_TYPE_*} in linux/kvm.h. */
     public enum Type {
         /** Tells KVM which host devices the guest has; one per VM. Interrupt forwarding works without it. */
-        VFIO(4);
+        VFIO(4),
+        /** A GICv2 (arm64), see {@link Vm#createVgicV2}. */
+        VGIC_V2(5),
+        /** A GICv3 (arm64), see {@link Vm#createVgicV3}. */
+        VGIC_V3(7),
+        /** An ITS (arm64), see {@link Vm#createIts}. */
+        ITS(8);
 
         private final int number;
 
@@ -30,23 +36,23 @@ public final class KvmDevice implements AutoCloseable {
     }
 
     /** The descriptor of the device. */
-    public Fd fd() {
+    public final Fd fd() {
         return fd;
     }
 
     /** Whether this kernel knows the attribute; sets nothing. */
-    public boolean hasAttribute(int group, long attribute) {
+    public final boolean hasAttribute(int group, long attribute) {
         return calls.hasAttribute(fd, group, attribute);
     }
 
     /** Idempotent, never fails. */
     @Override
-    public void close() {
+    public final void close() {
         calls.closeDevice(fd);
     }
 
     @Override
-    public String toString() {
+    public final String toString() {
         return fd.toString();
     }
 }

@@ -12,6 +12,7 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.Function;
+import java.util.function.Supplier;
 
 /**
  * A VM's GSI routes. The kernel replaces the whole table in each call, and a call costs more the more routes there are.
@@ -42,7 +43,21 @@ public final class RouteTable {
     RouteTable(VmCalls calls, List<Route> now, Gsi firstFree) {
         this.calls = calls;
         this.firstFree = firstFree.number();
-        now.forEach(route -> entries(table, route.gsi()).add(route));
+        now.forEach(route -> {
+            requireOurs(route);
+            entries(table, route.gsi()).add(route);
+        });
+    }
+
+    /** Chip numbers of two architectures are the same. */
+    private void requireOurs(Route route) {
+        if (route instanceof Route.Pin pin) {
+            if (pin.chip() == Route.Chip.VGIC) {
+                calls.requireArm64(pin.chip() + " pins");
+            } else {
+                calls.refuseOnArm64(pin.chip() + " pins", "use pins of Route.Chip.VGIC");
+            }
+        }
     }
 
     private static List<Route> entries(SortedMap<Gsi, List<Route>> table, Gsi gsi) {
@@ -50,22 +65,29 @@ public final class RouteTable {
     }
 
     /**
-     * Creates the irqchip and sets the table to the routes that the kernel then has; source: {@code default_routing} in
-     * arch/x86/kvm/irq.c.
+     * Creates the irqchip and sets the table to the routes that the kernel then has.
+     *
+     * @param createIrqchip gives these routes. The first free GSI is the one after the last of them
      */
-    synchronized void becomeDefaults(Runnable createIrqchip) {
-        createIrqchip.run();
+    synchronized void becomeDefaults(Supplier<List<Route.Pin>> createIrqchip) {
         SortedMap<Gsi, List<Route>> defaults = new TreeMap<>();
+        createIrqchip.get().forEach(route -> entries(defaults, route.gsi()).add(route));
+        table = defaults;
+        firstFree = defaults.lastKey().number() + 1;
+    }
+
+    /** PIC and IOAPIC; source: {@code default_routing} in arch/x86/kvm/irq.c. */
+    static List<Route.Pin> defaultsOfX86() {
+        List<Route.Pin> routes = new ArrayList<>();
         for (int pin = 0; pin < 24; pin++) {
             Gsi gsi = new Gsi(pin);
-            entries(defaults, gsi).add(new Route.Pin(gsi, Route.Chip.IOAPIC, pin));
+            routes.add(new Route.Pin(gsi, Route.Chip.IOAPIC, pin));
             if (pin < 16) {
                 Route.Chip pic = pin < 8 ? Route.Chip.PIC_MASTER : Route.Chip.PIC_SLAVE;
-                entries(defaults, gsi).add(new Route.Pin(gsi, pic, pin % 8));
+                routes.add(new Route.Pin(gsi, pic, pin % 8));
             }
         }
-        table = defaults;
-        firstFree = 24;
+        return routes;
     }
 
     /** Creates a split irqchip and empties the table. {@link #add} leaves the GSIs below {@code pins} out. */
@@ -230,9 +252,11 @@ public final class RouteTable {
          * Adds a route to a pin. A GSI may have one pin of each chip.
          *
          * @throws IllegalArgumentException if the GSI has a message, or a pin of the same chip
+         * @throws UnsupportedOperationException for a chip of another architecture than the kernel's
          */
         public Edit add(Route.Pin route) {
             requireOpen();
+            requireOurs(route);
             for (Route there : copy.getOrDefault(route.gsi(), List.of())) {
                 if (!(there instanceof Route.Pin pin) || pin.chip() == route.chip()) {
                     throw new IllegalArgumentException(route.gsi() + " already has " + there + ": a GSI takes one MSI"

@@ -7,10 +7,12 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 
 /**
- * A virtual CPU (x86), as far as a self-test needs one.
+ * A virtual CPU, as far as a self-test needs one. On arm64 call {@link #initialize} first; its guest cannot be started from
+ * here.
  *
  * <p>Its calls come from the platform thread that created it: the kernel serialises them on one mutex, so any other
  * thread would block for as long as the guest runs. Only {@link #close} may come from elsewhere.
@@ -57,6 +59,20 @@ public final class Vcpu implements AutoCloseable {
         }
     }
 
+    /** What a vCPU of arm64 has; source: {@code KVM_ARM_VCPU_*} in arch/arm64/include/uapi/asm/kvm.h. */
+    public enum Feature {
+        /** It is off until another vCPU turns it on. */
+        POWER_OFF(UapiArm64.KVM_ARM_VCPU_POWER_OFF),
+        /** The guest turns vCPUs on and off by PSCI 0.2. */
+        PSCI_0_2(UapiArm64.KVM_ARM_VCPU_PSCI_0_2);
+
+        private final int bit;
+
+        Feature(int bit) {
+            this.bit = bit;
+        }
+    }
+
     Vcpu(Vm vm, VcpuId id) {
         CurrentThread.requirePlatform("Vm.createVcpu");
         this.calls = new VcpuCalls(vm.calls(), id);
@@ -71,18 +87,43 @@ public final class Vcpu implements AutoCloseable {
         }
     }
 
-    /** Shows the guest the CPUID the kernel supports, x2APIC included. */
-    public void useHostCpuid() {
+    /**
+     * Gives the vCPU the host's type and these features (arm64), and resets its registers.
+     *
+     * @throws io.kvmirq.KernelException EINVAL for other features than before, since 6.12 also than another vCPU of the
+     *     VM has, {@link Feature#POWER_OFF} aside; ENOENT for a feature that the host does not have
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public void initialize(Feature... features) {
         requireItsThread();
+        calls.vm().requireArm64("a vCPU to initialise");
+        ByteBuffer init = Buffers.allocate(UapiArm64.KvmVcpuInit.SIZE);
+        calls.ioctl(calls.vm().vm(), KernelCall.VCPU_TARGET, UapiArm64.KVM_ARM_PREFERRED_TARGET, init);
+        int bits = 0;
+        for (Feature feature : features) {
+            bits |= 1 << feature.bit;
+        }
+        calls.ioctl(
+                KernelCall.VCPU_INIT, UapiArm64.KVM_ARM_VCPU_INIT, init.putInt(UapiArm64.KvmVcpuInit.FEATURES, bits));
+    }
+
+    private void requireX86(String what) {
+        requireItsThread();
+        calls.vm().refuseOnArm64(what, "initialise the vCPU");
+    }
+
+    /** Shows the guest the CPUID the kernel supports, x2APIC included (x86). */
+    public void useHostCpuid() {
+        requireX86("CPUID");
         ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + MAX_CPUID_ENTRIES * Uapi.KvmCpuid2.ENTRY_SIZE)
                 .putInt(Uapi.KvmCpuid2.NENT, MAX_CPUID_ENTRIES);
         calls.ioctl(calls.fd().kernel().device(), KernelCall.CPUID, Uapi.KVM_GET_SUPPORTED_CPUID, cpuid);
         calls.ioctl(KernelCall.CPUID_SET, Uapi.KVM_SET_CPUID2, cpuid);
     }
 
-    /** Makes the guest begin in real mode, code segment at 0, interrupts off. */
+    /** Makes the guest begin in real mode, code segment at 0, interrupts off (x86). */
     public void startAt(int instruction, int stack) {
-        requireItsThread();
+        requireX86("real mode");
         ByteBuffer segments = Buffers.allocate(Uapi.KvmSregs.SIZE);
         calls.ioctl(KernelCall.SREGS_GET, Uapi.KVM_GET_SREGS, segments);
         segments.putLong(Uapi.KvmSregs.CS_BASE, 0).putShort(Uapi.KvmSregs.CS_SELECTOR, (short) 0);
@@ -118,20 +159,20 @@ public final class Vcpu implements AutoCloseable {
     }
 
     /**
-     * Sets the LAPIC's software-enable bit (SVR bit 8), as a guest does at boot.
+     * Sets the LAPIC's software-enable bit (SVR bit 8), as a guest does at boot (x86).
      *
      * @throws io.kvmirq.KernelException EINVAL in a VM without in-kernel irqchip
      */
     public void enableLapic() {
-        requireItsThread();
+        requireX86("a LAPIC");
         readLapic();
         lapic.putInt(Uapi.KvmLapicState.SVR, lapic.getInt(Uapi.KvmLapicState.SVR) | Uapi.KvmLapicState.SVR_ENABLE);
         calls.ioctl(KernelCall.LAPIC_SET, Uapi.KVM_SET_LAPIC, lapic);
     }
 
-    /** Whether {@code vector} waits in the LAPIC's interrupt request register. */
+    /** Whether {@code vector} waits in the LAPIC's interrupt request register (x86). */
     public boolean isRequested(InterruptVector vector) {
-        requireItsThread();
+        requireX86("a LAPIC");
         int word = Uapi.KvmLapicState.IRR + vector.number() / 32 * 16;
         readLapic();
         return (lapic.getInt(word) >>> vector.number() % 32 & 1) == 1;

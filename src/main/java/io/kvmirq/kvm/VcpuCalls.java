@@ -12,7 +12,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 
 /**
- * KVM's calls on one vCPU, by ioctl on every binding, and the page that it shares with the kernel (x86).
+ * KVM's calls on one vCPU, by ioctl on every binding, and the page that it shares with the kernel.
  *
  * <p>Source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c, {@code struct kvm_run} in linux/kvm.h.
  */
@@ -39,6 +39,10 @@ final class VcpuCalls extends Calls {
         }
     }
 
+    VmCalls vm() {
+        return vm;
+    }
+
     Fd fd() {
         return fd;
     }
@@ -53,7 +57,7 @@ final class VcpuCalls extends Calls {
         ioctl(fd, call, request, argument);
     }
 
-    /** A request of the vCPU, or of the KVM device. */
+    /** A request of the vCPU, its VM, or the KVM device. */
     void ioctl(Fd file, KernelCall call, long request, ByteBuffer argument) {
         check(on(file, raw -> backend().libc().ioctl(raw, request, argument)), call, vm.known(), file::toString);
     }

@@ -4,13 +4,17 @@ package io.kvmirq.kvm;
 import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.Ppi;
 import io.kvmirq.Route;
+import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.explain.Fact;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import java.util.List;
+import java.util.OptionalInt;
 import java.util.Set;
 
 /**
@@ -21,11 +25,13 @@ import java.util.Set;
  */
 public final class Vm implements AutoCloseable {
     private final VmCalls calls;
+    private final VgicCalls vgicCalls;
     private final RouteTable routes;
     private final MemorySlots slots;
 
     private Vm(VmCalls calls, List<Route> routesNow, Gsi firstFree) {
         this.calls = calls;
+        this.vgicCalls = new VgicCalls(calls);
         try {
             this.routes = new RouteTable(calls, routesNow, firstFree);
             this.slots = new MemorySlots(calls);
@@ -36,13 +42,25 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A new VM of the default type, without irqchip, memory or vCPUs. The first one opens the KVM device.
+     * A new VM of the default type, without irqchip, memory or vCPUs. The first one opens the KVM device. On arm64 its
+     * guest has 40 bits of physical addresses, or fewer if the host has no more.
      *
      * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM; EBUSY when another hypervisor has the CPU; as
      *     {@link Kernel#device}
      */
     public static Vm create(Kernel kernel) {
-        return new Vm(VmCalls.create(kernel), List.of(), new Gsi(0));
+        return new Vm(VmCalls.create(kernel, OptionalInt.empty()), List.of(), new Gsi(0));
+    }
+
+    /**
+     * A new VM on arm64 whose guest has physical addresses of this size.
+     *
+     * @param guestAddressBits 32 to the {@code guestAddressBits} of {@link Kernel#facts}
+     * @throws io.kvmirq.KernelException as {@link #create(Kernel)}
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public static Vm create(Kernel kernel, int guestAddressBits) {
+        return new Vm(VmCalls.create(kernel, OptionalInt.of(guestAddressBits)), List.of(), new Gsi(0));
     }
 
     /**
@@ -60,6 +78,10 @@ public final class Vm implements AutoCloseable {
 
     VmCalls calls() {
         return calls;
+    }
+
+    VgicCalls vgicCalls() {
+        return vgicCalls;
     }
 
     MemorySlots slots() {
@@ -84,9 +106,14 @@ public final class Vm implements AutoCloseable {
      *
      * @throws io.kvmirq.KernelException EEXIST with any irqchip present, full or split; ENOTTY on a kernel without one;
      *     EINVAL with vCPUs present
+     * @throws UnsupportedOperationException on arm64
      */
     public void createIrqchip() {
-        routes.becomeDefaults(() -> calls.createIrqchip());
+        calls.refuseOnArm64("the irqchip of PIC, IOAPIC and LAPICs", "create a VGIC");
+        routes.becomeDefaults(() -> {
+            calls.createIrqchip();
+            return RouteTable.defaultsOfX86();
+        });
     }
 
     /**
@@ -94,8 +121,10 @@ public final class Vm implements AutoCloseable {
      *
      * @param pins of the VMM's IOAPIC, 0–4096; the GSIs below are left to it
      * @throws io.kvmirq.KernelException EINVAL with more pins; EEXIST with any irqchip or vCPU present
+     * @throws UnsupportedOperationException on arm64
      */
     public void createSplitIrqchip(int pins) {
+        calls.refuseOnArm64("a split irqchip", "create a VGIC");
         routes.leaveToPins(pins, () -> calls.createSplitIrqchip(pins));
     }
 
@@ -104,8 +133,10 @@ public final class Vm implements AutoCloseable {
      * and delivers to the vCPU that the low 8 name.
      *
      * @throws io.kvmirq.KernelException EINVAL on a kernel without it
+     * @throws UnsupportedOperationException on arm64
      */
     public void use32BitApicIds() {
+        calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
         calls.use32BitApicIds();
     }
 
@@ -113,14 +144,54 @@ public final class Vm implements AutoCloseable {
      * The state of the in-kernel IOAPIC.
      *
      * @throws io.kvmirq.KernelException ENXIO without the full irqchip
+     * @throws UnsupportedOperationException on arm64
      */
     public IoapicState ioapic() {
+        calls.refuseOnArm64("an IOAPIC", "read the registers of the VGIC");
         return calls.getIoapic();
     }
 
     /** Puts back what {@link #ioapic} gave, changed or not. */
     public void restore(IoapicState state) {
         calls.setIoapic(state);
+    }
+
+    /**
+     * A GICv2 (arm64).
+     *
+     * @throws io.kvmirq.KernelException ENODEV on a host whose GIC runs none; EEXIST with a VGIC present, even if its
+     *     handle is closed; EBUSY when a vCPU has run
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public VgicV2 createVgicV2() {
+        calls.requireArm64("a VGIC");
+        VgicV2 vgic = new VgicV2(this, calls.createDevice(KvmDevice.Type.VGIC_V2.number()));
+        calls.learn(Fact.VGIC);
+        return vgic;
+    }
+
+    /**
+     * A GICv3 (arm64). It is not ready before {@link Vgic#init}.
+     *
+     * @throws io.kvmirq.KernelException ENODEV on a host with a GICv2; else as {@link #createVgicV2}
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public VgicV3 createVgicV3() {
+        calls.requireArm64("a VGIC");
+        VgicV3 vgic = new VgicV3(this, calls.createDevice(KvmDevice.Type.VGIC_V3.number()));
+        calls.learn(Fact.VGIC);
+        return vgic;
+    }
+
+    /**
+     * An ITS (arm64), which takes messages of devices. A VM may have several.
+     *
+     * @throws io.kvmirq.KernelException ENODEV on a host with a GICv2
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public Its createIts() {
+        calls.requireArm64("an ITS");
+        return new Its(this, calls.createDevice(KvmDevice.Type.ITS.number()));
     }
 
     /** The VM's GSI routing table. */
@@ -153,9 +224,12 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Sends a message now. Allocates nothing.
+     * Sends a message now. Allocates nothing. On arm64 it needs an {@link Its} that the guest has enabled, and {@link
+     * MsiMessage#toIts}; {@link MsiOutcome#NOT_ACCEPTED} then means an event that the guest has not mapped.
      *
-     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the call
+     * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
+     *     call; on arm64 ENODEV without ITS, EINVAL without device id or at an address without ITS, EBUSY before the guest
+     *     has enabled the ITS
      */
     public MsiOutcome signal(MsiMessage message) {
         int result = calls.signalMsi(message);
@@ -166,13 +240,40 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Drives a line from user space. Irqfds drive the same pins as other sources; a pin is high while any source is.
+     * Drives a line of the PIC or the IOAPIC from user space. On arm64 use {@link #setSpi}. Irqfds drive the same pins as other sources; a pin is high while any source is.
      * Allocates nothing.
      *
      * @throws io.kvmirq.KernelException ENXIO without in-kernel irqchip
+     * @throws UnsupportedOperationException on arm64, where lines have no GSI
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
+        calls.refuseOnArm64("a line with a GSI", "name the interrupt, with setSpi or setPpi");
         return LineOutcome.ofStatus(calls.setLine(gsi, high));
+    }
+
+    /**
+     * Drives the line of an SPI from user space (arm64); GSI routes have no part in it. An edge-triggered SPI latches a
+     * rise. A level-triggered one is pending while its line is high, and the last value counts, whichever source gave it.
+     * Allocates nothing.
+     *
+     * @throws io.kvmirq.KernelException ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's SPIs
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public void setSpi(Spi spi, boolean high) {
+        calls.requireArm64("an SPI");
+        vgicCalls.setSpi(spi, high);
+    }
+
+    /**
+     * Drives the line of one vCPU's PPI from user space (arm64). Kernels of 6.1 take the vCPU's id for its place in the
+     * order of creation: number vCPUs 0, 1, 2 and so on there.
+     *
+     * @throws io.kvmirq.KernelException ENXIO without VGIC; EINVAL without that vCPU; EBUSY before {@link Vgic#init}
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
+        calls.requireArm64("a PPI");
+        vgicCalls.setPpi(vcpu, ppi, high);
     }
 
     // Interrupts out
@@ -197,7 +298,12 @@ public final class Vm implements AutoCloseable {
 
     /** @throws io.kvmirq.KernelException ENODEV when this kernel has none; EBUSY when the VM has its one already */
     public KvmDevice createDevice(KvmDevice.Type type) {
-        return new KvmDevice(calls, calls.createDevice(type.number()));
+        return switch (type) {
+            case VFIO -> new KvmDevice(calls, calls.createDevice(type.number()));
+            case VGIC_V2 -> createVgicV2();
+            case VGIC_V3 -> createVgicV3();
+            case ITS -> createIts();
+        };
     }
 
     // vCPUs and memory
@@ -205,7 +311,8 @@ public final class Vm implements AutoCloseable {
     /**
      * A vCPU of the calling thread, the only one that may use it.
      *
-     * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit; EEXIST for one that exists
+     * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511); EEXIST for one that exists; EBUSY
+     *     after {@link Vgic#init}
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {

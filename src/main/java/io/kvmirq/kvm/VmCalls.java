@@ -16,10 +16,12 @@ import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.EnumSet;
+import java.util.OptionalInt;
 import java.util.Set;
 
 /**
@@ -29,6 +31,8 @@ import java.util.Set;
 final class VmCalls extends Calls {
     private static final int PAGE = 4096;
     private static final int EPERM = -Errno.EPERM.number();
+    private static final int FEWEST_ADDRESS_BITS = 32;
+    private static final int DEFAULT_ADDRESS_BITS = 40;
 
     private final Fd vm;
     private volatile Set<Fact> known;
@@ -40,10 +44,10 @@ final class VmCalls extends Calls {
         this.known = known;
     }
 
-    /** A new VM of type 0, the default. */
-    static VmCalls create(Kernel kernel) {
+    /** @param guestAddressBits on arm64; empty for the default */
+    static VmCalls create(Kernel kernel, OptionalInt guestAddressBits) {
         Creator creator = new Creator(kernel);
-        return new VmCalls(kernel, creator.createVm(), Set.of(Fact.NO_IRQCHIP, Fact.OWN));
+        return new VmCalls(kernel, creator.createVm(guestAddressBits), Set.of(Fact.NO_IRQCHIP, Fact.OWN));
     }
 
     /** The call on the KVM device, before there is a VM. */
@@ -52,9 +56,27 @@ final class VmCalls extends Calls {
             super(kernel);
         }
 
-        Fd createVm() {
-            int raw = on(kernel().device(), device -> backend().vmCreate(device, 0));
-            return made("vm", check(raw, KernelCall.VM_CREATE, Set.of(), () -> ""));
+        Fd createVm(OptionalInt guestAddressBits) {
+            long type = type(kernel().facts(), guestAddressBits);
+            int raw = on(kernel().device(), device -> backend().vmCreate(device, type));
+            return made("vm", check(raw, KernelCall.VM_CREATE, Set.of(), () -> type == 0 ? "" : "type=" + type));
+        }
+
+        /** On arm64 the size of guest addresses; 0 stands for 40 bits. On x86 0. */
+        private static long type(KernelFacts facts, OptionalInt guestAddressBits) {
+            if (facts.architecture() != KernelFacts.Architecture.ARM64) {
+                if (guestAddressBits.isPresent()) {
+                    requireArm64(facts, "a VM with a size of guest addresses");
+                }
+                return 0;
+            }
+            int most = facts.guestAddressBits().orElse(DEFAULT_ADDRESS_BITS);
+            int bits = guestAddressBits.orElse(Math.min(DEFAULT_ADDRESS_BITS, most));
+            if (bits < FEWEST_ADDRESS_BITS || bits > most) {
+                throw new IllegalArgumentException("guest addresses of " + bits + " bits are not possible: expected "
+                        + FEWEST_ADDRESS_BITS + "–" + most + " on this host");
+            }
+            return bits == DEFAULT_ADDRESS_BITS ? 0 : bits;
         }
     }
 
@@ -64,6 +86,27 @@ final class VmCalls extends Calls {
 
     void closeVm() {
         close(vm);
+    }
+
+    // Architecture
+
+    /** @throws UnsupportedOperationException if the kernel is arm64, where a call would do something else */
+    void refuseOnArm64(String what, String instead) {
+        if (kernel().facts().architecture() == KernelFacts.Architecture.ARM64) {
+            throw new UnsupportedOperationException("only x86 has " + what + ", and this kernel is arm64: " + instead);
+        }
+    }
+
+    /** @throws UnsupportedOperationException if the kernel is not arm64, where a call would do something else */
+    void requireArm64(String what) {
+        requireArm64(kernel().facts(), what);
+    }
+
+    private static void requireArm64(KernelFacts facts, String what) {
+        if (facts.architecture() != KernelFacts.Architecture.ARM64) {
+            throw new UnsupportedOperationException("only arm64 has " + what + ", and this kernel is "
+                    + facts.architecture().label());
+        }
     }
 
     // What is known
@@ -251,7 +294,11 @@ final class VmCalls extends Calls {
                             device ? KernelBackend.ROUTE_FLAG_DEVID : 0,
                             device ? message.deviceId().getAsInt() : 0);
             if (result < 0 && result != EPERM) {
-                throw failure(result, KernelCall.MSI, known, () -> "vm=" + raw + " " + message);
+                throw failure(
+                        result,
+                        KernelCall.MSI,
+                        known(device ? Fact.DEVICE_ID : Fact.NO_DEVICE_ID),
+                        () -> "vm=" + raw + " " + message);
             }
             if (result == EPERM && backend().msiSignal(raw, 0, 0, UNKNOWN_FLAGS, 0) == EPERM) {
                 throw new KernelException(

@@ -8,17 +8,24 @@
  * {@link io.kvmirq.kvm.IoEventFd} is signalled when the guest writes an address. {@link io.kvmirq.kvm.Vcpu} and
  * {@link io.kvmirq.kvm.GuestMemory} are as much of a VMM as a self-test needs.
  *
+ * <p>On arm64 the irqchip is a {@link io.kvmirq.kvm.VgicV3} (or {@link io.kvmirq.kvm.VgicV2}) with an {@link
+ * io.kvmirq.kvm.Its} for messages. It is created, given its number of interrupts and its addresses, and after all vCPUs
+ * initialised; then GSI n raises SPI n + 32. Lines are named by {@link io.kvmirq.kvm.Vm#setSpi} and {@link
+ * io.kvmirq.kvm.Vm#setPpi}, without a GSI. {@link io.kvmirq.kernel.Kernel#facts} says which architecture answers. A call of
+ * the other architecture is refused before the kernel sees it.
+ *
  * <p>Rules. Route first, irqfd second: a signal on an irqfd whose GSI has no route is consumed and lost. To mask, keep
  * the route and deassign the irqfd, which {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and arrive
  * once at {@link io.kvmirq.kvm.Irqfd#unmask}. A route table is
  * replaced as a whole, so changes go in one transaction, and none is made when nothing differs. One eventfd feeds one
  * GSI. What is registered with a VM leases it. A vCPU's calls come from the thread that created it.
  *
- * <p>Locks: {@link io.kvmirq.kvm.RouteTable} and {@link io.kvmirq.kvm.Irqfd} each have one; an irqfd's is taken before its table's.
+ * <p>Locks: {@link io.kvmirq.kvm.RouteTable}, {@link io.kvmirq.kvm.Irqfd} and {@link io.kvmirq.kvm.Vgic} each have one; an
+ * irqfd's or a VGIC's is taken before the table's.
  * No lock is held while code of a user runs, such as a change of routes or a logger. Such code may wait for other threads
  * that use the same VM.
  *
- * <p>{@code VmCalls} and {@code VcpuCalls} make KVM's calls. A {@link io.kvmirq.kvm.Vm} remembers what it knows about
+ * <p>{@code VmCalls}, {@code VcpuCalls} and {@code VgicCalls} make KVM's calls. A {@link io.kvmirq.kvm.Vm} remembers what it knows about
  * itself (who made it, which irqchip, whether it has vCPUs), and a call that fails names the cause that follows from it:
  * {@link io.kvmirq.kvm.Vm#assignLevelIrqfd} on a VM that was made split says that resampling needs the full irqchip.
  *

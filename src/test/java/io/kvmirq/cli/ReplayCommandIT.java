@@ -64,7 +64,7 @@ class ReplayCommandIT {
         assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(ended.out().lines().toList())
                 .containsExactly(
-                        "diverged at call 5 on fake kernel 6.18,split",
+                        "diverged at call 6 on fake kernel 6.18,split",
                         "  call      vm#1 KVM_CREATE_IRQCHIP = 0",
                         "  expected  0",
                         "  got       ENOTTY",

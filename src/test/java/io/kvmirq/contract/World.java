@@ -63,8 +63,16 @@ public final class World {
      * each profile.
      */
     static Stream<World> all() {
+        return kernels(Machine.kvmFlaw(), Profile.labels());
+    }
+
+    /** As {@link #all}, where the real one must be arm64. Of the fake those profiles that were compared with one. */
+    static Stream<World> arm64() {
+        return kernels(Machine.arm64Flaw(), List.of("6.1,arm64", "6.12,arm64"));
+    }
+
+    private static Stream<World> kernels(Optional<String> flaw, List<String> profiles) {
         String named = System.getProperty("kvmirq.test.backends", "");
-        Optional<String> flaw = Machine.kvmFlaw();
         Stream<World> real = Backends.ofThisMachine().probeAll().stream()
                 .filter(probe -> named.isEmpty() ? probe.backend().isPresent() : isNamed(named, probe.name()))
                 .map(probe -> new World(
@@ -72,7 +80,7 @@ public final class World {
                         Machine.kernelRelease(),
                         probe.backend().orElseThrow(() -> new AssertionError(probe.name() + ": " + probe.reason())),
                         flaw));
-        Stream<World> fakes = Profile.labels().stream()
+        Stream<World> fakes = profiles.stream()
                 .map(World::fake)
                 .filter(fake -> named.isEmpty() || isNamed(named, FAKE) || isNamed(named, fake.name));
         return Stream.concat(real, fakes);
@@ -124,10 +132,13 @@ public final class World {
             kernel.libc().munmap(mapped.get(i), mapped.get(i + 1));
         }
         mapped.clear();
-        // Only of the profile that stands for the running kernel does a real one answer the same questions.
-        if (kernel.libc() instanceof FakeKernel fake
-                && release.equals(Machine.profile().label())) {
-            RulesSeen.add(fake);
+        if (kernel.libc() instanceof FakeKernel fake) {
+            // Only of the profile that stands for the running kernel does a real one answer the same questions.
+            if (release.equals(Machine.profile().label())) {
+                RulesSeen.add(fake);
+            } else if (Profile.of(release).isArm64()) {
+                RulesSeen.addRefusals(fake);
+            }
         }
     }
 

@@ -56,9 +56,7 @@ class ProvokedErrnosTest {
     private static KernelCall call(Refusals.Refused refused) {
         Stream<String> names = refused.request() == 0
                 ? Stream.of(refused.call())
-                : UapiTable.REQUESTS.stream()
-                        .filter(known -> known.number() == refused.request())
-                        .map(UapiTable.Request::name);
+                : UapiTable.find(refused.request()).stream().map(UapiTable.Request::name);
         return names.flatMap(name -> KernelCall.of(name).stream()).findFirst().orElse(KernelCall.ANY_IOCTL);
     }
 

@@ -48,7 +48,7 @@ class GuestMemoryTest {
     @ParameterizedTest
     @EnumSource
     void slotsAreUsedAgainAndTheirShortageHasAnExceptionOfItsOwn(Kernels kernels) {
-        Faults fewSlots = new Faults().shorten("capabilityCheck", 1, 3);
+        Faults fewSlots = new Faults().shorten("capabilityCheck", 2, 3);
         try (Kernel kernel = Kernel.over(fewSlots.over(kernels.backend()), Kernel.DEVICE);
                 Vm vm = Vm.create(kernel)) {
             List<GuestMemory> memories = new ArrayList<>();
@@ -70,7 +70,7 @@ class GuestMemoryTest {
     @ParameterizedTest
     @EnumSource
     void refusedMemoryUsesNoSlot(Kernels kernels) {
-        Faults oneSlot = new Faults().shorten("capabilityCheck", 1, 1);
+        Faults oneSlot = new Faults().shorten("capabilityCheck", 2, 1);
         try (Kernel kernel = Kernel.over(oneSlot.over(kernels.backend()), Kernel.DEVICE);
                 Vm vm = Vm.create(kernel)) {
             for (int i = 0; i < 3; i++) {
@@ -86,7 +86,7 @@ class GuestMemoryTest {
     @EnumSource
     void slotThatTheKernelKeepsIsNotUsedAgain(Kernels kernels) {
         Faults faults =
-                new Faults().shorten("capabilityCheck", 1, 2).fail("KVM_SET_USER_MEMORY_REGION", 2, Errno.ENOMEM);
+                new Faults().shorten("capabilityCheck", 2, 2).fail("KVM_SET_USER_MEMORY_REGION", 2, Errno.ENOMEM);
         try (Kernel kernel = Kernel.over(faults.over(kernels.backend()), Kernel.DEVICE);
                 Vm vm = Vm.create(kernel)) {
             GuestMemory kept = vm.addMemory(0, PAGE);

@@ -74,7 +74,7 @@ class RecorderTest {
                 .contains(
                         "{\"seq\":1,\"call\":\"open\",\"path\":\"/dev/kvm\",\"value\":0,\"flags\":524290,"
                                 + "\"made\":\"kvm#1\",\"result\":0}",
-                        "{\"seq\":7,\"call\":\"ioctl\",\"on\":\"vm#1\",\"name\":\"KVM_IRQFD\","
+                        "{\"seq\":8,\"call\":\"ioctl\",\"on\":\"vm#1\",\"name\":\"KVM_IRQFD\","
                                 + "\"request\":1075883638,\"value\":0,\"in\":\"0000000005000000" + "00".repeat(24)
                                 + "\",\"fields\":{\"fd\":\"eventfd#1\",\"gsi\":5,\"flags\":0},"
                                 + "\"names\":{\"0\":\"eventfd#1\"},\"result\":0}");

@@ -78,7 +78,7 @@ class ReplayTest {
         });
         assertThat(replay(file, Profile.V6_18)).isInstanceOf(Replay.Same.class);
         assertThat(replay(file, Profile.V6_1))
-                .hasToString("call 11: vm#2 KVM_IRQFD fd=eventfd#1 gsi=5 = EBUSY: expected EBUSY, got 0; open:"
+                .hasToString("call 12: vm#2 KVM_IRQFD fd=eventfd#1 gsi=5 = EBUSY: expected EBUSY, got 0; open:"
                         + " eventfd#1, kvm#1, vm#1, vm#2");
     }
 }

@@ -12,6 +12,7 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
@@ -59,6 +60,18 @@ public final class Machine {
         } catch (KernelException e) {
             return Optional.of("no full irqchip: " + e.getMessage());
         }
+    }
+
+    /** Why this machine's KVM runs no arm64 guests, if so. */
+    public static Optional<String> arm64Flaw() {
+        return kvmFlaw().or(() -> {
+            try (Kernel kernel = Kernel.open()) {
+                KernelFacts.Architecture here = kernel.facts().architecture();
+                return here == KernelFacts.Architecture.ARM64
+                        ? Optional.empty()
+                        : Optional.of("needs KVM on arm64, and this one is " + here.label());
+            }
+        });
     }
 
     /** The checkout. */

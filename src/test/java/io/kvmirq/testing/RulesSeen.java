@@ -31,7 +31,8 @@ public final class RulesSeen {
         addRefusals(fake);
     }
 
-    private static void addRefusals(FakeKernel fake) {
+    /** Of a fake that was asked what no kernel of this run answers: its refusals are explained all the same. */
+    public static synchronized void addRefusals(FakeKernel fake) {
         Refusals.of(fake).forEach(REFUSALS::add);
     }
 

@@ -12,6 +12,7 @@ import io.kvmirq.explain.Cause;
 import io.kvmirq.explain.FileCause;
 import io.kvmirq.explain.InterruptCause;
 import io.kvmirq.explain.IrqfdCause;
+import io.kvmirq.explain.VgicCause;
 import io.kvmirq.explain.VmCause;
 import java.util.ArrayList;
 import java.util.List;
@@ -306,36 +307,36 @@ public enum KernelRule {
 
     ARM_DEVICE_TYPE(LAB, ArmCause.ARM_DEVICE_TYPE),
     ARM_NO_GICV2(LAB, ArmCause.ARM_NO_GICV2),
-    VGIC_SECOND(LAB, ArmCause.VGIC_SECOND),
-    VGIC_ATTRIBUTE(LAB, ArmCause.VGIC_ATTRIBUTE),
-    VGIC_PLACE_SET(LAB, ArmCause.VGIC_PLACE_SET),
-    VGIC_PLACE_ALIGNMENT(LAB, ArmCause.VGIC_PLACE_ALIGNMENT),
-    VGIC_PLACE_BEYOND(LAB, ArmCause.VGIC_PLACE_BEYOND),
-    VGIC_REGION_WORD(LAB, ArmCause.VGIC_REGION_WORD),
-    VGIC_REGION_INDEX(LAB, ArmCause.VGIC_REGION_INDEX),
-    VGIC_REGION_OVERLAP(LAB, ArmCause.VGIC_REGION_OVERLAP),
-    VGIC_NO_REGION(LAB, ArmCause.VGIC_NO_REGION),
-    VGIC_INTERRUPTS(LAB, ArmCause.VGIC_INTERRUPTS),
-    VGIC_INTERRUPTS_SET(LAB, ArmCause.VGIC_INTERRUPTS_SET),
+    VGIC_SECOND(LAB, VgicCause.VGIC_SECOND),
+    VGIC_ATTRIBUTE(LAB, VgicCause.VGIC_ATTRIBUTE),
+    VGIC_PLACE_SET(LAB, VgicCause.VGIC_PLACE_SET),
+    VGIC_PLACE_ALIGNMENT(LAB, VgicCause.VGIC_PLACE_ALIGNMENT),
+    VGIC_PLACE_BEYOND(LAB, VgicCause.VGIC_PLACE_BEYOND),
+    VGIC_REGION_WORD(LAB, VgicCause.VGIC_REGION_WORD),
+    VGIC_REGION_INDEX(LAB, VgicCause.VGIC_REGION_INDEX),
+    VGIC_REGION_OVERLAP(LAB, VgicCause.VGIC_REGION_OVERLAP, ArmCause.ARM_VCPU_REDISTRIBUTOR),
+    VGIC_NO_REGION(LAB, VgicCause.VGIC_NO_REGION),
+    VGIC_INTERRUPTS(LAB, VgicCause.VGIC_INTERRUPTS),
+    VGIC_INTERRUPTS_SET(LAB, VgicCause.VGIC_INTERRUPTS_SET),
     VGIC_DEFAULT_ROUTES(
             LAB,
             "init replaces the routes: GSI 0 goes to SPI 32, GSI 1 to SPI 33, and so on",
             "vgic-irqfd.c kvm_vgic_setup_default_irq_routing()"),
-    VGIC_NO_VCPU(LAB, ArmCause.VGIC_NO_VCPU),
-    VGIC_REGISTER_BEFORE_INIT(LAB, ArmCause.VGIC_REGISTER_BEFORE_INIT),
+    VGIC_NO_VCPU(LAB, VgicCause.VGIC_NO_VCPU),
+    VGIC_REGISTER_BEFORE_INIT(LAB, VgicCause.VGIC_REGISTER_BEFORE_INIT),
     VGIC_PENDING_IS_LATCHED(
             LAB,
             "an access of the VMM to ISPENDR reads or replaces the latch of edges; ICPENDR reads 0, writes do nothing",
             "vgic-mmio.c __read_pending()"),
-    VGIC_LEVEL_INFO(LAB, ArmCause.VGIC_LEVEL_INFO),
+    VGIC_LEVEL_INFO(LAB, VgicCause.VGIC_LEVEL_INFO),
     VGIC_EDGE(LAB, "a rising edge is latched, a falling is not; SPIs start as edges", "vgic.c kvm_vgic_inject_irq()"),
     VGIC_LEVEL(LAB, "a level follows the last value that any source gave its line", "vgic.c kvm_vgic_inject_irq()"),
 
-    ITS_ATTRIBUTE(LAB, ArmCause.ITS_ATTRIBUTE),
-    ITS_PLACE_TYPE(LAB, ArmCause.ITS_PLACE_TYPE),
+    ITS_ATTRIBUTE(LAB, VgicCause.ITS_ATTRIBUTE),
+    ITS_PLACE_TYPE(LAB, VgicCause.ITS_PLACE_TYPE),
     ITS_CONTROL_IGNORED(LAB, "an unknown control attribute does nothing and returns 0", "vgic-its.c vgic_its_ctrl()"),
-    ITS_REGISTER_ALIGNMENT(LAB, ArmCause.ITS_REGISTER_ALIGNMENT),
-    ITS_NO_REGISTER(LAB, ArmCause.ITS_NO_REGISTER),
+    ITS_REGISTER_ALIGNMENT(LAB, VgicCause.ITS_REGISTER_ALIGNMENT),
+    ITS_NO_REGISTER(LAB, VgicCause.ITS_NO_REGISTER),
 
     // Chips
     PIC_EDGE(MEASURED, "an edge is coalesced if its IRR bit is set; a masked pin returns -1", "i8259.c pic_set_irq1()"),

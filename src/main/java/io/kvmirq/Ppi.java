@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+/**
+ * A private peripheral interrupt of an ARM GIC: each vCPU has its own of the same number, such as a timer's.
+ *
+ * <p>Source: GIC architecture (IHI 0069), 2.2.1.
+ *
+ * @param number the INTID, {@value #FIRST}–{@value #LAST}
+ */
+public record Ppi(int number) {
+    /** The lowest PPI; lower INTIDs are SGIs, which only software raises. */
+    public static final int FIRST = 16;
+    /** The highest PPI. */
+    public static final int LAST = 31;
+
+    public Ppi {
+        if (number < FIRST || number > LAST) {
+            throw new IllegalArgumentException(
+                    "PPI " + number + " is out of range: expected " + FIRST + "–" + LAST + ", its INTID");
+        }
+    }
+
+    @Override
+    public String toString() {
+        return "ppi " + number;
+    }
+}

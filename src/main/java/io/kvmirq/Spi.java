@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+/**
+ * A shared peripheral interrupt of an ARM GIC. A route to pin p of the VGIC raises SPI p + 32.
+ *
+ * <p>Source: GIC architecture (IHI 0069), 2.2.1; {@code VGIC_NR_PRIVATE_IRQS} in include/kvm/arm_vgic.h.
+ *
+ * @param number the INTID, {@value #FIRST}–{@value #LAST}. A VGIC has fewer, see {@code Vgic.setInterrupts}
+ */
+public record Spi(int number) {
+    /** The lowest SPI; lower INTIDs belong to one vCPU each. */
+    public static final int FIRST = 32;
+    /** The highest SPI that the architecture has. */
+    public static final int LAST = 1019;
+
+    public Spi {
+        if (number < FIRST || number > LAST) {
+            throw new IllegalArgumentException(
+                    "SPI " + number + " is out of range: expected " + FIRST + "–" + LAST + ", its INTID");
+        }
+    }
+
+    /** The pin of the VGIC that raises it. */
+    public int pin() {
+        return number - FIRST;
+    }
+
+    @Override
+    public String toString() {
+        return "spi " + number;
+    }
+}

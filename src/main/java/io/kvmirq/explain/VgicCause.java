@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.explain;
+
+import static io.kvmirq.explain.Explanation.refusal;
+import static io.kvmirq.explain.Fact.ARM64;
+import static io.kvmirq.explain.Fact.TYPED_CALL;
+
+import io.kvmirq.Errno;
+
+/** Of the VGIC and the ITS of arm64: arch/arm64/kvm/vgic. */
+public enum VgicCause implements Cause {
+    VGIC_SECOND(refusal(
+                    KernelCall.DEVICE_CREATE,
+                    Errno.EEXIST,
+                    "the VM has a VGIC, and closing its descriptor does not take it away",
+                    "who made it",
+                    "vgic-init.c kvm_vgic_create()")
+            .needs(ARM64)),
+    VGIC_ATTRIBUTE(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.ENXIO,
+                    "a VGICv3 does not have this group or attribute",
+                    "group and attr",
+                    "vgic-kvm-device.c vgic_v3_has_attr()")
+            .needs(ARM64)),
+    VGIC_PLACE_SET(refusal(
+                    KernelCall.VGIC_ADDRESS,
+                    Errno.EEXIST,
+                    "this place was set already",
+                    "KVM_GET_DEVICE_ATTR of it",
+                    "vgic-kvm-device.c vgic_check_iorange()")
+            .needs(ARM64)),
+    VGIC_PLACE_ALIGNMENT(refusal(
+                    KernelCall.VGIC_ADDRESS,
+                    Errno.EINVAL,
+                    "a place is a multiple of 64 KiB and does not wrap",
+                    "the address",
+                    "vgic-kvm-device.c vgic_check_iorange()")
+            .needs(ARM64)
+            .unless(TYPED_CALL)),
+    VGIC_PLACE_BEYOND(refusal(
+                    KernelCall.VGIC_ADDRESS,
+                    Errno.E2BIG,
+                    "the place is beyond the VM's addresses",
+                    "the address against the VM's IPA size",
+                    "vgic-kvm-device.c vgic_check_iorange()")
+            .needs(ARM64)),
+    VGIC_REGION_WORD(refusal(
+                    KernelCall.VGIC_REGION,
+                    Errno.EINVAL,
+                    "a redistributor region has at least one, and no flags",
+                    "count in bits 63:52, base, index in 11:0",
+                    "vgic-kvm-device.c kvm_vgic_addr()")
+            .needs(ARM64)
+            .unless(TYPED_CALL)),
+    VGIC_REGION_INDEX(refusal(
+                    KernelCall.VGIC_REGION,
+                    Errno.EINVAL,
+                    "regions come in the order of their index, and not beside KVM_VGIC_V3_ADDR_TYPE_REDIST",
+                    "the index",
+                    "vgic-mmio-v3.c vgic_v3_alloc_redist_region()")
+            .needs(ARM64)),
+    VGIC_REGION_OVERLAP(refusal(
+                    KernelCall.VGIC_REGION,
+                    Errno.EINVAL,
+                    "redistributors overlap others or the distributor",
+                    "all places of the VGIC",
+                    "vgic-mmio-v3.c vgic_v3_alloc_redist_region()")
+            .needs(ARM64)),
+    VGIC_NO_REGION(refusal(
+                    KernelCall.VGIC_REGION,
+                    Errno.ENOENT,
+                    "there is no region of that index",
+                    "the index in bits 11:0",
+                    "vgic-kvm-device.c kvm_vgic_addr()")
+            .needs(ARM64)),
+    VGIC_INTERRUPTS(refusal(
+                    KernelCall.VGIC_INTERRUPTS,
+                    Errno.EINVAL,
+                    "interrupts are 64 to 992, a multiple of 32",
+                    "the number, SGIs and PPIs included",
+                    "vgic-kvm-device.c KVM_DEV_ARM_VGIC_GRP_NR_IRQS")
+            .needs(ARM64)
+            .unless(TYPED_CALL)),
+    VGIC_INTERRUPTS_SET(refusal(
+                    KernelCall.VGIC_INTERRUPTS,
+                    Errno.EBUSY,
+                    "the number of interrupts is set already, by init at the latest",
+                    "the order: number, vCPUs, init",
+                    "vgic-kvm-device.c KVM_DEV_ARM_VGIC_GRP_NR_IRQS")
+            .needs(ARM64)),
+    VGIC_NO_VCPU(refusal(
+                    KernelCall.VGIC_REGISTER,
+                    Errno.EINVAL,
+                    "no vCPU has that affinity",
+                    "bits 63:32 of attr",
+                    "vgic-kvm-device.c vgic_v3_parse_attr()")
+            .needs(ARM64)),
+    VGIC_REGISTER_BEFORE_INIT(refusal(
+                    KernelCall.VGIC_REGISTER,
+                    Errno.EBUSY,
+                    "registers are there after init",
+                    "KVM_DEV_ARM_VGIC_CTRL_INIT first",
+                    "vgic-kvm-device.c vgic_v3_attr_regs_access()")
+            .needs(ARM64)),
+    VGIC_LEVEL_INFO(refusal(
+                    KernelCall.VGIC_REGISTER,
+                    Errno.EINVAL,
+                    "levels are read from a multiple of 32",
+                    "bits 9:0 of attr",
+                    "vgic-mmio-v3.c vgic_v3_line_level_info_uaccess()")
+            .needs(ARM64)
+            .unless(TYPED_CALL)),
+    VGIC_CONTROL_RUNNING(refusal(
+                    KernelCall.VGIC_CONTROL,
+                    Errno.EBUSY,
+                    "a vCPU runs",
+                    "all vCPUs must have left KVM_RUN",
+                    "vgic-kvm-device.c vgic_v3_set_attr()")
+            .needs(ARM64)),
+    VGIC_SAVE_BEFORE_INIT(refusal(
+                    KernelCall.VGIC_CONTROL,
+                    Errno.ENXIO,
+                    "before init there is nothing to save",
+                    "KVM_DEV_ARM_VGIC_CTRL_INIT first",
+                    "vgic-v3.c vgic_v3_save_pending_tables()")
+            .needs(ARM64)),
+    VGIC_REGISTER_RUNNING(refusal(
+                    KernelCall.VGIC_REGISTER,
+                    Errno.EBUSY,
+                    "a vCPU runs",
+                    "all vCPUs must have left KVM_RUN",
+                    "vgic-kvm-device.c vgic_v3_attr_regs_access()")
+            .needs(ARM64)),
+    ITS_CONTROL_RUNNING(refusal(
+                    KernelCall.ITS_CONTROL,
+                    Errno.EBUSY,
+                    "a vCPU runs",
+                    "all vCPUs must have left KVM_RUN",
+                    "vgic-its.c vgic_its_ctrl()")
+            .needs(ARM64)),
+    ITS_TABLES_MEMORY(refusal(
+                    KernelCall.ITS_CONTROL,
+                    Errno.EFAULT,
+                    "the tables lie outside the memory of the guest",
+                    "GITS_BASER and the memory slots",
+                    "vgic-its.c vgic_its_save_tables_v0()")
+            .needs(ARM64)),
+    ITS_TABLES_WRONG(refusal(
+                    KernelCall.ITS_CONTROL,
+                    Errno.EINVAL,
+                    "the tables contradict themselves",
+                    "whether the memory of the guest was restored before",
+                    "vgic-its.c vgic_its_restore_tables_v0()")
+            .needs(ARM64)),
+    ITS_TABLES_HARDWARE(refusal(
+                    KernelCall.ITS_CONTROL,
+                    Errno.EACCES,
+                    "a physical GICv4 holds the state and cannot tell it",
+                    "whether the host has GICv4.1; unforward the interrupts first",
+                    "vgic-its.c vgic_its_save_itt()")
+            .needs(ARM64)),
+    ITS_REGISTER_RUNNING(refusal(
+                    KernelCall.ITS_REGISTER,
+                    Errno.EBUSY,
+                    "a vCPU runs",
+                    "all vCPUs must have left KVM_RUN",
+                    "vgic-its.c vgic_its_attr_regs_access()")
+            .needs(ARM64)),
+    ITS_ATTRIBUTE(refusal(
+                    KernelCall.ATTRIBUTE,
+                    Errno.ENXIO,
+                    "an ITS does not have this group or attribute",
+                    "group and attr",
+                    "vgic-its.c vgic_its_has_attr()")
+            .needs(ARM64)),
+    ITS_PLACE_TYPE(refusal(
+                    KernelCall.ITS_ADDRESS,
+                    Errno.ENODEV,
+                    "the place is not KVM_VGIC_ITS_ADDR_TYPE",
+                    "attr",
+                    "vgic-its.c vgic_its_set_attr()")
+            .needs(ARM64)
+            .unless(TYPED_CALL)),
+    ITS_REGISTER_ALIGNMENT(refusal(
+                    KernelCall.ITS_REGISTER,
+                    Errno.EINVAL,
+                    "off the size of the register",
+                    "attr, the register's offset",
+                    "vgic-its.c vgic_its_attr_regs_access()")
+            .needs(ARM64)),
+    ITS_NO_REGISTER(refusal(
+                    KernelCall.ITS_REGISTER,
+                    Errno.ENXIO,
+                    "no such register, or the ITS has no place yet",
+                    "attr, and KVM_DEV_ARM_VGIC_GRP_ADDR first",
+                    "vgic-its.c vgic_its_attr_regs_access()")
+            .needs(ARM64));
+
+    @SuppressWarnings("ImmutableEnumChecker") // a record of values
+    private final Explanation explanation;
+
+    VgicCause(Explanation explanation) {
+        this.explanation = explanation;
+    }
+
+    @Override
+    public Explanation explanation() {
+        return explanation;
+    }
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.uapi.UapiArm64;
+
+/**
+ * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}: it takes a device's messages, see {@code
+ * MsiMessage.toIts}, once the guest has enabled it. It lives as long as the VM: {@link #close} closes its descriptor only.
+ * Thread-safe.
+ *
+ * <p>Source: Documentation/virt/kvm/devices/arm-vgic-its.rst.
+ */
+public final class Its extends KvmDevice {
+    private static final long PAGE = 0x1_0000;
+
+    private final VgicCalls calls;
+
+    Its(Vm vm, Fd fd) {
+        super(vm.calls(), fd);
+        this.calls = vm.vgicCalls();
+    }
+
+    /**
+     * Sets where the guest sees the ITS, which occupies 128 KiB.
+     *
+     * @param address guest physical, a multiple of 64 KiB
+     * @throws io.kvmirq.KernelException EEXIST when it is set; E2BIG beyond the VM's addresses
+     */
+    public void setAddress(long address) {
+        Vgic.requireAligned("ITS", address, PAGE);
+        calls.setAttribute(
+                fd(),
+                KernelCall.ITS_ADDRESS,
+                UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
+                UapiArm64.KVM_VGIC_ITS_ADDR_TYPE,
+                VgicCalls.value(address),
+                () -> "address=0x" + Long.toHexString(address));
+    }
+
+    /**
+     * Makes the ITS ready; kernels since 4.10 do nothing more here.
+     *
+     * @throws io.kvmirq.KernelException ENXIO on a kernel that knows no such control
+     */
+    public void init() {
+        control(UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
+    }
+
+    /**
+     * Writes devices, events and collections to the tables in guest memory, to save the VM.
+     *
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EACCES on a physical GICv4 without GICv4.1; EFAULT when
+     *     the guest's tables lie outside its memory
+     */
+    public void saveTables() {
+        control(UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES, "save tables");
+    }
+
+    /**
+     * Reads the tables back. Set the registers before.
+     *
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EINVAL for tables that contradict themselves; EFAULT as
+     *     {@link #saveTables}
+     */
+    public void restoreTables() {
+        control(UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES, "restore tables");
+    }
+
+    /**
+     * Forgets all devices, events and collections and disables the ITS, as a reset of the machine does.
+     *
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs
+     */
+    public void reset() {
+        control(UapiArm64.KVM_DEV_ARM_ITS_CTRL_RESET, "reset");
+    }
+
+    private void control(int attribute, String what) {
+        calls.setAttribute(
+                fd(),
+                KernelCall.ITS_CONTROL,
+                UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL,
+                attribute,
+                VgicCalls.value(0),
+                () -> what);
+    }
+
+    /**
+     * Reads a register, as a VMM does to save it.
+     *
+     * @param offset bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...
+     * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without register; EINVAL off the
+     *     register's size; EBUSY while a vCPU runs
+     */
+    public long readRegister(long offset) {
+        return calls.getAttribute(
+                        fd(),
+                        KernelCall.ITS_REGISTER,
+                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
+                        offset,
+                        VgicCalls.value(0L),
+                        () -> "get register=0x" + Long.toHexString(offset))
+                .getLong(0);
+    }
+
+    /**
+     * Writes a register, as a VMM does to restore it.
+     *
+     * @param offset as for {@link #readRegister}
+     * @throws io.kvmirq.KernelException as {@link #readRegister}
+     */
+    public void writeRegister(long offset, long value) {
+        calls.setAttribute(
+                fd(),
+                KernelCall.ITS_REGISTER,
+                UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
+                offset,
+                VgicCalls.value(value),
+                () -> "set register=0x" + Long.toHexString(offset) + " value=0x" + Long.toHexString(value));
+    }
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.Route;
+import io.kvmirq.Spi;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.uapi.UapiArm64;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The virtual interrupt controller (VGIC) of an arm64 VM. A VM has at most one, and it lives as long as the VM: {@link
+ * #close} closes its descriptor only.
+ *
+ * <p>Order: number of interrupts, vCPUs, {@link #init}, then irqfds and lines. Addresses may be set before or after init,
+ * and before the first vCPU runs. Thread-safe; changes of single interrupts are not atomic against a running guest.
+ *
+ * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst and arm-vgic-v3.rst.
+ */
+public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
+    /** The smallest number of interrupts: 32 private ones and 32 SPIs. */
+    public static final int FEWEST_INTERRUPTS = 64;
+    /** The largest number of interrupts. */
+    public static final int MOST_INTERRUPTS = 992;
+
+    private static final int STEP = 32;
+    private static final int CONFIGURATIONS = 0xc00;
+    private static final int PER_CONFIGURATION = 16;
+
+    private final Vm vm;
+    private boolean initialized;
+
+    Vgic(Vm vm, Fd fd) {
+        super(vm.calls(), fd);
+        this.vm = vm;
+    }
+
+    final VgicCalls vgicCalls() {
+        return vm.vgicCalls();
+    }
+
+    /** @throws IllegalArgumentException if {@code address} is negative or not a multiple of {@code step} bytes */
+    static void requireAligned(String what, long address, long step) {
+        if (address < 0 || address % step != 0) {
+            throw new IllegalArgumentException(what + " 0x" + Long.toHexString(address)
+                    + " is not possible: expected a guest physical address that is a multiple of 0x"
+                    + Long.toHexString(step));
+        }
+    }
+
+    final void place(KernelCall call, String what, int attribute, long word) {
+        vgicCalls()
+                .setAttribute(
+                        fd(),
+                        call,
+                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
+                        attribute,
+                        VgicCalls.value(word),
+                        () -> what + "=0x" + Long.toHexString(word));
+    }
+
+    /**
+     * Sets where the guest sees the distributor.
+     *
+     * @param address guest physical, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
+     * @throws io.kvmirq.KernelException EEXIST when it is set; E2BIG beyond the VM's addresses; EINVAL when it overlaps
+     */
+    public abstract void setDistributor(long address);
+
+    /**
+     * The number of interrupts, the 32 private ones included; 32 until it is set or {@link #init} has chosen 256.
+     *
+     * @throws io.kvmirq.KernelException ENOMEM
+     */
+    public int interrupts() {
+        return vgicCalls()
+                .getAttribute(
+                        fd(),
+                        KernelCall.VGIC_INTERRUPTS,
+                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS,
+                        0,
+                        VgicCalls.value(0),
+                        () -> "interrupts")
+                .getInt(0);
+    }
+
+    /**
+     * Sets the number of interrupts, the 32 private ones included. Possible once, before {@link #init}.
+     *
+     * @param count 64–992, a multiple of 32: SPIs 32 to {@code count} - 1
+     * @throws io.kvmirq.KernelException EBUSY when it is set, by {@link #init} at the latest
+     */
+    public void setInterrupts(int count) {
+        if (count < FEWEST_INTERRUPTS || count > MOST_INTERRUPTS || count % STEP != 0) {
+            throw new IllegalArgumentException(count + " interrupts are not possible: expected " + FEWEST_INTERRUPTS
+                    + "–" + MOST_INTERRUPTS + ", a multiple of " + STEP + ", with the 32 private ones");
+        }
+        vgicCalls()
+                .setAttribute(
+                        fd(),
+                        KernelCall.VGIC_INTERRUPTS,
+                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS,
+                        0,
+                        VgicCalls.value(count),
+                        () -> "interrupts=" + count);
+    }
+
+    /**
+     * Makes the VGIC ready, with 256 interrupts if no other number was set. From now on the VM takes irqfds and lines, no
+     * further vCPU, and GSI n has its default route: pin n, which raises SPI n + 32. A second call changes nothing.
+     *
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; ENOMEM
+     */
+    public synchronized void init() {
+        if (initialized) {
+            control(UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
+            return;
+        }
+        vm.routes().becomeDefaults(() -> {
+            control(UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
+            return defaultRoutes(interrupts() - Spi.FIRST);
+        });
+        initialized = true;
+    }
+
+    final void control(int attribute, String what) {
+        vgicCalls()
+                .setAttribute(
+                        fd(),
+                        KernelCall.VGIC_CONTROL,
+                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL,
+                        attribute,
+                        VgicCalls.value(0),
+                        () -> what);
+    }
+
+    /** Source: {@code kvm_vgic_setup_default_irq_routing()} in vgic-irqfd.c. */
+    private static List<Route.Pin> defaultRoutes(int pins) {
+        List<Route.Pin> routes = new ArrayList<>(pins);
+        for (int pin = 0; pin < pins; pin++) {
+            routes.add(new Route.Pin(new Gsi(pin), Route.Chip.VGIC, pin));
+        }
+        return routes;
+    }
+
+    // Registers
+
+    /**
+     * Reads a register of the distributor, as a VMM does to save it; some differ from what the guest reads.
+     *
+     * @param offset bytes, a multiple of 4
+     * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without vCPU
+     */
+    public int readDistributor(int offset) {
+        return readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, offset);
+    }
+
+    /**
+     * Writes a register of the distributor, as a VMM does to restore it.
+     *
+     * @param offset bytes, a multiple of 4
+     * @throws io.kvmirq.KernelException as {@link #readDistributor}
+     */
+    public void writeDistributor(int offset, int value) {
+        writeRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, offset, value);
+    }
+
+    final int readRegister(int group, long attribute) {
+        return vgicCalls()
+                .getAttribute(
+                        fd(),
+                        KernelCall.VGIC_REGISTER,
+                        group,
+                        attribute,
+                        VgicCalls.value(0),
+                        () -> "get group=" + group + " attribute=0x" + Long.toHexString(attribute))
+                .getInt(0);
+    }
+
+    final void writeRegister(int group, long attribute, int value) {
+        vgicCalls()
+                .setAttribute(
+                        fd(),
+                        KernelCall.VGIC_REGISTER,
+                        group,
+                        attribute,
+                        VgicCalls.value(value),
+                        () -> "set group=" + group + " attribute=0x" + Long.toHexString(attribute) + " value=0x"
+                                + Integer.toHexString(value));
+    }
+
+    /**
+     * Makes an SPI level-triggered: it is pending while its line is high.
+     *
+     * @throws io.kvmirq.KernelException as {@link #readDistributor}
+     */
+    public void makeLevel(Spi spi) {
+        configure(spi, 0);
+    }
+
+    /**
+     * Makes an SPI edge-triggered, as every SPI is at first: a rising line is latched until the guest takes the interrupt.
+     *
+     * @throws io.kvmirq.KernelException as {@link #readDistributor}
+     */
+    public void makeEdge(Spi spi) {
+        configure(spi, 2);
+    }
+
+    /** GICD_ICFGR: two bits per interrupt, the upper one set for an edge. */
+    private synchronized void configure(Spi spi, int edge) {
+        int offset = CONFIGURATIONS + spi.number() / PER_CONFIGURATION * Integer.BYTES;
+        int shift = 2 * (spi.number() % PER_CONFIGURATION);
+        writeDistributor(offset, readDistributor(offset) & ~(2 << shift) | edge << shift);
+    }
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.Ppi;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Calls;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.util.function.Supplier;
+
+/**
+ * KVM's calls on an arm64 VM: the attributes of its VGIC and ITSs, and its lines. Thread-safe.
+ *
+ * <p>Source: Documentation/virt/kvm/devices/arm-vgic*.rst; {@code kvm_vm_ioctl_irq_line()} in arch/arm64/kvm/arm.c.
+ */
+final class VgicCalls extends Calls {
+    private static final int VCPU_MASK = 0xff;
+    private static final int VCPU_BITS = 8;
+
+    private final VmCalls vm;
+
+    VgicCalls(VmCalls vm) {
+        super(vm.vm().kernel());
+        this.vm = vm;
+    }
+
+    // Attributes; a value has 8 bytes, or 4 where the kernel reads and writes no more
+
+    void setAttribute(
+            Fd device, KernelCall call, int group, long attribute, ByteBuffer value, Supplier<String> operands) {
+        attribute(Uapi.KVM_SET_DEVICE_ATTR, device, call, group, attribute, value, operands);
+    }
+
+    /** @return {@code value}, with what the kernel wrote at its beginning */
+    ByteBuffer getAttribute(
+            Fd device, KernelCall call, int group, long attribute, ByteBuffer value, Supplier<String> operands) {
+        attribute(Uapi.KVM_GET_DEVICE_ATTR, device, call, group, attribute, value, operands);
+        return value;
+    }
+
+    private void attribute(
+            long request,
+            Fd device,
+            KernelCall call,
+            int group,
+            long attribute,
+            ByteBuffer value,
+            Supplier<String> operands) {
+        ByteBuffer structure = Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
+                .putInt(Uapi.KvmDeviceAttr.GROUP, group)
+                .putLong(Uapi.KvmDeviceAttr.ATTR, attribute)
+                .putLong(Uapi.KvmDeviceAttr.ADDR, backend().libc().addressOf(value));
+        try {
+            check(
+                    on(device, raw -> backend().libc().ioctl(raw, request, structure)),
+                    call,
+                    vm.known(),
+                    () -> device + " " + operands.get());
+        } finally {
+            Reference.reachabilityFence(value);
+        }
+    }
+
+    static ByteBuffer value(long value) {
+        return Buffers.allocate(Long.BYTES).putLong(0, value);
+    }
+
+    static ByteBuffer value(int value) {
+        return Buffers.allocate(Long.BYTES).putInt(0, value);
+    }
+
+    /** The vCPU's default affinity in bits 63:32 of an attribute; source: {@code reset_mpidr()} in sys_regs.c. */
+    static long affinity(VcpuId vcpu) {
+        long id = vcpu.number();
+        return (id & 0xf | (id >> 4 & 0xff) << 8 | id >> 12 << 16) << Integer.SIZE;
+    }
+
+    // Lines
+
+    void setSpi(Spi spi, boolean high) {
+        setLine(UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT | spi.number(), high, spi::toString);
+    }
+
+    void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
+        int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT
+                | UapiArm64.KVM_ARM_IRQ_TYPE_PPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT
+                | (vcpu.number() & VCPU_MASK) << UapiArm64.KVM_ARM_IRQ_VCPU_SHIFT
+                | ppi.number();
+        setLine(word, high, () -> vcpu + " " + ppi);
+    }
+
+    private void setLine(int word, boolean high, Supplier<String> which) {
+        int raw = begin(vm.vm());
+        try {
+            int result = backend().lineSet(raw, word, high ? 1 : 0);
+            if (result < 0) {
+                throw failure(
+                        result,
+                        KernelCall.LINE,
+                        vm.known(),
+                        () -> "vm=" + raw + " " + which.get() + " level=" + (high ? 1 : 0));
+            }
+        } finally {
+            end(vm.vm());
+        }
+    }
+}

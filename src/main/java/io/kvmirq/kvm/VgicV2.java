@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.uapi.UapiArm64;
+
+/** A GICv2 for up to 8 vCPUs, on a host whose GIC can run one. Source: Documentation/virt/kvm/devices/arm-vgic.rst. */
+public final class VgicV2 extends Vgic {
+    private static final long PAGE = 0x1000;
+
+    VgicV2(Vm vm, Fd fd) {
+        super(vm, fd);
+    }
+
+    @Override
+    public void setDistributor(long address) {
+        requireAligned("distributor", address, PAGE);
+        place(KernelCall.VGIC_ADDRESS, "distributor", UapiArm64.KVM_VGIC_V2_ADDR_TYPE_DIST, address);
+    }
+
+    /**
+     * Sets where the guest sees its CPU interface.
+     *
+     * @param address guest physical, a multiple of 4 KiB
+     * @throws io.kvmirq.KernelException as {@link #setDistributor}
+     */
+    public void setCpuInterface(long address) {
+        requireAligned("CPU interface", address, PAGE);
+        place(KernelCall.VGIC_ADDRESS, "cpu-interface", UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU, address);
+    }
+}

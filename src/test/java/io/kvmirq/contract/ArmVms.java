@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
+import org.junit.jupiter.api.AfterEach;
+
+/** The typed objects of arm64 on the kernel of a world, all closed after a test. */
+abstract class ArmVms {
+    static final VcpuId FIRST = new VcpuId(0);
+    static final long DISTRIBUTOR = 0x800_0000L;
+    static final long ITS = 0x808_0000L;
+    static final long REDISTRIBUTORS = 0x80a_0000L;
+    /** Beyond the 40 bits that a VM has by default. */
+    static final long BEYOND = 1L << 40;
+
+    final World world;
+    final Undo made = new Undo();
+    final Kernel kernel;
+
+    ArmVms(World world) {
+        this.world = world;
+        this.kernel = made.add(Kernel.over(world.kernel(), Kernel.DEVICE));
+    }
+
+    @AfterEach
+    void close() {
+        made.close();
+        world.closeAll();
+    }
+
+    Vm vm() {
+        return made.add(Vm.create(kernel));
+    }
+
+    Vcpu vcpu(Vm vm, int id) {
+        return made.add(vm.createVcpu(new VcpuId(id)));
+    }
+
+    /** Not initialised; the VM has one vCPU. */
+    VgicV3 vgic(Vm vm) {
+        vcpu(vm, 0);
+        return made.add(vm.createVgicV3());
+    }
+
+    VgicV3 ready(Vm vm) {
+        VgicV3 vgic = vgic(vm);
+        vgic.init();
+        return vgic;
+    }
+
+    EventFd event() {
+        return made.add(EventFd.create(kernel));
+    }
+
+    static void latched(VgicV3 vgic, Spi spi) {
+        eventually(spi + " is latched", () -> vgic.isLatched(spi));
+    }
+
+    /** @return the sentence */
+    static String refused(Errno expected, ThrowingCallable call) {
+        KernelException refusal = catchThrowableOfType(KernelException.class, call);
+        assertThat(refusal).as("refusal, expected " + expected).isNotNull();
+        assertThat(refusal.errno()).as(refusal.getMessage()).isEqualTo(expected);
+        return String.valueOf(refusal.getMessage());
+    }
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.Ppi;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.KernelFacts;
+import io.kvmirq.kvm.Its;
+import io.kvmirq.kvm.KvmDevice;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import org.junit.jupiter.api.Test;
+
+/** Making a VGICv3 and its ITS: arch/arm64/kvm/vgic/vgic-init.c, vgic-kvm-device.c, vgic-mmio-v3.c, vgic-its.c. */
+@ArmContract
+class VgicContract extends ArmVms {
+    private static final Spi BEYOND_DEFAULT = new Spi(256);
+
+    VgicContract(World world) {
+        super(world);
+    }
+
+    // The VM
+
+    @Test
+    void kernelSaysThatItIsArm64() {
+        assertThat(kernel.facts().architecture()).isEqualTo(KernelFacts.Architecture.ARM64);
+        assertThat(kernel.facts().guestAddressBits().orElseThrow()).isBetween(32, 52);
+    }
+
+    @Test
+    void vmHasTheAddressesThatItWasMadeWith() {
+        Vm small = made.add(Vm.create(kernel, 36));
+        assertThat(refused(Errno.E2BIG, () -> vgic(small).setDistributor(1L << 36)))
+                .startsWith("vgic address set device (fd ")
+                .endsWith(" distributor=0x1000000000: E2BIG (the place is beyond the VM's addresses)");
+        int most = kernel.facts().guestAddressBits().orElseThrow();
+        Vm large = made.add(Vm.create(kernel, most));
+        vgic(large).setDistributor((1L << most) - 0x1_0000);
+        assertThatThrownBy(() -> Vm.create(kernel, most + 1))
+                .hasMessage("guest addresses of " + (most + 1) + " bits are not possible: expected 32–" + most
+                        + " on this host");
+        assertThatThrownBy(() -> Vm.create(kernel, 31)).isInstanceOf(IllegalArgumentException.class);
+    }
+
+    @Test
+    void vcpuIsInitializedWithTheFeaturesOfTheFirst() {
+        Vm vm = vm();
+        Vcpu first = vcpu(vm, 0);
+        first.initialize(Vcpu.Feature.PSCI_0_2);
+        first.initialize(Vcpu.Feature.PSCI_0_2);
+        assertThat(refused(Errno.EINVAL, first::initialize))
+                .startsWith("vcpu init vcpu 0 (fd ")
+                .contains("features");
+        Vcpu second = vcpu(vm, 1);
+        second.initialize(Vcpu.Feature.PSCI_0_2, Vcpu.Feature.POWER_OFF);
+    }
+
+    @Test
+    void callsOfX86AreRefusedBeforeTheKernel() {
+        Vm vm = vm();
+        assertThatThrownBy(vm::createIrqchip)
+                .isInstanceOf(UnsupportedOperationException.class)
+                .hasMessage(
+                        "only x86 has the irqchip of PIC, IOAPIC and LAPICs, and this kernel is arm64: create a VGIC");
+        assertThatThrownBy(() -> vm.createSplitIrqchip(24)).isInstanceOf(UnsupportedOperationException.class);
+        assertThatThrownBy(vm::use32BitApicIds).isInstanceOf(UnsupportedOperationException.class);
+        assertThatThrownBy(vm::ioapic).isInstanceOf(UnsupportedOperationException.class);
+        Vcpu vcpu = vcpu(vm, 0);
+        assertThatThrownBy(vcpu::useHostCpuid).isInstanceOf(UnsupportedOperationException.class);
+        assertThatThrownBy(vcpu::enableLapic).isInstanceOf(UnsupportedOperationException.class);
+        assertThatThrownBy(() -> vcpu.startAt(0, 0)).isInstanceOf(UnsupportedOperationException.class);
+    }
+
+    // Devices
+
+    @Test
+    void vgicIsTheOnlyOneAndStaysWhenItIsClosed() {
+        Vm vm = vm();
+        assertThat(vm.supports(KvmDevice.Type.VGIC_V3)).isTrue();
+        assertThat(vm.supports(KvmDevice.Type.ITS)).isTrue();
+        VgicV3 vgic = vgic(vm);
+        assertThat(refused(Errno.EEXIST, vm::createVgicV3)).contains("the VM has a VGIC, and closing its descriptor");
+        vgic.close();
+        refused(Errno.EEXIST, () -> vm.createDevice(KvmDevice.Type.VGIC_V3));
+    }
+
+    @Test
+    void hostSaysWhetherItHasAGicV2() {
+        Vm vm = vm();
+        if (vm.supports(KvmDevice.Type.VGIC_V2)) {
+            made.add(vm.createVgicV2()).setCpuInterface(0x801_0000L);
+        } else {
+            assertThat(refused(Errno.ENODEV, vm::createVgicV2)).contains("a GICv3 host has no GICv2");
+        }
+    }
+
+    // Addresses
+
+    @Test
+    void addressIsSetOnce() {
+        VgicV3 vgic = vgic(vm());
+        vgic.setDistributor(DISTRIBUTOR);
+        assertThat(refused(Errno.EEXIST, () -> vgic.setDistributor(DISTRIBUTOR)))
+                .contains("this place was set already");
+        vgic.setRedistributors(REDISTRIBUTORS);
+        refused(Errno.EEXIST, () -> vgic.setRedistributors(REDISTRIBUTORS));
+    }
+
+    @Test
+    void addressThatIsMisalignedIsRefusedBeforeTheKernel() {
+        VgicV3 vgic = vgic(vm());
+        assertThatThrownBy(() -> vgic.setDistributor(DISTRIBUTOR + 0x1000))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage(
+                        "distributor 0x8001000 is not possible: expected a guest physical address that is a multiple"
+                                + " of 0x10000");
+        assertThatThrownBy(() -> vgic.setDistributor(-0x1_0000)).isInstanceOf(IllegalArgumentException.class);
+        assertThatThrownBy(() -> vgic.setRedistributors(1)).isInstanceOf(IllegalArgumentException.class);
+        vgic.setDistributor(DISTRIBUTOR);
+    }
+
+    @Test
+    void addressBeyondTheVmIsTooBig() {
+        Vm vm = vm();
+        VgicV3 vgic = vgic(vm);
+        refused(Errno.E2BIG, () -> vgic.setDistributor(BEYOND));
+        refused(Errno.E2BIG, () -> vgic.setRedistributors(BEYOND));
+        refused(Errno.E2BIG, () -> vgic.addRedistributors(0, BEYOND, 2));
+        refused(Errno.E2BIG, () -> made.add(vm.createIts()).setAddress(BEYOND));
+    }
+
+    @Test
+    void redistributorsMayNotOverlapTheDistributor() {
+        VgicV3 vgic = vgic(vm());
+        vgic.setDistributor(DISTRIBUTOR);
+        assertThat(refused(Errno.EINVAL, () -> vgic.setRedistributors(DISTRIBUTOR)))
+                .contains("redistributors overlap others or the distributor");
+    }
+
+    /** The region is as large as there are vCPUs: it overlaps from the first on, and the next one finds that out. */
+    @Test
+    void distributorOverRedistributorsRefusesTheVcpu() {
+        Vm vm = vm();
+        VgicV3 vgic = made.add(vm.createVgicV3());
+        vgic.setRedistributors(DISTRIBUTOR);
+        vgic.setDistributor(DISTRIBUTOR);
+        vcpu(vm, 0);
+        assertThat(refused(Errno.EINVAL, () -> vcpu(vm, 1))).contains("redistributor would overlap the distributor");
+    }
+
+    @Test
+    void regionsComeInTurnAndApart() {
+        VgicV3 vgic = vgic(vm());
+        assertThat(refused(Errno.EINVAL, () -> vgic.addRedistributors(1, REDISTRIBUTORS, 2)))
+                .contains("regions come in the order of their index");
+        vgic.addRedistributors(0, REDISTRIBUTORS, 2);
+        refused(Errno.EINVAL, () -> vgic.addRedistributors(0, REDISTRIBUTORS, 2));
+        refused(Errno.EINVAL, () -> vgic.addRedistributors(2, 0x900_0000L, 2));
+        assertThat(refused(Errno.EINVAL, () -> vgic.addRedistributors(1, REDISTRIBUTORS + 0x1_0000, 2)))
+                .contains("redistributors overlap");
+        vgic.addRedistributors(1, 0x900_0000L, 2);
+        refused(Errno.EINVAL, () -> vgic.setRedistributors(0xa00_0000L));
+    }
+
+    @Test
+    void regionsThatCannotBeAreRefusedBeforeTheKernel() {
+        VgicV3 vgic = vgic(vm());
+        for (int count : new int[] {-1, 0, 4096}) {
+            assertThatThrownBy(() -> vgic.addRedistributors(0, REDISTRIBUTORS, count))
+                    .hasMessage("a region of " + count + " redistributors is not possible: expected 1–4095");
+        }
+        assertThatThrownBy(() -> vgic.addRedistributors(256, REDISTRIBUTORS, 1))
+                .isInstanceOf(IllegalArgumentException.class);
+        assertThatThrownBy(() -> vgic.addRedistributors(0, 1L << 52, 1)).isInstanceOf(IllegalArgumentException.class);
+        assertThatThrownBy(() -> vgic.addRedistributors(0, REDISTRIBUTORS + 1, 1))
+                .isInstanceOf(IllegalArgumentException.class);
+    }
+
+    // Number of interrupts
+
+    @Test
+    void numberOfInterruptsIsSetOnce() {
+        Vm vm = vm();
+        VgicV3 vgic = vgic(vm);
+        assertThat(vgic.interrupts()).isEqualTo(32);
+        vgic.setInterrupts(96);
+        assertThat(vgic.interrupts()).isEqualTo(96);
+        assertThat(refused(Errno.EBUSY, () -> vgic.setInterrupts(96)))
+                .contains("interrupts=96: EBUSY (the number of interrupts is set already, by init at the latest)");
+        vgic.init();
+        vm.setSpi(new Spi(95), true);
+        assertThat(refused(Errno.EINVAL, () -> vm.setSpi(new Spi(96), true))).contains("no such vCPU or interrupt");
+    }
+
+    @Test
+    void numberOfInterruptsThatCannotBeIsRefusedBeforeTheKernel() {
+        VgicV3 vgic = vgic(vm());
+        for (int count : new int[] {-64, 32, 63, 65, 993, 1024}) {
+            assertThatThrownBy(() -> vgic.setInterrupts(count))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessage(
+                            count
+                                    + " interrupts are not possible: expected 64–992, a multiple of 32, with the 32 private ones");
+        }
+        vgic.setInterrupts(992);
+    }
+
+    @Test
+    void initChooses256Interrupts() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        assertThat(vgic.interrupts()).isEqualTo(256);
+        refused(Errno.EBUSY, () -> vgic.setInterrupts(256));
+        vm.setSpi(new Spi(255), true);
+        refused(Errno.EINVAL, () -> vm.setSpi(BEYOND_DEFAULT, true));
+    }
+
+    // Order
+
+    @Test
+    void nothingWorksBeforeInit() {
+        Vm vm = vm();
+        VgicV3 vgic = vgic(vm);
+        assertThat(refused(Errno.EAGAIN, () -> vm.assignIrqfd(event(), new Gsi(5))))
+                .contains("the interrupt controller is not initialised yet");
+        assertThat(refused(Errno.EBUSY, () -> vm.setSpi(new Spi(42), true)))
+                .matches("line set vm=\\d+ spi 42 level=1: EBUSY \\(the VGIC is not initialised yet\\)");
+        refused(Errno.EBUSY, () -> vm.setPpi(FIRST, new Ppi(27), true));
+        assertThat(refused(Errno.EBUSY, () -> vgic.readDistributor(0x204))).contains("registers are there after init");
+        refused(Errno.EBUSY, () -> vgic.writeDistributor(0x204, 0));
+        refused(Errno.EBUSY, () -> vgic.isHigh(new Spi(42)));
+    }
+
+    @Test
+    void initTwiceIsInitOnce() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        vm.routes().remove(new Gsi(5));
+        vgic.init();
+        assertThat(vm.routes().routes()).noneMatch(route -> route.gsi().number() == 5);
+        assertThat(vgic.interrupts()).isEqualTo(256);
+    }
+
+    @Test
+    void noVcpuComesAfterInit() {
+        Vm vm = vm();
+        ready(vm);
+        assertThat(refused(Errno.EBUSY, () -> vcpu(vm, 1))).contains("the VGIC is initialised already");
+    }
+
+    @Test
+    void addressesMayComeAfterInit() {
+        VgicV3 vgic = ready(vm());
+        vgic.setDistributor(DISTRIBUTOR);
+        vgic.setRedistributors(REDISTRIBUTORS);
+    }
+
+    @Test
+    void registersNeedAVcpu() {
+        Vm vm = vm();
+        VgicV3 vgic = made.add(vm.createVgicV3());
+        vgic.init();
+        assertThat(refused(Errno.EINVAL, () -> vgic.readDistributor(0x204))).contains("no vCPU has that affinity");
+        refused(Errno.EINVAL, () -> vgic.isHigh(new Spi(42)));
+        vm.setSpi(new Spi(42), true);
+    }
+
+    @Test
+    void vcpuHasItsAffinityOnceItIsInitialized() {
+        Vm vm = vm();
+        vcpu(vm, 0);
+        Vcpu second = vcpu(vm, 1);
+        VgicV3 vgic = made.add(vm.createVgicV3());
+        vgic.init();
+        VcpuId id = new VcpuId(1);
+        refused(Errno.EINVAL, () -> vgic.isHigh(id, new Ppi(23)));
+        second.initialize();
+        assertThat(vgic.isHigh(id, new Ppi(23))).isFalse();
+    }
+
+    // ITS
+
+    @Test
+    void itsHasItsAddressOnceAndRegistersFromThen() {
+        Vm vm = vm();
+        vgic(vm);
+        Its its = made.add(vm.createIts());
+        assertThatThrownBy(() -> its.setAddress(ITS + 0x1000)).isInstanceOf(IllegalArgumentException.class);
+        assertThat(refused(Errno.ENXIO, () -> its.readRegister(0)))
+                .contains("no such register, or the ITS has no place yet");
+        its.setAddress(ITS);
+        refused(Errno.EEXIST, () -> its.setAddress(ITS));
+        long quiescent = 1L << 31;
+        assertThat(its.readRegister(0)).isEqualTo(quiescent);
+        assertThat(refused(Errno.EINVAL, () -> its.readRegister(2))).contains("off the size of the register");
+        refused(Errno.ENXIO, () -> its.readRegister(0x8000));
+        its.init();
+    }
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Ppi;
+import io.kvmirq.Route;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Its;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.OptionalInt;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+
+/**
+ * How interrupts become pending in a VGICv3 while no guest runs: arch/arm64/kvm/vgic/vgic.c, vgic-irqfd.c, vgic-its.c.
+ */
+@ArmContract
+class VgicDeliveryContract extends ArmVms {
+    private static final Spi EDGE = new Spi(42);
+    private static final Spi OTHER = new Spi(44);
+    private static final Spi LEVEL = new Spi(43);
+    private static final Ppi TIMER = new Ppi(27);
+    private static final MsiMessage MESSAGE = MsiMessage.toIts(ITS, 0x10, 1);
+
+    VgicDeliveryContract(World world) {
+        super(world);
+    }
+
+    private static Gsi gsi(Spi spi) {
+        return new Gsi(spi.pin());
+    }
+
+    private Irqfd assign(Vm vm, EventFd event, Gsi gsi) {
+        return made.add(vm.assignIrqfd(event, gsi));
+    }
+
+    // Routes
+
+    @Test
+    void initRoutesEachGsiToItsPin() {
+        Vm vm = vm();
+        VgicV3 vgic = vgic(vm);
+        vgic.setInterrupts(96);
+        vgic.init();
+        assertThat(vm.routes().routes())
+                .isEqualTo(IntStream.range(0, 64)
+                        .mapToObj(pin -> (Route) new Route.Pin(new Gsi(pin), Route.Chip.VGIC, pin))
+                        .toList());
+        EventFd event = event();
+        assign(vm, event, new Gsi(63));
+        event.signal();
+        latched(vgic, new Spi(95));
+        assertThat(vm.routes().add(MESSAGE)).as("the first GSI without pin").isEqualTo(new Gsi(64));
+    }
+
+    /** A change replaces the whole table: the default routes stay because they are known. */
+    @Test
+    void changeKeepsTheDefaultRoutes() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        Gsi added = new Gsi(300);
+        vm.routes().change(edit -> edit.add(Route.Pin.to(added, OTHER)));
+        EventFd first = event();
+        EventFd second = event();
+        assign(vm, first, gsi(EDGE));
+        assign(vm, second, added);
+        first.signal();
+        second.signal();
+        latched(vgic, EDGE);
+        latched(vgic, OTHER);
+    }
+
+    @Test
+    void chipsOfX86AreRefusedBeforeTheKernel() {
+        Vm vm = vm();
+        ready(vm);
+        assertThatThrownBy(
+                        () -> vm.routes().change(edit -> edit.add(new Route.Pin(new Gsi(300), Route.Chip.IOAPIC, 5))))
+                .hasMessage("only x86 has IOAPIC pins, and this kernel is arm64: use pins of Route.Chip.VGIC");
+        assertThatThrownBy(() -> vm.setLine(new Gsi(5), true))
+                .hasMessage(
+                        "only x86 has a line with a GSI, and this kernel is arm64: name the interrupt, with setSpi or"
+                                + " setPpi");
+    }
+
+    // Edges
+
+    @Test
+    void signalOfAnIrqfdLatchesTheSpiOfItsPin() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        EventFd event = event();
+        assign(vm, event, gsi(EDGE));
+        assertThat(vgic.isLatched(EDGE)).isFalse();
+        event.signal();
+        latched(vgic, EDGE);
+        assertThat(vgic.readDistributor(0x204)).isEqualTo(1 << EDGE.number() - 32);
+        assertThat(vgic.isHigh(EDGE)).isFalse();
+        vgic.setLatched(EDGE, false);
+        assertThat(vgic.isLatched(EDGE)).isFalse();
+        event.signal();
+        latched(vgic, EDGE);
+    }
+
+    @Test
+    void fallingLineOfAnEdgeIsNothing() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        vm.setSpi(EDGE, false);
+        assertThat(vgic.isLatched(EDGE)).isFalse();
+        vm.setSpi(EDGE, true);
+        vm.setSpi(EDGE, false);
+        assertThat(vgic.isLatched(EDGE)).isTrue();
+        assertThat(vgic.isHigh(EDGE)).isFalse();
+    }
+
+    @Test
+    void deassignedIrqfdKeepsItsSignals() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        EventFd event = event();
+        Irqfd irqfd = assign(vm, event, gsi(EDGE));
+        irqfd.mask();
+        event.signal(3);
+        irqfd.unmask();
+        latched(vgic, EDGE);
+    }
+
+    @Test
+    void signalWithoutRouteOrPinIsLost() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        EventFd event = event();
+        vm.routes().change(edit -> edit.add(new Route.Pin(new Gsi(300), Route.Chip.VGIC, 900)));
+        for (int gsi : new int[] {300, 301}) {
+            Irqfd irqfd = assign(vm, event, new Gsi(gsi));
+            event.signal();
+            irqfd.close();
+            assertThat(event.drain()).as("count after gsi " + gsi).isZero();
+        }
+        for (int word = 0x204; word < 0x220; word += 4) {
+            assertThat(vgic.readDistributor(word)).isZero();
+        }
+    }
+
+    @Test
+    void changedRouteTakesTheNextSignal() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        EventFd event = event();
+        Gsi gsi = new Gsi(300);
+        vm.routes().change(edit -> edit.add(Route.Pin.to(gsi, EDGE)));
+        assign(vm, event, gsi);
+        event.signal();
+        latched(vgic, EDGE);
+        vgic.setLatched(EDGE, false);
+        vm.routes().change(edit -> edit.remove(gsi).add(Route.Pin.to(gsi, OTHER)));
+        event.signal();
+        latched(vgic, OTHER);
+        assertThat(vgic.isLatched(EDGE)).isFalse();
+    }
+
+    // Levels
+
+    @Test
+    void lineOfALevelIsHighAndNotLatched() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        vgic.makeLevel(LEVEL);
+        vm.setSpi(LEVEL, true);
+        assertThat(vgic.isHigh(LEVEL)).isTrue();
+        assertThat(vgic.isLatched(LEVEL)).isFalse();
+        vm.setSpi(LEVEL, false);
+        assertThat(vgic.isHigh(LEVEL)).isFalse();
+        vgic.makeEdge(LEVEL);
+        vm.setSpi(LEVEL, true);
+        assertThat(vgic.isLatched(LEVEL)).isTrue();
+    }
+
+    @Test
+    void resamplingIrqfdHoldsTheLineUntilItIsDeassigned() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        vgic.makeLevel(LEVEL);
+        EventFd event = event();
+        EventFd resample = event();
+        Irqfd irqfd = made.add(vm.assignLevelIrqfd(event, resample, gsi(LEVEL)));
+        event.signal();
+        eventually(LEVEL + " is high", () -> vgic.isHigh(LEVEL));
+        assertThat(event.drain()).isZero();
+        assertThat(resample.drain()).isZero();
+        irqfd.close();
+        assertThat(vgic.isHigh(LEVEL)).isFalse();
+        assertThat(resample.drain()).isZero();
+    }
+
+    /** Without resampling no end of interrupt is seen, and nobody lowers what an irqfd has raised. */
+    @Test
+    void lineOfAPlainIrqfdStaysHigh() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        vgic.makeLevel(LEVEL);
+        EventFd event = event();
+        Irqfd irqfd = assign(vm, event, gsi(LEVEL));
+        event.signal();
+        eventually(LEVEL + " is high", () -> vgic.isHigh(LEVEL));
+        irqfd.close();
+        assertThat(vgic.isHigh(LEVEL)).isTrue();
+        vm.setSpi(LEVEL, false);
+        assertThat(vgic.isHigh(LEVEL)).isFalse();
+    }
+
+    @Test
+    void ppiIsOfOneVcpu() {
+        Vm vm = vm();
+        VgicV3 vgic;
+        VcpuId second = new VcpuId(1);
+        vcpu(vm, 0).initialize();
+        vcpu(vm, 1).initialize();
+        vgic = made.add(vm.createVgicV3());
+        vgic.init();
+        vm.setPpi(second, TIMER, true);
+        assertThat(vgic.isHigh(second, TIMER)).isTrue();
+        assertThat(vgic.isHigh(FIRST, TIMER)).isFalse();
+        vm.setPpi(second, TIMER, false);
+        assertThat(vgic.isHigh(second, TIMER)).isFalse();
+        refused(Errno.EINVAL, () -> vm.setPpi(new VcpuId(2), TIMER, true));
+        refused(Errno.EINVAL, () -> vm.setPpi(new VcpuId(256), TIMER, true));
+    }
+
+    @Test
+    void linesNeedAVgic() {
+        Vm vm = vm();
+        vcpu(vm, 0);
+        assertThat(refused(Errno.ENXIO, () -> vm.setSpi(EDGE, true))).endsWith("ENXIO (the VM has no VGIC)");
+        refused(Errno.ENXIO, () -> vm.setPpi(FIRST, TIMER, true));
+    }
+
+    // Messages
+
+    @Test
+    void messageNeedsVgicThenItsThenDevice() {
+        Vm vm = vm();
+        MsiMessage withoutDevice = new MsiMessage(MESSAGE.address(), MESSAGE.data());
+        assertThat(refused(Errno.EINVAL, () -> vm.signal(MESSAGE))).endsWith("EINVAL (the VM has no VGIC)");
+        ready(vm);
+        assertThat(refused(Errno.ENODEV, () -> vm.signal(MESSAGE))).endsWith("ENODEV (the VM has no ITS)");
+        refused(Errno.ENODEV, () -> vm.signal(withoutDevice));
+        Its its = made.add(vm.createIts());
+        assertThat(refused(Errno.EINVAL, () -> vm.signal(withoutDevice)))
+                .endsWith("EINVAL (an ITS needs the device: VALID_DEVID is missing)");
+        assertThat(refused(Errno.EINVAL, () -> vm.signal(MESSAGE))).contains("no ITS is at that address");
+        its.setAddress(ITS);
+        assertThat(refused(Errno.EINVAL, () -> vm.signal(MsiMessage.toIts(0x909_0000L, 0x10, 1))))
+                .contains("no ITS is at that address");
+        refused(Errno.EINVAL, () -> vm.signal(withoutDevice));
+    }
+
+    /** Whatever the device: the ITS looks it up once the guest has turned it on. */
+    @Test
+    void messageToAnItsThatIsOffIsBusy() {
+        Vm vm = vm();
+        ready(vm);
+        made.add(vm.createIts()).setAddress(ITS);
+        for (int device : new int[] {0, 0x10, -1}) {
+            assertThat(refused(Errno.EBUSY, () -> vm.signal(MsiMessage.toIts(ITS, device, 1))))
+                    .contains("the guest has not turned the ITS on");
+        }
+    }
+
+    @Test
+    void routedMessageToAnItsThatIsOffIsLost() {
+        Vm vm = vm();
+        ready(vm);
+        made.add(vm.createIts()).setAddress(ITS);
+        Gsi gsi = vm.routes().add(MESSAGE);
+        EventFd event = event();
+        Irqfd irqfd = assign(vm, event, gsi);
+        event.signal();
+        irqfd.close();
+        assertThat(event.drain()).isZero();
+    }
+
+    /** Route and message carry the device in the fields of their structures. */
+    @Test
+    void deviceIdIsPartOfTheMessage() {
+        assertThat(MESSAGE).isEqualTo(new MsiMessage(ITS + 0x1_0040, 1, OptionalInt.of(0x10)));
+        int vm = world.own(world.kernel().vmCreate(world.kvm(), 0));
+        ByteBuffer route = records(1)
+                .putInt(KernelBackend.ROUTE_GSI, 5)
+                .putInt(KernelBackend.ROUTE_TYPE, KernelBackend.ROUTE_TYPE_MSI)
+                .putInt(KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID)
+                .putLong(KernelBackend.ROUTE_ADDRESS, MESSAGE.address())
+                .putInt(KernelBackend.ROUTE_DEVID, 0x10);
+        assertOk(world.kernel().routesSet(vm, route, 1));
+        route.putInt(KernelBackend.ROUTE_FLAGS, KernelBackend.ROUTE_FLAG_DEVID << 1);
+        assertErrno(Errno.EINVAL, world.kernel().routesSet(vm, route, 1));
+        assertErrno(Errno.EINVAL, world.kernel().msiSignal(vm, MESSAGE.address(), 1, Uapi.KVM_MSI_VALID_DEVID, 0x10));
+    }
+
+    // Adopted
+
+    /** A VMM has made VM, vCPU and VGIC, and gives the VM away with the routes that it knows. */
+    @Test
+    void adoptedVmTakesIrqfdsAndLines() {
+        Vm mine = vm();
+        VgicV3 vgic = ready(mine);
+        try (var lease = mine.fd().lease()) {
+            Vm adopted = made.add(Vm.adopt(
+                    kernel, lease.number(), Ownership.BORROWED, mine.routes().routes(), new Gsi(224)));
+            Gsi gsi = adopted.routes().add(MESSAGE);
+            assertThat(gsi).isEqualTo(new Gsi(224));
+            EventFd event = event();
+            try (Irqfd irqfd = adopted.assignIrqfd(event, gsi(EDGE))) {
+                irqfd.event().signal();
+                latched(vgic, EDGE);
+            }
+            adopted.setSpi(OTHER, true);
+            assertThat(vgic.isLatched(OTHER)).isTrue();
+            assertThat(refused(Errno.EEXIST, adopted::createVgicV3)).contains("the VM has a VGIC");
+        }
+        List<Route> routes = List.of(new Route.Pin(new Gsi(0), Route.Chip.PIC_MASTER, 0));
+        assertThatThrownBy(() -> Vm.adopt(kernel, 99, Ownership.BORROWED, routes, new Gsi(224)))
+                .hasMessageContaining("only x86 has PIC_MASTER pins");
+    }
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kvm;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.mockito.ArgumentMatchers.any;
+import static org.mockito.ArgumentMatchers.anyInt;
+import static org.mockito.ArgumentMatchers.anyLong;
+import static org.mockito.Mockito.mock;
+import static org.mockito.Mockito.when;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.Ppi;
+import io.kvmirq.Route;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.KernelFacts.Architecture;
+import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.RealKvm;
+import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** What the contract cannot see on a fake without GICv2 and tables: the attributes that calls become; and x86. */
+class VgicTest {
+    private final List<String> calls = new ArrayList<>();
+    /** Of the VM made last. */
+    private long type = -1;
+
+    private final Kernel kernel = Kernel.over(arm64(), Kernel.DEVICE);
+    private final Vm vm = Vm.create(kernel);
+
+    /** Succeeds at everything, and notes attributes as group:attribute:value. */
+    private KernelBackend arm64() {
+        KernelBackend backend = mock(KernelBackend.class);
+        Libc libc = mock(Libc.class);
+        List<ByteBuffer> values = new ArrayList<>();
+        when(backend.libc()).thenReturn(libc);
+        when(backend.kvmVersion(anyInt())).thenReturn(12);
+        when(backend.capabilityCheck(anyInt(), anyInt()))
+                .thenAnswer(call -> call.getArgument(1, Integer.class) == 165 ? 36 : 0);
+        when(backend.vmCreate(anyInt(), anyLong())).thenAnswer(call -> {
+            type = call.getArgument(1, Long.class);
+            return 4;
+        });
+        when(backend.deviceCreate(anyInt(), anyInt())).thenReturn(5);
+        when(backend.lineSet(anyInt(), anyInt(), anyInt())).thenAnswer(call -> {
+            calls.add("line 0x" + Integer.toHexString(call.getArgument(1)) + "=" + call.getArgument(2));
+            return 0;
+        });
+        when(libc.addressOf(any())).thenAnswer(call -> {
+            values.add(call.getArgument(0));
+            return (long) values.size() - 1;
+        });
+        when(libc.ioctl(anyInt(), anyLong(), any(ByteBuffer.class))).thenAnswer(call -> {
+            ByteBuffer attribute = call.getArgument(2);
+            boolean get = call.getArgument(1, Long.class) == Uapi.KVM_GET_DEVICE_ATTR;
+            ByteBuffer value = values.get((int) attribute.getLong(Uapi.KvmDeviceAttr.ADDR));
+            calls.add((get ? "get " : "set ") + attribute.getInt(Uapi.KvmDeviceAttr.GROUP) + ":0x"
+                    + Long.toHexString(attribute.getLong(Uapi.KvmDeviceAttr.ATTR)) + ":0x"
+                    + Long.toHexString(value.getLong(0)));
+            value.putLong(0, 0x1234_5678_9abc_def0L);
+            return 0;
+        });
+        return backend;
+    }
+
+    @Test
+    void vmIsAsLargeAsASmallHostAllows() {
+        assertThat(type).isEqualTo(36);
+        Vm.create(kernel, 32).close();
+        assertThat(type).isEqualTo(32);
+        assertThatThrownBy(() -> Vm.create(kernel, 40))
+                .hasMessage("guest addresses of 40 bits are not possible: expected 32–36 on this host");
+    }
+
+    @Test
+    void placesOfAGicV2() {
+        VgicV2 vgic = vm.createVgicV2();
+        vgic.setDistributor(0x800_1000L);
+        vgic.setCpuInterface(0x801_0000L);
+        assertThat(calls).containsExactly("set 0:0x0:0x8001000", "set 0:0x1:0x8010000");
+        assertThatThrownBy(() -> vgic.setCpuInterface(0x801_0800L))
+                .hasMessage("CPU interface 0x8010800 is not possible: expected a guest physical address that is a"
+                        + " multiple of 0x1000");
+    }
+
+    @Test
+    void registersOfARedistributorAreNamedByAffinity() {
+        VgicV3 vgic = vm.createVgicV3();
+        assertThat(vgic.readRedistributor(new VcpuId(0), 0x10)).isEqualTo(0x9abc_def0);
+        vgic.writeRedistributor(new VcpuId(17), 0x1_0080, -1);
+        vgic.isHigh(new VcpuId(0x1ff), new Ppi(31));
+        assertThat(calls)
+                .containsExactly("get 5:0x10:0x0", "set 5:0x10100010080:0xffffffff", "get 7:0x1f0f00000000:0x0");
+    }
+
+    @Test
+    void tablesAndReset() {
+        vm.createVgicV3().savePendingTables();
+        Its its = vm.createIts();
+        its.saveTables();
+        its.restoreTables();
+        its.reset();
+        its.writeRegister(0x80, 0x8765_4321_0000_0001L);
+        assertThat(its.readRegister(8)).isEqualTo(0x1234_5678_9abc_def0L);
+        assertThat(calls)
+                .containsExactly(
+                        "set 4:0x3:0x0",
+                        "set 4:0x1:0x0",
+                        "set 4:0x2:0x0",
+                        "set 4:0x4:0x0",
+                        "set 8:0x80:0x8765432100000001",
+                        "get 8:0x8:0x0");
+    }
+
+    @Test
+    void lineIsNamedByKindVcpuAndNumber() {
+        vm.setSpi(new Spi(1019), true);
+        vm.setPpi(new VcpuId(0x1ff), new Ppi(16), false);
+        assertThat(calls).containsExactly("line 0x10003fb=1", "line 0x12ff0010=0");
+    }
+
+    // x86
+
+    @ParameterizedTest
+    @EnumSource
+    void x86SaysSo(Kernels kernels) {
+        try (Kernel x86 = kernels.open()) {
+            assertThat(x86.facts().architecture()).isEqualTo(Architecture.X86_64);
+            assertThat(x86.facts().guestAddressBits()).isEmpty();
+        }
+    }
+
+    @RealKvm
+    @Test
+    void lineOfAnSpiWouldBeAGsiOfX86() {
+        try (Kernel x86 = Kernel.open();
+                Vm one = Vm.create(x86)) {
+            assertThatThrownBy(() -> one.setSpi(new Spi(42), true))
+                    .isInstanceOf(UnsupportedOperationException.class)
+                    .hasMessage("only arm64 has an SPI, and this kernel is x86_64");
+            assertThatThrownBy(() -> one.setPpi(new VcpuId(0), new Ppi(27), true))
+                    .isInstanceOf(UnsupportedOperationException.class);
+            assertThatThrownBy(one::createVgicV3).hasMessage("only arm64 has a VGIC, and this kernel is x86_64");
+            assertThatThrownBy(one::createVgicV2).isInstanceOf(UnsupportedOperationException.class);
+            assertThatThrownBy(() -> one.createDevice(KvmDevice.Type.ITS))
+                    .isInstanceOf(UnsupportedOperationException.class);
+            assertThat(one.supports(KvmDevice.Type.VGIC_V3)).isFalse();
+            // Its number is that of the master PIC.
+            assertThatThrownBy(
+                            () -> one.routes().change(edit -> edit.add(new Route.Pin(new Gsi(3), Route.Chip.VGIC, 3))))
+                    .hasMessage("only arm64 has VGIC pins, and this kernel is x86_64");
+            assertThatThrownBy(() -> Vm.create(x86, 40))
+                    .hasMessage("only arm64 has a VM with a size of guest addresses, and this kernel is x86_64");
+            try (Vcpu vcpu = one.createVcpu(new VcpuId(0))) {
+                assertThatThrownBy(vcpu::initialize).isInstanceOf(UnsupportedOperationException.class);
+            }
+        }
+    }
+}
