@@ -195,6 +195,27 @@ public enum VgicCause implements Cause {
                     "no such register, or the ITS has no place yet",
                     "attr, and KVM_DEV_ARM_VGIC_GRP_ADDR first",
                     "vgic-its.c vgic_its_attr_regs_access()")
+            .needs(ARM64)),
+    ITS_VERSION(refusal(
+                    KernelCall.ITS_REGISTER,
+                    Errno.EINVAL,
+                    "GITS_IIDR names a version of the tables that this kernel does not have",
+                    "bits 15:12 of GITS_IIDR; 0 is the only version",
+                    "vgic-its.c vgic_mmio_uaccess_write_its_iidr()")
+            .needs(ARM64)),
+    ITS_READER_ENABLED(refusal(
+                    KernelCall.ITS_REGISTER,
+                    Errno.EBUSY,
+                    "GITS_CREADR cannot be set while the ITS is enabled",
+                    "the order: GITS_CREADR before GITS_CTLR",
+                    "vgic-its.c vgic_mmio_uaccess_write_its_creadr()")
+            .needs(ARM64)),
+    ITS_READER_BEYOND(refusal(
+                    KernelCall.ITS_REGISTER,
+                    Errno.EINVAL,
+                    "GITS_CREADR is beyond the ring of commands",
+                    "the value, and the size in GITS_CBASER, which comes first",
+                    "vgic-its.c vgic_mmio_uaccess_write_its_creadr()")
             .needs(ARM64));
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values

@@ -127,8 +127,8 @@ class Arm64Test {
         ArmRows rows = new ArmRows(kernel);
         perform(rows, "vm A 0", "device I A KVM_DEV_TYPE_ARM_VGIC_ITS 0");
         perform(rows, "set I KVM_DEV_ARM_VGIC_GRP_ADDR KVM_VGIC_ITS_ADDR_TYPE 0x8080000");
-        assertThatThrownBy(() -> perform(rows, "set I KVM_DEV_ARM_VGIC_GRP_ITS_REGS 0 1"))
-                .hasMessage("the fake kernel does not model writing the registers of an ITS");
+        assertThatThrownBy(() -> perform(rows, "get I KVM_DEV_ARM_VGIC_GRP_ITS_REGS 0xffe8"))
+                .hasMessage("the fake kernel does not model the identification registers of an ITS");
         assertThatThrownBy(() -> perform(rows, "set I KVM_DEV_ARM_VGIC_GRP_CTRL KVM_DEV_ARM_ITS_SAVE_TABLES 0"))
                 .hasMessage("the fake kernel does not model the tables of an ITS");
     }

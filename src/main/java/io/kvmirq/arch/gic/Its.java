@@ -101,8 +101,9 @@ public final class Its {
         return new BitField(name, low, width, Description.always(name, name));
     }
 
+    /** Inner shareable; the table is not valid. */
     private static long initial(long type) {
-        return ofTable(0, type);
+        return ofTable(1 << 10, type);
     }
 
     /** What KVM makes of a value for GITS_BASER. */
@@ -224,6 +225,18 @@ public final class Its {
                 tables.unmapCollections();
             }
         }
+    }
+
+    /** KVM_DEV_ARM_ITS_CTRL_RESET: the ITS is disabled, and its tables and its ring are empty. */
+    public void reset() {
+        enabled = false;
+        devices &= ~VALID;
+        collections &= ~VALID;
+        ring = 0;
+        next = 0;
+        last = 0;
+        tables.unmapDevices();
+        tables.unmapCollections();
     }
 
     // Messages

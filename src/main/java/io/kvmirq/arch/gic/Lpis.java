@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeMap;
+import java.util.function.IntSupplier;
 
 /**
  * The LPIs of a VM, and those registers of its redistributors that LPIs need. An LPI exists while an event of an ITS is
@@ -30,6 +31,9 @@ public final class Lpis {
     private static final long PROPERTY_RESERVED = 0xf8f0_0000_0000_0060L;
     private static final long PENDING_RESERVED = 0xb8f0_0000_0000_f07fL;
 
+    /** Both base registers at first: inner shareable, cached for reads and writes. */
+    private static final long INITIAL = Baser.sanitised(1 << 10, Baser.Attributes.OF_REDISTRIBUTOR);
+
     private static final OptionalInt NONE = OptionalInt.empty();
 
     /** An LPI. */
@@ -44,20 +48,26 @@ public final class Lpis {
     /** Of one vCPU. */
     private static final class Redistributor {
         private boolean enabled;
-        private long pendingBase;
+        private long pendingBase = INITIAL;
     }
 
+    private final IntSupplier vcpus;
     private final GuestRam ram;
     private final List<Redistributor> redistributors = new ArrayList<>();
     private final Map<Integer, Lpi> lpis = new TreeMap<>();
-    private long propertyBase;
+    private long propertyBase = INITIAL;
 
-    /** @param vcpus how many vCPUs the VM has, with indexes from 0 */
-    public Lpis(int vcpus, GuestRam ram) {
+    /** @param vcpus how many vCPUs the VM has now, with indexes from 0 */
+    public Lpis(IntSupplier vcpus, GuestRam ram) {
+        this.vcpus = vcpus;
         this.ram = ram;
-        for (int i = 0; i < vcpus; i++) {
+    }
+
+    private Redistributor redistributor(int vcpu) {
+        while (redistributors.size() <= vcpu) {
             redistributors.add(new Redistributor());
         }
+        return redistributors.get(vcpu);
     }
 
     GuestRam ram() {
@@ -65,14 +75,14 @@ public final class Lpis {
     }
 
     boolean hasVcpu(int vcpu) {
-        return vcpu >= 0 && vcpu < redistributors.size();
+        return vcpu >= 0 && vcpu < vcpus.getAsInt();
     }
 
     // Registers of a redistributor
 
     /** GICR_CTLR.EnableLPIs of a vCPU: its LPIs can become pending. */
     public boolean isEnabled(int vcpu) {
-        return redistributors.get(vcpu).enabled;
+        return redistributor(vcpu).enabled;
     }
 
     /**
@@ -80,7 +90,7 @@ public final class Lpis {
      * the change to 0 they stay pending, and messages are dropped from then on.
      */
     public void enable(int vcpu, boolean enable) {
-        Redistributor redistributor = redistributors.get(vcpu);
+        Redistributor redistributor = redistributor(vcpu);
         if (enable && !redistributor.enabled && (redistributor.pendingBase & PENDING_TABLE_ZERO) == 0) {
             for (Map.Entry<Integer, Lpi> entry : lpis.entrySet()) {
                 OptionalInt bits = isFor(entry.getValue(), vcpu) ? pendingBits(entry.getKey(), vcpu) : NONE;
@@ -109,13 +119,13 @@ public final class Lpis {
 
     /** GICR_PENDBASER of a vCPU: the address of the table of pending bits. */
     public long pendingBase(int vcpu) {
-        return redistributors.get(vcpu).pendingBase & ~PENDING_TABLE_ZERO;
+        return redistributor(vcpu).pendingBase & ~PENDING_TABLE_ZERO;
     }
 
     /** Writes GICR_PENDBASER of a vCPU. Ignored while its LPIs are enabled. */
     public void setPendingBase(int vcpu, long value) {
         if (!isEnabled(vcpu)) {
-            redistributors.get(vcpu).pendingBase =
+            redistributor(vcpu).pendingBase =
                     Baser.sanitised(value, Baser.Attributes.OF_REDISTRIBUTOR) & ~PENDING_RESERVED;
         }
     }
@@ -190,7 +200,7 @@ public final class Lpis {
     }
 
     private long pendingAddress(int id, int vcpu) {
-        return (redistributors.get(vcpu).pendingBase & PENDING_ADDRESS) + id / Byte.SIZE;
+        return (redistributor(vcpu).pendingBase & PENDING_ADDRESS) + id / Byte.SIZE;
     }
 
     /** INV: reads the LPI's priority and enable bit again. */

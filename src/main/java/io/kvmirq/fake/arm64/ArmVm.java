@@ -2,15 +2,18 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.arch.gic.InterruptId;
+import io.kvmirq.arch.gic.Lpis;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
+import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.VmInterrupts;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /**
  * The interrupt state of an arm64 VM: its vCPUs, its VGIC and its ITSs. Source: arch/arm64/kvm/vgic/vgic-irqfd.c,
@@ -20,10 +23,9 @@ final class ArmVm extends VmInterrupts {
     /** KVM_IRQCHIP_NUM_PINS: the number of SPIs that a GIC can have. */
     private static final int PINS = 988;
 
-    /** Stands for every message, because no ITS ever accepts one. */
-    private static final Object MESSAGE = new Object();
-
     private final int addressBits;
+    private final MemorySlots memory;
+    private final Lpis lpis;
     private final List<ArmVcpu> vcpus = new ArrayList<>();
     private final List<FakeIts> itss = new ArrayList<>();
     private Optional<FakeVgic> vgic = Optional.empty();
@@ -33,6 +35,17 @@ final class ArmVm extends VmInterrupts {
     ArmVm(Host host, int addressBits) {
         super(host);
         this.addressBits = addressBits;
+        this.memory = new MemorySlots(
+                host, new MemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, KernelRule.ARM_MEMORY_BEYOND));
+        this.lpis = new Lpis(() -> vcpus.size(), new ArmRam(host, memory));
+    }
+
+    MemorySlots memory() {
+        return memory;
+    }
+
+    Lpis lpis() {
+        return lpis;
     }
 
     int addressBits() {
@@ -113,8 +126,34 @@ final class ArmVm extends VmInterrupts {
     }
 
     @Override
-    public Object message(int low, int high, int data) {
-        return MESSAGE;
+    public ArmMessage message(long address, int data, OptionalInt device) {
+        return new ArmMessage(address, data, device);
+    }
+
+    /**
+     * Writes a message to an ITS.
+     *
+     * @return 1 if its LPI is pending, 0 if its event is not mapped, or a negative errno
+     */
+    int send(ArmMessage message) {
+        if (!hasIts()) {
+            return host().refuse(KernelRule.ARM_MSI_NEEDS_ITS);
+        }
+        if (message.device().isEmpty()) {
+            return host().refuse(KernelRule.ARM_MSI_NEEDS_DEVICE);
+        }
+        FakeIts its = its(message.doorbell()).orElse(null);
+        if (its == null) {
+            return host().refuse(KernelRule.ARM_MSI_DOORBELL);
+        }
+        return switch (its.its().message(message.device().getAsInt(), message.event())) {
+            case PENDING -> 1;
+            case UNMAPPED -> {
+                note(KernelRule.ARM_MSI_UNMAPPED);
+                yield 0;
+            }
+            case DISABLED -> host().refuse(KernelRule.ARM_MSI_ITS_OFF);
+        };
     }
 
     @Override
@@ -123,9 +162,11 @@ final class ArmVm extends VmInterrupts {
             return;
         }
         for (FakeRoutes.Target target : routes().of(gsi)) {
-            if (target.message() != null) {
-                // No guest runs, so no ITS is enabled.
-                note(KernelRule.ARM_MESSAGE_LOST);
+            ArmMessage message = (ArmMessage) target.message();
+            if (message != null) {
+                if (level && send(message) <= 0) {
+                    note(KernelRule.ARM_MESSAGE_LOST);
+                }
             } else {
                 drive(target.pin(), level);
             }

@@ -3,7 +3,7 @@ package io.kvmirq.fake.arm64;
 
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
-import io.kvmirq.fake.kvm.MemorySlots;
+import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.VmFile;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;
@@ -11,6 +11,7 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 
 /** The descriptor of a VM on arm64; source: {@code kvm_arch_vm_ioctl()} in arch/arm64/kvm/arm.c. */
@@ -37,12 +38,7 @@ final class ArmVmFile extends VmFile {
     private final ArmLines lines;
 
     ArmVmFile(ArmVm vm) {
-        super(
-                vm,
-                new MemorySlots(
-                        vm.host(),
-                        new MemorySlots.Limits(
-                                ArmCapabilities.SLOTS, 1, vm.addressBits(), KernelRule.ARM_MEMORY_BEYOND)));
+        super(vm, vm.memory());
         this.vm = vm;
         this.lines = new ArmLines(vm);
     }
@@ -135,15 +131,11 @@ final class ArmVmFile extends VmFile {
         if ((flags & ~Uapi.KVM_MSI_VALID_DEVID) != 0) {
             return host.refuse(KernelRule.MSI_FLAGS);
         }
-        if (!vm.hasIts()) {
-            return host.refuse(KernelRule.ARM_MSI_NEEDS_ITS);
-        }
-        if ((flags & Uapi.KVM_MSI_VALID_DEVID) == 0) {
-            return host.refuse(KernelRule.ARM_MSI_NEEDS_DEVICE);
-        }
-        long doorbell = Integer.toUnsignedLong(msi.getInt(Uapi.KvmMsi.ADDRESS_LO))
-                | (long) msi.getInt(Uapi.KvmMsi.ADDRESS_HI) << Integer.SIZE;
-        return host.refuse(vm.its(doorbell).isPresent() ? KernelRule.ARM_MSI_ITS_OFF : KernelRule.ARM_MSI_DOORBELL);
+        long doorbell = FakeRoutes.address(msi.getInt(Uapi.KvmMsi.ADDRESS_LO), msi.getInt(Uapi.KvmMsi.ADDRESS_HI));
+        OptionalInt device = (flags & Uapi.KVM_MSI_VALID_DEVID) == 0
+                ? OptionalInt.empty()
+                : OptionalInt.of(msi.getInt(Uapi.KvmMsi.DEVID));
+        return vm.send(new ArmMessage(doorbell, msi.getInt(Uapi.KvmMsi.DATA), device));
     }
 
     // Devices

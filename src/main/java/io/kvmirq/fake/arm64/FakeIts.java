@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.arch.gic.Its;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.Optional;
 
-/** An in-kernel ITS. It is never enabled, because only a guest enables it; source: arch/arm64/kvm/vgic/vgic-its.c. */
+/** An in-kernel ITS at its address; source: arch/arm64/kvm/vgic/vgic-its.c. */
 final class FakeIts {
-    private static final long SIZE = 0x2_0000;
-
     private final ArmVm vm;
+    private final Its its;
     private long base = VgicPlaces.NOWHERE;
 
     FakeIts(ArmVm vm) {
         this.vm = vm;
+        this.its = new Its(vm.lpis());
+    }
+
+    /** Its registers and translations. */
+    Its its() {
+        return its;
     }
 
     long base() {
@@ -25,12 +31,12 @@ final class FakeIts {
 
     /** Whether an address belongs to the ITS; each of its addresses works as a doorbell. */
     boolean isAt(long address) {
-        return hasPlace() && Long.compareUnsigned(address - base, SIZE) < 0;
+        return hasPlace() && Long.compareUnsigned(address - base, Its.SIZE) < 0;
     }
 
     /** @return the rule that refuses this base address; empty for none. Two ITSs may have the same one. */
     Optional<KernelRule> place(long to) {
-        Optional<KernelRule> refused = VgicPlaces.check(vm, base, to, SIZE);
+        Optional<KernelRule> refused = VgicPlaces.check(vm, base, to, Its.SIZE);
         if (refused.isEmpty()) {
             base = to;
         }

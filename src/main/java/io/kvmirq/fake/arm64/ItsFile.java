@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.arch.gic.Its;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmDeviceFile;
@@ -12,12 +13,7 @@ import java.nio.ByteOrder;
 
 /** An ITS's descriptor; source: {@code kvm_arm_vgic_its_ops} in arch/arm64/kvm/vgic/vgic-its.c. */
 final class ItsFile extends KvmDeviceFile {
-    /** GITS_TYPER: registers from this offset to GITS_PIDR4 have 64 bits. */
-    private static final long WIDE = 8;
-
     private static final long IDENTIFICATION = 0xffd0;
-    /** GITS_CTLR.Quiescent: the ITS is disabled and idle. */
-    private static final long QUIESCENT = 1L << 31;
 
     private final FakeIts its;
 
@@ -58,13 +54,31 @@ final class ItsFile extends KvmDeviceFile {
                 isPlace(attribute) ? put(attribute, its.base()) : host.refuse(KernelRule.ITS_PLACE_TYPE);
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS -> {
                 int refused = refuseRegister(attribute.number());
-                if (refused == 0 && attribute.number() != 0) {
-                    throw new NotModelledException("reading the registers of an ITS, except GITS_CTLR");
-                }
-                yield refused < 0 ? refused : put(attribute, QUIESCENT);
+                yield refused < 0 ? refused : put(attribute, its.its().read(modelled(attribute)));
             }
             default -> host.refuse(KernelRule.ITS_ATTRIBUTE);
         };
+    }
+
+    private static int modelled(Attribute attribute) {
+        if (attribute.number() >= IDENTIFICATION) {
+            throw new NotModelledException("the identification registers of an ITS");
+        }
+        return (int) attribute.number();
+    }
+
+    private int write(int offset, long value) {
+        if (offset == Its.CWRITER || offset == Its.CTLR) {
+            host.note(KernelRule.ITS_COMMANDS);
+        }
+        return its.its()
+                .write(offset, value)
+                .map(refusal -> switch (refusal) {
+                    case VERSION -> host.refuse(KernelRule.ITS_VERSION);
+                    case ENABLED -> host.refuse(KernelRule.ITS_READER_ENABLED);
+                    case BEYOND_RING -> host.refuse(KernelRule.ITS_READER_BEYOND);
+                })
+                .orElse(0);
     }
 
     private int put(Attribute attribute, long value) {
@@ -84,10 +98,7 @@ final class ItsFile extends KvmDeviceFile {
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS ->
                 host.copied(attribute.address(), Long.BYTES, value -> {
                     int refused = refuseRegister(attribute.number());
-                    if (refused == 0) {
-                        throw new NotModelledException("writing the registers of an ITS");
-                    }
-                    return refused;
+                    return refused < 0 ? refused : write(modelled(attribute), value.getLong(0));
                 });
             default -> host.refuse(KernelRule.ITS_ATTRIBUTE);
         };
@@ -101,14 +112,19 @@ final class ItsFile extends KvmDeviceFile {
         if (number == UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES || number == UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES) {
             throw new NotModelledException("the tables of an ITS");
         }
-        host.note(KernelRule.ITS_CONTROL_IGNORED);
+        if (number == UapiArm64.KVM_DEV_ARM_ITS_CTRL_RESET) {
+            its.its().reset();
+        } else {
+            host.note(KernelRule.ITS_CONTROL_IGNORED);
+        }
         return 0;
     }
 
     // Registers
 
     private static boolean isAligned(long offset) {
-        boolean narrow = Long.compareUnsigned(offset, WIDE) < 0 || Long.compareUnsigned(offset, IDENTIFICATION) >= 0;
+        boolean narrow =
+                Long.compareUnsigned(offset, Its.TYPER) < 0 || Long.compareUnsigned(offset, IDENTIFICATION) >= 0;
         return offset % (narrow ? Integer.BYTES : Long.BYTES) == 0;
     }
 

@@ -25,11 +25,13 @@ final class VgicFile extends KvmDeviceFile {
 
     private final FakeVgic vgic;
     private final VgicRegisters registers;
+    private final RedistributorRegisters redistributor;
 
     VgicFile(Host host, FakeVgic vgic) {
         super(host, true);
         this.vgic = vgic;
         this.registers = new VgicRegisters(vgic);
+        this.redistributor = new RedistributorRegisters(vgic, registers);
     }
 
     private void requireModelled(Attribute attribute) {
@@ -76,12 +78,17 @@ final class VgicFile extends KvmDeviceFile {
                         }
                         yield registers.exists((int) (attribute.number() & OFFSET));
                     }
-                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS ->
-                        throw new NotModelledException("the registers a VGIC has for each vCPU");
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS ->
+                        vcpu(attribute).isPresent()
+                                && RedistributorRegisters.exists((int) (attribute.number() & OFFSET));
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS ->
+                        throw new NotModelledException("the system registers a VGIC has for each vCPU");
                     default -> false;
                 };
         boolean ofNobody = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS
-                && vgic.vm().vcpus().isEmpty();
+                        && vgic.vm().vcpus().isEmpty()
+                || attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS
+                        && vcpu(attribute).isEmpty();
         return has ? 0 : host.refuse(ofNobody ? KernelRule.VGIC_NO_VCPU : KernelRule.VGIC_ATTRIBUTE);
     }
 
@@ -93,10 +100,11 @@ final class VgicFile extends KvmDeviceFile {
                 get ? put(attribute, vgic.interrupts(), Integer.BYTES) : setInterrupts(attribute);
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL ->
                 get ? host.refuse(KernelRule.VGIC_ATTRIBUTE) : control(attribute.number());
-            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO ->
-                register(attribute, get);
-            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS ->
-                throw new NotModelledException("the registers a VGIC has for each vCPU");
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
+                    UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS,
+                    UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO -> register(attribute, get);
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS ->
+                throw new NotModelledException("the system registers a VGIC has for each vCPU");
             default -> host.refuse(KernelRule.VGIC_ATTRIBUTE);
         };
     }
@@ -152,13 +160,21 @@ final class VgicFile extends KvmDeviceFile {
 
     private int control(long number) {
         if (number == UapiArm64.KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES) {
-            throw new NotModelledException("KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES");
+            return savePending();
         }
         if (number != UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT) {
             return host.refuse(KernelRule.VGIC_ATTRIBUTE);
         }
         vgic.initialize();
         return 0;
+    }
+
+    private int savePending() {
+        if (!vgic.isInitialized()) {
+            throw new NotModelledException("KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES before init");
+        }
+        host.note(KernelRule.VGIC_LPI_TABLES);
+        return vgic.vm().lpis().savePending() ? 0 : host.refuse(KernelRule.FAULT);
     }
 
     // Registers
@@ -193,10 +209,16 @@ final class VgicFile extends KvmDeviceFile {
             return level(attribute, vcpu, get, next.getInt(0));
         }
         int offset = (int) (attribute.number() & OFFSET);
+        boolean ofVcpu = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS;
+        int index = vgic.vm().vcpus().indexOf(vcpu);
         if (get) {
-            return put(attribute, registers.read(offset), Integer.BYTES);
+            return put(attribute, ofVcpu ? redistributor.read(index, offset) : registers.read(offset), Integer.BYTES);
         }
-        registers.write(offset, next.getInt(0));
+        if (ofVcpu) {
+            redistributor.write(index, offset, next.getInt(0));
+        } else {
+            registers.write(offset, next.getInt(0));
+        }
         return 0;
     }
 

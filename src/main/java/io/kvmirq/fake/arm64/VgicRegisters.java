@@ -48,17 +48,26 @@ final class VgicRegisters {
         if (register == null || isPrivate(register, offset)) {
             return 0;
         }
+        return read(register, 0, offset);
+    }
+
+    /**
+     * Reads a word.
+     *
+     * @param offset within the register, as the distributor has it
+     */
+    int read(DistributorRegister register, int vcpu, int offset) {
         return switch (register) {
             case GICD_CTLR -> miscellaneous(offset);
             // All interrupts are in group 1 until a guest changes that.
             case GICD_STATUSR, GICD_IGROUPR -> -1;
-            case GICD_ISENABLER, GICD_ICENABLER -> word(InterruptState.ENABLED, register.interrupt(offset));
+            case GICD_ISENABLER, GICD_ICENABLER -> word(InterruptState.ENABLED, vcpu, register.interrupt(offset));
             case GICD_ISPENDR -> {
                 vgic.vm().note(KernelRule.VGIC_PENDING_IS_LATCHED);
-                yield word(InterruptState.LATCH, register.interrupt(offset));
+                yield word(InterruptState.LATCH, vcpu, register.interrupt(offset));
             }
             case GICD_ICPENDR, GICD_ISACTIVER, GICD_ICACTIVER, GICD_ITARGETSR, GICD_IGRPMODR -> 0;
-            case GICD_ICFGR -> edges(register.interrupt(offset));
+            case GICD_ICFGR -> edges(vcpu, register.interrupt(offset));
             default -> throw new NotModelledException("reading " + register);
         };
     }
@@ -69,16 +78,26 @@ final class VgicRegisters {
         if (register == null || isPrivate(register, offset)) {
             return;
         }
+        write(register, 0, offset, value);
+    }
+
+    /**
+     * Writes a word.
+     *
+     * @param offset within the register, as the distributor has it
+     */
+    void write(DistributorRegister register, int vcpu, int offset, int value) {
         switch (register) {
-            case GICD_ISENABLER -> vgic.distributor().set(InterruptState.ENABLED, 0, register.interrupt(offset), value);
+            case GICD_ISENABLER ->
+                vgic.distributor().set(InterruptState.ENABLED, vcpu, register.interrupt(offset), value);
             case GICD_ICENABLER ->
-                vgic.distributor().clear(InterruptState.ENABLED, 0, register.interrupt(offset), value);
+                vgic.distributor().clear(InterruptState.ENABLED, vcpu, register.interrupt(offset), value);
             case GICD_ISPENDR -> {
                 vgic.vm().note(KernelRule.VGIC_PENDING_IS_LATCHED);
-                replace(InterruptState.LATCH, 0, register.interrupt(offset), value);
+                replace(InterruptState.LATCH, vcpu, register.interrupt(offset), value);
             }
             case GICD_STATUSR, GICD_ICPENDR, GICD_ITARGETSR, GICD_IGRPMODR -> {}
-            case GICD_ICFGR -> setEdges(register.interrupt(offset), value);
+            case GICD_ICFGR -> setEdges(vcpu, register.interrupt(offset), value);
             default -> throw new NotModelledException("writing " + register);
         }
     }
@@ -103,8 +122,8 @@ final class VgicRegisters {
                 : ranges | NUMBER_BITS << TYPE_NUMBER_BITS;
     }
 
-    private int word(InterruptState what, int first) {
-        return vgic.distributor().word(what, 0, first);
+    private int word(InterruptState what, int vcpu, int first) {
+        return vgic.distributor().word(what, vcpu, first);
     }
 
     private void replace(InterruptState what, int vcpu, int first, int bits) {
@@ -113,8 +132,8 @@ final class VgicRegisters {
     }
 
     /** Two bits per interrupt; the upper bit is set for an edge-triggered interrupt. */
-    private int edges(int first) {
-        int levels = word(InterruptState.LEVEL, first & -Distributor.WORD) >>> first % Distributor.WORD;
+    private int edges(int vcpu, int first) {
+        int levels = word(InterruptState.LEVEL, vcpu, first & -Distributor.WORD) >>> first % Distributor.WORD;
         int word = 0;
         for (int i = 0; i < Distributor.WORD / 2; i++) {
             word |= (levels >>> i & 1) != 0 ? 0 : 2 << 2 * i;
@@ -122,14 +141,14 @@ final class VgicRegisters {
         return word;
     }
 
-    private void setEdges(int first, int word) {
+    private void setEdges(int vcpu, int first, int word) {
         int levels = 0;
         for (int i = 0; i < Distributor.WORD / 2; i++) {
             levels |= (word >>> 2 * i & 2) == 0 ? 1 << i : 0;
         }
         int shift = first % Distributor.WORD;
-        vgic.distributor().set(InterruptState.LEVEL, 0, first - shift, levels << shift);
-        vgic.distributor().clear(InterruptState.LEVEL, 0, first - shift, (~levels & 0xffff) << shift);
+        vgic.distributor().set(InterruptState.LEVEL, vcpu, first - shift, levels << shift);
+        vgic.distributor().clear(InterruptState.LEVEL, vcpu, first - shift, (~levels & 0xffff) << shift);
     }
 
     /** The line levels of 32 interrupts, one bit each; 0 for edge-triggered interrupts. */

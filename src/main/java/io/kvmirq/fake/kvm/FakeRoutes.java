@@ -6,6 +6,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.Optional;
+import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -51,7 +52,12 @@ public final class FakeRoutes {
             return Optional.empty();
         }
 
-        Object message(int low, int high, int data);
+        /**
+         * The message of a route.
+         *
+         * @param device the device id; empty if the entry does not give one
+         */
+        Object message(long address, int data, OptionalInt device);
 
         /** Whether the kernel supports routes to synthetic interrupts of Hyper-V. */
         default boolean hasSynthetic() {
@@ -112,10 +118,15 @@ public final class FakeRoutes {
         }
 
         private Optional<KernelRule> message(ByteBuffer entries, int at) {
+            boolean hasDevice = (entries.getInt(at + Uapi.KvmIrqRoutingEntry.FLAGS) & Uapi.KVM_MSI_VALID_DEVID) != 0;
             Object message = allowed.message(
-                    entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO),
-                    entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_HI),
-                    entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_DATA));
+                    address(
+                            entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_LO),
+                            entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_ADDRESS_HI)),
+                    entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_DATA),
+                    hasDevice
+                            ? OptionalInt.of(entries.getInt(at + Uapi.KvmIrqRoutingEntry.U_MSI_DEVID))
+                            : OptionalInt.empty());
             Optional<KernelRule> refused = allowed.refusesMessage(message);
             return refused.isPresent() ? refused : place(gsi(entries, at), new Target(message, 0, 0));
         }
@@ -136,6 +147,11 @@ public final class FakeRoutes {
             routes.add(gsi, target);
             return Optional.empty();
         }
+    }
+
+    /** The address of a message, from its two halves. */
+    public static long address(int low, int high) {
+        return (long) high << Integer.SIZE | Integer.toUnsignedLong(low);
     }
 
     /** Adds a route. Call only before the table is in use. */

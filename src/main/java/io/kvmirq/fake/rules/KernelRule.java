@@ -304,6 +304,7 @@ public enum KernelRule {
     ARM_MSI_NEEDS_DEVICE(LAB, ArmCause.ARM_MSI_NEEDS_DEVICE),
     ARM_MSI_DOORBELL(LAB, ArmCause.ARM_MSI_DOORBELL),
     ARM_MSI_ITS_OFF(LAB, ArmCause.ARM_MSI_ITS_OFF),
+    ARM_MSI_UNMAPPED(SOURCE, "a message whose event is not mapped returns 0", "vgic-its.c vgic_its_inject_msi()"),
 
     ARM_DEVICE_TYPE(LAB, ArmCause.ARM_DEVICE_TYPE),
     ARM_NO_GICV2(LAB, ArmCause.ARM_NO_GICV2),
@@ -337,6 +338,17 @@ public enum KernelRule {
     ITS_CONTROL_IGNORED(LAB, "an unknown control attribute does nothing and returns 0", "vgic-its.c vgic_its_ctrl()"),
     ITS_REGISTER_ALIGNMENT(LAB, VgicCause.ITS_REGISTER_ALIGNMENT),
     ITS_NO_REGISTER(LAB, VgicCause.ITS_NO_REGISTER),
+    ITS_COMMANDS(
+            SOURCE,
+            "a write to GITS_CWRITER, or one that enables the ITS, handles the commands that wait",
+            "vgic-its.c vgic_its_process_commands()"),
+    ITS_VERSION(SOURCE, VgicCause.ITS_VERSION),
+    ITS_READER_ENABLED(SOURCE, VgicCause.ITS_READER_ENABLED),
+    ITS_READER_BEYOND(SOURCE, VgicCause.ITS_READER_BEYOND),
+    VGIC_LPI_TABLES(
+            SOURCE,
+            "enabled LPIs take their pending bits from the guest's table; saving writes them there",
+            "vgic-v3.c vgic_v3_save_pending_tables()"),
 
     // Chips
     PIC_EDGE(MEASURED, "an edge is coalesced if its IRR bit is set; a masked pin returns -1", "i8259.c pic_set_irq1()"),

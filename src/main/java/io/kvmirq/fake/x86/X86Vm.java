@@ -10,6 +10,7 @@ import io.kvmirq.fake.kvm.VmInterrupts;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import org.jspecify.annotations.Nullable;
 
 /** The interrupt state of an x86 VM: its interrupt controllers; source: virt/kvm/irqchip.c, arch/x86/kvm/irq.c. */
@@ -120,8 +121,8 @@ final class X86Vm extends VmInterrupts {
     }
 
     @Override
-    public ApicMessage message(int low, int high, int data) {
-        return ApicMessage.of(new CompatibilityMsi((long) high << Integer.SIZE | Integer.toUnsignedLong(low), data));
+    public ApicMessage message(long address, int data, OptionalInt device) {
+        return ApicMessage.of(new CompatibilityMsi(address, data));
     }
 
     /** Debian builds the Hyper-V interfaces in; the measured 6.18 does not. */

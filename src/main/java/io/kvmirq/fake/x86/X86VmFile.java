@@ -4,6 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.StatsFile;
 import io.kvmirq.fake.kvm.VmFile;
@@ -14,6 +15,7 @@ import io.kvmirq.uapi.UapiTable;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.TreeSet;
 
 /** The descriptor of a VM on x86; source: {@code kvm_arch_vm_ioctl()} in arch/x86/kvm/x86.c. */
@@ -129,7 +131,9 @@ final class X86VmFile extends VmFile {
             return host.refuse(KernelRule.MSI_FLAGS);
         }
         ApicMessage interrupt = vm.message(
-                msi.getInt(Uapi.KvmMsi.ADDRESS_LO), msi.getInt(Uapi.KvmMsi.ADDRESS_HI), msi.getInt(Uapi.KvmMsi.DATA));
+                FakeRoutes.address(msi.getInt(Uapi.KvmMsi.ADDRESS_LO), msi.getInt(Uapi.KvmMsi.ADDRESS_HI)),
+                msi.getInt(Uapi.KvmMsi.DATA),
+                OptionalInt.empty());
         if (interrupt.isInvalid(vm.lapics().has32BitIds())) {
             return host.refuse(KernelRule.MSI_HIGH_ADDRESS);
         }

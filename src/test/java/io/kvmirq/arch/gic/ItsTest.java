@@ -51,7 +51,7 @@ class ItsTest {
         }
     };
 
-    private final Lpis lpis = new Lpis(VCPUS, ram);
+    private final Lpis lpis = new Lpis(() -> VCPUS, ram);
     private final Its its = new Its(lpis);
     private int end;
 
@@ -391,6 +391,17 @@ class ItsTest {
                 .isEqualTo(Its.VALID | 3L << 59 | 4L << 56 | 7L << 48 | COLLECTIONS | 2 << 8);
         assertThat(its.read(0x110)).isZero();
         assertThat(lpis.propertyBase()).isEqualTo(PROPERTIES | 15 | 3 << 7);
+    }
+
+    @Test
+    void resetItsIsEmpty() {
+        map();
+        its.reset();
+        assertThat(its.read(Its.CTLR)).isEqualTo(1L << 31);
+        assertThat(its.read(Its.CBASER)).isZero();
+        assertThat(its.read(Its.BASER_DEVICES) & Its.VALID).isZero();
+        assertThat(its.read(Its.BASER_COLLECTIONS) & Its.VALID).isZero();
+        assertThat(lpis.vcpu(LPI)).isEmpty();
     }
 
     @Test

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.arch.gic.GuestRam;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.kvm.MemorySlots;
+import java.nio.ByteBuffer;
+
+/** The guest's memory as KVM reads it for an ITS; source: {@code kvm_read_guest()} in virt/kvm/kvm_main.c. */
+final class ArmRam implements GuestRam {
+    private final Host host;
+    private final MemorySlots slots;
+
+    ArmRam(Host host, MemorySlots slots) {
+        this.host = host;
+        this.slots = slots;
+    }
+
+    /** Byte by byte, because a structure may lie across two slots. */
+    @Override
+    public boolean read(long address, ByteBuffer to) {
+        for (int i = 0; i < to.remaining(); i++) {
+            ByteBuffer from = slots.user(address + i)
+                    .map(user -> host.memory().copyIn(user, 1))
+                    .orElse(null);
+            if (from == null) {
+                return false;
+            }
+            to.put(to.position() + i, from.get(0));
+        }
+        return true;
+    }
+
+    @Override
+    public boolean write(long address, ByteBuffer from) {
+        for (int i = 0; i < from.remaining(); i++) {
+            ByteBuffer one = ByteBuffer.allocate(1).put(0, from.get(from.position() + i));
+            if (slots.user(address + i)
+                    .filter(user -> host.memory().copyOut(user, one, 1))
+                    .isEmpty()) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    @Override
+    public boolean isVisible(long address) {
+        return slots.user(address).isPresent();
+    }
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.arch.gic.DistributorRegister;
+import io.kvmirq.arch.gic.InterruptId;
+import io.kvmirq.arch.gic.Lpis;
+import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import java.util.Optional;
+
+/**
+ * The registers of a vCPU's redistributor as the VMM saves and restores them, in words of 32 bits. Source: {@code
+ * vgic_v3_rd_registers} in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
+ */
+final class RedistributorRegisters {
+    private static final int ENABLE_LPIS = 1;
+    /** GICR_CTLR: LPIs can be disabled again, and invalidated by register. */
+    private static final int CONTROL = 6;
+
+    private final FakeVgic vgic;
+    private final VgicRegisters distributor;
+
+    RedistributorRegisters(FakeVgic vgic, VgicRegisters distributor) {
+        this.vgic = vgic;
+        this.distributor = distributor;
+    }
+
+    private static Optional<DistributorRegister> ofPrivate(int offset) {
+        return DistributorRegister.at(offset - RedistributorRegister.PRIVATE_FRAME, InterruptId.FIRST_SPI)
+                .filter(DistributorRegister::isPerInterrupt)
+                .filter(register -> register != DistributorRegister.GICD_ITARGETSR);
+    }
+
+    static boolean exists(int offset) {
+        return RedistributorRegister.at(offset).isPresent() || ofPrivate(offset).isPresent();
+    }
+
+    /** Missing registers read as 0. */
+    int read(int vcpu, int offset) {
+        Optional<DistributorRegister> ofPrivate = ofPrivate(offset);
+        if (ofPrivate.isPresent()) {
+            return distributor.read(ofPrivate.get(), vcpu, offset - RedistributorRegister.PRIVATE_FRAME);
+        }
+        RedistributorRegister register = RedistributorRegister.at(offset).orElse(null);
+        if (register == null) {
+            return 0;
+        }
+        Lpis lpis = vgic.vm().lpis();
+        return switch (register) {
+            case GICR_CTLR -> CONTROL | (lpis.isEnabled(vcpu) ? ENABLE_LPIS : 0);
+            case GICR_PROPBASER -> half(lpis.propertyBase(), register, offset);
+            case GICR_PENDBASER -> half(lpis.pendingBase(vcpu), register, offset);
+            case GICR_WAKER, GICR_SYNCR, GICR_INVLPIR, GICR_INVALLR -> 0;
+            default -> throw new NotModelledException("reading " + register);
+        };
+    }
+
+    private static int half(long value, RedistributorRegister register, int offset) {
+        return (int) (value >>> (offset - register.offset()) * Byte.SIZE);
+    }
+
+    private static long withHalf(long value, RedistributorRegister register, int offset, int half) {
+        int shift = (offset - register.offset()) * Byte.SIZE;
+        return value & ~(0xffff_ffffL << shift) | Integer.toUnsignedLong(half) << shift;
+    }
+
+    /** Writes to missing and to read-only registers are ignored. */
+    void write(int vcpu, int offset, int value) {
+        Optional<DistributorRegister> ofPrivate = ofPrivate(offset);
+        if (ofPrivate.isPresent()) {
+            distributor.write(ofPrivate.get(), vcpu, offset - RedistributorRegister.PRIVATE_FRAME, value);
+            return;
+        }
+        RedistributorRegister register = RedistributorRegister.at(offset).orElse(null);
+        if (register == null) {
+            return;
+        }
+        Lpis lpis = vgic.vm().lpis();
+        switch (register) {
+            case GICR_CTLR -> {
+                if (vgic.vm().hasIts()) {
+                    vgic.vm().note(KernelRule.VGIC_LPI_TABLES);
+                    lpis.enable(vcpu, (value & ENABLE_LPIS) != 0);
+                }
+            }
+            case GICR_PROPBASER -> lpis.setPropertyBase(vcpu, withHalf(lpis.propertyBase(), register, offset, value));
+            case GICR_PENDBASER -> lpis.setPendingBase(vcpu, withHalf(lpis.pendingBase(vcpu), register, offset, value));
+            case GICR_TYPER, GICR_WAKER, GICR_SYNCR, GICR_IDREGS -> {}
+            default -> throw new NotModelledException("writing " + register);
+        }
+    }
+}
