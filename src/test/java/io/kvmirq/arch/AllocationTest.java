@@ -12,6 +12,10 @@ import io.kvmirq.arch.amd.GaUnit;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedVcpu;
 import io.kvmirq.arch.apic.PostedVm;
+import io.kvmirq.arch.gic.GuestCpuInterface;
+import io.kvmirq.arch.gic.InterruptState;
+import io.kvmirq.arch.gic.VgicVcpu;
+import io.kvmirq.arch.gic.VgicVm;
 import io.kvmirq.arch.intx.GuestLine;
 import io.kvmirq.arch.intx.IntxDevice;
 import io.kvmirq.arch.intx.IntxVcpu;
@@ -160,6 +164,38 @@ class AllocationTest {
             guest.end(5);
             guest.thread().exit();
             return taken && served && !vfio.isMasked() && !line.isActive() ? 1 : 0;
+        });
+    }
+
+    /** A level, an SGI of two sources and an edge on two list registers: an overflow, an end and its maintenance. */
+    @Test
+    void syncingListRegisters() {
+        VgicVm guest = new VgicVm(new Host(0), 2, 32, 2, id -> {});
+        VgicVcpu virtual = guest.vcpu(0);
+        guest.distributor().set(InterruptState.ENABLED, 0, 32, -1);
+        guest.distributor().set(InterruptState.LEVEL, 0, 32, 1);
+        virtual.thread().load(0);
+        assertAllocatesNothing(round -> {
+            guest.distributor().raise(0, 32);
+            guest.distributor().raise(0, 33);
+            guest.distributor().send(0, 0, 1);
+            guest.distributor().send(1, 0, 1);
+            int taken = 0;
+            while (virtual.hasInterrupt()) {
+                virtual.thread().enter();
+                for (int answer = virtual.guest().acknowledge();
+                        answer != GuestCpuInterface.SPURIOUS;
+                        answer = virtual.guest().acknowledge()) {
+                    taken++;
+                    if (answer == 32) {
+                        guest.distributor().lower(0, 32);
+                    }
+                    virtual.guest().end(answer);
+                }
+                virtual.thread().exit();
+                guest.host().cpu(0).takeInterrupt();
+            }
+            return taken == 4 ? 1 : 0;
         });
     }
 

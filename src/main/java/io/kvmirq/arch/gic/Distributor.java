@@ -46,7 +46,7 @@ public class Distributor {
         this.banks = new Banks(words, base + FLAGS + vcpus, vcpus, shared, !hasSources);
     }
 
-    private static void checkSize(int vcpus, int shared, boolean hasSources) {
+    static void checkSize(int vcpus, int shared, boolean hasSources) {
         int most = hasSources ? MOST_VCPUS_OF_GICV2 : MOST_VCPUS;
         if (vcpus < 1 || vcpus > most) {
             throw new IllegalArgumentException(

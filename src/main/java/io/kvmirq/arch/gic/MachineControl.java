@@ -14,8 +14,8 @@ import io.kvmirq.arch.Format;
  * <p>Source: ARM IHI 0048, "GICH_VMCR"; ARM IHI 0069, "ICH_VMCR_EL2".
  */
 public final class MachineControl {
-    private static final BitField GROUP0 = group("vmgrp0en", 0, "VMGrp0En", "group 0");
-    private static final BitField GROUP1 = group("vmgrp1en", 1, "VMGrp1En", "group 1");
+    static final BitField GROUP0 = group("vmgrp0en", 0, "VMGrp0En", "group 0");
+    static final BitField GROUP1 = group("vmgrp1en", 1, "VMGrp1En", "group 1");
     private static final BitField ACK_CONTROL = BitField.flag(
             "vmackctl", 2, "VMAckCtl", "a read of IAR takes group 0 only", "a read of IAR takes both groups");
     private static final BitField FIQ =
@@ -32,7 +32,7 @@ public final class MachineControl {
     private static final BitField GROUP0_POINT = point("vmbp", 21, "VMBP", "group 0");
 
     /** VMPriMask of a GICv2, bits 7:3. */
-    private static final BitField MASK = new BitField("vmprimask", 27, 5, mask("VMPriMask", 3));
+    static final BitField MASK = new BitField("vmprimask", 27, 5, mask("VMPriMask", 3));
 
     /** Kind {@code gic.vmcr}. */
     public static final Format GICH = Format.builder("gic.vmcr", "GICv2 VM control, GICH_VMCR", 32, 1)
