@@ -43,6 +43,21 @@ public final class Lpis {
         private boolean enabled;
         private int priority;
         private boolean pending;
+        /** Present for a vLPI. */
+        private Optional<LpiForwarding> forwarding = Optional.empty();
+
+        private void go(int id, int to) {
+            if (forwarding.isPresent() && vcpu.isPresent()) {
+                forwarding.get().move(id, vcpu.getAsInt(), to);
+            }
+            vcpu = OptionalInt.of(to);
+        }
+
+        private boolean isPending(int id) {
+            return forwarding.isPresent() && vcpu.isPresent()
+                    ? forwarding.get().isPending(vcpu.getAsInt(), id)
+                    : pending;
+        }
     }
 
     /** Of one vCPU. */
@@ -223,20 +238,65 @@ public final class Lpis {
     void target(int id, int vcpu) {
         Lpi lpi = lpis.get(id);
         if (lpi != null) {
-            lpi.vcpu = OptionalInt.of(vcpu);
+            lpi.go(id, vcpu);
         }
     }
 
     /** MOVALL: all LPIs of one vCPU go to another. */
     void targetAll(int from, int to) {
-        lpis.values().stream().filter(lpi -> isFor(lpi, from)).forEach(lpi -> lpi.vcpu = OptionalInt.of(to));
+        lpis.forEach((id, lpi) -> {
+            if (isFor(lpi, from)) {
+                lpi.go(id, to);
+            }
+        });
     }
 
     void setPending(int id, boolean pending) {
         Lpi lpi = lpis.get(id);
-        if (lpi != null) {
+        if (lpi == null) {
+            return;
+        }
+        if (lpi.forwarding.isPresent() && lpi.vcpu.isPresent()) {
+            lpi.forwarding.get().setPending(lpi.vcpu.getAsInt(), id, pending);
+        } else {
             lpi.pending = pending;
         }
+    }
+
+    // vLPIs
+
+    /** The LPI becomes a vLPI. If it is pending, its vPE has it pending from then on. It has a target. */
+    void forward(int id, LpiForwarding forwarding) {
+        Lpi lpi = lpis.get(id);
+        if (lpi != null) {
+            boolean pending = lpi.pending;
+            lpi.pending = false;
+            lpi.forwarding = Optional.of(forwarding);
+            if (pending) {
+                setPending(id, true);
+            }
+        }
+    }
+
+    /** The LPI is no vLPI from then on. KVM does not take back what is pending in the vPE. */
+    void endForwarding(int id) {
+        Lpi lpi = lpis.get(id);
+        if (lpi != null) {
+            lpi.forwarding = Optional.empty();
+        }
+    }
+
+    /** The host interrupt that an LPI is a vLPI of; empty if KVM delivers it. */
+    public OptionalInt hostIrq(int id) {
+        return Optional.ofNullable(lpis.get(id))
+                .flatMap(lpi -> lpi.forwarding)
+                .map(forwarding -> OptionalInt.of(forwarding.hostIrq()))
+                .orElse(NONE);
+    }
+
+    /** Whether some LPI is a vLPI of the host interrupt. */
+    boolean isForwardedBy(int hostIrq) {
+        return lpis.keySet().stream().anyMatch(id -> hostIrq(id).equals(OptionalInt.of(hostIrq)));
     }
 
     // For people and for the VMM
@@ -249,7 +309,7 @@ public final class Lpis {
     /** Whether an LPI exists and is pending. */
     public boolean isPending(int id) {
         Lpi lpi = lpis.get(id);
-        return lpi != null && lpi.pending;
+        return lpi != null && lpi.isPending(id);
     }
 
     /** Whether an LPI exists and its property is enabled. */
@@ -281,7 +341,7 @@ public final class Lpis {
             if (bits.isEmpty()) {
                 return false;
             }
-            int next = lpi.pending ? bits.getAsInt() | mask(id) : bits.getAsInt() & ~mask(id);
+            int next = lpi.isPending(id) ? bits.getAsInt() | mask(id) : bits.getAsInt() & ~mask(id);
             if (next != bits.getAsInt() && !setPendingBits(id, vcpu, next)) {
                 return false;
             }

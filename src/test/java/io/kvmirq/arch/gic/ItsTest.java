@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
+import static io.kvmirq.arch.gic.GuestTables.COLLECTIONS;
+import static io.kvmirq.arch.gic.GuestTables.DEVICES;
+import static io.kvmirq.arch.gic.GuestTables.PENDING;
+import static io.kvmirq.arch.gic.GuestTables.PROPERTIES;
+import static io.kvmirq.arch.gic.GuestTables.RING;
+import static io.kvmirq.arch.gic.GuestTables.SIZE;
+import static io.kvmirq.arch.gic.GuestTables.with;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.arch.BitField;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -13,104 +18,35 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** An ITS with its ring and its tables in a memory of 1 MiB. */
 class ItsTest {
-    private static final int RING = 0x1_0000;
-    private static final int DEVICES = 0x2_0000;
-    private static final int COLLECTIONS = 0x3_0000;
-    private static final int PROPERTIES = 0x4_0000;
-    private static final int PENDING = 0x6_0000;
-    private static final int SIZE = 0x10_0000;
     private static final int DEVICE = 8;
     private static final int LPI = 8200;
     private static final int COLLECTION = 3;
     private static final int VCPUS = 2;
 
-    private final ByteBuffer memory = ByteBuffer.allocate(SIZE).order(ByteOrder.LITTLE_ENDIAN);
-
-    private final GuestRam ram = new GuestRam() {
-        @Override
-        public boolean read(long address, ByteBuffer to) {
-            boolean inside = address >= 0 && address + to.remaining() <= SIZE;
-            if (inside) {
-                to.put(to.position(), memory, (int) address, to.remaining());
-            }
-            return inside;
-        }
-
-        @Override
-        public boolean write(long address, ByteBuffer from) {
-            boolean inside = address >= 0 && address + from.remaining() <= SIZE;
-            if (inside) {
-                memory.put((int) address, from, from.position(), from.remaining());
-            }
-            return inside;
-        }
-
-        @Override
-        public boolean isVisible(long address) {
-            return address >= 0 && address < SIZE;
-        }
-    };
-
+    private final GuestTables ram = new GuestTables();
+    private final ByteBuffer memory = ram.memory;
     private final Lpis lpis = new Lpis(() -> VCPUS, ram);
     private final Its its = new Its(lpis);
-    private int end;
 
     @BeforeEach
     void enable() {
-        for (int vcpu = 0; vcpu < VCPUS; vcpu++) {
-            lpis.setPropertyBase(vcpu, PROPERTIES | 15);
-            lpis.setPendingBase(vcpu, PENDING + vcpu * 0x1_0000L);
-            lpis.enable(vcpu, true);
-        }
-        its.write(Its.CBASER, Its.VALID | RING);
-        its.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
-        its.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
-        its.write(Its.CTLR, Its.ENABLED);
+        ram.enable(lpis, VCPUS, its);
     }
 
-    /** A value in a field of a command. */
-    private record With(BitField field, long value) {}
-
-    private static With with(BitField field, long value) {
-        return new With(field, value);
-    }
-
-    private void command(ItsCommand command, With... fields) {
-        long[] words = new long[4];
-        words[0] = ItsCommand.NUMBER.with(command.number());
-        for (With one : fields) {
-            words[one.field().word()] = one.field().put(words[one.field().word()], one.value());
-        }
-        for (int i = 0; i < words.length; i++) {
-            memory.putLong(RING + end + i * Long.BYTES, words[i]);
-        }
-        end = (end + ItsCommand.SIZE) % 0x1000;
-        its.write(Its.CWRITER, end);
+    private void command(ItsCommand command, GuestTables.With... fields) {
+        ram.command(its, command, fields);
     }
 
     private void mapDevice(int device, int bits) {
-        command(
-                ItsCommand.MAPD,
-                with(ItsCommand.DEVICE, device),
-                with(ItsCommand.EVENT_BITS, bits - 1),
-                with(ItsCommand.VALID, 1));
+        ram.mapDevice(its, device, bits);
     }
 
     private void mapCollection(int collection, int vcpu, boolean valid) {
-        command(
-                ItsCommand.MAPC,
-                with(ItsCommand.COLLECTION, collection),
-                with(ItsCommand.TARGET, vcpu),
-                with(ItsCommand.VALID, valid ? 1 : 0));
+        ram.mapCollection(its, collection, vcpu, valid);
     }
 
     private void mapEvent(int device, int event, int lpi, int collection) {
-        command(
-                ItsCommand.MAPTI,
-                with(ItsCommand.DEVICE, device),
-                with(ItsCommand.EVENT, event),
-                with(ItsCommand.LPI, lpi),
-                with(ItsCommand.COLLECTION, collection));
+        ram.mapEvent(its, device, event, lpi, collection);
     }
 
     private void onEvent(ItsCommand command, int event) {
@@ -180,7 +116,7 @@ class ItsTest {
         map();
         assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.PENDING);
         its.write(Its.CWRITER, 0x1000);
-        assertThat(its.read(Its.CWRITER)).isEqualTo(end);
+        assertThat(its.read(Its.CWRITER)).isEqualTo(ram.end());
     }
 
     @Test

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import static io.kvmirq.arch.gic.GuestTables.with;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.arch.gic.VlpiMapping.Kernel;
+import io.kvmirq.arch.gic.VlpiMapping.Outcome;
+import io.kvmirq.arch.gic.VlpiMapping.Refusal;
+import io.kvmirq.arch.gic.VlpiMapping.Route;
+import io.kvmirq.arch.vcpu.Host;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** LPIs that GICv4 delivers: two vCPUs, one device with two events. */
+class VlpiTest {
+    private static final int VCPUS = 2;
+    private static final int DEVICE = 8;
+    private static final int HOST_IRQ = 45;
+    private static final int DOORBELL = 0x40;
+    private static final int LPI = InterruptId.FIRST_LPI + 3;
+    private static final int VLPIS = 100;
+
+    private final Host host = new Host(0, 1);
+    private final GuestTables ram = new GuestTables();
+    private final Lpis lpis = new Lpis(() -> VCPUS, ram);
+    private final Its its = new Its(lpis);
+
+    @BeforeEach
+    void map() {
+        ram.enable(lpis, VCPUS, its);
+        ram.mapDevice(its, DEVICE, 5);
+        ram.mapCollection(its, 0, 0, true);
+        ram.mapCollection(its, 1, 1, true);
+        ram.mapEvent(its, DEVICE, 0, LPI, 0);
+        ram.mapEvent(its, DEVICE, 1, LPI + 1, 1);
+    }
+
+    private List<Vpe> vpes(Vpe.Version version) {
+        return IntStream.range(0, VCPUS)
+                .mapToObj(vcpu -> new Vpe(host, vcpu, version, VLPIS, DOORBELL + vcpu))
+                .toList();
+    }
+
+    private Route route(int event) {
+        return new Route(Optional.of(its), OptionalInt.of(DEVICE), event);
+    }
+
+    private VlpiMapping mapping(Kernel kernel, List<Vpe> vpes) {
+        return new VlpiMapping(kernel, true, lpis, vpes, HOST_IRQ);
+    }
+
+    private VlpiMapping mapping(Kernel kernel) {
+        return mapping(kernel, vpes(Vpe.Version.V4_0));
+    }
+
+    private static int vlpi(int lpi) {
+        return lpi - InterruptId.FIRST_LPI;
+    }
+
+    @Test
+    void registeredIrqfdMakesAVlpi() {
+        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
+        VlpiMapping mapping = mapping(Kernel.KEEPS_OLD, vpes);
+        its.message(DEVICE, 0);
+        assertThat(mapping.register(route(0))).isEmpty();
+        assertThat(mapping.isForwarded()).isTrue();
+        assertThat(lpis.hostIrq(LPI)).hasValue(HOST_IRQ);
+        assertThat(lpis.hostIrq(LPI + 1)).isEmpty();
+        assertThat(vpes.get(0).isPending(vlpi(LPI))).as("what was pending").isTrue();
+        assertThat(lpis.isPending(LPI)).isTrue();
+        assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
+        assertThat(lpis.hostIrq(LPI)).isEmpty();
+        assertThat(mapping.isForwarded()).isFalse();
+    }
+
+    @Test
+    void everyReasonIsGivenInOrder() {
+        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
+        Route nothing = new Route(Optional.empty(), OptionalInt.empty(), 9);
+        assertThat(new VlpiMapping(Kernel.UNMAPS, false, lpis, vpes, HOST_IRQ).register(nothing))
+                .contains(Refusal.NO_GICV4);
+        assertThat(mapping(Kernel.UNMAPS).register(nothing)).contains(Refusal.NO_DEVICE_ID);
+        assertThat(mapping(Kernel.UNMAPS).register(new Route(Optional.empty(), OptionalInt.of(DEVICE), 9)))
+                .contains(Refusal.NO_ITS);
+        assertThat(mapping(Kernel.UNMAPS).register(route(9))).contains(Refusal.UNMAPPED);
+        assertThat(mapping(Kernel.UNMAPS).register(route(0))).isEmpty();
+        assertThat(mapping(Kernel.UNMAPS).register(route(0))).contains(Refusal.TAKEN);
+    }
+
+    /** Seen on 6.1: after the new route H=1 stays at the old LPI, and a warning follows. */
+    @Test
+    void changedRouteLeavesTheOldVlpiBehindUntilSeven() {
+        VlpiMapping mapping = mapping(Kernel.KEEPS_OLD);
+        mapping.register(route(0));
+        assertThat(mapping.changeRoute(route(0))).as("an equal route").isEqualTo(Outcome.CLEAN);
+        assertThat(mapping.changeRoute(route(1))).isEqualTo(Outcome.LEFT_BEHIND);
+        assertThat(lpis.hostIrq(LPI)).hasValue(HOST_IRQ);
+        assertThat(mapping.isForwarded()).isFalse();
+        assertThat(mapping.unregister()).isEqualTo(Outcome.WARNS);
+        assertThat(lpis.hostIrq(LPI)).hasValue(HOST_IRQ);
+    }
+
+    @Test
+    void unregisterBeforeTheRouteChangesIsCleanOnEveryKernel() {
+        for (Kernel kernel : Kernel.values()) {
+            VlpiMapping mapping = mapping(kernel);
+            mapping.register(route(0));
+            assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
+            assertThat(mapping.register(route(1))).isEmpty();
+            assertThat(mapping.isForwarded()).isTrue();
+            assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
+        }
+    }
+
+    @Test
+    void changedRouteUnmapsOnSeven() {
+        VlpiMapping mapping = mapping(Kernel.UNMAPS);
+        mapping.register(route(0));
+        assertThat(mapping.changeRoute(route(1))).isEqualTo(Outcome.CLEAN);
+        assertThat(lpis.hostIrq(LPI)).isEmpty();
+        assertThat(mapping.isForwarded()).as("until it is registered again").isFalse();
+        assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
+        assertThat(mapping.register(route(1))).isEmpty();
+        assertThat(mapping.isForwarded()).isTrue();
+    }
+
+    @Test
+    void eventThatTheGuestMapsLateIsNoVlpi() {
+        VlpiMapping mapping = mapping(Kernel.KEEPS_OLD);
+        assertThat(mapping.register(route(2))).contains(Refusal.UNMAPPED);
+        ram.mapEvent(its, DEVICE, 2, LPI + 2, 0);
+        assertThat(mapping.isForwarded()).isFalse();
+        assertThat(mapping.unregister()).isEqualTo(Outcome.WARNS);
+    }
+
+    @Test
+    void discardedEventIsNotForwardedWhenItIsMappedAgain() {
+        VlpiMapping mapping = mapping(Kernel.UNMAPS);
+        mapping.register(route(0));
+        ram.command(its, ItsCommand.DISCARD, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
+        assertThat(mapping.isForwarded()).isFalse();
+        ram.mapEvent(its, DEVICE, 0, LPI, 0);
+        assertThat(mapping.isForwarded()).isFalse();
+    }
+
+    @Test
+    void commandsReachTheHardware() {
+        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
+        mapping(Kernel.UNMAPS, vpes).register(route(0));
+        ram.command(its, ItsCommand.INT, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
+        assertThat(vpes.get(0).isPending(vlpi(LPI))).isTrue();
+        ram.command(
+                its,
+                ItsCommand.MOVI,
+                with(ItsCommand.DEVICE, DEVICE),
+                with(ItsCommand.EVENT, 0),
+                with(ItsCommand.COLLECTION, 1));
+        assertThat(vpes.get(0).hasPending()).isFalse();
+        assertThat(vpes.get(1).isPending(vlpi(LPI))).isTrue();
+        ram.command(its, ItsCommand.MOVALL, with(ItsCommand.TARGET, 1), with(ItsCommand.SECOND_TARGET, 0));
+        assertThat(vpes.get(0).isPending(vlpi(LPI))).isTrue();
+        ram.command(its, ItsCommand.CLEAR, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
+        assertThat(lpis.isPending(LPI)).isFalse();
+    }
+
+    @Test
+    void orderOfCallsIsChecked() {
+        VlpiMapping mapping = mapping(Kernel.UNMAPS);
+        assertThatThrownBy(mapping::unregister)
+                .hasMessage("host interrupt 45 is not registered: register its irqfd first");
+        assertThatThrownBy(() -> mapping.changeRoute(route(0))).isInstanceOf(IllegalStateException.class);
+        mapping.register(route(0));
+        assertThatThrownBy(() -> mapping.register(route(0)))
+                .hasMessage("host interrupt 45 is registered: unregister it before it is registered again");
+    }
+
+    // Residency and doorbell
+
+    @ParameterizedTest
+    @EnumSource
+    void residentVpeTakesVlpisWithoutTheHost(Vpe.Version version) {
+        Vpe vpe = vpes(version).get(0);
+        vpe.thread().load(0);
+        assertThat(vpe.isResident()).isTrue();
+        vpe.thread().enter();
+        vpe.setPending(5, true);
+        assertThat(host.cpu(0).isInterrupted()).isFalse();
+        assertThat(vpe.isPending(5)).isTrue();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void doorbellWakesAVcpuThatSleeps(Vpe.Version version) {
+        Vpe vpe = vpes(version).get(0);
+        vpe.thread().load(0);
+        assertThat(vpe.thread().block(true)).isTrue();
+        assertThat(vpe.isResident()).isFalse();
+        assertThat(vpe.isDoorbellArmed()).isTrue();
+        vpe.setPending(99, true);
+        assertThat(vpe.isDoorbellArmed()).as("rings once").isFalse();
+        assertThat(vpe.thread().isAsleep()).isTrue();
+        host.cpu(0).takeInterrupt();
+        assertThat(vpe.thread().isAsleep()).isFalse();
+        vpe.thread().load(1);
+        assertThat(vpe.isResident()).as("still blocks").isFalse();
+        vpe.thread().unblock();
+        assertThat(vpe.isResident()).isTrue();
+        assertThat(vpe.isPending(99)).isTrue();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void vcpuWithAPendingVlpiDoesNotSleep(Vpe.Version version) {
+        Vpe vpe = vpes(version).get(0);
+        vpe.thread().load(0);
+        vpe.setPending(0, true);
+        assertThat(vpe.thread().block(true)).isFalse();
+        assertThat(vpe.isResident()).isTrue();
+        vpe.setPending(0, false);
+        assertThat(vpe.thread().block(true)).isTrue();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void preemptedVcpuWantsNoDoorbell(Vpe.Version version) {
+        Vpe vpe = vpes(version).get(0);
+        vpe.thread().load(0);
+        vpe.thread().preempt();
+        vpe.setPending(1, true);
+        assertThat(host.cpu(0).isInterrupted()).isFalse();
+        vpe.thread().load(1);
+        assertThat(vpe.isResident()).isTrue();
+        assertThat(vpe.thread().block(true)).isFalse();
+    }
+
+    /** The doorbell of GICv4.0 stays pending while it is disabled. */
+    @Test
+    void doorbellRungBeforeItIsEnabledRingsThen() {
+        Vpe vpe = vpes(Vpe.Version.V4_0).get(1);
+        vpe.setPending(1, true);
+        vpe.setPending(1, false);
+        vpe.thread().load(0);
+        vpe.thread().preempt();
+        vpe.setPending(2, true);
+        vpe.setPending(2, false);
+        assertThat(host.cpu(0).isInterrupted()).isFalse();
+        vpe.thread().load(0);
+        assertThat(vpe.thread().block(true)).as("loading clears it").isTrue();
+    }
+
+    @Test
+    void numberOfAVlpiIsChecked() {
+        Vpe vpe = vpes(Vpe.Version.V4_1).get(0);
+        assertThatThrownBy(() -> vpe.setPending(VLPIS, true)).hasMessage("vLPI 100 does not exist: expected 0–99");
+        assertThatThrownBy(() -> vpe.isPending(-1)).isInstanceOf(IllegalArgumentException.class);
+    }
+}
