@@ -9,6 +9,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.KvmDevice;
@@ -246,6 +247,11 @@ class VgicContract extends ArmVms {
         vgic.init();
         assertThat(vm.routes().routes()).noneMatch(route -> route.gsi().number() == 5);
         assertThat(vgic.interrupts()).isEqualTo(256);
+        EventFd event = event();
+        made.add(vm.assignIrqfd(event, new Gsi(5))).close();
+        event.signal();
+        made.add(vm.assignIrqfd(event, new Gsi(5))).close();
+        assertThat(vgic.isLatched(new Spi(37))).isFalse();
     }
 
     @Test

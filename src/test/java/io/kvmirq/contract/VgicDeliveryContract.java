@@ -34,7 +34,7 @@ class VgicDeliveryContract extends ArmVms {
     private static final Spi EDGE = new Spi(42);
     private static final Spi OTHER = new Spi(44);
     private static final Spi LEVEL = new Spi(43);
-    private static final Ppi TIMER = new Ppi(27);
+    private static final Ppi PRIVATE = new Ppi(23);
     private static final MsiMessage MESSAGE = MsiMessage.toIts(ITS, 0x10, 1);
 
     VgicDeliveryContract(World world) {
@@ -234,13 +234,13 @@ class VgicDeliveryContract extends ArmVms {
         vcpu(vm, 1).initialize();
         vgic = made.add(vm.createVgicV3());
         vgic.init();
-        vm.setPpi(second, TIMER, true);
-        assertThat(vgic.isHigh(second, TIMER)).isTrue();
-        assertThat(vgic.isHigh(FIRST, TIMER)).isFalse();
-        vm.setPpi(second, TIMER, false);
-        assertThat(vgic.isHigh(second, TIMER)).isFalse();
-        refused(Errno.EINVAL, () -> vm.setPpi(new VcpuId(2), TIMER, true));
-        refused(Errno.EINVAL, () -> vm.setPpi(new VcpuId(256), TIMER, true));
+        vm.setPpi(second, PRIVATE, true);
+        assertThat(vgic.isHigh(second, PRIVATE)).isTrue();
+        assertThat(vgic.isHigh(FIRST, PRIVATE)).isFalse();
+        vm.setPpi(second, PRIVATE, false);
+        assertThat(vgic.isHigh(second, PRIVATE)).isFalse();
+        refused(Errno.EINVAL, () -> vm.setPpi(new VcpuId(2), PRIVATE, true));
+        refused(Errno.EINVAL, () -> vm.setPpi(new VcpuId(256), PRIVATE, true));
     }
 
     @Test
@@ -248,7 +248,7 @@ class VgicDeliveryContract extends ArmVms {
         Vm vm = vm();
         vcpu(vm, 0);
         assertThat(refused(Errno.ENXIO, () -> vm.setSpi(EDGE, true))).endsWith("ENXIO (the VM has no VGIC)");
-        refused(Errno.ENXIO, () -> vm.setPpi(FIRST, TIMER, true));
+        refused(Errno.ENXIO, () -> vm.setPpi(FIRST, PRIVATE, true));
     }
 
     // Messages
