@@ -30,6 +30,10 @@ final class SelftestJson {
                     "kernelRelease", kernel.isReal() ? System.getProperty("os.version") : kernel.backendDescription());
             json.writeStringField("backend", kernel.backendName());
             json.writeStringField("irqchip", irqchip.label());
+            if (!irqchip.runsGuest()) {
+                // What is answered was seen in the pending state.
+                json.writeBooleanField("guestRan", false);
+            }
             if (fake.isPresent()) {
                 json.writeArrayFieldStart("inferredRules");
                 for (KernelRule rule : fake.get().rulesUsed()) {

@@ -6,6 +6,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.fake.rules.Grade;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
@@ -22,12 +23,14 @@ final class TextJournal implements Journal {
 
     private final Terminal terminal;
     private final Kernel kernel;
+    private final Irqchip irqchip;
     private final Optional<FakeKernel> fake;
     private boolean begun;
 
-    TextJournal(Terminal terminal, Kernel kernel, Optional<FakeKernel> fake) {
+    TextJournal(Terminal terminal, Kernel kernel, Irqchip irqchip, Optional<FakeKernel> fake) {
         this.terminal = terminal;
         this.kernel = kernel;
+        this.irqchip = irqchip;
         this.fake = fake;
     }
 
@@ -53,7 +56,7 @@ final class TextJournal implements Journal {
                             : which());
         }
         line("");
-        line(terminal.bold(padded(scenario.label(), 11)) + scenario.way());
+        line(terminal.bold(padded(scenario.label(), 11)) + scenario.way(irqchip));
     }
 
     @Override
@@ -68,7 +71,8 @@ final class TextJournal implements Journal {
             return;
         }
         result.latency().ifPresent(latency -> step("round trip", text(latency)));
-        String counts = "sent " + result.sent() + ", answered " + result.answered() + ", lost " + result.lost();
+        String counts = "sent " + result.sent() + (irqchip.runsGuest() ? ", answered " : ", seen pending ")
+                + result.answered() + ", lost " + result.lost() + (irqchip.runsGuest() ? "" : "; no guest ran");
         String verdict = result.failure()
                 .map(failure -> terminal.bad("FAIL") + "  " + failure)
                 .orElse(terminal.good("PASS"));
@@ -81,7 +85,8 @@ final class TextJournal implements Journal {
         long skipped =
                 results.stream().filter(result -> result.skipped().isPresent()).count();
         line(passed + " of " + results.size() + " scenarios passed"
-                + (skipped == 0 ? "" : ", " + skipped + " skipped") + " on the "
+                + (skipped == 0 ? "" : ", " + skipped + " skipped")
+                + (irqchip.runsGuest() ? "" : " in the pending state, no guest ran,") + " on the "
                 + (kernel.isReal() ? "real kernel" : which()));
         fake.ifPresent(kernel -> line(rulesUsed(kernel.rulesUsed())));
     }

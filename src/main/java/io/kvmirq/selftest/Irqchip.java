@@ -4,6 +4,7 @@ package io.kvmirq.selftest;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.kvm.Vm;
 import java.util.Arrays;
 import java.util.Locale;
@@ -14,7 +15,9 @@ public enum Irqchip {
     /** PIC, IOAPIC and LAPICs. */
     FULL,
     /** LAPICs only. The VMM emulates PIC and IOAPIC; a self-test has neither. */
-    SPLIT;
+    SPLIT,
+    /** A GICv3 of arm64. No guest runs: interrupts are seen in its pending state. */
+    VGIC;
 
     private static final int IOAPIC_PINS = 24;
 
@@ -30,12 +33,16 @@ public enum Irqchip {
     }
 
     /**
-     * The full irqchip if the kernel has it. A kernel from 6.17 on may be built without it (CONFIG_KVM_IOAPIC).
+     * The VGIC on arm64, else the full irqchip if the kernel has it. A kernel from 6.17 on may be built without it
+     * (CONFIG_KVM_IOAPIC).
      *
      * @throws KernelException if KVM_CREATE_VM fails, or KVM_CREATE_IRQCHIP fails for another reason
      */
     public static Irqchip ofKernel(Kernel kernel) {
         try (Vm vm = Vm.create(kernel)) {
+            if (kernel.facts().architecture() == KernelFacts.Architecture.ARM64) {
+                return VGIC;
+            }
             FULL.create(vm);
             return FULL;
         } catch (KernelException e) {
@@ -46,10 +53,17 @@ public enum Irqchip {
         }
     }
 
+    /** Whether a guest takes the interrupts. */
+    public boolean runsGuest() {
+        return this != VGIC;
+    }
+
+    /** For a guest. */
     void create(Vm vm) {
         switch (this) {
             case FULL -> vm.createIrqchip();
             case SPLIT -> vm.createSplitIrqchip(IOAPIC_PINS);
+            case VGIC -> throw new AssertionError("no guest runs on a VGIC");
         }
     }
 }

@@ -1,30 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-import io.kvmirq.Gsi;
-import io.kvmirq.InterruptVector;
-import io.kvmirq.MsiMessage;
-import io.kvmirq.VcpuId;
-import io.kvmirq.kvm.RouteTable;
 import org.jspecify.annotations.Nullable;
 
-/** A thread that switches the route of a GSI between two vectors until it is closed. */
+/** A thread that switches a route there and back until it is closed. */
 final class Rerouter implements AutoCloseable {
     private final Thread thread;
     private volatile boolean stopping;
     private volatile long changes;
     private volatile @Nullable RuntimeException failure;
 
-    Rerouter(RouteTable routes, Gsi gsi, VcpuId vcpu, InterruptVector one, InterruptVector other) {
-        thread = new Thread(() -> work(routes, gsi, MsiMessage.to(vcpu, one), MsiMessage.to(vcpu, other)), "rerouter");
+    Rerouter(Runnable there, Runnable back) {
+        thread = new Thread(() -> work(there, back), "rerouter");
         thread.setDaemon(true);
         thread.start();
     }
 
-    private void work(RouteTable routes, Gsi gsi, MsiMessage one, MsiMessage other) {
+    private void work(Runnable there, Runnable back) {
         try {
             for (long i = 1; !stopping; i++) {
-                routes.replace(gsi, i % 2 == 0 ? one : other);
+                (i % 2 == 0 ? back : there).run();
                 changes = i;
             }
         } catch (RuntimeException e) {

@@ -8,27 +8,46 @@ import java.util.Optional;
 /** The scenarios of the self-test. */
 public enum Scenario {
     /** An MSI reaches the guest and the guest answers, many times. */
-    EDGE("eventfd → irqfd → MSI route → guest handler → OUT → ioeventfd"),
+    EDGE(
+            "eventfd → irqfd → MSI route → guest handler → OUT → ioeventfd",
+            "eventfd → irqfd → pin of the VGIC → SPI pending, no guest runs"),
     /** A line stays high until the guest's EOI. */
-    LEVEL("eventfd → irqfd → IOAPIC pin, high until EOI → resamplefd"),
+    LEVEL(
+            "eventfd → irqfd → IOAPIC pin, high until EOI → resamplefd",
+            "eventfd → irqfd → level SPI, high until deassigned, no guest runs"),
     /** 64 vectors are raised at once; each reaches its own handler. */
-    MANY("64 eventfds → 64 irqfds → 64 vectors → 64 handler slots"),
+    MANY(
+            "64 eventfds → 64 irqfds → 64 vectors → 64 handler slots",
+            "64 eventfds → 64 irqfds → 64 SPIs pending, no guest runs"),
     /** Deassigning an irqfd keeps the interrupt; removing its route loses it. */
-    MASK("irqfd deassigned, signalled, assigned: arrives once"),
+    MASK(
+            "irqfd deassigned, signalled, assigned: arrives once",
+            "irqfd deassigned, signalled, assigned: SPI pending, no guest runs"),
     /** The route changes while interrupts flow. */
-    REROUTE("MSI route changes between two vectors while events flow"),
-    /** No vCPU runs. The interrupt waits in the IRR of the LAPIC. */
-    GUESTLESS("eventfd → irqfd → MSI route → LAPIC IRR, no vCPU runs");
+    REROUTE(
+            "MSI route changes between two vectors while events flow",
+            "route changes between two SPIs while events flow, no guest runs"),
+    /** No vCPU runs. The interrupt waits in the IRR of the LAPIC; on a VGIC without eventfd. */
+    GUESTLESS(
+            "eventfd → irqfd → MSI route → LAPIC IRR, no vCPU runs",
+            "a call → PPI pending; a message → ITS, no guest runs");
 
     private final String way;
+    private final String wayWithoutGuest;
 
-    Scenario(String way) {
+    Scenario(String way, String wayWithoutGuest) {
         this.way = way;
+        this.wayWithoutGuest = wayWithoutGuest;
     }
 
-    /** The path of the interrupt, in words. */
+    /** The path of the interrupt on x86, in words. */
     public String way() {
         return way;
+    }
+
+    /** The path of the interrupt with this irqchip, in words. */
+    public String way(Irqchip irqchip) {
+        return irqchip.runsGuest() ? way : wayWithoutGuest;
     }
 
     /** Whether the scenario uses a pin of the in-kernel IOAPIC. */

@@ -12,6 +12,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.IoEventFd;
 import io.kvmirq.kvm.IoapicState;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.RouteTable;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
@@ -22,11 +23,11 @@ import java.util.function.BooleanSupplier;
 final class Scenarios {
     private static final InterruptVector VECTOR = new InterruptVector(0x31);
     private static final InterruptVector OTHER_VECTOR = new InterruptVector(0x32);
-    private static final int MANY = 64;
+    static final int MANY = 64;
     private static final int FIRST_OF_MANY = 0x40;
-    private static final int SIGNALS_WHILE_MASKED = 3;
+    static final int SIGNALS_WHILE_MASKED = 3;
     /** The minimum number of route changes, even if {@code count} is smaller. */
-    private static final int CHANGES = 10;
+    static final int CHANGES = 10;
 
     private static final Route.Pin LEVEL_PIN = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5);
     private static final IoAddress ANY_ANSWER = IoAddress.port(GuestCode.PORT_ANSWER, 1);
@@ -233,7 +234,10 @@ final class Scenarios {
             boot(guest);
             guest.release();
             Device device = new Device(interrupt, answer);
-            try (Rerouter rerouter = new Rerouter(guest.vm().routes(), gsi, Guest.VCPU, VECTOR, OTHER_VECTOR)) {
+            RouteTable routes = guest.vm().routes();
+            try (Rerouter rerouter = new Rerouter(
+                    () -> routes.replace(gsi, MsiMessage.to(Guest.VCPU, OTHER_VECTOR)),
+                    () -> routes.replace(gsi, MsiMessage.to(Guest.VCPU, VECTOR)))) {
                 for (int i = 0; (i < count || rerouter.changes() < CHANGES) && device.roundTrip(); i++) {
                     rerouter.requireHealthy();
                     journal.progress(Math.min(i + 1, count), count);
@@ -280,7 +284,7 @@ final class Scenarios {
     }
 
     /** Polls a condition until it holds or the time is over. A kernel worker may make it true without an event. */
-    private static boolean eventually(BooleanSupplier holds) {
+    static boolean eventually(BooleanSupplier holds) {
         long start = System.nanoTime();
         while (!holds.getAsBoolean()) {
             if (System.nanoTime() - start > Device.PATIENCE.toNanos()) {
@@ -304,7 +308,7 @@ final class Scenarios {
                 "the guest's handler of " + vector + " ran " + handled + " times, expected " + expected);
     }
 
-    private static void require(boolean holds, String otherwise) {
+    static void require(boolean holds, String otherwise) {
         if (!holds) {
             throw new SelftestFailedException(otherwise);
         }

@@ -38,7 +38,7 @@ final class Tally {
 
     void requireNothingLost() {
         if (answered != sent) {
-            throw new SelftestFailedException("sent " + sent + " interrupts, the guest took " + answered);
+            throw new SelftestFailedException("sent " + sent + " interrupts, " + answered + " arrived");
         }
     }
 

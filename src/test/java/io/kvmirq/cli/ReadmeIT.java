@@ -47,6 +47,11 @@ class ReadmeIT {
     }
 
     @Test
+    void exampleOfArm64IsTheFileThatRuns() throws Exception {
+        assertThat(runExample("PendingSpi")).isEqualTo("gsi 10 latched spi 42: true");
+    }
+
+    @Test
     void postingExampleIsTheFileThatRuns() throws Exception {
         assertThat(runExample("PostedRequest"))
                 .isEqualTo("entry 3 is 0x0000000000043b000000000400220009\n"

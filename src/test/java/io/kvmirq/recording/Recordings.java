@@ -43,7 +43,7 @@ final class Recordings {
 
     static Path ofSelftest(Path file, KernelBackend backend, Scenario scenario) {
         return of(file, backend, kernel -> {
-            for (Irqchip irqchip : Irqchip.values()) {
+            for (Irqchip irqchip : List.of(Irqchip.FULL, Irqchip.SPLIT)) {
                 List<Result> results = new Selftest(kernel, irqchip, 5, new Silent()).run(List.of(scenario));
                 assertThat(results).allSatisfy(result -> assertThat(result.failure())
                         .as(scenario.label())

@@ -136,7 +136,7 @@ class SelftestTest {
         tally.count(3, 2);
         assertThatThrownBy(tally::requireNothingLost)
                 .isInstanceOf(SelftestFailedException.class)
-                .hasMessage("sent 3 interrupts, the guest took 2");
+                .hasMessage("sent 3 interrupts, 2 arrived");
     }
 
     @Test

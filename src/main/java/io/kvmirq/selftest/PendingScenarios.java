@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.selftest;
+
+import static io.kvmirq.selftest.Scenarios.eventually;
+import static io.kvmirq.selftest.Scenarios.require;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Ppi;
+import io.kvmirq.Route;
+import io.kvmirq.Spi;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Its;
+import io.kvmirq.kvm.KvmDevice;
+import io.kvmirq.kvm.RouteTable;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.BooleanSupplier;
+
+/**
+ * Runs each {@link Scenario} on a VGICv3 whose vCPU never runs: an interrupt has arrived when it is in the pending state.
+ * For one thread.
+ */
+final class PendingScenarios {
+    private static final Spi ONE = new Spi(42);
+    private static final Spi OTHER = new Spi(44);
+    private static final Spi FIRST_OF_MANY = new Spi(64);
+    private static final Ppi PRIVATE = new Ppi(23);
+    /** Beyond the default routes. */
+    private static final Gsi FREE = new Gsi(1024);
+
+    private static final long ITS = 0x808_0000L;
+    private static final int DEVICE = 0x10;
+    private static final int EVENT = 1;
+
+    private final Kernel kernel;
+    private final int count;
+    private final Journal journal;
+    private final Tally tally;
+    private final BooleanSupplier stopped;
+
+    PendingScenarios(Kernel kernel, int count, Journal journal, Tally tally, BooleanSupplier stopped) {
+        this.kernel = kernel;
+        this.count = count;
+        this.journal = journal;
+        this.tally = tally;
+        this.stopped = stopped;
+    }
+
+    void run(Scenario scenario) {
+        try (Undo undo = new Undo()) {
+            Vm vm = undo.add(Vm.create(kernel));
+            undo.add(vm.createVcpu(Guest.VCPU)).initialize();
+            VgicV3 vgic = undo.add(vm.createVgicV3());
+            vgic.init();
+            journal.step(Guest.VCPU + ", never run; a GICv3 with " + vgic.interrupts() + " interrupts", "initialised");
+            switch (scenario) {
+                case EDGE -> edge(vm, vgic);
+                case LEVEL -> level(vm, vgic);
+                case MANY -> many(vm, vgic);
+                case MASK -> mask(vm, vgic);
+                case REROUTE -> reroute(vm, vgic);
+                case GUESTLESS -> calls(vm, vgic);
+            }
+        }
+    }
+
+    private static Gsi gsi(Spi spi) {
+        return new Gsi(spi.pin());
+    }
+
+    private static boolean isTaken(VgicV3 vgic, Spi spi) {
+        if (!eventually(() -> vgic.isLatched(spi))) {
+            return false;
+        }
+        vgic.setLatched(spi, false);
+        return true;
+    }
+
+    private void edge(Vm vm, VgicV3 vgic) {
+        try (EventFd interrupt = EventFd.create(kernel);
+                Irqfd irqfd = vm.assignIrqfd(interrupt, gsi(ONE))) {
+            journal.step(irqfd + " → pin " + ONE.pin() + ", " + ONE, "assigned");
+            require(!vgic.isLatched(ONE), ONE + " was pending before it was raised");
+            int seen = 0;
+            for (int i = 0; i < count && !stopped.getAsBoolean(); i++) {
+                interrupt.signal();
+                if (!isTaken(vgic, ONE)) {
+                    break;
+                }
+                seen++;
+                journal.progress(seen, count);
+            }
+            tally.count(count, seen);
+            journal.step("raise it " + count + " times, clear its latch each time", seen + " seen pending");
+        }
+    }
+
+    private void level(Vm vm, VgicV3 vgic) {
+        vgic.makeLevel(ONE);
+        try (EventFd interrupt = EventFd.create(kernel);
+                EventFd resample = EventFd.create(kernel);
+                Irqfd irqfd = vm.assignLevelIrqfd(interrupt, resample, gsi(ONE))) {
+            journal.step(irqfd + " → " + ONE + ", level", "assigned");
+            interrupt.signal();
+            boolean high = eventually(() -> vgic.isHigh(ONE));
+            require(!vgic.isLatched(ONE), "a level interrupt was latched");
+            require(resample.drain() == 0, "the resamplefd was signalled before an EOI");
+            tally.count(1, high ? 1 : 0);
+            journal.step("assert", "seen pending: line high, resamplefd silent");
+            journal.step("the guest's EOI, which signals the resamplefd", "not tried: no guest runs");
+            irqfd.mask();
+            require(!vgic.isHigh(ONE), "the line stayed high without its irqfd");
+            require(resample.drain() == 1, "masking did not signal the resamplefd");
+            journal.step("deassign the irqfd", "line low, resamplefd signalled");
+            irqfd.unmask();
+            interrupt.signal();
+            tally.count(1, eventually(() -> vgic.isHigh(ONE)) ? 1 : 0);
+            journal.step("assign and assert again", "seen pending: line high");
+        }
+        require(!vgic.isHigh(ONE), "the line stayed high after the end of its irqfd");
+    }
+
+    private void many(Vm vm, VgicV3 vgic) {
+        try (Undo undo = new Undo()) {
+            List<Spi> spis = new ArrayList<>();
+            List<EventFd> interrupts = new ArrayList<>();
+            for (int i = 0; i < Scenarios.MANY; i++) {
+                Spi spi = new Spi(FIRST_OF_MANY.number() + i);
+                EventFd interrupt = undo.add(EventFd.create(kernel));
+                undo.add(vm.assignIrqfd(interrupt, gsi(spi)));
+                spis.add(spi);
+                interrupts.add(interrupt);
+            }
+            journal.step(
+                    Scenarios.MANY + " irqfds → " + spis.get(0) + "–" + (FIRST_OF_MANY.number() + Scenarios.MANY - 1),
+                    "assigned");
+            interrupts.forEach(EventFd::signal);
+            for (Spi spi : spis) {
+                tally.count(1, eventually(() -> vgic.isLatched(spi)) ? 1 : 0);
+            }
+            journal.step("raise all " + Scenarios.MANY + " at once", "each seen pending");
+        }
+    }
+
+    private void mask(Vm vm, VgicV3 vgic) {
+        vm.routes().change(edit -> edit.add(Route.Pin.to(FREE, ONE)));
+        try (EventFd interrupt = EventFd.create(kernel);
+                Irqfd irqfd = vm.assignIrqfd(interrupt, FREE)) {
+            journal.step(irqfd + " → " + ONE, "assigned");
+            irqfd.mask();
+            interrupt.signal(Scenarios.SIGNALS_WHILE_MASKED);
+            require(!vgic.isLatched(ONE), "an interrupt passed the mask");
+            journal.step(
+                    "deassign the irqfd, signal " + Scenarios.SIGNALS_WHILE_MASKED + " times", "kept in the eventfd");
+            irqfd.unmask();
+            tally.count(1, isTaken(vgic, ONE) ? 1 : 0);
+            journal.step("assign again", "seen pending");
+            vm.routes().remove(FREE);
+            interrupt.signal();
+            irqfd.mask();
+            irqfd.unmask();
+            vm.routes().change(edit -> edit.add(Route.Pin.to(FREE, ONE)));
+            require(!vgic.isLatched(ONE), "an interrupt without a route arrived");
+            journal.step(
+                    "the trap: remove the route, signal, add the route", "lost, as expected: keep the route to mask");
+            interrupt.signal();
+            tally.count(1, isTaken(vgic, ONE) ? 1 : 0);
+            journal.step("signal", "seen pending");
+        }
+    }
+
+    private void reroute(Vm vm, VgicV3 vgic) {
+        RouteTable routes = vm.routes();
+        Runnable there = () -> routes.change(edit -> edit.remove(FREE).add(Route.Pin.to(FREE, OTHER)));
+        Runnable back = () -> routes.change(edit -> edit.remove(FREE).add(Route.Pin.to(FREE, ONE)));
+        back.run();
+        try (EventFd interrupt = EventFd.create(kernel);
+                Irqfd irqfd = vm.assignIrqfd(interrupt, FREE)) {
+            journal.step(irqfd + " → " + ONE, "assigned");
+            long first = 0;
+            long second = 0;
+            long sent = 0;
+            try (Rerouter rerouter = new Rerouter(there, back)) {
+                while ((sent < count || rerouter.changes() < Scenarios.CHANGES) && !stopped.getAsBoolean()) {
+                    rerouter.requireHealthy();
+                    interrupt.signal();
+                    sent++;
+                    if (!eventually(() -> vgic.isLatched(ONE) || vgic.isLatched(OTHER))) {
+                        break;
+                    }
+                    boolean onFirst = vgic.isLatched(ONE);
+                    vgic.setLatched(onFirst ? ONE : OTHER, false);
+                    first += onFirst ? 1 : 0;
+                    second += onFirst ? 0 : 1;
+                    journal.progress(Math.min(sent, count), count);
+                }
+                journal.step("change the route all the while", rerouter.end() + " changes");
+            }
+            tally.count(sent, first + second);
+            journal.step("count by SPI", first + " on " + ONE.number() + ", " + second + " on " + OTHER.number());
+            there.run();
+            interrupt.signal();
+            tally.count(1, isTaken(vgic, OTHER) ? 1 : 0);
+            require(!vgic.isLatched(ONE), "an interrupt took an old route");
+            journal.step("change the route, signal", "seen pending on " + OTHER);
+        }
+    }
+
+    /** Without eventfd: a PPI has none, and no message passes an ITS that no guest has enabled. */
+    private void calls(Vm vm, VgicV3 vgic) {
+        vm.setPpi(Guest.VCPU, PRIVATE, true);
+        tally.count(1, vgic.isHigh(Guest.VCPU, PRIVATE) ? 1 : 0);
+        journal.step("raise " + PRIVATE + " of " + Guest.VCPU, "seen pending: line high");
+        vm.setPpi(Guest.VCPU, PRIVATE, false);
+        require(!vgic.isHigh(Guest.VCPU, PRIVATE), PRIVATE + " stayed high");
+        journal.step("lower it", "line low");
+        if (!vm.supports(KvmDevice.Type.ITS)) {
+            journal.step("a message to an ITS", "not tried: this host has none");
+            return;
+        }
+        MsiMessage message = MsiMessage.toIts(ITS, DEVICE, EVENT);
+        try (Its its = vm.createIts()) {
+            its.setAddress(ITS);
+            its.init();
+            vm.signal(message);
+            throw new SelftestFailedException("an ITS took a message although no guest has enabled it");
+        } catch (KernelException e) {
+            require(e.errno().equals(Errno.EBUSY), "expected EBUSY of an ITS that is off: " + e.getMessage());
+            journal.step(message.toString(), "EBUSY, as expected: no guest has enabled the ITS");
+        }
+    }
+}

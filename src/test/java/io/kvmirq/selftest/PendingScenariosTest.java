@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.selftest;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.recording.Faults;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The self-test of arm64, where interrupts are seen in the pending state of the VGIC. */
+class PendingScenariosTest {
+    private final List<String> steps = new ArrayList<>();
+
+    private final Journal journal = new Journal() {
+        @Override
+        public void begin(Scenario scenario) {}
+
+        @Override
+        public void step(String done, String answer) {
+            steps.add(done + ": " + answer);
+        }
+
+        @Override
+        public void end(Result result) {}
+    };
+
+    private Result run(Faults faults, Irqchip irqchip, Scenario scenario) {
+        FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+        try (Kernel kernel = Kernel.over(faults.over(fake.backend()), Kernel.DEVICE)) {
+            return new Selftest(kernel, irqchip, 20, journal)
+                    .run(List.of(scenario))
+                    .get(0);
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"6.1,arm64", "6.12,arm64", "6.18,arm64", "7.1,arm64"})
+    void everyScenarioPassesWithoutAGuest(String profile) {
+        try (Kernel kernel = Kernel.over(new FakeKernel(Profile.of(profile)).backend(), Kernel.DEVICE)) {
+            assertThat(Irqchip.ofKernel(kernel)).isEqualTo(Irqchip.VGIC);
+            List<Result> results = new Selftest(kernel, Irqchip.VGIC, 20, journal).run(List.of(Scenario.values()));
+            assertThat(results).hasSize(Scenario.values().length).allSatisfy(result -> {
+                assertThat(result.failure()).as(result.scenario().label()).isEmpty();
+                assertThat(result.passed()).isTrue();
+                assertThat(result.sent()).isPositive().isEqualTo(result.answered());
+                assertThat(result.latency()).isEmpty();
+            });
+        }
+        assertThat(steps).filteredOn(step -> step.contains("seen pending")).hasSizeGreaterThan(6);
+        assertThat(steps)
+                .contains("the guest's EOI, which signals the resamplefd: not tried: no guest runs")
+                .contains("msi 0x8090040/0x1 device 0x10: EBUSY, as expected: no guest has enabled the ITS");
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void waySaysThatNoGuestRuns(Scenario scenario) {
+        assertThat(scenario.way(Irqchip.VGIC)).endsWith("no guest runs");
+        assertThat(scenario.way(Irqchip.FULL)).isEqualTo(scenario.way());
+    }
+
+    @Test
+    void refusalFailsTheScenario() {
+        Result result = run(new Faults().fail("irqfdAssign", 1, Errno.EAGAIN), Irqchip.VGIC, Scenario.EDGE);
+        assertThat(result.failure())
+                .hasValueSatisfying(failure -> assertThat(failure).contains("EAGAIN (the interrupt controller is not"));
+    }
+
+    /** The route goes elsewhere than the self-test believes: it waits, and says what was lost. */
+    @Test
+    void lostInterruptIsFound() {
+        Result result = run(new Faults().shorten("routesSet", 1, 0), Irqchip.VGIC, Scenario.MASK);
+        assertThat(result.passed()).isFalse();
+        assertThat(result.lost()).isPositive();
+        assertThat(result.failure()).isEqualTo(Optional.of("sent 2 interrupts, 1 arrived"));
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"FULL", "SPLIT"})
+    void irqchipOfX86IsRefusedInOneSentence(Irqchip irqchip) {
+        assertThat(run(new Faults(), irqchip, Scenario.EDGE).failure())
+                .hasValueSatisfying(failure ->
+                        assertThat(failure).startsWith("only x86 has ").contains("this kernel is arm64"));
+    }
+
+    @Test
+    void vgicIsRefusedOnX86InOneSentence() {
+        try (Kernel kernel = Kernel.over(new FakeKernel(Profile.V6_18).backend(), Kernel.DEVICE)) {
+            assertThat(new Selftest(kernel, Irqchip.VGIC, 1, journal)
+                            .run(List.of(Scenario.EDGE))
+                            .get(0)
+                            .failure())
+                    .contains("only arm64 has a vCPU to initialise, and this kernel is x86_64");
+        }
+    }
+}
