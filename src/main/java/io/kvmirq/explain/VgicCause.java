@@ -196,6 +196,20 @@ public enum VgicCause implements Cause {
                     "attr, and KVM_DEV_ARM_VGIC_GRP_ADDR first",
                     "vgic-its.c vgic_its_attr_regs_access()")
             .needs(ARM64)),
+    ITS_TABLES_CONTRADICT(refusal(
+                    KernelCall.ITS_CONTROL,
+                    Errno.EINVAL,
+                    "an entry of the tables in guest memory names a collection, LPI or vCPU that does not exist",
+                    "the tables, and the registers, which are restored first",
+                    "vgic-its.c vgic_its_restore_ite()")
+            .needs(ARM64)),
+    ITS_COLLECTION_EXISTS(refusal(
+                    KernelCall.ITS_CONTROL,
+                    Errno.EEXIST,
+                    "a collection of the table exists already",
+                    "that the ITS was reset before its tables are restored",
+                    "vgic-its.c vgic_its_restore_cte()")
+            .needs(ARM64)),
     ITS_VERSION(refusal(
                     KernelCall.ITS_REGISTER,
                     Errno.EINVAL,

@@ -7,6 +7,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 
 /**
  * An interrupt translation service (ITS) as KVM emulates it. It has registers, and takes commands from a ring in guest
@@ -61,11 +62,14 @@ public final class Its {
     private static final long OFFSET = 0xf_ffe0;
     private static final int PAGE_SHIFT = 12;
     private static final int ENTRY = 8;
-    private static final int TABLE_PAGE = 0x1_0000;
+    static final int TABLE_PAGE = 0x1_0000;
     private static final int ID_BITS = 16;
 
     /** GITS_BASER.Indirect: the table has two levels. */
-    private static final long INDIRECT = 1L << 62;
+    static final long INDIRECT = 1L << 62;
+
+    /** The address of a second level in an entry of the first. */
+    static final long LEVEL_2 = 0xf_ffff_ffff_0000L;
 
     /** What KVM, and not the guest, writes to GITS_BASER: the size of an entry and the type of the table. */
     private static final long READ_ONLY = 0x71f_0000_0000_0000L;
@@ -239,6 +243,30 @@ public final class Its {
         tables.unmapCollections();
     }
 
+    // Saving
+
+    /** Why the tables in guest memory cannot be written or read. */
+    public enum TableFault {
+        /** A table is not in memory: EFAULT. */
+        NO_MEMORY,
+        /** An entry contradicts another, or names what does not exist: EINVAL. */
+        CONTRADICTION,
+        /** A collection is there already: EEXIST. */
+        EXISTS,
+        /** An LPI is a vLPI, whose state KVM cannot read: EACCES. */
+        VLPI
+    }
+
+    /** KVM_DEV_ARM_ITS_SAVE_TABLES: writes devices, events and collections to the guest's tables. */
+    public Optional<TableFault> save() {
+        return new ItsImage(this, tables, lpis).save();
+    }
+
+    /** KVM_DEV_ARM_ITS_RESTORE_TABLES: reads them back. The registers come first. What was read before a fault stays. */
+    public Optional<TableFault> restore() {
+        return new ItsImage(this, tables, lpis).restore();
+    }
+
     // Messages
 
     /** What becomes of a message. */
@@ -326,7 +354,7 @@ public final class Its {
             return;
         }
         if (maps) {
-            tables.mapDevice(device, eventBits);
+            tables.mapDevice(device, eventBits, ItsCommand.EVENT_TABLE.of(words[ItsCommand.EVENT_TABLE.word()]) << 8);
         } else {
             tables.unmapDevice(device);
         }
@@ -362,26 +390,40 @@ public final class Its {
 
     /** Whether a table has an entry for this id, in memory. KVM writes nothing to it until the ITS is saved. */
     private boolean hasEntry(long table, int id) {
-        int size = (int) (TABLE_PAGES.of(table) + 1) * TABLE_PAGE;
+        return entry(table, id).isPresent();
+    }
+
+    /** The address of the entry of an id, if the table is valid and has it; empty if it does not. */
+    OptionalLong entry(long table, int id) {
         if (id >>> ID_BITS != 0) {
-            return false;
+            return OptionalLong.empty();
         }
         if ((table & INDIRECT) == 0) {
-            return id < size / ENTRY && lpis.ram().isVisible(address(table) + (long) id * ENTRY);
+            return id < size(table) / ENTRY ? visible(address(table) + (long) id * ENTRY) : OptionalLong.empty();
         }
         int entries = TABLE_PAGE / ENTRY;
         ByteBuffer pointer = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
         long first = address(table) + (long) (id / entries) * Long.BYTES;
-        if (id / entries >= size / Long.BYTES || !lpis.ram().read(first, pointer)) {
-            return false;
+        if (id / entries >= size(table) / Long.BYTES || !lpis.ram().read(first, pointer)) {
+            return OptionalLong.empty();
         }
         long second = pointer.getLong(0);
-        return (second & VALID) != 0
-                && lpis.ram().isVisible((second & 0xf_ffff_ffff_0000L) + (long) (id % entries) * ENTRY);
+        return (second & VALID) == 0
+                ? OptionalLong.empty()
+                : visible((second & LEVEL_2) + (long) (id % entries) * ENTRY);
+    }
+
+    private OptionalLong visible(long address) {
+        return lpis.ram().isVisible(address) ? OptionalLong.of(address) : OptionalLong.empty();
+    }
+
+    /** The size of a table in bytes. */
+    static int size(long table) {
+        return (int) (TABLE_PAGES.of(table) + 1) * TABLE_PAGE;
     }
 
     /** Bits 51:16 of the address of a table: bits 51:48 are in bits 15:12 of the register. */
-    private static long address(long table) {
+    static long address(long table) {
         return table & 0xffff_ffff_0000L | (table >>> PAGE_SHIFT & 0xf) << 48;
     }
 }

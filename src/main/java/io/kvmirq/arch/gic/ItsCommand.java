@@ -57,6 +57,9 @@ public enum ItsCommand {
     /** The collection id. */
     public static final BitField COLLECTION = field("icid", 128, 16);
 
+    /** MAPD: bits 51:8 of the address of the device's table of events. */
+    public static final BitField EVENT_TABLE = field("itt_addr", 136, 44);
+
     /** MAPC, MOVALL: the vCPU. */
     public static final BitField TARGET = field("rdbase", 144, 32);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
-import java.util.HashMap;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -17,16 +18,25 @@ final class ItsTables {
     /** VITS_TYPER_IDBITS: the widest event id. */
     static final int EVENT_BITS = 16;
 
+    /** No collection has this id. */
+    static final int NO_COLLECTION = -1;
+
     /** An event that is mapped. The LPI has no target if the collection is not mapped to a vCPU. */
     record Event(int lpi, int collection) {}
 
-    /** A device that is mapped: how wide its event ids are, and its events by id. */
-    private record Device(int eventBits, Map<Integer, Event> events) {}
+    /**
+     * A device that is mapped.
+     *
+     * @param eventBits how wide its event ids are
+     * @param table the guest physical address of its table of events, which is written when the ITS is saved
+     * @param events by id
+     */
+    record Device(int eventBits, long table, Map<Integer, Event> events) {}
 
     private final Lpis lpis;
     private final Map<Integer, Device> devices = new TreeMap<>();
     /** The vCPU of each collection; empty if an event names the collection and no MAPC did. */
-    private final Map<Integer, OptionalInt> collections = new HashMap<>();
+    private final Map<Integer, OptionalInt> collections = new LinkedHashMap<>();
 
     ItsTables(Lpis lpis) {
         this.lpis = lpis;
@@ -50,9 +60,19 @@ final class ItsTables {
                 : OptionalInt.empty();
     }
 
-    void mapDevice(int device, int eventBits) {
+    /** The devices by id. */
+    Map<Integer, Device> devices() {
+        return Collections.unmodifiableMap(devices);
+    }
+
+    /** The vCPU of each collection, in the order in which they were first named. */
+    Map<Integer, OptionalInt> collections() {
+        return Collections.unmodifiableMap(collections);
+    }
+
+    void mapDevice(int device, int eventBits, long table) {
         unmapDevice(device);
-        devices.put(device, new Device(eventBits, new TreeMap<>()));
+        devices.put(device, new Device(eventBits, table, new TreeMap<>()));
     }
 
     void unmapDevice(int device) {
@@ -82,6 +102,11 @@ final class ItsTables {
         }
     }
 
+    /** A collection that no vCPU has, as a saved table may have one. */
+    void nameCollection(int collection) {
+        collections.putIfAbsent(collection, OptionalInt.empty());
+    }
+
     /** MAPC without the valid bit. Events of the collection keep their LPIs, which get no messages. */
     void unmapCollection(int collection) {
         if (collections.remove(collection) == null) {
@@ -98,28 +123,28 @@ final class ItsTables {
         new TreeMap<>(collections).keySet().forEach(this::unmapCollection);
     }
 
-    /** No collection has this id. */
-    private static final int NO_COLLECTION = -1;
-
     /** Whether MAPTI may map this event of the device. */
     boolean takesEvent(int device, int event) {
         Device mapped = devices.get(device);
         return mapped != null && Integer.toUnsignedLong(event) < 1L << mapped.eventBits();
     }
 
-    /** MAPTI. An event that is mapped keeps its LPI. */
-    void mapEvent(int device, int event, int lpi, int collection) {
+    /** MAPTI. An event that is mapped keeps its LPI. @return whether the event is mapped now */
+    boolean mapEvent(int device, int event, int lpi, int collection) {
         Device mapped = devices.get(device);
         if (mapped == null || mapped.events().containsKey(event)) {
-            return;
+            return mapped != null;
         }
         boolean isNew = !collections.containsKey(collection);
-        collections.putIfAbsent(collection, OptionalInt.empty());
+        nameCollection(collection);
         if (lpis.add(lpi, target(collection))) {
             mapped.events().put(event, new Event(lpi, collection));
-        } else if (isNew) {
+            return true;
+        }
+        if (isNew) {
             collections.remove(collection);
         }
+        return false;
     }
 
     boolean moveEvent(int device, int event, int collection) {
@@ -134,7 +159,7 @@ final class ItsTables {
     }
 
     private Map<Integer, Event> events(int device) {
-        return devices.getOrDefault(device, new Device(0, new TreeMap<>())).events();
+        return devices.getOrDefault(device, new Device(0, 0, new TreeMap<>())).events();
     }
 
     boolean discardEvent(int device, int event) {

@@ -10,6 +10,7 @@ import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Optional;
 
 /** An ITS's descriptor; source: {@code kvm_arm_vgic_its_ops} in arch/arm64/kvm/vgic/vgic-its.c. */
 final class ItsFile extends KvmDeviceFile {
@@ -109,8 +110,11 @@ final class ItsFile extends KvmDeviceFile {
     }
 
     private int control(long number) {
-        if (number == UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES || number == UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES) {
-            throw new NotModelledException("the tables of an ITS");
+        if (number == UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES) {
+            return tables(its.its().save());
+        }
+        if (number == UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES) {
+            return tables(its.its().restore());
         }
         if (number == UapiArm64.KVM_DEV_ARM_ITS_CTRL_RESET) {
             its.its().reset();
@@ -118,6 +122,17 @@ final class ItsFile extends KvmDeviceFile {
             host.note(KernelRule.ITS_CONTROL_IGNORED);
         }
         return 0;
+    }
+
+    private int tables(Optional<Its.TableFault> fault) {
+        host.note(KernelRule.ITS_TABLES);
+        return fault.map(why -> switch (why) {
+                    case NO_MEMORY -> host.refuse(KernelRule.FAULT);
+                    case CONTRADICTION -> host.refuse(KernelRule.ITS_TABLES_CONTRADICT);
+                    case EXISTS -> host.refuse(KernelRule.ITS_COLLECTION_EXISTS);
+                    case VLPI -> throw new NotModelledException("vLPIs");
+                })
+                .orElse(0);
     }
 
     // Registers

@@ -342,6 +342,12 @@ public enum KernelRule {
             SOURCE,
             "a write to GITS_CWRITER, or one that enables the ITS, handles the commands that wait",
             "vgic-its.c vgic_its_process_commands()"),
+    ITS_TABLES(
+            SOURCE,
+            "saving writes the devices, events and collections of an ITS to guest memory, restoring reads them",
+            "vgic-its.c vgic_its_save_tables_v0()"),
+    ITS_TABLES_CONTRADICT(SOURCE, VgicCause.ITS_TABLES_CONTRADICT),
+    ITS_COLLECTION_EXISTS(SOURCE, VgicCause.ITS_COLLECTION_EXISTS),
     ITS_VERSION(SOURCE, VgicCause.ITS_VERSION),
     ITS_READER_ENABLED(SOURCE, VgicCause.ITS_READER_ENABLED),
     ITS_READER_BEYOND(SOURCE, VgicCause.ITS_READER_BEYOND),

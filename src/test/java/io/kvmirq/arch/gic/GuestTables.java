@@ -79,12 +79,18 @@ final class GuestTables implements GuestRam {
         its.write(Its.CWRITER, end);
     }
 
+    /** The address of a device's table of up to 32 events. */
+    static int events(int device) {
+        return 0x9_0000 + (device & 0xff) * 0x100;
+    }
+
     void mapDevice(Its its, int device, int bits) {
         command(
                 its,
                 ItsCommand.MAPD,
                 with(ItsCommand.DEVICE, device),
                 with(ItsCommand.EVENT_BITS, bits - 1),
+                with(ItsCommand.EVENT_TABLE, events(device) >>> 8),
                 with(ItsCommand.VALID, 1));
     }
 

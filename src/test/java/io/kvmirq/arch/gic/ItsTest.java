@@ -14,6 +14,7 @@ import java.nio.ByteBuffer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** An ITS with its ring and its tables in a memory of 1 MiB. */
@@ -327,6 +328,69 @@ class ItsTest {
                 .isEqualTo(Its.VALID | 3L << 59 | 4L << 56 | 7L << 48 | COLLECTIONS | 2 << 8);
         assertThat(its.read(0x110)).isZero();
         assertThat(lpis.propertyBase()).isEqualTo(PROPERTIES | 15 | 3 << 7);
+    }
+
+    @Test
+    void savedTablesRestoreTheTranslations() {
+        map();
+        mapEvent(DEVICE, 7, LPI + 7, COLLECTION);
+        mapDevice(DEVICE + 5, 2);
+        mapEvent(DEVICE + 5, 3, LPI + 3, 40);
+        assertThat(its.save()).isEmpty();
+        assertThat(memory.getLong(DEVICES + DEVICE * 8))
+                .isEqualTo(1L << 63 | 5L << 49 | GuestTables.events(DEVICE) >> 3 | 4);
+        assertThat(memory.getLong(GuestTables.events(DEVICE) + 8))
+                .as("event 1, 6 before the next")
+                .isEqualTo(6L << 48 | (long) LPI << 16 | 3);
+        assertThat(memory.getLong(COLLECTIONS)).isEqualTo(1L << 63 | 1L << 16 | COLLECTION);
+        assertThat(memory.getLong(COLLECTIONS + 8)).as("no vCPU yet").isEqualTo(1L << 63 | 0xffff_ffffL << 16 | 40);
+        Its other = new Its(lpis);
+        ram.enable(lpis, VCPUS, other);
+        assertThat(other.restore()).isEmpty();
+        assertThat(other.lpi(DEVICE, 1)).hasValue(LPI);
+        assertThat(other.lpi(DEVICE, 7)).hasValue(LPI + 7);
+        assertThat(other.lpi(DEVICE, 2)).isEmpty();
+        assertThat(other.lpi(DEVICE + 5, 3)).as("no vCPU yet").isEmpty();
+        assertThat(other.restore()).contains(Its.TableFault.EXISTS);
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "0x30000, 0x8000000000020003, CONTRADICTION", // a collection of vCPU 2
+        "0x90800, 0x0000000000010003, CONTRADICTION", // an id that is no LPI
+        "0x90800, 0x0000000020080004, CONTRADICTION", // collection 4
+        "0x90800, 0x0020000020080003, CONTRADICTION", // the next event is event 32
+        "0x20040, 0x80000000fffffe04, NO_MEMORY"
+    })
+    void tablesThatContradictThemselvesAreRefused(String at, String value, Its.TableFault fault) {
+        map();
+        its.save();
+        its.reset();
+        memory.putLong(Integer.decode(at), Long.parseUnsignedLong(value.substring(2), 16));
+        ram.enable(lpis, VCPUS, its);
+        assertThat(its.restore()).contains(fault);
+        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+    }
+
+    @Test
+    void tablesOfTwoLevelsAreSavedAndRestored() {
+        its.write(Its.CTLR, 0);
+        its.write(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
+        its.write(Its.CTLR, Its.ENABLED);
+        memory.putLong(DEVICES + 8, Its.VALID | 0x8_0000);
+        mapDevice(0x2003, 5);
+        mapCollection(COLLECTION, 1, true);
+        mapEvent(0x2003, 1, LPI, COLLECTION);
+        assertThat(its.save()).isEmpty();
+        assertThat(memory.getLong(0x8_0000 + 3 * 8)).isEqualTo(1L << 63 | GuestTables.events(0x2003) >> 3 | 4);
+        long devices = its.read(Its.BASER_DEVICES);
+        its.reset();
+        ram.enable(lpis, VCPUS, its);
+        its.write(Its.CTLR, 0);
+        its.write(Its.BASER_DEVICES, devices);
+        its.write(Its.CTLR, Its.ENABLED);
+        assertThat(its.restore()).isEmpty();
+        assertThat(its.lpi(0x2003, 1)).hasValue(LPI);
     }
 
     @Test
