@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.arch.gic.Its.BASER_COLLECTIONS;
+import static io.kvmirq.arch.gic.Its.BASER_DEVICES;
+import static io.kvmirq.arch.gic.Its.CBASER;
+import static io.kvmirq.arch.gic.Its.CREADR;
+import static io.kvmirq.arch.gic.Its.CTLR;
+import static io.kvmirq.arch.gic.Its.CWRITER;
+import static io.kvmirq.arch.gic.Its.IIDR;
+import static io.kvmirq.arch.gic.Its.TYPER;
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.gic.ItsCommand;
+import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kvm.Its;
+import io.kvmirq.kvm.MsiOutcome;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/**
+ * An ITS that the VMM sets up as a guest's driver does, through the registers and tables by which a guest is restored: no
+ * guest runs. Source: Documentation/virt/kvm/devices/arm-vgic-its.rst, arch/arm64/kvm/vgic/vgic-its.c.
+ */
+@ArmContract
+class ItsContract extends ArmVms {
+    private static final int DEVICE = 0x10;
+    private static final int EVENT = 3;
+    private static final int LPI = 8200;
+    private static final int COLLECTION = 1;
+
+    // In guest memory
+    private static final long MEMORY = 0x4000_0000L;
+    private static final int RING = 0;
+    private static final int DEVICES = 0x1_0000;
+    private static final int COLLECTIONS = 0x2_0000;
+    private static final int PROPERTIES = 0x3_0000;
+    private static final int PENDING = 0x4_0000;
+    private static final int EVENTS = 0x5_0000;
+    private static final int SIZE = 0x6_0000;
+
+    private static final long VALID = 1L << 63;
+    private static final int ENABLE = 1;
+
+    private Vm vm;
+    private VgicV3 vgic;
+    private Its its;
+    private Mapping memory;
+    private int end;
+
+    @SuppressWarnings("NullAway.Init")
+    ItsContract(World world) {
+        super(world);
+    }
+
+    @BeforeEach
+    void setUp() {
+        vm = vm();
+        vcpu(vm, 0).initialize();
+        vgic = made.add(vm.createVgicV3());
+        vgic.setDistributor(DISTRIBUTOR);
+        vgic.setRedistributors(REDISTRIBUTORS);
+        vgic.init();
+        its = made.add(vm.createIts());
+        its.setAddress(ITS);
+        its.init();
+        memory = made.add(vm.addMemory(MEMORY, SIZE)).mapping();
+        write(RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | 15);
+        write(RedistributorRegister.GICR_PENDBASER, MEMORY + PENDING);
+        vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), ENABLE);
+        enable();
+    }
+
+    private void enable() {
+        its.writeRegister(CBASER, VALID | MEMORY + RING);
+        its.writeRegister(BASER_DEVICES, VALID | MEMORY + DEVICES);
+        its.writeRegister(BASER_COLLECTIONS, VALID | MEMORY + COLLECTIONS);
+        its.writeRegister(CTLR, ENABLE);
+        end = 0;
+    }
+
+    private void write(RedistributorRegister register, long value) {
+        vgic.writeRedistributor(FIRST, register.offset(), (int) value);
+        vgic.writeRedistributor(FIRST, register.offset() + Integer.BYTES, (int) (value >>> Integer.SIZE));
+    }
+
+    private void put(int offset, long value) {
+        memory.put(
+                offset,
+                ByteBuffer.allocate(Long.BYTES)
+                        .order(ByteOrder.LITTLE_ENDIAN)
+                        .putLong(value)
+                        .array());
+    }
+
+    private static void put(long[] words, BitField field, long value) {
+        words[field.word()] = field.put(words[field.word()], value);
+    }
+
+    private void send(ItsCommand command, long... words) {
+        put(words, ItsCommand.NUMBER, command.number());
+        for (int i = 0; i < words.length; i++) {
+            put(RING + end + i * Long.BYTES, words[i]);
+        }
+        end += ItsCommand.SIZE;
+        its.writeRegister(CWRITER, end);
+    }
+
+    private static long[] words() {
+        return new long[ItsCommand.SIZE / Long.BYTES];
+    }
+
+    private void mapDevice() {
+        long[] words = words();
+        put(words, ItsCommand.DEVICE, DEVICE);
+        put(words, ItsCommand.EVENT_BITS, 4);
+        put(words, ItsCommand.EVENT_TABLE, MEMORY + EVENTS >>> 8);
+        put(words, ItsCommand.VALID, 1);
+        send(ItsCommand.MAPD, words);
+    }
+
+    private void mapCollection() {
+        long[] words = words();
+        put(words, ItsCommand.COLLECTION, COLLECTION);
+        put(words, ItsCommand.VALID, 1);
+        send(ItsCommand.MAPC, words);
+    }
+
+    private void onEvent(ItsCommand command) {
+        long[] words = words();
+        put(words, ItsCommand.DEVICE, DEVICE);
+        put(words, ItsCommand.EVENT, EVENT);
+        if (command == ItsCommand.MAPTI) {
+            put(words, ItsCommand.LPI, LPI);
+            put(words, ItsCommand.COLLECTION, COLLECTION);
+        }
+        send(command, words);
+    }
+
+    private void map() {
+        mapDevice();
+        mapCollection();
+        onEvent(ItsCommand.MAPTI);
+    }
+
+    private static MsiMessage message(int device, int event) {
+        return MsiMessage.toIts(ITS, device, event);
+    }
+
+    /** The pending bit of the LPI in the guest's table. */
+    private boolean isPending() {
+        vgic.savePendingTables();
+        return (memory.getByte(PENDING + LPI / Byte.SIZE) >>> LPI % Byte.SIZE & 1) != 0;
+    }
+
+    @Test
+    void messageMakesTheLpiPending() {
+        map();
+        assertThat(isPending()).isFalse();
+        assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
+        assertThat(isPending()).isTrue();
+        onEvent(ItsCommand.CLEAR);
+        assertThat(isPending()).isFalse();
+        onEvent(ItsCommand.INT);
+        assertThat(isPending()).isTrue();
+    }
+
+    @Test
+    void messageOfAnUnmappedEventIsNotAccepted() {
+        map();
+        assertThat(vm.signal(message(DEVICE, EVENT + 1))).isEqualTo(MsiOutcome.NOT_ACCEPTED);
+        assertThat(vm.signal(message(DEVICE + 1, EVENT))).isEqualTo(MsiOutcome.NOT_ACCEPTED);
+        onEvent(ItsCommand.DISCARD);
+        assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.NOT_ACCEPTED);
+    }
+
+    @Test
+    void signalOfAnIrqfdWithARouteMakesTheLpiPending() {
+        map();
+        EventFd event = event();
+        made.add(vm.assignIrqfd(event, vm.routes().add(message(DEVICE, EVENT))));
+        event.signal();
+        eventually("LPI " + LPI + " is pending", this::isPending);
+    }
+
+    @Test
+    void messageIsRefusedWhileItsOrLpisAreDisabled() {
+        map();
+        vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
+        refused(Errno.EBUSY, () -> vm.signal(message(DEVICE, EVENT)));
+        vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), ENABLE);
+        its.writeRegister(CTLR, 0);
+        refused(Errno.EBUSY, () -> vm.signal(message(DEVICE, EVENT)));
+        assertThat(isPending()).isFalse();
+    }
+
+    @Test
+    void commandsAreTakenInOrder() {
+        map();
+        assertThat(its.readRegister(CREADR)).isEqualTo(3 * ItsCommand.SIZE);
+        assertThat(its.readRegister(CTLR)).isEqualTo(1L << 31 | ENABLE);
+        assertThat(its.readRegister(TYPER)).isEqualTo(0x1ef71);
+        assertThat(its.readRegister(IIDR)).isEqualTo(0x4b00043bL);
+    }
+
+    @Test
+    void savedTablesAreRestored() {
+        map();
+        vm.signal(message(DEVICE, EVENT));
+        its.saveTables();
+        assertThat(isPending()).isTrue();
+        assertThat(memory.getLong(DEVICES + DEVICE * Long.BYTES)).isEqualTo(VALID | MEMORY + EVENTS >>> 8 << 5 | 4);
+        assertThat(memory.getLong(EVENTS + EVENT * Long.BYTES)).isEqualTo((long) LPI << 16 | COLLECTION);
+        assertThat(memory.getLong(COLLECTIONS)).isEqualTo(VALID | COLLECTION);
+        its.reset();
+        enable();
+        assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.NOT_ACCEPTED);
+        its.reset();
+        enable();
+        its.restoreTables();
+        assertThat(isPending()).as("as it was saved").isTrue();
+        assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
+        refused(Errno.EEXIST, its::restoreTables);
+    }
+
+    @Test
+    void registersOfTheRingAreChecked() {
+        refused(Errno.EBUSY, () -> its.writeRegister(CREADR, 0));
+        its.writeRegister(CTLR, 0);
+        refused(Errno.EINVAL, () -> its.writeRegister(CREADR, 0x1000));
+        refused(Errno.EINVAL, () -> its.writeRegister(IIDR, 1 << 12));
+    }
+
+    @Test
+    void collectionOfAVcpuThatDoesNotExistIsRefused() {
+        map();
+        its.reset();
+        enable();
+        put(COLLECTIONS, VALID | 7L << 16 | COLLECTION);
+        refused(Errno.EINVAL, its::restoreTables);
+    }
+
+    @Test
+    void pendingTableOutsideMemoryIsAFault() {
+        map();
+        vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
+        write(RedistributorRegister.GICR_PENDBASER, MEMORY + 0x100_0000);
+        refused(Errno.EFAULT, vgic::savePendingTables);
+    }
+}
