@@ -2,12 +2,10 @@
 package io.kvmirq.arch.gic;
 
 import io.kvmirq.arch.BitField;
-import io.kvmirq.arch.Description;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
 import java.util.OptionalInt;
-import java.util.OptionalLong;
 
 /**
  * An interrupt translation service (ITS) as KVM emulates it. It has registers, and takes commands from a ring in guest
@@ -56,33 +54,14 @@ public final class Its {
     /** GITS_CTLR.Quiescent: no command waits. */
     private static final long QUIESCENT = 1L << 31;
 
-    private static final int BASER_END = 0x140;
     private static final long RING_ADDRESS = 0xf_ffff_ffff_f000L;
     private static final long RING_RESERVED = 0xf000;
     private static final long OFFSET = 0xf_ffe0;
     private static final int PAGE_SHIFT = 12;
-    private static final int ENTRY = 8;
-    static final int TABLE_PAGE = 0x1_0000;
-    private static final int ID_BITS = 16;
 
-    /** GITS_BASER.Indirect: the table has two levels. */
-    static final long INDIRECT = 1L << 62;
-
-    /** The address of a second level in an entry of the first. */
-    static final long LEVEL_2 = 0xf_ffff_ffff_0000L;
-
-    /** What KVM, and not the guest, writes to GITS_BASER: the size of an entry and the type of the table. */
-    private static final long READ_ONLY = 0x71f_0000_0000_0000L;
-
-    private static final BitField TABLE_PAGES = field("size", 0, 8);
-    private static final BitField PAGE_SIZE = field("page_size", 8, 2);
-    private static final BitField ENTRY_SIZE = field("entry_size", 48, 5);
-    private static final BitField TYPE = field("type", 56, 3);
-    private static final long TYPE_DEVICE = 1;
-    private static final long TYPE_COLLECTION = 4;
-    private static final long PAGES_OF_64K = 2;
     /** Physical LPIs; entries of 8 bytes; 16 bits of event id and of device id. */
-    private static final long KIND = 1 | (ENTRY - 1) << 4 | (ID_BITS - 1) << 8 | (ID_BITS - 1) << 13;
+    private static final long KIND =
+            1 | (ItsTable.ENTRY - 1) << 4 | (ItsTable.ID_BITS - 1) << 8 | (ItsTable.ID_BITS - 1) << 13;
     /** KVM, made by Arm; version 0 of the tables. */
     private static final long MAKER = 0x4b00_043bL;
 
@@ -92,29 +71,13 @@ public final class Its {
     private long ring;
     private long next;
     private long last;
-    private long devices = initial(TYPE_DEVICE);
-    private long collections = initial(TYPE_COLLECTION);
+    private long devices = ItsTable.initial(ItsTable.TYPE_DEVICE);
+    private long collections = ItsTable.initial(ItsTable.TYPE_COLLECTION);
 
     /** An ITS that is disabled. */
     public Its(Lpis lpis) {
         this.lpis = lpis;
         this.tables = new ItsTables(lpis);
-    }
-
-    private static BitField field(String name, int low, int width) {
-        return new BitField(name, low, width, Description.always(name, name));
-    }
-
-    /** Inner shareable; the table is not valid. */
-    private static long initial(long type) {
-        return ofTable(1 << 10, type);
-    }
-
-    /** What KVM makes of a value for GITS_BASER. */
-    private static long ofTable(long value, long type) {
-        long kept = value & ~READ_ONLY & ~(type == TYPE_COLLECTION ? INDIRECT : 0);
-        long typed = TYPE.put(ENTRY_SIZE.put(kept, ENTRY - 1L), type);
-        return PAGE_SIZE.put(Baser.sanitised(typed, Baser.Attributes.OF_ITS), PAGES_OF_64K);
     }
 
     // Registers
@@ -176,11 +139,6 @@ public final class Its {
         return Optional.empty();
     }
 
-    /** Whether a VMM can read and write a register at this offset. */
-    public static boolean hasTable(int offset) {
-        return offset >= BASER_DEVICES && offset < BASER_END;
-    }
-
     private void control(boolean enable) {
         boolean ready = (devices & VALID) != 0 && (collections & VALID) != 0 && (ring & VALID) != 0;
         if (enable && !enabled && !ready) {
@@ -215,7 +173,7 @@ public final class Its {
 
     private void setDevices(long value) {
         if (!enabled) {
-            devices = ofTable(value, TYPE_DEVICE);
+            devices = ItsTable.sanitised(value, ItsTable.TYPE_DEVICE);
             if ((devices & VALID) == 0) {
                 tables.unmapDevices();
             }
@@ -224,7 +182,7 @@ public final class Its {
 
     private void setCollections(long value) {
         if (!enabled) {
-            collections = ofTable(value, TYPE_COLLECTION);
+            collections = ItsTable.sanitised(value, ItsTable.TYPE_COLLECTION);
             if ((collections & VALID) == 0) {
                 tables.unmapCollections();
             }
@@ -350,7 +308,7 @@ public final class Its {
     private void mapDevice(int device, long[] words) {
         int eventBits = get(words, ItsCommand.EVENT_BITS) + 1;
         boolean maps = get(words, ItsCommand.VALID) != 0;
-        if (!hasEntry(devices, device) || maps && eventBits > ItsTables.EVENT_BITS) {
+        if (ItsTable.entry(devices, device, lpis.ram()).isEmpty() || maps && eventBits > ItsTable.ID_BITS) {
             return;
         }
         if (maps) {
@@ -373,7 +331,8 @@ public final class Its {
     }
 
     private boolean isCollection(int collection) {
-        return tables.hasCollection(collection) || hasEntry(collections, collection);
+        return tables.hasCollection(collection)
+                || ItsTable.entry(collections, collection, lpis.ram()).isPresent();
     }
 
     private void mapEvent(int device, int event, int lpi, int collection) {
@@ -386,44 +345,5 @@ public final class Its {
         if (lpis.hasVcpu(from) && lpis.hasVcpu(to) && from != to) {
             lpis.targetAll(from, to);
         }
-    }
-
-    /** Whether a table has an entry for this id, in memory. KVM writes nothing to it until the ITS is saved. */
-    private boolean hasEntry(long table, int id) {
-        return entry(table, id).isPresent();
-    }
-
-    /** The address of the entry of an id, if the table is valid and has it; empty if it does not. */
-    OptionalLong entry(long table, int id) {
-        if (id >>> ID_BITS != 0) {
-            return OptionalLong.empty();
-        }
-        if ((table & INDIRECT) == 0) {
-            return id < size(table) / ENTRY ? visible(address(table) + (long) id * ENTRY) : OptionalLong.empty();
-        }
-        int entries = TABLE_PAGE / ENTRY;
-        ByteBuffer pointer = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
-        long first = address(table) + (long) (id / entries) * Long.BYTES;
-        if (id / entries >= size(table) / Long.BYTES || !lpis.ram().read(first, pointer)) {
-            return OptionalLong.empty();
-        }
-        long second = pointer.getLong(0);
-        return (second & VALID) == 0
-                ? OptionalLong.empty()
-                : visible((second & LEVEL_2) + (long) (id % entries) * ENTRY);
-    }
-
-    private OptionalLong visible(long address) {
-        return lpis.ram().isVisible(address) ? OptionalLong.of(address) : OptionalLong.empty();
-    }
-
-    /** The size of a table in bytes. */
-    static int size(long table) {
-        return (int) (TABLE_PAGES.of(table) + 1) * TABLE_PAGE;
-    }
-
-    /** Bits 51:16 of the address of a table: bits 51:48 are in bits 15:12 of the register. */
-    static long address(long table) {
-        return table & 0xffff_ffff_0000L | (table >>> PAGE_SHIFT & 0xf) << 48;
     }
 }

@@ -18,7 +18,6 @@ import java.util.OptionalLong;
  * Documentation/virt/kvm/devices/arm-vgic-its.rst; {@code vgic_its_save_tables_v0()} in vgic-its.c.
  */
 final class ItsImage {
-    private static final int ENTRY = 8;
     private static final BitField VALID = field("valid", 63, 1);
 
     // A device
@@ -39,7 +38,7 @@ final class ItsImage {
     private final Its its;
     private final ItsTables tables;
     private final Lpis lpis;
-    private final ByteBuffer entry = ByteBuffer.allocate(ENTRY).order(ByteOrder.LITTLE_ENDIAN);
+    private final ByteBuffer entry = ByteBuffer.allocate(ItsTable.ENTRY).order(ByteOrder.LITTLE_ENDIAN);
 
     ItsImage(Its its, ItsTables tables, Lpis lpis) {
         this.its = its;
@@ -71,7 +70,7 @@ final class ItsImage {
         List<Integer> ids = List.copyOf(tables.devices().keySet());
         for (int i = 0; VALID.isSet(table) && i < ids.size(); i++) {
             ItsTables.Device device = tables.devices().get(ids.get(i));
-            OptionalLong at = its.entry(table, ids.get(i));
+            OptionalLong at = ItsTable.entry(table, ids.get(i), lpis.ram());
             if (at.isEmpty() || device == null) {
                 return Optional.of(TableFault.CONTRADICTION);
             }
@@ -107,7 +106,7 @@ final class ItsImage {
             long value = NEXT_EVENT.with(distance(ids, i, NEXT_EVENT))
                     | LPI.with(event.lpi())
                     | COLLECTION.with(event.collection() & COLLECTION.max());
-            if (!write(device.table() + (long) ids.get(i) * ENTRY, value)) {
+            if (!write(device.table() + (long) ids.get(i) * ItsTable.ENTRY, value)) {
                 return Optional.of(TableFault.NO_MEMORY);
             }
         }
@@ -120,7 +119,7 @@ final class ItsImage {
         if (!VALID.isSet(table)) {
             return Optional.empty();
         }
-        long at = Its.address(table);
+        long at = ItsTable.address(table);
         for (Map.Entry<Integer, OptionalInt> collection : tables.collections().entrySet()) {
             OptionalInt vcpu = collection.getValue();
             long value = VALID.mask()
@@ -129,9 +128,9 @@ final class ItsImage {
             if (!write(at, value)) {
                 return Optional.of(TableFault.NO_MEMORY);
             }
-            at += ENTRY;
+            at += ItsTable.ENTRY;
         }
-        boolean isFull = at == Its.address(table) + Its.size(table);
+        boolean isFull = at == ItsTable.address(table) + ItsTable.size(table);
         return isFull || write(at, 0) ? Optional.empty() : Optional.of(TableFault.NO_MEMORY);
     }
 
@@ -147,8 +146,8 @@ final class ItsImage {
         if (!VALID.isSet(table)) {
             return Optional.empty();
         }
-        for (int at = 0; at < Its.size(table); at += ENTRY) {
-            if (!read(Its.address(table) + at)) {
+        for (int at = 0; at < ItsTable.size(table); at += ItsTable.ENTRY) {
+            if (!read(ItsTable.address(table) + at)) {
                 return Optional.of(TableFault.NO_MEMORY);
             }
             long value = entry.getLong(0);
@@ -183,18 +182,19 @@ final class ItsImage {
         if (!VALID.isSet(table)) {
             return Optional.empty();
         }
-        if ((table & Its.INDIRECT) == 0) {
-            return restoreDevices(Its.address(table), Its.size(table), 0).fault();
+        if ((table & ItsTable.INDIRECT) == 0) {
+            return restoreDevices(ItsTable.address(table), ItsTable.size(table), 0)
+                    .fault();
         }
-        int pages = Its.size(table) / Long.BYTES;
+        int pages = ItsTable.size(table) / Long.BYTES;
         for (int page = 0; page < pages; page++) {
-            if (!read(Its.address(table) + (long) page * Long.BYTES)) {
+            if (!read(ItsTable.address(table) + (long) page * Long.BYTES)) {
                 return Optional.of(TableFault.NO_MEMORY);
             }
             long second = entry.getLong(0);
             if (VALID.isSet(second)) {
-                int entries = Its.TABLE_PAGE / ENTRY;
-                Scan scan = restoreDevices(second & Its.LEVEL_2, Its.TABLE_PAGE, page * entries);
+                int entries = ItsTable.PAGE / ItsTable.ENTRY;
+                Scan scan = restoreDevices(second & ItsTable.LEVEL_2, ItsTable.PAGE, page * entries);
                 if (scan.over()) {
                     return scan.fault();
                 }
@@ -219,7 +219,7 @@ final class ItsImage {
             long next = 1;
             if (VALID.isSet(value)) {
                 next = NEXT_DEVICE.of(value);
-                int device = first + at / ENTRY;
+                int device = first + at / ItsTable.ENTRY;
                 tables.mapDevice(device, (int) EVENT_BITS.of(value) + 1, EVENT_TABLE.of(value) << EVENT_TABLE_SHIFT);
                 Optional<TableFault> fault = restoreEvents(device);
                 if (fault.isPresent()) {
@@ -230,7 +230,7 @@ final class ItsImage {
             if (next == 0) {
                 return new Scan(true, Optional.empty());
             }
-            at += (int) next * ENTRY;
+            at += (int) next * ItsTable.ENTRY;
         }
         return new Scan(false, Optional.empty());
     }
@@ -239,7 +239,7 @@ final class ItsImage {
         ItsTables.Device device = tables.devices().get(id);
         long events = device == null ? 0 : 1L << device.eventBits();
         for (long event = 0; device != null && event < events; ) {
-            if (!read(device.table() + event * ENTRY)) {
+            if (!read(device.table() + event * ItsTable.ENTRY)) {
                 return Optional.of(TableFault.NO_MEMORY);
             }
             long value = entry.getLong(0);

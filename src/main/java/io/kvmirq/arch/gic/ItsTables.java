@@ -9,15 +9,12 @@ import java.util.OptionalInt;
 import java.util.TreeMap;
 
 /**
- * The translations of an ITS: device id and event id of a message to LPI and vCPU. Each command answers whether the ITS
- * accepts it; one that is refused changes nothing, and the guest is not told. Not thread-safe.
+ * The translations of an ITS: device id and event id of a message to LPI and vCPU. A command that is refused changes
+ * nothing, and the guest is not told. Not thread-safe.
  *
  * <p>Source: {@code vgic_its_cmd_handle_*()} in arch/arm64/kvm/vgic/vgic-its.c.
  */
 final class ItsTables {
-    /** VITS_TYPER_IDBITS: the widest event id. */
-    static final int EVENT_BITS = 16;
-
     /** No collection has this id. */
     static final int NO_COLLECTION = -1;
 
@@ -147,46 +144,38 @@ final class ItsTables {
         return false;
     }
 
-    boolean moveEvent(int device, int event, int collection) {
-        Optional<Event> found = event(device, event);
+    /** MOVI: the event and its LPI go to a collection that has a vCPU. */
+    void moveEvent(int device, int event, int collection) {
+        OptionalInt lpi = lpi(device, event);
         OptionalInt to = target(collection);
-        if (found.isEmpty() || target(found.get().collection()).isEmpty() || to.isEmpty()) {
-            return false;
+        if (lpi.isPresent() && to.isPresent()) {
+            events(device).put(event, new Event(lpi.getAsInt(), collection));
+            lpis.target(lpi.getAsInt(), to.getAsInt());
         }
-        events(device).put(event, new Event(found.get().lpi(), collection));
-        lpis.target(found.get().lpi(), to.getAsInt());
-        return true;
     }
 
     private Map<Integer, Event> events(int device) {
         return devices.getOrDefault(device, new Device(0, 0, new TreeMap<>())).events();
     }
 
-    boolean discardEvent(int device, int event) {
+    /** DISCARD: an event whose collection has a vCPU is no more. */
+    void discardEvent(int device, int event) {
         OptionalInt lpi = lpi(device, event);
-        if (lpi.isEmpty()) {
-            return false;
+        if (lpi.isPresent()) {
+            events(device).remove(event);
+            lpis.remove(lpi.getAsInt());
         }
-        events(device).remove(event);
-        lpis.remove(lpi.getAsInt());
-        return true;
     }
 
-    boolean clear(int device, int event) {
-        Optional<Event> found = event(device, event);
-        found.ifPresent(one -> lpis.setPending(one.lpi(), false));
-        return found.isPresent();
+    void clear(int device, int event) {
+        event(device, event).ifPresent(mapped -> lpis.setPending(mapped.lpi(), false));
     }
 
-    boolean invalidate(int device, int event) {
-        Optional<Event> found = event(device, event);
-        found.ifPresent(one -> lpis.invalidate(one.lpi()));
-        return found.isPresent();
+    void invalidate(int device, int event) {
+        event(device, event).ifPresent(mapped -> lpis.invalidate(mapped.lpi()));
     }
 
-    boolean invalidateAll(int collection) {
-        OptionalInt vcpu = target(collection);
-        vcpu.ifPresent(lpis::invalidateAll);
-        return vcpu.isPresent();
+    void invalidateAll(int collection) {
+        target(collection).ifPresent(lpis::invalidateAll);
     }
 }
