@@ -34,7 +34,7 @@ final class Mutants {
     private static final Path SOURCES = ROOT.resolve("src/main/java/io/kvmirq/arch");
     private static final int SECONDS = 120;
     /** By the directory of the changed file. */
-    private static final Map<String, String> RACES = Map.of("amd", "amd.AvicRaces");
+    private static final Map<String, String> RACES = Map.of("amd", "amd.AvicRaces", "intx", "intx.IntxRaces");
 
     private Mutants() {}
 

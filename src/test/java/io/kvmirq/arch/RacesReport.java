@@ -3,6 +3,7 @@ package io.kvmirq.arch;
 
 import io.kvmirq.arch.amd.AvicRaces;
 import io.kvmirq.arch.apic.PostedRaces;
+import io.kvmirq.arch.intx.IntxRaces;
 import io.kvmirq.explorer.Verdicts;
 import java.util.List;
 
@@ -11,7 +12,8 @@ final class RacesReport {
     /** A model: what its searches are about, and the searches. */
     record Part(String about, Verdicts<?, ?> verdicts) {}
 
-    static final List<Part> PARTS = List.of(new Part("""
+    static final List<Part> PARTS = List.of(
+            new Part("""
                 A vCPU's thread enters the guest, exits, syncs, is preempted, loaded and put to sleep, while senders
                 request vectors. Every order of their accesses to memory is tried, each state once: with every store
                 seen at once ("in order"), and with stores held back in each processor's buffer as x86 does ("store
@@ -35,7 +37,15 @@ final class RacesReport {
                 Ours loses in five scenarios and waits in one. These windows follow from the order of steps in Linux 6.17 to
                 7.1, and from what the manual lets a unit cache; no hardware showed them. Scenarios 9 to 11 need a device
                 that requests during the move: a guest that masks the vector meanwhile does not meet them.
-                """, AvicRaces.VERDICTS));
+                """, AvicRaces.VERDICTS), new Part("""
+                VFIO's INTx: a device asserts a level-triggered line, a handler masks it or has direct EOI, the worker of an
+                irqfd raises the guest's pin, a vCPU takes the interrupt and ends it, and VFIO unmasks. An order loses if at
+                its end a device waits, the line stays active, disabled or masked, or the guest's pin stays high. One letter
+                for each search, in order.
+
+                Linux 7.1 loses in scenario 4, from its source: a user masks a device without DisINTx while its handler
+                runs, the handler disables the line once more, and one unmask enables it once.
+                """, IntxRaces.VERDICTS));
 
     private RacesReport() {}
 

@@ -31,7 +31,7 @@ public class GuestLine {
     /** The source of resampling irqfds. */
     public static final int RESAMPLE = 1;
     /** The source of interrupts whose EOI deactivates the physical interrupt. */
-    private static final int PHYSICAL = 2;
+    static final int PHYSICAL = 2;
 
     private final IntxVcpu vcpu;
     private final int number;

@@ -197,16 +197,19 @@ public class VfioIntx {
         setMode(InterruptMode.NONE);
     }
 
-    /** The last close of the device: disables its mode, and sets DisINTx if there is one. */
+    /**
+     * The last close of the device: sets DisINTx if there is one, and disables the mode. In this order, since no handler
+     * claims the interrupts of a device without its handler; Linux sets DisINTx last.
+     */
     public void close() {
+        if (device.kind() == IntxDevice.Kind.PCI_2_3) {
+            device.disable(true);
+        }
         if (mode() == InterruptMode.INTX) {
             disable();
         }
         setMode(InterruptMode.NONE);
         words.set(at(VIRTUAL_DISINTX), 0);
-        if (device.kind() == IntxDevice.Kind.PCI_2_3) {
-            device.disable(true);
-        }
     }
 
     /**
@@ -236,23 +239,18 @@ public class VfioIntx {
     }
 
     /**
-     * Chooses the handler of direct EOI from now on.
+     * Chooses the handler of direct EOI from now on. The device may be at work: each signal carries what its EOI does.
      *
      * @param eventfd signalled instead of the trigger: its interrupt in the guest is mapped to the physical one
-     * @return whether it was chosen; false while the device is masked, since nothing would unmask it: try again later
      */
-    public boolean chooseDirect(Signal eventfd) {
+    public void chooseDirect(Signal eventfd) {
         words.lock(at(LOCK));
-        boolean free = !isMasked();
-        if (free) {
-            mapped = eventfd;
-            words.set(at(DIRECT), 1);
-        }
+        mapped = eventfd;
+        words.set(at(DIRECT), 1);
         words.unlock(at(LOCK));
-        return free;
     }
 
-    /** Chooses the handler that masks from now on. The guest ends an interrupt that it was signalled before as before. */
+    /** Chooses the handler that masks from now on. */
     public void chooseAutoMask() {
         words.lock(at(LOCK));
         words.set(at(DIRECT), 0);
@@ -263,11 +261,13 @@ public class VfioIntx {
 
     Taken handle() {
         words.lock(at(LOCK));
-        Signal direct = isDirect() && !isMasked() && reaches() ? mapped : null;
-        Taken taken = direct != null ? Taken.FORWARDED : maskForGuest() ? Taken.HANDLED : Taken.NONE;
-        if (direct != null) {
+        Taken taken;
+        if (isDirect() && !isMasked() && reaches()) {
             // Under the lock: the guest is signalled, also if it writes DisINTx next.
-            direct.signal();
+            signalMapped();
+            taken = Taken.FORWARDED;
+        } else {
+            taken = maskForGuest() ? Taken.HANDLED : Taken.NONE;
         }
         words.unlock(at(LOCK));
         if (taken == Taken.HANDLED) {
@@ -289,7 +289,14 @@ public class VfioIntx {
         return !atDevice && device.kind() != IntxDevice.Kind.PLATFORM;
     }
 
-    private boolean reaches() {
+    void signalMapped() {
+        Signal to = mapped;
+        if (to != null) {
+            to.signal();
+        }
+    }
+
+    boolean reaches() {
         return mode() == InterruptMode.INTX && !isVirtuallyDisabled() && words.get(at(TRIGGER)) != 0;
     }
 
@@ -364,9 +371,6 @@ public class VfioIntx {
         boolean again = false;
         if (!atDevice) {
             line.enable();
-        } else if (isDirect()) {
-            // The guest's EOI unmasks nothing, so that the line has to interrupt again.
-            device.disable(false);
         } else {
             again = !device.checkAndUnmask();
         }

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx;
+
+import io.kvmirq.arch.intx.IntxDevice.Kind;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.VcpuThread;
+import io.kvmirq.explorer.Actor;
+import io.kvmirq.explorer.Cpu;
+import io.kvmirq.explorer.ExploredWords;
+import io.kvmirq.explorer.Explorer;
+import io.kvmirq.explorer.Explorer.Access;
+import io.kvmirq.explorer.Memory;
+import io.kvmirq.explorer.Operation;
+import io.kvmirq.explorer.Space;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+
+/** A device, a CPU of the host, the worker of the irqfd, a vCPU and others, in every order. */
+final class IntxSpace implements Explorer.Model, Space {
+    private static final int LINE = 0;
+    /** A line that no handler cared for is disabled after so many interrupts, so that a storm ends. */
+    private static final int PERIOD = 4;
+
+    private static final int VCPU = 0;
+
+    private final IntxVariant variant;
+    private final ExploredWords words;
+    private final long[] start;
+    private final Host host;
+    private final IntxVcpu vcpu;
+    private final PhysicalLine line;
+    private final IntxDevice device;
+    private final IntxDevice other;
+    private final LineEvent resamplefd;
+    private final GuestLine guest;
+    private final VfioIntx vfio;
+    private final VfioIntx otherVfio;
+    /** Whether the vCPU halts no more. */
+    private final int halted;
+    /** Whether the other VM was signalled. */
+    private final int signalled;
+
+    private final List<Actor> actors = new ArrayList<>();
+    private int requests;
+    private boolean runs = true;
+    private boolean changesMode;
+    private boolean endsFirst;
+    private boolean writesDisIntx;
+    private boolean shares;
+    private boolean switches;
+
+    IntxSpace(IntxVariant variant, Kind kind) {
+        this.variant = variant;
+        int ofVcpu = Host.words(1);
+        int ofGuest = ofVcpu + IntxVcpu.WORDS;
+        int ofLine = ofGuest + GuestLine.WORDS;
+        int ofDevices = ofLine + PhysicalLine.WORDS;
+        int ofVfio = ofDevices + 2 * IntxDevice.WORDS;
+        int ofEvent = ofVfio + 2 * VfioIntx.WORDS;
+        this.halted = ofEvent + LineEvent.WORDS;
+        this.signalled = halted + 1;
+        this.words = new ExploredWords(signalled + 1);
+        this.start = new long[words.size()];
+        words.at(start);
+        this.host = new Host(words, 0, 0);
+        this.vcpu = new IntxVcpu(host, 0, words, ofVcpu);
+        this.line = new PhysicalLine(LineController.GIC, words, ofLine, PERIOD, PERIOD - 1);
+        this.device = new IntxDevice(line, kind, words, ofDevices);
+        this.other = new IntxDevice(line, kind, words, ofDevices + IntxDevice.WORDS);
+        this.resamplefd = new LineEvent(words, ofEvent);
+        this.guest = variant.guest(vcpu, line, resamplefd, words, ofGuest);
+        this.vfio = variant.vfio(device, words, ofVfio);
+        this.otherVfio = new VfioIntx(other, false, words, ofVfio + VfioIntx.WORDS);
+        guest.resampler().add(variant.resamples() ? resamplefd : () -> {});
+        vfio.chooseDirect(guest::signalMapped);
+        vfio.chooseAutoMask();
+        enable();
+        words.set(halted, 1);
+        vcpu.thread().load(0);
+        vcpu.thread().enter();
+    }
+
+    private void enable() {
+        vfio.enable(guest::signal);
+        vfio.setUnmaskEvent(resamplefd);
+    }
+
+    IntxSpace requests(int count) {
+        requests = count;
+        return this;
+    }
+
+    /** The vCPU halts once, before or after an interrupt. */
+    IntxSpace halts() {
+        words.at(start);
+        words.set(halted, 0);
+        return this;
+    }
+
+    /** The guest may end an interrupt before it serves the device. */
+    IntxSpace endsFirst() {
+        endsFirst = true;
+        return this;
+    }
+
+    IntxSpace neverRuns() {
+        runs = false;
+        return this;
+    }
+
+    IntxSpace direct() {
+        words.at(start);
+        vfio.chooseDirect(guest::signalMapped);
+        return this;
+    }
+
+    IntxSpace directIfVariantSays() {
+        return variant.isDirectWhenShared() ? direct() : this;
+    }
+
+    IntxSpace sharedWithAnother() {
+        words.at(start);
+        otherVfio.enable(() -> words.or(signalled, 1));
+        shares = true;
+        return this;
+    }
+
+    IntxSpace masks() {
+        actors.add(Actor.of("user", operation("mask", vfio::mask), operation("unmask", vfio::unmask)));
+        return this;
+    }
+
+    IntxSpace writesDisIntx() {
+        writesDisIntx = true;
+        actors.add(Actor.of(
+                "vcpu 1",
+                operation("set DisINTx", () -> vfio.writeDisIntx(true)),
+                operation("clear DisINTx", () -> vfio.writeDisIntx(false))));
+        return this;
+    }
+
+    /** The VM ends at any time: VFIO closes the device. */
+    IntxSpace ends() {
+        changesMode = true;
+        switches = !variant.deactivatesAtClose();
+        writesDisIntx = true;
+        actors.add(Actor.of("exit", operation("close", () -> {
+            if (!variant.deactivatesAtClose()) {
+                vfio.chooseAutoMask();
+            }
+            vfio.close();
+        })));
+        return this;
+    }
+
+    IntxSpace changesMode() {
+        changesMode = true;
+        actors.add(Actor.of("user", operation("disable INTx", vfio::disable), operation("MSI and back", () -> {
+            vfio.enableMessages(InterruptMode.MSI);
+            vfio.disableMessages();
+            enable();
+        })));
+        return this;
+    }
+
+    IntxSpace switches() {
+        switches = true;
+        actors.add(Actor.of(
+                "user",
+                operation("choose direct EOI", () -> vfio.chooseDirect(guest::signalMapped)),
+                operation("choose the mask", vfio::chooseAutoMask)));
+        return this;
+    }
+
+    private Operation operation(String name, Runnable code) {
+        return Operation.of(name, cpu -> run(cpu, code));
+    }
+
+    private void run(Cpu cpu, Runnable code) {
+        words.on(cpu);
+        code.run();
+    }
+
+    private Actor requester(String name, IntxDevice of, int count) {
+        Operation request =
+                Operation.atomic("request", cpu -> run(cpu, of::request)).when(state -> (state[of.at()] & 1) == 0);
+        return new Actor(name, Collections.nCopies(count, request), false);
+    }
+
+    @Override
+    public Explorer explorer(Memory memory) {
+        List<Actor> all = new ArrayList<>();
+        all.add(Actor.answering(
+                "vcpu 0",
+                operation("", this::live)
+                        .when(state -> runs
+                                && state[vcpu.thread().at(VcpuThread.ASLEEP)] == 0
+                                && (state[vcpu.at(IntxVcpu.IRR)] != 0
+                                        || state[vcpu.at(IntxVcpu.ISR)] != 0
+                                        || state[halted] == 0))));
+        all.add(Actor.answering(
+                "cpu 1",
+                operation("take the line", line::take)
+                        .when(state -> state[line.at(PhysicalLine.RUNNING)] == 0 && interrupts(state))));
+        all.add(Actor.answering(
+                "worker", operation("inject", this::inject).when(state -> state[guest.at(GuestLine.RAISED)] != 0)));
+        all.addAll(actors);
+        all.add(requester("device", device, requests));
+        if (shares) {
+            all.add(requester("device b", other, 1));
+            all.add(Actor.answering(
+                    "vm b",
+                    operation("serve and unmask", () -> {
+                                words.swap(signalled, 0);
+                                other.serve();
+                                otherVfio.unmask();
+                            })
+                            .when(state -> state[signalled] != 0)));
+        }
+        return new Explorer(all, memory, this);
+    }
+
+    private void inject() {
+        if (!variant.followsChoice()) {
+            guest.inject();
+            return;
+        }
+        words.swap(guest.at(GuestLine.RAISED), 0);
+        guest.set(vfio.isDirect() ? GuestLine.PHYSICAL : GuestLine.RESAMPLE, true);
+    }
+
+    private boolean interrupts(long[] state) {
+        words.at(state);
+        return line.isInterrupting();
+    }
+
+    @Override
+    public long[] start() {
+        return start.clone();
+    }
+
+    /** One turn of the vCPU: halts, or comes to its interrupt, serves the device and ends it. */
+    private void live() {
+        VcpuThread thread = vcpu.thread();
+        if (!thread.isLoaded()) {
+            words.cpu().does("wake");
+            thread.load(0);
+            thread.unblock();
+        } else if (words.get(halted) == 0) {
+            words.cpu().does("halt");
+            words.set(halted, 1);
+            thread.exit();
+            thread.block(true);
+        } else if (vcpu.isInService(LINE)) {
+            boolean late = endsFirst && words.cpu().choose(2) == 1;
+            words.cpu().does(late ? "end, serve" : "serve, end");
+            if (!late) {
+                device.serve();
+            }
+            vcpu.end(LINE);
+            if (late) {
+                device.serve();
+            }
+        } else {
+            words.cpu().does("enter");
+            if (words.get(thread.at(VcpuThread.MODE)) != 0) {
+                thread.exit();
+            }
+            thread.enter();
+        }
+    }
+
+    @Override
+    public Optional<String> lost(long[] memory) {
+        words.at(memory.clone());
+        if (line.isStuck()) {
+            return Optional.of("no handler cares for the line, which is disabled");
+        }
+        if (shares && other.isRequesting()) {
+            return Optional.of("the device of the other VM waits for ever");
+        }
+        if (!runs) {
+            return Optional.empty();
+        }
+        if (device.isRequesting()) {
+            return Optional.of("the device waits for ever");
+        }
+        if (line.isActive()) {
+            return Optional.of("the line stays active");
+        }
+        if (vfio.isMasked() || line.isDisabled()) {
+            return Optional.of("the device stays masked");
+        }
+        return guest.isHigh() ? Optional.of("the pin of the guest stays high") : Optional.empty();
+    }
+
+    @Override
+    public boolean owns(int actor, int word) {
+        return actor == VCPU && word == vcpu.thread().at(VcpuThread.CPU);
+    }
+
+    @Override
+    public boolean isPrivate(int actor, int word) {
+        return actor == VCPU
+                && (word == vcpu.thread().at(VcpuThread.LOADED)
+                        || word == vcpu.thread().at(VcpuThread.BLOCKING)
+                        || word == vcpu.at(IntxVcpu.ISR)
+                        || word == halted
+                        || word == host.cpu(0).at(HostCpu.GUEST));
+    }
+
+    @Override
+    public int lockOf(int word) {
+        if (word >= line.at(PhysicalLine.ACTIVE) && word <= line.at(PhysicalLine.STUCK)) {
+            return line.at(PhysicalLine.LOCK);
+        }
+        if (word >= guest.at(GuestLine.SOURCES) && word <= guest.at(GuestLine.MAPPED)) {
+            return guest.at(GuestLine.LOCK);
+        }
+        boolean locked = !changesMode
+                && (word == vfio.at(VfioIntx.MASKED) && variant.readsMaskedLocked()
+                        || word == vfio.at(VfioIntx.DIRECT) && !switches);
+        if (locked) {
+            return vfio.at(VfioIntx.LOCK);
+        }
+        return word == otherVfio.at(VfioIntx.MASKED) ? otherVfio.at(VfioIntx.LOCK) : -1;
+    }
+
+    @Override
+    public boolean isConstant(int word) {
+        HostCpu cpu = host.cpu(0);
+        if (word >= cpu.at(HostCpu.PENDING) && word < cpu.at(HostCpu.INTERRUPTS_OFF)) {
+            return true;
+        }
+        if (word == vfio.at(VfioIntx.DIRECT)) {
+            return !switches;
+        }
+        if (word == vfio.at(VfioIntx.VIRTUAL_DISINTX)) {
+            return !writesDisIntx;
+        }
+        boolean mode = word == vfio.at(VfioIntx.MODE)
+                || word == vfio.at(VfioIntx.TRIGGER)
+                || word == vfio.at(VfioIntx.UNMASK)
+                || word == resamplefd.at(LineEvent.LISTENED)
+                || word == line.at(PhysicalLine.REQUESTED)
+                || word == line.at(PhysicalLine.EXCLUSIVE);
+        return mode && !changesMode
+                || !shares && word == other.at()
+                || word >= otherVfio.at(VfioIntx.VIRTUAL_DISINTX) && word < resamplefd.at(0);
+    }
+
+    @Override
+    public String describe(Access access) {
+        String name = access.word() < 0 ? "" : name(access.word());
+        boolean plain = access.kind() == Access.Kind.LOAD;
+        return name.isEmpty() ? "" : (plain ? "reads " : "") + name + " = " + access.after();
+    }
+
+    private String name(int word) {
+        if (word == device.at()) {
+            return "device";
+        }
+        if (word == other.at()) {
+            return "device b";
+        }
+        if (word == vcpu.at(IntxVcpu.IRR)) {
+            return "IRR";
+        }
+        if (word == vcpu.thread().at(VcpuThread.MODE)) {
+            return "guest mode";
+        }
+        if (word == vcpu.thread().at(VcpuThread.ASLEEP)) {
+            return "asleep";
+        }
+        if (word == guest.at(GuestLine.RAISED)) {
+            return "irqfd";
+        }
+        if (word == guest.at(GuestLine.SOURCES)) {
+            return "sources";
+        }
+        if (word == vfio.at(VfioIntx.MASKED)) {
+            return "masked";
+        }
+        if (word == vfio.at(VfioIntx.DIRECT)) {
+            return "direct";
+        }
+        if (word == line.at(PhysicalLine.ACTIVE)) {
+            return "active";
+        }
+        return word == line.at(PhysicalLine.DEPTH) ? "disable depth" : "";
+    }
+}
