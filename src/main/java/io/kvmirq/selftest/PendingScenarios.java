@@ -14,6 +14,7 @@ import io.kvmirq.Spi;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.KvmDevice;
@@ -39,6 +40,9 @@ final class PendingScenarios {
     private static final long ITS = 0x808_0000L;
     private static final int DEVICE = 0x10;
     private static final int EVENT = 1;
+    private static final int LPI = 8200;
+    private static final MsiMessage MESSAGE = MsiMessage.toIts(ITS, DEVICE, EVENT);
+    private static final long RAM = 0x4000_0000L;
 
     private final Kernel kernel;
     private final int count;
@@ -67,7 +71,7 @@ final class PendingScenarios {
                 case MANY -> many(vm, vgic);
                 case MASK -> mask(vm, vgic);
                 case REROUTE -> reroute(vm, vgic);
-                case GUESTLESS -> calls(vm, vgic);
+                case GUESTLESS -> privateAndMessage(vm, vgic);
             }
         }
     }
@@ -214,8 +218,8 @@ final class PendingScenarios {
         }
     }
 
-    /** Without eventfd: a PPI has none, and no message passes an ITS that no guest has enabled. */
-    private void calls(Vm vm, VgicV3 vgic) {
+    /** What no pin serves: a PPI by a call, and a message through an ITS that is programmed from here. */
+    private void privateAndMessage(Vm vm, VgicV3 vgic) {
         vm.setPpi(Guest.VCPU, PRIVATE, true);
         tally.count(1, vgic.isHigh(Guest.VCPU, PRIVATE) ? 1 : 0);
         journal.step("raise " + PRIVATE + " of " + Guest.VCPU, "seen pending: line high");
@@ -226,15 +230,34 @@ final class PendingScenarios {
             journal.step("a message to an ITS", "not tried: this host has none");
             return;
         }
-        MsiMessage message = MsiMessage.toIts(ITS, DEVICE, EVENT);
-        try (Its its = vm.createIts()) {
+        try (Its its = vm.createIts();
+                GuestMemory memory = vm.addMemory(RAM, ItsDriver.MEMORY);
+                EventFd interrupt = EventFd.create(kernel)) {
             its.setAddress(ITS);
             its.init();
-            vm.signal(message);
-            throw new SelftestFailedException("an ITS took a message although no guest has enabled it");
+            requireOff(vm);
+            ItsDriver driver = new ItsDriver(vgic, its, RAM, memory);
+            driver.enable(Guest.VCPU);
+            driver.map(DEVICE, EVENT, LPI);
+            journal.step("enable the ITS, map device and event to LPI " + LPI, "done by registers and commands");
+            Gsi gsi = vm.routes().add(MESSAGE);
+            try (Irqfd irqfd = vm.assignIrqfd(interrupt, gsi)) {
+                journal.step(irqfd + " → " + MESSAGE, "assigned");
+                require(!driver.isPending(LPI), "LPI " + LPI + " was pending before it was raised");
+                interrupt.signal();
+                tally.count(1, eventually(() -> driver.isPending(LPI)) ? 1 : 0);
+                journal.step("signal the eventfd", "seen pending: LPI " + LPI + " in the pending table");
+            }
+        }
+    }
+
+    private void requireOff(Vm vm) {
+        try {
+            vm.signal(MESSAGE);
+            throw new SelftestFailedException("an ITS took a message although nobody has enabled it");
         } catch (KernelException e) {
             require(e.errno().equals(Errno.EBUSY), "expected EBUSY of an ITS that is off: " + e.getMessage());
-            journal.step(message.toString(), "EBUSY, as expected: no guest has enabled the ITS");
+            journal.step(MESSAGE + " while the ITS is off", "EBUSY, as expected");
         }
     }
 }

@@ -27,10 +27,10 @@ public enum Scenario {
     REROUTE(
             "MSI route changes between two vectors while events flow",
             "route changes between two SPIs while events flow, no guest runs"),
-    /** No vCPU runs. The interrupt waits in the IRR of the LAPIC; on a VGIC without eventfd. */
+    /** No vCPU runs. The interrupt waits in the IRR of the LAPIC, or in the pending table of an ITS. */
     GUESTLESS(
             "eventfd → irqfd → MSI route → LAPIC IRR, no vCPU runs",
-            "a call → PPI pending; a message → ITS, no guest runs");
+            "irqfd → MSI route → ITS → LPI pending, and a PPI, no guest runs");
 
     private final String way;
     private final String wayWithoutGuest;
