@@ -81,10 +81,20 @@ final class VgicCalls extends Calls {
         return (id & 0xf | (id >> 4 & 0xff) << 8 | id >> 12 << 16) << Integer.SIZE;
     }
 
-    // Lines
+    // Lines; allocates nothing when the kernel agrees
 
     void setSpi(Spi spi, boolean high) {
-        setLine(UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT | spi.number(), high, spi::toString);
+        int word = UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT | spi.number();
+        int raw = begin(vm.vm());
+        try {
+            int result = backend().lineSet(raw, word, level(high));
+            if (result < 0) {
+                throw failure(
+                        result, KernelCall.LINE, vm.known(), () -> "vm=" + raw + " " + spi + " level=" + level(high));
+            }
+        } finally {
+            end(vm.vm());
+        }
     }
 
     void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
@@ -92,22 +102,22 @@ final class VgicCalls extends Calls {
                 | UapiArm64.KVM_ARM_IRQ_TYPE_PPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT
                 | (vcpu.number() & VCPU_MASK) << UapiArm64.KVM_ARM_IRQ_VCPU_SHIFT
                 | ppi.number();
-        setLine(word, high, () -> vcpu + " " + ppi);
-    }
-
-    private void setLine(int word, boolean high, Supplier<String> which) {
         int raw = begin(vm.vm());
         try {
-            int result = backend().lineSet(raw, word, high ? 1 : 0);
+            int result = backend().lineSet(raw, word, level(high));
             if (result < 0) {
                 throw failure(
                         result,
                         KernelCall.LINE,
                         vm.known(),
-                        () -> "vm=" + raw + " " + which.get() + " level=" + (high ? 1 : 0));
+                        () -> "vm=" + raw + " " + vcpu + " " + ppi + " level=" + level(high));
             }
         } finally {
             end(vm.vm());
         }
+    }
+
+    private static int level(boolean high) {
+        return high ? 1 : 0;
     }
 }
