@@ -14,8 +14,8 @@ class RacesCommandIT {
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out())
                 .startsWith("lost-interrupt-2019  ")
-                .contains("\nir-list-2016         ")
-                .hasLineCount(2);
+                .contains("\nir-list-2016         ", "\nintx-starvation      ", "\nintx-exclusive       ")
+                .hasLineCount(4);
     }
 
     private static List<String> lines(Cli.Ended ended) {
@@ -66,12 +66,51 @@ class RacesCommandIT {
     }
 
     @Test
+    void starvationIsShownBesideTheAutomaticMask() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("races", "intx-starvation");
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        List<String> lines = lines(ended);
+        assertThat(lines)
+                .containsSubsequence(
+                        "host takes the line: A's VM is signalled 1 1 0 0 0 handlers run 0 0 1 0 0 handlers run",
+                        "host takes the line: B's VM is signalled 1 1 0 0 0 no interrupt 0 0 1 1 0 handlers run",
+                        "B's VM serves B and ends the interrupt 1 1 0 0 0 nothing 0 0 1 0 1 served",
+                        "B 0 of 1000 served: STARVED 1000 of 1000 served: KEPT",
+                        "in every 10th round 100 1000",
+                        "never 0 1000");
+        assertThat(lines).filteredOn(line -> line.startsWith("no ")).hasSize(2);
+        assertThat(lines).filteredOn(line -> line.startsWith("yes ")).hasSize(2);
+        assertThat(lines).filteredOn(line -> line.startsWith("trust ")).hasSize(1);
+        assertThat(ended.out().lines()).noneMatch(line -> line.endsWith(" "));
+    }
+
+    @Test
+    void conflictsOfAnExclusiveLineAreShownBesideTheSharedOne() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("races", "intx-exclusive");
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        List<String> lines = lines(ended);
+        assertThat(lines)
+                .containsSubsequence(
+                        "Two VMs race for the line:",
+                        "B's VM boots: enables INTx 1 EBUSY 2 granted",
+                        "A VM loses the line while it uses MSI:",
+                        "A's VM changes to MSI 0 the line is free 0 the line is free",
+                        "A's VM reboots: enables INTx 1 EBUSY 2 granted",
+                        "A VM has both devices:",
+                        "the VM enables INTx of B 1 EBUSY 2 granted");
+        assertThat(lines)
+                .filteredOn(line -> line.endsWith("FAILS has its interrupt: RUNS"))
+                .hasSize(3);
+        assertThat(ended.out().lines()).noneMatch(line -> line.endsWith(" "));
+    }
+
+    @Test
     void unknownRaceIsRefused() throws Exception {
         Cli.Ended ended = Cli.launcher().run("races", "lost-interrupt-2016");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
                 .isEqualTo("kvmirq: race 'lost-interrupt-2016' is unknown: expected one of lost-interrupt-2019,"
-                        + " ir-list-2016. See kvmirq races --help\n");
+                        + " ir-list-2016, intx-starvation, intx-exclusive. See kvmirq races --help\n");
     }
 }

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The two races of lines that devices share: what is told is what the model does. */
+class IntxRaces2017Test {
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void onlyDirectEoiStarves(boolean direct) {
+        IntxStarvation2017.Side side = new IntxStarvation2017.Side(direct);
+        IntxStarvation2017.steps().forEach(step -> step.action().on(side));
+        assertThat(side.isStarved()).isEqualTo(direct);
+        assertThat(side.state()).endsWith(direct ? "   0" : "1000");
+    }
+
+    /** B is served once for each EOI of A. */
+    @ParameterizedTest
+    @CsvSource({"0, 0", "1, 1000", "10, 100", "100, 10", "1000, 1"})
+    void directEoiServesAsOftenAsTheOtherVmEnds(int every, int served) {
+        assertThat(new IntxStarvation2017.Side(true).play(every)).isEqualTo(served);
+        assertThat(new IntxStarvation2017.Side(false).play(every)).isEqualTo(IntxStarvation2017.ROUNDS);
+    }
+
+    @Test
+    void eachConflictFailsWithAnExclusiveLineOnly() {
+        List<IntxExclusive2017.Conflict> conflicts = IntxExclusive2017.conflicts();
+        assertThat(conflicts).hasSize(3);
+        for (IntxExclusive2017.Conflict conflict : conflicts) {
+            for (boolean exclusive : new boolean[] {false, true}) {
+                IntxExclusive2017.Side side = new IntxExclusive2017.Side(exclusive);
+                List<String> seen = conflict.steps().stream()
+                        .map(step -> step.action().on(side))
+                        .toList();
+                assertThat(seen.get(seen.size() - 1)).isEqualTo(exclusive ? "EBUSY" : "granted");
+                assertThat(side.refused()).as(conflict.what()).isEqualTo(exclusive ? 1 : 0);
+            }
+        }
+    }
+
+    @Test
+    void summariesFitALine() {
+        assertThat(List.of(new IntxStarvation2017(), new IntxExclusive2017()))
+                .allMatch(race -> race.summary().length() <= 110);
+    }
+}
