@@ -146,13 +146,6 @@ public enum VgicCause implements Cause {
                     "GITS_BASER and the memory slots",
                     "vgic-its.c vgic_its_save_tables_v0()")
             .needs(ARM64)),
-    ITS_TABLES_WRONG(refusal(
-                    KernelCall.ITS_CONTROL,
-                    Errno.EINVAL,
-                    "the tables contradict themselves",
-                    "whether the memory of the guest was restored before",
-                    "vgic-its.c vgic_its_restore_tables_v0()")
-            .needs(ARM64)),
     ITS_TABLES_HARDWARE(refusal(
                     KernelCall.ITS_CONTROL,
                     Errno.EACCES,

@@ -61,8 +61,8 @@ public final class Its extends KvmDevice {
     /**
      * Reads the tables back. Set the registers before.
      *
-     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EINVAL for tables that contradict themselves; EFAULT as
-     *     {@link #saveTables}
+     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections already, see {@link
+     *     #reset}; EINVAL for tables that contradict themselves; EFAULT as {@link #saveTables}
      */
     public void restoreTables() {
         control(UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES, "restore tables");
