@@ -14,7 +14,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.MsiMessage;
-import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.gic.ItsCommand;
 import io.kvmirq.arch.gic.RedistributorRegister;
 import io.kvmirq.kernel.EventFd;
@@ -103,12 +102,7 @@ class ItsContract extends ArmVms {
                         .array());
     }
 
-    private static void put(long[] words, BitField field, long value) {
-        words[field.word()] = field.put(words[field.word()], value);
-    }
-
-    private void send(ItsCommand command, long... words) {
-        put(words, ItsCommand.NUMBER, command.number());
+    private void send(long... words) {
         for (int i = 0; i < words.length; i++) {
             put(RING + end + i * Long.BYTES, words[i]);
         }
@@ -116,41 +110,10 @@ class ItsContract extends ArmVms {
         its.writeRegister(CWRITER, end);
     }
 
-    private static long[] words() {
-        return new long[ItsCommand.SIZE / Long.BYTES];
-    }
-
-    private void mapDevice() {
-        long[] words = words();
-        put(words, ItsCommand.DEVICE, DEVICE);
-        put(words, ItsCommand.EVENT_BITS, 4);
-        put(words, ItsCommand.EVENT_TABLE, MEMORY + EVENTS >>> 8);
-        put(words, ItsCommand.VALID, 1);
-        send(ItsCommand.MAPD, words);
-    }
-
-    private void mapCollection() {
-        long[] words = words();
-        put(words, ItsCommand.COLLECTION, COLLECTION);
-        put(words, ItsCommand.VALID, 1);
-        send(ItsCommand.MAPC, words);
-    }
-
-    private void onEvent(ItsCommand command) {
-        long[] words = words();
-        put(words, ItsCommand.DEVICE, DEVICE);
-        put(words, ItsCommand.EVENT, EVENT);
-        if (command == ItsCommand.MAPTI) {
-            put(words, ItsCommand.LPI, LPI);
-            put(words, ItsCommand.COLLECTION, COLLECTION);
-        }
-        send(command, words);
-    }
-
     private void map() {
-        mapDevice();
-        mapCollection();
-        onEvent(ItsCommand.MAPTI);
+        send(ItsCommand.mapDevice(DEVICE, 5, MEMORY + EVENTS));
+        send(ItsCommand.mapCollection(COLLECTION, 0));
+        send(ItsCommand.mapEvent(DEVICE, EVENT, LPI, COLLECTION));
     }
 
     private static MsiMessage message(int device, int event) {
@@ -169,9 +132,9 @@ class ItsContract extends ArmVms {
         assertThat(isPending()).isFalse();
         assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
         assertThat(isPending()).isTrue();
-        onEvent(ItsCommand.CLEAR);
+        send(ItsCommand.CLEAR.ofEvent(DEVICE, EVENT));
         assertThat(isPending()).isFalse();
-        onEvent(ItsCommand.INT);
+        send(ItsCommand.INT.ofEvent(DEVICE, EVENT));
         assertThat(isPending()).isTrue();
     }
 
@@ -180,7 +143,7 @@ class ItsContract extends ArmVms {
         map();
         assertThat(vm.signal(message(DEVICE, EVENT + 1))).isEqualTo(MsiOutcome.NOT_ACCEPTED);
         assertThat(vm.signal(message(DEVICE + 1, EVENT))).isEqualTo(MsiOutcome.NOT_ACCEPTED);
-        onEvent(ItsCommand.DISCARD);
+        send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT));
         assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.NOT_ACCEPTED);
     }
 
@@ -231,6 +194,24 @@ class ItsContract extends ArmVms {
         assertThat(isPending()).as("as it was saved").isTrue();
         assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
         refused(Errno.EEXIST, its::restoreTables);
+    }
+
+    @Test
+    void resetForgetsWhatWasMapped() {
+        map();
+        its.reset();
+        assertThat(its.readRegister(CTLR) & ENABLE).isZero();
+        assertThat(its.readRegister(CBASER)).isZero();
+        refused(Errno.EBUSY, () -> vm.signal(message(DEVICE, EVENT)));
+    }
+
+    @Test
+    void commandsWaitUntilTheItsIsEnabled() {
+        its.writeRegister(CTLR, 0);
+        map();
+        assertThat(its.readRegister(CREADR)).isZero();
+        its.writeRegister(CTLR, ENABLE);
+        assertThat(its.readRegister(CREADR)).isEqualTo(3 * ItsCommand.SIZE);
     }
 
     @Test

@@ -84,6 +84,45 @@ public enum ItsCommand {
         return number;
     }
 
+    // The words of a command, to be written lowest byte first
+
+    /** MAPD: the device may send events of {@code eventBits} bits. KVM keeps them in {@code table} when it saves the ITS. */
+    public static long[] mapDevice(int device, int eventBits, long table) {
+        return MAPD.with(DEVICE, device)
+                .and(EVENT_BITS, eventBits - 1)
+                .and(EVENT_TABLE, table >>> Byte.SIZE)
+                .and(VALID, 1)
+                .words;
+    }
+
+    /** MAPC: the LPIs of a collection go to a vCPU, by its index. */
+    public static long[] mapCollection(int collection, int vcpu) {
+        return MAPC.with(COLLECTION, collection).and(TARGET, vcpu).and(VALID, 1).words;
+    }
+
+    /** MAPTI: an event of a device is an LPI of a collection. */
+    public static long[] mapEvent(int device, int event, int lpi, int collection) {
+        return MAPTI.with(DEVICE, device).and(EVENT, event).and(LPI, lpi).and(COLLECTION, collection).words;
+    }
+
+    /** A command that only names an event: INT, CLEAR, INV or DISCARD. */
+    public long[] ofEvent(int device, int event) {
+        return with(DEVICE, device).and(EVENT, event).words;
+    }
+
+    private Words with(BitField field, long value) {
+        return new Words().and(NUMBER, number).and(field, value);
+    }
+
+    private static final class Words {
+        private final long[] words = new long[SIZE / Long.BYTES];
+
+        private Words and(BitField field, long value) {
+            words[field.word()] = field.put(words[field.word()], value);
+            return this;
+        }
+    }
+
     /** The command with this number; empty if KVM does not know it. */
     static Optional<ItsCommand> of(long[] words) {
         int number = (int) NUMBER.of(words[NUMBER.word()]);

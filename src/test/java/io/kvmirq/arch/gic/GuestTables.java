@@ -72,6 +72,10 @@ final class GuestTables implements GuestRam {
         for (With one : fields) {
             words[one.field().word()] = one.field().put(words[one.field().word()], one.value());
         }
+        command(its, words);
+    }
+
+    void command(Its its, long[] words) {
         for (int i = 0; i < words.length; i++) {
             memory.putLong(RING + end + i * Long.BYTES, words[i]);
         }
@@ -85,13 +89,7 @@ final class GuestTables implements GuestRam {
     }
 
     void mapDevice(Its its, int device, int bits) {
-        command(
-                its,
-                ItsCommand.MAPD,
-                with(ItsCommand.DEVICE, device),
-                with(ItsCommand.EVENT_BITS, bits - 1),
-                with(ItsCommand.EVENT_TABLE, events(device) >>> 8),
-                with(ItsCommand.VALID, 1));
+        command(its, ItsCommand.mapDevice(device, bits, events(device)));
     }
 
     void mapCollection(Its its, int collection, int vcpu, boolean valid) {
@@ -104,12 +102,6 @@ final class GuestTables implements GuestRam {
     }
 
     void mapEvent(Its its, int device, int event, int lpi, int collection) {
-        command(
-                its,
-                ItsCommand.MAPTI,
-                with(ItsCommand.DEVICE, device),
-                with(ItsCommand.EVENT, event),
-                with(ItsCommand.LPI, lpi),
-                with(ItsCommand.COLLECTION, collection));
+        command(its, ItsCommand.mapEvent(device, event, lpi, collection));
     }
 }
