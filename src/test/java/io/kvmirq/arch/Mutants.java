@@ -34,7 +34,8 @@ final class Mutants {
     private static final Path SOURCES = ROOT.resolve("src/main/java/io/kvmirq/arch");
     private static final int SECONDS = 120;
     /** By the directory of the changed file. */
-    private static final Map<String, String> RACES = Map.of("amd", "amd.AvicRaces", "intx", "intx.IntxRaces");
+    private static final Map<String, String> RACES =
+            Map.of("amd", "amd.AvicRaces", "gic", "gic.VgicRaces", "intx", "intx.IntxRaces");
 
     private Mutants() {}
 

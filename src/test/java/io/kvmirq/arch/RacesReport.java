@@ -3,6 +3,7 @@ package io.kvmirq.arch;
 
 import io.kvmirq.arch.amd.AvicRaces;
 import io.kvmirq.arch.apic.PostedRaces;
+import io.kvmirq.arch.gic.VgicRaces;
 import io.kvmirq.arch.intx.IntxRaces;
 import io.kvmirq.explorer.Verdicts;
 import java.util.List;
@@ -27,7 +28,8 @@ final class RacesReport {
                   .  no order loses
                   h  an order leaves a request behind; it heals at the guest's next exit, and until then the guest waits
                   L  an order loses: the request stays behind for any number of entries
-                """, PostedRaces.VERDICTS), new Part("""
+                """, PostedRaces.VERDICTS),
+            new Part("""
                 AMD: a device's entry is posted to one of two vCPUs, each on a processor of its own. Their threads enter the
                 guest, exit, are preempted, loaded and put to sleep, while KVM changes the entry. An order loses if at its
                 end a vCPU has a vector in its IRR that its guest does not take, a list is corrupt, or, for ours, a rule L1
@@ -37,7 +39,8 @@ final class RacesReport {
                 Ours loses in five scenarios and waits in one. These windows follow from the order of steps in Linux 6.17 to
                 7.1, and from what the manual lets a unit cache; no hardware showed them. Scenarios 9 to 11 need a device
                 that requests during the move: a guest that masks the vector meanwhile does not meet them.
-                """, AvicRaces.VERDICTS), new Part("""
+                """, AvicRaces.VERDICTS),
+            new Part("""
                 VFIO's INTx: a device asserts a level-triggered line, a handler masks it or has direct EOI, the worker of an
                 irqfd raises the guest's pin, a vCPU takes the interrupt and ends it, and VFIO unmasks. An order loses if at
                 its end a device waits, the line stays active, disabled or masked, or the guest's pin stays high. One letter
@@ -45,7 +48,17 @@ final class RacesReport {
 
                 Linux 7.1 loses in scenario 4, from its source: a user masks a device without DisINTx while its handler
                 runs, the handler disables the line once more, and one unmask enables it once.
-                """, IntxRaces.VERDICTS));
+                """, IntxRaces.VERDICTS),
+            new Part("""
+                ARM: a vCPU's thread fills list registers before its guest runs and reads them back after it exits, while
+                devices and other vCPUs interrupt it, and its CPU takes maintenance interrupts. An order loses if at its end
+                an interrupt is pending and its vCPU sleeps, or runs without having to exit, or if an edge or a source of an
+                SGI was never taken. One letter for each search, in order. See kvmirq races vgic-late-maintenance.
+
+                Ours loses in scenario 9, as KVM of 2012 does: the handler cannot tell which vCPU an interrupt was raised
+                for. Hardware must not be that late. The interrupt is level-sensitive, so that it comes again when the list
+                registers are loaded; scenario 9 supposes hardware that raises it once.
+                """, VgicRaces.VERDICTS));
 
     private RacesReport() {}
 

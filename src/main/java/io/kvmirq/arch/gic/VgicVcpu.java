@@ -136,18 +136,17 @@ public final class VgicVcpu {
 
         @Override
         public void prepare(HostCpu here) {
-            vm.prepare(registers, here);
+            vm.parts().prepare(registers, here);
         }
 
-        /** An interface with a cause raises its interrupt as soon as KVM loads it into the hardware. */
         @Override
         public void entered(HostCpu here) {
-            signal();
+            vm.parts().entered(VgicVcpu.this);
         }
 
         @Override
         public void exited(HostCpu here) {
-            registers.syncFromCpu();
+            vm.parts().exited(registers);
         }
 
         @Override

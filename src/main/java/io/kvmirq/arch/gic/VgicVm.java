@@ -38,6 +38,16 @@ public final class VgicVm {
             registers.syncToCpu();
         }
 
+        /** The guest runs. An interface with a cause raises its interrupt as soon as it is loaded into the hardware. */
+        default void entered(VgicVcpu vcpu) {
+            vcpu.signal();
+        }
+
+        /** The guest has exited, or its entry was refused. Interrupts are off. */
+        default void exited(VirtualInterface registers) {
+            registers.syncFromCpu();
+        }
+
         /** An interrupt is deliverable to a vCPU. */
         default void kick(VgicVcpu vcpu) {
             vcpu.kick();
@@ -116,8 +126,8 @@ public final class VgicVm {
         return deactivate;
     }
 
-    void prepare(VirtualInterface registers, HostCpu here) {
-        parts.prepare(registers, here);
+    Parts parts() {
+        return parts;
     }
 
     private void kick(int vcpu) {

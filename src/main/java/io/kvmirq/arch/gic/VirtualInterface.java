@@ -345,7 +345,9 @@ public class VirtualInterface {
             }
         }
         gic.lock();
-        words.set(at(CONTROL), HypervisorControl.UNDERFLOW.put(control(), 0));
+        if (Maintenance.UNDERFLOW.isSet(status())) {
+            words.set(at(CONTROL), HypervisorControl.UNDERFLOW.put(control(), 0));
+        }
         gic.unlock();
     }
 }

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import io.kvmirq.explorer.Memory;
+import io.kvmirq.explorer.Verdicts;
+import java.util.List;
+
+/** The searches of a VGIC, with every store seen at once. */
+public final class VgicRaces {
+    public static final Verdicts<VgicVariant, VgicScenario> VERDICTS =
+            new Verdicts<>(List.of(Memory.SEQUENTIAL), VgicVariant.OURS, VgicScenario.class, """
+            AS_POSTED        h L L L L L L . L
+            CLEARED_UNLOCKED . . L L L L L . L
+            SET_TWICE        . . . . . . . . L
+            COLLAPSED        . . L L . . . . L
+            FIRST_SOURCE     . . . L . . . . L
+            ANY_SOURCE       . . L L . . . . L
+            NO_EOI           L L . . . . L L L
+            SPENT_IS_EMPTY   L L . . . . L L L
+            NO_UNDERFLOW     h . . h h . . . L
+            KICK_ONLY        . . h h h h h . L
+            QUIET_END        . . . . . . . L L
+            OURS             . . . . . . . . L
+            AT_EXIT          . . . . . . . . .
+            """);
+
+    private VgicRaces() {}
+}
