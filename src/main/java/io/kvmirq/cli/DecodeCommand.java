@@ -30,7 +30,7 @@ final class DecodeCommand implements Command {
         footer.addAll(Formats.lines(Formats.ALL));
         footer.addAll(List.of(
                 "",
-                "Files of debugfs, below kvm/PID-FD (a FILE follows, or - for standard input):",
+                "Files of debugfs:",
                 "  vgic-state          what is not idle in a VGIC, and what GICv4 delivers",
                 "  vgic-its-state      what an ITS translates, and what GICv4 delivers"));
         footer.addAll(List.of("", "Example: kvmirq decode irte.vtd.posted 0x28ab000000318001 0x0000000100043b01"));
@@ -39,6 +39,9 @@ final class DecodeCommand implements Command {
                         "Prints each field of a structure with bit range, name in the manual, name in the kernel,"
                                 + " value and meaning. Then prints each violation of the manual. Exit code 1 if there"
                                 + " is one. Words are hex, with or without 0x, lowest address first. Asks no kernel.",
+                        "",
+                        "A kind that is a file of debugfs, below kvm/PID-FD, takes the FILE instead of words; - is"
+                                + " standard input.",
                         "",
                         "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]} from"
                                 + " FILE or standard input and writes each line with its fields and violations. Violations do not"
