@@ -26,10 +26,6 @@ public class GuestLine {
 
     static final int WORDS = 5;
 
-    /** The source of KVM_IRQ_LINE and of plain irqfds. */
-    public static final int USERSPACE = 0;
-    /** The source of resampling irqfds. */
-    public static final int RESAMPLE = 1;
     /** The source of interrupts whose EOI deactivates the physical interrupt. */
     static final int PHYSICAL = 2;
 
@@ -60,7 +56,7 @@ public class GuestLine {
         this.words = words;
         this.base = base;
         this.sources = new PinSources(words, at(SOURCES), 1);
-        this.resampler = new Resampler(high -> set(RESAMPLE, high));
+        this.resampler = new Resampler(high -> set(PinSources.RESAMPLE, high));
         vcpu.connect(number, this);
     }
 
@@ -75,7 +71,7 @@ public class GuestLine {
 
     /** The eventfd of the resampling irqfd: at the next {@link #inject} the resampling source goes high. */
     public void signal() {
-        words.or(at(RAISED), 1L << RESAMPLE);
+        words.or(at(RAISED), 1L << PinSources.RESAMPLE);
     }
 
     /**
@@ -99,8 +95,8 @@ public class GuestLine {
     /** The worker: raises the sources of the irqfds that were signalled. Does not allocate. */
     public void inject() {
         long raised = words.swap(at(RAISED), 0);
-        if ((raised >>> RESAMPLE & 1) != 0) {
-            set(RESAMPLE, true);
+        if ((raised >>> PinSources.RESAMPLE & 1) != 0) {
+            resampler.raise();
         }
         if ((raised >>> PHYSICAL & 1) != 0) {
             set(PHYSICAL, true);
@@ -110,7 +106,7 @@ public class GuestLine {
     /**
      * A source drives the pin. Does not allocate.
      *
-     * @param source {@link #USERSPACE}, {@link #RESAMPLE}, or another from 3 to 63
+     * @param source {@link PinSources#USERSPACE}, {@link PinSources#RESAMPLE}, or another from 3 to 63
      */
     public void set(int source, boolean high) {
         words.lock(at(LOCK));

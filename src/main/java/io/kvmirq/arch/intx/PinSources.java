@@ -8,6 +8,11 @@ import io.kvmirq.arch.SharedWords;
  * is one access. Safe for use by any number of threads. Source: {@code __kvm_irq_line_state} of Linux 7.1.
  */
 public final class PinSources {
+    /** The source of KVM_IRQ_LINE and of plain irqfds: {@code KVM_USERSPACE_IRQ_SOURCE_ID}. */
+    public static final int USERSPACE = 0;
+    /** The source of resampling irqfds: {@code KVM_IRQFD_RESAMPLE_IRQ_SOURCE_ID}. */
+    public static final int RESAMPLE = 1;
+
     private final SharedWords words;
     private final int base;
     private final int pins;

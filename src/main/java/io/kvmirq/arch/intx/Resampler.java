@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx;
 
-import java.util.List;
-import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.Arrays;
 
 /**
  * The resampling irqfds of one GSI. They share one source, which stays high until the guest's EOI. The EOI lowers it and
@@ -17,8 +16,10 @@ public final class Resampler {
         void drive(boolean high);
     }
 
+    private static final Signal[] NONE = {};
+
     private final Line line;
-    private final List<Signal> resamplefds = new CopyOnWriteArrayList<>();
+    private volatile Signal[] resamplefds = NONE;
 
     /** A GSI without resampling irqfds. */
     public Resampler(Line line) {
@@ -27,12 +28,14 @@ public final class Resampler {
 
     /** Whether there is no resampling irqfd. */
     public boolean isEmpty() {
-        return resamplefds.isEmpty();
+        return resamplefds.length == 0;
     }
 
     /** Adds a resampling irqfd. */
-    public void add(Signal resamplefd) {
-        resamplefds.add(resamplefd);
+    public synchronized void add(Signal resamplefd) {
+        Signal[] more = Arrays.copyOf(resamplefds, resamplefds.length + 1);
+        more[more.length - 1] = resamplefd;
+        resamplefds = more;
     }
 
     /**
@@ -41,12 +44,21 @@ public final class Resampler {
      * @return whether none is left
      */
     public boolean remove(Signal resamplefd) {
-        resamplefds.remove(resamplefd);
-        boolean last = resamplefds.isEmpty();
+        boolean last;
+        synchronized (this) {
+            resamplefds =
+                    Arrays.stream(resamplefds).filter(one -> one != resamplefd).toArray(Signal[]::new);
+            last = isEmpty();
+        }
         if (last) {
             line.drive(false);
         }
         return last;
+    }
+
+    /** One of the irqfds was signalled: raises the source. Does not allocate. */
+    public void raise() {
+        line.drive(true);
     }
 
     /**
@@ -54,12 +66,13 @@ public final class Resampler {
      * raises the source anew. Does nothing without a resampling irqfd. Does not allocate.
      */
     public void acknowledge() {
-        if (isEmpty()) {
+        Signal[] all = resamplefds;
+        if (all.length == 0) {
             return;
         }
         line.drive(false);
-        for (int i = 0; i < resamplefds.size(); i++) {
-            resamplefds.get(i).signal();
+        for (Signal resamplefd : all) {
+            resamplefd.signal();
         }
     }
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
+import io.kvmirq.arch.intx.PinSources;
+import io.kvmirq.arch.intx.Signal;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventWaiter;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.Optional;
 
 /** An eventfd that raises a GSI; source: virt/kvm/eventfd.c. */
-public final class FakeIrqfd implements EventWaiter {
+public final class FakeIrqfd implements EventWaiter, Signal {
     private final VmInterrupts vm;
     private final EventFile event;
     private final int gsi;
@@ -53,15 +55,16 @@ public final class FakeIrqfd implements EventWaiter {
     public void inject() {
         if (resample.isPresent()) {
             vm.note(KernelRule.RESAMPLE_SOURCE);
-            vm.drive(gsi, VmInterrupts.SOURCE_RESAMPLE, true);
+            vm.resampler(gsi).raise();
         } else {
-            vm.drive(gsi, VmInterrupts.SOURCE_USERSPACE, true);
-            vm.drive(gsi, VmInterrupts.SOURCE_USERSPACE, false);
+            vm.drive(gsi, PinSources.USERSPACE, true);
+            vm.drive(gsi, PinSources.USERSPACE, false);
         }
     }
 
     /** Called at the guest's EOI, after the line was lowered: signals the resamplefd. */
-    public void acknowledged() {
+    @Override
+    public void signal() {
         resample.ifPresent(notified -> notified.signal(1));
     }
 

@@ -88,14 +88,14 @@ final class RegistrationCalls {
             return refused;
         }
         EventFile event = eventfd(fd);
+        FakeIrqfd irqfd = new FakeIrqfd(vm, event, gsi, resample ? Optional.of(eventfd(resampleFd)) : Optional.empty());
+        vm.joinResampler(irqfd);
         Optional<KernelRule> busy = vm.refusesBusy(event);
         if (busy.isPresent()) {
-            if (resample) {
-                vm.resamplerGone(gsi);
-            }
+            vm.leaveResampler(irqfd);
             return host.refuse(busy.get());
         }
-        vm.add(new FakeIrqfd(vm, event, gsi, resample ? Optional.of(eventfd(resampleFd)) : Optional.empty()));
+        vm.add(irqfd);
         return 0;
     }
 

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
+import io.kvmirq.arch.intx.PinSources;
+import io.kvmirq.arch.intx.Resampler;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -16,12 +20,12 @@ import java.util.stream.Stream;
  * the targets of routes. Source: virt/kvm/irqchip.c, virt/kvm/eventfd.c.
  */
 public abstract class VmInterrupts implements FakeRoutes.Entries {
-    public static final int SOURCE_USERSPACE = 0;
-    public static final int SOURCE_RESAMPLE = 1;
-
     private final Host host;
     private final Set<FakeIrqfd> irqfds = new LinkedHashSet<>();
     private final List<FakeIoEventFd> ioEventFds = new ArrayList<>();
+    /** By GSI; only those that have an irqfd. */
+    private final Map<Integer, Resampler> resamplers = new HashMap<>();
+
     private FakeRoutes routes = new FakeRoutes();
     private boolean closed;
 
@@ -74,34 +78,43 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     // Registrations
 
-    protected final List<FakeIrqfd> resampling(int gsi) {
-        return irqfds.stream()
-                .filter(irqfd -> irqfd.gsi() == gsi && irqfd.resample().isPresent())
-                .toList();
+    /** Whether a GSI has a resampling irqfd. */
+    protected final boolean isResampledGsi(int gsi) {
+        return resamplers.containsKey(gsi);
+    }
+
+    /** The resampling irqfds of a GSI. */
+    protected final Resampler resampler(int gsi) {
+        return resamplers.computeIfAbsent(gsi, of -> new Resampler(high -> drive(of, PinSources.RESAMPLE, high)));
     }
 
     final void add(FakeIrqfd irqfd) {
-        if (irqfd.resample().isPresent() && resampling(irqfd.gsi()).isEmpty()) {
-            resamplersChanged();
-        }
         irqfds.add(irqfd);
         irqfd.event().attach(irqfd);
     }
 
-    final void forget(FakeIrqfd irqfd) {
-        irqfds.remove(irqfd);
+    /** Adds an irqfd to the resampler of its GSI, if it is a resampling one. */
+    final void joinResampler(FakeIrqfd irqfd) {
         if (irqfd.resample().isPresent()) {
-            resamplerGone(irqfd.gsi());
+            if (!isResampledGsi(irqfd.gsi())) {
+                resamplersChanged();
+            }
+            resampler(irqfd.gsi()).add(irqfd);
         }
     }
 
-    /** Lowers the line of a GSI if no resampling irqfd is left, also after a first one was refused as busy. */
-    final void resamplerGone(int gsi) {
-        if (resampling(gsi).isEmpty()) {
+    /** The last irqfd that leaves a resampler lowers the line, also if it is the first and was refused as busy. */
+    final void leaveResampler(FakeIrqfd irqfd) {
+        if (irqfd.resample().isPresent() && resampler(irqfd.gsi()).remove(irqfd)) {
             note(KernelRule.RESAMPLE_LAST_LOWERS);
+            resamplers.remove(irqfd.gsi());
             resamplersChanged();
-            drive(gsi, SOURCE_RESAMPLE, false);
         }
+    }
+
+    final void forget(FakeIrqfd irqfd) {
+        irqfds.remove(irqfd);
+        leaveResampler(irqfd);
     }
 
     /** @return the rule that refuses an irqfd on {@code event}; empty for none */

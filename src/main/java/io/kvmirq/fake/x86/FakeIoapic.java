@@ -3,6 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.IoapicEntry;
+import io.kvmirq.arch.intx.PinSources;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -25,7 +26,7 @@ final class FakeIoapic {
     /** The message of each redirection entry. */
     private final ApicMessage[] interrupts = new ApicMessage[PINS];
 
-    private final int[] sources = new int[PINS];
+    private final PinSources sources = new PinSources(PINS);
     private final byte[] header = new byte[HEADER];
     private int irr;
     /** A bit for each pin whose edge has been delivered; KVM_GET_IRQCHIP does not show its IRR bit. */
@@ -51,9 +52,8 @@ final class FakeIoapic {
 
     /** @return the kernel's result: 1 or the number of LAPICs that accepted it, 0 coalesced, -1 masked */
     int set(int pin, int source, boolean level, boolean wanted) {
-        sources[pin] = level ? sources[pin] | 1 << source : sources[pin] & ~(1 << source);
         // A source passes active or inactive, so the polarity bit is ignored.
-        return drive(pin, sources[pin] != 0, wanted);
+        return drive(pin, sources.set(pin, source, level), wanted);
     }
 
     private int drive(int pin, boolean high, boolean wanted) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
+import io.kvmirq.arch.intx.PinSources;
 import io.kvmirq.fake.rules.KernelRule;
 import java.nio.ByteBuffer;
 
@@ -22,7 +23,7 @@ final class FakePic {
 
     private final X86Vm vm;
     private final byte[] state = new byte[SIZE];
-    private final int[] sources = new int[PINS];
+    private final PinSources sources = new PinSources(PINS);
 
     FakePic(X86Vm vm, int elcrMask) {
         this.vm = vm;
@@ -39,8 +40,7 @@ final class FakePic {
 
     /** @return the kernel's result: 1 requested, 0 coalesced, -1 masked */
     int set(int pin, int source, boolean level) {
-        sources[pin] = level ? sources[pin] | 1 << source : sources[pin] & ~(1 << source);
-        return drive(pin, sources[pin] != 0);
+        return drive(pin, sources.set(pin, source, level));
     }
 
     private int drive(int pin, boolean high) {

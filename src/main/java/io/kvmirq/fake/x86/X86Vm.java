@@ -3,6 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.intx.PinSources;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
@@ -188,7 +189,7 @@ final class X86Vm extends VmInterrupts {
         ApicMessage message = (ApicMessage) routes().message(irqfd.gsi());
         boolean atOnce = message != null && (message.isInvalid(lapics.has32BitIds()) || lapics.isByMap(message));
         if (atOnce) {
-            setIrq(irqfd.gsi(), SOURCE_USERSPACE, true, false);
+            setIrq(irqfd.gsi(), PinSources.USERSPACE, true, false);
         }
         return atOnce;
     }
@@ -272,17 +273,15 @@ final class X86Vm extends VmInterrupts {
     /** Whether a resampling irqfd waits for the EOI of an IOAPIC pin. */
     boolean isResampled(int pin) {
         int gsi = routes().gsiOfPin(IOAPIC, pin);
-        return gsi >= 0 && !resampling(gsi).isEmpty();
+        return gsi >= 0 && isResampledGsi(gsi);
     }
 
     /** The EOI of an IOAPIC pin: lowers the resampling line of its GSI and signals the resamplefds. */
     void acknowledged(int pin) {
         int gsi = routes().gsiOfPin(IOAPIC, pin);
-        List<FakeIrqfd> resampling = resampling(gsi);
-        if (gsi >= 0 && !resampling.isEmpty()) {
+        if (gsi >= 0 && isResampledGsi(gsi)) {
             note(KernelRule.RESAMPLE_ON_EOI);
-            drive(gsi, SOURCE_RESAMPLE, false);
-            resampling.forEach(FakeIrqfd::acknowledged);
+            resampler(gsi).acknowledge();
         }
     }
 }

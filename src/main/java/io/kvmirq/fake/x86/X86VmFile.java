@@ -2,13 +2,13 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.arch.apic.ApicMessage;
+import io.kvmirq.arch.intx.PinSources;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.StatsFile;
 import io.kvmirq.fake.kvm.VmFile;
-import io.kvmirq.fake.kvm.VmInterrupts;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
@@ -146,7 +146,7 @@ final class X86VmFile extends VmFile {
             return host.refuse(KernelRule.LINE_NEEDS_IRQCHIP);
         }
         boolean level = line.getInt(Uapi.KvmIrqLevel.LEVEL) != 0;
-        int result = vm.setIrq(line.getInt(Uapi.KvmIrqLevel.IRQ), VmInterrupts.SOURCE_USERSPACE, level, status);
+        int result = vm.setIrq(line.getInt(Uapi.KvmIrqLevel.IRQ), PinSources.USERSPACE, level, status);
         line.putInt(Uapi.KvmIrqLevel.IRQ, result);
         return 0;
     }

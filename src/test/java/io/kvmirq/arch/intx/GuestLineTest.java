@@ -58,9 +58,9 @@ class GuestLineTest {
     @Test
     void eoiOfAnotherSourceSignalsTheResamplefds() {
         line.resampler().add(() -> events.add("resampled"));
-        line.set(GuestLine.USERSPACE, true);
+        line.set(PinSources.USERSPACE, true);
         take();
-        line.set(GuestLine.USERSPACE, false);
+        line.set(PinSources.USERSPACE, false);
         vcpu.end(LINE);
         assertThat(events).containsExactly("resampled");
     }
@@ -78,13 +78,13 @@ class GuestLineTest {
     @Test
     void pinThatStaysHighInterruptsAgainAtEachEoi() {
         line.resampler().add(() -> events.add("resampled"));
-        line.set(GuestLine.USERSPACE, true);
+        line.set(PinSources.USERSPACE, true);
         for (int i = 0; i < 3; i++) {
             assertThat(take()).isTrue();
             vcpu.end(LINE);
         }
         assertThat(events).hasSize(3);
-        line.set(GuestLine.USERSPACE, false);
+        line.set(PinSources.USERSPACE, false);
         assertThat(take()).isTrue();
         vcpu.end(LINE);
         assertThat(take()).isFalse();
@@ -92,10 +92,10 @@ class GuestLineTest {
 
     @Test
     void pinRequestsNothingBeforeTheEoi() {
-        line.set(GuestLine.USERSPACE, true);
+        line.set(PinSources.USERSPACE, true);
         take();
-        line.set(GuestLine.USERSPACE, false);
-        line.set(GuestLine.USERSPACE, true);
+        line.set(PinSources.USERSPACE, false);
+        line.set(PinSources.USERSPACE, true);
         line.set(7, true);
         assertThat(vcpu.hasInterrupt()).isFalse();
     }
@@ -126,7 +126,7 @@ class GuestLineTest {
         assertThat(line.resampler().isEmpty()).isTrue();
         line.resampler().add(first);
         line.resampler().add(second);
-        line.set(GuestLine.RESAMPLE, true);
+        line.set(PinSources.RESAMPLE, true);
         assertThat(line.resampler().remove(first)).isFalse();
         assertThat(line.isHigh()).isTrue();
         assertThat(line.resampler().remove(second)).isTrue();
@@ -138,7 +138,7 @@ class GuestLineTest {
     void interruptWakesAVcpuThatSleeps() {
         vcpu.thread().load(0);
         assertThat(vcpu.thread().block(true)).isTrue();
-        line.set(GuestLine.USERSPACE, true);
+        line.set(PinSources.USERSPACE, true);
         assertThat(vcpu.thread().isAsleep()).isFalse();
         vcpu.thread().load(0);
         vcpu.thread().unblock();
@@ -148,7 +148,7 @@ class GuestLineTest {
     @Test
     void vcpuWithAnInterruptDoesNotSleep() {
         vcpu.thread().load(0);
-        line.set(GuestLine.USERSPACE, true);
+        line.set(PinSources.USERSPACE, true);
         assertThat(vcpu.thread().block(true)).isFalse();
     }
 
@@ -156,7 +156,7 @@ class GuestLineTest {
     void interruptKicksAVcpuOutOfItsGuest() {
         vcpu.thread().load(0);
         vcpu.thread().enter();
-        line.set(GuestLine.USERSPACE, true);
+        line.set(PinSources.USERSPACE, true);
         assertThat(vcpu.thread().isInGuestMode()).isFalse();
     }
 
@@ -194,9 +194,9 @@ class GuestLineTest {
 
     @Test
     void eoiOfAnotherInterruptOfThePinDeactivatesNothing() {
-        mapped.set(GuestLine.USERSPACE, true);
+        mapped.set(PinSources.USERSPACE, true);
         take();
-        mapped.set(GuestLine.USERSPACE, false);
+        mapped.set(PinSources.USERSPACE, false);
         forward();
         mapped.inject();
         vcpu.end(LINE + 1);
@@ -232,7 +232,7 @@ class GuestLineTest {
 
     @Test
     void mappedInterruptThatWaitsBehindAnotherIsDeactivatedWithTheVm() {
-        mapped.set(GuestLine.USERSPACE, true);
+        mapped.set(PinSources.USERSPACE, true);
         forward();
         mapped.inject();
         mapped.destroy();
@@ -266,7 +266,7 @@ class GuestLineTest {
     @ValueSource(ints = {0, 63})
     void lineNumbersReach63(int number) {
         GuestLine other = GuestLine.of(vcpu, number, Optional.empty());
-        other.set(GuestLine.USERSPACE, true);
+        other.set(PinSources.USERSPACE, true);
         take();
         assertThat(vcpu.isInService(number)).isTrue();
     }

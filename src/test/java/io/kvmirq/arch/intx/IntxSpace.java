@@ -229,7 +229,7 @@ final class IntxSpace implements Explorer.Model, Space {
             return;
         }
         words.swap(guest.at(GuestLine.RAISED), 0);
-        guest.set(vfio.isDirect() ? GuestLine.PHYSICAL : GuestLine.RESAMPLE, true);
+        guest.set(vfio.isDirect() ? GuestLine.PHYSICAL : PinSources.RESAMPLE, true);
     }
 
     private boolean interrupts(long[] state) {
