@@ -19,7 +19,6 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts.Architecture;
 import io.kvmirq.testing.Kernels;
-import io.kvmirq.testing.RealKvm;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
@@ -139,10 +138,10 @@ class VgicTest {
         }
     }
 
-    @RealKvm
-    @Test
-    void lineOfAnSpiWouldBeAGsiOfX86() {
-        try (Kernel x86 = Kernel.open();
+    @ParameterizedTest
+    @EnumSource
+    void lineOfAnSpiWouldBeAGsiOfX86(Kernels kernels) {
+        try (Kernel x86 = kernels.open();
                 Vm one = Vm.create(x86)) {
             assertThatThrownBy(() -> one.setSpi(new Spi(42), true))
                     .isInstanceOf(UnsupportedOperationException.class)

@@ -57,7 +57,7 @@ public final class Machine {
                 Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
             return Optional.empty();
-        } catch (KernelException e) {
+        } catch (KernelException | UnsupportedOperationException e) {
             return Optional.of("no full irqchip: " + e.getMessage());
         }
     }
