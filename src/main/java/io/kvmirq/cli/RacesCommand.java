@@ -12,8 +12,12 @@ import picocli.CommandLine.ParseResult;
 final class RacesCommand implements Command {
     /** Loaded only if a race is named or listed. */
     private static final class Races {
-        private static final List<Race> ALL =
-                List.of(new LostInterrupt2019(), new IrList2016(), new IntxStarvation2017(), new IntxExclusive2017());
+        private static final List<Race> ALL = List.of(
+                new LostInterrupt2019(),
+                new IrList2016(),
+                new IntxStarvation2017(),
+                new IntxExclusive2017(),
+                new VgicLateMaintenance2012());
 
         private static List<String> names() {
             return ALL.stream().map(Race::name).toList();

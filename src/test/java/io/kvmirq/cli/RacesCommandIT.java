@@ -14,8 +14,12 @@ class RacesCommandIT {
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out())
                 .startsWith("lost-interrupt-2019  ")
-                .contains("\nir-list-2016         ", "\nintx-starvation      ", "\nintx-exclusive       ")
-                .hasLineCount(4);
+                .contains(
+                        "\nir-list-2016         ",
+                        "\nintx-starvation      ",
+                        "\nintx-exclusive       ",
+                        "\nvgic-late-maintenance  ")
+                .hasLineCount(5);
     }
 
     private static List<String> lines(Cli.Ended ended) {
@@ -105,12 +109,31 @@ class RacesCommandIT {
     }
 
     @Test
+    void lateMaintenanceInterruptIsShownBesideTheLock() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("races", "vgic-late-maintenance");
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        List<String> lines = lines(ended);
+        assertThat(lines)
+                .containsSubsequence(
+                        "guest ends SPI 34, its line is high ended 0 EISR 0x1 ended 0 EISR 0x1",
+                        "cpu late maintenance interrupt empty 1 SPI 34 pending ended 1 waits: interrupts off",
+                        "vcpu clears its flag: all is queued empty 0 ended 0",
+                        "cpu takes the interrupt, if it waits empty 0 none pending 0 exit, queue, entry",
+                        "guest waits for an interrupt (WFI) empty 0 flag clear: sleeps pending 1 flag set: awake",
+                        "vcpu sleeps, SPI 34 waits: LOST has SPI 34 in LR0: KEPT");
+        assertThat(lines).filteredOn(line -> line.startsWith("loses ")).hasSize(3);
+        assertThat(lines).filteredOn(line -> line.startsWith("keeps ")).hasSize(3);
+        assertThat(ended.out().lines()).noneMatch(line -> line.endsWith(" "));
+    }
+
+    @Test
     void unknownRaceIsRefused() throws Exception {
         Cli.Ended ended = Cli.launcher().run("races", "lost-interrupt-2016");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
-                .isEqualTo("kvmirq: race 'lost-interrupt-2016' is unknown: expected one of lost-interrupt-2019,"
-                        + " ir-list-2016, intx-starvation, intx-exclusive. See kvmirq races --help\n");
+                .isEqualTo(
+                        "kvmirq: race 'lost-interrupt-2016' is unknown: expected one of lost-interrupt-2019,"
+                                + " ir-list-2016, intx-starvation, intx-exclusive, vgic-late-maintenance. See kvmirq races --help\n");
     }
 }

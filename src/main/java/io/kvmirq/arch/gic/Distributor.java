@@ -375,8 +375,13 @@ public class Distributor {
         words.set(at(FLAGS + vcpu), to ? 1 : 0);
     }
 
-    /** Whether an interrupt may be deliverable to the vCPU. Needs no lock. */
-    boolean isFlagged(int vcpu) {
+    /**
+     * Whether an interrupt may be deliverable to the vCPU. Takes no lock.
+     *
+     * @throws IllegalArgumentException if there is no such vCPU
+     */
+    public boolean isFlagged(int vcpu) {
+        banks.checkVcpu(vcpu);
         return words.get(at(FLAGS + vcpu)) != 0;
     }
 

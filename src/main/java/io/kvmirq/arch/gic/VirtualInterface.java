@@ -58,6 +58,17 @@ public class VirtualInterface {
                 at(MACHINE), MachineControl.GROUP0.mask() | MachineControl.GROUP1.mask() | MachineControl.MASK.mask());
     }
 
+    /**
+     * An interface in words of its own, for a vCPU without a thread.
+     *
+     * @param registers the number of list registers, 1–64
+     * @throws IllegalArgumentException if a number is out of range
+     */
+    public static VirtualInterface of(Distributor gic, int vcpu, int registers) {
+        gic.banks().checkVcpu(vcpu);
+        return new VirtualInterface(gic, vcpu, registers, SharedWords.of(new long[words(registers)]), 0);
+    }
+
     private static int checked(int registers) {
         if (registers < 1 || registers > MOST_REGISTERS) {
             throw new IllegalArgumentException(registers + " list registers: expected 1–" + MOST_REGISTERS);
@@ -194,8 +205,13 @@ public class VirtualInterface {
         gic.unlock();
     }
 
-    /** @return whether every interrupt found a list register */
-    boolean queueAll() {
+    /**
+     * Queues what is pending: the first half of what KVM does before the guest runs. The caller keeps everything else from
+     * the distributor.
+     *
+     * @return whether every interrupt found a list register
+     */
+    public boolean queueAll() {
         boolean all = true;
         long wanting = gic.banks().wanting(vcpu, 0);
         for (long sgis = wanting & SGIS; sgis != 0; sgis &= sgis - 1) {
@@ -287,8 +303,13 @@ public class VirtualInterface {
         words.set(at(USED), used ? before | bit : before & ~bit);
     }
 
-    /** UIE while something found no list register. Otherwise nothing is left for the vCPU, and its flag is cleared. */
-    void settle(boolean all) {
+    /**
+     * The second half: sets UIE if something found no list register. Otherwise nothing is left for the vCPU, and its flag is
+     * cleared.
+     *
+     * @param all what {@link #queueAll} returned
+     */
+    public void settle(boolean all) {
         long control = HypervisorControl.UNDERFLOW.put(control(), all ? 0 : 1);
         words.set(at(CONTROL), control);
         if (all) {
@@ -297,7 +318,7 @@ public class VirtualInterface {
     }
 
     /** Reads the list registers back after the guest exited. Interrupts are off. */
-    void syncFromCpu() {
+    public void syncFromCpu() {
         gic.lock();
         long used = words.get(at(USED));
         for (long rest = used; rest != 0; rest &= rest - 1) {
@@ -330,7 +351,7 @@ public class VirtualInterface {
      * interrupt whose line is still high is pending again. It is queued at the next entry of this vCPU, or another vCPU is
      * kicked to which it was routed meanwhile.
      */
-    void maintain() {
+    public void maintain() {
         for (int number = 0; number < registers; number++) {
             gic.lock();
             long word = words.get(at(REGISTERS + number));

@@ -31,7 +31,7 @@ public enum VgicVariant implements Variant<VgicScenario> {
         VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
             return new VirtualInterface(gic, vcpu, registers, words, base) {
                 @Override
-                void syncFromCpu() {
+                public void syncFromCpu() {
                     super.syncFromCpu();
                     if (gic.isFlagged(vcpu)) {
                         gic.setFlag(vcpu, true);
@@ -116,7 +116,7 @@ public enum VgicVariant implements Variant<VgicScenario> {
         VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
             return new VirtualInterface(gic, vcpu, registers, words, base) {
                 @Override
-                void settle(boolean all) {
+                public void settle(boolean all) {
                     if (all) {
                         super.settle(true);
                     }
@@ -135,7 +135,7 @@ public enum VgicVariant implements Variant<VgicScenario> {
         VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
             return new VirtualInterface(gic, vcpu, registers, words, base) {
                 @Override
-                void maintain() {
+                public void maintain() {
                     gic.lock();
                     for (int number = 0; number < registers(); number++) {
                         long word = listRegister(number);
