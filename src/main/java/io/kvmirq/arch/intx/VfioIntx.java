@@ -135,7 +135,6 @@ public class VfioIntx {
         boolean granted = line.request(handler, shared, atDevice || !masked);
         if (!granted) {
             setMode(InterruptMode.NONE);
-            detach();
         }
         return granted;
     }
@@ -165,7 +164,6 @@ public class VfioIntx {
         setMode(InterruptMode.NONE);
         boolean direct = isDirect();
         words.unlock(at(LOCK));
-        detach();
         if (direct) {
             line.deactivate();
         }

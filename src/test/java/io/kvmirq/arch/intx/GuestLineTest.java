@@ -135,6 +135,19 @@ class GuestLineTest {
     }
 
     @Test
+    void removedResamplingIrqfdIsNotSignalled() {
+        Signal first = () -> events.add("first");
+        line.resampler().add(first);
+        line.resampler().add(() -> events.add("second"));
+        line.resampler().remove(first);
+        line.signal();
+        line.inject();
+        take();
+        vcpu.end(LINE);
+        assertThat(events).containsExactly("second");
+    }
+
+    @Test
     void interruptWakesAVcpuThatSleeps() {
         vcpu.thread().load(0);
         assertThat(vcpu.thread().block(true)).isTrue();

@@ -198,6 +198,15 @@ class VfioIntxTest {
     }
 
     @Test
+    void enablingClearsADisIntxThatTheGuestDoesNotSee() {
+        One one = new One(Kind.PCI_2_3);
+        one.vfio.mask();
+        assertThat(one.device.isDisabled()).isTrue();
+        one.enabled();
+        assertThat(one.device.isDisabled()).isFalse();
+    }
+
+    @Test
     void inAnotherModeMasksMirrorDisIntx() {
         One one = new One(Kind.PCI_2_3);
         one.vfio.enableMessages(InterruptMode.MSIX);
