@@ -234,6 +234,7 @@ class DistributorTest {
         assertRefused(() -> v2.send(0, 2, 1), "vCPU 2 does not exist: expected 0–1");
         assertRefused(() -> v2.send(0, 1, 16), "id 16 is no SGI: expected 0–15");
         assertRefused(() -> v2.sources(0, 16), "id 16 is no SGI: expected 0–15");
+        assertRefused(() -> v2.isFlagged(2), "vCPU 2 does not exist: expected 0–1");
         assertRefused(() -> v2.sources(2, 1), "vCPU 2 does not exist: expected 0–1");
         assertRefused(() -> v2.setTarget(31, 0), "PPI 31 has no target: expected an SPI, 32–95");
         assertRefused(() -> v2.setTarget(96, 0), "interrupt 96 does not exist: expected 0–95");

@@ -171,6 +171,8 @@ class VgicVmTest {
         enter();
         assertThat(registers.listRegister(0)).isEqualTo(5 | PENDING);
         assertThat(registers.listRegister(1)).isEqualTo(5 | 1 << 10 | PENDING);
+        assertThat(registers.control()).as("nothing is left").isEqualTo(1);
+        assertThat(vcpu.hasInterrupt()).isFalse();
         assertThat(guest.acknowledge()).isEqualTo(5);
         guest.end(5 | 1 << 10);
         assertThat(registers.listRegister(0)).as("another source was ended").isEqualTo(5 | ACTIVE_BIT);
@@ -443,6 +445,8 @@ class VgicVmTest {
         assertRefused(() -> new VgicVm(host, 2, 32, 0, deactivated::add), "0 list registers: expected 1–64");
         assertRefused(() -> new VgicVm(host, 2, 32, 65, deactivated::add), "65 list registers: expected 1–64");
         assertRefused(() -> new VgicVm(host, 9, 32, 4, deactivated::add), "9 vCPUs make no GICv2: expected 1–8");
+        assertRefused(() -> VirtualInterface.of(gic, 2, 4), "vCPU 2 does not exist: expected 0–1");
+        assertRefused(() -> VirtualInterface.of(gic, 0, 0), "0 list registers: expected 1–64");
         assertThat(new VgicVm(host, 8, 988, 64, deactivated::add)
                         .vcpu(7)
                         .registers()
