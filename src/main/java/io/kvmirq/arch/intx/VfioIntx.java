@@ -106,8 +106,6 @@ public class VfioIntx {
         }
     }
 
-    // Set-up
-
     /**
      * Enables INTx with a trigger. A device that is masked by DisINTx shares the line, any other needs it for itself.
      *
@@ -254,8 +252,6 @@ public class VfioIntx {
         words.set(at(DIRECT), 0);
         words.unlock(at(LOCK));
     }
-
-    // Interrupts
 
     Taken handle() {
         words.lock(at(LOCK));
