@@ -36,8 +36,8 @@ public class Distributor {
     private final IntConsumer kick;
     private final Banks banks;
 
+    /** The caller has checked the size. */
     Distributor(SharedWords words, int base, int vcpus, int shared, boolean hasSources, IntConsumer kick) {
-        checkSize(vcpus, shared, hasSources);
         this.words = words;
         this.base = base;
         this.vcpus = vcpus;
