@@ -193,7 +193,7 @@ class InstallIT {
                     .out();
             // Headings have no colon there.
             String words = help.replaceFirst("Usage:", "")
-                    .replaceAll("(?m)^(\\w+):$", "$1")
+                    .replaceAll("(?m)^([\\w ]+):$", "$1")
                     .toLowerCase(Locale.ROOT);
             assertThat(words.strip().split("\\s+"))
                     .allSatisfy(word -> assertThat(pages).contains(word));
