@@ -58,12 +58,15 @@ final class DebugfsText {
         }
         terminal.out().println("  " + (state.interrupts().size() - told.size()) + " others are idle");
         int forwarded = state.forwarded().size();
+        boolean none = state.interrupts().stream().noneMatch(one -> one.kind() == VgicState.Kind.LPI);
         terminal.out()
                 .println(
-                        forwarded == 0
-                                ? "No LPI is forwarded: each passes through KVM."
-                                : forwarded + (forwarded == 1 ? " LPI is" : " LPIs are")
-                                        + " forwarded: GICv4 delivers without KVM.");
+                        none
+                                ? "The guest has mapped no LPIs."
+                                : forwarded == 0
+                                        ? "No LPI is forwarded: each passes through KVM."
+                                        : forwarded + (forwarded == 1 ? " LPI is" : " LPIs are")
+                                                + " forwarded: GICv4 delivers without KVM.");
     }
 
     private void row(Interrupt one) {
@@ -79,6 +82,9 @@ final class DebugfsText {
         }
         if (!one.enabled()) {
             state.add("disabled");
+        }
+        if (one.delivery() == Delivery.VLPI) {
+            state.add("in hardware");
         }
         row(
                 vcpu(one.owner()),
@@ -105,7 +111,7 @@ final class DebugfsText {
 
     private void row(Object... cells) {
         terminal.out()
-                .println(String.format("  %-9s %-10s %-8s %-27s %-6s %8s  %s", cells)
+                .println(String.format("  %-9s %-10s %-8s %-36s %-6s %8s  %s", cells)
                         .stripTrailing());
     }
 
@@ -116,9 +122,8 @@ final class DebugfsText {
                             + device.translations().size() + " mapped");
             for (ItsState.Translation one : device.translations()) {
                 terminal.out()
-                        .println("  event " + one.event() + " is LPI " + one.id() + " of collection "
-                                + one.collection() + ", target " + one.target() + ", delivered by "
-                                + (one.forwarded() ? "GICv4 (vLPI)" : "KVM"));
+                        .println("  event " + one.event() + " is LPI " + one.id() + " of collection " + one.collection()
+                                + ", " + way(one));
             }
         }
         long forwarded = state.devices().stream()
@@ -129,5 +134,11 @@ final class DebugfsText {
                 .mapToLong(device -> device.translations().size())
                 .sum();
         terminal.out().println(forwarded + " of " + all + " events are forwarded: GICv4 delivers without KVM.");
+    }
+
+    private static String way(ItsState.Translation one) {
+        return one.target().isEmpty()
+                ? "no vCPU: messages are dropped"
+                : "vCPU " + one.target().getAsLong() + ", delivered by " + (one.forwarded() ? "GICv4 (vLPI)" : "KVM");
     }
 }

@@ -74,6 +74,10 @@ final class DecodeCommand implements Command {
                 return BatchFile.run(FormatLines.Direction.DECODE, words, terminal);
             }
             if (!words.isEmpty() && DebugfsText.KINDS.contains(words.get(0))) {
+                if (highFirst) {
+                    throw new IllegalArgumentException(
+                            "--high-first is for typed words: leave it out with " + words.get(0));
+                }
                 return read(words, terminal);
             }
             return decode(words, highFirst, terminal);

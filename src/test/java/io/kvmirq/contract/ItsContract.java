@@ -14,6 +14,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.ItsCommand;
 import io.kvmirq.arch.gic.RedistributorRegister;
 import io.kvmirq.kernel.EventFd;
@@ -64,8 +65,14 @@ class ItsContract extends ArmVms {
 
     @BeforeEach
     void setUp() {
+        setUp(FIRST);
+    }
+
+    private void setUp(VcpuId... vcpus) {
         vm = vm();
-        vcpu(vm, 0).initialize();
+        for (VcpuId vcpu : vcpus) {
+            vcpu(vm, vcpu.number()).initialize();
+        }
         vgic = made.add(vm.createVgicV3());
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
@@ -74,9 +81,11 @@ class ItsContract extends ArmVms {
         its.setAddress(ITS);
         its.init();
         memory = made.add(vm.addMemory(MEMORY, SIZE)).mapping();
-        write(RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | 15);
-        write(RedistributorRegister.GICR_PENDBASER, MEMORY + PENDING);
-        vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), ENABLE);
+        for (VcpuId vcpu : vcpus) {
+            write(vcpu, RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | 15);
+            write(vcpu, RedistributorRegister.GICR_PENDBASER, MEMORY + PENDING);
+            vgic.writeRedistributor(vcpu, RedistributorRegister.GICR_CTLR.offset(), ENABLE);
+        }
         enable();
     }
 
@@ -88,9 +97,9 @@ class ItsContract extends ArmVms {
         end = 0;
     }
 
-    private void write(RedistributorRegister register, long value) {
-        vgic.writeRedistributor(FIRST, register.offset(), (int) value);
-        vgic.writeRedistributor(FIRST, register.offset() + Integer.BYTES, (int) (value >>> Integer.SIZE));
+    private void write(VcpuId vcpu, RedistributorRegister register, long value) {
+        vgic.writeRedistributor(vcpu, register.offset(), (int) value);
+        vgic.writeRedistributor(vcpu, register.offset() + Integer.BYTES, (int) (value >>> Integer.SIZE));
     }
 
     private void put(int offset, long value) {
@@ -194,6 +203,7 @@ class ItsContract extends ArmVms {
         assertThat(isPending()).as("as it was saved").isTrue();
         assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
         refused(Errno.EEXIST, its::restoreTables);
+        assertThat(vm.signal(message(DEVICE, EVENT))).as("nothing is left").isEqualTo(MsiOutcome.NOT_ACCEPTED);
     }
 
     @Test
@@ -212,6 +222,55 @@ class ItsContract extends ArmVms {
         assertThat(its.readRegister(CREADR)).isZero();
         its.writeRegister(CTLR, ENABLE);
         assertThat(its.readRegister(CREADR)).isEqualTo(3 * ItsCommand.SIZE);
+    }
+
+    @Test
+    void discardClearsWhatWasSaved() {
+        map();
+        its.saveTables();
+        send(ItsCommand.DISCARD.ofEvent(DEVICE, EVENT));
+        assertThat(memory.getLong(EVENTS + EVENT * Long.BYTES)).isZero();
+    }
+
+    /** GICR_PENDBASER.PTZ says that the pending table is zero: it is not read, whichever half is written first. */
+    @Test
+    void pendingTableThatIsZeroIsNotRead() {
+        map();
+        int control = RedistributorRegister.GICR_CTLR.offset();
+        int base = RedistributorRegister.GICR_PENDBASER.offset();
+        vgic.writeRedistributor(FIRST, control, 0);
+        memory.putByte(PENDING + LPI / Byte.SIZE, (byte) (1 << LPI % Byte.SIZE));
+        vgic.writeRedistributor(FIRST, base + Integer.BYTES, 1 << 30);
+        vgic.writeRedistributor(FIRST, base, (int) (MEMORY + PENDING));
+        vgic.writeRedistributor(FIRST, control, ENABLE);
+        assertThat(isPending()).isFalse();
+        vgic.writeRedistributor(FIRST, control, 0);
+        memory.putByte(PENDING + LPI / Byte.SIZE, (byte) (1 << LPI % Byte.SIZE));
+        write(FIRST, RedistributorRegister.GICR_PENDBASER, MEMORY + PENDING);
+        vgic.writeRedistributor(FIRST, control, ENABLE);
+        assertThat(isPending()).as("read without PTZ").isTrue();
+    }
+
+    /** Before 6.7 a collection's target is the index of a vCPU, since then its id. */
+    @Test
+    void targetOfACollectionIsAVcpusIndexThenItsId() {
+        setUp(FIRST, new VcpuId(5));
+        send(ItsCommand.mapDevice(DEVICE, 5, MEMORY + EVENTS));
+        send(ItsCommand.mapCollection(1, 1));
+        send(ItsCommand.mapCollection(2, 5));
+        send(ItsCommand.mapEvent(DEVICE, 1, LPI, 1));
+        send(ItsCommand.mapEvent(DEVICE, 2, LPI + 1, 2));
+        boolean byId = world.isSince(6, 7);
+        assertThat(vm.signal(message(DEVICE, byId ? 2 : 1))).isEqualTo(MsiOutcome.delivered(1));
+        assertThat(vm.signal(message(DEVICE, byId ? 1 : 2))).isEqualTo(MsiOutcome.NOT_ACCEPTED);
+    }
+
+    @Test
+    void newItsResetsThePropertyTable() {
+        vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
+        made.add(vm.createIts());
+        assertThat(vgic.readRedistributor(FIRST, RedistributorRegister.GICR_PROPBASER.offset()))
+                .isEqualTo(1 << 10 | 3 << 7);
     }
 
     @Test
@@ -235,7 +294,7 @@ class ItsContract extends ArmVms {
     void pendingTableOutsideMemoryIsAFault() {
         map();
         vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
-        write(RedistributorRegister.GICR_PENDBASER, MEMORY + 0x100_0000);
+        write(FIRST, RedistributorRegister.GICR_PENDBASER, MEMORY + 0x100_0000);
         refused(Errno.EFAULT, vgic::savePendingTables);
     }
 }

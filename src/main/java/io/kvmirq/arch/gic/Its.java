@@ -6,6 +6,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.OptionalLong;
 
 /**
  * An interrupt translation service (ITS) as KVM emulates it. It has registers, and takes commands from a ring in guest
@@ -74,10 +75,11 @@ public final class Its {
     private long devices = ItsTable.initial(ItsTable.TYPE_DEVICE);
     private long collections = ItsTable.initial(ItsTable.TYPE_COLLECTION);
 
-    /** An ITS that is disabled. */
+    /** An ITS that is disabled. KVM then forgets GICR_PROPBASER: a VMM restores that register afterwards. */
     public Its(Lpis lpis) {
         this.lpis = lpis;
         this.tables = new ItsTables(lpis);
+        lpis.addIts();
     }
 
     // Registers
@@ -211,8 +213,10 @@ public final class Its {
         CONTRADICTION,
         /** A collection is there already: EEXIST. */
         EXISTS,
-        /** An LPI is a vLPI, whose state KVM cannot read: EACCES. */
-        VLPI
+        /** An LPI is a vLPI of GICv4.0, whose state KVM cannot read: EACCES. */
+        VLPI,
+        /** The collection of an event was unmapped. Linux reads through a null pointer there. */
+        LOST_COLLECTION
     }
 
     /** KVM_DEV_ARM_ITS_SAVE_TABLES: writes devices, events and collections to the guest's tables. */
@@ -220,7 +224,10 @@ public final class Its {
         return new ItsImage(this, tables, lpis).save();
     }
 
-    /** KVM_DEV_ARM_ITS_RESTORE_TABLES: reads them back. The registers come first. What was read before a fault stays. */
+    /**
+     * KVM_DEV_ARM_ITS_RESTORE_TABLES: reads them back. The registers come first. After a fault no collection is mapped, and
+     * no device if it is in the table of devices.
+     */
     public Optional<TableFault> restore() {
         return new ItsImage(this, tables, lpis).restore();
     }
@@ -239,31 +246,30 @@ public final class Its {
 
     /** A device writes its event id. */
     public Outcome message(int device, int event) {
-        Resolved resolved = resolve(device, event);
-        if (resolved.outcome == Outcome.PENDING) {
-            lpis.setPending(resolved.lpi, true);
+        OptionalInt lpi = enabled ? tables.lpi(device, event) : OptionalInt.empty();
+        if (lpi.isEmpty()) {
+            return enabled ? Outcome.UNMAPPED : Outcome.DISABLED;
         }
-        return resolved.outcome;
+        if (!takesMessages(lpi.getAsInt())) {
+            return Outcome.DISABLED;
+        }
+        lpis.setPending(lpi.getAsInt(), true);
+        return Outcome.PENDING;
     }
 
-    private record Resolved(Outcome outcome, int lpi) {}
-
-    private Resolved resolve(int device, int event) {
-        if (!enabled) {
-            return new Resolved(Outcome.DISABLED, 0);
-        }
-        OptionalInt lpi = tables.lpi(device, event);
-        if (lpi.isEmpty()) {
-            return new Resolved(Outcome.UNMAPPED, 0);
-        }
-        boolean takes = lpis.isEnabled(lpis.vcpu(lpi.getAsInt()).orElseThrow());
-        return new Resolved(takes ? Outcome.PENDING : Outcome.DISABLED, lpi.getAsInt());
+    private boolean takesMessages(int lpi) {
+        return lpis.isEnabled(lpis.vcpu(lpi).orElseThrow());
     }
 
     /** The LPI that a message would make pending; empty if it would be dropped. */
     public OptionalInt lpi(int device, int event) {
-        Resolved resolved = resolve(device, event);
-        return resolved.outcome == Outcome.PENDING ? OptionalInt.of(resolved.lpi) : OptionalInt.empty();
+        OptionalInt lpi = enabled ? tables.lpi(device, event) : OptionalInt.empty();
+        return lpi.isPresent() && takesMessages(lpi.getAsInt()) ? lpi : OptionalInt.empty();
+    }
+
+    /** The LPI of an event, whether messages reach it or not; empty if the guest has not mapped the event. */
+    OptionalInt lpiOfEvent(int device, int event) {
+        return tables.lpiOfEvent(device, event);
     }
 
     // Commands
@@ -308,25 +314,27 @@ public final class Its {
     private void mapDevice(int device, long[] words) {
         int eventBits = get(words, ItsCommand.EVENT_BITS) + 1;
         boolean maps = get(words, ItsCommand.VALID) != 0;
-        if (ItsTable.entry(devices, device, lpis.ram()).isEmpty() || maps && eventBits > ItsTable.ID_BITS) {
+        OptionalLong entry = ItsTable.entry(devices, device, lpis.ram());
+        if (entry.isEmpty() || maps && eventBits > ItsTable.ID_BITS) {
             return;
         }
         if (maps) {
             tables.mapDevice(device, eventBits, ItsCommand.EVENT_TABLE.of(words[ItsCommand.EVENT_TABLE.word()]) << 8);
         } else {
             tables.unmapDevice(device);
+            lpis.ram().write(entry.getAsLong(), ByteBuffer.allocate(ItsTable.ENTRY));
         }
     }
 
     private void mapCollection(int collection, long[] words) {
-        int vcpu = get(words, ItsCommand.TARGET);
-        if (!lpis.hasVcpu(vcpu)) {
+        int target = get(words, ItsCommand.TARGET);
+        if (lpis.index(target).isEmpty()) {
             return;
         }
         if (get(words, ItsCommand.VALID) == 0) {
             tables.unmapCollection(collection);
         } else if (isCollection(collection)) {
-            tables.mapCollection(collection, vcpu);
+            tables.mapCollection(collection, target);
         }
     }
 
@@ -342,8 +350,10 @@ public final class Its {
     }
 
     private void moveAll(int from, int to) {
-        if (lpis.hasVcpu(from) && lpis.hasVcpu(to) && from != to) {
-            lpis.targetAll(from, to);
+        OptionalInt first = lpis.index(from);
+        OptionalInt second = lpis.index(to);
+        if (first.isPresent() && second.isPresent() && from != to) {
+            lpis.targetAll(first.getAsInt(), second.getAsInt());
         }
     }
 }

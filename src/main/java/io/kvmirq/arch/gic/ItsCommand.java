@@ -60,7 +60,7 @@ public enum ItsCommand {
     /** MAPD: bits 51:8 of the address of the device's table of events. */
     public static final BitField EVENT_TABLE = field("itt_addr", 136, 44);
 
-    /** MAPC, MOVALL: the vCPU. */
+    /** MAPC, MOVALL: the vCPU, before Linux 6.7 by index, since then by id. */
     public static final BitField TARGET = field("rdbase", 144, 32);
 
     /** MAPD, MAPC: maps; otherwise unmaps. */
@@ -95,7 +95,11 @@ public enum ItsCommand {
                 .words;
     }
 
-    /** MAPC: the LPIs of a collection go to a vCPU, by its index. */
+    /**
+     * MAPC: the LPIs of a collection go to a vCPU.
+     *
+     * @param vcpu before Linux 6.7 its index in order of creation, since then its id
+     */
     public static long[] mapCollection(int collection, int vcpu) {
         return MAPC.with(COLLECTION, collection).and(TARGET, vcpu).and(VALID, 1).words;
     }

@@ -8,6 +8,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.OptionalLong;
@@ -69,9 +70,9 @@ final class ItsImage {
         long table = its.read(Its.BASER_DEVICES);
         List<Integer> ids = List.copyOf(tables.devices().keySet());
         for (int i = 0; VALID.isSet(table) && i < ids.size(); i++) {
-            ItsTables.Device device = tables.devices().get(ids.get(i));
+            ItsTables.Device device = Objects.requireNonNull(tables.devices().get(ids.get(i)));
             OptionalLong at = ItsTable.entry(table, ids.get(i), lpis.ram());
-            if (at.isEmpty() || device == null) {
+            if (at.isEmpty()) {
                 return Optional.of(TableFault.CONTRADICTION);
             }
             Optional<TableFault> fault = saveEvents(device);
@@ -100,12 +101,15 @@ final class ItsImage {
         List<Integer> ids = events.stream().map(Map.Entry::getKey).toList();
         for (int i = 0; i < events.size(); i++) {
             ItsTables.Event event = events.get(i).getValue();
-            if (lpis.hostIrq(event.lpi()).isPresent()) {
+            if (lpis.isUnreadable(event.lpi())) {
                 return Optional.of(TableFault.VLPI);
+            }
+            if (event.collection() == ItsTables.NO_COLLECTION) {
+                return Optional.of(TableFault.LOST_COLLECTION);
             }
             long value = NEXT_EVENT.with(distance(ids, i, NEXT_EVENT))
                     | LPI.with(event.lpi())
-                    | COLLECTION.with(event.collection() & COLLECTION.max());
+                    | COLLECTION.with(event.collection());
             if (!write(device.table() + (long) ids.get(i) * ItsTable.ENTRY, value)) {
                 return Optional.of(TableFault.NO_MEMORY);
             }
@@ -121,9 +125,9 @@ final class ItsImage {
         }
         long at = ItsTable.address(table);
         for (Map.Entry<Integer, OptionalInt> collection : tables.collections().entrySet()) {
-            OptionalInt vcpu = collection.getValue();
+            OptionalInt target = collection.getValue();
             long value = VALID.mask()
-                    | TARGET.with(vcpu.isPresent() ? vcpu.getAsInt() : NO_TARGET)
+                    | TARGET.with(target.isPresent() ? target.getAsInt() : NO_TARGET)
                     | COLLECTION.with(collection.getKey());
             if (!write(at, value)) {
                 return Optional.of(TableFault.NO_MEMORY);
@@ -138,7 +142,16 @@ final class ItsImage {
 
     Optional<TableFault> restore() {
         Optional<TableFault> fault = restoreCollections();
-        return fault.isPresent() ? fault : restoreDevices();
+        if (fault.isEmpty()) {
+            fault = restoreDevices();
+            if (fault.isPresent()) {
+                tables.unmapDevices();
+            }
+        }
+        if (fault.isPresent()) {
+            tables.unmapCollections();
+        }
+        return fault;
     }
 
     private Optional<TableFault> restoreCollections() {
@@ -163,11 +176,17 @@ final class ItsImage {
     }
 
     private Optional<TableFault> restoreCollection(int collection, long target) {
-        if (target != NO_TARGET && !lpis.hasVcpu((int) target)) {
+        boolean exists = target == NO_TARGET || lpis.index((int) target).isPresent();
+        boolean fits = ItsTable.entry(its.read(Its.BASER_COLLECTIONS), collection, lpis.ram())
+                .isPresent();
+        if (!exists) {
             return Optional.of(TableFault.CONTRADICTION);
         }
         if (tables.hasCollection(collection)) {
             return Optional.of(TableFault.EXISTS);
+        }
+        if (!fits) {
+            return Optional.of(TableFault.CONTRADICTION);
         }
         if (target == NO_TARGET) {
             tables.nameCollection(collection);
@@ -220,6 +239,10 @@ final class ItsImage {
             if (VALID.isSet(value)) {
                 next = NEXT_DEVICE.of(value);
                 int device = first + at / ItsTable.ENTRY;
+                if (ItsTable.entry(its.read(Its.BASER_DEVICES), device, lpis.ram())
+                        .isEmpty()) {
+                    return Scan.failed(TableFault.CONTRADICTION);
+                }
                 tables.mapDevice(device, (int) EVENT_BITS.of(value) + 1, EVENT_TABLE.of(value) << EVENT_TABLE_SHIFT);
                 Optional<TableFault> fault = restoreEvents(device);
                 if (fault.isPresent()) {
@@ -236,9 +259,9 @@ final class ItsImage {
     }
 
     private Optional<TableFault> restoreEvents(int id) {
-        ItsTables.Device device = tables.devices().get(id);
-        long events = device == null ? 0 : 1L << device.eventBits();
-        for (long event = 0; device != null && event < events; ) {
+        ItsTables.Device device = Objects.requireNonNull(tables.devices().get(id));
+        long events = 1L << device.eventBits();
+        for (long event = 0; event < events; ) {
             if (!read(device.table() + event * ItsTable.ENTRY)) {
                 return Optional.of(TableFault.NO_MEMORY);
             }
@@ -257,7 +280,10 @@ final class ItsImage {
 
     private Optional<TableFault> restoreEvent(int device, int event, long value, boolean nextIsInRange) {
         int collection = (int) COLLECTION.of(value);
-        if (LPI.of(value) < InterruptId.FIRST_LPI || !nextIsInRange || !tables.hasCollection(collection)) {
+        if (LPI.of(value) < InterruptId.FIRST_LPI
+                || !nextIsInRange
+                || !tables.hasCollection(collection)
+                || !tables.takesEvent(device, event)) {
             return Optional.of(TableFault.CONTRADICTION);
         }
         return tables.mapEvent(device, event, (int) LPI.of(value), collection)

@@ -3,11 +3,12 @@ package io.kvmirq.arch.gic;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalLong;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The translations of a guest's ITS as debugfs prints them, in {@code kvm/PID-FD/vgic-its-state@BASE}, from Linux 6.15 on.
+ * The translations of a guest's ITS as debugfs prints them, in {@code kvm/PID-FD/vgic-its-state@BASE}, from Linux 6.16 on.
  * Reading that file makes the kernel take the ITS's lock. A device without a mapped event is not in the file. Immutable.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-its-debug.c, {@code vgic_its_debug_show()}.
@@ -19,6 +20,9 @@ public record ItsState(List<Device> devices) {
     private static final Pattern DEVICE =
             Pattern.compile("Device ID: (0x)?(\\p{XDigit}+), Event ID Range: \\[0 - (\\d+)\\]");
     private static final Pattern ROW = Pattern.compile("(\\d+) +(\\d+) +(\\d+) +(\\d+) +(\\d+) +([01])");
+    /** COLLECTION_NOT_MAPPED. */
+    private static final long NO_TARGET = 0xffff_ffffL;
+
     private static final int DECIMAL = 10;
     private static final int HEX = 16;
 
@@ -40,11 +44,12 @@ public record ItsState(List<Device> devices) {
      * @param event the event id: the data of the message
      * @param id the INTID of the LPI
      * @param hardwareId the INTID of the physical interrupt; 0 for a vLPI
-     * @param target the target of the collection, a vCPU's number
+     * @param target the vCPU's id; empty if the collection has no vCPU, so that messages are dropped
      * @param collection the id of the collection
      * @param forwarded whether GICv4 delivers it as a vLPI: the proof that it is forwarded
      */
-    public record Translation(long event, long id, long hardwareId, long target, long collection, boolean forwarded) {}
+    public record Translation(
+            long event, long id, long hardwareId, OptionalLong target, long collection, boolean forwarded) {}
 
     public ItsState {
         devices = List.copyOf(devices);
@@ -99,9 +104,13 @@ public record ItsState(List<Device> devices) {
                 numbers[0],
                 numbers[1],
                 numbers[2],
-                numbers[3],
+                target(numbers[3]),
                 numbers[4],
                 row.group(6).equals("1"));
+    }
+
+    private static OptionalLong target(long number) {
+        return number == NO_TARGET ? OptionalLong.empty() : OptionalLong.of(number);
     }
 
     /** Gives the last device its translations. */

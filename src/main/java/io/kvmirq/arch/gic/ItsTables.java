@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
+import java.nio.ByteBuffer;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -28,11 +29,16 @@ final class ItsTables {
      * @param table the guest physical address of its table of events, which is written when the ITS is saved
      * @param events by id
      */
-    record Device(int eventBits, long table, Map<Integer, Event> events) {}
+    record Device(int eventBits, long table, Map<Integer, Event> events) {
+        /** The address of an event's entry in the table. */
+        private long place(int event) {
+            return table + Integer.toUnsignedLong(event) * ItsTable.ENTRY;
+        }
+    }
 
     private final Lpis lpis;
     private final Map<Integer, Device> devices = new TreeMap<>();
-    /** The vCPU of each collection; empty if an event names the collection and no MAPC did. */
+    /** The target of each collection as MAPC gave it; empty if an event names the collection and no MAPC did. */
     private final Map<Integer, OptionalInt> collections = new LinkedHashMap<>();
 
     ItsTables(Lpis lpis) {
@@ -44,15 +50,21 @@ final class ItsTables {
                 .map(mapped -> mapped.events().get(event));
     }
 
-    /** The vCPU that a collection is mapped to. Events of a collection that was unmapped have none. */
-    private OptionalInt target(int collection) {
-        return collections.getOrDefault(collection, OptionalInt.empty());
+    /** The index of the vCPU that a collection is mapped to. Events of a collection that was unmapped have none. */
+    private OptionalInt vcpu(int collection) {
+        OptionalInt target = collections.getOrDefault(collection, OptionalInt.empty());
+        return target.isPresent() ? lpis.index(target.getAsInt()) : target;
+    }
+
+    /** The LPI of an event, also while it gets no messages; empty if the event is not mapped. */
+    OptionalInt lpiOfEvent(int device, int event) {
+        return event(device, event).map(mapped -> OptionalInt.of(mapped.lpi())).orElse(OptionalInt.empty());
     }
 
     /** The LPI that a message becomes; empty if its event is not mapped, or its collection has no vCPU. */
     OptionalInt lpi(int device, int event) {
         Optional<Event> found = event(device, event);
-        return found.isPresent() && target(found.get().collection()).isPresent()
+        return found.isPresent() && vcpu(found.get().collection()).isPresent()
                 ? OptionalInt.of(found.get().lpi())
                 : OptionalInt.empty();
     }
@@ -62,7 +74,7 @@ final class ItsTables {
         return Collections.unmodifiableMap(devices);
     }
 
-    /** The vCPU of each collection, in the order in which they were first named. */
+    /** The target of each collection, in the order in which they were first named. */
     Map<Integer, OptionalInt> collections() {
         return Collections.unmodifiableMap(collections);
     }
@@ -87,9 +99,10 @@ final class ItsTables {
         return collections.containsKey(collection);
     }
 
-    /** MAPC. The LPIs of the collection go to the vCPU. */
-    void mapCollection(int collection, int vcpu) {
-        collections.put(collection, OptionalInt.of(vcpu));
+    /** MAPC. The LPIs of the collection go to the vCPU that the target names. */
+    void mapCollection(int collection, int target) {
+        collections.put(collection, OptionalInt.of(target));
+        int vcpu = lpis.index(target).orElseThrow();
         for (Device device : devices.values()) {
             for (Event event : device.events().values()) {
                 if (event.collection() == collection) {
@@ -120,10 +133,12 @@ final class ItsTables {
         new TreeMap<>(collections).keySet().forEach(this::unmapCollection);
     }
 
-    /** Whether MAPTI may map this event of the device. */
+    /** Whether a device may have an event of this id: it is in range, and its place in the table is memory. */
     boolean takesEvent(int device, int event) {
         Device mapped = devices.get(device);
-        return mapped != null && Integer.toUnsignedLong(event) < 1L << mapped.eventBits();
+        return mapped != null
+                && Integer.toUnsignedLong(event) < 1L << mapped.eventBits()
+                && lpis.ram().isVisible(mapped.place(event));
     }
 
     /** MAPTI. An event that is mapped keeps its LPI. @return whether the event is mapped now */
@@ -134,7 +149,7 @@ final class ItsTables {
         }
         boolean isNew = !collections.containsKey(collection);
         nameCollection(collection);
-        if (lpis.add(lpi, target(collection))) {
+        if (lpis.add(lpi, vcpu(collection))) {
             mapped.events().put(event, new Event(lpi, collection));
             return true;
         }
@@ -147,23 +162,22 @@ final class ItsTables {
     /** MOVI: the event and its LPI go to a collection that has a vCPU. */
     void moveEvent(int device, int event, int collection) {
         OptionalInt lpi = lpi(device, event);
-        OptionalInt to = target(collection);
-        if (lpi.isPresent() && to.isPresent()) {
-            events(device).put(event, new Event(lpi.getAsInt(), collection));
+        OptionalInt to = vcpu(collection);
+        Device mapped = devices.get(device);
+        if (lpi.isPresent() && to.isPresent() && mapped != null) {
+            mapped.events().put(event, new Event(lpi.getAsInt(), collection));
             lpis.target(lpi.getAsInt(), to.getAsInt());
         }
     }
 
-    private Map<Integer, Event> events(int device) {
-        return devices.getOrDefault(device, new Device(0, 0, new TreeMap<>())).events();
-    }
-
-    /** DISCARD: an event whose collection has a vCPU is no more. */
+    /** DISCARD: an event whose collection has a vCPU is no more, nor is its entry in the saved table. */
     void discardEvent(int device, int event) {
         OptionalInt lpi = lpi(device, event);
-        if (lpi.isPresent()) {
-            events(device).remove(event);
+        Device mapped = devices.get(device);
+        if (lpi.isPresent() && mapped != null) {
+            mapped.events().remove(event);
             lpis.remove(lpi.getAsInt());
+            lpis.ram().write(mapped.place(event), ByteBuffer.allocate(ItsTable.ENTRY));
         }
     }
 
@@ -176,6 +190,6 @@ final class ItsTables {
     }
 
     void invalidateAll(int collection) {
-        target(collection).ifPresent(lpis::invalidateAll);
+        vcpu(collection).ifPresent(lpis::invalidateAll);
     }
 }

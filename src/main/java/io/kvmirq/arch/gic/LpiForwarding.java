@@ -22,11 +22,23 @@ record LpiForwarding(int hostIrq, List<Vpe> vpes) {
         return vpes.get(vcpu).isPending(vlpi(id));
     }
 
-    /** VMOVI: the pending bit goes along. */
-    void move(int id, int from, int to) {
-        if (from != to && isPending(from, id)) {
-            setPending(from, id, false);
-            setPending(to, id, true);
+    void setEnabled(int vcpu, int id, boolean enabled) {
+        vpes.get(vcpu).setEnabled(vlpi(id), enabled);
+    }
+
+    /** Whether KVM can read the pending bit. */
+    boolean isReadable() {
+        return vpes.stream().allMatch(vpe -> vpe.version() == Vpe.Version.V4_1);
+    }
+
+    /** VMOVI: the pending bit and the property go along. */
+    void move(int id, int from, int to, boolean enabled) {
+        if (from == to) {
+            return;
         }
+        boolean pending = isPending(from, id);
+        setPending(from, id, false);
+        setEnabled(to, id, enabled);
+        setPending(to, id, pending);
     }
 }

@@ -8,7 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeMap;
-import java.util.function.IntSupplier;
+import java.util.function.IntFunction;
 
 /**
  * The LPIs of a VM, and those registers of its redistributors that LPIs need. An LPI exists while an event of an ITS is
@@ -31,7 +31,7 @@ public final class Lpis {
     private static final long PROPERTY_RESERVED = 0xf8f0_0000_0000_0060L;
     private static final long PENDING_RESERVED = 0xb8f0_0000_0000_f07fL;
 
-    /** Both base registers at first: inner shareable, cached for reads and writes. */
+    /** GICR_PENDBASER at first, and GICR_PROPBASER once there is an ITS: inner shareable, cached for reads and writes. */
     private static final long INITIAL = Baser.sanitised(1 << 10, Baser.Attributes.OF_REDISTRIBUTOR);
 
     private static final OptionalInt NONE = OptionalInt.empty();
@@ -48,9 +48,14 @@ public final class Lpis {
 
         private void go(int id, int to) {
             if (forwarding.isPresent() && vcpu.isPresent()) {
-                forwarding.get().move(id, vcpu.getAsInt(), to);
+                forwarding.get().move(id, vcpu.getAsInt(), to, enabled);
             }
             vcpu = OptionalInt.of(to);
+        }
+
+        /** KVM can look at a vLPI from GICv4.1 on. */
+        private boolean isPendingForKvm(int id) {
+            return forwarding.isPresent() && !forwarding.get().isReadable() ? pending : isPending(id);
         }
 
         private boolean isPending(int id) {
@@ -66,14 +71,19 @@ public final class Lpis {
         private long pendingBase = INITIAL;
     }
 
-    private final IntSupplier vcpus;
+    private final IntFunction<OptionalInt> vcpus;
     private final GuestRam ram;
     private final List<Redistributor> redistributors = new ArrayList<>();
     private final Map<Integer, Lpi> lpis = new TreeMap<>();
-    private long propertyBase = INITIAL;
+    private long propertyBase;
 
-    /** @param vcpus how many vCPUs the VM has now, with indexes from 0 */
-    public Lpis(IntSupplier vcpus, GuestRam ram) {
+    /**
+     * No LPIs.
+     *
+     * @param vcpus gives the index of the vCPU that a collection's target names, empty if there is none. Before Linux 6.7
+     *     the target is the index, since then it is the vCPU's id.
+     */
+    public Lpis(IntFunction<OptionalInt> vcpus, GuestRam ram) {
         this.vcpus = vcpus;
         this.ram = ram;
     }
@@ -85,12 +95,18 @@ public final class Lpis {
         return redistributors.get(vcpu);
     }
 
+    /** An ITS is created: GICR_PROPBASER is as at first. */
+    void addIts() {
+        propertyBase = INITIAL;
+    }
+
     GuestRam ram() {
         return ram;
     }
 
-    boolean hasVcpu(int vcpu) {
-        return vcpu >= 0 && vcpu < vcpus.getAsInt();
+    /** The index of the vCPU that the target of a collection names; empty if there is none. */
+    OptionalInt index(int target) {
+        return vcpus.apply(target);
     }
 
     // Registers of a redistributor
@@ -135,6 +151,11 @@ public final class Lpis {
     /** GICR_PENDBASER of a vCPU: the address of the table of pending bits. */
     public long pendingBase(int vcpu) {
         return redistributor(vcpu).pendingBase & ~PENDING_TABLE_ZERO;
+    }
+
+    /** GICR_PENDBASER of a vCPU as it was written, with the bit that reads as 0: half of it is replaced in this. */
+    public long writtenPendingBase(int vcpu) {
+        return redistributor(vcpu).pendingBase;
     }
 
     /** Writes GICR_PENDBASER of a vCPU. Ignored while its LPIs are enabled. */
@@ -187,6 +208,9 @@ public final class Lpis {
         }
         lpi.priority = property.get(0) & PROPERTY_PRIORITY;
         lpi.enabled = (property.get(0) & PROPERTY_ENABLED) != 0;
+        if (lpi.forwarding.isPresent() && lpi.vcpu.isPresent()) {
+            lpi.forwarding.get().setEnabled(lpi.vcpu.getAsInt(), id, lpi.enabled);
+        }
         return true;
     }
 
@@ -272,6 +296,7 @@ public final class Lpis {
             boolean pending = lpi.pending;
             lpi.pending = false;
             lpi.forwarding = Optional.of(forwarding);
+            forwarding.setEnabled(lpi.vcpu.orElseThrow(), id, lpi.enabled);
             if (pending) {
                 setPending(id, true);
             }
@@ -294,9 +319,20 @@ public final class Lpis {
                 .orElse(NONE);
     }
 
-    /** Whether some LPI is a vLPI of the host interrupt. */
-    boolean isForwardedBy(int hostIrq) {
-        return lpis.keySet().stream().anyMatch(id -> hostIrq(id).equals(OptionalInt.of(hostIrq)));
+    /** The LPI that is a vLPI of a host interrupt; empty if there is none. */
+    OptionalInt forwardedBy(int hostIrq) {
+        return lpis.keySet().stream()
+                .mapToInt(id -> id)
+                .filter(id -> hostIrq(id).equals(OptionalInt.of(hostIrq)))
+                .findFirst();
+    }
+
+    /** Whether KVM cannot read the state of an LPI, because it is a vLPI of GICv4.0. */
+    boolean isUnreadable(int id) {
+        Lpi lpi = lpis.get(id);
+        return lpi != null
+                && lpi.forwarding.isPresent()
+                && !lpi.forwarding.get().isReadable();
     }
 
     // For people and for the VMM
@@ -341,7 +377,7 @@ public final class Lpis {
             if (bits.isEmpty()) {
                 return false;
             }
-            int next = lpi.isPending(id) ? bits.getAsInt() | mask(id) : bits.getAsInt() & ~mask(id);
+            int next = lpi.isPendingForKvm(id) ? bits.getAsInt() | mask(id) : bits.getAsInt() & ~mask(id);
             if (next != bits.getAsInt() && !setPendingBits(id, vcpu, next)) {
                 return false;
             }

@@ -47,7 +47,8 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
      *
      * @param owner the vCPU that has this SGI or PPI, as the table's head names it; empty for SPIs and LPIs
      * @param id the INTID
-     * @param target the index of the vCPU that it is routed to; empty if there is none
+     * @param target the vCPU that it is routed to; empty if there is none. Since Linux 6.7 vCPUs are given by index, before by
+     *     id.
      * @param pendingLatch whether an edge, a message or the guest made it pending. Of an SGI that hardware delivers, the
      *     hardware's pending bit.
      * @param lineHigh whether its line is high
@@ -60,7 +61,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
      * @param targets of a GICv3 the affinity that it is routed to, of a GICv2 a bit for each target vCPU
      * @param sources of a GICv2's SGI a bit for each vCPU that sent it
      * @param priority 0–255, 0 is the highest
-     * @param queuedOn the index of the vCPU on whose list of pending and active interrupts it is; empty if on none
+     * @param queuedOn the vCPU on whose list of pending and active interrupts it is; empty if on none
      */
     public record Interrupt(
             Kind kind,
@@ -79,7 +80,10 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
             int sources,
             int priority,
             OptionalInt queuedOn) {
-        /** Whether a guest could take it now, if it is enabled: a latched edge, or the line of a level interrupt. */
+        /**
+         * Whether a guest could take it now, if it is enabled: a latched edge, or the line of a level interrupt. False for a
+         * vLPI: hardware has its pending bit, which the file does not show.
+         */
         public boolean isPending() {
             return pendingLatch || level && lineHigh;
         }
@@ -158,7 +162,12 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     }
 
     private static boolean isOrnament(String line) {
-        return line.isEmpty() || line.equals("Distributor") || line.matches("=+|-+") || line.matches("[A-Z]=.*");
+        return line.isEmpty()
+                || line.equals("Distributor")
+                || line.matches("=+|-+")
+                // The guest unmapped it while the kernel was printing.
+                || line.matches("LPI +\\d+ freed")
+                || line.matches("[A-Z]=.*");
     }
 
     private static String setting(Map<String, String> settings, String name) {

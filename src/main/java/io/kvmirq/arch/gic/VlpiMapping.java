@@ -14,12 +14,15 @@ import java.util.OptionalInt;
  * arch/arm64/kvm/arm.c.
  */
 public final class VlpiMapping {
-    /** What a kernel does when the route of such an irqfd changes. */
+    /** How KVM finds the LPI of a host interrupt. Fixes were carried over to stable kernels, so a version is a hint. */
     public enum Kernel {
-        /** Up to 6.12, perhaps later: nothing. The LPI of the old route stays a vLPI, and a later step warns. */
-        KEEPS_OLD,
-        /** Linux 7.1: the LPI of the old route is no vLPI from then on. That of the new route becomes none by itself. */
-        UNMAPS
+        /**
+         * Before 6.16: by the route, as the ITS translates it now. A change of the route does nothing to the LPI of the old
+         * one, which stays a vLPI, and a later step warns.
+         */
+        BY_ROUTE,
+        /** Since 6.16: by the host interrupt. A change of the route ends its vLPI; the new route makes none by itself. */
+        BY_HOST_IRQ
     }
 
     /** Why the LPI stays one that KVM delivers. The VMM is not told. In the order of the kernel's checks. */
@@ -29,6 +32,7 @@ public final class VlpiMapping {
         NO_ITS("no ITS of the guest has this doorbell address"),
         UNMAPPED(
                 "the guest has not mapped the event yet, or its ITS or LPIs are disabled: register the irqfd again later"),
+        /** Since 6.16. Before, the later registration takes the LPI over. */
         TAKEN("the LPI is a vLPI of another host interrupt");
 
         private final String text;
@@ -61,6 +65,8 @@ public final class VlpiMapping {
      * @param event the event id
      */
     public record Route(Optional<Its> its, OptionalInt device, int event) {}
+
+    private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);
 
     private final Kernel kernel;
     private final boolean gicv4;
@@ -117,7 +123,8 @@ public final class VlpiMapping {
         if (lpi.isEmpty()) {
             return Optional.of(Refusal.UNMAPPED);
         }
-        return lpis.hostIrq(lpi.getAsInt()).isPresent() ? Optional.of(Refusal.TAKEN) : Optional.empty();
+        boolean taken = lpis.hostIrq(lpi.getAsInt()).isPresent();
+        return taken && kernel == Kernel.BY_HOST_IRQ ? Optional.of(Refusal.TAKEN) : Optional.empty();
     }
 
     private static OptionalInt lpi(Route of) {
@@ -137,11 +144,11 @@ public final class VlpiMapping {
         if (from.equals(to)) {
             return Outcome.CLEAN;
         }
-        if (kernel == Kernel.UNMAPS) {
-            unmap(from);
+        if (kernel == Kernel.BY_HOST_IRQ) {
+            endForwarding();
         }
         route = Optional.of(to);
-        return isVlpi(from) ? Outcome.LEFT_BEHIND : Outcome.CLEAN;
+        return leftBehind();
     }
 
     /**
@@ -151,10 +158,25 @@ public final class VlpiMapping {
      */
     public Outcome unregister() {
         Route from = registered();
-        boolean warns = kernel == Kernel.KEEPS_OLD && gicv4 && lpi(from).isPresent() && !isVlpi(from);
-        unmap(from);
+        boolean warns = false;
+        if (kernel == Kernel.BY_HOST_IRQ) {
+            endForwarding();
+        } else {
+            OptionalInt lpi = gicv4 ? lpi(from) : OptionalInt.empty();
+            warns = lpi.isPresent() && !isForwarded();
+            // It does not matter whose vLPI it is.
+            lpi.ifPresent(lpis::endForwarding);
+        }
         route = Optional.empty();
-        return warns ? Outcome.WARNS : lpis.isForwardedBy(hostIrq) ? Outcome.LEFT_BEHIND : Outcome.CLEAN;
+        return warns ? Outcome.WARNS : leftBehind();
+    }
+
+    private void endForwarding() {
+        lpis.forwardedBy(hostIrq).ifPresent(lpis::endForwarding);
+    }
+
+    private Outcome leftBehind() {
+        return lpis.forwardedBy(hostIrq).isPresent() ? Outcome.LEFT_BEHIND : Outcome.CLEAN;
     }
 
     private Route registered() {
@@ -162,19 +184,12 @@ public final class VlpiMapping {
                 "host interrupt " + hostIrq + " is not registered: register its irqfd first"));
     }
 
-    private void unmap(Route from) {
-        if (isVlpi(from)) {
-            lpis.endForwarding(lpi(from).orElseThrow());
-        }
-    }
-
-    private boolean isVlpi(Route from) {
-        OptionalInt lpi = lpi(from);
-        return lpi.isPresent() && lpis.hostIrq(lpi.getAsInt()).equals(OptionalInt.of(hostIrq));
-    }
-
     /** Whether the LPI of the present route is a vLPI of this host interrupt. */
     public boolean isForwarded() {
-        return route.isPresent() && isVlpi(route.get());
+        Route now = route.orElse(NOWHERE);
+        OptionalInt lpi = now.its().isPresent() && now.device().isPresent()
+                ? now.its().get().lpiOfEvent(now.device().getAsInt(), now.event())
+                : OptionalInt.empty();
+        return lpi.isPresent() && lpis.hostIrq(lpi.getAsInt()).equals(OptionalInt.of(hostIrq));
     }
 }

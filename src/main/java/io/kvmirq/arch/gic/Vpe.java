@@ -35,6 +35,7 @@ public final class Vpe implements VcpuHooks {
     /** Whether KVM knows of a pending vLPI; the vCPU then does not sleep. */
     private static final int PENDING_LAST = 4;
 
+    /** A bit for each pending vLPI, then as many words with a bit for each enabled one. */
     private static final int TABLE = 5;
 
     private final Version version;
@@ -63,16 +64,21 @@ public final class Vpe implements VcpuHooks {
         this.doorbell = doorbell;
         this.words = words;
         this.base = base;
-        this.thread = new VcpuThread(host, index, words, base + TABLE + tableWords(vlpis), this);
+        this.thread = new VcpuThread(host, index, words, base + TABLE + 2 * tableWords(vlpis), this);
         host.handle(doorbell, cpu -> ring());
     }
 
     static int words(int vlpis) {
-        return TABLE + tableWords(vlpis) + VcpuThread.WORDS;
+        return TABLE + 2 * tableWords(vlpis) + VcpuThread.WORDS;
     }
 
     private static int tableWords(int vlpis) {
         return (vlpis + Long.SIZE - 1) / Long.SIZE;
+    }
+
+    /** The version of the hardware. */
+    public Version version() {
+        return version;
     }
 
     /** The vCPU's thread. */
@@ -105,21 +111,37 @@ public final class Vpe implements VcpuHooks {
     // Hardware
 
     /**
-     * A vLPI becomes pending, or not pending. A doorbell rings if the vPE is not resident and wants one.
+     * A vLPI becomes pending, or not pending. A doorbell rings if it is enabled, and the vPE is not resident and wants one.
      *
      * @param vlpi a number below the constructor's
-     * @throws IllegalArgumentException if the number is too large
+     * @throws IllegalArgumentException if the number is out of range
      */
     public void setPending(int vlpi, boolean pending) {
+        change(vlpi, pendingWord(vlpi), pending);
+    }
+
+    /**
+     * A vLPI is enabled or disabled, as its property says. One that is pending rings as if it became pending now.
+     *
+     * @param vlpi a number below the constructor's
+     * @throws IllegalArgumentException if the number is out of range
+     */
+    public void setEnabled(int vlpi, boolean enabled) {
+        change(vlpi, enabledWord(vlpi), enabled);
+    }
+
+    private void change(int vlpi, int word, boolean to) {
         check(vlpi);
-        int word = at(TABLE + vlpi / Long.SIZE);
         words.lock(at(LOCK));
-        if (pending) {
-            words.or(word, 1L << vlpi);
+        long bit = 1L << vlpi;
+        boolean before = (words.get(pendingWord(vlpi)) & words.get(enabledWord(vlpi)) & bit) != 0;
+        if (to) {
+            words.or(word, bit);
         } else {
-            words.and(word, ~(1L << vlpi));
+            words.and(word, ~bit);
         }
-        boolean rings = pending && !is(RESIDENT) && (version == Version.V4_0 || is(DOORBELL));
+        boolean now = (words.get(pendingWord(vlpi)) & words.get(enabledWord(vlpi)) & bit) != 0;
+        boolean rings = now && !before && !is(RESIDENT) && (version == Version.V4_0 || is(DOORBELL));
         if (rings && !is(DOORBELL)) {
             put(RUNG, true);
             rings = false;
@@ -130,6 +152,14 @@ public final class Vpe implements VcpuHooks {
         if (rings) {
             sendDoorbell();
         }
+    }
+
+    private int pendingWord(int vlpi) {
+        return at(TABLE + vlpi / Long.SIZE);
+    }
+
+    private int enabledWord(int vlpi) {
+        return pendingWord(vlpi) + tableWords(vlpis);
     }
 
     private void check(int vlpi) {
@@ -145,13 +175,13 @@ public final class Vpe implements VcpuHooks {
     /** Whether a vLPI is pending. */
     public boolean isPending(int vlpi) {
         check(vlpi);
-        return (words.get(at(TABLE + vlpi / Long.SIZE)) >>> vlpi & 1) != 0;
+        return (words.get(pendingWord(vlpi)) >>> vlpi & 1) != 0;
     }
 
-    /** Whether any vLPI is pending. */
+    /** Whether any vLPI is pending and enabled. */
     public boolean hasPending() {
         for (int word = 0; word < tableWords(vlpis); word++) {
-            if (words.get(at(TABLE + word)) != 0) {
+            if ((words.get(at(TABLE + word)) & words.get(at(TABLE + tableWords(vlpis) + word))) != 0) {
                 return true;
             }
         }

@@ -37,7 +37,16 @@ final class ArmVm extends VmInterrupts {
         this.addressBits = addressBits;
         this.memory = new MemorySlots(
                 host, new MemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, KernelRule.ARM_MEMORY_BEYOND));
-        this.lpis = new Lpis(() -> vcpus.size(), new ArmRam(host, memory));
+        this.lpis = new Lpis(this::vcpuOfTarget, new ArmRam(host, memory));
+    }
+
+    /** Before 6.7 the target of a collection is the index of a vCPU, since then its id. */
+    private OptionalInt vcpuOfTarget(int target) {
+        note(KernelRule.ITS_TARGET);
+        if (!host().build().isSince(6, 7)) {
+            return target >= 0 && target < vcpus.size() ? OptionalInt.of(target) : OptionalInt.empty();
+        }
+        return vcpu(target).map(vcpu -> OptionalInt.of(vcpus.indexOf(vcpu))).orElse(OptionalInt.empty());
     }
 
     MemorySlots memory() {

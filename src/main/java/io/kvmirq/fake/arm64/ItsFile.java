@@ -131,6 +131,8 @@ final class ItsFile extends KvmDeviceFile {
                     case CONTRADICTION -> host.refuse(KernelRule.ITS_TABLES_CONTRADICT);
                     case EXISTS -> host.refuse(KernelRule.ITS_COLLECTION_EXISTS);
                     case VLPI -> throw new NotModelledException("vLPIs");
+                    case LOST_COLLECTION ->
+                        throw new NotModelledException("saving an event whose collection was unmapped: Linux faults");
                 })
                 .orElse(0);
     }

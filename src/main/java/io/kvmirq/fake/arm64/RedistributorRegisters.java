@@ -85,7 +85,8 @@ final class RedistributorRegisters {
                 }
             }
             case GICR_PROPBASER -> lpis.setPropertyBase(vcpu, withHalf(lpis.propertyBase(), register, offset, value));
-            case GICR_PENDBASER -> lpis.setPendingBase(vcpu, withHalf(lpis.pendingBase(vcpu), register, offset, value));
+            case GICR_PENDBASER ->
+                lpis.setPendingBase(vcpu, withHalf(lpis.writtenPendingBase(vcpu), register, offset, value));
             case GICR_TYPER, GICR_WAKER, GICR_SYNCR, GICR_IDREGS -> {}
             default -> throw new NotModelledException("writing " + register);
         }

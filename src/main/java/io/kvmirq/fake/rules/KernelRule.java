@@ -338,6 +338,10 @@ public enum KernelRule {
     ITS_CONTROL_IGNORED(LAB, "an unknown control attribute does nothing and returns 0", "vgic-its.c vgic_its_ctrl()"),
     ITS_REGISTER_ALIGNMENT(LAB, VgicCause.ITS_REGISTER_ALIGNMENT),
     ITS_NO_REGISTER(LAB, VgicCause.ITS_NO_REGISTER),
+    ITS_TARGET(
+            SOURCE,
+            "the target of a collection is a vCPU's index before 6.7, and its id since then",
+            "vgic-its.c vgic_its_cmd_handle_mapc()"),
     ITS_COMMANDS(
             SOURCE,
             "a write to GITS_CWRITER, or one that enables the ITS, handles the commands that wait",

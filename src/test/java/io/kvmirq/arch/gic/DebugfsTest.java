@@ -15,6 +15,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
+import java.util.OptionalLong;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -177,10 +178,25 @@ class DebugfsTest {
                                 8,
                                 31,
                                 List.of(
-                                        new ItsState.Translation(0, 8192, 0, 0, 0, true),
-                                        new ItsState.Translation(1, 8193, 0, 1, 1, false))),
-                        new ItsState.Device(16, 0, List.of(new ItsState.Translation(0, 8224, 0, 1, 1, true))));
+                                        new ItsState.Translation(0, 8192, 0, OptionalLong.of(0), 0, true),
+                                        new ItsState.Translation(1, 8193, 0, OptionalLong.of(1), 1, false))),
+                        new ItsState.Device(
+                                16, 0, List.of(new ItsState.Translation(0, 8224, 0, OptionalLong.of(1), 1, true))));
         assertThat(ItsState.parse("\n").devices()).isEmpty();
+    }
+
+    @Test
+    void collectionWithoutAVcpuHasNoTarget() {
+        ItsState state = ItsState.parse("Device ID: 0x8, Event ID Range: [0 - 31]\n0 8192 0 4294967295 2 0\n");
+        assertThat(state.devices().get(0).translations())
+                .containsExactly(new ItsState.Translation(0, 8192, 0, OptionalLong.empty(), 2, false));
+    }
+
+    /** The guest unmapped the LPI after the kernel had begun to print. */
+    @Test
+    void freedLpiIsPassedOver() throws IOException {
+        String text = resource("vgic-state-gicv4.txt") + "       LPI 8304 freed\n";
+        assertThat(VgicState.parse(text)).isEqualTo(VgicState.parse(resource("vgic-state-gicv4.txt")));
     }
 
     @Test

@@ -53,6 +53,7 @@ final class GuestTables implements GuestRam {
             lpis.setPendingBase(vcpu, PENDING + vcpu * 0x1_0000L);
             lpis.enable(vcpu, true);
         }
+        end = 0;
         its.write(Its.CBASER, Its.VALID | RING);
         its.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
         its.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);

@@ -11,6 +11,7 @@ import static io.kvmirq.arch.gic.GuestTables.with;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.ByteBuffer;
+import java.util.OptionalInt;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -26,7 +27,8 @@ class ItsTest {
 
     private final GuestTables ram = new GuestTables();
     private final ByteBuffer memory = ram.memory;
-    private final Lpis lpis = new Lpis(() -> VCPUS, ram);
+    private final Lpis lpis =
+            new Lpis(target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram);
     private final Its its = new Its(lpis);
 
     @BeforeEach
@@ -352,6 +354,67 @@ class ItsTest {
         assertThat(other.lpi(DEVICE, 2)).isEmpty();
         assertThat(other.lpi(DEVICE + 5, 3)).as("no vCPU yet").isEmpty();
         assertThat(other.restore()).contains(Its.TableFault.EXISTS);
+    }
+
+    /** A restore after it must not bring them back. */
+    @Test
+    void discardAndUnmapClearWhatWasSaved() {
+        map();
+        its.save();
+        onEvent(ItsCommand.DISCARD, 1);
+        assertThat(memory.getLong(GuestTables.events(DEVICE) + 8)).isZero();
+        command(ItsCommand.MAPD, with(ItsCommand.DEVICE, DEVICE));
+        assertThat(memory.getLong(DEVICES + DEVICE * 8)).isZero();
+    }
+
+    @Test
+    void failedRestoreLeavesNothing() {
+        map();
+        its.save();
+        assertThat(its.restore()).contains(Its.TableFault.EXISTS);
+        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
+        its.reset();
+        ram.enable(lpis, VCPUS, its);
+        memory.putLong(GuestTables.events(DEVICE) + 16, (long) LPI << 16 | 9); // a collection that is not
+        memory.putLong(GuestTables.events(DEVICE) + 8, 1L << 48 | (long) LPI << 16 | COLLECTION);
+        assertThat(its.restore()).contains(Its.TableFault.CONTRADICTION);
+        mapCollection(COLLECTION, 1, true);
+        assertThat(its.lpi(DEVICE, 1)).as("the device is unmapped").isEmpty();
+        assertThat(lpis.vcpu(LPI)).isEmpty();
+    }
+
+    @Test
+    void collectionBeyondItsTableIsNotRestored() {
+        memory.putLong(COLLECTIONS, 1L << 63 | 0x2000);
+        assertThat(its.restore()).contains(Its.TableFault.CONTRADICTION);
+    }
+
+    @Test
+    void eventWithoutACollectionIsNotSaved() {
+        map();
+        mapCollection(COLLECTION, 1, false);
+        assertThat(its.save()).contains(Its.TableFault.LOST_COLLECTION);
+    }
+
+    @Test
+    void eventWhoseEntryIsNotMemoryIsNotMapped() {
+        mapCollection(COLLECTION, 1, true);
+        ram.command(its, ItsCommand.mapDevice(DEVICE, 5, SIZE - 0x100));
+        mapEvent(DEVICE, 31, LPI, COLLECTION);
+        assertThat(its.lpi(DEVICE, 31)).hasValue(LPI);
+        ram.command(its, ItsCommand.mapDevice(DEVICE, 5, SIZE));
+        mapEvent(DEVICE, 0, LPI, COLLECTION);
+        assertThat(its.lpi(DEVICE, 0)).isEmpty();
+    }
+
+    @Test
+    void newItsForgetsThePropertyTable() {
+        assertThat(new Lpis(target -> OptionalInt.empty(), ram).propertyBase()).isZero();
+        lpis.enable(0, false);
+        lpis.setPropertyBase(0, PROPERTIES);
+        Its second = new Its(lpis);
+        assertThat(second.read(Its.CTLR)).isEqualTo(1L << 31);
+        assertThat(lpis.propertyBase()).isEqualTo(1 << 10 | 3 << 7);
     }
 
     @ParameterizedTest

@@ -30,12 +30,16 @@ class VlpiTest {
 
     private final Host host = new Host(0, 1);
     private final GuestTables ram = new GuestTables();
-    private final Lpis lpis = new Lpis(() -> VCPUS, ram);
+    private final Lpis lpis =
+            new Lpis(target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram);
     private final Its its = new Its(lpis);
 
     @BeforeEach
     void map() {
         ram.enable(lpis, VCPUS, its);
+        for (int lpi = LPI; lpi < LPI + 3; lpi++) {
+            ram.memory.put(GuestTables.PROPERTIES + vlpi(lpi), (byte) 0xa1);
+        }
         ram.mapDevice(its, DEVICE, 5);
         ram.mapCollection(its, 0, 0, true);
         ram.mapCollection(its, 1, 1, true);
@@ -47,6 +51,15 @@ class VlpiTest {
         return IntStream.range(0, VCPUS)
                 .mapToObj(vcpu -> new Vpe(host, vcpu, version, VLPIS, DOORBELL + vcpu))
                 .toList();
+    }
+
+    /** All its vLPIs are enabled. */
+    private Vpe vpe(Vpe.Version version, int vcpu) {
+        Vpe vpe = vpes(version).get(vcpu);
+        for (int i = 0; i < VLPIS; i++) {
+            vpe.setEnabled(i, true);
+        }
+        return vpe;
     }
 
     private Route route(int event) {
@@ -68,7 +81,7 @@ class VlpiTest {
     @Test
     void registeredIrqfdMakesAVlpi() {
         List<Vpe> vpes = vpes(Vpe.Version.V4_0);
-        VlpiMapping mapping = mapping(Kernel.KEEPS_OLD, vpes);
+        VlpiMapping mapping = mapping(Kernel.BY_ROUTE, vpes);
         its.message(DEVICE, 0);
         assertThat(mapping.register(route(0))).isEmpty();
         assertThat(mapping.isForwarded()).isTrue();
@@ -85,20 +98,50 @@ class VlpiTest {
     void everyReasonIsGivenInOrder() {
         List<Vpe> vpes = vpes(Vpe.Version.V4_0);
         Route nothing = new Route(Optional.empty(), OptionalInt.empty(), 9);
-        assertThat(new VlpiMapping(Kernel.UNMAPS, false, lpis, vpes, HOST_IRQ).register(nothing))
+        assertThat(new VlpiMapping(Kernel.BY_HOST_IRQ, false, lpis, vpes, HOST_IRQ).register(nothing))
                 .contains(Refusal.NO_GICV4);
-        assertThat(mapping(Kernel.UNMAPS).register(nothing)).contains(Refusal.NO_DEVICE_ID);
-        assertThat(mapping(Kernel.UNMAPS).register(new Route(Optional.empty(), OptionalInt.of(DEVICE), 9)))
+        assertThat(mapping(Kernel.BY_HOST_IRQ).register(nothing)).contains(Refusal.NO_DEVICE_ID);
+        assertThat(mapping(Kernel.BY_HOST_IRQ).register(new Route(Optional.empty(), OptionalInt.of(DEVICE), 9)))
                 .contains(Refusal.NO_ITS);
-        assertThat(mapping(Kernel.UNMAPS).register(route(9))).contains(Refusal.UNMAPPED);
-        assertThat(mapping(Kernel.UNMAPS).register(route(0))).isEmpty();
-        assertThat(mapping(Kernel.UNMAPS).register(route(0))).contains(Refusal.TAKEN);
+        assertThat(mapping(Kernel.BY_HOST_IRQ).register(route(9))).contains(Refusal.UNMAPPED);
+        assertThat(mapping(Kernel.BY_HOST_IRQ).register(route(0))).isEmpty();
+        assertThat(new VlpiMapping(Kernel.BY_HOST_IRQ, true, lpis, vpes, HOST_IRQ + 1).register(route(0)))
+                .contains(Refusal.TAKEN);
+    }
+
+    @Test
+    void laterRegistrationTakesTheLpiOverBefore616() {
+        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
+        VlpiMapping first = mapping(Kernel.BY_ROUTE, vpes);
+        VlpiMapping second = new VlpiMapping(Kernel.BY_ROUTE, true, lpis, vpes, HOST_IRQ + 1);
+        first.register(route(0));
+        assertThat(second.register(route(0))).isEmpty();
+        assertThat(lpis.hostIrq(LPI)).hasValue(HOST_IRQ + 1);
+        assertThat(first.unregister()).isEqualTo(Outcome.WARNS);
+        assertThat(lpis.hostIrq(LPI)).as("taken away from the other").isEmpty();
+    }
+
+    /** Whatever the guest disables or unmaps meanwhile. */
+    @Test
+    void hostIrqFindsItsVlpiSince616() {
+        List<Runnable> changes = List.of(
+                () -> its.write(Its.CTLR, 0), () -> lpis.enable(0, false), () -> ram.mapCollection(its, 0, 0, false));
+        for (Runnable change : changes) {
+            VlpiMapping mapping = mapping(Kernel.BY_HOST_IRQ);
+            mapping.register(route(0));
+            change.run();
+            assertThat(mapping.isForwarded()).isTrue();
+            assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
+            assertThat(lpis.hostIrq(LPI)).isEmpty();
+            its.write(Its.CTLR, Its.ENABLED);
+            lpis.enable(0, true);
+        }
     }
 
     /** Seen on 6.1: after the new route H=1 stays at the old LPI, and a warning follows. */
     @Test
     void changedRouteLeavesTheOldVlpiBehindUntilSeven() {
-        VlpiMapping mapping = mapping(Kernel.KEEPS_OLD);
+        VlpiMapping mapping = mapping(Kernel.BY_ROUTE);
         mapping.register(route(0));
         assertThat(mapping.changeRoute(route(0))).as("an equal route").isEqualTo(Outcome.CLEAN);
         assertThat(mapping.changeRoute(route(1))).isEqualTo(Outcome.LEFT_BEHIND);
@@ -122,7 +165,7 @@ class VlpiTest {
 
     @Test
     void changedRouteUnmapsOnSeven() {
-        VlpiMapping mapping = mapping(Kernel.UNMAPS);
+        VlpiMapping mapping = mapping(Kernel.BY_HOST_IRQ);
         mapping.register(route(0));
         assertThat(mapping.changeRoute(route(1))).isEqualTo(Outcome.CLEAN);
         assertThat(lpis.hostIrq(LPI)).isEmpty();
@@ -134,7 +177,7 @@ class VlpiTest {
 
     @Test
     void eventThatTheGuestMapsLateIsNoVlpi() {
-        VlpiMapping mapping = mapping(Kernel.KEEPS_OLD);
+        VlpiMapping mapping = mapping(Kernel.BY_ROUTE);
         assertThat(mapping.register(route(2))).contains(Refusal.UNMAPPED);
         ram.mapEvent(its, DEVICE, 2, LPI + 2, 0);
         assertThat(mapping.isForwarded()).isFalse();
@@ -143,7 +186,7 @@ class VlpiTest {
 
     @Test
     void discardedEventIsNotForwardedWhenItIsMappedAgain() {
-        VlpiMapping mapping = mapping(Kernel.UNMAPS);
+        VlpiMapping mapping = mapping(Kernel.BY_HOST_IRQ);
         mapping.register(route(0));
         ram.command(its, ItsCommand.DISCARD, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
         assertThat(mapping.isForwarded()).isFalse();
@@ -154,7 +197,7 @@ class VlpiTest {
     @Test
     void commandsReachTheHardware() {
         List<Vpe> vpes = vpes(Vpe.Version.V4_0);
-        mapping(Kernel.UNMAPS, vpes).register(route(0));
+        mapping(Kernel.BY_HOST_IRQ, vpes).register(route(0));
         ram.command(its, ItsCommand.INT, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
         assertThat(vpes.get(0).isPending(vlpi(LPI))).isTrue();
         ram.command(
@@ -173,7 +216,7 @@ class VlpiTest {
 
     @Test
     void orderOfCallsIsChecked() {
-        VlpiMapping mapping = mapping(Kernel.UNMAPS);
+        VlpiMapping mapping = mapping(Kernel.BY_HOST_IRQ);
         assertThatThrownBy(mapping::unregister)
                 .hasMessage("host interrupt 45 is not registered: register its irqfd first");
         assertThatThrownBy(() -> mapping.changeRoute(route(0))).isInstanceOf(IllegalStateException.class);
@@ -187,7 +230,7 @@ class VlpiTest {
     @ParameterizedTest
     @EnumSource
     void residentVpeTakesVlpisWithoutTheHost(Vpe.Version version) {
-        Vpe vpe = vpes(version).get(0);
+        Vpe vpe = vpe(version, 0);
         vpe.thread().load(0);
         assertThat(vpe.isResident()).isTrue();
         vpe.thread().enter();
@@ -199,7 +242,7 @@ class VlpiTest {
     @ParameterizedTest
     @EnumSource
     void doorbellWakesAVcpuThatSleeps(Vpe.Version version) {
-        Vpe vpe = vpes(version).get(0);
+        Vpe vpe = vpe(version, 0);
         vpe.thread().load(0);
         assertThat(vpe.thread().block(true)).isTrue();
         assertThat(vpe.isResident()).isFalse();
@@ -219,7 +262,7 @@ class VlpiTest {
     @ParameterizedTest
     @EnumSource
     void vcpuWithAPendingVlpiDoesNotSleep(Vpe.Version version) {
-        Vpe vpe = vpes(version).get(0);
+        Vpe vpe = vpe(version, 0);
         vpe.thread().load(0);
         vpe.setPending(0, true);
         assertThat(vpe.thread().block(true)).isFalse();
@@ -231,7 +274,7 @@ class VlpiTest {
     @ParameterizedTest
     @EnumSource
     void preemptedVcpuWantsNoDoorbell(Vpe.Version version) {
-        Vpe vpe = vpes(version).get(0);
+        Vpe vpe = vpe(version, 0);
         vpe.thread().load(0);
         vpe.thread().preempt();
         vpe.setPending(1, true);
@@ -241,10 +284,50 @@ class VlpiTest {
         assertThat(vpe.thread().block(true)).isFalse();
     }
 
+    @ParameterizedTest
+    @EnumSource
+    void disabledVlpiNeitherRingsNorKeepsTheVcpuAwake(Vpe.Version version) {
+        Vpe vpe = vpe(version, 0);
+        vpe.setEnabled(7, false);
+        vpe.thread().load(0);
+        vpe.setPending(7, true);
+        assertThat(vpe.thread().block(true)).isTrue();
+        assertThat(host.cpu(0).isInterrupted()).isFalse();
+        vpe.setEnabled(7, true);
+        assertThat(host.cpu(0).isInterrupted()).as("pending, and enabled now").isTrue();
+        host.cpu(0).takeInterrupt();
+        assertThat(vpe.thread().isAsleep()).isFalse();
+    }
+
+    @Test
+    void propertyReachesTheHardware() {
+        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
+        mapping(Kernel.BY_HOST_IRQ, vpes).register(route(0));
+        its.message(DEVICE, 0);
+        assertThat(vpes.get(0).hasPending()).isTrue();
+        ram.memory.put(GuestTables.PROPERTIES + vlpi(LPI), (byte) 0xa0);
+        ram.command(its, ItsCommand.INV.ofEvent(DEVICE, 0));
+        assertThat(vpes.get(0).hasPending()).as("disabled").isFalse();
+        assertThat(vpes.get(0).isPending(vlpi(LPI))).isTrue();
+    }
+
+    /** KVM reads the pending bits of GICv4.1 only. */
+    @ParameterizedTest
+    @EnumSource
+    void tablesAreSavedIfKvmCanReadTheHardware(Vpe.Version version) {
+        mapping(Kernel.BY_HOST_IRQ, vpes(version)).register(route(0));
+        its.message(DEVICE, 0);
+        boolean readable = version == Vpe.Version.V4_1;
+        assertThat(its.save()).isEqualTo(readable ? Optional.empty() : Optional.of(Its.TableFault.VLPI));
+        assertThat(lpis.savePending()).isTrue();
+        int bits = ram.memory.get(GuestTables.PENDING + LPI / 8);
+        assertThat((bits >>> LPI % 8 & 1) != 0).isEqualTo(readable);
+    }
+
     /** The doorbell of GICv4.0 stays pending while it is disabled. */
     @Test
     void doorbellRungBeforeItIsEnabledRingsThen() {
-        Vpe vpe = vpes(Vpe.Version.V4_0).get(1);
+        Vpe vpe = vpe(Vpe.Version.V4_0, 1);
         vpe.setPending(1, true);
         vpe.setPending(1, false);
         vpe.thread().load(0);
