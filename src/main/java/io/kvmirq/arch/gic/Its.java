@@ -19,9 +19,6 @@ public final class Its {
     /** The ITS has 64 KiB of control registers, then the page with the register that messages are written to. */
     public static final long SIZE = 0x2_0000;
 
-    /** GITS_TRANSLATER: the offset that a device writes its event id to. */
-    public static final int TRANSLATER = 0x1_0040;
-
     /** GITS_CTLR, 32 bits. */
     public static final int CTLR = 0;
 
