@@ -7,6 +7,7 @@
 ASSERT_LAYOUT(sizeof(struct kvmirq_route) == 40);
 ASSERT_LAYOUT(offsetof(struct kvmirq_route, address) == 24);
 ASSERT_LAYOUT(offsetof(struct kvmirq_route, devid) == 32);
+ASSERT_LAYOUT(sizeof(struct kvmirq_vfio_irq) == 8);
 
 int kvmirq_abi_version(void)
 {
@@ -20,6 +21,8 @@ int kvmirq_abi_record_size(int record)
 		return sizeof(struct kvmirq_route);
 	case KVMIRQ_RECORD_IRQCHIP:
 		return KVMIRQ_IRQCHIP_STATE_SIZE;
+	case KVMIRQ_RECORD_VFIO_IRQ:
+		return sizeof(struct kvmirq_vfio_irq);
 	default:
 		return -EINVAL;
 	}

@@ -21,10 +21,13 @@ extern "C" {
 #endif
 
 #define KVMIRQ_ABI_MAJOR 1
-#define KVMIRQ_ABI_MINOR 0
+#define KVMIRQ_ABI_MINOR 1
 
 /* Size in bytes of the state of one interrupt chip (x86). */
 #define KVMIRQ_IRQCHIP_STATE_SIZE 512
+
+/* Bytes of the header in front of the data of kvmirq_vfio_irqs_set(). */
+#define KVMIRQ_VFIO_IRQS_HEADER_SIZE 20
 
 #define KVMIRQ_EXPORT __attribute__((visibility("default")))
 
@@ -33,6 +36,7 @@ extern "C" {
 enum kvmirq_record {
 	KVMIRQ_RECORD_ROUTE = 0, /* struct kvmirq_route */
 	KVMIRQ_RECORD_IRQCHIP = 1, /* chip state of kvmirq_irqchip_get/set */
+	KVMIRQ_RECORD_VFIO_IRQ = 2, /* struct kvmirq_vfio_irq */
 };
 
 /* major << 16 | minor */
@@ -175,6 +179,37 @@ KVMIRQ_EXPORT int kvmirq_device_attr_has(int dev, uint32_t group,
 /* KVM_DEV_VFIO_FILE (GROUP before 6.6): add or remove one VFIO fd. */
 KVMIRQ_EXPORT int kvmirq_device_vfio_add(int dev, int fd);
 KVMIRQ_EXPORT int kvmirq_device_vfio_remove(int dev, int fd);
+
+/* ---- vfio.c: device is a VFIO device; since ABI 1.1 ---- */
+
+struct kvmirq_vfio_irq {
+	uint32_t flags; /* the kernel's VFIO_IRQ_INFO_* */
+	uint32_t count; /* 0: the device has no such interrupts */
+};
+
+/*
+ * The interrupts of an index, which the bus driver numbers. -EINVAL: no such
+ * index; on any error the record is unchanged.
+ */
+KVMIRQ_EXPORT int kvmirq_vfio_irq_info(int device, uint32_t index,
+				       struct kvmirq_vfio_irq *irq);
+/*
+ * VFIO_DEVICE_SET_IRQS on count interrupts of an index, from start. flags: one
+ * VFIO_IRQ_SET_DATA_* and one VFIO_IRQ_SET_ACTION_* of the kernel. set: size
+ * bytes, of which this call writes the first KVMIRQ_VFIO_IRQS_HEADER_SIZE. The
+ * data follows: count bytes (BOOL), count int32_t eventfds with -1 for none
+ * (EVENTFD), or nothing (NONE). A size without a header is -EINVAL.
+ *
+ * 0: done. > 0: nothing was enabled, and this many vectors are available.
+ * An error of the checks changes nothing. An error of a vector detaches all
+ * from start to that one, even those that had an eventfd before.
+ */
+KVMIRQ_EXPORT int kvmirq_vfio_irqs_set(int device, uint32_t flags,
+				       uint32_t index, uint32_t start,
+				       uint32_t count, void *set,
+				       uint32_t size);
+/* -EINVAL: the device cannot be reset alone; -EAGAIN: its bus is locked. */
+KVMIRQ_EXPORT int kvmirq_vfio_device_reset(int device);
 
 /* ---- sys.c: plain system calls; the caller encodes the arguments ---- */
 

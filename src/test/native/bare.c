@@ -17,8 +17,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <linux/vfio.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +29,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -38,6 +41,7 @@
 #define SECOND INT64_C(1000000000)
 #define FOREVER INT64_C(-1)
 #define BAD_FD 1000000
+#define VFIO_FD 1000001
 
 static int checks;
 static int failed;
@@ -157,7 +161,9 @@ static void test_abi(void)
 	   kvmirq_abi_record_size(KVMIRQ_RECORD_ROUTE));
 	IS(KVMIRQ_IRQCHIP_STATE_SIZE,
 	   kvmirq_abi_record_size(KVMIRQ_RECORD_IRQCHIP));
-	IS(-EINVAL, kvmirq_abi_record_size(KVMIRQ_RECORD_IRQCHIP + 1));
+	IS(sizeof(struct kvmirq_vfio_irq),
+	   kvmirq_abi_record_size(KVMIRQ_RECORD_VFIO_IRQ));
+	IS(-EINVAL, kvmirq_abi_record_size(KVMIRQ_RECORD_VFIO_IRQ + 1));
 	IS(-EINVAL, kvmirq_abi_record_size(-1));
 }
 
@@ -452,6 +458,104 @@ static void test_sys_eventfd(void)
 	IS(-EINVAL, kvmirq_sys_eventfd(0, 2));
 	IS(-EBADF, kvmirq_sys_fcntl(BAD_FD, F_GETFL, 0));
 	kvmirq_fd_close(fd);
+}
+
+/* ---- VFIO: the requests, and what an imaginary device answers ---- */
+
+static struct {
+	unsigned long request;
+	size_t argument; /* 0: the request takes none */
+	unsigned char bytes[64];
+	int answer;
+} vfio;
+
+/* Found before that of libc, by this program and by libkvmirq.so. */
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list list;
+	unsigned long arg;
+
+	va_start(list, request);
+	arg = va_arg(list, unsigned long);
+	va_end(list);
+	if (fd != VFIO_FD)
+		return (int)syscall(SYS_ioctl, fd, request, arg);
+	vfio.request = request;
+	vfio.argument = 0;
+	if (arg) {
+		uint32_t argsz;
+
+		memcpy(&argsz, (void *)arg, sizeof(argsz));
+		vfio.argument = argsz;
+		memcpy(vfio.bytes, (void *)arg,
+		       argsz < sizeof(vfio.bytes) ? argsz : 0);
+	}
+	if (request == VFIO_DEVICE_GET_IRQ_INFO && vfio.answer == 0) {
+		struct vfio_irq_info *info = (void *)arg;
+
+		info->flags = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE;
+		info->count = 2048;
+	}
+	if (vfio.answer >= 0)
+		return vfio.answer;
+	errno = -vfio.answer;
+	return -1;
+}
+
+static bool asked(unsigned long request, const void *bytes, size_t size)
+{
+	return vfio.request == request && vfio.argument == size &&
+	       memcmp(vfio.bytes, bytes, size) == 0;
+}
+
+static void test_vfio_requests(void)
+{
+	const uint32_t info[] = { 16, 0, 2, 0 };
+	const uint32_t none[] = { 20, 0x21, 1, 0, 0 };
+	const uint32_t eventfds[] = { 28, 0x24, 2, 3, 2, 7, UINT32_MAX };
+	const uint32_t untouched[] = { 1, 2, 3, 4, 5, 7, UINT32_MAX };
+	uint32_t set[7];
+	struct kvmirq_vfio_irq irq = { .flags = 1, .count = 1 };
+
+	vfio.answer = -EINVAL;
+	IS(-EINVAL, kvmirq_vfio_irq_info(VFIO_FD, 2, &irq));
+	HOLDS(irq.flags == 1 && irq.count == 1);
+	vfio.answer = 0;
+	IS(0, kvmirq_vfio_irq_info(VFIO_FD, 2, &irq));
+	HOLDS(asked(VFIO_DEVICE_GET_IRQ_INFO, info, sizeof(info)));
+	HOLDS(irq.flags == 9 && irq.count == 2048);
+
+	memcpy(set, untouched, sizeof(set));
+	vfio.request = 0;
+	IS(-EINVAL, kvmirq_vfio_irqs_set(VFIO_FD, 0x24, 2, 3, 2, set, 19));
+	HOLDS(vfio.request == 0);
+	HOLDS(memcmp(set, untouched, sizeof(set)) == 0);
+	IS(0, kvmirq_vfio_irqs_set(VFIO_FD, 0x24, 2, 3, 2, set, 28));
+	HOLDS(asked(VFIO_DEVICE_SET_IRQS, eventfds, sizeof(eventfds)));
+	/* Fewer vectors are available: the number is no error, and no success. */
+	vfio.answer = 5;
+	IS(5, kvmirq_vfio_irqs_set(VFIO_FD, 0x21, 1, 0, 0, set, 20));
+	HOLDS(asked(VFIO_DEVICE_SET_IRQS, none, sizeof(none)));
+	HOLDS(set[5] == 7);
+
+	vfio.answer = -EAGAIN;
+	IS(-EAGAIN, kvmirq_vfio_device_reset(VFIO_FD));
+	HOLDS(vfio.request == VFIO_DEVICE_RESET && vfio.argument == 0);
+}
+
+static void test_not_a_vfio_device(void)
+{
+	int event = kvmirq_eventfd_create();
+	struct kvmirq_vfio_irq irq = { 0 };
+	uint32_t set[6] = { 0 };
+
+	IS(-ENOTTY, kvmirq_vfio_irq_info(event, 0, &irq));
+	IS(-ENOTTY, kvmirq_vfio_irqs_set(event, 0x24, 0, 0, 1, set, 24));
+	IS(-ENOTTY, kvmirq_vfio_device_reset(event));
+	kvmirq_fd_close(event);
+	IS(-EBADF, kvmirq_vfio_irq_info(event, 0, &irq));
+	IS(-EBADF, kvmirq_vfio_irqs_set(event, 0x24, 0, 0, 1, set, 24));
+	IS(-EBADF, kvmirq_vfio_device_reset(event));
 }
 
 /* ---- with KVM ---- */
@@ -992,6 +1096,8 @@ int main(int argc, char **argv)
 	test_sys_poll();
 	test_sys_eventfd();
 	test_sys_epoll();
+	test_vfio_requests();
+	test_not_a_vfio_device();
 
 	probe = open(device, O_RDWR | O_CLOEXEC);
 	if (probe < 0) {

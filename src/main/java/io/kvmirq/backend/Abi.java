@@ -8,10 +8,12 @@ package io.kvmirq.backend;
  * @param minor the library's must be at least ours; a higher minor only adds functions
  * @param routeSize bytes of {@code struct kvmirq_route}
  * @param irqchipSize bytes of an interrupt chip's state
+ * @param vfioIrqSize bytes of {@code struct kvmirq_vfio_irq}
  */
-public record Abi(int major, int minor, int routeSize, int irqchipSize) {
+public record Abi(int major, int minor, int routeSize, int irqchipSize, int vfioIrqSize) {
     /** The ABI that this code needs. */
-    public static final Abi OURS = new Abi(1, 0, KernelBackend.ROUTE_SIZE, KernelBackend.IRQCHIP_STATE_SIZE);
+    public static final Abi OURS =
+            new Abi(1, 1, KernelBackend.ROUTE_SIZE, KernelBackend.IRQCHIP_STATE_SIZE, KernelBackend.VFIO_IRQ_SIZE);
 
     /** Number of the route record for {@code kvmirq_abi_record_size()}. */
     public static final int RECORD_ROUTE = 0;
@@ -19,9 +21,12 @@ public record Abi(int major, int minor, int routeSize, int irqchipSize) {
     /** Number of the record that holds the state of an interrupt chip. */
     public static final int RECORD_IRQCHIP = 1;
 
+    /** Number of the record that describes the interrupts of a VFIO index. */
+    public static final int RECORD_VFIO_IRQ = 2;
+
     /** @param version {@code kvmirq_abi_version()} */
-    public static Abi of(int version, int routeSize, int irqchipSize) {
-        return new Abi(version >>> 16, version & 0xffff, routeSize, irqchipSize);
+    public static Abi of(int version, int routeSize, int irqchipSize, int vfioIrqSize) {
+        return new Abi(version >>> 16, version & 0xffff, routeSize, irqchipSize, vfioIrqSize);
     }
 
     /** @throws BackendUnavailableException if the library does not fit this code; the message names both ABIs */
@@ -30,11 +35,15 @@ public record Abi(int major, int minor, int routeSize, int irqchipSize) {
             throw new BackendUnavailableException(library + " speaks " + this + ", this kvmirq speaks " + OURS
                     + ": use the library and the jar of one release");
         }
-        if (routeSize != OURS.routeSize || irqchipSize != OURS.irqchipSize) {
-            throw new BackendUnavailableException(library + " has records of " + routeSize + " and " + irqchipSize
-                    + " bytes (route, irqchip), this kvmirq of " + OURS.routeSize + " and " + OURS.irqchipSize
+        if (!sizes().equals(OURS.sizes())) {
+            throw new BackendUnavailableException(library + " has records of " + sizes()
+                    + " bytes (route, irqchip, vfio irq), this kvmirq of " + OURS.sizes()
                     + ": use the library and the jar of one release");
         }
+    }
+
+    private String sizes() {
+        return routeSize + ", " + irqchipSize + " and " + vfioIrqSize;
     }
 
     @Override

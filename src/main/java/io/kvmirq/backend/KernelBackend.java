@@ -190,4 +190,17 @@ public interface KernelBackend {
 
     /** KVM_DEV_VFIO_FILE_DEL on a KVM-VFIO device. */
     int deviceVfioRemove(int device, int fd);
+
+    // VFIO
+
+    /** Bytes of the record of {@link #vfioIrqInfo}: {@code struct kvmirq_vfio_irq}. */
+    int VFIO_IRQ_SIZE = 8;
+
+    /** Offset of the flags, 4 bytes: {@code VFIO_IRQ_INFO_*}. */
+    int VFIO_IRQ_FLAGS = 0;
+    /** Offset of the number of interrupts, 4 bytes, unsigned. 0: the device has none of this index. */
+    int VFIO_IRQ_COUNT = 4;
+
+    /** Bytes at the start of the buffer of {@link #vfioIrqsSet}, which the call overwrites. The data follows. */
+    int VFIO_IRQS_HEADER_SIZE = 20;
 }

@@ -21,6 +21,8 @@ class RecordsTest {
     private static String inC(String constant) {
         if (constant.equals("ROUTE_SIZE")) {
             return "sizeof(struct kvmirq_route)";
+        } else if (constant.equals("VFIO_IRQ_SIZE")) {
+            return "sizeof(struct kvmirq_vfio_irq)";
         } else if (constant.equals("ROUTE_FLAG_DEVID")) {
             return "KVM_MSI_VALID_DEVID";
         } else if (constant.startsWith("IOEVENTFD_")) {
@@ -30,6 +32,9 @@ class RecordsTest {
         } else if (constant.startsWith("ROUTE_")) {
             String field = constant.substring("ROUTE_".length()).toLowerCase(Locale.ROOT);
             return "offsetof(struct kvmirq_route, " + field + ")";
+        } else if (constant.startsWith("VFIO_IRQ_")) {
+            String field = constant.substring("VFIO_IRQ_".length()).toLowerCase(Locale.ROOT);
+            return "offsetof(struct kvmirq_vfio_irq, " + field + ")";
         }
         return "KVMIRQ_" + constant;
     }

@@ -35,7 +35,11 @@ public final class JniBackend implements KernelBackend {
         public JniBackend open(Path loaded, List<String> refused) {
             Abi theirs;
             try {
-                theirs = Abi.of(abiVersion(), abiRecordSize(Abi.RECORD_ROUTE), abiRecordSize(Abi.RECORD_IRQCHIP));
+                theirs = Abi.of(
+                        abiVersion(),
+                        abiRecordSize(Abi.RECORD_ROUTE),
+                        abiRecordSize(Abi.RECORD_IRQCHIP),
+                        abiRecordSize(Abi.RECORD_VFIO_IRQ));
             } catch (UnsatisfiedLinkError e) {
                 throw new BackendUnavailableException(loaded + " is not a libkvmirq: " + e.getMessage(), e);
             }

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "internal.h"
+#include "kvmirq.h"
+
+#include <linux/vfio.h>
+#include <stddef.h>
+#include <string.h>
+
+ASSERT_LAYOUT(sizeof(struct vfio_irq_info) == 16);
+ASSERT_LAYOUT(sizeof(struct vfio_irq_set) == KVMIRQ_VFIO_IRQS_HEADER_SIZE);
+ASSERT_LAYOUT(offsetof(struct vfio_irq_set, data) ==
+	      KVMIRQ_VFIO_IRQS_HEADER_SIZE);
+
+int kvmirq_vfio_irq_info(int device, uint32_t index,
+			 struct kvmirq_vfio_irq *irq)
+{
+	struct vfio_irq_info info = { .argsz = sizeof(info), .index = index };
+	int ret = call(device, VFIO_DEVICE_GET_IRQ_INFO, &info);
+
+	if (ret >= 0) {
+		irq->flags = info.flags;
+		irq->count = info.count;
+	}
+	return ret;
+}
+
+int kvmirq_vfio_irqs_set(int device, uint32_t flags, uint32_t index,
+			 uint32_t start, uint32_t count, void *set,
+			 uint32_t size)
+{
+	struct vfio_irq_set header = {
+		.argsz = size,
+		.flags = flags,
+		.index = index,
+		.start = start,
+		.count = count,
+	};
+
+	if (size < sizeof(header))
+		return -EINVAL;
+	memcpy(set, &header, sizeof(header));
+	return call(device, VFIO_DEVICE_SET_IRQS, set);
+}
+
+int kvmirq_vfio_device_reset(int device)
+{
+	return call_value(device, VFIO_DEVICE_RESET, 0);
+}
