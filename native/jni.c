@@ -252,6 +252,32 @@ static jint deviceVfioRemove(ARGS, jint dev, jint fd)
 	return kvmirq_device_vfio_remove(dev, fd);
 }
 
+/* vfio.c */
+
+static jint vfioIrqInfo(ARGS, jint device, jint index, jobject info)
+{
+	void *to = at(env, info);
+
+	return to ? kvmirq_vfio_irq_info(device, (uint32_t)index, to) : -EFAULT;
+}
+
+static jint vfioIrqsSet(ARGS, jint device, jint flags, jint index, jint start,
+			jint count, jobject set, jint size)
+{
+	void *argument = at(env, set);
+
+	if (!argument)
+		return -EFAULT;
+	return kvmirq_vfio_irqs_set(device, (uint32_t)flags, (uint32_t)index,
+				    (uint32_t)start, (uint32_t)count, argument,
+				    (uint32_t)size);
+}
+
+static jint vfioReset(ARGS, jint device)
+{
+	return kvmirq_vfio_device_reset(device);
+}
+
 /* sys.c: addresses are numbers of the caller */
 
 static void *ptr(jlong address)
@@ -390,6 +416,9 @@ static const JNINativeMethod backend_methods[] = {
 	METHOD(deviceAttrHas, "(IIJ)I"),
 	METHOD(deviceVfioAdd, "(II)I"),
 	METHOD(deviceVfioRemove, "(II)I"),
+	CHECKED(vfioIrqInfo, "(II" BUFFER ")I"),
+	CHECKED(vfioIrqsSet, "(IIIII" BUFFER "I)I"),
+	METHOD(vfioReset, "(I)I"),
 };
 
 static const JNINativeMethod libc_methods[] = {

@@ -85,9 +85,9 @@ public final class Buffers {
         to.putLong(0, to.order() == ByteOrder.nativeOrder() ? value : Long.reverseBytes(value));
     }
 
-    /** Like {@link #put(ByteBuffer, long)}. */
-    public static void put(ByteBuffer to, int value) {
-        to.putInt(0, to.order() == ByteOrder.nativeOrder() ? value : Integer.reverseBytes(value));
+    /** Like {@link #put(ByteBuffer, long)}, at a byte offset. */
+    public static void put(ByteBuffer to, int at, int value) {
+        to.putInt(at, to.order() == ByteOrder.nativeOrder() ? value : Integer.reverseBytes(value));
     }
 
     /** A view of {@code buffer} in native order. Java gives every duplicate and slice big-endian order. */
@@ -103,6 +103,23 @@ public final class Buffers {
             throw new IllegalArgumentException("route count " + count + " is negative");
         }
         return inNativeOrder(readable(routes, (long) KernelBackend.ROUTE_SIZE * count));
+    }
+
+    /**
+     * Checks the arguments of {@link KernelBackend#vfioIrqsSet}.
+     *
+     * @return the bytes of the header and the data
+     */
+    public static int vfioIrqs(@Nullable ByteBuffer set, int flags, int count) {
+        int each =
+                switch (flags & UapiVfio.VFIO_IRQ_SET_DATA_TYPE_MASK) {
+                    case UapiVfio.VFIO_IRQ_SET_DATA_BOOL -> 1;
+                    case UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD -> Integer.BYTES;
+                    default -> 0; // no data, or a type that the kernel refuses
+                };
+        long bytes = KernelBackend.VFIO_IRQS_HEADER_SIZE + each * Integer.toUnsignedLong(count);
+        writable(set, bytes);
+        return (int) bytes;
     }
 
     /**

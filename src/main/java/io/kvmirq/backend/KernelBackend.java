@@ -191,7 +191,7 @@ public interface KernelBackend {
     /** KVM_DEV_VFIO_FILE_DEL on a KVM-VFIO device. */
     int deviceVfioRemove(int device, int fd);
 
-    // VFIO
+    // VFIO: device is a VFIO device, or the result is -ENOTTY (-EINVAL from /dev/kvm and a vCPU)
 
     /** Bytes of the record of {@link #vfioIrqInfo}: {@code struct kvmirq_vfio_irq}. */
     int VFIO_IRQ_SIZE = 8;
@@ -201,6 +201,39 @@ public interface KernelBackend {
     /** Offset of the number of interrupts, 4 bytes, unsigned. 0: the device has none of this index. */
     int VFIO_IRQ_COUNT = 4;
 
+    /**
+     * VFIO_DEVICE_GET_IRQ_INFO: the flags and the number of the interrupts of an index.
+     *
+     * @param index as the bus driver numbers them, such as {@code VFIO_PCI_MSIX_IRQ_INDEX}
+     * @param info {@link #VFIO_IRQ_SIZE} bytes that receive the record; unchanged after an error
+     * @return 0, or -EINVAL if the device has no such index
+     */
+    int vfioIrqInfo(int device, int index, ByteBuffer info);
+
     /** Bytes at the start of the buffer of {@link #vfioIrqsSet}, which the call overwrites. The data follows. */
     int VFIO_IRQS_HEADER_SIZE = 20;
+
+    /**
+     * VFIO_DEVICE_SET_IRQS on {@code count} interrupts of an index, from {@code start}; both are unsigned.
+     *
+     * <p>A failed check changes nothing. If the kernel fails at one vector, it detaches the eventfds of all vectors from
+     * {@code start} to that one, even those that an earlier call attached.
+     *
+     * @param flags one {@code VFIO_IRQ_SET_DATA_*} and one {@code VFIO_IRQ_SET_ACTION_*}
+     * @param set {@link #VFIO_IRQS_HEADER_SIZE} bytes, then the data in native order: {@code count} bytes (BOOL),
+     *     {@code count} descriptors of 4 bytes, -1 for none (EVENTFD), or nothing (NONE). The call writes the header into
+     *     it, so no other thread may use it meanwhile.
+     * @return 0. A positive number: the kernel enabled nothing, and this many vectors are available. -EINVAL: no such
+     *     index, range or data type, or another mode of the device is active. -ENOTTY: this index lacks the action.
+     *     -EBADF, -EINVAL: a descriptor is not open or no eventfd. -EBUSY: an unmask eventfd is already set, or the
+     *     interrupt is in use. -ENOSPC, -ENOMEM: no vectors left
+     */
+    int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set);
+
+    /**
+     * VFIO_DEVICE_RESET: resets the device alone.
+     *
+     * @return 0, -EINVAL if the device has no such reset, or -EAGAIN if the device or its bus is locked
+     */
+    int vfioReset(int device);
 }

@@ -10,6 +10,8 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.LinkedHashMap;
@@ -22,6 +24,7 @@ import org.junit.jupiter.api.Test;
 class OddBuffersContract {
     private static final int GSI = 30;
     private static final long COUNT = 0x0102030405060708L;
+    private static final int EVENTFDS = UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD | UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
 
     private final World world;
     private final KernelBackend kernel;
@@ -154,6 +157,46 @@ class OddBuffersContract {
             assertOk(kernel.lineSetStatus(vm, 100, 1, odd));
             assertThat(content(odd, Integer.BYTES).getInt(0)).as(name).isEqualTo(-1);
         });
+    }
+
+    /** No device is needed: the header is written before the kernel refuses the file. */
+    @Test
+    void headersOfSetIrqsAreWrittenInNativeOrder() {
+        int noDevice = world.eventfd();
+        ByteBuffer expected = Buffers.allocate(2 * Long.BYTES + 3 * Integer.BYTES)
+                .putInt(VfioIrqSet.ARGSZ, 28)
+                .putInt(VfioIrqSet.FLAGS, EVENTFDS)
+                .putInt(VfioIrqSet.INDEX, UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX)
+                .putInt(VfioIrqSet.START, 5)
+                .putInt(VfioIrqSet.COUNT, 2)
+                .putInt(VfioIrqSet.DATA, noDevice)
+                .putInt(VfioIrqSet.DATA + Integer.BYTES, -1);
+        ByteBuffer data = copy(expected, 0, 0).putLong(0, -1).putLong(8, -1).putInt(16, -1);
+        writable(data).forEach((name, odd) -> {
+            assertErrno(Errno.ENOTTY, kernel.vfioIrqsSet(noDevice, EVENTFDS, 2, 5, 2, odd));
+            assertThat(content(odd, 28)).as(name).isEqualTo(content(expected, 28));
+        });
+    }
+
+    /** A count beyond 2^31 is a large one, not a negative one. */
+    @Test
+    void setIrqsNeedsABufferForAllItsInterrupts() {
+        ByteBuffer two = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + 2 * Integer.BYTES);
+        int bytes = UapiVfio.VFIO_IRQ_SET_DATA_BOOL | UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
+        assertTooShort(two, EVENTFDS, 3, 32);
+        assertTooShort(two, EVENTFDS, -1, 17179869200L);
+        assertTooShort(two, bytes, 9, 29);
+        assertTooShort(two, bytes, Integer.MIN_VALUE, 2147483668L);
+        assertThat(content(two, two.capacity())).isEqualTo(ByteBuffer.allocate(two.capacity()));
+        int noDevice = world.eventfd();
+        assertErrno(Errno.ENOTTY, kernel.vfioIrqsSet(noDevice, bytes, 2, 0, 8, two));
+        assertErrno(Errno.ENOTTY, kernel.vfioIrqsSet(noDevice, 0x21, 2, 0, -1, two));
+    }
+
+    private void assertTooShort(ByteBuffer set, int flags, int count, long needed) {
+        assertThatThrownBy(() -> kernel.vfioIrqsSet(1001, flags, 2, 0, count, set))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("buffer has 28 bytes: this call needs at least " + needed);
     }
 
     @Test

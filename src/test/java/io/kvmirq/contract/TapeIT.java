@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiVfio;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -52,7 +53,7 @@ class TapeIT {
         }
     }
 
-    /** From gen.c over the headers of Linux 7.1.8, as {@code make headers} leaves them. */
+    /** From gen.c over the headers of Linux 7.1.8, as {@code make headers} leaves them; VFIO's over those of 6.1. */
     private static final Map<String, String> VECTORS = Map.of(
             "irqfd, resampled", request(Uapi.KVM_IRQFD, "070000000a0000000200000009000000" + "00".repeat(16)),
             "irqfd, deassigned", request(Uapi.KVM_IRQFD, "070000000a0000000100000000000000" + "00".repeat(16)),
@@ -70,7 +71,10 @@ class TapeIT {
                             "0200000000000000040000000100000000000000000000000200000004000000" + "00".repeat(24)
                                     + "180000000200000000000000000000000010e0fe0000000041400000" + "00".repeat(20)),
             "signal msi", request(Uapi.KVM_SIGNAL_MSI, "0000e0fe0000000030000000" + "00".repeat(20)),
-            "test of a device", request(Uapi.KVM_CREATE_DEVICE, "040000000000000001000000"));
+            "test of a device", request(Uapi.KVM_CREATE_DEVICE, "040000000000000001000000"),
+            "vfio irq info", request(UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, "10000000000000000200000000000000"),
+            "two vfio eventfds",
+                    request(UapiVfio.VFIO_DEVICE_SET_IRQS, "1c00000024000000020000000300000002000000eb030000ffffffff"));
 
     private static String request(long number, String hex) {
         return "\"request\":" + number + ",\"value\":0,\"in\":\"" + hex + "\"";

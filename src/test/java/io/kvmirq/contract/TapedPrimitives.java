@@ -6,6 +6,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiVfio;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
@@ -73,6 +74,7 @@ final class TapedPrimitives {
         wiring();
         injection();
         devices();
+        vfio();
         eventfds();
     }
 
@@ -154,6 +156,46 @@ final class TapedPrimitives {
         kernel.deviceAttrHas(DEVICE, 2, 1L << 40);
         kernel.deviceVfioAdd(DEVICE, 1005);
         kernel.deviceVfioRemove(DEVICE, -1);
+    }
+
+    private void vfio() {
+        kernel.vfioIrqInfo(DEVICE, UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX, Buffers.allocate(KernelBackend.VFIO_IRQ_SIZE));
+        kernel.vfioIrqInfo(DEVICE, -1, Buffers.allocate(KernelBackend.VFIO_IRQ_SIZE));
+        ByteBuffer none = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE);
+        kernel.vfioIrqsSet(
+                DEVICE,
+                UapiVfio.VFIO_IRQ_SET_DATA_NONE | UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK,
+                UapiVfio.VFIO_PCI_INTX_IRQ_INDEX,
+                0,
+                1,
+                none);
+        kernel.vfioIrqsSet(DEVICE, -1, -1, 0xfedc_ba98, -2, none);
+        ByteBuffer bools =
+                Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + 3).put(21, (byte) 1);
+        kernel.vfioIrqsSet(
+                DEVICE,
+                UapiVfio.VFIO_IRQ_SET_DATA_BOOL | UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER,
+                UapiVfio.VFIO_PCI_MSI_IRQ_INDEX,
+                1,
+                3,
+                bools);
+        setEventfds(3, 2);
+        setEventfds(0, 2048);
+        kernel.vfioReset(DEVICE);
+    }
+
+    private void setEventfds(int start, int count) {
+        ByteBuffer set = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + count * Integer.BYTES);
+        for (int i = 0; i < count; i++) {
+            set.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE + i * Integer.BYTES, i % 2 == 0 ? EVENTFD : -1);
+        }
+        kernel.vfioIrqsSet(
+                DEVICE,
+                UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD | UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER,
+                UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX,
+                start,
+                count,
+                set);
     }
 
     private void eventfds() {

@@ -182,6 +182,19 @@ public final class JniBackend implements KernelBackend {
     @Override
     public native int deviceVfioRemove(int device, int fd);
 
+    @Override
+    public int vfioIrqInfo(int device, int index, ByteBuffer info) {
+        return vfioIrqInfoChecked(device, index, Buffers.writable(info, VFIO_IRQ_SIZE));
+    }
+
+    @Override
+    public int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set) {
+        return vfioIrqsSetChecked(device, flags, index, start, count, set, Buffers.vfioIrqs(set, flags, count));
+    }
+
+    @Override
+    public native int vfioReset(int device);
+
     // Bound by name when the library is loaded; callers have checked the buffers
 
     private static native int abiVersion();
@@ -201,4 +214,9 @@ public final class JniBackend implements KernelBackend {
     private static native int routesSetChecked(int vm, ByteBuffer routes, int count);
 
     private static native int lineSetStatusChecked(int vm, int gsi, int level, ByteBuffer status);
+
+    private static native int vfioIrqInfoChecked(int device, int index, ByteBuffer info);
+
+    private static native int vfioIrqsSetChecked(
+            int device, int flags, int index, int start, int count, ByteBuffer set, int size);
 }

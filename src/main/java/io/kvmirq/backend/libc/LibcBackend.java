@@ -8,6 +8,7 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.Pool;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import java.util.Set;
 
@@ -25,6 +26,8 @@ public final class LibcBackend implements KernelBackend {
     private final String description;
     private final Libc libc;
     private final PerThread<Scratch> scratches;
+    private final EventCount counts;
+    private final VfioIrqs vfio;
     /** Few: a table of 4096 routes keeps 390 KB of direct memory. */
     private final Pool<RoutingTable> tables = new Pool<>(RoutingTable::new, 8);
 
@@ -33,6 +36,8 @@ public final class LibcBackend implements KernelBackend {
         this.description = description;
         this.libc = libc;
         this.scratches = new PerThread<>(() -> new Scratch(libc));
+        this.counts = new EventCount(libc, scratches);
+        this.vfio = new VfioIrqs(libc, scratches);
     }
 
     /**
@@ -111,52 +116,17 @@ public final class LibcBackend implements KernelBackend {
 
     @Override
     public int eventfdSignal(int fd, long count) {
-        Scratch scratch = scratches.get();
-        scratch.putLong(0, count);
-        try {
-            return whole(libc.write(fd, scratch.address(), Long.BYTES));
-        } finally {
-            scratches.done(scratch);
-        }
+        return counts.signal(fd, count);
     }
 
     @Override
     public int eventfdDrain(int fd, ByteBuffer count) {
-        return drain(fd, count, false);
+        return counts.drain(fd, count, false);
     }
 
     @Override
     public int eventfdDrainForeign(int fd, ByteBuffer count) {
-        return drain(fd, count, true);
-    }
-
-    private int drain(int fd, ByteBuffer count, boolean foreign) {
-        ByteBuffer to = Buffers.writable(count, Long.BYTES);
-        int vectorAt = Long.BYTES;
-        Scratch scratch = scratches.get();
-        try {
-            long address = scratch.address();
-            scratch.putLong(vectorAt + Uapi.Iovec.IOV_BASE, address);
-            scratch.putLong(vectorAt + Uapi.Iovec.IOV_LEN, Long.BYTES);
-            int result = whole(
-                    foreign
-                            ? libc.preadv2(fd, address + vectorAt, 1, -1, Uapi.RWF_NOWAIT)
-                            : libc.read(fd, address, Long.BYTES));
-            if (result == 0) {
-                Buffers.put(to, scratch.getLong(0));
-            }
-            return result;
-        } finally {
-            scratches.done(scratch);
-        }
-    }
-
-    /** An eventfd transfers 8 bytes or fails. A shorter transfer means that the file is no eventfd. */
-    private static int whole(long result) {
-        if (result < 0) {
-            return (int) result;
-        }
-        return result == Long.BYTES ? 0 : EINVAL;
+        return counts.drain(fd, count, true);
     }
 
     // vm
@@ -325,7 +295,7 @@ public final class LibcBackend implements KernelBackend {
         try {
             int result = libc.ioctl(vm, Uapi.KVM_IRQ_LINE_STATUS, scratch.address());
             if (result >= 0) {
-                Buffers.put(to, scratch.getInt(Uapi.KvmIrqLevel.IRQ));
+                Buffers.put(to, 0, scratch.getInt(Uapi.KvmIrqLevel.IRQ));
             }
             return result;
         } finally {
@@ -396,5 +366,22 @@ public final class LibcBackend implements KernelBackend {
         scratch.putLong(Uapi.KvmDeviceAttr.ATTR, attribute);
         scratch.putLong(Uapi.KvmDeviceAttr.ADDR, address);
         return scratch;
+    }
+
+    // VFIO
+
+    @Override
+    public int vfioIrqInfo(int device, int index, ByteBuffer info) {
+        return vfio.info(device, index, info);
+    }
+
+    @Override
+    public int vfioIrqsSet(int device, int flags, int index, int start, int count, ByteBuffer set) {
+        return vfio.set(device, flags, index, start, count, set);
+    }
+
+    @Override
+    public int vfioReset(int device) {
+        return libc.ioctl(device, UapiVfio.VFIO_DEVICE_RESET, 0);
     }
 }
