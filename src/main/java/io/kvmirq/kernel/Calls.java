@@ -46,6 +46,14 @@ public class Calls {
         return kernel.backend();
     }
 
+    /**
+     * What the kernel says of itself. The first call for this kernel asks {@code file}, the KVM device or a VM; later ones
+     * make no call. So a process that has a VM's descriptor needs no KVM device.
+     */
+    protected final KernelFacts facts(Fd file) {
+        return kernel.facts(file);
+    }
+
     /** Eight bytes of this thread for what one call returns, until {@link #done}. */
     protected final ByteBuffer scratch() {
         return kernel.scratch();

@@ -164,47 +164,53 @@ public final class Kernel implements AutoCloseable {
     }
 
     /**
-     * What the kernel says of itself. The first call asks the KVM device, and opens it.
+     * What the kernel says of itself. The first call asks the KVM device, and opens it, unless a VM was asked before.
      *
      * @throws io.kvmirq.KernelException as {@link #device}; EPERM when a system call filter refuses KVM_CHECK_EXTENSION
      */
     public KernelFacts facts() {
         @Nullable KernelFacts known = facts;
+        return known == null ? facts(device()) : known;
+    }
+
+    /** As {@link #facts()}. The first call asks {@code file}, the KVM device or a VM: both give the same answer. */
+    KernelFacts facts(Fd file) {
+        @Nullable KernelFacts known = facts;
         if (known == null) {
-            known = askFacts();
+            known = askFacts(file);
             facts = known;
         }
         return known;
     }
 
-    private KernelFacts askFacts() {
-        if (capability(Uapi.KVM_CAP_SPLIT_IRQCHIP) > 0) {
+    private KernelFacts askFacts(Fd file) {
+        if (capability(file, Uapi.KVM_CAP_SPLIT_IRQCHIP) > 0) {
             return new KernelFacts(KernelFacts.Architecture.X86_64, OptionalInt.empty());
         }
-        int bits = capability(UapiArm64.KVM_CAP_ARM_VM_IPA_SIZE);
+        int bits = capability(file, UapiArm64.KVM_CAP_ARM_VM_IPA_SIZE);
         return bits > 0
                 ? new KernelFacts(KernelFacts.Architecture.ARM64, OptionalInt.of(bits))
                 : new KernelFacts(KernelFacts.Architecture.OTHER, OptionalInt.empty());
     }
 
-    private int capability(int number) {
+    private int capability(Fd file, int number) {
         return calls.check(
-                calls.on(device(), raw -> backend.capabilityCheck(raw, number)),
+                calls.on(file, raw -> backend.capabilityCheck(raw, number)),
                 KernelCall.CAPABILITY,
                 Set.of(),
                 () -> "capability=" + number);
     }
 
-    /** What is known of it when a call fails. */
+    /** What is known of it when a call fails. Makes no call: the one that failed may be the one that asks. */
     Set<Fact> knownFacts() {
-        Set<Fact> facts = EnumSet.copyOf(TYPED);
+        Set<Fact> all = EnumSet.copyOf(TYPED);
         if (isReal()) {
-            facts.addAll(Fact.ofMachine(System.getProperty("os.version"), System.getProperty("os.arch")));
+            all.addAll(Fact.ofMachine(System.getProperty("os.version"), System.getProperty("os.arch")));
         } else {
             String profile = backendDescription();
-            facts.addAll(Fact.ofMachine(profile, profile.contains("arm64") ? "arm64" : "x86_64"));
+            all.addAll(Fact.ofMachine(profile, profile.contains("arm64") ? "arm64" : "x86_64"));
         }
-        return facts;
+        return all;
     }
 
     KernelBackend backend() {

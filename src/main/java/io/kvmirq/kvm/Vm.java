@@ -64,12 +64,16 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A VM that a VMM in this process made; KVM answers EIO to any other process.
+     * A VM that a VMM in this process made; KVM answers EIO to any other process. It needs no node of the KVM device: the
+     * kernel's architecture, which some calls depend on, is asked of the VM, once.
      *
      * @param number the VM's descriptor
      * @param routesNow the GSI routes it has. The kernel has no call to read them, and each change replaces all: routes
      *     not named here are lost at the first one.
      * @param firstFree the lowest GSI that may be given out; those below belong to the VMM, or to pins of its IOAPIC
+     * @throws io.kvmirq.KernelException with routes to pins, and a new {@code kernel}: EPERM when a system call filter
+     *     refuses KVM_CHECK_EXTENSION
+     * @throws UnsupportedOperationException for a route to a pin of another architecture
      */
     public static Vm adopt(Kernel kernel, int number, Ownership ownership, List<Route> routesNow, Gsi firstFree) {
         Fd fd = Fd.adopt(kernel, "vm", number, ownership);
@@ -243,7 +247,8 @@ public final class Vm implements AutoCloseable {
      * Drives a line of the PIC or the IOAPIC from user space. On arm64 use {@link #setSpi}. Irqfds drive the same pins as other sources; a pin is high while any source is.
      * Allocates nothing.
      *
-     * @throws io.kvmirq.KernelException ENXIO without in-kernel irqchip
+     * @throws io.kvmirq.KernelException ENXIO without in-kernel irqchip; of an adopted VM EPERM when a system call filter
+     *     refuses KVM_CHECK_EXTENSION
      * @throws UnsupportedOperationException on arm64, where lines have no GSI
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {

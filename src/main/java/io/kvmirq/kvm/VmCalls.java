@@ -92,14 +92,14 @@ final class VmCalls extends Calls {
 
     /** @throws UnsupportedOperationException if the kernel is arm64, where a call would do something else */
     void refuseOnArm64(String what, String instead) {
-        if (kernel().facts().architecture() == KernelFacts.Architecture.ARM64) {
+        if (facts(vm).architecture() == KernelFacts.Architecture.ARM64) {
             throw new UnsupportedOperationException("only x86 has " + what + ", and this kernel is arm64: " + instead);
         }
     }
 
     /** @throws UnsupportedOperationException if the kernel is not arm64, where a call would do something else */
     void requireArm64(String what) {
-        requireArm64(kernel().facts(), what);
+        requireArm64(facts(vm), what);
     }
 
     private static void requireArm64(KernelFacts facts, String what) {

@@ -6,7 +6,11 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.mockito.ArgumentMatchers.any;
 import static org.mockito.ArgumentMatchers.anyInt;
 import static org.mockito.ArgumentMatchers.anyLong;
+import static org.mockito.Mockito.clearInvocations;
 import static org.mockito.Mockito.mock;
+import static org.mockito.Mockito.never;
+import static org.mockito.Mockito.times;
+import static org.mockito.Mockito.verify;
 import static org.mockito.Mockito.when;
 
 import io.kvmirq.Gsi;
@@ -18,9 +22,12 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts.Architecture;
+import io.kvmirq.kernel.Ownership;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -33,7 +40,8 @@ class VgicTest {
     /** Of the VM made last. */
     private long type = -1;
 
-    private final Kernel kernel = Kernel.over(arm64(), Kernel.DEVICE);
+    private final KernelBackend backend = arm64();
+    private final Kernel kernel = Kernel.over(backend, Kernel.DEVICE);
     private final Vm vm = Vm.create(kernel);
 
     /** Succeeds at everything, and notes attributes as group:attribute:value. */
@@ -78,6 +86,18 @@ class VgicTest {
         assertThat(type).isEqualTo(32);
         assertThatThrownBy(() -> Vm.create(kernel, 40))
                 .hasMessage("guest addresses of 40 bits are not possible: expected 32–36 on this host");
+    }
+
+    @Test
+    void adoptedVmIsAskedItselfAndOnce() {
+        try (Kernel jailed = Kernel.over(backend, Path.of("/nowhere/kvm"));
+                Vm adopted = Vm.adopt(jailed, 9, Ownership.BORROWED, List.of(), new Gsi(224))) {
+            clearInvocations(backend);
+            adopted.setSpi(new Spi(42), true);
+            adopted.setSpi(new Spi(42), false);
+        }
+        verify(backend, never()).kvmOpen(any());
+        verify(backend, times(1)).capabilityCheck(9, UapiArm64.KVM_CAP_ARM_VM_IPA_SIZE);
     }
 
     @Test

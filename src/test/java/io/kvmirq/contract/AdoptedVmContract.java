@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.Route;
+import io.kvmirq.Spi;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kvm.Vm;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** A VMM in a jail has the descriptor of its VM, and no node of the KVM device. */
+@Contract
+class AdoptedVmContract {
+    private static final Gsi LINE = new Gsi(5);
+    private static final List<Route> PINS = List.of(new Route.Pin(LINE, Route.Chip.IOAPIC, 5));
+
+    private final World world;
+
+    AdoptedVmContract(World world) {
+        this.world = world;
+    }
+
+    @AfterEach
+    void close() {
+        world.closeAll();
+    }
+
+    @Test
+    void vmWithoutANodeIsAskedItself() {
+        int number = world.fullVm();
+        try (Kernel kernel = Kernel.over(world.kernel(), Path.of("/nowhere/kvm"));
+                Vm vm = Vm.adopt(kernel, number, Ownership.BORROWED, PINS, new Gsi(24))) {
+            assertThat(vm.setLine(LINE, true)).isNotNull();
+            vm.routes().change(edit -> edit.remove(LINE).add(new Route.Pin(LINE, Route.Chip.IOAPIC, 6)));
+            assertThatThrownBy(() -> vm.setSpi(new Spi(42), true))
+                    .hasMessage("only arm64 has an SPI, and this kernel is x86_64");
+        }
+    }
+}
