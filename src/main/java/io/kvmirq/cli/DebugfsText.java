@@ -29,7 +29,7 @@ final class DebugfsText {
         this.terminal = terminal;
     }
 
-    /** @throws IllegalArgumentException if the text is not that of the file */
+    /** @throws IllegalArgumentException if the text is not that of the file, or is cut off */
     void print(String kind, InputStream in) throws IOException {
         byte[] bytes = in.readNBytes(MOST_BYTES + 1);
         if (bytes.length > MOST_BYTES) {
@@ -45,6 +45,12 @@ final class DebugfsText {
     }
 
     private void print(VgicState state) {
+        if (!state.isComplete()) {
+            throw new IllegalArgumentException("vgic-state has " + state.count(VgicState.Kind.SPI) + " of "
+                    + state.spis() + " SPIs and " + state.count(VgicState.Kind.LPI) + " of "
+                    + state.lpis().orElse(0)
+                    + " LPIs: expected the whole file, of a VGIC that is initialized");
+        }
         terminal.out()
                 .println(Hex.printable(state.model(), Integer.MAX_VALUE) + ", "
                         + (state.enabled() ? "enabled" : "disabled") + ": " + state.spis() + " SPIs"
@@ -57,16 +63,18 @@ final class DebugfsText {
             told.forEach(this::row);
         }
         terminal.out().println("  " + (state.interrupts().size() - told.size()) + " others are idle");
-        int forwarded = state.forwarded().size();
-        boolean none = state.interrupts().stream().noneMatch(one -> one.kind() == VgicState.Kind.LPI);
+        conclude(state.forwarded().size(), state.count(VgicState.Kind.LPI), "LPI");
+    }
+
+    private void conclude(long forwarded, long all, String what) {
         terminal.out()
                 .println(
-                        none
-                                ? "The guest has mapped no LPIs."
+                        all == 0
+                                ? "The guest has mapped no " + what + "."
                                 : forwarded == 0
-                                        ? "No LPI is forwarded: each passes through KVM."
-                                        : forwarded + (forwarded == 1 ? " LPI is" : " LPIs are")
-                                                + " forwarded: GICv4 delivers without KVM.");
+                                        ? "No " + what + " is forwarded: each passes through KVM."
+                                        : forwarded + " of " + all + " " + what
+                                                + "s are forwarded: GICv4 delivers without KVM.");
     }
 
     private void row(Interrupt one) {
@@ -133,7 +141,7 @@ final class DebugfsText {
         long all = state.devices().stream()
                 .mapToLong(device -> device.translations().size())
                 .sum();
-        terminal.out().println(forwarded + " of " + all + " events are forwarded: GICv4 delivers without KVM.");
+        conclude(forwarded, all, "event");
     }
 
     private static String way(ItsState.Translation one) {

@@ -40,8 +40,9 @@ final class DecodeCommand implements Command {
                                 + " value and meaning. Then prints each violation of the manual. Exit code 1 if there"
                                 + " is one. Words are hex, with or without 0x, lowest address first. Asks no kernel.",
                         "",
-                        "A kind that is a file of debugfs, below kvm/PID-FD, takes the FILE instead of words; - is"
-                                + " standard input.",
+                        "A kind that is a file of debugfs, below kvm/PID-FD of an arm64 host, takes the FILE instead of"
+                                + " words; - is standard input. vgic-its-state@BASE is there from Linux 6.16 on. While"
+                                + " the kernel prints it takes a lock that the VM's set-up also takes.",
                         "",
                         "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]} from"
                                 + " FILE or standard input and writes each line with its fields and violations. Violations do not"

@@ -224,7 +224,14 @@ final class SelftestCommand implements Command {
     private static int run(Target target, Taping taping, ParseResult arguments, Terminal terminal) {
         Kernel kernel = target.kernel();
         // Creates the first VM, which fails if KVM cannot use the CPU. That is not the failure of a scenario.
-        Irqchip irqchip = arguments.matchedOptionValue("--irqchip", Irqchip.ofKernel(kernel));
+        Irqchip usual = Irqchip.ofKernel(kernel);
+        Irqchip irqchip = arguments.matchedOptionValue("--irqchip", usual);
+        if (irqchip.runsGuest() != usual.runsGuest()) {
+            terminal.complain("--irqchip " + irqchip.label() + " is for "
+                    + (irqchip.runsGuest() ? "x86, and this kernel is arm64" : "arm64, and this kernel is x86")
+                    + ": leave it out, or take " + usual.label());
+            return target.fake().isPresent() ? ExitCode.USAGE : ExitCode.COULD_NOT_RUN;
+        }
         int count = arguments.matchedOptionValue("--count", DEFAULT_COUNT);
         List<Scenario> scenarios = arguments.matchedOptionValue("--scenario", List.of(Scenario.values()));
         boolean json = arguments.hasMatchedOption("--json");

@@ -2,6 +2,7 @@
 package io.kvmirq.explain;
 
 import static io.kvmirq.explain.Explanation.refusal;
+import static io.kvmirq.explain.Explanation.success;
 import static io.kvmirq.explain.Fact.ARM64;
 import static io.kvmirq.explain.Fact.DEVICE_ID;
 import static io.kvmirq.explain.Fact.NO_DEVICE_ID;
@@ -174,6 +175,12 @@ public enum ArmCause implements Cause {
                     "vCPU ids that are 0, 1, 2 and so on",
                     "vgic.c kvm_vgic_inject_irq()")
             .needs(ARM64, OLD)),
+    ARM_MSI_UNMAPPED(success(
+                    KernelCall.MSI,
+                    "0 means that the guest has not mapped this device and event",
+                    "the device id and the data, which is the event id, against MAPD, MAPTI and MAPC of the guest's ITS",
+                    "vgic-its.c vgic_its_inject_msi()")
+            .needs(ARM64)),
     ARM_MSI_NEEDS_VGIC(refusal(
                     KernelCall.MSI,
                     Errno.EINVAL,

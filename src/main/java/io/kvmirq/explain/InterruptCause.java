@@ -90,10 +90,11 @@ public enum InterruptCause implements Cause {
             "the same call with flags 2: KVM answers EINVAL, a filter EPERM",
             "seccomp.c __seccomp_filter()")),
     MSI_BY_MAP(success(
-            KernelCall.MSI,
-            "0 means that no vCPU took it: none has that APIC id, or its LAPIC is software-disabled",
-            "the destination in bits 19:12 of the address, and SVR bit 8 of the vCPU's LAPIC",
-            "lapic.c kvm_irq_delivery_to_apic_fast()")),
+                    KernelCall.MSI,
+                    "0 means that no vCPU took it: none has that APIC id, or its LAPIC is software-disabled",
+                    "the destination in bits 19:12 of the address, and SVR bit 8 of the vCPU's LAPIC",
+                    "lapic.c kvm_irq_delivery_to_apic_fast()")
+            .needs(X86)),
     MSI_NEEDS_IRQCHIP(refusal(
                     KernelCall.MSI,
                     Errno.EINVAL,

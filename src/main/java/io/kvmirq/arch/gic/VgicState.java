@@ -117,6 +117,21 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         interrupts = List.copyOf(interrupts);
     }
 
+    /** How many interrupts of a kind the file has. */
+    public int count(Kind kind) {
+        return (int) interrupts.stream()
+                .filter(interrupt -> interrupt.kind() == kind)
+                .count();
+    }
+
+    /**
+     * Whether the file has all SPIs that it announces. Otherwise it is cut off, or the VGIC is not initialized. The count of
+     * LPIs says less: the guest may map and unmap some while the kernel prints.
+     */
+    public boolean isComplete() {
+        return count(Kind.SPI) == spis && (count(Kind.LPI) > 0 || lpis.orElse(0) == 0);
+    }
+
     /** The LPIs that GICv4 delivers: the interrupts of devices that are forwarded. */
     public List<Interrupt> forwarded() {
         return interrupts.stream()

@@ -192,6 +192,15 @@ class DebugfsTest {
                 .containsExactly(new ItsState.Translation(0, 8192, 0, OptionalLong.empty(), 2, false));
     }
 
+    @Test
+    void fileThatIsCutOffIsNotComplete() throws IOException {
+        String text = resource("vgic-state-gicv4.txt");
+        assertThat(VgicState.parse(text).isComplete()).isTrue();
+        assertThat(VgicState.parse(text.substring(0, 4000)).isComplete()).isFalse();
+        assertThat(VgicState.parse(text.substring(0, text.indexOf("LPI "))).isComplete())
+                .isFalse();
+    }
+
     /** The guest unmapped the LPI after the kernel had begun to print. */
     @Test
     void freedLpiIsPassedOver() throws IOException {
