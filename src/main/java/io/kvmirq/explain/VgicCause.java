@@ -111,10 +111,17 @@ public enum VgicCause implements Cause {
                     "vgic-mmio-v3.c vgic_v3_line_level_info_uaccess()")
             .needs(ARM64)
             .unless(TYPED_CALL)),
-    VGIC_CONTROL_RUNNING(refusal(
+    VGIC_INIT_CREATING(refusal(
                     KernelCall.VGIC_CONTROL,
                     Errno.EBUSY,
-                    "a vCPU runs",
+                    "KVM_DEV_ARM_VGIC_CTRL_INIT came while a vCPU is being created",
+                    "the order: vCPUs, init",
+                    "vgic-init.c vgic_init()")
+            .needs(ARM64)),
+    VGIC_SAVE_RUNNING(refusal(
+                    KernelCall.VGIC_CONTROL,
+                    Errno.EBUSY,
+                    "KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES came while a vCPU runs",
                     "all vCPUs must have left KVM_RUN",
                     "vgic-kvm-device.c vgic_v3_set_attr()")
             .needs(ARM64)),

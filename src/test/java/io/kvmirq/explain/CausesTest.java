@@ -98,6 +98,14 @@ class CausesTest {
                 .isEqualTo("address or size is not a multiple of the page size");
     }
 
+    /** CTRL_INIT takes no lock of a vCPU; only SAVE_PENDING_TABLES does. */
+    @Test
+    void busyVgicIsToldApartByItsControl() {
+        assertThat(Causes.of(KernelCall.VGIC_CONTROL, Errno.EBUSY.number(), EnumSet.of(Fact.ARM64)))
+                .extracting(Cause::name)
+                .containsExactly("VGIC_INIT_CREATING", "VGIC_SAVE_RUNNING");
+    }
+
     @Test
     void whatIsKnownRulesCausesOut() {
         assertThat(Causes.of(KernelCall.IRQFD, Errno.EINVAL.number(), EnumSet.of(Fact.FULL_IRQCHIP)))
