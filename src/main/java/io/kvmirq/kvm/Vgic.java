@@ -30,11 +30,17 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     private static final int PER_CONFIGURATION = 16;
 
     private final Vm vm;
-    private boolean initialized;
+    /** Bytes that the distributor occupies. */
+    private final int size;
 
-    Vgic(Vm vm, Fd fd) {
+    private boolean initialized;
+    /** 0 until it is asked after init. */
+    private volatile int interrupts;
+
+    Vgic(Vm vm, Fd fd, int size) {
         super(vm.calls(), fd);
         this.vm = vm;
+        this.size = size;
     }
 
     final VgicCalls vgicCalls() {
@@ -111,7 +117,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * Makes the VGIC ready, with 256 interrupts if no other number was set. From now on the VM takes irqfds and lines, no
      * further vCPU, and GSI n has its default route: pin n, which raises SPI n + 32. A second call changes nothing.
      *
-     * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; ENOMEM
+     * @throws io.kvmirq.KernelException EBUSY while another thread creates a vCPU; ENOMEM
      */
     public synchronized void init() {
         if (initialized) {
@@ -150,21 +156,50 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /**
      * Reads a register of the distributor, as a VMM does to save it; some differ from what the guest reads.
      *
-     * @param offset bytes, a multiple of 4
+     * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). Where no register is, 0 is read
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without vCPU
+     * @throws IllegalArgumentException for an offset outside this range
      */
     public int readDistributor(int offset) {
+        requireOffset("distributor", offset, size);
         return readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, offset);
     }
 
     /**
      * Writes a register of the distributor, as a VMM does to restore it.
      *
-     * @param offset bytes, a multiple of 4
+     * @param offset as for {@link #readDistributor}. Where no register is, the kernel ignores the value
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      */
     public void writeDistributor(int offset, int value) {
+        requireOffset("distributor", offset, size);
         writeRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, offset, value);
+    }
+
+    /** @param size bytes that the registers occupy */
+    static void requireOffset(String what, int offset, int size) {
+        if (offset < 0 || offset >= size || offset % Integer.BYTES != 0) {
+            throw new IllegalArgumentException(what + " offset 0x" + Integer.toHexString(offset)
+                    + " is not possible: expected a multiple of " + Integer.BYTES + " below 0x"
+                    + Integer.toHexString(size));
+        }
+    }
+
+    /** Reads the bits of an SPI. The VGIC that answers is initialised: its number of interrupts no longer changes. */
+    final int readRegister(Spi spi, int group, int offset) {
+        int word = readRegister(group, offset);
+        if (interrupts == 0) {
+            interrupts = interrupts();
+        }
+        if (spi.number() >= interrupts) {
+            throw new IllegalArgumentException(spi + " is beyond this VGIC: expected " + Spi.FIRST + "–"
+                    + (interrupts - 1) + ", call setInterrupts before init for more");
+        }
+        return word;
+    }
+
+    final int readDistributor(Spi spi, int offset) {
+        return readRegister(spi, UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, offset);
     }
 
     final int readRegister(int group, long attribute) {
@@ -195,6 +230,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * Makes an SPI level-triggered: it is pending while its line is high.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
+     * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
      */
     public void makeLevel(Spi spi) {
         configure(spi, 0);
@@ -204,6 +240,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * Makes an SPI edge-triggered, as every SPI is at first: a rising line is latched until the guest takes the interrupt.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
+     * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
      */
     public void makeEdge(Spi spi) {
         configure(spi, 2);
@@ -213,6 +250,6 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     private synchronized void configure(Spi spi, int edge) {
         int offset = CONFIGURATIONS + spi.number() / PER_CONFIGURATION * Integer.BYTES;
         int shift = 2 * (spi.number() % PER_CONFIGURATION);
-        writeDistributor(offset, readDistributor(offset) & ~(2 << shift) | edge << shift);
+        writeDistributor(offset, readDistributor(spi, offset) & ~(2 << shift) | edge << shift);
     }
 }

@@ -7,10 +7,10 @@ import io.kvmirq.uapi.UapiArm64;
 
 /** A GICv2 for up to 8 vCPUs, on a host whose GIC can run one. Source: Documentation/virt/kvm/devices/arm-vgic.rst. */
 public final class VgicV2 extends Vgic {
-    private static final long PAGE = 0x1000;
+    private static final int PAGE = 0x1000;
 
     VgicV2(Vm vm, Fd fd) {
-        super(vm, fd);
+        super(vm, fd, PAGE);
     }
 
     @Override

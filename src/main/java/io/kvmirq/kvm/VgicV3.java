@@ -20,7 +20,7 @@ public final class VgicV3 extends Vgic {
     /** Bytes that one redistributor occupies. */
     public static final int REDISTRIBUTOR_SIZE = 0x2_0000;
 
-    private static final long PAGE = 0x1_0000;
+    private static final int PAGE = 0x1_0000;
     private static final int MOST_IN_A_REGION = 4095;
     private static final int LAST_REGION = 255;
     private static final int COUNT_SHIFT = 52;
@@ -28,7 +28,7 @@ public final class VgicV3 extends Vgic {
     private static final int PER_WORD = 32;
 
     VgicV3(Vm vm, Fd fd) {
-        super(vm, fd);
+        super(vm, fd, PAGE);
     }
 
     @Override
@@ -95,11 +95,13 @@ public final class VgicV3 extends Vgic {
      * Reads a register of a vCPU's redistributor. A vCPU is found by its affinity, which follows from its id unless the
      * VMM has changed MPIDR_EL1.
      *
-     * @param offset bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}
+     * @param offset bytes, a multiple of 4, below {@value #REDISTRIBUTOR_SIZE}. Where no register is, 0 is read
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL for a vCPU that does not
-     *     exist or is not initialised; ENXIO for an offset without register
+     *     exist or is not initialised
+     * @throws IllegalArgumentException for another offset
      */
     public int readRedistributor(VcpuId vcpu, int offset) {
+        requireOffset("redistributor", offset, REDISTRIBUTOR_SIZE);
         return readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, VgicCalls.affinity(vcpu) | offset);
     }
 
@@ -110,6 +112,7 @@ public final class VgicV3 extends Vgic {
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}
      */
     public void writeRedistributor(VcpuId vcpu, int offset, int value) {
+        requireOffset("redistributor", offset, REDISTRIBUTOR_SIZE);
         writeRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, VgicCalls.affinity(vcpu) | offset, value);
     }
 
@@ -125,18 +128,20 @@ public final class VgicV3 extends Vgic {
      * Whether the SPI's latch is set: an edge came that the guest has not taken.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
+     * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
      */
     public boolean isLatched(Spi spi) {
-        return (readDistributor(pendingWord(spi)) & bit(spi.number())) != 0;
+        return (readDistributor(spi, pendingWord(spi)) & bit(spi.number())) != 0;
     }
 
     /**
      * Sets the SPI's latch, or clears it. An edge that comes meanwhile to one of the 32 SPIs beside it may be lost.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
+     * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
      */
     public synchronized void setLatched(Spi spi, boolean latched) {
-        int before = readDistributor(pendingWord(spi));
+        int before = readDistributor(spi, pendingWord(spi));
         writeDistributor(pendingWord(spi), latched ? before | bit(spi.number()) : before & ~bit(spi.number()));
     }
 
@@ -144,9 +149,11 @@ public final class VgicV3 extends Vgic {
      * Whether the line of a level-triggered SPI is high. Needs the vCPU of id 0.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
+     * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}
      */
     public boolean isHigh(Spi spi) {
-        return isHigh(0, spi.number());
+        int word = readRegister(spi, UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, first(spi.number()));
+        return (word & bit(spi.number())) != 0;
     }
 
     /**
@@ -155,11 +162,12 @@ public final class VgicV3 extends Vgic {
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}
      */
     public boolean isHigh(VcpuId vcpu, Ppi ppi) {
-        return isHigh(VgicCalls.affinity(vcpu), ppi.number());
+        long attribute = VgicCalls.affinity(vcpu) | first(ppi.number());
+        return (readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, attribute) & bit(ppi.number())) != 0;
     }
 
-    private boolean isHigh(long affinity, int interrupt) {
-        int first = interrupt - interrupt % PER_WORD;
-        return (readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, affinity | first) & bit(interrupt)) != 0;
+    /** The first interrupt of those whose lines the kernel gives together. */
+    private static int first(int interrupt) {
+        return interrupt - interrupt % PER_WORD;
     }
 }

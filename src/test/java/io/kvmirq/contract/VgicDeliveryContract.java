@@ -313,6 +313,38 @@ class VgicDeliveryContract extends ArmVms {
         assertErrno(Errno.EINVAL, world.kernel().msiSignal(vm, MESSAGE.address(), 1, Uapi.KVM_MSI_VALID_DEVID, 0x10));
     }
 
+    // Ranges
+
+    /** The kernel ignores writes of registers and bits that it does not have, and reads them as 0. */
+    @Test
+    void spiBeyondTheVgicIsRefused() {
+        VgicV3 vgic = ready(vm());
+        Spi beyond = new Spi(500);
+        String sentence = "spi 500 is beyond this VGIC: expected 32–255, call setInterrupts before init for more";
+        assertThatThrownBy(() -> vgic.makeLevel(beyond)).hasMessage(sentence);
+        assertThatThrownBy(() -> vgic.makeEdge(beyond)).hasMessage(sentence);
+        assertThatThrownBy(() -> vgic.setLatched(beyond, true)).hasMessage(sentence);
+        assertThatThrownBy(() -> vgic.isLatched(beyond)).hasMessage(sentence);
+        assertThatThrownBy(() -> vgic.isHigh(beyond))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage(sentence);
+        vgic.makeLevel(new Spi(255));
+        assertThat(vgic.isHigh(new Spi(255))).isFalse();
+    }
+
+    @Test
+    void offsetOfNoRegisterIsRefused() {
+        VgicV3 vgic = ready(vm());
+        assertThatThrownBy(() -> vgic.readRedistributor(FIRST, -4))
+                .hasMessage("redistributor offset 0xfffffffc is not possible: expected a multiple of 4 below 0x20000");
+        assertThatThrownBy(() -> vgic.writeRedistributor(FIRST, VgicV3.REDISTRIBUTOR_SIZE, 0))
+                .isInstanceOf(IllegalArgumentException.class);
+        assertThatThrownBy(() -> vgic.readDistributor(2)).isInstanceOf(IllegalArgumentException.class);
+        assertThatThrownBy(() -> vgic.writeDistributor(0x402, 0))
+                .hasMessage("distributor offset 0x402 is not possible: expected a multiple of 4 below 0x10000");
+        assertThatThrownBy(() -> vgic.readDistributor(0x1_0000)).isInstanceOf(IllegalArgumentException.class);
+    }
+
     // Adopted
 
     /** A VMM has made VM, vCPU and VGIC, and gives the VM away with the routes that it knows. */
