@@ -37,10 +37,12 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     /** 0 until it is asked after init. */
     private volatile int interrupts;
 
-    Vgic(Vm vm, Fd fd, int size) {
+    /** @param initialized whether a VMM does it, so that the routes are what the VMM said */
+    Vgic(Vm vm, Fd fd, int size, boolean initialized) {
         super(vm.calls(), fd);
         this.vm = vm;
         this.size = size;
+        this.initialized = initialized;
     }
 
     final VgicCalls vgicCalls() {
@@ -129,6 +131,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
             return defaultRoutes(interrupts() - Spi.FIRST);
         });
         initialized = true;
+        vgicCalls().awaitInit(false);
     }
 
     final void control(int attribute, String what) {
@@ -159,6 +162,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). Where no register is, 0 is read
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without vCPU
      * @throws IllegalArgumentException for an offset outside this range
+     * @throws IllegalStateException before the {@link #init} of a GICv2 that was created here
      */
     public int readDistributor(int offset) {
         requireOffset("distributor", offset, size);

@@ -24,10 +24,29 @@ final class VgicCalls extends Calls {
     private static final int VCPU_BITS = 8;
 
     private final VmCalls vm;
+    /** Whether the VM has a GICv2 that was made here and not initialised. */
+    private volatile boolean awaitsInit;
 
     VgicCalls(VmCalls vm) {
         super(vm.vm().kernel());
         this.vm = vm;
+    }
+
+    // Init
+
+    void awaitInit(boolean awaited) {
+        awaitsInit = awaited;
+    }
+
+    /**
+     * The kernel initialises a GICv2 by itself in calls that need one, and then sets the default routes, unseen from here.
+     * A GICv3 it leaves alone. Source: {@code vgic_lazy_init()}; {@code vgic_v2_attr_regs_access()}.
+     */
+    private void requireInit() {
+        if (awaitsInit) {
+            throw new IllegalStateException(
+                    "this GICv2 is not initialised: call init first, else the kernel does, and" + " resets the routes");
+        }
     }
 
     // Attributes; a value has 8 bytes, or 4 where the kernel reads and writes no more
@@ -52,6 +71,9 @@ final class VgicCalls extends Calls {
             long attribute,
             ByteBuffer value,
             Supplier<String> operands) {
+        if (call == KernelCall.VGIC_REGISTER) {
+            requireInit();
+        }
         ByteBuffer structure = Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
                 .putInt(Uapi.KvmDeviceAttr.GROUP, group)
                 .putLong(Uapi.KvmDeviceAttr.ATTR, attribute)
@@ -84,6 +106,7 @@ final class VgicCalls extends Calls {
     // Lines; allocates nothing when the kernel agrees
 
     void setSpi(Spi spi, boolean high) {
+        requireInit();
         int word = UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT | spi.number();
         int raw = begin(vm.vm());
         try {
@@ -98,6 +121,7 @@ final class VgicCalls extends Calls {
     }
 
     void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {
+        requireInit();
         int word = vcpu.number() >> VCPU_BITS << UapiArm64.KVM_ARM_IRQ_VCPU2_SHIFT
                 | UapiArm64.KVM_ARM_IRQ_TYPE_PPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT
                 | (vcpu.number() & VCPU_MASK) << UapiArm64.KVM_ARM_IRQ_VCPU_SHIFT

@@ -5,12 +5,29 @@ import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.UapiArm64;
 
-/** A GICv2 for up to 8 vCPUs, on a host whose GIC can run one. Source: Documentation/virt/kvm/devices/arm-vgic.rst. */
+/**
+ * A GICv2 for up to 8 vCPUs, on a host whose GIC can run one.
+ *
+ * <p>Call {@link #init} before lines, registers and the first {@link Vcpu#run}. Otherwise the kernel initialises a GICv2 by
+ * itself and sets the default routes, which {@link Vm#routes} would not know. Lines and registers are refused before.
+ *
+ * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
+ */
 public final class VgicV2 extends Vgic {
     private static final int PAGE = 0x1000;
 
-    VgicV2(Vm vm, Fd fd) {
-        super(vm, fd, PAGE);
+    private VgicV2(Vm vm, Fd fd, boolean initialized) {
+        super(vm, fd, PAGE, initialized);
+    }
+
+    static VgicV2 made(Vm vm, Fd fd) {
+        VgicV2 vgic = new VgicV2(vm, fd, false);
+        vm.vgicCalls().awaitInit(true);
+        return vgic;
+    }
+
+    static VgicV2 adopted(Vm vm, Fd fd) {
+        return new VgicV2(vm, fd, true);
     }
 
     @Override

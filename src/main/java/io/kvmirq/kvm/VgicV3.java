@@ -27,8 +27,16 @@ public final class VgicV3 extends Vgic {
     private static final int PENDING = 0x200;
     private static final int PER_WORD = 32;
 
-    VgicV3(Vm vm, Fd fd) {
-        super(vm, fd, PAGE);
+    private VgicV3(Vm vm, Fd fd, boolean initialized) {
+        super(vm, fd, PAGE, initialized);
+    }
+
+    static VgicV3 made(Vm vm, Fd fd) {
+        return new VgicV3(vm, fd, false);
+    }
+
+    static VgicV3 adopted(Vm vm, Fd fd) {
+        return new VgicV3(vm, fd, true);
     }
 
     @Override

@@ -161,7 +161,7 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A GICv2 (arm64).
+     * A GICv2 (arm64). Call {@link Vgic#init} before a vCPU runs.
      *
      * @throws io.kvmirq.KernelException ENODEV on a host whose GIC runs none; EEXIST with a VGIC present, even if its
      *     handle is closed; EBUSY when a vCPU has run
@@ -169,7 +169,7 @@ public final class Vm implements AutoCloseable {
      */
     public VgicV2 createVgicV2() {
         calls.requireArm64("a VGIC");
-        VgicV2 vgic = new VgicV2(this, calls.createDevice(KvmDevice.Type.VGIC_V2.number()));
+        VgicV2 vgic = VgicV2.made(this, calls.createDevice(KvmDevice.Type.VGIC_V2.number()));
         calls.learn(Fact.VGIC);
         return vgic;
     }
@@ -182,13 +182,14 @@ public final class Vm implements AutoCloseable {
      */
     public VgicV3 createVgicV3() {
         calls.requireArm64("a VGIC");
-        VgicV3 vgic = new VgicV3(this, calls.createDevice(KvmDevice.Type.VGIC_V3.number()));
+        VgicV3 vgic = VgicV3.made(this, calls.createDevice(KvmDevice.Type.VGIC_V3.number()));
         calls.learn(Fact.VGIC);
         return vgic;
     }
 
     /**
-     * An ITS (arm64), which takes messages of devices. A VM may have several.
+     * An ITS (arm64), which takes messages of devices. A VM may have several. Create it before GICR_PROPBASER is restored:
+     * creating an ITS resets it.
      *
      * @throws io.kvmirq.KernelException ENODEV on a host with a GICv2
      * @throws UnsupportedOperationException if the kernel is not arm64
@@ -196,6 +197,36 @@ public final class Vm implements AutoCloseable {
     public Its createIts() {
         calls.requireArm64("an ITS");
         return new Its(this, calls.createDevice(KvmDevice.Type.ITS.number()));
+    }
+
+    /**
+     * A GICv2 that a VMM made for this adopted VM. The VMM initialises it: {@link Vgic#init} through this handle leaves
+     * {@link #routes} as they are.
+     *
+     * @param number the descriptor that KVM_CREATE_DEVICE gave
+     * @throws UnsupportedOperationException if the kernel is not arm64
+     */
+    public VgicV2 adoptVgicV2(int number, Ownership ownership) {
+        VgicV2 vgic = VgicV2.adopted(this, adoptDevice("a VGIC", number, ownership));
+        calls.learn(Fact.VGIC);
+        return vgic;
+    }
+
+    /** A GICv3, as {@link #adoptVgicV2}. */
+    public VgicV3 adoptVgicV3(int number, Ownership ownership) {
+        VgicV3 vgic = VgicV3.adopted(this, adoptDevice("a VGIC", number, ownership));
+        calls.learn(Fact.VGIC);
+        return vgic;
+    }
+
+    /** An ITS, as {@link #adoptVgicV2}. It has no part in the routes. */
+    public Its adoptIts(int number, Ownership ownership) {
+        return new Its(this, adoptDevice("an ITS", number, ownership));
+    }
+
+    private Fd adoptDevice(String what, int number, Ownership ownership) {
+        calls.requireArm64(what);
+        return Fd.adopt(kernel(), "device", number, ownership);
     }
 
     /** The VM's GSI routing table. */
@@ -262,6 +293,7 @@ public final class Vm implements AutoCloseable {
      * Allocates nothing.
      *
      * @throws io.kvmirq.KernelException ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's SPIs
+     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public void setSpi(Spi spi, boolean high) {
@@ -274,6 +306,7 @@ public final class Vm implements AutoCloseable {
      * order of creation: number vCPUs 0, 1, 2 and so on there.
      *
      * @throws io.kvmirq.KernelException ENXIO without VGIC; EINVAL without that vCPU; EBUSY before {@link Vgic#init}
+     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public void setPpi(VcpuId vcpu, Ppi ppi, boolean high) {

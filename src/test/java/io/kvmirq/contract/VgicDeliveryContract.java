@@ -347,6 +347,32 @@ class VgicDeliveryContract extends ArmVms {
 
     // Adopted
 
+    /** A VMM gives away VGIC and ITS too; the routes are those that it named. */
+    @Test
+    void adoptedVgicAndItsAreRead() {
+        Vm mine = vm();
+        VgicV3 vgic = ready(mine);
+        Its its = made.add(mine.createIts());
+        its.setAddress(ITS);
+        try (var vm = mine.fd().lease();
+                var ofVgic = vgic.fd().lease();
+                var ofIts = its.fd().lease()) {
+            Route kept = new Route.Msi(new Gsi(224), MESSAGE);
+            Vm adopted = made.add(Vm.adopt(kernel, vm.number(), Ownership.BORROWED, List.of(kept), new Gsi(224)));
+            try (VgicV3 theirs = adopted.adoptVgicV3(ofVgic.number(), Ownership.BORROWED);
+                    Its theirIts = adopted.adoptIts(ofIts.number(), Ownership.BORROWED)) {
+                theirs.init();
+                assertThat(theirs.interrupts()).isEqualTo(vgic.interrupts());
+                adopted.setSpi(EDGE, true);
+                assertThat(theirs.isLatched(EDGE)).isTrue();
+                assertThatThrownBy(() -> theirs.makeLevel(new Spi(500))).hasMessageContaining("expected 32–255");
+                assertThat(theirIts.readRegister(8)).isEqualTo(its.readRegister(8));
+            }
+            assertThat(adopted.routes().routes()).containsExactly(kept);
+            assertThat(vgic.isLatched(EDGE)).isTrue();
+        }
+    }
+
     /** A VMM has made VM, vCPU and VGIC, and gives the VM away with the routes that it knows. */
     @Test
     void adoptedVmTakesIrqfdsAndLines() {

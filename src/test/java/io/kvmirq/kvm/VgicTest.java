@@ -30,12 +30,15 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** What the contract cannot see on a fake without GICv2 and tables: the attributes that calls become; and x86. */
 class VgicTest {
+    private static final int INTERRUPTS = 64;
+
     private final List<String> calls = new ArrayList<>();
     /** Of the VM made last. */
     private long type = -1;
@@ -73,7 +76,8 @@ class VgicTest {
             calls.add((get ? "get " : "set ") + attribute.getInt(Uapi.KvmDeviceAttr.GROUP) + ":0x"
                     + Long.toHexString(attribute.getLong(Uapi.KvmDeviceAttr.ATTR)) + ":0x"
                     + Long.toHexString(value.getLong(0)));
-            value.putLong(0, 0x1234_5678_9abc_def0L);
+            boolean counts = attribute.getInt(Uapi.KvmDeviceAttr.GROUP) == UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS;
+            value.putLong(0, counts ? INTERRUPTS : 0x1234_5678_9abc_def0L);
             return 0;
         });
         return backend;
@@ -109,6 +113,38 @@ class VgicTest {
         assertThatThrownBy(() -> vgic.setCpuInterface(0x801_0800L))
                 .hasMessage("CPU interface 0x8010800 is not possible: expected a guest physical address that is a"
                         + " multiple of 0x1000");
+    }
+
+    /** The kernel would initialise it in each of these calls, and set the default routes once more. */
+    @Test
+    void gicV2IsInitialisedBeforeItsLinesAndRegistersAreUsed() {
+        VgicV2 vgic = vm.createVgicV2();
+        Spi spi = new Spi(42);
+        for (ThrowingCallable early : List.<ThrowingCallable>of(
+                () -> vm.setSpi(spi, true),
+                () -> vm.setPpi(new VcpuId(0), new Ppi(27), true),
+                () -> vgic.readDistributor(0x200),
+                () -> vgic.writeDistributor(0x200, 1),
+                () -> vgic.makeLevel(spi))) {
+            assertThatThrownBy(early)
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessage("this GICv2 is not initialised: call init first, else the kernel does, and resets the"
+                            + " routes");
+        }
+        assertThat(calls).isEmpty();
+        vgic.init();
+        vm.setSpi(spi, true);
+        assertThat(calls).containsExactly("set 4:0x0:0x0", "get 3:0x0:0x0", "line 0x100002a=1");
+        assertThat(vm.routes().routes()).hasSize(INTERRUPTS - Spi.FIRST);
+    }
+
+    @Test
+    void adoptedGicV2IsTheVmmsToInitialise() {
+        VgicV2 vgic = vm.adoptVgicV2(77, Ownership.BORROWED);
+        vm.setSpi(new Spi(42), true);
+        vgic.makeEdge(new Spi(42));
+        vgic.init();
+        assertThat(vm.routes().routes()).isEmpty();
     }
 
     @Test
