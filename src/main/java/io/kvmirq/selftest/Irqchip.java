@@ -33,7 +33,7 @@ public enum Irqchip {
     }
 
     /**
-     * The VGIC on arm64, else the full irqchip if the kernel has it. A kernel from 6.17 on may be built without it
+     * The VGIC on arm64, where a host that gives a VM no GICv3 skips every scenario; else the full irqchip if the kernel has it. A kernel from 6.17 on may be built without it
      * (CONFIG_KVM_IOAPIC).
      *
      * @throws KernelException if KVM_CREATE_VM fails, or KVM_CREATE_IRQCHIP fails for another reason

@@ -56,10 +56,11 @@ public final class Selftest {
     private Result run(Scenario scenario) {
         Tally tally = new Tally();
         Optional<String> failure = Optional.empty();
+        Optional<String> skipped = Optional.empty();
         try {
             Scenarios scenarios = new Scenarios(kernel, irqchip, count, journal, tally);
             if (!irqchip.runsGuest()) {
-                new PendingScenarios(kernel, count, journal, tally, () -> stopped).run(scenario);
+                skipped = new PendingScenarios(kernel, count, journal, tally, () -> stopped).run(scenario);
             } else if (scenario == Scenario.GUESTLESS) {
                 scenarios.guestless();
             } else {
@@ -69,7 +70,7 @@ public final class Selftest {
         } catch (SelftestFailedException | KernelException | IllegalStateException | UnsupportedOperationException e) {
             failure = Optional.of(String.valueOf(e.getMessage()));
         }
-        return new Result(scenario, tally.sent(), tally.answered(), tally.latency(), failure, Optional.empty());
+        return new Result(scenario, tally.sent(), tally.answered(), tally.latency(), failure, skipped);
     }
 
     private void onGuest(Scenario scenario, Scenarios scenarios) {

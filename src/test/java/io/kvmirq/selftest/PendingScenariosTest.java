@@ -83,6 +83,30 @@ class PendingScenariosTest {
         assertThat(result.passed()).isFalse();
         assertThat(result.lost()).isPositive();
         assertThat(result.failure()).isEqualTo(Optional.of("sent 2 interrupts, 1 arrived"));
+        assertThat(steps).contains("assign again: NOT seen pending", "signal: seen pending");
+    }
+
+    /** Signals that go nowhere are in the answer of their step too. */
+    @Test
+    void everyStepSaysWhatItSaw() {
+        run(new Faults().shorten("lineSet", 1, 0), Irqchip.VGIC, Scenario.GUESTLESS);
+        assertThat(steps).contains("raise ppi 23 of vcpu 0: NOT seen pending");
+        run(new Faults().shorten("eventfdSignal", 1, 0), Irqchip.VGIC, Scenario.LEVEL);
+        assertThat(steps).contains("assert: NOT seen pending", "assign and assert again: seen pending: line high");
+        run(new Faults().shorten("eventfdSignal", 3, 0), Irqchip.VGIC, Scenario.MANY);
+        assertThat(steps).contains("raise all 64 at once: 63 of 64 seen pending");
+        run(new Faults().shorten("eventfdSignal", 1, 0), Irqchip.VGIC, Scenario.EDGE);
+        assertThat(steps).contains("raise it 20 times, clear its latch each time: 0 seen pending");
+    }
+
+    /** On a host with a GICv2 no VM gets a GICv3. */
+    @ParameterizedTest
+    @EnumSource
+    void hostWithoutAGicV3SkipsWithTheReason(Scenario scenario) {
+        Result result = run(new Faults().fail("deviceTest", 1, Errno.ENODEV), Irqchip.VGIC, scenario);
+        assertThat(result.skipped()).hasValueSatisfying(reason -> assertThat(reason)
+                .isEqualTo("this host gives a VM no GICv3, which the scenarios need; its GIC may be a GICv2"));
+        assertThat(result.failure()).isEmpty();
     }
 
     @ParameterizedTest
