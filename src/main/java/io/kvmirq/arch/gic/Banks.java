@@ -89,6 +89,10 @@ final class Banks {
         putBit(bank(vcpu, id) + what.word(), id, to);
     }
 
+    boolean isQueued(int vcpu, int id) {
+        return (words.get(bank(vcpu, id) + QUEUED) >>> id % Distributor.WORD & 1) != 0;
+    }
+
     void putQueued(int vcpu, int id, boolean to) {
         putBit(bank(vcpu, id) + QUEUED, id, to);
     }

@@ -355,8 +355,11 @@ public class Distributor {
         banks.putQueued(vcpu, id, isLevel(vcpu, id));
     }
 
-    /** A list register gave a level-triggered interrupt up. @return the vCPU to which it is deliverable again, or -1 */
+    /** A list register gave an interrupt up. @return the vCPU to which it is deliverable again, or -1 */
     int ended(int vcpu, int id) {
+        if (!banks.isQueued(vcpu, id)) {
+            return NONE;
+        }
         banks.putQueued(vcpu, id, false);
         return offer(vcpu, id);
     }

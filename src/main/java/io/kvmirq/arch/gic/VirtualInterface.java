@@ -23,8 +23,8 @@ import java.util.List;
  * register is in use. A level-triggered interrupt has EOI set: its end raises a maintenance interrupt, which looks at the
  * line again. An interrupt in a list register reaches the guest also if it is disabled or routed elsewhere meanwhile.
  *
- * <p>For use by the vCPU's CPU; readers may be any thread. No method allocates except {@link #setListRegister} on
- * refusal. Source: {@code __kvm_vgic_sync_to_cpu} and others of "[PATCH v4 07/13] ARM: KVM: VGIC virtual CPU interface
+ * <p>For use by the vCPU's CPU; readers may be any thread. {@link #setListRegister} and {@link #setMachineControl}
+ * allocate, no other method does. Source: {@code __kvm_vgic_sync_to_cpu} and others of "[PATCH v4 07/13] ARM: KVM: VGIC virtual CPU interface
  * management", December 2012, with the remarks of its review.
  */
 public class VirtualInterface {
@@ -109,7 +109,9 @@ public class VirtualInterface {
     }
 
     /**
-     * Writes a list register, as KVM does for a hardware interrupt.
+     * Writes a list register, as KVM does for a hardware interrupt before its guest runs. It flags the vCPU and does not wake
+     * it. A level-triggered interrupt in it is not queued again until it leaves the register, at its end or by another
+     * write.
      *
      * @param word 32 bits
      * @throws IllegalArgumentException if there is no such register or interrupt, the manual forbids the word, or another
@@ -127,14 +129,30 @@ public class VirtualInterface {
         gic.lock();
         int other = find(id, source(word));
         boolean fits = other == NONE || other == number;
-        if (fits) {
-            put(number, word, !ListRegister.isEmpty(word));
-        }
+        int wanting = fits ? replace(number, word) : NONE;
         gic.unlock();
+        gic.kick(wanting);
         if (!fits) {
             throw new IllegalArgumentException(
                     InterruptId.text(id) + " is in list register " + other + " already: expected it in one");
         }
+    }
+
+    /** @return the vCPU to which the level is deliverable again that the register held until now, or -1 */
+    private int replace(int number, long word) {
+        boolean held = (words.get(at(USED)) >>> number & 1) != 0;
+        int before = (int) VIRTUAL_ID.of(words.get(at(REGISTERS + number)));
+        int id = (int) VIRTUAL_ID.of(word);
+        boolean holds = !ListRegister.isEmpty(word);
+        put(number, word, holds);
+        if (held && holds && before == id) {
+            return NONE;
+        }
+        if (holds) {
+            gic.banks().putQueued(vcpu, id, gic.isLevel(vcpu, id));
+            gic.setFlag(vcpu, true);
+        }
+        return held ? gic.ended(vcpu, before) : NONE;
     }
 
     /** GICH_HCR: see {@link HypervisorControl}. */
@@ -317,33 +335,45 @@ public class VirtualInterface {
         }
     }
 
-    /** Reads the list registers back after the guest exited. Interrupts are off. */
+    /**
+     * Reads the list registers back after the guest exited. Interrupts are off. A level-triggered interrupt without EOI,
+     * such as a hardware interrupt, is pending again if it has ended and its line is still high.
+     */
     public void syncFromCpu() {
         gic.lock();
-        long used = words.get(at(USED));
-        for (long rest = used; rest != 0; rest &= rest - 1) {
+        putActive(false);
+        putActive(true);
+        for (long rest = words.get(at(USED)); rest != 0; rest &= rest - 1) {
             int number = Long.numberOfTrailingZeros(rest);
             long word = words.get(at(REGISTERS + number));
-            gic.banks().put(InterruptState.ACTIVE, vcpu, (int) VIRTUAL_ID.of(word), false);
-            if (isReleased(word)) {
+            if (ListRegister.isEmpty(word)) {
                 put(number, 0, false);
+                kickOther(gic.ended(vcpu, (int) VIRTUAL_ID.of(word)));
             }
         }
-        used = words.get(at(USED));
-        for (long rest = used; rest != 0; rest &= rest - 1) {
-            long word = words.get(at(REGISTERS + Long.numberOfTrailingZeros(rest)));
-            if (ACTIVE.isSet(word)) {
-                gic.banks().put(InterruptState.ACTIVE, vcpu, (int) VIRTUAL_ID.of(word), true);
-            }
-        }
-        if (used != 0) {
+        if (words.get(at(USED)) != 0) {
             gic.setFlag(vcpu, true);
         }
         gic.unlock();
     }
 
-    boolean isReleased(long word) {
-        return ListRegister.isEmpty(word);
+    /** An interrupt in two list registers, of two sources, is active if it is in one. */
+    private void putActive(boolean to) {
+        for (long rest = words.get(at(USED)); rest != 0; rest &= rest - 1) {
+            long word = words.get(at(REGISTERS + Long.numberOfTrailingZeros(rest)));
+            if (!to || ACTIVE.isSet(word)) {
+                gic.banks().put(InterruptState.ACTIVE, vcpu, (int) VIRTUAL_ID.of(word), to);
+            }
+        }
+    }
+
+    /** Gives the lock back for the time of a kick. This vCPU is on this CPU and queues before it enters. */
+    private void kickOther(int wanting) {
+        if (wanting != NONE && wanting != vcpu) {
+            gic.unlock();
+            gic.kick(wanting);
+            gic.lock();
+        }
     }
 
     /**
@@ -352,20 +382,14 @@ public class VirtualInterface {
      * kicked to which it was routed meanwhile.
      */
     public void maintain() {
+        gic.lock();
         for (int number = 0; number < registers; number++) {
-            gic.lock();
             long word = words.get(at(REGISTERS + number));
-            int wanting = NONE;
             if (ListRegister.isSpent(word)) {
                 put(number, 0, false);
-                wanting = gic.ended(vcpu, (int) VIRTUAL_ID.of(word));
-            }
-            gic.unlock();
-            if (wanting != vcpu) {
-                gic.kick(wanting);
+                kickOther(gic.ended(vcpu, (int) VIRTUAL_ID.of(word)));
             }
         }
-        gic.lock();
         if (Maintenance.UNDERFLOW.isSet(status())) {
             words.set(at(CONTROL), HypervisorControl.UNDERFLOW.put(control(), 0));
         }

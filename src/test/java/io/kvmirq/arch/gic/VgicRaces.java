@@ -15,7 +15,7 @@ public final class VgicRaces {
             COLLAPSED        . . L L . . . . L
             FIRST_SOURCE     . . . L . . . . L
             ANY_SOURCE       . . L L . . . . L
-            NO_EOI           L L . . . . L L L
+            NO_EOI           . h . . . . h h .
             SPENT_IS_EMPTY   L L . . . . L L L
             NO_UNDERFLOW     h . . h h . . . L
             KICK_ONLY        . . h h h h h . L

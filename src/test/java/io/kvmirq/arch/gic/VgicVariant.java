@@ -100,13 +100,21 @@ public enum VgicVariant implements Variant<VgicScenario> {
             };
         }
     },
-    SPENT_IS_EMPTY("a list register that waits for its maintenance interrupt is released like an empty one") {
+    SPENT_IS_EMPTY(
+            "an exit frees a list register that waits for its maintenance interrupt, and its line is not looked at") {
         @Override
         VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
             return new VirtualInterface(gic, vcpu, registers, words, base) {
                 @Override
-                boolean isReleased(long word) {
-                    return !ListRegister.STATE.isSet(word);
+                public void syncFromCpu() {
+                    gic.lock();
+                    for (int number = 0; number < registers(); number++) {
+                        if (ListRegister.isSpent(listRegister(number))) {
+                            put(number, 0, false);
+                        }
+                    }
+                    gic.unlock();
+                    super.syncFromCpu();
                 }
             };
         }

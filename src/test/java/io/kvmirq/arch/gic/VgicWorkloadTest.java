@@ -22,6 +22,9 @@ class VgicWorkloadTest {
     private static final int VCPUS = 3;
     private static final int[] EDGES = {16, 32, 33, 40};
     private static final int[] LEVELS = {17, 27, 34, 35, 63};
+    /** Levels that may come as hardware interrupts, too. */
+    private static final int[] HARDWARE = {27, 35};
+
     private static final int SGIS = 2;
     private static final int IDS = 64;
     private static final int MOST_PASSES = 1_000;
@@ -45,7 +48,7 @@ class VgicWorkloadTest {
     private final boolean[][][] sent = new boolean[VCPUS][VCPUS][SGIS];
 
     private void make(int registers) {
-        vm = new VgicVm(new Host(0, 1, 2), VCPUS, IDS - 32, registers, id -> fail("no hardware interrupts here"));
+        vm = new VgicVm(new Host(0, 1, 2), VCPUS, IDS - 32, registers, this::deactivate);
         Distributor gic = vm.distributor();
         for (int vcpu = 0; vcpu < VCPUS; vcpu++) {
             gic.clear(InterruptState.LEVEL, vcpu, 0, 1 << 16);
@@ -98,7 +101,7 @@ class VgicWorkloadTest {
     private void act() {
         Distributor gic = vm.distributor();
         int vcpu = random.nextInt(VCPUS);
-        switch (random.nextInt(12)) {
+        switch (random.nextInt(13)) {
             case 0, 1 -> {
                 int id = any(EDGES);
                 edgesRaised[row(vcpu, id)][id]++;
@@ -118,7 +121,36 @@ class VgicWorkloadTest {
             case 6 -> gic.clear(InterruptState.ENABLED, 0, 32, random.nextInt());
             case 7 -> gic.set(InterruptState.ENABLED, 0, 32, random.nextInt());
             case 8 -> gic.setTarget(any(32, 33, 34, 35, 40, 63), vcpu);
+            case 9 -> setHardware(vcpu, any(HARDWARE));
             default -> step(vcpu);
+        }
+    }
+
+    /** The line of a hardware interrupt rises. KVM puts it into a free list register, if none holds it. */
+    private void setHardware(int vcpu, int id) {
+        VirtualInterface registers = vm.vcpu(vcpu).registers();
+        long free = registers.empty();
+        boolean isPrivate = id < InterruptId.FIRST_SPI;
+        boolean held = false;
+        for (int i = 0; i < VCPUS; i++) {
+            for (int j = 0; j < registers.registers() && (i == vcpu || !isPrivate); j++) {
+                held |= ListRegister.VIRTUAL_ID.of(vm.vcpu(i).registers().listRegister(j)) == id;
+            }
+        }
+        boolean isTarget = isPrivate || vm.distributor().target(id) == vcpu;
+        if (!held
+                && isTarget
+                && free != 0
+                && !inGuest[vcpu]
+                && !vm.vcpu(vcpu).thread().isAsleep()) {
+            registers.setListRegister(
+                    Long.numberOfTrailingZeros(free),
+                    ListRegister.HW.mask()
+                            | ListRegister.PHYSICAL_ID.with(id)
+                            | ListRegister.PRIORITY.with(vm.distributor().priority(vcpu, id) >> 3)
+                            | ListRegister.PENDING.mask()
+                            | id);
+            setLine(vcpu, id, true);
         }
     }
 
@@ -126,8 +158,30 @@ class VgicWorkloadTest {
         high[row(vcpu, id)][id] = to;
         if (to) {
             vm.distributor().raise(vcpu, id);
+            if (Arrays.stream(HARDWARE).anyMatch(hardware -> hardware == id)) {
+                fire(id);
+            }
         } else {
             vm.distributor().lower(vcpu, id);
+        }
+    }
+
+    private void deactivate(int id) {
+        assertThat(HARDWARE).contains(id);
+        fire(id);
+    }
+
+    /** The physical interrupt fires if its line is high and the guest has not to end it: a guest that has it exits. */
+    private void fire(int id) {
+        for (int i = 0; i < VCPUS; i++) {
+            VirtualInterface registers = vm.vcpu(i).registers();
+            for (int j = 0; j < registers.registers(); j++) {
+                long word = registers.listRegister(j);
+                boolean isHeld = ListRegister.HW.isSet(word) && ListRegister.VIRTUAL_ID.of(word) == id;
+                if (isHeld && ListRegister.isEmpty(word) && high[row(i, id)][id]) {
+                    vm.vcpu(i).kick();
+                }
+            }
         }
     }
 
