@@ -62,6 +62,10 @@ public record Errno(int number) {
     public static final Errno ENOSYS = new Errno(38);
     /** Too many symbolic links, or epoll sets in one another. */
     public static final Errno ELOOP = new Errno(40);
+    /** A value does not fit. */
+    public static final Errno EOVERFLOW = new Errno(75);
+    /** The file is of another kind, or in a wrong state. */
+    public static final Errno EBADFD = new Errno(77);
 
     private static final Map<Integer, String> NAMES = Map.ofEntries(
             Map.entry(1, "EPERM"),
@@ -106,6 +110,7 @@ public record Errno(int number) {
             Map.entry(61, "ENODATA"),
             Map.entry(71, "EPROTO"),
             Map.entry(75, "EOVERFLOW"),
+            Map.entry(77, "EBADFD"),
             Map.entry(95, "EOPNOTSUPP"),
             Map.entry(110, "ETIMEDOUT"));
 
