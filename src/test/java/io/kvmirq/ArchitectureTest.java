@@ -167,6 +167,7 @@ class ArchitectureTest {
         check(mayUse(rules, "io.kvmirq", "io.kvmirq.explain.."));
         check(mayUse(file, "io.kvmirq", "io.kvmirq.uapi..", rules));
         check(mayUse(kvm, "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch.intx", rules, file));
+        check(mayUse("io.kvmirq.fake.vfio", "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch.intx", rules, file));
         check(mayUse("io.kvmirq.fake.x86", "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch..", rules, file, kvm));
         check(mayUse("io.kvmirq.fake.arm64", "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch..", rules, file, kvm));
     }

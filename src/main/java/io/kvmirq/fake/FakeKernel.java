@@ -5,18 +5,17 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.fake.arm64.ArmKvmFile;
-import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
-import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.StandardFile;
 import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.vfio.VfioHost;
 import io.kvmirq.fake.x86.X86KvmFile;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -28,6 +27,7 @@ public final class FakeKernel extends SystemCalls {
 
     private final Profile profile;
     private final FakeTime time;
+    private final VfioHost vfio;
     /** The descriptors that a tape left open, by name. */
     private Map<String, Integer> descriptors = Map.of();
 
@@ -37,17 +37,21 @@ public final class FakeKernel extends SystemCalls {
     }
 
     private FakeKernel(Profile profile, boolean virtualTime) {
-        super(new FakeHost(profile.build(), virtualTime), paths(profile));
+        super(new FakeHost(profile.build(), virtualTime));
         this.profile = profile;
         this.time = host.time();
+        this.vfio = new VfioHost(host);
         for (int i = 0; i < STANDARD_FILES; i++) {
             host.install(new StandardFile(host));
         }
     }
 
-    /** For each path that exists, how to open its file. */
-    private static Map<String, Function<Host, FakeFile>> paths(Profile profile) {
-        return Map.of("/dev/kvm", profile.isArm64() ? ArmKvmFile::new : X86KvmFile::new);
+    @Override
+    int open(String path) {
+        if (path.equals("/dev/kvm")) {
+            return host.install(profile.isArm64() ? new ArmKvmFile(host) : new X86KvmFile(host));
+        }
+        return vfio.open(path);
     }
 
     /** Makes a kernel with a virtual clock: only {@link #pass} advances it and ends the timeout of a poll. */
@@ -149,6 +153,45 @@ public final class FakeKernel extends SystemCalls {
             host.work().run();
             time.changed();
         }
+    }
+
+    // PCI devices
+
+    /**
+     * Starts to add a PCI device to the host, which then has /dev/vfio/vfio and /dev/vfio/GROUP. A host without a PCI
+     * device has neither.
+     *
+     * @param address such as {@code 0000:00:02.0}
+     * @param group the number of its IOMMU group
+     * @throws NotModelledException on arm64
+     */
+    public FakePciDevice.Builder pciDevice(String address, int group) {
+        if (profile.isArm64()) {
+            throw new NotModelledException("PCI devices of an arm64 host");
+        }
+        return new FakePciDevice.Builder(this, address, group);
+    }
+
+    /**
+     * Sets how many interrupt vectors MSI and MSI-X may still allocate on the host. If there are too few, a real kernel
+     * enables nothing and says how many there are.
+     */
+    public void limitVectors(int free) {
+        if (free < 0) {
+            throw new IllegalArgumentException("a limit of " + free + " vectors: expected 0 or more");
+        }
+        time.enter();
+        try (time) {
+            vfio.limitVectors(free);
+        }
+    }
+
+    FakeTime time() {
+        return time;
+    }
+
+    VfioHost vfio() {
+        return vfio;
     }
 
     /** The number of calls that wait for a change. */

@@ -8,7 +8,6 @@ import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
-import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.UserMemory;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;
@@ -17,8 +16,6 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.time.Duration;
 import java.util.List;
-import java.util.Map;
-import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -36,15 +33,12 @@ abstract class SystemCalls implements Libc {
     private static final long PAGE = 4096;
 
     final FakeHost host;
-    private final Map<String, Function<Host, FakeFile>> paths;
     private final FakeTime time;
     private final UserMemory memory;
     private final FileTable files;
 
-    /** @param paths for each path that exists, how to open its file */
-    SystemCalls(FakeHost host, Map<String, Function<Host, FakeFile>> paths) {
+    SystemCalls(FakeHost host) {
         this.host = host;
-        this.paths = paths;
         this.time = host.time();
         this.memory = host.memory();
         this.files = host.files();
@@ -84,21 +78,12 @@ abstract class SystemCalls implements Libc {
     }
 
     private int openLocked(long path) {
-        StringBuilder name = new StringBuilder();
-        for (int i = 0; i < LONGEST_PATH; i++) {
-            ByteBuffer at = memory.at(path + i, 1);
-            if (at == null) {
-                return refuse(KernelRule.FAULT);
-            }
-            byte next = at.get(memory.offset(path + i));
-            if (next == 0) {
-                Function<Host, FakeFile> file = paths.get(name.toString());
-                return file == null ? refuse(KernelRule.NO_SUCH_FILE) : host.install(file.apply(host));
-            }
-            name.append((char) next);
-        }
-        throw new NotModelledException("a path of " + LONGEST_PATH + " bytes or more");
+        String name = memory.text(path, LONGEST_PATH);
+        return name == null ? refuse(KernelRule.FAULT) : open(name);
     }
+
+    /** Opens a path. Returns a descriptor or a negative errno. */
+    abstract int open(String path);
 
     @Override
     public int eventfd(int count, int flags) {

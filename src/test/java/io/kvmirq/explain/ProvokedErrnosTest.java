@@ -20,7 +20,7 @@ import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
 
-/** Whatever errno the contract suite provokes on the fake, the explainer names the rule that made it. */
+/** Whatever errno the contract suite and the tests of VFIO provoke on the fake, the explainer names the rule that made it. */
 class ProvokedErrnosTest {
     @Test
     void everyErrnoTheContractProvokesIsExplainedByItsCause() {
@@ -69,8 +69,8 @@ class ProvokedErrnosTest {
                     .build());
             launcher.execute(
                     LauncherDiscoveryRequestBuilder.request()
-                            .selectors(selectPackage("io.kvmirq.contract"))
-                            .filters(ClassNameFilter.includeClassNamePatterns(".*Contract"))
+                            .selectors(selectPackage("io.kvmirq.contract"), selectPackage("io.kvmirq.fake"))
+                            .filters(ClassNameFilter.includeClassNamePatterns(".*Contract", ".*\\.Vfio\\w+Test"))
                             .build(),
                     summary);
         } finally {

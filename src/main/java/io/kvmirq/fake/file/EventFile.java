@@ -19,6 +19,8 @@ public final class EventFile extends FakeFile {
     /** Priority waiters: the first consumes every signal before other waiters and readers. Since 6.17, one at most. */
     private final List<EventWaiter> irqfds = new ArrayList<>(1);
 
+    private final List<EventReader> readers = new ArrayList<>(0);
+
     public EventFile(Host host, long count, boolean semaphore, boolean blocking) {
         super(host);
         this.count = count;
@@ -72,6 +74,13 @@ public final class EventFile extends FakeFile {
             take();
             irqfds.get(0).raise();
         } else {
+            if (!readers.isEmpty()) {
+                host.note(KernelRule.VFIO_UNMASK_READS);
+                take();
+                for (int i = 0; i < readers.size(); i++) {
+                    readers.get(i).signalled();
+                }
+            }
             wake(Epoll.EPOLLIN);
         }
         host.time().changed();
@@ -159,8 +168,20 @@ public final class EventFile extends FakeFile {
         }
     }
 
+    public void attach(EventReader attached) {
+        readers.add(attached);
+        if (count != 0) {
+            attached.signalled();
+        }
+    }
+
+    public void detach(EventReader detached) {
+        readers.remove(detached);
+    }
+
     @Override
     protected void released() {
+        List.copyOf(readers).forEach(EventReader::released);
         for (EventWaiter irqfd : waiters()) {
             host.note(KernelRule.IRQFD_GONE_WITH_EVENTFD);
             host.work().shutDown(irqfd);

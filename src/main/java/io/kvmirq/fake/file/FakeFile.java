@@ -22,7 +22,7 @@ public abstract class FakeFile {
     }
 
     /** Adds a reference, such as a descriptor. */
-    final void opened() {
+    public final void opened() {
         descriptors++;
     }
 
@@ -51,6 +51,11 @@ public abstract class FakeFile {
     /** The facts of the file's VM, as labels of {@code io.kvmirq.explain.Fact}; allocates nothing. */
     public List<String> facts() {
         return List.of();
+    }
+
+    /** Whether KVM-VFIO accepts the file: a VFIO group, or a VFIO device since 6.6. */
+    public boolean isVfio() {
+        return false;
     }
 
     /** Answers ioctl(2); {@code argument} is a value or an address. */

@@ -126,6 +126,28 @@ public final class UserMemory {
         return ByteBuffer.allocate(length).order(ByteOrder.nativeOrder()).put(0, from, offset(address), length);
     }
 
+    /**
+     * A copy of a text that ends in NUL; null for EFAULT.
+     *
+     * @throws NotModelledException if it has {@code longest} bytes or more
+     */
+    @Nullable
+    public String text(long address, int longest) {
+        StringBuilder text = new StringBuilder();
+        for (int i = 0; i < longest; i++) {
+            ByteBuffer at = at(address + i, 1);
+            if (at == null) {
+                return null;
+            }
+            byte next = at.get(offset(address + i));
+            if (next == 0) {
+                return text.toString();
+            }
+            text.append((char) next);
+        }
+        throw new NotModelledException("a path or name of " + longest + " bytes or more");
+    }
+
     /** @return false if the address is not mapped */
     public boolean copyOut(long address, ByteBuffer from, int length) {
         ByteBuffer to = at(address, length);

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.vfio.PciFunction;
+import io.kvmirq.fake.vfio.VfioPci;
+import java.util.function.Predicate;
+
+/**
+ * A PCI device of a fake kernel's host, for a user through VFIO. The methods do what the hardware does. Thread-safe.
+ *
+ * <p>The device has no BARs. Of its configuration space it has COMMAND, STATUS and the interrupt pin.
+ */
+public final class FakePciDevice {
+    private static final int MOST_MSI = 32;
+    private static final int MOST_MSIX = 2048;
+
+    private final FakeTime time;
+    private final VfioPci device;
+
+    private FakePciDevice(FakeTime time, VfioPci device) {
+        this.time = time;
+        this.device = device;
+    }
+
+    /** What a device is to be: without interrupts, without a reset and not PCI Express, unless it is said. */
+    public static final class Builder {
+        private final FakeKernel kernel;
+        private final String address;
+        private final int group;
+        private boolean intx;
+        private boolean disIntx = true;
+        private boolean sharesLine;
+        private int msi;
+        private int msix;
+        private boolean express;
+        private boolean resets;
+
+        Builder(FakeKernel kernel, String address, int group) {
+            this.kernel = kernel;
+            this.address = address;
+            this.group = group;
+        }
+
+        /** Gives the device an interrupt pin. */
+        public Builder intx() {
+            intx = true;
+            return this;
+        }
+
+        /** Gives the device an interrupt pin and no DisINTx, as before PCI 2.3: it needs its line for itself. */
+        public Builder intxWithoutDisIntx() {
+            disIntx = false;
+            return intx();
+        }
+
+        /** Gives a driver of the host the same interrupt line. */
+        public Builder onSharedLine() {
+            sharesLine = true;
+            return this;
+        }
+
+        /** Gives the device MSI with 1, 2, 4, 8, 16 or 32 vectors. */
+        public Builder msi(int vectors) {
+            if (vectors < 1 || vectors > MOST_MSI || Integer.bitCount(vectors) != 1) {
+                throw new IllegalArgumentException(vectors + " vectors of MSI: expected 1, 2, 4, 8, 16 or 32");
+            }
+            msi = vectors;
+            return this;
+        }
+
+        /** Gives the device MSI-X with 1 to 2048 vectors. */
+        public Builder msix(int vectors) {
+            if (vectors < 1 || vectors > MOST_MSIX) {
+                throw new IllegalArgumentException(vectors + " vectors of MSI-X: expected 1 to 2048");
+            }
+            msix = vectors;
+            return this;
+        }
+
+        /** Makes the device a PCI Express device, which reports errors. */
+        public Builder express() {
+            express = true;
+            return this;
+        }
+
+        /** Gives the device a function reset. */
+        public Builder resettable() {
+            resets = true;
+            return this;
+        }
+
+        private PciFunction function() {
+            return new PciFunction(address, group, intx, disIntx, sharesLine, msi, msix, express, resets);
+        }
+
+        /**
+         * Adds the device, bound to vfio-pci.
+         *
+         * @throws IllegalArgumentException if a device has the address already
+         */
+        public FakePciDevice add() {
+            FakeTime time = kernel.time();
+            time.enter();
+            try (time) {
+                return new FakePciDevice(time, kernel.vfio().add(function()));
+            }
+        }
+
+        /**
+         * Adds the device, bound to a driver of the host: VFIO cannot use its group.
+         *
+         * @throws IllegalArgumentException if a device has the address already
+         */
+        public void addToHost() {
+            FakeTime time = kernel.time();
+            time.enter();
+            try (time) {
+                kernel.vfio().addToHost(function());
+            }
+        }
+    }
+
+    private boolean act(Predicate<VfioPci> action) {
+        time.enter();
+        try (time) {
+            boolean signalled = action.test(device);
+            time.changed();
+            return signalled;
+        }
+    }
+
+    /**
+     * The device sends the message of a vector of MSI or MSI-X, whichever is enabled. It sends nothing unless it is bus
+     * master.
+     *
+     * @return whether an eventfd was signalled
+     * @throws IllegalArgumentException if the device has no such vector
+     */
+    public boolean sendMessage(int vector) {
+        return act(pci -> pci.send(vector));
+    }
+
+    /**
+     * The device requests service through its interrupt pin, until {@link #serve}.
+     *
+     * @throws IllegalStateException if the device has no pin
+     */
+    public void requestService() {
+        act(pci -> {
+            pci.request();
+            return true;
+        });
+    }
+
+    /** The driver in the guest serves the device, which stops requesting service. */
+    public void serve() {
+        act(pci -> {
+            pci.serve();
+            return true;
+        });
+    }
+
+    /** The device reports an error that it cannot correct. Returns whether an eventfd was signalled. */
+    public boolean reportError() {
+        return act(VfioPci::fail);
+    }
+
+    /** The host asks the user to release the device. Returns whether an eventfd was signalled. */
+    public boolean askBack() {
+        return act(VfioPci::askBack);
+    }
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.UapiVfio;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * /dev/vfio/vfio, with the type 1 IOMMU driver; source: drivers/vfio/container.c. Its groups keep it after its file is
+ * closed.
+ */
+final class ContainerFile extends FakeFile {
+    /** VFIO_DMA_CC_IOMMU, VFIO_TYPE1_NESTING_IOMMU, VFIO_UNMAP_ALL and VFIO_UPDATE_VADDR of vfio.h. */
+    private static final int COHERENT = 4;
+
+    private static final int NESTING = 6;
+    private static final int UNMAP_ALL = 9;
+    private static final int UPDATE_VADDR = 10;
+
+    private static final Requests<ContainerFile> WITHOUT_IOMMU =
+            requests(new Requests<>(KernelRule.VFIO_CONTAINER_WITHOUT_IOMMU, number -> null));
+
+    private static final Requests<ContainerFile> WITH_IOMMU = requests(
+                    new Requests<>(KernelRule.VFIO_UNKNOWN_REQUEST, ContainerFile::notModelled))
+            .value(UapiVfio.VFIO_IOMMU_MAP_DMA, (file, address) -> file.dma().map(address))
+            .value(UapiVfio.VFIO_IOMMU_UNMAP_DMA, (file, address) -> file.dma().unmap(address));
+
+    private final List<VfioGroup> groups = new ArrayList<>();
+    private @Nullable DmaMappings dma;
+
+    ContainerFile(Host host) {
+        super(host);
+    }
+
+    private static Requests<ContainerFile> requests(Requests<ContainerFile> empty) {
+        return empty.value(UapiVfio.VFIO_GET_API_VERSION, (file, none) -> UapiVfio.VFIO_API_VERSION)
+                .value(UapiVfio.VFIO_CHECK_EXTENSION, ContainerFile::checkExtension)
+                .value(UapiVfio.VFIO_SET_IOMMU, ContainerFile::setIommu);
+    }
+
+    private static @Nullable String notModelled(long request) {
+        if (request == UapiVfio.VFIO_IOMMU_GET_INFO) {
+            return "VFIO_IOMMU_GET_INFO";
+        }
+        return request == UapiVfio.VFIO_IOMMU_DIRTY_PAGES ? "VFIO_IOMMU_DIRTY_PAGES" : null;
+    }
+
+    @Override
+    public int ioctl(long request, long argument) {
+        return (dma == null ? WITHOUT_IOMMU : WITH_IOMMU).answer(this, request, argument);
+    }
+
+    List<VfioGroup> groups() {
+        return groups;
+    }
+
+    boolean hasIommu() {
+        return dma != null;
+    }
+
+    private DmaMappings dma() {
+        if (dma == null) {
+            throw new IllegalStateException("the container has no IOMMU");
+        }
+        return dma;
+    }
+
+    /** The last group takes the IOMMU driver and its mappings with it. */
+    void leave(VfioGroup group) {
+        groups.remove(group);
+        if (groups.isEmpty()) {
+            dma = null;
+        }
+    }
+
+    private int checkExtension(long extension) {
+        host.note(KernelRule.VFIO_EXTENSIONS);
+        if (extension == COHERENT && dma != null) {
+            throw new NotModelledException("VFIO_DMA_CC_IOMMU: whether the IOMMU enforces coherency");
+        }
+        boolean known = extension == UapiVfio.VFIO_TYPE1_IOMMU
+                || extension == UapiVfio.VFIO_TYPE1v2_IOMMU
+                || extension == NESTING && hasNesting()
+                || extension == UNMAP_ALL
+                || extension == UPDATE_VADDR && dma != null;
+        return known ? 1 : 0;
+    }
+
+    private boolean hasNesting() {
+        return !host.build().isSince(6, 13);
+    }
+
+    private int setIommu(long type) {
+        if (groups.isEmpty() || dma != null) {
+            return host.refuse(KernelRule.VFIO_IOMMU_STATE);
+        }
+        if (type == NESTING && hasNesting()) {
+            throw new NotModelledException("VFIO_TYPE1_NESTING_IOMMU");
+        }
+        if (type != UapiVfio.VFIO_TYPE1_IOMMU && type != UapiVfio.VFIO_TYPE1v2_IOMMU) {
+            if (type == UNMAP_ALL) {
+                throw new NotModelledException("VFIO_SET_IOMMU of an extension that is no type");
+            }
+            return host.refuse(KernelRule.VFIO_IOMMU_TYPE);
+        }
+        dma = new DmaMappings(host, type == UapiVfio.VFIO_TYPE1v2_IOMMU);
+        return 0;
+    }
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
+import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.Map;
+import java.util.NavigableMap;
+import java.util.Optional;
+import java.util.TreeMap;
+
+/** What the devices of a container may access; source: drivers/vfio/vfio_iommu_type1.c, of x86. */
+final class DmaMappings {
+    private static final long PAGE_MASK = 4095;
+    /** The module parameter dma_entry_limit. */
+    private static final int MOST = 65535;
+    /** The addresses of messages, which no mapping may contain. */
+    private static final long MESSAGES = 0xfee00000L;
+
+    private static final long MESSAGES_END = 0xfef00000L;
+    /** Every IOMMU translates addresses below this one. */
+    private static final long COMMON_END = 1L << 39;
+
+    private static final int MAP_FLAGS =
+            UapiVfio.VFIO_DMA_MAP_FLAG_READ | UapiVfio.VFIO_DMA_MAP_FLAG_WRITE | UapiVfio.VFIO_DMA_MAP_FLAG_VADDR;
+    private static final int UNMAP_FLAGS = UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP
+            | UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL
+            | UapiVfio.VFIO_DMA_UNMAP_FLAG_VADDR;
+
+    /** A mapping; {@code last} is its last address. */
+    private record Mapping(long first, long last) {
+        long size() {
+            return last - first + 1;
+        }
+
+        boolean overlaps(long from, long to) {
+            return Long.compareUnsigned(first, to) <= 0 && Long.compareUnsigned(from, last) <= 0;
+        }
+    }
+
+    private final Host host;
+    /** VFIO_TYPE1v2_IOMMU: no mapping is split. */
+    private final boolean v2;
+
+    /** By their first address. No two overlap. */
+    private final NavigableMap<Long, Mapping> mappings = new TreeMap<>(Long::compareUnsigned);
+
+    DmaMappings(Host host, boolean v2) {
+        this.host = host;
+        this.v2 = v2;
+    }
+
+    int map(long address) {
+        return host.copied(address, VfioIommuType1DmaMap.SIZE, this::map);
+    }
+
+    private int map(ByteBuffer map) {
+        int flags = map.getInt(VfioIommuType1DmaMap.FLAGS);
+        if (isShort(map, VfioIommuType1DmaMap.SIZE) || (flags & ~MAP_FLAGS) != 0) {
+            return host.refuse(KernelRule.VFIO_MAP_ARGUMENTS);
+        }
+        if ((flags & UapiVfio.VFIO_DMA_MAP_FLAG_VADDR) != 0) {
+            throw new NotModelledException("VFIO_IOMMU_MAP_DMA with VFIO_DMA_MAP_FLAG_VADDR");
+        }
+        long vaddr = map.getLong(VfioIommuType1DmaMap.VADDR);
+        long iova = map.getLong(VfioIommuType1DmaMap.IOVA);
+        long size = map.getLong(VfioIommuType1DmaMap.LENGTH);
+        Optional<KernelRule> refused = refusesRange(iova, vaddr, size, flags);
+        return refused.isPresent() ? host.refuse(refused) : map(iova, vaddr, size);
+    }
+
+    private static boolean isShort(ByteBuffer structure, int size) {
+        return Integer.compareUnsigned(structure.getInt(0), size) < 0;
+    }
+
+    private static boolean wraps(long first, long size) {
+        return Long.compareUnsigned(first + size - 1, first) < 0;
+    }
+
+    private boolean checksWrapFirst() {
+        return host.build().isSince(6, 18);
+    }
+
+    private Optional<KernelRule> refusesRange(long iova, long vaddr, long size, int flags) {
+        boolean wraps = size != 0 && (wraps(iova, size) || wraps(vaddr, size));
+        if (checksWrapFirst() && size != 0 && wraps) {
+            return Optional.of(KernelRule.VFIO_MAP_WRAPS);
+        }
+        if (size == 0 || flags == 0 || ((size | iova | vaddr) & PAGE_MASK) != 0) {
+            return Optional.of(KernelRule.VFIO_MAP_RANGE);
+        }
+        return wraps ? Optional.of(KernelRule.VFIO_MAP_WRAPS_BEFORE) : Optional.empty();
+    }
+
+    private int map(long iova, long vaddr, long size) {
+        long last = iova + size - 1;
+        if (at(last).filter(mapping -> mapping.overlaps(iova, last)).isPresent()) {
+            return host.refuse(KernelRule.VFIO_MAP_EXISTS);
+        }
+        if (mappings.size() == MOST) {
+            return host.refuse(KernelRule.VFIO_MAP_LIMIT);
+        }
+        if (new Mapping(iova, last).overlaps(MESSAGES, MESSAGES_END - 1)) {
+            return host.refuse(KernelRule.VFIO_MAP_RESERVED);
+        }
+        if (Long.compareUnsigned(last, COMMON_END) >= 0) {
+            throw new NotModelledException("the width of an IOMMU: an IOVA of 2^39 or more");
+        }
+        if (host.memory().at(vaddr, size) == null) {
+            return host.refuse(KernelRule.FAULT);
+        }
+        mappings.put(iova, new Mapping(iova, last));
+        return 0;
+    }
+
+    /** The last mapping that begins at or before an address. */
+    private Optional<Mapping> at(long iova) {
+        return Optional.ofNullable(mappings.floorEntry(iova)).map(Map.Entry::getValue);
+    }
+
+    int unmap(long address) {
+        return host.copied(address, VfioIommuType1DmaUnmap.SIZE, unmap -> {
+            int refused = unmap(unmap);
+            return refused < 0 ? refused : host.copyOut(address, unmap, VfioIommuType1DmaUnmap.SIZE);
+        });
+    }
+
+    private int unmap(ByteBuffer unmap) {
+        int flags = unmap.getInt(VfioIommuType1DmaUnmap.FLAGS);
+        boolean dirty = (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) != 0;
+        if (isShort(unmap, VfioIommuType1DmaUnmap.SIZE)
+                || (flags & ~UNMAP_FLAGS) != 0
+                || dirty && flags != UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) {
+            return host.refuse(KernelRule.VFIO_UNMAP_ARGUMENTS);
+        }
+        if (dirty || (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_VADDR) != 0) {
+            throw new NotModelledException("VFIO_IOMMU_UNMAP_DMA with flags 0x" + Integer.toHexString(flags));
+        }
+        long iova = unmap.getLong(VfioIommuType1DmaUnmap.IOVA);
+        long size = unmap.getLong(VfioIommuType1DmaUnmap.LENGTH);
+        boolean all = (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL) != 0;
+        boolean wraps = !all && size != 0 && wraps(iova, size);
+        if ((iova & PAGE_MASK) != 0 || (all ? iova != 0 || size != 0 : size == 0 || (size & PAGE_MASK) != 0)) {
+            return host.refuse(KernelRule.VFIO_UNMAP_RANGE);
+        }
+        if (wraps) {
+            return host.refuse(checksWrapFirst() ? KernelRule.VFIO_UNMAP_WRAPS : KernelRule.VFIO_UNMAP_WRAPS_BEFORE);
+        }
+        long last = all ? -1 : iova + size - 1;
+        if (v2 && !all && splits(iova, last)) {
+            return host.refuse(KernelRule.VFIO_UNMAP_SPLITS);
+        }
+        unmap.putLong(VfioIommuType1DmaUnmap.LENGTH, remove(iova, last));
+        return 0;
+    }
+
+    private boolean splits(long iova, long last) {
+        return at(iova).filter(mapping -> mapping.overlaps(iova, iova) && mapping.first() != iova)
+                        .isPresent()
+                || at(last).filter(mapping -> mapping.overlaps(last, last) && mapping.last() != last)
+                        .isPresent();
+    }
+
+    /** @return the number of bytes that were unmapped; of type 1 also beyond the range, and nothing from a middle */
+    private long remove(long iova, long last) {
+        List<Mapping> inOrder = mappings.values().stream()
+                .filter(mapping -> mapping.overlaps(iova, last))
+                .toList();
+        long unmapped = 0;
+        for (Mapping mapping : inOrder) {
+            if (!v2 && Long.compareUnsigned(iova, mapping.first()) > 0) {
+                break;
+            }
+            mappings.remove(mapping.first());
+            unmapped += mapping.size();
+        }
+        return unmapped;
+    }
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioGroupStatus;
+import java.nio.ByteBuffer;
+import java.util.Optional;
+
+/** /dev/vfio/N, which one file at a time has open; source: drivers/vfio/group.c. */
+final class GroupFile extends FakeFile {
+    private static final int LONGEST_NAME = 4096;
+
+    private static final Requests<GroupFile> REQUESTS = new Requests<GroupFile>(
+                    KernelRule.VFIO_UNKNOWN_REQUEST, number -> null)
+            .value(UapiVfio.VFIO_GROUP_GET_STATUS, GroupFile::status)
+            .value(UapiVfio.VFIO_GROUP_SET_CONTAINER, GroupFile::setContainer)
+            .value(UapiVfio.VFIO_GROUP_UNSET_CONTAINER, (file, none) -> file.unsetContainer())
+            .value(UapiVfio.VFIO_GROUP_GET_DEVICE_FD, GroupFile::device);
+
+    private final VfioGroup group;
+
+    GroupFile(Host host, VfioGroup group) {
+        super(host);
+        this.group = group;
+        group.setOpen(true);
+    }
+
+    @Override
+    public int ioctl(long request, long argument) {
+        return REQUESTS.answer(this, request, argument);
+    }
+
+    @Override
+    public boolean isVfio() {
+        return true;
+    }
+
+    @Override
+    protected void released() {
+        group.detach();
+        group.setOpen(false);
+    }
+
+    private int status(long address) {
+        return host.copied(address, VfioGroupStatus.SIZE, status -> {
+            if (Integer.compareUnsigned(status.getInt(VfioGroupStatus.ARGSZ), VfioGroupStatus.SIZE) < 0) {
+                return host.refuse(KernelRule.VFIO_INFO_ARGUMENTS);
+            }
+            boolean attached = group.container() != null;
+            int viable = attached || group.isViable() ? UapiVfio.VFIO_GROUP_FLAGS_VIABLE : 0;
+            status.putInt(VfioGroupStatus.FLAGS, viable | (attached ? UapiVfio.VFIO_GROUP_FLAGS_CONTAINER_SET : 0));
+            return host.copyOut(address, status, VfioGroupStatus.SIZE);
+        });
+    }
+
+    private int setContainer(long address) {
+        return host.copied(address, UapiVfio.VfioContainer.SIZE, descriptor -> setContainer(descriptor));
+    }
+
+    private int setContainer(ByteBuffer descriptor) {
+        FakeFile file = host.file(descriptor.getInt(UapiVfio.VfioContainer.FD));
+        if (file == null) {
+            return host.refuse(KernelRule.VFIO_CONTAINER_FD);
+        }
+        if (group.container() != null) {
+            return host.refuse(KernelRule.VFIO_CONTAINER_SET);
+        }
+        if (!(file instanceof ContainerFile container)) {
+            return host.refuse(KernelRule.VFIO_NOT_A_CONTAINER);
+        }
+        if (!group.isViable()) {
+            return host.refuse(KernelRule.VFIO_GROUP_NOT_VIABLE);
+        }
+        group.attach(container);
+        return 0;
+    }
+
+    private int unsetContainer() {
+        if (group.container() == null) {
+            return host.refuse(KernelRule.VFIO_NO_CONTAINER);
+        }
+        if (group.isUsed()) {
+            return host.refuse(KernelRule.VFIO_CONTAINER_IN_USE);
+        }
+        group.detach();
+        return 0;
+    }
+
+    private int device(long address) {
+        String name = host.memory().text(address, LONGEST_NAME);
+        if (name == null) {
+            return host.refuse(KernelRule.FAULT);
+        }
+        if (name.indexOf(' ') >= 0
+                && group.find(name.substring(0, name.indexOf(' '))).isPresent()) {
+            throw new NotModelledException("VFIO_GROUP_GET_DEVICE_FD with arguments after the name of the device");
+        }
+        Optional<VfioPci> device = group.find(name);
+        if (device.isEmpty()) {
+            return host.refuse(KernelRule.VFIO_DEVICE_NAME);
+        }
+        if (host.isFull()) {
+            return host.refuse(KernelRule.FD_TABLE_FULL);
+        }
+        ContainerFile container = group.container();
+        return container == null || !container.hasIommu()
+                ? host.refuse(KernelRule.VFIO_DEVICE_NO_IOMMU)
+                : host.install(new DeviceFile(host, device.get(), this));
+    }
+
+    /** A file of one of the group's devices was opened. */
+    void use() {
+        opened();
+        group.use();
+    }
+
+    /** A file of one of the group's devices was released. */
+    void unuse() {
+        group.unuse();
+        closed();
+    }
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.arch.intx.InterruptMode;
+import io.kvmirq.fake.file.EventFile;
+import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.uapi.UapiVfio;
+
+/** VFIO_DEVICE_SET_IRQS; source: {@code vfio_pci_set_irqs_ioctl()} in drivers/vfio/pci/vfio_pci_intrs.c. */
+final class IrqActions {
+    private final Host host;
+    private final VfioPci device;
+
+    IrqActions(Host host, VfioPci device) {
+        this.host = host;
+        this.device = device;
+    }
+
+    /** What to do with the eventfd of a descriptor. */
+    private interface OnEvent {
+        int apply(EventFile event);
+    }
+
+    private int onEvent(int fd, OnEvent call) {
+        FakeFile file = host.file(fd);
+        if (file instanceof EventFile event) {
+            return call.apply(event);
+        }
+        return host.refuse(file == null ? KernelRule.VFIO_IRQS_FD : KernelRule.VFIO_IRQS_NOT_AN_EVENTFD);
+    }
+
+    int apply(IrqSet set) {
+        boolean mask = set.action() == UapiVfio.VFIO_IRQ_SET_ACTION_MASK;
+        boolean unmask = set.action() == UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK;
+        if (!mask && !unmask && set.action() != UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER) {
+            return host.refuse(KernelRule.VFIO_IRQS_ACTION);
+        }
+        return switch (set.index()) {
+            case UapiVfio.VFIO_PCI_INTX_IRQ_INDEX -> mask || unmask ? maskIntx(set, mask) : triggerIntx(set);
+            case UapiVfio.VFIO_PCI_MSI_IRQ_INDEX, UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX ->
+                mask || unmask ? host.refuse(KernelRule.VFIO_IRQS_MSI_MASK) : triggerMessages(set);
+            default -> mask || unmask ? host.refuse(KernelRule.VFIO_IRQS_ERR_REQ) : triggerSingle(set);
+        };
+    }
+
+    // INTx
+
+    private int maskIntx(IrqSet set, boolean mask) {
+        if (device.mode() != InterruptMode.INTX) {
+            return host.refuse(KernelRule.VFIO_IRQS_INACTIVE);
+        }
+        if (set.count() != 1) {
+            return host.refuse(KernelRule.VFIO_IRQS_COUNT);
+        }
+        if (set.isEventfd()) {
+            return mask ? host.refuse(KernelRule.VFIO_IRQS_INTX_MASK_EVENTFD) : setUnmask(set.fd(0));
+        }
+        if (set.isChosen(0) && mask) {
+            device.intx().mask();
+        } else if (set.isChosen(0)) {
+            device.intx().unmask();
+            device.settle();
+        }
+        return 0;
+    }
+
+    private int setUnmask(int fd) {
+        if (fd < 0) {
+            device.unmask().clear();
+            return 0;
+        }
+        return onEvent(fd, event -> device.unmask().set(event) ? 0 : host.refuse(KernelRule.VFIO_IRQS_UNMASK_EVENTFD));
+    }
+
+    private int triggerIntx(IrqSet set) {
+        boolean on = device.mode() == InterruptMode.INTX;
+        if (on && set.count() == 0 && set.isNone()) {
+            device.unmask().clear();
+            device.intx().disable();
+            return 0;
+        }
+        if (!on && device.mode() != InterruptMode.NONE) {
+            return host.refuse(KernelRule.VFIO_IRQS_OTHER_MODE);
+        }
+        if (!on && !set.isEventfd()) {
+            return host.refuse(KernelRule.VFIO_IRQS_INACTIVE);
+        }
+        if (set.count() != 1) {
+            return host.refuse(KernelRule.VFIO_IRQS_COUNT);
+        }
+        if (set.isEventfd()) {
+            return set.fd(0) < 0 ? triggerNothing(on) : onEvent(set.fd(0), event -> trigger(on, event));
+        }
+        if (set.isChosen(0)) {
+            device.intx().loopback();
+        }
+        return 0;
+    }
+
+    private int trigger(boolean on, EventFile event) {
+        if (on) {
+            device.intx().trigger(() -> event.signal(1));
+            return 0;
+        }
+        if (!device.intx().enable(() -> event.signal(1))) {
+            return host.refuse(KernelRule.VFIO_IRQS_SHARED);
+        }
+        device.settle();
+        return 0;
+    }
+
+    /** INTx is or becomes enabled, and its interrupts go nowhere. */
+    private int triggerNothing(boolean on) {
+        host.note(KernelRule.VFIO_INTX_WITHOUT_TRIGGER);
+        if (!on && !device.intx().enable(() -> {})) {
+            return host.refuse(KernelRule.VFIO_IRQS_SHARED);
+        }
+        device.intx().detach();
+        device.settle();
+        return 0;
+    }
+
+    // MSI and MSI-X
+
+    private int triggerMessages(IrqSet set) {
+        InterruptMode mode = set.index() == UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX ? InterruptMode.MSIX : InterruptMode.MSI;
+        boolean on = device.mode() == mode;
+        if (on && set.count() == 0 && set.isNone()) {
+            device.vectors().disable();
+            return 0;
+        }
+        if (!on && device.mode() != InterruptMode.NONE) {
+            return host.refuse(KernelRule.VFIO_IRQS_OTHER_MODE);
+        }
+        if (set.isEventfd()) {
+            return device.vectors().set(mode, set);
+        }
+        return on ? device.vectors().loopback(set) : host.refuse(KernelRule.VFIO_IRQS_INACTIVE);
+    }
+
+    // The error and the request interrupt
+
+    private int triggerSingle(IrqSet set) {
+        EventFile event = device.single(set.index());
+        if (set.isNone()) {
+            if (event == null) {
+                return host.refuse(KernelRule.VFIO_IRQS_INACTIVE);
+            }
+            if (set.count() == 0) {
+                device.setSingle(set.index(), null);
+            } else {
+                event.signal(1);
+            }
+            return 0;
+        }
+        if (set.count() == 0) {
+            return host.refuse(KernelRule.VFIO_IRQS_COUNT);
+        }
+        if (set.isEventfd()) {
+            return setSingle(set.index(), set.fd(0));
+        }
+        if (set.isChosen(0) && event != null) {
+            event.signal(1);
+        }
+        return 0;
+    }
+
+    private int setSingle(int index, int fd) {
+        if (fd == -1) {
+            device.setSingle(index, null);
+            return 0;
+        }
+        if (fd < 0) {
+            if (host.build().isSince(7, 1)) {
+                return host.refuse(KernelRule.VFIO_IRQS_SINGLE_FD);
+            }
+            host.note(KernelRule.VFIO_IRQS_SINGLE_FD_BEFORE);
+            return 0;
+        }
+        return onEvent(fd, event -> {
+            device.setSingle(index, event);
+            return 0;
+        });
+    }
+}

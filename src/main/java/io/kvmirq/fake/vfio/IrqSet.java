@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
+import java.nio.ByteBuffer;
+import java.util.Optional;
+
+/**
+ * A {@code struct vfio_irq_set} that passed the checks of {@code vfio_set_irqs_validate_and_prepare()}.
+ *
+ * @param data a byte or a descriptor for each interrupt; empty for VFIO_IRQ_SET_DATA_NONE
+ */
+record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
+    private static final long MAX_U32 = 0xffff_ffffL;
+
+    /** What to do with a structure. */
+    interface OnSet {
+        int apply(IrqSet set);
+    }
+
+    /** Reads and checks a structure and its data. Returns a negative errno, or the result of {@code call}. */
+    static int read(Host host, VfioPci device, long address, OnSet call) {
+        return host.copied(address, VfioIrqSet.SIZE, header -> {
+            Optional<KernelRule> refused = refuses(device, header);
+            if (refused.isPresent()) {
+                return host.refuse(refused);
+            }
+            int count = header.getInt(VfioIrqSet.COUNT);
+            int bytes = count * width(header.getInt(VfioIrqSet.FLAGS));
+            return bytes == 0
+                    ? call.apply(of(header, ByteBuffer.allocate(0)))
+                    : host.copied(address + VfioIrqSet.DATA, bytes, data -> call.apply(of(header, data)));
+        });
+    }
+
+    private static IrqSet of(ByteBuffer header, ByteBuffer data) {
+        return new IrqSet(
+                header.getInt(VfioIrqSet.INDEX),
+                header.getInt(VfioIrqSet.START),
+                header.getInt(VfioIrqSet.COUNT),
+                header.getInt(VfioIrqSet.FLAGS),
+                data);
+    }
+
+    private static Optional<KernelRule> refuses(VfioPci device, ByteBuffer header) {
+        long argsz = Integer.toUnsignedLong(header.getInt(VfioIrqSet.ARGSZ));
+        int index = header.getInt(VfioIrqSet.INDEX);
+        long start = Integer.toUnsignedLong(header.getInt(VfioIrqSet.START));
+        long count = Integer.toUnsignedLong(header.getInt(VfioIrqSet.COUNT));
+        int flags = header.getInt(VfioIrqSet.FLAGS);
+        if (Integer.compareUnsigned(index, UapiVfio.VFIO_PCI_NUM_IRQS) >= 0) {
+            return Optional.of(KernelRule.VFIO_IRQS_INDEX);
+        }
+        int known = UapiVfio.VFIO_IRQ_SET_DATA_TYPE_MASK | UapiVfio.VFIO_IRQ_SET_ACTION_TYPE_MASK;
+        if (argsz < VfioIrqSet.SIZE || count >= MAX_U32 - start || (flags & ~known) != 0) {
+            return Optional.of(KernelRule.VFIO_IRQS_HEADER);
+        }
+        int interrupts = device.interrupts(index);
+        if (start >= interrupts || start + count > interrupts) {
+            return Optional.of(KernelRule.VFIO_IRQS_RANGE);
+        }
+        int width = width(flags);
+        return width < 0 || argsz - VfioIrqSet.SIZE < count * width
+                ? Optional.of(KernelRule.VFIO_IRQS_DATA)
+                : Optional.empty();
+    }
+
+    /** The bytes of data for each interrupt; -1 if there is not exactly one kind of data. */
+    private static int width(int flags) {
+        return switch (flags & UapiVfio.VFIO_IRQ_SET_DATA_TYPE_MASK) {
+            case UapiVfio.VFIO_IRQ_SET_DATA_NONE -> 0;
+            case UapiVfio.VFIO_IRQ_SET_DATA_BOOL -> 1;
+            case UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD -> Integer.BYTES;
+            default -> -1;
+        };
+    }
+
+    int action() {
+        return flags & UapiVfio.VFIO_IRQ_SET_ACTION_TYPE_MASK;
+    }
+
+    boolean isNone() {
+        return (flags & UapiVfio.VFIO_IRQ_SET_DATA_NONE) != 0;
+    }
+
+    boolean isEventfd() {
+        return (flags & UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD) != 0;
+    }
+
+    /** The descriptor for interrupt {@code start + i}. */
+    int fd(int i) {
+        return data.getInt(i * Integer.BYTES);
+    }
+
+    /** Whether interrupt {@code start + i} is meant: by VFIO_IRQ_SET_DATA_NONE, or a byte that is not 0. */
+    boolean isChosen(int i) {
+        return isNone() || data.get(i) != 0;
+    }
+}

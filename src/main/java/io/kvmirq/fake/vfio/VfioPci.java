@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.arch.intx.InterruptMode;
+import io.kvmirq.arch.intx.IntxDevice;
+import io.kvmirq.arch.intx.LineController;
+import io.kvmirq.arch.intx.PhysicalLine;
+import io.kvmirq.arch.intx.VfioIntx;
+import io.kvmirq.fake.file.EventFile;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.uapi.UapiVfio;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A PCI device that vfio-pci is bound to. All its open files share its state. The caller of each method holds the kernel's
+ * lock. Source: drivers/vfio/pci/vfio_pci_core.c.
+ */
+public final class VfioPci {
+    private final Host host;
+    private final PciFunction function;
+    private final PhysicalLine line = new PhysicalLine(LineController.IOAPIC);
+    private final IntxDevice device;
+    private final VfioIntx intx;
+    private final UnmaskEvent unmask;
+    private final MessageVectors vectors;
+    private final ConfigSpace config;
+    /** The eventfds of the error and the request interrupt. */
+    private final @Nullable EventFile[] single = new EventFile[UapiVfio.VFIO_PCI_NUM_IRQS];
+
+    private int files;
+
+    VfioPci(Host host, PciFunction function, HostVectors hostVectors) {
+        this.host = host;
+        this.function = function;
+        this.device = new IntxDevice(line, function.disIntx() ? IntxDevice.Kind.PCI_2_3 : IntxDevice.Kind.PCI);
+        this.intx = VfioIntx.of(device, false);
+        this.unmask = new UnmaskEvent(this);
+        this.vectors = new MessageVectors(host, this, hostVectors);
+        this.config = new ConfigSpace(this);
+        if (function.sharesLine()) {
+            int ofHost = line.add(() -> PhysicalLine.Taken.NONE);
+            line.request(ofHost, true, true);
+        }
+    }
+
+    PciFunction function() {
+        return function;
+    }
+
+    IntxDevice device() {
+        return device;
+    }
+
+    VfioIntx intx() {
+        return intx;
+    }
+
+    UnmaskEvent unmask() {
+        return unmask;
+    }
+
+    MessageVectors vectors() {
+        return vectors;
+    }
+
+    ConfigSpace config() {
+        return config;
+    }
+
+    /** The number of interrupts of an index. */
+    int interrupts(int index) {
+        return switch (index) {
+            case UapiVfio.VFIO_PCI_INTX_IRQ_INDEX -> function.intx() ? 1 : 0;
+            case UapiVfio.VFIO_PCI_MSI_IRQ_INDEX -> function.msi();
+            case UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX -> function.msix();
+            case UapiVfio.VFIO_PCI_ERR_IRQ_INDEX -> function.express() ? 1 : 0;
+            default -> 1;
+        };
+    }
+
+    @Nullable
+    EventFile single(int index) {
+        return single[index];
+    }
+
+    void setSingle(int index, @Nullable EventFile event) {
+        single[index] = event;
+    }
+
+    // The life of the device
+
+    /** Opens a file of the device. The first one resets the device and clears DisINTx. */
+    void open() {
+        files++;
+        if (files == 1) {
+            if (function.resets()) {
+                reset();
+            }
+            if (function.disIntx()) {
+                device.disable(false);
+            }
+        }
+    }
+
+    /** Releases a file of the device. The last one disables all interrupts. */
+    void close() {
+        files--;
+        if (files > 0) {
+            return;
+        }
+        host.note(KernelRule.VFIO_LAST_CLOSE);
+        config.clear();
+        unmask.clear();
+        vectors.disable();
+        intx.close();
+        if (function.resets()) {
+            reset();
+        }
+        single[UapiVfio.VFIO_PCI_ERR_IRQ_INDEX] = null;
+        single[UapiVfio.VFIO_PCI_REQ_IRQ_INDEX] = null;
+    }
+
+    /** A function reset: the device forgets what it requested. The kernel restores its configuration. */
+    void reset() {
+        device.serve();
+        vectors.forgetPending();
+    }
+
+    /** The CPUs take the interrupts of the line until it is quiet. */
+    void settle() {
+        boolean taken = line.take();
+        while (taken) {
+            taken = line.take();
+        }
+    }
+
+    // What the device does
+
+    /**
+     * The device sends the message of a vector of MSI or MSI-X, whichever is enabled.
+     *
+     * @return whether an eventfd was signalled
+     * @throws IllegalArgumentException if neither MSI nor MSI-X has such a vector
+     */
+    public boolean send(int vector) {
+        if (vector < 0 || vector >= Math.max(function.msi(), function.msix())) {
+            throw new IllegalArgumentException("vector " + vector + ": " + function.address() + " has " + function.msi()
+                    + " of MSI and " + function.msix() + " of MSI-X, numbered from 0");
+        }
+        if (!config.isMaster()) {
+            host.note(KernelRule.VFIO_BUS_MASTER);
+            return false;
+        }
+        return vectors.send(vector);
+    }
+
+    /**
+     * The device requests service through its interrupt pin, until {@link #serve}.
+     *
+     * @throws IllegalStateException if it has no pin
+     */
+    public void request() {
+        if (!function.intx()) {
+            throw new IllegalStateException(function.address() + " has no interrupt pin: add the device with INTx");
+        }
+        device.request();
+        settle();
+    }
+
+    /** The driver in the guest served the device. */
+    public void serve() {
+        device.serve();
+    }
+
+    /** The device reports an error that it cannot correct. Returns whether an eventfd was signalled. */
+    public boolean fail() {
+        return signal(UapiVfio.VFIO_PCI_ERR_IRQ_INDEX);
+    }
+
+    /** The host asks the user to release the device. Returns whether an eventfd was signalled. */
+    public boolean askBack() {
+        return signal(UapiVfio.VFIO_PCI_REQ_IRQ_INDEX);
+    }
+
+    private boolean signal(int index) {
+        EventFile event = single[index];
+        if (event != null) {
+            event.signal(1);
+        }
+        return event != null;
+    }
+
+    /** How the device interrupts. */
+    InterruptMode mode() {
+        return intx.mode();
+    }
+}
