@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
+import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.uapi.Uapi;
+import java.util.ArrayList;
+import java.util.List;
 
-/** The KVM-VFIO device of a VM, on a host without VFIO; source: virt/kvm/vfio.c. */
+/** The KVM-VFIO device of a VM. It holds the files that were added; source: virt/kvm/vfio.c. */
 final class KvmVfioFile extends KvmDeviceFile {
     private final Runnable gone;
+    private final List<FakeFile> files = new ArrayList<>();
 
     /** @param gone called when the last descriptor is closed */
     KvmVfioFile(Host host, Runnable gone) {
@@ -35,14 +39,36 @@ final class KvmVfioFile extends KvmDeviceFile {
     }
 
     private int setFile(boolean add, int fd) {
-        if (host.file(fd) == null) {
+        FakeFile file = host.file(fd);
+        if (file == null) {
             return host.refuse(KernelRule.VFIO_FILE_FD);
         }
-        return host.refuse(add ? KernelRule.VFIO_NOT_A_VFIO_FILE : KernelRule.VFIO_FILE_UNKNOWN);
+        return add ? add(file) : delete(file);
+    }
+
+    private int add(FakeFile file) {
+        if (!file.isVfio()) {
+            return host.refuse(KernelRule.VFIO_NOT_A_VFIO_FILE);
+        }
+        if (files.contains(file)) {
+            return host.refuse(KernelRule.VFIO_FILE_TWICE);
+        }
+        files.add(file);
+        file.opened();
+        return 0;
+    }
+
+    private int delete(FakeFile file) {
+        if (!files.remove(file)) {
+            return host.refuse(KernelRule.VFIO_FILE_UNKNOWN);
+        }
+        file.closed();
+        return 0;
     }
 
     @Override
     protected void released() {
+        files.forEach(FakeFile::closed);
         gone.run();
     }
 }
