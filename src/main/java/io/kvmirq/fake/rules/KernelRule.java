@@ -386,7 +386,7 @@ public enum KernelRule {
     ARM_MSI_NEEDS_DEVICE(LAB, ArmCause.ARM_MSI_NEEDS_DEVICE),
     ARM_MSI_DOORBELL(LAB, ArmCause.ARM_MSI_DOORBELL),
     ARM_MSI_ITS_OFF(LAB, ArmCause.ARM_MSI_ITS_OFF),
-    ARM_MSI_UNMAPPED(SOURCE, ArmCause.ARM_MSI_UNMAPPED),
+    ARM_MSI_UNMAPPED(SOURCE, "a message whose event is not mapped returns 0", "vgic-its.c vgic_its_inject_msi()"),
 
     ARM_DEVICE_TYPE(LAB, ArmCause.ARM_DEVICE_TYPE),
     ARM_NO_GICV2(LAB, ArmCause.ARM_NO_GICV2),
