@@ -46,7 +46,7 @@ public sealed interface Route {
         PIC_SLAVE(1, 8),
         IOAPIC(2, 24),
         /** The VGIC of arm64, the only chip there. */
-        VGIC(0, 988);
+        VGIC(0, Spi.LAST - Spi.FIRST + 1);
 
         private final int id;
         private final int pins;

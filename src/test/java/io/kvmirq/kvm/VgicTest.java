@@ -18,6 +18,9 @@ import io.kvmirq.Ppi;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.DistributorRegister;
+import io.kvmirq.arch.gic.InterruptId;
+import io.kvmirq.arch.gic.RedistributorRegister;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.Kernel;
@@ -113,6 +116,22 @@ class VgicTest {
         assertThatThrownBy(() -> vgic.setCpuInterface(0x801_0800L))
                 .hasMessage("CPU interface 0x8010800 is not possible: expected a guest physical address that is a"
                         + " multiple of 0x1000");
+    }
+
+    /** Two packages that may not use each other name the same registers and numbers. */
+    @Test
+    void registersAndNumbersAreThoseOfTheGic() {
+        VgicV3 vgic = vm.createVgicV3();
+        vgic.isLatched(new Spi(32));
+        vgic.makeEdge(new Spi(32));
+        assertThat(calls)
+                .contains(
+                        "get 1:0x" + Integer.toHexString(DistributorRegister.GICD_ISPENDR.offset() + 4) + ":0x0",
+                        "get 1:0x" + Integer.toHexString(DistributorRegister.GICD_ICFGR.offset() + 8) + ":0x0");
+        assertThat(VgicV3.REDISTRIBUTOR_SIZE).isEqualTo(2 * RedistributorRegister.PRIVATE_FRAME);
+        assertThat(InterruptId.FIRST_PPI).isEqualTo(Ppi.FIRST);
+        assertThat(InterruptId.FIRST_SPI).isEqualTo(Spi.FIRST).isEqualTo(Ppi.LAST + 1);
+        assertThat(InterruptId.FIRST_SPECIAL).isEqualTo(Spi.LAST + 1);
     }
 
     /** The kernel would initialise it in each of these calls, and set the default routes once more. */
