@@ -13,7 +13,6 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
-import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
@@ -192,8 +191,14 @@ class VfioKvmTest {
                 .isZero();
         guest.hardware.requestService();
         assertThat(pin(guest, 10)).isTrue();
+        assertThat(guest.fake.irqfdDeassign(guest.vm, event, 10)).isZero();
+        assertThat(pin(guest, 10)).isFalse();
+        assertThat(guest.user.take(event)).isZero();
+        guest.user.signal(resample);
+        assertThat(guest.user.take(event)).as("unmasked, and still requested").isEqualTo(1);
         guest.hardware.serve();
-        assertThat(guest.user.ioctl(device, UapiVfio.VFIO_DEVICE_RESET, 0)).isEqualTo(refused(Errno.EINVAL));
+        guest.user.signal(resample);
+        assertThat(guest.user.take(event)).isZero();
     }
 
     private static boolean pin(Guest guest, int pin) {

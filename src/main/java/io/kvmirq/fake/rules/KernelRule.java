@@ -296,7 +296,7 @@ public enum KernelRule {
     VFIO_IRQ_INFO_ARGUMENTS(SOURCE, VfioCause.IRQ_INFO_INDEX),
     VFIO_IRQ_FLAGS(
             LAB,
-            "INTx is maskable and automasked; the others are NORESIZE, but MSI-X of a device that has it since 6.5",
+            "INTx is maskable and automasked; the others are NORESIZE, except the vectors of MSI-X since 6.5",
             "vfio_pci_core.c vfio_pci_ioctl_get_irq_info()"),
     VFIO_RESET_IMPOSSIBLE(SOURCE, VfioCause.RESET_IMPOSSIBLE),
     VFIO_LAST_CLOSE(
