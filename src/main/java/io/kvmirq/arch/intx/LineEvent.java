@@ -6,7 +6,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * An eventfd that one listener may attach to, such as the unmask eventfd of VFIO. Signals without a listener are kept, as
- * one. Safe for use by any number of threads; one at a time attaches and detaches.
+ * one. A listener runs under a lock: it must not signal, attach or detach the same eventfd. Safe for use by any number of
+ * threads.
  */
 public final class LineEvent implements Signal {
     /** Whether a signal waits for a listener. */
@@ -14,7 +15,10 @@ public final class LineEvent implements Signal {
     /** Whether a listener is attached. */
     static final int LISTENED = 1;
 
-    static final int WORDS = 2;
+    /** Taken while the listener runs: {@code virqfd_disable} flushes. Guards LISTENED. */
+    static final int PASSING = 2;
+
+    static final int WORDS = 3;
 
     private final SharedWords words;
     private final int base;
@@ -42,9 +46,14 @@ public final class LineEvent implements Signal {
     }
 
     private void pass() {
-        Signal to = listener;
-        if (to != null && words.get(at(LISTENED)) != 0 && words.swap(at(SIGNALLED), 0) != 0) {
-            to.signal();
+        words.lock(at(PASSING));
+        try {
+            Signal to = listener;
+            if (to != null && words.get(at(LISTENED)) != 0 && words.swap(at(SIGNALLED), 0) != 0) {
+                to.signal();
+            }
+        } finally {
+            words.unlock(at(PASSING));
         }
     }
 
@@ -55,14 +64,17 @@ public final class LineEvent implements Signal {
 
     /** Attaches a listener. A signal that waits is passed to it at once. */
     void attach(Signal next) {
+        words.lock(at(PASSING));
         listener = next;
-        // Locked. Partner: the locked access of signal(), before it reads LISTENED.
-        words.swap(at(LISTENED), 1);
+        words.set(at(LISTENED), 1);
+        words.unlock(at(PASSING));
         pass();
     }
 
-    /** From now on signals are kept. */
+    /** From now on signals are kept. A listener that runs ends before. */
     void detach() {
-        words.swap(at(LISTENED), 0);
+        words.lock(at(PASSING));
+        words.set(at(LISTENED), 0);
+        words.unlock(at(PASSING));
     }
 }

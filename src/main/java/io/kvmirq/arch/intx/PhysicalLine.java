@@ -20,19 +20,21 @@ public final class PhysicalLine {
     static final int RUNNING = 1;
     /** Whether the controller holds the interrupt active. */
     static final int ACTIVE = 2;
+    /** The handlers that forwarded the active interrupt, a bit each. */
+    static final int FORWARDED = 3;
     /** How often the line is disabled and not enabled again. */
-    static final int DEPTH = 3;
+    static final int DEPTH = 4;
     /** The handlers that requested the line, a bit each. */
-    static final int REQUESTED = 4;
+    static final int REQUESTED = 5;
     /** Whether the one that requested it does not share it. */
-    static final int EXCLUSIVE = 5;
+    static final int EXCLUSIVE = 6;
 
-    static final int INTERRUPTS = 6;
-    static final int UNHANDLED = 7;
+    static final int INTERRUPTS = 7;
+    static final int UNHANDLED = 8;
     /** Whether the line is disabled because no handler claimed its interrupts. */
-    static final int STUCK = 8;
+    static final int STUCK = 9;
 
-    static final int WORDS = 9;
+    static final int WORDS = 10;
 
     /** What a handler did. */
     public enum Taken {
@@ -47,7 +49,10 @@ public final class PhysicalLine {
     /** A handler of the line. */
     @FunctionalInterface
     public interface Handler {
-        /** Called by {@link #take} when the line interrupts. It is never called twice at once. */
+        /**
+         * Called by {@link #take} when the line interrupts. It is never called twice at once. It runs under a lock: it must not
+         * throw, wait, or take, request or free the line.
+         */
         Taken handle();
     }
 
@@ -204,8 +209,23 @@ public final class PhysicalLine {
     /** Ends an active interrupt: the guest's EOI of a forwarded one, or the host when the guest is gone. */
     public void deactivate() {
         words.lock(at(LOCK));
-        words.set(at(ACTIVE), 0);
+        setForwarded(0);
         words.unlock(at(LOCK));
+    }
+
+    /** Ends the active interrupt for a handler that is freed, unless it did not forward it, or another forwarded it too. */
+    void end(int handler) {
+        words.lock(at(LOCK));
+        long forwarded = words.get(at(FORWARDED));
+        if ((forwarded >>> handler & 1) != 0) {
+            setForwarded(forwarded & ~(1L << handler));
+        }
+        words.unlock(at(LOCK));
+    }
+
+    private void setForwarded(long handlers) {
+        words.set(at(FORWARDED), handlers);
+        words.set(at(ACTIVE), handlers == 0 ? 0 : 1);
     }
 
     /** Whether a device asserts the line. Does not allocate. */
@@ -251,36 +271,41 @@ public final class PhysicalLine {
      */
     public boolean take() {
         words.lock(at(RUNNING));
-        words.lock(at(LOCK));
-        boolean interrupts = isInterrupting();
-        long requested = words.get(at(REQUESTED));
-        if (interrupts) {
-            words.set(at(ACTIVE), 1);
+        try {
+            words.lock(at(LOCK));
+            boolean interrupts = isInterrupting();
+            long requested = words.get(at(REQUESTED));
+            if (interrupts) {
+                words.set(at(ACTIVE), 1);
+            }
+            words.unlock(at(LOCK));
+            if (interrupts) {
+                run(requested);
+            }
+            return interrupts;
+        } finally {
+            words.unlock(at(RUNNING));
         }
-        words.unlock(at(LOCK));
-        if (interrupts) {
-            run(requested);
-        }
-        words.unlock(at(RUNNING));
-        return interrupts;
     }
 
     private void run(long requested) {
         boolean handled = false;
-        boolean forwarded = false;
-        for (int i = 0; i < handlers.size(); i++) {
-            if ((requested >>> i & 1) != 0) {
-                Taken taken = handlers.get(i).handle();
-                handled |= taken != Taken.NONE;
-                forwarded |= taken == Taken.FORWARDED;
+        long forwarded = 0;
+        try {
+            for (int i = 0; i < handlers.size(); i++) {
+                if ((requested >>> i & 1) != 0) {
+                    Taken taken = handlers.get(i).handle();
+                    handled |= taken != Taken.NONE;
+                    forwarded |= taken == Taken.FORWARDED ? 1L << i : 0;
+                }
             }
+        } finally {
+            words.lock(at(LOCK));
+            // The guest's EOI may have deactivated it already.
+            setForwarded(controller == LineController.GIC && isActive() ? forwarded : 0);
+            account(handled);
+            words.unlock(at(LOCK));
         }
-        words.lock(at(LOCK));
-        if (!forwarded || controller == LineController.IOAPIC) {
-            words.set(at(ACTIVE), 0);
-        }
-        account(handled);
-        words.unlock(at(LOCK));
     }
 
     /**

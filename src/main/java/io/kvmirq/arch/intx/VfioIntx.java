@@ -13,46 +13,19 @@ import org.jspecify.annotations.Nullable;
  * handler is late: vfio-pci disables again, and the line then stays disabled. The handler is chosen under the lock that runs
  * it, and direct EOI leaves no interrupt active that the guest is not signalled.
  *
- * <p>One thread at a time calls the methods that set up and tear down: those that enable, disable, trigger, close, and set
- * the unmask eventfd. Any thread calls the others. Source: drivers/vfio/pci/vfio_pci_intrs.c and
+ * <p>Safe for use by any number of threads: an outer lock is held by all that a user does, as {@code igate} of VFIO. The
+ * handler and the unmask eventfd do not take it. Source: drivers/vfio/pci/vfio_pci_intrs.c and
  * drivers/vfio/platform/vfio_platform_irq.c of Linux 7.1.
  */
-public class VfioIntx {
-    /** {@code irqlock}: guards MASKED, VIRTUAL_DISINTX, DIRECT and changes of MODE. */
-    static final int LOCK = 0;
-
-    static final int MASKED = 1;
-    /** {@code virq_disabled}: DisINTx as the guest sees it. */
-    static final int VIRTUAL_DISINTX = 2;
-
-    static final int MODE = 3;
-    /** Whether the handler is that of direct EOI. */
-    static final int DIRECT = 4;
-    /** Whether there is a trigger. */
-    static final int TRIGGER = 5;
-    /** Whether there is an unmask eventfd. */
-    static final int UNMASK = 6;
-
-    static final int WORDS = 7;
-
-    private static final InterruptMode[] MODES = InterruptMode.values();
-
-    final IntxDevice device;
-    final SharedWords words;
+public class VfioIntx extends IntxState {
     private final PhysicalLine line;
-    private final int base;
-    private final boolean atDevice;
     private final int handler;
-    private volatile @Nullable Signal trigger;
-    private volatile @Nullable Signal mapped;
+    /** Guarded by GATE. */
     private @Nullable LineEvent unmaskEvent;
 
     VfioIntx(IntxDevice device, boolean nointxmask, SharedWords words, int base) {
-        this.device = device;
+        super(device, nointxmask, words, base);
         this.line = device.line();
-        this.words = words;
-        this.base = base;
-        this.atDevice = device.kind() == IntxDevice.Kind.PCI_2_3 && !nointxmask;
         this.handler = line.add(this::handle);
     }
 
@@ -65,47 +38,6 @@ public class VfioIntx {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
     }
 
-    int at(int word) {
-        return base + word;
-    }
-
-    /** Whether the device is masked by DisINTx, and shares its line. Otherwise it needs the line for itself. */
-    public boolean masksAtDevice() {
-        return atDevice;
-    }
-
-    /** How the device interrupts. */
-    public InterruptMode mode() {
-        return MODES[(int) words.get(at(MODE))];
-    }
-
-    /** Whether the device is masked, by a user or by the handler. */
-    public boolean isMasked() {
-        return words.get(at(MASKED)) != 0;
-    }
-
-    /** Whether the handler is that of direct EOI. */
-    public boolean isDirect() {
-        return words.get(at(DIRECT)) != 0;
-    }
-
-    private boolean isVirtuallyDisabled() {
-        return words.get(at(VIRTUAL_DISINTX)) != 0;
-    }
-
-    @SuppressWarnings("EnumOrdinal") // A mode's ordinal is the value of the word.
-    private void setMode(InterruptMode mode) {
-        words.set(at(MODE), mode.ordinal());
-    }
-
-    private void check(InterruptMode expected) {
-        InterruptMode mode = mode();
-        if (mode != expected) {
-            throw new IllegalStateException("the device is in mode " + mode + ": expected " + expected
-                    + (expected == InterruptMode.NONE ? "; disable that mode first" : "; enable it first"));
-        }
-    }
-
     /**
      * Enables INTx with a trigger. A device that is masked by DisINTx shares the line, any other needs it for itself.
      *
@@ -113,7 +45,7 @@ public class VfioIntx {
      * @throws IllegalStateException if the device is in another mode
      */
     public boolean enable(Signal eventfd) {
-        return enable(eventfd, atDevice);
+        return enable(eventfd, masksAtDevice());
     }
 
     /** As {@link #enable}; no other handler may have the line. */
@@ -122,111 +54,137 @@ public class VfioIntx {
     }
 
     private boolean enable(Signal eventfd, boolean shared) {
-        check(InterruptMode.NONE);
-        boolean masked = isVirtuallyDisabled();
-        words.set(at(MASKED), masked ? 1 : 0);
-        if (atDevice) {
-            device.disable(masked);
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.NONE);
+            open();
+            boolean masked = isVirtuallyDisabled();
+            words.set(at(MASKED), masked ? 1 : 0);
+            if (masksAtDevice()) {
+                device.disable(masked);
+            }
+            trigger = eventfd;
+            words.set(at(TRIGGER), 1);
+            setMode(InterruptMode.INTX);
+            boolean granted = line.request(handler, shared, masksAtDevice() || !masked);
+            if (!granted) {
+                setMode(InterruptMode.NONE);
+            }
+            return granted;
+        } finally {
+            words.unlock(at(GATE));
         }
-        trigger(eventfd);
-        setMode(InterruptMode.INTX);
-        boolean granted = line.request(handler, shared, atDevice || !masked);
-        if (!granted) {
-            setMode(InterruptMode.NONE);
-        }
-        return granted;
     }
 
     /** Replaces the trigger. The mask stays as it is. */
     public void trigger(Signal eventfd) {
-        trigger = eventfd;
-        words.set(at(TRIGGER), 1);
+        words.lock(at(GATE));
+        try {
+            trigger = eventfd;
+            words.set(at(TRIGGER), 1);
+        } finally {
+            words.unlock(at(GATE));
+        }
     }
 
     /** Removes the trigger. INTx stays enabled, and its interrupts go nowhere. */
     public void detach() {
-        words.set(at(TRIGGER), 0);
+        words.lock(at(GATE));
+        try {
+            words.set(at(TRIGGER), 0);
+        } finally {
+            words.unlock(at(GATE));
+        }
     }
 
     /**
-     * Disables INTx, and removes the trigger and the unmask eventfd. A running handler ends before. An interrupt that waits
-     * for the guest's EOI is deactivated.
+     * Disables INTx, and removes the trigger and the unmask eventfd. A running handler ends before. An interrupt that the
+     * device forwarded and that waits for the guest's EOI is deactivated, unless another device forwarded it too.
      *
      * @throws IllegalStateException if the mode is not INTx
      */
     public void disable() {
-        check(InterruptMode.INTX);
-        clearUnmaskEvent();
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.INTX);
+            detachUnmaskEvent();
+            freeLine();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    private void freeLine() {
         line.free(handler);
-        words.lock(at(LOCK));
         setMode(InterruptMode.NONE);
-        boolean direct = isDirect();
-        words.unlock(at(LOCK));
-        if (direct) {
-            line.deactivate();
-        }
+        endForwarded();
+    }
+
+    /** No EOI of an interrupt that was forwarded may come any more. */
+    void endForwarded() {
+        line.end(handler);
     }
 
     /**
-     * Enables MSI or MSI-X.
-     *
-     * @throws IllegalArgumentException if the mode is another
-     * @throws IllegalStateException if the device is in another mode already
-     */
-    public void enableMessages(InterruptMode mode) {
-        if (mode != InterruptMode.MSI && mode != InterruptMode.MSIX) {
-            throw new IllegalArgumentException("mode " + mode + " has no messages: expected MSI or MSIX");
-        }
-        check(InterruptMode.NONE);
-        setMode(mode);
-    }
-
-    /**
-     * Disables MSI or MSI-X.
-     *
-     * @throws IllegalStateException if the device is in neither mode
-     */
-    public void disableMessages() {
-        if (mode() != InterruptMode.MSIX) {
-            check(InterruptMode.MSI);
-        }
-        setMode(InterruptMode.NONE);
-    }
-
-    /**
-     * The last close of the device: sets DisINTx if there is one, and disables the mode. In this order, since no handler
-     * claims the interrupts of a device without its handler; Linux sets DisINTx last.
+     * The last close of the device: removes the unmask eventfd, sets DisINTx if there is one, and disables the mode. In this
+     * order: an unmask would clear DisINTx, and no handler claims the interrupts of a device without its handler. Linux sets
+     * DisINTx last. Until a mode is enabled again, masks and writes of DisINTx do nothing, since no user has the device.
      */
     public void close() {
+        words.lock(at(GATE));
+        try {
+            closeDevice();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    private void closeDevice() {
+        detachUnmaskEvent();
         if (device.kind() == IntxDevice.Kind.PCI_2_3) {
             device.disable(true);
         }
         if (mode() == InterruptMode.INTX) {
-            disable();
+            freeLine();
         }
         setMode(InterruptMode.NONE);
         words.set(at(VIRTUAL_DISINTX), 0);
+        words.set(at(CLOSED), 1);
     }
 
     /**
-     * Sets the eventfd that unmasks: each signal calls {@link #unmask}. A signal from before does so at once.
+     * Sets the eventfd that unmasks: each signal does as {@link #unmask}. A signal from before does so at once.
      *
      * @return whether it was set; false is EBUSY: there is one already
      * @throws IllegalStateException if the mode is not INTx
      */
     public boolean setUnmaskEvent(LineEvent event) {
-        check(InterruptMode.INTX);
-        boolean free = words.get(at(UNMASK)) == 0;
-        if (free) {
-            unmaskEvent = event;
-            words.set(at(UNMASK), 1);
-            event.attach(this::unmask);
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.INTX);
+            boolean free = words.get(at(UNMASK)) == 0;
+            if (free) {
+                unmaskEvent = event;
+                words.set(at(UNMASK), 1);
+                event.attach(this::unmaskAndSignal);
+            }
+            return free;
+        } finally {
+            words.unlock(at(GATE));
         }
-        return free;
     }
 
-    /** Removes the eventfd that unmasks, if there is one. */
+    /** Removes the eventfd that unmasks, if there is one. An unmask that runs ends before. */
     public void clearUnmaskEvent() {
+        words.lock(at(GATE));
+        try {
+            detachUnmaskEvent();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    private void detachUnmaskEvent() {
         LineEvent event = unmaskEvent;
         if (event != null && words.get(at(UNMASK)) != 0) {
             event.detach();
@@ -254,16 +212,19 @@ public class VfioIntx {
     }
 
     Taken handle() {
-        words.lock(at(LOCK));
         Taken taken;
-        if (isDirect() && !isMasked() && reaches()) {
-            // Under the lock: the guest is signalled, also if it writes DisINTx next.
-            signalMapped();
-            taken = Taken.FORWARDED;
-        } else {
-            taken = maskForGuest() ? Taken.HANDLED : Taken.NONE;
+        words.lock(at(LOCK));
+        try {
+            if (isDirect() && !isMasked() && reaches()) {
+                // Under the lock: the guest is signalled, also if it writes DisINTx next.
+                signalMapped();
+                taken = Taken.FORWARDED;
+            } else {
+                taken = maskForGuest() ? Taken.HANDLED : Taken.NONE;
+            }
+        } finally {
+            words.unlock(at(LOCK));
         }
-        words.unlock(at(LOCK));
         if (taken == Taken.HANDLED) {
             signal();
         }
@@ -273,33 +234,14 @@ public class VfioIntx {
     /** @return whether the interrupt is of this device */
     boolean maskForGuest() {
         boolean masked = isMasked();
-        if (!masked && (!atDevice || device.checkAndMask())) {
-            if (!atDevice) {
+        if (!masked && (!masksAtDevice() || device.checkAndMask())) {
+            if (!masksAtDevice()) {
                 line.disable();
             }
             words.set(at(MASKED), 1);
             return true;
         }
-        return !atDevice && device.kind() != IntxDevice.Kind.PLATFORM;
-    }
-
-    void signalMapped() {
-        Signal to = mapped;
-        if (to != null) {
-            to.signal();
-        }
-    }
-
-    boolean reaches() {
-        return mode() == InterruptMode.INTX && !isVirtuallyDisabled() && words.get(at(TRIGGER)) != 0;
-    }
-
-    /** Signals the trigger, if the mode is INTx, the guest has not set DisINTx and there is a trigger. */
-    void signal() {
-        Signal to = trigger;
-        if (to != null && reaches()) {
-            to.signal();
-        }
+        return !masksAtDevice() && !isPlatform();
     }
 
     /**
@@ -308,28 +250,47 @@ public class VfioIntx {
      * @throws IllegalStateException if the mode is not INTx
      */
     public void loopback() {
-        check(InterruptMode.INTX);
-        if (device.kind() == IntxDevice.Kind.PLATFORM) {
-            handle();
-        } else {
-            signal();
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.INTX);
+            if (isPlatform()) {
+                handle();
+            } else {
+                signal();
+            }
+        } finally {
+            words.unlock(at(GATE));
         }
     }
 
     /** Masks the device. In another mode DisINTx follows. Does not allocate. */
     public void mask() {
+        words.lock(at(GATE));
+        try {
+            if (!isClosed()) {
+                maskAlone();
+            }
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    void maskAlone() {
         words.lock(at(LOCK));
-        maskLocked();
-        words.unlock(at(LOCK));
+        try {
+            maskLocked();
+        } finally {
+            words.unlock(at(LOCK));
+        }
     }
 
     private void maskLocked() {
         if (mode() != InterruptMode.INTX) {
-            if (atDevice) {
+            if (masksAtDevice()) {
                 device.disable(true);
             }
         } else if (!isMasked()) {
-            if (atDevice) {
+            if (masksAtDevice()) {
                 device.disable(true);
             } else {
                 line.disable();
@@ -343,9 +304,24 @@ public class VfioIntx {
      * stays masked and the trigger is signalled again. In another mode DisINTx follows. Does not allocate.
      */
     public void unmask() {
+        words.lock(at(GATE));
+        try {
+            if (!isClosed()) {
+                unmaskAndSignal();
+            }
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    private void unmaskAndSignal() {
+        boolean again;
         words.lock(at(LOCK));
-        boolean again = unmaskLocked();
-        words.unlock(at(LOCK));
+        try {
+            again = unmaskLocked();
+        } finally {
+            words.unlock(at(LOCK));
+        }
         if (again) {
             signal();
         }
@@ -354,7 +330,7 @@ public class VfioIntx {
     /** @return whether the device still requests service, and stays masked */
     boolean unmaskLocked() {
         if (mode() != InterruptMode.INTX) {
-            if (atDevice) {
+            if (masksAtDevice()) {
                 device.disable(false);
             }
             return false;
@@ -363,7 +339,7 @@ public class VfioIntx {
             return false;
         }
         boolean again = false;
-        if (!atDevice) {
+        if (!masksAtDevice()) {
             line.enable();
         } else {
             again = !device.checkAndUnmask();
@@ -379,21 +355,33 @@ public class VfioIntx {
      * @throws IllegalStateException if the device is a platform device
      */
     public void writeDisIntx(boolean disabled) {
-        if (device.kind() == IntxDevice.Kind.PLATFORM) {
+        if (isPlatform()) {
             throw new IllegalStateException("a platform device has no DisINTx: mask it instead");
         }
-        words.lock(at(LOCK));
-        boolean before = isVirtuallyDisabled();
-        words.set(at(VIRTUAL_DISINTX), disabled ? 1 : 0);
-        boolean again = false;
-        if (disabled && !before) {
-            maskLocked();
-        } else if (!disabled && before) {
-            again = unmaskLocked();
+        words.lock(at(GATE));
+        try {
+            if (!isClosed() && writeDisIntxAlone(disabled)) {
+                signal();
+            }
+        } finally {
+            words.unlock(at(GATE));
         }
-        words.unlock(at(LOCK));
-        if (again) {
-            signal();
+    }
+
+    private boolean writeDisIntxAlone(boolean disabled) {
+        words.lock(at(LOCK));
+        try {
+            boolean before = isVirtuallyDisabled();
+            words.set(at(VIRTUAL_DISINTX), disabled ? 1 : 0);
+            boolean again = false;
+            if (disabled && !before) {
+                maskLocked();
+            } else if (!disabled && before) {
+                again = unmaskLocked();
+            }
+            return again;
+        } finally {
+            words.unlock(at(LOCK));
         }
     }
 }

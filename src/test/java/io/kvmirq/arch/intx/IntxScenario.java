@@ -48,7 +48,22 @@ public enum IntxScenario implements Scenario<IntxVariant> {
             variant -> new IntxSpace(variant, Kind.PCI_2_3).requests(1).direct().changesMode()),
     SWITCH(
             "a user chooses direct EOI, then the automatic mask",
-            variant -> new IntxSpace(variant, Kind.PCI_2_3).requests(2).switches());
+            variant -> new IntxSpace(variant, Kind.PCI_2_3).requests(2).switches()),
+    CONTROLLER_MESSAGES(
+            "a device without DisINTx; a user masks and unmasks, another changes to MSI and back",
+            variant -> new IntxSpace(variant, Kind.PCI).requests(1).masks().changesMode()),
+    GONE_RUNNING("another handler has the line; the VM runs and ends", variant -> new IntxSpace(variant, Kind.PCI_2_3)
+            .requests(2)
+            .sharedWithAnIdleOne()
+            .ends()),
+    SWITCH_CLOSE(
+            "a user chooses direct EOI, then the automatic mask, on a shared line; the VM ends before its EOI",
+            variant -> new IntxSpace(variant, Kind.PCI_2_3)
+                    .requests(1)
+                    .sharedWithAnother()
+                    .neverRuns()
+                    .switches()
+                    .ends());
 
     private final String text;
 

@@ -47,6 +47,7 @@ final class IntxSpace implements Explorer.Model, Space {
     private int requests;
     private boolean runs = true;
     private boolean changesMode;
+    private boolean ends;
     private boolean endsFirst;
     private boolean writesDisIntx;
     private boolean shares;
@@ -128,6 +129,13 @@ final class IntxSpace implements Explorer.Model, Space {
         return this;
     }
 
+    /** The other device never requests: its handler has the line. */
+    IntxSpace sharedWithAnIdleOne() {
+        words.at(start);
+        otherVfio.enable(() -> {});
+        return this;
+    }
+
     IntxSpace masks() {
         actors.add(Actor.of("user", operation("mask", vfio::mask), operation("unmask", vfio::unmask)));
         return this;
@@ -144,15 +152,10 @@ final class IntxSpace implements Explorer.Model, Space {
 
     /** The VM ends at any time: VFIO closes the device. */
     IntxSpace ends() {
+        ends = true;
         changesMode = true;
-        switches = !variant.deactivatesAtClose();
         writesDisIntx = true;
-        actors.add(Actor.of("exit", operation("close", () -> {
-            if (!variant.deactivatesAtClose()) {
-                vfio.chooseAutoMask();
-            }
-            vfio.close();
-        })));
+        actors.add(Actor.of("exit", operation("close", vfio::close)));
         return this;
     }
 
@@ -282,7 +285,7 @@ final class IntxSpace implements Explorer.Model, Space {
         if (shares && other.isRequesting()) {
             return Optional.of("the device of the other VM waits for ever");
         }
-        if (!runs) {
+        if (!runs || ends) {
             return Optional.empty();
         }
         if (device.isRequesting()) {
@@ -320,6 +323,9 @@ final class IntxSpace implements Explorer.Model, Space {
         if (word >= guest.at(GuestLine.SOURCES) && word <= guest.at(GuestLine.MAPPED)) {
             return guest.at(GuestLine.LOCK);
         }
+        if (word == resamplefd.at(LineEvent.LISTENED)) {
+            return resamplefd.at(LineEvent.PASSING);
+        }
         boolean locked = !changesMode
                 && (word == vfio.at(VfioIntx.MASKED) && variant.readsMaskedLocked()
                         || word == vfio.at(VfioIntx.DIRECT) && !switches);
@@ -342,6 +348,7 @@ final class IntxSpace implements Explorer.Model, Space {
             return !writesDisIntx;
         }
         boolean mode = word == vfio.at(VfioIntx.MODE)
+                || word == vfio.at(VfioIntx.CLOSED)
                 || word == vfio.at(VfioIntx.TRIGGER)
                 || word == vfio.at(VfioIntx.UNMASK)
                 || word == resamplefd.at(LineEvent.LISTENED)

@@ -2,15 +2,18 @@
 package io.kvmirq.arch.intx;
 
 import static io.kvmirq.arch.intx.IntxScenario.CONTROLLER;
+import static io.kvmirq.arch.intx.IntxScenario.CONTROLLER_MESSAGES;
 import static io.kvmirq.arch.intx.IntxScenario.DIRECT;
 import static io.kvmirq.arch.intx.IntxScenario.DIRECT_DISINTX;
 import static io.kvmirq.arch.intx.IntxScenario.DIRECT_MESSAGES;
 import static io.kvmirq.arch.intx.IntxScenario.DISINTX;
 import static io.kvmirq.arch.intx.IntxScenario.GONE;
+import static io.kvmirq.arch.intx.IntxScenario.GONE_RUNNING;
 import static io.kvmirq.arch.intx.IntxScenario.MESSAGES;
 import static io.kvmirq.arch.intx.IntxScenario.ONE;
 import static io.kvmirq.arch.intx.IntxScenario.SHARED;
 import static io.kvmirq.arch.intx.IntxScenario.SWITCH;
+import static io.kvmirq.arch.intx.IntxScenario.SWITCH_CLOSE;
 import static io.kvmirq.arch.intx.IntxScenario.USER;
 
 import io.kvmirq.arch.SharedWords;
@@ -21,7 +24,7 @@ import java.util.Optional;
 
 /** Ours, what Linux and the patch of 2017 do instead, and ours with one order or lock dropped. */
 public enum IntxVariant implements Variant<IntxScenario> {
-    SIGNAL_FIRST("the handler signals, then masks", ONE, USER, DISINTX, CONTROLLER, MESSAGES) {
+    SIGNAL_FIRST("the handler signals, then masks", ONE, USER, DISINTX, CONTROLLER, MESSAGES, CONTROLLER_MESSAGES) {
         @Override
         VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
             return new VfioIntx(device, false, words, base) {
@@ -31,7 +34,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
                         return Taken.NONE;
                     }
                     signal();
-                    mask();
+                    maskAlone();
                     return Taken.HANDLED;
                 }
             };
@@ -198,10 +201,38 @@ public enum IntxVariant implements Variant<IntxScenario> {
             };
         }
     },
-    LEFT_ACTIVE("the close of a device with direct EOI does not deactivate", GONE) {
+    LEFT_ACTIVE("the close of a device with direct EOI does not deactivate", GONE, SWITCH_CLOSE) {
         @Override
-        boolean deactivatesAtClose() {
-            return false;
+        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
+            return new VfioIntx(device, false, words, base) {
+                @Override
+                void endForwarded() {}
+            };
+        }
+    },
+    FOLLOWED_AT_CLOSE("the same, unless the handler is that of direct EOI at the close", SWITCH_CLOSE) {
+        @Override
+        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
+            return new VfioIntx(device, false, words, base) {
+                @Override
+                void endForwarded() {
+                    if (isDirect()) {
+                        super.endForwarded();
+                    }
+                }
+            };
+        }
+    },
+    CLOSED_FIRST("the close sets DisINTx, then detaches the unmask eventfd", GONE_RUNNING) {
+        @Override
+        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
+            return new VfioIntx(device, false, words, base) {
+                @Override
+                public void close() {
+                    device.disable(true);
+                    disable();
+                }
+            };
         }
     },
     DIRECT_SHARED("direct EOI on a shared line", SHARED) {
@@ -307,9 +338,5 @@ public enum IntxVariant implements Variant<IntxScenario> {
 
     boolean isDirectWhenShared() {
         return false;
-    }
-
-    boolean deactivatesAtClose() {
-        return true;
     }
 }

@@ -2,6 +2,7 @@
 package io.kvmirq.arch.intx;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
@@ -428,6 +429,89 @@ class VfioIntxTest {
         one.line.take();
         one.vfio.disable();
         assertThat(one.line.isActive()).isFalse();
+    }
+
+    /** What counts is how the interrupt was forwarded, not which handler is chosen at the end. */
+    @Test
+    void disablingDeactivatesWhatWasForwardedBeforeAnotherChoice() {
+        One one = new One(Kind.PLATFORM).enabled();
+        one.vfio.chooseDirect(one::signal);
+        one.device.request();
+        one.line.take();
+        one.vfio.chooseAutoMask();
+        one.vfio.disable();
+        assertThat(one.line.isActive()).isFalse();
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void disablingDeactivatesNoInterruptThatAnotherDeviceForwarded(boolean masked) {
+        One one = new One(Kind.PCI_2_3).enabled();
+        VfioIntx other = VfioIntx.of(new IntxDevice(one.line, Kind.PCI_2_3), false);
+        other.enable(one::signal);
+        one.vfio.chooseDirect(one::signal);
+        other.chooseDirect(one::signal);
+        if (masked) {
+            one.vfio.mask();
+        }
+        other.device.request();
+        one.line.take();
+        one.vfio.disable();
+        assertThat(one.line.isActive()).isTrue();
+        other.disable();
+        assertThat(one.line.isActive()).isFalse();
+    }
+
+    // Locks
+
+    @Test
+    void handlerThatThrowsGivesTheLineBack() {
+        One one = new One(Kind.PCI_2_3).enabled();
+        one.vfio.chooseDirect(() -> {
+            throw new UnsupportedOperationException("a signal");
+        });
+        one.device.request();
+        assertThatExceptionOfType(UnsupportedOperationException.class).isThrownBy(one.line::take);
+        assertThat(one.line.isActive()).isFalse();
+        one.vfio.chooseAutoMask();
+        assertThat(one.line.take()).isTrue();
+        assertThat(one.signals).isEqualTo(1);
+    }
+
+    @Test
+    void refusalGivesTheGateBack() {
+        One one = new One(Kind.PCI_2_3);
+        assertThatIllegalStateException().isThrownBy(one.vfio::disable);
+        one.enabled();
+        assertThatIllegalStateException().isThrownBy(() -> one.vfio.enable(one::signal));
+        one.vfio.mask();
+        assertThat(one.vfio.isMasked()).isTrue();
+    }
+
+    // Closed
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void closedDeviceKeepsDisIntxUntilItIsUsedAgain(boolean nointxmask) {
+        One one = new One(Kind.PCI_2_3, nointxmask).enabled();
+        LineEvent unmask = new LineEvent();
+        one.vfio.setUnmaskEvent(unmask);
+        one.vfio.close();
+        unmask.signal();
+        one.vfio.unmask();
+        one.vfio.writeDisIntx(true);
+        one.vfio.writeDisIntx(false);
+        assertThat(one.device.isDisabled()).isTrue();
+        one.enabled();
+        assertThat(one.device.isDisabled()).isFalse();
+        one.vfio.mask();
+        assertThat(one.vfio.isMasked()).isTrue();
+        one.vfio.close();
+        one.vfio.enableMessages(InterruptMode.MSI);
+        assertThat(one.device.isDisabled()).isFalse();
+        one.vfio.close();
+        one.vfio.mask();
+        assertThat(one.device.isDisabled()).isTrue();
     }
 
     // Bad input

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx;
+
+import io.kvmirq.arch.SharedWords;
+import org.jspecify.annotations.Nullable;
+
+/** The words of VFIO's state of a device, and what they say. Safe for use by any number of threads. */
+abstract class IntxState {
+    /** {@code igate}: held by all that a user or the guest's configuration writes do. Taken before LOCK. */
+    static final int GATE = 0;
+    /** {@code irqlock}: held by the handlers and by an unmask. While there is a handler or an unmask eventfd it guards MASKED. */
+    static final int LOCK = 1;
+
+    static final int MASKED = 2;
+    /** {@code virq_disabled}: DisINTx as the guest sees it. Written under both locks. */
+    static final int VIRTUAL_DISINTX = 3;
+    /** Changed under GATE, while there is no handler and no unmask eventfd. */
+    static final int MODE = 4;
+    /** Whether the handler is that of direct EOI. */
+    static final int DIRECT = 5;
+    /** Whether there is a trigger. */
+    static final int TRIGGER = 6;
+    /** Whether there is an unmask eventfd. */
+    static final int UNMASK = 7;
+    /** Whether the device was closed and not used again. */
+    static final int CLOSED = 8;
+
+    static final int WORDS = 9;
+
+    private static final InterruptMode[] MODES = InterruptMode.values();
+
+    final IntxDevice device;
+    final SharedWords words;
+    private final int base;
+    private final boolean atDevice;
+    volatile @Nullable Signal trigger;
+    volatile @Nullable Signal mapped;
+
+    IntxState(IntxDevice device, boolean nointxmask, SharedWords words, int base) {
+        this.device = device;
+        this.words = words;
+        this.base = base;
+        this.atDevice = device.kind() == IntxDevice.Kind.PCI_2_3 && !nointxmask;
+    }
+
+    int at(int word) {
+        return base + word;
+    }
+
+    /** Whether the device is masked by DisINTx, and shares its line. Otherwise it needs the line for itself. */
+    public boolean masksAtDevice() {
+        return atDevice;
+    }
+
+    /** How the device interrupts. */
+    public InterruptMode mode() {
+        return MODES[(int) words.get(at(MODE))];
+    }
+
+    /** Whether the device is masked, by a user or by the handler. */
+    public boolean isMasked() {
+        return words.get(at(MASKED)) != 0;
+    }
+
+    /** Whether the handler is that of direct EOI. */
+    public boolean isDirect() {
+        return words.get(at(DIRECT)) != 0;
+    }
+
+    boolean isVirtuallyDisabled() {
+        return words.get(at(VIRTUAL_DISINTX)) != 0;
+    }
+
+    boolean isClosed() {
+        return words.get(at(CLOSED)) != 0;
+    }
+
+    /** Opens the device if it is closed ({@code pci_enable_device} clears DisINTx). */
+    void open() {
+        if (isClosed()) {
+            words.set(at(CLOSED), 0);
+            if (device.kind() == IntxDevice.Kind.PCI_2_3) {
+                device.disable(false);
+            }
+        }
+    }
+
+    boolean isPlatform() {
+        return device.kind() == IntxDevice.Kind.PLATFORM;
+    }
+
+    @SuppressWarnings("EnumOrdinal") // A mode's ordinal is the value of the word.
+    void setMode(InterruptMode mode) {
+        words.set(at(MODE), mode.ordinal());
+    }
+
+    void check(InterruptMode expected) {
+        InterruptMode mode = mode();
+        if (mode != expected) {
+            throw new IllegalStateException("the device is in mode " + mode + ": expected " + expected
+                    + (expected == InterruptMode.NONE ? "; disable that mode first" : "; enable it first"));
+        }
+    }
+
+    /**
+     * Enables MSI or MSI-X.
+     *
+     * @throws IllegalArgumentException if the mode is another
+     * @throws IllegalStateException if the device is in another mode already
+     */
+    public void enableMessages(InterruptMode mode) {
+        if (mode != InterruptMode.MSI && mode != InterruptMode.MSIX) {
+            throw new IllegalArgumentException("mode " + mode + " has no messages: expected MSI or MSIX");
+        }
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.NONE);
+            open();
+            setMode(mode);
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    /**
+     * Disables MSI or MSI-X.
+     *
+     * @throws IllegalStateException if the device is in neither mode
+     */
+    public void disableMessages() {
+        words.lock(at(GATE));
+        try {
+            if (mode() != InterruptMode.MSIX) {
+                check(InterruptMode.MSI);
+            }
+            setMode(InterruptMode.NONE);
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    void signalMapped() {
+        Signal to = mapped;
+        if (to != null) {
+            to.signal();
+        }
+    }
+
+    boolean reaches() {
+        return mode() == InterruptMode.INTX && !isVirtuallyDisabled() && words.get(at(TRIGGER)) != 0;
+    }
+
+    /** Signals the trigger, if the mode is INTx, the guest has not set DisINTx and there is a trigger. */
+    void signal() {
+        Signal to = trigger;
+        if (to != null && reaches()) {
+            to.signal();
+        }
+    }
+}
