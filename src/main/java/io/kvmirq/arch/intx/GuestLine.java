@@ -13,7 +13,7 @@ import java.util.Optional;
  * kvm_ioapic_update_eoi_one} of Linux 7.1; vgic_v2_populate_lr for mapped interrupts.
  */
 public class GuestLine {
-    /** Guards SOURCES, REMOTE_IRR and MAPPED. */
+    /** Guards SOURCES, REMOTE_IRR, MAPPED and GONE. */
     static final int LOCK = 0;
     /** The irqfds that wait for the worker, a bit each. */
     static final int RAISED = 1;
@@ -24,7 +24,10 @@ public class GuestLine {
     /** Whether that interrupt is mapped to the physical one. */
     static final int MAPPED = 4;
 
-    static final int WORDS = 5;
+    /** Whether the VM is gone. */
+    static final int GONE = 5;
+
+    static final int WORDS = 6;
 
     /** The source of interrupts whose EOI deactivates the physical interrupt. */
     static final int PHYSICAL = 2;
@@ -99,7 +102,7 @@ public class GuestLine {
             resampler.raise();
         }
         if ((raised >>> PHYSICAL & 1) != 0) {
-            set(PHYSICAL, true);
+            setPhysical();
         }
     }
 
@@ -107,8 +110,29 @@ public class GuestLine {
      * A source drives the pin. Does not allocate.
      *
      * @param source {@link PinSources#USERSPACE}, {@link PinSources#RESAMPLE}, or another from 3 to 63
+     * @throws IllegalArgumentException if it is another
      */
     public void set(int source, boolean high) {
+        if (source < 0 || source >= Long.SIZE || source == PHYSICAL) {
+            throw new IllegalArgumentException("source " + source + " is not for callers: expected 0, 1 or 3–63");
+        }
+        drive(source, high);
+    }
+
+    /** An interrupt that comes after the VM is gone is deactivated: no EOI of it comes. */
+    private void setPhysical() {
+        words.lock(at(LOCK));
+        boolean gone = words.get(at(GONE)) != 0;
+        boolean delivers = !gone && sources.set(0, PHYSICAL, true) && open();
+        words.unlock(at(LOCK));
+        if (gone) {
+            physical.ifPresent(PhysicalLine::deactivate);
+        } else if (delivers) {
+            vcpu.request(number);
+        }
+    }
+
+    void drive(int source, boolean high) {
         words.lock(at(LOCK));
         boolean delivers = sources.set(0, source, high) && open();
         words.unlock(at(LOCK));
@@ -174,6 +198,7 @@ public class GuestLine {
      */
     public void destroy() {
         words.lock(at(LOCK));
+        words.set(at(GONE), 1);
         boolean waits = words.get(at(MAPPED)) != 0 || isHigh(PHYSICAL);
         words.set(at(MAPPED), 0);
         sources.set(0, PHYSICAL, false);

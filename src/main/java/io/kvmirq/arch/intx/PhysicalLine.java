@@ -10,7 +10,8 @@ import java.util.concurrent.CopyOnWriteArrayList;
  * disable depth and its active state. Connect devices and add handlers before other threads use the line. After that it is
  * safe for use by any number of threads.
  *
- * <p>Linux masks a disabled line lazily, at its next interrupt. The model masks it at once ({@code IRQ_DISABLE_UNLAZY}).
+ * <p>A disabled line is masked at once, as vfio-pci asks for without DisINTx ({@code IRQ_DISABLE_UNLAZY}). Linux masks the
+ * lines of platform devices lazily, at their next interrupt.
  * Source: kernel/irq/manage.c, kernel/irq/spurious.c.
  */
 public final class PhysicalLine {
@@ -141,10 +142,10 @@ public final class PhysicalLine {
             words.set(at(REQUESTED), requested | bit);
             words.set(at(EXCLUSIVE), shared ? 0 : 1);
             words.set(at(STUCK), 0);
+            words.set(at(INTERRUPTS), 0);
+            words.set(at(UNHANDLED), 0);
             if (requested == 0) {
                 words.set(at(DEPTH), enabled ? 0 : 1);
-                words.set(at(INTERRUPTS), 0);
-                words.set(at(UNHANDLED), 0);
             }
         }
         words.unlock(at(LOCK));

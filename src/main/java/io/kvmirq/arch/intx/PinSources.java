@@ -21,9 +21,17 @@ public final class PinSources {
      * Pins that are low.
      *
      * @param pins how many, numbered from 0
+     * @throws IllegalArgumentException if the number is negative
      */
     public PinSources(int pins) {
-        this(SharedWords.of(new long[pins]), 0, pins);
+        this(SharedWords.of(new long[checked(pins)]), 0, pins);
+    }
+
+    private static int checked(int pins) {
+        if (pins < 0) {
+            throw new IllegalArgumentException(pins + " pins cannot be: expected 0 or more");
+        }
+        return pins;
     }
 
     PinSources(SharedWords words, int base, int pins) {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * The resampling irqfds of one GSI. They share one source, which stays high until the guest's EOI. The EOI lowers it and
@@ -12,7 +14,7 @@ public final class Resampler {
     /** The GSI, as the resampling source drives it. */
     @FunctionalInterface
     public interface Line {
-        /** Drives the resampling source of the GSI. */
+        /** Drives the resampling source of the GSI. It must not add or remove an irqfd. */
         void drive(boolean high);
     }
 
@@ -39,21 +41,18 @@ public final class Resampler {
     }
 
     /**
-     * Removes a resampling irqfd. The last one lowers the source.
+     * Removes a resampling irqfd, once. The last one lowers the source before another can be added.
      *
      * @return whether none is left
      */
-    public boolean remove(Signal resamplefd) {
-        boolean last;
-        synchronized (this) {
-            resamplefds =
-                    Arrays.stream(resamplefds).filter(one -> one != resamplefd).toArray(Signal[]::new);
-            last = isEmpty();
-        }
-        if (last) {
+    public synchronized boolean remove(Signal resamplefd) {
+        List<Signal> left = new ArrayList<>(List.of(resamplefds));
+        left.remove(resamplefd);
+        resamplefds = left.toArray(Signal[]::new);
+        if (isEmpty()) {
             line.drive(false);
         }
-        return last;
+        return isEmpty();
     }
 
     /** One of the irqfds was signalled: raises the source. Does not allocate. */

@@ -134,6 +134,30 @@ class GuestLineTest {
         assertThat(line.resampler().isEmpty()).isTrue();
     }
 
+    /** The last one lowers the source before another is added, whose interrupt would be lowered. */
+    @Test
+    void sourceIsLoweredUnderTheLockOfTheResampler() {
+        List<Resampler> held = new ArrayList<>();
+        Resampler resampler = new Resampler(
+                high -> held.stream().map(Thread::holdsLock).forEach(holds -> events.add(high + " " + holds)));
+        held.add(resampler);
+        Signal one = () -> {};
+        resampler.add(one);
+        resampler.remove(one);
+        assertThat(events).containsExactly("false true");
+    }
+
+    @Test
+    void oneOfTwoEqualResamplingIrqfdsIsRemoved() {
+        Signal twice = () -> events.add("resampled");
+        line.resampler().add(twice);
+        line.resampler().add(twice);
+        assertThat(line.resampler().remove(twice)).isFalse();
+        line.resampler().acknowledge();
+        assertThat(events).hasSize(1);
+        assertThat(line.resampler().remove(twice)).isTrue();
+    }
+
     @Test
     void removedResamplingIrqfdIsNotSignalled() {
         Signal first = () -> events.add("first");
@@ -253,7 +277,34 @@ class GuestLineTest {
         assertThat(mapped.isHigh()).isTrue();
     }
 
+    /** The worker holds the signal when the VM ends, or the handler signals after it. */
+    @Test
+    void interruptThatComesAfterTheVmIsGoneIsDeactivated() {
+        mapped.destroy();
+        forward();
+        mapped.inject();
+        assertThat(physical.isActive()).isFalse();
+        assertThat(mapped.isHigh()).isFalse();
+    }
+
     // Bad input
+
+    @ParameterizedTest
+    @ValueSource(ints = {-1, GuestLine.PHYSICAL, 64})
+    void refusedSourceGivesTheLockBack(int source) {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> line.set(source, true))
+                .withMessage("source " + source + " is not for callers: expected 0, 1 or 3–63");
+        line.set(PinSources.USERSPACE, true);
+        assertThat(line.isHigh()).isTrue();
+    }
+
+    @Test
+    void negativeNumberOfPinsIsRefused() {
+        assertThatIllegalArgumentException()
+                .isThrownBy(() -> new PinSources(-1))
+                .withMessage("-1 pins cannot be: expected 0 or more");
+    }
 
     @Test
     void directEoiNeedsAPhysicalLine() {

@@ -232,7 +232,7 @@ final class IntxSpace implements Explorer.Model, Space {
             return;
         }
         words.swap(guest.at(GuestLine.RAISED), 0);
-        guest.set(vfio.isDirect() ? GuestLine.PHYSICAL : PinSources.RESAMPLE, true);
+        guest.drive(vfio.isDirect() ? GuestLine.PHYSICAL : PinSources.RESAMPLE, true);
     }
 
     private boolean interrupts(long[] state) {
@@ -320,7 +320,7 @@ final class IntxSpace implements Explorer.Model, Space {
         if (word >= line.at(PhysicalLine.ACTIVE) && word <= line.at(PhysicalLine.STUCK)) {
             return line.at(PhysicalLine.LOCK);
         }
-        if (word >= guest.at(GuestLine.SOURCES) && word <= guest.at(GuestLine.MAPPED)) {
+        if (word >= guest.at(GuestLine.SOURCES) && word <= guest.at(GuestLine.GONE)) {
             return guest.at(GuestLine.LOCK);
         }
         if (word == resamplefd.at(LineEvent.LISTENED)) {

@@ -198,6 +198,23 @@ class PhysicalLineTest {
         assertThat(line.isStuck()).isTrue();
     }
 
+    /** Each new handler resets the counts, also if others have the line. */
+    @Test
+    void nextHandlerIsGivenAllInterruptsAnew() {
+        line.request(first, true, true);
+        device.request();
+        for (int i = 0; i < 99_999; i++) {
+            line.take();
+        }
+        line.request(second, true, true);
+        for (int i = 0; i < 99_999; i++) {
+            line.take();
+        }
+        assertThat(line.isStuck()).isFalse();
+        line.take();
+        assertThat(line.isStuck()).isTrue();
+    }
+
     @Test
     void lineWithoutADeviceIsNotRequested() {
         PhysicalLine empty = new PhysicalLine(LineController.GIC);
