@@ -154,6 +154,7 @@ final class IntxStarvation2017 implements Race {
         printer.text("\nMay an interrupt have direct EOI?");
         judge(printer, "a line that others share", new DirectEoiPolicy(false, true, true, 1, true, false));
         judge(printer, "the same, asserted to be safe", new DirectEoiPolicy(false, true, true, 1, true, true));
+        judge(printer, "a line in use, for itself", new DirectEoiPolicy(false, true, true, 1, false, true));
         judge(printer, "on x86, whose IOAPIC ends it at once", new DirectEoiPolicy(false, true, false, 0, false, true));
         judge(printer, "a PCI line for itself", new DirectEoiPolicy(false, true, true, 0, false, false));
         judge(printer, "a platform device", new DirectEoiPolicy(true, true, true, 0, false, false));

@@ -30,8 +30,8 @@ public record DirectEoiPolicy(
     }
 
     /**
-     * Decides. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}, and no reason of the
-     * hardware.
+     * Decides. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}, no reason of the hardware,
+     * and not {@link NotDirect#REFUSED}, since Linux refuses the request.
      */
     public DirectEoiDecision decide() {
         List<NotDirect> reasons = Stream.of(NotDirect.values())
@@ -48,7 +48,7 @@ public record DirectEoiPolicy(
 
     private List<Breakage> breaks() {
         List<Breakage> all = new ArrayList<>();
-        if (otherHandlers > 0 || shareable) {
+        if (shareable) {
             all.add(Breakage.OTHERS_WAIT);
         }
         if (!shareable && !platformDevice) {

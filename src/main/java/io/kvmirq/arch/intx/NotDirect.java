@@ -15,11 +15,16 @@ public enum NotDirect {
             "the guest's EOI does not deactivate the physical interrupt: the line would interrupt the host again at once",
             false,
             policy -> !policy.mappedEoi()),
-    /** Other handlers have the line. */
+    /** Other handlers have the line, and the request does not share it. */
+    REFUSED(
+            "the line has handlers: an exclusive request gets EBUSY",
+            false,
+            policy -> policy.otherHandlers() > 0 && !policy.shareable()),
+    /** Other handlers have the line, and the request shares it. */
     SHARED(
             "other handlers have the line: their devices would wait for this guest's EOI",
             true,
-            policy -> policy.otherHandlers() > 0),
+            policy -> policy.otherHandlers() > 0 && policy.shareable()),
     /** Other handlers may request the line. */
     SHAREABLE(
             "the line is requested as shareable: a device that comes later would wait for this guest's EOI",
