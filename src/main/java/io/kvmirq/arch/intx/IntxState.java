@@ -35,6 +35,9 @@ abstract class IntxState {
     private final boolean atDevice;
     volatile @Nullable Signal trigger;
     volatile @Nullable Signal mapped;
+    /** Guarded by GATE. */
+    @Nullable
+    LineEvent unmaskEvent;
 
     IntxState(IntxDevice device, boolean nointxmask, SharedWords words, int base) {
         this.device = device;
@@ -155,6 +158,24 @@ abstract class IntxState {
         Signal to = trigger;
         if (to != null && reaches()) {
             to.signal();
+        }
+    }
+
+    /** Removes the eventfd that unmasks, if there is one. An unmask that runs ends before. */
+    public void clearUnmaskEvent() {
+        words.lock(at(GATE));
+        try {
+            detachUnmaskEvent();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    void detachUnmaskEvent() {
+        LineEvent event = unmaskEvent;
+        if (event != null && words.get(at(UNMASK)) != 0) {
+            event.detach();
+            words.set(at(UNMASK), 0);
         }
     }
 }

@@ -3,7 +3,6 @@ package io.kvmirq.arch.intx;
 
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.intx.PhysicalLine.Taken;
-import org.jspecify.annotations.Nullable;
 
 /**
  * VFIO's state of a device's INTx, or of the level-triggered interrupt of a platform device, and its two handlers. One bool
@@ -20,8 +19,6 @@ import org.jspecify.annotations.Nullable;
 public class VfioIntx extends IntxState {
     private final PhysicalLine line;
     private final int handler;
-    /** Guarded by GATE. */
-    private @Nullable LineEvent unmaskEvent;
 
     VfioIntx(IntxDevice device, boolean nointxmask, SharedWords words, int base) {
         super(device, nointxmask, words, base);
@@ -58,7 +55,7 @@ public class VfioIntx extends IntxState {
         try {
             check(InterruptMode.NONE);
             open();
-            boolean masked = isVirtuallyDisabled();
+            boolean masked = isPlatform() ? isMasked() : isVirtuallyDisabled();
             words.set(at(MASKED), masked ? 1 : 0);
             if (masksAtDevice()) {
                 device.disable(masked);
@@ -81,16 +78,30 @@ public class VfioIntx extends IntxState {
         words.lock(at(GATE));
         try {
             trigger = eventfd;
+            boolean first = words.get(at(TRIGGER)) == 0;
             words.set(at(TRIGGER), 1);
+            if (first && disablesWithoutTrigger()) {
+                line.enable();
+            }
         } finally {
             words.unlock(at(GATE));
         }
     }
 
-    /** Removes the trigger. INTx stays enabled, and its interrupts go nowhere. */
+    private boolean disablesWithoutTrigger() {
+        return isPlatform() && mode() == InterruptMode.INTX;
+    }
+
+    /**
+     * Removes the trigger. INTx stays enabled, and its interrupts go nowhere. The line of a platform device is disabled until
+     * there is a trigger again.
+     */
     public void detach() {
         words.lock(at(GATE));
         try {
+            if (words.get(at(TRIGGER)) != 0 && disablesWithoutTrigger()) {
+                line.disable();
+            }
             words.set(at(TRIGGER), 0);
         } finally {
             words.unlock(at(GATE));
@@ -149,6 +160,7 @@ public class VfioIntx extends IntxState {
         }
         setMode(InterruptMode.NONE);
         words.set(at(VIRTUAL_DISINTX), 0);
+        words.set(at(MASKED), 0);
         words.set(at(CLOSED), 1);
     }
 
@@ -171,24 +183,6 @@ public class VfioIntx extends IntxState {
             return free;
         } finally {
             words.unlock(at(GATE));
-        }
-    }
-
-    /** Removes the eventfd that unmasks, if there is one. An unmask that runs ends before. */
-    public void clearUnmaskEvent() {
-        words.lock(at(GATE));
-        try {
-            detachUnmaskEvent();
-        } finally {
-            words.unlock(at(GATE));
-        }
-    }
-
-    private void detachUnmaskEvent() {
-        LineEvent event = unmaskEvent;
-        if (event != null && words.get(at(UNMASK)) != 0) {
-            event.detach();
-            words.set(at(UNMASK), 0);
         }
     }
 
@@ -263,7 +257,7 @@ public class VfioIntx extends IntxState {
         }
     }
 
-    /** Masks the device. In another mode DisINTx follows. Does not allocate. */
+    /** Masks the device. In another mode DisINTx follows; a platform device starts masked. Does not allocate. */
     public void mask() {
         words.lock(at(GATE));
         try {
@@ -288,6 +282,8 @@ public class VfioIntx extends IntxState {
         if (mode() != InterruptMode.INTX) {
             if (masksAtDevice()) {
                 device.disable(true);
+            } else if (isPlatform()) {
+                words.set(at(MASKED), 1);
             }
         } else if (!isMasked()) {
             if (masksAtDevice()) {
@@ -332,6 +328,8 @@ public class VfioIntx extends IntxState {
         if (mode() != InterruptMode.INTX) {
             if (masksAtDevice()) {
                 device.disable(false);
+            } else if (isPlatform()) {
+                words.set(at(MASKED), 0);
             }
             return false;
         }

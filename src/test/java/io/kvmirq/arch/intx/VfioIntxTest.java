@@ -488,6 +488,43 @@ class VfioIntxTest {
         assertThat(one.vfio.isMasked()).isTrue();
     }
 
+    // Platform: a mask is nested in the trigger
+
+    @Test
+    void maskOfAPlatformDeviceSurvivesItsTriggers() {
+        One one = new One(Kind.PLATFORM);
+        one.vfio.mask();
+        assertThat(one.vfio.isMasked()).isTrue();
+        one.enabled();
+        assertThat(one.line.isDisabled()).isTrue();
+        one.vfio.disable();
+        assertThat(one.vfio.isMasked()).isTrue();
+        one.enabled();
+        one.vfio.unmask();
+        assertThat(one.line.isDisabled()).isFalse();
+        one.vfio.disable();
+        one.vfio.mask();
+        one.vfio.unmask();
+        assertThat(one.vfio.isMasked()).isFalse();
+        one.vfio.mask();
+        one.vfio.close();
+        assertThat(one.vfio.isMasked()).isFalse();
+    }
+
+    @Test
+    void lineOfAPlatformDeviceIsDisabledWithoutATrigger() {
+        One one = new One(Kind.PLATFORM).enabled();
+        one.vfio.detach();
+        one.vfio.detach();
+        assertThat(one.line.isDisabled()).isTrue();
+        one.vfio.mask();
+        one.vfio.trigger(one::signal);
+        one.vfio.trigger(one::signal);
+        assertThat(one.line.isDisabled()).isTrue();
+        one.vfio.unmask();
+        assertThat(one.line.isDisabled()).isFalse();
+    }
+
     // Closed
 
     @ParameterizedTest
