@@ -55,9 +55,9 @@ final class RacesReport {
                 an interrupt is pending and its vCPU sleeps, or runs without having to exit, or if an edge or a source of an
                 SGI was never taken. One letter for each search, in order. See kvmirq races vgic-late-maintenance.
 
-                Ours loses in scenario 9, as KVM of 2012 does: the handler cannot tell which vCPU an interrupt was raised
-                for. Hardware must not be that late. The interrupt is level-sensitive, so that it comes again when the list
-                registers are loaded; scenario 9 supposes hardware that raises it once.
+                Ours is late by a round in scenario 9, as KVM of 2012 is: the handler cannot tell which vCPU an interrupt was
+                raised for. The interrupt is level-sensitive, so that it comes again when the list registers are loaded.
+                Scenario 10 supposes hardware that raises it once, and loses. Hardware must not be that late.
                 """, VgicRaces.VERDICTS));
 
     private RacesReport() {}

@@ -84,8 +84,6 @@ public class VirtualInterface {
         return base + word;
     }
 
-    // Registers
-
     /** The number of list registers. */
     public int registers() {
         return registers;
@@ -214,22 +212,15 @@ public class VirtualInterface {
         return count;
     }
 
-    // Before and after the guest
-
     /** Fills the list registers before the guest runs. Interrupts are off. */
-    void syncToCpu() {
+    public void syncToCpu() {
         gic.lock();
         settle(queueAll());
         gic.unlock();
     }
 
-    /**
-     * Queues what is pending: the first half of what KVM does before the guest runs. The caller keeps everything else from
-     * the distributor.
-     *
-     * @return whether every interrupt found a list register
-     */
-    public boolean queueAll() {
+    /** Queues what is pending. The lock is held. @return whether every interrupt found a list register */
+    boolean queueAll() {
         boolean all = true;
         long wanting = gic.banks().wanting(vcpu, 0);
         for (long sgis = wanting & SGIS; sgis != 0; sgis &= sgis - 1) {
@@ -322,12 +313,12 @@ public class VirtualInterface {
     }
 
     /**
-     * The second half: sets UIE if something found no list register. Otherwise nothing is left for the vCPU, and its flag is
-     * cleared.
+     * Sets UIE if something found no list register. Otherwise nothing is left for the vCPU, and its flag is cleared. The lock
+     * is held.
      *
      * @param all what {@link #queueAll} returned
      */
-    public void settle(boolean all) {
+    void settle(boolean all) {
         long control = HypervisorControl.UNDERFLOW.put(control(), all ? 0 : 1);
         words.set(at(CONTROL), control);
         if (all) {
@@ -383,6 +374,12 @@ public class VirtualInterface {
      */
     public void maintain() {
         gic.lock();
+        handle();
+        gic.unlock();
+    }
+
+    /** The lock is held. */
+    void handle() {
         for (int number = 0; number < registers; number++) {
             long word = words.get(at(REGISTERS + number));
             if (ListRegister.isSpent(word)) {
@@ -393,6 +390,5 @@ public class VirtualInterface {
         if (Maintenance.UNDERFLOW.isSet(status())) {
             words.set(at(CONTROL), HypervisorControl.UNDERFLOW.put(control(), 0));
         }
-        gic.unlock();
     }
 }

@@ -7,14 +7,10 @@ import java.util.function.Function;
 /** Who acts. The thread of vCPU 0 does a few things of enter, serve, exit and block, then runs on. */
 public enum VgicScenario implements Scenario<VgicVariant> {
     LATE(
-            "the guest ends a level whose line is high; the maintenance interrupt is late; an edge and an SGI come",
-            variant -> late(variant)
-                    .inService()
-                    .anything(1, false)
-                    .edge(VgicSpace.EDGE)
-                    .sender(1)),
+            "the guest ends a level whose line is high; the maintenance interrupt is late; an edge comes",
+            variant -> late(variant).inService().anything(1, false).edge(VgicSpace.EDGE)),
     LATE_AND_SLEEP(
-            "the same without the edge and the SGI; the guest may sleep",
+            "the same without the edge; the guest may sleep",
             variant -> late(variant).inService().anything(5, true)),
     TWO_SOURCES(
             "two vCPUs send one SGI",
@@ -36,7 +32,10 @@ public enum VgicScenario implements Scenario<VgicVariant> {
             variant ->
                     plain(variant, 2).inService().anything(2, false).rerouted().sleeper()),
     WRONG_VCPU(
-            "the maintenance interrupt is raised once, and so late that vCPU 1 may be on the CPU",
+            "the maintenance interrupt is so late that vCPU 1 may be on the CPU",
+            variant -> late(variant).inService().swapped()),
+    WRONG_VCPU_ONCE(
+            "the same, of hardware that raises it once and not again while MISR is not 0",
             variant -> new VgicSpace(variant, 2, true, true).inService().swapped());
 
     private final String text;

@@ -3,27 +3,25 @@ package io.kvmirq.arch.gic;
 
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Variant;
 
 /** Ours, what the review of December 2012 found or asked about, and ours with one rule dropped. */
 public enum VgicVariant implements Variant<VgicScenario> {
-    AS_POSTED("2012, as posted: after all is queued a maintenance interrupt may come, and then the flag is cleared") {
-        @Override
-        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-            return clearedUnlocked(gic, vcpu, registers, words, base);
-        }
-
+    AS_POSTED(
+            "2012, as posted: interrupts are on, and the handler, without the lock, may come before the flag is cleared") {
         @Override
         void prepare(VirtualInterface registers, HostCpu here) {
             here.interruptsOn();
-            registers.syncToCpu();
+            registers.gic.lock();
+            boolean all = registers.queueAll();
+            if (here.isInterrupted() && ((ExploredWords) registers.words).cpu().choose(2) == 0) {
+                registers.words.and(here.at(HostCpu.PENDING), ~(1L << VgicVm.MAINTENANCE));
+                registers.handle();
+            }
+            registers.settle(all);
+            registers.gic.unlock();
             here.interruptsOff();
-        }
-    },
-    CLEARED_UNLOCKED("interrupts are off, and the flag is cleared after the lock is given back") {
-        @Override
-        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-            return clearedUnlocked(gic, vcpu, registers, words, base);
         }
     },
     SET_TWICE("the flag is set once more after the lock is given back: the review calls it harmless") {
@@ -124,7 +122,7 @@ public enum VgicVariant implements Variant<VgicScenario> {
         VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
             return new VirtualInterface(gic, vcpu, registers, words, base) {
                 @Override
-                public void settle(boolean all) {
+                void settle(boolean all) {
                     if (all) {
                         super.settle(true);
                     }
@@ -154,6 +152,23 @@ public enum VgicVariant implements Variant<VgicScenario> {
                     }
                     words.set(at(CONTROL), HypervisorControl.UNDERFLOW.put(control(), 0));
                     gic.unlock();
+                }
+            };
+        }
+    },
+    CLEARED_UNLOCKED("ours, but the flag is cleared after the lock is given back") {
+        @Override
+        VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
+            return new VirtualInterface(gic, vcpu, registers, words, base) {
+                @Override
+                public void syncToCpu() {
+                    gic.lock();
+                    boolean all = queueAll();
+                    words.set(at(CONTROL), HypervisorControl.UNDERFLOW.put(control(), all ? 0 : 1));
+                    gic.unlock();
+                    if (all) {
+                        gic.setFlag(vcpu, false);
+                    }
                 }
             };
         }
@@ -192,22 +207,6 @@ public enum VgicVariant implements Variant<VgicScenario> {
 
     void kick(VgicVcpu vcpu) {
         vcpu.kick();
-    }
-
-    private static VirtualInterface clearedUnlocked(
-            Distributor gic, int vcpu, int registers, SharedWords words, int base) {
-        return new VirtualInterface(gic, vcpu, registers, words, base) {
-            @Override
-            void syncToCpu() {
-                gic.lock();
-                boolean all = queueAll();
-                words.set(at(CONTROL), HypervisorControl.UNDERFLOW.put(control(), all ? 0 : 1));
-                gic.unlock();
-                if (all) {
-                    gic.setFlag(vcpu, false);
-                }
-            }
-        };
     }
 
     /** The parts of a VM. */
