@@ -239,6 +239,17 @@ class VfioSetIrqsTest {
         assertThat(full.arm(MSIX, 0, 999)).as("no vector, and not open").isEqualTo(refused(Errno.ENOSPC));
     }
 
+    @Test
+    void lastCloseReturnsTheVectors() {
+        Full full = full();
+        full.kernel.limitVectors(2);
+        assertThat(full.arm(MSIX, 0, full.events(2))).isZero();
+        full.kernel.close(full.device);
+        int group = full.device - 1; // opened just before
+        int again = full.user.deviceFd(group, NAME);
+        assertThat(full.user.arm(again, MSIX, 0, full.events(2))).isZero();
+    }
+
     /** Also those that were armed before the call. */
     @Test
     void failureDetachesFromStartThroughTheOneThatFailed() {
