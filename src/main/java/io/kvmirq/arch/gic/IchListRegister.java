@@ -29,7 +29,8 @@ public final class IchListRegister {
             saying("vINTID", (value, bits) -> text(value))
                     .forbidding(
                             value -> InterruptId.isNone(value) && !isSourcedSgi(value),
-                            value -> "id " + value + " is special or reserved: expected 0–1019 or an LPI from 8192"));
+                            value -> "id " + value + " is special or reserved: expected 0–1019, 1056–1119,"
+                                    + " 4096–5119 or an LPI from 8192"));
 
     private static final BitField LOW = middle("rsvd_32_40", 32, 9);
 
@@ -54,7 +55,8 @@ public final class IchListRegister {
             saying("pINTID", (value, bits) -> HW.isSet(bits[0]) ? InterruptId.text(value) : "none: HW is 0")
                     .checked((value, bits) -> HW.isSet(bits[0]) && InterruptId.isNone(value)
                             ? Optional.of(
-                                    "id " + value + " is special or reserved: expected a physical interrupt, 0–1019")
+                                    "id " + value + " is special or reserved: expected a physical interrupt, 0–1019,"
+                                            + " 1056–1119 or 4096–5119")
                             : Optional.empty())
                     .derived());
 
@@ -120,8 +122,10 @@ public final class IchListRegister {
     }
 
     private static String text(long id) {
-        return InterruptId.isNone(id) && isSourcedSgi(id)
-                ? "SGI " + (id & 0xf) + " sent by CPU " + (id >>> 10) + ", if the guest has a GICv2"
-                : InterruptId.text(id);
+        if (InterruptId.isSgi(id) || !isSourcedSgi(id)) {
+            return InterruptId.text(id);
+        }
+        String sgi = "SGI " + (id & 0xf) + " sent by CPU " + (id >>> 10) + ", if the guest has a GICv2";
+        return InterruptId.isNone(id) ? sgi : InterruptId.text(id) + ", or " + sgi;
     }
 }

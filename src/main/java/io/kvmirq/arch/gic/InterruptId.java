@@ -12,8 +12,13 @@ public final class InterruptId {
     /** The first special id. The last SPI is one less. */
     public static final int FIRST_SPECIAL = 1020;
 
-    /** The first LPI. Ids from {@link #FIRST_SPECIAL} up to it are no interrupts. */
+    /** The first LPI. Of the ids from {@link #FIRST_SPECIAL} up to it, only GICv3.1's EPPIs and ESPIs are interrupts. */
     public static final int FIRST_LPI = 8192;
+
+    private static final int FIRST_EPPI = 1056;
+    private static final int LAST_EPPI = 1119;
+    private static final int FIRST_ESPI = 4096;
+    private static final int LAST_ESPI = 5119;
 
     private InterruptId() {}
 
@@ -29,14 +34,28 @@ public final class InterruptId {
 
     /** Whether the id is a special or a reserved one. */
     static boolean isNone(long id) {
-        return Long.compareUnsigned(id, FIRST_SPECIAL) >= 0 && Long.compareUnsigned(id, FIRST_LPI) < 0;
+        return Long.compareUnsigned(id, FIRST_SPECIAL) >= 0
+                && Long.compareUnsigned(id, FIRST_LPI) < 0
+                && !isExtendedPpi(id)
+                && !isExtendedSpi(id);
+    }
+
+    private static boolean isExtendedPpi(long id) {
+        return id >= FIRST_EPPI && id <= LAST_EPPI;
+    }
+
+    private static boolean isExtendedSpi(long id) {
+        return id >= FIRST_ESPI && id <= LAST_ESPI;
     }
 
     /** The kind and the number, such as {@code SPI 32}. */
     static String text(long id) {
+        String extended = isExtendedPpi(id) || isExtendedSpi(id) ? "E" : "";
         String kind = isSgi(id)
                 ? "SGI"
-                : isPrivate(id) ? "PPI" : isNone(id) ? "no interrupt" : id < FIRST_LPI ? "SPI" : "LPI";
-        return kind + " " + Long.toUnsignedString(id);
+                : isPrivate(id) || isExtendedPpi(id)
+                        ? "PPI"
+                        : isNone(id) ? "no interrupt" : Long.compareUnsigned(id, FIRST_LPI) < 0 ? "SPI" : "LPI";
+        return extended + kind + " " + Long.toUnsignedString(id);
     }
 }
