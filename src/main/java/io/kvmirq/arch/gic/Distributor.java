@@ -141,7 +141,7 @@ public class Distributor {
      *
      * @param first the first id, a multiple of 32
      * @param bits a 1 for each interrupt to change
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the state is {@link InterruptState#ACTIVE}
      */
     public void set(InterruptState what, int vcpu, int first, int bits) {
         change(what, vcpu, first, bits, true);
@@ -152,7 +152,7 @@ public class Distributor {
      *
      * @param first the first id, a multiple of 32
      * @param bits a 1 for each interrupt to change
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the state is {@link InterruptState#ACTIVE}
      */
     public void clear(InterruptState what, int vcpu, int first, int bits) {
         change(what, vcpu, first, bits, false);
@@ -160,6 +160,10 @@ public class Distributor {
 
     private void change(InterruptState what, int vcpu, int first, int bits, boolean to) {
         checkFirst(vcpu, first);
+        if (what == InterruptState.ACTIVE) {
+            throw new IllegalArgumentException(
+                    "ACTIVE cannot be written: it follows from the list registers at each exit");
+        }
         boolean keepsSgis = InterruptId.isPrivate(first)
                 && (what == InterruptState.LEVEL || what == InterruptState.LATCH && hasSources);
         for (int rest = keepsSgis ? bits & ~SGIS : bits; rest != 0; rest &= rest - 1) {

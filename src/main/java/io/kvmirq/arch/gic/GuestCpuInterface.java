@@ -14,7 +14,8 @@ import java.util.function.IntConsumer;
 
 /**
  * The CPU interface as a guest sees it: it takes interrupts from the list registers and ends them. Hardware does this, so no
- * lock is taken. An end deactivates, as with EOImode 0. All interrupts are taken whatever their group.
+ * lock is taken. Of GICH_VMCR the group enables and the priority mask count. An end deactivates, as with EOImode 0, and IAR
+ * takes both groups, as with AckCtl 1, whatever the other bits are.
  *
  * <p>For use by the vCPU's thread while its guest runs. No method allocates. Source: ARM IHI 0048, "GICV_IAR", "GICV_EOIR".
  */
@@ -43,14 +44,15 @@ public final class GuestCpuInterface {
      */
     public int acknowledge() {
         vcpu.checkInGuest();
-        long best = MachineControl.MASK.of(registers.machineControl());
+        long control = registers.machineControl();
+        long best = MachineControl.MASK.of(control);
         int taken = -1;
         for (int i = 0; i < registers.registers(); i++) {
             long word = word(i);
             if (ACTIVE.isSet(word)) {
                 best = Math.min(best, PRIORITY.of(word));
                 taken = taken >= 0 && PRIORITY.of(word(taken)) >= best ? -1 : taken;
-            } else if (PENDING.isSet(word) && PRIORITY.of(word) < best) {
+            } else if (PENDING.isSet(word) && isEnabled(control, word) && PRIORITY.of(word) < best) {
                 best = PRIORITY.of(word);
                 taken = i;
             }
@@ -66,13 +68,16 @@ public final class GuestCpuInterface {
     /**
      * The guest writes EOIR: ends an active interrupt. A hardware interrupt is deactivated on the host. If the list register
      * asks for it, the maintenance interrupt is raised. The end of an interrupt that no list register holds is counted in
-     * EOICount.
+     * EOICount. The end of a special id, such as {@link #SPURIOUS}, does nothing.
      *
      * @param answer what {@link #acknowledge} returned
      * @throws IllegalStateException if the guest does not run
      */
     public void end(int answer) {
         vcpu.checkInGuest();
+        if (InterruptId.isNone(answer & VIRTUAL_ID.max())) {
+            return;
+        }
         for (int i = 0; i < registers.registers(); i++) {
             long word = word(i);
             if (ACTIVE.isSet(word) && answer(word) == answer) {
@@ -87,6 +92,10 @@ public final class GuestCpuInterface {
         long control = registers.control();
         long count = HypervisorControl.END_COUNT.of(control) + 1 & HypervisorControl.END_COUNT.max();
         words.set(registers.at(VirtualInterface.CONTROL), HypervisorControl.END_COUNT.put(control, count));
+    }
+
+    private static boolean isEnabled(long control, long word) {
+        return (ListRegister.GROUP1.isSet(word) ? MachineControl.GROUP1 : MachineControl.GROUP0).isSet(control);
     }
 
     private int at(int register) {

@@ -3,6 +3,7 @@ package io.kvmirq.arch.gic;
 
 import static io.kvmirq.arch.gic.ListRegister.ACTIVE;
 import static io.kvmirq.arch.gic.ListRegister.EOI;
+import static io.kvmirq.arch.gic.ListRegister.GROUP1;
 import static io.kvmirq.arch.gic.ListRegister.HW;
 import static io.kvmirq.arch.gic.ListRegister.PENDING;
 import static io.kvmirq.arch.gic.ListRegister.PRIORITY;
@@ -271,6 +272,7 @@ public class VirtualInterface {
             number = Long.numberOfTrailingZeros(~words.get(at(USED)));
             word = VIRTUAL_ID.with(id)
                     | SOURCE.with(source)
+                    | GROUP1.with(gic.banks().is(InterruptState.GROUP1, vcpu, id) ? 1 : 0)
                     | PRIORITY.with(gic.banks().priority(vcpu, id) >> PRIORITY_SHIFT);
         } else {
             word = words.get(at(REGISTERS + number));

@@ -405,6 +405,39 @@ class VgicVmTest {
     }
 
     @Test
+    void disabledGroupIsNotTaken() {
+        gic.set(InterruptState.GROUP1, 0, 32, 2);
+        gic.raise(0, 32);
+        gic.raise(0, 33);
+        enter();
+        assertThat(registers.listRegister(0)).isEqualTo(32 | PENDING);
+        assertThat(registers.listRegister(1)).isEqualTo(33 | PENDING | 1L << 30);
+        registers.setMachineControl(0xf8000000L);
+        assertThat(guest.acknowledge()).isEqualTo(GuestCpuInterface.SPURIOUS);
+        registers.setMachineControl(0xf8000002L);
+        assertThat(guest.acknowledge()).isEqualTo(33);
+        guest.end(33);
+        registers.setMachineControl(0xf8000001L);
+        assertThat(guest.acknowledge()).isEqualTo(32);
+    }
+
+    @Test
+    void endOfASpecialIdIsIgnored() {
+        enter();
+        for (int id = 1020; id <= GuestCpuInterface.SPURIOUS; id++) {
+            guest.end(id);
+        }
+        assertThat(registers.control()).isEqualTo(1);
+    }
+
+    @Test
+    void activeCannotBeWritten() {
+        String sentence = "ACTIVE cannot be written: it follows from the list registers at each exit";
+        assertRefused(() -> gic.set(ACTIVE, 0, 32, 4), sentence);
+        assertRefused(() -> gic.clear(ACTIVE, 0, 32, 4), sentence);
+    }
+
+    @Test
     void endOfAnotherInterruptIsCounted() {
         enter();
         for (int i = 0; i < 31; i++) {
