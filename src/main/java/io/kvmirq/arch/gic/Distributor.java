@@ -106,8 +106,6 @@ public class Distributor {
         return hasSources;
     }
 
-    // Registers
-
     /**
      * Reads 32 interrupts, a bit each, the first in bit 0.
      *
@@ -249,8 +247,6 @@ public class Distributor {
             throw new IllegalArgumentException("first interrupt " + first + ": expected a multiple of 32");
         }
     }
-
-    // Lines and SGIs
 
     /**
      * The line of a PPI or SPI rises: an edge-triggered interrupt is latched at each call. A level-triggered one is pending
