@@ -13,14 +13,6 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 @Tag("search")
 class IntxRacesTest {
-    @ParameterizedTest
-    @EnumSource(
-            value = IntxVariant.class,
-            names = {"OURS", "CHOSEN_INSIDE"})
-    void repairKeepsEverywhere(IntxVariant repair) {
-        assertThat(IntxRaces.VERDICTS.expected(repair).values()).containsOnly(".");
-    }
-
     /** VFIO's state is changed under locks and by locked accesses, so that x86's order suffices. */
     @ParameterizedTest
     @EnumSource(names = {"ONE", "SHARED", "GONE", "SWITCH"})

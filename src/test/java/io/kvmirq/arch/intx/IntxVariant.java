@@ -161,8 +161,10 @@ public enum IntxVariant implements Variant<IntxScenario> {
         }
     },
     POSTED_2017(
-            "2017, as posted: an interrupt stays active, also if the guest is not signalled",
+            "the direct handler as posted in 2017: an interrupt stays active, also if the guest is not signalled",
             SHARED,
+            GONE,
+            SWITCH,
             DIRECT,
             DIRECT_DISINTX,
             DIRECT_MESSAGES) {
