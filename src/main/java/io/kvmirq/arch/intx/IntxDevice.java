@@ -2,6 +2,7 @@
 package io.kvmirq.arch.intx;
 
 import io.kvmirq.arch.SharedWords;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
  * A device that asserts a {@link PhysicalLine} while it requests service and COMMAND.DisINTx is clear. Each change is one
@@ -27,6 +28,7 @@ public final class IntxDevice {
     private final Kind kind;
     private final SharedWords words;
     private final int at;
+    private final AtomicBoolean claimed = new AtomicBoolean();
 
     /**
      * A device that requests nothing, connected to a line. Connect all devices before other threads use the line.
@@ -43,6 +45,13 @@ public final class IntxDevice {
         this.words = words;
         this.at = base;
         line.connect(this);
+    }
+
+    /** Notes that VFIO has the device. */
+    void claim() {
+        if (!claimed.compareAndSet(false, true)) {
+            throw new IllegalStateException("the device has a VfioIntx already: use that one");
+        }
     }
 
     int at() {

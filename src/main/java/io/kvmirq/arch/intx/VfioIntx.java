@@ -22,6 +22,7 @@ public class VfioIntx extends IntxState {
 
     VfioIntx(IntxDevice device, boolean nointxmask, SharedWords words, int base) {
         super(device, nointxmask, words, base);
+        device.claim();
         this.line = device.line();
         this.handler = line.add(this::handle);
     }
@@ -30,6 +31,7 @@ public class VfioIntx extends IntxState {
      * A device that interrupts in no way.
      *
      * @param nointxmask the module parameter of vfio-pci: mask at the interrupt controller, also if the device has DisINTx
+     * @throws IllegalStateException if the device has one already
      */
     public static VfioIntx of(IntxDevice device, boolean nointxmask) {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);

@@ -22,6 +22,9 @@
  * the resamplefd is signalled: a device that asserts again raises the source anew. An EOI opens the pin after both, and
  * looks at the sources then.
  *
+ * <p>The fake kernel's x86 delivery is a model of its own: it shares {@link io.kvmirq.arch.intx.PinSources} and {@link
+ * io.kvmirq.arch.intx.Resampler} only. The remote IRR of its IOAPIC is in the fake.
+ *
  * <p>The state is in {@link io.kvmirq.arch.SharedWords}, so that tests can play any order of accesses. All classes are safe
  * for use by any number of threads after set-up, except that only its own thread calls the methods of a vCPU that need a
  * CPU.

@@ -584,6 +584,14 @@ class VfioIntxTest {
     }
 
     @Test
+    void deviceHasOneVfio() {
+        One one = new One(Kind.PCI_2_3);
+        assertThatIllegalStateException()
+                .isThrownBy(() -> VfioIntx.of(one.device, false))
+                .withMessage("the device has a VfioIntx already: use that one");
+    }
+
+    @Test
     void platformDeviceHasNoDisIntx() {
         assertThatIllegalStateException()
                 .isThrownBy(() -> new One(Kind.PLATFORM).vfio.writeDisIntx(true))
