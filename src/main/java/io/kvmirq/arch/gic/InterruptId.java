@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
+import io.kvmirq.Ppi;
+import io.kvmirq.Spi;
+
 /** The numbers of interrupts (INTIDs) and what they mean. Source: GIC architecture specification, "INTIDs". */
 public final class InterruptId {
     /** The first PPI. All below are SGIs. */
-    public static final int FIRST_PPI = 16;
+    public static final int FIRST_PPI = Ppi.FIRST;
 
     /** The first SPI. SGIs and PPIs, below it, are private to each CPU. */
-    public static final int FIRST_SPI = 32;
+    public static final int FIRST_SPI = Spi.FIRST;
 
     /** The first special id. The last SPI is one less. */
-    public static final int FIRST_SPECIAL = 1020;
+    public static final int FIRST_SPECIAL = Spi.LAST + 1;
 
     /** The first LPI. Of the ids from {@link #FIRST_SPECIAL} up to it, only GICv3.1's EPPIs and ESPIs are interrupts. */
     public static final int FIRST_LPI = 8192;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.Spi;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.Lpis;
 import io.kvmirq.fake.file.Host;
@@ -21,7 +22,7 @@ import java.util.OptionalInt;
  */
 final class ArmVm extends VmInterrupts {
     /** KVM_IRQCHIP_NUM_PINS: the number of SPIs that a GIC can have. */
-    private static final int PINS = 988;
+    private static final int PINS = Spi.LAST - Spi.FIRST + 1;
 
     private final int addressBits;
     private final MemorySlots memory;
