@@ -261,12 +261,13 @@ public enum KernelRule {
     VFIO_FILE_FD(MEASURED, InterruptCause.VFIO_FILE_FD),
     VFIO_NOT_A_VFIO_FILE(MEASURED, InterruptCause.VFIO_NOT_A_VFIO_FILE),
     VFIO_FILE_UNKNOWN(MEASURED, InterruptCause.VFIO_FILE_UNKNOWN),
-    VFIO_FILE_TWICE(LAB, InterruptCause.VFIO_FILE_TWICE),
+    VFIO_FILE_TWICE(SOURCE, InterruptCause.VFIO_FILE_TWICE),
 
-    // Containers and groups of VFIO
+    // Containers and groups of VFIO. The lab has no VFIO device yet, so that all of VFIO is graded by its source.
     VFIO_UNKNOWN_REQUEST(SOURCE, FileCause.VM_UNKNOWN_REQUEST),
     VFIO_CONTAINER_WITHOUT_IOMMU(SOURCE, VfioCause.DMA_NO_IOMMU, FileCause.KVM_UNKNOWN_REQUEST),
-    VFIO_EXTENSIONS(LAB, "an extension that the IOMMU driver does not have is 0", "container.c VFIO_CHECK_EXTENSION"),
+    VFIO_EXTENSIONS(
+            SOURCE, "an extension that the IOMMU driver does not have is 0", "container.c VFIO_CHECK_EXTENSION"),
     VFIO_IOMMU_STATE(SOURCE, VfioCause.IOMMU_STATE),
     VFIO_IOMMU_TYPE(SOURCE, VfioCause.IOMMU_TYPE),
     VFIO_MAP_ARGUMENTS(SOURCE, VfioCause.DMA_MAP_ARGUMENTS),
@@ -295,7 +296,7 @@ public enum KernelRule {
     VFIO_INFO_ARGUMENTS(SOURCE, VfioCause.INFO_ARGUMENTS),
     VFIO_IRQ_INFO_ARGUMENTS(SOURCE, VfioCause.IRQ_INFO_INDEX),
     VFIO_IRQ_FLAGS(
-            LAB,
+            SOURCE,
             "INTx is maskable and automasked; the others are NORESIZE, except the vectors of MSI-X since 6.5",
             "vfio_pci_core.c vfio_pci_ioctl_get_irq_info()"),
     VFIO_RESET_IMPOSSIBLE(SOURCE, VfioCause.RESET_IMPOSSIBLE),
@@ -308,12 +309,12 @@ public enum KernelRule {
             INFERRED, "a message of an MSI-X vector without an eventfd is sent when it gets one", "PCI 3.0, MSI-X PBA"),
 
     // VFIO_DEVICE_SET_IRQS, in its order
-    VFIO_IRQS_INDEX(LAB, VfioCause.SET_IRQS_ARGUMENTS),
+    VFIO_IRQS_INDEX(SOURCE, VfioCause.SET_IRQS_ARGUMENTS),
     VFIO_IRQS_HEADER(SOURCE, VfioCause.SET_IRQS_ARGUMENTS),
-    VFIO_IRQS_RANGE(LAB, VfioCause.SET_IRQS_RANGE),
+    VFIO_IRQS_RANGE(SOURCE, VfioCause.SET_IRQS_RANGE),
     VFIO_IRQS_DATA(SOURCE, VfioCause.SET_IRQS_ARGUMENTS),
     VFIO_IRQS_ACTION(SOURCE, VfioCause.SET_IRQS_ACTION),
-    VFIO_IRQS_MSI_MASK(LAB, VfioCause.SET_IRQS_MSI_MASK),
+    VFIO_IRQS_MSI_MASK(SOURCE, VfioCause.SET_IRQS_MSI_MASK),
     VFIO_IRQS_ERR_REQ(SOURCE, VfioCause.SET_IRQS_ERR_REQ),
     VFIO_IRQS_OTHER_MODE(SOURCE, VfioCause.SET_IRQS_OTHER_MODE),
     VFIO_IRQS_INACTIVE(SOURCE, VfioCause.SET_IRQS_INACTIVE),
@@ -325,7 +326,8 @@ public enum KernelRule {
     VFIO_IRQS_SHARED(SOURCE, VfioCause.SET_IRQS_SHARED),
     VFIO_INTX_WITHOUT_TRIGGER(
             SOURCE, "INTx with descriptor -1 stays enabled without a trigger", "vfio_pci_intrs.c vfio_intx_enable()"),
-    VFIO_UNMASK_READS(LAB, "a signal of the unmask eventfd is consumed and unmasks INTx", "virqfd.c virqfd_wakeup()"),
+    VFIO_UNMASK_READS(
+            SOURCE, "a signal of the unmask eventfd is consumed and unmasks INTx", "virqfd.c virqfd_wakeup()"),
     VFIO_IRQS_NO_VECTOR(SOURCE, VfioCause.SET_IRQS_NONE),
     VFIO_IRQS_NO_SPACE(SOURCE, VfioCause.SET_IRQS_VECTORS),
     VFIO_IRQS_SHORT(
