@@ -12,7 +12,7 @@
  * io.kvmirq.kvm.Its} for messages. It is created, given its number of interrupts and its addresses, and after all vCPUs
  * initialised; then GSI n raises SPI n + 32. Lines are named by {@link io.kvmirq.kvm.Vm#setSpi} and {@link
  * io.kvmirq.kvm.Vm#setPpi}, without a GSI. {@link io.kvmirq.kernel.Kernel#facts} says which architecture answers. A call of
- * the other architecture is refused before the kernel sees it.
+ * the other architecture is refused before the kernel sees it. A route to a message is not: KVM takes any message.
  *
  * <p>Rules. Route first, irqfd second: a signal on an irqfd whose GSI has no route is consumed and lost. To mask, keep
  * the route and deassign the irqfd, which {@link io.kvmirq.kvm.Irqfd#mask} does: signals stay in the eventfd and arrive
