@@ -82,7 +82,7 @@ class RacesCommandIT {
                         "B 0 of 1000 served: STARVED 1000 of 1000 served: KEPT",
                         "in every 10th round 100 1000",
                         "never 0 1000");
-        assertThat(lines).filteredOn(line -> line.startsWith("no ")).hasSize(2);
+        assertThat(lines).filteredOn(line -> line.startsWith("no ")).hasSize(3);
         assertThat(lines).filteredOn(line -> line.startsWith("yes ")).hasSize(2);
         assertThat(lines).filteredOn(line -> line.startsWith("trust ")).hasSize(1);
         assertThat(ended.out().lines()).noneMatch(line -> line.endsWith(" "));
