@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Gsi;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
+import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.Vm;
@@ -22,9 +23,11 @@ class AdoptedVmContract {
     private static final List<Route> PINS = List.of(new Route.Pin(LINE, Route.Chip.IOAPIC, 5));
 
     private final World world;
+    private final KernelBackend binding;
 
     AdoptedVmContract(World world) {
         this.world = world;
+        this.binding = world.kernel();
     }
 
     @AfterEach
@@ -35,7 +38,7 @@ class AdoptedVmContract {
     @Test
     void vmWithoutANodeIsAskedItself() {
         int number = world.fullVm();
-        try (Kernel kernel = Kernel.over(world.kernel(), Path.of("/nowhere/kvm"));
+        try (Kernel kernel = Kernel.over(binding, Path.of("/nowhere/kvm"));
                 Vm vm = Vm.adopt(kernel, number, Ownership.BORROWED, PINS, new Gsi(24))) {
             assertThat(vm.setLine(LINE, true)).isNotNull();
             vm.routes().change(edit -> edit.remove(LINE).add(new Route.Pin(LINE, Route.Chip.IOAPIC, 6)));
