@@ -2,7 +2,6 @@
 package io.kvmirq.arch.gic;
 
 import io.kvmirq.arch.BitField;
-import io.kvmirq.arch.Description;
 
 /**
  * What KVM changes in the registers that hold the address of a table: memory attributes that it does not emulate. Source:
@@ -28,13 +27,12 @@ final class Baser {
         private final BitField outer;
 
         Attributes(int inner, int outer) {
-            this.inner = new BitField("inner", inner, 3, Description.always("InnerCache", "inner cacheability"));
-            this.outer = new BitField("outer", outer, 3, Description.always("OuterCache", "outer cacheability"));
+            this.inner = new BitField("inner", inner, 3);
+            this.outer = new BitField("outer", outer, 3);
         }
     }
 
-    private static final BitField SHAREABILITY =
-            new BitField("shareability", 10, 2, Description.always("Shareability", "shareability"));
+    private static final BitField SHAREABILITY = new BitField("shareability", 10, 2);
 
     private Baser() {}
 

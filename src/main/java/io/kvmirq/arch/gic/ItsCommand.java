@@ -2,7 +2,6 @@
 package io.kvmirq.arch.gic;
 
 import io.kvmirq.arch.BitField;
-import io.kvmirq.arch.Description;
 import java.util.Arrays;
 import java.util.Optional;
 
@@ -40,43 +39,39 @@ public enum ItsCommand {
     public static final int SIZE = 32;
 
     /** The number of a command. */
-    public static final BitField NUMBER = field("command", 0, 8);
+    public static final BitField NUMBER = new BitField("command", 0, 8);
 
     /** The device id. */
-    public static final BitField DEVICE = field("device_id", 32, 32);
+    public static final BitField DEVICE = new BitField("device_id", 32, 32);
 
     /** MAPD: the width of the device's event ids, minus 1. */
-    public static final BitField EVENT_BITS = field("size", 64, 5);
+    public static final BitField EVENT_BITS = new BitField("size", 64, 5);
 
     /** The event id. */
-    public static final BitField EVENT = field("event_id", 64, 32);
+    public static final BitField EVENT = new BitField("event_id", 64, 32);
 
     /** MAPTI: the INTID of the LPI. */
-    public static final BitField LPI = field("intid", 96, 32);
+    public static final BitField LPI = new BitField("intid", 96, 32);
 
     /** The collection id. */
-    public static final BitField COLLECTION = field("icid", 128, 16);
+    public static final BitField COLLECTION = new BitField("icid", 128, 16);
 
     /** MAPD: bits 51:8 of the address of the device's table of events. */
-    public static final BitField EVENT_TABLE = field("itt_addr", 136, 44);
+    public static final BitField EVENT_TABLE = new BitField("itt_addr", 136, 44);
 
     /** MAPC, MOVALL: the vCPU, before Linux 6.7 by index, since then by id. */
-    public static final BitField TARGET = field("rdbase", 144, 32);
+    public static final BitField TARGET = new BitField("rdbase", 144, 32);
 
     /** MAPD, MAPC: maps; otherwise unmaps. */
-    public static final BitField VALID = field("valid", 191, 1);
+    public static final BitField VALID = new BitField("valid", 191, 1);
 
     /** MOVALL: the vCPU that the LPIs go to. */
-    public static final BitField SECOND_TARGET = field("rdbase2", 208, 32);
+    public static final BitField SECOND_TARGET = new BitField("rdbase2", 208, 32);
 
     private final int number;
 
     ItsCommand(int number) {
         this.number = number;
-    }
-
-    private static BitField field(String name, int low, int width) {
-        return new BitField(name, low, width, Description.always(name, name));
     }
 
     /** The number of the command: bits 7:0 of its first word. */

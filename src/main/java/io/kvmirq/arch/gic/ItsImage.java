@@ -2,7 +2,6 @@
 package io.kvmirq.arch.gic;
 
 import io.kvmirq.arch.BitField;
-import io.kvmirq.arch.Description;
 import io.kvmirq.arch.gic.Its.TableFault;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -19,21 +18,21 @@ import java.util.OptionalLong;
  * Documentation/virt/kvm/devices/arm-vgic-its.rst; {@code vgic_its_save_tables_v0()} in vgic-its.c.
  */
 final class ItsImage {
-    private static final BitField VALID = field("valid", 63, 1);
+    private static final BitField VALID = new BitField("valid", 63, 1);
 
     // A device
-    private static final BitField EVENT_BITS = field("size", 0, 5);
-    private static final BitField EVENT_TABLE = field("itt_addr", 5, 44);
+    private static final BitField EVENT_BITS = new BitField("size", 0, 5);
+    private static final BitField EVENT_TABLE = new BitField("itt_addr", 5, 44);
     private static final int EVENT_TABLE_SHIFT = 8;
-    private static final BitField NEXT_DEVICE = field("next", 49, 14);
+    private static final BitField NEXT_DEVICE = new BitField("next", 49, 14);
 
     // An event
-    private static final BitField COLLECTION = field("icid", 0, 16);
-    private static final BitField LPI = field("pintid", 16, 32);
-    private static final BitField NEXT_EVENT = field("next", 48, 16);
+    private static final BitField COLLECTION = new BitField("icid", 0, 16);
+    private static final BitField LPI = new BitField("pintid", 16, 32);
+    private static final BitField NEXT_EVENT = new BitField("next", 48, 16);
 
     // A collection
-    private static final BitField TARGET = field("rdbase", 16, 32);
+    private static final BitField TARGET = new BitField("rdbase", 16, 32);
     private static final long NO_TARGET = 0xffff_ffffL;
 
     private final Its its;
@@ -45,10 +44,6 @@ final class ItsImage {
         this.its = its;
         this.tables = tables;
         this.lpis = lpis;
-    }
-
-    private static BitField field(String name, int low, int width) {
-        return new BitField(name, low, width, Description.always(name, name));
     }
 
     private boolean write(long address, long value) {

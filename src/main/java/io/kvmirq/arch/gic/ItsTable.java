@@ -2,7 +2,6 @@
 package io.kvmirq.arch.gic;
 
 import io.kvmirq.arch.BitField;
-import io.kvmirq.arch.Description;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.OptionalLong;
@@ -32,17 +31,13 @@ final class ItsTable {
     /** What KVM writes and the guest does not: the size of an entry and the type of the table. */
     private static final long READ_ONLY = 0x71f_0000_0000_0000L;
 
-    private static final BitField PAGES = field("size", 0, 8);
-    private static final BitField PAGE_SIZE = field("page_size", 8, 2);
-    private static final BitField ENTRY_SIZE = field("entry_size", 48, 5);
-    private static final BitField TYPE = field("type", 56, 3);
+    private static final BitField PAGES = new BitField("size", 0, 8);
+    private static final BitField PAGE_SIZE = new BitField("page_size", 8, 2);
+    private static final BitField ENTRY_SIZE = new BitField("entry_size", 48, 5);
+    private static final BitField TYPE = new BitField("type", 56, 3);
     private static final long PAGES_OF_64K = 2;
 
     private ItsTable() {}
-
-    private static BitField field(String name, int low, int width) {
-        return new BitField(name, low, width, Description.always(name, name));
-    }
 
     /** Inner shareable; the table is not valid. */
     static long initial(long type) {
