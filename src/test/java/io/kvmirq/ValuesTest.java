@@ -4,6 +4,8 @@ package io.kvmirq;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.Comparator;
+import java.util.List;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.Test;
 
@@ -65,6 +67,26 @@ class ValuesTest {
         assertThat(MsiMessage.to(new VcpuId(0x123), new InterruptVector(0x31)).address())
                 .isEqualTo(0x100_fee23000L);
         assertThat(MsiMessage.nmiTo(new VcpuId(0)).data()).isEqualTo(0x400);
+    }
+
+    /** Domains of more than four digits are those of Intel's VMD. */
+    @Test
+    void pciAddressIsReadAsSysfsPrintsIt() {
+        assertThat(PciAddress.parse("0000:3B:1f.7"))
+                .isEqualTo(new PciAddress(0, 0x3b, 0x1f, 7))
+                .hasToString("0000:3b:1f.7");
+        assertThat(PciAddress.parse("3b:00.1")).hasToString("0000:3b:00.1");
+        assertThat(PciAddress.parse("10000:e0:02.0")).hasToString("10000:e0:02.0");
+        assertThat(PciAddress.parse("0000:3b:00.1").requesterId()).isEqualTo(0x3b01);
+        assertThat(List.of(PciAddress.parse("0001:00:00.0"), PciAddress.parse("ff:1f.7"), PciAddress.parse("3b:00.1")))
+                .isSortedAccordingTo(Comparator.reverseOrder());
+        for (String text :
+                List.of("", "3b", "0000:3b:20.0", "0000:3b:00.8", "0000:3b:00.0\n", "../3b:00.0", "-1:3b:00.0")) {
+            assertThatThrownBy(() -> PciAddress.parse(text))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageStartingWith("'" + text + "' is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION");
+        }
+        assertThatThrownBy(() -> new PciAddress(0, 256, 0, 0)).hasMessageContaining("bus 256");
     }
 
     @Test

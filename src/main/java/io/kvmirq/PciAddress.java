@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * The address of a PCI function, such as {@code 0000:3b:00.0}.
+ *
+ * <p>Source: {@code pci_setup_device()} in drivers/pci/probe.c, whose names sysfs shows.
+ *
+ * @param domain 0 or more; most hosts have domain 0 only
+ * @param bus 0–255
+ * @param device 0–31
+ * @param function 0–7
+ */
+public record PciAddress(int domain, int bus, int device, int function) implements Comparable<PciAddress> {
+    private static final Pattern FORM =
+            Pattern.compile("(?:([0-9a-f]{4,7}):)?([0-9a-f]{2}):([01][0-9a-f])\\.([0-7])", Pattern.CASE_INSENSITIVE);
+
+    private static final int HEX = 16;
+
+    public PciAddress {
+        if (domain < 0 || bus < 0 || bus > 0xff || device < 0 || device > 0x1f || function < 0 || function > 7) {
+            throw new IllegalArgumentException("a PCI function of domain " + domain + ", bus " + bus + ", device "
+                    + device + ", function " + function
+                    + " does not exist: expected a bus of 0–255, a device of 0–31 and a function of 0–7");
+        }
+    }
+
+    /**
+     * Reads an address as sysfs and lspci print it. Without a domain, as lspci prints it, the domain is 0.
+     *
+     * @throws IllegalArgumentException if {@code text} is not an address
+     */
+    public static PciAddress parse(String text) {
+        Matcher matcher = FORM.matcher(text);
+        if (!matcher.matches()) {
+            throw new IllegalArgumentException(
+                    "'" + text + "' is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION"
+                            + " in hex digits, such as 0000:3b:00.0");
+        }
+        int domain = matcher.group(1) == null ? 0 : Integer.parseInt(matcher.group(1), HEX);
+        return new PciAddress(
+                domain,
+                Integer.parseInt(matcher.group(2), HEX),
+                Integer.parseInt(matcher.group(3), HEX),
+                Integer.parseInt(matcher.group(4), HEX));
+    }
+
+    /** Orders addresses by domain, bus, device and function. */
+    @Override
+    public int compareTo(PciAddress other) {
+        int byDomain = Integer.compare(domain, other.domain);
+        return byDomain != 0 ? byDomain : Integer.compare(requesterId(), other.requesterId());
+    }
+
+    /** Bus, device and function in the 16 bits that a device sends with each request. IRTEs compare them. */
+    public int requesterId() {
+        return bus << 8 | device << 3 | function;
+    }
+
+    @Override
+    public String toString() {
+        return String.format("%04x:%02x:%02x.%x", domain, bus, device, function);
+    }
+}
