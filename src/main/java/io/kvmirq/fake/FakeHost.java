@@ -8,6 +8,7 @@ import io.kvmirq.fake.file.FileTable;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.UserMemory;
 import io.kvmirq.fake.file.Work;
+import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.KernelRule;
 import org.jspecify.annotations.Nullable;
 
@@ -47,9 +48,9 @@ record FakeHost(Build build, FakeTime time, Work work, UserMemory memory, FileTa
     int install(FakeFile file, int lowest) {
         int fd = files.install(file, lowest);
         if (fd < 0) {
-            return refuse(KernelRule.FD_TABLE_FULL);
+            return refuse(FileRule.FD_TABLE_FULL);
         }
-        note(KernelRule.FD_LOWEST);
+        note(FileRule.FD_LOWEST);
         return fd;
     }
 

@@ -3,17 +3,22 @@ package io.kvmirq.fake;
 
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.ArrayList;
-import java.util.EnumMap;
-import java.util.EnumSet;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
-/** The rules that a fake kernel has applied. {@link #note} allocates nothing. The caller holds the kernel's lock. */
+/**
+ * The rules that a fake kernel has applied. {@link #note} allocates at the first use of a rule only. The caller holds the
+ * kernel's lock.
+ */
 final class Rulebook {
-    private final Set<KernelRule> used = EnumSet.noneOf(KernelRule.class);
-    private final Map<KernelRule, List<Refusal>> refused = new EnumMap<>(KernelRule.class);
+    private final Set<KernelRule> used = new HashSet<>();
+    private final Map<KernelRule, List<Refusal>> refused = new LinkedHashMap<>();
     /** The rule that refused the current call. */
     private @Nullable KernelRule last;
 
@@ -58,8 +63,6 @@ final class Rulebook {
     }
 
     Set<KernelRule> used() {
-        Set<KernelRule> rules = EnumSet.noneOf(KernelRule.class);
-        rules.addAll(used);
-        return rules;
+        return KernelRule.all().filter(used::contains).collect(Collectors.toCollection(LinkedHashSet::new));
     }
 }

@@ -17,10 +17,18 @@ class CausesTest {
     /** A rule takes its errno from its first cause; the others must agree. */
     @Test
     void causesOfOneRuleHaveOneErrno() {
-        for (KernelRule rule : KernelRule.values()) {
-            assertThat(rule.causes()).as(rule.name()).allSatisfy(cause -> assertThat(cause.errno())
-                    .isEqualTo(rule.errno().map(Errno::number).orElse(0)));
-        }
+        assertThat(KernelRule.all())
+                .allSatisfy(
+                        rule -> assertThat(rule.causes()).as(rule.name()).allSatisfy(cause -> assertThat(cause.errno())
+                                .isEqualTo(rule.errno().map(Errno::number).orElse(0))));
+    }
+
+    /** The summary of a run lists rules by name, without their table. */
+    @Test
+    void namesOfRulesAreUnique() {
+        assertThat(KernelRule.all().map(KernelRule::name))
+                .doesNotHaveDuplicates()
+                .contains("FD_NOT_OPEN", "KVM_VM_TYPE", "ARM_VM_TYPE", "VFIO_IRQS_INDEX");
     }
 
     @Test

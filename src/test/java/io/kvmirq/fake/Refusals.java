@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.ArrayList;
 import java.util.List;
@@ -31,7 +32,7 @@ public final class Refusals {
         if (profile.build().irqfdHostWide() == profile.build().isSince(6, 17)) {
             facts.add(profile.build().isSince(6, 17) ? "since-6.17" : "before-6.17");
         }
-        if (refusal.rule() == KernelRule.FOREIGN_PROCESS) {
+        if (refusal.rule() == FileRule.FOREIGN_PROCESS) {
             facts.add("foreign");
         }
         return List.copyOf(facts);

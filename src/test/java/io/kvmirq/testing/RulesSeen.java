@@ -5,15 +5,14 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Refusals;
 import io.kvmirq.fake.rules.Grade;
 import io.kvmirq.fake.rules.KernelRule;
-import java.util.Arrays;
-import java.util.EnumSet;
+import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 
 /** The fake kernel's rules that tests leaned on which ask a real kernel the same. Thread-safe. */
 public final class RulesSeen {
-    private static final Set<KernelRule> SEEN = EnumSet.noneOf(KernelRule.class);
+    private static final Set<KernelRule> SEEN = new HashSet<>();
 
     private static final Set<Refusals.Refused> REFUSALS = new LinkedHashSet<>();
 
@@ -46,7 +45,7 @@ public final class RulesSeen {
         if (SEEN.isEmpty()) {
             return List.of();
         }
-        return Arrays.stream(KernelRule.values())
+        return KernelRule.all()
                 .map(rule -> new RuleRow(run, rule.name(), rule.grade(), SEEN.contains(rule), rule.text()))
                 .toList();
     }

@@ -2,7 +2,8 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.util.Map;
@@ -48,7 +49,7 @@ final class ArmCapabilities {
 
     static int check(Host host, long capability) {
         if (capability == Uapi.KVM_CAP_MSI_DEVID) {
-            return host.refuse(KernelRule.ARM_MSI_DEVID_OF_VM);
+            return host.refuse(ArmRule.ARM_MSI_DEVID_OF_VM);
         }
         if (capability == UapiArm64.KVM_CAP_ARM_VM_IPA_SIZE) {
             return addressBits(host);
@@ -58,7 +59,7 @@ final class ArmCapabilities {
         }
         Integer value = VALUES.get(capability);
         if (value == null) {
-            host.note(KernelRule.CAPABILITY_UNKNOWN);
+            host.note(KvmRule.CAPABILITY_UNKNOWN);
             return 0;
         }
         return value;

@@ -9,6 +9,7 @@ import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.VmInterrupts;
+import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.util.ArrayList;
@@ -37,13 +38,13 @@ final class ArmVm extends VmInterrupts {
         super(host);
         this.addressBits = addressBits;
         this.memory = new MemorySlots(
-                host, new MemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, KernelRule.ARM_MEMORY_BEYOND));
+                host, new MemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, ArmRule.ARM_MEMORY_BEYOND));
         this.lpis = new Lpis(this::vcpuOfTarget, new ArmRam(host, memory));
     }
 
     /** Before 6.7 the target of a collection is the index of a vCPU, since then its id. */
     private OptionalInt vcpuOfTarget(int target) {
-        note(KernelRule.ITS_TARGET);
+        note(ArmRule.ITS_TARGET);
         if (!host().build().isSince(6, 7)) {
             return target >= 0 && target < vcpus.size() ? OptionalInt.of(target) : OptionalInt.empty();
         }
@@ -120,19 +121,19 @@ final class ArmVm extends VmInterrupts {
     @Override
     protected Optional<KernelRule> refusesIrqfd(boolean resample) {
         boolean initialized = vgic.filter(FakeVgic::isInitialized).isPresent();
-        return initialized ? Optional.empty() : Optional.of(KernelRule.ARM_IRQFD_BEFORE_INIT);
+        return initialized ? Optional.empty() : Optional.of(ArmRule.ARM_IRQFD_BEFORE_INIT);
     }
 
     @Override
     protected Optional<KernelRule> refusesRoutes() {
-        note(KernelRule.ARM_ROUTES_WITHOUT_VGIC);
+        note(ArmRule.ARM_ROUTES_WITHOUT_VGIC);
         return Optional.empty();
     }
 
     @Override
     public Optional<KernelRule> refusesPin(int chip, int pin) {
         boolean exists = chip == 0 && pin >= 0 && pin < PINS;
-        return exists ? Optional.empty() : Optional.of(KernelRule.ARM_ROUTE_PIN);
+        return exists ? Optional.empty() : Optional.of(ArmRule.ARM_ROUTE_PIN);
     }
 
     @Override
@@ -147,22 +148,22 @@ final class ArmVm extends VmInterrupts {
      */
     int send(ArmMessage message) {
         if (!hasIts()) {
-            return host().refuse(KernelRule.ARM_MSI_NEEDS_ITS);
+            return host().refuse(ArmRule.ARM_MSI_NEEDS_ITS);
         }
         if (message.device().isEmpty()) {
-            return host().refuse(KernelRule.ARM_MSI_NEEDS_DEVICE);
+            return host().refuse(ArmRule.ARM_MSI_NEEDS_DEVICE);
         }
         FakeIts its = its(message.doorbell()).orElse(null);
         if (its == null) {
-            return host().refuse(KernelRule.ARM_MSI_DOORBELL);
+            return host().refuse(ArmRule.ARM_MSI_DOORBELL);
         }
         return switch (its.its().message(message.device().getAsInt(), message.event())) {
             case PENDING -> 1;
             case UNMAPPED -> {
-                note(KernelRule.ARM_MSI_UNMAPPED);
+                note(ArmRule.ARM_MSI_UNMAPPED);
                 yield 0;
             }
-            case DISABLED -> host().refuse(KernelRule.ARM_MSI_ITS_OFF);
+            case DISABLED -> host().refuse(ArmRule.ARM_MSI_ITS_OFF);
         };
     }
 
@@ -175,7 +176,7 @@ final class ArmVm extends VmInterrupts {
             ArmMessage message = (ArmMessage) target.message();
             if (message != null) {
                 if (level && send(message) <= 0) {
-                    note(KernelRule.ARM_MESSAGE_LOST);
+                    note(ArmRule.ARM_MESSAGE_LOST);
                 }
             } else {
                 drive(target.pin(), level);
@@ -186,7 +187,7 @@ final class ArmVm extends VmInterrupts {
     private void drive(int pin, boolean level) {
         int number = pin + InterruptId.FIRST_SPI;
         if (vgic.filter(one -> one.isShared(number)).isEmpty()) {
-            note(KernelRule.ARM_PIN_NOWHERE);
+            note(ArmRule.ARM_PIN_NOWHERE);
             return;
         }
         vgic.ifPresent(one -> one.inject(0, number, level));
@@ -199,7 +200,7 @@ final class ArmVm extends VmInterrupts {
         if (targets.length == 0 || targets[0].message() != null) {
             return false;
         }
-        note(KernelRule.ARM_IRQFD_STAYS_UP);
+        note(ArmRule.ARM_IRQFD_STAYS_UP);
         drive(targets[0].pin(), true);
         return true;
     }

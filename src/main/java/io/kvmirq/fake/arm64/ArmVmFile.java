@@ -5,7 +5,9 @@ import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.VmFile;
+import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
@@ -22,10 +24,10 @@ final class ArmVmFile extends VmFile {
     private static final Set<Integer> CAPABILITIES = Set.of(168, 177, 182, 192, 205, 217, 223, 225, 228);
 
     private static final Requests<ArmVmFile> REQUESTS = VmFile.<ArmVmFile>requests(
-                    KernelRule.ARM_VM_UNKNOWN_REQUEST, ArmRequests.OF_VM::get)
+                    ArmRule.ARM_VM_UNKNOWN_REQUEST, ArmRequests.OF_VM::get)
             .value(Uapi.KVM_CHECK_EXTENSION, ArmVmFile::check)
             .value(Uapi.KVM_CREATE_VCPU, ArmVmFile::createVcpu)
-            .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.host.refuse(KernelRule.ARM_NO_GICV2))
+            .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.host.refuse(ArmRule.ARM_NO_GICV2))
             .out(UapiArm64.KVM_ARM_PREFERRED_TARGET, (vm, target) -> preferredTarget(target))
             .in(Uapi.KVM_ENABLE_CAP, ArmVmFile::enable)
             .in(Uapi.KVM_SIGNAL_MSI, ArmVmFile::signalMsi)
@@ -67,7 +69,7 @@ final class ArmVmFile extends VmFile {
         if (Attribute.of(attribute).group() == SMCCC) {
             throw new NotModelledException("filters of a guest's SMCCC calls");
         }
-        return host.refuse(KernelRule.ARM_VM_ATTRIBUTE);
+        return host.refuse(ArmRule.ARM_VM_ATTRIBUTE);
     }
 
     private int enable(ByteBuffer capability) {
@@ -76,7 +78,7 @@ final class ArmVmFile extends VmFile {
             throw new NotModelledException("enabling capability " + number);
         }
         boolean flags = capability.getInt(Uapi.KvmEnableCap.FLAGS) != 0;
-        return host.refuse(flags ? KernelRule.ARM_CAP_FLAGS : KernelRule.ARM_CAP_UNKNOWN);
+        return host.refuse(flags ? ArmRule.ARM_CAP_FLAGS : ArmRule.ARM_CAP_UNKNOWN);
     }
 
     private static int preferredTarget(ByteBuffer target) {
@@ -87,22 +89,22 @@ final class ArmVmFile extends VmFile {
     private int createVcpu(long argument) {
         long id = argument;
         if (!host.build().isSince(6, 12)) {
-            host.note(KernelRule.ARM_VCPU_ID_TRUNCATED);
+            host.note(ArmRule.ARM_VCPU_ID_TRUNCATED);
             id = Integer.toUnsignedLong((int) argument);
         }
         if (id < 0 || id >= ArmCapabilities.MAX_VCPUS) {
-            return host.refuse(KernelRule.ARM_VCPU_ID);
+            return host.refuse(ArmRule.ARM_VCPU_ID);
         }
         Optional<FakeVgic> vgic = vm.vgic();
         if (vgic.filter(FakeVgic::isInitialized).isPresent()) {
-            return host.refuse(KernelRule.ARM_VCPU_AFTER_INIT);
+            return host.refuse(ArmRule.ARM_VCPU_AFTER_INIT);
         }
         Optional<KernelRule> noPlace = vgic.flatMap(one -> one.places().take());
         if (noPlace.isPresent()) {
             return host.refuse(noPlace);
         }
         if (vm.vcpu((int) id).isPresent()) {
-            return host.refuse(KernelRule.VCPU_EXISTS);
+            return host.refuse(KvmRule.VCPU_EXISTS);
         }
         ArmVcpu vcpu = new ArmVcpu(vm, (int) id);
         int fd = host.install(new ArmVcpuFile(host, vcpu));
@@ -118,18 +120,18 @@ final class ArmVmFile extends VmFile {
         int refused = lines.set(line);
         if (refused == 0) {
             // The kernel writes no status; it copies the unchanged structure back.
-            host.note(KernelRule.ARM_LINE_NO_STATUS);
+            host.note(ArmRule.ARM_LINE_NO_STATUS);
         }
         return refused;
     }
 
     private int signalMsi(ByteBuffer msi) {
         if (vm.vgic().isEmpty()) {
-            return host.refuse(KernelRule.ARM_MSI_NEEDS_VGIC);
+            return host.refuse(ArmRule.ARM_MSI_NEEDS_VGIC);
         }
         int flags = msi.getInt(Uapi.KvmMsi.FLAGS);
         if ((flags & ~Uapi.KVM_MSI_VALID_DEVID) != 0) {
-            return host.refuse(KernelRule.MSI_FLAGS);
+            return host.refuse(KvmRule.MSI_FLAGS);
         }
         long doorbell = FakeRoutes.address(msi.getInt(Uapi.KvmMsi.ADDRESS_LO), msi.getInt(Uapi.KvmMsi.ADDRESS_HI));
         OptionalInt device = (flags & Uapi.KVM_MSI_VALID_DEVID) == 0
@@ -142,7 +144,7 @@ final class ArmVmFile extends VmFile {
 
     @Override
     protected KernelRule unknownDevice() {
-        return KernelRule.ARM_DEVICE_TYPE;
+        return ArmRule.ARM_DEVICE_TYPE;
     }
 
     @Override
@@ -156,7 +158,7 @@ final class ArmVmFile extends VmFile {
             return host.install(new ItsFile(host, vm.createIts()));
         }
         return vm.vgic().isPresent()
-                ? host.refuse(KernelRule.VGIC_SECOND)
+                ? host.refuse(ArmRule.VGIC_SECOND)
                 : host.install(new VgicFile(host, vm.createVgic()));
     }
 }

@@ -5,6 +5,7 @@ import io.kvmirq.arch.gic.Distributor;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.InterruptState;
 import io.kvmirq.fake.kvm.FakeRoutes;
+import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.Optional;
 
@@ -54,10 +55,10 @@ final class FakeVgic {
         if (Integer.compareUnsigned(count, FEWEST) < 0
                 || Integer.compareUnsigned(count, MOST) > 0
                 || count % InterruptId.FIRST_SPI != 0) {
-            return Optional.of(KernelRule.VGIC_INTERRUPTS);
+            return Optional.of(ArmRule.VGIC_INTERRUPTS);
         }
         if (shared != 0) {
-            return Optional.of(KernelRule.VGIC_INTERRUPTS_SET);
+            return Optional.of(ArmRule.VGIC_INTERRUPTS_SET);
         }
         shared = count - InterruptId.FIRST_SPI;
         return Optional.empty();
@@ -71,7 +72,7 @@ final class FakeVgic {
         if (shared == 0) {
             shared = DEFAULT_SHARED;
         }
-        vm.note(KernelRule.VGIC_DEFAULT_ROUTES);
+        vm.note(ArmRule.VGIC_DEFAULT_ROUTES);
         FakeRoutes routes = new FakeRoutes();
         for (int gsi = 0; gsi < shared; gsi++) {
             routes.add(gsi, FakeRoutes.Target.pin(0, gsi));
@@ -93,7 +94,7 @@ final class FakeVgic {
                         & 1)
                 != 0;
         if (level || up) {
-            vm.note(level ? KernelRule.VGIC_LEVEL : KernelRule.VGIC_EDGE);
+            vm.note(level ? ArmRule.VGIC_LEVEL : ArmRule.VGIC_EDGE);
         }
         if (up) {
             distributor().raise(vcpu, number);

@@ -5,7 +5,7 @@ import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.Lpis;
 import io.kvmirq.arch.gic.RedistributorRegister;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.util.Optional;
 
@@ -80,7 +80,7 @@ final class RedistributorRegisters {
         switch (register) {
             case GICR_CTLR -> {
                 if (vgic.vm().hasIts()) {
-                    vgic.vm().note(KernelRule.VGIC_LPI_TABLES);
+                    vgic.vm().note(ArmRule.VGIC_LPI_TABLES);
                     lpis.enable(vcpu, (value & ENABLE_LPIS) != 0);
                 }
             }

@@ -4,7 +4,8 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmDeviceFile;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
@@ -89,7 +90,7 @@ final class VgicFile extends KvmDeviceFile {
                         && vgic.vm().vcpus().isEmpty()
                 || attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS
                         && vcpu(attribute).isEmpty();
-        return has ? 0 : host.refuse(ofNobody ? KernelRule.VGIC_NO_VCPU : KernelRule.VGIC_ATTRIBUTE);
+        return has ? 0 : host.refuse(ofNobody ? ArmRule.VGIC_NO_VCPU : ArmRule.VGIC_ATTRIBUTE);
     }
 
     private int access(Attribute attribute, boolean get) {
@@ -99,13 +100,13 @@ final class VgicFile extends KvmDeviceFile {
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS ->
                 get ? put(attribute, vgic.interrupts(), Integer.BYTES) : setInterrupts(attribute);
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL ->
-                get ? host.refuse(KernelRule.VGIC_ATTRIBUTE) : control(attribute.number());
+                get ? host.refuse(ArmRule.VGIC_ATTRIBUTE) : control(attribute.number());
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
                     UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS,
                     UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO -> register(attribute, get);
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS ->
                 throw new NotModelledException("the system registers a VGIC has for each vCPU");
-            default -> host.refuse(KernelRule.VGIC_ATTRIBUTE);
+            default -> host.refuse(ArmRule.VGIC_ATTRIBUTE);
         };
     }
 
@@ -115,7 +116,7 @@ final class VgicFile extends KvmDeviceFile {
     private int setPlace(Attribute attribute) {
         ByteBuffer to = host.memory().copyIn(attribute.address(), Long.BYTES);
         if (to == null) {
-            return host.refuse(KernelRule.FAULT);
+            return host.refuse(FileRule.FAULT);
         }
         VgicPlaces places = vgic.places();
         long word = to.getLong(0);
@@ -126,11 +127,11 @@ final class VgicFile extends KvmDeviceFile {
             return host.refuse(places.addRegion(0, word, 0));
         }
         if (attribute.number() != UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION) {
-            return host.refuse(KernelRule.VGIC_ATTRIBUTE);
+            return host.refuse(ArmRule.VGIC_ATTRIBUTE);
         }
         int count = (int) (word >>> REGION_COUNT_SHIFT);
         return count == 0 || (word & REGION_FLAGS) != 0
-                ? host.refuse(KernelRule.VGIC_REGION_WORD)
+                ? host.refuse(ArmRule.VGIC_REGION_WORD)
                 : host.refuse(places.addRegion((int) (word & REGION_INDEX), word & REGION_BASE, count));
     }
 
@@ -143,12 +144,12 @@ final class VgicFile extends KvmDeviceFile {
             return put(attribute, places.redistributors(), Long.BYTES);
         }
         if (attribute.number() != UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION) {
-            return host.refuse(KernelRule.VGIC_ATTRIBUTE);
+            return host.refuse(ArmRule.VGIC_ATTRIBUTE);
         }
         return host.copied(
                 attribute.address(), Long.BYTES, asked -> places.region((int) (asked.getLong(0) & REGION_INDEX))
                         .map(region -> put(attribute, region.word(), Long.BYTES))
-                        .orElseGet(() -> host.refuse(KernelRule.VGIC_NO_REGION)));
+                        .orElseGet(() -> host.refuse(ArmRule.VGIC_NO_REGION)));
     }
 
     // Numbers, control
@@ -163,7 +164,7 @@ final class VgicFile extends KvmDeviceFile {
             return savePending();
         }
         if (number != UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT) {
-            return host.refuse(KernelRule.VGIC_ATTRIBUTE);
+            return host.refuse(ArmRule.VGIC_ATTRIBUTE);
         }
         vgic.initialize();
         return 0;
@@ -173,8 +174,8 @@ final class VgicFile extends KvmDeviceFile {
         if (!vgic.isInitialized()) {
             throw new NotModelledException("KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES before init");
         }
-        host.note(KernelRule.VGIC_LPI_TABLES);
-        return vgic.vm().lpis().savePending() ? 0 : host.refuse(KernelRule.FAULT);
+        host.note(ArmRule.VGIC_LPI_TABLES);
+        return vgic.vm().lpis().savePending() ? 0 : host.refuse(FileRule.FAULT);
     }
 
     // Registers
@@ -195,15 +196,15 @@ final class VgicFile extends KvmDeviceFile {
     private int register(Attribute attribute, boolean get) {
         ArmVcpu vcpu = vcpu(attribute).orElse(null);
         if (vcpu == null) {
-            return host.refuse(KernelRule.VGIC_NO_VCPU);
+            return host.refuse(ArmRule.VGIC_NO_VCPU);
         }
         ByteBuffer next = get ? value(0) : host.memory().copyIn(attribute.address(), Integer.BYTES);
         if (next == null) {
-            return host.refuse(KernelRule.FAULT);
+            return host.refuse(FileRule.FAULT);
         }
         if (!vgic.isInitialized()) {
             refuseEarly(attribute);
-            return host.refuse(KernelRule.VGIC_REGISTER_BEFORE_INIT);
+            return host.refuse(ArmRule.VGIC_REGISTER_BEFORE_INIT);
         }
         if (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO) {
             return level(attribute, vcpu, get, next.getInt(0));
@@ -235,7 +236,7 @@ final class VgicFile extends KvmDeviceFile {
     private int level(Attribute attribute, ArmVcpu vcpu, boolean get, int next) {
         int first = (int) (attribute.number() & NUMBERS);
         if (!asksForLevel(attribute) || first % Integer.SIZE != 0) {
-            return host.refuse(KernelRule.VGIC_LEVEL_INFO);
+            return host.refuse(ArmRule.VGIC_LEVEL_INFO);
         }
         if (get) {
             return put(attribute, registers.lines(vgic.vm().vcpus().indexOf(vcpu), first), Integer.BYTES);

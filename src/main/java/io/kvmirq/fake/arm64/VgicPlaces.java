@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.ArrayList;
 import java.util.List;
@@ -62,13 +63,13 @@ final class VgicPlaces {
      */
     static Optional<KernelRule> check(ArmVm vm, long now, long to, long size) {
         if (now != NOWHERE) {
-            return Optional.of(KernelRule.VGIC_PLACE_SET);
+            return Optional.of(ArmRule.VGIC_PLACE_SET);
         }
         if (to % PAGE != 0 || Long.compareUnsigned(to + size, to) < 0) {
-            return Optional.of(KernelRule.VGIC_PLACE_ALIGNMENT);
+            return Optional.of(ArmRule.VGIC_PLACE_ALIGNMENT);
         }
         boolean beyond = to >>> vm.addressBits() != 0 || to + size > 1L << vm.addressBits();
-        return beyond ? Optional.of(KernelRule.VGIC_PLACE_BEYOND) : Optional.empty();
+        return beyond ? Optional.of(ArmRule.VGIC_PLACE_BEYOND) : Optional.empty();
     }
 
     Optional<KernelRule> setDistributor(long to) {
@@ -84,10 +85,10 @@ final class VgicPlaces {
         long size = size(count);
         Optional<KernelRule> refused = refuseIndex(index, count);
         if (Long.compareUnsigned(base + size, base) < 0) {
-            refused = Optional.of(KernelRule.VGIC_PLACE_ALIGNMENT);
+            refused = Optional.of(ArmRule.VGIC_PLACE_ALIGNMENT);
         }
         if (refused.isEmpty() && (count == 0 && hitsDistributor(base, size) || hitsRegion(base, size))) {
-            refused = Optional.of(KernelRule.VGIC_REGION_OVERLAP);
+            refused = Optional.of(ArmRule.VGIC_REGION_OVERLAP);
         }
         if (refused.isEmpty()) {
             refused = check(vm, NOWHERE, base, size);
@@ -102,13 +103,13 @@ final class VgicPlaces {
 
     private Optional<KernelRule> refuseIndex(int index, int count) {
         if (regions.isEmpty()) {
-            return index == 0 ? Optional.empty() : Optional.of(KernelRule.VGIC_REGION_INDEX);
+            return index == 0 ? Optional.empty() : Optional.of(ArmRule.VGIC_REGION_INDEX);
         }
         Region last = regions.get(regions.size() - 1);
         if (count == 0) {
-            return Optional.of(last.count == 0 ? KernelRule.VGIC_PLACE_SET : KernelRule.VGIC_REGION_INDEX);
+            return Optional.of(last.count == 0 ? ArmRule.VGIC_PLACE_SET : ArmRule.VGIC_REGION_INDEX);
         }
-        return index == last.index + 1 ? Optional.empty() : Optional.of(KernelRule.VGIC_REGION_INDEX);
+        return index == last.index + 1 ? Optional.empty() : Optional.of(ArmRule.VGIC_REGION_INDEX);
     }
 
     /** Gives each existing vCPU a redistributor. If that fails, the region added last is removed. */
@@ -130,7 +131,7 @@ final class VgicPlaces {
             int count = regions.get(i).count;
             if (count == 0 || taken.get(i) < count) {
                 if (distributor != NOWHERE && hitsRegion(distributor, DISTRIBUTOR_SIZE)) {
-                    return Optional.of(KernelRule.VGIC_REGION_OVERLAP);
+                    return Optional.of(ArmRule.VGIC_REGION_OVERLAP);
                 }
                 taken.set(i, taken.get(i) + 1);
                 return Optional.empty();

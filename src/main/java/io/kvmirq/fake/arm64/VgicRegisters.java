@@ -5,7 +5,7 @@ import io.kvmirq.arch.gic.Distributor;
 import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.InterruptState;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.util.Optional;
 
@@ -63,7 +63,7 @@ final class VgicRegisters {
             case GICD_STATUSR, GICD_IGROUPR -> -1;
             case GICD_ISENABLER, GICD_ICENABLER -> word(InterruptState.ENABLED, vcpu, register.interrupt(offset));
             case GICD_ISPENDR -> {
-                vgic.vm().note(KernelRule.VGIC_PENDING_IS_LATCHED);
+                vgic.vm().note(ArmRule.VGIC_PENDING_IS_LATCHED);
                 yield word(InterruptState.LATCH, vcpu, register.interrupt(offset));
             }
             case GICD_ICPENDR, GICD_ISACTIVER, GICD_ICACTIVER, GICD_ITARGETSR, GICD_IGRPMODR -> 0;
@@ -93,7 +93,7 @@ final class VgicRegisters {
             case GICD_ICENABLER ->
                 vgic.distributor().clear(InterruptState.ENABLED, vcpu, register.interrupt(offset), value);
             case GICD_ISPENDR -> {
-                vgic.vm().note(KernelRule.VGIC_PENDING_IS_LATCHED);
+                vgic.vm().note(ArmRule.VGIC_PENDING_IS_LATCHED);
                 replace(InterruptState.LATCH, vcpu, register.interrupt(offset), value);
             }
             case GICD_STATUSR, GICD_ICPENDR, GICD_ITARGETSR, GICD_IGRPMODR -> {}

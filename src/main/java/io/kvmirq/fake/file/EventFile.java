@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.FileRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -31,21 +33,21 @@ public final class EventFile extends FakeFile {
     @Override
     public long write(long from, long length) {
         if (length < Long.BYTES) {
-            return host.refuse(KernelRule.EVENTFD_LENGTH);
+            return host.refuse(FileRule.EVENTFD_LENGTH);
         }
         if (length > Long.BYTES) {
             if (host.build().isSince(6, 9)) {
-                return host.refuse(KernelRule.EVENTFD_LONG_WRITE);
+                return host.refuse(FileRule.EVENTFD_LONG_WRITE);
             }
-            host.note(KernelRule.EVENTFD_LONG_WRITE_TAKEN);
+            host.note(FileRule.EVENTFD_LONG_WRITE_TAKEN);
         }
         ByteBuffer memory = host.memory().at(from, Long.BYTES);
         if (memory == null) {
-            return host.refuse(KernelRule.FAULT);
+            return host.refuse(FileRule.FAULT);
         }
         long add = memory.getLong(host.memory().offset(from));
         if (add == FULL) {
-            return host.refuse(KernelRule.EVENTFD_ALL_ONES);
+            return host.refuse(FileRule.EVENTFD_ALL_ONES);
         }
         if (Long.compareUnsigned(FULL - count, add) <= 0) {
             return full();
@@ -58,24 +60,24 @@ public final class EventFile extends FakeFile {
         if (blocking) {
             throw new NotModelledException("a write that blocks because an eventfd is full");
         }
-        return host.refuse(KernelRule.EVENTFD_FULL);
+        return host.refuse(FileRule.EVENTFD_FULL);
     }
 
     /** Signals as the kernel does for an ioeventfd or a resamplefd; the count saturates. */
     public void signal(long add) {
         if (Long.compareUnsigned(FULL - count, add) <= 0) {
-            host.note(KernelRule.EVENTFD_SATURATES);
+            host.note(FileRule.EVENTFD_SATURATES);
             count = FULL;
         } else {
             count += add;
         }
         if (!irqfds.isEmpty()) {
-            host.note(irqfds.size() > 1 ? KernelRule.IRQFD_FIRST_TAKES : KernelRule.IRQFD_CONSUMES);
+            host.note(irqfds.size() > 1 ? KvmRule.IRQFD_FIRST_TAKES : KvmRule.IRQFD_CONSUMES);
             take();
             irqfds.get(0).raise();
         } else {
             if (!readers.isEmpty()) {
-                host.note(KernelRule.VFIO_UNMASK_READS);
+                host.note(VfioRule.VFIO_UNMASK_READS);
                 take();
                 for (int i = 0; i < readers.size(); i++) {
                     readers.get(i).signalled();
@@ -89,7 +91,7 @@ public final class EventFile extends FakeFile {
     /** @return the amount taken from the count: all of it, or 1 with EFD_SEMAPHORE */
     private long take() {
         if (semaphore) {
-            host.note(KernelRule.EVENTFD_SEMAPHORE);
+            host.note(FileRule.EVENTFD_SEMAPHORE);
         }
         long taken = semaphore && count != 0 ? 1 : count;
         count -= taken;
@@ -99,7 +101,7 @@ public final class EventFile extends FakeFile {
     @Override
     public long read(long to, long length) {
         if (length < Long.BYTES) {
-            return host.refuse(KernelRule.EVENTFD_LENGTH);
+            return host.refuse(FileRule.EVENTFD_LENGTH);
         }
         if (count == 0 && blocking) {
             throw new NotModelledException("a read that blocks because an eventfd is empty");
@@ -110,14 +112,14 @@ public final class EventFile extends FakeFile {
     /** Reads with RWF_NOWAIT: never blocks. */
     public long readNow(long to) {
         if (count == 0) {
-            return host.refuse(KernelRule.EVENTFD_EMPTY);
+            return host.refuse(FileRule.EVENTFD_EMPTY);
         }
         long taken = take();
         wake(Epoll.EPOLLOUT);
         host.time().changed();
         ByteBuffer memory = host.memory().at(to, Long.BYTES);
         if (memory == null) {
-            return host.refuse(KernelRule.FAULT);
+            return host.refuse(FileRule.FAULT);
         }
         memory.putLong(host.memory().offset(to), taken);
         return Long.BYTES;
@@ -154,7 +156,7 @@ public final class EventFile extends FakeFile {
     public void attach(EventWaiter attached) {
         irqfds.add(attached);
         if (count != 0) {
-            host.note(KernelRule.IRQFD_PRE_SIGNALLED);
+            host.note(KvmRule.IRQFD_PRE_SIGNALLED);
             attached.raiseLate();
         }
     }
@@ -162,7 +164,7 @@ public final class EventFile extends FakeFile {
     /** Removes a priority waiter, which reads the count. */
     public void detach(EventWaiter detached) {
         if (irqfds.remove(detached) && count != 0) {
-            host.note(KernelRule.IRQFD_DETACH_DRAINS);
+            host.note(KvmRule.IRQFD_DETACH_DRAINS);
             take();
             wake(Epoll.EPOLLOUT);
         }
@@ -183,7 +185,7 @@ public final class EventFile extends FakeFile {
     protected void released() {
         List.copyOf(readers).forEach(EventReader::released);
         for (EventWaiter irqfd : waiters()) {
-            host.note(KernelRule.IRQFD_GONE_WITH_EVENTFD);
+            host.note(KvmRule.IRQFD_GONE_WITH_EVENTFD);
             host.work().shutDown(irqfd);
         }
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Epoll;
 import java.nio.ByteBuffer;
@@ -29,7 +29,7 @@ public abstract class FakeFile {
     /** Drops a reference; the last one releases the file. */
     public final void closed() {
         if (--descriptors == 0) {
-            host.note(KernelRule.FD_LAST_CLOSE);
+            host.note(FileRule.FD_LAST_CLOSE);
             List.copyOf(watchers).forEach(Watcher::closed);
             released();
         }
@@ -60,7 +60,7 @@ public abstract class FakeFile {
 
     /** Answers ioctl(2); {@code argument} is a value or an address. */
     public int ioctl(long request, long argument) {
-        return host.refuse(KernelRule.UNKNOWN_IOCTL_OF_FILE);
+        return host.refuse(FileRule.UNKNOWN_IOCTL_OF_FILE);
     }
 
     /** The memory that mmap maps; empty if the file has none. */
@@ -72,19 +72,19 @@ public abstract class FakeFile {
     public void setBlocking(boolean on) {}
 
     public long read(long to, long length) {
-        return host.refuse(KernelRule.NOT_READABLE);
+        return host.refuse(FileRule.NOT_READABLE);
     }
 
     public long write(long from, long length) {
-        return host.refuse(KernelRule.NOT_READABLE);
+        return host.refuse(FileRule.NOT_READABLE);
     }
 
     public long pread(long to, long length, long offset) {
-        return host.refuse(KernelRule.NO_OFFSET);
+        return host.refuse(FileRule.NO_OFFSET);
     }
 
     public long pwrite(long from, long length, long offset) {
-        return host.refuse(KernelRule.NO_OFFSET);
+        return host.refuse(FileRule.NO_OFFSET);
     }
 
     /** F_GETFL. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
+import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.KernelRule;
 import java.nio.ByteBuffer;
 import java.util.Optional;
@@ -42,7 +43,7 @@ public interface Host {
 
     /** Copies to the caller's memory. Returns 0 or -EFAULT. */
     default int copyOut(long address, ByteBuffer from, int length) {
-        return memory().copyOut(address, from, length) ? 0 : refuse(KernelRule.FAULT);
+        return memory().copyOut(address, from, length) ? 0 : refuse(FileRule.FAULT);
     }
 
     /** Handles a structure copied from the caller's memory. */
@@ -53,6 +54,6 @@ public interface Host {
     /** Copies a structure in before any check of it. Returns -EFAULT or the result of {@code call}. */
     default int copied(long address, int size, OnStructure call) {
         ByteBuffer structure = memory().copyIn(address, size);
-        return structure == null ? refuse(KernelRule.FAULT) : call.apply(structure);
+        return structure == null ? refuse(FileRule.FAULT) : call.apply(structure);
     }
 }

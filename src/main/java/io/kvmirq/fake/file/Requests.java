@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
+import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.nio.ByteBuffer;
@@ -75,7 +76,7 @@ public final class Requests<F extends FakeFile> {
     public Requests<F> inHeader(long request, OnHeader<F> answer) {
         return value(request, (file, address) -> {
             ByteBuffer structure = file.host.memory().copyIn(address, size(request));
-            return structure == null ? file.host.refuse(KernelRule.FAULT) : answer.answer(file, structure, address);
+            return structure == null ? file.host.refuse(FileRule.FAULT) : answer.answer(file, structure, address);
         });
     }
 

@@ -5,7 +5,7 @@ import io.kvmirq.arch.intx.PinSources;
 import io.kvmirq.arch.intx.Signal;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventWaiter;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import java.util.Optional;
 
 /** An eventfd that raises a GSI; source: virt/kvm/eventfd.c. */
@@ -54,7 +54,7 @@ public final class FakeIrqfd implements EventWaiter, Signal {
     @Override
     public void inject() {
         if (resample.isPresent()) {
-            vm.note(KernelRule.RESAMPLE_SOURCE);
+            vm.note(KvmRule.RESAMPLE_SOURCE);
             vm.resampler(gsi).raise();
         } else {
             vm.drive(gsi, PinSources.USERSPACE, true);

@@ -2,6 +2,7 @@
 package io.kvmirq.fake.kvm;
 
 import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
@@ -84,7 +85,7 @@ public final class FakeRoutes {
         Optional<KernelRule> read(ByteBuffer entries, int count) {
             for (int i = 0; i < count; i++) {
                 if (Integer.compareUnsigned(gsi(entries, i * Uapi.KvmIrqRoutingEntry.SIZE), MAX_GSI) >= 0) {
-                    return Optional.of(KernelRule.ROUTE_GSI);
+                    return Optional.of(KvmRule.ROUTE_GSI);
                 }
             }
             for (int i = 0; i < count; i++) {
@@ -104,7 +105,7 @@ public final class FakeRoutes {
             int type = entries.getInt(at + Uapi.KvmIrqRoutingEntry.TYPE);
             int known = type == Uapi.KVM_IRQ_ROUTING_MSI ? Uapi.KVM_MSI_VALID_DEVID : 0;
             if ((entries.getInt(at + Uapi.KvmIrqRoutingEntry.FLAGS) & ~known) != 0) {
-                return Optional.of(KernelRule.ROUTE_FLAGS);
+                return Optional.of(KvmRule.ROUTE_FLAGS);
             }
             return switch (type) {
                 case Uapi.KVM_IRQ_ROUTING_MSI -> message(entries, at);
@@ -112,8 +113,8 @@ public final class FakeRoutes {
                 case HV_SINT ->
                     allowed.hasSynthetic()
                             ? place(gsi(entries, at), Target.pin(SINT, 0))
-                            : Optional.of(KernelRule.ROUTE_TYPE);
-                default -> Optional.of(KernelRule.ROUTE_TYPE);
+                            : Optional.of(KvmRule.ROUTE_TYPE);
+                default -> Optional.of(KvmRule.ROUTE_TYPE);
             };
         }
 
@@ -141,7 +142,7 @@ public final class FakeRoutes {
         private Optional<KernelRule> place(int gsi, Target target) {
             for (Target other : routes.of(gsi)) {
                 if (other.conflicts(target)) {
-                    return Optional.of(KernelRule.ROUTE_CONFLICT);
+                    return Optional.of(KvmRule.ROUTE_CONFLICT);
                 }
             }
             routes.add(gsi, target);

@@ -3,7 +3,7 @@ package io.kvmirq.fake.kvm;
 
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.util.ArrayList;
 import java.util.List;
@@ -24,7 +24,7 @@ final class KvmVfioFile extends KvmDeviceFile {
         boolean known = attribute.group() == Uapi.KVM_DEV_VFIO_FILE
                 && (attribute.number() == Uapi.KVM_DEV_VFIO_FILE_ADD
                         || attribute.number() == Uapi.KVM_DEV_VFIO_FILE_DEL);
-        return known ? 0 : host.refuse(KernelRule.VFIO_ATTRIBUTE);
+        return known ? 0 : host.refuse(KvmRule.VFIO_ATTRIBUTE);
     }
 
     @Override
@@ -41,17 +41,17 @@ final class KvmVfioFile extends KvmDeviceFile {
     private int setFile(boolean add, int fd) {
         FakeFile file = host.file(fd);
         if (file == null) {
-            return host.refuse(KernelRule.VFIO_FILE_FD);
+            return host.refuse(KvmRule.VFIO_FILE_FD);
         }
         return add ? add(file) : delete(file);
     }
 
     private int add(FakeFile file) {
         if (!file.isVfio()) {
-            return host.refuse(KernelRule.VFIO_NOT_A_VFIO_FILE);
+            return host.refuse(KvmRule.VFIO_NOT_A_VFIO_FILE);
         }
         if (files.contains(file)) {
-            return host.refuse(KernelRule.VFIO_FILE_TWICE);
+            return host.refuse(KvmRule.VFIO_FILE_TWICE);
         }
         files.add(file);
         file.opened();
@@ -60,7 +60,7 @@ final class KvmVfioFile extends KvmDeviceFile {
 
     private int delete(FakeFile file) {
         if (!files.remove(file)) {
-            return host.refuse(KernelRule.VFIO_FILE_UNKNOWN);
+            return host.refuse(KvmRule.VFIO_FILE_UNKNOWN);
         }
         file.closed();
         return 0;

@@ -3,6 +3,7 @@ package io.kvmirq.fake.kvm;
 
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -77,39 +78,39 @@ public final class MemorySlots {
                 region.getLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR),
                 region.getInt(Uapi.KvmUserspaceMemoryRegion.FLAGS));
         if ((next.flags & ~known) != 0) {
-            return host.refuse(KernelRule.MEMORY_FLAGS);
+            return host.refuse(KvmRule.MEMORY_FLAGS);
         }
         if ((next.size | next.guest | next.user) % PAGE != 0 || next.user < 0) {
-            return host.refuse(KernelRule.MEMORY_ALIGNMENT);
+            return host.refuse(KvmRule.MEMORY_ALIGNMENT);
         }
         boolean wraps = Long.compareUnsigned(next.guest + next.size, next.guest) < 0;
         if (space(id) >= limits.spaces || (id & 0xffff) >= limits.slots || wraps || next.size >>> 12 > MOST_PAGES) {
-            return host.refuse(KernelRule.MEMORY_SLOT);
+            return host.refuse(KvmRule.MEMORY_SLOT);
         }
         if (space(id) > 0) {
-            host.note(KernelRule.MEMORY_SPACES);
+            host.note(KvmRule.MEMORY_SPACES);
         }
         return replace(id, next, slots.get(id), memfd);
     }
 
     private int replace(int id, Slot next, @Nullable Slot now, int memfd) {
         if (next.size == 0) {
-            return slots.remove(id) == null ? host.refuse(KernelRule.MEMORY_ABSENT) : 0;
+            return slots.remove(id) == null ? host.refuse(KvmRule.MEMORY_ABSENT) : 0;
         }
         boolean changed = now != null && (now.isOtherThan(next) || next.isOfFile());
         if (changed) {
-            return host.refuse(KernelRule.MEMORY_CHANGED);
+            return host.refuse(KvmRule.MEMORY_CHANGED);
         }
         boolean overlaps = slots.entrySet().stream()
                 .anyMatch(other -> other.getKey() != id
                         && space(other.getKey()) == space(id)
                         && other.getValue().overlaps(next));
         if (overlaps) {
-            return host.refuse(KernelRule.MEMORY_OVERLAP);
+            return host.refuse(KvmRule.MEMORY_OVERLAP);
         }
         if (next.isOfFile()) {
             // The fake creates no guest_memfd, so the file cannot be one.
-            return host.refuse(host.file(memfd) == null ? KernelRule.MEMORY_MEMFD : KernelRule.MEMORY_NOT_A_MEMFD);
+            return host.refuse(host.file(memfd) == null ? KvmRule.MEMORY_MEMFD : KvmRule.MEMORY_NOT_A_MEMFD);
         }
         if (next.guest + next.size - 1 >>> limits.addressBits != 0) {
             return host.refuse(limits.beyond);

@@ -5,6 +5,7 @@ import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.Objects;
@@ -35,10 +36,10 @@ final class RegistrationCalls {
         }
         int count = header.getInt(Uapi.KvmIrqRouting.NR);
         if (count < 0 || count > FakeRoutes.MAX_ROUTES) {
-            return host.refuse(KernelRule.ROUTES_TOO_MANY);
+            return host.refuse(KvmRule.ROUTES_TOO_MANY);
         }
         if (header.getInt(Uapi.KvmIrqRouting.FLAGS) != 0) {
-            return host.refuse(KernelRule.ROUTES_FLAGS);
+            return host.refuse(KvmRule.ROUTES_FLAGS);
         }
         return host.copied(
                 argument + Uapi.KvmIrqRouting.SIZE,
@@ -49,7 +50,7 @@ final class RegistrationCalls {
     private int replaceRoutes(ByteBuffer entries, int count) {
         FakeRoutes.Reader reader = new FakeRoutes.Reader(vm);
         Optional<KernelRule> refused = reader.read(entries, count);
-        host.note(KernelRule.ROUTES_REPLACED);
+        host.note(KvmRule.ROUTES_REPLACED);
         if (refused.isEmpty()) {
             vm.setRoutes(reader.routes());
         }
@@ -61,7 +62,7 @@ final class RegistrationCalls {
     int irqfd(ByteBuffer irqfd) {
         int flags = irqfd.getInt(Uapi.KvmIrqfd.FLAGS);
         if ((flags & ~(Uapi.KVM_IRQFD_FLAG_DEASSIGN | Uapi.KVM_IRQFD_FLAG_RESAMPLE)) != 0) {
-            return host.refuse(KernelRule.IRQFD_FLAGS);
+            return host.refuse(KvmRule.IRQFD_FLAGS);
         }
         int gsi = irqfd.getInt(Uapi.KvmIrqfd.GSI);
         int fd = irqfd.getInt(Uapi.KvmIrqfd.FD);
@@ -100,7 +101,7 @@ final class RegistrationCalls {
     }
 
     private int refuseIrqfd(int fd) {
-        return refuseEventfd(fd, KernelRule.IRQFD_FD, KernelRule.IRQFD_NOT_AN_EVENTFD);
+        return refuseEventfd(fd, KvmRule.IRQFD_FD, KvmRule.IRQFD_NOT_AN_EVENTFD);
     }
 
     private int refuseEventfd(int fd, KernelRule open, KernelRule eventfd) {
@@ -129,10 +130,10 @@ final class RegistrationCalls {
             boolean lengthKnown = length == 0 || length == 1 || length == 2 || length == 4 || length == 8;
             boolean wraps = Long.compareUnsigned(address + length, address) < 0;
             if (!lengthKnown || wraps || (flags & ~IOEVENTFD_FLAGS) != 0 || length == 0 && match) {
-                return host.refuse(KernelRule.IOEVENTFD_ARGUMENTS);
+                return host.refuse(KvmRule.IOEVENTFD_ARGUMENTS);
             }
         }
-        int refused = refuseEventfd(fd, KernelRule.IOEVENTFD_FD, KernelRule.IOEVENTFD_NOT_AN_EVENTFD);
+        int refused = refuseEventfd(fd, KvmRule.IOEVENTFD_FD, KvmRule.IOEVENTFD_NOT_AN_EVENTFD);
         if (refused < 0) {
             return refused;
         }
@@ -144,10 +145,10 @@ final class RegistrationCalls {
                 !match,
                 match ? argument.getLong(Uapi.KvmIoeventfd.DATAMATCH) : 0);
         if (!assign) {
-            return vm.ioEventFds().remove(one) ? 0 : host.refuse(KernelRule.IOEVENTFD_NONE);
+            return vm.ioEventFds().remove(one) ? 0 : host.refuse(KvmRule.IOEVENTFD_NONE);
         }
         if (vm.ioEventFds().stream().anyMatch(one::collides)) {
-            return host.refuse(KernelRule.IOEVENTFD_COLLIDES);
+            return host.refuse(KvmRule.IOEVENTFD_COLLIDES);
         }
         vm.ioEventFds().add(one);
         return 0;

@@ -3,7 +3,7 @@ package io.kvmirq.fake.kvm;
 
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -40,7 +40,7 @@ public final class StatsFile extends FakeFile {
 
     @Override
     public long pread(long to, long length, long offset) {
-        host.note(KernelRule.STATS_NONE);
+        host.note(KvmRule.STATS_NONE);
         int size = (int) Math.max(0, Math.min(length, END - offset));
         if (size == 0) {
             return 0;
@@ -51,7 +51,7 @@ public final class StatsFile extends FakeFile {
 
     @Override
     public long write(long from, long length) {
-        return host.refuse(KernelRule.STATS_READ_ONLY);
+        return host.refuse(KvmRule.STATS_READ_ONLY);
     }
 
     @Override

@@ -4,6 +4,7 @@ package io.kvmirq.fake.kvm;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.function.LongFunction;
@@ -72,7 +73,7 @@ public abstract class VmFile extends FakeFile {
             return host.refuse(unknownDevice());
         }
         if ((create.getInt(Uapi.KvmCreateDevice.FLAGS) & Uapi.KVM_CREATE_DEVICE_TEST) != 0) {
-            host.note(KernelRule.DEVICE_TEST);
+            host.note(KvmRule.DEVICE_TEST);
             return 0;
         }
         int fd = type == Uapi.KVM_DEV_TYPE_VFIO ? createVfio() : createDevice(type);
@@ -85,7 +86,7 @@ public abstract class VmFile extends FakeFile {
 
     private int createVfio() {
         if (vfio) {
-            return host.refuse(KernelRule.DEVICE_SECOND);
+            return host.refuse(KvmRule.DEVICE_SECOND);
         }
         int fd = host.install(new KvmVfioFile(host, () -> vfio = false));
         vfio = fd >= 0;

@@ -6,6 +6,7 @@ import io.kvmirq.arch.intx.Resampler;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashSet;
@@ -106,7 +107,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** The last irqfd that leaves a resampler lowers the line, also if it is the first and was refused as busy. */
     final void leaveResampler(FakeIrqfd irqfd) {
         if (irqfd.resample().isPresent() && resampler(irqfd.gsi()).remove(irqfd)) {
-            note(KernelRule.RESAMPLE_LAST_LOWERS);
+            note(KvmRule.RESAMPLE_LAST_LOWERS);
             resamplers.remove(irqfd.gsi());
             resamplersChanged();
         }
@@ -120,9 +121,9 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** @return the rule that refuses an irqfd on {@code event}; empty for none */
     final Optional<KernelRule> refusesBusy(EventFile event) {
         if (host.build().irqfdHostWide()) {
-            return event.waiters().isEmpty() ? Optional.empty() : Optional.of(KernelRule.IRQFD_BUSY_HOST);
+            return event.waiters().isEmpty() ? Optional.empty() : Optional.of(KvmRule.IRQFD_BUSY_HOST);
         }
-        return irqfdsOn(event).findFirst().map(busy -> KernelRule.IRQFD_BUSY_VM);
+        return irqfdsOn(event).findFirst().map(busy -> KvmRule.IRQFD_BUSY_VM);
     }
 
     /** A snapshot of this VM's irqfds on an eventfd. */
@@ -134,7 +135,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     }
 
     final void deassign(EventFile event, int gsi) {
-        note(KernelRule.IRQFD_DEASSIGN);
+        note(KvmRule.IRQFD_DEASSIGN);
         irqfdsOn(event).filter(irqfd -> irqfd.gsi() == gsi).forEach(FakeIrqfd::shutDown);
         host.work().finishShutDowns();
     }
@@ -157,7 +158,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** Called at the close of the VM's last descriptor: removes all irqfds, even if vCPUs are still open. */
     final void close() {
         if (!irqfds.isEmpty()) {
-            note(KernelRule.IRQFD_GONE_WITH_VM);
+            note(KvmRule.IRQFD_GONE_WITH_VM);
             List.copyOf(irqfds).forEach(FakeIrqfd::shutDown);
         }
         host.work().finishShutDowns();

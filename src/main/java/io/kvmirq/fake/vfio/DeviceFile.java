@@ -5,8 +5,9 @@ import io.kvmirq.arch.intx.InterruptMode;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
@@ -29,7 +30,7 @@ final class DeviceFile extends FakeFile {
             UapiVfio.VFIO_DEVICE_DETACH_IOMMUFD_PT);
 
     private static final Requests<DeviceFile> REQUESTS = new Requests<DeviceFile>(
-                    KernelRule.VFIO_UNKNOWN_REQUEST, DeviceFile::notModelled)
+                    VfioRule.VFIO_UNKNOWN_REQUEST, DeviceFile::notModelled)
             .value(UapiVfio.VFIO_DEVICE_GET_INFO, DeviceFile::info)
             .value(UapiVfio.VFIO_DEVICE_GET_REGION_INFO, DeviceFile::regionInfo)
             .value(UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, DeviceFile::irqInfo)
@@ -85,7 +86,7 @@ final class DeviceFile extends FakeFile {
         return host.copied(address, INFO_LEAST, given -> {
             long argsz = Integer.toUnsignedLong(given.getInt(VfioDeviceInfo.ARGSZ));
             if (argsz < INFO_LEAST) {
-                return host.refuse(KernelRule.VFIO_INFO_ARGUMENTS);
+                return host.refuse(VfioRule.VFIO_INFO_ARGUMENTS);
             }
             int reset = device.function().resets() ? UapiVfio.VFIO_DEVICE_FLAGS_RESET : 0;
             ByteBuffer info = ByteBuffer.allocate(VfioDeviceInfo.SIZE)
@@ -105,7 +106,7 @@ final class DeviceFile extends FakeFile {
             boolean config = index == UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
             if (Integer.compareUnsigned(info.getInt(VfioRegionInfo.ARGSZ), VfioRegionInfo.SIZE) < 0
                     || !config && Integer.compareUnsigned(index, ROM_REGION) > 0) {
-                return host.refuse(KernelRule.VFIO_INFO_ARGUMENTS);
+                return host.refuse(VfioRule.VFIO_INFO_ARGUMENTS);
             }
             int readWrite = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
             info.putInt(VfioRegionInfo.FLAGS, config ? readWrite : 0)
@@ -125,7 +126,7 @@ final class DeviceFile extends FakeFile {
             if (Integer.compareUnsigned(info.getInt(VfioIrqInfo.ARGSZ), VfioIrqInfo.SIZE) < 0
                     || Integer.compareUnsigned(index, UapiVfio.VFIO_PCI_NUM_IRQS) >= 0
                     || index == UapiVfio.VFIO_PCI_ERR_IRQ_INDEX && device.interrupts(index) == 0) {
-                return host.refuse(KernelRule.VFIO_IRQ_INFO_ARGUMENTS);
+                return host.refuse(VfioRule.VFIO_IRQ_INFO_ARGUMENTS);
             }
             info.putInt(VfioIrqInfo.FLAGS, irqFlags(index)).putInt(VfioIrqInfo.COUNT, device.interrupts(index));
             return host.copyOut(address, info, VfioIrqInfo.SIZE);
@@ -133,7 +134,7 @@ final class DeviceFile extends FakeFile {
     }
 
     private int irqFlags(int index) {
-        host.note(KernelRule.VFIO_IRQ_FLAGS);
+        host.note(VfioRule.VFIO_IRQ_FLAGS);
         if (index == UapiVfio.VFIO_PCI_INTX_IRQ_INDEX) {
             return UapiVfio.VFIO_IRQ_INFO_EVENTFD | UapiVfio.VFIO_IRQ_INFO_MASKABLE | UapiVfio.VFIO_IRQ_INFO_AUTOMASKED;
         }
@@ -151,7 +152,7 @@ final class DeviceFile extends FakeFile {
 
     private int reset() {
         if (!device.function().resets()) {
-            return host.refuse(KernelRule.VFIO_RESET_IMPOSSIBLE);
+            return host.refuse(VfioRule.VFIO_RESET_IMPOSSIBLE);
         }
         device.reset();
         return 0;
@@ -183,7 +184,7 @@ final class DeviceFile extends FakeFile {
         int at = configAt(length, offset);
         ByteBuffer value = host.memory().copyIn(from, (int) length);
         if (value == null) {
-            return host.refuse(KernelRule.FAULT);
+            return host.refuse(FileRule.FAULT);
         }
         int low = value.get(0) & 0xff;
         device.config().write(at, (int) length, length == 1 ? low : value.getShort(0) & 0xffff);

@@ -2,8 +2,10 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
@@ -62,7 +64,7 @@ final class DmaMappings {
     private int map(ByteBuffer map) {
         int flags = map.getInt(VfioIommuType1DmaMap.FLAGS);
         if (isShort(map, VfioIommuType1DmaMap.SIZE) || (flags & ~MAP_FLAGS) != 0) {
-            return host.refuse(KernelRule.VFIO_MAP_ARGUMENTS);
+            return host.refuse(VfioRule.VFIO_MAP_ARGUMENTS);
         }
         if ((flags & UapiVfio.VFIO_DMA_MAP_FLAG_VADDR) != 0) {
             throw new NotModelledException("VFIO_IOMMU_MAP_DMA with VFIO_DMA_MAP_FLAG_VADDR");
@@ -89,30 +91,30 @@ final class DmaMappings {
     private Optional<KernelRule> refusesRange(long iova, long vaddr, long size, int flags) {
         boolean wraps = size != 0 && (wraps(iova, size) || wraps(vaddr, size));
         if (checksWrapFirst() && size != 0 && wraps) {
-            return Optional.of(KernelRule.VFIO_MAP_WRAPS);
+            return Optional.of(VfioRule.VFIO_MAP_WRAPS);
         }
         if (size == 0 || flags == 0 || ((size | iova | vaddr) & PAGE_MASK) != 0) {
-            return Optional.of(KernelRule.VFIO_MAP_RANGE);
+            return Optional.of(VfioRule.VFIO_MAP_RANGE);
         }
-        return wraps ? Optional.of(KernelRule.VFIO_MAP_WRAPS_BEFORE) : Optional.empty();
+        return wraps ? Optional.of(VfioRule.VFIO_MAP_WRAPS_BEFORE) : Optional.empty();
     }
 
     private int map(long iova, long vaddr, long size) {
         long last = iova + size - 1;
         if (at(last).filter(mapping -> mapping.overlaps(iova, last)).isPresent()) {
-            return host.refuse(KernelRule.VFIO_MAP_EXISTS);
+            return host.refuse(VfioRule.VFIO_MAP_EXISTS);
         }
         if (mappings.size() == MOST) {
-            return host.refuse(KernelRule.VFIO_MAP_LIMIT);
+            return host.refuse(VfioRule.VFIO_MAP_LIMIT);
         }
         if (new Mapping(iova, last).overlaps(MESSAGES, MESSAGES_END - 1)) {
-            return host.refuse(KernelRule.VFIO_MAP_RESERVED);
+            return host.refuse(VfioRule.VFIO_MAP_RESERVED);
         }
         if (Long.compareUnsigned(last, COMMON_END) >= 0) {
             throw new NotModelledException("the width of an IOMMU: an IOVA of 2^39 or more");
         }
         if (host.memory().at(vaddr, size) == null) {
-            return host.refuse(KernelRule.FAULT);
+            return host.refuse(FileRule.FAULT);
         }
         mappings.put(iova, new Mapping(iova, last));
         return 0;
@@ -136,7 +138,7 @@ final class DmaMappings {
         if (isShort(unmap, VfioIommuType1DmaUnmap.SIZE)
                 || (flags & ~UNMAP_FLAGS) != 0
                 || dirty && flags != UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP) {
-            return host.refuse(KernelRule.VFIO_UNMAP_ARGUMENTS);
+            return host.refuse(VfioRule.VFIO_UNMAP_ARGUMENTS);
         }
         if (dirty || (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_VADDR) != 0) {
             throw new NotModelledException("VFIO_IOMMU_UNMAP_DMA with flags 0x" + Integer.toHexString(flags));
@@ -146,14 +148,14 @@ final class DmaMappings {
         boolean all = (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL) != 0;
         boolean wraps = !all && size != 0 && wraps(iova, size);
         if ((iova & PAGE_MASK) != 0 || (all ? iova != 0 || size != 0 : size == 0 || (size & PAGE_MASK) != 0)) {
-            return host.refuse(KernelRule.VFIO_UNMAP_RANGE);
+            return host.refuse(VfioRule.VFIO_UNMAP_RANGE);
         }
         if (wraps) {
-            return host.refuse(checksWrapFirst() ? KernelRule.VFIO_UNMAP_WRAPS : KernelRule.VFIO_UNMAP_WRAPS_BEFORE);
+            return host.refuse(checksWrapFirst() ? VfioRule.VFIO_UNMAP_WRAPS : VfioRule.VFIO_UNMAP_WRAPS_BEFORE);
         }
         long last = all ? -1 : iova + size - 1;
         if (v2 && !all && splits(iova, last)) {
-            return host.refuse(KernelRule.VFIO_UNMAP_SPLITS);
+            return host.refuse(VfioRule.VFIO_UNMAP_SPLITS);
         }
         unmap.putLong(VfioIommuType1DmaUnmap.LENGTH, remove(iova, last));
         return 0;

@@ -4,8 +4,9 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioGroupStatus;
 import java.nio.ByteBuffer;
@@ -16,7 +17,7 @@ final class GroupFile extends FakeFile {
     private static final int LONGEST_NAME = 4096;
 
     private static final Requests<GroupFile> REQUESTS = new Requests<GroupFile>(
-                    KernelRule.VFIO_UNKNOWN_REQUEST, number -> null)
+                    VfioRule.VFIO_UNKNOWN_REQUEST, number -> null)
             .value(UapiVfio.VFIO_GROUP_GET_STATUS, GroupFile::status)
             .value(UapiVfio.VFIO_GROUP_SET_CONTAINER, GroupFile::setContainer)
             .value(UapiVfio.VFIO_GROUP_UNSET_CONTAINER, (file, none) -> file.unsetContainer())
@@ -49,7 +50,7 @@ final class GroupFile extends FakeFile {
     private int status(long address) {
         return host.copied(address, VfioGroupStatus.SIZE, status -> {
             if (Integer.compareUnsigned(status.getInt(VfioGroupStatus.ARGSZ), VfioGroupStatus.SIZE) < 0) {
-                return host.refuse(KernelRule.VFIO_INFO_ARGUMENTS);
+                return host.refuse(VfioRule.VFIO_INFO_ARGUMENTS);
             }
             boolean attached = group.container() != null;
             int viable = attached || group.isViable() ? UapiVfio.VFIO_GROUP_FLAGS_VIABLE : 0;
@@ -65,16 +66,16 @@ final class GroupFile extends FakeFile {
     private int setContainer(ByteBuffer descriptor) {
         FakeFile file = host.file(descriptor.getInt(UapiVfio.VfioContainer.FD));
         if (file == null) {
-            return host.refuse(KernelRule.VFIO_CONTAINER_FD);
+            return host.refuse(VfioRule.VFIO_CONTAINER_FD);
         }
         if (group.container() != null) {
-            return host.refuse(KernelRule.VFIO_CONTAINER_SET);
+            return host.refuse(VfioRule.VFIO_CONTAINER_SET);
         }
         if (!(file instanceof ContainerFile container)) {
-            return host.refuse(KernelRule.VFIO_NOT_A_CONTAINER);
+            return host.refuse(VfioRule.VFIO_NOT_A_CONTAINER);
         }
         if (!group.isViable()) {
-            return host.refuse(KernelRule.VFIO_GROUP_NOT_VIABLE);
+            return host.refuse(VfioRule.VFIO_GROUP_NOT_VIABLE);
         }
         group.attach(container);
         return 0;
@@ -82,10 +83,10 @@ final class GroupFile extends FakeFile {
 
     private int unsetContainer() {
         if (group.container() == null) {
-            return host.refuse(KernelRule.VFIO_NO_CONTAINER);
+            return host.refuse(VfioRule.VFIO_NO_CONTAINER);
         }
         if (group.isUsed()) {
-            return host.refuse(KernelRule.VFIO_CONTAINER_IN_USE);
+            return host.refuse(VfioRule.VFIO_CONTAINER_IN_USE);
         }
         group.detach();
         return 0;
@@ -94,7 +95,7 @@ final class GroupFile extends FakeFile {
     private int device(long address) {
         String name = host.memory().text(address, LONGEST_NAME);
         if (name == null) {
-            return host.refuse(KernelRule.FAULT);
+            return host.refuse(FileRule.FAULT);
         }
         if (name.indexOf(' ') >= 0
                 && group.find(name.substring(0, name.indexOf(' '))).isPresent()) {
@@ -102,14 +103,14 @@ final class GroupFile extends FakeFile {
         }
         Optional<VfioPci> device = group.find(name);
         if (device.isEmpty()) {
-            return host.refuse(KernelRule.VFIO_DEVICE_NAME);
+            return host.refuse(VfioRule.VFIO_DEVICE_NAME);
         }
         if (host.isFull()) {
-            return host.refuse(KernelRule.FD_TABLE_FULL);
+            return host.refuse(FileRule.FD_TABLE_FULL);
         }
         ContainerFile container = group.container();
         return container == null || !container.hasIommu()
-                ? host.refuse(KernelRule.VFIO_DEVICE_NO_IOMMU)
+                ? host.refuse(VfioRule.VFIO_DEVICE_NO_IOMMU)
                 : host.install(new DeviceFile(host, device.get(), this));
     }
 

@@ -3,6 +3,7 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
 import java.nio.ByteBuffer;
@@ -52,19 +53,19 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
         long count = Integer.toUnsignedLong(header.getInt(VfioIrqSet.COUNT));
         int flags = header.getInt(VfioIrqSet.FLAGS);
         if (Integer.compareUnsigned(index, UapiVfio.VFIO_PCI_NUM_IRQS) >= 0) {
-            return Optional.of(KernelRule.VFIO_IRQS_INDEX);
+            return Optional.of(VfioRule.VFIO_IRQS_INDEX);
         }
         int known = UapiVfio.VFIO_IRQ_SET_DATA_TYPE_MASK | UapiVfio.VFIO_IRQ_SET_ACTION_TYPE_MASK;
         if (argsz < VfioIrqSet.SIZE || count >= MAX_U32 - start || (flags & ~known) != 0) {
-            return Optional.of(KernelRule.VFIO_IRQS_HEADER);
+            return Optional.of(VfioRule.VFIO_IRQS_HEADER);
         }
         int interrupts = device.interrupts(index);
         if (start >= interrupts || start + count > interrupts) {
-            return Optional.of(KernelRule.VFIO_IRQS_RANGE);
+            return Optional.of(VfioRule.VFIO_IRQS_RANGE);
         }
         int width = width(flags);
         return width < 0 || argsz - VfioIrqSet.SIZE < count * width
-                ? Optional.of(KernelRule.VFIO_IRQS_DATA)
+                ? Optional.of(VfioRule.VFIO_IRQS_DATA)
                 : Optional.empty();
     }
 

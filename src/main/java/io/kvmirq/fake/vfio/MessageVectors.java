@@ -5,7 +5,7 @@ import io.kvmirq.arch.intx.InterruptMode;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.VfioRule;
 import java.util.Arrays;
 import java.util.BitSet;
 import org.jspecify.annotations.Nullable;
@@ -60,14 +60,14 @@ final class MessageVectors {
 
     private int enable(InterruptMode mode, int count) {
         if (count == 0) {
-            return host.refuse(KernelRule.VFIO_IRQS_NO_VECTOR);
+            return host.refuse(VfioRule.VFIO_IRQS_NO_VECTOR);
         }
         int free = ofHost.free();
         if (free == 0) {
-            return host.refuse(KernelRule.VFIO_IRQS_NO_SPACE);
+            return host.refuse(VfioRule.VFIO_IRQS_NO_SPACE);
         }
         if (free < count) {
-            host.note(KernelRule.VFIO_IRQS_SHORT);
+            host.note(VfioRule.VFIO_IRQS_SHORT);
             return mode == InterruptMode.MSIX ? free : 1;
         }
         ofHost.allocate(count);
@@ -80,12 +80,12 @@ final class MessageVectors {
         int start = set.start();
         boolean inOneCheck = !host.build().isSince(6, 5);
         if (inOneCheck && (start >= allocated.length() || start + set.count() > allocated.length())) {
-            return host.refuse(KernelRule.VFIO_IRQS_ALLOCATED);
+            return host.refuse(VfioRule.VFIO_IRQS_ALLOCATED);
         }
         for (int i = 0; i < set.count(); i++) {
             int result = set(start + i, set.fd(i));
             if (result < 0) {
-                host.note(KernelRule.VFIO_IRQS_UNWOUND);
+                host.note(VfioRule.VFIO_IRQS_UNWOUND);
                 for (int detached = start; detached <= start + i; detached++) {
                     triggers[detached] = null;
                 }
@@ -103,21 +103,21 @@ final class MessageVectors {
         }
         if (!allocated.get(vector)) {
             if (!isDynamic(host, device.mode())) {
-                return host.refuse(KernelRule.VFIO_IRQS_ALLOCATED);
+                return host.refuse(VfioRule.VFIO_IRQS_ALLOCATED);
             }
             if (ofHost.free() == 0) {
-                return host.refuse(KernelRule.VFIO_IRQS_NO_SPACE);
+                return host.refuse(VfioRule.VFIO_IRQS_NO_SPACE);
             }
             ofHost.allocate(1);
             allocated.set(vector);
         }
         FakeFile file = host.file(fd);
         if (!(file instanceof EventFile event)) {
-            return host.refuse(file == null ? KernelRule.VFIO_IRQS_FD : KernelRule.VFIO_IRQS_NOT_AN_EVENTFD);
+            return host.refuse(file == null ? VfioRule.VFIO_IRQS_FD : VfioRule.VFIO_IRQS_NOT_AN_EVENTFD);
         }
         triggers[vector] = event;
         if (pending.get(vector)) {
-            host.note(KernelRule.VFIO_MSIX_PENDING);
+            host.note(VfioRule.VFIO_MSIX_PENDING);
             pending.clear(vector);
             event.signal(1);
         }
@@ -137,7 +137,7 @@ final class MessageVectors {
     /** Signals the eventfds of {@code set} as if the device had sent the messages. */
     int loopback(IrqSet set) {
         if (!host.build().isSince(6, 5) && set.start() + set.count() > allocated.length()) {
-            return host.refuse(KernelRule.VFIO_IRQS_ALLOCATED);
+            return host.refuse(VfioRule.VFIO_IRQS_ALLOCATED);
         }
         for (int i = 0; i < set.count(); i++) {
             EventFile event = triggers[set.start() + i];

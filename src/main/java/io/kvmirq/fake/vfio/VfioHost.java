@@ -2,7 +2,8 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.FileRule;
+import io.kvmirq.fake.rules.VfioRule;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -76,14 +77,14 @@ public final class VfioHost {
                 }
             }
         }
-        return host.refuse(KernelRule.NO_SUCH_FILE);
+        return host.refuse(FileRule.NO_SUCH_FILE);
     }
 
     /** The descriptor comes first, as in {@code do_sys_openat2()}. */
     private int open(VfioGroup group) {
         if (host.isFull()) {
-            return host.refuse(KernelRule.FD_TABLE_FULL);
+            return host.refuse(FileRule.FD_TABLE_FULL);
         }
-        return group.isOpen() ? host.refuse(KernelRule.VFIO_GROUP_BUSY) : host.install(new GroupFile(host, group));
+        return group.isOpen() ? host.refuse(VfioRule.VFIO_GROUP_BUSY) : host.install(new GroupFile(host, group));
     }
 }

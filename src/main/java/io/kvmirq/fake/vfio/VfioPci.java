@@ -8,7 +8,7 @@ import io.kvmirq.arch.intx.PhysicalLine;
 import io.kvmirq.arch.intx.VfioIntx;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import org.jspecify.annotations.Nullable;
 
@@ -109,7 +109,7 @@ public final class VfioPci {
         if (files > 0) {
             return;
         }
-        host.note(KernelRule.VFIO_LAST_CLOSE);
+        host.note(VfioRule.VFIO_LAST_CLOSE);
         config.clear();
         unmask.clear();
         vectors.disable();
@@ -149,7 +149,7 @@ public final class VfioPci {
                     + " of MSI and " + function.msix() + " of MSI-X, numbered from 0");
         }
         if (!config.isMaster()) {
-            host.note(KernelRule.VFIO_BUS_MASTER);
+            host.note(VfioRule.VFIO_BUS_MASTER);
             return false;
         }
         return vectors.send(vector);

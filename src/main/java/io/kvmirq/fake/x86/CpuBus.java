@@ -3,7 +3,7 @@ package io.kvmirq.fake.x86;
 
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.FakeIoEventFd;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -71,7 +71,7 @@ final class CpuBus {
         if (taker.isEmpty()) {
             return false;
         }
-        host.note(KernelRule.IOEVENTFD_TAKES);
+        host.note(KvmRule.IOEVENTFD_TAKES);
         taker.get().event().signal(1);
         return true;
     }

@@ -4,7 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.MemorySlots;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -87,7 +87,7 @@ final class FakeCpu {
     /** KVM_RUN, with the kernel's lock held. */
     int run() {
         if (shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0) {
-            return host.refuse(KernelRule.VCPU_IMMEDIATE_EXIT);
+            return host.refuse(KvmRule.VCPU_IMMEDIATE_EXIT);
         }
         while (true) {
             if (exitsForEoi()) {
@@ -109,7 +109,7 @@ final class FakeCpu {
     private boolean exitsForEoi() {
         int vector = lapic.map(apic -> apic.eoiExitBitmap().takeEoiExit()).orElse(-1);
         if (vector >= 0) {
-            host.note(KernelRule.EOI_TOLD_TO_VMM);
+            host.note(KvmRule.EOI_TOLD_TO_VMM);
             shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_IOAPIC_EOI).put(Uapi.KvmRun.EOI_VECTOR, (byte) vector);
         }
         return vector >= 0;
@@ -124,13 +124,13 @@ final class FakeCpu {
         }
         lapic.get().scanIfWanted();
         if (lapic.get().events().takeNmi()) {
-            host.note(KernelRule.NMI_TWO_KEPT);
+            host.note(KvmRule.NMI_TWO_KEPT);
             enter(NMI_VECTOR);
             return true;
         }
         int vector = lapic.get().takeRequest(interruptsOn);
         if (vector >= 0) {
-            host.note(KernelRule.LAPIC_PRIORITY);
+            host.note(KvmRule.LAPIC_PRIORITY);
             enter(vector);
         }
         return vector >= 0;
@@ -252,7 +252,7 @@ final class FakeCpu {
     /** @return whether HLT exits to the VMM, which it does without an in-kernel LAPIC */
     private boolean halt() {
         if (lapic.isEmpty()) {
-            host.note(KernelRule.VCPU_HALT_LEAVES);
+            host.note(KvmRule.VCPU_HALT_LEAVES);
             shared.putInt(Uapi.KvmRun.EXIT_REASON, Uapi.KVM_EXIT_HLT);
             return true;
         }

@@ -4,7 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.IoapicEntry;
 import io.kvmirq.arch.intx.PinSources;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -63,7 +63,7 @@ final class FakeIoapic {
             return 1;
         }
         if (pin == CLOCK && wanted && clockPending > 0) {
-            vm.note(KernelRule.IOAPIC_CLOCK);
+            vm.note(KvmRule.IOAPIC_CLOCK);
             return 0;
         }
         boolean before = (irr & bit) != 0;
@@ -71,7 +71,7 @@ final class FakeIoapic {
         if (!IoapicEntry.LEVEL.isSet(redirections[pin])) {
             delivered &= ~bit;
             if (before) {
-                vm.note(KernelRule.IOAPIC_EDGE);
+                vm.note(KvmRule.IOAPIC_EDGE);
                 return 0;
             }
         }
@@ -82,7 +82,7 @@ final class FakeIoapic {
         long entry = redirections[pin];
         boolean level = IoapicEntry.LEVEL.isSet(entry);
         if (IoapicEntry.MASKED.isSet(entry) || level && IoapicEntry.REMOTE_IRR.isSet(entry)) {
-            vm.note(KernelRule.IOAPIC_MASKED);
+            vm.note(KvmRule.IOAPIC_MASKED);
             return -1;
         }
         if (!level) {
@@ -97,7 +97,7 @@ final class FakeIoapic {
             taken = vm.lapics().deliver(interrupts[pin]);
         }
         if (taken != 0 && level) {
-            vm.note(KernelRule.IOAPIC_LEVEL);
+            vm.note(KvmRule.IOAPIC_LEVEL);
             redirections[pin] |= IoapicEntry.REMOTE_IRR.mask();
         }
         return taken;

@@ -5,7 +5,7 @@ import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.LocalApic;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
@@ -91,10 +91,10 @@ final class FakeLapic implements LocalApic {
      * it updates its cache of ISR.
      */
     int restore(ByteBuffer state) {
-        vm.note(KernelRule.LAPIC_RESTORED);
+        vm.note(KvmRule.LAPIC_RESTORED);
         if (x2apic && all.has32BitIds() && state.getInt(LapicPage.ID_AT) != vcpuId) {
             setSpurious(state.getInt(LapicPage.SVR_AT));
-            return vm.host().refuse(KernelRule.LAPIC_X2APIC_ID);
+            return vm.host().refuse(KvmRule.LAPIC_X2APIC_ID);
         }
         registers.put(0, state, 0, SIZE);
         putVersion();
@@ -112,7 +112,7 @@ final class FakeLapic implements LocalApic {
         if (vm.host().build().isSince(6, 12)) {
             putX2apicIds(vcpuId);
         } else {
-            vm.note(KernelRule.LAPIC_X2APIC_ID_BEFORE);
+            vm.note(KvmRule.LAPIC_X2APIC_ID_BEFORE);
             putX2apicIds(all.has32BitIds() ? saved : saved >>> XAPIC_ID);
         }
     }
@@ -215,7 +215,7 @@ final class FakeLapic implements LocalApic {
                 if (!enabled()) {
                     return false;
                 }
-                vm.note(KernelRule.LAPIC_ACCEPTS);
+                vm.note(KvmRule.LAPIC_ACCEPTS);
                 levels.set(interrupt.vector(), interrupt.level());
                 requested.set(interrupt.vector(), true);
                 taker.accept(this);
@@ -244,7 +244,7 @@ final class FakeLapic implements LocalApic {
     boolean takeInit() {
         boolean taken = events.takeInit();
         if (taken) {
-            vm.note(KernelRule.INIT_RESETS_LAPIC);
+            vm.note(KvmRule.INIT_RESETS_LAPIC);
             reset();
             updatePriority();
             all.recalculateApicMap();
@@ -285,7 +285,7 @@ final class FakeLapic implements LocalApic {
         if (vector < 0) {
             return;
         }
-        vm.note(KernelRule.LAPIC_EOI);
+        vm.note(KvmRule.LAPIC_EOI);
         if (served.has(vector)) {
             served.set(vector, false);
             inService--;

@@ -4,7 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.arch.apic.ApicMap;
 import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.DeliveryMode;
-import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -87,7 +87,7 @@ final class Lapics {
             return deliverAsking(interrupt, destination, taker);
         }
         if (!interrupt.logical()) {
-            vm.note(KernelRule.MSI_BY_MAP);
+            vm.note(KvmRule.MSI_BY_MAP);
             FakeLapic lapic = looked.physical(destination);
             return lapic != null && lapic.accept(interrupt, interrupt.mode(), taker) ? 1 : 0;
         }
@@ -107,7 +107,7 @@ final class Lapics {
     /** Whether the map holds no logical destinations: before 6.3 also if no LAPIC has a logical id. */
     private boolean isLeftOpen(ApicMap<FakeLapic> looked) {
         if (looked.logical() == ApicMap.Logical.NOBODY && !vm.host().build().isSince(6, 3)) {
-            vm.note(KernelRule.MSI_LOGICAL_NOBODY_BEFORE);
+            vm.note(KvmRule.MSI_LOGICAL_NOBODY_BEFORE);
             return true;
         }
         return looked.logical() == ApicMap.Logical.AMBIGUOUS;
@@ -116,7 +116,7 @@ final class Lapics {
     /** With lowest priority the vector selects one bit of the destination, even a bit that no LAPIC has. */
     private int deliverLogical(
             ApicMessage interrupt, int destination, ApicMap<FakeLapic> looked, Consumer<FakeLapic> taker) {
-        vm.note(KernelRule.MSI_LOGICAL);
+        vm.note(KvmRule.MSI_LOGICAL);
         int bits = looked.bits(destination);
         if (interrupt.isLowestPriority() && bits != 0) {
             bits = ApicMap.byVector(bits, interrupt.vector());
@@ -134,7 +134,7 @@ final class Lapics {
         // The kernel turns a lowest-priority physical broadcast into a fixed interrupt.
         DeliveryMode mode = broadcast && interrupt.isLowestPriority() ? DeliveryMode.FIXED : interrupt.mode();
         if (broadcast) {
-            vm.note(KernelRule.MSI_BROADCAST);
+            vm.note(KvmRule.MSI_BROADCAST);
         }
         if (interrupt.redirectionHint() || mode == DeliveryMode.LOWEST_PRIORITY) {
             return deliverToOne(interrupt, destination, mode, taker);
@@ -168,7 +168,7 @@ final class Lapics {
     void recalculateApicMap() {
         boolean firstHasId = !vm.host().build().isSince(6, 3);
         if (firstHasId) {
-            vm.note(KernelRule.MSI_MAP_FIRST_BEFORE);
+            vm.note(KvmRule.MSI_MAP_FIRST_BEFORE);
         }
         map = ApicMap.of(lapics, ids32Bit, firstHasId);
         wantScan();

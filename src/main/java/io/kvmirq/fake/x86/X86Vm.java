@@ -9,6 +9,7 @@ import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.VmInterrupts;
 import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -95,29 +96,27 @@ final class X86Vm extends VmInterrupts {
     @Override
     protected Optional<KernelRule> refusesIrqfd(boolean resample) {
         if (irqchip == Irqchip.NONE) {
-            return Optional.of(KernelRule.IRQFD_NEEDS_IRQCHIP);
+            return Optional.of(KvmRule.IRQFD_NEEDS_IRQCHIP);
         }
-        return resample && irqchip != Irqchip.FULL
-                ? Optional.of(KernelRule.IRQFD_RESAMPLE_NEEDS_FULL)
-                : Optional.empty();
+        return resample && irqchip != Irqchip.FULL ? Optional.of(KvmRule.IRQFD_RESAMPLE_NEEDS_FULL) : Optional.empty();
     }
 
     @Override
     protected Optional<KernelRule> refusesRoutes() {
-        return irqchip == Irqchip.NONE ? Optional.of(KernelRule.ROUTES_NEED_IRQCHIP) : Optional.empty();
+        return irqchip == Irqchip.NONE ? Optional.of(KvmRule.ROUTES_NEED_IRQCHIP) : Optional.empty();
     }
 
     @Override
     public Optional<KernelRule> refusesPin(int chip, int pin) {
         int pins = chip == IOAPIC ? FakeIoapic.PINS : FakePic.PINS;
         boolean exists = irqchip == Irqchip.FULL && chip >= 0 && chip <= IOAPIC && pin >= 0 && pin < pins;
-        return exists ? Optional.empty() : Optional.of(KernelRule.ROUTE_PIN);
+        return exists ? Optional.empty() : Optional.of(KvmRule.ROUTE_PIN);
     }
 
     @Override
     public Optional<KernelRule> refusesMessage(Object message) {
         return ((ApicMessage) message).isInvalid(lapics.has32BitIds())
-                ? Optional.of(KernelRule.ROUTE_HIGH_ADDRESS)
+                ? Optional.of(KvmRule.ROUTE_HIGH_ADDRESS)
                 : Optional.empty();
     }
 
@@ -206,7 +205,7 @@ final class X86Vm extends VmInterrupts {
             return sum;
         }
         FakeRoutes.Target[] targets = routes().of(gsi);
-        note(targets.length == 0 ? KernelRule.LINE_UNROUTED : KernelRule.LINE_STATUS_SUM);
+        note(targets.length == 0 ? KvmRule.LINE_UNROUTED : KvmRule.LINE_STATUS_SUM);
         for (FakeRoutes.Target target : targets) {
             int result = drive(target, source, level, wanted);
             if (result >= 0) {
@@ -228,7 +227,7 @@ final class X86Vm extends VmInterrupts {
                 yield result;
             }
             case FakeRoutes.SINT -> {
-                note(KernelRule.ROUTE_SYNTHETIC);
+                note(KvmRule.ROUTE_SYNTHETIC);
                 yield -1;
             }
             default -> ioapic.set(target.pin(), source, level, wanted);
@@ -241,7 +240,7 @@ final class X86Vm extends VmInterrupts {
             ioapic.scan(lapic);
         }
         if (irqchip == Irqchip.SPLIT) {
-            note(KernelRule.SPLIT_PINS_KEPT);
+            note(KvmRule.SPLIT_PINS_KEPT);
         }
         for (int gsi = 0; gsi < reservedPins; gsi++) {
             for (FakeRoutes.Target target : routes().of(gsi)) {
@@ -280,7 +279,7 @@ final class X86Vm extends VmInterrupts {
     void acknowledged(int pin) {
         int gsi = routes().gsiOfPin(IOAPIC, pin);
         if (gsi >= 0 && isResampledGsi(gsi)) {
-            note(KernelRule.RESAMPLE_ON_EOI);
+            note(KvmRule.RESAMPLE_ON_EOI);
             resampler(gsi).acknowledge();
         }
     }

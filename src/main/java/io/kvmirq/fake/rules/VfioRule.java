@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.rules;
+
+import static io.kvmirq.fake.rules.Grade.INFERRED;
+import static io.kvmirq.fake.rules.Grade.SOURCE;
+
+import io.kvmirq.explain.Cause;
+import io.kvmirq.explain.FileCause;
+import io.kvmirq.explain.VfioCause;
+
+/**
+ * Rules of VFIO: containers, groups, devices and their interrupts. SOURCE means Linux 7.1, or a commit that changed the
+ * rule before.
+ */
+public enum VfioRule implements KernelRule {
+    // Containers and groups
+    VFIO_UNKNOWN_REQUEST(SOURCE, FileCause.VM_UNKNOWN_REQUEST),
+    VFIO_CONTAINER_WITHOUT_IOMMU(SOURCE, VfioCause.DMA_NO_IOMMU, FileCause.KVM_UNKNOWN_REQUEST),
+    VFIO_EXTENSIONS(
+            SOURCE, "an extension that the IOMMU driver does not have is 0", "container.c VFIO_CHECK_EXTENSION"),
+    VFIO_IOMMU_STATE(SOURCE, VfioCause.IOMMU_STATE),
+    VFIO_IOMMU_TYPE(SOURCE, VfioCause.IOMMU_TYPE),
+    VFIO_MAP_ARGUMENTS(SOURCE, VfioCause.DMA_MAP_ARGUMENTS),
+    VFIO_MAP_RANGE(SOURCE, VfioCause.DMA_MAP_RANGE),
+    VFIO_MAP_WRAPS(SOURCE, VfioCause.DMA_MAP_WRAPS),
+    VFIO_MAP_WRAPS_BEFORE(SOURCE, VfioCause.DMA_MAP_RANGE),
+    VFIO_MAP_EXISTS(SOURCE, VfioCause.DMA_MAP_EXISTS),
+    VFIO_MAP_LIMIT(SOURCE, VfioCause.DMA_MAP_LIMIT),
+    VFIO_MAP_RESERVED(SOURCE, VfioCause.DMA_MAP_RESERVED),
+    VFIO_UNMAP_ARGUMENTS(SOURCE, VfioCause.DMA_UNMAP_ARGUMENTS),
+    VFIO_UNMAP_RANGE(SOURCE, VfioCause.DMA_UNMAP_RANGE),
+    VFIO_UNMAP_WRAPS(SOURCE, VfioCause.DMA_UNMAP_WRAPS),
+    VFIO_UNMAP_WRAPS_BEFORE(SOURCE, VfioCause.DMA_UNMAP_RANGE),
+    VFIO_UNMAP_SPLITS(SOURCE, VfioCause.DMA_UNMAP_SPLITS),
+    VFIO_GROUP_BUSY(SOURCE, VfioCause.GROUP_BUSY),
+    VFIO_GROUP_NOT_VIABLE(SOURCE, VfioCause.GROUP_NOT_VIABLE),
+    VFIO_CONTAINER_FD(SOURCE, VfioCause.CONTAINER_FD),
+    VFIO_CONTAINER_SET(SOURCE, VfioCause.CONTAINER_SET),
+    VFIO_NOT_A_CONTAINER(SOURCE, VfioCause.NOT_A_CONTAINER),
+    VFIO_NO_CONTAINER(SOURCE, VfioCause.NO_CONTAINER),
+    VFIO_CONTAINER_IN_USE(SOURCE, VfioCause.CONTAINER_IN_USE),
+    VFIO_DEVICE_NAME(SOURCE, VfioCause.GROUP_NO_DEVICE),
+    VFIO_DEVICE_NO_IOMMU(SOURCE, VfioCause.GROUP_NO_CONTAINER),
+
+    // Devices
+    VFIO_INFO_ARGUMENTS(SOURCE, VfioCause.INFO_ARGUMENTS),
+    VFIO_IRQ_INFO_ARGUMENTS(SOURCE, VfioCause.IRQ_INFO_INDEX),
+    VFIO_IRQ_FLAGS(
+            SOURCE,
+            "INTx is maskable and automasked; the others are NORESIZE, except the vectors of MSI-X since 6.5",
+            "vfio_pci_core.c vfio_pci_ioctl_get_irq_info()"),
+    VFIO_RESET_IMPOSSIBLE(SOURCE, VfioCause.RESET_IMPOSSIBLE),
+    VFIO_LAST_CLOSE(
+            SOURCE,
+            "the last close of a device disables its interrupts and forgets its eventfds",
+            "vfio_pci_core.c vfio_pci_core_disable()"),
+    VFIO_BUS_MASTER(INFERRED, "a device that is no bus master sends no message", "PCI 3.0, Bus Master Enable"),
+    VFIO_MSIX_PENDING(
+            INFERRED, "a message of an MSI-X vector without an eventfd is sent when it gets one", "PCI 3.0, MSI-X PBA"),
+
+    // VFIO_DEVICE_SET_IRQS, in its order
+    VFIO_IRQS_INDEX(SOURCE, VfioCause.SET_IRQS_ARGUMENTS),
+    VFIO_IRQS_HEADER(SOURCE, VfioCause.SET_IRQS_ARGUMENTS),
+    VFIO_IRQS_RANGE(SOURCE, VfioCause.SET_IRQS_RANGE),
+    VFIO_IRQS_DATA(SOURCE, VfioCause.SET_IRQS_ARGUMENTS),
+    VFIO_IRQS_ACTION(SOURCE, VfioCause.SET_IRQS_ACTION),
+    VFIO_IRQS_MSI_MASK(SOURCE, VfioCause.SET_IRQS_MSI_MASK),
+    VFIO_IRQS_ERR_REQ(SOURCE, VfioCause.SET_IRQS_ERR_REQ),
+    VFIO_IRQS_OTHER_MODE(SOURCE, VfioCause.SET_IRQS_OTHER_MODE),
+    VFIO_IRQS_INACTIVE(SOURCE, VfioCause.SET_IRQS_INACTIVE),
+    VFIO_IRQS_COUNT(SOURCE, VfioCause.SET_IRQS_COUNT),
+    VFIO_IRQS_INTX_MASK_EVENTFD(SOURCE, VfioCause.SET_IRQS_INTX_MASK_EVENTFD),
+    VFIO_IRQS_FD(SOURCE, VfioCause.SET_IRQS_FD),
+    VFIO_IRQS_NOT_AN_EVENTFD(SOURCE, VfioCause.SET_IRQS_NOT_AN_EVENTFD),
+    VFIO_IRQS_UNMASK_EVENTFD(SOURCE, VfioCause.SET_IRQS_UNMASK_EVENTFD),
+    VFIO_IRQS_SHARED(SOURCE, VfioCause.SET_IRQS_SHARED),
+    VFIO_INTX_WITHOUT_TRIGGER(
+            SOURCE, "INTx with descriptor -1 stays enabled without a trigger", "vfio_pci_intrs.c vfio_intx_enable()"),
+    VFIO_UNMASK_READS(
+            SOURCE, "a signal of the unmask eventfd is consumed and unmasks INTx", "virqfd.c virqfd_wakeup()"),
+    VFIO_IRQS_NO_VECTOR(SOURCE, VfioCause.SET_IRQS_NONE),
+    VFIO_IRQS_NO_SPACE(SOURCE, VfioCause.SET_IRQS_VECTORS),
+    VFIO_IRQS_SHORT(
+            SOURCE,
+            "with too few vectors on the host, the result is their number and nothing is enabled",
+            "vfio_pci_intrs.c vfio_msi_enable()"),
+    VFIO_IRQS_ALLOCATED(SOURCE, VfioCause.SET_IRQS_ALLOCATED),
+    VFIO_IRQS_UNWOUND(
+            SOURCE,
+            "a failure detaches all vectors from start through the one that failed",
+            "vfio_pci_intrs.c vfio_msi_set_block()"),
+    VFIO_IRQS_SINGLE_FD(SOURCE, VfioCause.SET_IRQS_SINGLE_FD),
+    VFIO_IRQS_SINGLE_FD_BEFORE(
+            SOURCE,
+            "before 7.1 a descriptor below -1 leaves the error and the request interrupt as they are",
+            "vfio_pci_intrs.c vfio_pci_set_ctx_trigger_single()");
+
+    @SuppressWarnings("ImmutableEnumChecker") // a record of values
+    private final Decision decision;
+
+    VfioRule(Grade grade, String text, String source) {
+        decision = new Decision(grade, text, source);
+    }
+
+    VfioRule(Grade grade, Cause cause, Cause... more) {
+        decision = new Decision(grade, cause, more);
+    }
+
+    @Override
+    public Decision decision() {
+        return decision;
+    }
+}
