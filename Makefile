@@ -55,8 +55,8 @@ stress: build ## run the live descriptor under real threads; MODE=default or tou
 mutation: build ## list the changes of formats and descriptor that no test detects
 	scripts/mutation
 
-lab: build ## run the contract and random calls on Debian's kernels 6.1 and 6.12 in QEMU; KERNELS="7.2" for others
-	scripts/lab $(KERNELS)
+lab: build ## run the contract and random calls on real KVM and VFIO in QEMU; LAB="amd intel" KERNELS="6.1 6.12 7.2"
+	@KERNELS="$(or $(KERNELS),6.1$(if $(LAB),, 6.12))" scripts/lab/run $(or $(LAB),amd)
 
 # scripts/install reads these from the environment: a path may contain spaces.
 export PREFIX

@@ -105,7 +105,9 @@ final class Summary {
         if (test.world().isEmpty() || test.run().equals("checked-jni") || (test.inLab() && test.onFake())) {
             return "";
         }
-        return test.inLab() ? test.run() : (test.onFake() ? "fake" : test.world()) + " " + test.jdk();
+        return test.inLab()
+                ? test.run().replaceFirst("^lab-", "")
+                : (test.onFake() ? "fake" : test.world()) + " " + test.jdk();
     }
 
     private void printContract() {
@@ -122,14 +124,19 @@ final class Summary {
                 .map(Summary::column)
                 .filter(column -> !column.isEmpty())
                 .collect(Collectors.toCollection(LinkedHashSet::new));
-        String head = columns.stream().map(column -> format(" %9s", column)).collect(Collectors.joining());
+        String head = columns.stream().map(column -> right(column, column)).collect(Collectors.joining());
         line("%n%-12s%s   (passed, +skipped, !failed; binding and JDK, the fake in all profiles)", "contract", head);
         areas.forEach((area, cells) -> line(
                 "%-12s%s",
                 area,
                 columns.stream()
-                        .map(column -> format(" %9s", cell(cells.getOrDefault(column, List.of()))))
+                        .map(column -> right(column, cell(cells.getOrDefault(column, List.of()))))
                         .collect(Collectors.joining())));
+    }
+
+    /** A text at the right edge of a column. */
+    private static String right(String column, String text) {
+        return format(" %" + Math.max(9, column.length()) + "s", text);
     }
 
     private static String cell(List<TestRow> tests) {
@@ -141,14 +148,14 @@ final class Summary {
     }
 
     private void printRuns() {
-        line("%n%-14s %-10s %-12s %7s %7s %7s", "run", "JDK", "kernel", "passed", "failed", "skipped");
+        line("%n%-18s %-10s %-12s %7s %7s %7s", "run", "JDK", "kernel", "passed", "failed", "skipped");
         tests.stream()
                 .collect(Collectors.groupingBy(
                         test -> List.of(test.run(), test.jdk(), test.kernel()),
                         LinkedHashMap::new,
                         Collectors.toList()))
                 .forEach((key, rows) -> line(
-                        "%-14s %-10s %-12s %7d %7d %7d",
+                        "%-18s %-10s %-12s %7d %7d %7d",
                         key.get(0),
                         key.get(1),
                         key.get(2),

@@ -281,18 +281,18 @@ class SummaryTest {
 
     @Test
     void kernelOfTheLabWithoutKvmFails() throws IOException {
-        passed("lab-6.1", "fake");
-        skipped("lab-6.1", NO_KVM);
+        passed("lab-amd-6.1", "fake");
+        skipped("lab-amd-6.1", NO_KVM);
         passed("lab-6.12", TestRow.REAL_KVM);
-        assertThat(print(HERE).failures()).containsExactly("failed: lab-6.1 has no KVM: no test passed on it");
+        assertThat(print(HERE).failures()).containsExactly("failed: lab-amd-6.1 has no KVM: no test passed on it");
     }
 
     @Test
     void labRuleThatNoTestInTheLabSeesFails() throws IOException {
         passed("baseline", TestRow.REAL_KVM);
-        passed("lab-6.1", TestRow.REAL_KVM);
+        passed("lab-amd-6.1", TestRow.REAL_KVM);
         rule("baseline", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, true);
-        rule("lab-6.1", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, false);
+        rule("lab-amd-6.1", "EVENTFD_LONG_WRITE_TAKEN", Grade.LAB, false);
         assertThat(print(HERE).failures())
                 .containsExactly(
                         "failed: no test in the lab sees EVENTFD_LONG_WRITE_TAKEN, text of EVENTFD_LONG_WRITE_TAKEN");
@@ -300,9 +300,9 @@ class SummaryTest {
 
     @Test
     void labRuleNeedsOneKernelOfTheLab() throws IOException {
-        passed("lab-6.1", TestRow.REAL_KVM);
+        passed("lab-amd-6.1", TestRow.REAL_KVM);
         passed("lab-6.12", TestRow.REAL_KVM);
-        rule("lab-6.1", "X2APIC_TWO_BITS_BEFORE", Grade.LAB, false);
+        rule("lab-amd-6.1", "X2APIC_TWO_BITS_BEFORE", Grade.LAB, false);
         rule("lab-6.12", "X2APIC_TWO_BITS_BEFORE", Grade.LAB, true);
         assertThat(print(HERE).failures()).isEmpty();
     }
@@ -316,17 +316,17 @@ class SummaryTest {
 
     @Test
     void labOwesOnlyRulesCalledLab() throws IOException {
-        passed("lab-6.1", TestRow.REAL_KVM);
-        rule("lab-6.1", "EVENTFD_FULL", Grade.MEASURED, false);
-        rule("lab-6.1", "IRQCHIP_NOT_BUILT_IN", Grade.SOURCE, false);
+        passed("lab-amd-6.1", TestRow.REAL_KVM);
+        rule("lab-amd-6.1", "EVENTFD_FULL", Grade.MEASURED, false);
+        rule("lab-amd-6.1", "IRQCHIP_NOT_BUILT_IN", Grade.SOURCE, false);
         assertThat(print(HERE).failures()).isEmpty();
     }
 
     @ParameterizedTest
     @ValueSource(strings = {"ARM_NO_PIC", "VGIC_ADDRESS", "ITS_ADDRESS"})
     void labRulesOfArm64AreShownByRecordedAnswers(String name) throws IOException {
-        passed("lab-6.1", TestRow.REAL_KVM);
-        rule("lab-6.1", name, Grade.LAB, false);
+        passed("lab-amd-6.1", TestRow.REAL_KVM);
+        rule("lab-amd-6.1", name, Grade.LAB, false);
         assertThat(print(HERE).failures()).isEmpty();
     }
 
@@ -339,25 +339,31 @@ class SummaryTest {
         test("baseline", "fake", TestRow.Status.PASSED, name, "", "fake-6.1");
         test("baseline", "fake", TestRow.Status.FAILED, name, "why", "fake");
         test("checked-jni", TestRow.REAL_KVM, TestRow.Status.PASSED, name, "", "jni");
-        test("lab-6.1", TestRow.REAL_KVM, TestRow.Status.PASSED, "io.kvmirq.contract.FdContract.reads", "", "jni");
-        test("lab-6.1", TestRow.REAL_KVM, TestRow.Status.SKIPPED, "io.kvmirq.contract.FdContract.waits", "x", "jni");
-        test("lab-6.1", "fake", TestRow.Status.PASSED, "io.kvmirq.contract.FdContract.reads", "", "fake-6.1");
+        test("lab-amd-6.1", TestRow.REAL_KVM, TestRow.Status.PASSED, "io.kvmirq.contract.FdContract.reads", "", "jni");
+        test(
+                "lab-amd-6.1",
+                TestRow.REAL_KVM,
+                TestRow.Status.SKIPPED,
+                "io.kvmirq.contract.FdContract.waits",
+                "x",
+                "jni");
+        test("lab-amd-6.1", "fake", TestRow.Status.PASSED, "io.kvmirq.contract.FdContract.reads", "", "fake-6.1");
         rule("baseline", "EVENTFD_FULL", Grade.MEASURED, true);
         rule("baseline", "GUESS", Grade.INFERRED, false);
         assertThat(print(HERE).lines())
                 .containsExactly(
                         "",
-                        "contract        jni 17   fake 17   lab-6.1"
+                        "contract        jni 17   fake 17   amd-6.1"
                                 + "   (passed, +skipped, !failed; binding and JDK, the fake in all profiles)",
                         "Irqfd                1       1!1         0",
                         "Fd                   0         0       1+1",
                         "",
-                        "run            JDK        kernel        passed  failed skipped",
-                        "baseline       17         real KVM           1       0       0",
-                        "baseline       17         fake               1       1       0",
-                        "checked-jni    17         real KVM           1       0       0",
-                        "lab-6.1        17         real KVM           1       0       1",
-                        "lab-6.1        17         fake               1       0       0",
+                        "run                JDK        kernel        passed  failed skipped",
+                        "baseline           17         real KVM           1       0       0",
+                        "baseline           17         fake               1       1       0",
+                        "checked-jni        17         real KVM           1       0       0",
+                        "lab-amd-6.1        17         real KVM           1       0       1",
+                        "lab-amd-6.1        17         fake               1       0       0",
                         "skipped 1: x",
                         "",
                         "rules of the fake: 2 (leaned on by tests that ask a real kernel the same):"

@@ -24,7 +24,7 @@ record Verdict(List<String> remarks, List<String> failures) {
     static final String C_PROGRAM = "native";
 
     /** The oldest kernel of the lab: it has everything that newer kernels lack. */
-    static final String OLDEST_LAB = "lab-6.1";
+    static final String OLDEST_LAB = "lab-amd-6.1";
 
     /** The rules with grade measured describe this kernel as the fake's profile models it. */
     private static final Pattern MEASURED_KERNEL = Pattern.compile("6\\.18([^0-9].*)?");
