@@ -37,6 +37,7 @@ public enum VfioRule implements KernelRule {
     VFIO_CONTAINER_FD(SOURCE, VfioCause.CONTAINER_FD),
     VFIO_CONTAINER_SET(SOURCE, VfioCause.CONTAINER_SET),
     VFIO_NOT_A_CONTAINER(SOURCE, VfioCause.NOT_A_CONTAINER),
+    VFIO_NOT_A_CONTAINER_BEFORE(SOURCE, VfioCause.NOT_A_CONTAINER_BEFORE),
     VFIO_NO_CONTAINER(SOURCE, VfioCause.NO_CONTAINER),
     VFIO_CONTAINER_IN_USE(SOURCE, VfioCause.CONTAINER_IN_USE),
     VFIO_DEVICE_NAME(SOURCE, VfioCause.GROUP_NO_DEVICE),
@@ -92,7 +93,7 @@ public enum VfioRule implements KernelRule {
     VFIO_IRQS_SINGLE_FD(SOURCE, VfioCause.SET_IRQS_SINGLE_FD),
     VFIO_IRQS_SINGLE_FD_BEFORE(
             SOURCE,
-            "before 7.1 a descriptor below -1 leaves the error and the request interrupt as they are",
+            "on 6.1 a descriptor below -1 leaves the error and the request interrupt as they are",
             "vfio_pci_intrs.c vfio_pci_set_ctx_trigger_single()");
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values

@@ -72,7 +72,8 @@ final class GroupFile extends FakeFile {
             return host.refuse(VfioRule.VFIO_CONTAINER_SET);
         }
         if (!(file instanceof ContainerFile container)) {
-            return host.refuse(VfioRule.VFIO_NOT_A_CONTAINER);
+            return host.refuse(
+                    host.build().isSince(6, 2) ? VfioRule.VFIO_NOT_A_CONTAINER : VfioRule.VFIO_NOT_A_CONTAINER_BEFORE);
         }
         if (!group.isViable()) {
             return host.refuse(VfioRule.VFIO_GROUP_NOT_VIABLE);
