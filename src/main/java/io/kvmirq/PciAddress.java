@@ -14,7 +14,7 @@ import java.util.regex.Pattern;
  * @param device 0–31
  * @param function 0–7
  */
-public record PciAddress(int domain, int bus, int device, int function) implements Comparable<PciAddress> {
+public record PciAddress(int domain, int bus, int device, int function) implements DeviceName, Comparable<PciAddress> {
     private static final Pattern FORM =
             Pattern.compile("(?:([0-9a-f]{4,7}):)?([0-9a-f]{2}):([01][0-9a-f])\\.([0-7])", Pattern.CASE_INSENSITIVE);
 
@@ -46,6 +46,11 @@ public record PciAddress(int domain, int bus, int device, int function) implemen
                 Integer.parseInt(matcher.group(2), HEX),
                 Integer.parseInt(matcher.group(3), HEX),
                 Integer.parseInt(matcher.group(4), HEX));
+    }
+
+    @Override
+    public String busName() {
+        return "pci";
     }
 
     /** Orders addresses by domain, bus, device and function. */

@@ -8,6 +8,8 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.OptionalInt;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class ValuesTest {
     @Test
@@ -106,5 +108,17 @@ class ValuesTest {
         assertThat(new KernelException("irqfd assign", "eventfd=7 gsi=24", Errno.EBUSY, "busy"))
                 .hasMessage("irqfd assign eventfd=7 gsi=24: EBUSY (busy)");
         assertThat(new KernelException("vm create", "", Errno.ENOMEM, "")).hasMessage("vm create: ENOMEM");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "..", "a/b", "a b"})
+    void platformNameIsOneEntryOfSysfs(String name) {
+        assertThatThrownBy(() -> new PlatformName(name)).hasMessageStartingWith("platform device '" + name + "'");
+    }
+
+    @Test
+    void hostIrqIsNotNegative() {
+        assertThat(new HostIrq(24)).hasToString("host irq 24");
+        assertThatThrownBy(() -> new HostIrq(-1)).hasMessageStartingWith("host irq -1 is out of range");
     }
 }

@@ -74,6 +74,11 @@ public interface Libc {
         return true;
     }
 
+    /** The sysfs of the kernel that the calls reach. */
+    default HostFiles sysfs() {
+        return HostFiles.ofThisMachine();
+    }
+
     /**
      * A buffer in native order over mapped memory. It does not keep the mapping alive.
      *

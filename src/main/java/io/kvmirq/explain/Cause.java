@@ -7,7 +7,8 @@ import java.util.List;
  * One reason for one answer of the kernel. The constants are in one enum per area; within a call and an errno they stand
  * likeliest first.
  */
-public sealed interface Cause permits VmCause, IrqfdCause, InterruptCause, VfioCause, FileCause, ArmCause, VgicCause {
+public sealed interface Cause
+        permits VmCause, IrqfdCause, InterruptCause, VfioCause, VfioFileCause, FileCause, ArmCause, VgicCause {
     /** The constant's name, such as {@code IRQFD_BUSY_HOST}. */
     String name();
 

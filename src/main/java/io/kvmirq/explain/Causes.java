@@ -25,6 +25,7 @@ public final class Causes {
                         IrqfdCause.values(),
                         InterruptCause.values(),
                         VfioCause.values(),
+                        VfioFileCause.values(),
                         FileCause.values(),
                         ArmCause.values(),
                         VgicCause.values())

@@ -83,13 +83,24 @@ public enum KernelCall {
     STATS("stats open", "KVM_GET_STATS_FD"),
     ANY_IOCTL("ioctl"),
     VFIO_GROUP("vfio group open"),
+    VFIO_CDEV("vfio device file open"),
+    VFIO_CONTAINER_OPEN("vfio container open"),
+    IOMMUFD("iommufd open"),
     VFIO_IOMMU("vfio iommu set", "VFIO_SET_IOMMU"),
     VFIO_MAP("vfio dma map", "VFIO_IOMMU_MAP_DMA"),
     VFIO_UNMAP("vfio dma unmap", "VFIO_IOMMU_UNMAP_DMA"),
     VFIO_CONTAINER("vfio container set", "VFIO_GROUP_SET_CONTAINER"),
     VFIO_CONTAINER_UNSET("vfio container unset", "VFIO_GROUP_UNSET_CONTAINER"),
     VFIO_INFO("vfio info", "VFIO_DEVICE_GET_INFO", "VFIO_DEVICE_GET_REGION_INFO", "VFIO_GROUP_GET_STATUS"),
-    VFIO_DEVICE_FD("vfio device open", "VFIO_GROUP_GET_DEVICE_FD", "VFIO_DEVICE_BIND_IOMMUFD"),
+    VFIO_DEVICE_FD("vfio device open", "VFIO_GROUP_GET_DEVICE_FD"),
+    VFIO_BIND("vfio device bind", VFIO_DEVICE_FD, "VFIO_DEVICE_BIND_IOMMUFD"),
+    VFIO_ATTACH("vfio device attach", "VFIO_DEVICE_ATTACH_IOMMUFD_PT"),
+    IOAS_CREATE("ioas create", "IOMMU_IOAS_ALLOC"),
+    IOAS_MAP("ioas map", "IOMMU_IOAS_MAP"),
+    IOAS_UNMAP("ioas unmap", "IOMMU_IOAS_UNMAP"),
+    VFIO_READ("vfio region read"),
+    VFIO_WRITE("vfio region write"),
+    KVM_VFIO_ADD("kvm-vfio add", ATTRIBUTE, "KVM_DEV_VFIO_FILE_ADD"),
     VFIO_IRQ_INFO("vfio irq info", "VFIO_DEVICE_GET_IRQ_INFO"),
     SET_IRQS("vfio set irqs", "VFIO_DEVICE_SET_IRQS", "set_irqs"),
     VFIO_RESET("vfio reset", "VFIO_DEVICE_RESET");
@@ -149,7 +160,7 @@ public enum KernelCall {
     /** Calls that go by the same name of the kernel's: what they are refused for may be meant, too. */
     List<KernelCall> alsoMeant() {
         return switch (this) {
-            case OPEN -> List.of(VFIO_GROUP);
+            case OPEN -> List.of(VFIO_GROUP, VFIO_CDEV, VFIO_CONTAINER_OPEN, IOMMUFD);
             case CAP_ENABLE -> List.of(SPLIT_IRQCHIP, X2APIC);
             case IRQFD -> List.of(IRQFD_DEASSIGN);
             case ATTRIBUTE_GET ->

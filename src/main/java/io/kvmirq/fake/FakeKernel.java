@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.libc.LibcBackend;
@@ -52,6 +53,11 @@ public final class FakeKernel extends SystemCalls {
             return host.install(profile.isArm64() ? new ArmKvmFile(host) : new X86KvmFile(host));
         }
         return vfio.open(path);
+    }
+
+    @Override
+    public HostFiles sysfs() {
+        return new SysfsLinks(time, vfio::links);
     }
 
     /** Makes a kernel with a virtual clock: only {@link #pass} advances it and ends the timeout of a poll. */

@@ -99,7 +99,7 @@ class TapeIT {
     /** Those that call a kernel: the fake makes no call that could be recorded. */
     private static List<String> backends() {
         List<String> named = Optional.ofNullable(System.getProperty("kvmirq.test.backends"))
-                .map(names -> List.of(names.split(",", -1)))
+                .map(names -> List.of(names.split(" ", -1)))
                 .orElseGet(() -> Backends.ofThisMachine().names());
         List<String> calling = named.stream()
                 .filter(name -> !name.equals(Backends.AUTO) && !name.equals(Backends.FAKE))

@@ -55,8 +55,8 @@ public final class World {
     static final String FAKE = "fake";
 
     /**
-     * The kernels to ask: {@code -Dkvmirq.test.backends}, else the real one by all that work on this JVM, and the fake in
-     * each profile.
+     * The kernels to ask: {@code -Dkvmirq.test.backends}, separated by spaces, else the real one by all that work on this
+     * JVM, and the fake in each profile.
      */
     static Stream<World> all() {
         return kernels(Machine.kvmFlaw(), Profile.labels());
@@ -83,7 +83,7 @@ public final class World {
     }
 
     private static boolean isNamed(String names, String name) {
-        return List.of(names.split(",", -1)).contains(name);
+        return List.of(names.split(" ", -1)).contains(name);
     }
 
     private static World fake(String profile) {

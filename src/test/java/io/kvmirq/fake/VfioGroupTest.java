@@ -10,12 +10,14 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioGroupStatus;
 import java.nio.ByteBuffer;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -222,5 +224,21 @@ class VfioGroupTest {
     void numberOfAnEventfdIsNoVfioRequest() {
         assertThat(user.ioctl(user.event(), UapiVfio.VFIO_GROUP_SET_CONTAINER, number(0)))
                 .isEqualTo(refused(Errno.ENOTTY));
+    }
+
+    @Test
+    void sysfsNamesGroupDriverAndMembers() {
+        kernel.pciDevice(NAME, 5).add();
+        kernel.pciDevice("0000:00:02.1", 5).addToHost();
+        HostFiles files = kernel.sysfs();
+        assertThat(files.list("/sys/bus/pci/devices")).containsExactly(NAME, "0000:00:02.1");
+        assertThat(files.link("/sys/bus/pci/devices/" + NAME + "/iommu_group")).contains("5");
+        assertThat(files.link("/sys/bus/pci/devices/" + NAME + "/driver")).contains("vfio-pci");
+        assertThat(files.list("/sys/kernel/iommu_groups/5/devices")).containsExactly(NAME, "0000:00:02.1");
+        assertThat(files.link("/sys/kernel/iommu_groups/5/devices/0000:00:02.1/driver"))
+                .isPresent()
+                .isNotEqualTo(Optional.of("vfio-pci"));
+        assertThat(files.link("/sys/bus/pci/devices/" + NAME)).isEmpty();
+        assertThat(files.list("/sys/kernel/iommu_groups/6/devices")).isEmpty();
     }
 }

@@ -6,6 +6,8 @@ import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.VfioRule;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 
 /** The PCI devices of a host, and the files of VFIO. Without a device there is no such file. */
 public final class VfioHost {
@@ -58,6 +60,28 @@ public final class VfioHost {
         VfioGroup added = new VfioGroup(number);
         groups.add(added);
         return added;
+    }
+
+    /** The symbolic links of sysfs that name devices, groups and drivers: path and target. */
+    public Map<String, String> links() {
+        Map<String, String> links = new TreeMap<>();
+        for (VfioGroup group : groups) {
+            for (VfioPci device : group.devices()) {
+                addLinks(links, group, device.function().address(), "vfio-pci");
+            }
+            for (String address : group.ofHost()) {
+                addLinks(links, group, address, "driver-of-host");
+            }
+        }
+        return links;
+    }
+
+    private static void addLinks(Map<String, String> links, VfioGroup group, String address, String driver) {
+        String device = "/sys/bus/pci/devices/" + address;
+        String member = "/sys/kernel/iommu_groups/" + group.number() + "/devices/" + address;
+        links.put(device + "/iommu_group", Integer.toString(group.number()));
+        links.put(device + "/driver", driver);
+        links.put(member + "/driver", driver);
     }
 
     /** Sets how many vectors MSI and MSI-X may still allocate on the host. */

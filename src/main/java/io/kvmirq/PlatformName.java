@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+/**
+ * A platform device of the host, such as {@code fff51000.ethernet} on arm64.
+ *
+ * @param name as in {@code /sys/bus/platform/devices}
+ */
+public record PlatformName(String name) implements DeviceName {
+    public PlatformName {
+        if (name.isBlank() || name.equals(".") || name.equals("..") || name.matches("(?s).*[/\\s\0].*")) {
+            throw new IllegalArgumentException("platform device '" + name
+                    + "' is no name: expected an entry of /sys/bus/platform/devices, such as fff51000.ethernet");
+        }
+    }
+
+    @Override
+    public String busName() {
+        return "platform";
+    }
+
+    @Override
+    public String toString() {
+        return name;
+    }
+}
