@@ -102,7 +102,7 @@ final class GroupFile extends FakeFile {
                 && group.find(name.substring(0, name.indexOf(' '))).isPresent()) {
             throw new NotModelledException("VFIO_GROUP_GET_DEVICE_FD with arguments after the name of the device");
         }
-        Optional<VfioPci> device = group.find(name);
+        Optional<VfioDevice> device = group.find(name);
         if (device.isEmpty()) {
             return host.refuse(VfioRule.VFIO_DEVICE_NAME);
         }
@@ -113,6 +113,10 @@ final class GroupFile extends FakeFile {
         return container == null || !container.hasIommu()
                 ? host.refuse(VfioRule.VFIO_DEVICE_NO_IOMMU)
                 : host.install(new DeviceFile(host, device.get(), this));
+    }
+
+    VfioGroup group() {
+        return group;
     }
 
     /** A file of one of the group's devices was opened. */

@@ -9,8 +9,8 @@ import org.jspecify.annotations.Nullable;
 /** An IOMMU group; source: {@code struct vfio_group} in drivers/vfio/vfio.h. */
 final class VfioGroup {
     private final int number;
-    private final List<VfioPci> devices = new ArrayList<>();
-    private final List<String> ofHost = new ArrayList<>();
+    private final List<VfioDevice> devices = new ArrayList<>();
+    private final List<PciFunction> ofHost = new ArrayList<>();
     private @Nullable ContainerFile container;
     private boolean open;
     /** Open files of its devices. */
@@ -24,24 +24,18 @@ final class VfioGroup {
         return number;
     }
 
-    /** The devices that vfio-pci is bound to. */
-    List<VfioPci> devices() {
+    /** The devices that a bus driver of VFIO is bound to. */
+    List<VfioDevice> devices() {
         return devices;
     }
 
-    /** The addresses of the devices that a driver of the host is bound to. */
-    List<String> ofHost() {
+    /** The devices that a driver of the host is bound to. */
+    List<PciFunction> ofHost() {
         return ofHost;
     }
 
-    boolean has(String address) {
-        return ofHost.contains(address) || find(address).isPresent();
-    }
-
-    Optional<VfioPci> find(String address) {
-        return devices.stream()
-                .filter(device -> device.function().address().equals(address))
-                .findFirst();
+    Optional<VfioDevice> find(String name) {
+        return devices.stream().filter(device -> device.name().equals(name)).findFirst();
     }
 
     boolean isOpen() {
