@@ -30,6 +30,7 @@ module io.kvmirq {
     exports io.kvmirq.explain;
     exports io.kvmirq.fake;
     exports io.kvmirq.fake.rules;
+    exports io.kvmirq.host;
     exports io.kvmirq.kernel;
     exports io.kvmirq.kvm;
     exports io.kvmirq.recording;

@@ -183,6 +183,11 @@ class ArchitectureTest {
     }
 
     @Test
+    void hostUsesWhatVfioAsksFor() {
+        check(mayUse("io.kvmirq.host..", "io.kvmirq", "io.kvmirq.arch..", "io.kvmirq.vfio"));
+    }
+
+    @Test
     void nobodyUsesABindingByName() {
         check(noClasses()
                 .that()

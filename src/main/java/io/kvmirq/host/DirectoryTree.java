@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.LinkOption;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/** The files below a directory. A copy may come from anybody: nothing outside the directory is read. */
+final class DirectoryTree implements HostTree {
+    private final Path root;
+
+    DirectoryTree(Path root) {
+        this.root = root;
+    }
+
+    /** The file itself, after all links. Absent if it is outside the root. */
+    private Optional<Path> resolved(String path) {
+        try {
+            Path top = root.toRealPath();
+            Path file = top.resolve(path).toRealPath();
+            return file.startsWith(top) ? Optional.of(file) : Optional.empty();
+        } catch (IOException | InvalidPathException e) {
+            return Optional.empty();
+        }
+    }
+
+    /** The file with the links of its directory resolved, but not itself. */
+    private Optional<Path> unresolved(String path) {
+        int name = path.lastIndexOf('/') + 1;
+        return resolved(path.substring(0, name)).map(directory -> directory.resolve(path.substring(name)));
+    }
+
+    @Override
+    public Optional<byte[]> bytes(String path, int most) {
+        // A pipe or a device would block, or do more than being read.
+        return resolved(path).filter(file -> Files.isRegularFile(file)).flatMap(file -> {
+            try (InputStream in = Files.newInputStream(file)) {
+                return Optional.of(in.readNBytes(most));
+            } catch (IOException e) {
+                return Optional.empty();
+            }
+        });
+    }
+
+    @Override
+    public Optional<String> link(String path) {
+        return unresolved(path).filter(Files::isSymbolicLink).flatMap(file -> {
+            try {
+                return Optional.of(Files.readSymbolicLink(file).toString());
+            } catch (IOException e) {
+                return Optional.empty();
+            }
+        });
+    }
+
+    @Override
+    public List<String> list(String path) {
+        return resolved(path).map(DirectoryTree::names).orElse(List.of());
+    }
+
+    private static List<String> names(Path directory) {
+        try (Stream<Path> files = Files.list(directory)) {
+            return files.map(file -> String.valueOf(file.getFileName()))
+                    .sorted()
+                    .toList();
+        } catch (IOException e) {
+            return List.of();
+        }
+    }
+
+    @Override
+    public Access access(String path) {
+        Optional<Path> file = resolved(path);
+        if (file.isEmpty()) {
+            boolean there = unresolved(path)
+                    .filter(name -> Files.exists(name, LinkOption.NOFOLLOW_LINKS))
+                    .isPresent();
+            return there ? Access.DENIED : Access.ABSENT;
+        }
+        return Files.isReadable(file.get()) && Files.isWritable(file.get()) ? Access.ALLOWED : Access.DENIED;
+    }
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.PciAddress;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * What the files of a host say of its kernel, its IOMMUs and its PCI devices. Each method reads the files again, so
+ * an object is never out of date. Thread-safe.
+ *
+ * <p>Source: Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups and sysfs-class-iommu in Linux.
+ */
+public final class HostFacts {
+    private static final String DEVICES = "sys/bus/pci/devices";
+    private static final String GROUPS = "sys/kernel/iommu_groups/";
+    private static final Pattern VERSION = Pattern.compile("Linux version (\\S+)");
+    private static final Pattern RELEASE = Pattern.compile("(\\d{1,4})\\.(\\d{1,4}).*", Pattern.DOTALL);
+
+    private final HostTree tree;
+
+    /** Takes the files of a host. */
+    public HostFacts(HostTree tree) {
+        this.tree = tree;
+    }
+
+    /** The release of the kernel, such as {@code 6.1.0-56-amd64}. */
+    public Optional<String> kernel() {
+        return tree.text("proc/sys/kernel/osrelease").or(() -> tree.text("proc/version")
+                .map(VERSION::matcher)
+                .filter(Matcher::lookingAt)
+                .map(matcher -> matcher.group(1)));
+    }
+
+    /** Whether the kernel is of a version or newer. Empty if its version is not known. */
+    Optional<Boolean> isSince(int major, int minor) {
+        return kernel().map(RELEASE::matcher).filter(Matcher::matches).map(matcher -> {
+            int actual = Integer.parseInt(matcher.group(1));
+            return actual > major || actual == major && Integer.parseInt(matcher.group(2)) >= minor;
+        });
+    }
+
+    /** The names of the IOMMUs: {@code dmar0} for VT-d, {@code ivhd0} for AMD, {@code smmu3.…} for ARM. */
+    public List<String> iommus() {
+        return tree.list("sys/class/iommu");
+    }
+
+    /** The host irqs. Empty if {@code /proc/interrupts} cannot be read. */
+    public Optional<HostInterrupts> interrupts() {
+        return tree.text("proc/interrupts").map(HostInterrupts::new);
+    }
+
+    /** Whether the driver vfio-pci is loaded. True if the tree does not show the drivers. */
+    public boolean hasVfioPci() {
+        List<String> drivers = tree.list("sys/bus/pci/drivers");
+        return drivers.isEmpty() || drivers.contains("vfio-pci");
+    }
+
+    /** Whether the user allowed VFIO to work without interrupt remapping. */
+    public boolean allowsUnsafeInterrupts() {
+        return tree.text("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts")
+                .filter("Y"::equals)
+                .isPresent();
+    }
+
+    /** What this process may do with a file in {@code /dev/vfio}. Empty if the tree has no {@code /dev}. */
+    public Optional<HostTree.Access> access(String vfioFile) {
+        return tree.list("dev").isEmpty() ? Optional.empty() : Optional.of(tree.access("dev/vfio/" + vfioFile));
+    }
+
+    /**
+     * The processes that have a device open through VFIO, by number and name. Root sees all of them, other users see
+     * their own.
+     */
+    public List<String> users(PciDevice device) {
+        List<String> files = new ArrayList<>();
+        device.group().ifPresent(group -> files.add("/dev/vfio/" + group));
+        device.cdev().ifPresent(name -> files.add("/dev/vfio/devices/" + name));
+        return tree.list("proc").stream()
+                .filter(name -> name.matches("\\d+"))
+                .filter(process -> tree.list("proc/" + process + "/fd").stream()
+                        .anyMatch(fd -> tree.link("proc/" + process + "/fd/" + fd)
+                                .filter(files::contains)
+                                .isPresent()))
+                .map(process -> process
+                        + tree.text("proc/" + process + "/comm")
+                                .map(name -> " (" + name + ")")
+                                .orElse(""))
+                .toList();
+    }
+
+    /** The addresses of all PCI functions, in order. */
+    public List<PciAddress> pciAddresses() {
+        List<PciAddress> addresses = new ArrayList<>();
+        for (String name : tree.list(DEVICES)) {
+            try {
+                addresses.add(PciAddress.parse(name));
+            } catch (IllegalArgumentException e) {
+                // A copy of a tree may hold other files.
+            }
+        }
+        addresses.sort(null);
+        return addresses;
+    }
+
+    /** A PCI function. Empty if the host has none with this address. */
+    public Optional<PciDevice> pci(PciAddress address) {
+        String path = DEVICES + "/" + address + "/";
+        Optional<Integer> vendor = hex(path + "vendor");
+        if (vendor.isEmpty()) {
+            return Optional.empty();
+        }
+        OptionalInt group = number(tree.linkName(path + "iommu_group"));
+        return Optional.of(new PciDevice(
+                address,
+                vendor.get(),
+                hex(path + "device").orElse(0),
+                hex(path + "class").orElse(0),
+                tree.linkName(path + "driver"),
+                // The kernel prints a null pointer so.
+                tree.text(path + "driver_override").filter(text -> !text.isEmpty() && !text.equals("(null)")),
+                group,
+                group.isEmpty() ? List.of() : others(group.getAsInt(), address),
+                cdev(path + "vfio-dev"),
+                config(path),
+                tree.text(path + "irq")
+                        .filter(text -> text.matches("\\d{1,10}"))
+                        .map(Long::parseLong)
+                        .orElse(0L),
+                tree.list(path + "msi_irqs").stream()
+                        .flatMap(name -> number(Optional.of(name)).stream().boxed())
+                        .sorted()
+                        .map(HostIrq::new)
+                        .toList(),
+                tree.link(path + "physfn").isPresent(),
+                words(tree.text(path + "reset_method")),
+                number(tree.text(path + "numa_node"))));
+    }
+
+    /** Since 6.1 sysfs names the device of VFIO. It has a number only if it has a file. */
+    private Optional<String> cdev(String path) {
+        return tree.list(path).stream()
+                .filter(name -> tree.text(path + "/" + name + "/dev").isPresent())
+                .findFirst();
+    }
+
+    private PciConfig config(String path) {
+        return PciConfig.of(tree.bytes(path + "config", PciConfig.BYTES).orElse(new byte[0]));
+    }
+
+    private List<PciDevice.Member> others(int group, PciAddress address) {
+        return tree.list(GROUPS + group + "/devices").stream()
+                .filter(name -> !name.equals(address.toString()))
+                .map(this::member)
+                .toList();
+    }
+
+    private PciDevice.Member member(String name) {
+        String pci = DEVICES + "/" + name + "/";
+        Optional<String> driver =
+                tree.linkName(pci + "driver").or(() -> tree.linkName("sys/bus/platform/devices/" + name + "/driver"));
+        return new PciDevice.Member(name, driver, config(pci).isBridge());
+    }
+
+    private Optional<Integer> hex(String path) {
+        return tree.text(path).filter(text -> text.matches("0x[0-9a-f]{1,7}")).map(text -> Integer.decode(text));
+    }
+
+    /** A number of 0 or more. */
+    private static OptionalInt number(Optional<String> text) {
+        return text.filter(digits -> digits.matches("\\d{1,9}"))
+                .map(digits -> OptionalInt.of(Integer.parseInt(digits)))
+                .orElseGet(OptionalInt::empty);
+    }
+
+    private static List<String> words(Optional<String> text) {
+        return text.stream()
+                .flatMap(line -> Pattern.compile("\\s+").splitAsStream(line))
+                .filter(word -> !word.isEmpty())
+                .toList();
+    }
+}

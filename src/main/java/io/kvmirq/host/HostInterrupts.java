@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.PciAddress;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * The irqs of a host, as {@code /proc/interrupts} lists them.
+ *
+ * <p>Source: {@code show_interrupts()} in kernel/irq/proc.c; the names of VFIO's handlers are those of
+ * drivers/vfio/pci/vfio_pci_intrs.c.
+ */
+public final class HostInterrupts {
+    private static final Pattern LINE = Pattern.compile("\\s*(\\d{1,9}):((?:\\s+\\d+)*)\\s+(\\S+)(.*)");
+    private static final Pattern ACTION = Pattern.compile("vfio-(intx|msix?)(?:\\[(\\d{1,4})])?\\(([0-9a-f:.]+)\\)");
+
+    /** How a PCI device interrupts. */
+    public enum Mode {
+        /** The interrupt pin. */
+        INTX,
+        /** MSI. */
+        MSI,
+        /** MSI-X. */
+        MSIX
+    }
+
+    /**
+     * An irq with a handler of VFIO: the vector has an eventfd.
+     *
+     * @param irq the host irq
+     * @param address the device
+     * @param mode how the device interrupts
+     * @param vector the vector of MSI or MSI-X; 0 for INTx
+     */
+    public record Armed(HostIrq irq, PciAddress address, Mode mode, int vector) {}
+
+    private final List<Armed> armed = new ArrayList<>();
+    private final List<String> chips = new ArrayList<>();
+
+    /** Reads the text of {@code /proc/interrupts}. Lines of another form are ignored. */
+    public HostInterrupts(String text) {
+        text.lines().forEach(line -> {
+            Matcher matcher = LINE.matcher(line);
+            if (matcher.matches()) {
+                chips.add(matcher.group(3));
+                read(Integer.parseInt(matcher.group(1)), matcher.group(4));
+            }
+        });
+    }
+
+    private void read(int irq, String rest) {
+        Matcher action = ACTION.matcher(rest);
+        while (action.find()) {
+            try {
+                int vector = action.group(2) == null ? 0 : Integer.parseInt(action.group(2));
+                Mode mode = Mode.valueOf(action.group(1).toUpperCase(Locale.ROOT));
+                armed.add(new Armed(new HostIrq(irq), PciAddress.parse(action.group(3)), mode, vector));
+            } catch (IllegalArgumentException e) {
+                // The name of a handler that is not VFIO's.
+            }
+        }
+    }
+
+    /** The irqs of a device that VFIO has armed, in the order of the irqs. */
+    public List<Armed> armed(PciAddress address) {
+        return armed.stream().filter(one -> one.address().equals(address)).toList();
+    }
+
+    /** Whether an interrupt controller has a name that begins so. {@code IR-} is that of interrupt remapping on x86. */
+    public boolean hasChip(String prefix) {
+        return chips.stream().anyMatch(chip -> chip.startsWith(prefix));
+    }
+}

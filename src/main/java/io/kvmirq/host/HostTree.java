@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * The files of a host, read only. Paths are relative to its root: {@code sys/bus/pci/devices}. A file that does not exist
+ * or cannot be read is absent. Thread-safe.
+ */
+public interface HostTree {
+    /** The most that is read of a text file, in bytes. */
+    int LONGEST_TEXT = 1 << 25;
+
+    /** What this process may do with a file. */
+    enum Access {
+        /** There is no such file. */
+        ABSENT,
+        /** The file may not be both read and written. */
+        DENIED,
+        /** The file may be read and written. */
+        ALLOWED
+    }
+
+    /** The first bytes of a file, {@code most} or fewer. */
+    Optional<byte[]> bytes(String path, int most);
+
+    /** The target of a symbolic link, as it is written in the link. */
+    Optional<String> link(String path);
+
+    /** The names in a directory, sorted. Empty if there is no such directory. */
+    List<String> list(String path);
+
+    /** Whether this process may read and write a file. The file is not opened. */
+    Access access(String path);
+
+    /** The text of a file, without the line end that closes it. Archives may pad a file of sysfs with zeros: it ends there. */
+    default Optional<String> text(String path) {
+        return bytes(path, LONGEST_TEXT).map(bytes -> {
+            String text = new String(bytes, StandardCharsets.UTF_8);
+            int end = text.indexOf('\0');
+            return (end < 0 ? text : text.substring(0, end)).stripTrailing();
+        });
+    }
+
+    /** The last name in the target of a symbolic link: the driver, group or device that sysfs points to. */
+    default Optional<String> linkName(String path) {
+        return link(path).map(target -> target.substring(target.lastIndexOf('/') + 1));
+    }
+
+    /**
+     * The files below a directory: {@code /} for this machine, or a copy of another machine's files. Symbolic links are
+     * followed inside the directory only, and only regular files are read.
+     */
+    static HostTree of(Path root) {
+        return new DirectoryTree(root);
+    }
+
+    /**
+     * Files in memory.
+     *
+     * @param files the content of each file, by its path
+     * @param links the target of each symbolic link, by its path. Paths through a link are not resolved
+     */
+    static HostTree of(Map<String, byte[]> files, Map<String, String> links) {
+        return new MemoryTree(files, links);
+    }
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/** Files in memory. */
+final class MemoryTree implements HostTree {
+    private final Map<String, byte[]> files;
+    private final Map<String, String> links;
+
+    MemoryTree(Map<String, byte[]> files, Map<String, String> links) {
+        this.files = Map.copyOf(files);
+        this.links = Map.copyOf(links);
+    }
+
+    @Override
+    public Optional<byte[]> bytes(String path, int most) {
+        return Optional.ofNullable(files.get(path)).map(bytes -> Arrays.copyOf(bytes, Math.min(bytes.length, most)));
+    }
+
+    @Override
+    public Optional<String> link(String path) {
+        return Optional.ofNullable(links.get(path));
+    }
+
+    @Override
+    public List<String> list(String path) {
+        String directory = path + "/";
+        return Stream.concat(files.keySet().stream(), links.keySet().stream())
+                .filter(file -> file.startsWith(directory))
+                .map(file -> file.substring(directory.length()))
+                .map(file -> file.indexOf('/') < 0 ? file : file.substring(0, file.indexOf('/')))
+                .distinct()
+                .sorted()
+                .toList();
+    }
+
+    @Override
+    public Access access(String path) {
+        return files.containsKey(path) ? Access.ALLOWED : Access.ABSENT;
+    }
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.PciAddress;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * A PCI function, as sysfs shows it.
+ *
+ * @param address its address
+ * @param vendor the vendor id
+ * @param device the device id
+ * @param classCode base class, subclass and programming interface, 24 bits
+ * @param driver the name of the driver that is bound to it
+ * @param override the only driver that may bind to it, set in {@code driver_override}
+ * @param group its IOMMU group
+ * @param others the other members of the group
+ * @param cdev the name of its file in {@code /dev/vfio/devices}. The kernel has such files if it has iommufd
+ * @param config its configuration space
+ * @param irq the host irq of its interrupt pin; 0 if it has none. While MSI is enabled, the irq of MSI
+ * @param messageIrqs the host irqs that are allocated to its MSI or MSI-X, armed or not
+ * @param isVirtual whether it is a virtual function (SR-IOV)
+ * @param resets the methods of resetting it, best first
+ * @param numaNode its NUMA node, if the host has several
+ */
+public record PciDevice(
+        PciAddress address,
+        int vendor,
+        int device,
+        int classCode,
+        Optional<String> driver,
+        Optional<String> override,
+        OptionalInt group,
+        List<Member> others,
+        Optional<String> cdev,
+        PciConfig config,
+        long irq,
+        List<HostIrq> messageIrqs,
+        boolean isVirtual,
+        List<String> resets,
+        OptionalInt numaNode) {
+
+    /**
+     * Another device of an IOMMU group.
+     *
+     * @param name its name in sysfs; of a PCI function, the address
+     * @param driver the name of the driver that is bound to it
+     * @param isBridge whether it is a PCI bridge
+     */
+    public record Member(String name, Optional<String> driver, boolean isBridge) {
+        /**
+         * Whether VFIO cannot use the group while this driver is bound. Drivers that leave DMA to the user do not block:
+         * those of VFIO, pci-stub and pcieport. Nor does a bridge.
+         *
+         * <p>Source: {@code driver_managed_dma} of Linux 5.19 and newer, {@code vfio_dev_viable()} before.
+         */
+        public boolean blocks() {
+            return driver.isPresent() && !isBridge && !isHarmless(driver.get());
+        }
+    }
+
+    private static boolean isHarmless(String driver) {
+        return isOfVfio(driver) || driver.equals("pci-stub") || driver.equals("pcieport");
+    }
+
+    /** Whether a driver is vfio-pci, or a variant of it such as mlx5_vfio_pci. */
+    static boolean isOfVfio(String driver) {
+        return driver.replace('_', '-').contains("vfio-");
+    }
+
+    /** Whether a driver of VFIO is bound to it. */
+    public boolean isBoundToVfio() {
+        return driver.filter(PciDevice::isOfVfio).isPresent();
+    }
+
+    /** Whether it is a bridge: of its configuration space, or of its class. No guest gets a bridge. */
+    public boolean isBridge() {
+        return config.isBridge() || classCode >>> 16 == 6;
+    }
+}

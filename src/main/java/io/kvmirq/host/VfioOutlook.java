@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.function.IntSupplier;
+import java.util.stream.Collectors;
+
+/**
+ * How VFIO will answer for a PCI function, derived from the facts of its host. No device is opened.
+ *
+ * <p>Source: {@code vfio_pci_get_irq_count()} and {@code vfio_pci_ioctl_get_irq_info()} in
+ * drivers/vfio/pci/vfio_pci_core.c, {@code vfio_config_init()} in vfio_pci_config.c.
+ *
+ * @param irqs the interrupts that VFIO_DEVICE_GET_IRQ_INFO will report, by index
+ * @param refusals why VFIO will refuse the device now, in the order of the calls. Empty if it will take it
+ */
+public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
+    /** The kinds of interrupts of a PCI device. */
+    public enum Kind {
+        /** The interrupt pin. */
+        INTX(0),
+        /** MSI. */
+        MSI(1),
+        /** MSI-X. */
+        MSIX(2),
+        /** An error that the device cannot correct. */
+        ERR(3),
+        /** The host wants the device back. */
+        REQ(4);
+
+        private final int index;
+
+        Kind(int index) {
+            this.index = index;
+        }
+
+        /** The index that VFIO gives it. */
+        public int index() {
+            return index;
+        }
+    }
+
+    /** What VFIO reports of an index. */
+    public enum Flag {
+        /** An eventfd may be its trigger. */
+        EVENTFD(1),
+        /** It may be masked. */
+        MASKABLE(2),
+        /** The kernel masks it when it triggers. */
+        AUTOMASKED(4),
+        /** Vectors cannot be added while others are armed. */
+        NORESIZE(8);
+
+        private final int bit;
+
+        Flag(int bit) {
+            this.bit = bit;
+        }
+
+        /** The bit that VFIO sets for it. */
+        public int bit() {
+            return bit;
+        }
+    }
+
+    /**
+     * The interrupts of an index.
+     *
+     * @param kind the kind
+     * @param count the number of interrupts. Empty if the configuration space could not be read
+     * @param flags the flags
+     */
+    public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {}
+
+    /** Why VFIO refuses a device. */
+    public enum Cause {
+        /** The function is a bridge. */
+        BRIDGE,
+        /** No IOMMU is in use. */
+        NO_IOMMU,
+        /** The function is behind no IOMMU. */
+        NO_GROUP,
+        /** The module vfio-pci is not loaded. */
+        NO_MODULE,
+        /** No driver of VFIO is bound to the function. */
+        NOT_BOUND,
+        /** A driver of the host uses another device of the IOMMU group. */
+        GROUP_NOT_VIABLE,
+        /** The IOMMU does not remap interrupts. */
+        NO_REMAPPING,
+        /** The file of the group is not in {@code /dev/vfio}. */
+        NO_FILE,
+        /** This process may not open the file of the group. */
+        NO_PERMISSION,
+        /** A process has opened the file of the group already. */
+        IN_USE
+    }
+
+    /**
+     * A refusal.
+     *
+     * @param cause why
+     * @param text the cause, one sentence with the names it is about
+     * @param remedy what to do
+     */
+    public record Refusal(Cause cause, String text, String remedy) {}
+
+    public VfioOutlook {
+        irqs = List.copyOf(irqs);
+        refusals = List.copyOf(refusals);
+    }
+
+    /** How VFIO on {@code host} will answer for {@code device}. */
+    public static VfioOutlook of(HostFacts host, PciDevice device) {
+        return new VfioOutlook(irqs(host, device), refusals(host, device));
+    }
+
+    // Interrupts
+
+    private static List<Irqs> irqs(HostFacts host, PciDevice device) {
+        PciConfig config = device.config();
+        OptionalInt msix = ifComplete(config, config::msixVectors);
+        // pci_msix_can_alloc_dyn() says no without the capability.
+        boolean grows = growsMsix(host) && msix.orElse(1) != 0;
+        return List.of(
+                new Irqs(Kind.INTX, intx(host, device), EnumSet.of(Flag.EVENTFD, Flag.MASKABLE, Flag.AUTOMASKED)),
+                fixed(Kind.MSI, ifComplete(config, config::msiVectors)),
+                new Irqs(Kind.MSIX, msix, grows ? EnumSet.of(Flag.EVENTFD) : EnumSet.of(Flag.EVENTFD, Flag.NORESIZE)),
+                errors(ifComplete(config, () -> config.isExpress() ? 1 : 0)),
+                fixed(Kind.REQ, OptionalInt.of(1)));
+    }
+
+    private static Irqs fixed(Kind kind, OptionalInt count) {
+        return new Irqs(kind, count, EnumSet.of(Flag.EVENTFD, Flag.NORESIZE));
+    }
+
+    /** Without PCI Express VFIO does not describe the index: it answers EINVAL. */
+    private static Irqs errors(OptionalInt count) {
+        return count.orElse(1) == 0 ? new Irqs(Kind.ERR, count, Set.of()) : fixed(Kind.ERR, count);
+    }
+
+    private static OptionalInt ifComplete(PciConfig config, IntSupplier count) {
+        return config.isComplete() ? OptionalInt.of(count.getAsInt()) : OptionalInt.empty();
+    }
+
+    /** Since 6.15 VFIO hides a pin whose line is not connected to the host. */
+    private static OptionalInt intx(HostFacts host, PciDevice device) {
+        boolean connected = device.irq() != 0 && device.irq() <= Integer.MAX_VALUE;
+        boolean hidden = device.isVirtual()
+                || isIntxBroken(device)
+                || !connected && host.isSince(6, 15).orElse(false);
+        OptionalInt pin = device.config().interruptPin();
+        return pin.isEmpty() ? pin : OptionalInt.of(pin.getAsInt() == 0 || hidden ? 0 : 1);
+    }
+
+    /** {@code vfio_pci_nointx()}: Intel's X710 and X550 families. */
+    private static boolean isIntxBroken(PciDevice device) {
+        int id = device.device();
+        return device.vendor() == 0x8086
+                && (id == 0x1563
+                        || id == 0x1572
+                        || id == 0x1574
+                        || id == 0x1580
+                        || id == 0x1581
+                        || id >= 0x1583 && id <= 0x158b
+                        || id >= 0x37d0 && id <= 0x37d2);
+    }
+
+    /** Since 6.5, and on x86 only: the ITS of Linux 6.12 still allocates all vectors at once. */
+    private static boolean growsMsix(HostFacts host) {
+        return host.isSince(6, 5).orElse(false) && !isArm(host);
+    }
+
+    private static boolean isArm(HostFacts host) {
+        return host.interrupts()
+                .map(irqs -> irqs.hasChip("GIC") || irqs.hasChip("ITS"))
+                .orElse(false);
+    }
+
+    // Refusals
+
+    private static List<Refusal> refusals(HostFacts host, PciDevice device) {
+        List<Refusal> refusals = new ArrayList<>();
+        if (device.config().isBridge()) {
+            refusals.add(new Refusal(
+                    Cause.BRIDGE,
+                    device.address() + " is a bridge",
+                    "name a device behind it: bridges stay with the host"));
+            return refusals;
+        }
+        if (device.group().isEmpty()) {
+            refusals.add(noGroup(host, device));
+        }
+        if (!host.hasVfioPci() && !device.isBoundToVfio()) {
+            refusals.add(new Refusal(Cause.NO_MODULE, "the module vfio-pci is not loaded", "modprobe vfio-pci"));
+        }
+        if (!device.isBoundToVfio()) {
+            String bound = device.driver()
+                    .map(driver -> "the driver " + driver + " is bound to " + device.address())
+                    .orElse("no driver is bound to " + device.address());
+            refusals.add(new Refusal(Cause.NOT_BOUND, bound + ", and VFIO needs vfio-pci", "bind it to vfio-pci"));
+        }
+        List<PciDevice.Member> blocking =
+                device.others().stream().filter(PciDevice.Member::blocks).toList();
+        if (!blocking.isEmpty()) {
+            refusals.add(
+                    new Refusal(
+                            Cause.GROUP_NOT_VIABLE,
+                            "drivers of the host use other devices of IOMMU group "
+                                    + device.group().orElse(0) + ": "
+                                    + blocking.stream()
+                                            .map(one -> one.name() + " ("
+                                                    + one.driver().orElse("") + ")")
+                                            .collect(Collectors.joining(", "))
+                                    + "; VFIO_GROUP_SET_CONTAINER answers EBUSY",
+                            "bind each of them to vfio-pci too, or unbind its driver; 'kvmirq vfio' with its address prints how"));
+        }
+        boolean remaps = host.allowsUnsafeInterrupts()
+                || isArm(host)
+                || host.interrupts().map(irqs -> irqs.hasChip("IR-")).orElse(true);
+        if (device.group().isPresent() && !remaps) {
+            refusals.add(new Refusal(
+                    Cause.NO_REMAPPING,
+                    "the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM",
+                    "enable interrupt remapping in the firmware (x2APIC, VT-d), or, if all guests are trusted,"
+                            + " modprobe vfio_iommu_type1 allow_unsafe_interrupts=1"));
+        }
+        if (device.isBoundToVfio() && device.group().isPresent()) {
+            file(host, device).ifPresent(refusals::add);
+            host.users(device)
+                    .forEach(process -> refusals.add(new Refusal(
+                            Cause.IN_USE,
+                            "process " + process + " has it open; open() answers EBUSY",
+                            "end that process, or let it release the device")));
+        }
+        return refusals;
+    }
+
+    private static Refusal noGroup(HostFacts host, PciDevice device) {
+        return host.iommus().isEmpty()
+                ? new Refusal(
+                        Cause.NO_IOMMU,
+                        "no IOMMU is in use on this host",
+                        "enable VT-d or AMD-Vi in the firmware; on Intel, boot with intel_iommu=on")
+                : new Refusal(
+                        Cause.NO_GROUP,
+                        device.address() + " has no IOMMU group: no IOMMU translates its DMA",
+                        "use a device behind the IOMMU " + host.iommus().get(0));
+    }
+
+    /** Either of its files is enough: that of the group, or its own. */
+    private static Optional<Refusal> file(HostFacts host, PciDevice device) {
+        int group = device.group().orElse(0);
+        boolean opens = device.cdev()
+                .flatMap(name -> host.access("devices/" + name))
+                .filter(HostTree.Access.ALLOWED::equals)
+                .isPresent();
+        return host.access(String.valueOf(group)).filter(access -> !opens).flatMap(access -> switch (access) {
+            case ALLOWED -> Optional.empty();
+            case ABSENT ->
+                Optional.of(new Refusal(
+                        Cause.NO_FILE,
+                        "/dev/vfio/" + group + " does not exist here",
+                        "in a container, pass /dev/vfio/vfio and /dev/vfio/" + group + " to it"));
+            case DENIED ->
+                Optional.of(new Refusal(
+                        Cause.NO_PERMISSION,
+                        "this user may not open /dev/vfio/" + group,
+                        "run as root, or make the user the owner of /dev/vfio/" + group));
+        });
+    }
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.code_intelligence.jazzer.junit.FuzzTest;
+import io.kvmirq.PciAddress;
+import java.nio.charset.StandardCharsets;
+
+/** Files of a host with any content: facts, and no exception. */
+class HostFuzzTest {
+    private static final String DURATION = "60s";
+
+    /** Any configuration space. */
+    @FuzzTest(maxDuration = DURATION)
+    void configSpace(byte[] bytes) {
+        PciConfig config = PciConfig.of(bytes);
+        assertThat(config.msiVectors()).isBetween(0, 32);
+        assertThat(config.msixVectors()).isBetween(0, 2048);
+        assertThat(config.interruptPin().isPresent()).isEqualTo(bytes.length >= PciConfig.PUBLIC_BYTES);
+        assertThat(config.isComplete()).isEqualTo(bytes.length >= PciConfig.BYTES);
+        if (config.isExpress()) {
+            assertThat(bytes.length).isGreaterThan(PciConfig.PUBLIC_BYTES);
+        }
+    }
+
+    /** Any /proc/interrupts. */
+    @FuzzTest(maxDuration = DURATION)
+    void interrupts(byte[] bytes) {
+        HostInterrupts interrupts = new HostInterrupts(new String(bytes, StandardCharsets.UTF_8));
+        interrupts.armed(PciAddress.parse("0000:00:02.0")).forEach(armed -> assertThat(armed.vector())
+                .isBetween(0, 9999));
+        interrupts.hasChip("IR-");
+    }
+}

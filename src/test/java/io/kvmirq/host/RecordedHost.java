@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.PciAddress;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+
+/**
+ * The files of a host, from a resource. Each line is a path and {@code = text}, {@code -> target of a link}, {@code | line
+ * of a longer text} or {@code : length and first bytes in hex}. Lines that begin with {@code observed} are what VFIO
+ * reported of a device there: kind, count, flags.
+ */
+public final class RecordedHost {
+    /** The hosts that are recorded. */
+    public static final List<String> NAMES = List.of("amd-6.1", "intel-6.1", "amd-6.12", "arm64-6.12", "amd-7.1");
+
+    /** What VFIO reported. Without a count it answered EINVAL. */
+    public record Observed(PciAddress address, String kind, int count, int flags) {}
+
+    private final Map<String, byte[]> files = new TreeMap<>();
+    private final Map<String, String> links = new TreeMap<>();
+    private final List<Observed> observed = new ArrayList<>();
+
+    /** An empty host. */
+    public RecordedHost() {}
+
+    /** The host of this name. */
+    public static RecordedHost of(String name) throws IOException {
+        RecordedHost host = new RecordedHost();
+        try (InputStream in = Objects.requireNonNull(RecordedHost.class.getResourceAsStream(name + ".host"), name)) {
+            new String(in.readAllBytes(), StandardCharsets.UTF_8).lines().forEach(host::read);
+        }
+        return host;
+    }
+
+    private void read(String line) {
+        String[] words = line.split(" ", 3);
+        String rest = words.length > 2 ? words[2] : "";
+        if (words[0].equals("observed")) {
+            String[] answer = rest.split(" ");
+            observed.add(new Observed(
+                    PciAddress.parse(words[1]), answer[0], Integer.parseInt(answer[1]), Integer.decode(answer[2])));
+        } else if (!words[0].equals("#")) {
+            switch (words[1]) {
+                case "=" -> put(words[0], rest + "\n");
+                case "->" -> link(words[0], rest);
+                case "|" -> append(words[0], rest + "\n");
+                case ":" -> {
+                    String[] bytes = rest.split(" ");
+                    files.put(words[0], Arrays.copyOf(HexFormat.of().parseHex(bytes[1]), Integer.parseInt(bytes[0])));
+                }
+                default -> throw new IllegalArgumentException(line);
+            }
+        }
+    }
+
+    /** Sets the text of a file. */
+    public RecordedHost put(String path, String text) {
+        files.put(path, text.getBytes(StandardCharsets.UTF_8));
+        return this;
+    }
+
+    /** Sets a link. */
+    public RecordedHost link(String path, String target) {
+        links.put(path, target);
+        return this;
+    }
+
+    private void append(String path, String text) {
+        String before = new String(files.getOrDefault(path, new byte[0]), StandardCharsets.UTF_8);
+        put(path, before + text);
+    }
+
+    /** Removes all files and links whose path begins so. */
+    public RecordedHost remove(String prefix) {
+        files.keySet().removeIf(path -> path.startsWith(prefix));
+        links.keySet().removeIf(path -> path.startsWith(prefix));
+        return this;
+    }
+
+    /** Leaves the first bytes of a file, as the kernel shows them to other users than root. */
+    public RecordedHost cut(String path, int length) {
+        files.computeIfPresent(path, (same, bytes) -> Arrays.copyOf(bytes, length));
+        return this;
+    }
+
+    /** What VFIO reported there. */
+    public List<Observed> observed() {
+        return observed;
+    }
+
+    /** The files in memory. */
+    public HostTree tree() {
+        return HostTree.of(files, links);
+    }
+
+    /** Writes the files below a directory. */
+    public HostTree writeTo(Path directory) throws IOException {
+        for (Map.Entry<String, byte[]> file : files.entrySet()) {
+            Path path = directory.resolve(file.getKey());
+            Files.createDirectories(path.getParent());
+            Files.write(path, file.getValue());
+        }
+        for (Map.Entry<String, String> link : links.entrySet()) {
+            Path path = directory.resolve(link.getKey());
+            Files.createDirectories(path.getParent());
+            Files.createSymbolicLink(path, Path.of(link.getValue()));
+        }
+        return HostTree.of(directory);
+    }
+}

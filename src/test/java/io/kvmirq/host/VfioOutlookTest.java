@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.PciAddress;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** What is derived from the files of recorded hosts, against what VFIO answered on them. */
+class VfioOutlookTest {
+    private static final PciAddress NETWORK = PciAddress.parse("0000:00:02.0");
+    private static final String NETWORK_FILES = "sys/bus/pci/devices/0000:00:02.0/";
+
+    private static Stream<String> hosts() {
+        return RecordedHost.NAMES.stream();
+    }
+
+    private static VfioOutlook outlook(RecordedHost host, PciAddress address) {
+        HostFacts facts = new HostFacts(host.tree());
+        return VfioOutlook.of(facts, facts.pci(address).orElseThrow());
+    }
+
+    private static VfioOutlook.Irqs irqs(RecordedHost host, VfioOutlook.Kind kind) {
+        return outlook(host, NETWORK).irqs().stream()
+                .filter(irqs -> irqs.kind() == kind)
+                .findFirst()
+                .orElseThrow();
+    }
+
+    private static List<VfioOutlook.Cause> causes(RecordedHost host, PciAddress address) {
+        return outlook(host, address).refusals().stream()
+                .map(VfioOutlook.Refusal::cause)
+                .toList();
+    }
+
+    private static String only(RecordedHost host, VfioOutlook.Cause cause) {
+        assertThat(causes(host, NETWORK)).containsExactly(cause);
+        return outlook(host, NETWORK).refusals().get(0).text();
+    }
+
+    @ParameterizedTest
+    @MethodSource("hosts")
+    void predictedInterruptsAreThoseThatVfioReported(String name) throws Exception {
+        RecordedHost host = RecordedHost.of(name);
+        assertThat(host.observed()).hasSizeGreaterThanOrEqualTo(10);
+        for (RecordedHost.Observed observed : host.observed()) {
+            VfioOutlook.Irqs predicted = outlook(host, observed.address()).irqs().stream()
+                    .filter(irqs -> irqs.kind().name().equals(observed.kind()))
+                    .findFirst()
+                    .orElseThrow();
+            assertThat(predicted.count()).as(observed.toString()).hasValue(observed.count());
+            int flags =
+                    predicted.flags().stream().mapToInt(VfioOutlook.Flag::bit).sum();
+            assertThat(flags).as(observed.toString()).isEqualTo(observed.flags());
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("hosts")
+    void whatVfioOpenedIsUsable(String name) throws Exception {
+        RecordedHost host = RecordedHost.of(name);
+        for (RecordedHost.Observed observed : host.observed()) {
+            assertThat(causes(host, observed.address())).isEmpty();
+        }
+    }
+
+    @Test
+    void vectorsFoundInTheNamesOfHandlers() throws Exception {
+        HostInterrupts interrupts =
+                new HostFacts(RecordedHost.of("amd-7.1").tree()).interrupts().orElseThrow();
+        assertThat(interrupts.armed(NETWORK))
+                .hasSize(5)
+                .contains(new HostInterrupts.Armed(new HostIrq(29), NETWORK, HostInterrupts.Mode.MSIX, 2));
+        assertThat(new HostInterrupts(" 22:  0 3 IR-IO-APIC  22-fasteoi   vfio-intx(0000:00:02.0)\n"
+                                + "garbage\n 23: 1 X vfio-msi[1](0000:00:99.0), vfio-msi[1](0000:00:02.0)")
+                        .armed(NETWORK))
+                .containsExactly(
+                        new HostInterrupts.Armed(new HostIrq(22), NETWORK, HostInterrupts.Mode.INTX, 0),
+                        new HostInterrupts.Armed(new HostIrq(23), NETWORK, HostInterrupts.Mode.MSI, 1));
+    }
+
+    // Interrupts
+
+    @Test
+    void capabilitiesNeedRoot() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1").cut(NETWORK_FILES + "config", PciConfig.PUBLIC_BYTES);
+        assertThat(irqs(host, VfioOutlook.Kind.INTX).count()).hasValue(1);
+        assertThat(irqs(host, VfioOutlook.Kind.MSI).count()).isEmpty();
+        assertThat(irqs(host, VfioOutlook.Kind.MSIX).count()).isEmpty();
+        assertThat(irqs(host, VfioOutlook.Kind.REQ).count()).hasValue(1);
+    }
+
+    @Test
+    void virtualFunctionsAndBrokenPinsHaveNoIntx() throws Exception {
+        RecordedHost virtual = RecordedHost.of("amd-6.1").link(NETWORK_FILES + "physfn", "../0000:00:01.0");
+        assertThat(irqs(virtual, VfioOutlook.Kind.INTX).count()).hasValue(0);
+        RecordedHost broken = RecordedHost.of("amd-6.1").put(NETWORK_FILES + "device", "0x1572\n");
+        assertThat(irqs(broken, VfioOutlook.Kind.INTX).count()).hasValue(0);
+    }
+
+    @Test
+    void pinWithoutALineIsHiddenSince615() throws Exception {
+        for (String irq : List.of("0\n", "2147483648\n")) {
+            RecordedHost old = RecordedHost.of("amd-6.12").put(NETWORK_FILES + "irq", irq);
+            assertThat(irqs(old, VfioOutlook.Kind.INTX).count()).hasValue(1);
+            RecordedHost recent = RecordedHost.of("amd-7.1").put(NETWORK_FILES + "irq", irq);
+            assertThat(irqs(recent, VfioOutlook.Kind.INTX).count()).hasValue(0);
+        }
+    }
+
+    // Refusals
+
+    @Test
+    void deviceOfTheHostIsNotBound() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1").link(NETWORK_FILES + "driver", "../e1000e");
+        assertThat(only(host, VfioOutlook.Cause.NOT_BOUND))
+                .isEqualTo("the driver e1000e is bound to 0000:00:02.0, and VFIO needs vfio-pci");
+        host.remove(NETWORK_FILES + "driver");
+        assertThat(only(host, VfioOutlook.Cause.NOT_BOUND)).startsWith("no driver is bound to 0000:00:02.0");
+    }
+
+    @Test
+    void variantOfVfioPciIsAsGood() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1").link(NETWORK_FILES + "driver", "../mlx5_vfio_pci");
+        assertThat(causes(host, NETWORK)).isEmpty();
+    }
+
+    @Test
+    void groupWithADeviceOfTheHostIsNotViable() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1");
+        for (String member : List.of("0000:00:1f.0", "0000:00:1f.2", "0000:00:1f.3")) {
+            host.link("sys/kernel/iommu_groups/1/devices/" + member, "../" + member);
+        }
+        assertThat(causes(host, NETWORK)).as("members without a driver").isEmpty();
+        host.link("sys/bus/pci/devices/0000:00:1f.0/driver", "../pcieport");
+        host.link("sys/bus/pci/devices/0000:00:1f.2/driver", "../ahci");
+        host.link("sys/bus/pci/devices/0000:00:1f.3/driver", "../i801_smbus");
+        assertThat(only(host, VfioOutlook.Cause.GROUP_NOT_VIABLE))
+                .isEqualTo("drivers of the host use other devices of IOMMU group 1: 0000:00:1f.2 (ahci), 0000:00:1f.3"
+                        + " (i801_smbus); VFIO_GROUP_SET_CONTAINER answers EBUSY");
+        for (String harmless : List.of("vfio-pci", "pci-stub")) {
+            host.link("sys/bus/pci/devices/0000:00:1f.2/driver", "../" + harmless);
+            host.link("sys/bus/pci/devices/0000:00:1f.3/driver", "../" + harmless);
+            assertThat(causes(host, NETWORK)).isEmpty();
+        }
+    }
+
+    @Test
+    void hostWithoutAnIommu() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1").remove("sys/class/iommu").remove(NETWORK_FILES + "iommu_group");
+        assertThat(only(host, VfioOutlook.Cause.NO_IOMMU)).isEqualTo("no IOMMU is in use on this host");
+        assertThat(causes(RecordedHost.of("amd-6.1"), PciAddress.parse("0000:00:01.0")))
+                .containsExactly(VfioOutlook.Cause.NO_GROUP, VfioOutlook.Cause.NOT_BOUND);
+    }
+
+    @Test
+    void moduleThatIsNotLoaded() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .remove("sys/bus/pci/drivers/vfio-pci")
+                .put("sys/bus/pci/drivers/ahci/new_id", "")
+                .remove(NETWORK_FILES + "driver");
+        assertThat(causes(host, NETWORK)).containsExactly(VfioOutlook.Cause.NO_MODULE, VfioOutlook.Cause.NOT_BOUND);
+    }
+
+    @Test
+    void interruptsThatAreNotRemapped() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .put("proc/interrupts", " CPU0\n 27: 0 PCI-MSI 32768-edge vfio-msix[0](0000:00:02.0)\n");
+        assertThat(only(host, VfioOutlook.Cause.NO_REMAPPING))
+                .isEqualTo("the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM");
+        host.put("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
+        assertThat(causes(host, NETWORK)).isEmpty();
+    }
+
+    @Test
+    void bridgeIsRefused() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1").put(NETWORK_FILES + "config", "\0".repeat(14) + "\1");
+        assertThat(only(host, VfioOutlook.Cause.BRIDGE)).isEqualTo("0000:00:02.0 is a bridge");
+    }
+
+    @Test
+    void groupThatAProcessHasOpenIsBusy() throws Exception {
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .link("proc/self/fd/3", "/dev/vfio/1")
+                .link("proc/70/fd/3", "/dev/vfio/11")
+                .link("proc/71/fd/3", "/dev/vfio/1")
+                .put("proc/71/comm", "qemu-system-x86\n");
+        assertThat(only(host, VfioOutlook.Cause.IN_USE))
+                .isEqualTo("process 71 (qemu-system-x86) has it open; open() answers EBUSY");
+    }
+
+    /** Over the tree, with other access to /dev. */
+    private record WithDev(HostTree tree, Access access) implements HostTree {
+        @Override
+        public Optional<byte[]> bytes(String path, int most) {
+            return tree.bytes(path, most);
+        }
+
+        @Override
+        public Optional<String> link(String path) {
+            return tree.link(path);
+        }
+
+        @Override
+        public List<String> list(String path) {
+            return path.equals("dev") ? List.of("vfio") : tree.list(path);
+        }
+
+        @Override
+        public Access access(String path) {
+            return path.equals("dev/vfio/1") ? access : Access.ABSENT;
+        }
+    }
+
+    private static List<VfioOutlook.Refusal> refusals(HostTree.Access access) throws Exception {
+        HostFacts host = new HostFacts(new WithDev(RecordedHost.of("amd-6.1").tree(), access));
+        return VfioOutlook.of(host, host.pci(NETWORK).orElseThrow()).refusals();
+    }
+
+    @Test
+    void fileOfTheGroupThatMayNotBeOpened() throws Exception {
+        assertThat(refusals(HostTree.Access.ALLOWED)).isEmpty();
+        assertThat(refusals(HostTree.Access.DENIED))
+                .extracting(VfioOutlook.Refusal::text)
+                .containsExactly("this user may not open /dev/vfio/1");
+        assertThat(refusals(HostTree.Access.ABSENT))
+                .extracting(VfioOutlook.Refusal::text)
+                .containsExactly("/dev/vfio/1 does not exist here");
+    }
+}
