@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
@@ -10,6 +9,8 @@ import io.kvmirq.fake.arm64.ArmKvmFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.StandardFile;
 import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.vfio.DeviceFiles;
 import io.kvmirq.fake.vfio.VfioHost;
 import io.kvmirq.fake.x86.X86KvmFile;
 import java.nio.file.Path;
@@ -169,10 +170,26 @@ public final class FakeKernel extends SystemCalls {
      *
      * @param address such as {@code 0000:00:02.0}
      * @param group the number of its IOMMU group
-     * @throws IllegalArgumentException if {@code address} is not the address of a PCI function
+     * @throws NotModelledException on arm64
      */
     public FakePciDevice.Builder pciDevice(String address, int group) {
-        return new FakePciDevice.Builder(this, PciAddress.parse(address), group);
+        if (profile.isArm64()) {
+            throw new NotModelledException("PCI devices of an arm64 host");
+        }
+        return new FakePciDevice.Builder(this, address, group);
+    }
+
+    /**
+     * The files in which the host shows its kernel and its PCI devices, by path: {@code /proc/version}, and beside the
+     * links of {@link #sysfs} the files that have content.
+     */
+    public Map<String, byte[]> hostFiles() {
+        time.enter();
+        try (time) {
+            DeviceFiles files = new DeviceFiles(profile.build());
+            vfio.show(files);
+            return files.content();
+        }
     }
 
     /**
