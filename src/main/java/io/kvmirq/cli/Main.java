@@ -27,7 +27,8 @@ public final class Main {
                         new DecodeCommand(),
                         new EncodeCommand(),
                         new RacesCommand(),
-                        new DecideCommand()))
+                        new DecideCommand(),
+                        new VfioCommand()))
                 .run(arguments, terminal);
         terminal.out().flush();
         if (stdout.lost().isPresent()) {

@@ -26,7 +26,6 @@ public final class Causes {
                         InterruptCause.values(),
                         VfioCause.values(),
                         VfioFileCause.values(),
-                        VfioDeviceCause.values(),
                         FileCause.values(),
                         ArmCause.values(),
                         VgicCause.values())

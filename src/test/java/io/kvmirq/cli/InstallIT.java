@@ -154,6 +154,7 @@ class InstallIT {
                 complete_last kvmirq encode msi.c
                 complete_last kvmirq selftest --profile 7
                 complete_last kvmirq selftest --scenario gu
+                complete_last kvmirq vfio --fake 6.12
                 complete_last kvmirq gen
                 """))
                 .containsExactly(
@@ -166,6 +167,7 @@ class InstallIT {
                         "msi.compat",
                         "7.1",
                         "guestless",
+                        "6.12",
                         "generate-completion");
     }
 
@@ -186,8 +188,8 @@ class InstallIT {
                 """);
         assertThat(lines.get(0)).as("warnings of groff").isEqualTo("--");
         String pages = String.join("\n", lines).toLowerCase(Locale.ROOT);
-        for (String command :
-                List.of("selftest", "tape", "replay", "errno", "decode", "encode", "races", "decide", "backends")) {
+        for (String command : List.of(
+                "selftest", "tape", "replay", "errno", "decode", "encode", "races", "decide", "vfio", "backends")) {
             String help = Cli.jvm(Cli.jar(), "-Dkvmirq.columns=9000")
                     .run("help", command)
                     .out();

@@ -112,6 +112,13 @@ class ReadmeIT {
     }
 
     @Test
+    void deviceShownIsWhatIsPrinted() throws Exception {
+        assertThat(block("console"))
+                .isEqualTo(
+                        shell(block("console").lines().findFirst().orElseThrow().substring(2)));
+    }
+
+    @Test
     void lineShownIsWhatIsWritten() throws Exception {
         String[] lines = block("sh").split("\n# ");
         assertThat(shell(lines[0]).substring(lines[0].length() + 3)).isEqualTo(lines[1]);

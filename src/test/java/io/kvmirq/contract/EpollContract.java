@@ -234,9 +234,9 @@ class EpollContract {
 
     /** A call that waits for one event until there is one: it waits already. */
     private CompletableFuture<List<Event>> waiterOn(int set) {
-        Waits.assumeSeen(world);
+        world.assumeWaitsAreSeen();
         CompletableFuture<List<Event>> waiter = CompletableFuture.supplyAsync(() -> wait(set, 1, -1));
-        eventually("a call waits", () -> Waits.isOn(world, set));
+        eventually("a call waits", () -> world.isWaitedOn(set));
         return waiter;
     }
 
