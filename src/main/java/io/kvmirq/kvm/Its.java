@@ -59,7 +59,8 @@ public final class Its extends KvmDevice {
     }
 
     /**
-     * Reads the tables back. Set the registers before.
+     * Reads the tables back. Set the registers before. After EEXIST nothing is mapped, but the kernel may still deliver
+     * an event that it delivered before, because it remembers where to.
      *
      * @throws io.kvmirq.KernelException EBUSY while a vCPU runs; EEXIST when the ITS has collections already, see {@link
      *     #reset}; EINVAL for tables that contradict themselves; EFAULT as {@link #saveTables}

@@ -79,6 +79,7 @@ class FaultContract {
     /** As rust-vmm's test_faulty_vm_fd. */
     @Test
     void everyCallOnADescriptorThatIsNotOpenSaysSoBeforeAnythingElse() {
+        world.assumeX86();
         KernelBackend kernel = world.kernel();
         ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
         int event = world.eventfd();

@@ -45,6 +45,7 @@ class FilesContract {
     /** But for the system's group 1, which kvm_amd has since 6.10 and no other. */
     @Test
     void systemAndVcpusHaveOneAttributeEach() {
+        world.assumeX86();
         int kvm = world.kvm();
         int vcpu = world.vcpu(world.bareVm(), 0);
         for (long request : new long[] {Uapi.KVM_GET_DEVICE_ATTR, Uapi.KVM_HAS_DEVICE_ATTR}) {
@@ -61,6 +62,7 @@ class FilesContract {
 
     @Test
     void vcpusHaveCapabilitiesToo() {
+        world.assumeX86();
         int vcpu = world.vcpu(world.bareVm(), 0);
         assertErrno(Errno.EFAULT, libc.ioctl(vcpu, Uapi.KVM_ENABLE_CAP, NOWHERE));
         assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_ENABLE_CAP, Buffers.allocate(Uapi.KvmEnableCap.SIZE)));

@@ -202,6 +202,16 @@ class ItsContract extends ArmVms {
         its.restoreTables();
         assertThat(isPending()).as("as it was saved").isTrue();
         assertThat(vm.signal(message(DEVICE, EVENT))).isEqualTo(MsiOutcome.delivered(1));
+    }
+
+    /** The kernel still delivers an event that it delivered since the first restore: it remembers where to. */
+    @Test
+    void tablesAreRestoredOnce() {
+        map();
+        its.saveTables();
+        its.reset();
+        enable();
+        its.restoreTables();
         refused(Errno.EEXIST, its::restoreTables);
         assertThat(vm.signal(message(DEVICE, EVENT))).as("nothing is left").isEqualTo(MsiOutcome.NOT_ACCEPTED);
     }

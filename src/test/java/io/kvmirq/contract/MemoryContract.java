@@ -64,6 +64,7 @@ class MemoryContract {
 
     @Test
     void kernelKeepsTheLastSlotsForItself() {
+        world.assumeX86();
         int vm = world.bareVm();
         long address = kernel.libc()
                 .mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
@@ -172,6 +173,7 @@ class MemoryContract {
 
     @Test
     void secondFormDoesWhatTheFirstDoes() {
+        world.assumeX86();
         if (!hasSecondForm()) {
             return;
         }
@@ -186,6 +188,7 @@ class MemoryContract {
     /** The flag is known where the VM's type may have private memory, which not every kernel's does. */
     @Test
     void memoryOfAFileNeedsAnOpenFileWhereThereIsSuchMemory() {
+        world.assumeX86();
         if (!hasSecondForm()) {
             return;
         }

@@ -58,6 +58,7 @@ class NoVfioDeviceContract {
 
     @Test
     void vmAndItsDevicesDoNotKnowThem() {
+        world.assumeX86();
         int vm = world.bareVm();
         assertRefused(Errno.ENOTTY, vm);
         assertRefused(Errno.ENOTTY, world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO)));

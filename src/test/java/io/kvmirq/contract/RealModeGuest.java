@@ -47,6 +47,7 @@ final class RealModeGuest {
 
     /** @param code for address 0x1000 */
     RealModeGuest(World world, int vm, String code) {
+        world.assumeX86();
         libc = world.kernel().libc();
         long memory = world.map(MEMORY, -1);
         ByteBuffer region = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)

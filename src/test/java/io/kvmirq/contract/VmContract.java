@@ -75,6 +75,7 @@ class VmContract {
 
     @Test
     void threePagesForTheTaskStateLieBelow4GiB() {
+        world.assumeX86();
         int vm = world.bareVm();
         assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_TSS_ADDR, 0xfffbd000L));
         assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_SET_TSS_ADDR, 0xfffff000L));
@@ -84,6 +85,7 @@ class VmContract {
 
     @Test
     void versionTakesNoArgument() {
+        world.assumeX86();
         int kvm = world.kvm();
         assertErrno(Errno.EINVAL, kernel.libc().ioctl(kvm, Uapi.KVM_GET_API_VERSION, 1));
         assertThat(kernel.libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0)).isEqualTo(12288);
@@ -126,6 +128,7 @@ class VmContract {
     /** 1024 vCPUs or, as a kernel since 6.7 may be built, up to 4096. */
     @Test
     void idsOfVcpusEndWhereTheCapabilitySays() {
+        world.assumeX86();
         int vm = world.bareVm();
         int ids = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPU_ID);
         assertThat(ids).isEqualTo(4 * kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPUS));
@@ -143,6 +146,7 @@ class VmContract {
     /** Before 6.5 x86 had the call without saying so. */
     @Test
     void devicesAreACapabilitySince65() {
+        world.assumeX86();
         assertThat(kernel.capabilityCheck(world.kvm(), Uapi.KVM_CAP_DEVICE_CTRL))
                 .isEqualTo(world.isSince(6, 5) ? 1 : 0);
     }
@@ -207,6 +211,7 @@ class VmContract {
 
     @Test
     void capabilityToEnableHasNoFlagsAndMustBeKnown() {
+        world.assumeX86();
         int vm = world.bareVm();
         assertErrno(Errno.EINVAL, enable(vm, Uapi.KVM_CAP_SPLIT_IRQCHIP, 1, 24));
         assertErrno(Errno.EINVAL, enable(vm, 9999, 0, 0));

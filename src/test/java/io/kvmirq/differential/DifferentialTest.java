@@ -25,6 +25,7 @@ class DifferentialTest {
     /** A kernel that is not the fake's differs from it, and is right. */
     @BeforeAll
     static void kernelHasAProfile() {
+        assumeTrue(Machine.isX86(), "the search calls KVM on x86-64, and this one is arm64");
         Optional<String> flaw = Machine.profileFlaw();
         assumeTrue(flaw.isEmpty(), () -> flaw.orElse(""));
     }

@@ -137,7 +137,11 @@ public final class Machine {
     }
 
     public static void assumeX86() {
-        assumeTrue("amd64".equals(System.getProperty("os.arch")), "needs an x86-64 machine");
+        assumeTrue(isX86(), "needs an x86-64 machine");
+    }
+
+    public static boolean isX86() {
+        return "amd64".equals(System.getProperty("os.arch"));
     }
 
     /** Whether the running kernel is of this version or newer. */

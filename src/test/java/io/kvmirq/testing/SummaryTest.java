@@ -324,10 +324,14 @@ class SummaryTest {
 
     @ParameterizedTest
     @ValueSource(strings = {"ARM_NO_PIC", "VGIC_ADDRESS", "ITS_ADDRESS"})
-    void labRulesOfArm64AreShownByRecordedAnswers(String name) throws IOException {
+    void labRulesOfArm64AreShownByKernelsOfArm64(String name) throws IOException {
         passed("lab-amd-6.1", TestRow.REAL_KVM);
         rule("lab-amd-6.1", name, Grade.LAB, false);
         assertThat(print(HERE).failures()).isEmpty();
+        passed("lab-arm-gicv4-6.1", TestRow.REAL_KVM);
+        rule("lab-arm-gicv4-6.1", name, Grade.LAB, false);
+        assertThat(print(HERE).failures())
+                .containsExactly("failed: no test in the lab sees " + name + ", text of " + name);
     }
 
     // What is printed
