@@ -8,7 +8,15 @@ import java.util.List;
  * likeliest first.
  */
 public sealed interface Cause
-        permits VmCause, IrqfdCause, InterruptCause, VfioCause, VfioFileCause, FileCause, ArmCause, VgicCause {
+        permits VmCause,
+                IrqfdCause,
+                InterruptCause,
+                VfioCause,
+                VfioFileCause,
+                VfioDeviceCause,
+                FileCause,
+                ArmCause,
+                VgicCause {
     /** The constant's name, such as {@code IRQFD_BUSY_HOST}. */
     String name();
 

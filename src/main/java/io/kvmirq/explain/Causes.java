@@ -26,6 +26,7 @@ public final class Causes {
                         InterruptCause.values(),
                         VfioCause.values(),
                         VfioFileCause.values(),
+                        VfioDeviceCause.values(),
                         FileCause.values(),
                         ArmCause.values(),
                         VgicCause.values())

@@ -103,7 +103,9 @@ public enum KernelCall {
     KVM_VFIO_ADD("kvm-vfio add", ATTRIBUTE, "KVM_DEV_VFIO_FILE_ADD"),
     VFIO_IRQ_INFO("vfio irq info", "VFIO_DEVICE_GET_IRQ_INFO"),
     SET_IRQS("vfio set irqs", "VFIO_DEVICE_SET_IRQS", "set_irqs"),
-    VFIO_RESET("vfio reset", "VFIO_DEVICE_RESET");
+    VFIO_RESET("vfio reset", "VFIO_DEVICE_RESET"),
+    VFIO_HOT_RESET("vfio hot reset", "VFIO_DEVICE_PCI_HOT_RESET", "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO"),
+    VFIO_FEATURE("vfio feature", "VFIO_DEVICE_FEATURE");
 
     /** Attributes that are calls of their own here. */
     private static final List<KernelCall> OF_VGIC = List.of(

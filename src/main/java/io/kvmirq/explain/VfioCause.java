@@ -228,6 +228,12 @@ public enum VfioCause implements Cause {
             "the file is neither a VFIO container nor an iommufd",
             "the descriptor behind the argument: /dev/vfio/vfio",
             "group.c vfio_group_ioctl_set_container()")),
+    NOT_A_CONTAINER_BEFORE(refusal(
+            KernelCall.VFIO_CONTAINER,
+            Errno.EINVAL,
+            "the file is no VFIO container, on a kernel before 6.2",
+            "the descriptor behind the argument: /dev/vfio/vfio",
+            "vfio_main.c vfio_group_ioctl_set_container()")),
     NO_CONTAINER(refusal(
             KernelCall.VFIO_CONTAINER_UNSET,
             Errno.EINVAL,

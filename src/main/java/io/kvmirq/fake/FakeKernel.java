@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
@@ -9,7 +10,6 @@ import io.kvmirq.fake.arm64.ArmKvmFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.StandardFile;
 import io.kvmirq.fake.rules.KernelRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.fake.vfio.DeviceFiles;
 import io.kvmirq.fake.vfio.VfioHost;
 import io.kvmirq.fake.x86.X86KvmFile;
@@ -170,13 +170,10 @@ public final class FakeKernel extends SystemCalls {
      *
      * @param address such as {@code 0000:00:02.0}
      * @param group the number of its IOMMU group
-     * @throws NotModelledException on arm64
+     * @throws IllegalArgumentException if {@code address} is not the address of a PCI function
      */
     public FakePciDevice.Builder pciDevice(String address, int group) {
-        if (profile.isArm64()) {
-            throw new NotModelledException("PCI devices of an arm64 host");
-        }
-        return new FakePciDevice.Builder(this, address, group);
+        return new FakePciDevice.Builder(this, PciAddress.parse(address), group);
     }
 
     /**

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.vfio.PciFunction;
 import io.kvmirq.fake.vfio.VfioPci;
@@ -9,11 +10,13 @@ import java.util.function.Predicate;
 /**
  * A PCI device of a fake kernel's host, for a user through VFIO. The methods do what the hardware does. Thread-safe.
  *
- * <p>The device has no BARs. Of its configuration space it has COMMAND, STATUS and the interrupt pin.
+ * <p>The device has no BARs. Its configuration space has the header and the capabilities of MSI, MSI-X and PCI Express;
+ * a write reaches COMMAND only.
  */
 public final class FakePciDevice {
     private static final int MOST_MSI = 32;
     private static final int MOST_MSIX = 2048;
+    private static final int PCI_TESTDEV = 0x0005_1b36;
 
     private final FakeTime time;
     private final VfioPci device;
@@ -26,8 +29,9 @@ public final class FakePciDevice {
     /** What a device is to be: without interrupts, without a reset and not PCI Express, unless it is said. */
     public static final class Builder {
         private final FakeKernel kernel;
-        private final String address;
+        private final PciAddress address;
         private final int group;
+        private int ids = PCI_TESTDEV;
         private boolean intx;
         private boolean disIntx = true;
         private boolean sharesLine;
@@ -36,10 +40,16 @@ public final class FakePciDevice {
         private boolean express;
         private boolean resets;
 
-        Builder(FakeKernel kernel, String address, int group) {
+        Builder(FakeKernel kernel, PciAddress address, int group) {
             this.kernel = kernel;
             this.address = address;
             this.group = group;
+        }
+
+        /** Sets vendor id and device id, 16 bits each; QEMU's pci-testdev 1b36:0005 unless set. */
+        public Builder ids(int vendor, int device) {
+            ids = vendor & 0xffff | device << 16;
+            return this;
         }
 
         /** Gives the device an interrupt pin. */
@@ -91,7 +101,7 @@ public final class FakePciDevice {
         }
 
         private PciFunction function() {
-            return new PciFunction(address, group, intx, disIntx, sharesLine, msi, msix, express, resets);
+            return new PciFunction(address, group, ids, intx, disIntx, sharesLine, msi, msix, express, resets);
         }
 
         /**

@@ -134,7 +134,7 @@ public final class Profile {
     Build build() {
         boolean since617 = version.major > 6 || version.minor >= HOST_WIDE_MINOR;
         boolean hostWide = switches.contains(Switch.IRQFD_HOST) || since617 && !switches.contains(Switch.IRQFD_VM);
-        return new Build(version.major, version.minor, !switches.contains(Switch.SPLIT), hostWide);
+        return new Build(version.major, version.minor, isArm64(), !switches.contains(Switch.SPLIT), hostWide);
     }
 
     /** Whether the profile is for arm64, with a VGIC. */

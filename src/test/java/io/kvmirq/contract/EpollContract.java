@@ -234,9 +234,9 @@ class EpollContract {
 
     /** A call that waits for one event until there is one: it waits already. */
     private CompletableFuture<List<Event>> waiterOn(int set) {
-        world.assumeWaitsAreSeen();
+        Waits.assumeSeen(world);
         CompletableFuture<List<Event>> waiter = CompletableFuture.supplyAsync(() -> wait(set, 1, -1));
-        eventually("a call waits", () -> world.isWaitedOn(set));
+        eventually("a call waits", () -> Waits.isOn(world, set));
         return waiter;
     }
 

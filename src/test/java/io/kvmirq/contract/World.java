@@ -13,11 +13,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RulesSeen;
 import io.kvmirq.uapi.Uapi;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -124,6 +120,11 @@ public final class World {
     }
 
     void closeAll() {
+        closeFiles();
+        noteRules();
+    }
+
+    void closeFiles() {
         for (int i = open.size() - 1; i >= 0; i--) {
             kernel.fdClose(open.get(i));
         }
@@ -132,14 +133,22 @@ public final class World {
             kernel.libc().munmap(mapped.get(i), mapped.get(i + 1));
         }
         mapped.clear();
-        if (kernel.libc() instanceof FakeKernel fake) {
-            // Only of the profile that stands for the running kernel does a real one answer the same questions.
+    }
+
+    /** Of the profile that stands for the running kernel: only there does a real one answer the same questions. */
+    void noteRules() {
+        fake().ifPresent(fake -> {
             if (release.equals(Machine.profile().label())) {
                 RulesSeen.add(fake);
             } else if (Profile.of(release).isArm64()) {
                 RulesSeen.addRefusals(fake);
             }
-        }
+        });
+    }
+
+    /** The fake kernel, if this is the world of one. */
+    Optional<FakeKernel> fake() {
+        return kernel.libc() instanceof FakeKernel fake ? Optional.of(fake) : Optional.empty();
     }
 
     /** Fresh memory, or a file's, unmapped after the test. */
@@ -306,42 +315,6 @@ public final class World {
         while (!holds.getAsBoolean()) {
             assertThat(System.nanoTime()).as("time until " + what).isLessThan(deadline);
             Thread.onSpinWait();
-        }
-    }
-
-    /** Where the kernel says in which system call this thread is: its number, then the arguments. */
-    private static final Path OWN_CALL = Path.of("/proc/thread-self/syscall");
-
-    /** x86-64: epoll_wait or epoll_pwait; arm64: epoll_pwait. */
-    private static final String EPOLL_WAIT = "(232|281|22)";
-
-    /** Skips, with the reason, where {@link #isWaitedOn} cannot tell. */
-    void assumeWaitsAreSeen() {
-        assumeTrue(
-                !kernel.isReal() || !callOf(OWN_CALL).isEmpty(),
-                "needs " + OWN_CALL + ", which tells that a thread waits; it cannot be read here");
-    }
-
-    /** Whether a call waits in epoll_wait: on a real kernel for this set. */
-    boolean isWaitedOn(int set) {
-        if (kernel.libc() instanceof FakeKernel fake) {
-            return fake.waiting() == 1;
-        }
-        String call = EPOLL_WAIT + " 0x" + Integer.toHexString(set) + " .*";
-        try (Stream<Path> threads = Files.list(Path.of("/proc/self/task"))) {
-            return threads.map(thread -> callOf(thread.resolve("syscall")).strip())
-                    .anyMatch(thread -> thread.matches(call));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-    }
-
-    /** Empty where there is none to read, such as of a thread that has ended. */
-    private static String callOf(Path syscall) {
-        try {
-            return Files.readString(syscall);
-        } catch (IOException e) {
-            return "";
         }
     }
 

@@ -44,7 +44,13 @@ class VfioDeviceTest {
     }
 
     private static FakePciDevice.Builder nvme(VfioUser user) {
-        return user.kernel.pciDevice(NAME, 1).intx().msix(65).express().resettable();
+        return user.kernel
+                .pciDevice(NAME, 1)
+                .ids(0x1b36, 0x10)
+                .intx()
+                .msix(65)
+                .express()
+                .resettable();
     }
 
     private static String irqInfo(VfioUser user, int device, int argsz, int index) {
@@ -156,10 +162,15 @@ class VfioDeviceTest {
         }) {
             assertThat(user.ioctl(device, unknown, 0)).isEqualTo(refused(Errno.ENOTTY));
         }
-        assertThatThrownBy(() -> user.ioctl(device, UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, 0))
-                .hasMessage("the fake kernel does not model VFIO_DEVICE_PCI_HOT_RESET");
-        assertThatThrownBy(() -> user.ioctl(device, UapiVfio.VFIO_DEVICE_FEATURE, 0))
-                .hasMessage("the fake kernel does not model VFIO_DEVICE_FEATURE");
+        for (long ofCdev : new long[] {
+            UapiVfio.VFIO_DEVICE_BIND_IOMMUFD,
+            UapiVfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT,
+            UapiVfio.VFIO_DEVICE_DETACH_IOMMUFD_PT
+        }) {
+            assertThat(user.ioctl(device, ofCdev, 0)).as("built without cdev").isEqualTo(refused(Errno.ENOTTY));
+        }
+        assertThatThrownBy(() -> user.ioctl(device, UapiVfio.VFIO_DEVICE_IOEVENTFD, 0))
+                .hasMessage("the fake kernel does not model VFIO_DEVICE_IOEVENTFD");
     }
 
     @Test
@@ -181,7 +192,7 @@ class VfioDeviceTest {
     }
 
     @Test
-    void configurationSpaceHasCommandStatusAndPin() {
+    void configurationSpaceHasHeaderAndCapabilities() {
         VfioUser user = user("6.18");
         FakePciDevice hardware = nvme(user).add();
         int device = user.device(1);
@@ -192,8 +203,24 @@ class VfioDeviceTest {
         assertThat(user.readWord(device, config + 6)).isEqualTo(0x10);
         hardware.requestService();
         assertThat(user.readWord(device, config + 6)).isEqualTo(0x18);
-        assertThatThrownBy(() -> user.readWord(device, config))
-                .hasMessage("the fake kernel does not model reading configuration space at 0x0");
+        assertThat(user.readWord(device, config)).as("vendor").isEqualTo(0x1b36);
+        assertThat(user.readWord(device, config + 2)).as("device").isEqualTo(0x0010);
+        assertThat(user.readWord(device, config + 0x3c)).as("pin").isEqualTo(0x0100);
+        int express = user.readWord(device, config + 0x34);
+        assertThat(user.readWord(device, config + express) & 0xff).isEqualTo(0x10);
+        assertThat(user.readWord(device, config + express + 6))
+                .as("function reset")
+                .isEqualTo(1 << 12);
+        int msix = user.readWord(device, config + express) >>> 8;
+        assertThat(user.readWord(device, config + msix))
+                .as("MSI-X, the last one")
+                .isEqualTo(0x11);
+        assertThat(user.readWord(device, config + msix + 2))
+                .as("vectors less one")
+                .isEqualTo(64);
+        assertThatThrownBy(
+                        () -> user.kernel.pwrite(device, user.kernel.addressOf(Buffers.allocate(2)), 2, config + 0x3c))
+                .hasMessage("the fake kernel does not model writing configuration space at 0x3c");
         assertThatThrownBy(() -> user.readWord(device, 0)).hasMessageContaining("region 0 of a VFIO device");
         assertThatThrownBy(() -> user.writeCommand(device, 0x100)).isInstanceOf(NotModelledException.class);
         assertThat(user.kernel.pread(device, 0, 2, config + 4)).isEqualTo(refused(Errno.EFAULT));

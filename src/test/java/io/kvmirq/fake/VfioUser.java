@@ -91,12 +91,24 @@ final class VfioUser implements AutoCloseable {
 
     /** Opens the device through a group and a container of its own. */
     int device(int group) {
+        return device(group, NAME);
+    }
+
+    int device(int group, String name) {
         int container = container();
-        int file = open("/dev/vfio/" + group);
-        assertThat(setContainer(file, container)).isZero();
+        return device(container, open("/dev/vfio/" + group), name);
+    }
+
+    /** Opens a device of an open group with a container of its own. */
+    int deviceOf(int group, String name) {
+        return device(container(), group, name);
+    }
+
+    private int device(int container, int group, String name) {
+        assertThat(setContainer(group, container)).isZero();
         assertThat(ioctl(container, UapiVfio.VFIO_SET_IOMMU, UapiVfio.VFIO_TYPE1v2_IOMMU))
                 .isZero();
-        int device = deviceFd(file, NAME);
+        int device = deviceFd(group, name);
         assertThat(device).isPositive();
         return device;
     }

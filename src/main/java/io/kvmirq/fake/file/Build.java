@@ -4,10 +4,11 @@ package io.kvmirq.fake.file;
 /**
  * The modelled kernel: its version, configuration and patches.
  *
+ * @param arm64 whether it is for arm64; else for x86-64
  * @param fullIrqchip whether KVM_CREATE_IRQCHIP is built in
  * @param irqfdHostWide whether an eventfd that feeds a GSI of one VM is busy for all other VMs (since 6.17)
  */
-public record Build(int major, int minor, boolean fullIrqchip, boolean irqfdHostWide) {
+public record Build(int major, int minor, boolean arm64, boolean fullIrqchip, boolean irqfdHostWide) {
     private static final int NEWEST_OF_6 = 18;
 
     /** Whether the kernel is of that version or newer. */

@@ -7,6 +7,7 @@ import static io.kvmirq.fake.rules.Grade.SOURCE;
 import io.kvmirq.explain.Cause;
 import io.kvmirq.explain.FileCause;
 import io.kvmirq.explain.VfioCause;
+import io.kvmirq.explain.VfioDeviceCause;
 
 /**
  * Rules of VFIO: containers, groups, devices and their interrupts. SOURCE means Linux 7.1, or a commit that changed the
@@ -37,6 +38,7 @@ public enum VfioRule implements KernelRule {
     VFIO_CONTAINER_FD(SOURCE, VfioCause.CONTAINER_FD),
     VFIO_CONTAINER_SET(SOURCE, VfioCause.CONTAINER_SET),
     VFIO_NOT_A_CONTAINER(SOURCE, VfioCause.NOT_A_CONTAINER),
+    VFIO_NOT_A_CONTAINER_BEFORE(SOURCE, VfioCause.NOT_A_CONTAINER_BEFORE),
     VFIO_NO_CONTAINER(SOURCE, VfioCause.NO_CONTAINER),
     VFIO_CONTAINER_IN_USE(SOURCE, VfioCause.CONTAINER_IN_USE),
     VFIO_DEVICE_NAME(SOURCE, VfioCause.GROUP_NO_DEVICE),
@@ -50,6 +52,15 @@ public enum VfioRule implements KernelRule {
             "INTx is maskable and automasked; the others are NORESIZE, except the vectors of MSI-X since 6.5",
             "vfio_pci_core.c vfio_pci_ioctl_get_irq_info()"),
     VFIO_RESET_IMPOSSIBLE(SOURCE, VfioCause.RESET_IMPOSSIBLE),
+    VFIO_HOT_RESET_ARGUMENTS(SOURCE, VfioDeviceCause.HOT_RESET_ARGUMENTS),
+    VFIO_HOT_RESET_ROOT_BUS(SOURCE, VfioDeviceCause.HOT_RESET_ROOT_BUS),
+    VFIO_HOT_RESET_ROOM(SOURCE, VfioDeviceCause.HOT_RESET_ROOM),
+    VFIO_HOT_RESET_FD(SOURCE, VfioDeviceCause.HOT_RESET_FD),
+    VFIO_HOT_RESET_NOT_A_GROUP(SOURCE, VfioDeviceCause.HOT_RESET_NOT_A_GROUP),
+    VFIO_HOT_RESET_OWNER(SOURCE, VfioDeviceCause.HOT_RESET_OWNER),
+    VFIO_FEATURE_ARGUMENTS(SOURCE, VfioDeviceCause.FEATURE_ARGUMENTS),
+    VFIO_FEATURE_UNKNOWN(SOURCE, VfioDeviceCause.FEATURE_UNKNOWN),
+    VFIO_FEATURE_OPERATION(SOURCE, VfioDeviceCause.FEATURE_OPERATION),
     VFIO_LAST_CLOSE(
             SOURCE,
             "the last close of a device disables its interrupts and forgets its eventfds",
@@ -92,7 +103,7 @@ public enum VfioRule implements KernelRule {
     VFIO_IRQS_SINGLE_FD(SOURCE, VfioCause.SET_IRQS_SINGLE_FD),
     VFIO_IRQS_SINGLE_FD_BEFORE(
             SOURCE,
-            "before 7.1 a descriptor below -1 leaves the error and the request interrupt as they are",
+            "on 6.1 a descriptor below -1 leaves the error and the request interrupt as they are",
             "vfio_pci_intrs.c vfio_pci_set_ctx_trigger_single()");
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values

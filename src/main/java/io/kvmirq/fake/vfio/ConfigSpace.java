@@ -3,11 +3,13 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.rules.NotModelledException;
 
-/** The modelled part of the configuration space, by byte; source: drivers/vfio/pci/vfio_pci_config.c. */
+/**
+ * The configuration space that VFIO shows, by byte. A write reaches COMMAND only. Source:
+ * drivers/vfio/pci/vfio_pci_config.c.
+ */
 final class ConfigSpace {
     private static final int COMMAND = 4;
     private static final int STATUS = 6;
-    private static final int INTERRUPT_PIN = 0x3d;
 
     private static final int MASTER = 4;
     /** DisINTx, which VFIO emulates. */
@@ -16,17 +18,22 @@ final class ConfigSpace {
     private static final int WRITABLE = 7 | DIS_INTX;
 
     private static final int INTX_PENDING = 1 << 3;
-    private static final int CAPABILITIES = 1 << 4;
 
     private final VfioPci device;
+    private final byte[] image;
     private int command;
 
     ConfigSpace(VfioPci device) {
         this.device = device;
+        this.image = device.function().config();
     }
 
     boolean isMaster() {
         return (command & MASTER) != 0;
+    }
+
+    int size() {
+        return image.length;
     }
 
     /** The device was closed: bus mastering is off, and DisINTx of the next user clear. */
@@ -37,23 +44,19 @@ final class ConfigSpace {
     int read(int at) {
         return switch (at) {
             case COMMAND, COMMAND + 1 -> command >>> 8 * (at - COMMAND) & 0xff;
-            case STATUS, STATUS + 1 -> status() >>> 8 * (at - STATUS) & 0xff;
-            case INTERRUPT_PIN -> device.function().intx() ? 1 : 0;
-            default -> throw notModelled("reading", at);
+            case STATUS -> image[at] | (isPending() ? INTX_PENDING : 0);
+            default -> image[at] & 0xff;
         };
     }
 
-    private int status() {
-        PciFunction function = device.function();
-        boolean capable = function.msi() != 0 || function.msix() != 0 || function.express();
-        boolean pending = function.disIntx() && device.device().isRequesting();
-        return (pending ? INTX_PENDING : 0) | (capable ? CAPABILITIES : 0);
+    private boolean isPending() {
+        return device.function().disIntx() && device.device().isRequesting();
     }
 
-    /** Writes COMMAND, one or both bytes. */
+    /** Writes COMMAND, and STATUS with it or not. No bit of STATUS is ever set that a write clears. */
     void write(int at, int length, int value) {
-        if (at < COMMAND || at + length > STATUS) {
-            throw notModelled("writing", at);
+        if (at < COMMAND || at + length > STATUS && (at != COMMAND || length != Integer.BYTES)) {
+            throw new NotModelledException("writing configuration space at 0x" + Integer.toHexString(at));
         }
         int shift = 8 * (at - COMMAND);
         int mask = (length == 1 ? 0xff : 0xffff) << shift;
@@ -67,9 +70,5 @@ final class ConfigSpace {
             device.intx().writeDisIntx((command & DIS_INTX) != 0);
             device.settle();
         }
-    }
-
-    private static NotModelledException notModelled(String access, int at) {
-        return new NotModelledException(access + " configuration space at 0x" + Integer.toHexString(at));
     }
 }

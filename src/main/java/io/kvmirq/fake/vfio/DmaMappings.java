@@ -16,15 +16,16 @@ import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.TreeMap;
 
-/** What the devices of a container may access; source: drivers/vfio/vfio_iommu_type1.c, of x86. */
+/** What the devices of a container may access; source: drivers/vfio/vfio_iommu_type1.c. */
 final class DmaMappings {
     private static final long PAGE_MASK = 4095;
     /** The module parameter dma_entry_limit. */
     private static final int MOST = 65535;
-    /** The addresses of messages, which no mapping may contain. */
+    /** The addresses of messages, 1 MiB that no mapping may contain: of x86, and IOMMU_RESV_SW_MSI of the SMMUs. */
     private static final long MESSAGES = 0xfee00000L;
 
-    private static final long MESSAGES_END = 0xfef00000L;
+    private static final long ARM_MESSAGES = 0x8000000L;
+    private static final long MESSAGES_SIZE = 1L << 20;
     /** Every IOMMU translates addresses below this one. */
     private static final long COMMON_END = 1L << 39;
 
@@ -49,12 +50,15 @@ final class DmaMappings {
     /** VFIO_TYPE1v2_IOMMU: no mapping is split. */
     private final boolean v2;
 
+    private final long messages;
+
     /** By their first address. No two overlap. */
     private final NavigableMap<Long, Mapping> mappings = new TreeMap<>(Long::compareUnsigned);
 
     DmaMappings(Host host, boolean v2) {
         this.host = host;
         this.v2 = v2;
+        this.messages = host.build().arm64() ? ARM_MESSAGES : MESSAGES;
     }
 
     int map(long address) {
@@ -107,7 +111,7 @@ final class DmaMappings {
         if (mappings.size() == MOST) {
             return host.refuse(VfioRule.VFIO_MAP_LIMIT);
         }
-        if (new Mapping(iova, last).overlaps(MESSAGES, MESSAGES_END - 1)) {
+        if (new Mapping(iova, last).overlaps(messages, messages + MESSAGES_SIZE - 1)) {
             return host.refuse(VfioRule.VFIO_MAP_RESERVED);
         }
         if (Long.compareUnsigned(last, COMMON_END) >= 0) {

@@ -72,7 +72,8 @@ final class GroupFile extends FakeFile {
             return host.refuse(VfioRule.VFIO_CONTAINER_SET);
         }
         if (!(file instanceof ContainerFile container)) {
-            return host.refuse(VfioRule.VFIO_NOT_A_CONTAINER);
+            return host.refuse(
+                    host.build().isSince(6, 2) ? VfioRule.VFIO_NOT_A_CONTAINER : VfioRule.VFIO_NOT_A_CONTAINER_BEFORE);
         }
         if (!group.isViable()) {
             return host.refuse(VfioRule.VFIO_GROUP_NOT_VIABLE);
@@ -101,7 +102,7 @@ final class GroupFile extends FakeFile {
                 && group.find(name.substring(0, name.indexOf(' '))).isPresent()) {
             throw new NotModelledException("VFIO_GROUP_GET_DEVICE_FD with arguments after the name of the device");
         }
-        Optional<VfioPci> device = group.find(name);
+        Optional<VfioDevice> device = group.find(name);
         if (device.isEmpty()) {
             return host.refuse(VfioRule.VFIO_DEVICE_NAME);
         }
@@ -112,6 +113,10 @@ final class GroupFile extends FakeFile {
         return container == null || !container.hasIommu()
                 ? host.refuse(VfioRule.VFIO_DEVICE_NO_IOMMU)
                 : host.install(new DeviceFile(host, device.get(), this));
+    }
+
+    VfioGroup group() {
+        return group;
     }
 
     /** A file of one of the group's devices was opened. */

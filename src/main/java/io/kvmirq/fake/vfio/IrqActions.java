@@ -173,7 +173,7 @@ final class IrqActions {
             return 0;
         }
         if (fd < 0) {
-            if (host.build().isSince(7, 1)) {
+            if (host.build().isSince(6, 12)) {
                 return host.refuse(VfioRule.VFIO_IRQS_SINGLE_FD);
             }
             host.note(VfioRule.VFIO_IRQS_SINGLE_FD_BEFORE);

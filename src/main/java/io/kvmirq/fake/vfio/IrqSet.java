@@ -8,6 +8,7 @@ import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
 import java.nio.ByteBuffer;
 import java.util.Optional;
+import java.util.function.IntUnaryOperator;
 
 /**
  * A {@code struct vfio_irq_set} that passed the checks of {@code vfio_set_irqs_validate_and_prepare()}.
@@ -22,10 +23,15 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
         int apply(IrqSet set);
     }
 
-    /** Reads and checks a structure and its data. Returns a negative errno, or the result of {@code call}. */
-    static int read(Host host, VfioPci device, long address, OnSet call) {
+    /**
+     * Reads and checks a structure and its data. Returns a negative errno, or the result of {@code call}.
+     *
+     * @param indexes how many indexes there are
+     * @param interrupts the number of interrupts of an index
+     */
+    static int read(Host host, int indexes, IntUnaryOperator interrupts, long address, OnSet call) {
         return host.copied(address, VfioIrqSet.SIZE, header -> {
-            Optional<KernelRule> refused = refuses(device, header);
+            Optional<KernelRule> refused = refuses(indexes, interrupts, header);
             if (refused.isPresent()) {
                 return host.refuse(refused);
             }
@@ -46,20 +52,20 @@ record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
                 data);
     }
 
-    private static Optional<KernelRule> refuses(VfioPci device, ByteBuffer header) {
+    private static Optional<KernelRule> refuses(int indexes, IntUnaryOperator counts, ByteBuffer header) {
         long argsz = Integer.toUnsignedLong(header.getInt(VfioIrqSet.ARGSZ));
         int index = header.getInt(VfioIrqSet.INDEX);
         long start = Integer.toUnsignedLong(header.getInt(VfioIrqSet.START));
         long count = Integer.toUnsignedLong(header.getInt(VfioIrqSet.COUNT));
         int flags = header.getInt(VfioIrqSet.FLAGS);
-        if (Integer.compareUnsigned(index, UapiVfio.VFIO_PCI_NUM_IRQS) >= 0) {
+        if (Integer.compareUnsigned(index, indexes) >= 0) {
             return Optional.of(VfioRule.VFIO_IRQS_INDEX);
         }
         int known = UapiVfio.VFIO_IRQ_SET_DATA_TYPE_MASK | UapiVfio.VFIO_IRQ_SET_ACTION_TYPE_MASK;
         if (argsz < VfioIrqSet.SIZE || count >= MAX_U32 - start || (flags & ~known) != 0) {
             return Optional.of(VfioRule.VFIO_IRQS_HEADER);
         }
-        int interrupts = device.interrupts(index);
+        int interrupts = counts.applyAsInt(index);
         if (start >= interrupts || start + count > interrupts) {
             return Optional.of(VfioRule.VFIO_IRQS_RANGE);
         }

@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
 /** An IOMMU group; source: {@code struct vfio_group} in drivers/vfio/vfio.h. */
 final class VfioGroup {
     private final int number;
-    private final List<VfioPci> devices = new ArrayList<>();
+    private final List<VfioDevice> devices = new ArrayList<>();
     private final List<PciFunction> ofHost = new ArrayList<>();
     private @Nullable ContainerFile container;
     private boolean open;
@@ -24,8 +24,8 @@ final class VfioGroup {
         return number;
     }
 
-    /** The devices that vfio-pci is bound to. */
-    List<VfioPci> devices() {
+    /** The devices that a bus driver of VFIO is bound to. */
+    List<VfioDevice> devices() {
         return devices;
     }
 
@@ -34,15 +34,8 @@ final class VfioGroup {
         return ofHost;
     }
 
-    boolean has(String address) {
-        return ofHost.stream().anyMatch(function -> function.address().equals(address))
-                || find(address).isPresent();
-    }
-
-    Optional<VfioPci> find(String address) {
-        return devices.stream()
-                .filter(device -> device.function().address().equals(address))
-                .findFirst();
+    Optional<VfioDevice> find(String name) {
+        return devices.stream().filter(device -> device.name().equals(name)).findFirst();
     }
 
     boolean isOpen() {

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.VfioRule;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 
-/** The PCI devices of a host, and the files of VFIO. Without a device there is no such file. */
+/** The devices of a host, and the files of VFIO. Without a device there is no such file. */
 public final class VfioHost {
     private static final String DIRECTORY = "/dev/vfio/";
 
@@ -17,7 +20,7 @@ public final class VfioHost {
     private final HostVectors vectors = new HostVectors();
     private final List<VfioGroup> groups = new ArrayList<>();
 
-    /** A host without PCI devices. */
+    /** A host without devices. */
     public VfioHost(Host host) {
         this.host = host;
     }
@@ -30,7 +33,7 @@ public final class VfioHost {
     public VfioPci add(PciFunction function) {
         checkNew(function.address());
         VfioGroup group = group(function.group());
-        VfioPci device = new VfioPci(host, function, vectors);
+        VfioPci device = new VfioPci(host, function, group, this);
         group.devices().add(device);
         return device;
     }
@@ -45,10 +48,40 @@ public final class VfioHost {
         group(function.group()).ofHost().add(function);
     }
 
-    private void checkNew(String address) {
-        if (groups.stream().anyMatch(group -> group.has(address))) {
+    private void checkNew(PciAddress address) {
+        if (functions().anyMatch(function -> function.address().equals(address))) {
             throw new IllegalArgumentException("a device has the address " + address + " already: use another one");
         }
+    }
+
+    private Stream<VfioPci> pci() {
+        return groups.stream()
+                .flatMap(group -> group.devices().stream())
+                .filter(VfioPci.class::isInstance)
+                .map(VfioPci.class::cast);
+    }
+
+    /** All PCI devices, also those of the host's drivers, by address. */
+    private Stream<PciFunction> functions() {
+        return Stream.concat(pci().map(VfioPci::function), groups.stream().flatMap(group -> group.ofHost().stream()))
+                .sorted(Comparator.comparing(PciFunction::address));
+    }
+
+    /** The PCI devices on the bus of one, itself included. */
+    List<PciFunction> onBusOf(PciFunction one) {
+        return functions()
+                .filter(other -> other.address().domain() == one.address().domain()
+                        && other.address().bus() == one.address().bus())
+                .toList();
+    }
+
+    /** Those of some PCI devices that vfio-pci is bound to. */
+    List<VfioPci> boundAmong(List<PciFunction> functions) {
+        return pci().filter(device -> functions.contains(device.function())).toList();
+    }
+
+    HostVectors vectors() {
+        return vectors;
     }
 
     private VfioGroup group(int number) {
@@ -66,19 +99,19 @@ public final class VfioHost {
     public Map<String, String> links() {
         Map<String, String> links = new TreeMap<>();
         for (VfioGroup group : groups) {
-            for (VfioPci device : group.devices()) {
-                addLinks(links, group, device.function().address(), "vfio-pci");
+            for (VfioDevice device : group.devices()) {
+                addLinks(links, group, device.name(), "vfio-pci");
             }
             for (PciFunction function : group.ofHost()) {
-                addLinks(links, group, function.address(), "driver-of-host");
+                addLinks(links, group, function.address().toString(), "driver-of-host");
             }
         }
         return links;
     }
 
-    private static void addLinks(Map<String, String> links, VfioGroup group, String address, String driver) {
-        String device = "/sys/bus/pci/devices/" + address;
-        String member = "/sys/kernel/iommu_groups/" + group.number() + "/devices/" + address;
+    private static void addLinks(Map<String, String> links, VfioGroup group, String name, String driver) {
+        String device = "/sys/bus/pci/devices/" + name;
+        String member = "/sys/kernel/iommu_groups/" + group.number() + "/devices/" + name;
         links.put(device + "/iommu_group", Integer.toString(group.number()));
         links.put(device + "/driver", driver);
         links.put(member + "/driver", driver);
@@ -89,12 +122,9 @@ public final class VfioHost {
         vectors.setFree(free);
     }
 
-    /** Adds the files of all devices. */
+    /** Adds the files of all PCI devices. */
     public void show(DeviceFiles files) {
-        for (VfioGroup group : groups) {
-            group.devices().forEach(device -> files.add(device.function()));
-            group.ofHost().forEach(files::add);
-        }
+        functions().forEach(files::add);
     }
 
     /** Opens a path below /dev/vfio. Returns a descriptor or a negative errno. */

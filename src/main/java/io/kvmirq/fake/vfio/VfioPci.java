@@ -13,31 +13,39 @@ import io.kvmirq.uapi.UapiVfio;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A PCI device that vfio-pci is bound to. All its open files share its state. The caller of each method holds the kernel's
- * lock. Source: drivers/vfio/pci/vfio_pci_core.c.
+ * A PCI device that vfio-pci is bound to. The caller of each method holds the kernel's lock. Source:
+ * drivers/vfio/pci/vfio_pci_core.c.
  */
-public final class VfioPci {
-    private final Host host;
+public final class VfioPci extends VfioDevice {
+    /** VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, _ENTRY_WITH_WAKEUP and _EXIT of vfio.h. */
+    private static final int LOW_POWER_ENTRY = 3;
+
+    private static final int LOW_POWER_ENTRY_WITH_WAKEUP = 4;
+    private static final int LOW_POWER_EXIT = 5;
+    /** The size of struct vfio_device_low_power_entry_with_wakeup. */
+    private static final int WAKEUP_SIZE = 8;
+
     private final PciFunction function;
-    private final PhysicalLine line = new PhysicalLine(LineController.IOAPIC);
+    private final PhysicalLine line;
     private final IntxDevice device;
     private final VfioIntx intx;
     private final UnmaskEvent unmask;
     private final MessageVectors vectors;
     private final ConfigSpace config;
+    private final PciRequests requests;
     /** The eventfds of the error and the request interrupt. */
     private final @Nullable EventFile[] single = new EventFile[UapiVfio.VFIO_PCI_NUM_IRQS];
 
-    private int files;
-
-    VfioPci(Host host, PciFunction function, HostVectors hostVectors) {
-        this.host = host;
+    VfioPci(Host host, PciFunction function, VfioGroup group, VfioHost vfio) {
+        super(host, function.address().toString(), group);
         this.function = function;
+        this.line = new PhysicalLine(host.build().arm64() ? LineController.GIC : LineController.IOAPIC);
         this.device = new IntxDevice(line, function.disIntx() ? IntxDevice.Kind.PCI_2_3 : IntxDevice.Kind.PCI);
         this.intx = VfioIntx.of(device, false);
         this.unmask = new UnmaskEvent(this);
-        this.vectors = new MessageVectors(host, this, hostVectors);
+        this.vectors = new MessageVectors(host, this, vfio.vectors());
         this.config = new ConfigSpace(this);
+        this.requests = new PciRequests(host, this, vfio);
         if (function.sharesLine()) {
             int ofHost = line.add(() -> PhysicalLine.Taken.NONE);
             line.request(ofHost, true, true);
@@ -90,31 +98,26 @@ public final class VfioPci {
 
     // The life of the device
 
-    /** Opens a file of the device. The first one resets the device and clears DisINTx. */
-    void open() {
-        files++;
-        if (files == 1) {
-            if (function.resets()) {
-                reset();
-            }
-            if (function.disIntx()) {
-                device.disable(false);
-            }
+    /** Resets the device and clears DisINTx. */
+    @Override
+    void enable() {
+        if (resets()) {
+            reset();
+        }
+        if (function.disIntx()) {
+            device.disable(false);
         }
     }
 
-    /** Releases a file of the device. The last one disables all interrupts. */
-    void close() {
-        files--;
-        if (files > 0) {
-            return;
-        }
+    /** Disables all interrupts. */
+    @Override
+    void disable() {
         host.note(VfioRule.VFIO_LAST_CLOSE);
         config.clear();
         unmask.clear();
         vectors.disable();
         intx.close();
-        if (function.resets()) {
+        if (resets()) {
             reset();
         }
         single[UapiVfio.VFIO_PCI_ERR_IRQ_INDEX] = null;
@@ -133,6 +136,39 @@ public final class VfioPci {
         while (taken) {
             taken = line.take();
         }
+    }
+
+    @Override
+    boolean resets() {
+        return function.resets();
+    }
+
+    // Requests of the user
+
+    @Override
+    int ioctl(DeviceFile file, long request, long argument) {
+        return requests.answer(file, request, argument);
+    }
+
+    @Override
+    int feature(FeatureRequest request) {
+        return switch (request.feature()) {
+            case LOW_POWER_ENTRY -> request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY", 0);
+            case LOW_POWER_ENTRY_WITH_WAKEUP ->
+                request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP", WAKEUP_SIZE);
+            case LOW_POWER_EXIT -> request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_EXIT", 0);
+            default -> request.refuseUnknown();
+        };
+    }
+
+    @Override
+    long read(long to, long length, long offset) {
+        return requests.read(to, length, offset);
+    }
+
+    @Override
+    long write(long from, long length, long offset) {
+        return requests.write(from, length, offset);
     }
 
     // What the device does

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.rules.VfioRule;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceFeature;
+
+/**
+ * A VFIO_DEVICE_FEATURE that passed the checks of {@code vfio_ioctl_device_feature()}.
+ *
+ * @param flags what is to be done with the feature
+ * @param room the bytes that the caller has for the feature's structure
+ */
+record FeatureRequest(Host host, int flags, long room) {
+    private static final int OPERATIONS = UapiVfio.VFIO_DEVICE_FEATURE_GET | UapiVfio.VFIO_DEVICE_FEATURE_SET;
+
+    /** Reads and checks a structure. Returns a negative errno, or the answer of the device. */
+    static int answer(Host host, VfioDevice device, long address) {
+        return host.copied(address, VfioDeviceFeature.SIZE, given -> {
+            long argsz = Integer.toUnsignedLong(given.getInt(VfioDeviceFeature.ARGSZ));
+            int flags = given.getInt(VfioDeviceFeature.FLAGS);
+            int known = UapiVfio.VFIO_DEVICE_FEATURE_MASK | OPERATIONS | UapiVfio.VFIO_DEVICE_FEATURE_PROBE;
+            boolean probe = (flags & UapiVfio.VFIO_DEVICE_FEATURE_PROBE) != 0;
+            if (argsz < VfioDeviceFeature.SIZE
+                    || (flags & ~known) != 0
+                    || !probe && (flags & OPERATIONS) == OPERATIONS) {
+                return host.refuse(VfioRule.VFIO_FEATURE_ARGUMENTS);
+            }
+            return device.feature(new FeatureRequest(host, flags, argsz - VfioDeviceFeature.SIZE));
+        });
+    }
+
+    int feature() {
+        return flags & UapiVfio.VFIO_DEVICE_FEATURE_MASK;
+    }
+
+    /** The device has no such feature. */
+    int refuseUnknown() {
+        return host.refuse(VfioRule.VFIO_FEATURE_UNKNOWN);
+    }
+
+    /**
+     * A feature that can only be set, as in {@code vfio_check_feature()}.
+     *
+     * @param size of its structure
+     */
+    int settable(String name, int size) {
+        int operations = flags & OPERATIONS;
+        if ((operations & UapiVfio.VFIO_DEVICE_FEATURE_GET) != 0) {
+            return host.refuse(VfioRule.VFIO_FEATURE_OPERATION);
+        }
+        if ((flags & UapiVfio.VFIO_DEVICE_FEATURE_PROBE) != 0) {
+            return 0;
+        }
+        if (operations == 0 || room < size) {
+            return host.refuse(VfioRule.VFIO_FEATURE_OPERATION);
+        }
+        throw new NotModelledException("VFIO_DEVICE_FEATURE_SET of " + name);
+    }
+}

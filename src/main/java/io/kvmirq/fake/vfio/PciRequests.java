@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.arch.intx.InterruptMode;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.rules.FileRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.rules.VfioRule;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
+import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
+import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
+import java.nio.ByteBuffer;
+
+/** What vfio-pci answers to the requests on a device; source: drivers/vfio/pci/vfio_pci_core.c. */
+final class PciRequests {
+    /** The size of struct vfio_device_info before 6.6. */
+    private static final int INFO_BEFORE = 20;
+
+    private static final int REGION_SHIFT = 40;
+    private static final int ROM_REGION = 6;
+
+    private final Host host;
+    private final VfioPci device;
+    private final Requests<DeviceFile> requests;
+
+    PciRequests(Host host, VfioPci device, VfioHost vfio) {
+        this.host = host;
+        this.device = device;
+        HotReset hotReset = new HotReset(host, device, vfio);
+        this.requests = new Requests<DeviceFile>(
+                        VfioRule.VFIO_UNKNOWN_REQUEST,
+                        number -> number == UapiVfio.VFIO_DEVICE_IOEVENTFD ? "VFIO_DEVICE_IOEVENTFD" : null)
+                .value(UapiVfio.VFIO_DEVICE_GET_INFO, (file, address) -> info(address))
+                .value(UapiVfio.VFIO_DEVICE_GET_REGION_INFO, (file, address) -> regionInfo(address))
+                .value(UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, (file, address) -> irqInfo(address))
+                .value(UapiVfio.VFIO_DEVICE_SET_IRQS, (file, address) -> setIrqs(address))
+                .value(UapiVfio.VFIO_DEVICE_RESET, (file, none) -> reset())
+                .value(UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, (file, address) -> hotReset.info(address))
+                .value(UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, (file, address) -> hotReset.reset(address));
+    }
+
+    int answer(DeviceFile file, long request, long argument) {
+        return requests.answer(file, request, argument);
+    }
+
+    // What the device has
+
+    private int info(long address) {
+        int size = host.build().isSince(6, 6) ? VfioDeviceInfo.SIZE : INFO_BEFORE;
+        return device.info(
+                address,
+                size,
+                UapiVfio.VFIO_DEVICE_FLAGS_PCI,
+                UapiVfio.VFIO_PCI_NUM_REGIONS,
+                UapiVfio.VFIO_PCI_NUM_IRQS);
+    }
+
+    private int regionInfo(long address) {
+        return host.copied(address, VfioRegionInfo.SIZE, info -> {
+            int index = info.getInt(VfioRegionInfo.INDEX);
+            boolean config = index == UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
+            if (Integer.compareUnsigned(info.getInt(VfioRegionInfo.ARGSZ), VfioRegionInfo.SIZE) < 0
+                    || !config && Integer.compareUnsigned(index, ROM_REGION) > 0) {
+                return host.refuse(VfioRule.VFIO_INFO_ARGUMENTS);
+            }
+            int readWrite = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
+            info.putInt(VfioRegionInfo.FLAGS, config ? readWrite : 0)
+                    .putLong(VfioRegionInfo.LENGTH, config ? configSize() : 0)
+                    .putLong(VfioRegionInfo.OFFSET, (long) index << REGION_SHIFT);
+            return host.copyOut(address, info, VfioRegionInfo.SIZE);
+        });
+    }
+
+    private int configSize() {
+        return device.config().size();
+    }
+
+    private int irqInfo(long address) {
+        return host.copied(address, VfioIrqInfo.SIZE, info -> {
+            int index = info.getInt(VfioIrqInfo.INDEX);
+            if (Integer.compareUnsigned(info.getInt(VfioIrqInfo.ARGSZ), VfioIrqInfo.SIZE) < 0
+                    || Integer.compareUnsigned(index, UapiVfio.VFIO_PCI_NUM_IRQS) >= 0
+                    || index == UapiVfio.VFIO_PCI_ERR_IRQ_INDEX && device.interrupts(index) == 0) {
+                return host.refuse(VfioRule.VFIO_IRQ_INFO_ARGUMENTS);
+            }
+            info.putInt(VfioIrqInfo.FLAGS, irqFlags(index)).putInt(VfioIrqInfo.COUNT, device.interrupts(index));
+            return host.copyOut(address, info, VfioIrqInfo.SIZE);
+        });
+    }
+
+    private int irqFlags(int index) {
+        host.note(VfioRule.VFIO_IRQ_FLAGS);
+        if (index == UapiVfio.VFIO_PCI_INTX_IRQ_INDEX) {
+            return UapiVfio.VFIO_IRQ_INFO_EVENTFD | UapiVfio.VFIO_IRQ_INFO_MASKABLE | UapiVfio.VFIO_IRQ_INFO_AUTOMASKED;
+        }
+        boolean dynamic = index == UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX
+                && device.interrupts(index) != 0
+                && MessageVectors.isDynamic(host, InterruptMode.MSIX);
+        return UapiVfio.VFIO_IRQ_INFO_EVENTFD | (dynamic ? 0 : UapiVfio.VFIO_IRQ_INFO_NORESIZE);
+    }
+
+    // What is done with it
+
+    private int setIrqs(long address) {
+        return IrqSet.read(
+                host, UapiVfio.VFIO_PCI_NUM_IRQS, device::interrupts, address, set -> new IrqActions(host, device)
+                        .apply(set));
+    }
+
+    private int reset() {
+        if (!device.resets()) {
+            return host.refuse(VfioRule.VFIO_RESET_IMPOSSIBLE);
+        }
+        device.reset();
+        return 0;
+    }
+
+    // Regions
+
+    private static int configAt(long length, long offset) {
+        if (offset >>> REGION_SHIFT != UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) {
+            throw new NotModelledException("region " + (offset >>> REGION_SHIFT) + " of a VFIO device");
+        }
+        if (length != 1 && length != 2 && length != 4) {
+            throw new NotModelledException("access to configuration space by " + length + " bytes");
+        }
+        return (int) Math.min(offset & (1L << REGION_SHIFT) - 1, Integer.MAX_VALUE);
+    }
+
+    long read(long to, long length, long offset) {
+        int at = configAt(length, offset);
+        ByteBuffer value = ByteBuffer.allocate((int) length);
+        for (int i = 0; i < length; i++) {
+            value.put(i, (byte) device.config().read(at + i));
+        }
+        int refused = host.copyOut(to, value, (int) length);
+        return refused < 0 ? refused : length;
+    }
+
+    long write(long from, long length, long offset) {
+        int at = configAt(length, offset);
+        ByteBuffer value = host.memory().copyIn(from, (int) length);
+        if (value == null) {
+            return host.refuse(FileRule.FAULT);
+        }
+        int low = value.get(0) & 0xff;
+        device.config().write(at, (int) length, length == 1 ? low : value.getShort(0) & 0xffff);
+        return length;
+    }
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.VfioRule;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
+import java.nio.ByteBuffer;
+
+/**
+ * A device that a bus driver of VFIO is bound to. All its open files share its state. The caller of each method holds the
+ * kernel's lock. Source: drivers/vfio/vfio_main.c.
+ */
+abstract sealed class VfioDevice permits VfioPci {
+    /** The end of num_irqs: the least argsz of VFIO_DEVICE_GET_INFO. */
+    private static final int INFO_LEAST = 16;
+
+    protected final Host host;
+    private final String name;
+    private final VfioGroup group;
+    private int files;
+
+    VfioDevice(Host host, String name, VfioGroup group) {
+        this.host = host;
+        this.name = name;
+        this.group = group;
+    }
+
+    /** The name in sysfs, and for VFIO_GROUP_GET_DEVICE_FD. */
+    final String name() {
+        return name;
+    }
+
+    final VfioGroup group() {
+        return group;
+    }
+
+    final boolean isOpen() {
+        return files > 0;
+    }
+
+    /** Opens a file of the device. */
+    final void open() {
+        files++;
+        if (files == 1) {
+            enable();
+        }
+    }
+
+    /** Releases a file of the device. */
+    final void close() {
+        files--;
+        if (files == 0) {
+            disable();
+        }
+    }
+
+    /** The first file of the device was opened. */
+    abstract void enable();
+
+    /** The last file of the device was released. */
+    abstract void disable();
+
+    /** Answers a request that the bus driver handles. */
+    abstract int ioctl(DeviceFile file, long request, long argument);
+
+    /** Answers VFIO_DEVICE_FEATURE of a feature that the bus driver may have. */
+    abstract int feature(FeatureRequest request);
+
+    /** Reads one of the device's regions. Returns the number of bytes or a negative errno. */
+    abstract long read(long to, long length, long offset);
+
+    /** Writes one of the device's regions. Returns the number of bytes or a negative errno. */
+    abstract long write(long from, long length, long offset);
+
+    /** Answers VFIO_DEVICE_GET_INFO; {@code size} is the most that this bus driver writes. */
+    final int info(long address, int size, int flags, int regions, int irqs) {
+        return host.copied(address, INFO_LEAST, given -> {
+            long argsz = Integer.toUnsignedLong(given.getInt(VfioDeviceInfo.ARGSZ));
+            if (argsz < INFO_LEAST) {
+                return host.refuse(VfioRule.VFIO_INFO_ARGUMENTS);
+            }
+            ByteBuffer info = ByteBuffer.allocate(VfioDeviceInfo.SIZE)
+                    .order(given.order())
+                    .put(0, given, 0, INFO_LEAST)
+                    .putInt(VfioDeviceInfo.FLAGS, flags | (resets() ? UapiVfio.VFIO_DEVICE_FLAGS_RESET : 0))
+                    .putInt(VfioDeviceInfo.NUM_REGIONS, regions)
+                    .putInt(VfioDeviceInfo.NUM_IRQS, irqs);
+            return host.copyOut(address, info, (int) Math.min(argsz, size));
+        });
+    }
+
+    /** Whether VFIO_DEVICE_RESET works. */
+    abstract boolean resets();
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.fake.FakePciDevice;
+
+/** What a device does of its own accord. */
+interface Hardware {
+    /** Sends the message of a vector. */
+    void send(int vector);
+
+    /** Requests service through the interrupt pin, until {@link #serve}. */
+    void request();
+
+    void serve();
+
+    /** After the device was made bus master. */
+    default void start() {}
+
+    /**
+     * Whether it must be reset before its interrupts are disabled. QEMU's e1000e counts 128 us from each message, and QEMU
+     * aborts if MSI-X is off at their end; a reset stops that.
+     */
+    default boolean isCounting() {
+        return false;
+    }
+
+    /** Of a fake kernel. */
+    static Hardware of(FakePciDevice device) {
+        return new Hardware() {
+            @Override
+            public void send(int vector) {
+                device.sendMessage(vector);
+            }
+
+            @Override
+            public void request() {
+                device.requestService();
+            }
+
+            @Override
+            public void serve() {
+                device.serve();
+            }
+        };
+    }
+
+    /** Registers at the start of BAR 0, which is VFIO's region 0 at offset 0. */
+    record Registers(Libc libc, int device) {
+        void write(int at, int value) {
+            assertThat(libc.pwrite(device, Buffers.allocate(Integer.BYTES).putInt(0, value), at))
+                    .as("bytes written to BAR 0")
+                    .isEqualTo(Integer.BYTES);
+        }
+    }
+
+    /** QEMU's edu: sends its one message, or drives its pin, while an interrupt status is set. */
+    static Hardware edu(Libc libc, int device) {
+        final int raise = 0x60;
+        final int acknowledge = 0x64;
+        Registers registers = new Registers(libc, device);
+        return new Hardware() {
+            @Override
+            public void send(int vector) {
+                request();
+                serve();
+            }
+
+            @Override
+            public void request() {
+                registers.write(raise, 1);
+            }
+
+            @Override
+            public void serve() {
+                registers.write(acknowledge, 1);
+            }
+        };
+    }
+
+    /** QEMU's e1000e: each of its 5 causes is assigned the vector of its number. */
+    static Hardware e1000e(Libc libc, int device) {
+        final int cause = 0xc0;
+        final int causeSet = 0xc8;
+        final int maskSet = 0xd0;
+        final int allocation = 0xe4;
+        final int allVectors = 0x01f00000;
+        final int firstVector = 20;
+        Registers registers = new Registers(libc, device);
+        return new Hardware() {
+            private boolean counting;
+
+            @Override
+            public boolean isCounting() {
+                return counting;
+            }
+
+            @Override
+            public void start() {
+                registers.write(allocation, 0x000cba98);
+            }
+
+            /** A cause is cleared and unmasked first: the device masks it with each message. */
+            @Override
+            public void send(int vector) {
+                counting = true;
+                int bit = 1 << firstVector + vector;
+                registers.write(cause, bit);
+                registers.write(maskSet, allVectors);
+                registers.write(causeSet, bit);
+            }
+
+            @Override
+            public void request() {
+                throw new UnsupportedOperationException("INTx is tried with edu");
+            }
+
+            @Override
+            public void serve() {
+                throw new UnsupportedOperationException("INTx is tried with edu");
+            }
+        };
+    }
+}

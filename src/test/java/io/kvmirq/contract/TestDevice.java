@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
+
+/** The devices of QEMU that the lab binds to vfio-pci. A fake kernel gets devices of the same shape. */
+public enum TestDevice {
+    /** PCI Express; raises any of its 5 MSI-X vectors when told to. */
+    E1000E("e1000e", 0x8086, 0x10d3, 1, device -> device.intx()
+            .msi(1)
+            .msix(5)
+            .express()
+            .resettable()),
+    /** Conventional PCI; raises its MSI, or its INTx until it is acknowledged. */
+    EDU("edu", 0x1234, 0x11e8, 2, device -> device.intx().msi(1)),
+    /** PCI Express with 65 MSI-X vectors and no MSI. */
+    NVME("nvme", 0x1b36, 0x0010, 3, device -> device.intx().msix(65).express().resettable());
+
+    private static final Path DEVICES = Path.of("/sys/bus/pci/devices");
+
+    private final String label;
+    private final int vendor;
+    private final int device;
+    /** The IOMMU group on a fake kernel. */
+    private final int group;
+
+    @SuppressWarnings("ImmutableEnumChecker") // a lambda without state
+    private final UnaryOperator<FakePciDevice.Builder> shape;
+
+    TestDevice(String label, int vendor, int device, int group, UnaryOperator<FakePciDevice.Builder> shape) {
+        this.label = label;
+        this.vendor = vendor;
+        this.device = device;
+        this.group = group;
+        this.shape = shape;
+    }
+
+    /** Where a kernel has a device: its address and its IOMMU group. */
+    public record Place(String address, int group) {}
+
+    /** The place on a fake kernel. */
+    public Place onFake() {
+        return new Place("0000:00:0" + (group + 1) + ".0", group);
+    }
+
+    /** Adds a device of this shape. */
+    public FakePciDevice addTo(FakeKernel fake) {
+        Place place = onFake();
+        return shape.apply(fake.pciDevice(place.address(), place.group())).add();
+    }
+
+    /** The place on this machine; empty unless vfio-pci is bound to the device. */
+    public Optional<Place> onThisMachine() {
+        if (!Files.isDirectory(DEVICES)) {
+            return Optional.empty();
+        }
+        try (Stream<Path> devices = Files.list(DEVICES)) {
+            return devices.filter(this::isThis)
+                    .sorted()
+                    .findFirst()
+                    .map(found -> new Place(
+                            found.getFileName().toString(), Integer.parseInt(linkName(found, "iommu_group"))));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private boolean isThis(Path candidate) {
+        return number(candidate, "vendor") == vendor
+                && number(candidate, "device") == device
+                && linkName(candidate, "driver").equals("vfio-pci");
+    }
+
+    private static int number(Path device, String file) {
+        try {
+            return Integer.decode(Files.readString(device.resolve(file)).strip());
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** Empty without such a link. */
+    private static String linkName(Path device, String link) {
+        try {
+            return Files.readSymbolicLink(device.resolve(link)).getFileName().toString();
+        } catch (IOException e) {
+            return "";
+        }
+    }
+
+    /** Whether this machine has all of them, so that a real kernel answers what the fakes are asked. */
+    public static boolean areHere() {
+        return List.of(values()).stream().allMatch(one -> one.onThisMachine().isPresent());
+    }
+
+    /** Why a test is skipped on this machine. */
+    public String isMissing() {
+        return "needs QEMU's " + label + " bound to vfio-pci: make lab runs this";
+    }
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.TestDevice.EDU;
+import static io.kvmirq.contract.TestDevice.NVME;
+import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.World.assertErrno;
+import static io.kvmirq.contract.World.assertOk;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
+import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
+import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** What a VFIO device says of itself, and its reset: drivers/vfio/pci/vfio_pci_core.c. */
+@VfioContract
+class VfioInfoContract {
+    private static final int CONFIG = UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
+    private static final int READ_WRITE = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
+
+    private final VfioWorld vfio;
+
+    VfioInfoContract(VfioWorld vfio) {
+        this.vfio = vfio;
+    }
+
+    @AfterEach
+    void close() {
+        vfio.closeAll();
+    }
+
+    // The device
+
+    private ByteBuffer info(VfioDevice device, int argsz) {
+        ByteBuffer info = Buffers.allocate(2 * VfioDeviceInfo.SIZE);
+        for (int i = 0; i < info.capacity(); i++) {
+            info.put(i, (byte) 0xee);
+        }
+        info.putInt(VfioDeviceInfo.ARGSZ, argsz);
+        assertOk(vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_INFO, info));
+        return info;
+    }
+
+    @Test
+    void deviceTellsWhetherItResetsAndHowManyRegionsAndInterruptIndexesItHas() {
+        int pci = UapiVfio.VFIO_DEVICE_FLAGS_PCI;
+        for (TestDevice one : TestDevice.values()) {
+            ByteBuffer info = info(vfio.device(one), VfioDeviceInfo.SIZE);
+            int reset = one == EDU ? 0 : UapiVfio.VFIO_DEVICE_FLAGS_RESET;
+            assertThat(info.getInt(VfioDeviceInfo.FLAGS)).as(one.name()).isEqualTo(pci | reset);
+            assertThat(info.getInt(VfioDeviceInfo.NUM_REGIONS)).isEqualTo(9);
+            assertThat(info.getInt(VfioDeviceInfo.NUM_IRQS)).isEqualTo(5);
+        }
+    }
+
+    @Test
+    void deviceInfoIsWrittenAsFarAsItIsAskedFor() {
+        VfioDevice device = vfio.device(EDU);
+        assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_INFO, 0));
+        ByteBuffer tooShort = Buffers.allocate(VfioDeviceInfo.SIZE).putInt(VfioDeviceInfo.ARGSZ, 15);
+        assertErrno(Errno.EINVAL, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_INFO, tooShort));
+        assertThat(end(info(device, 16))).isEqualTo(16);
+        assertThat(end(info(device, VfioDeviceInfo.SIZE))).isEqualTo(vfio.isSince(6, 6) ? 24 : 20);
+    }
+
+    /** Where the kernel stopped to write. */
+    private static int end(ByteBuffer info) {
+        int end = 16;
+        while (info.get(end) == 0) {
+            end++;
+        }
+        return end;
+    }
+
+    // Interrupts
+
+    @Test
+    void interruptsOfE1000e() {
+        VfioDevice device = vfio.device(E1000E);
+        assertThat(device.irqInfo(INTX)).isEqualTo("7 1");
+        assertThat(device.irqInfo(MSI)).isEqualTo("9 1");
+        assertThat(device.irqInfo(MSIX)).isEqualTo(msixFlags() + " 5");
+        assertThat(device.irqInfo(ERR)).isEqualTo("9 1");
+        assertThat(device.irqInfo(REQ)).isEqualTo("9 1");
+    }
+
+    /** Since 6.5 each vector is allocated when it gets its eventfd. */
+    private String msixFlags() {
+        return vfio.isSince(6, 5) ? "1" : "9";
+    }
+
+    @Test
+    void conventionalDeviceReportsNoErrors() {
+        VfioDevice device = vfio.device(EDU);
+        assertThat(device.irqInfo(INTX)).isEqualTo("7 1");
+        assertThat(device.irqInfo(MSI)).isEqualTo("9 1");
+        assertThat(device.irqInfo(MSIX)).as("no capability").isEqualTo("9 0");
+        assertThat(device.irqInfo(ERR)).isEqualTo("EINVAL");
+        assertThat(device.irqInfo(REQ)).isEqualTo("9 1");
+    }
+
+    @Test
+    void deviceWithoutMsiHasTheIndexAndNoInterruptOfIt() {
+        VfioDevice device = vfio.device(NVME);
+        assertThat(device.irqInfo(MSI)).isEqualTo("9 0");
+        assertThat(device.irqInfo(MSIX)).isEqualTo(msixFlags() + " 65");
+    }
+
+    @Test
+    void interruptInfoNeedsItsSizeAndAnIndex() {
+        VfioDevice device = vfio.device(E1000E);
+        assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, 0));
+        assertErrno(Errno.EINVAL, rawInfo(device, 15, INTX));
+        assertErrno(Errno.EINVAL, rawInfo(device, 16, 5));
+        assertErrno(Errno.EINVAL, rawInfo(device, 16, -1));
+        assertOk(rawInfo(device, 16, REQ));
+        assertOk(rawInfo(device, 4096, REQ));
+        ByteBuffer record = Buffers.allocate(KernelBackend.VFIO_IRQ_SIZE).putLong(0, -1);
+        assertErrno(Errno.EINVAL, vfio.kernel().vfioIrqInfo(device.fd, 5, record));
+        assertThat(record.getLong(0)).as("record after an error").isEqualTo(-1);
+    }
+
+    private int rawInfo(VfioDevice device, int argsz, int index) {
+        return vfio.ioctl(
+                device.fd,
+                UapiVfio.VFIO_DEVICE_GET_IRQ_INFO,
+                Buffers.allocate(VfioIrqInfo.SIZE)
+                        .putInt(VfioIrqInfo.ARGSZ, argsz)
+                        .putInt(VfioIrqInfo.INDEX, index));
+    }
+
+    // Regions
+
+    @Test
+    void configurationSpaceIsARegionOfItsSize() {
+        assertConfig(vfio.device(EDU), 0x100);
+        assertConfig(vfio.device(E1000E), 0x1000);
+    }
+
+    private void assertConfig(VfioDevice device, long size) {
+        ByteBuffer info = Buffers.allocate(VfioRegionInfo.SIZE);
+        assertOk(device.region(VfioRegionInfo.SIZE, CONFIG, info));
+        assertThat(info.getInt(VfioRegionInfo.FLAGS)).isEqualTo(READ_WRITE);
+        assertThat(info.getLong(VfioRegionInfo.LENGTH)).isEqualTo(size);
+        assertThat(info.getLong(VfioRegionInfo.OFFSET)).isEqualTo((long) CONFIG << 40);
+    }
+
+    @Test
+    void regionInfoNeedsItsSizeAndAnIndex() {
+        VfioDevice device = vfio.device(EDU);
+        assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_REGION_INFO, 0));
+        ByteBuffer info = Buffers.allocate(VfioRegionInfo.SIZE);
+        assertErrno(Errno.EINVAL, device.region(31, CONFIG, info));
+        assertErrno(Errno.EINVAL, device.region(32, -1, info));
+        assertErrno(Errno.EINVAL, device.region(32, UapiVfio.VFIO_PCI_NUM_REGIONS, info));
+    }
+
+    @Test
+    void barThatADeviceDoesNotHaveIsEmpty() {
+        ByteBuffer info = Buffers.allocate(VfioRegionInfo.SIZE);
+        assertOk(vfio.device(EDU).region(VfioRegionInfo.SIZE, 5, info));
+        assertThat(info.getInt(VfioRegionInfo.FLAGS)).isZero();
+        assertThat(info.getLong(VfioRegionInfo.LENGTH)).isZero();
+        assertThat(info.getLong(VfioRegionInfo.OFFSET)).isEqualTo(5L << 40);
+    }
+
+    /** As config_space_read_write of the kernel's selftest. */
+    @Test
+    void commandIsReadAsItWasWritten() {
+        VfioDevice device = vfio.device(EDU);
+        for (int command : new int[] {7, MASTER, 0, DIS_INTX, DIS_INTX | MASTER}) {
+            device.writeCommand(command);
+            assertThat(device.readConfig(COMMAND)).isEqualTo(command);
+        }
+    }
+
+    @Test
+    void firstOpenFindsTheDeviceOff() {
+        VfioDevice device = vfio.device(EDU);
+        assertThat(device.readConfig(COMMAND) & MASTER).isZero();
+        device.writeCommand(7);
+        device.close();
+        assertThat(vfio.device(EDU).readConfig(COMMAND) & MASTER)
+                .as("bus master after the last close")
+                .isZero();
+    }
+
+    // Requests of others, and the reset
+
+    @Test
+    void deviceKnowsNoRequestOfAGroupOrAContainer() {
+        VfioDevice device = vfio.device(EDU);
+        for (long request : new long[] {
+            UapiVfio.VFIO_GROUP_GET_STATUS, UapiVfio.VFIO_DEVICE_QUERY_GFX_PLANE, UapiVfio.VFIO_GET_API_VERSION
+        }) {
+            assertErrno(Errno.ENOTTY, vfio.ioctl(device.fd, request, 0));
+        }
+    }
+
+    @Test
+    void onlyADeviceThatSaysSoResets() {
+        assertThat(vfio.kernel().vfioReset(vfio.device(E1000E).fd)).isZero();
+        assertErrno(Errno.EINVAL, vfio.kernel().vfioReset(vfio.device(EDU).fd));
+    }
+
+    @Test
+    void resetKeepsInterruptsArmed() {
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(5);
+        assertOk(device.arm(MSIX, 0, events));
+        assertThat(vfio.kernel().vfioReset(device.fd)).isZero();
+        assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
+        device.start();
+        device.hardware.send(2);
+        assertThat(vfio.await(events[2])).isEqualTo(1);
+    }
+}

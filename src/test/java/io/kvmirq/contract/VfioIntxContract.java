@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.TestDevice.EDU;
+import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
+import static io.kvmirq.contract.World.assertErrno;
+import static io.kvmirq.contract.World.assertOk;
+import static io.kvmirq.contract.World.eventually;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/**
+ * INTx of a VFIO device: {@code vfio_intx_*()} in drivers/vfio/pci/vfio_pci_intrs.c. That no interrupt comes is shown by
+ * what the eventfd counts together with the loopback that follows.
+ */
+@VfioContract
+class VfioIntxContract {
+    private final VfioWorld vfio;
+
+    VfioIntxContract(VfioWorld vfio) {
+        this.vfio = vfio;
+    }
+
+    @AfterEach
+    void close() {
+        vfio.closeAll();
+    }
+
+    /** A device whose INTx signals an eventfd. */
+    private VfioDevice armed(int event) {
+        VfioDevice device = vfio.device(EDU);
+        device.start();
+        assertOk(device.arm(INTX, 0, event));
+        return device;
+    }
+
+    /** Counts the one loopback and no other signal. */
+    private void assertQuiet(VfioDevice device, int event) {
+        assertThat(vfio.take(event)).isZero();
+        assertOk(device.intx(TRIGGER));
+        assertThat(vfio.take(event)).as("the loopback alone").isEqualTo(1);
+    }
+
+    // The order of checks
+
+    @Test
+    void inactiveIntxKnowsOnlyItsEventfd() {
+        VfioDevice device = vfio.device(EDU);
+        assertErrno(Errno.EINVAL, device.disable(INTX));
+        assertErrno(Errno.EINVAL, device.intx(TRIGGER));
+        assertErrno(Errno.EINVAL, device.bytes(TRIGGER, INTX, 0, 1));
+        assertErrno(Errno.EINVAL, device.intx(MASK));
+        assertErrno(Errno.EINVAL, device.intx(UNMASK));
+        assertErrno(Errno.EINVAL, device.setIrqs(MASK | EVENTFD, INTX, 0, 1, NOT_OPEN));
+        assertErrno(Errno.EINVAL, device.unmaskBy(NOT_OPEN));
+    }
+
+    @Test
+    void triggerIsOneEventfd() {
+        VfioDevice device = vfio.device(EDU);
+        assertErrno(Errno.EINVAL, device.setIrqs(TRIGGER | EVENTFD, INTX, 0, 0));
+        assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
+        assertErrno(Errno.EINVAL, device.arm(INTX, 0, device.fd));
+        assertErrno(Errno.EINVAL, device.disable(INTX));
+        assertOk(device.arm(INTX, 0, vfio.world.eventfd()));
+        assertErrno(Errno.EINVAL, device.setIrqs(TRIGGER | EVENTFD, INTX, 0, 0));
+        assertOk(device.disable(INTX));
+        assertErrno(Errno.EINVAL, device.disable(INTX));
+    }
+
+    @Test
+    void maskIsCheckedInOrder() {
+        VfioDevice device = armed(vfio.world.eventfd());
+        assertErrno(Errno.EINVAL, device.setIrqs(MASK | NONE, INTX, 0, 0));
+        assertErrno(Errno.EINVAL, device.setIrqs(UNMASK | NONE, INTX, 0, 0));
+        assertErrno(Errno.ENOTTY, device.setIrqs(MASK | EVENTFD, INTX, 0, 1, NOT_OPEN));
+        assertErrno(Errno.EBADF, device.unmaskBy(NOT_OPEN));
+        assertErrno(Errno.EINVAL, device.unmaskBy(device.fd));
+    }
+
+    @Test
+    void messagesNeedIntxDisabledFirst() {
+        VfioDevice device = vfio.device(E1000E);
+        int event = vfio.world.eventfd();
+        assertOk(device.arm(INTX, 0, event));
+        assertErrno(Errno.EINVAL, device.arm(MSI, 0, event));
+        assertErrno(Errno.EINVAL, device.arm(MSIX, 0, NOT_OPEN));
+        assertOk(device.disable(INTX));
+        assertOk(device.arm(MSIX, 0, event));
+        assertErrno(Errno.EINVAL, device.arm(INTX, 0, event));
+    }
+
+    // Loopback and the device's own request
+
+    @Test
+    void loopbackSignalsByNoneAndByAByteThatIsNotZero() {
+        int event = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        assertOk(device.intx(TRIGGER));
+        assertOk(device.bytes(TRIGGER, INTX, 0, 1));
+        assertOk(device.bytes(TRIGGER, INTX, 0, 0));
+        assertThat(vfio.take(event)).isEqualTo(2);
+    }
+
+    @Test
+    void requestOfTheDeviceIsSignalledOnceAndAutoMasked() {
+        int event = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        device.hardware.request();
+        assertQuiet(device, event);
+        device.hardware.serve();
+    }
+
+    @Test
+    void unmaskingWhileTheDeviceRequestsSignalsAgain() {
+        int event = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        assertOk(device.intx(UNMASK));
+        assertThat(vfio.await(event)).as("still requested").isEqualTo(1);
+        device.hardware.serve();
+    }
+
+    @Test
+    void unmaskingAfterTheDeviceWasServedIsQuiet() {
+        int event = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        device.hardware.serve();
+        assertOk(device.intx(UNMASK));
+        assertQuiet(device, event);
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        device.hardware.serve();
+    }
+
+    @Test
+    void maskOfTheUserHoldsTheRequestUntilItUnmasks() {
+        int event = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        assertOk(device.intx(MASK));
+        assertOk(device.intx(MASK));
+        device.hardware.request();
+        assertQuiet(device, event);
+        assertOk(device.bytes(UNMASK, INTX, 0, 0));
+        assertQuiet(device, event);
+        assertOk(device.bytes(UNMASK, INTX, 0, 1));
+        assertThat(vfio.await(event)).isEqualTo(1);
+        device.hardware.serve();
+    }
+
+    @Test
+    void maskByAByteOfZeroMasksNothing() {
+        int event = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        assertOk(device.bytes(MASK, INTX, 0, 0));
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        device.hardware.serve();
+    }
+
+    @Test
+    void statusShowsTheRequestWhileItIsMasked() {
+        int event = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        assertThat(device.readConfig(STATUS) & INTX_PENDING).isZero();
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        assertThat(device.readConfig(STATUS) & INTX_PENDING).isEqualTo(INTX_PENDING);
+        device.hardware.serve();
+        assertThat(device.readConfig(STATUS) & INTX_PENDING).isZero();
+    }
+
+    // The unmask eventfd
+
+    @Test
+    void secondUnmaskEventfdIsBusyUntilTheFirstIsRemoved() {
+        VfioDevice device = armed(vfio.world.eventfd());
+        int[] unmask = vfio.events(2);
+        assertOk(device.unmaskBy(-1));
+        assertOk(device.unmaskBy(unmask[0]));
+        assertErrno(Errno.EBADF, device.unmaskBy(NOT_OPEN));
+        assertErrno(Errno.EBUSY, device.unmaskBy(unmask[1]));
+        assertErrno(Errno.EBUSY, device.unmaskBy(unmask[0]));
+        assertOk(device.unmaskBy(-1));
+        assertOk(device.unmaskBy(unmask[1]));
+    }
+
+    @Test
+    void disableRemovesTheUnmaskEventfd() {
+        int event = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        assertOk(device.unmaskBy(vfio.world.eventfd()));
+        assertOk(device.disable(INTX));
+        assertOk(device.arm(INTX, 0, event));
+        assertOk(device.unmaskBy(vfio.world.eventfd()));
+    }
+
+    @Test
+    void unmaskEventfdUnmasksAndIsConsumed() {
+        int event = vfio.world.eventfd();
+        int unmask = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        assertOk(device.unmaskBy(unmask));
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        vfio.signal(unmask);
+        assertThat(vfio.await(event)).isEqualTo(1);
+        eventually("the signal is consumed", () -> vfio.take(unmask) == 0);
+        device.hardware.serve();
+        vfio.signal(unmask);
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        device.hardware.serve();
+    }
+
+    @Test
+    void unmaskEventfdThatIsSignalledAlreadyUnmasksAtOnceAndKeepsItsCount() {
+        int event = vfio.world.eventfd();
+        int unmask = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        vfio.signal(unmask);
+        assertOk(device.unmaskBy(unmask));
+        assertThat(vfio.await(event)).isEqualTo(1);
+        assertThat(vfio.take(unmask)).isEqualTo(1);
+        device.hardware.serve();
+    }
+
+    @Test
+    void lastCloseOfTheUnmaskEventfdRemovesIt() {
+        VfioDevice device = armed(vfio.world.eventfd());
+        int unmask = vfio.world.eventfd();
+        int other = vfio.world.eventfd();
+        assertOk(device.unmaskBy(unmask));
+        assertErrno(Errno.EBUSY, device.unmaskBy(other));
+        vfio.world.close(unmask);
+        eventually("the closed eventfd is removed", () -> device.unmaskBy(other) == 0);
+    }
+
+    // Swapping the trigger
+
+    @Test
+    void swappedTriggerKeepsTheMask() {
+        int[] events = vfio.events(2);
+        VfioDevice device = armed(events[0]);
+        device.hardware.request();
+        assertThat(vfio.await(events[0])).isEqualTo(1);
+        assertOk(device.arm(INTX, 0, events[1]));
+        assertQuiet(device, events[1]);
+        assertOk(device.intx(UNMASK));
+        assertThat(vfio.await(events[1])).isEqualTo(1);
+        assertThat(vfio.take(events[0])).isZero();
+        device.hardware.serve();
+    }
+
+    @Test
+    void failureToSwapKeepsTheTrigger() {
+        int event = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
+        assertErrno(Errno.EINVAL, device.arm(INTX, 0, device.fd));
+        assertQuiet(device, event);
+    }
+
+    /** The fixes of CVE-2024-26812, which Debian's 6.1 and 6.12 have. */
+    @Test
+    void minusOneKeepsIntxActiveWithoutATrigger() {
+        int event = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        assertOk(device.arm(INTX, 0, -1));
+        assertOk(device.intx(TRIGGER));
+        assertThat(vfio.take(event)).isZero();
+        assertOk(device.intx(MASK));
+        assertOk(device.disable(INTX));
+        assertOk(device.arm(INTX, 0, -1));
+        assertOk(device.intx(MASK));
+        assertOk(device.arm(INTX, 0, event));
+        assertQuiet(device, event);
+    }
+
+    // DisINTx of the guest
+
+    @Test
+    void disIntxOfTheGuestHoldsEverySignal() {
+        int event = vfio.world.eventfd();
+        VfioDevice device = armed(event);
+        device.writeCommand(device.readConfig(COMMAND) | DIS_INTX);
+        device.hardware.request();
+        assertOk(device.intx(TRIGGER));
+        assertOk(device.intx(UNMASK));
+        assertThat(vfio.take(event)).isZero();
+        device.writeCommand(device.readConfig(COMMAND) & ~DIS_INTX);
+        assertThat(vfio.await(event)).isEqualTo(1);
+        assertThat(device.readConfig(COMMAND) & DIS_INTX)
+                .as("masked by VFIO, which the guest does not see")
+                .isZero();
+        device.hardware.serve();
+    }
+
+    @Test
+    void deviceWithoutDisIntxNeedsItsLineAlone() {
+        var fake = vfio.assumeFake("QEMU's devices all have DisINTx");
+        Hardware hardware = Hardware.of(fake.pciDevice("0000:00:1e.0", 8)
+                .intxWithoutDisIntx()
+                .onSharedLine()
+                .add());
+        int group = vfio.world.own(vfio.open("/dev/vfio/8"));
+        int container = vfio.attach(group);
+        int fd = vfio.world.own(vfio.deviceFd(group, "0000:00:1e.0"));
+        VfioDevice device = new VfioDevice(vfio, container, group, fd, hardware);
+        assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
+        assertErrno(Errno.EBUSY, device.arm(INTX, 0, vfio.world.eventfd()));
+        assertErrno(Errno.EINVAL, device.intx(MASK));
+    }
+}

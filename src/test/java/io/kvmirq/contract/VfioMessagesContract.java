@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.TestDevice.EDU;
+import static io.kvmirq.contract.TestDevice.NVME;
+import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
+import static io.kvmirq.contract.World.assertErrno;
+import static io.kvmirq.contract.World.assertOk;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** MSI and MSI-X of a VFIO device: {@code vfio_msi_*()} in drivers/vfio/pci/vfio_pci_intrs.c. */
+@VfioContract
+class VfioMessagesContract {
+    private static final int ALL = 5;
+
+    private final VfioWorld vfio;
+
+    VfioMessagesContract(VfioWorld vfio) {
+        this.vfio = vfio;
+    }
+
+    @AfterEach
+    void close() {
+        vfio.closeAll();
+    }
+
+    // Enabling and disabling
+
+    /** As enable_trigger_disable of the kernel's selftest. */
+    @ParameterizedTest
+    @ValueSource(ints = {MSI, MSIX})
+    void everyVectorIsEnabledEmptySignalledOnceAndDisabled(int index) {
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(index == MSI ? 1 : ALL);
+        assertOk(device.arm(index, 0, events));
+        for (int event : events) {
+            assertThat(vfio.take(event)).as("after enabling").isZero();
+        }
+        for (int i = 0; i < events.length; i++) {
+            assertOk(device.loopback(index, i, 1));
+            assertThat(vfio.take(events[i])).isEqualTo(1);
+        }
+        assertOk(device.disable(index));
+    }
+
+    @Test
+    void allVectorsOfALargeTableAreArmedAtOnce() {
+        VfioDevice device = vfio.device(NVME);
+        int[] events = vfio.events(65);
+        assertOk(device.arm(MSIX, 0, events));
+        assertThat(device.armed(MSIX, events))
+                .containsExactlyElementsOf(IntStream.range(0, 65).boxed().toList());
+        assertOk(device.disable(MSIX));
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {MSI, MSIX})
+    void disablingTwiceIsInvalid(int index) {
+        VfioDevice device = vfio.device(E1000E);
+        assertErrno(Errno.EINVAL, device.disable(index));
+        assertErrno(Errno.EINVAL, device.loopback(index, 0, 1));
+        assertErrno(Errno.EINVAL, device.bytes(TRIGGER, index, 0, 1));
+        assertOk(device.arm(index, 0, vfio.world.eventfd()));
+        assertOk(device.disable(index));
+        assertErrno(Errno.EINVAL, device.disable(index));
+    }
+
+    @Test
+    void noneWithACountIsALoopbackAndDisablesNothing() {
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(2);
+        assertOk(device.arm(MSIX, 0, events));
+        assertOk(device.loopback(MSIX, 0, 2));
+        assertThat(vfio.take(events[0])).isEqualTo(1);
+        assertThat(device.armed(MSIX, events)).containsExactly(0, 1);
+    }
+
+    @Test
+    void modesExcludeEachOther() {
+        VfioDevice device = vfio.device(E1000E);
+        int event = vfio.world.eventfd();
+        assertOk(device.arm(MSIX, 0, event));
+        assertErrno(Errno.EINVAL, device.arm(MSI, 0, event));
+        assertErrno(Errno.EINVAL, device.arm(MSI, 0, NOT_OPEN));
+        assertErrno(Errno.EINVAL, device.arm(INTX, 0, event));
+        assertErrno(Errno.EINVAL, device.disable(MSI));
+        assertOk(device.disable(MSIX));
+        assertOk(device.arm(MSI, 0, event));
+        assertErrno(Errno.EINVAL, device.arm(MSIX, 0, event));
+    }
+
+    @Test
+    void enablingNoVectorIsOutOfRange() {
+        VfioDevice device = vfio.device(E1000E);
+        assertErrno(Errno.ERANGE, device.setIrqs(TRIGGER | EVENTFD, MSIX, 0, 0));
+        if (vfio.isSince(6, 5)) {
+            assertOk(device.setIrqs(TRIGGER | EVENTFD, MSIX, 3, 0));
+            assertOk(device.disable(MSIX));
+        } else {
+            assertErrno(Errno.EINVAL, device.setIrqs(TRIGGER | EVENTFD, MSIX, 3, 0));
+            assertErrno(Errno.EINVAL, device.disable(MSIX));
+        }
+    }
+
+    // Loopback
+
+    @Test
+    void bytesChooseVectors() {
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(ALL);
+        assertOk(device.arm(MSIX, 0, events));
+        assertOk(device.bytes(TRIGGER, MSIX, 0, 0, 1, 0, 1, 0));
+        assertThat(IntStream.of(events).mapToLong(vfio::take)).containsExactly(0L, 1L, 0L, 1L, 0L);
+    }
+
+    @Test
+    void vectorIsDetachedByMinusOneAndTheOthersStay() {
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(3);
+        assertOk(device.arm(MSIX, 0, events));
+        assertOk(device.arm(MSIX, 1, -1));
+        assertThat(device.armed(MSIX, events)).containsExactly(0, 2);
+        assertOk(device.arm(MSIX, 1, events[1]));
+        assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2);
+    }
+
+    @Test
+    void vectorsMayBeEnabledWithoutAnEventfd() {
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(3);
+        assertOk(device.arm(MSIX, 0, -1, events[1], -1));
+        assertThat(device.armed(MSIX, events)).containsExactly(1);
+    }
+
+    @Test
+    void oneEventfdMayTakeSeveralVectors() {
+        VfioDevice device = vfio.device(E1000E);
+        int event = vfio.world.eventfd();
+        assertOk(device.arm(MSIX, 0, event, event));
+        assertOk(device.loopback(MSIX, 0, 2));
+        assertThat(vfio.take(event)).isEqualTo(2);
+    }
+
+    // Failure
+
+    @Test
+    void failureToEnableLeavesNoModeActive() {
+        VfioDevice device = vfio.device(E1000E);
+        assertErrno(Errno.EBADF, device.arm(MSIX, 0, vfio.world.eventfd(), NOT_OPEN));
+        assertErrno(Errno.EINVAL, device.disable(MSIX));
+        assertOk(device.arm(MSI, 0, vfio.world.eventfd()));
+    }
+
+    /** Also those that were armed before the call: whoever undoes a failure must arm them again. */
+    @Test
+    void failureDetachesFromStartThroughTheOneThatFailed() {
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(ALL);
+        assertOk(device.arm(MSIX, 0, events));
+        assertErrno(Errno.EBADF, device.arm(MSIX, 1, events[1], NOT_OPEN, events[3]));
+        assertThat(device.armed(MSIX, events)).containsExactly(0, 3, 4);
+        assertErrno(Errno.EINVAL, device.arm(MSIX, 4, device.fd));
+        assertThat(device.armed(MSIX, events)).containsExactly(0, 3);
+        assertOk(device.arm(MSIX, 0, events));
+        assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
+    }
+
+    @Test
+    void vectorBeyondTheTableIsInvalidAndDetachesNothing() {
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(ALL);
+        assertOk(device.arm(MSIX, 0, events));
+        int[] tooMany = vfio.events(ALL + 1);
+        assertErrno(Errno.EINVAL, device.arm(MSIX, 0, tooMany));
+        assertErrno(Errno.EINVAL, device.arm(MSIX, ALL, tooMany[0]));
+        assertErrno(Errno.EINVAL, device.loopback(MSIX, ALL, 1));
+        assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
+    }
+
+    // Growth
+
+    @Test
+    void vectorsOfMsixGrowOneByOneSince65() {
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(ALL);
+        assertOk(device.arm(MSIX, 0, events[0]));
+        if (vfio.isSince(6, 5)) {
+            assertOk(device.arm(MSIX, 4, events[4]));
+            assertThat(device.armed(MSIX, events)).containsExactly(0, 4);
+            assertOk(device.arm(MSIX, 2, -1));
+        } else {
+            assertErrno(Errno.EINVAL, device.arm(MSIX, 4, events[4]));
+            assertErrno(Errno.EINVAL, device.arm(MSIX, 2, -1));
+            assertErrno(Errno.EINVAL, device.loopback(MSIX, 0, ALL));
+            assertThat(device.armed(MSIX, events[0])).containsExactly(0);
+        }
+    }
+
+    @Test
+    void rangeThatReachesPastTheEnabledVectorsDetachesNoneBefore65() {
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(3);
+        assertOk(device.arm(MSIX, 0, events[0], events[1]));
+        if (vfio.isSince(6, 5)) {
+            assertOk(device.arm(MSIX, 1, events[1], events[2]));
+            assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2);
+        } else {
+            assertErrno(Errno.EINVAL, device.arm(MSIX, 1, events[1], events[2]));
+            assertThat(device.armed(MSIX, events[0], events[1])).containsExactly(0, 1);
+        }
+    }
+
+    @Test
+    void growthByDisablingAndEnablingAgainIsPossibleInAllKernels() {
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(ALL);
+        assertOk(device.arm(MSIX, 0, events[0], events[1]));
+        assertOk(device.disable(MSIX));
+        assertOk(device.arm(MSIX, 0, events));
+        assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
+    }
+
+    // Shortage
+
+    /** The result is positive, and nothing is enabled. */
+    @Test
+    void shortageOfVectorsIsAPositiveNumber() {
+        var fake = vfio.assumeFake("this lab's devices have fewer vectors than its host");
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(4);
+        fake.limitVectors(3);
+        try {
+            assertThat(device.arm(MSIX, 0, events)).isEqualTo(3);
+            assertErrno(Errno.EINVAL, device.disable(MSIX));
+            assertErrno(Errno.EBADF, device.arm(MSIX, 0, events[0], events[1], NOT_OPEN));
+            assertOk(device.arm(MSIX, 0, events[0], events[1], events[2]));
+            assertOk(device.disable(MSIX));
+            fake.limitVectors(0);
+            assertErrno(Errno.ENOSPC, device.arm(MSIX, 0, NOT_OPEN));
+        } finally {
+            fake.limitVectors(1024);
+        }
+    }
+
+    // The device's own messages
+
+    @Test
+    void everyMessageOfE1000eReachesItsEventfdOnce() {
+        VfioDevice device = vfio.device(E1000E);
+        device.start();
+        int[] events = vfio.events(ALL);
+        assertOk(device.arm(MSIX, 0, events));
+        for (int vector = 0; vector < ALL; vector++) {
+            device.hardware.send(vector);
+            assertThat(vfio.await(events[vector])).isEqualTo(1);
+        }
+        assertThat(IntStream.of(events).mapToLong(vfio::take)).containsOnly(0L);
+    }
+
+    @Test
+    void messageOfEduReachesItsEventfd() {
+        VfioDevice device = vfio.device(EDU);
+        device.start();
+        int event = vfio.world.eventfd();
+        assertOk(device.arm(MSI, 0, event));
+        device.hardware.send(0);
+        assertThat(vfio.await(event)).isEqualTo(1);
+        assertOk(device.disable(MSI));
+    }
+
+    @Test
+    void deviceThatIsNoBusMasterSendsNothing() {
+        VfioDevice device = vfio.device(E1000E);
+        device.start();
+        int[] events = vfio.events(2);
+        assertOk(device.arm(MSIX, 0, events));
+        device.writeCommand(device.readConfig(COMMAND) & ~MASTER);
+        device.hardware.send(0);
+        device.writeCommand(device.readConfig(COMMAND) | MASTER);
+        device.hardware.send(1);
+        assertThat(vfio.await(events[1])).isEqualTo(1);
+        assertThat(vfio.take(events[0])).isZero();
+    }
+
+    @Test
+    void messageOfAVectorWithoutAnEventfdWaitsUntilItGetsOne() {
+        VfioDevice device = vfio.device(E1000E);
+        device.start();
+        int[] events = vfio.events(2);
+        assertOk(device.arm(MSIX, 0, events));
+        assertOk(device.arm(MSIX, 0, -1));
+        device.hardware.send(0);
+        device.hardware.send(1);
+        assertThat(vfio.await(events[1])).isEqualTo(1);
+        assertThat(vfio.take(events[0])).isZero();
+        assertOk(device.arm(MSIX, 0, events[0]));
+        assertThat(vfio.await(events[0])).isEqualTo(1);
+    }
+}
