@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.EDU;
+import static io.kvmirq.contract.World.PAGE;
+import static io.kvmirq.contract.World.assertErrno;
+import static io.kvmirq.contract.World.assertOk;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
+import java.nio.ByteBuffer;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** The mappings of a container: drivers/vfio/vfio_iommu_type1.c. */
+@VfioContract
+class VfioDmaContract {
+    private static final int READ_WRITE = UapiVfio.VFIO_DMA_MAP_FLAG_READ | UapiVfio.VFIO_DMA_MAP_FLAG_WRITE;
+    private static final int ALL = UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL;
+    private static final int DIRTY = UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
+    private static final int MAP_SIZE = VfioIommuType1DmaMap.SIZE;
+    private static final int UNMAP_SIZE = VfioIommuType1DmaUnmap.SIZE;
+    /** The last page. */
+    private static final long TOP = -PAGE;
+    /** Where messages go on x86. */
+    private static final long MESSAGES = 0xfee00000L;
+
+    private final VfioWorld vfio;
+    private int container;
+    private long memory;
+
+    VfioDmaContract(VfioWorld vfio) {
+        this.vfio = vfio;
+    }
+
+    @AfterEach
+    void close() {
+        vfio.closeAll();
+    }
+
+    private void attach() {
+        attach(UapiVfio.VFIO_TYPE1v2_IOMMU);
+    }
+
+    private void attach(int type) {
+        int group = vfio.group(EDU);
+        container = vfio.container();
+        assertOk(vfio.setContainer(group, container));
+        assertOk(vfio.setIommu(container, type));
+        memory = vfio.world.map(4 * PAGE, -1);
+    }
+
+    private int map(int argsz, int flags, long vaddr, long iova, long size) {
+        return vfio.ioctl(
+                container,
+                UapiVfio.VFIO_IOMMU_MAP_DMA,
+                Buffers.allocate(MAP_SIZE)
+                        .putInt(VfioIommuType1DmaMap.ARGSZ, argsz)
+                        .putInt(VfioIommuType1DmaMap.FLAGS, flags)
+                        .putLong(VfioIommuType1DmaMap.VADDR, vaddr)
+                        .putLong(VfioIommuType1DmaMap.IOVA, iova)
+                        .putLong(VfioIommuType1DmaMap.LENGTH, size));
+    }
+
+    private int map(long iova, long size) {
+        return map(MAP_SIZE, READ_WRITE, memory, iova, size);
+    }
+
+    /** How much was unmapped, or a negative errno. */
+    private long unmap(int argsz, int flags, long iova, long size) {
+        ByteBuffer unmap = Buffers.allocate(UNMAP_SIZE)
+                .putInt(VfioIommuType1DmaUnmap.ARGSZ, argsz)
+                .putInt(VfioIommuType1DmaUnmap.FLAGS, flags)
+                .putLong(VfioIommuType1DmaUnmap.IOVA, iova)
+                .putLong(VfioIommuType1DmaUnmap.LENGTH, size);
+        int result = vfio.ioctl(container, UapiVfio.VFIO_IOMMU_UNMAP_DMA, unmap);
+        return result < 0 ? result : unmap.getLong(VfioIommuType1DmaUnmap.LENGTH);
+    }
+
+    private long unmap(int flags, long iova, long size) {
+        return unmap(UNMAP_SIZE, flags, iova, size);
+    }
+
+    private Errno wrapped() {
+        return vfio.isSince(6, 18) ? Errno.EOVERFLOW : Errno.EINVAL;
+    }
+
+    // Each call breaks the next rule too
+
+    @Test
+    void structureOfAMappingIsCheckedFirst() {
+        attach();
+        assertErrno(Errno.EFAULT, vfio.ioctl(container, UapiVfio.VFIO_IOMMU_MAP_DMA, 0));
+        assertErrno(Errno.EINVAL, map(MAP_SIZE - 1, READ_WRITE, memory, 0, PAGE));
+        assertErrno(Errno.EINVAL, map(MAP_SIZE, READ_WRITE | 8, memory, 0, PAGE));
+        assertErrno(Errno.EINVAL, map(MAP_SIZE, READ_WRITE, memory, 0, 0));
+        assertErrno(Errno.EINVAL, map(MAP_SIZE, 0, memory, 0, PAGE));
+    }
+
+    @Test
+    void rangeOfAMappingIsPagesThatDoNotWrap() {
+        attach();
+        assertErrno(Errno.EINVAL, map(0, PAGE - 1));
+        assertErrno(Errno.EINVAL, map(1, PAGE));
+        assertErrno(Errno.EINVAL, map(MAP_SIZE, READ_WRITE, memory + 1, 0, PAGE));
+        assertErrno(wrapped(), map(TOP, 2 * PAGE));
+        assertErrno(wrapped(), map(MAP_SIZE, READ_WRITE, TOP, 0, 2 * PAGE));
+    }
+
+    @Test
+    void overlapIsFoundBeforeTheMemory() {
+        attach();
+        assertOk(map(PAGE, 2 * PAGE));
+        assertErrno(Errno.EEXIST, map(MAP_SIZE, READ_WRITE, 0, 2 * PAGE, PAGE));
+        assertErrno(Errno.EEXIST, map(0, 4 * PAGE));
+        assertOk(map(0, PAGE));
+        assertOk(map(3 * PAGE, PAGE));
+    }
+
+    @Test
+    void addressesOfMessagesAreReservedAndFoundBeforeTheMemory() {
+        attach();
+        assertErrno(Errno.EINVAL, map(MAP_SIZE, READ_WRITE, 0, MESSAGES, PAGE));
+        assertErrno(Errno.EINVAL, map(MESSAGES - PAGE, 2 * PAGE));
+        assertOk(map(MESSAGES - PAGE, PAGE));
+    }
+
+    @Test
+    void memoryMustBeThere() {
+        attach();
+        assertErrno(Errno.EFAULT, map(MAP_SIZE, READ_WRITE, 0, 0, PAGE));
+        assertOk(map(0, PAGE));
+    }
+
+    @Test
+    void mappingIsGoneWithItsContainer() {
+        attach();
+        assertOk(map(0, PAGE));
+        vfio.closeAll();
+        attach();
+        assertOk(map(0, PAGE));
+    }
+
+    // Unmapping
+
+    @Test
+    void structureAndRangeOfAnUnmappingAreChecked() {
+        attach();
+        assertErrno(Errno.EFAULT, vfio.ioctl(container, UapiVfio.VFIO_IOMMU_UNMAP_DMA, 0));
+        assertErrno(Errno.EINVAL, unmap(UNMAP_SIZE - 1, 0, 0, PAGE));
+        assertErrno(Errno.EINVAL, unmap(8, 0, PAGE));
+        assertErrno(Errno.EINVAL, unmap(DIRTY | ALL, 0, 0));
+        assertErrno(Errno.EINVAL, unmap(0, 1, PAGE));
+        assertErrno(Errno.EINVAL, unmap(0, 0, 0));
+        assertErrno(Errno.EINVAL, unmap(0, 0, PAGE - 1));
+        assertErrno(Errno.EINVAL, unmap(ALL, 0, PAGE));
+        assertErrno(Errno.EINVAL, unmap(ALL, PAGE, 0));
+        assertErrno(wrapped(), unmap(0, TOP, 2 * PAGE));
+    }
+
+    @Test
+    void unmappingNothingSucceeds() {
+        attach();
+        assertThat(unmap(0, 0, PAGE)).isZero();
+        assertThat(unmap(ALL, 0, 0)).isZero();
+    }
+
+    @Test
+    void version2SplitsNoMapping() {
+        attach();
+        assertOk(map(PAGE, 2 * PAGE));
+        assertOk(map(3 * PAGE, 2 * PAGE));
+        assertErrno(Errno.EINVAL, unmap(0, 2 * PAGE, PAGE));
+        assertErrno(Errno.EINVAL, unmap(0, PAGE, PAGE));
+        assertErrno(Errno.EINVAL, unmap(0, 2 * PAGE, 2 * PAGE));
+        assertThat(unmap(0, PAGE, 4 * PAGE)).isEqualTo(4 * PAGE);
+        assertOk(map(2 * PAGE, 2 * PAGE));
+        assertThat(unmap(ALL, 0, 0)).isEqualTo(2 * PAGE);
+    }
+
+    @Test
+    void version1UnmapsWholeMappingsThatBeginInTheRange() {
+        attach(UapiVfio.VFIO_TYPE1_IOMMU);
+        assertOk(map(PAGE, 2 * PAGE));
+        assertThat(unmap(0, 2 * PAGE, PAGE)).isZero();
+        assertThat(unmap(0, PAGE, PAGE)).isEqualTo(2 * PAGE);
+    }
+}

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.TestDevice.EDU;
+import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.contract.World.MsiRoute;
+import io.kvmirq.contract.World.PinRoute;
+import io.kvmirq.uapi.Uapi;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** A device's interrupt on its way through VFIO and an irqfd to a guest that runs. */
+@VfioContract
+class VfioGuestContract {
+    private static final int VECTORS = 5;
+    private static final int GSI = 24;
+    private static final int PIN = 10;
+
+    private final VfioWorld vfio;
+    private final World world;
+    private final KernelBackend kernel;
+
+    VfioGuestContract(VfioWorld vfio) {
+        this.vfio = vfio;
+        this.world = vfio.world;
+        this.kernel = vfio.kernel();
+    }
+
+    @AfterEach
+    void close() {
+        vfio.closeAll();
+    }
+
+    /** Opens a device whose group KVM knows, as a VMM does it: the KVM-VFIO device first. */
+    private VfioDevice deviceOf(int vm, TestDevice which) {
+        int group = vfio.group(which);
+        int container = vfio.attach(group);
+        int files = world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
+        assertOk(kernel.deviceVfioAdd(files, group));
+        VfioDevice device = vfio.device(which, container, group);
+        device.start();
+        return device;
+    }
+
+    /** Routes each of as many GSIs as there are eventfds to a vector. */
+    private void route(int vm, int first, int... events) {
+        MsiRoute[] routes = new MsiRoute[events.length];
+        for (int i = 0; i < events.length; i++) {
+            routes[i] = new MsiRoute(GSI + i, MSI_ADDRESS, first + i, 0);
+        }
+        assertOk(world.setMsiRoutes(vm, routes));
+    }
+
+    private void assign(int vm, int... events) {
+        for (int i = 0; i < events.length; i++) {
+            assertOk(kernel.irqfdAssign(vm, events[i], GSI + i));
+        }
+    }
+
+    // Messages, to a vCPU that does not run: its IRR shows what came
+
+    @Test
+    void everyMessageRequestsTheVectorOfItsRoute() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        VfioDevice device = deviceOf(vm, E1000E);
+        int[] events = vfio.events(VECTORS);
+        route(vm, 0x41, events);
+        assertOk(device.arm(MSIX, 0, events));
+        assign(vm, events);
+        for (int i = 0; i < VECTORS; i++) {
+            int vector = 0x41 + i;
+            assertThat(world.requested(vcpu, vector)).isFalse();
+            device.hardware.send(i);
+            eventually("the vector is requested", () -> world.requested(vcpu, vector));
+            assertThat(vfio.take(events[i])).as("the irqfd took the signal").isZero();
+        }
+    }
+
+    @Test
+    void loopbackRequestsTheVector() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        VfioDevice device = deviceOf(vm, EDU);
+        int event = world.eventfd();
+        route(vm, 0x41, event);
+        assertOk(device.arm(MSI, 0, event));
+        assign(vm, event);
+        assertOk(device.loopback(MSI, 0, 1));
+        eventually("the vector is requested", () -> world.requested(vcpu, 0x41));
+    }
+
+    @Test
+    void messageFollowsANewRoute() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        VfioDevice device = deviceOf(vm, E1000E);
+        int[] events = vfio.events(VECTORS);
+        route(vm, 0x41, events);
+        assertOk(device.arm(MSIX, 0, events));
+        assign(vm, events);
+        route(vm, 0x61, events);
+        device.hardware.send(0);
+        eventually("the new vector is requested", () -> world.requested(vcpu, 0x61));
+        assertThat(world.requested(vcpu, 0x41)).isFalse();
+    }
+
+    /** Masking: the eventfd counts while it feeds no GSI, and assigning it again delivers what it counted. */
+    @Test
+    void messageOfADeassignedVectorWaitsInItsEventfd() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        VfioDevice device = deviceOf(vm, E1000E);
+        int[] events = vfio.events(1);
+        route(vm, 0x41, events);
+        assertOk(device.arm(MSIX, 0, events));
+        assign(vm, events);
+        assertOk(kernel.irqfdDeassign(vm, events[0], GSI));
+        device.hardware.send(0);
+        device.hardware.send(0);
+        eventually("both messages are counted", () -> counts(events[0], 2));
+        assertThat(world.requested(vcpu, 0x41)).isFalse();
+        assign(vm, events);
+        eventually("the vector is requested", () -> world.requested(vcpu, 0x41));
+    }
+
+    /** Whether the count is that; what is taken for the look is put back. */
+    private boolean counts(int event, long count) {
+        long taken = vfio.take(event);
+        if (taken != 0) {
+            assertOk(kernel.eventfdSignal(event, taken));
+        }
+        return taken == count;
+    }
+
+    @Test
+    void irqfdMayComeBeforeTheVectorIsArmed() {
+        int vm = world.fullVm();
+        int vcpu = world.vcpuWithLapic(vm);
+        VfioDevice device = deviceOf(vm, EDU);
+        int event = world.eventfd();
+        route(vm, 0x41, event);
+        assign(vm, event);
+        assertOk(device.arm(MSI, 0, event));
+        device.hardware.send(0);
+        eventually("the vector is requested", () -> world.requested(vcpu, 0x41));
+        assertOk(device.disable(MSI));
+        assertOk(kernel.irqfdDeassign(vm, event, GSI));
+    }
+
+    @Test
+    void closingTheVmLeavesTheVectorArmed() {
+        int vm = world.fullVm();
+        VfioDevice device = vfio.device(EDU);
+        device.start();
+        int event = world.eventfd();
+        route(vm, 0x41, event);
+        assertOk(device.arm(MSI, 0, event));
+        assign(vm, event);
+        world.close(vm);
+        device.hardware.send(0);
+        assertThat(vfio.await(event)).isEqualTo(1);
+    }
+
+    // A guest that runs
+
+    @Test
+    void guestHandlesTheMessageOfADevice() {
+        int vm = world.fullVm();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        VfioDevice device = deviceOf(vm, E1000E);
+        int[] events = vfio.events(2);
+        route(vm, VECTOR, events);
+        assertOk(device.arm(MSIX, 0, events));
+        assign(vm, events);
+        for (int i = 0; i < 3; i++) {
+            device.hardware.send(0);
+            eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
+            guest.runTo(RealModeGuest.IN_SERVICE);
+            guest.runTo(RealModeGuest.ENDED);
+        }
+    }
+
+    @Test
+    void guestHandlesTheMessageOfEdu() {
+        int vm = world.fullVm();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        VfioDevice device = deviceOf(vm, EDU);
+        int event = world.eventfd();
+        route(vm, VECTOR, event);
+        assertOk(device.arm(MSI, 0, event));
+        assign(vm, event);
+        device.hardware.send(0);
+        eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        guest.runTo(RealModeGuest.ENDED);
+    }
+
+    /** INTx of edu through a level GSI whose resamplefd unmasks it, in QEMU's order: unmask eventfd after the irqfd. */
+    private VfioDevice levelDevice(int vm, int event, int resample) {
+        assertOk(world.setPinRoutes(vm, new PinRoute(PIN, IOAPIC, PIN, 0)));
+        world.redirect(vm, PIN, LEVEL | VECTOR);
+        VfioDevice device = deviceOf(vm, EDU);
+        assertOk(device.arm(INTX, 0, event));
+        assertOk(kernel.irqfdAssignLevel(vm, event, resample, PIN));
+        assertOk(device.unmaskBy(resample));
+        return device;
+    }
+
+    @Test
+    void intxRaisesThePinAndTheGuestsEoiUnmasksIt() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        int resample = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        VfioDevice device = levelDevice(vm, event, resample);
+        device.hardware.request();
+        eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        device.hardware.serve();
+        guest.runTo(RealModeGuest.ENDED);
+        eventually("the pin is low", () -> !world.ioapicLine(vm, PIN));
+        device.hardware.request();
+        eventually("the EOI unmasked INTx", () -> world.ioapicLine(vm, PIN));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        device.hardware.serve();
+        guest.runTo(RealModeGuest.ENDED);
+    }
+
+    /** Level held: EOI, resamplefd, unmask and the next interrupt follow one another until the device is served. */
+    @Test
+    void intxComesAgainAfterEachEoiUntilTheDeviceIsServed() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        int resample = world.eventfd();
+        RealModeGuest guest = RealModeGuest.answering(world, vm);
+        VfioDevice device = levelDevice(vm, event, resample);
+        device.hardware.request();
+        for (int i = 0; i < 3; i++) {
+            eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
+            guest.runTo(RealModeGuest.IN_SERVICE);
+            guest.runTo(RealModeGuest.ENDED);
+        }
+        eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
+        guest.runTo(RealModeGuest.IN_SERVICE);
+        device.hardware.serve();
+        guest.runTo(RealModeGuest.ENDED);
+        assertOk(device.disable(INTX));
+        assertOk(kernel.irqfdDeassign(vm, event, PIN));
+        assertThat(world.ioapicLine(vm, PIN)).isFalse();
+        assertThat(vfio.take(event)).as("served, so quiet").isZero();
+    }
+
+    @Test
+    void deassigningTheResamplingIrqfdLowersThePin() {
+        int vm = world.fullVm();
+        int event = world.eventfd();
+        int resample = world.eventfd();
+        world.vcpuWithLapic(vm);
+        VfioDevice device = levelDevice(vm, event, resample);
+        device.hardware.request();
+        eventually("the pin is high", () -> world.ioapicLine(vm, PIN));
+        assertOk(kernel.irqfdDeassign(vm, event, PIN));
+        assertThat(world.ioapicLine(vm, PIN)).isFalse();
+        vfio.signal(resample);
+        assertThat(vfio.await(event)).as("unmasked, and still requested").isEqualTo(1);
+        device.hardware.serve();
+    }
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.TestDevice.EDU;
+import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.World.assertErrno;
+import static io.kvmirq.contract.World.assertOk;
+import static io.kvmirq.contract.World.eventually;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.uapi.UapiVfio;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** What VFIO keeps alive, and what goes with the last close of its files. */
+@VfioContract
+class VfioLifetimesContract {
+    private final VfioWorld vfio;
+    private final KernelBackend kernel;
+
+    VfioLifetimesContract(VfioWorld vfio) {
+        this.vfio = vfio;
+        this.kernel = vfio.kernel();
+    }
+
+    @AfterEach
+    void close() {
+        vfio.closeAll();
+    }
+
+    private void closeFile(int fd) {
+        vfio.world.close(fd);
+    }
+
+    // Devices
+
+    @Test
+    void lastCloseOfADeviceDisablesItsInterrupts() {
+        VfioDevice device = vfio.device(E1000E);
+        int event = vfio.world.eventfd();
+        assertOk(device.arm(MSIX, 0, event));
+        assertOk(device.arm(ERR, 0, event));
+        assertOk(device.arm(REQ, 0, event));
+        closeFile(device.fd);
+        VfioDevice again = vfio.device(E1000E, device.container, device.group);
+        assertErrno(Errno.EINVAL, again.disable(MSIX));
+        assertErrno(Errno.EINVAL, again.disable(ERR));
+        assertErrno(Errno.EINVAL, again.disable(REQ));
+        assertOk(again.arm(INTX, 0, event));
+    }
+
+    @Test
+    void lastCloseOfADeviceDisablesIntxAndForgetsItsUnmaskEventfd() {
+        VfioDevice device = vfio.device(EDU);
+        device.start();
+        int event = vfio.world.eventfd();
+        int unmask = vfio.world.eventfd();
+        assertOk(device.arm(INTX, 0, event));
+        assertOk(device.unmaskBy(unmask));
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        device.hardware.serve();
+        closeFile(device.fd);
+        VfioDevice again = vfio.device(EDU, device.container, device.group);
+        again.start();
+        assertErrno(Errno.EINVAL, again.intx(UNMASK));
+        assertOk(again.arm(INTX, 0, event));
+        assertOk(again.unmaskBy(unmask));
+        again.hardware.request();
+        assertThat(vfio.await(event)).as("the mask is gone too").isEqualTo(1);
+        again.hardware.serve();
+    }
+
+    @Test
+    void twoFilesOfADeviceShareItsInterrupts() {
+        VfioDevice first = vfio.device(EDU);
+        VfioDevice second = vfio.device(EDU, first.container, first.group);
+        int event = vfio.world.eventfd();
+        assertOk(first.arm(MSI, 0, event));
+        closeFile(first.fd);
+        assertThat(second.armed(MSI, event)).as("the other file is open").containsExactly(0);
+        assertOk(second.disable(MSI));
+    }
+
+    @Test
+    void duplicateKeepsADeviceOpen() {
+        VfioDevice device = vfio.device(EDU);
+        int event = vfio.world.eventfd();
+        assertOk(device.arm(MSI, 0, event));
+        int copy = vfio.world.own(kernel.fdDup(device.fd));
+        closeFile(device.fd);
+        assertErrno(Errno.EBUSY, vfio.unsetContainer(device.group));
+        closeFile(copy);
+        assertOk(vfio.unsetContainer(device.group));
+    }
+
+    // Containers
+
+    @Test
+    void containerLivesInItsGroupWithoutADescriptor() {
+        int group = vfio.group(EDU);
+        int container = vfio.attach(group);
+        closeFile(container);
+        assertThat(vfio.status(group) & UapiVfio.VFIO_GROUP_FLAGS_CONTAINER_SET).isNotZero();
+        VfioDevice device = vfio.device(EDU, container, group);
+        assertThat(device.irqInfo(MSI)).isEqualTo("9 1");
+        closeFile(device.fd);
+        closeFile(group);
+        assertThat(vfio.status(vfio.group(EDU)) & UapiVfio.VFIO_GROUP_FLAGS_CONTAINER_SET)
+                .isZero();
+    }
+
+    @Test
+    void deviceLivesWithoutTheDescriptorsThroughWhichItWasOpened() {
+        VfioDevice device = vfio.device(EDU);
+        closeFile(device.container);
+        closeFile(device.group);
+        int event = vfio.world.eventfd();
+        assertOk(device.arm(MSI, 0, event));
+        device.start();
+        device.hardware.send(0);
+        assertThat(vfio.await(event)).isEqualTo(1);
+    }
+
+    @Test
+    void deviceIsUsableAtOnceAfterItWasClosed() {
+        for (int i = 0; i < 3; i++) {
+            VfioDevice device = vfio.device(EDU);
+            int event = vfio.world.eventfd();
+            assertOk(device.arm(MSI, 0, event));
+            assertThat(device.armed(MSI, event)).containsExactly(0);
+            device.close();
+        }
+    }
+
+    // Eventfds
+
+    /** VFIO holds the eventfd's counter and not its file, so the device goes on signalling a counter without a reader. */
+    @Test
+    void closedEventfdStaysArmed() {
+        VfioDevice device = vfio.device(EDU);
+        int event = vfio.world.eventfd();
+        int other = vfio.world.own(kernel.fdDup(event));
+        assertOk(device.arm(MSI, 0, event));
+        closeFile(event);
+        assertThat(device.armed(MSI, other)).as("by a duplicate").containsExactly(0);
+        closeFile(other);
+        assertOk(device.loopback(MSI, 0, 1));
+        assertOk(device.disable(MSI));
+    }
+
+    @Test
+    void replacedEventfdHearsNothingMore() {
+        VfioDevice device = vfio.device(EDU);
+        int[] events = vfio.events(2);
+        assertOk(device.arm(MSI, 0, events[0]));
+        assertOk(device.arm(MSI, 0, events[1]));
+        assertOk(device.loopback(MSI, 0, 1));
+        assertThat(vfio.take(events[0])).isZero();
+        assertThat(vfio.take(events[1])).isEqualTo(1);
+    }
+
+    @Test
+    void signalThatWasCountedOutlivesTheDevice() {
+        VfioDevice device = vfio.device(EDU);
+        int event = vfio.world.eventfd();
+        assertOk(device.arm(MSI, 0, event));
+        assertOk(device.loopback(MSI, 0, 1));
+        device.close();
+        assertThat(vfio.take(event)).isEqualTo(1);
+    }
+
+    /** Then INTx stays masked, and nobody hears of it: the last close of a resamplefd is a fault. */
+    @Test
+    void closedUnmaskEventfdLeavesIntxMasked() {
+        VfioDevice device = vfio.device(EDU);
+        device.start();
+        int event = vfio.world.eventfd();
+        int unmask = vfio.world.eventfd();
+        int other = vfio.world.eventfd();
+        assertOk(device.arm(INTX, 0, event));
+        assertOk(device.unmaskBy(unmask));
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        closeFile(unmask);
+        eventually("the closed eventfd is removed", () -> device.unmaskBy(other) == 0);
+        assertThat(vfio.take(event)).as("still masked").isZero();
+        vfio.signal(other);
+        assertThat(vfio.await(event)).isEqualTo(1);
+        device.hardware.serve();
+    }
+}
