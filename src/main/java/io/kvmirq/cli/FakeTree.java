@@ -10,11 +10,12 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 
 /** The host of a fake kernel. */
-final class FakeTree implements HostTree {
+public final class FakeTree implements HostTree {
     private final FakeKernel kernel;
     private final HostTree files;
 
-    FakeTree(FakeKernel kernel) {
+    /** Takes the files as they are now; links are read again each time. */
+    public FakeTree(FakeKernel kernel) {
         this.kernel = kernel;
         Map<String, byte[]> relative = new TreeMap<>();
         kernel.hostFiles().forEach((path, content) -> relative.put(path.substring(1), content));

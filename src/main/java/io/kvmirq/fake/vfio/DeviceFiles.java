@@ -19,8 +19,9 @@ public final class DeviceFiles {
     /** The files of a host without PCI devices. It has an IOMMU that remaps interrupts, and the module vfio-pci. */
     public DeviceFiles(Build build) {
         text("/proc/version", "Linux version " + build.major() + "." + build.minor() + ".0-fake");
-        text("/proc/interrupts", "     CPU0\n  0:  0  IR-IO-APIC  2-edge  timer");
-        text("/sys/class/iommu/ivhd0/amd-iommu/cap", "0");
+        String chip = build.arm64() ? "GICv3" : "IR-IO-APIC";
+        text("/proc/interrupts", "     CPU0\n  1:  0  " + chip + "  2-edge  timer");
+        text("/sys/class/iommu/" + (build.arm64() ? "smmu3.0x0000000009050000" : "ivhd0") + "/uevent", "");
         text("/sys/bus/pci/drivers/vfio-pci/new_id", "");
     }
 

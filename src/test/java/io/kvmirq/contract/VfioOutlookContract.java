@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.World.assertErrno;
+import static io.kvmirq.contract.World.assertOk;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.PciAddress;
+import io.kvmirq.cli.FakeTree;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.HostTree;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.VfioOutlook;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.Test;
+
+/** What {@link VfioOutlook} derives from the files of a host is what VFIO answers there. */
+@VfioContract
+class VfioOutlookContract {
+    private final VfioWorld vfio;
+
+    VfioOutlookContract(VfioWorld vfio) {
+        this.vfio = vfio;
+    }
+
+    @AfterEach
+    void close() {
+        vfio.closeAll();
+    }
+
+    private HostFacts host() {
+        return new HostFacts(vfio.world.fake().<HostTree>map(FakeTree::new).orElseGet(() -> HostTree.of(Path.of("/"))));
+    }
+
+    private PciDevice device(TestDevice device) {
+        return host().pci(PciAddress.parse(vfio.place(device).address())).orElseThrow();
+    }
+
+    private VfioOutlook outlook(TestDevice device) {
+        return VfioOutlook.of(host(), device(device));
+    }
+
+    /** As {@link VfioDevice#irqInfo} tells it. */
+    private static String text(VfioOutlook.Irqs irqs) {
+        if (irqs.flags().isEmpty()) {
+            return "EINVAL";
+        }
+        int flags = irqs.flags().stream().mapToInt(VfioOutlook.Flag::bit).sum();
+        return flags + " " + irqs.count().orElseThrow();
+    }
+
+    @Test
+    void interruptsAreThoseThatWerePredicted() {
+        for (TestDevice one : TestDevice.values()) {
+            VfioOutlook outlook = outlook(one);
+            assertThat(outlook.irqs()).hasSize(5);
+            VfioDevice device = vfio.device(one);
+            for (VfioOutlook.Irqs irqs : outlook.irqs()) {
+                assertThat(text(irqs))
+                        .as(one + " " + irqs.kind())
+                        .isEqualTo(device.irqInfo(irqs.kind().index()));
+            }
+        }
+    }
+
+    @Test
+    void deviceWithoutRefusalsOpens() {
+        for (TestDevice one : TestDevice.values()) {
+            assertThat(outlook(one).refusals()).as(one.name()).isEmpty();
+            assertThat(device(one).group()).hasValue(vfio.place(one).group());
+            vfio.device(one);
+        }
+    }
+
+    private void assumeRealFiles() {
+        vfio.place(E1000E);
+        Assumptions.assumeTrue(
+                vfio.world.fake().isEmpty(), "needs a real kernel: the fake shows no processes and irqs");
+    }
+
+    @Test
+    void openGroupIsInUseAndBusy() {
+        assumeRealFiles();
+        vfio.group(E1000E);
+        assertThat(outlook(E1000E).refusals()).singleElement().satisfies(refusal -> assertThat(refusal.text())
+                .contains("process " + ProcessHandle.current().pid() + " ", "EBUSY"));
+        assertErrno(Errno.EBUSY, vfio.open(vfio.groupPath(E1000E)));
+    }
+
+    @Test
+    void armedVectorsHaveAHostIrqEach() {
+        assumeRealFiles();
+        VfioDevice device = vfio.device(E1000E);
+        int[] events = vfio.events(3);
+        assertOk(device.arm(VfioDevice.MSIX, 0, events));
+        PciDevice facts = device(E1000E);
+        List<HostInterrupts.Armed> armed = host().interrupts().orElseThrow().armed(facts.address());
+        assertThat(armed).extracting(HostInterrupts.Armed::vector).containsExactly(0, 1, 2);
+        assertThat(armed).extracting(HostInterrupts.Armed::mode).containsOnly(HostInterrupts.Mode.MSIX);
+        assertThat(facts.messageIrqs())
+                .containsAll(armed.stream().map(HostInterrupts.Armed::irq).collect(Collectors.toList()));
+    }
+}
