@@ -114,12 +114,36 @@ class ArchitectureTest {
                 "io.kvmirq.kernel.."));
     }
 
+    @Test
+    void vfioUsesKernelAndNotKvm() {
+        check(mayUse(
+                "io.kvmirq.vfio..",
+                "io.kvmirq",
+                "io.kvmirq.uapi..",
+                "io.kvmirq.backend",
+                "io.kvmirq.explain..",
+                "io.kvmirq.kernel.."));
+    }
+
+    /** What joins the two layers sees both, and encodes nothing. */
+    @Test
+    void forwardUsesVfioAndKvm() {
+        check(mayUse(
+                "io.kvmirq.forward..",
+                "io.kvmirq",
+                "io.kvmirq.backend",
+                "io.kvmirq.explain..",
+                "io.kvmirq.kernel..",
+                "io.kvmirq.kvm..",
+                "io.kvmirq.vfio.."));
+    }
+
     /** Handles reach the seam through their package's calls, which no user sees. */
     @Test
     void onlyCallsReachTheSeam() {
         check(noClasses()
                 .that()
-                .resideInAPackage("io.kvmirq.kvm..")
+                .resideInAnyPackage("io.kvmirq.kvm..", "io.kvmirq.vfio..", "io.kvmirq.forward..")
                 .and()
                 .haveNameNotMatching(".*Calls(\\$.*)?")
                 .should()

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.KvmDevice;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.FileHolder;
+import io.kvmirq.vfio.VfioFile;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * The KVM-VFIO device of a VM: it tells KVM which files of VFIO the guest uses, and VFIO which VM opens a device. A VM has
+ * one. Interrupts reach a guest without it; devices whose driver needs the VM, and coherency of DMA, do not work without
+ * it. Thread-safe.
+ *
+ * <p>Add a file before its device is opened, and remove it before the file is closed: the kernel finds it by its
+ * descriptor. {@code VfioDevice.open(kernel, name, kvmVfio)} keeps both orders.
+ *
+ * <p>Source: virt/kvm/vfio.c, Documentation/virt/kvm/devices/vfio.rst.
+ */
+public final class KvmVfio implements FileHolder, AutoCloseable {
+    private final ForwardCalls calls;
+    private final Fd fd;
+    private final Set<Added> files = new LinkedHashSet<>();
+
+    private KvmVfio(Fd fd) {
+        this.calls = new ForwardCalls(fd.kernel());
+        this.fd = fd;
+    }
+
+    /** @throws io.kvmirq.KernelException EBUSY when the VM has one: {@link #adopt} that; ENODEV on a kernel without it */
+    public static KvmVfio create(Vm vm) {
+        return new KvmVfio(vm.createDevice(KvmDevice.Type.VFIO).fd());
+    }
+
+    /**
+     * One that a VMM created.
+     *
+     * @param number the descriptor that KVM_CREATE_DEVICE gave
+     */
+    public static KvmVfio adopt(Kernel kernel, int number, Ownership ownership) {
+        return new KvmVfio(Fd.adopt(kernel, "kvm-vfio", number, ownership));
+    }
+
+    /** The descriptor, to be leased. */
+    public Fd fd() {
+        return fd;
+    }
+
+    /** A file that was added. */
+    private final class Added implements Hold {
+        private final Fd.Lease device;
+        private final Fd.Lease file;
+        private boolean closed;
+
+        Added(VfioFile added) {
+            try (Undo undo = new Undo()) {
+                this.device = undo.add(fd.lease());
+                this.file = undo.add(added.fd().lease());
+                calls.add(device, file, added.toString());
+                undo.keep();
+            }
+        }
+
+        @Override
+        public void close() {
+            synchronized (KvmVfio.this) {
+                if (!closed) {
+                    closed = true;
+                    files.remove(this);
+                    calls.remove(device, file);
+                    file.close();
+                    device.close();
+                }
+            }
+        }
+    }
+
+    /**
+     * Adds the file of a group or a device.
+     *
+     * @throws io.kvmirq.KernelException EEXIST when the file was added already; EINVAL if it is no file of VFIO, or a device
+     *     file before 6.6
+     * @throws IllegalStateException if a device was opened through the file before: it would not learn of the VM
+     */
+    @Override
+    public synchronized Hold hold(VfioFile file) {
+        if (file.isUsed()) {
+            throw new IllegalStateException(
+                    "a device was opened through " + file + " before it was given to KVM, and would"
+                            + " not learn of the VM: add the file first, then open the device");
+        }
+        Added added = new Added(file);
+        files.add(added);
+        return added;
+    }
+
+    /** Removes all files and closes the device. Idempotent, never fails. */
+    @Override
+    public synchronized void close() {
+        List.copyOf(files).forEach(Added::close);
+        calls.closeDevice(fd);
+    }
+
+    @Override
+    public String toString() {
+        return fd.toString();
+    }
+}

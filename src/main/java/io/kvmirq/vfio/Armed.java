@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.uapi.UapiVfio;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Interrupts of one kind that a device may raise, each with its eventfd, which it leases. Closing disarms all of them; so
+ * does closing the device. Thread-safe.
+ *
+ * <p>A change that the kernel refuses detaches interrupts that had an eventfd; the change then gives them back what they
+ * had, and says so with {@link VectorsDisturbedException}.
+ */
+public abstract sealed class Armed implements AutoCloseable permits ArmedVectors, ArmedIrq {
+    static final int TRIGGER = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
+
+    private final Interrupts irqs;
+    private final int index;
+    private final Fd.@Nullable Lease[] leases;
+    private boolean closed;
+
+    Armed(Interrupts irqs, int index) {
+        this.irqs = irqs;
+        this.index = index;
+        this.leases = new Fd.Lease[irqs.info(index).count()];
+    }
+
+    final Interrupts irqs() {
+        return irqs;
+    }
+
+    final int index() {
+        return index;
+    }
+
+    final IrqInfo info() {
+        return irqs.info(index);
+    }
+
+    final String named(int first, int count) {
+        String label = info().kind().label();
+        return leases.length == 1 ? label : label + " " + first + (count == 1 ? "" : "–" + (first + count - 1));
+    }
+
+    final void requireOpen() {
+        if (closed) {
+            throw new IllegalStateException(this + " is disarmed: arm it again");
+        }
+    }
+
+    final RuntimeException refused(int result, int action, int first, int count) {
+        return irqs.refused(result, action, index, named(first, count));
+    }
+
+    /** @throws RuntimeException for a result other than 0 */
+    final void check(int result, int action, int first, int count) {
+        if (result != 0) {
+            throw refused(result, action, first, count);
+        }
+    }
+
+    // Changes
+
+    private static List<Optional<Fd.Lease>> leased(List<Optional<EventFd>> events, Undo undo) {
+        List<Optional<Fd.Lease>> leased = new ArrayList<>();
+        for (Optional<EventFd> event : events) {
+            leased.add(event.map(one -> undo.add(one.fd().lease())));
+        }
+        return leased;
+    }
+
+    private static int number(Fd.@Nullable Lease lease) {
+        return lease == null ? Interrupts.NO_EVENTFD : lease.number();
+    }
+
+    /** The descriptors of a range as it is. */
+    private List<Integer> numbers(int first, int count) {
+        return Arrays.stream(leases, first, first + count).map(Armed::number).toList();
+    }
+
+    /** Enables the index with these eventfds; nothing is enabled if it fails. */
+    final void enable(int first, List<EventFd> events) {
+        synchronized (irqs) {
+            try (Undo undo = new Undo()) {
+                List<Optional<Fd.Lease>> leased =
+                        leased(events.stream().map(Optional::of).toList(), undo);
+                irqs.begin(index, this);
+                undo.add(() -> irqs.end(index));
+                check(irqs.trigger(index, first, descriptors(leased)), TRIGGER, first, events.size());
+                store(first, leased);
+                undo.keep();
+            }
+        }
+    }
+
+    private static List<Integer> descriptors(List<Optional<Fd.Lease>> leased) {
+        return leased.stream()
+                .map(lease -> lease.map(Fd.Lease::number).orElse(Interrupts.NO_EVENTFD))
+                .toList();
+    }
+
+    private void store(int first, List<Optional<Fd.Lease>> leased) {
+        for (int i = 0; i < leased.size(); i++) {
+            Fd.@Nullable Lease before = leases[first + i];
+            leases[first + i] = leased.get(i).orElse(null);
+            if (before != null) {
+                before.close();
+            }
+        }
+    }
+
+    /** Gives interrupts of an armed index other eventfds, or none. The caller holds the lock. */
+    final void change(int first, List<Optional<EventFd>> events) {
+        requireOpen();
+        try (Undo undo = new Undo()) {
+            List<Optional<Fd.Lease>> leased = leased(events, undo);
+            int result = irqs.trigger(index, first, descriptors(leased));
+            if (result != 0) {
+                throw rearmed(first, events.size(), refused(result, TRIGGER, first, events.size()));
+            }
+            store(first, leased);
+            undo.keep();
+        }
+    }
+
+    /**
+     * Disables the index and enables it again with more. If the kernel refuses that, the index gets back what it had. The
+     * caller holds the lock.
+     *
+     * @param total how many vectors it has then
+     * @param before how many it has now
+     */
+    final void replaceAll(int first, List<EventFd> events, int total, int before) {
+        requireOpen();
+        try (Undo undo = new Undo()) {
+            List<Optional<Fd.Lease>> leased =
+                    leased(events.stream().map(Optional::of).toList(), undo);
+            List<Integer> all = new ArrayList<>(numbers(0, total));
+            for (int i = 0; i < leased.size(); i++) {
+                all.set(first + i, descriptors(leased).get(i));
+            }
+            irqs.disable(index);
+            int result = irqs.trigger(index, 0, all);
+            if (result != 0) {
+                throw enabledAgain(before, refused(result, TRIGGER, first, events.size()));
+            }
+            store(first, leased);
+            undo.keep();
+        }
+    }
+
+    /** Undoes what a refused call did to a range: all at once, or if that fails one by one. */
+    private RuntimeException rearmed(int first, int count, RuntimeException cause) {
+        List<Integer> interrupted = set(first, count);
+        if (interrupted.isEmpty()) {
+            return cause;
+        }
+        List<Integer> lost = new ArrayList<>();
+        if (irqs.trigger(index, first, numbers(first, count)) != 0) {
+            for (int i : interrupted) {
+                if (irqs.trigger(index, i, numbers(i, 1)) != 0) {
+                    lost.add(i);
+                }
+            }
+        }
+        lost.forEach(i -> store(i, List.of(Optional.empty())));
+        return disturbed(cause, interrupted, lost);
+    }
+
+    /** Undoes a refused {@link #replaceAll}; if the kernel refuses that too, all are disarmed. */
+    private RuntimeException enabledAgain(int count, RuntimeException cause) {
+        List<Integer> interrupted = set(0, count);
+        boolean lost = irqs.trigger(index, 0, numbers(0, count)) != 0;
+        if (lost) {
+            close();
+        }
+        return interrupted.isEmpty() ? cause : disturbed(cause, interrupted, lost ? interrupted : List.of());
+    }
+
+    private VectorsDisturbedException disturbed(RuntimeException cause, List<Integer> interrupted, List<Integer> lost) {
+        return new VectorsDisturbedException(cause, info().kind().label(), irqs.toString(), interrupted, lost);
+    }
+
+    /** Those of a range that have an eventfd. */
+    private List<Integer> set(int first, int count) {
+        return IntStream.range(first, first + count)
+                .filter(this::hasEvent)
+                .boxed()
+                .toList();
+    }
+
+    /** Whether an interrupt has an eventfd. */
+    final boolean hasEvent(int number) {
+        return leases[number] != null;
+    }
+
+    /** Disarms all of them: no signal comes later. Idempotent, never fails. */
+    @Override
+    public final void close() {
+        synchronized (irqs) {
+            if (closed) {
+                return;
+            }
+            closed = true;
+            irqs.disable(index);
+            irqs.end(index);
+            for (Fd.@Nullable Lease lease : leases) {
+                if (lease != null) {
+                    lease.close();
+                }
+            }
+            disarmed();
+        }
+    }
+
+    /** Lets go of what else the interrupts held. */
+    void disarmed() {}
+
+    @Override
+    public final String toString() {
+        return "armed " + info().kind().label() + " of " + irqs;
+    }
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.uapi.UapiVfio;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * INTx or an interrupt of a platform device, enabled. A level-triggered line masks itself with each signal; after the guest
+ * has served the device, unmask it, by a call or by an eventfd such as the resample eventfd of an irqfd. A device that
+ * still asserts its line then signals again. Thread-safe.
+ */
+public final class ArmedLine extends ArmedIrq {
+    private static final int MASK = UapiVfio.VFIO_IRQ_SET_ACTION_MASK;
+    private static final int UNMASK = UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK;
+
+    /** The eventfds that act on the line, by action. */
+    private final Map<Integer, Fd.Lease> acting = new TreeMap<>();
+
+    private ArmedLine(Interrupts irqs, int index) {
+        super(irqs, index);
+    }
+
+    static ArmedLine arm(VfioDevice device, int index, EventFd event) {
+        ArmedLine armed = new ArmedLine(device.interrupts(), index);
+        armed.enable(0, List.of(event));
+        return armed;
+    }
+
+    private void requireMaskable() {
+        if (!info().maskable()) {
+            throw new UnsupportedOperationException(
+                    this + " cannot be masked, because it is edge-triggered: mask by deassigning its irqfd");
+        }
+    }
+
+    /** Holds the line back. Masking twice is masking once. */
+    public void mask() {
+        requireMaskable();
+        act(MASK);
+    }
+
+    /** {@link #mask} for true; nothing for false. */
+    public void maskIf(boolean on) {
+        requireMaskable();
+        act(MASK, on);
+    }
+
+    /** Lets the line signal again; at once if the device asserts it. */
+    public void unmask() {
+        requireMaskable();
+        act(UNMASK);
+    }
+
+    /** {@link #unmask} for true; nothing for false. */
+    public void unmaskIf(boolean on) {
+        requireMaskable();
+        act(UNMASK, on);
+    }
+
+    /**
+     * Unmasks the line with each signal of {@code event}, in the kernel; at once if it was signalled before. It replaces the
+     * one set before. The eventfd is leased: if its last file were closed, the line would stay masked for ever.
+     *
+     * @throws io.kvmirq.KernelException EBUSY when another program set one; EINVAL if an adopted eventfd is something else.
+     *     The one set before stays
+     */
+    public void unmaskBy(EventFd event) {
+        actBy(UNMASK, event);
+    }
+
+    /** Ends {@link #unmaskBy}. */
+    public void stopUnmaskBy() {
+        stopActing(UNMASK);
+    }
+
+    /**
+     * Masks the line with each signal of {@code event}, in the kernel. Only platform devices can.
+     *
+     * @throws io.kvmirq.KernelException as {@link #unmaskBy}
+     * @throws UnsupportedOperationException for INTx of a PCI device
+     */
+    public void maskBy(EventFd event) {
+        requireMaskableByEventFd();
+        actBy(MASK, event);
+    }
+
+    /** Ends {@link #maskBy}. */
+    public void stopMaskBy() {
+        requireMaskableByEventFd();
+        stopActing(MASK);
+    }
+
+    private void requireMaskableByEventFd() {
+        if (info().kind() != IrqKind.PLATFORM) {
+            throw new UnsupportedOperationException(
+                    this + " cannot be masked by an eventfd, only unmasked: call mask()");
+        }
+    }
+
+    /** The kernel takes a second eventfd only when the first is gone. */
+    private void actBy(int action, EventFd event) {
+        requireMaskable();
+        synchronized (irqs()) {
+            requireOpen();
+            try (Undo undo = new Undo()) {
+                Fd.Lease lease = undo.add(event.fd().lease());
+                Fd.@Nullable Lease before = acting.get(action);
+                if (before != null) {
+                    irqs().actBy(action, index(), Interrupts.NO_EVENTFD);
+                }
+                int result = irqs().actBy(action, index(), lease.number());
+                if (result != 0) {
+                    if (before != null && irqs().actBy(action, index(), before.number()) != 0) {
+                        acting.remove(action);
+                        before.close();
+                    }
+                    throw refused(result, action, 0, 1);
+                }
+                if (before != null) {
+                    before.close();
+                }
+                acting.put(action, lease);
+                undo.keep();
+            }
+        }
+    }
+
+    private void stopActing(int action) {
+        requireMaskable();
+        synchronized (irqs()) {
+            requireOpen();
+            check(irqs().actBy(action, index(), Interrupts.NO_EVENTFD), action, 0, 1);
+            Fd.@Nullable Lease before = acting.remove(action);
+            if (before != null) {
+                before.close();
+            }
+        }
+    }
+
+    @Override
+    void disarmed() {
+        acting.values().forEach(Fd.Lease::close);
+        acting.clear();
+    }
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.kernel.EventFd;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * MSI or MSI-X of a device, enabled. A vector without an eventfd is silent: an MSI-X message waits in the device, an MSI is
+ * lost. Vectors are numbered as in the device's table. Thread-safe.
+ *
+ * <p>Source: {@code vfio_msi_set_block()} in drivers/vfio/pci/vfio_pci_intrs.c.
+ */
+public final class ArmedVectors extends Armed {
+    /** How many vectors the host allocated, from 0; more only where they can be added. */
+    private int enabled;
+
+    private ArmedVectors(Interrupts irqs, int index, int enabled) {
+        super(irqs, index);
+        this.enabled = enabled;
+    }
+
+    static ArmedVectors arm(VfioDevice device, int index, int first, List<EventFd> events) {
+        ArmedVectors armed = new ArmedVectors(device.interrupts(), index, first + events.size());
+        armed.enable(first, events);
+        return armed;
+    }
+
+    private void require(int first, int count) {
+        VfioDevice.requireVectors(info(), first, count, irqs());
+        if (info().noResize() && first + count > enabled) {
+            throw new IllegalStateException(named(first, count) + " of " + irqs() + " is beyond the " + enabled
+                    + " vectors that are enabled, and this kernel adds none to them: enable more at first, or call"
+                    + " growLosingInterrupts");
+        }
+    }
+
+    /** How many vectors are enabled, from 0. */
+    public int enabled() {
+        synchronized (irqs()) {
+            return enabled;
+        }
+    }
+
+    /**
+     * Gives a vector another eventfd, or one at last. A message that waits in the MSI-X table is signalled at once.
+     *
+     * @throws io.kvmirq.KernelException ENOSPC, ENOMEM for a vector that was not enabled before
+     * @throws VectorsDisturbedException instead if the vector had an eventfd
+     * @throws IllegalStateException if the vector is not enabled and vectors cannot be added, see {@link
+     *     #growLosingInterrupts}
+     */
+    public void set(int vector, EventFd event) {
+        set(vector, List.of(event));
+    }
+
+    /** Gives consecutive vectors their eventfds in one call. Else as {@link #set(int, EventFd)}. */
+    public void set(int first, List<EventFd> events) {
+        synchronized (irqs()) {
+            require(first, events.size());
+            change(first, events.stream().map(Optional::of).toList());
+            enabled = Math.max(enabled, first + events.size());
+        }
+    }
+
+    /**
+     * Takes the eventfd from a vector, which stays enabled.
+     *
+     * @throws io.kvmirq.KernelException if the kernel refuses; the vector then keeps its eventfd
+     */
+    public void detach(int vector) {
+        detach(vector, 1);
+    }
+
+    /** Takes the eventfds from consecutive vectors in one call. Else as {@link #detach(int)}. */
+    public void detach(int first, int count) {
+        synchronized (irqs()) {
+            require(first, count);
+            change(first, Collections.nCopies(count, Optional.empty()));
+        }
+    }
+
+    /**
+     * Gives consecutive vectors their eventfds where that needs more vectors than are enabled and the kernel adds none
+     * ({@link IrqInfo#noResize}). It disables all vectors and enables them again with the new ones. Interrupts that the
+     * device raises in between may be lost, of every vector. Where vectors can be added this is {@link #set(int, List)}.
+     *
+     * @throws VectorsDisturbedException when the host has too few vectors, or the kernel refuses: the former vectors are
+     *     armed again; the cause is a {@link VectorsExhaustedException} or {@link io.kvmirq.KernelException}
+     */
+    public void growLosingInterrupts(int first, List<EventFd> events) {
+        synchronized (irqs()) {
+            VfioDevice.requireVectors(info(), first, events.size(), irqs());
+            int total = first + events.size();
+            if (!info().noResize() || total <= enabled) {
+                set(first, events);
+            } else {
+                replaceAll(first, events, total, enabled);
+                enabled = total;
+            }
+        }
+    }
+
+    /** Whether a vector has an eventfd. */
+    public boolean isSet(int vector) {
+        synchronized (irqs()) {
+            VfioDevice.requireVectors(info(), vector, 1, irqs());
+            return hasEvent(vector);
+        }
+    }
+
+    /** Signals the vector's eventfd as the device would. A vector without one is skipped. */
+    public void trigger(int vector) {
+        trigger(vector, 1);
+    }
+
+    /** Signals the eventfds of consecutive vectors. */
+    public void trigger(int first, int count) {
+        synchronized (irqs()) {
+            requireOpen();
+            require(first, count);
+            check(irqs().act(TRIGGER, index(), first, count), TRIGGER, first, count);
+        }
+    }
+
+    /** Signals the eventfds of those vectors, from {@code first}, for which there is a true. */
+    public void triggerIf(int first, boolean... which) {
+        synchronized (irqs()) {
+            requireOpen();
+            require(first, which.length);
+            check(irqs().act(TRIGGER, index(), first, boxed(which)), TRIGGER, first, which.length);
+        }
+    }
+
+    private static List<Boolean> boxed(boolean[] which) {
+        Boolean[] boxed = new Boolean[which.length];
+        Arrays.setAll(boxed, i -> which[i]);
+        return List.of(boxed);
+    }
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.explain.VfioCause;
+import io.kvmirq.kernel.Calls;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
+import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
+import java.nio.ByteBuffer;
+import java.util.Set;
+
+/** The calls on one VFIO device. Thread-safe. */
+final class DeviceCalls extends Calls {
+    private static final int EINVAL = -Errno.EINVAL.number();
+    /** The end of num_irqs: the rest came later. */
+    private static final int INFO_SIZE = 16;
+
+    private final Fd device;
+
+    DeviceCalls(Fd device) {
+        super(device.kernel());
+        this.device = device;
+    }
+
+    Fd device() {
+        return device;
+    }
+
+    void closeDevice() {
+        close(device);
+    }
+
+    ByteBuffer info() {
+        return ask(
+                UapiVfio.VFIO_DEVICE_GET_INFO,
+                Buffers.allocate(VfioDeviceInfo.SIZE).putInt(VfioDeviceInfo.ARGSZ, INFO_SIZE),
+                device.toString());
+    }
+
+    ByteBuffer regionInfo(int index) {
+        return ask(
+                UapiVfio.VFIO_DEVICE_GET_REGION_INFO,
+                Buffers.allocate(VfioRegionInfo.SIZE)
+                        .putInt(VfioRegionInfo.ARGSZ, VfioRegionInfo.SIZE)
+                        .putInt(VfioRegionInfo.INDEX, index),
+                device + " region=" + index);
+    }
+
+    private ByteBuffer ask(long request, ByteBuffer info, String operands) {
+        check(
+                on(device, raw -> backend().libc().ioctl(raw, request, info)),
+                KernelCall.VFIO_INFO,
+                Set.of(),
+                () -> operands);
+        return info;
+    }
+
+    /** An index that this device lacks, such as the error interrupt of conventional PCI, has no interrupts. */
+    IrqInfo irqInfo(IrqKind kind, int index) {
+        ByteBuffer info = scratch();
+        try {
+            info.putLong(0, 0);
+            int result = on(device, raw -> backend().vfioIrqInfo(raw, index, info));
+            if (result != EINVAL) {
+                check(result, KernelCall.VFIO_IRQ_INFO, Set.of(), () -> device + " index=" + index);
+            }
+            return IrqInfo.of(
+                    kind, info.getInt(KernelBackend.VFIO_IRQ_COUNT), info.getInt(KernelBackend.VFIO_IRQ_FLAGS));
+        } finally {
+            done(info);
+        }
+    }
+
+    /** @return 0, {@code -errno}, or the number of vectors available: then nothing was enabled */
+    int setIrqs(int flags, int index, int start, int count, ByteBuffer set) {
+        return on(device, raw -> backend().vfioIrqsSet(raw, flags, index, start, count, set));
+    }
+
+    /** What a result of {@link #setIrqs} other than 0 means. */
+    RuntimeException refused(int result, int flags, IrqInfo irq, String range) {
+        if (result > 0) {
+            return new VectorsExhaustedException(device + " " + range, result);
+        }
+        String action =
+                switch (flags & UapiVfio.VFIO_IRQ_SET_ACTION_TYPE_MASK) {
+                    case UapiVfio.VFIO_IRQ_SET_ACTION_MASK -> " mask";
+                    case UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK -> " unmask";
+                    default -> "";
+                };
+        if (result == -Errno.EBUSY.number()) {
+            VfioCause cause = action.isEmpty() ? VfioCause.SET_IRQS_SHARED : VfioCause.SET_IRQS_UNMASK_EVENTFD;
+            return new KernelException(
+                    KernelCall.SET_IRQS.label(), device + " " + range + action, Errno.EBUSY, cause.text());
+        }
+        return failure(result, KernelCall.SET_IRQS, facts(irq.kind()), () -> device + " " + range + action);
+    }
+
+    private static Set<Fact> facts(IrqKind kind) {
+        return switch (kind) {
+            case INTX -> Set.of(Fact.INTX);
+            case MSI, MSIX -> Set.of(Fact.MSI);
+            case ERROR, REQUEST -> Set.of(Fact.ERR_REQ);
+            case PLATFORM -> Set.of();
+        };
+    }
+
+    void reset() {
+        check(on(device, backend()::vfioReset), KernelCall.VFIO_RESET, Set.of(), device::toString);
+    }
+
+    /** Reads 1, 2 or 4 bytes in one access. */
+    int read(long offset, int width) {
+        ByteBuffer value = scratch();
+        try {
+            value.putLong(0, 0).limit(width);
+            moved(
+                    on(device, raw -> (int) backend().libc().pread(raw, value, offset)),
+                    KernelCall.VFIO_READ,
+                    offset,
+                    width);
+            value.clear();
+            return value.getInt(0);
+        } finally {
+            value.clear();
+            done(value);
+        }
+    }
+
+    /** Writes 1, 2 or 4 bytes in one access. */
+    void write(long offset, int width, int value) {
+        ByteBuffer from = scratch();
+        try {
+            from.putInt(0, value).limit(width);
+            moved(
+                    on(device, raw -> (int) backend().libc().pwrite(raw, from, offset)),
+                    KernelCall.VFIO_WRITE,
+                    offset,
+                    width);
+        } finally {
+            from.clear();
+            done(from);
+        }
+    }
+
+    private void moved(int result, KernelCall call, long offset, int width) {
+        check(result, call, Set.of(), () -> device + " offset=0x" + Long.toHexString(offset) + " bytes=" + width);
+        if (result != width) {
+            throw new IllegalStateException(call.label() + " " + device + " offset=0x" + Long.toHexString(offset)
+                    + " moved " + result + " of " + width + " bytes: expected one access");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import java.util.List;
+
+/**
+ * What VFIO says of a device.
+ *
+ * @param bus of the driver that serves it
+ * @param resettable whether {@link VfioDevice#reset} works
+ * @param regions how many regions it has; of some the size is 0
+ * @param irqs its interrupts, by VFIO's index
+ */
+public record DeviceInfo(Bus bus, boolean resettable, int regions, List<IrqInfo> irqs) {
+    /** Buses that VFIO has drivers for. */
+    public enum Bus {
+        /** vfio-pci and its variants. */
+        PCI,
+        /** vfio-platform and vfio-amba: each index is one interrupt. */
+        PLATFORM,
+        /** Any other one. */
+        OTHER
+    }
+
+    public DeviceInfo {
+        irqs = List.copyOf(irqs);
+    }
+}

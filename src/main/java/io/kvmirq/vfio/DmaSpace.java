@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Mapping;
+
+/**
+ * The addresses that devices use for DMA, as the IOMMU translates them: a container of type 1, or an address space of an
+ * iommufd. Several devices may share one. Thread-safe.
+ */
+public abstract sealed class DmaSpace implements AutoCloseable permits VfioContainer, Ioas {
+    private final VfioCalls calls;
+    private final Fd fd;
+
+    DmaSpace(VfioCalls calls, Fd fd) {
+        this.calls = calls;
+        this.fd = fd;
+    }
+
+    final VfioCalls calls() {
+        return calls;
+    }
+
+    final Fd file() {
+        return fd;
+    }
+
+    /**
+     * Lets devices read and write memory. The kernel pins its pages.
+     *
+     * @param iova the address that devices use, a multiple of the page size
+     * @throws io.kvmirq.KernelException EEXIST when a part of the range is mapped; EINVAL misaligned, in a range that the
+     *     IOMMU reserves, or in a container without a device; ENOMEM beyond RLIMIT_MEMLOCK
+     */
+    public final DmaMapping map(long iova, Mapping memory) {
+        return new DmaMapping(this, iova, memory, true);
+    }
+
+    /** Lets devices read memory; a device's write is refused by the IOMMU. Else as {@link #map}. */
+    public final DmaMapping mapReadOnly(long iova, Mapping memory) {
+        return new DmaMapping(this, iova, memory, false);
+    }
+
+    abstract void map(Fd.Lease lease, long iova, Mapping memory, boolean writable);
+
+    abstract void unmap(Fd.Lease lease, long iova, long length);
+
+    /** Refuses new mappings. Devices in it keep it, and mappings keep it until they are closed. Idempotent, never fails. */
+    @Override
+    public final void close() {
+        calls.closeFile(fd);
+    }
+
+    @Override
+    public final String toString() {
+        return fd.toString();
+    }
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+/**
+ * What must know the file of a device before the device is opened: KVM, through its KVM-VFIO device. The bus driver takes
+ * the VM from there when the device opens; a file added later has no effect on that device.
+ */
+public interface FileHolder {
+    /**
+     * Takes hold of a file through which no device was opened yet.
+     *
+     * @return its closing lets go of the file
+     * @throws io.kvmirq.KernelException EEXIST if it holds the file already; EINVAL for a file it cannot hold
+     * @throws IllegalStateException if a device was opened through the file before
+     */
+    Hold hold(VfioFile file);
+
+    /** The hold on one file. It leases the file, which stays open until the hold ends. */
+    interface Hold extends AutoCloseable {
+        /** Lets go. Idempotent, never fails. */
+        @Override
+        void close();
+    }
+}

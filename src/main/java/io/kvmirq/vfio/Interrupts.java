@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.uapi.UapiVfio;
+import java.nio.ByteBuffer;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+
+/** Which interrupts of a device are armed. Its monitor is the lock of all of them. */
+final class Interrupts {
+    static final int NO_EVENTFD = -1;
+
+    private final DeviceCalls calls;
+    private final DeviceInfo info;
+    private final Map<Integer, Armed> armed = new TreeMap<>();
+    /** For calls with one value or none. */
+    private final ByteBuffer small = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + Integer.BYTES);
+
+    private boolean closed;
+
+    Interrupts(DeviceCalls calls, DeviceInfo info) {
+        this.calls = calls;
+        this.info = info;
+    }
+
+    IrqInfo info(int index) {
+        return info.irqs().get(index);
+    }
+
+    /** Refuses what the kernel would refuse: a second arming, and a second one of INTx, MSI and MSI-X. */
+    synchronized void begin(int index, Armed arming) {
+        if (closed) {
+            throw new IllegalStateException(calls.device() + " is closed: open it again");
+        }
+        IrqKind kind = info(index).kind();
+        for (Map.Entry<Integer, Armed> other : armed.entrySet()) {
+            IrqKind others = info(other.getKey()).kind();
+            if (other.getKey() == index || kind.excludesOthers() && others.excludesOthers()) {
+                throw new IllegalStateException(kind.label() + " of " + calls.device() + " cannot be armed while "
+                        + others.label() + " is armed: close " + other.getValue() + " first");
+            }
+        }
+        armed.put(index, arming);
+    }
+
+    synchronized void end(int index) {
+        armed.remove(index);
+    }
+
+    /** Disarms all; nothing can be armed any more. */
+    synchronized void close() {
+        closed = true;
+        List.copyOf(armed.values()).forEach(Armed::close);
+    }
+
+    // Calls. The result is as that of DeviceCalls.setIrqs
+
+    /** Gives interrupts of an index from {@code start} their eventfds. */
+    synchronized int trigger(int index, int start, List<Integer> numbers) {
+        ByteBuffer set = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + numbers.size() * Integer.BYTES);
+        for (int i = 0; i < numbers.size(); i++) {
+            set.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE + i * Integer.BYTES, numbers.get(i));
+        }
+        int flags = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD;
+        return calls.setIrqs(flags, index, start, numbers.size(), set);
+    }
+
+    /** Acts on the interrupts that {@code which} chooses. */
+    synchronized int act(int action, int index, int start, List<Boolean> which) {
+        ByteBuffer set = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + which.size());
+        for (int i = 0; i < which.size(); i++) {
+            set.put(KernelBackend.VFIO_IRQS_HEADER_SIZE + i, (byte) (which.get(i) ? 1 : 0));
+        }
+        return calls.setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_BOOL, index, start, which.size(), set);
+    }
+
+    /** Acts on {@code count} interrupts; TRIGGER on none disables the index. */
+    synchronized int act(int action, int index, int start, int count) {
+        return calls.setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_NONE, index, start, count, small);
+    }
+
+    /** Lets an eventfd act on a line, or none with {@link #NO_EVENTFD}. */
+    synchronized int actBy(int action, int index, int number) {
+        small.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE, number);
+        return calls.setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);
+    }
+
+    synchronized void disable(int index) {
+        act(UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER, index, 0, 0);
+    }
+
+    RuntimeException refused(int result, int action, int index, String range) {
+        return calls.refused(result, action, info(index), range);
+    }
+
+    @Override
+    public String toString() {
+        return calls.device().toString();
+    }
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.kernel.EventFd;
+
+/** A line: INTx of a PCI device, or an interrupt of a platform device, which is level-triggered if it masks itself. */
+public final class LineIrq extends DeviceIrq {
+    LineIrq(VfioDevice device, int index) {
+        super(device, index, 0);
+    }
+
+    /**
+     * Enables the line and makes it signal an eventfd. A level-triggered line is masked after each signal until it is
+     * unmasked.
+     *
+     * @throws io.kvmirq.KernelException EBUSY when the line must be exclusive and a driver of the host has it; EINVAL when
+     *     another program armed the device; ENODEV without a usable line
+     * @throws IllegalStateException while MSI or MSI-X of the device is armed, or the line
+     */
+    public ArmedLine arm(EventFd event) {
+        return ArmedLine.arm(device(), index(), event);
+    }
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+/** A vector of MSI or MSI-X. */
+public final class MessageIrq extends DeviceIrq {
+    MessageIrq(VfioDevice device, int index, int vector) {
+        super(device, index, vector);
+    }
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.kernel.EventFd;
+import java.util.AbstractList;
+import java.util.List;
+import java.util.Objects;
+
+/** Consecutive vectors of MSI or of MSI-X. Immutable. */
+public final class MessageIrqs extends AbstractList<MessageIrq> {
+    private final VfioDevice device;
+    private final int index;
+    private final int first;
+    private final int count;
+
+    MessageIrqs(VfioDevice device, int index, int first, int count) {
+        this.device = device;
+        this.index = index;
+        this.first = first;
+        this.count = count;
+    }
+
+    @Override
+    public MessageIrq get(int i) {
+        return new MessageIrq(device, index, first + Objects.checkIndex(i, count));
+    }
+
+    @Override
+    public int size() {
+        return count;
+    }
+
+    /**
+     * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. Vectors up to the last one here are
+     * allocated on the host; lower ones without an eventfd can get one later.
+     *
+     * @param events one for each vector
+     * @throws VectorsExhaustedException when the host has fewer vectors; nothing is enabled
+     * @throws io.kvmirq.KernelException ENOSPC, ENOMEM; EINVAL when another program armed the device
+     * @throws IllegalStateException while another kind of the device's INTx, MSI and MSI-X is armed, or this one
+     */
+    public ArmedVectors arm(List<EventFd> events) {
+        if (events.size() != count) {
+            throw new IllegalArgumentException(
+                    events.size() + " eventfds for " + count + " vectors: expected one for each");
+        }
+        return ArmedVectors.arm(device, index, first, events);
+    }
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.kernel.EventFd;
+
+/** An interrupt from the bus driver, beside those of the device: it reports an error, or asks for the device back. */
+public final class NoticeIrq extends DeviceIrq {
+    NoticeIrq(VfioDevice device, int index) {
+        super(device, index, 0);
+    }
+
+    /**
+     * Makes it signal an eventfd.
+     *
+     * @throws io.kvmirq.KernelException EINVAL if the adopted eventfd is something else
+     * @throws IllegalStateException while it is armed
+     */
+    public ArmedIrq arm(EventFd event) {
+        return ArmedIrq.arm(device(), index(), event);
+    }
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+/**
+ * The configuration space of a PCI device, as vfio-pci shows it to a user: some bits are virtual. Values are unsigned.
+ * Thread-safe, except that {@link #enableBusMaster} and {@link #enableMemory} read and write in two accesses.
+ */
+public final class PciConfig {
+    private static final int COMMAND = 4;
+    private static final int MEMORY = 1 << 1;
+    private static final int BUS_MASTER = 1 << 2;
+
+    private final Region region;
+
+    PciConfig(Region region) {
+        this.region = region;
+    }
+
+    /** The size in bytes: 256, or 4096 of PCI Express. */
+    public long size() {
+        return region.size();
+    }
+
+    /**
+     * Reads 8 bits.
+     *
+     * @throws IndexOutOfBoundsException outside of the space
+     */
+    public int getByte(int at) {
+        return region.get(at, Byte.BYTES);
+    }
+
+    /** Reads 16 bits, at a multiple of 2. */
+    public int getShort(int at) {
+        return region.get(at, Short.BYTES);
+    }
+
+    /** Reads 32 bits, at a multiple of 4. */
+    public int getInt(int at) {
+        return region.get(at, Integer.BYTES);
+    }
+
+    /** Writes 8 bits. */
+    public void putByte(int at, int value) {
+        region.put(at, Byte.BYTES, value);
+    }
+
+    /** Writes 16 bits, at a multiple of 2. */
+    public void putShort(int at, int value) {
+        region.put(at, Short.BYTES, value);
+    }
+
+    /** Writes 32 bits, at a multiple of 4. */
+    public void putInt(int at, int value) {
+        region.put(at, Integer.BYTES, value);
+    }
+
+    /** Lets the device write: without it a device sends no messages, and reads and writes no memory. */
+    public void enableBusMaster() {
+        putShort(COMMAND, getShort(COMMAND) | BUS_MASTER);
+    }
+
+    /** Lets the device answer in its memory regions. vfio-pci does so when it opens a device; a reset ends it. */
+    public void enableMemory() {
+        putShort(COMMAND, getShort(COMMAND) | MEMORY);
+    }
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.DeviceName;
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.explain.Causes;
+import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Calls;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiIommufd;
+import io.kvmirq.uapi.UapiIommufd.IommuIoasAlloc;
+import io.kvmirq.uapi.UapiIommufd.IommuIoasMap;
+import io.kvmirq.uapi.UapiIommufd.IommuIoasUnmap;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceAttachIommufdPt;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceBindIommufd;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
+import java.nio.ByteBuffer;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Supplier;
+
+/** Opens VFIO's files and makes the calls on groups, containers and address spaces. Thread-safe. */
+final class VfioCalls extends Calls {
+    /** VFIO_DEVICE_BIND_IOMMUFD before 6.17, which newer kernels take too. */
+    private static final int BIND_SIZE = 16;
+    /** VFIO_DEVICE_ATTACH_IOMMUFD_PT before 6.15, which newer kernels take too. */
+    private static final int ATTACH_SIZE = 12;
+
+    private static final int EINVAL = -Errno.EINVAL.number();
+
+    VfioCalls(Kernel kernel) {
+        super(kernel);
+    }
+
+    HostDevice device(DeviceName name) {
+        return new HostDevice(backend().libc().sysfs(), name);
+    }
+
+    /** @param why better known than from the errno */
+    private KernelException failure(int result, KernelCall call, String operands, Supplier<Optional<String>> why) {
+        Errno errno = Errno.ofResult(result);
+        return new KernelException(
+                call.label(), operands, errno, why.get().orElseGet(() -> Causes.sentence(call, errno, Set.of())));
+    }
+
+    // Files
+
+    Fd open(KernelCall call, String kind, String path, Supplier<Optional<String>> whyAbsent) {
+        int raw = backend().libc().open(Buffers.cString(path), Uapi.O_RDWR | Uapi.O_CLOEXEC);
+        if (raw < 0) {
+            boolean absent = raw == -Errno.ENOENT.number() || raw == -Errno.ENODEV.number();
+            throw failure(raw, call, path, () -> absent ? whyAbsent.get() : Optional.empty());
+        }
+        return made(kind, raw);
+    }
+
+    void closeFile(Fd fd) {
+        close(fd);
+    }
+
+    // Containers and groups
+
+    void setContainer(Fd group, Fd container, Supplier<Optional<String>> whyNotViable) {
+        int result = withNumber(group, container, UapiVfio.VFIO_GROUP_SET_CONTAINER);
+        if (result < 0) {
+            throw failure(
+                    result,
+                    KernelCall.VFIO_CONTAINER,
+                    group + " " + container,
+                    () -> result == -Errno.EPERM.number() ? whyNotViable.get() : Optional.empty());
+        }
+    }
+
+    private int withNumber(Fd on, Fd argument, long request) {
+        int number = begin(argument);
+        try {
+            ByteBuffer pointed = Buffers.allocate(Integer.BYTES).putInt(0, number);
+            return on(on, raw -> backend().libc().ioctl(raw, request, pointed));
+        } finally {
+            end(argument);
+        }
+    }
+
+    void unsetContainer(Fd group) {
+        on(group, raw -> backend().libc().ioctl(raw, UapiVfio.VFIO_GROUP_UNSET_CONTAINER, 0));
+    }
+
+    /** @param maybeSet whether EINVAL says no more than that the container has its type */
+    void setIommu(Fd container, boolean maybeSet) {
+        int result =
+                on(container, raw -> backend().libc().ioctl(raw, UapiVfio.VFIO_SET_IOMMU, UapiVfio.VFIO_TYPE1v2_IOMMU));
+        if (result != EINVAL || !maybeSet) {
+            check(result, KernelCall.VFIO_IOMMU, Set.of(), () -> container + " type=1v2");
+        }
+    }
+
+    Fd openDevice(Fd group, DeviceName name, Supplier<Optional<String>> why) {
+        ByteBuffer text = Buffers.cString(name.toString());
+        int raw = on(group, number -> backend().libc().ioctl(number, UapiVfio.VFIO_GROUP_GET_DEVICE_FD, text));
+        if (raw < 0) {
+            boolean absent = raw == -Errno.ENODEV.number();
+            throw failure(
+                    raw, KernelCall.VFIO_DEVICE_FD, name + " " + group, () -> absent ? why.get() : Optional.empty());
+        }
+        return made("vfio device " + name, raw);
+    }
+
+    // iommufd
+
+    void bind(Fd device, Fd iommufd, Supplier<Optional<String>> whyNotViable) {
+        int number = begin(iommufd);
+        try {
+            ByteBuffer bind = Buffers.allocate(VfioDeviceBindIommufd.SIZE)
+                    .putInt(VfioDeviceBindIommufd.ARGSZ, BIND_SIZE)
+                    .putInt(VfioDeviceBindIommufd.IOMMUFD, number);
+            int result = on(device, raw -> backend().libc().ioctl(raw, UapiVfio.VFIO_DEVICE_BIND_IOMMUFD, bind));
+            if (result < 0) {
+                throw failure(
+                        result,
+                        KernelCall.VFIO_BIND,
+                        device + " " + iommufd,
+                        () -> result == -Errno.EPERM.number() ? whyNotViable.get() : Optional.empty());
+            }
+        } finally {
+            end(iommufd);
+        }
+    }
+
+    void attach(Fd device, int space) {
+        ByteBuffer attach = Buffers.allocate(VfioDeviceAttachIommufdPt.SIZE)
+                .putInt(VfioDeviceAttachIommufdPt.ARGSZ, ATTACH_SIZE)
+                .putInt(VfioDeviceAttachIommufdPt.PT_ID, space);
+        check(
+                on(device, raw -> backend().libc().ioctl(raw, UapiVfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT, attach)),
+                KernelCall.VFIO_ATTACH,
+                Set.of(),
+                () -> device + " ioas=" + space);
+    }
+
+    int createSpace(Fd iommufd) {
+        ByteBuffer space =
+                Buffers.allocate(IommuIoasAlloc.SIZE).putInt(IommuIoasAlloc.LENGTH_OF_ARGUMENT, IommuIoasAlloc.SIZE);
+        check(
+                on(iommufd, raw -> backend().libc().ioctl(raw, UapiIommufd.IOMMU_IOAS_ALLOC, space)),
+                KernelCall.IOAS_CREATE,
+                Set.of(),
+                iommufd::toString);
+        return space.getInt(IommuIoasAlloc.OUT_IOAS_ID);
+    }
+
+    // DMA: on leases, so that what was mapped can be unmapped whatever has been closed meanwhile
+
+    void mapInContainer(Fd.Lease container, long iova, Mapping memory, boolean writable) {
+        ByteBuffer map = Buffers.allocate(VfioIommuType1DmaMap.SIZE)
+                .putInt(VfioIommuType1DmaMap.ARGSZ, VfioIommuType1DmaMap.SIZE)
+                .putInt(
+                        VfioIommuType1DmaMap.FLAGS,
+                        UapiVfio.VFIO_DMA_MAP_FLAG_READ | (writable ? UapiVfio.VFIO_DMA_MAP_FLAG_WRITE : 0))
+                .putLong(VfioIommuType1DmaMap.IOVA, iova)
+                .putLong(VfioIommuType1DmaMap.LENGTH, memory.length());
+        withAddress(
+                memory,
+                address -> check(
+                        backend()
+                                .libc()
+                                .ioctl(
+                                        number(container),
+                                        UapiVfio.VFIO_IOMMU_MAP_DMA,
+                                        map.putLong(VfioIommuType1DmaMap.VADDR, address)),
+                        KernelCall.VFIO_MAP,
+                        Set.<Fact>of(),
+                        () -> range(iova, memory.length())));
+    }
+
+    void unmapInContainer(Fd.Lease container, long iova, long length) {
+        ByteBuffer unmap = Buffers.allocate(VfioIommuType1DmaUnmap.SIZE)
+                .putInt(VfioIommuType1DmaUnmap.ARGSZ, VfioIommuType1DmaUnmap.SIZE)
+                .putLong(VfioIommuType1DmaUnmap.IOVA, iova)
+                .putLong(VfioIommuType1DmaUnmap.LENGTH, length);
+        backend().libc().ioctl(number(container), UapiVfio.VFIO_IOMMU_UNMAP_DMA, unmap);
+    }
+
+    void mapInSpace(Fd.Lease iommufd, int space, long iova, Mapping memory, boolean writable) {
+        ByteBuffer map = Buffers.allocate(IommuIoasMap.SIZE)
+                .putInt(IommuIoasMap.LENGTH_OF_ARGUMENT, IommuIoasMap.SIZE)
+                .putInt(
+                        IommuIoasMap.FLAGS,
+                        UapiIommufd.IOMMU_IOAS_MAP_FIXED_IOVA
+                                | UapiIommufd.IOMMU_IOAS_MAP_READABLE
+                                | (writable ? UapiIommufd.IOMMU_IOAS_MAP_WRITEABLE : 0))
+                .putInt(IommuIoasMap.IOAS_ID, space)
+                .putLong(IommuIoasMap.LENGTH, memory.length())
+                .putLong(IommuIoasMap.IOVA, iova);
+        withAddress(
+                memory,
+                address -> check(
+                        backend()
+                                .libc()
+                                .ioctl(
+                                        number(iommufd),
+                                        UapiIommufd.IOMMU_IOAS_MAP,
+                                        map.putLong(IommuIoasMap.USER_VA, address)),
+                        KernelCall.IOAS_MAP,
+                        Set.<Fact>of(),
+                        () -> "ioas=" + space + " " + range(iova, memory.length())));
+    }
+
+    void unmapInSpace(Fd.Lease iommufd, int space, long iova, long length) {
+        ByteBuffer unmap = Buffers.allocate(IommuIoasUnmap.SIZE)
+                .putInt(IommuIoasUnmap.LENGTH_OF_ARGUMENT, IommuIoasUnmap.SIZE)
+                .putInt(IommuIoasUnmap.IOAS_ID, space)
+                .putLong(IommuIoasUnmap.IOVA, iova)
+                .putLong(IommuIoasUnmap.LENGTH, length);
+        backend().libc().ioctl(number(iommufd), UapiIommufd.IOMMU_IOAS_UNMAP, unmap);
+    }
+
+    private static String range(long iova, long length) {
+        return "iova=0x" + Long.toHexString(iova) + " size=0x" + Long.toHexString(length);
+    }
+}

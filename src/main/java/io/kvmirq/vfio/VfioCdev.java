@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.DeviceName;
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.explain.Causes;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import java.util.Set;
+
+/**
+ * A device's own file, {@code /dev/vfio/devices/vfioN}, before it is bound to an iommufd. Kernels have it since 6.6 with
+ * CONFIG_VFIO_DEVICE_CDEV; Debian's do not. Thread-safe.
+ *
+ * <p>Source: drivers/vfio/device_cdev.c.
+ */
+public final class VfioCdev extends VfioFile {
+    private static final String DIRECTORY = "/dev/vfio/devices/";
+
+    private final DeviceName name;
+
+    private VfioCdev(VfioCalls calls, Fd fd, DeviceName name) {
+        super(calls, fd);
+        this.name = name;
+    }
+
+    /**
+     * Opens the device file of a device. sysfs tells which one it is.
+     *
+     * @throws KernelException ENOENT when the device is not bound to a VFIO driver, or the kernel has no such files; EACCES;
+     *     ENODEV when it was removed
+     */
+    public static VfioCdev open(Kernel kernel, DeviceName name) {
+        VfioCalls calls = new VfioCalls(kernel);
+        HostDevice device = calls.device(name);
+        String file = device.deviceFile()
+                .orElseThrow(() -> new KernelException(
+                        KernelCall.VFIO_CDEV.label(),
+                        name.toString(),
+                        Errno.ENOENT,
+                        device.notBound()
+                                .orElseGet(() -> Causes.sentence(KernelCall.VFIO_CDEV, Errno.ENOENT, Set.of()))));
+        return new VfioCdev(
+                calls,
+                calls.open(KernelCall.VFIO_CDEV, "vfio device " + name, DIRECTORY + file, device::notBound),
+                name);
+    }
+
+    /**
+     * A device file that was opened elsewhere and is not bound.
+     *
+     * @param number the descriptor of {@code /dev/vfio/devices/vfioN}
+     * @param name of the device, for messages
+     */
+    public static VfioCdev adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
+        return new VfioCdev(new VfioCalls(kernel), Fd.adopt(kernel, "vfio device " + name, number, ownership), name);
+    }
+
+    @Override
+    public Ioas createSpace() {
+        return Ioas.create(fd().kernel());
+    }
+
+    /**
+     * Binds the file to the iommufd and attaches the device to the address space. From then on the file is the device's:
+     * {@link VfioDevice#close} closes it. After a failure close this: a file cannot be bound twice.
+     *
+     * @throws KernelException EPERM when drivers of the host have other devices of the group, which the message names;
+     *     EBUSY when the group is open; EINVAL when the file is bound already
+     */
+    public synchronized VfioDevice openDevice(Ioas space) {
+        if (isUsed()) {
+            throw new IllegalStateException(this + " is open already: use its VfioDevice");
+        }
+        calls().bind(fd(), space.iommufd(), calls().device(name)::notViable);
+        calls().attach(fd(), space.number());
+        VfioDevice opened = VfioDevice.opened(fd(), name, VfioDevice.Access.CDEV);
+        use();
+        return opened;
+    }
+
+    @Override
+    VfioDevice openIn(DmaSpace space, DeviceName of) {
+        if (space instanceof Ioas ioas) {
+            return openDevice(ioas);
+        }
+        throw new IllegalArgumentException(this + " needs an address space of an iommufd, and not " + space);
+    }
+
+    /** Closes the file, unless a device was opened: then that closes it. Idempotent, never fails. */
+    @Override
+    public synchronized void close() {
+        if (!isUsed()) {
+            calls().closeFile(fd());
+        }
+    }
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.DeviceName;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
+import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * A device of the host in the hands of this process. Thread-safe.
+ *
+ * <pre>{@code
+ * try (Kernel kernel = Kernel.open();
+ *         Vm vm = Vm.create(kernel);
+ *         KvmVfio kvmVfio = KvmVfio.create(vm);
+ *         VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio)) { ... }
+ * }</pre>
+ *
+ * <p>Source: drivers/vfio/vfio_main.c, Documentation/driver-api/vfio.rst.
+ */
+public final class VfioDevice implements AutoCloseable {
+    /** How a device was opened. */
+    public enum Access {
+        /** Through its IOMMU group and a container. */
+        GROUP,
+        /** Through its own file and an iommufd. */
+        CDEV,
+        /** By another program, which handed over the descriptor. */
+        ADOPTED
+    }
+
+    private static final List<IrqKind> PCI_INDEXES =
+            List.of(IrqKind.INTX, IrqKind.MSI, IrqKind.MSIX, IrqKind.ERROR, IrqKind.REQUEST);
+
+    private final DeviceName name;
+    private final Access access;
+    private final DeviceCalls calls;
+    private final DeviceInfo info;
+    private final Interrupts interrupts;
+    /** What was opened only for this device, with which it goes. */
+    private final Undo parts = new Undo();
+
+    private Optional<FileHolder.Hold> hold = Optional.empty();
+    private Optional<DmaSpace> space = Optional.empty();
+
+    private VfioDevice(DeviceName name, Access access, DeviceCalls calls) {
+        this.name = name;
+        this.access = access;
+        this.calls = calls;
+        this.info = info(calls);
+        this.interrupts = new Interrupts(calls, info);
+    }
+
+    /**
+     * Opens a device with a DMA space of its own: through its device file and an iommufd where the host has one, else
+     * through its group and a container; {@link #access} says which. KVM does not learn of the device: its interrupts work;
+     * mediated devices and non-coherent DMA need {@link #open(Kernel, DeviceName, FileHolder)}.
+     *
+     * @throws io.kvmirq.KernelException ENODEV, ENOENT, EPERM, EBUSY, EACCES as {@link VfioGroup} and {@link VfioCdev};
+     *     nothing stays open
+     */
+    public static VfioDevice open(Kernel kernel, DeviceName name) {
+        return open(kernel, name, Optional.empty());
+    }
+
+    /**
+     * Opens a device after giving its file to KVM, in the order that the kernel needs; closing takes the file from KVM
+     * before it closes it. Else as {@link #open(Kernel, DeviceName)}.
+     *
+     * @param holder KVM's {@code KvmVfio}
+     */
+    public static VfioDevice open(Kernel kernel, DeviceName name, FileHolder holder) {
+        return open(kernel, name, Optional.of(holder));
+    }
+
+    private static VfioDevice open(Kernel kernel, DeviceName name, Optional<FileHolder> holder) {
+        try (Undo undo = new Undo()) {
+            VfioFile file = undo.add(VfioFile.open(kernel, name));
+            Optional<FileHolder.Hold> hold = holder.map(one -> undo.add(one.hold(file)));
+            DmaSpace space = undo.add(file.createSpace());
+            VfioDevice device = file.openIn(space, name);
+            device.parts.add(space);
+            device.parts.add(file);
+            device.hold = hold;
+            device.space = Optional.of(space);
+            undo.keep();
+            return device;
+        }
+    }
+
+    /** @param fd closed with the device; stays open if this throws */
+    static VfioDevice opened(Fd fd, DeviceName name, Access access) {
+        return new VfioDevice(name, access, new DeviceCalls(fd));
+    }
+
+    /**
+     * A device that was opened elsewhere. What was armed through its descriptor is not known here: arming it again replaces
+     * the eventfds.
+     *
+     * @param number the descriptor of the device
+     * @param name for messages
+     * @throws io.kvmirq.KernelException ENOTTY, EINVAL if the descriptor is not an opened VFIO device; it stays open
+     */
+    public static VfioDevice adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
+        opened(Fd.adopt(kernel, "vfio device " + name, number, Ownership.BORROWED), name, Access.ADOPTED)
+                .close();
+        return opened(Fd.adopt(kernel, "vfio device " + name, number, ownership), name, Access.ADOPTED);
+    }
+
+    private static DeviceInfo info(DeviceCalls calls) {
+        ByteBuffer info = calls.info();
+        int flags = info.getInt(VfioDeviceInfo.FLAGS);
+        boolean pci = (flags & UapiVfio.VFIO_DEVICE_FLAGS_PCI) != 0;
+        boolean platform = (flags & (UapiVfio.VFIO_DEVICE_FLAGS_PLATFORM | UapiVfio.VFIO_DEVICE_FLAGS_AMBA)) != 0;
+        List<IrqInfo> irqs = new ArrayList<>();
+        for (int index = 0; index < info.getInt(VfioDeviceInfo.NUM_IRQS); index++) {
+            if (pci && index == PCI_INDEXES.size()) {
+                break; // of a newer kernel
+            }
+            irqs.add(calls.irqInfo(pci ? PCI_INDEXES.get(index) : IrqKind.PLATFORM, index));
+        }
+        return new DeviceInfo(
+                pci ? DeviceInfo.Bus.PCI : platform ? DeviceInfo.Bus.PLATFORM : DeviceInfo.Bus.OTHER,
+                (flags & UapiVfio.VFIO_DEVICE_FLAGS_RESET) != 0,
+                info.getInt(VfioDeviceInfo.NUM_REGIONS),
+                irqs);
+    }
+
+    /** The device's name on its bus. */
+    public DeviceName name() {
+        return name;
+    }
+
+    /** How it was opened. */
+    public Access access() {
+        return access;
+    }
+
+    /** What VFIO says of it, asked when it was opened. */
+    public DeviceInfo info() {
+        return info;
+    }
+
+    /** The descriptor, to be leased. */
+    public Fd fd() {
+        return calls.device();
+    }
+
+    /**
+     * The space for DMA that was opened with the device.
+     *
+     * @throws IllegalStateException if the caller made the space, or the device was adopted
+     */
+    public DmaSpace dma() {
+        return space.orElseThrow(() -> new IllegalStateException(
+                this + " was not opened with a DMA space of its own: use the one that it was opened in"));
+    }
+
+    Interrupts interrupts() {
+        return interrupts;
+    }
+
+    /**
+     * Resets the device alone. Its configuration stays; what is armed stays armed.
+     *
+     * @throws io.kvmirq.KernelException EINVAL if it has no such reset; EAGAIN while another call locks it
+     */
+    public void reset() {
+        calls.reset();
+    }
+
+    // Regions
+
+    /**
+     * A region.
+     *
+     * @param index 0–5 are the BARs of a PCI device
+     * @throws io.kvmirq.KernelException EINVAL if the device has no such region
+     */
+    public Region region(int index) {
+        ByteBuffer region = calls.regionInfo(index);
+        return new Region(
+                calls,
+                index,
+                region.getInt(VfioRegionInfo.FLAGS),
+                region.getLong(VfioRegionInfo.LENGTH),
+                region.getLong(VfioRegionInfo.OFFSET));
+    }
+
+    /** @throws UnsupportedOperationException if it is not a PCI device */
+    public PciConfig config() {
+        if (info.bus() != DeviceInfo.Bus.PCI) {
+            throw new UnsupportedOperationException(this + " is not a PCI device: it has no configuration space");
+        }
+        return new PciConfig(region(UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX));
+    }
+
+    // Interrupts
+
+    /** All vectors of MSI-X. Throws as {@link #msix(int, int)}. */
+    public MessageIrqs msix() {
+        return msix(0, info(UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX, IrqKind.MSIX).count());
+    }
+
+    /**
+     * Vectors of MSI-X, as in the device's table.
+     *
+     * @throws IllegalArgumentException if the device does not have them
+     */
+    public MessageIrqs msix(int first, int count) {
+        return messages(UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX, IrqKind.MSIX, first, count);
+    }
+
+    /**
+     * Vectors of MSI.
+     *
+     * @throws IllegalArgumentException if the device does not have them
+     */
+    public MessageIrqs msi(int first, int count) {
+        return messages(UapiVfio.VFIO_PCI_MSI_IRQ_INDEX, IrqKind.MSI, first, count);
+    }
+
+    private MessageIrqs messages(int index, IrqKind kind, int first, int count) {
+        requireVectors(info(index, kind), first, count, this);
+        return new MessageIrqs(this, index, first, count);
+    }
+
+    static void requireVectors(IrqInfo irqs, int first, int count, Object device) {
+        String label = irqs.kind().label();
+        if (irqs.count() == 0) {
+            throw new IllegalArgumentException(device + " has no " + label);
+        }
+        if (first < 0 || count < 1 || first > irqs.count() - count) {
+            throw new IllegalArgumentException(count + " of " + label + " from " + first + " are not possible: "
+                    + device + " has " + irqs.count() + ", numbered from 0");
+        }
+    }
+
+    /**
+     * The interrupt pin of a PCI device.
+     *
+     * @throws IllegalArgumentException if the device has none
+     */
+    public LineIrq intx() {
+        requireVectors(info(UapiVfio.VFIO_PCI_INTX_IRQ_INDEX, IrqKind.INTX), 0, 1, this);
+        return new LineIrq(this, UapiVfio.VFIO_PCI_INTX_IRQ_INDEX);
+    }
+
+    /**
+     * An interrupt of a platform device.
+     *
+     * @param number from 0, in the order of the device's description
+     * @throws IllegalArgumentException if the device has no such one
+     */
+    public LineIrq platformIrq(int number) {
+        if (info.bus() == DeviceInfo.Bus.PCI
+                || number < 0
+                || number >= info.irqs().size()) {
+            throw new IllegalArgumentException("interrupt " + number + " of " + this + " does not exist: "
+                    + (info.bus() == DeviceInfo.Bus.PCI
+                            ? "a PCI device has INTx, MSI and MSI-X"
+                            : "it has " + info.irqs().size() + ", numbered from 0"));
+        }
+        return new LineIrq(this, number);
+    }
+
+    /**
+     * Errors that the device cannot correct.
+     *
+     * @throws IllegalArgumentException if the device does not report them, as without PCI Express
+     */
+    public NoticeIrq err() {
+        requireVectors(info(UapiVfio.VFIO_PCI_ERR_IRQ_INDEX, IrqKind.ERROR), 0, 1, this);
+        return new NoticeIrq(this, UapiVfio.VFIO_PCI_ERR_IRQ_INDEX);
+    }
+
+    /** The host asks for the device back: stop using it and close it. Until then the host's administrator waits. */
+    public NoticeIrq req() {
+        requireVectors(info(UapiVfio.VFIO_PCI_REQ_IRQ_INDEX, IrqKind.REQUEST), 0, 1, this);
+        return new NoticeIrq(this, UapiVfio.VFIO_PCI_REQ_IRQ_INDEX);
+    }
+
+    private IrqInfo info(int index, IrqKind kind) {
+        if (info.bus() != DeviceInfo.Bus.PCI || index >= info.irqs().size()) {
+            throw new IllegalArgumentException(this + " has no " + kind.label() + ": it is not a PCI device");
+        }
+        return info.irqs().get(index);
+    }
+
+    /**
+     * Disarms all interrupts, takes the device's file from KVM if {@link #open} gave it, and closes the device and what was
+     * opened with it. Idempotent, never fails.
+     */
+    @Override
+    public void close() {
+        interrupts.close();
+        synchronized (parts) {
+            hold.ifPresent(FileHolder.Hold::close);
+            calls.closeDevice();
+            parts.close();
+        }
+    }
+
+    @Override
+    public String toString() {
+        return calls.device().toString();
+    }
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import io.kvmirq.DeviceName;
+import io.kvmirq.explain.KernelCall;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Undo;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An IOMMU group of the host, {@code /dev/vfio/N}. A group is open once in the whole host, so several devices of one group
+ * are opened through one object. Its devices keep the group; it may be closed before them. Thread-safe.
+ *
+ * <p>Source: drivers/vfio/group.c.
+ */
+public final class VfioGroup extends VfioFile {
+    private final boolean adopted;
+    private @Nullable VfioContainer container;
+
+    private VfioGroup(VfioCalls calls, Fd fd, boolean adopted) {
+        super(calls, fd);
+        this.adopted = adopted;
+    }
+
+    /**
+     * Opens the group of a device. sysfs tells which one it is.
+     *
+     * @throws io.kvmirq.KernelException ENODEV without such a device or without an IOMMU; ENOENT when the device is not
+     *     bound to a VFIO driver; EACCES, EPERM; EBUSY when the group is open elsewhere
+     */
+    public static VfioGroup open(Kernel kernel, DeviceName name) {
+        VfioCalls calls = new VfioCalls(kernel);
+        HostDevice device = calls.device(name);
+        return open(calls, device.group(), device);
+    }
+
+    private static VfioGroup open(VfioCalls calls, int number, HostDevice device) {
+        return new VfioGroup(
+                calls,
+                calls.open(KernelCall.VFIO_GROUP, "vfio group " + number, "/dev/vfio/" + number, device::notBound),
+                false);
+    }
+
+    /**
+     * A group that was opened elsewhere, in this process or another one.
+     *
+     * @param number the descriptor of {@code /dev/vfio/N}
+     */
+    public static VfioGroup adopt(Kernel kernel, int number, Ownership ownership) {
+        return new VfioGroup(new VfioCalls(kernel), Fd.adopt(kernel, "vfio group", number, ownership), true);
+    }
+
+    @Override
+    public VfioContainer createSpace() {
+        return VfioContainer.create(fd().kernel());
+    }
+
+    /**
+     * Opens a device of the group. The first one puts the group into the container, where it stays.
+     *
+     * @throws io.kvmirq.KernelException ENODEV when the device is not in the group or not bound to a VFIO driver; EPERM
+     *     when drivers of the host have other devices of the group, which the message names
+     * @throws IllegalStateException if the group is in another container
+     */
+    public synchronized VfioDevice openDevice(DeviceName name, VfioContainer in) {
+        if (container != null && container != in) {
+            throw new IllegalStateException(
+                    this + " is in " + container + " already: open all its devices in that container");
+        }
+        HostDevice device = calls().device(name);
+        try (Undo undo = new Undo()) {
+            if (container == null) {
+                in.attach(this, device::notViable);
+                undo.add(() -> calls().unsetContainer(fd()));
+            }
+            VfioDevice opened = open(device, undo);
+            container = in;
+            undo.keep();
+            return opened;
+        }
+    }
+
+    /**
+     * Opens a device of an adopted group that its owner put into a container.
+     *
+     * @throws io.kvmirq.KernelException ENODEV as above; EINVAL when the group is in no container
+     * @throws IllegalStateException if the group was opened here
+     */
+    public synchronized VfioDevice openDevice(DeviceName name) {
+        if (!adopted) {
+            throw new IllegalStateException(this + " was opened here: name the container for its devices");
+        }
+        try (Undo undo = new Undo()) {
+            VfioDevice opened = open(calls().device(name), undo);
+            undo.keep();
+            return opened;
+        }
+    }
+
+    private VfioDevice open(HostDevice device, Undo undo) {
+        Fd opened = calls().openDevice(fd(), device.name(), () -> notThere(device));
+        undo.add(() -> calls().closeFile(opened));
+        VfioDevice made = VfioDevice.opened(opened, device.name(), VfioDevice.Access.GROUP);
+        use();
+        return made;
+    }
+
+    private static Optional<String> notThere(HostDevice device) {
+        return device.notBound();
+    }
+
+    @Override
+    VfioDevice openIn(DmaSpace space, DeviceName name) {
+        if (space instanceof VfioContainer of) {
+            return openDevice(name, of);
+        }
+        throw new IllegalArgumentException(this + " needs a container, and not " + space);
+    }
+
+    /** Closes the group; devices opened through it keep it open in the kernel. Idempotent, never fails. */
+    @Override
+    public void close() {
+        calls().closeFile(fd());
+    }
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import static io.kvmirq.vfio.TestDevice.VECTORS;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import java.time.Duration;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** MSI-X of a device by the typed calls: the same on the fake and on a real device. */
+class VfioMessagesTest {
+    private static final Duration LONG = Duration.ofSeconds(20);
+
+    private final Undo undo = new Undo();
+
+    @AfterEach
+    void close() {
+        undo.close();
+    }
+
+    /** A device that is opened and ready, and eventfds. */
+    private final class Setup {
+        final TestDevice hardware;
+        final Kernel kernel;
+        final VfioDevice device;
+
+        Setup(TestDevice hardware) {
+            this.hardware = hardware;
+            hardware.address();
+            this.kernel = undo.add(hardware.kernel());
+            this.device = undo.add(VfioDevice.open(kernel, hardware.address()));
+            hardware.prepare(device);
+        }
+
+        EventFd event() {
+            return undo.add(EventFd.create(kernel));
+        }
+
+        List<EventFd> events(int count) {
+            return Stream.generate(this::event).limit(count).toList();
+        }
+
+        /** The device sends a message, which arrives. */
+        void arrives(int vector, EventFd event) {
+            hardware.send(device, vector);
+            assertThat(event.await(LONG)).isTrue();
+            assertThat(event.drain()).isPositive();
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void deviceTellsWhatItHas(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        DeviceInfo info = setup.device.info();
+        assertThat(info.bus()).isEqualTo(DeviceInfo.Bus.PCI);
+        assertThat(info.irqs())
+                .extracting(IrqInfo::kind)
+                .containsExactly(IrqKind.INTX, IrqKind.MSI, IrqKind.MSIX, IrqKind.ERROR, IrqKind.REQUEST);
+        assertThat(info.irqs()).extracting(IrqInfo::count).containsExactly(1, 1, VECTORS, 1, 1);
+        IrqInfo line = info.irqs().get(0);
+        assertThat(line.maskable() && line.automasked()).isTrue();
+        assertThat(info.irqs().get(2).noResize()).isIn(!hardware.mayAddVectors(), true);
+        assertThat(setup.device.config().size()).isEqualTo(4096);
+        assertThat(setup.device.access()).isIn(VfioDevice.Access.GROUP, VfioDevice.Access.CDEV);
+        assertThat(setup.device.msix(3, 1).get(0)).hasToString("MSI-X 3 of " + hardware.address());
+        assertThat(setup.device.intx()).hasToString("INTx of " + hardware.address());
+    }
+
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void eachVectorSignalsItsEventFd(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        List<EventFd> events = setup.events(VECTORS);
+        try (ArmedVectors armed = setup.device.msix().arm(events)) {
+            assertThat(armed.enabled()).isEqualTo(VECTORS);
+            for (int i = 0; i < VECTORS; i++) {
+                setup.arrives(i, events.get(i));
+            }
+            assertThat(events).allSatisfy(event -> assertThat(event.drain()).isZero());
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void loopbackSignalsWhatIsChosen(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        List<EventFd> events = setup.events(VECTORS);
+        try (ArmedVectors armed = setup.device.msix().arm(events)) {
+            armed.triggerIf(1, true, false, true);
+            assertThat(events).extracting(EventFd::drain).containsExactly(0L, 1L, 0L, 1L, 0L);
+            armed.trigger(0, VECTORS);
+            armed.trigger(4);
+            assertThat(events).extracting(EventFd::drain).containsExactly(1L, 1L, 1L, 1L, 2L);
+            armed.detach(2);
+            armed.trigger(0, VECTORS);
+            assertThat(events).extracting(EventFd::drain).containsExactly(1L, 1L, 0L, 1L, 1L);
+        }
+    }
+
+    /** The MSI-X table keeps the message of a vector that is masked because it has no eventfd. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void detachedVectorKeepsItsMessageForTheNextEventFd(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        List<EventFd> events = setup.events(2);
+        EventFd next = setup.event();
+        try (ArmedVectors armed = setup.device.msix(0, 2).arm(events)) {
+            armed.detach(0);
+            assertThat(armed.isSet(0)).isFalse();
+            hardware.send(setup.device, 0);
+            setup.arrives(1, events.get(1));
+            armed.set(0, next);
+            assertThat(next.await(LONG)).isTrue();
+            assertThat(events.get(0).drain()).isZero();
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void replacedEventFdIsLetGo(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        EventFd first = setup.event();
+        EventFd second = setup.event();
+        try (ArmedVectors armed = setup.device.msix(0, 1).arm(List.of(first))) {
+            armed.set(0, second);
+            setup.arrives(0, second);
+            assertThat(first.drain()).isZero();
+        }
+    }
+
+    /** Before 6.5, and where the IOMMU's driver cannot, vectors beyond the enabled ones need all to be disabled. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void moreVectorsComeByConsentOrAreAdded(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        List<EventFd> events = setup.events(4);
+        boolean fixed = setup.device.msix().get(0).info().noResize();
+        try (ArmedVectors armed = setup.device.msix(0, 2).arm(events.subList(0, 2))) {
+            if (fixed) {
+                assertThatThrownBy(() -> armed.set(3, events.get(3)))
+                        .isInstanceOf(IllegalStateException.class)
+                        .hasMessageContaining("MSI-X 3 of ")
+                        .hasMessageContaining("growLosingInterrupts");
+                armed.growLosingInterrupts(2, events.subList(2, 4));
+            } else {
+                armed.set(3, events.get(3));
+                armed.growLosingInterrupts(2, events.subList(2, 3));
+            }
+            assertThat(armed.enabled()).isEqualTo(4);
+            for (int i = 0; i < 4; i++) {
+                setup.arrives(i, events.get(i));
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void oneKindIsArmedAtATime(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        EventFd event = setup.event();
+        ArmedVectors armed = setup.device.msix(0, 1).arm(List.of(event));
+        for (Runnable other : List.<Runnable>of(
+                () -> setup.device.intx().arm(event),
+                () -> setup.device.msi(0, 1).arm(List.of(event)),
+                () -> setup.device.msix(1, 1).arm(List.of(event)))) {
+            assertThatThrownBy(other::run)
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageContaining("cannot be armed while MSI-X is armed: close armed MSI-X of vfio device "
+                            + hardware.address());
+        }
+        armed.close();
+        armed.close();
+        setup.device.msi(0, 1).arm(List.of(event)).close();
+        setup.device.intx().arm(event).close();
+    }
+
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void noticesAreArmedBesideMessages(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        EventFd message = setup.event();
+        EventFd asked = setup.event();
+        EventFd failed = setup.event();
+        try (ArmedVectors armed = setup.device.msix(0, 1).arm(List.of(message));
+                ArmedIrq request = setup.device.req().arm(asked);
+                ArmedIrq error = setup.device.err().arm(failed)) {
+            request.trigger();
+            request.triggerIf(false);
+            request.triggerIf(true);
+            assertThat(asked.drain()).isEqualTo(2);
+            error.trigger();
+            assertThat(failed.drain()).isEqualTo(1);
+            armed.trigger(0);
+            assertThat(message.drain()).isEqualTo(1);
+            request.detach();
+            assertThatThrownBy(request::trigger).hasMessageContaining("EINVAL");
+            request.set(asked);
+            request.trigger();
+            assertThat(asked.drain()).isEqualTo(1);
+        }
+    }
+
+    /** Closing the device disarms; what was armed, and its eventfds, are closed afterwards without effect. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void handlesAreClosedInAnyOrder(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        EventFd event = EventFd.create(setup.kernel);
+        ArmedVectors armed = setup.device.msix(0, 1).arm(List.of(event));
+        event.close();
+        setup.device.close();
+        setup.device.close();
+        armed.close();
+        assertThatThrownBy(() -> armed.trigger(0)).hasMessageContaining("is disarmed: arm it again");
+        assertThatThrownBy(() -> setup.device.msix(0, 1).arm(List.of(setup.event())))
+                .hasMessageContaining("is closed: open it again");
+        try (VfioDevice again = VfioDevice.open(setup.kernel, hardware.address())) {
+            EventFd fresh = setup.event();
+            hardware.prepare(again);
+            again.msix(0, 1).arm(List.of(fresh));
+            hardware.send(again, 0);
+            assertThat(fresh.await(LONG)).isTrue();
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void resetLeavesWhatIsArmed(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        assertThat(setup.device.info().resettable()).isTrue();
+        EventFd event = setup.event();
+        try (ArmedVectors armed = setup.device.msix(0, 1).arm(List.of(event))) {
+            setup.device.reset();
+            armed.trigger(0);
+            assertThat(event.drain()).isEqualTo(1);
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void vectorBeyondTheTableIsRefused(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        assertThatThrownBy(() -> setup.device.msix(3, 3))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageStartingWith("3 of MSI-X from 3 are not possible: vfio device " + hardware.address())
+                .hasMessageEndingWith(" has 5, numbered from 0");
+        assertThatThrownBy(() -> setup.device.platformIrq(0))
+                .hasMessageContaining("a PCI device has INTx, MSI and MSI-X");
+        assertThatThrownBy(() -> setup.device.msix(0, 2).arm(setup.events(1)))
+                .hasMessage("1 eventfds for 2 vectors: expected one for each");
+    }
+}
