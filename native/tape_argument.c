@@ -173,9 +173,13 @@ void put_pointee(struct line *line, unsigned long request, uintptr_t argument)
 	const struct known *known = find(request);
 	unsigned char bytes[sizeof(uint64_t)];
 	uint64_t address;
+	size_t size;
 
-	if (known && known->bytes && known->bytes <= sizeof(bytes) &&
-	    copy(&address, argument + known->address_at, sizeof(address)))
-		put_bytes(line, "data", copy(bytes, address, known->bytes),
-			  bytes, known->bytes);
+	if (!known || !known->bytes || known->bytes > sizeof(bytes) ||
+	    !copy(&address, argument + known->address_at, sizeof(address)))
+		return;
+	/* It may be shorter, at the end of the program's memory. */
+	size = copy(bytes, address, known->bytes) ? known->bytes :
+						    known->bytes / 2;
+	put_bytes(line, "data", copy(bytes, address, size), bytes, size);
 }

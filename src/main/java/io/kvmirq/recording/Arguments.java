@@ -2,6 +2,7 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Field;
 import io.kvmirq.uapi.UapiTable.FileKind;
@@ -185,15 +186,37 @@ final class Arguments {
         return address != null && address.target().guest() ? address : null;
     }
 
-    /** The address of something small that a tape holds; null where none is. */
-    static @Nullable Field pointee(@Nullable Request known, ByteBuffer bytes, int length) {
-        @Nullable Field address = address(known);
-        return address != null
-                        && address.target().bytes() > 0
-                        && address.offset() + Long.BYTES <= length
-                        && holds(address.target().when(), bytes, length)
-                ? address
-                : null;
+    /** How many bytes a tape holds of the value that an attribute's address points to. */
+    static int valueLength(@Nullable Request known, ByteBuffer bytes, int length) {
+        return known != null && known.number() == Uapi.KVM_SET_DEVICE_ATTR && length >= Uapi.KvmDeviceAttr.SIZE
+                ? valueLength(known.kind(), bytes.getInt(Uapi.KvmDeviceAttr.GROUP))
+                : 0;
+    }
+
+    /** Documentation/virt/kvm/devices/arm-vgic-v3.rst, arm-vgic-its.rst and vfio.rst. */
+    private static int valueLength(FileKind device, int group) {
+        if (device == FileKind.KVM_VFIO) {
+            return group == Uapi.KVM_DEV_VFIO_FILE ? Integer.BYTES : 0;
+        }
+        if (device != FileKind.KVM_DEVICE) {
+            return 0;
+        }
+        return switch (group) {
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
+                    UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS,
+                    UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS -> Long.BYTES;
+            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
+                    UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_REGS,
+                    UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS,
+                    UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS,
+                    UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO -> Integer.BYTES;
+            default -> 0;
+        };
+    }
+
+    /** Whether the value of an attribute is a descriptor. */
+    static boolean isDescriptor(@Nullable Request known) {
+        return known != null && known.kind() == FileKind.KVM_VFIO;
     }
 
     private static @Nullable Field address(@Nullable Request known) {
@@ -213,13 +236,26 @@ final class Arguments {
         return known == null ? FileKind.NONE : known.makes();
     }
 
+    /** The kind of file that the kernel made, from its field and the structure. */
+    static FileKind kind(Field made, ByteBuffer bytes) {
+        return made.makes() == FileKind.KVM_DEVICE && bytes.getInt(Uapi.KvmCreateDevice.TYPE) == Uapi.KVM_DEV_TYPE_VFIO
+                ? FileKind.KVM_VFIO
+                : made.makes();
+    }
+
     /** The kind of file that a call makes, as its result or in its argument. */
-    static Optional<FileKind> makesAny(@Nullable Request known) {
+    static Optional<FileKind> makesAny(TapeLine.Call call) {
+        @Nullable Request known = of(call);
         if (known == null) {
             return Optional.empty();
         }
         return known.makes() != FileKind.NONE
                 ? Optional.of(known.makes())
-                : known.argument().flatMap(struct -> struct.field(Role.NEW_FD)).map(Field::makes);
+                : known.argument()
+                        .filter(struct -> call.in()
+                                .filter(bytes -> bytes.limit() >= struct.size())
+                                .isPresent())
+                        .flatMap(struct -> struct.field(Role.NEW_FD))
+                        .map(made -> kind(made, call.in().orElseThrow()));
     }
 }

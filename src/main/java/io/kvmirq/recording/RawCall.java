@@ -125,26 +125,25 @@ record RawCall(
                 in = Optional.empty();
                 out = Optional.empty();
             }
-            // Another device has other groups.
-            boolean vfio =
-                    raw.file.filter(link -> !link.equals("anon_inode:kvm-vfio")).isEmpty();
-            data = raw.data.filter(bytes -> vfio
-                    && in.isPresent()
-                    && Arguments.pointee(known, in.get(), in.get().limit()) != null);
+            int length = in.map(bytes -> Arguments.valueLength(known, bytes, bytes.limit()))
+                    .orElse(0);
+            data = raw.data
+                    .filter(bytes -> length > 0 && bytes.limit() >= length)
+                    .map(bytes -> bytes.slice(0, length).order(ByteOrder.nativeOrder()));
             if (in.isPresent()) {
                 int[] at = new int[Arguments.MOST_FDS];
-                int length = in.get().limit();
-                int addresses = Arguments.addresses(raw.request, kind, in.get(), length, at);
+                int addresses = Arguments.addresses(
+                        raw.request, kind, in.get(), in.get().limit(), at);
                 for (int i = 0; i < addresses; i++) {
                     zero(at[i]);
                     zero(at[i] + Integer.BYTES);
                 }
-                int count = Arguments.places(known, Role.FD, in.get(), length, at);
+                int count = Arguments.places(known, Role.FD, in.get(), in.get().limit(), at);
                 for (int i = 0; i < count; i++) {
                     nameDescriptor(at[i]);
                 }
             }
-            data.filter(bytes -> bytes.limit() == Integer.BYTES)
+            data.filter(bytes -> Arguments.isDescriptor(known))
                     .flatMap(bytes -> files.of(raw.pid, bytes.getInt(0)))
                     .ifPresent(name -> names.put("data", name));
             made(Arguments.makes(known));
@@ -152,7 +151,8 @@ record RawCall(
             out.or(() -> in).ifPresent(after -> {
                 @Nullable Field field = Arguments.made(known, after, after.limit(), raw.result);
                 if (field != null) {
-                    made = Optional.of(files.created(raw.pid, after.getInt(field.offset()), field.makes()));
+                    made = Optional.of(
+                            files.created(raw.pid, after.getInt(field.offset()), Arguments.kind(field, after)));
                     out = Optional.of(zeroed(after, field.offset()));
                 }
             });

@@ -58,13 +58,14 @@ final class RecordedGuestMemory {
         size -= removed == null ? 0 : removed.seen.capacity();
     }
 
-    /**
-     * A vCPU begins to run: tells what the program wrote since the last time, or since the guest last ran. With a second
-     * vCPU the recorder cannot tell which one wrote, and marks all memory unknown.
-     */
-    void begins(String vcpu, Change to) {
+    /** A vCPU begins to run. With a second vCPU the recorder cannot tell which one wrote, and marks all memory unknown. */
+    void begins(String vcpu) {
         vcpus.add(vcpu);
         unknown |= vcpus.size() > 1;
+    }
+
+    /** Tells what the program wrote since the last time, or since the guest last ran. */
+    void changes(Change to) {
         for (Map.Entry<String, Shadow> entry : List.copyOf(shadows.entrySet())) {
             Shadow shadow = entry.getValue();
             if (!unknown && memory.copyUnknown(shadow.address, shadow.now.capacity(), shadow.now)) {

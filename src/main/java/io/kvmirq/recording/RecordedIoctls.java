@@ -62,11 +62,14 @@ final class RecordedIoctls {
             long length = Arguments.length(request, known, capture.in);
             capture.load(arguments[2], length, (int) Math.min(length, Arguments.most(request)));
         }
-        @Nullable Field pointee = Arguments.pointee(known, capture.in, capture.inLength);
-        if (pointee != null
-                && memory.copy(
-                        capture.in.getLong(pointee.offset()), pointee.target().bytes(), capture.data)) {
-            capture.dataLength = pointee.target().bytes();
+        int value = Arguments.valueLength(known, capture.in, capture.inLength);
+        if (value > 0 && memory.copy(capture.in.getLong(Uapi.KvmDeviceAttr.ADDR), value, capture.data)) {
+            capture.dataLength = value;
+        }
+        if (value > 0 && !Arguments.isDescriptor(known)) {
+            synchronized (lines.writer) {
+                writeMemory(capture);
+            }
         }
     }
 
@@ -77,14 +80,8 @@ final class RecordedIoctls {
     /** Memory of guests, then that it begins: it may block until other calls have been made. */
     private void beginRun(Capture capture, int fd) {
         String on = lines.files.subject(fd);
-        guests.begins(on, (mapping, offset, bytes, length) -> {
-            lines.begin(capture, "memory", mapping);
-            lines.writer.arguments(0, "", offset, 0);
-            if (length > 0) {
-                lines.writer.bytes("in", bytes, length);
-            }
-            lines.end(0);
-        });
+        guests.begins(on);
+        writeMemory(capture);
         boolean known = copyRun(on);
         lines.begin(capture, "ioctl", on);
         lines.writer.arguments(Uapi.KVM_RUN, "KVM_RUN", 0, 0);
@@ -93,6 +90,18 @@ final class RecordedIoctls {
         }
         lines.writer.flag("begins");
         lines.writer.endLine();
+    }
+
+    /** What the program wrote into guests: a vCPU is about to run, or an ITS to read its commands. */
+    private void writeMemory(Capture capture) {
+        guests.changes((mapping, offset, bytes, length) -> {
+            lines.begin(capture, "memory", mapping);
+            lines.writer.arguments(0, "", offset, 0);
+            if (length > 0) {
+                lines.writer.bytes("in", bytes, length);
+            }
+            lines.end(0);
+        });
     }
 
     // After
@@ -123,7 +132,10 @@ final class RecordedIoctls {
                 capture.putIn(capture.places[i] + Integer.BYTES, 0);
             }
         }
-        @Nullable String file = capture.dataLength >= 0 ? lines.files.find(capture.data.getInt(0)) : null;
+        @Nullable
+        String file = capture.dataLength >= 0 && Arguments.isDescriptor(known)
+                ? lines.files.find(capture.data.getInt(0))
+                : null;
         if (file != null) {
             lines.writer.name(TapeWriter.IN_DATA, file);
             capture.data.putInt(0, 0);
@@ -132,7 +144,7 @@ final class RecordedIoctls {
         @Nullable Field made = Arguments.made(known, after, capture.inLength, result);
         String name = "";
         if (made != null) {
-            name = lines.files.made(after.getInt(made.offset()), made.makes());
+            name = lines.files.made(after.getInt(made.offset()), Arguments.kind(made, after));
             after.putInt(made.offset(), 0);
         }
         lines.structures(capture, known == null ? null : known.argument().orElse(null));

@@ -70,7 +70,9 @@ final class ReplayPassed {
         }
         boolean recorded = call.data().isPresent() || call.names().containsKey("data");
         boolean asked = request.number() == Uapi.KVM_GET_DEVICE_ATTR
-                || request.number() == Uapi.KVM_SET_DEVICE_ATTR && FileKind.ofName(call.on()) != FileKind.KVM_DEVICE;
+                || request.number() == Uapi.KVM_SET_DEVICE_ATTR
+                        && request.kind() != FileKind.KVM_DEVICE
+                        && request.kind() != FileKind.KVM_VFIO;
         return asked && !recorded && succeeded(call);
     }
 

@@ -154,7 +154,7 @@ final class ReplayRules {
     }
 
     private static FileKind madeBy(TapeLine.Call call) {
-        return Arguments.makesAny(Arguments.of(call))
+        return Arguments.makesAny(call)
                 .filter(kind -> kind != FileKind.VFIO_DEVICE)
                 .orElse(FileKind.NONE);
     }

@@ -4,6 +4,7 @@ package io.kvmirq.recording;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Field;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Role;
 import io.kvmirq.uapi.UapiTable.Struct;
 import java.nio.ByteBuffer;
@@ -131,22 +132,26 @@ final class StructText {
         return gsi + "type " + type;
     }
 
-    /** Of a KVM-VFIO device, the file it is told of. */
+    /** Of a KVM-VFIO device, the file it is told of; of another one the value. */
     private static String attribute(TapeLine.Call call, ByteBuffer bytes) {
         int group = bytes.getInt(Uapi.KvmDeviceAttr.GROUP);
         long attribute = bytes.getLong(Uapi.KvmDeviceAttr.ATTR);
         String flags = Names.flags(unsigned(bytes, Uapi.KvmDeviceAttr.FLAGS), Map.of());
-        @Nullable
-        ByteBuffer data =
-                call.data().filter(pointed -> pointed.limit() == Integer.BYTES).orElse(null);
-        if (group != Uapi.KVM_DEV_VFIO_FILE || data == null) {
-            return " group=" + group + " attr=" + Long.toUnsignedString(attribute) + flags;
+        @Nullable ByteBuffer data = call.data().orElse(null);
+        if (FileKind.ofName(call.on()) != FileKind.KVM_VFIO || group != Uapi.KVM_DEV_VFIO_FILE || data == null) {
+            return " group=" + group + " attr=" + Long.toUnsignedString(attribute) + flags + value(data);
         }
         String verb = attribute == Uapi.KVM_DEV_VFIO_FILE_ADD
                 ? "ADD"
                 : attribute == Uapi.KVM_DEV_VFIO_FILE_DEL ? "DEL" : "attr=" + Long.toUnsignedString(attribute);
         return " VFIO_FILE " + verb + flags + " fd="
                 + call.names().getOrDefault("data", String.valueOf(data.getInt(0)));
+    }
+
+    private static String value(@Nullable ByteBuffer data) {
+        return data == null || data.limit() < Integer.BYTES
+                ? ""
+                : " value=" + Names.hex(data.limit() == Integer.BYTES ? unsigned(data, 0) : data.getLong(0));
     }
 
     // By the table

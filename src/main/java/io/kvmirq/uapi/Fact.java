@@ -126,20 +126,11 @@ final class Fact {
         /** The offset of the field that says how many bytes it points to, or -1. */
         int lengthAt() default -1;
 
-        /** How many bytes it points to, where that is always the same and a tape holds them. */
+        /** How many bytes it points to at most, where a tape holds them. */
         int bytes() default 0;
-
-        /** It points to a descriptor, which a tape names. */
-        boolean fd() default false;
 
         /** It points to memory of a guest, which a tape names. */
         boolean guest() default false;
-
-        /** The conditions: the field at this offset has this value. */
-        int ifAt() default -1;
-
-        /** The value. */
-        int is() default 0;
     }
 
     /** Bytes of the whole argument, as its caller says. */

@@ -3,6 +3,7 @@ package io.kvmirq.uapi;
 
 import static io.kvmirq.uapi.UapiTable.FileKind.KVM;
 import static io.kvmirq.uapi.UapiTable.FileKind.KVM_DEVICE;
+import static io.kvmirq.uapi.UapiTable.FileKind.KVM_VFIO;
 import static io.kvmirq.uapi.UapiTable.FileKind.VCPU;
 import static io.kvmirq.uapi.UapiTable.FileKind.VM;
 
@@ -389,16 +390,16 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmCreateDevice.class, interrupts = true)
     public static final long KVM_CREATE_DEVICE = IOWR | KvmCreateDevice.SIZE << 16 | 0xe0;
     @Ioctl(
-            on = {KVM_DEVICE, VCPU},
+            on = {KVM_DEVICE, KVM_VFIO, VCPU},
             argument = KvmDeviceAttr.class,
             interrupts = true)
     public static final long KVM_SET_DEVICE_ATTR = IOW | KvmDeviceAttr.SIZE << 16 | 0xe1;
     @Ioctl(
-            on = {KVM_DEVICE, KVM, VCPU},
+            on = {KVM_DEVICE, KVM_VFIO, KVM, VCPU},
             argument = KvmDeviceAttr.class)
     public static final long KVM_GET_DEVICE_ATTR = IOW | KvmDeviceAttr.SIZE << 16 | 0xe2;
     @Ioctl(
-            on = {KVM_DEVICE, KVM, VCPU},
+            on = {KVM_DEVICE, KVM_VFIO, KVM, VCPU},
             argument = KvmDeviceAttr.class)
     public static final long KVM_HAS_DEVICE_ATTR = IOW | KvmDeviceAttr.SIZE << 16 | 0xe3;
 
@@ -418,7 +419,7 @@ public final class Uapi {
         @U32 @Flags public static final int FLAGS = 0;
         @U32 public static final int GROUP = 4;
         @U64 public static final int ATTR = 8;
-        @U64 @Address(bytes = 4, fd = true, ifAt = GROUP, is = KVM_DEV_VFIO_FILE) public static final int ADDR = 16;
+        @U64 @Address(bytes = 8) public static final int ADDR = 16;
 
         private KvmDeviceAttr() {}
     }

@@ -219,13 +219,6 @@ final class UapiReader {
     }
 
     private static Target target(Fact.@Nullable Address address) {
-        return address == null
-                ? Target.NONE
-                : new Target(
-                        address.lengthAt(),
-                        address.bytes(),
-                        address.fd(),
-                        address.guest(),
-                        address.ifAt() < 0 ? When.ALWAYS : new When(address.ifAt(), -1, address.is(), false));
+        return address == null ? Target.NONE : new Target(address.lengthAt(), address.bytes(), address.guest());
     }
 }

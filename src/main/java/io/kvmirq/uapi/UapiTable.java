@@ -24,6 +24,7 @@ public final class UapiTable {
         VM("vm", "anon_inode:kvm-vm"),
         VCPU("vcpu", "anon_inode:kvm-vcpu:*"),
         STATS("stats", "anon_inode:kvm-vm-stats", "anon_inode:kvm-vcpu-stats:*"),
+        KVM_VFIO("kvm-vfio", "anon_inode:kvm-vfio"),
         KVM_DEVICE("device", "anon_inode:kvm-*"),
         VFIO_CONTAINER("container", "/dev/vfio/vfio"),
         VFIO_DEVICE("vfio-device", "anon_inode:[vfio-device]*", "/dev/vfio/devices/*"),
@@ -123,13 +124,11 @@ public final class UapiTable {
      * What an address points to.
      *
      * @param lengthAt the offset of the field with the length in bytes, or -1
-     * @param bytes the number of bytes that a tape keeps, 0 for none
-     * @param fd whether these bytes are a descriptor
+     * @param bytes the most bytes that a tape keeps, 0 for none
      * @param guest whether the address points to memory of a guest
-     * @param when the condition under which a tape has these bytes
      */
-    public record Target(int lengthAt, int bytes, boolean fd, boolean guest, When when) {
-        static final Target NONE = new Target(-1, 0, false, false, When.ALWAYS);
+    public record Target(int lengthAt, int bytes, boolean guest) {
+        static final Target NONE = new Target(-1, 0, false);
     }
 
     /**

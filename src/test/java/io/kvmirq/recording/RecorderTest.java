@@ -186,12 +186,15 @@ class RecorderTest {
         List<String> told = new ArrayList<>();
         RecordedGuestMemory.Change tell =
                 (mapping, offset, bytes, length) -> told.add(mapping + "+" + offset + " " + length);
-        shared.begins("vcpu#1", tell);
-        shared.begins("vcpu#2", tell);
+        shared.begins("vcpu#1");
+        shared.changes(tell);
+        shared.begins("vcpu#2");
+        shared.changes(tell);
         assertThat(shared.add("memory#1")).isFalse();
         assertThat(libc.munmap(at, PAGE)).isZero();
         gone.ran();
-        gone.begins("vcpu#1", tell);
+        gone.begins("vcpu#1");
+        gone.changes(tell);
         assertThat(told).containsExactly("memory#1+7 1", "memory#1+0 0", "memory#1+0 0");
         memory.close();
     }

@@ -76,9 +76,9 @@ class TapeTextTest {
                         "kvm#1 KVM_CREATE_VM 0 = vm#1",
                         "vm#1 KVM_CREATE_VCPU 3 = vcpu#1",
                         "vm#1 KVM_CHECK_EXTENSION KVM_CAP_IRQ_ROUTING = 4096",
-                        "vm#1 KVM_CREATE_DEVICE type=VFIO = device#1",
-                        "device#1 KVM_SET_DEVICE_ATTR VFIO_FILE ADD fd=vm#1 = EINVAL",
-                        "device#1 close = 0");
+                        "vm#1 KVM_CREATE_DEVICE type=VFIO = kvm-vfio#1",
+                        "kvm-vfio#1 KVM_SET_DEVICE_ATTR VFIO_FILE ADD fd=vm#1 = EINVAL",
+                        "kvm-vfio#1 close = 0");
     }
 
     @Test
@@ -220,7 +220,7 @@ class TapeTextTest {
                 .vm(Uapi.KVM_CREATE_DEVICE, "040000000b00000000000000", 19);
         assertThat(text())
                 .containsExactly(
-                        "vm#1 KVM_CREATE_DEVICE type=VFIO = device#1",
+                        "vm#1 KVM_CREATE_DEVICE type=VFIO = kvm-vfio#1",
                         "vm#1 KVM_CREATE_DEVICE type=VFIO flags=TEST = 0",
                         "vm#1 KVM_CREATE_DEVICE type=VFIO = ENODEV");
     }
