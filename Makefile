@@ -40,8 +40,8 @@ bench-fake: build ## compare a signal and a large VM on the fake with the real k
 bench-recording: build ## measure the cost of recording a call
 	scripts/bench-recording
 
-differential: build ## compare random calls on the real kernel and on the fake; SEEDS=n (default 20000)
-	scripts/differential $(or $(SEEDS),20000)
+differential: build ## compare random calls on the real kernel and on the fake; SEEDS=n (default 20000), LAB=amd for the lab's
+	@$(if $(LAB),CLASSES=io.kvmirq.differential SEEDS=$(or $(SEEDS),20000) scripts/lab/run $(LAB),scripts/differential $(or $(SEEDS),20000))
 
 fuzz: build ## fuzz decode and encode, a minute for each entry point
 	scripts/fuzz
@@ -55,8 +55,11 @@ stress: build ## run the live descriptor under real threads; MODE=default or tou
 mutation: build ## list the changes of formats and descriptor that no test detects
 	scripts/mutation
 
-lab: build ## run the contract and random calls on real KVM and VFIO in QEMU; LAB="amd intel" KERNELS="6.1 6.12 7.2"
+lab: build ## real KVM and VFIO in QEMU; LAB="amd intel arm-gicv3 arm-gicv4 avic iommufd" KERNELS="6.1 6.12 7.2"
 	@KERNELS="$(or $(KERNELS),6.1$(if $(LAB),, 6.12))" scripts/lab/run $(or $(LAB),amd)
+
+lab-full: build ## all of the lab, on all its kernels, with 20000 random sequences; takes hours
+	@scripts/lab/run --full
 
 # scripts/install reads these from the environment: a path may contain spaces.
 export PREFIX
@@ -84,4 +87,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-posting bench-fake bench-recording differential fuzz races stress mutation lab install uninstall publish-local javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-posting bench-fake bench-recording differential fuzz races stress mutation lab lab-full install uninstall publish-local javadoc clean
