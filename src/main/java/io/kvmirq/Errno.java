@@ -66,6 +66,12 @@ public record Errno(int number) {
     public static final Errno EOVERFLOW = new Errno(75);
     /** The file is of another kind, or in a wrong state. */
     public static final Errno EBADFD = new Errno(77);
+    /** Message too long; from iommufd: the caller's buffer is too short. */
+    public static final Errno EMSGSIZE = new Errno(90);
+    /** Operation not supported. */
+    public static final Errno EOPNOTSUPP = new Errno(95);
+    /** Address in use. */
+    public static final Errno EADDRINUSE = new Errno(98);
 
     private static final Map<Integer, String> NAMES = Map.ofEntries(
             Map.entry(1, "EPERM"),

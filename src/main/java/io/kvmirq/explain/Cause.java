@@ -14,6 +14,7 @@ public sealed interface Cause
                 VfioCause,
                 VfioFileCause,
                 VfioDeviceCause,
+                IommufdCause,
                 FileCause,
                 ArmCause,
                 VgicCause {

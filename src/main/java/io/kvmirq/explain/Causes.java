@@ -27,6 +27,7 @@ public final class Causes {
                         VfioCause.values(),
                         VfioFileCause.values(),
                         VfioDeviceCause.values(),
+                        IommufdCause.values(),
                         FileCause.values(),
                         ArmCause.values(),
                         VgicCause.values())

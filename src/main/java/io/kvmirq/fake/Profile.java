@@ -21,6 +21,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Profile {
     private static final int HOST_WIDE_MINOR = 17;
+    private static final int CDEV_MINOR = 6;
 
     /** The versions that have a profile. */
     private enum Version {
@@ -49,7 +50,9 @@ public final class Profile {
         /** One eventfd may feed a GSI of each VM: the behaviour before 6.17, restored by a revert. */
         IRQFD_VM("irqfd-vm"),
         /** arm64, on a host with a GICv3 only. */
-        ARM64("arm64");
+        ARM64("arm64"),
+        /** Built with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV: has /dev/iommu and /dev/vfio/devices. */
+        CDEV("cdev");
 
         private final String label;
 
@@ -121,6 +124,9 @@ public final class Profile {
             return Optional.of("before 6.17 every x86 kernel has the full irqchip (split needs 6.18 or 7.1); to use the"
                     + " split irqchip of such a kernel, ask it for one");
         }
+        if (switches.contains(Switch.CDEV) && !build().isSince(6, CDEV_MINOR)) {
+            return Optional.of("before 6.6 VFIO devices have no files of their own (cdev needs 6.12, 6.18 or 7.1)");
+        }
         return Optional.empty();
     }
 
@@ -134,7 +140,13 @@ public final class Profile {
     Build build() {
         boolean since617 = version.major > 6 || version.minor >= HOST_WIDE_MINOR;
         boolean hostWide = switches.contains(Switch.IRQFD_HOST) || since617 && !switches.contains(Switch.IRQFD_VM);
-        return new Build(version.major, version.minor, isArm64(), !switches.contains(Switch.SPLIT), hostWide);
+        return new Build(
+                version.major,
+                version.minor,
+                isArm64(),
+                !switches.contains(Switch.SPLIT),
+                switches.contains(Switch.CDEV),
+                hostWide);
     }
 
     /** Whether the profile is for arm64, with a VGIC. */

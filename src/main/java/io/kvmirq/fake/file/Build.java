@@ -6,9 +6,10 @@ package io.kvmirq.fake.file;
  *
  * @param arm64 whether it is for arm64; else for x86-64
  * @param fullIrqchip whether KVM_CREATE_IRQCHIP is built in
+ * @param cdev whether iommufd and the files of VFIO devices are built in
  * @param irqfdHostWide whether an eventfd that feeds a GSI of one VM is busy for all other VMs (since 6.17)
  */
-public record Build(int major, int minor, boolean arm64, boolean fullIrqchip, boolean irqfdHostWide) {
+public record Build(int major, int minor, boolean arm64, boolean fullIrqchip, boolean cdev, boolean irqfdHostWide) {
     private static final int NEWEST_OF_6 = 18;
 
     /** Whether the kernel is of that version or newer. */

@@ -6,8 +6,10 @@ import static io.kvmirq.fake.rules.Grade.SOURCE;
 
 import io.kvmirq.explain.Cause;
 import io.kvmirq.explain.FileCause;
+import io.kvmirq.explain.IommufdCause;
 import io.kvmirq.explain.VfioCause;
 import io.kvmirq.explain.VfioDeviceCause;
+import io.kvmirq.explain.VfioFileCause;
 
 /**
  * Rules of VFIO: containers, groups, devices and their interrupts. SOURCE means Linux 7.1, or a commit that changed the
@@ -68,6 +70,39 @@ public enum VfioRule implements KernelRule {
     VFIO_BUS_MASTER(INFERRED, "a device that is no bus master sends no message", "PCI 3.0, Bus Master Enable"),
     VFIO_MSIX_PENDING(
             INFERRED, "a message of an MSI-X vector without an eventfd is sent when it gets one", "PCI 3.0, MSI-X PBA"),
+
+    // The files of devices, and iommufd
+    VFIO_NOT_BOUND(SOURCE, IommufdCause.NOT_BOUND, IommufdCause.NOT_BOUND_READ, IommufdCause.NOT_BOUND_WRITE),
+    VFIO_BIND_ARGUMENTS(SOURCE, IommufdCause.BIND_ARGUMENTS),
+    VFIO_BIND_OF_GROUP(SOURCE, IommufdCause.BIND_OF_GROUP),
+    VFIO_BIND_GROUP_OPEN(SOURCE, VfioFileCause.BIND_BUSY),
+    VFIO_BIND_TWICE(SOURCE, IommufdCause.BIND_TWICE),
+    VFIO_BIND_TOKEN(SOURCE, IommufdCause.BIND_TOKEN),
+    VFIO_BIND_FD(SOURCE, IommufdCause.BIND_NOT_OPEN),
+    VFIO_BIND_NOT_AN_IOMMUFD(SOURCE, VfioFileCause.BIND_FD),
+    VFIO_ATTACH_ARGUMENTS(SOURCE, IommufdCause.ATTACH_ARGUMENTS),
+    VFIO_ATTACH_PASID(SOURCE, IommufdCause.ATTACH_PASID),
+    IOMMUFD_SIZE(SOURCE, IommufdCause.IOMMUFD_SIZE),
+    IOMMUFD_TRAILING(SOURCE, IommufdCause.IOMMUFD_TRAILING),
+    IOMMUFD_FLAGS(SOURCE, IommufdCause.IOMMUFD_FLAGS),
+    IOMMUFD_NO_OBJECT(SOURCE, IommufdCause.IOMMUFD_NO_OBJECT, VfioFileCause.ATTACH_NO_SPACE),
+    IOMMUFD_OBJECT_USED(SOURCE, IommufdCause.IOMMUFD_OBJECT_USED),
+    IOMMUFD_RANGES_ROOM(SOURCE, IommufdCause.IOMMUFD_RANGES_ROOM),
+    IOMMUFD_BIND_OWNER(SOURCE, VfioFileCause.BIND_NOT_VIABLE, IommufdCause.GROUP_OWNER),
+    IOMMUFD_ATTACH_INCOMPATIBLE(SOURCE, VfioFileCause.ATTACH_INCOMPATIBLE),
+    IOMMUFD_ATTACH_MAPPED(SOURCE, IommufdCause.ATTACH_MAPPED, IommufdCause.DEVICE_MAPPED),
+    IOMMUFD_MAP_RANGE(SOURCE, VfioFileCause.IOAS_MAP_RANGE, VfioCause.DMA_MAP_RANGE),
+    IOMMUFD_MAP_WRAPS(SOURCE, IommufdCause.IOAS_MAP_WRAPS, VfioCause.DMA_MAP_WRAPS),
+    IOMMUFD_MAP_EXISTS(SOURCE, VfioFileCause.IOAS_MAP_EXISTS, VfioCause.DMA_MAP_EXISTS),
+    IOMMUFD_UNMAP_RANGE(SOURCE, VfioFileCause.IOAS_UNMAP_RANGE, IommufdCause.COMPATIBLE_UNMAP_RANGE),
+    IOMMUFD_UNMAP_EMPTY(SOURCE, IommufdCause.IOAS_UNMAP_EMPTY, VfioCause.DMA_UNMAP_RANGE),
+    IOMMUFD_UNMAP_WRAPS(SOURCE, IommufdCause.IOAS_UNMAP_WRAPS, VfioCause.DMA_UNMAP_WRAPS),
+    IOMMUFD_UNMAP_NOTHING(
+            INFERRED,
+            "since 6.18 VFIO_IOMMU_UNMAP_DMA of nothing succeeds on an iommufd",
+            "drivers/iommu/iommufd/vfio_compat.c iommufd_vfio_unmap_dma()"),
+    IOMMUFD_NO_COMPATIBLE(SOURCE, IommufdCause.IOMMUFD_NO_COMPATIBLE),
+    IOMMUFD_TYPE(SOURCE, IommufdCause.COMPATIBLE_TYPE),
 
     // VFIO_DEVICE_SET_IRQS, in its order
     VFIO_IRQS_INDEX(SOURCE, VfioCause.SET_IRQS_ARGUMENTS),

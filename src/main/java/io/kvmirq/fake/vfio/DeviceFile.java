@@ -3,29 +3,65 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceAttachIommufdPt;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceBindIommufd;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceDetachIommufdPt;
+import java.nio.ByteBuffer;
+import org.jspecify.annotations.Nullable;
 
-/** A device that its group opened; source: {@code vfio_device_fops} in drivers/vfio/vfio_main.c. */
+/**
+ * A file of a device: its group opened it, or it is the device's own (cdev) and answers from BIND_IOMMUFD on. Source:
+ * drivers/vfio/vfio_main.c, device_cdev.c.
+ */
 final class DeviceFile extends FakeFile {
-    private final VfioDevice device;
-    private final GroupFile group;
+    /** The structures before 6.15 and 6.17: without what PASIDs and tokens added. */
+    private static final int BIND_LEAST = 16;
 
-    DeviceFile(Host host, VfioDevice device, GroupFile group) {
+    private static final int ATTACH_LEAST = 12;
+    private static final int DETACH_LEAST = 8;
+    private static final int TOKEN_SIZE = 16;
+
+    private final VfioDevice device;
+    /** Null for the device's own file. */
+    private final @Nullable GroupFile group;
+
+    /** Whether the device is open through this file. */
+    private boolean granted;
+
+    DeviceFile(Host host, VfioDevice device, @Nullable GroupFile group) {
         super(host);
         this.device = device;
         this.group = group;
-        group.use();
-        device.open();
+        if (group != null) {
+            group.use();
+            device.open();
+            granted = true;
+        }
     }
 
     @Override
     public int ioctl(long request, long argument) {
+        if (request == UapiVfio.VFIO_DEVICE_BIND_IOMMUFD && host.build().cdev()) {
+            return bind(argument);
+        }
+        if (!granted) {
+            return host.refuse(VfioRule.VFIO_NOT_BOUND);
+        }
+        if (group == null && request == UapiVfio.VFIO_DEVICE_ATTACH_IOMMUFD_PT) {
+            return attach(argument);
+        }
+        if (group == null && request == UapiVfio.VFIO_DEVICE_DETACH_IOMMUFD_PT) {
+            return detach(argument);
+        }
         return request == UapiVfio.VFIO_DEVICE_FEATURE
                 ? FeatureRequest.answer(host, device, argument)
                 : device.ioctl(this, request, argument);
     }
 
-    /** Since 6.6 KVM accepts a device, also one that its group opened. */
+    /** Since 6.6 KVM accepts a device, also one that its group opened or that is not bound yet. */
     @Override
     public boolean isVfio() {
         return host.build().isSince(6, 6);
@@ -33,17 +69,152 @@ final class DeviceFile extends FakeFile {
 
     @Override
     public long pread(long to, long length, long offset) {
-        return device.read(to, length, offset);
+        return granted ? device.read(to, length, offset) : host.refuse(VfioRule.VFIO_NOT_BOUND);
     }
 
     @Override
     public long pwrite(long from, long length, long offset) {
-        return device.write(from, length, offset);
+        return granted ? device.write(from, length, offset) : host.refuse(VfioRule.VFIO_NOT_BOUND);
     }
 
     @Override
     protected void released() {
-        device.close();
-        group.unuse();
+        if (granted) {
+            device.close();
+        }
+        if (group != null) {
+            group.unuse();
+        } else if (granted) {
+            device.group().removeCdev();
+        }
+    }
+
+    /** Whether the device is open through its own file: it then resets its bus by iommufd. */
+    boolean isCdev() {
+        return group == null;
+    }
+
+    // The device's own file
+
+    private boolean hasToken() {
+        return host.build().isSince(6, 17);
+    }
+
+    private int bind(long address) {
+        int size = hasToken() ? VfioDeviceBindIommufd.SIZE : BIND_LEAST;
+        if (hasToken()) {
+            return IommuRequests.sized(
+                    host, address, BIND_LEAST, size, VfioRule.VFIO_BIND_ARGUMENTS, bind -> bind(address, bind));
+        }
+        return host.copied(
+                address,
+                size,
+                bind -> Integer.compareUnsigned(bind.getInt(VfioDeviceBindIommufd.ARGSZ), size) < 0
+                        ? host.refuse(VfioRule.VFIO_BIND_ARGUMENTS)
+                        : bind(address, bind));
+    }
+
+    private int bind(long address, ByteBuffer bind) {
+        int flags = bind.getInt(VfioDeviceBindIommufd.FLAGS);
+        int fd = bind.getInt(VfioDeviceBindIommufd.IOMMUFD);
+        int known = hasToken() ? UapiVfio.VFIO_DEVICE_BIND_FLAG_TOKEN : 0;
+        if ((flags & ~known) != 0 || fd < 0) {
+            return host.refuse(VfioRule.VFIO_BIND_ARGUMENTS);
+        }
+        if (group != null) {
+            return host.refuse(VfioRule.VFIO_BIND_OF_GROUP);
+        }
+        if (device.group().isOpen()) {
+            return host.refuse(VfioRule.VFIO_BIND_GROUP_OPEN);
+        }
+        if (granted) {
+            return host.refuse(VfioRule.VFIO_BIND_TWICE);
+        }
+        if (flags != 0) {
+            return host.copied(
+                    bind.getLong(VfioDeviceBindIommufd.TOKEN_UUID_PTR),
+                    TOKEN_SIZE,
+                    token -> host.refuse(VfioRule.VFIO_BIND_TOKEN));
+        }
+        FakeFile file = host.file(fd);
+        if (!(file instanceof IommuFile iommufd)) {
+            return host.refuse(file == null ? VfioRule.VFIO_BIND_FD : VfioRule.VFIO_BIND_NOT_AN_IOMMUFD);
+        }
+        return device.isOpen() ? host.refuse(VfioRule.VFIO_BIND_TWICE) : bind(address, bind, iommufd);
+    }
+
+    private int bind(long address, ByteBuffer bind, IommuFile iommufd) {
+        int refused = device.bind(iommufd);
+        BoundDevice bound = device.bound();
+        if (refused < 0 || bound == null) {
+            return refused;
+        }
+        device.open();
+        ByteBuffer id = ByteBuffer.allocate(Integer.BYTES).order(bind.order()).putInt(0, bound.id());
+        refused = host.copyOut(address + VfioDeviceBindIommufd.OUT_DEVID, id, Integer.BYTES);
+        if (refused < 0) {
+            device.close();
+            return refused;
+        }
+        granted = true;
+        device.group().addCdev();
+        return 0;
+    }
+
+    private boolean hasPasid() {
+        return host.build().isSince(6, 15);
+    }
+
+    /** The refusal of argsz and flags, which are alike in ATTACH and DETACH; else 0. */
+    private int refusesArguments(ByteBuffer given, int least, int whole, String name) {
+        long argsz = Integer.toUnsignedLong(given.getInt(VfioDeviceAttachIommufdPt.ARGSZ));
+        int flags = given.getInt(VfioDeviceAttachIommufdPt.FLAGS);
+        int known = hasPasid() ? UapiVfio.VFIO_DEVICE_ATTACH_PASID : 0;
+        if (argsz < least || (flags & ~known) != 0) {
+            return host.refuse(VfioRule.VFIO_ATTACH_ARGUMENTS);
+        }
+        if (flags == 0) {
+            return 0;
+        }
+        if (!device.hasPasid()) {
+            return host.refuse(VfioRule.VFIO_ATTACH_PASID);
+        }
+        if (argsz < whole) {
+            return host.refuse(VfioRule.VFIO_ATTACH_ARGUMENTS);
+        }
+        throw new NotModelledException(name + " with a PASID");
+    }
+
+    private int attach(long address) {
+        return host.copied(address, ATTACH_LEAST, attach -> {
+            int refused = refusesArguments(
+                    attach, ATTACH_LEAST, VfioDeviceAttachIommufdPt.SIZE, "VFIO_DEVICE_ATTACH_IOMMUFD_PT");
+            BoundDevice bound = device.bound();
+            if (refused < 0 || bound == null) {
+                return refused;
+            }
+            refused = bound.attach(attach.getInt(VfioDeviceAttachIommufdPt.PT_ID));
+            if (refused < 0) {
+                return refused;
+            }
+            bound.tableId().ifPresent(id -> attach.putInt(VfioDeviceAttachIommufdPt.PT_ID, id));
+            refused = host.copyOut(address, attach, ATTACH_LEAST);
+            if (refused < 0) {
+                bound.detach();
+            }
+            return refused;
+        });
+    }
+
+    private int detach(long address) {
+        return host.copied(address, DETACH_LEAST, detach -> {
+            int refused = refusesArguments(
+                    detach, DETACH_LEAST, VfioDeviceDetachIommufdPt.SIZE, "VFIO_DEVICE_DETACH_IOMMUFD_PT");
+            BoundDevice bound = device.bound();
+            if (refused == 0 && bound != null) {
+                bound.detach();
+            }
+            return refused;
+        });
     }
 }

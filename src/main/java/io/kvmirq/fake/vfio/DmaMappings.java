@@ -50,15 +50,28 @@ final class DmaMappings {
     /** VFIO_TYPE1v2_IOMMU: no mapping is split. */
     private final boolean v2;
 
-    private final long messages;
-
     /** By their first address. No two overlap. */
     private final NavigableMap<Long, Mapping> mappings = new TreeMap<>(Long::compareUnsigned);
 
     DmaMappings(Host host, boolean v2) {
         this.host = host;
         this.v2 = v2;
-        this.messages = host.build().arm64() ? ARM_MESSAGES : MESSAGES;
+    }
+
+    /** The first address that the IOMMU keeps for messages. */
+    static long messages(Host host) {
+        return host.build().arm64() ? ARM_MESSAGES : MESSAGES;
+    }
+
+    static long messagesLast(Host host) {
+        return messages(host) + MESSAGES_SIZE - 1;
+    }
+
+    /** @throws NotModelledException for an address that only some IOMMUs translate */
+    static void checkWidth(long last) {
+        if (Long.compareUnsigned(last, COMMON_END) >= 0) {
+            throw new NotModelledException("the width of an IOMMU: an IOVA of 2^39 or more");
+        }
     }
 
     int map(long address) {
@@ -111,12 +124,10 @@ final class DmaMappings {
         if (mappings.size() == MOST) {
             return host.refuse(VfioRule.VFIO_MAP_LIMIT);
         }
-        if (new Mapping(iova, last).overlaps(messages, messages + MESSAGES_SIZE - 1)) {
+        if (new Mapping(iova, last).overlaps(messages(host), messagesLast(host))) {
             return host.refuse(VfioRule.VFIO_MAP_RESERVED);
         }
-        if (Long.compareUnsigned(last, COMMON_END) >= 0) {
-            throw new NotModelledException("the width of an IOMMU: an IOVA of 2^39 or more");
-        }
+        checkWidth(last);
         if (host.memory().at(vaddr, size) == null) {
             return host.refuse(FileRule.FAULT);
         }

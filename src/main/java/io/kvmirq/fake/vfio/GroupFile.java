@@ -52,7 +52,7 @@ final class GroupFile extends FakeFile {
             if (Integer.compareUnsigned(status.getInt(VfioGroupStatus.ARGSZ), VfioGroupStatus.SIZE) < 0) {
                 return host.refuse(VfioRule.VFIO_INFO_ARGUMENTS);
             }
-            boolean attached = group.container() != null;
+            boolean attached = group.hasIommu();
             int viable = attached || group.isViable() ? UapiVfio.VFIO_GROUP_FLAGS_VIABLE : 0;
             status.putInt(VfioGroupStatus.FLAGS, viable | (attached ? UapiVfio.VFIO_GROUP_FLAGS_CONTAINER_SET : 0));
             return host.copyOut(address, status, VfioGroupStatus.SIZE);
@@ -68,8 +68,13 @@ final class GroupFile extends FakeFile {
         if (file == null) {
             return host.refuse(VfioRule.VFIO_CONTAINER_FD);
         }
-        if (group.container() != null) {
+        if (group.hasIommu()) {
             return host.refuse(VfioRule.VFIO_CONTAINER_SET);
+        }
+        if (file instanceof IommuFile iommufd) {
+            iommufd.createCompatible();
+            group.attach(iommufd);
+            return 0;
         }
         if (!(file instanceof ContainerFile container)) {
             return host.refuse(
@@ -83,10 +88,10 @@ final class GroupFile extends FakeFile {
     }
 
     private int unsetContainer() {
-        if (group.container() == null) {
+        if (!group.hasIommu()) {
             return host.refuse(VfioRule.VFIO_NO_CONTAINER);
         }
-        if (group.isUsed()) {
+        if (group.container() != null && group.isUsed()) {
             return host.refuse(VfioRule.VFIO_CONTAINER_IN_USE);
         }
         group.detach();
@@ -108,6 +113,11 @@ final class GroupFile extends FakeFile {
         }
         if (host.isFull()) {
             return host.refuse(FileRule.FD_TABLE_FULL);
+        }
+        Optional<IommuFile> iommufd = group.iommufd();
+        if (iommufd.isPresent()) {
+            int refused = device.get().isOpen() ? 0 : device.get().bindCompatible(iommufd.get());
+            return refused < 0 ? refused : host.install(new DeviceFile(host, device.get(), this));
         }
         ContainerFile container = group.container();
         return container == null || !container.hasIommu()

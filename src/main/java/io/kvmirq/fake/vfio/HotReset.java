@@ -5,12 +5,15 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.VfioRule;
+import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioPciDependentDevice;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotReset;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotResetInfo;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.function.Predicate;
 
 /**
  * The reset of a PCI bus. A device on a root bus has none, as no bridge resets it. Source: {@code
@@ -18,6 +21,10 @@ import java.util.List;
  */
 final class HotReset {
     private static final int ROOT_BUS = 0;
+    /** VFIO_PCI_DEVID_OWNED and VFIO_PCI_DEVID_NOT_OWNED of vfio.h. */
+    private static final int OWNED = 0;
+
+    private static final int NOT_OWNED = -1;
 
     private final Host host;
     private final VfioPci device;
@@ -37,7 +44,7 @@ final class HotReset {
         return vfio.onBusOf(device.function());
     }
 
-    int info(long address) {
+    int info(DeviceFile file, long address) {
         return host.copied(address, VfioPciHotResetInfo.SIZE, info -> {
             long argsz = Integer.toUnsignedLong(info.getInt(VfioPciHotResetInfo.ARGSZ));
             if (argsz < VfioPciHotResetInfo.SIZE) {
@@ -52,38 +59,60 @@ final class HotReset {
             int written = filled || host.build().isSince(6, 6) ? (int) Math.min(room, affected.size()) : 0;
             for (int i = 0; i < written; i++) {
                 long at = address + VfioPciHotResetInfo.SIZE + (long) i * VfioPciDependentDevice.SIZE;
-                int refused = host.copyOut(at, describe(info, affected.get(i)), VfioPciDependentDevice.SIZE);
+                int id = file.isCdev() ? id(affected.get(i)) : affected.get(i).group();
+                int refused = host.copyOut(at, describe(info, affected.get(i), id), VfioPciDependentDevice.SIZE);
                 if (refused < 0) {
                     return refused;
                 }
             }
-            info.putInt(VfioPciHotResetInfo.FLAGS, 0).putInt(VfioPciHotResetInfo.COUNT, affected.size());
+            int owned = affected.stream().noneMatch(function -> id(function) == NOT_OWNED)
+                    ? UapiVfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED
+                    : 0;
+            int flags = file.isCdev() ? UapiVfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID | owned : 0;
+            info.putInt(VfioPciHotResetInfo.FLAGS, flags).putInt(VfioPciHotResetInfo.COUNT, affected.size());
             int refused = host.copyOut(address, info, VfioPciHotResetInfo.SIZE);
             return refused < 0 || filled ? refused : host.refuse(VfioRule.VFIO_HOT_RESET_ROOM);
         });
     }
 
-    private static ByteBuffer describe(ByteBuffer info, PciFunction function) {
+    /** The number of a device in the iommufd of the caller's device; or whether that iommufd owns its group. */
+    private int id(PciFunction function) {
+        BoundDevice own = device.bound();
+        Optional<VfioPci> other = vfio.boundAmong(List.of(function)).stream().findFirst();
+        if (own == null || other.isEmpty()) {
+            return NOT_OWNED;
+        }
+        BoundDevice bound = other.get().bound();
+        if (bound != null && bound.iommufd() == own.iommufd()) {
+            return bound.id();
+        }
+        return own.iommufd().hasGroup(other.get().group()) ? OWNED : NOT_OWNED;
+    }
+
+    private static ByteBuffer describe(ByteBuffer info, PciFunction function, int id) {
         PciAddress address = function.address();
         return ByteBuffer.allocate(VfioPciDependentDevice.SIZE)
                 .order(info.order())
-                .putInt(VfioPciDependentDevice.GROUP_ID, function.group())
+                .putInt(VfioPciDependentDevice.GROUP_ID, id)
                 .putShort(VfioPciDependentDevice.SEGMENT, (short) address.domain())
                 .put(VfioPciDependentDevice.BUS, (byte) address.bus())
                 .put(VfioPciDependentDevice.DEVFN, (byte) address.requesterId());
     }
 
-    int reset(long address) {
+    int reset(DeviceFile file, long address) {
         return host.copied(address, VfioPciHotReset.SIZE, reset -> {
             int argsz = reset.getInt(VfioPciHotReset.ARGSZ);
             int count = reset.getInt(VfioPciHotReset.COUNT);
             if (Integer.compareUnsigned(argsz, VfioPciHotReset.SIZE) < 0
                     || reset.getInt(VfioPciHotReset.FLAGS) != 0
-                    || count == 0 && host.build().isSince(6, 6)) {
+                    || (count == 0) != file.isCdev() && host.build().isSince(6, 6)) {
                 return host.refuse(VfioRule.VFIO_HOT_RESET_ARGUMENTS);
             }
             if (isImpossible()) {
                 return host.refuse(VfioRule.VFIO_HOT_RESET_ROOT_BUS);
+            }
+            if (file.isCdev()) {
+                return reset(one -> id(one.function()) >= OWNED);
             }
             if (count == 0 || Integer.compareUnsigned(count, affected().size()) > 0) {
                 return host.refuse(VfioRule.VFIO_HOT_RESET_ARGUMENTS);
@@ -104,11 +133,15 @@ final class HotReset {
             }
             groups.add(group.group());
         }
-        List<VfioPci> owned = vfio.boundAmong(affected());
-        if (owned.size() < affected().size() || !owned.stream().allMatch(one -> groups.contains(one.group()))) {
+        return reset(one -> groups.contains(one.group()));
+    }
+
+    private int reset(Predicate<VfioPci> isOwned) {
+        List<VfioPci> bound = vfio.boundAmong(affected());
+        if (bound.size() < affected().size() || !bound.stream().allMatch(isOwned)) {
             return host.refuse(VfioRule.VFIO_HOT_RESET_OWNER);
         }
-        owned.forEach(VfioPci::reset);
+        bound.forEach(VfioPci::reset);
         return 0;
     }
 }

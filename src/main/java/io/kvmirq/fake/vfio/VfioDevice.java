@@ -2,10 +2,13 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import java.nio.ByteBuffer;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A device that a bus driver of VFIO is bound to. All its open files share its state. The caller of each method holds the
@@ -18,12 +21,16 @@ abstract sealed class VfioDevice permits VfioPci {
     protected final Host host;
     private final String name;
     private final VfioGroup group;
+    private final int index;
+    private @Nullable BoundDevice bound;
     private int files;
 
-    VfioDevice(Host host, String name, VfioGroup group) {
+    /** @param index the number in the name of the device's own file */
+    VfioDevice(Host host, String name, VfioGroup group, int index) {
         this.host = host;
         this.name = name;
         this.group = group;
+        this.index = index;
     }
 
     /** The name in sysfs, and for VFIO_GROUP_GET_DEVICE_FD. */
@@ -33,6 +40,49 @@ abstract sealed class VfioDevice permits VfioPci {
 
     final VfioGroup group() {
         return group;
+    }
+
+    /** The number N of /dev/vfio/devices/vfioN. */
+    final int index() {
+        return index;
+    }
+
+    /** What the device is to its iommufd; null while it is not bound to one. */
+    final @Nullable BoundDevice bound() {
+        return bound;
+    }
+
+    /** Binds the device to an iommufd. Returns 0 or a negative errno. */
+    final int bind(IommuFile iommufd) {
+        Optional<KernelRule> refused = iommufd.refuses(this);
+        if (refused.isPresent()) {
+            return host.refuse(refused);
+        }
+        bound = iommufd.bind(this);
+        return 0;
+    }
+
+    /** Binds the device to the iommufd of its group, and attaches it. Returns 0 or a negative errno. */
+    final int bindCompatible(IommuFile iommufd) {
+        int refused = bind(iommufd);
+        BoundDevice device = bound;
+        if (refused < 0 || device == null) {
+            return refused;
+        }
+        Optional<AddressSpace> space = iommufd.compatible();
+        refused =
+                space.isEmpty() ? host.refuse(VfioRule.IOMMUFD_NO_COMPATIBLE) : device.attach(iommufd.id(space.get()));
+        if (refused < 0) {
+            unbind();
+        }
+        return refused;
+    }
+
+    private void unbind() {
+        if (bound != null) {
+            bound.unbind();
+            bound = null;
+        }
     }
 
     final boolean isOpen() {
@@ -52,6 +102,7 @@ abstract sealed class VfioDevice permits VfioPci {
         files--;
         if (files == 0) {
             disable();
+            unbind();
         }
     }
 
@@ -89,6 +140,9 @@ abstract sealed class VfioDevice permits VfioPci {
             return host.copyOut(address, info, (int) Math.min(argsz, size));
         });
     }
+
+    /** Whether the bus driver attaches PASIDs. */
+    abstract boolean hasPasid();
 
     /** Whether VFIO_DEVICE_RESET works. */
     abstract boolean resets();

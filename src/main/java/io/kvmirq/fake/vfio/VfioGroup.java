@@ -12,6 +12,15 @@ final class VfioGroup {
     private final List<VfioDevice> devices = new ArrayList<>();
     private final List<PciFunction> ofHost = new ArrayList<>();
     private @Nullable ContainerFile container;
+    /** An iommufd in the place of a container. */
+    private @Nullable IommuFile iommufd;
+    /** The iommufd that devices of the group are bound to. */
+    private @Nullable IommuFile owner;
+    /** How many devices are bound to {@link #owner}. */
+    private int bound;
+    /** How many devices are bound through their own files. */
+    private int cdevs;
+
     private boolean open;
     /** Open files of its devices. */
     private int users;
@@ -65,6 +74,51 @@ final class VfioGroup {
             container.leave(this);
             container = null;
         }
+        if (iommufd != null) {
+            iommufd.closed();
+            iommufd = null;
+        }
+    }
+
+    Optional<IommuFile> iommufd() {
+        return Optional.ofNullable(iommufd);
+    }
+
+    /** The group holds an iommufd in the place of a container. */
+    void attach(IommuFile to) {
+        to.opened();
+        iommufd = to;
+    }
+
+    /** Whether VFIO_GROUP_SET_CONTAINER succeeded. */
+    boolean hasIommu() {
+        return container != null || iommufd != null;
+    }
+
+    /** Whether devices of the group may be bound to an iommufd. */
+    boolean mayOwn(IommuFile file) {
+        return bound == 0 || owner == file;
+    }
+
+    void own(IommuFile file) {
+        owner = file;
+        bound++;
+    }
+
+    void disown() {
+        bound--;
+    }
+
+    boolean hasCdev() {
+        return cdevs > 0;
+    }
+
+    void addCdev() {
+        cdevs++;
+    }
+
+    void removeCdev() {
+        cdevs--;
     }
 
     boolean isUsed() {

@@ -9,7 +9,9 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /** The devices of a host, and the files of VFIO. Without a device there is no such file. */
@@ -54,11 +56,12 @@ public final class VfioHost {
         }
     }
 
+    private Stream<VfioDevice> devices() {
+        return groups.stream().flatMap(group -> group.devices().stream());
+    }
+
     private Stream<VfioPci> pci() {
-        return groups.stream()
-                .flatMap(group -> group.devices().stream())
-                .filter(VfioPci.class::isInstance)
-                .map(VfioPci.class::cast);
+        return devices().filter(VfioPci.class::isInstance).map(VfioPci.class::cast);
     }
 
     /** All PCI devices, also those of the host's drivers, by address. */
@@ -127,8 +130,27 @@ public final class VfioHost {
         functions().forEach(files::add);
     }
 
-    /** Opens a path below /dev/vfio. Returns a descriptor or a negative errno. */
+    /** The lowest free number of a device's own file. */
+    int freeIndex() {
+        return IntStream.iterate(0, index -> index + 1)
+                .filter(index -> devices().noneMatch(device -> device.index() == index))
+                .findFirst()
+                .orElseThrow();
+    }
+
+    /** Opens a path below /dev/vfio, or /dev/iommu. Returns a descriptor or a negative errno. */
     public int open(String path) {
+        if (host.build().cdev()) {
+            if (path.equals("/dev/iommu")) {
+                return host.install(new IommuFile(host));
+            }
+            Optional<VfioDevice> device = devices()
+                    .filter(one -> path.equals(DIRECTORY + "devices/vfio" + one.index()))
+                    .findFirst();
+            if (device.isPresent()) {
+                return host.install(new DeviceFile(host, device.get(), null));
+            }
+        }
         for (VfioGroup group : groups) {
             if (!group.devices().isEmpty()) {
                 if (path.equals(DIRECTORY + "vfio")) {
@@ -147,6 +169,8 @@ public final class VfioHost {
         if (host.isFull()) {
             return host.refuse(FileRule.FD_TABLE_FULL);
         }
-        return group.isOpen() ? host.refuse(VfioRule.VFIO_GROUP_BUSY) : host.install(new GroupFile(host, group));
+        return group.hasCdev() || group.isOpen()
+                ? host.refuse(VfioRule.VFIO_GROUP_BUSY)
+                : host.install(new GroupFile(host, group));
     }
 }

@@ -37,7 +37,7 @@ public final class VfioPci extends VfioDevice {
     private final @Nullable EventFile[] single = new EventFile[UapiVfio.VFIO_PCI_NUM_IRQS];
 
     VfioPci(Host host, PciFunction function, VfioGroup group, VfioHost vfio) {
-        super(host, function.address().toString(), group);
+        super(host, function.address().toString(), group, vfio.freeIndex());
         this.function = function;
         this.line = new PhysicalLine(host.build().arm64() ? LineController.GIC : LineController.IOAPIC);
         this.device = new IntxDevice(line, function.disIntx() ? IntxDevice.Kind.PCI_2_3 : IntxDevice.Kind.PCI);
@@ -136,6 +136,11 @@ public final class VfioPci extends VfioDevice {
         while (taken) {
             taken = line.take();
         }
+    }
+
+    @Override
+    boolean hasPasid() {
+        return true;
     }
 
     @Override

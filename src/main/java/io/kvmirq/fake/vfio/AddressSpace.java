@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.FileRule;
+import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.rules.VfioRule;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.NavigableMap;
+import java.util.Optional;
+import java.util.TreeMap;
+
+/** An IOAS: what the devices attached to it may access; source: drivers/iommu/iommufd/io_pagetable.c. */
+final class AddressSpace extends IommuObject {
+    private static final long PAGE_MASK = 4095;
+
+    /** A mapping; {@code last} is its last address. */
+    private record Area(long first, long last, long vaddr) {
+        boolean overlaps(long from, long to) {
+            return Long.compareUnsigned(first, to) <= 0 && Long.compareUnsigned(from, last) <= 0;
+        }
+    }
+
+    private final Host host;
+    /** By their first address. No two overlap. */
+    private final NavigableMap<Long, Area> areas = new TreeMap<>(Long::compareUnsigned);
+
+    private final List<PageTable> tables = new ArrayList<>();
+
+    AddressSpace(Host host) {
+        this.host = host;
+    }
+
+    List<PageTable> tables() {
+        return tables;
+    }
+
+    void add(PageTable table) {
+        tables.add(table);
+        use();
+    }
+
+    void remove(PageTable table) {
+        tables.remove(table);
+        unuse();
+    }
+
+    /** Whether an IOMMU has the mappings: then they are of whole pages, and their memory exists. */
+    private boolean isInUse() {
+        return tables.stream().anyMatch(PageTable::isUsed);
+    }
+
+    /** The refusal of a device that is to be attached. */
+    Optional<KernelRule> refusesDevice() {
+        for (Area area : areas.values()) {
+            if (area.overlaps(DmaMappings.messages(host), DmaMappings.messagesLast(host))
+                    || ((area.first | area.last + 1 | area.vaddr) & PAGE_MASK) != 0) {
+                return Optional.of(VfioRule.IOMMUFD_ATTACH_MAPPED);
+            }
+            if (isAbsent(area.vaddr, area.last - area.first + 1)) {
+                return Optional.of(FileRule.FAULT);
+            }
+        }
+        return Optional.empty();
+    }
+
+    private boolean isAbsent(long vaddr, long length) {
+        return host.memory().at(vaddr, length) == null;
+    }
+
+    /** Maps memory. Returns 0 or a negative errno. */
+    int map(long iova, long vaddr, long length) {
+        Optional<KernelRule> refused = refuses(iova, vaddr, length);
+        if (refused.isPresent()) {
+            return host.refuse(refused);
+        }
+        if (isInUse()) {
+            DmaMappings.checkWidth(iova + length - 1);
+            if (isAbsent(vaddr, length)) {
+                return host.refuse(FileRule.FAULT);
+            }
+        }
+        areas.put(iova, new Area(iova, iova + length - 1, vaddr));
+        return 0;
+    }
+
+    private Optional<KernelRule> refuses(long iova, long vaddr, long length) {
+        if (length == 0) {
+            return Optional.of(VfioRule.IOMMUFD_MAP_RANGE);
+        }
+        long last = iova + length - 1;
+        if (Long.compareUnsigned(vaddr + length, vaddr) < 0) {
+            return Optional.of(VfioRule.IOMMUFD_MAP_WRAPS);
+        }
+        boolean inUse = isInUse();
+        if (inUse && ((length | iova) & PAGE_MASK) != 0) {
+            return Optional.of(VfioRule.IOMMUFD_MAP_RANGE);
+        }
+        if (Long.compareUnsigned(last, iova) < 0) {
+            return Optional.of(VfioRule.IOMMUFD_MAP_WRAPS);
+        }
+        boolean reserved = new Area(iova, last, 0).overlaps(DmaMappings.messages(host), DmaMappings.messagesLast(host));
+        if (inUse && reserved) {
+            return Optional.of(VfioRule.IOMMUFD_MAP_RANGE);
+        }
+        if (at(last).filter(area -> area.overlaps(iova, last)).isPresent()) {
+            return Optional.of(VfioRule.IOMMUFD_MAP_EXISTS);
+        }
+        return inUse && (vaddr & PAGE_MASK) != 0 ? Optional.of(VfioRule.IOMMUFD_MAP_RANGE) : Optional.empty();
+    }
+
+    /** The last mapping that begins at or before an address. */
+    private Optional<Area> at(long iova) {
+        return Optional.ofNullable(areas.floorEntry(iova)).map(Map.Entry::getValue);
+    }
+
+    /** What a caller does with the number of bytes that were unmapped. */
+    interface OnUnmapped {
+        int apply(long bytes);
+    }
+
+    int unmapAll(OnUnmapped then) {
+        long unmapped = areas.values().stream()
+                .mapToLong(area -> area.last - area.first + 1)
+                .sum();
+        areas.clear();
+        return then.apply(unmapped);
+    }
+
+    boolean isEmpty(long iova, long length) {
+        return areas.values().stream().noneMatch(area -> area.overlaps(iova, iova + length - 1));
+    }
+
+    /**
+     * Removes the mappings of a range, in their order until one that is not all in the range.
+     *
+     * @return a negative errno, or the result of {@code then}
+     */
+    int unmap(long iova, long length, OnUnmapped then) {
+        if (length == 0) {
+            return host.refuse(VfioRule.IOMMUFD_UNMAP_EMPTY);
+        }
+        long last = iova + length - 1;
+        if (Long.compareUnsigned(last, iova) < 0) {
+            return host.refuse(VfioRule.IOMMUFD_UNMAP_WRAPS);
+        }
+        long unmapped = 0;
+        for (Area area : List.copyOf(areas.values())) {
+            if (!area.overlaps(iova, last)) {
+                continue;
+            }
+            if (Long.compareUnsigned(area.first, iova) < 0 || Long.compareUnsigned(area.last, last) > 0) {
+                return host.refuse(VfioRule.IOMMUFD_UNMAP_RANGE);
+            }
+            areas.remove(area.first);
+            unmapped += area.last - area.first + 1;
+        }
+        return unmapped == 0 ? host.refuse(VfioRule.IOMMUFD_UNMAP_RANGE) : then.apply(unmapped);
+    }
+
+    /** IOMMU_IOAS_IOVA_RANGES: before a device is attached, all addresses are free. */
+    void checkUnattached() {
+        if (!tables.isEmpty()) {
+            throw new NotModelledException("IOMMU_IOAS_IOVA_RANGES while a device is attached: the width of an IOMMU");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import java.util.OptionalInt;
+import org.jspecify.annotations.Nullable;
+
+/** A device that is bound to an iommufd; source: {@code struct iommufd_device} in drivers/iommu/iommufd/device.c. */
+final class BoundDevice extends IommuObject {
+    private final IommuFile iommufd;
+    private final VfioDevice device;
+    private @Nullable PageTable table;
+
+    /** The driver of the device uses it until it is released. */
+    BoundDevice(IommuFile iommufd, VfioDevice device) {
+        this.iommufd = iommufd;
+        this.device = device;
+        use();
+    }
+
+    IommuFile iommufd() {
+        return iommufd;
+    }
+
+    VfioDevice device() {
+        return device;
+    }
+
+    /** The number of this object. */
+    int id() {
+        return iommufd.id(this);
+    }
+
+    /** The page table that the device is attached to; null for none. */
+    @Nullable
+    PageTable table() {
+        return table;
+    }
+
+    void setTable(@Nullable PageTable to) {
+        table = to;
+    }
+
+    /** Attaches the device, or moves it and its group. Returns 0 or a negative errno; then {@link #table} is the new one. */
+    int attach(int object) {
+        return iommufd.attach(this, object);
+    }
+
+    void detach() {
+        iommufd.detach(this);
+    }
+
+    /** The last file of the device was released. */
+    void unbind() {
+        iommufd.unbind(this);
+    }
+
+    /** The number of its page table; empty if it is attached to none. */
+    OptionalInt tableId() {
+        return table == null ? OptionalInt.empty() : OptionalInt.of(iommufd.id(table));
+    }
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+/** An object of an iommufd, which has a number there. Source: {@code struct iommufd_object} in drivers/iommu/iommufd/main.c. */
+abstract sealed class IommuObject permits AddressSpace, PageTable, BoundDevice {
+    private int users;
+
+    /** Another object uses this one. Until it no longer does, this one is not destroyed. */
+    final void use() {
+        users++;
+    }
+
+    final void unuse() {
+        users--;
+    }
+
+    final boolean isUsed() {
+        return users > 0;
+    }
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.rules.FileRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.rules.VfioRule;
+import io.kvmirq.uapi.UapiIommufd;
+import io.kvmirq.uapi.UapiIommufd.IommuDestroy;
+import io.kvmirq.uapi.UapiIommufd.IommuIoasAlloc;
+import io.kvmirq.uapi.UapiIommufd.IommuIoasIovaRanges;
+import io.kvmirq.uapi.UapiIommufd.IommuIoasMap;
+import io.kvmirq.uapi.UapiIommufd.IommuIoasUnmap;
+import io.kvmirq.uapi.UapiIommufd.IommuVfioIoas;
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
+import java.nio.ByteBuffer;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** The requests of an iommufd, and those of containers; source: drivers/iommu/iommufd/main.c, ioas.c, vfio_compat.c. */
+final class IommuRequests {
+    private static final int NUMBER_MASK = 0xff;
+    private static final int FIRST = (int) UapiIommufd.IOMMU_DESTROY & NUMBER_MASK;
+    /** IOMMU_FAULT_QUEUE_ALLOC of 6.12, and IOMMU_HW_QUEUE_ALLOC. */
+    private static final int LAST_OF_6_12 = (int) UapiIommufd.IOMMU_FAULT_QUEUE_ALLOC & NUMBER_MASK;
+
+    private static final int LAST = (int) UapiIommufd.IOMMU_HW_QUEUE_ALLOC & NUMBER_MASK;
+
+    private static final int MAP_FLAGS = UapiIommufd.IOMMU_IOAS_MAP_FIXED_IOVA
+            | UapiIommufd.IOMMU_IOAS_MAP_WRITEABLE
+            | UapiIommufd.IOMMU_IOAS_MAP_READABLE;
+    private static final int MAP_RESERVED = 12;
+    private static final int RANGE_SIZE = 16;
+
+    /** VFIO_DMA_CC_IOMMU and VFIO_UNMAP_ALL of vfio.h. */
+    private static final int COHERENT = 4;
+
+    private static final int UNMAP_ALL = 9;
+
+    private static final Requests<IommuFile> OWN = new Requests<IommuFile>(
+                    VfioRule.VFIO_UNKNOWN_REQUEST, IommuRequests::notModelled)
+            .value(
+                    UapiIommufd.IOMMU_DESTROY,
+                    command(IommuDestroy.SIZE, (file, destroy, none) -> file.destroy(destroy.getInt(IommuDestroy.ID))))
+            .value(UapiIommufd.IOMMU_IOAS_ALLOC, command(IommuIoasAlloc.SIZE, IommuRequests::alloc))
+            .value(UapiIommufd.IOMMU_IOAS_IOVA_RANGES, command(IommuIoasIovaRanges.SIZE, IommuRequests::ranges))
+            .value(UapiIommufd.IOMMU_IOAS_MAP, command(IommuIoasMap.SIZE, IommuRequests::map))
+            .value(UapiIommufd.IOMMU_IOAS_UNMAP, command(IommuIoasUnmap.SIZE, IommuRequests::unmap))
+            .value(UapiIommufd.IOMMU_VFIO_IOAS, command(IommuVfioIoas.SIZE, IommuRequests::compatible));
+
+    private static final Requests<IommuFile> OF_CONTAINERS = new Requests<IommuFile>(
+                    VfioRule.VFIO_UNKNOWN_REQUEST,
+                    number -> number == UapiVfio.VFIO_IOMMU_GET_INFO ? "VFIO_IOMMU_GET_INFO of an iommufd" : null)
+            .value(UapiVfio.VFIO_GET_API_VERSION, (file, none) -> UapiVfio.VFIO_API_VERSION)
+            .value(UapiVfio.VFIO_CHECK_EXTENSION, IommuRequests::checkExtension)
+            .value(UapiVfio.VFIO_SET_IOMMU, IommuRequests::setIommu)
+            .value(UapiVfio.VFIO_IOMMU_MAP_DMA, IommuRequests::mapDma)
+            .value(UapiVfio.VFIO_IOMMU_UNMAP_DMA, IommuRequests::unmapDma);
+
+    private IommuRequests() {}
+
+    static int answer(IommuFile file, long request, long argument) {
+        int number = (int) request & NUMBER_MASK;
+        int last = file.host().build().isSince(6, 18) ? LAST : LAST_OF_6_12;
+        return number < FIRST || number > last
+                ? OF_CONTAINERS.answer(file, request, argument)
+                : file.host().copied(argument, Integer.BYTES, size -> OWN.answer(file, request, argument));
+    }
+
+    private static @Nullable String notModelled(long request) {
+        UapiTable.Request known = UapiTable.find(request, UapiTable.FileKind.IOMMUFD);
+        return known == null ? null : known.name();
+    }
+
+    /** Answers a request; {@code address} is the caller's address of its structure. */
+    private interface Command {
+        int answer(IommuFile file, ByteBuffer structure, long address);
+    }
+
+    /** A request whose structure begins with its size, of which all but the known part must be 0. */
+    private static Requests.OnValue<IommuFile> command(int size, Command command) {
+        return (file, address) -> sized(
+                file.host(),
+                address,
+                size,
+                size,
+                VfioRule.IOMMUFD_SIZE,
+                structure -> command.answer(file, structure, address));
+    }
+
+    /**
+     * Copies a structure that begins with its size, as {@code copy_struct_from_user()}. What the caller leaves out is 0.
+     *
+     * @param least the size below which {@code tooShort} refuses the structure
+     */
+    static int sized(Host host, long address, int least, int size, VfioRule tooShort, Host.OnStructure call) {
+        return host.copied(address, Integer.BYTES, first -> {
+            long given = Integer.toUnsignedLong(first.getInt(0));
+            if (given < least) {
+                return host.refuse(tooShort);
+            }
+            if (given > size) {
+                ByteBuffer rest = host.memory().at(address + size, given - size);
+                if (rest == null) {
+                    return host.refuse(FileRule.FAULT);
+                }
+                int at = host.memory().offset(address + size);
+                for (int i = 0; i < given - size; i++) {
+                    if (rest.get(at + i) != 0) {
+                        return host.refuse(VfioRule.IOMMUFD_TRAILING);
+                    }
+                }
+            }
+            int known = (int) Math.min(given, size);
+            return host.copied(
+                    address,
+                    known,
+                    structure -> call.apply(
+                            ByteBuffer.allocate(size).order(structure.order()).put(0, structure, 0, known)));
+        });
+    }
+
+    // Address spaces
+
+    private static int alloc(IommuFile file, ByteBuffer alloc, long address) {
+        Host host = file.host();
+        if (alloc.getInt(IommuIoasAlloc.FLAGS) != 0) {
+            return host.refuse(VfioRule.IOMMUFD_FLAGS);
+        }
+        AddressSpace space = new AddressSpace(host);
+        int id = file.add(space);
+        int refused = host.copyOut(address, alloc.putInt(IommuIoasAlloc.OUT_IOAS_ID, id), IommuIoasAlloc.SIZE);
+        if (refused < 0) {
+            file.destroy(id);
+        }
+        return refused;
+    }
+
+    private interface OnSpace {
+        int apply(AddressSpace space);
+    }
+
+    private static int onSpace(IommuFile file, int id, OnSpace call) {
+        Optional<AddressSpace> space = file.space(id);
+        return space.isEmpty() ? file.host().refuse(VfioRule.IOMMUFD_NO_OBJECT) : call.apply(space.get());
+    }
+
+    /** No device is attached: one range, of all addresses. */
+    private static int ranges(IommuFile file, ByteBuffer ranges, long address) {
+        Host host = file.host();
+        if (ranges.getInt(MAP_RESERVED) != 0) {
+            return host.refuse(VfioRule.IOMMUFD_FLAGS);
+        }
+        return onSpace(file, ranges.getInt(IommuIoasIovaRanges.IOAS_ID), space -> {
+            space.checkUnattached();
+            boolean room = ranges.getInt(IommuIoasIovaRanges.NUM_IOVAS) != 0;
+            if (room) {
+                ByteBuffer all =
+                        ByteBuffer.allocate(RANGE_SIZE).order(ranges.order()).putLong(Long.BYTES, -1);
+                int refused = host.copyOut(ranges.getLong(IommuIoasIovaRanges.ALLOWED_IOVAS), all, RANGE_SIZE);
+                if (refused < 0) {
+                    return refused;
+                }
+            }
+            ranges.putInt(IommuIoasIovaRanges.NUM_IOVAS, 1).putLong(IommuIoasIovaRanges.OUT_IOVA_ALIGNMENT, 1);
+            int refused = host.copyOut(address, ranges, IommuIoasIovaRanges.SIZE);
+            return refused < 0 || room ? refused : host.refuse(VfioRule.IOMMUFD_RANGES_ROOM);
+        });
+    }
+
+    private static int map(IommuFile file, ByteBuffer map, long address) {
+        Host host = file.host();
+        int flags = map.getInt(IommuIoasMap.FLAGS);
+        if ((flags & ~MAP_FLAGS) != 0 || map.getInt(MAP_RESERVED) != 0) {
+            return host.refuse(VfioRule.IOMMUFD_FLAGS);
+        }
+        long iova = map.getLong(IommuIoasMap.IOVA);
+        long length = map.getLong(IommuIoasMap.LENGTH);
+        if (iova == -1 || length == -1) {
+            return host.refuse(VfioRule.IOMMUFD_MAP_WRAPS);
+        }
+        if ((flags & ~UapiIommufd.IOMMU_IOAS_MAP_FIXED_IOVA) == 0) {
+            return host.refuse(VfioRule.IOMMUFD_MAP_RANGE);
+        }
+        return onSpace(file, map.getInt(IommuIoasMap.IOAS_ID), space -> {
+            if ((flags & UapiIommufd.IOMMU_IOAS_MAP_FIXED_IOVA) == 0) {
+                throw new NotModelledException("IOMMU_IOAS_MAP without IOMMU_IOAS_MAP_FIXED_IOVA");
+            }
+            int result = space.map(iova, map.getLong(IommuIoasMap.USER_VA), length);
+            return result < 0 ? result : host.copyOut(address, map, IommuIoasMap.SIZE);
+        });
+    }
+
+    private static int unmap(IommuFile file, ByteBuffer unmap, long address) {
+        Host host = file.host();
+        long iova = unmap.getLong(IommuIoasUnmap.IOVA);
+        long length = unmap.getLong(IommuIoasUnmap.LENGTH);
+        AddressSpace.OnUnmapped then =
+                bytes -> host.copyOut(address, unmap.putLong(IommuIoasUnmap.LENGTH, bytes), IommuIoasUnmap.SIZE);
+        return onSpace(file, unmap.getInt(IommuIoasUnmap.IOAS_ID), space -> {
+            if (iova == 0 && length == -1) {
+                return space.unmapAll(then);
+            }
+            return iova == -1 || length == -1
+                    ? host.refuse(VfioRule.IOMMUFD_UNMAP_WRAPS)
+                    : space.unmap(iova, length, then);
+        });
+    }
+
+    /** IOMMU_VFIO_IOAS. */
+    private static int compatible(IommuFile file, ByteBuffer request, long address) {
+        Host host = file.host();
+        if (request.getShort(IommuVfioIoas.OP + Short.BYTES) != 0) {
+            return host.refuse(VfioRule.IOMMUFD_FLAGS);
+        }
+        return switch (request.getShort(IommuVfioIoas.OP)) {
+            case UapiIommufd.IOMMU_VFIO_IOAS_GET ->
+                onCompatible(
+                        file,
+                        space -> host.copyOut(
+                                address, request.putInt(IommuVfioIoas.IOAS_ID, file.id(space)), IommuVfioIoas.SIZE));
+            case UapiIommufd.IOMMU_VFIO_IOAS_SET ->
+                onSpace(file, request.getInt(IommuVfioIoas.IOAS_ID), space -> {
+                    file.setCompatible(space);
+                    return 0;
+                });
+            case UapiIommufd.IOMMU_VFIO_IOAS_CLEAR -> {
+                file.setCompatible(null);
+                yield 0;
+            }
+            default -> host.refuse(VfioRule.IOMMUFD_FLAGS);
+        };
+    }
+
+    // Requests of containers
+
+    private static int onCompatible(IommuFile file, OnSpace call) {
+        Optional<AddressSpace> space = file.compatible();
+        return space.isEmpty() ? file.host().refuse(VfioRule.IOMMUFD_NO_COMPATIBLE) : call.apply(space.get());
+    }
+
+    private static int checkExtension(IommuFile file, long extension) {
+        file.host().note(VfioRule.VFIO_EXTENSIONS);
+        if (extension == COHERENT) {
+            return onCompatible(file, space -> {
+                throw new NotModelledException("VFIO_DMA_CC_IOMMU: whether the IOMMU enforces coherency");
+            });
+        }
+        return isType1(extension) || extension == UNMAP_ALL ? 1 : 0;
+    }
+
+    private static boolean isType1(long type) {
+        return type == UapiVfio.VFIO_TYPE1_IOMMU || type == UapiVfio.VFIO_TYPE1v2_IOMMU;
+    }
+
+    private static int setIommu(IommuFile file, long type) {
+        if (!isType1(type)) {
+            return file.host().refuse(VfioRule.IOMMUFD_TYPE);
+        }
+        return onCompatible(file, space -> {
+            if (type == UapiVfio.VFIO_TYPE1_IOMMU) {
+                throw new NotModelledException("VFIO_TYPE1_IOMMU of an iommufd, which splits mappings");
+            }
+            return 0;
+        });
+    }
+
+    private static int mapDma(IommuFile file, long address) {
+        Host host = file.host();
+        return host.copied(address, VfioIommuType1DmaMap.SIZE, map -> {
+            int known = UapiVfio.VFIO_DMA_MAP_FLAG_READ | UapiVfio.VFIO_DMA_MAP_FLAG_WRITE;
+            if (Integer.compareUnsigned(map.getInt(VfioIommuType1DmaMap.ARGSZ), VfioIommuType1DmaMap.SIZE) < 0
+                    || (map.getInt(VfioIommuType1DmaMap.FLAGS) & ~known) != 0) {
+                return host.refuse(VfioRule.VFIO_MAP_ARGUMENTS);
+            }
+            return onCompatible(
+                    file,
+                    space -> space.map(
+                            map.getLong(VfioIommuType1DmaMap.IOVA),
+                            map.getLong(VfioIommuType1DmaMap.VADDR),
+                            map.getLong(VfioIommuType1DmaMap.LENGTH)));
+        });
+    }
+
+    private static int unmapDma(IommuFile file, long address) {
+        Host host = file.host();
+        return host.copied(address, VfioIommuType1DmaUnmap.SIZE, unmap -> {
+            int flags = unmap.getInt(VfioIommuType1DmaUnmap.FLAGS);
+            boolean all = (flags & UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL) != 0;
+            if (Integer.compareUnsigned(unmap.getInt(VfioIommuType1DmaUnmap.ARGSZ), VfioIommuType1DmaUnmap.SIZE) < 0
+                    || (flags & ~UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL) != 0) {
+                return host.refuse(VfioRule.VFIO_UNMAP_ARGUMENTS);
+            }
+            long iova = unmap.getLong(VfioIommuType1DmaUnmap.IOVA);
+            long length = unmap.getLong(VfioIommuType1DmaUnmap.LENGTH);
+            AddressSpace.OnUnmapped then = bytes -> host.copyOut(
+                    address, unmap.putLong(VfioIommuType1DmaUnmap.LENGTH, bytes), VfioIommuType1DmaUnmap.SIZE);
+            return onCompatible(file, space -> {
+                if (all && (iova != 0 || length != 0)) {
+                    return host.refuse(VfioRule.VFIO_UNMAP_RANGE);
+                }
+                if (length != 0 && space.isEmpty(iova, length) && host.build().isSince(6, 18)) {
+                    host.note(VfioRule.IOMMUFD_UNMAP_NOTHING);
+                    return then.apply(0);
+                }
+                return all ? space.unmapAll(then) : space.unmap(iova, length, then);
+            });
+        });
+    }
+}
