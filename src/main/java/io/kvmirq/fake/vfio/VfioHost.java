@@ -104,6 +104,10 @@ public final class VfioHost {
         for (VfioGroup group : groups) {
             for (VfioDevice device : group.devices()) {
                 addLinks(links, group, device.name(), "vfio-pci");
+                if (host.build().cdev()) {
+                    String file = "/vfio-dev/vfio" + device.index() + "/device";
+                    links.put("/sys/bus/pci/devices/" + device.name() + file, device.name());
+                }
             }
             for (PciFunction function : group.ofHost()) {
                 addLinks(links, group, function.address().toString(), "driver-of-host");
