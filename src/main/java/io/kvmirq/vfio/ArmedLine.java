@@ -112,7 +112,7 @@ public final class ArmedLine extends ArmedIrq {
                 Fd.Lease lease = undo.add(event.fd().lease());
                 Fd.@Nullable Lease before = acting.get(action);
                 if (before != null) {
-                    irqs().actBy(action, index(), Interrupts.NO_EVENTFD);
+                    check(irqs().actBy(action, index(), Interrupts.NO_EVENTFD), action, 0, 1);
                 }
                 int result = irqs().actBy(action, index(), lease.number());
                 if (result != 0) {

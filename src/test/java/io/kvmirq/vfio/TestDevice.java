@@ -11,10 +11,6 @@ import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.testing.Machine;
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 
@@ -48,6 +44,9 @@ abstract class TestDevice {
     /** The device sends the message of a vector of MSI-X. */
     abstract void send(VfioDevice device, int vector);
 
+    /** Before interrupts are disabled: the device does nothing more of its own accord. */
+    void settle(VfioDevice device) {}
+
     /** The device asserts INTx until {@link #serve}. */
     abstract void request(VfioDevice device);
 
@@ -55,12 +54,12 @@ abstract class TestDevice {
 
     /** With MSI-X of {@link #VECTORS} vectors. */
     static Stream<TestDevice> messages() {
-        return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), new E1000e());
+        return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), fake("7.1,cdev"), new E1000e());
     }
 
     /** With INTx. */
     static Stream<TestDevice> lines() {
-        return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), new Edu());
+        return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), fake("6.12,cdev"), new Edu());
     }
 
     static FakeKernel fakeKernel(String profile) {
@@ -113,16 +112,13 @@ abstract class TestDevice {
         }
     }
 
+    /** One that the lab binds to vfio-pci. */
     private abstract static class Real extends TestDevice {
-        private final String name;
-        private final String vendor;
-        private final String id;
+        private final io.kvmirq.contract.TestDevice which;
 
-        Real(String name, String vendor, String id) {
-            super("QEMU's " + name);
-            this.name = name;
-            this.vendor = vendor;
-            this.id = id;
+        Real(io.kvmirq.contract.TestDevice which) {
+            super("QEMU's " + which);
+            this.which = which;
         }
 
         @Override
@@ -132,24 +128,9 @@ abstract class TestDevice {
 
         @Override
         PciAddress address() {
-            HostFiles sysfs = HostFiles.ofThisMachine();
-            Path devices = Path.of("/sys/bus/pci/devices");
-            Optional<String> bound = sysfs.list(devices.toString()).stream()
-                    .filter(one -> List.of(vendor, id)
-                            .equals(List.of(
-                                    text(devices.resolve(one + "/vendor")), text(devices.resolve(one + "/device")))))
-                    .filter(one -> sysfs.link(devices + "/" + one + "/driver").equals(Optional.of("vfio-pci")))
-                    .findFirst();
-            assumeTrue(bound.isPresent(), "needs QEMU's " + name + " bound to vfio-pci: make lab runs this");
-            return PciAddress.parse(bound.orElseThrow());
-        }
-
-        private static String text(Path file) {
-            try {
-                return Files.readString(file).strip();
-            } catch (IOException e) {
-                return "";
-            }
+            Optional<io.kvmirq.contract.TestDevice.Place> place = which.onThisMachine();
+            assumeTrue(place.isPresent(), which.isMissing());
+            return PciAddress.parse(place.orElseThrow().address());
         }
     }
 
@@ -163,7 +144,7 @@ abstract class TestDevice {
         private static final int FIRST_CAUSE = 20;
 
         E1000e() {
-            super("e1000e", "0x8086", "0x10d3");
+            super(io.kvmirq.contract.TestDevice.E1000E);
         }
 
         @Override
@@ -172,13 +153,19 @@ abstract class TestDevice {
             device.config().enableMemory();
             Region bar = device.region(0);
             bar.putInt(IVAR, 0x000cba98); // cause 20 + i to vector i
-            bar.putInt(IMS, 0x1f << FIRST_CAUSE);
+        }
+
+        /** QEMU counts 128 us from each message, and aborts if MSI-X is off at their end; a reset stops that. */
+        @Override
+        void settle(VfioDevice device) {
+            device.reset();
         }
 
         @Override
         void send(VfioDevice device, int vector) {
             Region bar = device.region(0);
             bar.putInt(ICR, 1 << FIRST_CAUSE + vector);
+            bar.putInt(IMS, 0x1f << FIRST_CAUSE); // the device masks a cause with its message
             bar.putInt(ICS, 1 << FIRST_CAUSE + vector);
         }
 
@@ -199,7 +186,7 @@ abstract class TestDevice {
         private static final int ACKNOWLEDGE = 0x64;
 
         Edu() {
-            super("edu", "0x1234", "0x11e8");
+            super(io.kvmirq.contract.TestDevice.EDU);
         }
 
         @Override
@@ -222,6 +209,13 @@ abstract class TestDevice {
         void serve(VfioDevice device) {
             device.region(0).putInt(ACKNOWLEDGE, 1);
         }
+    }
+
+    /** Whether the kernel has files of VFIO devices. */
+    boolean hasDeviceFiles() {
+        return this instanceof Fake
+                ? label.endsWith("cdev")
+                : !HostFiles.ofThisMachine().list("/dev/vfio/devices").isEmpty();
     }
 
     /** Whether the kernel of this device adds vectors to enabled ones; since 6.5 where the IOMMU's driver can. */

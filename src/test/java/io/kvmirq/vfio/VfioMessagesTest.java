@@ -26,6 +26,12 @@ class VfioMessagesTest {
         undo.close();
     }
 
+    /** The kernel of a device that is there. */
+    private Kernel kernelOf(TestDevice hardware) {
+        hardware.address();
+        return undo.add(hardware.kernel());
+    }
+
     /** A device that is opened and ready, and eventfds. */
     private final class Setup {
         final TestDevice hardware;
@@ -33,11 +39,21 @@ class VfioMessagesTest {
         final VfioDevice device;
 
         Setup(TestDevice hardware) {
+            this(hardware, kernelOf(hardware));
+        }
+
+        Setup(TestDevice hardware, Kernel kernel) {
             this.hardware = hardware;
-            hardware.address();
-            this.kernel = undo.add(hardware.kernel());
+            this.kernel = kernel;
             this.device = undo.add(VfioDevice.open(kernel, hardware.address()));
             hardware.prepare(device);
+        }
+
+        /** Disarmed after the device was settled. */
+        ArmedVectors arm(MessageIrqs irqs, List<EventFd> events) {
+            ArmedVectors armed = undo.add(irqs.arm(events));
+            undo.add(() -> hardware.settle(device));
+            return armed;
         }
 
         EventFd event() {
@@ -70,7 +86,8 @@ class VfioMessagesTest {
         assertThat(line.maskable() && line.automasked()).isTrue();
         assertThat(info.irqs().get(2).noResize()).isIn(!hardware.mayAddVectors(), true);
         assertThat(setup.device.config().size()).isEqualTo(4096);
-        assertThat(setup.device.access()).isIn(VfioDevice.Access.GROUP, VfioDevice.Access.CDEV);
+        assertThat(setup.device.access())
+                .isEqualTo(hardware.hasDeviceFiles() ? VfioDevice.Access.CDEV : VfioDevice.Access.GROUP);
         assertThat(setup.device.msix(3, 1).get(0)).hasToString("MSI-X 3 of " + hardware.address());
         assertThat(setup.device.intx()).hasToString("INTx of " + hardware.address());
     }
@@ -80,13 +97,12 @@ class VfioMessagesTest {
     void eachVectorSignalsItsEventFd(TestDevice hardware) {
         Setup setup = new Setup(hardware);
         List<EventFd> events = setup.events(VECTORS);
-        try (ArmedVectors armed = setup.device.msix().arm(events)) {
-            assertThat(armed.enabled()).isEqualTo(VECTORS);
-            for (int i = 0; i < VECTORS; i++) {
-                setup.arrives(i, events.get(i));
-            }
-            assertThat(events).allSatisfy(event -> assertThat(event.drain()).isZero());
+        ArmedVectors armed = setup.arm(setup.device.msix(), events);
+        assertThat(armed.enabled()).isEqualTo(VECTORS);
+        for (int i = 0; i < VECTORS; i++) {
+            setup.arrives(i, events.get(i));
         }
+        assertThat(events).allSatisfy(event -> assertThat(event.drain()).isZero());
     }
 
     @ParameterizedTest
@@ -94,16 +110,15 @@ class VfioMessagesTest {
     void loopbackSignalsWhatIsChosen(TestDevice hardware) {
         Setup setup = new Setup(hardware);
         List<EventFd> events = setup.events(VECTORS);
-        try (ArmedVectors armed = setup.device.msix().arm(events)) {
-            armed.triggerIf(1, true, false, true);
-            assertThat(events).extracting(EventFd::drain).containsExactly(0L, 1L, 0L, 1L, 0L);
-            armed.trigger(0, VECTORS);
-            armed.trigger(4);
-            assertThat(events).extracting(EventFd::drain).containsExactly(1L, 1L, 1L, 1L, 2L);
-            armed.detach(2);
-            armed.trigger(0, VECTORS);
-            assertThat(events).extracting(EventFd::drain).containsExactly(1L, 1L, 0L, 1L, 1L);
-        }
+        ArmedVectors armed = setup.arm(setup.device.msix(), events);
+        armed.triggerIf(1, true, false, true);
+        assertThat(events).extracting(EventFd::drain).containsExactly(0L, 1L, 0L, 1L, 0L);
+        armed.trigger(0, VECTORS);
+        armed.trigger(4);
+        assertThat(events).extracting(EventFd::drain).containsExactly(1L, 1L, 1L, 1L, 2L);
+        armed.detach(2);
+        armed.trigger(0, VECTORS);
+        assertThat(events).extracting(EventFd::drain).containsExactly(1L, 1L, 0L, 1L, 1L);
     }
 
     /** The MSI-X table keeps the message of a vector that is masked because it has no eventfd. */
@@ -113,15 +128,14 @@ class VfioMessagesTest {
         Setup setup = new Setup(hardware);
         List<EventFd> events = setup.events(2);
         EventFd next = setup.event();
-        try (ArmedVectors armed = setup.device.msix(0, 2).arm(events)) {
-            armed.detach(0);
-            assertThat(armed.isSet(0)).isFalse();
-            hardware.send(setup.device, 0);
-            setup.arrives(1, events.get(1));
-            armed.set(0, next);
-            assertThat(next.await(LONG)).isTrue();
-            assertThat(events.get(0).drain()).isZero();
-        }
+        ArmedVectors armed = setup.arm(setup.device.msix(0, 2), events);
+        armed.detach(0);
+        assertThat(armed.isSet(0)).isFalse();
+        hardware.send(setup.device, 0);
+        setup.arrives(1, events.get(1));
+        armed.set(0, next);
+        assertThat(next.await(LONG)).isTrue();
+        assertThat(events.get(0).drain()).isZero();
     }
 
     @ParameterizedTest
@@ -130,11 +144,10 @@ class VfioMessagesTest {
         Setup setup = new Setup(hardware);
         EventFd first = setup.event();
         EventFd second = setup.event();
-        try (ArmedVectors armed = setup.device.msix(0, 1).arm(List.of(first))) {
-            armed.set(0, second);
-            setup.arrives(0, second);
-            assertThat(first.drain()).isZero();
-        }
+        ArmedVectors armed = setup.arm(setup.device.msix(0, 1), List.of(first));
+        armed.set(0, second);
+        setup.arrives(0, second);
+        assertThat(first.drain()).isZero();
     }
 
     /** Before 6.5, and where the IOMMU's driver cannot, vectors beyond the enabled ones need all to be disabled. */
@@ -144,21 +157,20 @@ class VfioMessagesTest {
         Setup setup = new Setup(hardware);
         List<EventFd> events = setup.events(4);
         boolean fixed = setup.device.msix().get(0).info().noResize();
-        try (ArmedVectors armed = setup.device.msix(0, 2).arm(events.subList(0, 2))) {
-            if (fixed) {
-                assertThatThrownBy(() -> armed.set(3, events.get(3)))
-                        .isInstanceOf(IllegalStateException.class)
-                        .hasMessageContaining("MSI-X 3 of ")
-                        .hasMessageContaining("growLosingInterrupts");
-                armed.growLosingInterrupts(2, events.subList(2, 4));
-            } else {
-                armed.set(3, events.get(3));
-                armed.growLosingInterrupts(2, events.subList(2, 3));
-            }
-            assertThat(armed.enabled()).isEqualTo(4);
-            for (int i = 0; i < 4; i++) {
-                setup.arrives(i, events.get(i));
-            }
+        ArmedVectors armed = setup.arm(setup.device.msix(0, 2), events.subList(0, 2));
+        if (fixed) {
+            assertThatThrownBy(() -> armed.set(3, events.get(3)))
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageContaining("MSI-X 3 of ")
+                    .hasMessageContaining("growLosingInterrupts");
+            armed.growLosingInterrupts(2, events.subList(2, 4));
+        } else {
+            armed.set(3, events.get(3));
+            armed.growLosingInterrupts(2, events.subList(2, 3));
+        }
+        assertThat(armed.enabled()).isEqualTo(4);
+        for (int i = 0; i < 4; i++) {
+            setup.arrives(i, events.get(i));
         }
     }
 
@@ -223,13 +235,10 @@ class VfioMessagesTest {
         assertThatThrownBy(() -> armed.trigger(0)).hasMessageContaining("is disarmed: arm it again");
         assertThatThrownBy(() -> setup.device.msix(0, 1).arm(List.of(setup.event())))
                 .hasMessageContaining("is closed: open it again");
-        try (VfioDevice again = VfioDevice.open(setup.kernel, hardware.address())) {
-            EventFd fresh = setup.event();
-            hardware.prepare(again);
-            again.msix(0, 1).arm(List.of(fresh));
-            hardware.send(again, 0);
-            assertThat(fresh.await(LONG)).isTrue();
-        }
+        Setup again = new Setup(hardware, setup.kernel);
+        EventFd fresh = again.event();
+        again.arm(again.device.msix(0, 1), List.of(fresh));
+        again.arrives(0, fresh);
     }
 
     @ParameterizedTest
@@ -238,11 +247,10 @@ class VfioMessagesTest {
         Setup setup = new Setup(hardware);
         assertThat(setup.device.info().resettable()).isTrue();
         EventFd event = setup.event();
-        try (ArmedVectors armed = setup.device.msix(0, 1).arm(List.of(event))) {
-            setup.device.reset();
-            armed.trigger(0);
-            assertThat(event.drain()).isEqualTo(1);
-        }
+        ArmedVectors armed = setup.arm(setup.device.msix(0, 1), List.of(event));
+        setup.device.reset();
+        armed.trigger(0);
+        assertThat(event.drain()).isEqualTo(1);
     }
 
     @ParameterizedTest
