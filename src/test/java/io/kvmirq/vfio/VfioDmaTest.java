@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.vfio;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Undo;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** Memory for devices, and devices that share it: the same on the fake and on a real device. */
+class VfioDmaTest {
+    private static final int SIZE = 0x10000;
+    private static final long IOVA = 0x1000_0000;
+
+    private final Undo undo = new Undo();
+
+    @AfterEach
+    void close() {
+        undo.close();
+    }
+
+    private Kernel kernel(TestDevice hardware) {
+        hardware.address();
+        return undo.add(hardware.kernel());
+    }
+
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
+    void memoryIsMappedOnce(TestDevice hardware) {
+        Kernel kernel = kernel(hardware);
+        VfioDevice device = undo.add(VfioDevice.open(kernel, hardware.address()));
+        Mapping memory = undo.add(Mapping.anonymous(kernel, SIZE)).mapping();
+        DmaMapping mapping = device.dma().map(IOVA, memory);
+        assertThat(mapping.iova()).isEqualTo(IOVA);
+        assertThatThrownBy(() -> device.dma().mapReadOnly(IOVA, memory))
+                .hasMessageContaining("iova=0x10000000 size=0x10000: EEXIST (a part of the range is mapped already)");
+        mapping.close();
+        mapping.close();
+        device.dma().mapReadOnly(IOVA, memory).close();
+    }
+
+    /** A container has no IOMMU driver before its first group. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
+    void containerWithoutGroupMapsNothing(TestDevice hardware) {
+        Kernel kernel = kernel(hardware);
+        Mapping memory = undo.add(Mapping.anonymous(kernel, SIZE)).mapping();
+        VfioContainer container = undo.add(VfioContainer.create(kernel));
+        assertThatThrownBy(() -> container.map(IOVA, memory)).hasMessageContaining("EINVAL (");
+        VfioGroup group = undo.add(VfioGroup.open(kernel, hardware.address()));
+        undo.add(group.openDevice(hardware.address(), container));
+        container.map(IOVA, memory).close();
+    }
+
+    /** Containers and groups of a VMM are used as they are. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
+    void whatAVmmOpenedIsAdopted(TestDevice hardware) {
+        Kernel kernel = kernel(hardware);
+        VfioContainer container = undo.add(VfioContainer.create(kernel));
+        VfioGroup group = undo.add(VfioGroup.open(kernel, hardware.address()));
+        VfioDevice device = undo.add(group.openDevice(hardware.address(), container));
+        Fd.Lease leased = undo.add(group.fd().lease());
+        VfioGroup adopted = undo.add(VfioGroup.adopt(kernel, leased.number(), Ownership.BORROWED));
+        VfioDevice second = undo.add(adopted.openDevice(hardware.address()));
+        assertThat(second.info()).isEqualTo(device.info());
+        assertThatThrownBy(() -> group.openDevice(hardware.address()))
+                .hasMessageContaining("was opened here: name the container for its devices");
+        Fd.Lease file = undo.add(second.fd().lease());
+        VfioDevice third = undo.add(VfioDevice.adopt(kernel, hardware.address(), file.number(), Ownership.BORROWED));
+        assertThat(List.of(device.access(), second.access(), third.access()))
+                .containsExactly(VfioDevice.Access.GROUP, VfioDevice.Access.GROUP, VfioDevice.Access.ADOPTED);
+        assertThatThrownBy(third::dma).hasMessageContaining("was not opened with a DMA space of its own");
+        Fd.Lease space = undo.add(container.file().lease());
+        VfioContainer same = undo.add(VfioContainer.adopt(kernel, space.number(), Ownership.BORROWED));
+        Mapping memory = undo.add(Mapping.anonymous(kernel, SIZE)).mapping();
+        same.map(IOVA, memory).close();
+    }
+}
