@@ -3,9 +3,12 @@ package io.kvmirq.host;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.vfio.DeviceIrq;
+import io.kvmirq.vfio.HostIrqs;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -15,7 +18,7 @@ import java.util.regex.Pattern;
  * <p>Source: {@code show_interrupts()} in kernel/irq/proc.c; the names of VFIO's handlers are those of
  * drivers/vfio/pci/vfio_pci_intrs.c.
  */
-public final class HostInterrupts {
+public final class HostInterrupts implements HostIrqs {
     private static final Pattern LINE = Pattern.compile("\\s*(\\d{1,9}):((?:\\s+\\d+)*)\\s+(\\S+)(.*)");
     private static final Pattern ACTION = Pattern.compile("vfio-(intx|msix?)(?:\\[(\\d{1,4})])?\\(([0-9a-f:.]+)\\)");
 
@@ -69,6 +72,17 @@ public final class HostInterrupts {
     /** The irqs of a device that VFIO has armed, in the order of the irqs. */
     public List<Armed> armed(PciAddress address) {
         return armed.stream().filter(one -> one.address().equals(address)).toList();
+    }
+
+    /** As it was when the text was read; empty for interrupts of platform devices, errors and requests. */
+    @Override
+    public Optional<HostIrq> of(DeviceIrq irq) {
+        return armed.stream()
+                .filter(one -> one.address().equals(irq.device().name())
+                        && one.mode().name().equals(irq.info().kind().name())
+                        && one.vector() == irq.number())
+                .map(Armed::irq)
+                .findFirst();
     }
 
     /** Whether an interrupt controller has a name that begins so. {@code IR-} is that of interrupt remapping on x86. */

@@ -57,6 +57,11 @@ abstract class TestDevice {
         return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), fake("7.1,cdev"), new E1000e());
     }
 
+    /** Of these, the real one. */
+    static Stream<TestDevice> realMessages() {
+        return Stream.of(new E1000e());
+    }
+
     /** With INTx. */
     static Stream<TestDevice> lines() {
         return Stream.of(fake("6.1"), fake("6.12"), fake("7.1"), fake("6.12,cdev"), new Edu());

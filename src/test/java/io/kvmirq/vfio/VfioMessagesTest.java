@@ -5,13 +5,20 @@ import static io.kvmirq.vfio.TestDevice.VECTORS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.kvmirq.HostIrq;
+import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -103,6 +110,37 @@ class VfioMessagesTest {
             setup.arrives(i, events.get(i));
         }
         assertThat(events).allSatisfy(event -> assertThat(event.drain()).isZero());
+    }
+
+    @Test
+    void hostIrqIsThatOfTheVector() {
+        try (Kernel kernel = TestDevice.fake("6.12").kernel();
+                VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE)) {
+            HostIrqs irqs = new HostInterrupts("""
+                                CPU0
+                     27:          0  IR-PCI-MSI 32768-edge      vfio-msix[0](0000:00:02.0)
+                     28:          0  IR-PCI-MSI 32769-edge      vfio-msix[1](0000:00:02.0)
+                     29:          0  IR-PCI-MSI 32769-edge      vfio-msix[2](0000:00:03.0)
+                    """);
+            assertThat(device.msix(0, 3).stream().map(irqs::of))
+                    .containsExactly(Optional.of(new HostIrq(27)), Optional.of(new HostIrq(28)), Optional.empty());
+            assertThat(irqs.of(device.intx())).isEmpty();
+        }
+    }
+
+    /** Linux names the handler of each vector that has an eventfd. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#realMessages")
+    void armedVectorsHaveHostIrqs(TestDevice hardware) throws IOException {
+        Setup setup = new Setup(hardware);
+        setup.arm(setup.device.msix(), setup.events(VECTORS)).detach(1);
+        HostIrqs irqs = new HostInterrupts(Files.readString(Path.of("/proc/interrupts")));
+        List<Optional<HostIrq>> found =
+                setup.device.msix().stream().map(irqs::of).toList();
+        assertThat(found.get(1)).isEmpty();
+        assertThat(found.stream().flatMap(Optional::stream))
+                .hasSize(VECTORS - 1)
+                .doesNotHaveDuplicates();
     }
 
     @ParameterizedTest
