@@ -78,9 +78,7 @@ class VfioFaultWalkTest {
         });
     }
 
-    private static AutoCloseable nothing() {
-        return () -> {};
-    }
+    private static void nothing() {}
 
     static Stream<Operation> operations() {
         return Stream.of(
@@ -126,7 +124,7 @@ class VfioFaultWalkTest {
                     List<EventFd> next = List.of(world.event(undo), world.event(undo));
                     return () -> {
                         armed.set(0, next);
-                        return nothing();
+                        return VfioFaultWalkTest::nothing;
                     };
                 }),
                 new Operation("ArmedVectors.growLosingInterrupts", (world, undo) -> {
@@ -149,7 +147,7 @@ class VfioFaultWalkTest {
                     EventFd next = world.event(undo);
                     return () -> {
                         line.unmaskBy(next);
-                        return nothing();
+                        return VfioFaultWalkTest::nothing;
                     };
                 }),
                 new Operation("DmaSpace.map", (world, undo) -> {
@@ -162,7 +160,7 @@ class VfioFaultWalkTest {
                     PciConfig config = world.open(undo).config();
                     return () -> {
                         config.enableBusMaster();
-                        return nothing();
+                        return VfioFaultWalkTest::nothing;
                     };
                 }));
     }
