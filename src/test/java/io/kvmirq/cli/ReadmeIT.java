@@ -52,6 +52,13 @@ class ReadmeIT {
     }
 
     @Test
+    void exampleOfVfioIsTheFileThatRuns() throws Exception {
+        assertThat(runExample("DeviceToGuest"))
+                .isEqualTo("MSI-X 3 of 0000:3b:00.0 raised vector 0x31 on vcpu 0: true\n"
+                        + "4 vectors are enabled, gsi 24 is assigned");
+    }
+
+    @Test
     void postingExampleIsTheFileThatRuns() throws Exception {
         assertThat(runExample("PostedRequest"))
                 .isEqualTo("entry 3 is 0x0000000000043b000000000400220009\n"
