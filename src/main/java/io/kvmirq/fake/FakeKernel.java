@@ -13,6 +13,8 @@ import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.vfio.DeviceFiles;
 import io.kvmirq.fake.vfio.VfioHost;
 import io.kvmirq.fake.x86.X86KvmFile;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -83,6 +85,11 @@ public final class FakeKernel extends SystemCalls {
      */
     public static FakeKernel from(Path tape, Profile profile) {
         FakeKernel kernel = new FakeKernel(profile);
+        try {
+            kernel.addDevicesOf(tape);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
         kernel.descriptors = StartUp.replayed(tape, kernel);
         return kernel;
     }
@@ -174,6 +181,18 @@ public final class FakeKernel extends SystemCalls {
      */
     public FakePciDevice.Builder pciDevice(String address, int group) {
         return new FakePciDevice.Builder(this, PciAddress.parse(address), group);
+    }
+
+    /**
+     * Adds the PCI devices that a tape's program opened through VFIO. The tape tells how many interrupts they have at
+     * least. Needs {@code com.fasterxml.jackson.core:jackson-core}.
+     *
+     * @throws io.kvmirq.recording.TapeException if the file is not a tape
+     * @throws IOException if the file cannot be read
+     * @throws IllegalArgumentException if this kernel has such a device already
+     */
+    public void addDevicesOf(Path tape) throws IOException {
+        TapedDevices.add(tape, this);
     }
 
     /**

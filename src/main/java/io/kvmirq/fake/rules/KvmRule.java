@@ -193,7 +193,7 @@ public enum KvmRule implements KernelRule {
     VFIO_FILE_FD(MEASURED, InterruptCause.VFIO_FILE_FD),
     VFIO_NOT_A_VFIO_FILE(MEASURED, InterruptCause.VFIO_NOT_A_VFIO_FILE),
     VFIO_FILE_UNKNOWN(MEASURED, InterruptCause.VFIO_FILE_UNKNOWN),
-    VFIO_FILE_TWICE(SOURCE, InterruptCause.VFIO_FILE_TWICE),
+    VFIO_FILE_TWICE(LAB, InterruptCause.VFIO_FILE_TWICE),
 
     // Chips
     PIC_EDGE(MEASURED, "an edge is coalesced if its IRR bit is set; a masked pin returns -1", "i8259.c pic_set_irq1()"),

@@ -2,6 +2,7 @@
 package io.kvmirq.fake.rules;
 
 import static io.kvmirq.fake.rules.Grade.INFERRED;
+import static io.kvmirq.fake.rules.Grade.LAB;
 import static io.kvmirq.fake.rules.Grade.SOURCE;
 
 import io.kvmirq.explain.Cause;
@@ -12,64 +13,63 @@ import io.kvmirq.explain.VfioDeviceCause;
 import io.kvmirq.explain.VfioFileCause;
 
 /**
- * Rules of VFIO: containers, groups, devices and their interrupts. SOURCE means Linux 7.1, or a commit that changed the
- * rule before.
+ * Rules of VFIO: containers, groups, devices and their interrupts. LAB means Debian's kernels in
+ * QEMU; SOURCE means Linux 7.1, or a commit that changed the rule before.
  */
 public enum VfioRule implements KernelRule {
     // Containers and groups
-    VFIO_UNKNOWN_REQUEST(SOURCE, FileCause.VM_UNKNOWN_REQUEST),
-    VFIO_CONTAINER_WITHOUT_IOMMU(SOURCE, VfioCause.DMA_NO_IOMMU, FileCause.KVM_UNKNOWN_REQUEST),
-    VFIO_EXTENSIONS(
-            SOURCE, "an extension that the IOMMU driver does not have is 0", "container.c VFIO_CHECK_EXTENSION"),
-    VFIO_IOMMU_STATE(SOURCE, VfioCause.IOMMU_STATE),
-    VFIO_IOMMU_TYPE(SOURCE, VfioCause.IOMMU_TYPE),
-    VFIO_MAP_ARGUMENTS(SOURCE, VfioCause.DMA_MAP_ARGUMENTS),
-    VFIO_MAP_RANGE(SOURCE, VfioCause.DMA_MAP_RANGE),
+    VFIO_UNKNOWN_REQUEST(LAB, FileCause.VM_UNKNOWN_REQUEST),
+    VFIO_CONTAINER_WITHOUT_IOMMU(LAB, VfioCause.DMA_NO_IOMMU, FileCause.KVM_UNKNOWN_REQUEST),
+    VFIO_EXTENSIONS(LAB, "an extension that the IOMMU driver does not have is 0", "container.c VFIO_CHECK_EXTENSION"),
+    VFIO_IOMMU_STATE(LAB, VfioCause.IOMMU_STATE),
+    VFIO_IOMMU_TYPE(LAB, VfioCause.IOMMU_TYPE),
+    VFIO_MAP_ARGUMENTS(LAB, VfioCause.DMA_MAP_ARGUMENTS),
+    VFIO_MAP_RANGE(LAB, VfioCause.DMA_MAP_RANGE),
     VFIO_MAP_WRAPS(SOURCE, VfioCause.DMA_MAP_WRAPS),
-    VFIO_MAP_WRAPS_BEFORE(SOURCE, VfioCause.DMA_MAP_RANGE),
-    VFIO_MAP_EXISTS(SOURCE, VfioCause.DMA_MAP_EXISTS),
+    VFIO_MAP_WRAPS_BEFORE(LAB, VfioCause.DMA_MAP_RANGE),
+    VFIO_MAP_EXISTS(LAB, VfioCause.DMA_MAP_EXISTS),
     VFIO_MAP_LIMIT(SOURCE, VfioCause.DMA_MAP_LIMIT),
-    VFIO_MAP_RESERVED(SOURCE, VfioCause.DMA_MAP_RESERVED),
-    VFIO_UNMAP_ARGUMENTS(SOURCE, VfioCause.DMA_UNMAP_ARGUMENTS),
-    VFIO_UNMAP_RANGE(SOURCE, VfioCause.DMA_UNMAP_RANGE),
+    VFIO_MAP_RESERVED(LAB, VfioCause.DMA_MAP_RESERVED),
+    VFIO_UNMAP_ARGUMENTS(LAB, VfioCause.DMA_UNMAP_ARGUMENTS),
+    VFIO_UNMAP_RANGE(LAB, VfioCause.DMA_UNMAP_RANGE),
     VFIO_UNMAP_WRAPS(SOURCE, VfioCause.DMA_UNMAP_WRAPS),
-    VFIO_UNMAP_WRAPS_BEFORE(SOURCE, VfioCause.DMA_UNMAP_RANGE),
-    VFIO_UNMAP_SPLITS(SOURCE, VfioCause.DMA_UNMAP_SPLITS),
-    VFIO_GROUP_BUSY(SOURCE, VfioCause.GROUP_BUSY),
+    VFIO_UNMAP_WRAPS_BEFORE(LAB, VfioCause.DMA_UNMAP_RANGE),
+    VFIO_UNMAP_SPLITS(LAB, VfioCause.DMA_UNMAP_SPLITS),
+    VFIO_GROUP_BUSY(LAB, VfioCause.GROUP_BUSY),
     VFIO_GROUP_NOT_VIABLE(SOURCE, VfioCause.GROUP_NOT_VIABLE),
-    VFIO_CONTAINER_FD(SOURCE, VfioCause.CONTAINER_FD),
-    VFIO_CONTAINER_SET(SOURCE, VfioCause.CONTAINER_SET),
+    VFIO_CONTAINER_FD(LAB, VfioCause.CONTAINER_FD),
+    VFIO_CONTAINER_SET(LAB, VfioCause.CONTAINER_SET),
     VFIO_NOT_A_CONTAINER(SOURCE, VfioCause.NOT_A_CONTAINER),
-    VFIO_NOT_A_CONTAINER_BEFORE(SOURCE, VfioCause.NOT_A_CONTAINER_BEFORE),
-    VFIO_NO_CONTAINER(SOURCE, VfioCause.NO_CONTAINER),
-    VFIO_CONTAINER_IN_USE(SOURCE, VfioCause.CONTAINER_IN_USE),
-    VFIO_DEVICE_NAME(SOURCE, VfioCause.GROUP_NO_DEVICE),
-    VFIO_DEVICE_NO_IOMMU(SOURCE, VfioCause.GROUP_NO_CONTAINER),
+    VFIO_NOT_A_CONTAINER_BEFORE(LAB, VfioCause.NOT_A_CONTAINER_BEFORE),
+    VFIO_NO_CONTAINER(LAB, VfioCause.NO_CONTAINER),
+    VFIO_CONTAINER_IN_USE(LAB, VfioCause.CONTAINER_IN_USE),
+    VFIO_DEVICE_NAME(LAB, VfioCause.GROUP_NO_DEVICE),
+    VFIO_DEVICE_NO_IOMMU(LAB, VfioCause.GROUP_NO_CONTAINER),
 
     // Devices
-    VFIO_INFO_ARGUMENTS(SOURCE, VfioCause.INFO_ARGUMENTS),
-    VFIO_IRQ_INFO_ARGUMENTS(SOURCE, VfioCause.IRQ_INFO_INDEX),
+    VFIO_INFO_ARGUMENTS(LAB, VfioCause.INFO_ARGUMENTS),
+    VFIO_IRQ_INFO_ARGUMENTS(LAB, VfioCause.IRQ_INFO_INDEX),
     VFIO_IRQ_FLAGS(
-            SOURCE,
+            LAB,
             "INTx is maskable and automasked; the others are NORESIZE, except the vectors of MSI-X since 6.5",
             "vfio_pci_core.c vfio_pci_ioctl_get_irq_info()"),
-    VFIO_RESET_IMPOSSIBLE(SOURCE, VfioCause.RESET_IMPOSSIBLE),
-    VFIO_HOT_RESET_ARGUMENTS(SOURCE, VfioDeviceCause.HOT_RESET_ARGUMENTS),
-    VFIO_HOT_RESET_ROOT_BUS(SOURCE, VfioDeviceCause.HOT_RESET_ROOT_BUS),
+    VFIO_RESET_IMPOSSIBLE(LAB, VfioCause.RESET_IMPOSSIBLE),
+    VFIO_HOT_RESET_ARGUMENTS(LAB, VfioDeviceCause.HOT_RESET_ARGUMENTS),
+    VFIO_HOT_RESET_ROOT_BUS(LAB, VfioDeviceCause.HOT_RESET_ROOT_BUS),
     VFIO_HOT_RESET_ROOM(SOURCE, VfioDeviceCause.HOT_RESET_ROOM),
     VFIO_HOT_RESET_FD(SOURCE, VfioDeviceCause.HOT_RESET_FD),
     VFIO_HOT_RESET_NOT_A_GROUP(SOURCE, VfioDeviceCause.HOT_RESET_NOT_A_GROUP),
     VFIO_HOT_RESET_OWNER(SOURCE, VfioDeviceCause.HOT_RESET_OWNER),
-    VFIO_FEATURE_ARGUMENTS(SOURCE, VfioDeviceCause.FEATURE_ARGUMENTS),
-    VFIO_FEATURE_UNKNOWN(SOURCE, VfioDeviceCause.FEATURE_UNKNOWN),
-    VFIO_FEATURE_OPERATION(SOURCE, VfioDeviceCause.FEATURE_OPERATION),
+    VFIO_FEATURE_ARGUMENTS(LAB, VfioDeviceCause.FEATURE_ARGUMENTS),
+    VFIO_FEATURE_UNKNOWN(LAB, VfioDeviceCause.FEATURE_UNKNOWN),
+    VFIO_FEATURE_OPERATION(LAB, VfioDeviceCause.FEATURE_OPERATION),
     VFIO_LAST_CLOSE(
-            SOURCE,
+            LAB,
             "the last close of a device disables its interrupts and forgets its eventfds",
             "vfio_pci_core.c vfio_pci_core_disable()"),
-    VFIO_BUS_MASTER(INFERRED, "a device that is no bus master sends no message", "PCI 3.0, Bus Master Enable"),
+    VFIO_BUS_MASTER(LAB, "a device that is no bus master sends no message", "PCI 3.0, Bus Master Enable"),
     VFIO_MSIX_PENDING(
-            INFERRED, "a message of an MSI-X vector without an eventfd is sent when it gets one", "PCI 3.0, MSI-X PBA"),
+            LAB, "a message of an MSI-X vector without an eventfd is sent when it gets one", "PCI 3.0, MSI-X PBA"),
 
     // The files of devices, and iommufd
     VFIO_NOT_BOUND(SOURCE, IommufdCause.NOT_BOUND, IommufdCause.NOT_BOUND_READ, IommufdCause.NOT_BOUND_WRITE),
@@ -105,39 +105,38 @@ public enum VfioRule implements KernelRule {
     IOMMUFD_TYPE(SOURCE, IommufdCause.COMPATIBLE_TYPE),
 
     // VFIO_DEVICE_SET_IRQS, in its order
-    VFIO_IRQS_INDEX(SOURCE, VfioCause.SET_IRQS_ARGUMENTS),
-    VFIO_IRQS_HEADER(SOURCE, VfioCause.SET_IRQS_ARGUMENTS),
-    VFIO_IRQS_RANGE(SOURCE, VfioCause.SET_IRQS_RANGE),
-    VFIO_IRQS_DATA(SOURCE, VfioCause.SET_IRQS_ARGUMENTS),
-    VFIO_IRQS_ACTION(SOURCE, VfioCause.SET_IRQS_ACTION),
-    VFIO_IRQS_MSI_MASK(SOURCE, VfioCause.SET_IRQS_MSI_MASK),
-    VFIO_IRQS_ERR_REQ(SOURCE, VfioCause.SET_IRQS_ERR_REQ),
-    VFIO_IRQS_OTHER_MODE(SOURCE, VfioCause.SET_IRQS_OTHER_MODE),
-    VFIO_IRQS_INACTIVE(SOURCE, VfioCause.SET_IRQS_INACTIVE),
-    VFIO_IRQS_COUNT(SOURCE, VfioCause.SET_IRQS_COUNT),
-    VFIO_IRQS_INTX_MASK_EVENTFD(SOURCE, VfioCause.SET_IRQS_INTX_MASK_EVENTFD),
-    VFIO_IRQS_FD(SOURCE, VfioCause.SET_IRQS_FD),
-    VFIO_IRQS_NOT_AN_EVENTFD(SOURCE, VfioCause.SET_IRQS_NOT_AN_EVENTFD),
-    VFIO_IRQS_UNMASK_EVENTFD(SOURCE, VfioCause.SET_IRQS_UNMASK_EVENTFD),
+    VFIO_IRQS_INDEX(LAB, VfioCause.SET_IRQS_ARGUMENTS),
+    VFIO_IRQS_HEADER(LAB, VfioCause.SET_IRQS_ARGUMENTS),
+    VFIO_IRQS_RANGE(LAB, VfioCause.SET_IRQS_RANGE),
+    VFIO_IRQS_DATA(LAB, VfioCause.SET_IRQS_ARGUMENTS),
+    VFIO_IRQS_ACTION(LAB, VfioCause.SET_IRQS_ACTION),
+    VFIO_IRQS_MSI_MASK(LAB, VfioCause.SET_IRQS_MSI_MASK),
+    VFIO_IRQS_ERR_REQ(LAB, VfioCause.SET_IRQS_ERR_REQ),
+    VFIO_IRQS_OTHER_MODE(LAB, VfioCause.SET_IRQS_OTHER_MODE),
+    VFIO_IRQS_INACTIVE(LAB, VfioCause.SET_IRQS_INACTIVE),
+    VFIO_IRQS_COUNT(LAB, VfioCause.SET_IRQS_COUNT),
+    VFIO_IRQS_INTX_MASK_EVENTFD(LAB, VfioCause.SET_IRQS_INTX_MASK_EVENTFD),
+    VFIO_IRQS_FD(LAB, VfioCause.SET_IRQS_FD),
+    VFIO_IRQS_NOT_AN_EVENTFD(LAB, VfioCause.SET_IRQS_NOT_AN_EVENTFD),
+    VFIO_IRQS_UNMASK_EVENTFD(LAB, VfioCause.SET_IRQS_UNMASK_EVENTFD),
     VFIO_IRQS_SHARED(SOURCE, VfioCause.SET_IRQS_SHARED),
     VFIO_INTX_WITHOUT_TRIGGER(
-            SOURCE, "INTx with descriptor -1 stays enabled without a trigger", "vfio_pci_intrs.c vfio_intx_enable()"),
-    VFIO_UNMASK_READS(
-            SOURCE, "a signal of the unmask eventfd is consumed and unmasks INTx", "virqfd.c virqfd_wakeup()"),
-    VFIO_IRQS_NO_VECTOR(SOURCE, VfioCause.SET_IRQS_NONE),
-    VFIO_IRQS_NO_SPACE(SOURCE, VfioCause.SET_IRQS_VECTORS),
+            LAB, "INTx with descriptor -1 stays enabled without a trigger", "vfio_pci_intrs.c vfio_intx_enable()"),
+    VFIO_UNMASK_READS(LAB, "a signal of the unmask eventfd is consumed and unmasks INTx", "virqfd.c virqfd_wakeup()"),
+    VFIO_IRQS_NO_VECTOR(LAB, VfioCause.SET_IRQS_NONE),
+    VFIO_IRQS_NO_SPACE(LAB, VfioCause.SET_IRQS_VECTORS),
     VFIO_IRQS_SHORT(
-            SOURCE,
+            LAB,
             "with too few vectors on the host, the result is their number and nothing is enabled",
             "vfio_pci_intrs.c vfio_msi_enable()"),
-    VFIO_IRQS_ALLOCATED(SOURCE, VfioCause.SET_IRQS_ALLOCATED),
+    VFIO_IRQS_ALLOCATED(LAB, VfioCause.SET_IRQS_ALLOCATED),
     VFIO_IRQS_UNWOUND(
-            SOURCE,
+            LAB,
             "a failure detaches all vectors from start through the one that failed",
             "vfio_pci_intrs.c vfio_msi_set_block()"),
     VFIO_IRQS_SINGLE_FD(SOURCE, VfioCause.SET_IRQS_SINGLE_FD),
     VFIO_IRQS_SINGLE_FD_BEFORE(
-            SOURCE,
+            LAB,
             "on 6.1 a descriptor below -1 leaves the error and the request interrupt as they are",
             "vfio_pci_intrs.c vfio_pci_set_ctx_trigger_single()");
 
