@@ -163,6 +163,8 @@ public enum KernelCall {
     /** Calls that go by the same name of the kernel's: what they are refused for may be meant, too. */
     List<KernelCall> alsoMeant() {
         return switch (this) {
+            case EVENTFD_READ -> List.of(VFIO_READ);
+            case EVENTFD_WRITE -> List.of(VFIO_WRITE);
             case OPEN -> List.of(VFIO_GROUP, VFIO_CDEV, VFIO_CONTAINER_OPEN, IOMMUFD);
             case CAP_ENABLE -> List.of(SPLIT_IRQCHIP, X2APIC);
             case IRQFD -> List.of(IRQFD_DEASSIGN);

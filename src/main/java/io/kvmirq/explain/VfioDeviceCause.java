@@ -5,8 +5,38 @@ import static io.kvmirq.explain.Explanation.refusal;
 
 import io.kvmirq.Errno;
 
-/** Of the requests to VFIO devices that concern no interrupt: drivers/vfio/vfio_main.c, drivers/vfio/pci/vfio_pci_core.c. */
+/** Of platform devices, of devices that are removed, of hot reset and features: drivers/vfio. */
 public enum VfioDeviceCause implements Cause {
+    PLATFORM_ONE(refusal(
+            KernelCall.SET_IRQS,
+            Errno.EINVAL,
+            "an index of a platform device has one interrupt",
+            "start 0 and count 1; count 0 is for TRIGGER with DATA_NONE, which disables",
+            "vfio_platform_irq.c vfio_platform_set_irq_trigger()")),
+    PLATFORM_EDGE(refusal(
+            KernelCall.SET_IRQS,
+            Errno.EINVAL,
+            "the interrupt of the platform device is an edge, which cannot be masked",
+            "VFIO_IRQ_INFO_MASKABLE of VFIO_DEVICE_GET_IRQ_INFO",
+            "vfio_platform_irq.c vfio_platform_set_irq_mask()")),
+    PLATFORM_EVENTFD(refusal(
+            KernelCall.SET_IRQS,
+            Errno.EBUSY,
+            "the interrupt has an eventfd already that masks it, or that unmasks it",
+            "clear it with -1 before setting another",
+            "vfio_platform_irq.c vfio_platform_set_irq_unmask()")),
+    GROUP_GONE_STATUS(refusal(
+            KernelCall.VFIO_INFO,
+            Errno.ENODEV,
+            "the host removed all devices of the group",
+            "close the group, and look for the device in sysfs",
+            "group.c vfio_group_ioctl_get_status()")),
+    GROUP_GONE_CONTAINER(refusal(
+            KernelCall.VFIO_CONTAINER,
+            Errno.ENODEV,
+            "the host removed all devices of the group",
+            "close the group, and look for the device in sysfs",
+            "group.c vfio_group_ioctl_set_container()")),
     HOT_RESET_ARGUMENTS(refusal(
             KernelCall.VFIO_HOT_RESET,
             Errno.EINVAL,

@@ -169,7 +169,7 @@ public final class FakeKernel extends SystemCalls {
         }
     }
 
-    // PCI devices
+    // Devices
 
     /**
      * Starts to add a PCI device to the host, which then has /dev/vfio/vfio and /dev/vfio/GROUP. A host without a PCI
@@ -193,6 +193,16 @@ public final class FakeKernel extends SystemCalls {
      */
     public void addDevicesOf(Path tape) throws IOException {
         TapedDevices.add(tape, this);
+    }
+
+    /**
+     * Starts to add a platform device to the host, bound to vfio-platform.
+     *
+     * @param name in sysfs, such as {@code fff51000.ethernet}
+     * @param group the number of its IOMMU group
+     */
+    public FakePlatformDevice.Builder platformDevice(String name, int group) {
+        return new FakePlatformDevice.Builder(this, name, group);
     }
 
     /**

@@ -176,6 +176,16 @@ public final class FakePciDevice {
         return act(VfioPci::fail);
     }
 
+    /**
+     * The host removes the device: it asks the user to release the device, and removes it as soon as no file of it is open.
+     * Until then everything works as before, and more files can be opened. Source: {@code vfio_unregister_group_dev()}.
+     *
+     * @return whether the device is gone
+     */
+    public boolean remove() {
+        return act(VfioPci::remove);
+    }
+
     /** The host asks the user to release the device. Returns whether an eventfd was signalled. */
     public boolean askBack() {
         return act(VfioPci::askBack);

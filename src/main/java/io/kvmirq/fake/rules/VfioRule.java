@@ -45,6 +45,11 @@ public enum VfioRule implements KernelRule {
     VFIO_CONTAINER_IN_USE(LAB, VfioCause.CONTAINER_IN_USE),
     VFIO_DEVICE_NAME(LAB, VfioCause.GROUP_NO_DEVICE),
     VFIO_DEVICE_NO_IOMMU(LAB, VfioCause.GROUP_NO_CONTAINER),
+    VFIO_GROUP_GONE(SOURCE, VfioDeviceCause.GROUP_GONE_STATUS, VfioDeviceCause.GROUP_GONE_CONTAINER),
+    VFIO_REMOVE_WAITS(
+            SOURCE,
+            "the host asks for a device by its request interrupt, and removes it after the last close of its files",
+            "vfio_main.c vfio_unregister_group_dev()"),
 
     // Devices
     VFIO_INFO_ARGUMENTS(LAB, VfioCause.INFO_ARGUMENTS),
@@ -134,6 +139,14 @@ public enum VfioRule implements KernelRule {
             LAB,
             "a failure detaches all vectors from start through the one that failed",
             "vfio_pci_intrs.c vfio_msi_set_block()"),
+    VFIO_PLATFORM_ONE(SOURCE, VfioDeviceCause.PLATFORM_ONE),
+    VFIO_PLATFORM_EDGE(SOURCE, VfioDeviceCause.PLATFORM_EDGE),
+    VFIO_PLATFORM_EVENTFD(SOURCE, VfioDeviceCause.PLATFORM_EVENTFD),
+    VFIO_PLATFORM_REGION(SOURCE, VfioFileCause.REGION_READ_RANGE, VfioFileCause.REGION_WRITE_RANGE),
+    VFIO_PLATFORM_EDGE_LATCHED(
+            INFERRED,
+            "an edge that comes while the interrupt has no eventfd is delivered when it gets one",
+            "kernel/irq/resend.c check_irq_resend()"),
     VFIO_IRQS_SINGLE_FD(SOURCE, VfioCause.SET_IRQS_SINGLE_FD),
     VFIO_IRQS_SINGLE_FD_BEFORE(
             LAB,

@@ -35,6 +35,7 @@ final class DeviceFile extends FakeFile {
         super(host);
         this.device = device;
         this.group = group;
+        device.hold();
         if (group != null) {
             group.use();
             device.open();
@@ -87,6 +88,7 @@ final class DeviceFile extends FakeFile {
         } else if (granted) {
             device.group().removeCdev();
         }
+        device.unhold();
     }
 
     /** Whether the device is open through its own file: it then resets its bus by iommufd. */

@@ -12,6 +12,9 @@ import java.util.Map;
  * <p>Source: Documentation/ABI/testing/sysfs-bus-pci in Linux.
  */
 public final class DeviceFiles {
+    /** The number of the driver of device files, which a real kernel chooses. */
+    private static final int MAJOR = 253;
+
     private static final String DEVICES = "/sys/bus/pci/devices/";
 
     private final Map<String, byte[]> files = new HashMap<>();
@@ -40,6 +43,12 @@ public final class DeviceFiles {
             text(path + "reset_method", "flr");
         }
         files.put(path + "config", function.config());
+    }
+
+    /** Of a kernel where a device has a file of its own. */
+    void addCdev(VfioDevice device) {
+        String path = "/sys/bus/" + device.bus() + "/devices/" + device.name() + "/vfio-dev/vfio" + device.index();
+        text(path + "/dev", MAJOR + ":" + device.index());
     }
 
     private void text(String path, String text) {

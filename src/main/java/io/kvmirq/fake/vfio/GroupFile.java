@@ -52,6 +52,9 @@ final class GroupFile extends FakeFile {
             if (Integer.compareUnsigned(status.getInt(VfioGroupStatus.ARGSZ), VfioGroupStatus.SIZE) < 0) {
                 return host.refuse(VfioRule.VFIO_INFO_ARGUMENTS);
             }
+            if (group.devices().isEmpty()) {
+                return host.refuse(VfioRule.VFIO_GROUP_GONE);
+            }
             boolean attached = group.hasIommu();
             int viable = attached || group.isViable() ? UapiVfio.VFIO_GROUP_FLAGS_VIABLE : 0;
             status.putInt(VfioGroupStatus.FLAGS, viable | (attached ? UapiVfio.VFIO_GROUP_FLAGS_CONTAINER_SET : 0));
@@ -70,6 +73,9 @@ final class GroupFile extends FakeFile {
         }
         if (group.hasIommu()) {
             return host.refuse(VfioRule.VFIO_CONTAINER_SET);
+        }
+        if (group.devices().isEmpty()) {
+            return host.refuse(VfioRule.VFIO_GROUP_GONE);
         }
         if (file instanceof IommuFile iommufd) {
             iommufd.createCompatible();

@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
  * A device that a bus driver of VFIO is bound to. All its open files share its state. The caller of each method holds the
  * kernel's lock. Source: drivers/vfio/vfio_main.c.
  */
-abstract sealed class VfioDevice permits VfioPci {
+public abstract sealed class VfioDevice permits VfioPci, VfioPlatform {
     /** The end of num_irqs: the least argsz of VFIO_DEVICE_GET_INFO. */
     private static final int INFO_LEAST = 16;
 
@@ -23,7 +23,12 @@ abstract sealed class VfioDevice permits VfioPci {
     private final VfioGroup group;
     private final int index;
     private @Nullable BoundDevice bound;
+    /** Open files through which the device is open. */
     private int files;
+    /** All open files, also those that are not bound yet. */
+    private int held;
+
+    private boolean removing;
 
     /** @param index the number in the name of the device's own file */
     VfioDevice(Host host, String name, VfioGroup group, int index) {
@@ -51,6 +56,49 @@ abstract sealed class VfioDevice permits VfioPci {
     final @Nullable BoundDevice bound() {
         return bound;
     }
+
+    /** A file of the device was opened, or made to be bound later. */
+    final void hold() {
+        held++;
+    }
+
+    /** A file of the device was released: the last one lets the host remove the device. */
+    final void unhold() {
+        held--;
+        remove(removing);
+    }
+
+    /**
+     * The host asks the user to release the device.
+     *
+     * @return whether an eventfd was signalled
+     */
+    public abstract boolean askBack();
+
+    /**
+     * The host asks for the device, and removes it as soon as no file of it is open. Until then all is as before.
+     *
+     * @return whether the device is gone
+     */
+    public final boolean remove() {
+        if (!removing) {
+            host.note(VfioRule.VFIO_REMOVE_WAITS);
+        }
+        removing = true;
+        askBack();
+        return remove(true);
+    }
+
+    private boolean remove(boolean wanted) {
+        boolean gone = wanted && held == 0;
+        if (gone) {
+            group.remove(this);
+        }
+        return gone;
+    }
+
+    /** The bus in sysfs. */
+    abstract String bus();
 
     /** Binds the device to an iommufd. Returns 0 or a negative errno. */
     final int bind(IommuFile iommufd) {

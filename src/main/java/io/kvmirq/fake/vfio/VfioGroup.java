@@ -21,6 +21,7 @@ final class VfioGroup {
     /** How many devices are bound through their own files. */
     private int cdevs;
 
+    private boolean removed;
     private boolean open;
     /** Open files of its devices. */
     private int users;
@@ -43,8 +44,22 @@ final class VfioGroup {
         return ofHost;
     }
 
+    /** The host removed a device. With the last one the group loses its container. */
+    void remove(VfioDevice device) {
+        devices.remove(device);
+        removed = true;
+        if (devices.isEmpty()) {
+            detach();
+        }
+    }
+
     Optional<VfioDevice> find(String name) {
         return devices.stream().filter(device -> device.name().equals(name)).findFirst();
+    }
+
+    /** Whether all its devices were removed, and no driver of the host has one. */
+    boolean isGone() {
+        return removed && devices.isEmpty() && ofHost.isEmpty();
     }
 
     boolean isOpen() {

@@ -87,7 +87,25 @@ public final class VfioHost {
         return vectors;
     }
 
+    /**
+     * Adds a device that vfio-platform is bound to.
+     *
+     * @param levels for each index, whether its interrupt is a level
+     * @throws IllegalArgumentException if a device has the name already
+     */
+    public VfioPlatform add(String name, int group, List<Boolean> levels, boolean resets) {
+        if (devices().anyMatch(device -> device.name().equals(name))) {
+            throw new IllegalArgumentException("a device has the name " + name + " already: use another one");
+        }
+        VfioGroup of = group(group);
+        VfioPlatform device = new VfioPlatform(host, name, of, freeIndex(), levels, resets);
+        of.devices().add(device);
+        return device;
+    }
+
+    /** Files that are open hold a group whose devices were removed; it never gets another device. */
     private VfioGroup group(int number) {
+        groups.removeIf(VfioGroup::isGone);
         for (VfioGroup group : groups) {
             if (group.number() == number) {
                 return group;
@@ -103,25 +121,26 @@ public final class VfioHost {
         Map<String, String> links = new TreeMap<>();
         for (VfioGroup group : groups) {
             for (VfioDevice device : group.devices()) {
-                addLinks(links, group, device.name(), "vfio-pci");
+                String path = addLinks(links, group, device.bus(), device.name(), "vfio-" + device.bus());
                 if (host.build().cdev()) {
-                    String file = "/vfio-dev/vfio" + device.index() + "/device";
-                    links.put("/sys/bus/pci/devices/" + device.name() + file, device.name());
+                    links.put(path + "/vfio-dev/vfio" + device.index() + "/device", device.name());
                 }
             }
             for (PciFunction function : group.ofHost()) {
-                addLinks(links, group, function.address().toString(), "driver-of-host");
+                addLinks(links, group, "pci", function.address().toString(), "driver-of-host");
             }
         }
         return links;
     }
 
-    private static void addLinks(Map<String, String> links, VfioGroup group, String name, String driver) {
-        String device = "/sys/bus/pci/devices/" + name;
+    /** Returns the directory of the device. */
+    private static String addLinks(Map<String, String> links, VfioGroup group, String bus, String name, String driver) {
+        String device = "/sys/bus/" + bus + "/devices/" + name;
         String member = "/sys/kernel/iommu_groups/" + group.number() + "/devices/" + name;
         links.put(device + "/iommu_group", Integer.toString(group.number()));
         links.put(device + "/driver", driver);
         links.put(member + "/driver", driver);
+        return device;
     }
 
     /** Sets how many vectors MSI and MSI-X may still allocate on the host. */
@@ -132,6 +151,9 @@ public final class VfioHost {
     /** Adds the files of all PCI devices. */
     public void show(DeviceFiles files) {
         functions().forEach(files::add);
+        if (host.build().cdev()) {
+            devices().forEach(files::addCdev);
+        }
     }
 
     /** The lowest free number of a device's own file. */

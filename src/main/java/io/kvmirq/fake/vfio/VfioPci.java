@@ -139,6 +139,11 @@ public final class VfioPci extends VfioDevice {
     }
 
     @Override
+    String bus() {
+        return "pci";
+    }
+
+    @Override
     boolean hasPasid() {
         return true;
     }
@@ -219,7 +224,7 @@ public final class VfioPci extends VfioDevice {
         return signal(UapiVfio.VFIO_PCI_ERR_IRQ_INDEX);
     }
 
-    /** The host asks the user to release the device. Returns whether an eventfd was signalled. */
+    @Override
     public boolean askBack() {
         return signal(UapiVfio.VFIO_PCI_REQ_IRQ_INDEX);
     }

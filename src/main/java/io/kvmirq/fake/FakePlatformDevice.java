@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.vfio.VfioPlatform;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Predicate;
+
+/**
+ * A platform device of a fake kernel's host, for a user through VFIO: one interrupt for each index, and no registers. The
+ * methods do what the hardware does. Thread-safe.
+ */
+public final class FakePlatformDevice {
+    private final FakeTime time;
+    private final VfioPlatform device;
+
+    private FakePlatformDevice(FakeTime time, VfioPlatform device) {
+        this.time = time;
+        this.device = device;
+    }
+
+    /** What a device is to be: without interrupts and without a reset, unless it is said. */
+    public static final class Builder {
+        private final FakeKernel kernel;
+        private final String name;
+        private final int group;
+        private final List<Boolean> levels = new ArrayList<>();
+        private boolean resets;
+
+        Builder(FakeKernel kernel, String name, int group) {
+            this.kernel = kernel;
+            this.name = name;
+            this.group = group;
+        }
+
+        /** Gives the device a level-triggered interrupt, at the next index. */
+        public Builder level() {
+            levels.add(true);
+            return this;
+        }
+
+        /** Gives the device an edge-triggered interrupt, at the next index. */
+        public Builder edge() {
+            levels.add(false);
+            return this;
+        }
+
+        /** Gives the device a reset function. */
+        public Builder resettable() {
+            resets = true;
+            return this;
+        }
+
+        /**
+         * Adds the device, bound to vfio-platform.
+         *
+         * @throws IllegalArgumentException if a device has the name already
+         */
+        public FakePlatformDevice add() {
+            FakeTime time = kernel.time();
+            time.enter();
+            try (time) {
+                return new FakePlatformDevice(time, kernel.vfio().add(name, group, levels, resets));
+            }
+        }
+    }
+
+    private boolean act(Predicate<VfioPlatform> action) {
+        time.enter();
+        try (time) {
+            boolean signalled = action.test(device);
+            time.changed();
+            return signalled;
+        }
+    }
+
+    /**
+     * The device raises the line of a level-triggered interrupt, until {@link #serve}.
+     *
+     * @throws IllegalArgumentException if the index has no level-triggered interrupt
+     */
+    public void requestService(int index) {
+        act(platform -> {
+            platform.request(index);
+            return true;
+        });
+    }
+
+    /**
+     * The driver in the guest serves the device, which lowers the line.
+     *
+     * @throws IllegalArgumentException if the index has no level-triggered interrupt
+     */
+    public void serve(int index) {
+        act(platform -> {
+            platform.serve(index);
+            return true;
+        });
+    }
+
+    /**
+     * The device pulses the line of an edge-triggered interrupt. Returns whether an eventfd was signalled.
+     *
+     * @throws IllegalArgumentException if the index has no edge-triggered interrupt
+     */
+    public boolean pulse(int index) {
+        return act(platform -> platform.pulse(index));
+    }
+
+    /**
+     * The host removes the device, as soon as no file of it is open. Source: {@code vfio_unregister_group_dev()}.
+     *
+     * @return whether the device is gone
+     */
+    public boolean remove() {
+        return act(VfioPlatform::remove);
+    }
+}

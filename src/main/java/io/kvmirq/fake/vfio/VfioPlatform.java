@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.fake.file.EventFile;
+import io.kvmirq.fake.file.FakeFile;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Requests;
+import io.kvmirq.fake.rules.VfioRule;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
+import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
+import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
+import java.util.List;
+
+/**
+ * A platform device that vfio-platform is bound to: one interrupt for each index, and no regions. The caller of each method
+ * holds the kernel's lock. Source: drivers/vfio/platform/vfio_platform_common.c, vfio_platform_irq.c.
+ */
+public final class VfioPlatform extends VfioDevice {
+    private static final int INFO_SIZE = VfioDeviceInfo.NUM_IRQS + Integer.BYTES;
+
+    private final List<PlatformIrq> irqs;
+    private final boolean resets;
+    private final Requests<DeviceFile> requests = new Requests<DeviceFile>(
+                    VfioRule.VFIO_UNKNOWN_REQUEST, number -> null)
+            .value(UapiVfio.VFIO_DEVICE_GET_INFO, (file, address) -> info(address))
+            .value(UapiVfio.VFIO_DEVICE_GET_REGION_INFO, (file, address) -> regionInfo(address))
+            .value(UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, (file, address) -> irqInfo(address))
+            .value(UapiVfio.VFIO_DEVICE_SET_IRQS, (file, address) -> setIrqs(address))
+            .value(UapiVfio.VFIO_DEVICE_RESET, (file, none) -> reset());
+
+    /** @param levels for each index, whether its interrupt is a level */
+    VfioPlatform(Host host, String name, VfioGroup group, int index, List<Boolean> levels, boolean resets) {
+        super(host, name, group, index);
+        this.irqs = levels.stream().map(level -> new PlatformIrq(host, level)).toList();
+        this.resets = resets;
+    }
+
+    @Override
+    String bus() {
+        return "platform";
+    }
+
+    @Override
+    boolean hasPasid() {
+        return false;
+    }
+
+    @Override
+    boolean resets() {
+        return resets;
+    }
+
+    @Override
+    void enable() {
+        irqs.forEach(PlatformIrq::enable);
+        if (resets) {
+            irqs.forEach(PlatformIrq::serve);
+        }
+    }
+
+    @Override
+    void disable() {
+        if (resets) {
+            irqs.forEach(PlatformIrq::serve);
+        }
+        irqs.forEach(PlatformIrq::disable);
+    }
+
+    /** vfio-platform has no way to ask its user. */
+    @Override
+    public boolean askBack() {
+        return false;
+    }
+
+    // Requests of the user
+
+    @Override
+    int ioctl(DeviceFile file, long request, long argument) {
+        return requests.answer(file, request, argument);
+    }
+
+    @Override
+    int feature(FeatureRequest request) {
+        return request.refuseUnknown();
+    }
+
+    @Override
+    long read(long to, long length, long offset) {
+        return host.refuse(VfioRule.VFIO_PLATFORM_REGION);
+    }
+
+    @Override
+    long write(long from, long length, long offset) {
+        return host.refuse(VfioRule.VFIO_PLATFORM_REGION);
+    }
+
+    private int info(long address) {
+        return info(address, INFO_SIZE, UapiVfio.VFIO_DEVICE_FLAGS_PLATFORM, 0, irqs.size());
+    }
+
+    private int regionInfo(long address) {
+        return host.copied(address, VfioRegionInfo.SIZE, info -> host.refuse(VfioRule.VFIO_INFO_ARGUMENTS));
+    }
+
+    private int irqInfo(long address) {
+        return host.copied(address, VfioIrqInfo.SIZE, info -> {
+            int index = info.getInt(VfioIrqInfo.INDEX);
+            if (Integer.compareUnsigned(info.getInt(VfioIrqInfo.ARGSZ), VfioIrqInfo.SIZE) < 0
+                    || Integer.compareUnsigned(index, irqs.size()) >= 0) {
+                return host.refuse(VfioRule.VFIO_IRQ_INFO_ARGUMENTS);
+            }
+            info.putInt(VfioIrqInfo.FLAGS, irqs.get(index).flags()).putInt(VfioIrqInfo.COUNT, 1);
+            return host.copyOut(address, info, VfioIrqInfo.SIZE);
+        });
+    }
+
+    private int reset() {
+        if (!resets) {
+            return host.refuse(VfioRule.VFIO_RESET_IMPOSSIBLE);
+        }
+        irqs.forEach(PlatformIrq::serve);
+        return 0;
+    }
+
+    /** The range is checked against the number of indexes: the interrupt of an index is checked by its action. */
+    private int setIrqs(long address) {
+        return IrqSet.read(host, irqs.size(), index -> irqs.size(), address, this::apply);
+    }
+
+    private int apply(IrqSet set) {
+        PlatformIrq irq = irqs.get(set.index());
+        return switch (set.action()) {
+            case UapiVfio.VFIO_IRQ_SET_ACTION_MASK -> mask(irq, set, irq.masker(), irq::mask);
+            case UapiVfio.VFIO_IRQ_SET_ACTION_UNMASK -> mask(irq, set, irq.unmasker(), irq::unmask);
+            case UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER -> trigger(irq, set);
+            default -> host.refuse(VfioRule.VFIO_IRQS_ACTION);
+        };
+    }
+
+    private static boolean isOne(IrqSet set) {
+        return set.start() == 0 && set.count() == 1;
+    }
+
+    private int mask(PlatformIrq irq, IrqSet set, EventAction byEvent, Runnable action) {
+        if (!isOne(set)) {
+            return host.refuse(VfioRule.VFIO_PLATFORM_ONE);
+        }
+        if (!irq.isLevel()) {
+            return host.refuse(VfioRule.VFIO_PLATFORM_EDGE);
+        }
+        if (set.isEventfd()) {
+            if (set.fd(0) < 0) {
+                byEvent.clear();
+                return 0;
+            }
+            return onEvent(set.fd(0), event -> byEvent.set(event) ? 0 : host.refuse(VfioRule.VFIO_PLATFORM_EVENTFD));
+        }
+        if (set.isChosen(0)) {
+            action.run();
+        }
+        return 0;
+    }
+
+    private interface OnEvent {
+        int apply(EventFile event);
+    }
+
+    private int onEvent(int fd, OnEvent call) {
+        FakeFile file = host.file(fd);
+        if (file instanceof EventFile event) {
+            return call.apply(event);
+        }
+        return host.refuse(file == null ? VfioRule.VFIO_IRQS_FD : VfioRule.VFIO_IRQS_NOT_AN_EVENTFD);
+    }
+
+    /** The old eventfd is gone before the new one is looked at. */
+    private int trigger(PlatformIrq irq, IrqSet set) {
+        if (set.count() == 0 && set.isNone()) {
+            irq.detach();
+            return 0;
+        }
+        if (!isOne(set)) {
+            return host.refuse(VfioRule.VFIO_PLATFORM_ONE);
+        }
+        if (set.isEventfd()) {
+            irq.detach();
+            return set.fd(0) < 0
+                    ? 0
+                    : onEvent(set.fd(0), event -> {
+                        irq.attach(event);
+                        return 0;
+                    });
+        }
+        if (set.isChosen(0)) {
+            irq.loopback();
+        }
+        return 0;
+    }
+
+    // What the device does
+
+    private PlatformIrq irq(int index, boolean level) {
+        if (index < 0 || index >= irqs.size() || irqs.get(index).isLevel() != level) {
+            throw new IllegalArgumentException("interrupt " + index + " of " + name() + " is no "
+                    + (level ? "level" : "edge") + ": add the device with one at this index");
+        }
+        return irqs.get(index);
+    }
+
+    /**
+     * The device raises the line of a level interrupt, until {@link #serve}.
+     *
+     * @throws IllegalArgumentException if there is no such interrupt
+     */
+    public void request(int index) {
+        irq(index, true).request();
+    }
+
+    /** The device lowers the line of a level interrupt. */
+    public void serve(int index) {
+        irq(index, true).serve();
+    }
+
+    /**
+     * The device pulses the line of an edge interrupt.
+     *
+     * @return whether an eventfd was signalled
+     * @throws IllegalArgumentException if there is no such interrupt
+     */
+    public boolean pulse(int index) {
+        return irq(index, false).pulse();
+    }
+}
