@@ -37,7 +37,8 @@ final class ReplayCommand implements Command {
                         "Repeats the calls on the tape in FILE, in their order, on a fake kernel, or with --backend on"
                                 + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
                                 + " descriptors and exit reasons of vCPUs. It does not compare what depends on the"
-                                + " processor: CPUID, registers, the state of interrupt chips.",
+                                + " processor: CPUID, registers, the state of interrupt chips. The fake has the PCI devices"
+                                + " that the tape opened through VFIO; devices of this machine are never opened.",
                         "",
                         "Exit code 1 when an answer differs: the call is printed with the expected answer and the open"
                                 + " files. Exit code 3 when FILE is not a complete tape of this architecture (nothing is"
@@ -86,9 +87,13 @@ final class ReplayCommand implements Command {
             System.setProperty(FakeProvider.PROFILE, arguments.matchedOptionValue("--profile", ""));
         }
         Path file = arguments.matchedPositionalValue(0, Path.of(""));
-        KernelBackend backend = fake ? new FakeKernel(FakeProvider.profile()).backend() : backends.open(name);
+        FakeKernel kernel = new FakeKernel(FakeProvider.profile());
+        KernelBackend backend = fake ? kernel.backend() : backends.open(name);
         String on = fake ? "fake kernel " + backend.description() : "this machine's kernel, " + backend.name();
         try (Replay replay = new Replay(backend.libc())) {
+            if (fake) {
+                kernel.addDevicesOf(file);
+            }
             int code = tell(replay.run(file), on, terminal);
             replay.remarks().forEach(remark -> (code == ExitCode.COULD_NOT_RUN ? terminal.err() : terminal.out())
                     .println(remark));

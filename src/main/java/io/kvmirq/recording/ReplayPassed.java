@@ -11,6 +11,7 @@ import io.kvmirq.uapi.UapiTable.Role;
 import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -28,7 +29,11 @@ final class ReplayPassed {
     void add(TapeLine.Call call) {
         all++;
         counts.merge(
-                Optional.ofNullable(Arguments.of(call)).map(Request::name).orElseGet(() -> Names.hex(call.request())),
+                call.call().equals("ioctl")
+                        ? Optional.ofNullable(Arguments.of(call))
+                                .map(Request::name)
+                                .orElseGet(() -> Names.hex(call.request()))
+                        : call.call(),
                 1L,
                 Long::sum);
     }
@@ -44,6 +49,10 @@ final class ReplayPassed {
 
     /** Whether it cannot be made: what it points to was the program's, and is not on the tape. */
     static boolean points(TapeLine.Call call) {
+        if (FileKind.ofName(call.on()) == FileKind.VFIO_DEVICE
+                && Set.of("mmap", "pread", "pwrite").contains(call.call())) {
+            return true;
+        }
         @Nullable Request request = Arguments.of(call);
         if (!call.call().equals("ioctl") || call.in().isEmpty() || request == null || request.isValue()) {
             return false;
@@ -88,8 +97,8 @@ final class ReplayPassed {
 
     /** Whether a kernel without a model of it can be spared it. */
     static boolean isSpared(TapeLine.Call call) {
-        return (succeeded(call) || asksLength(call))
-                && Arguments.isKvm(call.request())
+        return (succeeded(call) || asksLength(call) || isInvalid(call))
+                && (Arguments.isKvm(call.request()) || FileKind.ofName(call.on()) == FileKind.VFIO_CONTAINER)
                 && Optional.ofNullable(Arguments.of(call))
                         .filter(Request::interrupts)
                         .isEmpty()
@@ -102,7 +111,7 @@ final class ReplayPassed {
             return false;
         }
         return asksLength(call)
-                || call.request() == Uapi.KVM_CHECK_EXTENSION && !UapiTable.isCapability(call.value())
+                || call.request() == Uapi.KVM_CHECK_EXTENSION && isOfMachine(call.value())
                 || call.request() == Uapi.KVM_ENABLE_CAP && succeeded(call) && isOther(call)
                 || call.request() == Uapi.KVM_SET_DEVICE_ATTR && succeeded(call) && isUnknownValue(call);
     }
@@ -118,6 +127,16 @@ final class ReplayPassed {
                                         .flatMap(struct -> struct.field(Role.COUNT))
                                         .isPresent())
                         .isPresent();
+    }
+
+    /** KVM_CAP_NR_VCPUS is the number of the host's processors. */
+    private static boolean isOfMachine(long capability) {
+        return !UapiTable.isCapability(capability) || capability == Uapi.KVM_CAP_NR_VCPUS;
+    }
+
+    private static boolean isInvalid(TapeLine.Call call) {
+        return call.call().equals("ioctl")
+                && call.errno().filter(Errno.EINVAL::equals).isPresent();
     }
 
     private static boolean isUnknownValue(TapeLine.Call call) {

@@ -154,9 +154,7 @@ final class ReplayRules {
     }
 
     private static FileKind madeBy(TapeLine.Call call) {
-        return Arguments.makesAny(call)
-                .filter(kind -> kind != FileKind.VFIO_DEVICE)
-                .orElse(FileKind.NONE);
+        return Arguments.makesAny(call).orElse(FileKind.NONE);
     }
 
     private void closed(TapeLine.Call call) {

@@ -9,6 +9,7 @@ import io.kvmirq.uapi.UapiTable.Field;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Request;
 import io.kvmirq.uapi.UapiTable.Role;
+import io.kvmirq.uapi.UapiVfio;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.util.Map;
@@ -266,6 +267,9 @@ final class ReplayedCalls {
         @Nullable Request known = Arguments.of(call);
         if (Arguments.isValue(call.request(), known)) {
             return libc.ioctl(fd, call.request(), call.value());
+        }
+        if (call.request() == UapiVfio.VFIO_GROUP_GET_DEVICE_FD && libc.isReal()) {
+            throw new CannotReplayException("a device of this machine, which VFIO resets as it opens it");
         }
         long at = load(call.in(), call);
         if (at != 0) {

@@ -6,6 +6,7 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.util.Optional;
 import java.util.StringJoiner;
 
@@ -166,6 +167,13 @@ public final class TapeText {
         }
         boolean reads = request.map(UapiTable.Request::reads).orElse(call.request() >>> 30 != 2);
         Optional<ByteBuffer> bytes = reads ? call.in() : call.out().or(call::in);
+        if (bytes.isPresent() && request.filter(UapiTable.Request::text).isPresent()) {
+            return " "
+                    + StandardCharsets.UTF_8
+                            .decode(bytes.get().duplicate())
+                            .toString()
+                            .replaceFirst("\\x00.*", "");
+        }
         if (bytes.isPresent()) {
             return struct.filter(known -> !known.fields().isEmpty())
                     .map(known -> structs.of(known, call, bytes.get()))

@@ -23,7 +23,9 @@ public enum TestDevice {
     /** Conventional PCI; raises its MSI, or its INTx until it is acknowledged. */
     EDU("edu", 0x1234, 0x11e8, 2, device -> device.intx().msi(1)),
     /** PCI Express with 65 MSI-X vectors and no MSI. */
-    NVME("nvme", 0x1b36, 0x0010, 3, device -> device.intx().msix(65).express().resettable());
+    NVME("nvme", 0x1b36, 0x0010, 3, device -> device.intx().msix(65).express().resettable()),
+    /** QEMU's virtio-serial with more MSI-X vectors than some hosts can give. */
+    SERIAL("virtio-serial with 1024 vectors", 0x1af4, 0x1043, 4, device -> device.msix(1024));
 
     private static final Path DEVICES = Path.of("/sys/bus/pci/devices");
 

@@ -26,8 +26,10 @@ class VfioDmaContract {
     private static final int UNMAP_SIZE = VfioIommuType1DmaUnmap.SIZE;
     /** The last page. */
     private static final long TOP = -PAGE;
-    /** Where messages go on x86. */
+    /** Where messages go on x86, and the window for them on arm64. */
     private static final long MESSAGES = 0xfee00000L;
+
+    private static final long ARM64_MESSAGES = 0x8000000L;
 
     private final VfioWorld vfio;
     private int container;
@@ -124,9 +126,10 @@ class VfioDmaContract {
     @Test
     void addressesOfMessagesAreReservedAndFoundBeforeTheMemory() {
         attach();
-        assertErrno(Errno.EINVAL, map(MAP_SIZE, READ_WRITE, 0, MESSAGES, PAGE));
-        assertErrno(Errno.EINVAL, map(MESSAGES - PAGE, 2 * PAGE));
-        assertOk(map(MESSAGES - PAGE, PAGE));
+        long messages = vfio.world.isArm64() ? ARM64_MESSAGES : MESSAGES;
+        assertErrno(Errno.EINVAL, map(MAP_SIZE, READ_WRITE, 0, messages, PAGE));
+        assertErrno(Errno.EINVAL, map(messages - PAGE, 2 * PAGE));
+        assertOk(map(messages - PAGE, PAGE));
     }
 
     @Test

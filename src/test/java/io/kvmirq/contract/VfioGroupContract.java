@@ -179,12 +179,12 @@ class VfioGroupContract {
 
     @Test
     void groupOfAnotherDriverIsNotViable() {
-        var fake = vfio.assumeFake("the lab's devices are alone in their groups");
-        fake.pciDevice("0000:00:1f.0", 9).add();
-        fake.pciDevice("0000:00:1f.1", 9).addToHost();
-        int group = vfio.world.own(vfio.open("/dev/vfio/9"));
-        assertThat(vfio.status(group)).isZero();
-        assertErrno(Errno.EPERM, vfio.setContainer(group, vfio.container()));
+        VfioWorld alone = vfio.fakeAlone("the lab's devices are alone in their groups");
+        alone.fake().pciDevice("0000:00:1f.0", 9).add();
+        alone.fake().pciDevice("0000:00:1f.1", 9).addToHost();
+        int group = alone.world.own(alone.open("/dev/vfio/9"));
+        assertThat(alone.status(group)).isZero();
+        assertErrno(Errno.EPERM, alone.setContainer(group, alone.container()));
     }
 
     // Devices of a group

@@ -12,10 +12,15 @@ import io.kvmirq.contract.World.MsiRoute;
 import io.kvmirq.contract.World.PinRoute;
 import io.kvmirq.uapi.Uapi;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /** A device's interrupt on its way through VFIO and an irqfd to a guest that runs. */
-@VfioContract
+@Tag("contract")
+@ParameterizedClass(name = "{0}")
+@MethodSource("io.kvmirq.contract.VfioWorld#x86")
 class VfioGuestContract {
     private static final int VECTORS = 5;
     private static final int GSI = 24;

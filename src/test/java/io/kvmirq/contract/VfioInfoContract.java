@@ -4,6 +4,7 @@ package io.kvmirq.contract;
 import static io.kvmirq.contract.TestDevice.E1000E;
 import static io.kvmirq.contract.TestDevice.EDU;
 import static io.kvmirq.contract.TestDevice.NVME;
+import static io.kvmirq.contract.TestDevice.SERIAL;
 import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;
@@ -54,7 +55,7 @@ class VfioInfoContract {
         int pci = UapiVfio.VFIO_DEVICE_FLAGS_PCI;
         for (TestDevice one : TestDevice.values()) {
             ByteBuffer info = info(vfio.device(one), VfioDeviceInfo.SIZE);
-            int reset = one == EDU ? 0 : UapiVfio.VFIO_DEVICE_FLAGS_RESET;
+            int reset = one == EDU || one == SERIAL ? 0 : UapiVfio.VFIO_DEVICE_FLAGS_RESET;
             assertThat(info.getInt(VfioDeviceInfo.FLAGS)).as(one.name()).isEqualTo(pci | reset);
             assertThat(info.getInt(VfioDeviceInfo.NUM_REGIONS)).isEqualTo(9);
             assertThat(info.getInt(VfioDeviceInfo.NUM_IRQS)).isEqualTo(5);

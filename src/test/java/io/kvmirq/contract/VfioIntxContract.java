@@ -310,17 +310,18 @@ class VfioIntxContract {
 
     @Test
     void deviceWithoutDisIntxNeedsItsLineAlone() {
-        var fake = vfio.assumeFake("QEMU's devices all have DisINTx");
-        Hardware hardware = Hardware.of(fake.pciDevice("0000:00:1e.0", 8)
+        VfioWorld alone = vfio.fakeAlone("QEMU's devices all have DisINTx");
+        Hardware hardware = Hardware.of(alone.fake()
+                .pciDevice("0000:00:1e.0", 8)
                 .intxWithoutDisIntx()
                 .onSharedLine()
                 .add());
-        int group = vfio.world.own(vfio.open("/dev/vfio/8"));
-        int container = vfio.attach(group);
-        int fd = vfio.world.own(vfio.deviceFd(group, "0000:00:1e.0"));
-        VfioDevice device = new VfioDevice(vfio, container, group, fd, hardware);
+        int group = alone.world.own(alone.open("/dev/vfio/8"));
+        int container = alone.attach(group);
+        int fd = alone.world.own(alone.deviceFd(group, "0000:00:1e.0"));
+        VfioDevice device = new VfioDevice(alone, container, group, fd, hardware);
         assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
-        assertErrno(Errno.EBUSY, device.arm(INTX, 0, vfio.world.eventfd()));
+        assertErrno(Errno.EBUSY, device.arm(INTX, 0, alone.world.eventfd()));
         assertErrno(Errno.EINVAL, device.intx(MASK));
     }
 }

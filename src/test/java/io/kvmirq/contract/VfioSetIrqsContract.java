@@ -176,14 +176,14 @@ class VfioSetIrqsContract {
 
     @Test
     void hostSignalsTheErrorAndTheRequest() {
-        var hardware = vfio.onFake(E1000E, "the lab provokes no error, and nobody asks for a device back");
-        VfioDevice device = vfio.device(E1000E);
-        int[] events = vfio.events(2);
+        VfioWorld alone = vfio.fakeAlone("the lab provokes no error, and its driver stays bound");
+        VfioDevice device = alone.device(E1000E);
+        int[] events = alone.events(2);
         assertOk(device.arm(ERR, 0, events[0]));
         assertOk(device.arm(REQ, 0, events[1]));
-        hardware.reportError();
-        hardware.askBack();
-        assertThat(vfio.take(events[0])).isEqualTo(1);
-        assertThat(vfio.take(events[1])).isEqualTo(1);
+        alone.hardware(E1000E).reportError();
+        alone.hardware(E1000E).askBack();
+        assertThat(alone.take(events[0])).isEqualTo(1);
+        assertThat(alone.take(events[1])).isEqualTo(1);
     }
 }

@@ -29,6 +29,7 @@ public final class VfioWorld {
     final World world;
     private final Map<TestDevice, FakePciDevice> fakes = new EnumMap<>(TestDevice.class);
     private final List<VfioDevice> devices = new ArrayList<>();
+    private final List<VfioWorld> fakesAlone = new ArrayList<>();
 
     private VfioWorld(World world) {
         this.world = world;
@@ -39,7 +40,13 @@ public final class VfioWorld {
         });
     }
 
+    /** The kernels to ask, of both architectures. */
     static Stream<VfioWorld> all() {
+        return World.ofBothArchitectures().map(VfioWorld::new);
+    }
+
+    /** The kernels to ask that run guests of x86. */
+    static Stream<VfioWorld> x86() {
         return World.all().map(VfioWorld::new);
     }
 
@@ -61,29 +68,44 @@ public final class VfioWorld {
     }
 
     void closeAll() {
-        devices.stream().filter(device -> device.hardware.isCounting()).forEach(device -> kernel().vfioReset(
-                        device.fd));
-        devices.clear();
-        world.closeFiles();
+        closeFiles();
         if (TestDevice.areHere()) {
             world.noteRules();
         } else {
             world.fake().ifPresent(RulesSeen::addRefusals);
         }
+        fakesAlone.forEach(alone -> {
+            alone.closeFiles();
+            alone.world.fake().ifPresent(RulesSeen::addRefusals);
+        });
+        fakesAlone.clear();
     }
 
-    /** For what no lab can do. Skips, with the reason, on a real kernel. */
-    FakeKernel assumeFake(String what) {
+    private void closeFiles() {
+        devices.stream().filter(device -> device.hardware.isCounting()).forEach(device -> kernel().vfioReset(
+                        device.fd));
+        devices.clear();
+        world.closeFiles();
+    }
+
+    /**
+     * A fake kernel of its own, for what no lab can do: no real kernel shows the rules that it uses. Skips, with the
+     * reason, on a real kernel.
+     */
+    VfioWorld fakeAlone(String what) {
         assumeTrue(world.fake().isPresent(), () -> "needs a fake kernel: " + what);
+        VfioWorld alone = new VfioWorld(world.anotherFake());
+        fakesAlone.add(alone);
+        return alone;
+    }
+
+    /** The kernel, which must be a fake. */
+    FakeKernel fake() {
         return world.fake().orElseThrow();
     }
 
-    FakePciDevice onFake(TestDevice device, String what) {
-        assumeFake(what);
-        return hardware(device);
-    }
-
-    private FakePciDevice hardware(TestDevice device) {
+    /** What a device of a fake kernel does. */
+    FakePciDevice hardware(TestDevice device) {
         FakePciDevice hardware = fakes.get(device);
         if (hardware == null) {
             throw new IllegalStateException(this + " is no fake");

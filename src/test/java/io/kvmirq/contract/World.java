@@ -67,6 +67,14 @@ public final class World {
         return kernels(Machine.arm64Flaw(), List.of("6.1,arm64", "6.12,arm64"));
     }
 
+    /** As {@link #all}, of both architectures. */
+    static Stream<World> ofBothArchitectures() {
+        return kernels(
+                Machine.kvmFlaw(),
+                Stream.concat(Profile.labels().stream(), Stream.of("6.1,arm64", "6.12,arm64"))
+                        .toList());
+    }
+
     private static Stream<World> kernels(Optional<String> flaw, List<String> profiles) {
         String named = System.getProperty("kvmirq.test.backends", "");
         Stream<World> real = Backends.ofThisMachine().probeAll().stream()
@@ -86,6 +94,11 @@ public final class World {
         return List.of(names.split(" ", -1)).contains(name);
     }
 
+    /** A fake kernel in the same profile that no other test has used. Only of the world of a fake. */
+    World anotherFake() {
+        return fake(release);
+    }
+
     private static World fake(String profile) {
         return new World(
                 FAKE + "-" + profile, profile, new FakeKernel(Profile.of(profile)).backend(), Optional.empty());
@@ -94,6 +107,10 @@ public final class World {
     /** Whether its kernel is of this version or newer: each version has one right answer. */
     boolean isSince(int major, int minor) {
         return Machine.isAtLeast(release, major, minor);
+    }
+
+    boolean isArm64() {
+        return fake().isPresent() ? Profile.of(release).isArm64() : !Machine.isX86();
     }
 
     /** Skips, with the reason, where this world's kernel cannot be used. */

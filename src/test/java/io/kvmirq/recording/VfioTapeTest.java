@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.backend.Libc;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import java.io.IOException;
+import java.io.InputStream;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Objects;
+import java.util.zip.GZIPInputStream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * The start of QEMU 7.2 with two VFIO devices, e1000e and nvme, up to its first KVM_RUN. {@code kvmirq tape -o} recorded it
+ * on Debian's kernel 6.1 in the lab.
+ */
+class VfioTapeTest {
+    @TempDir
+    @SuppressWarnings("NullAway.Init")
+    private Path temporary;
+
+    private Path tape() {
+        return temporary.resolve("tape");
+    }
+
+    @BeforeEach
+    void unpack() throws IOException {
+        try (InputStream packed = new GZIPInputStream(
+                Objects.requireNonNull(VfioTapeTest.class.getResourceAsStream("qemu-7.2-vfio.tape.gz")))) {
+            Files.copy(packed, tape());
+        }
+    }
+
+    @Test
+    void filesAreShownByName() {
+        List<String> text = Recordings.text(tape());
+        assertThat(text)
+                .containsSubsequence(
+                        "open /dev/vfio/4 = group#1",
+                        "group#1 VFIO_GROUP_SET_CONTAINER fd=container#1 = 0",
+                        "container#1 VFIO_SET_IOMMU 3 = 0",
+                        "vm#1 KVM_CREATE_DEVICE type=VFIO = kvm-vfio#1",
+                        "kvm-vfio#1 KVM_SET_DEVICE_ATTR VFIO_FILE ADD fd=group#1 = 0",
+                        "group#1 VFIO_GROUP_GET_DEVICE_FD 0000:00:05.0 = vfio-device#1",
+                        "vfio-device#1 VFIO_DEVICE_SET_IRQS flags=DATA_EVENTFD|ACTION_TRIGGER index=0 start=0 count=1"
+                                + " data=eventfd#11 = 0",
+                        "kvm-vfio#1 KVM_SET_DEVICE_ATTR VFIO_FILE ADD fd=group#2 = 0",
+                        "group#2 VFIO_GROUP_GET_DEVICE_FD 0000:00:07.0 = vfio-device#2");
+    }
+
+    @Test
+    void fakeWithTheDevicesOfTheTapeAnswersAsTheRealKernelDid() throws IOException {
+        FakeKernel kernel = new FakeKernel(Profile.V6_1);
+        kernel.addDevicesOf(tape());
+        try (Replay replay = new Replay(kernel)) {
+            Replay.Outcome outcome = replay.run(tape());
+            assertThat(outcome).isInstanceOf(Replay.Same.class);
+            assertThat(outcome.calls()).isGreaterThan(250);
+        }
+    }
+
+    @Test
+    void testCanBeginAfterIt() {
+        FakeKernel kernel = FakeKernel.from(tape(), Profile.V6_1);
+        assertThat(kernel.descriptor("vfio-device#2")).isGreaterThan(kernel.descriptor("group#2"));
+    }
+
+    /** Opening a device resets it, whatever it is here. */
+    @Test
+    void devicesOfThisMachineAreNotOpened() throws IOException {
+        FakeKernel kernel = new FakeKernel(Profile.V6_1);
+        kernel.addDevicesOf(tape());
+        Libc real = (Libc) Proxy.newProxyInstance(
+                Libc.class.getClassLoader(), new Class<?>[] {Libc.class}, (proxy, method, arguments) -> {
+                    try {
+                        return method.getName().equals("isReal") ? true : method.invoke(kernel, arguments);
+                    } catch (InvocationTargetException e) {
+                        throw e.getTargetException();
+                    }
+                });
+        try (Replay replay = new Replay(real)) {
+            // What the fake does not model is passed over before.
+            assertThat(replay.run(tape()).toString())
+                    .contains("VFIO_GROUP_GET_DEVICE_FD", "a device of this machine, which VFIO resets as it opens it");
+        }
+    }
+}
