@@ -106,7 +106,8 @@ public enum KernelCall {
     SET_IRQS("vfio set irqs", "VFIO_DEVICE_SET_IRQS", "set_irqs"),
     VFIO_RESET("vfio reset", "VFIO_DEVICE_RESET"),
     VFIO_HOT_RESET("vfio hot reset", "VFIO_DEVICE_PCI_HOT_RESET", "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO"),
-    VFIO_FEATURE("vfio feature", "VFIO_DEVICE_FEATURE");
+    VFIO_FEATURE("vfio feature", "VFIO_DEVICE_FEATURE"),
+    VFIO_IOEVENTFD("vfio ioeventfd", "VFIO_DEVICE_IOEVENTFD");
 
     /** Attributes that are calls of their own here. */
     private static final List<KernelCall> OF_VGIC = List.of(

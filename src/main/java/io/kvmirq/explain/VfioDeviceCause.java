@@ -37,6 +37,24 @@ public enum VfioDeviceCause implements Cause {
             "the host removed all devices of the group",
             "close the group, and look for the device in sysfs",
             "group.c vfio_group_ioctl_set_container()")),
+    CONFIG_READ_RANGE(refusal(
+            KernelCall.VFIO_READ,
+            Errno.EFAULT,
+            "the access is outside of the configuration space of the device",
+            "VFIO_DEVICE_GET_REGION_INFO of the configuration space: its size is 256 or 4096",
+            "vfio_pci_config.c vfio_config_do_rw()")),
+    CONFIG_WRITE_RANGE(refusal(
+            KernelCall.VFIO_WRITE,
+            Errno.EFAULT,
+            "the access is outside of the configuration space of the device",
+            "VFIO_DEVICE_GET_REGION_INFO of the configuration space: its size is 256 or 4096",
+            "vfio_pci_config.c vfio_config_do_rw()")),
+    IOEVENTFD_RANGE(refusal(
+            KernelCall.VFIO_IOEVENTFD,
+            Errno.EINVAL,
+            "argsz is below 28, flags are not one width, or the range is not in a BAR or is in the MSI-X table",
+            "offset: that of a BAR from VFIO_DEVICE_GET_REGION_INFO, and one width",
+            "vfio_pci_rdwr.c vfio_pci_ioeventfd()")),
     HOT_RESET_ARGUMENTS(refusal(
             KernelCall.VFIO_HOT_RESET,
             Errno.EINVAL,

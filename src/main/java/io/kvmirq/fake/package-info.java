@@ -10,7 +10,7 @@
  * grade and source), {@code file} (descriptors, memory, time, eventfds, and {@code Host}, the interface of a file to
  * its kernel), {@code kvm} (the requests common to all architectures), {@code x86} (chips, vCPUs, and the real-mode
  * instructions of the self-test's guest) and {@code arm64} (VGIC and ITS; it runs no guest). {@code x86} and {@code
- * arm64} do not use each other. {@code vfio} (PCI devices, their groups and containers) uses {@code rules} and {@code
+ * arm64} do not use each other. {@code vfio} (devices, their groups, containers and iommufds) uses {@code rules} and {@code
  * file} only. Each kind of open file is a {@code FakeFile} and has a table of the requests it
  * answers.
  *

@@ -169,8 +169,10 @@ class VfioDeviceTest {
         }) {
             assertThat(user.ioctl(device, ofCdev, 0)).as("built without cdev").isEqualTo(refused(Errno.ENOTTY));
         }
-        assertThatThrownBy(() -> user.ioctl(device, UapiVfio.VFIO_DEVICE_IOEVENTFD, 0))
-                .hasMessage("the fake kernel does not model VFIO_DEVICE_IOEVENTFD");
+        assertThat(user.ioctl(device, UapiVfio.VFIO_DEVICE_IOEVENTFD, 0)).isEqualTo(refused(Errno.EFAULT));
+        assertThat(user.ioctl(device, UapiVfio.VFIO_DEVICE_IOEVENTFD, Buffers.allocate(32)))
+                .as("no BAR")
+                .isEqualTo(refused(Errno.EINVAL));
     }
 
     @Test
@@ -221,7 +223,16 @@ class VfioDeviceTest {
         assertThatThrownBy(
                         () -> user.kernel.pwrite(device, user.kernel.addressOf(Buffers.allocate(2)), 2, config + 0x3c))
                 .hasMessage("the fake kernel does not model writing configuration space at 0x3c");
-        assertThatThrownBy(() -> user.readWord(device, 0)).hasMessageContaining("region 0 of a VFIO device");
+        long word = user.kernel.addressOf(Buffers.allocate(8));
+        assertThat(user.kernel.pread(device, word, 2, 0)).as("an empty BAR").isEqualTo(refused(Errno.EINVAL));
+        assertThat(user.kernel.pread(device, word, 2, 9L << 40)).as("no region").isEqualTo(refused(Errno.EINVAL));
+        assertThat(user.kernel.pread(device, word, 0, 0)).isZero();
+        assertThat(user.kernel.pwrite(device, word, 4, 0)).isEqualTo(refused(Errno.EINVAL));
+        assertThat(user.kernel.pread(device, word, 8, config + 4092))
+                .as("beyond")
+                .isEqualTo(refused(Errno.EFAULT));
+        assertThat(user.kernel.pread(device, word, 8, config + 4088)).isEqualTo(8);
+        assertThat(user.kernel.pwrite(device, word, 4, config + 4096)).isEqualTo(refused(Errno.EFAULT));
         assertThatThrownBy(() -> user.writeCommand(device, 0x100)).isInstanceOf(NotModelledException.class);
         assertThat(user.kernel.pread(device, 0, 2, config + 4)).isEqualTo(refused(Errno.EFAULT));
         assertThat(user.kernel.pwrite(device, 0, 2, config + 4)).isEqualTo(refused(Errno.EFAULT));

@@ -77,6 +77,9 @@ class VfioLifetimesTest {
             FakePciDevice hardware = user.kernel.pciDevice(NAME, 1).add();
             int group = user.open("/dev/vfio/1");
             int unbound = user.open("/dev/vfio/devices/vfio0");
+            user.kernel.limitDescriptors(unbound + 1);
+            assertThat(user.open("/dev/vfio/devices/vfio0")).isEqualTo(refused(Errno.EMFILE));
+            user.kernel.limitDescriptors(100);
             assertThat(hardware.remove()).as("held by a file that is not bound").isFalse();
             user.kernel.close(unbound);
             assertThat(user.open("/dev/vfio/devices/vfio0")).isEqualTo(refused(Errno.ENOENT));

@@ -5,13 +5,14 @@ import io.kvmirq.arch.intx.InterruptMode;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
+import java.util.Optional;
 
 /** What vfio-pci answers to the requests on a device; source: drivers/vfio/pci/vfio_pci_core.c. */
 final class PciRequests {
@@ -20,6 +21,8 @@ final class PciRequests {
 
     private static final int REGION_SHIFT = 40;
     private static final int ROM_REGION = 6;
+    /** The end of fd in struct vfio_device_ioeventfd. */
+    private static final int IOEVENTFD_LEAST = 28;
 
     private final Host host;
     private final VfioPci device;
@@ -29,14 +32,13 @@ final class PciRequests {
         this.host = host;
         this.device = device;
         HotReset hotReset = new HotReset(host, device, vfio);
-        this.requests = new Requests<DeviceFile>(
-                        VfioRule.VFIO_UNKNOWN_REQUEST,
-                        number -> number == UapiVfio.VFIO_DEVICE_IOEVENTFD ? "VFIO_DEVICE_IOEVENTFD" : null)
+        this.requests = new Requests<DeviceFile>(VfioRule.VFIO_UNKNOWN_REQUEST, number -> null)
                 .value(UapiVfio.VFIO_DEVICE_GET_INFO, (file, address) -> info(address))
                 .value(UapiVfio.VFIO_DEVICE_GET_REGION_INFO, (file, address) -> regionInfo(address))
                 .value(UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, (file, address) -> irqInfo(address))
                 .value(UapiVfio.VFIO_DEVICE_SET_IRQS, (file, address) -> setIrqs(address))
                 .value(UapiVfio.VFIO_DEVICE_RESET, (file, none) -> reset())
+                .value(UapiVfio.VFIO_DEVICE_IOEVENTFD, (file, address) -> ioEventFd(address))
                 .value(UapiVfio.VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, (file, address) -> hotReset.info(file, address))
                 .value(UapiVfio.VFIO_DEVICE_PCI_HOT_RESET, (file, address) -> hotReset.reset(file, address));
     }
@@ -117,20 +119,32 @@ final class PciRequests {
         return 0;
     }
 
-    // Regions
+    /** Whatever is wrong with the arguments, and with a range outside of the BARs, which have no bytes. */
+    private int ioEventFd(long address) {
+        return host.copied(address, IOEVENTFD_LEAST, given -> host.refuse(VfioRule.VFIO_IOEVENTFD_RANGE));
+    }
 
-    private static int configAt(long length, long offset) {
+    // Regions: configuration space is the only one that is not empty
+
+    private Optional<KernelRule> refuses(long length, long offset) {
         if (offset >>> REGION_SHIFT != UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX) {
-            throw new NotModelledException("region " + (offset >>> REGION_SHIFT) + " of a VFIO device");
+            return Optional.of(VfioRule.VFIO_REGION_EMPTY);
         }
-        if (length != 1 && length != 2 && length != 4) {
-            throw new NotModelledException("access to configuration space by " + length + " bytes");
-        }
-        return (int) Math.min(offset & (1L << REGION_SHIFT) - 1, Integer.MAX_VALUE);
+        return at(offset) + length > device.config().size()
+                ? Optional.of(VfioRule.VFIO_CONFIG_RANGE)
+                : Optional.empty();
+    }
+
+    private static long at(long offset) {
+        return offset & (1L << REGION_SHIFT) - 1;
     }
 
     long read(long to, long length, long offset) {
-        int at = configAt(length, offset);
+        Optional<KernelRule> outside = refuses(length, offset);
+        if (length == 0 || outside.isPresent()) {
+            return length == 0 ? 0 : host.refuse(outside);
+        }
+        int at = (int) at(offset);
         ByteBuffer value = ByteBuffer.allocate((int) length);
         for (int i = 0; i < length; i++) {
             value.put(i, (byte) device.config().read(at + i));
@@ -140,13 +154,16 @@ final class PciRequests {
     }
 
     long write(long from, long length, long offset) {
-        int at = configAt(length, offset);
+        Optional<KernelRule> outside = refuses(length, offset);
+        if (length == 0 || outside.isPresent()) {
+            return length == 0 ? 0 : host.refuse(outside);
+        }
         ByteBuffer value = host.memory().copyIn(from, (int) length);
         if (value == null) {
             return host.refuse(FileRule.FAULT);
         }
         int low = value.get(0) & 0xff;
-        device.config().write(at, (int) length, length == 1 ? low : value.getShort(0) & 0xffff);
+        device.config().write((int) at(offset), (int) length, length == 1 ? low : value.getShort(0) & 0xffff);
         return length;
     }
 }

@@ -173,6 +173,9 @@ public final class VfioHost {
             Optional<VfioDevice> device = devices()
                     .filter(one -> path.equals(DIRECTORY + "devices/vfio" + one.index()))
                     .findFirst();
+            if (device.isPresent() && host.isFull()) {
+                return host.refuse(FileRule.FD_TABLE_FULL);
+            }
             if (device.isPresent()) {
                 return host.install(new DeviceFile(host, device.get(), null));
             }
