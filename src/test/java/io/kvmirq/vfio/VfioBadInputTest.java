@@ -196,17 +196,17 @@ class VfioBadInputTest {
         }
     }
 
-    /** What the host asks back is closed, and can be opened again when it is back. */
+    /** The host removes a device as soon as its user has closed it. */
     @Test
     void requestedDeviceIsReleased() {
         try (EventFd asked = EventFd.create(kernel);
                 VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE);
                 ArmedIrq request = device.req().arm(asked)) {
             assertThat(request).hasToString("armed request of " + device);
-            assertThat(hardware.device.askBack()).isTrue();
-            assertThat(asked.drain()).isEqualTo(1);
+            assertThat(hardware.device.remove()).as("gone while it is open").isFalse();
+            assertThat(asked.drain()).isPositive();
         }
-        assertThat(hardware.device.askBack()).isFalse();
-        assertThat(lowestFreeDescriptor()).isEqualTo(free);
+        assertThat(hardware.device.remove()).isTrue();
+        refuses(TestDevice.FAKE, "vfio group open", Errno.ENODEV, "has no such device: it was removed, or is another");
     }
 }
