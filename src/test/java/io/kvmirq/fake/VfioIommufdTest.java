@@ -110,6 +110,9 @@ class VfioIommufdTest {
         assertThat(map(99, FIXED, 0, memory, PAGE)).as("neither READ nor WRITE").isEqualTo(refused(Errno.EINVAL));
         assertThat(map(99, FIXED | READ, 0, memory, 0)).isEqualTo(refused(Errno.ENOENT));
         assertThat(map(space, FIXED | READ, 0, memory, 0)).isEqualTo(refused(Errno.EINVAL));
+        assertThat(map(space, FIXED | READ, 0, memory, -2))
+                .as("beyond all memory")
+                .isEqualTo(refused(Errno.EINVAL));
         assertThat(map(space, FIXED | READ, -PAGE, memory, 2 * PAGE)).isEqualTo(refused(Errno.EOVERFLOW));
         assertThat(map(space, FIXED | READ, PAGE, memory, PAGE)).isZero();
         assertThat(map(space, FIXED | READ, 0, memory, PAGE + 1)).isEqualTo(refused(Errno.EEXIST));
@@ -201,8 +204,18 @@ class VfioIommufdTest {
         assertThat(user.ioctl(iommufd, UapiVfio.VFIO_IOMMU_UNMAP_DMA, VfioUser.unmap(24, 0, 0, PAGE)))
                 .isZero();
         assertThat(user.ioctl(iommufd, UapiVfio.VFIO_IOMMU_UNMAP_DMA, VfioUser.unmap(24, 0, 0, PAGE)))
-                .as("nothing is left, which is no error since 6.18")
+                .as("nothing is left, which is no error here")
                 .isZero();
+        for (int page : new int[] {1, 2}) {
+            assertThat(user.ioctl(
+                            iommufd,
+                            UapiVfio.VFIO_IOMMU_MAP_DMA,
+                            VfioUser.map(32, 3, memory, (long) page * PAGE, PAGE)))
+                    .isZero();
+        }
+        ByteBuffer half = VfioUser.unmap(24, 0, PAGE, PAGE + PAGE / 2);
+        assertThat(user.ioctl(iommufd, UapiVfio.VFIO_IOMMU_UNMAP_DMA, half)).isEqualTo(refused(Errno.ENOENT));
+        assertThat(half.getLong(16)).as("what was unmapped before").isEqualTo(PAGE);
         user.kernel.close(iommufd);
         user.kernel.close(group);
         assertThat(user.open("/dev/vfio/1")).as("the device holds both").isEqualTo(refused(Errno.EBUSY));

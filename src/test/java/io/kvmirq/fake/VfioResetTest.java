@@ -19,7 +19,6 @@ import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The hot reset of a bus, and the features of a device. */
@@ -84,8 +83,8 @@ class VfioResetTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"6.1, 0", "6.12, 5"})
-    void infoListsTheDevicesOnTheBus(String profile, int groupOfTheFirst) {
+    @ValueSource(strings = {"6.1", "6.12"})
+    void infoListsTheDevicesOnTheBus(String profile) {
         VfioUser user = user(profile);
         user.kernel.pciDevice(FIRST, 5).add();
         user.kernel.pciDevice(SECOND, 6).addToHost();
@@ -98,8 +97,8 @@ class VfioResetTest {
         assertThat(user.ioctl(device, request, shortInfo)).isEqualTo(refused(Errno.ENOSPC));
         assertThat(shortInfo.getInt(VfioPciHotResetInfo.COUNT)).isEqualTo(2);
         assertThat(shortInfo.getInt(VfioPciHotResetInfo.SIZE))
-                .as("since 6.6 those are written for which there is room")
-                .isEqualTo(groupOfTheFirst);
+                .as("no device is written")
+                .isZero();
         ByteBuffer info = info(2);
         assertThat(user.ioctl(device, request, info)).isZero();
         assertThat(info.getInt(VfioPciHotResetInfo.COUNT)).isEqualTo(2);

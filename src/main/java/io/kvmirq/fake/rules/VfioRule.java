@@ -106,8 +106,8 @@ public enum VfioRule implements KernelRule {
     IOMMUFD_UNMAP_EMPTY(SOURCE, IommufdCause.IOAS_UNMAP_EMPTY, VfioCause.DMA_UNMAP_RANGE),
     IOMMUFD_UNMAP_WRAPS(SOURCE, IommufdCause.IOAS_UNMAP_WRAPS, VfioCause.DMA_UNMAP_WRAPS),
     IOMMUFD_UNMAP_NOTHING(
-            INFERRED,
-            "since 6.18 VFIO_IOMMU_UNMAP_DMA of nothing succeeds on an iommufd",
+            SOURCE,
+            "VFIO_IOMMU_UNMAP_DMA of nothing succeeds on an iommufd",
             "drivers/iommu/iommufd/vfio_compat.c iommufd_vfio_unmap_dma()"),
     IOMMUFD_NO_COMPATIBLE(SOURCE, IommufdCause.IOMMUFD_NO_COMPATIBLE),
     IOMMUFD_TYPE(SOURCE, IommufdCause.COMPATIBLE_TYPE),

@@ -16,6 +16,7 @@ import java.util.TreeMap;
 /** An IOAS: what the devices attached to it may access; source: drivers/iommu/iommufd/io_pagetable.c. */
 final class AddressSpace extends IommuObject {
     private static final long PAGE_MASK = 4095;
+    private static final long LONGEST = -1 - PAGE_MASK - 1;
 
     /** A mapping; {@code last} is its last address. */
     private record Area(long first, long last, long vaddr) {
@@ -53,18 +54,17 @@ final class AddressSpace extends IommuObject {
         return tables.stream().anyMatch(PageTable::isUsed);
     }
 
-    /** The refusal of a device that is to be attached. */
+    /** The refusal of the first device that is to be attached. */
     Optional<KernelRule> refusesDevice() {
-        for (Area area : areas.values()) {
-            if (area.overlaps(DmaMappings.messages(host), DmaMappings.messagesLast(host))
-                    || ((area.first | area.last + 1 | area.vaddr) & PAGE_MASK) != 0) {
-                return Optional.of(VfioRule.IOMMUFD_ATTACH_MAPPED);
-            }
-            if (isAbsent(area.vaddr, area.last - area.first + 1)) {
-                return Optional.of(FileRule.FAULT);
-            }
+        boolean unfit = areas.values().stream()
+                .anyMatch(area -> area.overlaps(DmaMappings.messages(host), DmaMappings.messagesLast(host))
+                        || ((area.first | area.last + 1 | area.vaddr) & PAGE_MASK) != 0);
+        if (unfit) {
+            return Optional.of(VfioRule.IOMMUFD_ATTACH_MAPPED);
         }
-        return Optional.empty();
+        return areas.values().stream().anyMatch(area -> isAbsent(area.vaddr, area.last - area.first + 1))
+                ? Optional.of(FileRule.FAULT)
+                : Optional.empty();
     }
 
     private boolean isAbsent(long vaddr, long length) {
@@ -88,7 +88,7 @@ final class AddressSpace extends IommuObject {
     }
 
     private Optional<KernelRule> refuses(long iova, long vaddr, long length) {
-        if (length == 0) {
+        if (length == 0 || Long.compareUnsigned(length, LONGEST) > 0) {
             return Optional.of(VfioRule.IOMMUFD_MAP_RANGE);
         }
         long last = iova + length - 1;
@@ -117,48 +117,40 @@ final class AddressSpace extends IommuObject {
         return Optional.ofNullable(areas.floorEntry(iova)).map(Map.Entry::getValue);
     }
 
-    /** What a caller does with the number of bytes that were unmapped. */
-    interface OnUnmapped {
-        int apply(long bytes);
-    }
-
-    int unmapAll(OnUnmapped then) {
-        long unmapped = areas.values().stream()
-                .mapToLong(area -> area.last - area.first + 1)
-                .sum();
-        areas.clear();
-        return then.apply(unmapped);
-    }
-
-    boolean isEmpty(long iova, long length) {
-        return areas.values().stream().noneMatch(area -> area.overlaps(iova, iova + length - 1));
-    }
-
     /**
-     * Removes the mappings of a range, in their order until one that is not all in the range.
+     * What was unmapped.
      *
-     * @return a negative errno, or the result of {@code then}
+     * @param bytes how much, also if the rest was refused
      */
-    int unmap(long iova, long length, OnUnmapped then) {
-        if (length == 0) {
-            return host.refuse(VfioRule.IOMMUFD_UNMAP_EMPTY);
-        }
+    record Unmapped(long bytes, Optional<KernelRule> refused) {}
+
+    Unmapped unmapAll() {
+        return unmapRange(0, -1);
+    }
+
+    /** Removes the mappings of a range, in their order until one that is not all in the range. */
+    Unmapped unmap(long iova, long length) {
         long last = iova + length - 1;
-        if (Long.compareUnsigned(last, iova) < 0) {
-            return host.refuse(VfioRule.IOMMUFD_UNMAP_WRAPS);
+        if (length == 0) {
+            return new Unmapped(0, Optional.of(VfioRule.IOMMUFD_UNMAP_EMPTY));
         }
-        long unmapped = 0;
+        return Long.compareUnsigned(last, iova) < 0
+                ? new Unmapped(0, Optional.of(VfioRule.IOMMUFD_UNMAP_WRAPS))
+                : unmapRange(iova, last);
+    }
+
+    private Unmapped unmapRange(long first, long last) {
+        long bytes = 0;
         for (Area area : List.copyOf(areas.values())) {
-            if (!area.overlaps(iova, last)) {
-                continue;
+            if (area.overlaps(first, last)) {
+                if (Long.compareUnsigned(area.first, first) < 0 || Long.compareUnsigned(area.last, last) > 0) {
+                    return new Unmapped(bytes, Optional.of(VfioRule.IOMMUFD_UNMAP_RANGE));
+                }
+                areas.remove(area.first);
+                bytes += area.last - area.first + 1;
             }
-            if (Long.compareUnsigned(area.first, iova) < 0 || Long.compareUnsigned(area.last, last) > 0) {
-                return host.refuse(VfioRule.IOMMUFD_UNMAP_RANGE);
-            }
-            areas.remove(area.first);
-            unmapped += area.last - area.first + 1;
         }
-        return unmapped == 0 ? host.refuse(VfioRule.IOMMUFD_UNMAP_RANGE) : then.apply(unmapped);
+        return new Unmapped(bytes, Optional.empty());
     }
 
     /** IOMMU_IOAS_IOVA_RANGES: before a device is attached, all addresses are free. */

@@ -55,9 +55,12 @@ final class HotReset {
             }
             List<PciFunction> affected = affected();
             long room = (argsz - VfioPciHotResetInfo.SIZE) / VfioPciDependentDevice.SIZE;
-            boolean filled = room >= affected.size();
-            int written = filled || host.build().isSince(6, 6) ? (int) Math.min(room, affected.size()) : 0;
-            for (int i = 0; i < written; i++) {
+            info.putInt(VfioPciHotResetInfo.FLAGS, 0).putInt(VfioPciHotResetInfo.COUNT, affected.size());
+            if (room < affected.size()) {
+                int refused = host.copyOut(address, info, VfioPciHotResetInfo.SIZE);
+                return refused < 0 ? refused : host.refuse(VfioRule.VFIO_HOT_RESET_ROOM);
+            }
+            for (int i = 0; i < affected.size(); i++) {
                 long at = address + VfioPciHotResetInfo.SIZE + (long) i * VfioPciDependentDevice.SIZE;
                 int id = file.isCdev() ? id(affected.get(i)) : affected.get(i).group();
                 int refused = host.copyOut(at, describe(info, affected.get(i), id), VfioPciDependentDevice.SIZE);
@@ -69,9 +72,7 @@ final class HotReset {
                     ? UapiVfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED
                     : 0;
             int flags = file.isCdev() ? UapiVfio.VFIO_PCI_HOT_RESET_FLAG_DEV_ID | owned : 0;
-            info.putInt(VfioPciHotResetInfo.FLAGS, flags).putInt(VfioPciHotResetInfo.COUNT, affected.size());
-            int refused = host.copyOut(address, info, VfioPciHotResetInfo.SIZE);
-            return refused < 0 || filled ? refused : host.refuse(VfioRule.VFIO_HOT_RESET_ROOM);
+            return host.copyOut(address, info.putInt(VfioPciHotResetInfo.FLAGS, flags), VfioPciHotResetInfo.SIZE);
         });
     }
 

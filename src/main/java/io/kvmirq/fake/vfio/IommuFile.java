@@ -172,7 +172,8 @@ final class IommuFile extends FakeFile {
         if (!mayAttach(bound, table)) {
             return host.refuse(VfioRule.IOMMUFD_ATTACH_INCOMPATIBLE);
         }
-        Optional<KernelRule> refused = table.space().refusesDevice();
+        Optional<KernelRule> refused =
+                table.isUsed() ? Optional.empty() : table.space().refusesDevice();
         if (refused.isPresent()) {
             return host.refuse(refused);
         }

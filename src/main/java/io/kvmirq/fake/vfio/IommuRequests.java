@@ -199,15 +199,19 @@ final class IommuRequests {
         Host host = file.host();
         long iova = unmap.getLong(IommuIoasUnmap.IOVA);
         long length = unmap.getLong(IommuIoasUnmap.LENGTH);
-        AddressSpace.OnUnmapped then =
-                bytes -> host.copyOut(address, unmap.putLong(IommuIoasUnmap.LENGTH, bytes), IommuIoasUnmap.SIZE);
         return onSpace(file, unmap.getInt(IommuIoasUnmap.IOAS_ID), space -> {
-            if (iova == 0 && length == -1) {
-                return space.unmapAll(then);
+            boolean all = iova == 0 && length == -1;
+            if (!all && (iova == -1 || length == -1)) {
+                return host.refuse(VfioRule.IOMMUFD_UNMAP_WRAPS);
             }
-            return iova == -1 || length == -1
-                    ? host.refuse(VfioRule.IOMMUFD_UNMAP_WRAPS)
-                    : space.unmap(iova, length, then);
+            AddressSpace.Unmapped unmapped = all ? space.unmapAll() : space.unmap(iova, length);
+            if (unmapped.refused().isPresent()) {
+                return host.refuse(unmapped.refused());
+            }
+            return !all && unmapped.bytes() == 0
+                    ? host.refuse(VfioRule.IOMMUFD_UNMAP_RANGE)
+                    : host.copyOut(
+                            address, unmap.putLong(IommuIoasUnmap.LENGTH, unmapped.bytes()), IommuIoasUnmap.SIZE);
         });
     }
 
@@ -297,17 +301,17 @@ final class IommuRequests {
             }
             long iova = unmap.getLong(VfioIommuType1DmaUnmap.IOVA);
             long length = unmap.getLong(VfioIommuType1DmaUnmap.LENGTH);
-            AddressSpace.OnUnmapped then = bytes -> host.copyOut(
-                    address, unmap.putLong(VfioIommuType1DmaUnmap.LENGTH, bytes), VfioIommuType1DmaUnmap.SIZE);
             return onCompatible(file, space -> {
                 if (all && (iova != 0 || length != 0)) {
                     return host.refuse(VfioRule.VFIO_UNMAP_RANGE);
                 }
-                if (length != 0 && space.isEmpty(iova, length) && host.build().isSince(6, 18)) {
+                AddressSpace.Unmapped unmapped = all ? space.unmapAll() : space.unmap(iova, length);
+                if (unmapped.bytes() == 0) {
                     host.note(VfioRule.IOMMUFD_UNMAP_NOTHING);
-                    return then.apply(0);
                 }
-                return all ? space.unmapAll(then) : space.unmap(iova, length, then);
+                unmap.putLong(VfioIommuType1DmaUnmap.LENGTH, unmapped.bytes());
+                int refused = host.copyOut(address, unmap, VfioIommuType1DmaUnmap.SIZE);
+                return refused < 0 ? refused : host.refuse(unmapped.refused());
             });
         });
     }
