@@ -25,7 +25,8 @@ public enum TestDevice {
     /** PCI Express with 65 MSI-X vectors and no MSI. */
     NVME("nvme", 0x1b36, 0x0010, 3, device -> device.intx().msix(65).express().resettable()),
     /** QEMU's virtio-serial with more MSI-X vectors than some hosts can give. */
-    SERIAL("virtio-serial with 1024 vectors", 0x1af4, 0x1043, 4, device -> device.msix(1024));
+    SERIAL("virtio-serial with 1024 vectors", 0x1af4, 0x1043, 4, device -> device.intx()
+            .msix(1024));
 
     private static final Path DEVICES = Path.of("/sys/bus/pci/devices");
 
@@ -55,8 +56,7 @@ public enum TestDevice {
     }
 
     /** Adds a device of this shape. */
-    public FakePciDevice addTo(FakeKernel fake) {
-        Place place = onFake();
+    public FakePciDevice addTo(FakeKernel fake, Place place) {
         return shape.apply(fake.pciDevice(place.address(), place.group())).add();
     }
 

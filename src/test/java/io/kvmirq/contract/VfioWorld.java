@@ -35,7 +35,7 @@ public final class VfioWorld {
         this.world = world;
         world.fake().ifPresent(fake -> {
             for (TestDevice device : TestDevice.values()) {
-                fakes.put(device, device.addTo(fake));
+                fakes.put(device, device.addTo(fake, device.onFake()));
             }
         });
     }

@@ -4,8 +4,10 @@ package io.kvmirq.differential;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.HashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.SplittableRandom;
 
 /** The descriptors a sequence has asked for so far, as if every call succeeded. */
@@ -20,7 +22,14 @@ final class Descriptors {
         VCPU,
         EVENTFD,
         DEVICE,
-        EPOLL
+        EPOLL,
+        CONTAINER,
+        GROUP,
+        VFIO_DEVICE;
+
+        boolean isVfio() {
+            return compareTo(CONTAINER) >= 0;
+        }
     }
 
     /** An eventfd under all its numbers, and every assignment that has been tried with it. */
@@ -60,6 +69,10 @@ final class Descriptors {
     private final Map<Long, Event> events = new HashMap<>();
     private final Map<Long, Integer> vcpus = new HashMap<>();
     private final Map<Long, List<Long>> numbers = new HashMap<>();
+    /** The device behind a descriptor, and the eventfds that any descriptor of a device has been given. */
+    private final Map<Long, Long> devices = new HashMap<>();
+
+    private final Map<Long, Set<Long>> armed = new HashMap<>();
     private final List<Long> closed = new ArrayList<>();
     private int next = FIRST;
 
@@ -88,6 +101,22 @@ final class Descriptors {
         return of(kind).contains(from) ? add(made, fd) : fd;
     }
 
+    /** A VFIO device or its group, by the number of the device. */
+    long addOf(long device, Kind kind, long fd) {
+        devices.put(fd, device);
+        return add(kind, fd);
+    }
+
+    /** The device behind a descriptor, or one that was given. */
+    long deviceOf(long fd, long otherwise) {
+        return devices.getOrDefault(fd, otherwise);
+    }
+
+    /** The eventfds that the device behind a descriptor has been given, to be added to. */
+    Set<Long> armed(long fd) {
+        return armed.computeIfAbsent(devices.getOrDefault(fd, -1L), none -> new LinkedHashSet<>());
+    }
+
     Event addEvent(long fd, Event event) {
         events.put(fd, event);
         add(Kind.EVENTFD, fd);
@@ -98,6 +127,9 @@ final class Descriptors {
         List<Long> all = numbers.getOrDefault(of, new ArrayList<>());
         all.add(fd);
         numbers.put(fd, all);
+        if (devices.containsKey(of)) {
+            devices.put(fd, devices.get(of));
+        }
         if (events.containsKey(of)) {
             addEvent(fd, events.get(of));
         } else if (kinds.containsKey(of)) {
@@ -144,11 +176,18 @@ final class Descriptors {
 
     /** An open one that is of another kind. */
     long another(Kind kind) {
-        return anyOf(open.keySet().stream().filter(other -> other != kind).toList());
+        return anyOf(open.keySet().stream()
+                .filter(other -> other != kind && !other.isVfio())
+                .toList());
     }
 
+    /** One that is open and not VFIO's: those have steps of their own, as a read of a device is one of its memory. */
     long anyOpen() {
-        return anyOf(List.copyOf(open.keySet()));
+        return anyOf(open.keySet().stream().filter(kind -> !kind.isVfio()).toList());
+    }
+
+    long anyVfio() {
+        return anyOf(open.keySet().stream().filter(Kind::isVfio).toList());
     }
 
     /** One that was closed, never opened, or can be none. */

@@ -3,6 +3,7 @@ package io.kvmirq.differential;
 
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.contract.TestDevice.Place;
 import io.kvmirq.differential.Draft.Step;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.testing.Machine;
@@ -17,8 +18,12 @@ final class Differential implements AutoCloseable {
     /** How many calls a sequence has before its end is observed. */
     static final int LENGTH = 50;
 
+    /** The number of the device with a reset. */
+    static final int RESETTABLE = 2;
+
     private final Side real;
     private final Supplier<Libc> fakes;
+    private final List<Place> places;
     private final Coverage coverage = new Coverage();
     private long sequences;
 
@@ -30,13 +35,35 @@ final class Differential implements AutoCloseable {
         }
     }
 
-    Differential(Libc real, Supplier<Libc> fakes) {
-        this.real = new Side(real);
-        this.fakes = fakes;
+    Differential(Libc real, Supplier<Libc> fakes, List<Place> places) {
+        this(new Side(real, places), fakes, places);
     }
 
+    private Differential(Side real, Supplier<Libc> fakes, List<Place> places) {
+        this.real = real;
+        this.fakes = fakes;
+        this.places = places;
+    }
+
+    /** With VFIO where the devices of {@link VfioSide} are: there the fake has devices of the same shape. */
     static Differential ofThisMachine() {
-        return new Differential(Backends.ofThisMachine().open("jni").libc(), () -> new FakeKernel(Machine.profile()));
+        List<Place> places = VfioSide.devices().stream()
+                .flatMap(device -> device.onThisMachine().stream())
+                .toList();
+        List<Place> all = places.size() == VfioSide.devices().size() ? places : List.of();
+        return new Differential(Backends.ofThisMachine().open("jni").libc(), () -> fake(all), all);
+    }
+
+    private static FakeKernel fake(List<Place> places) {
+        FakeKernel fake = new FakeKernel(Machine.profile());
+        for (int i = 0; i < places.size(); i++) {
+            VfioSide.devices().get(i).addTo(fake, places.get(i));
+        }
+        return fake;
+    }
+
+    boolean hasVfio() {
+        return !places.isEmpty();
     }
 
     Coverage coverage() {
@@ -51,7 +78,7 @@ final class Differential implements AutoCloseable {
     /** Runs calls from nothing to the first difference. */
     Optional<Divergence> run(List<Call> calls) {
         Libc libc = fakes.get();
-        try (Side fake = new Side(libc)) {
+        try (Side fake = new Side(libc, places)) {
             for (Call call : calls) {
                 Answer right = real.make(call);
                 coverage.count(call.operation(), right);
@@ -76,17 +103,12 @@ final class Differential implements AutoCloseable {
     /** Runs a seed's sequence; a difference comes back as a test to paste. */
     Optional<String> search(long seed) {
         sequences++;
-        List<Step> steps = Generator.sequence(seed, LENGTH);
+        List<Step> steps = Generator.sequence(seed, LENGTH, !places.isEmpty());
         if (run(calls(steps)).isEmpty()) {
             return Optional.empty();
         }
-        Differential quiet = new Differential(real, fakes);
+        Differential quiet = new Differential(real, fakes, places);
         return Optional.of(quiet.test(seed, new Shrinker(quiet::run).shrink(steps)));
-    }
-
-    private Differential(Side real, Supplier<Libc> fakes) {
-        this.real = real;
-        this.fakes = fakes;
     }
 
     private String test(long seed, List<Call> calls) {

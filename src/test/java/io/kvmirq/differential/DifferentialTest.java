@@ -36,7 +36,8 @@ class DifferentialTest {
             List<String> found = Search.run(differential, 0, SEEDS);
             System.out.println(differential.coverage());
             assertThat(found).as("differences").isEmpty();
-            if (SEEDS >= ENOUGH) {
+            // VFIO takes its share of the calls, and some of its calls are rare because they take 100 ms.
+            if (SEEDS >= ENOUGH && !differential.hasVfio()) {
                 assertThat(differential.coverage().rare())
                         .as("what comes less than once in a hundred times")
                         .isEmpty();

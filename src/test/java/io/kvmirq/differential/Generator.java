@@ -23,18 +23,22 @@ final class Generator {
     private final Descriptors fds;
     private final Draft draft;
     private final InterruptSteps interrupts;
+    private final VfioSteps vfio;
+    private final boolean withVfio;
     private final List<Choice> choices;
     private final int total;
 
     private record Choice(int weight, Runnable step) {}
 
-    private Generator(long seed) {
+    private Generator(long seed, boolean withVfio) {
         this.random = new SplittableRandom(seed);
         this.draft = new Draft(random);
         this.values = draft.values();
         this.fds = draft.fds();
         this.interrupts = new InterruptSteps(draft);
-        this.choices = choices();
+        this.vfio = new VfioSteps(draft);
+        this.withVfio = withVfio;
+        this.choices = withVfio ? withVfio(choices()) : choices();
         this.total = choices.stream().mapToInt(Choice::weight).sum();
     }
 
@@ -71,9 +75,30 @@ final class Generator {
                 new Choice(11, this::anyIoctl));
     }
 
-    /** At least {@code length} calls, and what can be observed after them. */
-    static List<Draft.Step> sequence(long seed, int length) {
-        Generator generator = new Generator(seed);
+    private List<Choice> withVfio(List<Choice> others) {
+        List<Choice> all = new ArrayList<>(List.of(
+                new Choice(30, vfio::open),
+                new Choice(14, vfio::close),
+                new Choice(10, vfio::dup),
+                new Choice(30, vfio::container),
+                new Choice(20, vfio::mapping),
+                new Choice(24, vfio::info),
+                new Choice(4, vfio::reset),
+                new Choice(10, vfio::ioctl),
+                new Choice(90, vfio::set),
+                new Choice(60, vfio::use),
+                new Choice(25, this::vfioFile)));
+        all.addAll(others);
+        return all;
+    }
+
+    /**
+     * At least {@code length} calls, and what can be observed after them.
+     *
+     * @param withVfio whether there are the devices of {@link VfioSide}
+     */
+    static List<Draft.Step> sequence(long seed, int length, boolean withVfio) {
+        Generator generator = new Generator(seed, withVfio);
         generator.begin();
         while (generator.draft.calls() < length) {
             generator.any();
@@ -100,6 +125,9 @@ final class Generator {
         }
         eventfd();
         eventfd();
+        if (withVfio) {
+            vfio.begin();
+        }
     }
 
     private void any() {
@@ -308,6 +336,11 @@ final class Generator {
                 values.rarely(6) ? values.of(0, 2, -1) : usual,
                 values.rarely(6) ? values.of(0, 3, -1) : 1 + values.below(2),
                 file));
+    }
+
+    /** KVM_DEV_VFIO_FILE_ADD and DEL of a file that may be one. */
+    private void vfioFile() {
+        draft.step(call(Operation.SET_ATTR, fds.pick(Kind.DEVICE), 1, 1 + values.below(2), fds.anyVfio()));
     }
 
     /** The one of a vCPU and the one of the system. */

@@ -49,7 +49,27 @@ enum Operation {
     /** {@code user} counts from the start of some memory, or is {@link Side#NOWHERE}. */
     MEMORY("fd", "slot", "flags", "guest", "size", "user"),
     /** Any request, with an argument that is no address. */
-    IOCTL("fd", "request", "argument");
+    IOCTL("fd", "request", "argument"),
+
+    // VFIO; device is a number of VfioSide
+    OPEN_CONTAINER("to"),
+    OPEN_GROUP("to", "device"),
+    GET_DEVICE("to", "fd", "device"),
+    SET_CONTAINER("fd", "file"),
+    UNSET_CONTAINER("fd"),
+    SET_IOMMU("fd", "type"),
+    GROUP_STATUS("fd"),
+    MAP_DMA("fd", "flags", "iova", "size", "user"),
+    UNMAP_DMA("fd", "flags", "iova", "size"),
+    DEVICE_INFO("fd", "argsz"),
+    REGION_INFO("fd", "argsz", "index"),
+    IRQ_INFO("fd", "argsz", "index"),
+    /** {@code extra} is added to the argsz that is right; descriptors or bytes follow. */
+    SET_IRQS("fd", "index", "flags", "start", "count", "extra"),
+    RESET("fd");
+
+    /** Where the data of {@link #SET_IRQS} begins. */
+    static final int DATA_AT = 6;
 
     static final int ROUTE_AT = 3;
     static final int ROUTE_SIZE = 6;
@@ -61,8 +81,19 @@ enum Operation {
         this.parameters = List.of(parameters);
     }
 
+    boolean isVfio() {
+        return compareTo(OPEN_CONTAINER) >= 0;
+    }
+
+    boolean opensVfio() {
+        return this == OPEN_CONTAINER || this == OPEN_GROUP || this == GET_DEVICE;
+    }
+
     /** What argument {@code index} is. */
     String parameter(int index) {
+        if (this == SET_IRQS && index >= DATA_AT) {
+            return "file";
+        }
         int known = index < parameters.size() ? index : ROUTE_AT + (index - ROUTE_AT) % ROUTE_SIZE;
         return parameters.get(known);
     }

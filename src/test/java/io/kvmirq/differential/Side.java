@@ -4,10 +4,12 @@ package io.kvmirq.differential;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.contract.TestDevice.Place;
 import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
 
@@ -29,15 +31,17 @@ final class Side implements AutoCloseable {
     private final long routesAddress;
     private final long arena;
     private final GuestRun guest;
+    private final VfioSide vfio;
     /** The VM each vCPU was made from, by number. */
     private final Map<Integer, Integer> vms = new HashMap<>();
 
-    Side(Libc libc) {
+    Side(Libc libc, List<Place> places) {
         this.libc = libc;
         this.address = libc.addressOf(memory);
         this.routesAddress = libc.addressOf(routes);
         this.arena = libc.mmap(ARENA, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
         this.guest = new GuestRun(libc);
+        this.vfio = new VfioSide(libc, arena, places);
     }
 
     /** Closes what is open, latest number first. */
@@ -57,6 +61,9 @@ final class Side implements AutoCloseable {
 
     Answer make(Call call) {
         int fd = call.intAt(0);
+        if (call.operation().isVfio()) {
+            return call.operation().opensVfio() ? opened(fd, vfio.open(call)) : vfio.make(fd, call);
+        }
         return switch (call.operation()) {
             case OPEN -> opened(fd, libc.open(PATHS[call.intAt(1)], Uapi.O_RDWR | Uapi.O_CLOEXEC));
             case CLOSE -> close(fd);

@@ -7,6 +7,9 @@
  * make the same calls, one on this machine's kernel, one on a fresh fake; {@code Differential} compares result and bytes
  * written call by call. A difference is made small by {@code Shrinker} and printed as a test.
  *
+ * <p>Where the lab's devices are bound to vfio-pci, containers, groups and devices of VFIO are among the calls, with eventfds
+ * that feed GSIs too. The devices send nothing: a loopback signals what they would.
+ *
  * <p>Guests run too ({@code GuestRun}): what they take, in which order, what it ends and whom it signals is compared.
  *
  * <p>Descriptors are the same numbers on both sides: each creating call names a number never used before in its sequence,

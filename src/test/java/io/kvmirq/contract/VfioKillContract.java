@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.TestDevice.EDU;
+import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.World.assertErrno;
+import static io.kvmirq.contract.World.assertOk;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.Errno;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** The host after a process with VFIO devices and a VM was killed. */
+@VfioContract
+class VfioKillContract {
+    private final VfioWorld vfio;
+
+    VfioKillContract(VfioWorld vfio) {
+        this.vfio = vfio;
+    }
+
+    @AfterEach
+    void close() {
+        vfio.closeAll();
+    }
+
+    private Process user() throws IOException {
+        List<String> command = new ArrayList<>(
+                List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
+        for (String property : new String[] {"kvmirq.library", "jna.library.path"}) {
+            String value = System.getProperty(property);
+            if (value != null) {
+                command.add("-D" + property + "=" + value);
+            }
+        }
+        command.addAll(List.of(
+                "-Dkvmirq.test.backends=" + vfio,
+                "-cp",
+                System.getProperty("java.class.path"),
+                KilledUser.class.getName()));
+        return new ProcessBuilder(command)
+                .redirectError(ProcessBuilder.Redirect.INHERIT)
+                .start();
+    }
+
+    /** The lines of the host's interrupts that belong to VFIO. */
+    private static List<String> interrupts() throws IOException {
+        return Files.readAllLines(Path.of("/proc/interrupts")).stream()
+                .filter(line -> line.contains("vfio-"))
+                .toList();
+    }
+
+    @Test
+    void devicesOfAKilledProcessAreUsableAtOnce() throws IOException, InterruptedException {
+        assumeTrue(vfio.world.fake().isEmpty(), "needs a real kernel: a fake has one process");
+        vfio.place(E1000E);
+        vfio.place(EDU);
+        Process user = user();
+        try {
+            try (BufferedReader said = user.inputReader(StandardCharsets.UTF_8)) {
+                assertThat(said.readLine()).isEqualTo(KilledUser.READY);
+                assertErrno(Errno.EBUSY, vfio.open(vfio.groupPath(EDU)));
+                assertThat(interrupts()).hasSize(6);
+                user.destroyForcibly();
+                // All files of a process are released before it can be waited for.
+                user.waitFor();
+            }
+        } finally {
+            user.destroyForcibly();
+        }
+        assertThat(interrupts()).isEmpty();
+        VfioDevice device = vfio.device(EDU);
+        device.start();
+        int event = vfio.world.eventfd();
+        assertErrno(Errno.EINVAL, device.intx(UNMASK));
+        assertOk(device.arm(INTX, 0, event));
+        device.hardware.serve();
+        assertOk(device.intx(UNMASK));
+        vfio.take(event);
+        device.hardware.request();
+        assertThat(vfio.await(event)).isEqualTo(1);
+        device.hardware.serve();
+        int[] events = vfio.events(5);
+        VfioDevice other = vfio.device(E1000E);
+        assertOk(other.arm(MSIX, 0, events));
+        assertThat(other.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
+    }
+}

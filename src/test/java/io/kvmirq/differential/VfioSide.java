@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.differential;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.contract.TestDevice;
+import io.kvmirq.contract.TestDevice.Place;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
+import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
+import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
+import java.nio.ByteBuffer;
+import java.util.List;
+
+/** The calls of VFIO on one of the kernels compared. Both have a device at the same place. */
+final class VfioSide {
+    private static final int ROOM = 256;
+    private static final int INFO = 32;
+
+    private final Libc libc;
+    private final ByteBuffer memory = Buffers.allocate(ROOM);
+    private final long address;
+    private final long arena;
+    private final List<Place> places;
+
+    VfioSide(Libc libc, long arena, List<Place> places) {
+        this.libc = libc;
+        this.address = libc.addressOf(memory);
+        this.arena = arena;
+        this.places = places;
+    }
+
+    /** The devices of a search, in the order of their numbers: {@link Differential#RESETTABLE} is the last one. */
+    static List<TestDevice> devices() {
+        return List.of(TestDevice.EDU, TestDevice.SERIAL, TestDevice.E1000E);
+    }
+
+    private Place place(Call call, int at) {
+        return places.get(call.intAt(at));
+    }
+
+    /** Makes a new descriptor. */
+    int open(Call call) {
+        return switch (call.operation()) {
+            case OPEN_CONTAINER -> open("/dev/vfio/vfio");
+            case OPEN_GROUP -> open("/dev/vfio/" + place(call, 1).group());
+            default ->
+                libc.ioctl(
+                        call.intAt(1),
+                        UapiVfio.VFIO_GROUP_GET_DEVICE_FD,
+                        libc.addressOf(Buffers.cString(place(call, 2).address())));
+        };
+    }
+
+    private int open(String path) {
+        return libc.open(Buffers.cString(path), Uapi.O_RDWR | Uapi.O_CLOEXEC);
+    }
+
+    Answer make(int fd, Call call) {
+        for (int i = 0; i < ROOM; i++) {
+            memory.put(i, (byte) 0);
+        }
+        return switch (call.operation()) {
+            case SET_CONTAINER -> {
+                memory.putInt(0, call.intAt(1));
+                yield ask(fd, UapiVfio.VFIO_GROUP_SET_CONTAINER, 0);
+            }
+            case UNSET_CONTAINER -> Answer.of(libc.ioctl(fd, UapiVfio.VFIO_GROUP_UNSET_CONTAINER, 0));
+            case SET_IOMMU -> Answer.of(libc.ioctl(fd, UapiVfio.VFIO_SET_IOMMU, call.at(1)));
+            case GROUP_STATUS -> {
+                memory.putInt(0, UapiVfio.VfioGroupStatus.SIZE);
+                yield ask(fd, UapiVfio.VFIO_GROUP_GET_STATUS, UapiVfio.VfioGroupStatus.SIZE);
+            }
+            case DEVICE_INFO -> info(fd, UapiVfio.VFIO_DEVICE_GET_INFO, call.intAt(1), 0);
+            case REGION_INFO -> info(fd, UapiVfio.VFIO_DEVICE_GET_REGION_INFO, call.intAt(1), call.intAt(2));
+            case IRQ_INFO -> info(fd, UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, call.intAt(1), call.intAt(2));
+            case RESET -> Answer.of(libc.ioctl(fd, UapiVfio.VFIO_DEVICE_RESET, 0));
+            case SET_IRQS -> setIrqs(fd, call);
+            case MAP_DMA -> map(fd, call);
+            case UNMAP_DMA -> unmap(fd, call);
+            default -> throw new IllegalArgumentException(call.toString());
+        };
+    }
+
+    private Answer ask(int fd, long request, int output) {
+        return Answer.of(libc.ioctl(fd, request, address), memory, output);
+    }
+
+    private Answer info(int fd, long request, int argsz, int index) {
+        memory.putInt(0, argsz).putInt(UapiVfio.VfioIrqInfo.INDEX, index);
+        return ask(fd, request, INFO);
+    }
+
+    private Answer setIrqs(int fd, Call call) {
+        int flags = call.intAt(2);
+        boolean eventfds = (flags & UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD) != 0;
+        int width = eventfds ? Integer.BYTES : 1;
+        int numbers = call.arguments().size() - Operation.DATA_AT;
+        memory.putInt(VfioIrqSet.ARGSZ, VfioIrqSet.SIZE + numbers * width + call.intAt(5))
+                .putInt(VfioIrqSet.FLAGS, flags)
+                .putInt(VfioIrqSet.INDEX, call.intAt(1))
+                .putInt(VfioIrqSet.START, call.intAt(3))
+                .putInt(VfioIrqSet.COUNT, call.intAt(4));
+        for (int i = 0; i < numbers; i++) {
+            int at = VfioIrqSet.DATA + i * width;
+            if (eventfds) {
+                memory.putInt(at, call.intAt(Operation.DATA_AT + i));
+            } else {
+                memory.put(at, (byte) call.intAt(Operation.DATA_AT + i));
+            }
+        }
+        return ask(fd, UapiVfio.VFIO_DEVICE_SET_IRQS, 0);
+    }
+
+    private Answer map(int fd, Call call) {
+        long user = call.at(4) == Side.NOWHERE ? Side.NOWHERE : arena + call.at(4);
+        memory.putInt(VfioIommuType1DmaMap.ARGSZ, VfioIommuType1DmaMap.SIZE)
+                .putInt(VfioIommuType1DmaMap.FLAGS, call.intAt(1))
+                .putLong(VfioIommuType1DmaMap.VADDR, user)
+                .putLong(VfioIommuType1DmaMap.IOVA, call.at(2))
+                .putLong(VfioIommuType1DmaMap.LENGTH, call.at(3));
+        return ask(fd, UapiVfio.VFIO_IOMMU_MAP_DMA, 0);
+    }
+
+    private Answer unmap(int fd, Call call) {
+        memory.putInt(VfioIommuType1DmaUnmap.ARGSZ, VfioIommuType1DmaUnmap.SIZE)
+                .putInt(VfioIommuType1DmaUnmap.FLAGS, call.intAt(1))
+                .putLong(VfioIommuType1DmaUnmap.IOVA, call.at(2))
+                .putLong(VfioIommuType1DmaUnmap.LENGTH, call.at(3));
+        return ask(fd, UapiVfio.VFIO_IOMMU_UNMAP_DMA, VfioIommuType1DmaUnmap.SIZE);
+    }
+}
