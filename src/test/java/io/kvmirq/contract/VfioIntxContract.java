@@ -248,6 +248,22 @@ class VfioIntxContract {
         eventually("the closed eventfd is removed", () -> device.unmaskBy(other) == 0);
     }
 
+    /** Whether it is removed by -1, or by disabling INTx. */
+    @Test
+    void removingTheUnmaskEventfdTakesItsCount() {
+        VfioDevice device = armed(vfio.world.eventfd());
+        int[] unmask = vfio.events(2);
+        for (int event : unmask) {
+            vfio.signal(event);
+        }
+        assertOk(device.unmaskBy(unmask[0]));
+        assertOk(device.unmaskBy(-1));
+        assertThat(vfio.take(unmask[0])).isZero();
+        assertOk(device.unmaskBy(unmask[1]));
+        assertOk(device.disable(INTX));
+        assertThat(vfio.take(unmask[1])).isZero();
+    }
+
     // Swapping the trigger
 
     @Test

@@ -177,8 +177,13 @@ public final class EventFile extends FakeFile {
         }
     }
 
+    /** Removes a reader, which reads the count once more. */
     public void detach(EventReader detached) {
-        readers.remove(detached);
+        if (readers.remove(detached) && count != 0) {
+            host.note(VfioRule.VFIO_UNMASK_DETACH_DRAINS);
+            take();
+            wake(Epoll.EPOLLOUT);
+        }
     }
 
     @Override

@@ -131,6 +131,8 @@ public enum VfioRule implements KernelRule {
     VFIO_INTX_WITHOUT_TRIGGER(
             LAB, "INTx with descriptor -1 stays enabled without a trigger", "vfio_pci_intrs.c vfio_intx_enable()"),
     VFIO_UNMASK_READS(LAB, "a signal of the unmask eventfd is consumed and unmasks INTx", "virqfd.c virqfd_wakeup()"),
+    VFIO_UNMASK_DETACH_DRAINS(
+            LAB, "removing the unmask eventfd of INTx reads the eventfd", "virqfd.c virqfd_shutdown()"),
     VFIO_IRQS_NO_VECTOR(LAB, VfioCause.SET_IRQS_NONE),
     VFIO_IRQS_NO_SPACE(LAB, VfioCause.SET_IRQS_VECTORS),
     VFIO_IRQS_SHORT(
