@@ -102,7 +102,7 @@ final class VfioJson {
         for (HostInterrupts.Armed irq : one.armed()) {
             json.writeStartObject();
             json.writeNumberField("hostIrq", irq.irq().number());
-            json.writeStringField("mode", irq.mode().name().toLowerCase(Locale.ROOT));
+            json.writeStringField("mode", irq.kind().name().toLowerCase(Locale.ROOT));
             json.writeNumberField("vector", irq.vector());
             json.writeEndObject();
         }

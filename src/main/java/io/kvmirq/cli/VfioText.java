@@ -83,7 +83,7 @@ final class VfioText {
             out.println("  ? needs root: the configuration space could not be read whole");
         }
         List<HostInterrupts.Armed> armed = one.armed();
-        armed.forEach(irq -> out.println("  armed: " + irq.mode() + " " + irq.vector() + ", " + irq.irq()));
+        armed.forEach(irq -> out.println("  armed: " + irq.kind() + " " + irq.vector() + ", " + irq.irq()));
         List<HostIrq> unarmed = one.device().messageIrqs().stream()
                 .filter(irq -> armed.stream().noneMatch(other -> other.irq().equals(irq)))
                 .toList();

@@ -5,6 +5,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.HostIrqs;
+import io.kvmirq.vfio.IrqKind;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -22,25 +23,15 @@ public final class HostInterrupts implements HostIrqs {
     private static final Pattern LINE = Pattern.compile("\\s*(\\d{1,9}):((?:\\s+\\d+)*)\\s+(\\S+)(.*)");
     private static final Pattern ACTION = Pattern.compile("vfio-(intx|msix?)(?:\\[(\\d{1,4})])?\\(([0-9a-f:.]+)\\)");
 
-    /** How a PCI device interrupts. */
-    public enum Mode {
-        /** The interrupt pin. */
-        INTX,
-        /** MSI. */
-        MSI,
-        /** MSI-X. */
-        MSIX
-    }
-
     /**
      * An irq with a handler of VFIO: the vector has an eventfd.
      *
      * @param irq the host irq
      * @param address the device
-     * @param mode how the device interrupts
+     * @param kind INTx, MSI or MSI-X
      * @param vector the vector of MSI or MSI-X; 0 for INTx
      */
-    public record Armed(HostIrq irq, PciAddress address, Mode mode, int vector) {}
+    public record Armed(HostIrq irq, PciAddress address, IrqKind kind, int vector) {}
 
     private final List<Armed> armed = new ArrayList<>();
     private final List<String> chips = new ArrayList<>();
@@ -61,8 +52,8 @@ public final class HostInterrupts implements HostIrqs {
         while (action.find()) {
             try {
                 int vector = action.group(2) == null ? 0 : Integer.parseInt(action.group(2));
-                Mode mode = Mode.valueOf(action.group(1).toUpperCase(Locale.ROOT));
-                armed.add(new Armed(new HostIrq(irq), PciAddress.parse(action.group(3)), mode, vector));
+                IrqKind kind = IrqKind.valueOf(action.group(1).toUpperCase(Locale.ROOT));
+                armed.add(new Armed(new HostIrq(irq), PciAddress.parse(action.group(3)), kind, vector));
             } catch (IllegalArgumentException e) {
                 // The name of a handler that is not VFIO's.
             }
@@ -79,7 +70,7 @@ public final class HostInterrupts implements HostIrqs {
     public Optional<HostIrq> of(DeviceIrq irq) {
         return armed.stream()
                 .filter(one -> one.address().equals(irq.device().name())
-                        && one.mode().name().equals(irq.info().kind().name())
+                        && one.kind() == irq.info().kind()
                         && one.vector() == irq.number())
                 .map(Armed::irq)
                 .findFirst();

@@ -14,6 +14,7 @@ import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.host.HostTree;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.vfio.IrqKind;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -103,7 +104,7 @@ class VfioOutlookContract {
         PciDevice facts = device(E1000E);
         List<HostInterrupts.Armed> armed = host().interrupts().orElseThrow().armed(facts.address());
         assertThat(armed).extracting(HostInterrupts.Armed::vector).containsExactly(0, 1, 2);
-        assertThat(armed).extracting(HostInterrupts.Armed::mode).containsOnly(HostInterrupts.Mode.MSIX);
+        assertThat(armed).extracting(HostInterrupts.Armed::kind).containsOnly(IrqKind.MSIX);
         assertThat(facts.messageIrqs())
                 .containsAll(armed.stream().map(HostInterrupts.Armed::irq).collect(Collectors.toList()));
     }

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -76,13 +77,13 @@ class VfioOutlookTest {
                 new HostFacts(RecordedHost.of("amd-7.1").tree()).interrupts().orElseThrow();
         assertThat(interrupts.armed(NETWORK))
                 .hasSize(5)
-                .contains(new HostInterrupts.Armed(new HostIrq(29), NETWORK, HostInterrupts.Mode.MSIX, 2));
+                .contains(new HostInterrupts.Armed(new HostIrq(29), NETWORK, IrqKind.MSIX, 2));
         assertThat(new HostInterrupts(" 22:  0 3 IR-IO-APIC  22-fasteoi   vfio-intx(0000:00:02.0)\n"
                                 + "garbage\n 23: 1 X vfio-msi[1](0000:00:99.0), vfio-msi[1](0000:00:02.0)")
                         .armed(NETWORK))
                 .containsExactly(
-                        new HostInterrupts.Armed(new HostIrq(22), NETWORK, HostInterrupts.Mode.INTX, 0),
-                        new HostInterrupts.Armed(new HostIrq(23), NETWORK, HostInterrupts.Mode.MSI, 1));
+                        new HostInterrupts.Armed(new HostIrq(22), NETWORK, IrqKind.INTX, 0),
+                        new HostInterrupts.Armed(new HostIrq(23), NETWORK, IrqKind.MSI, 1));
     }
 
     // Interrupts
