@@ -63,6 +63,11 @@ public final class VfioWorld {
         return world.kernel().libc();
     }
 
+    /** Whether each vector of MSI-X is allocated when it gets its eventfd. The ITS allocates all of them at once. */
+    boolean growsMsix() {
+        return isSince(6, 5) && !world.isArm64();
+    }
+
     boolean isSince(int major, int minor) {
         return world.isSince(major, minor);
     }

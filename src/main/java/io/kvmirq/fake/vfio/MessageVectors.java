@@ -35,7 +35,9 @@ final class MessageVectors {
 
     /** Whether a vector is allocated when it gets its eventfd. */
     static boolean isDynamic(Host host, InterruptMode mode) {
-        return mode == InterruptMode.MSIX && host.build().isSince(6, 5);
+        return mode == InterruptMode.MSIX
+                && host.build().isSince(6, 5)
+                && !host.build().arm64();
     }
 
     /**
