@@ -15,6 +15,7 @@ import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.ItsCommand;
 import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
@@ -25,6 +26,7 @@ import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.junit.jupiter.api.AfterEach;
@@ -130,6 +132,20 @@ class VfioArm64Test {
         user.writeCommand(device, MASTER);
         assertThat(hardware.sendMessage(0)).isTrue();
         assertThat(vgic.isLatched(new Spi(32 + 7))).isTrue();
+    }
+
+    /** As e1000e in the lab, on 6.1 and 6.12. */
+    @Test
+    void vectorsOfMsixAreAllocatedAtOnce() {
+        int device = user.device(1);
+        ByteBuffer info = Buffers.allocate(VfioIrqInfo.SIZE)
+                .putInt(VfioIrqInfo.ARGSZ, VfioIrqInfo.SIZE)
+                .putInt(VfioIrqInfo.INDEX, MSIX);
+        assertThat(user.ioctl(device, UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, info)).isZero();
+        assertThat(info.getInt(VfioIrqInfo.FLAGS))
+                .isEqualTo(UapiVfio.VFIO_IRQ_INFO_EVENTFD | UapiVfio.VFIO_IRQ_INFO_NORESIZE);
+        assertThat(user.arm(device, MSIX, 0, user.event())).isZero();
+        assertThat(user.arm(device, MSIX, 1, user.event())).isEqualTo(refused(Errno.EINVAL));
     }
 
     /** The window that the SMMU drivers reserve for the messages of the host. */

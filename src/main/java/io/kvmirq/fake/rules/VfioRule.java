@@ -56,7 +56,7 @@ public enum VfioRule implements KernelRule {
     VFIO_IRQ_INFO_ARGUMENTS(LAB, VfioCause.IRQ_INFO_INDEX),
     VFIO_IRQ_FLAGS(
             LAB,
-            "INTx is maskable and automasked; the others are NORESIZE, except the vectors of MSI-X since 6.5",
+            "INTx is maskable and automasked; the others are NORESIZE, except the vectors of MSI-X on x86 since 6.5",
             "vfio_pci_core.c vfio_pci_ioctl_get_irq_info()"),
     VFIO_RESET_IMPOSSIBLE(LAB, VfioCause.RESET_IMPOSSIBLE),
     VFIO_HOT_RESET_ARGUMENTS(LAB, VfioDeviceCause.HOT_RESET_ARGUMENTS),

@@ -33,7 +33,7 @@ final class MessageVectors {
         return device.mode() == InterruptMode.MSI || device.mode() == InterruptMode.MSIX;
     }
 
-    /** Whether a vector is allocated when it gets its eventfd. */
+    /** Whether a vector is allocated when it gets its eventfd. The ITS of a host allocates all vectors at once. */
     static boolean isDynamic(Host host, InterruptMode mode) {
         return mode == InterruptMode.MSIX
                 && host.build().isSince(6, 5)
