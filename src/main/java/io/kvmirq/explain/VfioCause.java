@@ -210,6 +210,18 @@ public enum VfioCause implements Cause {
             "a driver of the host has another device of the group",
             "/sys/kernel/iommu_groups/N/devices: bind each one to vfio-pci or to no driver",
             "iommu.c iommu_group_claim_dma_owner()")),
+    GROUP_NO_REMAPPING(refusal(
+            KernelCall.VFIO_CONTAINER,
+            Errno.EPERM,
+            Text.NO_REMAPPING,
+            Text.REMAPPING,
+            "vfio_iommu_type1.c vfio_iommu_type1_attach_group()")),
+    IOMMU_NO_REMAPPING(refusal(
+            KernelCall.VFIO_IOMMU,
+            Errno.EPERM,
+            Text.NO_REMAPPING,
+            Text.REMAPPING,
+            "vfio_iommu_type1.c vfio_iommu_type1_attach_group()")),
     CONTAINER_FD(refusal(
             KernelCall.VFIO_CONTAINER,
             Errno.EBADF,
@@ -285,6 +297,10 @@ public enum VfioCause implements Cause {
 
     /** What several say. */
     private static final class Text {
+        static final String NO_REMAPPING =
+                "the IOMMU does not remap interrupts: enable that in firmware, or, if all guests"
+                        + " are trusted, load vfio_iommu_type1 with allow_unsafe_interrupts=1";
+        static final String REMAPPING = "dmesg | grep -i remapping";
         static final String THE_SET = "flags, index, start, count and argsz of vfio_irq_set";
     }
 

@@ -10,7 +10,7 @@ public enum VfioFileCause implements Cause {
     GROUP_NOT_THERE(refusal(
             KernelCall.VFIO_GROUP,
             Errno.ENOENT,
-            "no device of this group is bound to a VFIO driver, or this kernel has no VFIO groups",
+            "no device of this group is bound to a VFIO driver, this kernel has no VFIO groups, or a container lacks the file",
             "the device's driver link in sysfs, and ls /dev/vfio",
             "drivers/vfio/group.c vfio_create_group()")),
     GROUP_PERMISSION(refusal(
@@ -48,7 +48,7 @@ public enum VfioFileCause implements Cause {
     CONTAINER_NOT_THERE(refusal(
             KernelCall.VFIO_CONTAINER_OPEN,
             Errno.ENOENT,
-            "VFIO is not loaded, or was built without containers",
+            "VFIO is not loaded or was built without containers, or a container lacks the file",
             "modprobe vfio-pci, and ls /dev/vfio",
             "drivers/vfio/container.c vfio_container_init()")),
     CONTAINER_PERMISSION(refusal(
@@ -77,6 +77,19 @@ public enum VfioFileCause implements Cause {
             "a driver of the host has another device of the group",
             "/sys/kernel/iommu_groups/N/devices: bind each one to vfio-pci or to no driver",
             "drivers/iommu/iommufd/device.c iommufd_device_bind()")),
+    BIND_NO_REMAPPING(refusal(
+            KernelCall.VFIO_DEVICE_FD,
+            Errno.EPERM,
+            "the IOMMU does not remap interrupts: enable that in firmware, or, if all guests are trusted, load iommufd with"
+                    + " allow_unsafe_interrupts=1",
+            "dmesg | grep -i remapping",
+            "drivers/iommu/iommufd/device.c iommufd_device_bind()")),
+    BIND_ELSEWHERE(refusal(
+            KernelCall.VFIO_BIND,
+            Errno.EPERM,
+            "another iommufd has a device of the group",
+            "ls -l /proc/*/fd | grep iommu",
+            "iommu.c iommu_device_claim_dma_owner()")),
     BIND_FD(refusal(
             KernelCall.VFIO_BIND,
             Errno.EBADFD,

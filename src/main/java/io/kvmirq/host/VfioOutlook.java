@@ -217,7 +217,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                                             .map(one -> one.name() + " ("
                                                     + one.driver().orElse("") + ")")
                                             .collect(Collectors.joining(", "))
-                                    + "; VFIO_GROUP_SET_CONTAINER answers EBUSY",
+                                    + "; VFIO_GROUP_SET_CONTAINER answers EPERM",
                             "bind each of them to vfio-pci too, or unbind its driver; 'kvmirq vfio' with its address prints how"));
         }
         boolean remaps = host.allowsUnsafeInterrupts()

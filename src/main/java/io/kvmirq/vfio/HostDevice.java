@@ -5,7 +5,9 @@ import io.kvmirq.DeviceName;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.HostFiles;
+import io.kvmirq.explain.Cause;
 import io.kvmirq.explain.KernelCall;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
@@ -27,15 +29,29 @@ record HostDevice(HostFiles files, DeviceName name) {
 
     /** @throws KernelException ENODEV without such a device, or without an IOMMU for it */
     int group() {
-        Optional<Integer> group = files.link(path() + "/iommu_group").map(Integer::valueOf);
-        return group.orElseThrow(() -> new KernelException(
-                KernelCall.VFIO_GROUP.label(),
-                name.toString(),
-                Errno.ENODEV,
-                files.list(directory()).contains(name.toString())
-                        ? "no IOMMU serves this device: enable VT-d, AMD-Vi or the SMMU in firmware, and boot Intel"
-                                + " machines with intel_iommu=on"
-                        : directory() + " has no such device: it was removed, or is another machine's"));
+        return groupIfAny()
+                .orElseThrow(() -> new KernelException(
+                        KernelCall.VFIO_GROUP.label(),
+                        name.toString(),
+                        Errno.ENODEV,
+                        isThere() ? noIommu("this device") : gone()));
+    }
+
+    private Optional<Integer> groupIfAny() {
+        return files.link(path() + "/iommu_group").map(Integer::valueOf);
+    }
+
+    private boolean isThere() {
+        return files.list(directory()).contains(name.toString());
+    }
+
+    private static String noIommu(String device) {
+        return "no IOMMU serves " + device
+                + ": enable VT-d, AMD-Vi or the SMMU in firmware, and boot Intel machines with" + " intel_iommu=on";
+    }
+
+    private String gone() {
+        return directory() + " has no such device: it was removed, or is another machine's";
     }
 
     /** The device's own file, as in {@code /dev/vfio/devices}; empty where the kernel has none, or no VFIO driver. */
@@ -45,11 +61,32 @@ record HostDevice(HostFiles files, DeviceName name) {
                 .findFirst();
     }
 
+    // What explains a refusal: empty where sysfs does not tell, and never another refusal
+
+    /** Why a file of the device is absent. */
+    Optional<String> notThere(String file) {
+        return notBound().or(() -> driver().map(driver -> {
+            Optional<String> without =
+                    groupIfAny().map(group -> "noiommu-" + group).filter(files.list("/sys/class/vfio")::contains);
+            return without.map(node -> noIommu(name + ", whose group is /dev/vfio/" + node))
+                    .orElse(driver + " has " + name + ", but " + file
+                            + " is not here: pass it into this container, with /dev/vfio/vfio");
+        }));
+    }
+
+    private Optional<String> driver() {
+        return files.link(path() + "/driver");
+    }
+
     /** Why the device is in no hand of VFIO, if so. */
     Optional<String> notBound() {
-        Optional<String> driver = files.link(path() + "/driver");
-        if (driver.filter(HostDevice::isOfVfio).isPresent()) {
+        Optional<String> driver = driver();
+        if (driver.filter(HostDevice::isOfVfio).isPresent()
+                || files.list(directory()).isEmpty()) {
             return Optional.empty();
+        }
+        if (!isThere()) {
+            return Optional.of(gone());
         }
         String wanted = "bind it to vfio-" + name.busName();
         return Optional.of(driver.map(bound -> name + " is bound to the driver " + bound + ": " + wanted + " first")
@@ -60,17 +97,30 @@ record HostDevice(HostFiles files, DeviceName name) {
         return driver.contains("vfio");
     }
 
-    /** Which devices keep the group from being given to a user, if any does. */
-    Optional<String> notViable() {
-        String members = GROUPS + group() + "/devices";
-        String others = files.list(members).stream()
-                .flatMap(member -> files.link(members + "/" + member + "/driver").stream()
+    /**
+     * Why the kernel does not give the group to a user.
+     *
+     * @param unseen what the reason is if no driver of the host has a device of the group
+     */
+    Optional<String> notPermitted(Cause... unseen) {
+        return groupIfAny().flatMap(group -> notPermitted(group, unseen));
+    }
+
+    private Optional<String> notPermitted(int group, Cause... unseen) {
+        String directory = GROUPS + group + "/devices";
+        List<String> members = files.list(directory);
+        String others = members.stream()
+                .flatMap(member -> files.link(directory + "/" + member + "/driver").stream()
                         .filter(driver -> !isOfVfio(driver) && !HARMLESS.contains(driver))
                         .map(driver -> member + " to " + driver))
                 .collect(Collectors.joining(", "));
-        return others.isEmpty()
-                ? Optional.empty()
-                : Optional.of("drivers of the host have devices of the same group, " + group() + ": " + others
-                        + "; bind each one to vfio-" + name.busName() + " or to no driver");
+        if (members.isEmpty()) {
+            return Optional.empty();
+        }
+        return Optional.of(
+                others.isEmpty()
+                        ? Arrays.stream(unseen).map(Cause::text).collect(Collectors.joining(", or "))
+                        : "drivers of the host have devices of the same group, " + group + ": " + others
+                                + "; bind each one to vfio-" + name.busName() + " or to no driver");
     }
 }

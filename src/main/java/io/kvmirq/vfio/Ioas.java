@@ -26,7 +26,7 @@ public final class Ioas extends DmaSpace {
     /** @throws io.kvmirq.KernelException ENOENT when the kernel has no iommufd; EACCES; ENOMEM */
     public static Ioas create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
-        return in(calls, calls.open(KernelCall.IOMMUFD, "iommufd", NODE, Optional::empty));
+        return in(calls, calls.open(KernelCall.IOMMUFD, "iommufd", NODE, Optional.empty()));
     }
 
     /**

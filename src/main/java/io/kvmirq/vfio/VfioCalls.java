@@ -53,11 +53,15 @@ final class VfioCalls extends Calls {
 
     // Files
 
-    Fd open(KernelCall call, String kind, String path, Supplier<Optional<String>> whyAbsent) {
+    /** @param device whose file it is, if it is a device's */
+    Fd open(KernelCall call, String kind, String path, Optional<HostDevice> device) {
         int raw = backend().libc().open(Buffers.cString(path), Uapi.O_RDWR | Uapi.O_CLOEXEC);
+        if (raw == -Errno.ENOENT.number()) {
+            throw failure(raw, call, path, () -> device.flatMap(one -> one.notThere(path)));
+        }
         if (raw < 0) {
-            boolean absent = raw == -Errno.ENOENT.number() || raw == -Errno.ENODEV.number();
-            throw failure(raw, call, path, () -> absent ? whyAbsent.get() : Optional.empty());
+            boolean gone = raw == -Errno.ENODEV.number();
+            throw failure(raw, call, path, () -> device.filter(one -> gone).flatMap(HostDevice::notBound));
         }
         return made(kind, raw);
     }
@@ -68,14 +72,14 @@ final class VfioCalls extends Calls {
 
     // Containers and groups
 
-    void setContainer(Fd group, Fd container, Supplier<Optional<String>> whyNotViable) {
+    void setContainer(Fd group, Fd container, Supplier<Optional<String>> whyNotPermitted) {
         int result = withNumber(group, container, UapiVfio.VFIO_GROUP_SET_CONTAINER);
         if (result < 0) {
             throw failure(
                     result,
                     KernelCall.VFIO_CONTAINER,
                     group + " " + container,
-                    () -> result == -Errno.EPERM.number() ? whyNotViable.get() : Optional.empty());
+                    () -> result == -Errno.EPERM.number() ? whyNotPermitted.get() : Optional.empty());
         }
     }
 
@@ -115,7 +119,7 @@ final class VfioCalls extends Calls {
 
     // iommufd
 
-    void bind(Fd device, Fd iommufd, Supplier<Optional<String>> whyNotViable) {
+    void bind(Fd device, Fd iommufd, Supplier<Optional<String>> whyNotPermitted) {
         int number = begin(iommufd);
         try {
             ByteBuffer bind = Buffers.allocate(VfioDeviceBindIommufd.SIZE)
@@ -127,7 +131,7 @@ final class VfioCalls extends Calls {
                         result,
                         KernelCall.VFIO_BIND,
                         device + " " + iommufd,
-                        () -> result == -Errno.EPERM.number() ? whyNotViable.get() : Optional.empty());
+                        () -> result == -Errno.EPERM.number() ? whyNotPermitted.get() : Optional.empty());
             }
         } finally {
             end(iommufd);

@@ -6,9 +6,11 @@ import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.explain.Causes;
 import io.kvmirq.explain.KernelCall;
+import io.kvmirq.explain.VfioFileCause;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -45,7 +47,7 @@ public final class VfioCdev extends VfioFile {
                                 .orElseGet(() -> Causes.sentence(KernelCall.VFIO_CDEV, Errno.ENOENT, Set.of()))));
         return new VfioCdev(
                 calls,
-                calls.open(KernelCall.VFIO_CDEV, "vfio device " + name, DIRECTORY + file, device::notBound),
+                calls.open(KernelCall.VFIO_CDEV, "vfio device " + name, DIRECTORY + file, Optional.of(device)),
                 name);
     }
 
@@ -75,7 +77,11 @@ public final class VfioCdev extends VfioFile {
         if (isUsed()) {
             throw new IllegalStateException(this + " is open already: use its VfioDevice");
         }
-        calls().bind(fd(), space.iommufd(), calls().device(name)::notViable);
+        HostDevice device = calls().device(name);
+        calls().bind(
+                        fd(),
+                        space.iommufd(),
+                        () -> device.notPermitted(VfioFileCause.BIND_NO_REMAPPING, VfioFileCause.BIND_ELSEWHERE));
         calls().attach(fd(), space.number());
         VfioDevice opened = VfioDevice.opened(fd(), name, VfioDevice.Access.CDEV);
         use();

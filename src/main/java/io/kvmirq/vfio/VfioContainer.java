@@ -27,7 +27,7 @@ public final class VfioContainer extends DmaSpace {
     /** @throws io.kvmirq.KernelException ENOENT when VFIO is not loaded; EACCES */
     public static VfioContainer create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
-        Fd fd = calls.open(KernelCall.VFIO_CONTAINER_OPEN, "vfio container", "/dev/vfio/vfio", Optional::empty);
+        Fd fd = calls.open(KernelCall.VFIO_CONTAINER_OPEN, "vfio container", "/dev/vfio/vfio", Optional.empty());
         return new VfioContainer(calls, fd, false);
     }
 
@@ -41,8 +41,8 @@ public final class VfioContainer extends DmaSpace {
     }
 
     /** Takes a group in, and sets the IOMMU type with the first one; a failure leaves the group outside. */
-    synchronized void attach(VfioGroup group, Supplier<Optional<String>> whyNotViable) {
-        calls().setContainer(group.fd(), file(), whyNotViable);
+    synchronized void attach(VfioGroup group, Supplier<Optional<String>> whyNotPermitted) {
+        calls().setContainer(group.fd(), file(), whyNotPermitted);
         try {
             calls().setIommu(file(), maybeSet);
             maybeSet = true;

@@ -3,6 +3,7 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.DeviceName;
 import io.kvmirq.explain.KernelCall;
+import io.kvmirq.explain.VfioCause;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
@@ -40,7 +41,7 @@ public final class VfioGroup extends VfioFile {
     private static VfioGroup open(VfioCalls calls, int number, HostDevice device) {
         return new VfioGroup(
                 calls,
-                calls.open(KernelCall.VFIO_GROUP, "vfio group " + number, "/dev/vfio/" + number, device::notBound),
+                calls.open(KernelCall.VFIO_GROUP, "vfio group " + number, "/dev/vfio/" + number, Optional.of(device)),
                 false);
     }
 
@@ -73,7 +74,7 @@ public final class VfioGroup extends VfioFile {
         HostDevice device = calls().device(name);
         try (Undo undo = new Undo()) {
             if (container == null) {
-                in.attach(this, device::notViable);
+                in.attach(this, () -> device.notPermitted(VfioCause.GROUP_NO_REMAPPING));
                 undo.add(() -> calls().unsetContainer(fd()));
             }
             VfioDevice opened = open(device, undo);
@@ -101,15 +102,11 @@ public final class VfioGroup extends VfioFile {
     }
 
     private VfioDevice open(HostDevice device, Undo undo) {
-        Fd opened = calls().openDevice(fd(), device.name(), () -> notThere(device));
+        Fd opened = calls().openDevice(fd(), device.name(), device::notBound);
         undo.add(() -> calls().closeFile(opened));
         VfioDevice made = VfioDevice.opened(opened, device.name(), VfioDevice.Access.GROUP);
         use();
         return made;
-    }
-
-    private static Optional<String> notThere(HostDevice device) {
-        return device.notBound();
     }
 
     @Override

@@ -144,7 +144,7 @@ class VfioOutlookTest {
         host.link("sys/bus/pci/devices/0000:00:1f.3/driver", "../i801_smbus");
         assertThat(only(host, VfioOutlook.Cause.GROUP_NOT_VIABLE))
                 .isEqualTo("drivers of the host use other devices of IOMMU group 1: 0000:00:1f.2 (ahci), 0000:00:1f.3"
-                        + " (i801_smbus); VFIO_GROUP_SET_CONTAINER answers EBUSY");
+                        + " (i801_smbus); VFIO_GROUP_SET_CONTAINER answers EPERM");
         for (String harmless : List.of("vfio-pci", "pci-stub")) {
             host.link("sys/bus/pci/devices/0000:00:1f.2/driver", "../" + harmless);
             host.link("sys/bus/pci/devices/0000:00:1f.3/driver", "../" + harmless);

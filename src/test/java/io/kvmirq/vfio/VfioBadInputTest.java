@@ -9,16 +9,11 @@ import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.PlatformName;
-import io.kvmirq.backend.HostFiles;
-import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.recording.Faults;
-import java.lang.reflect.Proxy;
 import java.util.List;
-import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -111,35 +106,10 @@ class VfioBadInputTest {
     /** A device without an IOMMU has no group in sysfs. */
     @Test
     void deviceWithoutIommu() {
-        Kernel without = Kernel.over(
-                withSysfs(new HostFiles() {
-                    @Override
-                    public Optional<String> link(String path) {
-                        return Optional.empty();
-                    }
-
-                    @Override
-                    public List<String> list(String path) {
-                        return List.of(TestDevice.FAKE.toString());
-                    }
-                }),
-                Kernel.DEVICE);
+        Sysfs sysfs = new Sysfs().put("/sys/bus/pci/devices", List.of(TestDevice.FAKE.toString()));
+        Kernel without = Kernel.over(sysfs.over(hardware.fake.backend()), Kernel.DEVICE);
         assertThatThrownBy(() -> VfioGroup.open(without, TestDevice.FAKE))
                 .hasMessageStartingWith("vfio group open 0000:00:02.0: ENODEV (no IOMMU serves this device: enable");
-    }
-
-    private KernelBackend withSysfs(HostFiles files) {
-        KernelBackend backend = hardware.fake.backend();
-        Libc libc = (Libc) Proxy.newProxyInstance(
-                Libc.class.getClassLoader(),
-                new Class<?>[] {Libc.class},
-                (proxy, method, arguments) ->
-                        method.getName().equals("sysfs") ? files : method.invoke(hardware.fake, arguments));
-        return (KernelBackend) Proxy.newProxyInstance(
-                KernelBackend.class.getClassLoader(),
-                new Class<?>[] {KernelBackend.class},
-                (proxy, method, arguments) ->
-                        method.getName().equals("libc") ? libc : method.invoke(backend, arguments));
     }
 
     @Test
