@@ -90,9 +90,13 @@ public class Calls {
     // Handles
 
     private void requireOurs(Fd fd) {
-        if (fd.kernel() != kernel) {
+        requireOurs(fd.kernel(), fd);
+    }
+
+    private void requireOurs(Kernel its, Object handle) {
+        if (its != kernel) {
             throw new IllegalArgumentException(
-                    fd + " belongs to another Kernel: handles of two kernels do not mix, open both from one");
+                    handle + " belongs to another Kernel: handles of two kernels do not mix, open both from one");
         }
     }
 
@@ -130,6 +134,12 @@ public class Calls {
         }
     }
 
+    /** A lease on an eventfd, which is refused now and not when its number is needed. */
+    protected final Fd.Lease leased(EventFd event) {
+        requireOurs(event.fd());
+        return event.fd().lease();
+    }
+
     /** The number of a leased descriptor, which stays open whatever becomes of its handle. */
     protected final int number(Fd.Lease lease) {
         requireOurs(lease.fd());
@@ -163,7 +173,8 @@ public class Calls {
     }
 
     /** Makes one call with the mapping's address. */
-    protected static void withAddress(Mapping mapping, LongConsumer call) {
+    protected final void withAddress(Mapping mapping, LongConsumer call) {
+        requireOurs(mapping.kernel(), mapping);
         mapping.withAddress(call);
     }
 }

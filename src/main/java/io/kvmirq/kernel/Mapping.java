@@ -96,6 +96,10 @@ public final class Mapping {
         return new Owner(new Mapping(kernel, name, address, length));
     }
 
+    Kernel kernel() {
+        return kernel;
+    }
+
     /** The length in bytes. */
     public int length() {
         return length;
@@ -231,6 +235,11 @@ public final class Mapping {
             Reference.reachabilityFence(bytes);
             exit();
         }
+    }
+
+    @Override
+    public String toString() {
+        return "mapping of " + name;
     }
 
     private void close() {

@@ -69,10 +69,10 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
 
     // Changes
 
-    private static List<Optional<Fd.Lease>> leased(List<Optional<EventFd>> events, Undo undo) {
+    private List<Optional<Fd.Lease>> leased(List<Optional<EventFd>> events, Undo undo) {
         List<Optional<Fd.Lease>> leased = new ArrayList<>();
         for (Optional<EventFd> event : events) {
-            leased.add(event.map(one -> undo.add(one.fd().lease())));
+            leased.add(event.map(one -> undo.add(irqs.lease(one))));
         }
         return leased;
     }
@@ -82,7 +82,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     /** The descriptors of a range as it is. */
-    private List<Integer> numbers(int first, int count) {
+    final List<Integer> numbers(int first, int count) {
         return Arrays.stream(leases, first, first + count).map(Armed::number).toList();
     }
 

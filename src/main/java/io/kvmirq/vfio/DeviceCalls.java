@@ -9,6 +9,7 @@ import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.explain.VfioCause;
 import io.kvmirq.kernel.Calls;
+import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
@@ -19,6 +20,7 @@ import java.util.Set;
 /** The calls on one VFIO device. Thread-safe. */
 final class DeviceCalls extends Calls {
     private static final int EINVAL = -Errno.EINVAL.number();
+    private static final int EINTR = -Errno.EINTR.number();
     /** The end of num_irqs: the rest came later. */
     private static final int INFO_SIZE = 16;
 
@@ -31,6 +33,17 @@ final class DeviceCalls extends Calls {
 
     Fd device() {
         return device;
+    }
+
+    Fd.Lease lease(EventFd event) {
+        return leased(event);
+    }
+
+    /** Whether a leased eventfd has a count; that is left. A signal that ends the call says yes. */
+    boolean isSignalled(Fd.Lease event) {
+        int ready = backend().fdWait(number(event), -1, 0);
+        return ready == EINTR
+                || check(ready, KernelCall.EVENTFD_WAIT, Set.of(), () -> "eventfd=" + event.number()) != 0;
     }
 
     void closeDevice() {

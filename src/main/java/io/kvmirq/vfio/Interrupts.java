@@ -3,6 +3,8 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import java.util.List;
@@ -54,6 +56,19 @@ final class Interrupts {
     synchronized void close() {
         closed = true;
         List.copyOf(armed.values()).forEach(Armed::close);
+    }
+
+    /**
+     * A lease on an eventfd.
+     *
+     * @throws IllegalArgumentException if it belongs to another kernel
+     */
+    Fd.Lease lease(EventFd event) {
+        return calls.lease(event);
+    }
+
+    boolean isSignalled(Fd.Lease event) {
+        return calls.isSignalled(event);
     }
 
     // Calls. The result is as that of DeviceCalls.setIrqs
