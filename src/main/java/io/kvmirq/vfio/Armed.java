@@ -210,6 +210,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
                 return;
             }
             closed = true;
+            disarming();
             irqs.disable(index);
             irqs.end(index);
             for (Fd.@Nullable Lease lease : leases) {
@@ -217,12 +218,11 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
                     lease.close();
                 }
             }
-            disarmed();
         }
     }
 
-    /** Lets go of what else the interrupts held. */
-    void disarmed() {}
+    /** Takes from the kernel what outlives the disabling of the index. */
+    void disarming() {}
 
     @Override
     public final String toString() {

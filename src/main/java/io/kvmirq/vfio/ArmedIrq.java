@@ -18,35 +18,84 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     }
 
     /**
-     * Gives it another eventfd. A line keeps its mask.
+     * Gives it another eventfd. A line keeps its mask, except after {@link #detach}: then it is unmasked, because an
+     * interrupt may have masked it and signalled nothing.
      *
      * @throws VectorsDisturbedException if the kernel refuses; it has its former eventfd again
      */
     public final void set(EventFd event) {
         synchronized (irqs()) {
-            change(0, List.of(Optional.of(event)));
-        }
-    }
-
-    /** Takes its eventfd. A line stays enabled, before 6.9 it is disabled; either way {@link #set} arms it again. */
-    public final void detach() {
-        synchronized (irqs()) {
-            change(0, List.of(Optional.empty()));
+            requireOpen();
+            requireApart(event);
+            boolean detached = !hasEvent(0);
+            try {
+                change(0, List.of(Optional.of(event)));
+            } catch (VectorsDisturbedException e) {
+                if (!hasEvent(0)) {
+                    suspend();
+                }
+                throw e;
+            }
+            if (detached) {
+                resume();
+            }
         }
     }
 
     /**
-     * Signals its eventfd as the device would; a masked line's is not.
-     *
-     * @throws io.kvmirq.KernelException EINVAL after {@link #detach} of an error or request interrupt
+     * Takes its eventfd; {@link #set} gives it another one. Until then calls that could signal it are refused: kernels
+     * before the fixes of CVE-2024-26812 and CVE-2024-26813 use the eventfd that is not there. Eventfds that mask and unmask
+     * a line wait until then.
      */
-    public final void trigger() {
-        act(TRIGGER);
+    public final void detach() {
+        synchronized (irqs()) {
+            requireOpen();
+            suspend();
+            try {
+                change(0, List.of(Optional.empty()));
+            } finally {
+                if (hasEvent(0)) {
+                    resume();
+                }
+            }
+        }
     }
 
-    /** {@link #trigger} for true; nothing for false. VFIO takes a byte for each interrupt too. */
+    /** Refuses an eventfd that acts on this interrupt. */
+    void requireApart(EventFd event) {}
+
+    /** While it has no eventfd, no other one may act on it. */
+    void suspend() {}
+
+    /** Ends {@link #suspend}. */
+    void resume() {}
+
+    /**
+     * Signals its eventfd as the device would, also that of a masked PCI line. The interrupt of a platform device runs its
+     * handler: a level-triggered one is masked, and signals only if it was not.
+     *
+     * @throws IllegalStateException after {@link #detach}
+     */
+    public final void trigger() {
+        synchronized (irqs()) {
+            requireEvent();
+            act(TRIGGER);
+        }
+    }
+
+    /** {@link #trigger} for true; nothing for false. */
     public final void triggerIf(boolean on) {
-        act(TRIGGER, on);
+        synchronized (irqs()) {
+            requireEvent();
+            act(TRIGGER, on);
+        }
+    }
+
+    final void requireEvent() {
+        requireOpen();
+        if (!hasEvent(0)) {
+            throw new IllegalStateException(this + " has no eventfd: call set first");
+        }
     }
 
     final void act(int action) {

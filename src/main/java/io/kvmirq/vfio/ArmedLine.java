@@ -28,7 +28,14 @@ public final class ArmedLine extends ArmedIrq {
 
     static ArmedLine arm(VfioDevice device, int index, EventFd event) {
         ArmedLine armed = new ArmedLine(device.interrupts(), index);
-        armed.enable(0, List.of(event));
+        try (Undo undo = new Undo()) {
+            armed.enable(0, List.of(event));
+            undo.add(armed);
+            if (armed.info().kind() == IrqKind.PLATFORM && armed.info().maskable()) {
+                armed.act(UNMASK); // a mask outlives the disabling
+            }
+            undo.keep();
+        }
         return armed;
     }
 
@@ -51,24 +58,38 @@ public final class ArmedLine extends ArmedIrq {
         act(MASK, on);
     }
 
-    /** Lets the line signal again; at once if the device asserts it. */
+    /**
+     * Lets the line signal again; at once if the device asserts it.
+     *
+     * @throws IllegalStateException after {@link #detach}
+     */
     public void unmask() {
         requireMaskable();
-        act(UNMASK);
+        synchronized (irqs()) {
+            requireEvent();
+            act(UNMASK);
+        }
     }
 
     /** {@link #unmask} for true; nothing for false. */
     public void unmaskIf(boolean on) {
         requireMaskable();
-        act(UNMASK, on);
+        synchronized (irqs()) {
+            requireEvent();
+            act(UNMASK, on);
+        }
     }
 
     /**
      * Unmasks the line with each signal of {@code event}, in the kernel; at once if it was signalled before. It replaces the
-     * one set before. The eventfd is leased: if its last file were closed, the line would stay masked for ever.
+     * one set before; a signal of that one meanwhile counts. The eventfd is leased: if its last file were closed, the line
+     * would stay masked for ever.
      *
      * @throws io.kvmirq.KernelException EBUSY when another program set one; EINVAL if an adopted eventfd is something else.
      *     The one set before stays
+     * @throws IllegalStateException after {@link #detach}; or if the kernel refuses this one and then the one set before,
+     *     so that none is set
+     * @throws IllegalArgumentException for the eventfd that the line signals
      */
     public void unmaskBy(EventFd event) {
         actBy(UNMASK, event);
@@ -107,27 +128,75 @@ public final class ArmedLine extends ArmedIrq {
     private void actBy(int action, EventFd event) {
         requireMaskable();
         synchronized (irqs()) {
-            requireOpen();
+            requireEvent();
             try (Undo undo = new Undo()) {
-                Fd.Lease lease = undo.add(event.fd().lease());
+                Fd.Lease lease = undo.add(irqs().lease(event));
+                requireApart(lease, numbers(0, 1).get(0));
                 Fd.@Nullable Lease before = acting.get(action);
                 if (before != null) {
                     check(irqs().actBy(action, index(), Interrupts.NO_EVENTFD), action, 0, 1);
                 }
                 int result = irqs().actBy(action, index(), lease.number());
                 if (result != 0) {
+                    RuntimeException cause = refused(result, action, 0, 1);
                     if (before != null && irqs().actBy(action, index(), before.number()) != 0) {
-                        acting.remove(action);
-                        before.close();
+                        throw lost(action, "the former eventfd could not be set again either", cause);
                     }
-                    throw refused(result, action, 0, 1);
-                }
-                if (before != null) {
-                    before.close();
+                    throw cause;
                 }
                 acting.put(action, lease);
                 undo.keep();
+                if (before != null) {
+                    boolean missed = irqs().isSignalled(before);
+                    before.close();
+                    if (missed) {
+                        act(action);
+                    }
+                }
             }
+        }
+    }
+
+    private RuntimeException lost(int action, String why, RuntimeException cause) {
+        Fd.@Nullable Lease lease = acting.remove(action);
+        if (lease != null) {
+            lease.close();
+        }
+        String does = action == MASK ? "masks" : "unmasks";
+        return new IllegalStateException(
+                cause.getMessage() + "; " + why + ": no eventfd " + does + " the line now", cause);
+    }
+
+    private void requireApart(Fd.Lease lease, int other) {
+        if (lease.number() == other) {
+            throw new IllegalArgumentException("eventfd " + other + " cannot be both the interrupt of " + this
+                    + " and what masks or unmasks it: each signal would raise the next one for ever; use two eventfds");
+        }
+    }
+
+    @Override
+    void requireApart(EventFd event) {
+        try (Fd.Lease asked = irqs().lease(event)) {
+            acting.values().forEach(lease -> requireApart(asked, lease.number()));
+        }
+    }
+
+    @Override
+    void suspend() {
+        acting.keySet().forEach(action -> irqs().actBy(action, index(), Interrupts.NO_EVENTFD));
+    }
+
+    @Override
+    void resume() {
+        for (Map.Entry<Integer, Fd.Lease> one : List.copyOf(acting.entrySet())) {
+            int action = one.getKey();
+            int result = irqs().actBy(action, index(), one.getValue().number());
+            if (result != 0) {
+                throw lost(action, "the line has its eventfd", refused(result, action, 0, 1));
+            }
+        }
+        if (info().maskable()) {
+            act(UNMASK);
         }
     }
 
@@ -144,7 +213,8 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     @Override
-    void disarmed() {
+    void disarming() {
+        suspend();
         acting.values().forEach(Fd.Lease::close);
         acting.clear();
     }

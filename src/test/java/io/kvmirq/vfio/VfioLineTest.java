@@ -8,6 +8,8 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import java.time.Duration;
+import java.util.List;
+import org.assertj.core.api.ThrowableAssert;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -144,6 +146,61 @@ class VfioLineTest {
         assertThat(next.await(LONG)).isTrue();
         assertThat(setup.event.drain()).isZero();
         hardware.serve(setup.device);
+    }
+
+    /** The kernel masks a line that has no eventfd, and a new eventfd leaves the mask. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
+    void interruptOfADetachedLineIsSignalledToTheNextEventFd(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        EventFd next = setup.event();
+        EventFd unmask = setup.event();
+        setup.line.unmaskBy(unmask);
+        setup.line.detach();
+        setup.line.detach();
+        hardware.request(setup.device);
+        unmask.signal();
+        setup.line.set(next);
+        assertThat(next.await(LONG)).isTrue();
+        next.drain();
+        assertThat(setup.event.drain()).isZero();
+        unmask.signal();
+        assertThat(next.await(LONG)).isTrue();
+        hardware.serve(setup.device);
+    }
+
+    /** Kernels before the fix of CVE-2024-26812 signal the eventfd that is not there. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
+    void detachedLineIsNotSignalledByACall(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        EventFd other = setup.event();
+        setup.line.detach();
+        for (ThrowableAssert.ThrowingCallable call : List.<ThrowableAssert.ThrowingCallable>of(
+                setup.line::trigger,
+                () -> setup.line.triggerIf(true),
+                setup.line::unmask,
+                () -> setup.line.unmaskIf(true),
+                () -> setup.line.unmaskBy(other))) {
+            assertThatThrownBy(call)
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageContaining("has no eventfd: call set first");
+        }
+        setup.line.mask();
+        setup.line.stopUnmaskBy();
+    }
+
+    /** Each signal would raise the next one, for ever. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
+    void lineDoesNotUnmaskItself(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        EventFd unmask = setup.event();
+        assertThatThrownBy(() -> setup.line.unmaskBy(setup.event))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("cannot be both the interrupt of");
+        setup.line.unmaskBy(unmask);
+        assertThatThrownBy(() -> setup.line.set(unmask)).isInstanceOf(IllegalArgumentException.class);
     }
 
     @ParameterizedTest

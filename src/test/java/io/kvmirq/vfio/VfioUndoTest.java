@@ -208,4 +208,49 @@ class VfioUndoTest {
                 .hasMessageContaining("EBUSY (INTx has an unmask eventfd already)");
         lease.close();
     }
+
+    /** A guest's EOI may signal the former eventfd while none is registered. */
+    @Test
+    void signalDuringTheReplacementUnmasks() {
+        VfioDevice device = open();
+        EventFd event = EventFd.create(kernel);
+        EventFd former = EventFd.create(kernel);
+        EventFd next = EventFd.create(kernel);
+        ArmedLine line = device.intx().arm(event);
+        line.unmaskBy(former);
+        hardware.request(device);
+        assertThat(event.drain()).isEqualTo(1);
+        faults.delay("vfioIrqsSet", 2, former::signal);
+        line.unmaskBy(next);
+        assertThat(event.drain()).isEqualTo(1);
+        assertThat(faults.unused()).isEmpty();
+    }
+
+    /** A line that the user masked stays masked. */
+    @Test
+    void replacementAloneDoesNotUnmask() {
+        VfioDevice device = open();
+        EventFd event = EventFd.create(kernel);
+        ArmedLine line = device.intx().arm(event);
+        line.unmaskBy(EventFd.create(kernel));
+        line.mask();
+        hardware.request(device);
+        line.unmaskBy(EventFd.create(kernel));
+        assertThat(event.drain()).isZero();
+    }
+
+    @Test
+    void lossOfTheFormerUnmaskEventFdIsSaid() {
+        VfioDevice device = open();
+        EventFd next = EventFd.create(kernel);
+        ArmedLine line = device.intx().arm(EventFd.create(kernel));
+        line.unmaskBy(EventFd.create(kernel));
+        faults.fail("vfioIrqsSet", 2, Errno.ENOMEM).fail("vfioIrqsSet", 3, Errno.ENOMEM);
+        assertThatThrownBy(() -> line.unmaskBy(next))
+                .isInstanceOf(IllegalStateException.class)
+                .hasCauseInstanceOf(KernelException.class)
+                .hasMessageEndingWith(
+                        "; the former eventfd could not be set again either: no eventfd unmasks the line now");
+        line.unmaskBy(next);
+    }
 }
