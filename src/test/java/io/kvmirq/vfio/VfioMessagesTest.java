@@ -4,12 +4,20 @@ package io.kvmirq.vfio;
 import static io.kvmirq.vfio.TestDevice.VECTORS;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.HostIrq;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.host.HostInterrupts;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Machine;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -50,9 +58,13 @@ class VfioMessagesTest {
         }
 
         Setup(TestDevice hardware, Kernel kernel) {
+            this(hardware, kernel, VfioDevice.open(kernel, hardware.address()));
+        }
+
+        Setup(TestDevice hardware, Kernel kernel, VfioDevice device) {
             this.hardware = hardware;
             this.kernel = kernel;
-            this.device = undo.add(VfioDevice.open(kernel, hardware.address()));
+            this.device = undo.add(device);
             hardware.prepare(device);
         }
 
@@ -141,6 +153,34 @@ class VfioMessagesTest {
         assertThat(found.stream().flatMap(Optional::stream))
                 .hasSize(VECTORS - 1)
                 .doesNotHaveDuplicates();
+    }
+
+    /** Device, VFIO, eventfd, irqfd, route, LAPIC: no thread of ours is on the way. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void messageReachesAVcpu(TestDevice hardware) {
+        Kernel kernel = kernelOf(hardware);
+        if (kernel.isReal()) {
+            Machine.irqchipFlaw().ifPresent(flaw -> assumeTrue(false, flaw));
+        }
+        Vm vm = undo.add(Vm.create(kernel));
+        vm.createIrqchip();
+        Vcpu vcpu = undo.add(vm.createVcpu(new VcpuId(0)));
+        vcpu.enableLapic();
+        KvmVfio kvmVfio = undo.add(KvmVfio.create(vm));
+        Setup setup = new Setup(hardware, kernel, VfioDevice.open(kernel, hardware.address(), kvmVfio));
+        EventFd event = setup.event();
+        InterruptVector vector = new InterruptVector(0x31);
+        undo.add(vm.assignIrqfd(event, vm.routes().add(MsiMessage.to(new VcpuId(0), vector))));
+        setup.arm(setup.device.msix(3, 1), List.of(event));
+        assertThat(vcpu.isRequested(vector)).isFalse();
+        hardware.send(setup.device, 3);
+        long deadline = System.nanoTime() + LONG.toNanos();
+        while (!vcpu.isRequested(vector) && System.nanoTime() < deadline) {
+            Thread.onSpinWait();
+        }
+        assertThat(vcpu.isRequested(vector)).isTrue();
+        kvmVfio.close();
     }
 
     @ParameterizedTest
