@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.UnaryOperator;
@@ -97,6 +98,20 @@ public enum TestDevice {
         } catch (IOException e) {
             return "";
         }
+    }
+
+    /** The device's own file; empty where the kernel gives it none. */
+    public Optional<String> file(boolean fake) {
+        if (fake) {
+            return Optional.of("vfio" + (group - 1));
+        }
+        return onThisMachine().flatMap(place -> {
+            String[] names = DEVICES.resolve(place.address())
+                    .resolve("vfio-dev")
+                    .toFile()
+                    .list();
+            return names == null ? Optional.empty() : Arrays.stream(names).findFirst();
+        });
     }
 
     /** Whether this machine has all of them, so that a real kernel answers what the fakes are asked. */

@@ -45,6 +45,11 @@ public final class VfioWorld {
         return World.ofBothArchitectures().map(VfioWorld::new);
     }
 
+    /** The kernels to ask whose devices may have files of their own. */
+    static Stream<VfioWorld> withDeviceFiles() {
+        return World.withDeviceFiles().map(VfioWorld::new);
+    }
+
     /** The kernels to ask that run guests of x86. */
     static Stream<VfioWorld> x86() {
         return World.all().map(VfioWorld::new);
@@ -204,6 +209,11 @@ public final class VfioWorld {
         VfioDevice opened = new VfioDevice(this, container, group, fd, hardwareOf(device, fd));
         devices.add(opened);
         return opened;
+    }
+
+    /** A device whose own file is bound to an iommufd. */
+    VfioDevice bound(TestDevice device, int fd, int iommufd) {
+        return new VfioDevice(this, iommufd, -1, fd, hardwareOf(device, fd));
     }
 
     private Hardware hardwareOf(TestDevice device, int fd) {

@@ -30,7 +30,6 @@ public final class World {
     static final int VECTOR = 0x31;
     /** The IOAPIC's number among the chips. */
     static final int IOAPIC = 2;
-
     /** Bits of an IOAPIC's redirection entry. */
     static final long MASKED = 1L << 16;
 
@@ -73,6 +72,11 @@ public final class World {
                 Machine.kvmFlaw(),
                 Stream.concat(Profile.labels().stream(), Stream.of("6.1,arm64", "6.12,arm64"))
                         .toList());
+    }
+
+    /** As {@link #all}. Of the fake those profiles whose devices have files of their own. */
+    static Stream<World> withDeviceFiles() {
+        return kernels(Machine.kvmFlaw(), List.of("6.12,cdev", "7.1,cdev"));
     }
 
     private static Stream<World> kernels(Optional<String> flaw, List<String> profiles) {
