@@ -208,7 +208,7 @@ class ArchitectureTest {
 
     @Test
     void hostUsesWhatVfioAsksFor() {
-        check(mayUse("io.kvmirq.host..", "io.kvmirq", "io.kvmirq.arch..", "io.kvmirq.vfio"));
+        check(mayUse("io.kvmirq.host..", "io.kvmirq", "io.kvmirq.backend", "io.kvmirq.arch..", "io.kvmirq.vfio"));
     }
 
     @Test

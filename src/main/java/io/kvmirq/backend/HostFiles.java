@@ -1,45 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
-import java.io.IOException;
-import java.nio.file.Files;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.stream.Stream;
 
-/** The part of a host's sysfs that says which devices it has, read-only. Thread-safe. */
+/**
+ * The files of a host, read only. Paths are relative to its root: {@code sys/bus/pci/devices}. A file that does not exist
+ * or cannot be read is absent. Thread-safe.
+ */
 public interface HostFiles {
-    /** The last name in the target of a symbolic link; empty if there is no such link, or it cannot be read. */
+    /** The most that is read of a text file, in bytes. */
+    int LONGEST_TEXT = 1 << 25;
+
+    /** What this process may do with a file. */
+    enum Access {
+        /** There is no such file. */
+        ABSENT,
+        /** The file may not be both read and written. */
+        DENIED,
+        /** The file may be read and written. */
+        ALLOWED
+    }
+
+    /** The first bytes of a file, {@code most} or fewer. */
+    Optional<byte[]> bytes(String path, int most);
+
+    /** The target of a symbolic link, as it is written in the link. */
     Optional<String> link(String path);
 
-    /** The names in a directory, sorted; none if there is no such directory, or it cannot be read. */
+    /** The names in a directory, sorted. Empty if there is no such directory. */
     List<String> list(String path);
 
-    /** The files of this machine. */
-    static HostFiles ofThisMachine() {
-        return new HostFiles() {
-            @Override
-            public Optional<String> link(String path) {
-                try {
-                    return Optional.ofNullable(
-                                    Files.readSymbolicLink(Path.of(path)).getFileName())
-                            .map(Path::toString);
-                } catch (IOException | UnsupportedOperationException e) {
-                    return Optional.empty();
-                }
-            }
+    /** Whether this process may read and write a file. The file is not opened. */
+    Access access(String path);
 
-            @Override
-            public List<String> list(String path) {
-                try (Stream<Path> files = Files.list(Path.of(path))) {
-                    return files.map(file -> String.valueOf(file.getFileName()))
-                            .sorted()
-                            .toList();
-                } catch (IOException e) {
-                    return List.of();
-                }
-            }
-        };
+    /** The text of a file, without the line end that closes it. Archives may pad a file of sysfs with zeros: it ends there. */
+    default Optional<String> text(String path) {
+        return bytes(path, LONGEST_TEXT).map(bytes -> {
+            String text = new String(bytes, StandardCharsets.UTF_8);
+            int end = text.indexOf('\0');
+            return (end < 0 ? text : text.substring(0, end)).stripTrailing();
+        });
+    }
+
+    /** The last name in the target of a symbolic link: the driver, group or device that sysfs points to. */
+    default Optional<String> linkName(String path) {
+        return link(path).map(target -> target.substring(target.lastIndexOf('/') + 1));
+    }
+
+    /**
+     * The files below a directory: {@code /} for this machine, or a copy of another machine's files. Symbolic links are
+     * followed inside the directory only, and only regular files are read.
+     */
+    static HostFiles of(Path root) {
+        return new DirectoryFiles(root);
+    }
+
+    /**
+     * Files in memory.
+     *
+     * @param files the content of each file, by its path
+     * @param links the target of each symbolic link, by its path. Paths through a link are not resolved
+     */
+    static HostFiles of(Map<String, byte[]> files, Map<String, String> links) {
+        return new MemoryFiles(files, links);
     }
 }

@@ -3,6 +3,7 @@ package io.kvmirq.backend;
 
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
+import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -74,9 +75,9 @@ public interface Libc {
         return true;
     }
 
-    /** The sysfs of the kernel that the calls reach. */
-    default HostFiles sysfs() {
-        return HostFiles.ofThisMachine();
+    /** The files of the host whose kernel the calls reach. */
+    default HostFiles hostFiles() {
+        return HostFiles.of(Path.of("/"));
     }
 
     /**

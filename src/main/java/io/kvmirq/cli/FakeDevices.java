@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.fake.rules.NotModelledException;
-import io.kvmirq.host.HostTree;
 import java.util.List;
 
 /** The host of a fake kernel, with devices as examples. */
@@ -40,10 +40,9 @@ final class FakeDevices {
      *
      * @throws IllegalArgumentException if the profile has no PCI devices
      */
-    static HostTree tree(String profile) {
+    static HostFiles tree(String profile) {
         try {
-            FakeKernel kernel = kernel(profile);
-            return new FakeTree(kernel);
+            return kernel(profile).hostFiles();
         } catch (NotModelledException e) {
             throw new IllegalArgumentException("--fake is '" + profile + "': " + e.getMessage(), e);
         }

@@ -2,8 +2,8 @@
 package io.kvmirq.cli;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.host.HostFacts;
-import io.kvmirq.host.HostTree;
 import io.kvmirq.host.PciDevice;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -70,7 +70,7 @@ final class VfioCommand implements Command {
     public int run(ParseResult arguments, Terminal terminal) {
         List<String> words = Command.words(arguments);
         Optional<PciAddress> address;
-        HostTree tree;
+        HostFiles tree;
         try {
             address = words.stream().findFirst().map(VfioCommand::address);
             tree = tree(arguments);
@@ -118,7 +118,7 @@ final class VfioCommand implements Command {
         }
     }
 
-    private static HostTree tree(ParseResult arguments) {
+    private static HostFiles tree(ParseResult arguments) {
         boolean fake = arguments.hasMatchedOption("--fake");
         boolean root = arguments.hasMatchedOption("--root");
         if (fake && root) {
@@ -133,6 +133,6 @@ final class VfioCommand implements Command {
                     (root ? "--root is " + Hex.quoted(directory.toString()) : "/sys is not mounted")
                             + ": expected a directory with sys/bus/pci/devices in it");
         }
-        return HostTree.of(directory);
+        return HostFiles.of(directory);
     }
 }

@@ -58,9 +58,18 @@ public final class FakeKernel extends SystemCalls {
         return vfio.open(path);
     }
 
+    /**
+     * The files in which the host shows its kernel and its devices: {@code proc/version}, {@code sys/bus/pci/devices}.
+     * They are as the host was when this was called.
+     */
     @Override
-    public HostFiles sysfs() {
-        return new SysfsLinks(time, vfio::links);
+    public HostFiles hostFiles() {
+        time.enter();
+        try (time) {
+            DeviceFiles files = new DeviceFiles(profile.build());
+            vfio.show(files);
+            return files.asFiles();
+        }
     }
 
     /** Makes a kernel with a virtual clock: only {@link #pass} advances it and ends the timeout of a poll. */
@@ -203,19 +212,6 @@ public final class FakeKernel extends SystemCalls {
      */
     public FakePlatformDevice.Builder platformDevice(String name, int group) {
         return new FakePlatformDevice.Builder(this, name, group);
-    }
-
-    /**
-     * The files in which the host shows its kernel and its PCI devices, by path: {@code /proc/version}, and beside the
-     * links of {@link #sysfs} the files that have content.
-     */
-    public Map<String, byte[]> hostFiles() {
-        time.enter();
-        try (time) {
-            DeviceFiles files = new DeviceFiles(profile.build());
-            vfio.show(files);
-            return files.content();
-        }
     }
 
     /**

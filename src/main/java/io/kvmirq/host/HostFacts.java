@@ -3,6 +3,7 @@ package io.kvmirq.host;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -22,10 +23,10 @@ public final class HostFacts {
     private static final Pattern VERSION = Pattern.compile("Linux version (\\S+)");
     private static final Pattern RELEASE = Pattern.compile("(\\d{1,4})\\.(\\d{1,4}).*", Pattern.DOTALL);
 
-    private final HostTree tree;
+    private final HostFiles tree;
 
     /** Takes the files of a host. */
-    public HostFacts(HostTree tree) {
+    public HostFacts(HostFiles tree) {
         this.tree = tree;
     }
 
@@ -69,7 +70,7 @@ public final class HostFacts {
     }
 
     /** What this process may do with a file in {@code /dev/vfio}. Empty if the tree has no {@code /dev}. */
-    public Optional<HostTree.Access> access(String vfioFile) {
+    public Optional<HostFiles.Access> access(String vfioFile) {
         return tree.list("dev").isEmpty() ? Optional.empty() : Optional.of(tree.access("dev/vfio/" + vfioFile));
     }
 

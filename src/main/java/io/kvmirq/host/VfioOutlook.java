@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.host;
 
+import io.kvmirq.backend.HostFiles;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -258,7 +259,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         int group = device.group().orElse(0);
         boolean opens = device.cdev()
                 .flatMap(name -> host.access("devices/" + name))
-                .filter(HostTree.Access.ALLOWED::equals)
+                .filter(HostFiles.Access.ALLOWED::equals)
                 .isPresent();
         return host.access(String.valueOf(group)).filter(access -> !opens).flatMap(access -> switch (access) {
             case ALLOWED -> Optional.empty();

@@ -17,14 +17,14 @@ record HostDevice(HostFiles files, DeviceName name) {
     /** Drivers that leave DMA to the user, besides those of VFIO ({@code driver_managed_dma} in the kernel). */
     private static final List<String> HARMLESS = List.of("pci-stub", "pcieport");
 
-    private static final String GROUPS = "/sys/kernel/iommu_groups/";
+    private static final String GROUPS = "sys/kernel/iommu_groups/";
 
     private String path() {
         return directory() + "/" + name;
     }
 
     private String directory() {
-        return "/sys/bus/" + name.busName() + "/devices";
+        return "sys/bus/" + name.busName() + "/devices";
     }
 
     /** @throws KernelException ENODEV without such a device, or without an IOMMU for it */
@@ -38,7 +38,7 @@ record HostDevice(HostFiles files, DeviceName name) {
     }
 
     private Optional<Integer> groupIfAny() {
-        return files.link(path() + "/iommu_group").map(Integer::valueOf);
+        return files.linkName(path() + "/iommu_group").map(Integer::valueOf);
     }
 
     private boolean isThere() {
@@ -51,7 +51,7 @@ record HostDevice(HostFiles files, DeviceName name) {
     }
 
     private String gone() {
-        return directory() + " has no such device: it was removed, or is another machine's";
+        return "/" + directory() + " has no such device: it was removed, or is another machine's";
     }
 
     /** The device's own file, as in {@code /dev/vfio/devices}; empty where the kernel has none, or no VFIO driver. */
@@ -67,15 +67,20 @@ record HostDevice(HostFiles files, DeviceName name) {
     Optional<String> notThere(String file) {
         return notBound().or(() -> driver().map(driver -> {
             Optional<String> without =
-                    groupIfAny().map(group -> "noiommu-" + group).filter(files.list("/sys/class/vfio")::contains);
+                    groupIfAny().map(group -> "noiommu-" + group).filter(files.list("sys/class/vfio")::contains);
             return without.map(node -> noIommu(name + ", whose group is /dev/vfio/" + node))
                     .orElse(driver + " has " + name + ", but " + file
                             + " is not here: pass it into this container, with /dev/vfio/vfio");
         }));
     }
 
+    private Optional<String> driver(String member) {
+        return files.linkName("sys/bus/pci/devices/" + member + "/driver")
+                .or(() -> files.linkName("sys/bus/platform/devices/" + member + "/driver"));
+    }
+
     private Optional<String> driver() {
-        return files.link(path() + "/driver");
+        return files.linkName(path() + "/driver");
     }
 
     /** Why the device is in no hand of VFIO, if so. */
@@ -110,7 +115,7 @@ record HostDevice(HostFiles files, DeviceName name) {
         String directory = GROUPS + group + "/devices";
         List<String> members = files.list(directory);
         String others = members.stream()
-                .flatMap(member -> files.link(directory + "/" + member + "/driver").stream()
+                .flatMap(member -> driver(member).stream()
                         .filter(driver -> !isOfVfio(driver) && !HARMLESS.contains(driver))
                         .map(driver -> member + " to " + driver))
                 .collect(Collectors.joining(", "));

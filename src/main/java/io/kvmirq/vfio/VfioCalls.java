@@ -41,7 +41,7 @@ final class VfioCalls extends Calls {
     }
 
     HostDevice device(DeviceName name) {
-        return new HostDevice(backend().libc().sysfs(), name);
+        return new HostDevice(backend().libc().hostFiles(), name);
     }
 
     /** @param why better known than from the errno */

@@ -8,14 +8,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.PciAddress;
-import io.kvmirq.cli.FakeTree;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.host.HostInterrupts;
-import io.kvmirq.host.HostTree;
 import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.vfio.IrqKind;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.AfterEach;
@@ -37,7 +34,7 @@ class VfioOutlookContract {
     }
 
     private HostFacts host() {
-        return new HostFacts(vfio.world.fake().<HostTree>map(FakeTree::new).orElseGet(() -> HostTree.of(Path.of("/"))));
+        return new HostFacts(vfio.world.kernel().libc().hostFiles());
     }
 
     private PciDevice device(TestDevice device) {

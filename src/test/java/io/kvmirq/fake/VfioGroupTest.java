@@ -231,15 +231,16 @@ class VfioGroupTest {
     void sysfsNamesGroupDriverAndMembers() {
         kernel.pciDevice(NAME, 5).add();
         kernel.pciDevice("0000:00:02.1", 5).addToHost();
-        HostFiles files = kernel.sysfs();
-        assertThat(files.list("/sys/bus/pci/devices")).containsExactly(NAME, "0000:00:02.1");
-        assertThat(files.link("/sys/bus/pci/devices/" + NAME + "/iommu_group")).contains("5");
-        assertThat(files.link("/sys/bus/pci/devices/" + NAME + "/driver")).contains("vfio-pci");
-        assertThat(files.list("/sys/kernel/iommu_groups/5/devices")).containsExactly(NAME, "0000:00:02.1");
-        assertThat(files.link("/sys/kernel/iommu_groups/5/devices/0000:00:02.1/driver"))
+        HostFiles files = kernel.hostFiles();
+        assertThat(files.list("sys/bus/pci/devices")).containsExactly(NAME, "0000:00:02.1");
+        assertThat(files.linkName("sys/bus/pci/devices/" + NAME + "/iommu_group"))
+                .contains("5");
+        assertThat(files.linkName("sys/bus/pci/devices/" + NAME + "/driver")).contains("vfio-pci");
+        assertThat(files.list("sys/kernel/iommu_groups/5/devices")).containsExactly(NAME, "0000:00:02.1");
+        assertThat(files.linkName("sys/bus/pci/devices/0000:00:02.1/driver"))
                 .isPresent()
                 .isNotEqualTo(Optional.of("vfio-pci"));
-        assertThat(files.link("/sys/bus/pci/devices/" + NAME)).isEmpty();
-        assertThat(files.list("/sys/kernel/iommu_groups/6/devices")).isEmpty();
+        assertThat(files.linkName("sys/bus/pci/devices/" + NAME)).isEmpty();
+        assertThat(files.list("sys/kernel/iommu_groups/6/devices")).isEmpty();
     }
 }

@@ -65,7 +65,7 @@ class VfioLifetimesTest {
             assertThat(user.setContainer(group, user.container())).isEqualTo(refused(Errno.ENODEV));
             user.kernel.close(group);
             assertThat(user.open("/dev/vfio/1")).isEqualTo(refused(Errno.ENOENT));
-            assertThat(user.kernel.sysfs().list("/sys/bus/pci/devices")).containsExactly("0000:00:03.0");
+            assertThat(user.kernel.hostFiles().list("sys/bus/pci/devices")).containsExactly("0000:00:03.0");
             user.kernel.pciDevice(NAME, 1).add();
             assertThat(status(user, user.open("/dev/vfio/1"))).isZero();
         }

@@ -2,6 +2,7 @@
 package io.kvmirq.host;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -100,12 +101,12 @@ public final class RecordedHost {
     }
 
     /** The files in memory. */
-    public HostTree tree() {
-        return HostTree.of(files, links);
+    public HostFiles tree() {
+        return HostFiles.of(files, links);
     }
 
     /** Writes the files below a directory. */
-    public HostTree writeTo(Path directory) throws IOException {
+    public HostFiles writeTo(Path directory) throws IOException {
         for (Map.Entry<String, byte[]> file : files.entrySet()) {
             Path path = directory.resolve(file.getKey());
             Files.createDirectories(path.getParent());
@@ -116,6 +117,6 @@ public final class RecordedHost {
             Files.createDirectories(path.getParent());
             Files.createSymbolicLink(path, Path.of(link.getValue()));
         }
-        return HostTree.of(directory);
+        return HostFiles.of(directory);
     }
 }

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.vfio.IrqKind;
 import java.util.List;
 import java.util.Optional;
@@ -197,7 +198,7 @@ class VfioOutlookTest {
     }
 
     /** Over the tree, with other access to /dev. */
-    private record WithDev(HostTree tree, Access access) implements HostTree {
+    private record WithDev(HostFiles tree, Access access) implements HostFiles {
         @Override
         public Optional<byte[]> bytes(String path, int most) {
             return tree.bytes(path, most);
@@ -219,18 +220,18 @@ class VfioOutlookTest {
         }
     }
 
-    private static List<VfioOutlook.Refusal> refusals(HostTree.Access access) throws Exception {
+    private static List<VfioOutlook.Refusal> refusals(HostFiles.Access access) throws Exception {
         HostFacts host = new HostFacts(new WithDev(RecordedHost.of("amd-6.1").tree(), access));
         return VfioOutlook.of(host, host.pci(NETWORK).orElseThrow()).refusals();
     }
 
     @Test
     void fileOfTheGroupThatMayNotBeOpened() throws Exception {
-        assertThat(refusals(HostTree.Access.ALLOWED)).isEmpty();
-        assertThat(refusals(HostTree.Access.DENIED))
+        assertThat(refusals(HostFiles.Access.ALLOWED)).isEmpty();
+        assertThat(refusals(HostFiles.Access.DENIED))
                 .extracting(VfioOutlook.Refusal::text)
                 .containsExactly("this user may not open /dev/vfio/1");
-        assertThat(refusals(HostTree.Access.ABSENT))
+        assertThat(refusals(HostFiles.Access.ABSENT))
                 .extracting(VfioOutlook.Refusal::text)
                 .containsExactly("/dev/vfio/1 does not exist here");
     }

@@ -26,6 +26,16 @@ final class Sysfs implements HostFiles {
     }
 
     @Override
+    public Optional<byte[]> bytes(String path, int most) {
+        return Optional.empty();
+    }
+
+    @Override
+    public Access access(String path) {
+        return Access.ABSENT;
+    }
+
+    @Override
     public Optional<String> link(String path) {
         return Optional.ofNullable(links.get(path));
     }
@@ -37,7 +47,7 @@ final class Sysfs implements HostFiles {
 
     /** The backend, with this sysfs. */
     KernelBackend over(KernelBackend backend) {
-        Libc libc = with(Libc.class, backend.libc(), "sysfs", this);
+        Libc libc = with(Libc.class, backend.libc(), "hostFiles", this);
         return with(KernelBackend.class, backend, "libc", libc);
     }
 

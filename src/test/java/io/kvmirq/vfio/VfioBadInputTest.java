@@ -106,7 +106,7 @@ class VfioBadInputTest {
     /** A device without an IOMMU has no group in sysfs. */
     @Test
     void deviceWithoutIommu() {
-        Sysfs sysfs = new Sysfs().put("/sys/bus/pci/devices", List.of(TestDevice.FAKE.toString()));
+        Sysfs sysfs = new Sysfs().put("sys/bus/pci/devices", List.of(TestDevice.FAKE.toString()));
         Kernel without = Kernel.over(sysfs.over(hardware.fake.backend()), Kernel.DEVICE);
         assertThatThrownBy(() -> VfioGroup.open(without, TestDevice.FAKE))
                 .hasMessageStartingWith("vfio group open 0000:00:02.0: ENODEV (no IOMMU serves this device: enable");

@@ -20,9 +20,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** What is said of a refusal is what the host shows, and never takes the place of the refusal. */
 class VfioSentencesTest {
-    private static final String DEVICES = "/sys/bus/pci/devices";
+    private static final String DEVICES = "sys/bus/pci/devices";
     private static final String DEVICE = DEVICES + "/" + TestDevice.FAKE;
-    private static final String MEMBERS = "/sys/kernel/iommu_groups/5/devices";
+    private static final String MEMBERS = "sys/kernel/iommu_groups/5/devices";
 
     private final Faults faults = new Faults();
 
@@ -40,8 +40,7 @@ class VfioSentencesTest {
                 .put(DEVICES, List.of(TestDevice.FAKE.toString()))
                 .put(DEVICE + "/driver", "vfio-pci")
                 .put(DEVICE + "/iommu_group", "5")
-                .put(MEMBERS, List.of(TestDevice.FAKE.toString()))
-                .put(MEMBERS + "/" + TestDevice.FAKE + "/driver", "vfio-pci");
+                .put(MEMBERS, List.of(TestDevice.FAKE.toString()));
     }
 
     private static AbstractThrowableAssert<?, ?> opening(Kernel kernel) {
@@ -74,7 +73,7 @@ class VfioSentencesTest {
     void driverOfTheHostIsNamedBeforeRemapping() {
         faults.fail("VFIO_GROUP_SET_CONTAINER", 1, Errno.EPERM);
         Sysfs sysfs = bound().put(MEMBERS, List.of(TestDevice.FAKE.toString(), "0000:00:02.1"))
-                .put(MEMBERS + "/0000:00:02.1/driver", "ahci");
+                .put(DEVICES + "/0000:00:02.1/driver", "ahci");
         opening(kernel("6.12", sysfs))
                 .hasMessageContaining(
                         "EPERM (drivers of the host have devices of the same group, 5: 0000:00:02.1 to ahci")
@@ -124,7 +123,7 @@ class VfioSentencesTest {
     @Test
     void groupWithoutAnIommu() {
         faults.fail("open", 1, Errno.ENOENT);
-        opening(kernel("6.12", bound().put("/sys/class/vfio", List.of("noiommu-5"))))
+        opening(kernel("6.12", bound().put("sys/class/vfio", List.of("noiommu-5"))))
                 .hasMessage("vfio group open /dev/vfio/5: ENOENT (no IOMMU serves 0000:00:02.0, whose group is"
                         + " /dev/vfio/noiommu-5: enable VT-d, AMD-Vi or the SMMU in firmware, and boot Intel machines"
                         + " with intel_iommu=on)");

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.fake.file.Build;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.Map;
 
 /**
- * The files in which a host shows its kernel and its PCI devices, by path. The links among them are not here.
+ * The files in which a host shows its kernel and its PCI devices.
  *
  * <p>Source: Documentation/ABI/testing/sysfs-bus-pci in Linux.
  */
@@ -15,22 +16,23 @@ public final class DeviceFiles {
     /** The number of the driver of device files, which a real kernel chooses. */
     private static final int MAJOR = 253;
 
-    private static final String DEVICES = "/sys/bus/pci/devices/";
+    private static final String DEVICES = "sys/bus/pci/devices/";
 
     private final Map<String, byte[]> files = new HashMap<>();
+    private final Map<String, String> links = new HashMap<>();
 
     /** The files of a host without PCI devices. It has an IOMMU that remaps interrupts, and the module vfio-pci. */
     public DeviceFiles(Build build) {
-        text("/proc/version", "Linux version " + build.major() + "." + build.minor() + ".0-fake");
+        text("proc/version", "Linux version " + build.major() + "." + build.minor() + ".0-fake");
         String chip = build.arm64() ? "GICv3" : "IR-IO-APIC";
-        text("/proc/interrupts", "     CPU0\n  1:  0  " + chip + "  2-edge  timer");
-        text("/sys/class/iommu/" + (build.arm64() ? "smmu3.0x0000000009050000" : "ivhd0") + "/uevent", "");
-        text("/sys/bus/pci/drivers/vfio-pci/new_id", "");
+        text("proc/interrupts", "     CPU0\n  1:  0  " + chip + "  2-edge  timer");
+        text("sys/class/iommu/" + (build.arm64() ? "smmu3.0x0000000009050000" : "ivhd0") + "/uevent", "");
+        text("sys/bus/pci/drivers/vfio-pci/new_id", "");
     }
 
-    /** The content of each file. */
-    public Map<String, byte[]> content() {
-        return files;
+    /** The files as they are now. */
+    public HostFiles asFiles() {
+        return HostFiles.of(files, links);
     }
 
     void add(PciFunction function) {
@@ -47,8 +49,16 @@ public final class DeviceFiles {
 
     /** Of a kernel where a device has a file of its own. */
     void addCdev(VfioDevice device) {
-        String path = "/sys/bus/" + device.bus() + "/devices/" + device.name() + "/vfio-dev/vfio" + device.index();
+        String path = "sys/bus/" + device.bus() + "/devices/" + device.name() + "/vfio-dev/vfio" + device.index();
         text(path + "/dev", MAJOR + ":" + device.index());
+    }
+
+    /** A device, the driver that is bound to it, and its group. */
+    void addMember(VfioGroup group, String bus, String name, String driver) {
+        String device = "sys/bus/" + bus + "/devices/" + name;
+        links.put(device + "/iommu_group", "../../../kernel/iommu_groups/" + group.number());
+        links.put(device + "/driver", "../../../bus/" + bus + "/drivers/" + driver);
+        links.put("sys/kernel/iommu_groups/" + group.number() + "/devices/" + name, "../../../../" + device);
     }
 
     private void text(String path, String text) {

@@ -8,9 +8,7 @@ import io.kvmirq.fake.rules.VfioRule;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
@@ -116,43 +114,24 @@ public final class VfioHost {
         return added;
     }
 
-    /** The symbolic links of sysfs that name devices, groups and drivers: path and target. */
-    public Map<String, String> links() {
-        Map<String, String> links = new TreeMap<>();
-        for (VfioGroup group : groups) {
-            for (VfioDevice device : group.devices()) {
-                String path = addLinks(links, group, device.bus(), device.name(), "vfio-" + device.bus());
-                if (host.build().cdev()) {
-                    links.put(path + "/vfio-dev/vfio" + device.index() + "/device", device.name());
-                }
-            }
-            for (PciFunction function : group.ofHost()) {
-                addLinks(links, group, "pci", function.address().toString(), "driver-of-host");
-            }
-        }
-        return links;
-    }
-
-    /** Returns the directory of the device. */
-    private static String addLinks(Map<String, String> links, VfioGroup group, String bus, String name, String driver) {
-        String device = "/sys/bus/" + bus + "/devices/" + name;
-        String member = "/sys/kernel/iommu_groups/" + group.number() + "/devices/" + name;
-        links.put(device + "/iommu_group", Integer.toString(group.number()));
-        links.put(device + "/driver", driver);
-        links.put(member + "/driver", driver);
-        return device;
-    }
-
     /** Sets how many vectors MSI and MSI-X may still allocate on the host. */
     public void limitVectors(int free) {
         vectors.setFree(free);
     }
 
-    /** Adds the files of all PCI devices. */
+    /** Adds the files of all devices, and the links that name their groups and drivers. */
     public void show(DeviceFiles files) {
         functions().forEach(files::add);
         if (host.build().cdev()) {
             devices().forEach(files::addCdev);
+        }
+        for (VfioGroup group : groups) {
+            for (VfioDevice device : group.devices()) {
+                files.addMember(group, device.bus(), device.name(), "vfio-" + device.bus());
+            }
+            for (PciFunction function : group.ofHost()) {
+                files.addMember(group, "pci", function.address().toString(), "driver-of-host");
+            }
         }
     }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.host;
+package io.kvmirq.backend;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -12,10 +12,10 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /** The files below a directory. A copy may come from anybody: nothing outside the directory is read. */
-final class DirectoryTree implements HostTree {
+final class DirectoryFiles implements HostFiles {
     private final Path root;
 
-    DirectoryTree(Path root) {
+    DirectoryFiles(Path root) {
         this.root = root;
     }
 
@@ -61,7 +61,7 @@ final class DirectoryTree implements HostTree {
 
     @Override
     public List<String> list(String path) {
-        return resolved(path).map(DirectoryTree::names).orElse(List.of());
+        return resolved(path).map(DirectoryFiles::names).orElse(List.of());
     }
 
     private static List<String> names(Path directory) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.host;
+package io.kvmirq.backend;
 
 import java.util.Arrays;
 import java.util.List;
@@ -8,11 +8,11 @@ import java.util.Optional;
 import java.util.stream.Stream;
 
 /** Files in memory. */
-final class MemoryTree implements HostTree {
+final class MemoryFiles implements HostFiles {
     private final Map<String, byte[]> files;
     private final Map<String, String> links;
 
-    MemoryTree(Map<String, byte[]> files, Map<String, String> links) {
+    MemoryFiles(Map<String, byte[]> files, Map<String, String> links) {
         this.files = Map.copyOf(files);
         this.links = Map.copyOf(links);
     }
