@@ -7,8 +7,10 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -69,12 +71,26 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
 
     // Changes
 
-    private List<Optional<Fd.Lease>> leased(List<Optional<EventFd>> events, Undo undo) {
+    private List<Optional<Fd.Lease>> leased(int first, List<Optional<EventFd>> events, Undo undo) {
         List<Optional<Fd.Lease>> leased = new ArrayList<>();
         for (Optional<EventFd> event : events) {
             leased.add(event.map(one -> undo.add(irqs.lease(one))));
         }
+        requireDistinct(first, descriptors(leased));
         return leased;
+    }
+
+    /** KVM bypasses one interrupt for each eventfd, and only logs that it refuses another one. */
+    private void requireDistinct(int first, List<Integer> next) {
+        Set<Integer> seen = new HashSet<>();
+        for (int i = 0; i < leases.length; i++) {
+            boolean changes = i >= first && i < first + next.size();
+            int number = changes ? next.get(i - first) : number(leases[i]);
+            if (number != Interrupts.NO_EVENTFD && !seen.add(number)) {
+                throw new IllegalArgumentException("eventfd " + number + " cannot be of two interrupts of " + this
+                        + ", the second " + i + ": use one eventfd for each, or detach the other one first");
+            }
+        }
     }
 
     private static int number(Fd.@Nullable Lease lease) {
@@ -87,14 +103,21 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     /** Enables the index with these eventfds; nothing is enabled if it fails. */
-    final void enable(int first, List<EventFd> events) {
+    final void enable(int first, List<Optional<EventFd>> events) {
         synchronized (irqs) {
             try (Undo undo = new Undo()) {
-                List<Optional<Fd.Lease>> leased =
-                        leased(events.stream().map(Optional::of).toList(), undo);
+                List<Optional<Fd.Lease>> leased = leased(first, events, undo);
                 irqs.begin(index, this);
                 undo.add(() -> irqs.end(index));
-                check(irqs.trigger(index, first, descriptors(leased)), TRIGGER, first, events.size());
+                int result = irqs.trigger(index, first, descriptors(leased));
+                if (result < 0 && irqs.isAdopted()) {
+                    throw new VectorsDisturbedException(
+                            refused(result, TRIGGER, first, events.size()),
+                            "what another program armed of them may have no eventfd now",
+                            List.of(),
+                            List.of());
+                }
+                check(result, TRIGGER, first, events.size());
                 store(first, leased);
                 undo.keep();
             }
@@ -121,7 +144,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     final void change(int first, List<Optional<EventFd>> events) {
         requireOpen();
         try (Undo undo = new Undo()) {
-            List<Optional<Fd.Lease>> leased = leased(events, undo);
+            List<Optional<Fd.Lease>> leased = leased(first, events, undo);
             int result = irqs.trigger(index, first, descriptors(leased));
             if (result != 0) {
                 throw rearmed(first, events.size(), refused(result, TRIGGER, first, events.size()));
@@ -142,7 +165,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         requireOpen();
         try (Undo undo = new Undo()) {
             List<Optional<Fd.Lease>> leased =
-                    leased(events.stream().map(Optional::of).toList(), undo);
+                    leased(first, events.stream().map(Optional::of).toList(), undo);
             List<Integer> all = new ArrayList<>(numbers(0, total));
             for (int i = 0; i < leased.size(); i++) {
                 all.set(first + i, descriptors(leased).get(i));
@@ -160,8 +183,8 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     /** Undoes what a refused call did to a range: all at once, or if that fails one by one. */
     private RuntimeException rearmed(int first, int count, RuntimeException cause) {
         List<Integer> interrupted = set(first, count);
-        if (interrupted.isEmpty()) {
-            return cause;
+        if (interrupted.isEmpty() || info().kind().isNotice()) {
+            return cause; // a notice keeps its eventfd
         }
         List<Integer> lost = new ArrayList<>();
         if (irqs.trigger(index, first, numbers(first, count)) != 0) {
@@ -171,8 +194,18 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
                 }
             }
         }
-        lost.forEach(i -> store(i, List.of(Optional.empty())));
-        return disturbed(cause, interrupted, lost);
+        for (int i : lost) {
+            irqs.trigger(index, i, List.of(Interrupts.NO_EVENTFD)); // a line may still have its former one
+            store(i, List.of(Optional.empty()));
+        }
+        return new VectorsDisturbedException(
+                cause,
+                info().kind().label() + " " + interrupted + " of " + irqs + " had no eventfd for a moment"
+                        + (lost.isEmpty()
+                                ? " and have their former ones again"
+                                : ", of which " + lost + " could not be armed again: arm them"),
+                interrupted,
+                lost);
     }
 
     /** Undoes a refused {@link #replaceAll}; if the kernel refuses that too, all are disarmed. */
@@ -181,12 +214,17 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         boolean lost = irqs.trigger(index, 0, numbers(0, count)) != 0;
         if (lost) {
             close();
+            return new VectorsDisturbedException(
+                    cause, "the former vectors were refused too, so " + this + " is disarmed", interrupted, interrupted);
         }
-        return interrupted.isEmpty() ? cause : disturbed(cause, interrupted, lost ? interrupted : List.of());
-    }
-
-    private VectorsDisturbedException disturbed(RuntimeException cause, List<Integer> interrupted, List<Integer> lost) {
-        return new VectorsDisturbedException(cause, info().kind().label(), irqs.toString(), interrupted, lost);
+        return interrupted.isEmpty()
+                ? cause
+                : new VectorsDisturbedException(
+                        cause,
+                        info().kind().label() + " " + interrupted + " of " + irqs
+                                + " had no eventfd for a moment and have their former ones again",
+                        interrupted,
+                        List.of());
     }
 
     /** Those of a range that have an eventfd. */
@@ -218,6 +256,7 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
                     lease.close();
                 }
             }
+            Arrays.fill(leases, null);
         }
     }
 

@@ -13,7 +13,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
 
     static ArmedIrq arm(VfioDevice device, int index, EventFd event) {
         ArmedIrq armed = new ArmedIrq(device.interrupts(), index);
-        armed.enable(0, List.of(event));
+        armed.enable(0, List.of(Optional.of(event)));
         return armed;
     }
 

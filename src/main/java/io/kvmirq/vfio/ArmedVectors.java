@@ -22,7 +22,7 @@ public final class ArmedVectors extends Armed {
         this.enabled = enabled;
     }
 
-    static ArmedVectors arm(VfioDevice device, int index, int first, List<EventFd> events) {
+    static ArmedVectors arm(VfioDevice device, int index, int first, List<Optional<EventFd>> events) {
         ArmedVectors armed = new ArmedVectors(device.interrupts(), index, first + events.size());
         armed.enable(first, events);
         return armed;

@@ -23,9 +23,17 @@ final class Interrupts {
 
     private boolean closed;
 
-    Interrupts(DeviceCalls calls, DeviceInfo info) {
+    private final boolean adopted;
+
+    /** @param adopted whether another program may have armed interrupts */
+    Interrupts(DeviceCalls calls, DeviceInfo info, boolean adopted) {
         this.calls = calls;
         this.info = info;
+        this.adopted = adopted;
+    }
+
+    boolean isAdopted() {
+        return adopted;
     }
 
     IrqInfo info(int index) {

@@ -27,6 +27,11 @@ public enum IrqKind {
         return label;
     }
 
+    /** Whether the bus driver raises it, and not the device. */
+    boolean isNotice() {
+        return this == ERROR || this == REQUEST;
+    }
+
     /** Whether a device uses only one kind of these at a time. */
     boolean excludesOthers() {
         return this == INTX || this == MSI || this == MSIX;

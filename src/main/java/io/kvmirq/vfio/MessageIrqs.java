@@ -5,6 +5,7 @@ import io.kvmirq.kernel.EventFd;
 import java.util.AbstractList;
 import java.util.List;
 import java.util.Objects;
+import java.util.Optional;
 
 /** Consecutive vectors of MSI or of MSI-X. Immutable. */
 public final class MessageIrqs extends AbstractList<MessageIrq> {
@@ -31,15 +32,27 @@ public final class MessageIrqs extends AbstractList<MessageIrq> {
     }
 
     /**
-     * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. Vectors up to the last one here are
-     * allocated on the host; lower ones without an eventfd can get one later.
+     * Enables MSI or MSI-X and makes each vector signal an eventfd, in one call. The host allocates all vectors up to the
+     * last one here, also where vectors can be added: to allocate few, arm vector 0 alone and then call {@link
+     * ArmedVectors#set(int, List)}. Lower ones without an eventfd can get one later.
      *
-     * @param events one for each vector
+     * @param events a different one for each vector
      * @throws VectorsExhaustedException when the host has fewer vectors; nothing is enabled
      * @throws io.kvmirq.KernelException ENOSPC, ENOMEM; EINVAL when another program armed the device
+     * @throws VectorsDisturbedException instead if the device was adopted: what another program armed is not known
+     * @throws IllegalArgumentException for one eventfd twice: KVM bypasses one interrupt for each
      * @throws IllegalStateException while another kind of the device's INTx, MSI and MSI-X is armed, or this one
      */
     public ArmedVectors arm(List<EventFd> events) {
+        return armSome(events.stream().map(Optional::of).toList());
+    }
+
+    /**
+     * Enables MSI or MSI-X, and leaves those vectors silent that have no eventfd yet. Else as {@link #arm}.
+     *
+     * @param events one for each vector, or none
+     */
+    public ArmedVectors armSome(List<Optional<EventFd>> events) {
         if (events.size() != count) {
             throw new IllegalArgumentException(
                     events.size() + " eventfds for " + count + " vectors: expected one for each");

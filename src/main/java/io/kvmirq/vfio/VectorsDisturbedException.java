@@ -5,8 +5,9 @@ import java.util.List;
 
 /**
  * A change of armed interrupts failed, and others of them had no eventfd for a moment: the kernel detaches them before it
- * fails. Those have their former eventfds again, as far as the kernel let them. An interrupt of that moment may be lost,
- * except of MSI-X, whose table keeps it. The cause is the failure.
+ * fails. Those have their former eventfds again, as far as the kernel let them. An interrupt of that moment may be lost.
+ * The table of MSI-X keeps it, unless vectors were added by disabling all. INTx of kernels since 6.9 keeps its eventfd, which
+ * is not known here. The cause is the failure.
  */
 public final class VectorsDisturbedException extends IllegalStateException {
     private static final long serialVersionUID = 1;
@@ -17,19 +18,17 @@ public final class VectorsDisturbedException extends IllegalStateException {
     @SuppressWarnings("serial") // made by List.copyOf
     private final List<Integer> lost;
 
-    VectorsDisturbedException(
-            RuntimeException cause, String kind, String device, List<Integer> interrupted, List<Integer> lost) {
-        super(
-                cause.getMessage() + "; " + kind + " " + interrupted + " of " + device + " had no eventfd for a moment"
-                        + (lost.isEmpty()
-                                ? " and have their former ones again"
-                                : ", of which " + lost + " could not be armed again: arm them"),
-                cause);
+    /** @param state what became of the interrupts, for the message */
+    VectorsDisturbedException(RuntimeException cause, String state, List<Integer> interrupted, List<Integer> lost) {
+        super(cause.getMessage() + "; " + state, cause);
         this.interrupted = List.copyOf(interrupted);
         this.lost = List.copyOf(lost);
     }
 
-    /** The interrupts that had no eventfd for a moment, by number. */
+    /**
+     * The interrupts that had no eventfd for a moment, by number. Empty if all were detached before, or if the device was
+     * adopted and this arming was the first: what another program had armed is not known.
+     */
     public List<Integer> interrupted() {
         return interrupted;
     }

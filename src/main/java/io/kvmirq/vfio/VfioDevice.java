@@ -56,7 +56,7 @@ public final class VfioDevice implements AutoCloseable {
         this.access = access;
         this.calls = calls;
         this.info = info(calls);
-        this.interrupts = new Interrupts(calls, info);
+        this.interrupts = new Interrupts(calls, info, access == Access.ADOPTED);
     }
 
     /**
@@ -102,8 +102,10 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     /**
-     * A device that was opened elsewhere. What was armed through its descriptor is not known here: arming it again replaces
-     * the eventfds.
+     * A device that was opened elsewhere. The kernel has one set of interrupts for a device, whichever descriptor armed
+     * them, and does not tell which ones have eventfds. Arming here replaces eventfds of another program; closing what was
+     * armed disables the whole index for that program too; a refused arming may have detached its eventfds, and says so with
+     * {@link VectorsDisturbedException}.
      *
      * @param number the descriptor of the device
      * @param name for messages
