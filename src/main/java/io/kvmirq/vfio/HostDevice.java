@@ -83,7 +83,7 @@ record HostDevice(HostFiles files, DeviceName name) {
         return files.linkName(path() + "/driver");
     }
 
-    /** Why the device is in no hand of VFIO, if so. */
+    /** Why VFIO cannot open the device, if no driver of VFIO is bound to it. */
     Optional<String> notBound() {
         Optional<String> driver = driver();
         if (driver.filter(HostDevice::isOfVfio).isPresent()

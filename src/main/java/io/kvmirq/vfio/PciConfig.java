@@ -60,7 +60,7 @@ public final class PciConfig {
         putShort(COMMAND, getShort(COMMAND) | BUS_MASTER);
     }
 
-    /** Lets the device answer in its memory regions. vfio-pci does so when it opens a device; a reset ends it. */
+    /** Lets the device answer in its memory regions. vfio-pci does so when it opens a device, and a reset keeps it. */
     public void enableMemory() {
         putShort(COMMAND, getShort(COMMAND) | MEMORY);
     }
