@@ -105,7 +105,8 @@ public enum VfioCause implements Cause {
     GROUP_BUSY(refusal(
             KernelCall.VFIO_GROUP,
             Errno.EBUSY,
-            "another process has the group open, or one of its devices through a cdev",
+            "a process, maybe this one, has the group open, or one of its devices through a cdev: open a group's"
+                    + " devices through one VfioGroup",
             "ls -l /proc/*/fd | grep vfio",
             "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c")),
     GROUP_NO_DEVICE(refusal(

@@ -86,18 +86,20 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
      *
      * @throws io.kvmirq.KernelException EEXIST when the file was added already; EINVAL if it is no file of VFIO, or a device
      *     file before 6.6
-     * @throws IllegalStateException if a device was opened through the file before: it would not learn of the VM
+     * @throws IllegalStateException while a device is open through the file: it would not learn of the VM
      */
     @Override
     public synchronized Hold hold(VfioFile file) {
-        if (file.isUsed()) {
-            throw new IllegalStateException(
-                    "a device was opened through " + file + " before it was given to KVM, and would"
-                            + " not learn of the VM: add the file first, then open the device");
+        synchronized (file) { // no device opens between the check and the adding
+            if (file.isUsed()) {
+                throw new IllegalStateException(
+                        "a device was opened through " + file + " before it was given to KVM, and would"
+                                + " not learn of the VM: add the file first, then open the device");
+            }
+            Added added = new Added(file);
+            files.add(added);
+            return added;
         }
-        Added added = new Added(file);
-        files.add(added);
-        return added;
     }
 
     /** Removes all files and closes the device. Idempotent, never fails. */

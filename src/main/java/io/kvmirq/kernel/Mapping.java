@@ -105,6 +105,33 @@ public final class Mapping {
         return length;
     }
 
+    /**
+     * A use that lasts until the lease is closed: until then the memory stays mapped, whatever becomes of its owner.
+     *
+     * @throws ClosedHandleException after the owner closed it
+     */
+    public Lease lease() {
+        enter();
+        return new Lease(this);
+    }
+
+    /** See {@link Mapping#lease}. Closing twice is closing once. Thread-safe. */
+    public static final class Lease implements AutoCloseable {
+        private final UseCount once = new UseCount();
+        private final Mapping mapping;
+
+        private Lease(Mapping mapping) {
+            this.mapping = mapping;
+        }
+
+        @Override
+        public void close() {
+            if (once.close()) {
+                mapping.exit();
+            }
+        }
+    }
+
     private void enter() {
         if (!uses.enter()) {
             throw new ClosedHandleException("mapping of " + name);

@@ -215,7 +215,10 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         if (lost) {
             close();
             return new VectorsDisturbedException(
-                    cause, "the former vectors were refused too, so " + this + " is disarmed", interrupted, interrupted);
+                    cause,
+                    "the former vectors were refused too, so " + this + " is disarmed",
+                    interrupted,
+                    interrupted);
         }
         return interrupted.isEmpty()
                 ? cause

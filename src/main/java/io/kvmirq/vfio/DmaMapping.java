@@ -5,13 +5,13 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Undo;
 
-/** Memory that devices may use. It leases its {@link DmaSpace}. Thread-safe. */
+/** Memory that devices may use. It leases its {@link DmaSpace} and the memory, which stays mapped. Thread-safe. */
 public final class DmaMapping implements AutoCloseable {
     private final DmaSpace space;
     private final long iova;
     private final int length;
     private final Fd.Lease lease;
-    private boolean closed;
+    private final Mapping.Lease pages;
 
     DmaMapping(DmaSpace space, long iova, Mapping memory, boolean writable) {
         this.space = space;
@@ -19,6 +19,7 @@ public final class DmaMapping implements AutoCloseable {
         this.length = memory.length();
         try (Undo undo = new Undo()) {
             this.lease = undo.add(space.file().lease());
+            this.pages = undo.add(memory.lease());
             space.map(lease, iova, memory, writable);
             undo.keep();
         }
@@ -29,14 +30,24 @@ public final class DmaMapping implements AutoCloseable {
         return iova;
     }
 
-    /** Takes the memory from the devices: a later access by one of them is refused. Idempotent, never fails. */
+    boolean overlaps(DmaMapping other) {
+        return Long.compareUnsigned(iova, other.iova + other.length - 1) <= 0
+                && Long.compareUnsigned(other.iova, iova + length - 1) <= 0;
+    }
+
+    void unmap() {
+        space.unmap(lease, iova, length);
+    }
+
+    /**
+     * Takes the memory from the devices: a later access by one of them is refused. Nothing is taken if the kernel has
+     * forgotten this and a part of the range is mapped again. Idempotent, never fails.
+     */
     @Override
-    public synchronized void close() {
-        if (!closed) {
-            closed = true;
-            space.unmap(lease, iova, length);
-            lease.close();
-        }
+    public void close() {
+        space.end(this);
+        lease.close();
+        pages.close();
     }
 
     @Override

@@ -3,6 +3,8 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
+import java.util.HashSet;
+import java.util.Set;
 
 /**
  * The addresses that devices use for DMA, as the IOMMU translates them: a container of type 1, or an address space of an
@@ -11,6 +13,12 @@ import io.kvmirq.kernel.Mapping;
 public abstract sealed class DmaSpace implements AutoCloseable permits VfioContainer, Ioas {
     private final VfioCalls calls;
     private final Fd fd;
+    /** Those that the kernel has, as far as is known: a container forgets them with its last group. Also the lock. */
+    private final Set<DmaMapping> mappings = new HashSet<>();
+
+    private int devices;
+    private boolean closed;
+    private boolean forgotten;
 
     DmaSpace(VfioCalls calls, Fd fd) {
         this.calls = calls;
@@ -33,13 +41,55 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
      *     IOMMU reserves, or in a container without a device; ENOMEM beyond RLIMIT_MEMLOCK
      */
     public final DmaMapping map(long iova, Mapping memory) {
-        return new DmaMapping(this, iova, memory, true);
+        return map(this, iova, memory, true);
     }
 
     /** Lets devices read memory; a device's write is refused by the IOMMU. Else as {@link #map}. */
     public final DmaMapping mapReadOnly(long iova, Mapping memory) {
-        return new DmaMapping(this, iova, memory, false);
+        return map(this, iova, memory, false);
     }
+
+    private static DmaMapping map(DmaSpace space, long iova, Mapping memory, boolean writable) {
+        synchronized (space.mappings) {
+            DmaMapping made = new DmaMapping(space, iova, memory, writable);
+            space.mappings.removeIf(made::overlaps); // the kernel refuses what overlaps: it has forgotten those
+            space.mappings.add(made);
+            return made;
+        }
+    }
+
+    final void end(DmaMapping mapping) {
+        synchronized (mappings) {
+            if (mappings.remove(mapping)) {
+                mapping.unmap();
+                forgetUnused();
+            }
+        }
+    }
+
+    /** A device is in the space, until {@link #unuse}. */
+    final void use() {
+        synchronized (mappings) {
+            devices++;
+        }
+    }
+
+    final void unuse() {
+        synchronized (mappings) {
+            devices--;
+            forgetUnused();
+        }
+    }
+
+    private void forgetUnused() {
+        if (closed && !forgotten && devices == 0 && mappings.isEmpty()) {
+            forgotten = true;
+            forget();
+        }
+    }
+
+    /** Takes from the kernel what does not go with the file. */
+    void forget() {}
 
     abstract void map(Fd.Lease lease, long iova, Mapping memory, boolean writable);
 
@@ -48,7 +98,11 @@ public abstract sealed class DmaSpace implements AutoCloseable permits VfioConta
     /** Refuses new mappings. Devices in it keep it, and mappings keep it until they are closed. Idempotent, never fails. */
     @Override
     public final void close() {
-        calls.closeFile(fd);
+        synchronized (mappings) {
+            calls.closeFile(fd);
+            closed = true;
+            forgetUnused();
+        }
     }
 
     @Override

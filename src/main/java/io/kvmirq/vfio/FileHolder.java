@@ -7,11 +7,11 @@ package io.kvmirq.vfio;
  */
 public interface FileHolder {
     /**
-     * Takes hold of a file through which no device was opened yet.
+     * Takes hold of a file through which no device is open.
      *
      * @return its closing lets go of the file
      * @throws io.kvmirq.KernelException EEXIST if it holds the file already; EINVAL for a file it cannot hold
-     * @throws IllegalStateException if a device was opened through the file before
+     * @throws IllegalStateException while a device is open through the file
      */
     Hold hold(VfioFile file);
 

@@ -17,34 +17,62 @@ public final class Ioas extends DmaSpace {
     private static final String NODE = "/dev/iommu";
 
     private final int number;
+    /** An iommufd that stays open, so that the space must be removed from it. */
+    private final Optional<Fd.Lease> kept;
 
-    private Ioas(VfioCalls calls, Fd iommufd, int number) {
+    private Ioas(VfioCalls calls, Fd iommufd, int number, Optional<Fd.Lease> kept) {
         super(calls, iommufd);
         this.number = number;
+        this.kept = kept;
     }
 
     /** @throws io.kvmirq.KernelException ENOENT when the kernel has no iommufd; EACCES; ENOMEM */
     public static Ioas create(Kernel kernel) {
         VfioCalls calls = new VfioCalls(kernel);
-        return in(calls, calls.open(KernelCall.IOMMUFD, "iommufd", NODE, Optional.empty()));
+        Fd file = open(calls);
+        try {
+            return new Ioas(calls, file, calls.createSpace(file), Optional.empty());
+        } catch (RuntimeException e) {
+            calls.closeFile(file);
+            throw e;
+        }
+    }
+
+    private static Fd open(VfioCalls calls) {
+        return calls.open(KernelCall.IOMMUFD, "iommufd", NODE, Optional.empty());
+    }
+
+    /** @throws io.kvmirq.KernelException as {@link #create} */
+    static void requireNode(VfioCalls calls) {
+        calls.closeFile(open(calls));
     }
 
     /**
-     * A new address space in an iommufd that was opened elsewhere.
+     * A new address space in an iommufd that was opened elsewhere. It is removed from a borrowed iommufd when this object, its
+     * mappings and its devices are closed.
      *
      * @param iommufd the descriptor of {@code /dev/iommu}
+     * @throws io.kvmirq.KernelException ENOTTY for another descriptor; ENOMEM. The descriptor stays open
      */
     public static Ioas in(Kernel kernel, int iommufd, Ownership ownership) {
-        return in(new VfioCalls(kernel), Fd.adopt(kernel, "iommufd", iommufd, ownership));
+        VfioCalls calls = new VfioCalls(kernel);
+        Fd tried = Fd.adopt(kernel, "iommufd", iommufd, Ownership.BORROWED);
+        try {
+            int number = calls.createSpace(tried);
+            Fd file = Fd.adopt(kernel, "iommufd", iommufd, ownership);
+            boolean stays = ownership == Ownership.BORROWED;
+            return new Ioas(calls, file, number, stays ? Optional.of(file.lease()) : Optional.empty());
+        } finally {
+            calls.closeFile(tried);
+        }
     }
 
-    private static Ioas in(VfioCalls calls, Fd iommufd) {
-        try {
-            return new Ioas(calls, iommufd, calls.createSpace(iommufd));
-        } catch (RuntimeException e) {
-            calls.closeFile(iommufd);
-            throw e;
-        }
+    @Override
+    void forget() {
+        kept.ifPresent(iommufd -> {
+            calls().destroySpace(iommufd, number);
+            iommufd.close();
+        });
     }
 
     Fd iommufd() {

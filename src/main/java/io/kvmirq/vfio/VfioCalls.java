@@ -14,6 +14,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiIommufd;
+import io.kvmirq.uapi.UapiIommufd.IommuDestroy;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasAlloc;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasMap;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasUnmap;
@@ -158,6 +159,13 @@ final class VfioCalls extends Calls {
                 Set.of(),
                 iommufd::toString);
         return space.getInt(IommuIoasAlloc.OUT_IOAS_ID);
+    }
+
+    void destroySpace(Fd.Lease iommufd, int space) {
+        ByteBuffer destroy = Buffers.allocate(IommuDestroy.SIZE)
+                .putInt(IommuDestroy.LENGTH_OF_ARGUMENT, IommuDestroy.SIZE)
+                .putInt(IommuDestroy.ID, space);
+        backend().libc().ioctl(number(iommufd), UapiIommufd.IOMMU_DESTROY, destroy);
     }
 
     // DMA: on leases, so that what was mapped can be unmapped whatever has been closed meanwhile

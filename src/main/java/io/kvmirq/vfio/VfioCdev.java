@@ -10,6 +10,7 @@ import io.kvmirq.explain.VfioFileCause;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kernel.Undo;
 import java.util.Optional;
 import java.util.Set;
 
@@ -23,6 +24,7 @@ public final class VfioCdev extends VfioFile {
     private static final String DIRECTORY = "/dev/vfio/devices/";
 
     private final DeviceName name;
+    private boolean opened;
 
     private VfioCdev(VfioCalls calls, Fd fd, DeviceName name) {
         super(calls, fd);
@@ -75,21 +77,33 @@ public final class VfioCdev extends VfioFile {
      */
     public synchronized VfioDevice openDevice(Ioas space) {
         if (isUsed()) {
-            throw new IllegalStateException(this + " is open already: use its VfioDevice");
+            throw new IllegalStateException(this
+                    + (opened ? " is open already: use its VfioDevice" : " is bound already: open the file again"));
         }
         HostDevice device = calls().device(name);
-        calls().bind(
-                        fd(),
-                        space.iommufd(),
-                        () -> device.notPermitted(VfioFileCause.BIND_NO_REMAPPING, VfioFileCause.BIND_ELSEWHERE));
-        calls().attach(fd(), space.number());
-        VfioDevice opened = VfioDevice.opened(fd(), name, VfioDevice.Access.CDEV);
-        use();
-        return opened;
+        try (Undo undo = new Undo()) {
+            space.use();
+            undo.add(space::unuse);
+            calls().bind(
+                            fd(),
+                            space.iommufd(),
+                            () -> device.notPermitted(VfioFileCause.BIND_NO_REMAPPING, VfioFileCause.BIND_ELSEWHERE));
+            use(); // the driver has taken the VM
+            calls().attach(fd(), space.number());
+            VfioDevice made = VfioDevice.opened(fd(), name, VfioDevice.Access.CDEV);
+            made.onClose(space::unuse);
+            made.onClose(this::unuse);
+            opened = true;
+            undo.keep();
+            return made;
+        }
     }
 
     @Override
-    VfioDevice openIn(DmaSpace space, DeviceName of) {
+    public VfioDevice openDevice(DmaSpace space, DeviceName of) {
+        if (!of.equals(name)) {
+            throw new IllegalArgumentException(this + " is not the file of " + of + ": open that one's");
+        }
         if (space instanceof Ioas ioas) {
             return openDevice(ioas);
         }
@@ -99,7 +113,7 @@ public final class VfioCdev extends VfioFile {
     /** Closes the file, unless a device was opened: then that closes it. Idempotent, never fails. */
     @Override
     public synchronized void close() {
-        if (!isUsed()) {
+        if (!opened) {
             calls().closeFile(fd());
         }
     }

@@ -64,6 +64,9 @@ public final class VfioDevice implements AutoCloseable {
      * through its group and a container; {@link #access} says which. KVM does not learn of the device: its interrupts work;
      * mediated devices and non-coherent DMA need {@link #open(Kernel, DeviceName, FileHolder)}.
      *
+     * <p>A group is open once in the whole host: open its devices through one {@link VfioFile}, by {@link
+     * VfioFile#openDevice}.
+     *
      * @throws io.kvmirq.KernelException ENODEV, ENOENT, EPERM, EBUSY, EACCES as {@link VfioGroup} and {@link VfioCdev};
      *     nothing stays open
      */
@@ -86,7 +89,7 @@ public final class VfioDevice implements AutoCloseable {
             VfioFile file = undo.add(VfioFile.open(kernel, name));
             Optional<FileHolder.Hold> hold = holder.map(one -> undo.add(one.hold(file)));
             DmaSpace space = undo.add(file.createSpace());
-            VfioDevice device = file.openIn(space, name);
+            VfioDevice device = file.openDevice(space, name);
             device.parts.add(space);
             device.parts.add(file);
             device.hold = hold;
@@ -94,6 +97,11 @@ public final class VfioDevice implements AutoCloseable {
             undo.keep();
             return device;
         }
+    }
+
+    /** Has something done after the device was closed. Only before the device is given to the user. */
+    void onClose(AutoCloseable step) {
+        parts.add(step);
     }
 
     /** @param fd closed with the device; stays open if this throws */

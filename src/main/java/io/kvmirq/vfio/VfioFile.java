@@ -6,6 +6,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
 
 /**
  * The file through which a device is opened: its IOMMU group, or its own device file. It exists apart from the {@link
@@ -14,7 +15,7 @@ import io.kvmirq.kernel.Kernel;
 public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup, VfioCdev {
     private final VfioCalls calls;
     private final Fd fd;
-    private volatile boolean used;
+    private int devices;
 
     VfioFile(VfioCalls calls, Fd fd) {
         this.calls = calls;
@@ -22,22 +23,37 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
     }
 
     /**
-     * Opens the file of a device: its device file where the host has one, else its group.
+     * Opens the file of a device: its device file where the host has one, else its group. A host may show the device file in
+     * sysfs and keep its node or {@code /dev/iommu} from this user: that is the group, too.
      *
-     * @throws KernelException as {@link VfioGroup#open(Kernel, DeviceName)} and {@link VfioCdev#open}
+     * @throws KernelException as {@link VfioGroup#open(Kernel, DeviceName)} and {@link VfioCdev#open}. If both were tried, it
+     *     is of the group, and the one of the device file is suppressed
      */
     public static VfioFile open(Kernel kernel, DeviceName name) {
-        if (new VfioCalls(kernel).device(name).deviceFile().isPresent()) {
-            try {
-                return VfioCdev.open(kernel, name);
-            } catch (KernelException e) {
-                // A host may show the file in sysfs and keep its node from a container, which has the group's.
-                if (!e.errno().equals(Errno.ENOENT)) {
-                    throw e;
-                }
-            }
+        VfioCalls calls = new VfioCalls(kernel);
+        if (calls.device(name).deviceFile().isEmpty()) {
+            return VfioGroup.open(kernel, name);
         }
-        return VfioGroup.open(kernel, name);
+        try (Undo undo = new Undo()) {
+            VfioCdev file = undo.add(VfioCdev.open(kernel, name));
+            Ioas.requireNode(calls);
+            undo.keep();
+            return file;
+        } catch (KernelException e) {
+            if (!e.errno().equals(Errno.ENOENT) && !e.errno().equals(Errno.EACCES)) {
+                throw e;
+            }
+            return groupInstead(kernel, name, e);
+        }
+    }
+
+    private static VfioGroup groupInstead(Kernel kernel, DeviceName name, KernelException first) {
+        try {
+            return VfioGroup.open(kernel, name);
+        } catch (KernelException e) {
+            e.addSuppressed(first);
+            throw e;
+        }
     }
 
     final VfioCalls calls() {
@@ -49,13 +65,20 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
         return fd;
     }
 
-    /** Whether a device was opened through this file: from then on it is too late to give the file to KVM. */
-    public final boolean isUsed() {
-        return used;
+    /**
+     * Whether a device is open through this file: then it is too late to give the file to KVM. The monitor of this object is
+     * held while a device opens, so the answer stays true for a caller that holds it.
+     */
+    public final synchronized boolean isUsed() {
+        return devices > 0;
     }
 
-    final void use() {
-        used = true;
+    final synchronized void use() {
+        devices++;
+    }
+
+    final synchronized void unuse() {
+        devices--;
     }
 
     /**
@@ -66,8 +89,16 @@ public abstract sealed class VfioFile implements AutoCloseable permits VfioGroup
      */
     public abstract DmaSpace createSpace();
 
-    /** Opens the device in a space that {@link #createSpace} gave. */
-    abstract VfioDevice openIn(DmaSpace space, DeviceName name);
+    /**
+     * Opens a device of this file. Several devices of a group may be opened, in one space.
+     *
+     * @param space as {@link #createSpace} gives it
+     * @param name of the device; a device file has one only
+     * @throws KernelException as {@link VfioGroup#openDevice(DeviceName, VfioContainer)} and {@link
+     *     VfioCdev#openDevice(Ioas)}
+     * @throws IllegalArgumentException for a space of the other kind, or another device than that of the device file
+     */
+    public abstract VfioDevice openDevice(DmaSpace space, DeviceName name);
 
     /** Idempotent, never fails. */
     @Override

@@ -106,11 +106,12 @@ public final class VfioGroup extends VfioFile {
         undo.add(() -> calls().closeFile(opened));
         VfioDevice made = VfioDevice.opened(opened, device.name(), VfioDevice.Access.GROUP);
         use();
+        made.onClose(this::unuse);
         return made;
     }
 
     @Override
-    VfioDevice openIn(DmaSpace space, DeviceName name) {
+    public VfioDevice openDevice(DmaSpace space, DeviceName name) {
         if (space instanceof VfioContainer of) {
             return openDevice(name, of);
         }

@@ -82,7 +82,8 @@ class VfioBadInputTest {
         try (VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE)) {
             assertThat(group.isUsed()).isFalse();
             assertThatThrownBy(() -> VfioDevice.open(kernel, TestDevice.FAKE))
-                    .hasMessageStartingWith("vfio group open /dev/vfio/5: EBUSY (another process has the group open");
+                    .hasMessageStartingWith(
+                            "vfio group open /dev/vfio/5: EBUSY (a process, maybe this one, has the group open");
         }
     }
 

@@ -3,6 +3,7 @@ package io.kvmirq.vfio;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.catchThrowable;
 
 import io.kvmirq.Errno;
 import io.kvmirq.PciAddress;
@@ -16,6 +17,8 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Devices by their own files and an iommufd. */
 class VfioCdevTest {
@@ -87,20 +90,6 @@ class VfioCdevTest {
                         "iommufd open /dev/iommu: ENOENT (iommufd is not loaded, or was not built (CONFIG_IOMMUFD))");
     }
 
-    /** As in a container that has the node of the group only. */
-    @Test
-    void absentNodeMeansTheGroup() {
-        faults.fail("open", 1, Errno.ENOENT);
-        try (VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE)) {
-            assertThat(device.access()).isEqualTo(VfioDevice.Access.GROUP);
-        }
-        faults.clear();
-        faults.fail("open", 1, Errno.EACCES);
-        assertThatThrownBy(() -> VfioDevice.open(kernel, TestDevice.FAKE))
-                .hasMessageStartingWith(
-                        "vfio device file open /dev/vfio/devices/vfio0: EACCES (this user may not open it");
-    }
-
     @Test
     void otherFilesAreRefusedByName() {
         int event = hardware.fake.eventfd(0, 0);
@@ -117,5 +106,64 @@ class VfioCdevTest {
                     .hasMessageContaining("ENOTTY");
         }
         group.close();
+    }
+
+    /** The driver takes the VM when the file is bound. */
+    @Test
+    void fileThatWasBoundIsTooLateForKvm() {
+        try (Vm vm = Vm.create(kernel);
+                KvmVfio kvmVfio = KvmVfio.create(vm);
+                Ioas space = Ioas.create(kernel);
+                VfioCdev file = VfioCdev.open(kernel, TestDevice.FAKE)) {
+            faults.fail("VFIO_DEVICE_ATTACH_IOMMUFD_PT", 1, Errno.ENOMEM);
+            assertThatThrownBy(() -> file.openDevice(space)).hasMessageContaining("ENOMEM");
+            assertThatThrownBy(() -> kvmVfio.hold(file)).isInstanceOf(IllegalStateException.class);
+            assertThatThrownBy(() -> file.openDevice(space)).hasMessageContaining("is bound already");
+        }
+        VfioDevice.open(kernel, TestDevice.FAKE).close();
+    }
+
+    /** The iommufd of another program keeps nothing of ours. */
+    @Test
+    void spaceInABorrowedIommufdGoesWithItsLastUse() {
+        try (Ioas others = Ioas.create(kernel);
+                Fd.Lease iommufd = others.file().lease();
+                Mapping.Owner memory = Mapping.anonymous(kernel, 0x1000);
+                VfioCdev file = VfioCdev.open(kernel, TestDevice.FAKE)) {
+            Ioas space = Ioas.in(kernel, iommufd.number(), Ownership.BORROWED);
+            DmaMapping mapping = space.map(0, memory.mapping());
+            VfioDevice device = file.openDevice(space);
+            faults.listen();
+            space.close();
+            assertThat(faults.calls()).isEmpty();
+            mapping.close();
+            assertThat(faults.calls()).containsExactly("IOMMU_IOAS_UNMAP");
+            device.close();
+            assertThat(faults.calls()).containsExactly("IOMMU_IOAS_UNMAP", "fdClose", "IOMMU_DESTROY");
+            others.map(0, memory.mapping()).close();
+        }
+    }
+
+    @Test
+    void refusedIommufdStaysTheCallers() {
+        int event = hardware.fake.eventfd(0, 0);
+        assertThatThrownBy(() -> Ioas.in(kernel, event, Ownership.OWNED)).hasMessageContaining("ENOTTY");
+        assertThat(hardware.fake.close(event)).isZero();
+    }
+
+    /** As in a container that has not all nodes, or not for this user. */
+    @ParameterizedTest
+    @CsvSource({"1, ENOENT", "1, EACCES", "2, ENOENT", "2, EACCES"})
+    void groupIsUsedWhereANodeIsMissing(int nth, String errno) {
+        faults.fail("open", nth, Errno.of(errno).orElseThrow());
+        try (VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE)) {
+            assertThat(device.access()).isEqualTo(VfioDevice.Access.GROUP);
+        }
+        faults.clear();
+        faults.fail("open", nth, Errno.of(errno).orElseThrow()).fail("open", nth + 1, Errno.EBUSY);
+        Throwable failed = catchThrowable(() -> VfioDevice.open(kernel, TestDevice.FAKE));
+        assertThat(failed).hasMessageStartingWith("vfio group open /dev/vfio/5: EBUSY");
+        assertThat(failed.getSuppressed()).singleElement().asString().contains(errno);
+        VfioDevice.open(kernel, TestDevice.FAKE).close();
     }
 }

@@ -80,8 +80,7 @@ class VfioDisarmedTest {
         faults.fail("vfioIrqsSet", 1, Errno.ENOMEM)
                 .fail("vfioIrqsSet", 2, Errno.ENOMEM)
                 .fail("vfioIrqsSet", 3, Errno.ENOMEM);
-        VectorsDisturbedException failed =
-                catchThrowableOfType(VectorsDisturbedException.class, () -> line.set(next));
+        VectorsDisturbedException failed = catchThrowableOfType(VectorsDisturbedException.class, () -> line.set(next));
         assertThat(failed.lost()).containsExactly(0);
         hardware.request(device);
         assertThat(event.drain()).isZero();
@@ -94,8 +93,7 @@ class VfioDisarmedTest {
     void vectorsWithoutEventFdAreEnabled() {
         EventFd first = event();
         EventFd second = event();
-        ArmedVectors armed =
-                open().msix(0, 3).armSome(List.of(Optional.empty(), Optional.of(first), Optional.empty()));
+        ArmedVectors armed = open().msix(0, 3).armSome(List.of(Optional.empty(), Optional.of(first), Optional.empty()));
         assertThat(armed.enabled()).isEqualTo(3);
         assertThat(List.of(armed.isSet(0), armed.isSet(1), armed.isSet(2))).containsExactly(false, true, false);
         assertThat(hardware.device.sendMessage(1)).isTrue();

@@ -4,15 +4,19 @@ package io.kvmirq.vfio;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.kvmirq.PciAddress;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.recording.Faults;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Memory for devices, and devices that share it: the same on the fake and on a real device. */
 class VfioDmaTest {
@@ -82,5 +86,60 @@ class VfioDmaTest {
         VfioContainer same = undo.add(VfioContainer.adopt(kernel, space.number(), Ownership.BORROWED));
         Mapping memory = undo.add(Mapping.anonymous(kernel, SIZE)).mapping();
         same.map(IOVA, memory).close();
+    }
+
+    /** A container forgets its mappings with its last group. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#lines")
+    void mappingThatTheKernelForgotIsNotUnmapped(TestDevice hardware) {
+        Kernel kernel = kernel(hardware);
+        Mapping memory = undo.add(Mapping.anonymous(kernel, SIZE)).mapping();
+        VfioContainer container = undo.add(VfioContainer.create(kernel));
+        VfioGroup group = VfioGroup.open(kernel, hardware.address());
+        VfioDevice first = group.openDevice(hardware.address(), container);
+        DmaMapping forgotten = container.map(IOVA, memory);
+        first.close();
+        group.close();
+        VfioGroup again = undo.add(VfioGroup.open(kernel, hardware.address()));
+        undo.add(again.openDevice(hardware.address(), container));
+        DmaMapping mapping = container.map(IOVA, memory);
+        forgotten.close();
+        assertThatThrownBy(() -> container.map(IOVA, memory)).hasMessageContaining("EEXIST");
+        mapping.close();
+        container.map(IOVA, memory).close();
+    }
+
+    /** Devices write to the pages, so nothing else may come to their address. */
+    @ParameterizedTest
+    @ValueSource(strings = {"6.1", "7.1,cdev"})
+    void memoryStaysUntilItIsUnmappedFromDevices(String profile) {
+        Faults faults = new Faults();
+        Kernel kernel =
+                undo.add(Kernel.over(faults.over(TestDevice.fake(profile).fake.backend()), Kernel.DEVICE));
+        VfioDevice device = undo.add(VfioDevice.open(kernel, TestDevice.FAKE));
+        Mapping.Owner memory = Mapping.anonymous(kernel, SIZE);
+        DmaMapping mapping = device.dma().map(IOVA, memory.mapping());
+        faults.listen();
+        memory.close();
+        assertThat(faults.calls()).isEmpty();
+        mapping.close();
+        assertThat(faults.calls()).hasSize(2).last().isEqualTo("munmap");
+    }
+
+    /** A group is open once: its devices share the file, and may share the space. */
+    @Test
+    void devicesOfOneGroupAreOpenedThroughOneFile() {
+        TestDevice.Fake hardware = TestDevice.fake("6.12");
+        PciAddress other = PciAddress.parse("0000:00:02.1");
+        hardware.fake.pciDevice(other.toString(), 5).msix(1).add();
+        Kernel kernel = kernel(hardware);
+        VfioFile file = undo.add(VfioFile.open(kernel, TestDevice.FAKE));
+        DmaSpace space = undo.add(file.createSpace());
+        VfioDevice first = undo.add(file.openDevice(space, TestDevice.FAKE));
+        assertThatThrownBy(() -> VfioDevice.open(kernel, other))
+                .hasMessageContaining("EBUSY (a process, maybe this one, has the group open")
+                .hasMessageContaining("open a group's devices through one VfioGroup");
+        VfioDevice second = undo.add(file.openDevice(space, other));
+        assertThat(List.of(first.name(), second.name())).containsExactly(TestDevice.FAKE, other);
     }
 }

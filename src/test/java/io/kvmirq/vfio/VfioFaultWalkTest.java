@@ -194,7 +194,7 @@ class VfioFaultWalkTest {
             calls = world.faults.calls();
             world.faults.clear();
             String step = "with step " + failing + " of " + calls + " failing";
-            if (failing == 0) {
+            if (failing == 0 || calls.get(failing - 1).equals("fdClose")) { // which never fails
                 assertThat(failed).as(step).isNull();
             } else {
                 assertThat(failed).as(step).isInstanceOfAny(KernelException.class, VectorsDisturbedException.class);

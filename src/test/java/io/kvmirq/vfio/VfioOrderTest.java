@@ -14,6 +14,7 @@ import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.recording.Faults;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
 
 /** In which order a device's file goes to KVM and the device opens, and back. */
@@ -127,6 +128,35 @@ class VfioOrderTest {
                             "deviceVfioRemove",
                             "fdClose");
             VfioDevice.open(kernel, TestDevice.FAKE, kvmVfio).close();
+        }
+    }
+
+    /** When the next device opens, it learns of the VM. */
+    @Test
+    void fileWhoseDevicesAreClosedIsAdded() {
+        try (KvmVfio kvmVfio = KvmVfio.create(vm);
+                VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE);
+                VfioContainer container = group.createSpace()) {
+            VfioDevice first = group.openDevice(TestDevice.FAKE, container);
+            VfioDevice second = group.openDevice(TestDevice.FAKE, container);
+            first.close();
+            first.close();
+            assertThatThrownBy(() -> kvmVfio.hold(group)).isInstanceOf(IllegalStateException.class);
+            second.close();
+            kvmVfio.hold(group);
+            group.openDevice(TestDevice.FAKE, container).close();
+        }
+    }
+
+    /** No device opens between the check and the adding. */
+    @Test
+    void fileIsCheckedAndAddedUnderItsLock() {
+        AtomicBoolean locked = new AtomicBoolean();
+        try (KvmVfio kvmVfio = KvmVfio.create(vm);
+                VfioGroup group = VfioGroup.open(kernel, TestDevice.FAKE)) {
+            faults.delay("deviceVfioAdd", 1, () -> locked.set(Thread.holdsLock(group)));
+            kvmVfio.hold(group);
+            assertThat(locked).isTrue();
         }
     }
 }

@@ -81,7 +81,8 @@ class VfioUndoTest {
                 EventFd wrong = noEventFd()) {
             armed.detach(1);
             VectorsDisturbedException failed = catchThrowableOfType(
-                    VectorsDisturbedException.class, () -> armed.set(0, List.of(others.get(0), others.get(1), wrong, others.get(2))));
+                    VectorsDisturbedException.class,
+                    () -> armed.set(0, List.of(others.get(0), others.get(1), wrong, others.get(2))));
             assertThat(failed).hasCauseInstanceOf(KernelException.class).hasMessageContaining("EINVAL");
             assertThat(failed.interrupted()).containsExactly(0, 2, 3);
             assertThat(failed.lost()).isEmpty();
