@@ -68,7 +68,7 @@ public final class FakeKernel extends SystemCalls {
         try (time) {
             DeviceFiles files = new DeviceFiles(profile.build());
             vfio.show(files);
-            return files.asFiles();
+            return HostFiles.of(files.files(), files.links());
         }
     }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.backend.HostFiles;
 import io.kvmirq.fake.file.Build;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
@@ -30,9 +29,14 @@ public final class DeviceFiles {
         text("sys/bus/pci/drivers/vfio-pci/new_id", "");
     }
 
-    /** The files as they are now. */
-    public HostFiles asFiles() {
-        return HostFiles.of(files, links);
+    /** The content of each file, by path. */
+    public Map<String, byte[]> files() {
+        return files;
+    }
+
+    /** The target of each symbolic link, by path. */
+    public Map<String, String> links() {
+        return links;
     }
 
     void add(PciFunction function) {
