@@ -11,12 +11,13 @@ public final class VectorsExhaustedException extends IllegalStateException {
     private final int available;
 
     VectorsExhaustedException(String wanted, int available) {
-        super("vfio set irqs " + wanted + ": the host has only " + available + " of these vectors left, and none was"
-                + " enabled; ask for at most " + available);
+        super("vfio set irqs " + wanted + ": only "
+                + (available == 1 ? "vector 0 is" : "vectors 0–" + (available - 1) + " are")
+                + " available on this host, and nothing was enabled: ask for none beyond");
         this.available = available;
     }
 
-    /** How many vectors the host would give. */
+    /** How many vectors the host would give, counted from vector 0, whatever the first one was that was asked for. */
     public int available() {
         return available;
     }
