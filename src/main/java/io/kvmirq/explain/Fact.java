@@ -24,6 +24,7 @@ public enum Fact {
     INTX("intx", Kind.INDEX, "the device's INTx"),
     MSI("msi", Kind.INDEX, "the device's MSI or MSI-X"),
     ERR_REQ("err-req", Kind.INDEX, "the device's error or request interrupt"),
+    PLATFORM("platform", Kind.INDEX, "the interrupt of a platform device"),
     FOREIGN("foreign", Kind.PROCESS, "called from another process than the one that made the VM"),
     OWN("own", Kind.PROCESS, "called from the process that made the VM"),
     MISALIGNED("misaligned", Kind.ALIGNMENT, "an address or size is no multiple of 4096"),

@@ -2,6 +2,7 @@
 package io.kvmirq.explain;
 
 import static io.kvmirq.explain.Explanation.refusal;
+import static io.kvmirq.explain.Fact.TYPED_CALL;
 
 import io.kvmirq.Errno;
 
@@ -146,17 +147,50 @@ public enum IommufdCause implements Cause {
             "unmap what was mapped",
             "drivers/iommu/iommufd/vfio_compat.c iommufd_vfio_unmap_dma()")),
     IOMMUFD_NO_COMPATIBLE(refusal(
-            KernelCall.ANY_IOCTL,
+            KernelCall.VFIO_IOMMU,
             Errno.ENODEV,
-            "the iommufd has no address space for requests of containers",
-            "VFIO_GROUP_SET_CONTAINER of a group with the iommufd first, or IOMMU_VFIO_IOAS",
+            Text.NO_COMPATIBLE,
+            Text.COMPATIBLE,
             "drivers/iommu/iommufd/vfio_compat.c get_compat_ioas()")),
+    IOMMUFD_NO_COMPATIBLE_MAP(refusal(
+            KernelCall.VFIO_MAP,
+            Errno.ENODEV,
+            Text.NO_COMPATIBLE,
+            Text.COMPATIBLE,
+            "drivers/iommu/iommufd/vfio_compat.c get_compat_ioas()")),
+    IOMMUFD_NO_COMPATIBLE_UNMAP(refusal(
+            KernelCall.VFIO_UNMAP,
+            Errno.ENODEV,
+            Text.NO_COMPATIBLE,
+            Text.COMPATIBLE,
+            "drivers/iommu/iommufd/vfio_compat.c get_compat_ioas()")),
+    IOMMUFD_NO_COMPATIBLE_DEVICE(refusal(
+                    KernelCall.VFIO_DEVICE_FD,
+                    Errno.ENODEV,
+                    Text.NO_COMPATIBLE,
+                    Text.COMPATIBLE,
+                    "drivers/iommu/iommufd/vfio_compat.c get_compat_ioas()")
+            .unless(TYPED_CALL)),
+    IOMMUFD_NO_COMPATIBLE_REQUEST(refusal(
+                    KernelCall.IOMMU_REQUEST,
+                    Errno.ENODEV,
+                    Text.NO_COMPATIBLE,
+                    Text.COMPATIBLE,
+                    "drivers/iommu/iommufd/vfio_compat.c get_compat_ioas()")
+            .unless(TYPED_CALL)),
     COMPATIBLE_TYPE(refusal(
             KernelCall.VFIO_IOMMU,
             Errno.EINVAL,
             "an iommufd has type 1 and type 1 version 2 only",
             "VFIO_TYPE1v2_IOMMU",
             "drivers/iommu/iommufd/vfio_compat.c iommufd_vfio_set_iommu()"));
+
+    /** What several say. */
+    private static final class Text {
+        static final String NO_COMPATIBLE = "the iommufd has no address space for requests of containers";
+        static final String COMPATIBLE =
+                "VFIO_GROUP_SET_CONTAINER of a group with the iommufd first, or IOMMU_VFIO_IOAS";
+    }
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values
     private final Explanation explanation;

@@ -5,6 +5,8 @@ import static io.kvmirq.explain.Explanation.refusal;
 import static io.kvmirq.explain.Fact.ERR_REQ;
 import static io.kvmirq.explain.Fact.INTX;
 import static io.kvmirq.explain.Fact.MSI;
+import static io.kvmirq.explain.Fact.PLATFORM;
+import static io.kvmirq.explain.Fact.TYPED_CALL;
 
 import io.kvmirq.Errno;
 
@@ -32,17 +34,25 @@ public enum VfioCause implements Cause {
                     "drivers/vfio/pci/vfio_pci_intrs.c")
             .needs(ERR_REQ)),
     SET_IRQS_ACTION(refusal(
-            KernelCall.SET_IRQS,
-            Errno.ENOTTY,
-            "not exactly one of MASK, UNMASK and TRIGGER",
-            "flags: one action, one kind of data",
-            "drivers/vfio/pci/vfio_pci_intrs.c")),
+                    KernelCall.SET_IRQS,
+                    Errno.ENOTTY,
+                    "not exactly one of MASK, UNMASK and TRIGGER",
+                    "flags: one action, one kind of data",
+                    "drivers/vfio/pci/vfio_pci_intrs.c")
+            .unless(TYPED_CALL)),
     SET_IRQS_UNMASK_EVENTFD(refusal(
                     KernelCall.SET_IRQS,
                     Errno.EBUSY,
                     "INTx has an unmask eventfd already",
                     "clear it with -1 before setting another",
                     "drivers/vfio/pci/vfio_pci_intrs.c")
+            .needs(INTX)),
+    SET_IRQS_NO_LINE(refusal(
+                    KernelCall.SET_IRQS,
+                    Errno.ENODEV,
+                    "the host has no line for the pin of the device: use MSI or MSI-X",
+                    "irq below the device in sysfs, which is 0 then",
+                    "vfio_pci_intrs.c vfio_intx_enable()")
             .needs(INTX)),
     SET_IRQS_SHARED(refusal(
                     KernelCall.SET_IRQS,
@@ -52,17 +62,25 @@ public enum VfioCause implements Cause {
                     "drivers/vfio/pci/vfio_pci_intrs.c")
             .needs(INTX)),
     SET_IRQS_RANGE(refusal(
+                    KernelCall.SET_IRQS,
+                    Errno.EINVAL,
+                    "start + count is beyond what the index has (an index may have none)",
+                    "VFIO_DEVICE_GET_IRQ_INFO of the index",
+                    "drivers/vfio/pci/vfio_pci_intrs.c")
+            .unless(TYPED_CALL)),
+    SET_IRQS_NOT_AN_EVENTFD(refusal(
             KernelCall.SET_IRQS,
             Errno.EINVAL,
-            "start + count is beyond what the index has (an index may have none)",
-            "VFIO_DEVICE_GET_IRQ_INFO of the index",
-            "drivers/vfio/pci/vfio_pci_intrs.c")),
+            "one of the files is not an eventfd",
+            "every descriptor of the data; MSI vectors from start through that one are detached: set them again",
+            "vfio_pci_intrs.c vfio_msi_set_vector_signal()")),
     SET_IRQS_OTHER_MODE(refusal(
-            KernelCall.SET_IRQS,
-            Errno.EINVAL,
-            "another of INTx, MSI and MSI-X is active: there is no implicit switch",
-            "disable the other first: TRIGGER, DATA_NONE, count 0",
-            "drivers/vfio/pci/vfio_pci_intrs.c")),
+                    KernelCall.SET_IRQS,
+                    Errno.EINVAL,
+                    "another of INTx, MSI and MSI-X is active: there is no implicit switch",
+                    "disable the other first: TRIGGER, DATA_NONE, count 0",
+                    "drivers/vfio/pci/vfio_pci_intrs.c")
+            .unless(ERR_REQ, PLATFORM)),
     SET_IRQS_INACTIVE(refusal(
             KernelCall.SET_IRQS,
             Errno.EINVAL,
@@ -70,16 +88,17 @@ public enum VfioCause implements Cause {
             "whether TRIGGER with eventfds came before",
             "drivers/vfio/pci/vfio_pci_intrs.c")),
     SET_IRQS_ARGUMENTS(refusal(
-            KernelCall.SET_IRQS,
-            Errno.EINVAL,
-            "the index or a flag is unknown, argsz is too short for the data, or there is not exactly one kind of data",
-            Text.THE_SET,
-            "drivers/vfio/pci/vfio_pci_intrs.c")),
+                    KernelCall.SET_IRQS,
+                    Errno.EINVAL,
+                    "the index or a flag is unknown, argsz is too short for the data, or there is not exactly one kind of data",
+                    Text.THE_SET,
+                    "drivers/vfio/pci/vfio_pci_intrs.c")
+            .unless(TYPED_CALL)),
     SET_IRQS_FD(refusal(
             KernelCall.SET_IRQS,
             Errno.EBADF,
-            "one of the eventfds is not open; vectors from start through that one are detached now",
-            "every descriptor of the data, -1 for none; then set the whole range again",
+            "one of the eventfds is not open",
+            "every descriptor of the data, -1 for none; MSI vectors from start through that one are detached: set them again",
             "drivers/vfio/pci/vfio_pci_intrs.c")),
     SET_IRQS_NONE(refusal(
                     KernelCall.SET_IRQS,
@@ -175,6 +194,12 @@ public enum VfioCause implements Cause {
             "the container has its most mappings",
             "the parameter dma_entry_limit of vfio_iommu_type1",
             "vfio_iommu_type1.c vfio_dma_do_map()")),
+    DMA_MAP_LOCKED(refusal(
+            KernelCall.VFIO_MAP,
+            Errno.ENOMEM,
+            VfioCause.LOCKED_MEMORY,
+            VfioCause.LOCKED,
+            "vfio_iommu_type1.c vfio_pin_pages_remote()")),
     DMA_MAP_RESERVED(refusal(
             KernelCall.VFIO_MAP,
             Errno.EINVAL,
@@ -259,42 +284,63 @@ public enum VfioCause implements Cause {
             "a device of the group is open",
             "close the files of its devices first",
             "group.c vfio_group_ioctl_unset_container()")),
-    INFO_ARGUMENTS(refusal(
+    INFO_OF_ANOTHER_KIND(refusal(
             KernelCall.VFIO_INFO,
             Errno.EINVAL,
-            "argsz is too short, or there is no such region",
-            "argsz, and index for a region",
-            "vfio_pci_core.c vfio_pci_ioctl_get_info()")),
+            "the file is no opened VFIO device: it is of another kind, or not bound to an iommufd",
+            "readlink /proc/PID/fd/N: /dev/kvm, vCPUs and empty containers answer so, too",
+            "vfio_main.c vfio_device_fops_unl_ioctl()")),
+    INFO_ARGUMENTS(refusal(
+                    KernelCall.VFIO_INFO,
+                    Errno.EINVAL,
+                    "argsz is too short",
+                    "argsz",
+                    "vfio_pci_core.c vfio_pci_ioctl_get_info()")
+            .unless(TYPED_CALL)),
+    REGION_ABSENT(refusal(
+            KernelCall.VFIO_REGION_INFO,
+            Errno.EINVAL,
+            "the device has no such region",
+            "num_regions of VFIO_DEVICE_GET_INFO",
+            "vfio_pci_core.c vfio_pci_ioctl_get_region_info()")),
+    REGION_ARGUMENTS(refusal(
+                    KernelCall.VFIO_REGION_INFO,
+                    Errno.EINVAL,
+                    "argsz is too short",
+                    "argsz",
+                    "vfio_pci_core.c vfio_pci_ioctl_get_region_info()")
+            .unless(TYPED_CALL)),
     SET_IRQS_COUNT(refusal(
-            KernelCall.SET_IRQS,
-            Errno.EINVAL,
-            "count 0 is for TRIGGER with DATA_NONE alone, which disables",
-            "count: 1 for INTx, the error and the request interrupt",
-            "vfio_pci_intrs.c vfio_pci_set_intx_trigger()")),
-    SET_IRQS_NOT_AN_EVENTFD(refusal(
-            KernelCall.SET_IRQS,
-            Errno.EINVAL,
-            "one of the files is not an eventfd; vectors from start through that one are detached now",
-            "every descriptor of the data",
-            "vfio_pci_intrs.c vfio_msi_set_vector_signal()")),
+                    KernelCall.SET_IRQS,
+                    Errno.EINVAL,
+                    "count 0 is for TRIGGER with DATA_NONE alone, which disables",
+                    "count: 1 for INTx, the error and the request interrupt",
+                    "vfio_pci_intrs.c vfio_pci_set_intx_trigger()")
+            .unless(TYPED_CALL)),
     SET_IRQS_ALLOCATED(refusal(
-            KernelCall.SET_IRQS,
-            Errno.EINVAL,
-            "the vector is beyond those that were enabled, and the index is NORESIZE",
-            "disable, then enable as many as are needed",
-            "vfio_pci_intrs.c vfio_msi_set_block()")),
+                    KernelCall.SET_IRQS,
+                    Errno.EINVAL,
+                    "the vector is beyond those that were enabled, and the index is NORESIZE",
+                    "disable, then enable as many as are needed",
+                    "vfio_pci_intrs.c vfio_msi_set_block()")
+            .unless(TYPED_CALL)),
     SET_IRQS_SINGLE_FD(refusal(
-            KernelCall.SET_IRQS,
-            Errno.EINVAL,
-            "the descriptor is below -1",
-            "-1 to remove the eventfd",
-            "vfio_pci_intrs.c vfio_pci_set_ctx_trigger_single()")),
+                    KernelCall.SET_IRQS,
+                    Errno.EINVAL,
+                    "the descriptor is below -1",
+                    "-1 to remove the eventfd",
+                    "vfio_pci_intrs.c vfio_pci_set_ctx_trigger_single()")
+            .unless(TYPED_CALL)),
     RESET_BUSY(refusal(
             KernelCall.VFIO_RESET,
             Errno.EAGAIN,
             "another call holds the device's lock",
             "ask again",
             "drivers/vfio/vfio_main.c, pci/vfio_pci_core.c"));
+
+    static final String LOCKED_MEMORY =
+            "RLIMIT_MEMLOCK is too low for so much memory of DMA: raise it, or give the process CAP_IPC_LOCK";
+    static final String LOCKED = "ulimit -l, and VmPin and VmLck in /proc/PID/status";
 
     /** What several say. */
     private static final class Text {

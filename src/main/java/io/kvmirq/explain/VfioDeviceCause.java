@@ -2,29 +2,43 @@
 package io.kvmirq.explain;
 
 import static io.kvmirq.explain.Explanation.refusal;
+import static io.kvmirq.explain.Fact.PLATFORM;
+import static io.kvmirq.explain.Fact.TYPED_CALL;
 
 import io.kvmirq.Errno;
 
 /** Of platform devices, of devices that are removed, of hot reset and features: drivers/vfio. */
 public enum VfioDeviceCause implements Cause {
     PLATFORM_ONE(refusal(
-            KernelCall.SET_IRQS,
-            Errno.EINVAL,
-            "an index of a platform device has one interrupt",
-            "start 0 and count 1; count 0 is for TRIGGER with DATA_NONE, which disables",
-            "vfio_platform_irq.c vfio_platform_set_irq_trigger()")),
+                    KernelCall.SET_IRQS,
+                    Errno.EINVAL,
+                    "an index of a platform device has one interrupt",
+                    "start 0 and count 1; count 0 is for TRIGGER with DATA_NONE, which disables",
+                    "vfio_platform_irq.c vfio_platform_set_irq_trigger()")
+            .needs(PLATFORM)
+            .unless(TYPED_CALL)),
     PLATFORM_EDGE(refusal(
-            KernelCall.SET_IRQS,
-            Errno.EINVAL,
-            "the interrupt of the platform device is an edge, which cannot be masked",
-            "VFIO_IRQ_INFO_MASKABLE of VFIO_DEVICE_GET_IRQ_INFO",
-            "vfio_platform_irq.c vfio_platform_set_irq_mask()")),
+                    KernelCall.SET_IRQS,
+                    Errno.EINVAL,
+                    "the interrupt of the platform device is an edge, which cannot be masked",
+                    "VFIO_IRQ_INFO_MASKABLE of VFIO_DEVICE_GET_IRQ_INFO",
+                    "vfio_platform_irq.c vfio_platform_set_irq_mask()")
+            .needs(PLATFORM)
+            .unless(TYPED_CALL)),
     PLATFORM_EVENTFD(refusal(
-            KernelCall.SET_IRQS,
-            Errno.EBUSY,
-            "the interrupt has an eventfd already that masks it, or that unmasks it",
-            "clear it with -1 before setting another",
-            "vfio_platform_irq.c vfio_platform_set_irq_unmask()")),
+                    KernelCall.SET_IRQS,
+                    Errno.EBUSY,
+                    "the interrupt has an eventfd already that masks it, or that unmasks it",
+                    "clear it with -1 before setting another",
+                    "vfio_platform_irq.c vfio_platform_set_irq_unmask()")
+            .needs(PLATFORM)),
+    PLATFORM_SHARED(refusal(
+                    KernelCall.SET_IRQS,
+                    Errno.EBUSY,
+                    "another driver has the line of the platform device's interrupt",
+                    "/proc/interrupts for the line's other users",
+                    "vfio_platform_irq.c vfio_set_trigger()")
+            .needs(PLATFORM)),
     GROUP_GONE_STATUS(refusal(
             KernelCall.VFIO_INFO,
             Errno.ENODEV,

@@ -121,6 +121,12 @@ public enum VfioFileCause implements Cause {
                     + " part of the range",
             "IOMMU_IOAS_IOVA_RANGES; on x86 0xfee00000 is for messages",
             "drivers/iommu/iommufd/io_pagetable.c iopt_map_user_pages()")),
+    IOAS_MAP_LOCKED(refusal(
+            KernelCall.IOAS_MAP,
+            Errno.ENOMEM,
+            VfioCause.LOCKED_MEMORY,
+            VfioCause.LOCKED,
+            "drivers/iommu/iommufd/pages.c do_update_pinned()")),
     IOAS_UNMAP_RANGE(refusal(
             KernelCall.IOAS_UNMAP,
             Errno.ENOENT,

@@ -151,6 +151,20 @@ public class Calls {
         return new Fd(kernel, kind, raw, Ownership.OWNED);
     }
 
+    /**
+     * A handle for a descriptor made elsewhere.
+     *
+     * @param expected for the message
+     * @param kinds what the file may be, labels of the interface table
+     * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open or something else
+     */
+    protected final Fd adopted(String kind, int number, Ownership ownership, String expected, String... kinds) {
+        if (number >= 0 && kernel.isReal()) {
+            OpenFile.require(number, expected, kinds);
+        }
+        return Fd.adopt(kernel, kind, number, ownership);
+    }
+
     /** Whether the eventfd was made elsewhere, so that it may be a descriptor of something else. */
     protected static boolean isAdopted(EventFd event) {
         return event.isAdopted();

@@ -6,6 +6,7 @@ import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Objects;
@@ -72,7 +73,7 @@ public final class EventFd implements AutoCloseable {
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
         if (number >= 0 && kernel.isReal()) {
-            OpenFile.requireEventFd(number);
+            OpenFile.require(number, "an eventfd, made by eventfd(2)", FileKind.EVENTFD.label());
         }
         return new EventFd(Fd.adopt(kernel, "eventfd", number, ownership), true);
     }

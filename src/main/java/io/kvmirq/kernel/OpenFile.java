@@ -1,35 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.List;
 
 /** What a descriptor of this process is open on; source: proc_pid_fd(5). */
 final class OpenFile {
     private static final Path DESCRIPTORS = Path.of("/proc/self/fd");
-    private static final String EVENTFD = "anon_inode:[eventfd]";
 
     private OpenFile() {}
 
     /**
-     * Asks nothing where /proc cannot be read, as in some jails.
+     * Asks nothing where /proc cannot be read, as in some jails. A file by a path that is of no known kind may be any, as
+     * where the nodes of devices have other names.
      *
+     * @param expected what it should be, for the message
      * @throws IllegalArgumentException if {@code number} is open on something else, or not open
      */
-    static void requireEventFd(int number) {
+    static void require(int number, String expected, String... kinds) {
         try {
             String file = Files.readSymbolicLink(DESCRIPTORS.resolve(Integer.toString(number)))
                     .toString();
-            if (!file.equals(EVENTFD)) {
-                throw new IllegalArgumentException(
-                        "fd " + number + " is open on " + file + ": expected an eventfd, made by eventfd(2)");
+            FileKind kind = FileKind.ofLink(file);
+            boolean maybe = kind == FileKind.NONE
+                    && file.startsWith("/")
+                    && !List.of(kinds).contains(FileKind.EVENTFD.label());
+            if (!maybe && !List.of(kinds).contains(kind.label())) {
+                throw new IllegalArgumentException("fd " + number + " is open on " + file + ": expected " + expected);
             }
         } catch (NoSuchFileException e) {
             if (Files.isDirectory(DESCRIPTORS)) {
                 throw new IllegalArgumentException(
-                        "fd " + number + " is not open in this process: expected an eventfd, made by eventfd(2)", e);
+                        "fd " + number + " is not open in this process: expected " + expected, e);
             }
         } catch (IOException e) {
             // Cannot be told: what the kernel answers to the first call has to do.

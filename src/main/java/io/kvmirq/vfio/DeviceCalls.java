@@ -5,9 +5,11 @@ import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.explain.Cause;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.explain.VfioCause;
+import io.kvmirq.explain.VfioDeviceCause;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
@@ -52,6 +54,7 @@ final class DeviceCalls extends Calls {
 
     ByteBuffer info() {
         return ask(
+                KernelCall.VFIO_INFO,
                 UapiVfio.VFIO_DEVICE_GET_INFO,
                 Buffers.allocate(VfioDeviceInfo.SIZE).putInt(VfioDeviceInfo.ARGSZ, INFO_SIZE),
                 device.toString());
@@ -59,6 +62,7 @@ final class DeviceCalls extends Calls {
 
     ByteBuffer regionInfo(int index) {
         return ask(
+                KernelCall.VFIO_REGION_INFO,
                 UapiVfio.VFIO_DEVICE_GET_REGION_INFO,
                 Buffers.allocate(VfioRegionInfo.SIZE)
                         .putInt(VfioRegionInfo.ARGSZ, VfioRegionInfo.SIZE)
@@ -66,12 +70,8 @@ final class DeviceCalls extends Calls {
                 device + " region=" + index);
     }
 
-    private ByteBuffer ask(long request, ByteBuffer info, String operands) {
-        check(
-                on(device, raw -> backend().libc().ioctl(raw, request, info)),
-                KernelCall.VFIO_INFO,
-                Set.of(),
-                () -> operands);
+    private ByteBuffer ask(KernelCall call, long request, ByteBuffer info, String operands) {
+        check(on(device, raw -> backend().libc().ioctl(raw, request, info)), call, Set.of(), () -> operands);
         return info;
     }
 
@@ -108,11 +108,19 @@ final class DeviceCalls extends Calls {
                     default -> "";
                 };
         if (result == -Errno.EBUSY.number()) {
-            VfioCause cause = action.isEmpty() ? VfioCause.SET_IRQS_SHARED : VfioCause.SET_IRQS_UNMASK_EVENTFD;
+            Cause cause = busy(irq.kind(), action.isEmpty());
             return new KernelException(
                     KernelCall.SET_IRQS.label(), device + " " + range + action, Errno.EBUSY, cause.text());
         }
         return failure(result, KernelCall.SET_IRQS, facts(irq.kind()), () -> device + " " + range + action);
+    }
+
+    /** Why an interrupt is busy when it is armed, or gets an eventfd that masks or unmasks it. */
+    static Cause busy(IrqKind kind, boolean arming) {
+        if (kind == IrqKind.PLATFORM) {
+            return arming ? VfioDeviceCause.PLATFORM_SHARED : VfioDeviceCause.PLATFORM_EVENTFD;
+        }
+        return arming ? VfioCause.SET_IRQS_SHARED : VfioCause.SET_IRQS_UNMASK_EVENTFD;
     }
 
     private static Set<Fact> facts(IrqKind kind) {
@@ -120,7 +128,7 @@ final class DeviceCalls extends Calls {
             case INTX -> Set.of(Fact.INTX);
             case MSI, MSIX -> Set.of(Fact.MSI);
             case ERROR, REQUEST -> Set.of(Fact.ERR_REQ);
-            case PLATFORM -> Set.of();
+            case PLATFORM -> Set.of(Fact.PLATFORM);
         };
     }
 

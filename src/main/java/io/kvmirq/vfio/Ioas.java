@@ -52,14 +52,15 @@ public final class Ioas extends DmaSpace {
      * mappings and its devices are closed.
      *
      * @param iommufd the descriptor of {@code /dev/iommu}
+     * @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else
      * @throws io.kvmirq.KernelException ENOTTY for another descriptor; ENOMEM. The descriptor stays open
      */
     public static Ioas in(Kernel kernel, int iommufd, Ownership ownership) {
         VfioCalls calls = new VfioCalls(kernel);
-        Fd tried = Fd.adopt(kernel, "iommufd", iommufd, Ownership.BORROWED);
+        Fd tried = calls.adoptIommufd(iommufd, Ownership.BORROWED);
         try {
             int number = calls.createSpace(tried);
-            Fd file = Fd.adopt(kernel, "iommufd", iommufd, ownership);
+            Fd file = calls.adoptIommufd(iommufd, ownership);
             boolean stays = ownership == Ownership.BORROWED;
             return new Ioas(calls, file, number, stays ? Optional.of(file.lease()) : Optional.empty());
         } finally {

@@ -5,19 +5,20 @@ import io.kvmirq.DeviceName;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.explain.Causes;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.Ownership;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiIommufd;
 import io.kvmirq.uapi.UapiIommufd.IommuDestroy;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasAlloc;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasMap;
 import io.kvmirq.uapi.UapiIommufd.IommuIoasUnmap;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceAttachIommufdPt;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceBindIommufd;
@@ -47,9 +48,9 @@ final class VfioCalls extends Calls {
 
     /** @param why better known than from the errno */
     private KernelException failure(int result, KernelCall call, String operands, Supplier<Optional<String>> why) {
-        Errno errno = Errno.ofResult(result);
-        return new KernelException(
-                call.label(), operands, errno, why.get().orElseGet(() -> Causes.sentence(call, errno, Set.of())));
+        return why.get()
+                .map(cause -> new KernelException(call.label(), operands, Errno.ofResult(result), cause))
+                .orElseGet(() -> failure(result, call, Set.<Fact>of(), () -> operands));
     }
 
     // Files
@@ -65,6 +66,36 @@ final class VfioCalls extends Calls {
             throw failure(raw, call, path, () -> device.filter(one -> gone).flatMap(HostDevice::notBound));
         }
         return made(kind, raw);
+    }
+
+    Fd adoptDevice(DeviceName name, int number, Ownership ownership) {
+        String expected = "a VFIO device, from VFIO_GROUP_GET_DEVICE_FD or /dev/vfio/devices";
+        return adopted("vfio device " + name, number, ownership, expected, FileKind.VFIO_DEVICE.label());
+    }
+
+    Fd adoptDeviceFile(DeviceName name, int number, Ownership ownership) {
+        String expected = "the file of a VFIO device, /dev/vfio/devices/vfioN";
+        return adopted("vfio device " + name, number, ownership, expected, FileKind.VFIO_DEVICE.label());
+    }
+
+    Fd adoptGroup(int number, Ownership ownership) {
+        return adopted("vfio group", number, ownership, "a VFIO group, /dev/vfio/N", FileKind.VFIO_GROUP.label());
+    }
+
+    /** The kernel takes an iommufd for a container, too. */
+    Fd adoptContainer(int number, Ownership ownership) {
+        String expected = "a VFIO container, /dev/vfio/vfio";
+        return adopted(
+                "vfio container",
+                number,
+                ownership,
+                expected,
+                FileKind.VFIO_CONTAINER.label(),
+                FileKind.IOMMUFD.label());
+    }
+
+    Fd adoptIommufd(int number, Ownership ownership) {
+        return adopted("iommufd", number, ownership, "an iommufd, /dev/iommu", FileKind.IOMMUFD.label());
     }
 
     void closeFile(Fd fd) {

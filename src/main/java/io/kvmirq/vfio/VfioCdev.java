@@ -58,9 +58,11 @@ public final class VfioCdev extends VfioFile {
      *
      * @param number the descriptor of {@code /dev/vfio/devices/vfioN}
      * @param name of the device, for messages
+     * @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else
      */
     public static VfioCdev adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
-        return new VfioCdev(new VfioCalls(kernel), Fd.adopt(kernel, "vfio device " + name, number, ownership), name);
+        VfioCalls calls = new VfioCalls(kernel);
+        return new VfioCdev(calls, calls.adoptDeviceFile(name, number, ownership), name);
     }
 
     @Override

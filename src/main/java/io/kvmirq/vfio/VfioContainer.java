@@ -35,9 +35,11 @@ public final class VfioContainer extends DmaSpace {
      * A container that was opened elsewhere, with or without groups.
      *
      * @param number the descriptor of {@code /dev/vfio/vfio}
+     * @throws IllegalArgumentException if /proc says that it is not open, or something else
      */
     public static VfioContainer adopt(Kernel kernel, int number, Ownership ownership) {
-        return new VfioContainer(new VfioCalls(kernel), Fd.adopt(kernel, "vfio container", number, ownership), true);
+        VfioCalls calls = new VfioCalls(kernel);
+        return new VfioContainer(calls, calls.adoptContainer(number, ownership), true);
     }
 
     /** Takes a group in, and sets the IOMMU type with the first one; a failure leaves the group outside. */

@@ -117,12 +117,14 @@ public final class VfioDevice implements AutoCloseable {
      *
      * @param number the descriptor of the device
      * @param name for messages
+     * @throws IllegalArgumentException if /proc says that the descriptor is not open, or something else
      * @throws io.kvmirq.KernelException ENOTTY, EINVAL if the descriptor is not an opened VFIO device; it stays open
      */
     public static VfioDevice adopt(Kernel kernel, DeviceName name, int number, Ownership ownership) {
-        opened(Fd.adopt(kernel, "vfio device " + name, number, Ownership.BORROWED), name, Access.ADOPTED)
+        VfioCalls files = new VfioCalls(kernel);
+        opened(files.adoptDevice(name, number, Ownership.BORROWED), name, Access.ADOPTED)
                 .close();
-        return opened(Fd.adopt(kernel, "vfio device " + name, number, ownership), name, Access.ADOPTED);
+        return opened(files.adoptDevice(name, number, ownership), name, Access.ADOPTED);
     }
 
     private static DeviceInfo info(DeviceCalls calls) {
@@ -244,14 +246,24 @@ public final class VfioDevice implements AutoCloseable {
     }
 
     static void requireVectors(IrqInfo irqs, int first, int count, Object device) {
-        String label = irqs.kind().label();
+        IrqKind kind = irqs.kind();
+        String label = kind.label();
         if (irqs.count() == 0) {
-            throw new IllegalArgumentException(device + " has no " + label);
+            boolean notice = kind == IrqKind.ERROR || kind == IrqKind.REQUEST;
+            throw new IllegalArgumentException(device + " has no " + label + (notice ? " interrupt" : ""));
         }
-        if (first < 0 || count < 1 || first > irqs.count() - count) {
-            throw new IllegalArgumentException(count + " of " + label + " from " + first + " are not possible: "
-                    + device + " has " + irqs.count() + ", numbered from 0");
+        if (count < 1) {
+            throw new IllegalArgumentException(count + " vectors of " + label + ": expected at least 1");
         }
+        if (first < 0 || first > irqs.count() - count) {
+            throw new IllegalArgumentException(label + " " + numbered(first, count) + " of " + device
+                    + (count == 1 ? " does" : " do") + " not exist: the device has " + label + " "
+                    + numbered(0, irqs.count()));
+        }
+    }
+
+    private static String numbered(int first, int count) {
+        return first + (count == 1 ? "" : "–" + ((long) first + count - 1));
     }
 
     /**

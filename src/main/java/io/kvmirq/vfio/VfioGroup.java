@@ -49,9 +49,11 @@ public final class VfioGroup extends VfioFile {
      * A group that was opened elsewhere, in this process or another one.
      *
      * @param number the descriptor of {@code /dev/vfio/N}
+     * @throws IllegalArgumentException if /proc says that it is not open, or something else
      */
     public static VfioGroup adopt(Kernel kernel, int number, Ownership ownership) {
-        return new VfioGroup(new VfioCalls(kernel), Fd.adopt(kernel, "vfio group", number, ownership), true);
+        VfioCalls calls = new VfioCalls(kernel);
+        return new VfioGroup(calls, calls.adoptGroup(number, ownership), true);
     }
 
     @Override

@@ -68,6 +68,11 @@ class CausesTest {
                 "vfio set irqs        | 25 | msi             | no MASK and UNMASK",
                 "vfio set irqs        | 25 | intx            | unmasked through an eventfd, not masked",
                 "vfio set irqs        | 16 | intx            | unmask eventfd already",
+                "vfio set irqs        | 16 | platform        | an eventfd already that masks it",
+                "vfio set irqs        | 19 | intx            | no line for the pin",
+                "vfio dma map         | 12 |                 | RLIMIT_MEMLOCK",
+                "ioas map             | 12 |                 | RLIMIT_MEMLOCK",
+                "vfio dma map         | 19 |                 | the iommufd has no address space",
                 "irqfd assign         | 5  | foreign         | another process",
                 "routes set           | 5  |                 | another process",
                 "device attribute get | 1  |                 | nothing to get",
@@ -120,6 +125,13 @@ class CausesTest {
                 .noneMatch(cause -> cause.name().matches("IRQFD_(NEEDS|RESAMPLE).*"));
         assertThat(Causes.of(KernelCall.IRQFD, Errno.EAGAIN.number(), EnumSet.of(Fact.X86)))
                 .isEmpty();
+    }
+
+    /** An iommufd has no part in a device's interrupts. */
+    @Test
+    void requestsOfContainersAreNotMeantByOthers() {
+        assertThat(Causes.of(KernelCall.SET_IRQS, Errno.ENODEV.number(), Set.of()))
+                .noneMatch(cause -> cause.text().contains("iommufd"));
     }
 
     /** What a real kernel says it for stays, whatever else is known. */

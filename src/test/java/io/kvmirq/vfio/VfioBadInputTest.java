@@ -155,7 +155,8 @@ class VfioBadInputTest {
             for (Runnable asked : List.<Runnable>of(bare::intx, bare::err, bare::msix, () -> bare.msi(0, 1))) {
                 assertThatThrownBy(asked::run)
                         .isInstanceOf(IllegalArgumentException.class)
-                        .hasMessageMatching("vfio device 0000:00:03.0 \\(fd \\d+\\) has no (INTx|error|MSI-X|MSI)");
+                        .hasMessageMatching(
+                                "vfio device 0000:00:03.0 \\(fd \\d+\\) has no (INTx|error interrupt|MSI-X|MSI)");
             }
             assertThat(bare.req()).hasToString("request of 0000:00:03.0");
             assertThatThrownBy(bare::reset).hasMessageContaining("EINVAL (the device has no function reset)");
@@ -163,7 +164,9 @@ class VfioBadInputTest {
                     .isInstanceOf(IndexOutOfBoundsException.class)
                     .hasMessageContaining("offset 0x100, length 1 is outside of region 7 of vfio device");
             assertThatThrownBy(() -> bare.config().getShort(5)).hasMessageContaining("is not a multiple of 2");
-            assertThatThrownBy(() -> bare.region(99)).hasMessageContaining("vfio info vfio device 0000:00:03.0");
+            assertThatThrownBy(() -> bare.region(99))
+                    .hasMessageMatching(
+                            "vfio region info vfio device .* region=99: EINVAL \\(the device has no such region\\)");
         }
     }
 

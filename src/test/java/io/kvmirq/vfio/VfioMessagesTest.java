@@ -337,8 +337,12 @@ class VfioMessagesTest {
         Setup setup = new Setup(hardware);
         assertThatThrownBy(() -> setup.device.msix(3, 3))
                 .isInstanceOf(IllegalArgumentException.class)
-                .hasMessageStartingWith("3 of MSI-X from 3 are not possible: vfio device " + hardware.address())
-                .hasMessageEndingWith(" has 5, numbered from 0");
+                .hasMessageStartingWith("MSI-X 3–5 of vfio device " + hardware.address())
+                .hasMessageEndingWith(" do not exist: the device has MSI-X 0–4");
+        assertThatThrownBy(() -> setup.device.msix(5, 1)).hasMessageStartingWith("MSI-X 5 of vfio device ");
+        assertThatThrownBy(() -> setup.device.msix(1, 0)).hasMessage("0 vectors of MSI-X: expected at least 1");
+        assertThatThrownBy(() -> setup.device.msix(1, Integer.MAX_VALUE))
+                .hasMessageStartingWith("MSI-X 1–2147483647 of ");
         assertThatThrownBy(() -> setup.device.platformIrq(0))
                 .hasMessageContaining("a PCI device has INTx, MSI and MSI-X");
         assertThatThrownBy(() -> setup.device.msix(0, 2).arm(setup.events(1)))

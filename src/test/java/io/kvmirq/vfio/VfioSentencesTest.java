@@ -3,19 +3,25 @@ package io.kvmirq.vfio;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.recording.Faults;
 import io.kvmirq.uapi.Uapi;
 import java.util.List;
+import java.util.function.Consumer;
 import org.assertj.core.api.AbstractThrowableAssert;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** What is said of a refusal is what the host shows, and never takes the place of the refusal. */
@@ -136,5 +142,108 @@ class VfioSentencesTest {
                 new Sysfs().put(DEVICES, List.of(TestDevice.FAKE.toString())).put(DEVICE + "/iommu_group", "5");
         opening(kernel("6.12", sysfs))
                 .hasMessageEndingWith("ENOENT (no driver is bound to 0000:00:02.0: bind it to vfio-pci first)");
+    }
+
+    // Interrupts and DMA
+
+    private KernelException refused(String request, int nth, Errno errno, Consumer<VfioDevice> call) {
+        try (Kernel kernel = kernel("6.12", bound());
+                VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE)) {
+            faults.fail(request, nth, errno);
+            return catchThrowableOfType(KernelException.class, () -> call.accept(device));
+        }
+    }
+
+    private static void armIntx(VfioDevice device) {
+        device.intx().arm(EventFd.create(device.fd().kernel()));
+    }
+
+    @Test
+    void pinWithoutALine() {
+        assertThat(refused("vfioIrqsSet", 1, Errno.ENODEV, VfioSentencesTest::armIntx))
+                .hasMessageEndingWith(
+                        "INTx: ENODEV (the host has no line for the pin of the device: use MSI or MSI-X)");
+    }
+
+    @Test
+    void foreignStateOrAWrongFileIsWhatATypedArmingMeets() {
+        assertThat(refused("vfioIrqsSet", 1, Errno.EINVAL, VfioSentencesTest::armIntx))
+                .hasMessageContaining(
+                        "EINVAL (one of the files is not an eventfd, or another of INTx, MSI and MSI-X is")
+                .message()
+                .doesNotContain("start + count", "argsz");
+    }
+
+    @Test
+    void lockedMemoryIsShort() {
+        assertThat(refused("VFIO_IOMMU_MAP_DMA", 1, Errno.ENOMEM, device -> {
+                    device.dma()
+                            .map(
+                                    0,
+                                    Mapping.anonymous(device.fd().kernel(), 4096)
+                                            .mapping());
+                }))
+                .hasMessageContaining("ENOMEM (RLIMIT_MEMLOCK is too low for so much memory of DMA: raise it, or give");
+    }
+
+    @Test
+    void busyLineOfAPlatformDeviceIsNotCalledIntx() {
+        assertThat(DeviceCalls.busy(IrqKind.PLATFORM, true).text()).contains("another driver has the line");
+        assertThat(DeviceCalls.busy(IrqKind.PLATFORM, false).text())
+                .contains("an eventfd already that masks it, or that unmasks it");
+        assertThat(DeviceCalls.busy(IrqKind.INTX, true).text()).contains("must be exclusive");
+        assertThat(DeviceCalls.busy(IrqKind.INTX, false).text()).contains("unmask eventfd");
+    }
+
+    @ParameterizedTest
+    @CsvSource({"1, vector 0 is available", "3, vectors 0–2 are available"})
+    void shortageCountsFromTheFirstVector(int budget, String available) {
+        TestDevice.Fake hardware = TestDevice.fake("6.12");
+        hardware.fake.limitVectors(budget);
+        try (Kernel kernel = hardware.kernel();
+                VfioDevice device = VfioDevice.open(kernel, TestDevice.FAKE)) {
+            List<EventFd> events = List.of(EventFd.create(kernel), EventFd.create(kernel));
+            assertThatThrownBy(() -> device.msix(3, 2).arm(events))
+                    .isInstanceOf(VectorsExhaustedException.class)
+                    .hasMessageEndingWith(" MSI-X 3–4: only " + available + " on this host, and nothing was enabled:"
+                            + " ask for none beyond");
+        }
+    }
+
+    // Files of another kind
+
+    @Test
+    void adoptedFileOfAnotherKindIsNamed() {
+        try (Kernel kernel = Kernel.open();
+                EventFd event = EventFd.create(kernel);
+                Fd.Lease lease = event.fd().lease()) {
+            int number = lease.number();
+            String open = "fd " + number + " is open on anon_inode:[eventfd]: expected ";
+            PciAddress name = TestDevice.FAKE;
+            assertThatThrownBy(() -> VfioDevice.adopt(kernel, name, number, Ownership.BORROWED))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessage(open + "a VFIO device, from VFIO_GROUP_GET_DEVICE_FD or /dev/vfio/devices");
+            assertThatThrownBy(() -> VfioCdev.adopt(kernel, name, number, Ownership.BORROWED))
+                    .hasMessage(open + "the file of a VFIO device, /dev/vfio/devices/vfioN");
+            assertThatThrownBy(() -> VfioGroup.adopt(kernel, number, Ownership.BORROWED))
+                    .hasMessage(open + "a VFIO group, /dev/vfio/N");
+            assertThatThrownBy(() -> VfioContainer.adopt(kernel, number, Ownership.BORROWED))
+                    .hasMessage(open + "a VFIO container, /dev/vfio/vfio");
+            assertThatThrownBy(() -> Ioas.in(kernel, number, Ownership.BORROWED))
+                    .hasMessage(open + "an iommufd, /dev/iommu");
+            assertThat(event.drain()).as("still open").isZero();
+        }
+    }
+
+    /** KVM's files and containers answer EINVAL to what they do not know, as an unbound device file does. */
+    @ParameterizedTest
+    @ValueSource(strings = {"/dev/kvm", "/dev/vfio/vfio", "/dev/vfio/devices/vfio0"})
+    void kernelThatSaysEinvalToAnotherKind(String path) {
+        TestDevice.Fake hardware = TestDevice.fake("6.12,cdev");
+        Kernel kernel = hardware.kernel();
+        int number = hardware.fake.open(Buffers.cString(path), Uapi.O_RDWR);
+        assertThatThrownBy(() -> VfioDevice.adopt(kernel, TestDevice.FAKE, number, Ownership.OWNED))
+                .hasMessageStartingWith("vfio info vfio device 0000:00:02.0 (fd " + number + "): EINVAL (the file is no"
+                        + " opened VFIO device: it is of another kind, or not bound to an iommufd)");
     }
 }

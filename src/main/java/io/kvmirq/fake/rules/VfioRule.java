@@ -52,7 +52,7 @@ public enum VfioRule implements KernelRule {
             "vfio_main.c vfio_unregister_group_dev()"),
 
     // Devices
-    VFIO_INFO_ARGUMENTS(LAB, VfioCause.INFO_ARGUMENTS),
+    VFIO_INFO_ARGUMENTS(LAB, VfioCause.INFO_ARGUMENTS, VfioCause.REGION_ARGUMENTS, VfioCause.REGION_ABSENT),
     VFIO_IRQ_INFO_ARGUMENTS(LAB, VfioCause.IRQ_INFO_INDEX),
     VFIO_IRQ_FLAGS(
             LAB,
@@ -109,7 +109,13 @@ public enum VfioRule implements KernelRule {
             SOURCE,
             "VFIO_IOMMU_UNMAP_DMA of nothing succeeds on an iommufd",
             "drivers/iommu/iommufd/vfio_compat.c iommufd_vfio_unmap_dma()"),
-    IOMMUFD_NO_COMPATIBLE(SOURCE, IommufdCause.IOMMUFD_NO_COMPATIBLE),
+    IOMMUFD_NO_COMPATIBLE(
+            SOURCE,
+            IommufdCause.IOMMUFD_NO_COMPATIBLE,
+            IommufdCause.IOMMUFD_NO_COMPATIBLE_MAP,
+            IommufdCause.IOMMUFD_NO_COMPATIBLE_UNMAP,
+            IommufdCause.IOMMUFD_NO_COMPATIBLE_DEVICE,
+            IommufdCause.IOMMUFD_NO_COMPATIBLE_REQUEST),
     IOMMUFD_TYPE(SOURCE, IommufdCause.COMPATIBLE_TYPE),
 
     // VFIO_DEVICE_SET_IRQS, in its order
