@@ -111,6 +111,9 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
      */
     public record Refusal(Cause cause, String text, String remedy) {}
 
+    private static final String ENABLE_IOMMU =
+            "enable VT-d or AMD-Vi in the firmware; on Intel, boot with intel_iommu=on";
+
     public VfioOutlook {
         irqs = List.copyOf(irqs);
         refusals = List.copyOf(refusals);
@@ -244,10 +247,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
 
     private static Refusal noGroup(HostFacts host, PciDevice device) {
         return host.iommus().isEmpty()
-                ? new Refusal(
-                        Cause.NO_IOMMU,
-                        "no IOMMU is in use on this host",
-                        "enable VT-d or AMD-Vi in the firmware; on Intel, boot with intel_iommu=on")
+                ? new Refusal(Cause.NO_IOMMU, "no IOMMU is in use on this host", ENABLE_IOMMU)
                 : new Refusal(
                         Cause.NO_GROUP,
                         device.address() + " has no IOMMU group: no IOMMU translates its DMA",
@@ -261,6 +261,15 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                 .flatMap(name -> host.access("devices/" + name))
                 .filter(HostFiles.Access.ALLOWED::equals)
                 .isPresent();
+        String without = "noiommu-" + group;
+        if (host.access(without)
+                .filter(access -> access != HostFiles.Access.ABSENT)
+                .isPresent()) {
+            return Optional.of(new Refusal(
+                    Cause.NO_IOMMU,
+                    "no IOMMU serves " + device.address() + ", whose group is /dev/vfio/" + without,
+                    ENABLE_IOMMU));
+        }
         return host.access(String.valueOf(group)).filter(access -> !opens).flatMap(access -> switch (access) {
             case ALLOWED -> Optional.empty();
             case ABSENT ->

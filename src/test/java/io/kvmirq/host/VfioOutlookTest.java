@@ -2,6 +2,7 @@
 package io.kvmirq.host;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.tuple;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
@@ -198,7 +199,7 @@ class VfioOutlookTest {
     }
 
     /** Over the tree, with other access to /dev. */
-    private record WithDev(HostFiles tree, Access access) implements HostFiles {
+    private record WithDev(HostFiles tree, String node, Access access) implements HostFiles {
         @Override
         public Optional<byte[]> bytes(String path, int most) {
             return tree.bytes(path, most);
@@ -216,12 +217,16 @@ class VfioOutlookTest {
 
         @Override
         public Access access(String path) {
-            return path.equals("dev/vfio/1") ? access : Access.ABSENT;
+            return path.equals("dev/vfio/" + node) ? access : Access.ABSENT;
         }
     }
 
     private static List<VfioOutlook.Refusal> refusals(HostFiles.Access access) throws Exception {
-        HostFacts host = new HostFacts(new WithDev(RecordedHost.of("amd-6.1").tree(), access));
+        return refusals("1", access);
+    }
+
+    private static List<VfioOutlook.Refusal> refusals(String node, HostFiles.Access access) throws Exception {
+        HostFacts host = new HostFacts(new WithDev(RecordedHost.of("amd-6.1").tree(), node, access));
         return VfioOutlook.of(host, host.pci(NETWORK).orElseThrow()).refusals();
     }
 
@@ -234,5 +239,16 @@ class VfioOutlookTest {
         assertThat(refusals(HostFiles.Access.ABSENT))
                 .extracting(VfioOutlook.Refusal::text)
                 .containsExactly("/dev/vfio/1 does not exist here");
+    }
+
+    @Test
+    void groupThatHasNoIommuIsNotTakenForAMissingFile() throws Exception {
+        for (HostFiles.Access access : List.of(HostFiles.Access.ALLOWED, HostFiles.Access.DENIED)) {
+            assertThat(refusals("noiommu-1", access))
+                    .extracting(VfioOutlook.Refusal::cause, VfioOutlook.Refusal::text)
+                    .containsExactly(tuple(
+                            VfioOutlook.Cause.NO_IOMMU,
+                            "no IOMMU serves 0000:00:02.0, whose group is /dev/vfio/noiommu-1"));
+        }
     }
 }
