@@ -348,4 +348,17 @@ class VfioMessagesTest {
         assertThatThrownBy(() -> setup.device.msix(0, 2).arm(setup.events(1)))
                 .hasMessage("1 eventfds for 2 vectors: expected one for each");
     }
+
+    /** A vector is allocated before it gets its eventfd. */
+    @ParameterizedTest
+    @MethodSource("io.kvmirq.vfio.TestDevice#messages")
+    void vectorsAreEnabledBeforeTheyHaveEventFds(TestDevice hardware) {
+        Setup setup = new Setup(hardware);
+        EventFd event = setup.event();
+        ArmedVectors armed = undo.add(setup.device.msix(0, 2).armSome(List.of(Optional.empty(), Optional.empty())));
+        undo.add(() -> hardware.settle(setup.device));
+        assertThat(armed.isSet(1)).isFalse();
+        armed.set(1, event);
+        setup.arrives(1, event);
+    }
 }

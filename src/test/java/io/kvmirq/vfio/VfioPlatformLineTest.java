@@ -52,6 +52,17 @@ class VfioPlatformLineTest {
     }
 
     @Test
+    void lineThatWasMaskedWhenItWasDetachedSignalsAgain() {
+        EventFd next = EventFd.create(kernel);
+        ArmedLine line = irq.arm(event);
+        hardware.requestService(0);
+        assertThat(event.drain()).isEqualTo(1);
+        line.detach();
+        line.set(next);
+        assertThat(next.drain()).isEqualTo(1);
+    }
+
+    @Test
     void edgeIsArmedAgain() {
         EventFd edge = EventFd.create(kernel);
         device.platformIrq(1).arm(edge).close();
