@@ -291,21 +291,22 @@ class VfioMessagesContract {
 
     // The device's own messages
 
+    /** QEMU's e1000e may repeat a message 128 us later: messages are counted with edu. */
     @Test
-    void everyMessageOfE1000eReachesItsEventfdOnce() {
+    void everyMessageOfE1000eReachesItsEventfd() {
         VfioDevice device = vfio.device(E1000E);
         device.start();
         int[] events = vfio.events(ALL);
         assertOk(device.arm(MSIX, 0, events));
         for (int vector = 0; vector < ALL; vector++) {
+            assertThat(vfio.take(events[vector])).as("before its message").isZero();
             device.hardware.send(vector);
-            assertThat(vfio.await(events[vector])).isEqualTo(1);
+            assertThat(vfio.await(events[vector])).isPositive();
         }
-        assertThat(IntStream.of(events).mapToLong(vfio::take)).containsOnly(0L);
     }
 
     @Test
-    void messageOfEduReachesItsEventfd() {
+    void messageOfEduReachesItsEventfdOnce() {
         VfioDevice device = vfio.device(EDU);
         device.start();
         int event = vfio.world.eventfd();
@@ -317,16 +318,16 @@ class VfioMessagesContract {
 
     @Test
     void deviceThatIsNoBusMasterSendsNothing() {
-        VfioDevice device = vfio.device(E1000E);
+        VfioDevice device = vfio.device(EDU);
         device.start();
-        int[] events = vfio.events(2);
-        assertOk(device.arm(MSIX, 0, events));
+        int event = vfio.world.eventfd();
+        assertOk(device.arm(MSI, 0, event));
         device.writeCommand(device.readConfig(COMMAND) & ~MASTER);
         device.hardware.send(0);
         device.writeCommand(device.readConfig(COMMAND) | MASTER);
-        device.hardware.send(1);
-        assertThat(vfio.await(events[1])).isEqualTo(1);
-        assertThat(vfio.take(events[0])).isZero();
+        device.hardware.send(0);
+        assertThat(vfio.await(event)).as("messages").isEqualTo(1);
+        assertOk(device.disable(MSI));
     }
 
     @Test
