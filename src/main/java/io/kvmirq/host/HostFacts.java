@@ -165,7 +165,7 @@ public final class HostFacts {
         String pci = DEVICES + "/" + name + "/";
         Optional<String> driver =
                 tree.linkName(pci + "driver").or(() -> tree.linkName("sys/bus/platform/devices/" + name + "/driver"));
-        return new PciDevice.Member(name, driver, config(pci).isBridge());
+        return new PciDevice.Member(name, driver);
     }
 
     private Optional<Integer> hex(String path) {

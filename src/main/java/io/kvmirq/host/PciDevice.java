@@ -3,6 +3,7 @@ package io.kvmirq.host;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.vfio.VfioGroup;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -48,32 +49,17 @@ public record PciDevice(
      *
      * @param name its name in sysfs; of a PCI function, the address
      * @param driver the name of the driver that is bound to it
-     * @param isBridge whether it is a PCI bridge
      */
-    public record Member(String name, Optional<String> driver, boolean isBridge) {
-        /**
-         * Whether VFIO cannot use the group while this driver is bound. Drivers that leave DMA to the user do not block:
-         * those of VFIO, pci-stub and pcieport. Nor does a bridge.
-         *
-         * <p>Source: {@code driver_managed_dma} of Linux 5.19 and newer, {@code vfio_dev_viable()} before.
-         */
+    public record Member(String name, Optional<String> driver) {
+        /** Whether VFIO cannot use the group while this driver is bound: see {@link VfioGroup#isBlockedBy}. */
         public boolean blocks() {
-            return driver.isPresent() && !isBridge && !isHarmless(driver.get());
+            return driver.filter(VfioGroup::isBlockedBy).isPresent();
         }
-    }
-
-    private static boolean isHarmless(String driver) {
-        return isOfVfio(driver) || driver.equals("pci-stub") || driver.equals("pcieport");
-    }
-
-    /** Whether a driver is vfio-pci, or a variant of it such as mlx5_vfio_pci. */
-    static boolean isOfVfio(String driver) {
-        return driver.replace('_', '-').contains("vfio-");
     }
 
     /** Whether a driver of VFIO is bound to it. */
     public boolean isBoundToVfio() {
-        return driver.filter(PciDevice::isOfVfio).isPresent();
+        return driver.filter(VfioGroup::isDriver).isPresent();
     }
 
     /** Whether it is a bridge: of its configuration space, or of its class. No guest gets a bridge. */

@@ -14,9 +14,6 @@ import java.util.stream.Collectors;
 
 /** What sysfs says of a device: where VFIO has it, and why VFIO cannot open it. */
 record HostDevice(HostFiles files, DeviceName name) {
-    /** Drivers that leave DMA to the user, besides those of VFIO ({@code driver_managed_dma} in the kernel). */
-    private static final List<String> HARMLESS = List.of("pci-stub", "pcieport");
-
     private static final String GROUPS = "sys/kernel/iommu_groups/";
 
     private String path() {
@@ -86,7 +83,7 @@ record HostDevice(HostFiles files, DeviceName name) {
     /** Why VFIO cannot open the device, if no driver of VFIO is bound to it. */
     Optional<String> notBound() {
         Optional<String> driver = driver();
-        if (driver.filter(HostDevice::isOfVfio).isPresent()
+        if (driver.filter(VfioGroup::isDriver).isPresent()
                 || files.list(directory()).isEmpty()) {
             return Optional.empty();
         }
@@ -96,10 +93,6 @@ record HostDevice(HostFiles files, DeviceName name) {
         String wanted = "bind it to vfio-" + name.busName();
         return Optional.of(driver.map(bound -> name + " is bound to the driver " + bound + ": " + wanted + " first")
                 .orElse("no driver is bound to " + name + ": " + wanted + " first"));
-    }
-
-    private static boolean isOfVfio(String driver) {
-        return driver.contains("vfio");
     }
 
     /**
@@ -115,9 +108,8 @@ record HostDevice(HostFiles files, DeviceName name) {
         String directory = GROUPS + group + "/devices";
         List<String> members = files.list(directory);
         String others = members.stream()
-                .flatMap(member -> driver(member).stream()
-                        .filter(driver -> !isOfVfio(driver) && !HARMLESS.contains(driver))
-                        .map(driver -> member + " to " + driver))
+                .flatMap(member ->
+                        driver(member).stream().filter(VfioGroup::isBlockedBy).map(driver -> member + " to " + driver))
                 .collect(Collectors.joining(", "));
         if (members.isEmpty()) {
             return Optional.empty();

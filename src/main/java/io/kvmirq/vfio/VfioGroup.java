@@ -9,6 +9,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
 import java.util.Optional;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -18,12 +19,30 @@ import org.jspecify.annotations.Nullable;
  * <p>Source: drivers/vfio/group.c.
  */
 public final class VfioGroup extends VfioFile {
+    /** Besides those of VFIO. */
+    private static final Set<String> LEAVE_DMA_TO_THE_USER = Set.of("pci-stub", "pcieport");
+
     private final boolean adopted;
     private @Nullable VfioContainer container;
 
     private VfioGroup(VfioCalls calls, Fd fd, boolean adopted) {
         super(calls, fd);
         this.adopted = adopted;
+    }
+
+    /** Whether a driver is VFIO's: vfio-pci, vfio-platform, or a variant such as mlx5_vfio_pci. */
+    public static boolean isDriver(String driver) {
+        return driver.replace('_', '-').contains("vfio-");
+    }
+
+    /**
+     * Whether the kernel gives a group to no user while this driver is bound to one of its devices. Drivers that leave DMA
+     * to the user do not block: those of VFIO, pci-stub and pcieport.
+     *
+     * <p>Source: {@code driver_managed_dma} in {@code struct pci_driver} since Linux 5.19.
+     */
+    public static boolean isBlockedBy(String driver) {
+        return !isDriver(driver) && !LEAVE_DMA_TO_THE_USER.contains(driver);
     }
 
     /**
