@@ -331,7 +331,14 @@ class SummaryTest {
         passed("lab-arm-gicv4-6.1", TestRow.REAL_KVM);
         rule("lab-arm-gicv4-6.1", name, Grade.LAB, false);
         assertThat(print(HERE).failures())
+                .as("the lab does not run the tests of recorded answers")
+                .isEmpty();
+        passed("baseline", TestRow.REAL_KVM);
+        rule("baseline", name, Grade.LAB, false);
+        assertThat(print(HERE).failures())
                 .containsExactly("failed: no test in the lab sees " + name + ", text of " + name);
+        rule("baseline", name, Grade.LAB, true);
+        assertThat(print(HERE).failures()).as("recorded").isEmpty();
     }
 
     // What is printed
