@@ -55,6 +55,11 @@ public final class VfioWorld {
         return World.all().map(VfioWorld::new);
     }
 
+    /** The kernels to ask of arm64. */
+    static Stream<VfioWorld> arm64() {
+        return World.arm64().map(VfioWorld::new);
+    }
+
     @Override
     public String toString() {
         return world.toString();

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.assertOk;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
+import java.util.HexFormat;
+
+/** A vCPU of arm64 with a GICv3, run on the test's own thread from one write to the next. */
+final class ArmGuest {
+    /** Where the guest writes the interrupt that it has taken. */
+    static final long IN_SERVICE = 0xa00_0000L;
+    /** Where it writes the same when it has ended the interrupt. */
+    static final long ENDED = IN_SERVICE + Integer.BYTES;
+
+    /**
+     * A vCPU begins at address 0, with its MMU off and interrupts masked: WFI ends all the same.
+     *
+     * <pre>
+     *     mov x0, #0xff
+     *     msr ICC_PMR_EL1, x0
+     *     mov x0, #1
+     *     msr ICC_IGRPEN1_EL1, x0
+     *     isb
+     *     mov x2, #0x0a000000
+     * 1:  wfi
+     *     mrs x1, ICC_IAR1_EL1
+     *     dsb sy
+     *     mov w3, #1023            // no interrupt
+     *     cmp w1, w3
+     *     b.eq 1b
+     *     str w1, [x2]
+     *     msr ICC_EOIR1_EL1, x1
+     *     isb
+     *     str w1, [x2, #4]
+     *     b 1b
+     * </pre>
+     */
+    private static final String CODE = "e01f80d2004618d5200080d2e0cc18d5df3f03d50240a1d27f2003d501cc38d59f3f03d5"
+            + "e37f80523f00036b60ffff54410000b921cc18d5df3f03d5410400b9f6ffff17";
+
+    private final Libc libc;
+    private final int vcpu;
+    private final ByteBuffer run;
+
+    /** Creates the VM's vCPU and its memory. */
+    ArmGuest(World world, int vm) {
+        libc = world.kernel().libc();
+        long memory = world.map(World.PAGE, -1);
+        ByteBuffer region = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, World.PAGE)
+                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, memory);
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION, region));
+        libc.view(memory, World.PAGE).put(0, HexFormat.of().parseHex(CODE));
+        vcpu = world.vcpu(vm, 0);
+        ByteBuffer init = Buffers.allocate(UapiArm64.KvmVcpuInit.SIZE);
+        assertOk(libc.ioctl(vm, UapiArm64.KVM_ARM_PREFERRED_TARGET, init));
+        assertOk(libc.ioctl(vcpu, UapiArm64.KVM_ARM_VCPU_INIT, init));
+        int size = libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
+        run = libc.view(world.map(size, vcpu), size);
+    }
+
+    /** Runs until the guest writes there. Blocks while it waits, so that an interrupt must be pending. */
+    void runTo(long address, int interrupt) {
+        int result;
+        do {
+            result = libc.ioctl(vcpu, Uapi.KVM_RUN, 0);
+        } while (result == -Errno.EINTR.number());
+        assertOk(result);
+        assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).as("exit reason").isEqualTo(Uapi.KVM_EXIT_MMIO);
+        assertThat(run.get(Uapi.KvmRun.MMIO_IS_WRITE)).as("write").isEqualTo((byte) 1);
+        assertThat(run.getLong(Uapi.KvmRun.MMIO_PHYS_ADDR)).as("address").isEqualTo(address);
+        assertThat(run.getInt(Uapi.KvmRun.MMIO_DATA)).as("interrupt").isEqualTo(interrupt);
+    }
+}

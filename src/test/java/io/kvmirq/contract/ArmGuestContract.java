@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.arch.gic.DistributorRegister.*;
+import static io.kvmirq.arch.gic.RedistributorRegister.PRIVATE_FRAME;
+import static io.kvmirq.contract.VfioDevice.*;
+import static io.kvmirq.contract.World.*;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.IoAddress;
+import io.kvmirq.Ppi;
+import io.kvmirq.Spi;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedClass;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** Interrupts on their way to a guest of arm64 that runs. The fake runs none. */
+@Tag("contract")
+@ParameterizedClass(name = "{0}")
+@MethodSource("io.kvmirq.contract.VfioWorld#arm64")
+class ArmGuestContract extends ArmVms {
+    private static final Spi SPI = new Spi(42);
+    private static final Gsi GSI = new Gsi(SPI.pin());
+    private static final Ppi PRIVATE = new Ppi(23);
+    private static final int ROUNDS = 3;
+
+    /** Of GICD_CTLR. */
+    private static final int ENABLE_GROUP_1 = 2;
+
+    private final VfioWorld vfio;
+    private Vm vm;
+    private VgicV3 vgic;
+    private ArmGuest guest;
+    private int number;
+
+    @SuppressWarnings("NullAway.Init")
+    ArmGuestContract(VfioWorld vfio) {
+        super(vfio.world);
+        this.vfio = vfio;
+    }
+
+    @BeforeEach
+    void setUp() {
+        assumeTrue(world.kernel().isReal(), "needs a real kernel: the fake runs no guest of arm64");
+        vm = vm();
+        number = made.add(vm.fd().lease()).number();
+        guest = new ArmGuest(world, number);
+        vgic = made.add(vm.createVgicV3());
+        vgic.setDistributor(DISTRIBUTOR);
+        vgic.setRedistributors(REDISTRIBUTORS);
+        vgic.init();
+        vgic.writeDistributor(GICD_CTLR.offset(), ENABLE_GROUP_1);
+        vgic.writeDistributor(GICD_IGROUPR.offset() + Integer.BYTES, -1);
+        vgic.writeDistributor(GICD_ISENABLER.offset() + Integer.BYTES, 1 << SPI.pin());
+        vgic.writeRedistributor(FIRST, PRIVATE_FRAME + GICD_IGROUPR.offset(), -1);
+        vgic.writeRedistributor(FIRST, PRIVATE_FRAME + GICD_ISENABLER.offset(), 1 << PRIVATE.number());
+    }
+
+    @Override
+    @AfterEach
+    void close() {
+        made.close();
+        vfio.closeAll();
+    }
+
+    private void high() {
+        eventually(SPI + " is high", () -> vgic.isHigh(SPI));
+    }
+
+    private void answers() {
+        guest.runTo(ArmGuest.IN_SERVICE, SPI.number());
+        guest.runTo(ArmGuest.ENDED, SPI.number());
+    }
+
+    @Test
+    void guestTakesEachSignalOfAnEventfd() {
+        EventFd event = event();
+        made.add(vm.assignIrqfd(event, GSI));
+        for (int i = 0; i < ROUNDS; i++) {
+            event.signal();
+            latched(vgic, SPI);
+            guest.runTo(ArmGuest.IN_SERVICE, SPI.number());
+            assertThat(vgic.isLatched(SPI)).as("latched when taken").isFalse();
+            guest.runTo(ArmGuest.ENDED, SPI.number());
+        }
+    }
+
+    @Test
+    void answerOfTheGuestSignalsAnIoeventfd() {
+        EventFd event = event();
+        EventFd answer = event();
+        made.add(vm.assignIrqfd(event, GSI));
+        made.add(vm.assignIoEventFd(IoAddress.mmio(ArmGuest.IN_SERVICE, Integer.BYTES), answer));
+        for (int i = 0; i < ROUNDS; i++) {
+            event.signal();
+            latched(vgic, SPI);
+            guest.runTo(ArmGuest.ENDED, SPI.number());
+            assertThat(answer.drain()).isEqualTo(1);
+        }
+    }
+
+    @Test
+    void endOfALevelSignalsTheResamplefdAndLowersTheLine() {
+        vgic.makeLevel(SPI);
+        EventFd event = event();
+        EventFd resample = event();
+        made.add(vm.assignLevelIrqfd(event, resample, GSI));
+        for (int i = 0; i < ROUNDS; i++) {
+            event.signal();
+            high();
+            guest.runTo(ArmGuest.IN_SERVICE, SPI.number());
+            assertThat(resample.drain()).as("resamplefd before the end").isZero();
+            assertThat(vgic.isHigh(SPI)).isTrue();
+            guest.runTo(ArmGuest.ENDED, SPI.number());
+            assertThat(resample.drain()).as("resamplefd after the end").isEqualTo(1);
+            assertThat(vgic.isHigh(SPI)).isFalse();
+        }
+    }
+
+    @Test
+    void guestTakesAPpiUntilItsLineIsLow() {
+        vm.setPpi(FIRST, PRIVATE, true);
+        for (int i = 0; i < ROUNDS; i++) {
+            guest.runTo(ArmGuest.IN_SERVICE, PRIVATE.number());
+            guest.runTo(ArmGuest.ENDED, PRIVATE.number());
+        }
+        vm.setPpi(FIRST, PRIVATE, false);
+        vm.setSpi(SPI, true);
+        answers();
+    }
+
+    @Test
+    void guestTakesTheMessageOfADevice() {
+        VfioDevice device = vfio.device(TestDevice.EDU);
+        device.start();
+        int event = world.eventfd();
+        assertOk(device.arm(MSI, 0, event));
+        assertOk(world.kernel().irqfdAssign(number, event, GSI.number()));
+        for (int i = 0; i < ROUNDS; i++) {
+            device.hardware.send(0);
+            latched(vgic, SPI);
+            answers();
+        }
+    }
+
+    @Test
+    void endOfIntxUnmasksItUntilTheDeviceIsServed() {
+        vgic.makeLevel(SPI);
+        VfioDevice device = vfio.device(TestDevice.EDU);
+        device.start();
+        int event = world.eventfd();
+        int resample = world.eventfd();
+        assertOk(device.arm(INTX, 0, event));
+        assertOk(world.kernel().irqfdAssignLevel(number, event, resample, GSI.number()));
+        assertOk(device.unmaskBy(resample));
+        device.hardware.request();
+        for (int i = 0; i < ROUNDS; i++) {
+            high();
+            answers();
+        }
+        high();
+        guest.runTo(ArmGuest.IN_SERVICE, SPI.number());
+        device.hardware.serve();
+        guest.runTo(ArmGuest.ENDED, SPI.number());
+        assertOk(device.disable(INTX));
+        assertOk(world.kernel().irqfdDeassign(number, event, GSI.number()));
+        assertThat(vgic.isHigh(SPI)).isFalse();
+        assertThat(vfio.take(event)).as("served, so quiet").isZero();
+    }
+}
