@@ -40,7 +40,7 @@ final class Coverage {
     /** Operations with less than one in a hundred calls, and outcomes with less than one in a hundred of their operation's. */
     List<String> rare() {
         return Arrays.stream(Operation.values())
-                .filter(operation -> !operation.isVfio())
+                .filter(operation -> operation.isSearched() && !operation.isVfio())
                 .flatMap(this::rare)
                 .toList();
     }

@@ -59,7 +59,10 @@ final class Draft {
     }
 
     void step(List<Call> calls) {
-        steps.add(new Step(calls));
+        List<Call> made = calls.stream().filter(Call::isSearched).toList();
+        if (!made.isEmpty()) {
+            steps.add(new Step(made));
+        }
     }
 
     /** Closes a descriptor and waits for all detaching. */

@@ -5,8 +5,10 @@ import static io.kvmirq.differential.Call.call;
 
 import io.kvmirq.differential.Descriptors.Event;
 import io.kvmirq.differential.Descriptors.Kind;
+import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Epoll;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.SplittableRandom;
@@ -110,6 +112,9 @@ final class Generator {
     /** Something to work on: a VM with an irqchip and a vCPU that listens, most of the time. */
     private void begin() {
         long vm = createVm(fds.open(Kind.KVM).get(0), 0);
+        if (!Machine.isX86() && !values.rarely(4)) {
+            createVgic(vm);
+        }
         if (values.rarely(2)) {
             createIrqchip();
         } else {
@@ -313,6 +318,19 @@ final class Generator {
         if (type == Uapi.KVM_DEV_TYPE_VFIO && flags < Uapi.KVM_CREATE_DEVICE_TEST) {
             fds.addFrom(Kind.VM, vm, Kind.DEVICE, to);
         }
+    }
+
+    /** A VGICv3 that is initialised, so that the VM takes irqfds. */
+    private void createVgic(long vm) {
+        long to = fds.fresh();
+        draft.step(
+                call(Operation.CREATE_DEVICE, to, vm, UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V3, 0),
+                call(
+                        Operation.SET_ATTR,
+                        to,
+                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL,
+                        UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT,
+                        Side.NOWHERE));
     }
 
     private void attribute() {

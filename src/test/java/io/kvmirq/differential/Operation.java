@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.differential;
 
+import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.Uapi;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Set;
 
 /** What can be called, with the names of its arguments; {@code to} is the number a new descriptor gets. */
 enum Operation {
@@ -71,6 +74,23 @@ enum Operation {
     /** Where the data of {@link #SET_IRQS} begins. */
     static final int DATA_AT = 6;
 
+    /** What only KVM on x86 has, or what runs or needs a vCPU, whose calls on arm64 are not modelled. */
+    private static final Set<Operation> OF_X86 = EnumSet.of(
+            CREATE_IRQCHIP,
+            SPLIT_IRQCHIP,
+            X2APIC_API,
+            CREATE_VCPU,
+            SIGNAL_MSI,
+            IRQ_LINE,
+            IRQ_LINE_STATUS,
+            GET_IRQCHIP,
+            SET_IRQCHIP,
+            GET_LAPIC,
+            SET_LAPIC,
+            GET_MP_STATE,
+            SET_MP_STATE,
+            RUN);
+
     static final int ROUTE_AT = 3;
     static final int ROUTE_SIZE = 6;
 
@@ -81,8 +101,17 @@ enum Operation {
         this.parameters = List.of(parameters);
     }
 
+    /** Whether a search on this machine's architecture makes it. */
+    boolean isSearched() {
+        return Machine.isX86() || !OF_X86.contains(this);
+    }
+
     boolean isVfio() {
         return compareTo(OPEN_CONTAINER) >= 0;
+    }
+
+    boolean isAttribute() {
+        return this == SET_ATTR || this == HAS_ATTR || this == GET_ATTR;
     }
 
     boolean opensVfio() {
