@@ -83,7 +83,7 @@ final class VfioJson {
         }
         json.writeEndArray();
         texts("bind", one.bind(host));
-        texts("giveBack", one.giveBack());
+        texts("giveBack", one.giveBack(host));
         json.writeEndObject();
     }
 

@@ -64,7 +64,7 @@ final class VfioText {
         irqs(host, one, out);
         refusals(one, terminal);
         commands(out, "to bind it:", one.bind(host));
-        commands(out, "to give it back:", one.giveBack());
+        commands(out, device.isBoundToVfio() ? "to give it back:" : "afterwards, to give it back:", one.giveBack(host));
     }
 
     private static void irqs(HostFacts host, VfioView one, PrintStream out) {

@@ -190,7 +190,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
 
     private static List<Refusal> refusals(HostFacts host, PciDevice device) {
         List<Refusal> refusals = new ArrayList<>();
-        if (device.config().isBridge()) {
+        if (device.isBridge()) {
             refusals.add(new Refusal(
                     Cause.BRIDGE,
                     device.address() + " is a bridge",

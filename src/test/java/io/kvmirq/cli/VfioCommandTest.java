@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -93,6 +94,53 @@ class VfioCommandTest {
         assertThat(printed.out().substring(printed.out().indexOf("to bind it:")))
                 .doesNotContain("reboot")
                 .contains("  echo vfio-pci > /sys/bus/pci/devices/0000:00:02.0/driver_override\n");
+    }
+
+    /** The class of a bridge without its header: the host bridge and the LPC bridge. */
+    @Test
+    void bridgeGetsNoCommands() throws IOException {
+        RecordedHost host = RecordedHost.of("amd-6.1").put("sys/bus/pci/devices/0000:00:05.0/class", "0x060100\n");
+        Printed printed = of(host, "0000:00:05.0");
+        assertThat(printed.exitCode()).isEqualTo(ExitCode.FAILED);
+        assertThat(printed.out()).contains("0000:00:05.0 is a bridge").doesNotContain("echo");
+        assertThat(run("vfio", "--root", temporary.toString(), "0000:00:05.0", "--json")
+                        .out())
+                .contains("\"cause\":\"bridge\"", "\"bind\":[],\"giveBack\":[]");
+    }
+
+    /** There the probe of vfio-pci fails, after the host's driver is gone. */
+    @ParameterizedTest
+    @CsvSource({"no-iommu, sys/class/iommu", "no-group, sys/bus/pci/devices/0000:00:05.0/iommu_group"})
+    void deviceWithoutAnIommuGetsNoCommands(String cause, String removed) throws IOException {
+        RecordedHost host = RecordedHost.of("amd-6.1")
+                .remove("sys/bus/pci/devices/0000:00:05.0/iommu_group")
+                .remove(removed);
+        assertThat(of(host, "0000:00:05.0").out()).doesNotContain("echo");
+        assertThat(run("vfio", "--root", temporary.toString(), "0000:00:05.0", "--json")
+                        .out())
+                .contains("\"cause\":\"" + cause + "\"", "\"bind\":[],\"giveBack\":[]");
+    }
+
+    @Test
+    void givingBackKeepsAnOverrideOfTheHost() throws IOException {
+        String device = "/sys/bus/pci/devices/0000:00:05.0/";
+        RecordedHost host = RecordedHost.of("amd-6.1").put(device.substring(1) + "driver_override", "virtio-pci\n");
+        assertThat(of(host, "0000:00:05.0").out())
+                .contains("afterwards, to give it back:\n  echo virtio-pci > " + device + "driver_override\n");
+        host.put(device.substring(1) + "driver_override", "$(reboot)\n");
+        assertThat(giveBack(host)).isEqualTo("[]");
+        host.link(device.substring(1) + "driver", "x/vfio-pci");
+        assertThat(giveBack(host))
+                .isEqualTo("[\"echo 0000:00:05.0 > " + device
+                        + "driver/unbind\",\"echo 0000:00:05.0 > /sys/bus/pci/drivers_probe\"]");
+    }
+
+    private String giveBack(RecordedHost host) throws IOException {
+        Path copy = Files.createTempDirectory(temporary, "host");
+        host.writeTo(copy);
+        String out =
+                run("vfio", "--root", copy.toString(), "0000:00:05.0", "--json").out();
+        return out.substring(out.indexOf("\"giveBack\":") + 11, out.lastIndexOf("}]}"));
     }
 
     @ParameterizedTest
