@@ -13,7 +13,7 @@ final class FakeDevices {
 
     /** The profiles that have a name of their own. */
     static List<String> profiles() {
-        return Profile.labels();
+        return Profile.names();
     }
 
     /**

@@ -62,9 +62,9 @@ final class ReplayCommand implements Command {
                 .paramLabel("PROFILE")
                 .type(String.class)
                 .converters(SelftestCommand.profile())
-                .completionCandidates(Profile.labels())
-                .description("Kernel that the fake imitates: " + String.join(", ", Profile.labels())
-                        + "; after a comma " + Profile.switches() + " (default: -D" + FakeProvider.PROFILE + ", 6.18).")
+                .completionCandidates(Profile.names())
+                .description("Kernel that the fake imitates: " + Profile.expected() + " (default: -D"
+                        + FakeProvider.PROFILE + ", 6.18).")
                 .build());
         spec.addPositional(PositionalParamSpec.builder()
                 .paramLabel("FILE")

@@ -91,9 +91,8 @@ final class SelftestCommand implements Command {
                 .paramLabel("PROFILE")
                 .type(String.class)
                 .converters(profile())
-                .completionCandidates(Profile.labels())
-                .description("Kernel that the fake imitates, with --backend fake: "
-                        + String.join(", ", Profile.labels()) + "; after a comma " + Profile.switches() + ".")
+                .completionCandidates(Profile.names())
+                .description("Kernel that the fake imitates, with --backend fake: " + Profile.expected() + ".")
                 .build());
         spec.addOption(OptionSpec.builder("--record")
                 .paramLabel("FILE")

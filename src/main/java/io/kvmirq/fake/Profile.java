@@ -2,18 +2,22 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.Hardware;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernel that a fake imitates: a version, and switches for its configuration and patches. The text form is the
- * version and the switches, separated by commas: {@code 6.18,split}.
+ * The kernel that a fake imitates: a version, and switches for its configuration, its patches and the hardware of its
+ * host. The text form is the version and the switches, separated by commas: {@code 6.18,split}. A switch of hardware
+ * stands alone, too: {@code vtd-posting} means 6.18, {@code gicv4} means 6.18,arm64,gicv4 and {@code historic} means
+ * 6.1,arm64,historic.
  *
  * <p>Source: 6.18 was measured. The others are as built by Debian, seen on its 6.1, 6.12 and, for 7.1, its 7.2 ({@code
  * make lab}); git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On arm64, Debian's 6.1.192 and
@@ -52,12 +56,42 @@ public final class Profile {
         /** arm64, on a host with a GICv3 only. */
         ARM64("arm64"),
         /** Built with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV: has /dev/iommu and /dev/vfio/devices. */
-        CDEV("cdev");
+        CDEV("cdev"),
+        /** With an IOMMU of Intel that remaps and cannot post. */
+        VTD("vtd", Hardware.VTD),
+        /** With an IOMMU of Intel that posts. */
+        VTD_POSTING("vtd-posting", Hardware.VTD_POSTING),
+        /** With an IOMMU of AMD that posts. */
+        AMD_AVIC("amd-avic", Hardware.AMD_AVIC),
+        /** The same, while something inhibits AVIC in every VM. */
+        AVIC_INHIBITED("avic-inhibited", Hardware.AVIC_INHIBITED),
+        /** arm64 with a GICv3, as every arm64 without gicv4. */
+        GICV3("gicv3", Hardware.GICV3),
+        /** arm64 with a GICv4. */
+        GICV4("gicv4", Hardware.GICV4),
+        /** With the patches of 2014 that forward the interrupts of VFIO devices. On x86 they do nothing. */
+        HISTORIC("historic");
 
         private final String label;
+        private final Optional<Hardware> hardware;
 
         Switch(String label) {
             this.label = label;
+            this.hardware = Optional.empty();
+        }
+
+        Switch(String label, Hardware hardware) {
+            this.label = label;
+            this.hardware = Optional.of(hardware);
+        }
+
+        /** Whether it needs no version. */
+        private boolean standsAlone() {
+            return hardware.isPresent() || this == HISTORIC;
+        }
+
+        private boolean isOfArm64() {
+            return hardware.isPresent() && !hardware.get().isX86();
         }
     }
 
@@ -86,36 +120,86 @@ public final class Profile {
      *     switches contradict the version or one another
      */
     public static Profile of(String text) {
-        String[] parts = text.split(",", -1);
-        Version version = Arrays.stream(Version.values())
-                .filter(candidate -> candidate.label.equals(parts[0]))
-                .findFirst()
-                .orElseThrow(() -> new IllegalArgumentException("profile '" + text + "' is unknown: expected one of "
-                        + String.join(", ", labels()) + ", and after a comma " + switches()));
+        List<String> parts = List.of(text.split(",", -1));
+        Optional<Version> named = Arrays.stream(Version.values())
+                .filter(candidate -> candidate.label.equals(parts.get(0)))
+                .findFirst();
+        if (named.isEmpty() && switchOf(parts.get(0)).isEmpty()) {
+            throw unknown(text);
+        }
         Set<Switch> switches = EnumSet.noneOf(Switch.class);
-        for (int i = 1; i < parts.length; i++) {
-            String part = parts[i];
-            switches.add(Arrays.stream(Switch.values())
-                    .filter(candidate -> candidate.label.equals(part))
-                    .findFirst()
+        for (String part : parts.subList(named.isPresent() ? 1 : 0, parts.size())) {
+            switches.add(switchOf(part)
                     .orElseThrow(() -> new IllegalArgumentException(
                             "profile '" + text + "': switch '" + part + "' is unknown, expected " + switches())));
         }
-        Profile profile = new Profile(version, switches);
+        if (named.isEmpty() && switches.stream().noneMatch(Switch::standsAlone)) {
+            throw unknown(text);
+        }
+        boolean historic = switches.contains(Switch.HISTORIC);
+        if (switches.stream().anyMatch(Switch::isOfArm64)
+                || named.isEmpty() && historic && hardware(switches).isEmpty()) {
+            switches.add(Switch.ARM64);
+        }
+        Profile profile = new Profile(named.orElse(historic ? Version.V6_1 : Version.V6_18), switches);
         profile.contradiction().ifPresent(contradiction -> {
             throw new IllegalArgumentException("profile '" + text + "' contradicts itself: " + contradiction);
         });
         return profile;
     }
 
-    /** The known switches, for messages. */
-    public static String switches() {
-        return Arrays.stream(Switch.values()).map(one -> one.label).collect(Collectors.joining(", "));
+    private static IllegalArgumentException unknown(String text) {
+        return new IllegalArgumentException("profile '" + text + "' is unknown: expected one of " + expected());
+    }
+
+    private static Optional<Switch> switchOf(String label) {
+        return Arrays.stream(Switch.values())
+                .filter(candidate -> candidate.label.equals(label))
+                .findFirst();
+    }
+
+    private static List<Hardware> hardware(Set<Switch> switches) {
+        return switches.stream().flatMap(one -> one.hardware.stream()).toList();
+    }
+
+    private static String labels(Predicate<Switch> which) {
+        return Arrays.stream(Switch.values())
+                .filter(which)
+                .map(one -> one.label)
+                .collect(Collectors.joining(", "));
+    }
+
+    private static String switches() {
+        return labels(one -> true);
+    }
+
+    /** How a profile is written, for messages and help. */
+    public static String expected() {
+        return String.join(", ", labels()) + ", and after a comma " + labels(one -> !one.standsAlone())
+                + "; with or without a version " + labels(Switch::standsAlone);
+    }
+
+    /** The profiles that one name names: the versions, and the switches that need none. */
+    public static List<String> names() {
+        return Stream.concat(
+                        labels().stream(),
+                        Arrays.stream(Switch.values())
+                                .filter(Switch::standsAlone)
+                                .map(one -> one.label))
+                .toList();
     }
 
     private Optional<String> contradiction() {
         if (switches.contains(Switch.IRQFD_HOST) && switches.contains(Switch.IRQFD_VM)) {
             return Optional.of("an eventfd is exclusive on the host (irqfd-host) or in each VM (irqfd-vm), choose one");
+        }
+        List<Hardware> hardware = hardware(switches);
+        if (hardware.size() > 1) {
+            return Optional.of("a host has one of " + labels(one -> one.hardware.isPresent()) + ", choose one");
+        }
+        if (switches.contains(Switch.ARM64) && hardware.stream().anyMatch(Hardware::isX86)) {
+            return Optional.of("only x86 has " + labels(one -> one.hardware.isPresent() && !one.isOfArm64())
+                    + ", choose arm64 or one of these");
         }
         if (switches.contains(Switch.ARM64) && switches.contains(Switch.SPLIT)) {
             return Optional.of("only x86 has an irqchip to split, choose arm64 or split");
@@ -146,7 +230,9 @@ public final class Profile {
                 isArm64(),
                 !switches.contains(Switch.SPLIT),
                 switches.contains(Switch.CDEV),
-                hostWide);
+                hostWide,
+                switches.contains(Switch.HISTORIC),
+                hardware(switches).stream().findFirst().orElse(isArm64() ? Hardware.GICV3 : Hardware.REMAPPING));
     }
 
     /** Whether the profile is for arm64, with a VGIC. */

@@ -177,19 +177,6 @@ class FakeKernelTest {
         assertThat(fake.eventfdCreate()).isEqualTo(third + 2);
     }
 
-    @Test
-    void unknownAndContradictoryProfilesAreOneSentence() {
-        assertThatThrownBy(() -> Profile.of("5.4"))
-                .hasMessage("profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1, and after a comma split,"
-                        + " irqfd-host, irqfd-vm, arm64, cdev");
-        assertThatThrownBy(() -> Profile.of("6.18,full"))
-                .hasMessage("profile '6.18,full': switch 'full' is unknown, expected split, irqfd-host, irqfd-vm,"
-                        + " arm64, cdev");
-        assertThatThrownBy(() -> Profile.of("6.12,split")).hasMessageContaining("contradicts itself: before 6.17");
-        assertThatThrownBy(() -> Profile.of("6.18,irqfd-vm,irqfd-host"))
-                .hasMessageContaining("contradicts itself: an eventfd is exclusive on the host");
-    }
-
     /** Distributions carry changes of later kernels back. */
     @Test
     void switchesSetApartKernelsOfOneVersion() {

@@ -8,8 +8,18 @@ package io.kvmirq.fake.file;
  * @param fullIrqchip whether KVM_CREATE_IRQCHIP is built in
  * @param cdev whether iommufd and the files of VFIO devices are built in
  * @param irqfdHostWide whether an eventfd that feeds a GSI of one VM is busy for all other VMs (since 6.17)
+ * @param historic whether it has the patches of 2014 with {@code KVM_DEV_VFIO_DEVICE}, which were never merged
+ * @param hardware of the host
  */
-public record Build(int major, int minor, boolean arm64, boolean fullIrqchip, boolean cdev, boolean irqfdHostWide) {
+public record Build(
+        int major,
+        int minor,
+        boolean arm64,
+        boolean fullIrqchip,
+        boolean cdev,
+        boolean irqfdHostWide,
+        boolean historic,
+        Hardware hardware) {
     private static final int NEWEST_OF_6 = 18;
 
     /** Whether the kernel is of that version or newer. */

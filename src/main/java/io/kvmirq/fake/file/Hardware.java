@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+/** The interrupt hardware of the modelled host. */
+public enum Hardware {
+    /** x86 with a unit that remaps, of no vendor: nothing is posted. */
+    REMAPPING,
+    /** Intel with VT-d and APICv. The units cannot post. */
+    VTD,
+    /** Intel with VT-d and APICv. The units post. */
+    VTD_POSTING,
+    /** AMD with AVIC and an IOMMU in GA mode. */
+    AMD_AVIC,
+    /** As {@link #AMD_AVIC}, with AVIC inhibited in every VM. */
+    AVIC_INHIBITED,
+    /** arm64 with a GICv3: no vLPIs. */
+    GICV3,
+    /** arm64 with a GICv4: vLPIs. */
+    GICV4;
+
+    /** Whether a host of x86-64 has it; else one of arm64. */
+    public boolean isX86() {
+        return this != GICV3 && this != GICV4;
+    }
+
+    /** Whether the host is AMD's. */
+    public boolean isAmd() {
+        return this == AMD_AVIC || this == AVIC_INHIBITED;
+    }
+}
