@@ -106,10 +106,6 @@ public final class RouteTable {
         held[gsi.number()]--;
     }
 
-    private synchronized boolean isHeld(Gsi gsi) {
-        return held[gsi.number()] > 0;
-    }
-
     /**
      * Changes the table in one step.
      *
@@ -196,6 +192,36 @@ public final class RouteTable {
     /** The routes as last committed, by GSI. */
     public synchronized List<Route> routes() {
         return table.values().stream().flatMap(Collection::stream).toList();
+    }
+
+    /**
+     * Refuses more messages than can be routed now, before anything is begun.
+     *
+     * @throws RoutesExhaustedException if the table has too few free GSIs or entries left
+     */
+    public synchronized void requireFree(int messages) {
+        int entries = table.values().stream().mapToInt(List::size).sum();
+        int gsis = 0;
+        for (int gsi = firstFree; gsi <= Gsi.MAX; gsi++) {
+            if (held[gsi] == 0 && !table.containsKey(new Gsi(gsi))) {
+                gsis++;
+            }
+        }
+        int free = Math.min(gsis, CAPACITY - entries);
+        if (free < messages) {
+            throw new RoutesExhaustedException(messages + " messages need a GSI each, and " + calls.vm() + " has "
+                    + free + " left: ask for fewer, or remove routes first");
+        }
+    }
+
+    /** The routes of one GSI, as last committed. */
+    public synchronized List<Route> of(Gsi gsi) {
+        return List.copyOf(table.getOrDefault(gsi, List.of()));
+    }
+
+    /** Whether an {@link Irqfd} of this VM is on {@code gsi}. */
+    public synchronized boolean hasIrqfd(Gsi gsi) {
+        return held[gsi.number()] > 0;
     }
 
     /** How often the kernel's table was replaced. */
@@ -287,7 +313,7 @@ public final class RouteTable {
         private Gsi free() {
             while (search <= Gsi.MAX) {
                 Gsi candidate = new Gsi(search++);
-                if (!copy.containsKey(candidate) && !isHeld(candidate)) {
+                if (!copy.containsKey(candidate) && !hasIrqfd(candidate)) {
                     return candidate;
                 }
             }

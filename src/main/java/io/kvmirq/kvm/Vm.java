@@ -97,6 +97,11 @@ public final class Vm implements AutoCloseable {
         return calls.vm().kernel();
     }
 
+    /** Whether it is a VM of arm64, with a VGIC in place of LAPICs. An adopted VM is asked once. */
+    public boolean isArm64() {
+        return calls.isArm64();
+    }
+
     /** To be leased; a lease gives the number to share with a VMM. */
     public Fd fd() {
         return calls.vm();

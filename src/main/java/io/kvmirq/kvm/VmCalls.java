@@ -90,9 +90,13 @@ final class VmCalls extends Calls {
 
     // Architecture
 
+    boolean isArm64() {
+        return facts(vm).architecture() == KernelFacts.Architecture.ARM64;
+    }
+
     /** @throws UnsupportedOperationException if the kernel is arm64, where a call would do something else */
     void refuseOnArm64(String what, String instead) {
-        if (facts(vm).architecture() == KernelFacts.Architecture.ARM64) {
+        if (isArm64()) {
             throw new UnsupportedOperationException("only x86 has " + what + ", and this kernel is arm64: " + instead);
         }
     }

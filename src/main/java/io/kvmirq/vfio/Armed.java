@@ -7,6 +7,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
@@ -246,13 +247,35 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     /** Disarms all of them: no signal comes later. Idempotent, never fails. */
     @Override
     public final void close() {
+        end(() -> irqs.disable(index));
+    }
+
+    /**
+     * Takes the eventfds that were given here, and leaves the rest to the program that enabled it. Idempotent, never
+     * fails.
+     */
+    final void leave() {
+        end(() -> {
+            for (int i = 0; i < leases.length; i++) {
+                int first = i;
+                while (i < leases.length && hasEvent(i)) {
+                    i++;
+                }
+                if (i > first) {
+                    irqs.trigger(index, first, Collections.nCopies(i - first, Interrupts.NO_EVENTFD));
+                }
+            }
+        });
+    }
+
+    private void end(Runnable disarm) {
         synchronized (irqs) {
             if (closed) {
                 return;
             }
             closed = true;
             disarming();
-            irqs.disable(index);
+            disarm.run();
             irqs.end(index);
             for (Fd.@Nullable Lease lease : leases) {
                 if (lease != null) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
+import java.util.Optional;
+
 /**
  * One interrupt of a device. The object is a name: it holds nothing, and two names of one interrupt are equal. What is
  * done with the interrupt is done through what arming it gives. Immutable.
@@ -29,6 +31,22 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     /** Which one of its kind: the vector of MSI and MSI-X, the interrupt of a platform device, else 0. */
     public final int number() {
         return info().kind() == IrqKind.PLATFORM ? index : number;
+    }
+
+    /** What was armed through this device's handle and is in the way of arming this interrupt: its own kind, or one of INTx, MSI and MSI-X. */
+    public final Optional<Armed> inTheWay() {
+        return device.interrupts().inTheWay(index);
+    }
+
+    /**
+     * Whether this kind of the device's interrupts is enabled now, by whatever program has the device open. Changes
+     * nothing. Which interrupts of the kind have eventfds is not told by any kernel.
+     *
+     * @return empty for a platform device and for an error or request interrupt, of which the kernel does not tell
+     * @throws io.kvmirq.KernelException as the kernel refuses the question
+     */
+    public final Optional<Boolean> isEnabled() {
+        return info().kind().excludesOthers() ? Optional.of(device.interrupts().isEnabled(index)) : Optional.empty();
     }
 
     final int index() {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.vfio;
 
+import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.EventFd;
@@ -9,6 +10,7 @@ import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 
 /** Which interrupts of a device are armed. Its monitor is the lock of all of them. */
@@ -22,6 +24,7 @@ final class Interrupts {
     private final ByteBuffer small = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + Integer.BYTES);
 
     private boolean closed;
+    private long changes;
 
     private final boolean adopted;
 
@@ -45,19 +48,31 @@ final class Interrupts {
         if (closed) {
             throw new IllegalStateException(calls.device() + " is closed: open it again");
         }
-        IrqKind kind = info(index).kind();
-        for (Map.Entry<Integer, Armed> other : armed.entrySet()) {
-            IrqKind others = info(other.getKey()).kind();
-            if (other.getKey() == index || kind.excludesOthers() && others.excludesOthers()) {
-                throw new IllegalStateException(kind.label() + " of " + calls.device() + " cannot be armed while "
-                        + others.label() + " is armed: close " + other.getValue() + " first");
-            }
-        }
+        inTheWay(index).ifPresent(other -> {
+            throw new IllegalStateException(info(index).kind().label() + " of " + calls.device()
+                    + " cannot be armed while " + other.info().kind().label() + " is armed: close " + other
+                    + " first");
+        });
         armed.put(index, arming);
     }
 
     synchronized void end(int index) {
         armed.remove(index);
+    }
+
+    /** What is in the way of arming an index. */
+    synchronized Optional<Armed> inTheWay(int index) {
+        return armed.entrySet().stream()
+                .filter(other -> other.getKey() == index
+                        || info(index).kind().excludesOthers()
+                                && info(other.getKey()).kind().excludesOthers())
+                .findFirst()
+                .map(Map.Entry::getValue);
+    }
+
+    /** How often VFIO_DEVICE_SET_IRQS was called. */
+    synchronized long changes() {
+        return changes;
     }
 
     /** Disarms all; nothing can be armed any more. */
@@ -79,7 +94,7 @@ final class Interrupts {
         return calls.isSignalled(event);
     }
 
-    // Calls. The result is as that of DeviceCalls.setIrqs
+    // Calls. The result is as that of DeviceCalls.setIrqs, and each one counts
 
     /** Gives interrupts of an index from {@code start} their eventfds. */
     synchronized int trigger(int index, int start, List<Integer> numbers) {
@@ -88,7 +103,12 @@ final class Interrupts {
             set.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE + i * Integer.BYTES, numbers.get(i));
         }
         int flags = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD;
-        return calls.setIrqs(flags, index, start, numbers.size(), set);
+        return setIrqs(flags, index, start, numbers.size(), set);
+    }
+
+    private int setIrqs(int flags, int index, int start, int count, ByteBuffer set) {
+        changes++;
+        return calls.setIrqs(flags, index, start, count, set);
     }
 
     /** Acts on the interrupts that {@code which} chooses. */
@@ -97,18 +117,32 @@ final class Interrupts {
         for (int i = 0; i < which.size(); i++) {
             set.put(KernelBackend.VFIO_IRQS_HEADER_SIZE + i, (byte) (which.get(i) ? 1 : 0));
         }
-        return calls.setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_BOOL, index, start, which.size(), set);
+        return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_BOOL, index, start, which.size(), set);
     }
 
     /** Acts on {@code count} interrupts; TRIGGER on none disables the index. */
     synchronized int act(int action, int index, int start, int count) {
-        return calls.setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_NONE, index, start, count, small);
+        return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_NONE, index, start, count, small);
     }
 
     /** Lets an eventfd act on a line, or none with {@link #NO_EVENTFD}. */
     synchronized int actBy(int action, int index, int number) {
         small.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE, number);
-        return calls.setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);
+        return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);
+    }
+
+    /**
+     * Whether the kernel has an index of a PCI device enabled, by whatever program. It asks to trigger those of one
+     * interrupt that are chosen, and chooses none: the kernel answers EINVAL if the index is not enabled.
+     */
+    synchronized boolean isEnabled(int index) {
+        small.put(KernelBackend.VFIO_IRQS_HEADER_SIZE, (byte) 0);
+        int action = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
+        int result = calls.setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_BOOL, index, 0, 1, small);
+        if (result != 0 && result != -Errno.EINVAL.number()) {
+            throw refused(result, action, index, "");
+        }
+        return result == 0;
     }
 
     synchronized void disable(int index) {

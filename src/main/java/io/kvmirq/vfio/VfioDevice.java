@@ -176,6 +176,16 @@ public final class VfioDevice implements AutoCloseable {
                 this + " was not opened with a DMA space of its own: use the one that it was opened in"));
     }
 
+    /** Whether KVM was given the device's file before the device opened. False for an adopted device, of which it is not known. */
+    public boolean isHeld() {
+        return hold.isPresent();
+    }
+
+    /** How often interrupts were changed through this handle: calls of VFIO_DEVICE_SET_IRQS. */
+    public long irqChanges() {
+        return interrupts.changes();
+    }
+
     Interrupts interrupts() {
         return interrupts;
     }

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.vfio.DeviceIrq;
+import java.util.Optional;
+
+/**
+ * An interrupt of a device that is forwarded to a guest. Closing it ends that: nothing of it is left in the kernel, in
+ * whatever order device, VM and this are closed. Thread-safe.
+ */
+public abstract sealed class ForwardedIrq implements AutoCloseable permits ForwardedMessage, ForwardedLine {
+    private final Forwarding forwarding;
+    private boolean closed;
+
+    ForwardedIrq(Forwarding forwarding) {
+        this.forwarding = forwarding;
+    }
+
+    final Forwarding forwarding() {
+        return forwarding;
+    }
+
+    /** The interrupt of the device. */
+    public abstract DeviceIrq irq();
+
+    /**
+     * The eventfd that the device's interrupt signals. It is lent: who reads it takes interrupts from the guest, who
+     * signals it raises one.
+     */
+    public abstract EventFd event();
+
+    /** The GSI; empty for a message that is injected by user space. */
+    public abstract Optional<Gsi> gsi();
+
+    /** How the interrupt reaches the guest now. */
+    public abstract Mechanism mechanism();
+
+    /** Whether {@link #mask} holds it back. */
+    public abstract boolean isMasked();
+
+    /**
+     * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where many
+     * become one, and a line stays asserted by the device. The route stays. When this returns, the guest gets no more.
+     * Masking twice is masking once.
+     *
+     * @throws IllegalStateException after {@link #close}
+     */
+    public abstract void mask();
+
+    /**
+     * Lets interrupts through again; at once, if there was one meanwhile.
+     *
+     * @throws io.kvmirq.KernelException EBUSY if another program gave the eventfd to another irqfd meanwhile; it stays
+     *     masked
+     * @throws IllegalStateException after {@link #close}
+     */
+    public abstract void unmask();
+
+    /**
+     * Sends the interrupt to another vector or vCPU from now on. No interrupt is lost: it arrives by the old message or by
+     * the new one. The same message again makes no call.
+     *
+     * @throws UnsupportedOperationException for a line, which has a pin: change the routes of its GSI
+     * @throws io.kvmirq.KernelException EINVAL if KVM refuses the message; it arrives as before
+     * @throws IllegalStateException after {@link #close}
+     */
+    public abstract void reroute(MsiMessage message);
+
+    final void requireOpen() {
+        if (closed) {
+            throw new IllegalStateException(irq() + " is not forwarded any more: forward it again");
+        }
+    }
+
+    /** @return false if it was closed before */
+    final synchronized boolean end() {
+        boolean first = !closed;
+        closed = true;
+        return first;
+    }
+
+    /** Ends the forwarding of this interrupt: when it returns the guest gets no more. Idempotent, never fails. */
+    @Override
+    public final void close() {
+        forwarding.unforward(this);
+    }
+
+    @Override
+    public final String toString() {
+        return irq() + " → " + gsi().map(Gsi::toString).orElse("user space") + " ("
+                + mechanism().label() + ")";
+    }
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.MessageIrq;
+import java.util.Optional;
+
+/** A vector of MSI or MSI-X: VFIO signals an eventfd, whose irqfd raises a GSI, whose route is a message. */
+final class ForwardedMessage extends ForwardedIrq {
+    private final Vm vm;
+    private final MessageIrq irq;
+    private final EventFd event;
+    private final Gsi gsi;
+    private final Irqfd irqfd;
+    /** Whether the eventfd triggers this vector because of us, and the route is ours. */
+    private final boolean triggered;
+
+    private final boolean routed;
+    private final boolean ownsEvent;
+    private MsiMessage message;
+    private boolean masked;
+
+    /** What a message is made of. */
+    record Parts(
+            MessageIrq irq,
+            EventFd event,
+            boolean ownsEvent,
+            boolean triggered,
+            Gsi gsi,
+            boolean routed,
+            Irqfd irqfd,
+            MsiMessage message) {}
+
+    ForwardedMessage(Forwarding forwarding, Vm vm, Parts parts) {
+        super(forwarding);
+        this.vm = vm;
+        this.irq = parts.irq;
+        this.event = parts.event;
+        this.ownsEvent = parts.ownsEvent;
+        this.triggered = parts.triggered;
+        this.gsi = parts.gsi;
+        this.routed = parts.routed;
+        this.irqfd = parts.irqfd;
+        this.message = parts.message;
+    }
+
+    @Override
+    public MessageIrq irq() {
+        return irq;
+    }
+
+    @Override
+    public EventFd event() {
+        return event;
+    }
+
+    @Override
+    public Optional<Gsi> gsi() {
+        return Optional.of(gsi);
+    }
+
+    @Override
+    public Mechanism mechanism() {
+        return Mechanism.BYPASS;
+    }
+
+    @Override
+    public synchronized boolean isMasked() {
+        return masked;
+    }
+
+    @Override
+    public synchronized void mask() {
+        requireOpen();
+        irqfd.mask();
+        masked = true;
+    }
+
+    @Override
+    public synchronized void unmask() {
+        requireOpen();
+        irqfd.unmask();
+        masked = false;
+    }
+
+    /**
+     * On x86 the route changes under the irqfd. On arm64 a changed route ends a vLPI, and only a new registration of the
+     * irqfd makes one: it is deassigned meanwhile, and signals wait in the eventfd.
+     */
+    @Override
+    public synchronized void reroute(MsiMessage to) {
+        requireOpen();
+        if (to.equals(message)) {
+            return;
+        }
+        boolean registersAgain = !masked && vm.isArm64();
+        if (registersAgain) {
+            irqfd.mask();
+        }
+        try {
+            vm.routes().replace(gsi, to);
+            message = to;
+        } finally {
+            if (registersAgain) {
+                irqfd.unmask();
+            }
+        }
+    }
+
+    boolean isTriggeredByUs() {
+        return triggered;
+    }
+
+    /** The GSI, if its route goes with this. */
+    Optional<Gsi> ownRoute() {
+        return routed ? Optional.of(gsi) : Optional.empty();
+    }
+
+    Irqfd irqfd() {
+        return irqfd;
+    }
+
+    void closeEvent() {
+        if (ownsEvent) {
+            event.close();
+        }
+    }
+}

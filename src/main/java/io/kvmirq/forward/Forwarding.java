@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.Armed;
+import io.kvmirq.vfio.DeviceIrq;
+import io.kvmirq.vfio.IrqKind;
+import io.kvmirq.vfio.LineIrq;
+import io.kvmirq.vfio.MessageIrq;
+import io.kvmirq.vfio.MessageIrqs;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.IntFunction;
+import java.util.stream.IntStream;
+
+/**
+ * Interrupts of one device in one guest. Thread-safe.
+ *
+ * <pre>{@code
+ * try (VfioDevice nic = VfioDevice.open(kernel, PciAddress.parse("0000:3b:00.0"), kvmVfio);
+ *         Forwarding forwarding = Forwarding.of(vm, nic)) {
+ *     List<ForwardedIrq> irqs = forwarding.forwardAll(
+ *             nic.msix(0, 64), i -> MsiMessage.to(new VcpuId(i % 4), new InterruptVector(0x30 + i)));
+ * }
+ * }</pre>
+ *
+ * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and none if nothing changes. The order
+ * loses no interrupt: routes, irqfds, and the device last; back in reverse. A batch that fails leaves everything as it was.
+ * The end never fails, whatever was closed before.
+ *
+ * <p>Locks: this has one for what is set up and torn down, and each {@link ForwardedIrq} has its own, taken after it.
+ */
+public final class Forwarding implements AutoCloseable {
+    private static final System.Logger LOGGER = System.getLogger("io.kvmirq");
+
+    private final Vm vm;
+    private final VfioDevice device;
+    private final Triggers triggers = new Triggers();
+    private final Map<DeviceIrq, ForwardedIrq> irqs = new LinkedHashMap<>();
+    private boolean closed;
+
+    private Forwarding(Vm vm, VfioDevice device) {
+        this.vm = vm;
+        this.device = device;
+        if (vm.kernel() != device.fd().kernel()) {
+            throw new IllegalArgumentException(
+                    vm + " and " + device.name() + " belong to two kernels: open both from one Kernel");
+        }
+    }
+
+    /**
+     * Forwards interrupts of this device to this VM; none yet.
+     *
+     * @throws IllegalArgumentException if they belong to two {@code Kernel}s
+     */
+    public static Forwarding of(Vm vm, VfioDevice device) {
+        Forwarding forwarding = new Forwarding(vm, device);
+        forwarding.warnings().forEach(warning -> LOGGER.log(System.Logger.Level.WARNING, warning));
+        return forwarding;
+    }
+
+    /** What is not as it should be, although interrupts work: a sentence each. They are logged as WARNING, too. */
+    public List<String> warnings() {
+        if (device.isHeld() || device.access() == VfioDevice.Access.ADOPTED) {
+            return List.of();
+        }
+        return List.of("KVM was not given the file of " + device.name() + " before it opened: its interrupts work;"
+                + " mediated devices and non-coherent DMA need VfioDevice.open(kernel, name, kvmVfio)");
+    }
+
+    // Forward
+
+    /**
+     * Forwards one vector to a new GSI.
+     *
+     * @throws RuntimeException as {@link #forwardAll}
+     */
+    public ForwardedIrq forward(MessageIrq irq, MsiMessage message) {
+        return forwardAll(irq.alone(), i -> message).get(0);
+    }
+
+    /**
+     * Forwards one vector to a GSI that the caller chose. A route of this GSI that is this message already is used and
+     * stays the caller's.
+     *
+     * @throws IllegalArgumentException if the GSI has another route or an irqfd
+     * @throws RuntimeException as {@link #forwardAll}
+     */
+    public ForwardedIrq forward(MessageIrq irq, Gsi gsi, MsiMessage message) {
+        return forward(new Batch(irq.alone(), i -> message, Optional.of(List.of(gsi)), Optional.empty(), false))
+                .get(0);
+    }
+
+    /**
+     * Forwards vectors, each to a new GSI: one call of KVM_SET_GSI_ROUTING, one of VFIO_DEVICE_SET_IRQS.
+     *
+     * @param messages by place in {@code which}, from 0
+     * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if the device has a trigger that is not ours:
+     *     {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without irqchip in the kernel; what the
+     *     kernel refuses else
+     * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
+     * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it says how many there are
+     * @throws IllegalStateException if the kernel cannot add vectors to those that are enabled; after {@link #close}
+     */
+    public List<ForwardedIrq> forwardAll(MessageIrqs which, IntFunction<MsiMessage> messages) {
+        return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), false));
+    }
+
+    /**
+     * Forwards vectors although another program, or the device's user, has given them triggers: those are replaced, in one
+     * call, and not given back. MSI-X keeps messages meanwhile; MSI may lose one. Signals that are in the former eventfds
+     * stay there. If the eventfds are known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing. Else as
+     * {@link #forwardAll}.
+     */
+    public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
+        return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), true));
+    }
+
+    /**
+     * Forwards vectors of a device that is wired already, by the eventfds that they signal now. VFIO is not called: nothing
+     * is lost, and what waits in the eventfds arrives. When this ends the triggers stay, and are their owner's to end.
+     * Else as {@link #forwardAll}.
+     *
+     * @param wired the eventfd of each vector. That it is the right one no kernel can tell
+     */
+    public List<ForwardedIrq> takeOver(MessageIrqs which, List<EventFd> wired, IntFunction<MsiMessage> messages) {
+        if (wired.size() != which.size()) {
+            throw new IllegalArgumentException(
+                    wired.size() + " eventfds for " + which.size() + " vectors: expected one for each");
+        }
+        return forward(new Batch(which, messages, Optional.empty(), Optional.of(wired), true));
+    }
+
+    /** What is forwarded at once. */
+    private record Batch(
+            MessageIrqs which,
+            IntFunction<MsiMessage> messages,
+            Optional<List<Gsi>> gsis,
+            Optional<List<EventFd>> wired,
+            boolean takesOver) {}
+
+    private synchronized List<ForwardedIrq> forward(Batch batch) {
+        MessageIrqs which = batch.which;
+        requireOpen(which.get(0));
+        which.forEach(this::requireNew);
+        boolean enabledElsewhere = isEnabledElsewhere(which.get(0), batch.takesOver);
+        triggers.requireRoom(which);
+        List<MsiMessage> messages =
+                IntStream.range(0, which.size()).mapToObj(batch.messages).toList();
+        boolean routed = batch.gsis.map(gsis -> requireUsable(gsis, messages)).orElseGet(() -> {
+            vm.routes().requireFree(which.size());
+            return false;
+        });
+        try (Undo undo = new Undo()) {
+            List<EventFd> events = batch.wired.orElseGet(() -> events(which, undo));
+            List<Gsi> gsis = routed ? batch.gsis.orElseThrow() : route(batch.gsis, messages);
+            if (!routed) {
+                undo.add(() -> unroute(gsis));
+            }
+            List<Irqfd> irqfds = assign(events, gsis, undo);
+            if (batch.wired.isEmpty()) {
+                triggers.arm(which, events, enabledElsewhere);
+            }
+            List<ForwardedIrq> forwarded = new ArrayList<>();
+            for (int i = 0; i < which.size(); i++) {
+                forwarded.add(new ForwardedMessage(
+                        this,
+                        vm,
+                        new ForwardedMessage.Parts(
+                                which.get(i),
+                                events.get(i),
+                                batch.wired.isEmpty(),
+                                batch.wired.isEmpty(),
+                                gsis.get(i),
+                                !routed,
+                                irqfds.get(i),
+                                messages.get(i))));
+            }
+            forwarded.forEach(irq -> irqs.put(irq.irq(), irq));
+            undo.keep();
+            return List.copyOf(forwarded);
+        }
+    }
+
+    private List<Irqfd> assign(List<EventFd> events, List<Gsi> gsis, Undo undo) {
+        List<Irqfd> irqfds = new ArrayList<>();
+        for (int i = 0; i < events.size(); i++) {
+            irqfds.add(undo.add(vm.assignIrqfd(events.get(i), gsis.get(i))));
+        }
+        return irqfds;
+    }
+
+    /**
+     * Forwards a line to the pin that a GSI's routes name. The line masks itself with each interrupt, and the guest's EOI
+     * unmasks it; an edge of a platform device just arrives.
+     *
+     * @throws KernelException EINVAL if it is forwarded already, and without the full irqchip in the kernel; EBUSY if the
+     *     line has a trigger that is not ours, or the host's line must be exclusive and is not
+     * @throws IllegalStateException while messages of the device are forwarded; after {@link #close}
+     */
+    public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
+        return forward(irq, gsi, false);
+    }
+
+    /**
+     * Forwards a line although another program, or the device's user, has given it a trigger: that is replaced, as is the
+     * eventfd that unmasks it, and not given back. Nothing is lost: the line stays asserted. Else as {@link
+     * #forward(LineIrq, Gsi)}.
+     */
+    public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
+        return forward(irq, gsi, true);
+    }
+
+    private synchronized ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver) {
+        requireOpen(irq);
+        requireNew(irq);
+        isEnabledElsewhere(irq, takesOver);
+        if (vm.routes().of(gsi).isEmpty() && !vm.isArm64()) {
+            throw new IllegalArgumentException(gsi + " of " + vm + " has no route, so that each interrupt of " + irq
+                    + " would be lost: route it to" + " a pin first");
+        }
+        ForwardedIrq line = new ForwardedLine(this, vm, irq, gsi, takesOver);
+        irqs.put(irq, line);
+        return line;
+    }
+
+    // Checks, before anything is touched
+
+    private void requireOpen(DeviceIrq irq) {
+        if (closed) {
+            throw new IllegalStateException("the forwarding of " + device.name() + " is closed: make another");
+        }
+        if (irq.device() != device) {
+            throw new IllegalArgumentException(irq + " is of another device handle than this forwarding, which is of "
+                    + device.name() + ": take interrupts of the device that it was made with");
+        }
+        if (device.fd().isClosed()) {
+            throw new IllegalStateException(device.name() + " is closed: open it again, and make a new forwarding");
+        }
+        if (vm.fd().isClosed()) {
+            throw new IllegalStateException(vm + " is closed: forward to a VM that is open");
+        }
+    }
+
+    private void requireNew(DeviceIrq irq) {
+        ForwardedIrq before = irqs.get(irq);
+        if (before != null) {
+            throw new KernelException(
+                    "forward",
+                    irq.toString(),
+                    Errno.EINVAL,
+                    "it is forwarded already, " + before + ": reroute it, or close that first");
+        }
+    }
+
+    /**
+     * @return whether another program has this kind of interrupts enabled
+     * @throws KernelException EBUSY if one has, and may not lose them
+     */
+    private boolean isEnabledElsewhere(DeviceIrq irq, boolean takesOver) {
+        irqs.values().stream()
+                .filter(ours -> excludes(ours.irq(), irq))
+                .findFirst()
+                .ifPresent(ours -> {
+                    throw new IllegalStateException(irq + " cannot be forwarded while " + ours
+                            + " is forwarded: a device uses one kind at a time, close those first");
+                });
+        Optional<Armed> other = irq.inTheWay().filter(armed -> !triggers.isOurs(armed));
+        boolean elsewhere = irq.inTheWay().isEmpty()
+                && device.access() == VfioDevice.Access.ADOPTED
+                && irq.isEnabled().orElse(false);
+        if ((other.isPresent() || elsewhere) && !takesOver) {
+            throw new KernelException(
+                    "forward",
+                    irq.toString(),
+                    Errno.EBUSY,
+                    "it has a trigger that is not ours, of "
+                            + other.map(armed -> "this process, " + armed).orElse("another program")
+                            + ": end that, or take it over");
+        }
+        return elsewhere;
+    }
+
+    private static boolean excludes(DeviceIrq ours, DeviceIrq other) {
+        IrqKind kind = ours.info().kind();
+        return kind != other.info().kind() && kind != IrqKind.PLATFORM;
+    }
+
+    /**
+     * @return whether all routes are there already
+     * @throws IllegalArgumentException if a GSI is in use
+     */
+    private boolean requireUsable(List<Gsi> gsis, List<MsiMessage> messages) {
+        boolean there = true;
+        for (int i = 0; i < gsis.size(); i++) {
+            Gsi gsi = gsis.get(i);
+            List<Route> now = vm.routes().of(gsi);
+            boolean same = now.equals(List.of(new Route.Msi(gsi, messages.get(i))));
+            there &= same;
+            if (vm.routes().hasIrqfd(gsi) || !now.isEmpty() && !same) {
+                throw new IllegalArgumentException(gsi + " of " + vm + " is in use"
+                        + (now.isEmpty() ? "" : " for " + now) + ": choose another one, or let one be allocated");
+            }
+        }
+        return there;
+    }
+
+    // Steps
+
+    private List<EventFd> events(MessageIrqs which, Undo undo) {
+        List<EventFd> events = new ArrayList<>();
+        for (int i = 0; i < which.size(); i++) {
+            try {
+                events.add(undo.add(EventFd.create(vm.kernel())));
+            } catch (KernelException e) {
+                throw new KernelException(
+                        "forward",
+                        "eventfd " + (i + 1) + " of " + which.size() + " for " + device.name(),
+                        e.errno(),
+                        "each vector needs a descriptor: raise RLIMIT_NOFILE (ulimit -n) by " + (which.size() - i)
+                                + " or more");
+            }
+        }
+        return events;
+    }
+
+    private List<Gsi> route(Optional<List<Gsi>> gsis, List<MsiMessage> messages) {
+        return vm.routes().change(edit -> {
+            if (gsis.isEmpty()) {
+                return messages.stream().map(edit::add).toList();
+            }
+            for (int i = 0; i < messages.size(); i++) {
+                edit.replace(gsis.get().get(i), messages.get(i));
+            }
+            return gsis.get();
+        });
+    }
+
+    private void unroute(List<Gsi> gsis) {
+        if (!gsis.isEmpty() && !vm.fd().isClosed()) {
+            TearDown.quietly(() -> vm.routes().change(edit -> {
+                gsis.forEach(edit::remove);
+                return gsis;
+            }));
+        }
+    }
+
+    // Look
+
+    /** The interrupts that are forwarded now, in the order in which they were. */
+    public synchronized List<ForwardedIrq> irqs() {
+        return List.copyOf(irqs.values());
+    }
+
+    // End
+
+    /** Ends one. The device first, the route last. */
+    synchronized void unforward(ForwardedIrq irq) {
+        if (irq.end()) {
+            irqs.remove(irq.irq());
+            tearDown(List.of(irq));
+        }
+    }
+
+    private void tearDown(List<ForwardedIrq> ended) {
+        List<ForwardedMessage> messages = new ArrayList<>();
+        for (ForwardedIrq irq : ended) {
+            if (irq instanceof ForwardedMessage message) {
+                messages.add(message);
+            } else if (irq instanceof ForwardedLine line) {
+                line.tearDown();
+            }
+        }
+        triggers.disarm(messages.stream()
+                .filter(ForwardedMessage::isTriggeredByUs)
+                .map(ForwardedMessage::irq)
+                .toList());
+        messages.forEach(message -> message.irqfd().close());
+        unroute(messages.stream()
+                .flatMap(message -> message.ownRoute().stream())
+                .toList());
+        messages.forEach(ForwardedMessage::closeEvent);
+    }
+
+    /**
+     * Ends the forwarding of all interrupts, by one call of VFIO_DEVICE_SET_IRQS and one of KVM_SET_GSI_ROUTING.
+     * Idempotent, never fails.
+     */
+    @Override
+    public synchronized void close() {
+        closed = true;
+        List<ForwardedIrq> all = irqs();
+        irqs.clear();
+        all.forEach(ForwardedIrq::end);
+        tearDown(all);
+    }
+
+    @Override
+    public String toString() {
+        return "forwarding of " + device.name() + " to " + vm;
+    }
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.vfio.Armed;
+import io.kvmirq.vfio.ArmedVectors;
+import io.kvmirq.vfio.MessageIrq;
+import io.kvmirq.vfio.MessageIrqs;
+import java.util.List;
+import java.util.Optional;
+
+/** The device's half of forwarded messages: which eventfd each vector triggers. Its {@link Forwarding} has the lock. */
+final class Triggers {
+    /** Whose the enabled vectors are. */
+    private enum Owner {
+        /** Forwarding enabled them, and disables them with the last one. */
+        US,
+        /** Another program enabled them through its descriptor of the device. */
+        OTHER_PROGRAM,
+        /** They were armed through the handle of our device by its user, who closes what he armed. */
+        USER
+    }
+
+    private Owner owner = Owner.US;
+    private Optional<ArmedVectors> armed = Optional.empty();
+    private int count;
+
+    boolean isOurs(Armed other) {
+        return armed.isPresent() && armed.get() == other;
+    }
+
+    /**
+     * Refuses vectors that cannot be added to those that are enabled, before anything is touched.
+     *
+     * @throws IllegalStateException if the kernel adds none
+     */
+    void requireRoom(MessageIrqs irqs) {
+        int last = irqs.get(irqs.size() - 1).number();
+        armed.ifPresent(now -> {
+            if (irqs.get(0).info().noResize() && last >= now.enabled()) {
+                throw new IllegalStateException(irqs.get(irqs.size() - 1) + " is beyond the " + now.enabled()
+                        + " vectors that are enabled, and this kernel adds none to them without losing interrupts:"
+                        + " forward all vectors at once, or close the forwarding first");
+            }
+        });
+    }
+
+    /** Makes vectors trigger eventfds, in one call. */
+    void arm(MessageIrqs irqs, List<EventFd> events, boolean enabledElsewhere) {
+        if (armed.isEmpty()) {
+            Optional<Armed> users = irqs.get(0).inTheWay();
+            if (users.isPresent()) {
+                ArmedVectors theirs = (ArmedVectors) users.get();
+                theirs.set(irqs.get(0).number(), events);
+                armed = Optional.of(theirs);
+                owner = Owner.USER;
+            } else {
+                armed = Optional.of(irqs.arm(events));
+                owner = enabledElsewhere ? Owner.OTHER_PROGRAM : Owner.US;
+            }
+        } else {
+            armed.get().set(irqs.get(0).number(), events);
+        }
+        count += events.size();
+    }
+
+    /** These vectors trigger nothing any more: by one call if they are all, else one for those that are consecutive. Never fails. */
+    void disarm(List<MessageIrq> irqs) {
+        if (irqs.isEmpty()) {
+            return;
+        }
+        ArmedVectors now = armed.orElseThrow();
+        count -= irqs.size();
+        if (count == 0 && owner == Owner.US) {
+            now.close();
+        } else if (count == 0 && owner == Owner.OTHER_PROGRAM) {
+            now.closeLeavingOthers();
+        } else {
+            detach(now, irqs.stream().map(MessageIrq::number).sorted().toList());
+        }
+        if (count == 0) {
+            armed = Optional.empty();
+            owner = Owner.US;
+        }
+    }
+
+    private static void detach(ArmedVectors now, List<Integer> vectors) {
+        int first = 0;
+        for (int i = 1; i <= vectors.size(); i++) {
+            if (i == vectors.size() || vectors.get(i) != vectors.get(i - 1) + 1) {
+                int from = vectors.get(first);
+                int many = i - first;
+                TearDown.quietly(() -> now.detach(from, many));
+                first = i;
+            }
+        }
+    }
+}

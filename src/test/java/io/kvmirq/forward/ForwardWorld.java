@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Faults;
+import io.kvmirq.vfio.VfioDevice;
+
+/** A VM with two vCPUs and a device with 8 vectors on a fake kernel, whose calls can be seen and made to fail. */
+final class ForwardWorld implements AutoCloseable {
+    static final PciAddress NIC = PciAddress.parse("0000:3b:00.0");
+    static final int VECTORS = 8;
+    /** The pin of the IOAPIC for INTx. */
+    static final Gsi PIN = new Gsi(11);
+
+    final FakeKernel fake;
+    final FakePciDevice hardware;
+    final Faults faults = new Faults();
+    final Kernel kernel;
+    final int firstFreeDescriptor;
+    final Vm vm;
+    final Vcpu first;
+    final Vcpu second;
+    final VfioDevice device;
+    private final Undo parts = new Undo();
+
+    ForwardWorld(String profile) {
+        fake = new FakeKernel(Profile.of(profile));
+        hardware = fake.pciDevice(NIC.toString(), 15)
+                .intx()
+                .msi(4)
+                .msix(VECTORS)
+                .express()
+                .resettable()
+                .add();
+        firstFreeDescriptor = lowestFreeDescriptor();
+        kernel = Kernel.over(faults.over(fake.backend()), Kernel.DEVICE);
+        parts.add(kernel);
+        vm = parts.add(Vm.create(kernel));
+        vm.createIrqchip();
+        first = vcpu(0);
+        second = vcpu(1);
+        device = parts.add(VfioDevice.open(kernel, NIC, parts.add(KvmVfio.create(vm))));
+        device.config().enableBusMaster();
+    }
+
+    private Vcpu vcpu(int id) {
+        Vcpu vcpu = parts.add(vm.createVcpu(new VcpuId(id)));
+        vcpu.enableLapic();
+        return vcpu;
+    }
+
+    static InterruptVector vector(int number) {
+        return new InterruptVector(number);
+    }
+
+    /** To the first vCPU. */
+    static MsiMessage message(int vector) {
+        return to(0, vector);
+    }
+
+    static MsiMessage to(int vcpu, int vector) {
+        return MsiMessage.to(new VcpuId(vcpu), vector(vector));
+    }
+
+    int lowestFreeDescriptor() {
+        int number = fake.eventfd(0, 0);
+        fake.close(number);
+        return number;
+    }
+
+    @Override
+    public void close() {
+        parts.close();
+    }
+}
