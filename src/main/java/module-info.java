@@ -34,6 +34,7 @@ module io.kvmirq {
     exports io.kvmirq.host;
     exports io.kvmirq.kernel;
     exports io.kvmirq.kvm;
+    exports io.kvmirq.mirror;
     exports io.kvmirq.recording;
     exports io.kvmirq.vfio;
 

@@ -83,6 +83,18 @@ class ArchitectureTest {
                 .resideInAnyPackage("java.io..", "java.nio.file..", "java.nio.channels..", "java.net.."));
     }
 
+    /** A prediction comes from rules, never from a kernel, a file or the fake. */
+    @Test
+    void mirrorUsesRulesOnlyAndTouchesNothing() {
+        check(mayUse("io.kvmirq.mirror..", "io.kvmirq", "io.kvmirq.arch.."));
+        check(noClasses()
+                .that()
+                .resideInAPackage("io.kvmirq.mirror..")
+                .should()
+                .dependOnClassesThat()
+                .resideInAnyPackage("java.io..", "java.nio..", "java.net.."));
+    }
+
     @Test
     void vendorsUseTheApicAndNotEachOther() {
         check(mayUse("io.kvmirq.arch", "io.kvmirq"));

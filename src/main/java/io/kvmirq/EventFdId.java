@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+/**
+ * The identity of an eventfd. It is not the descriptor: descriptors are duplicated and reused, and one eventfd may have
+ * many of them, in several processes. The kernel's own number is {@code eventfd-id} in {@code /proc/PID/fdinfo/FD}. A
+ * program may choose other numbers for its eventfds, as long as no two eventfds have the same number.
+ *
+ * @param number any number
+ */
+public record EventFdId(long number) {
+    @Override
+    public String toString() {
+        return "eventfd-id " + number;
+    }
+}

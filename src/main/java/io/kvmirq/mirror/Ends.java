@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.EventFdId;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * What meets at one eventfd.
+ *
+ * @param producer the message that irqbypass knows
+ * @param others lines, and messages that irqbypass refused, in the order in which they came
+ * @param direct whether the line has direct EOI
+ * @param irq the prediction; empty while nothing is predicted yet
+ * @param rest a prediction for each of the others that {@code irq} is not about
+ * @param aim of the verdict
+ */
+record Ends(
+        EventFdId event,
+        Optional<Producer> producer,
+        List<Producer> others,
+        Optional<Consumer> consumer,
+        boolean direct,
+        Optional<PredictedIrq> irq,
+        List<PredictedIrq> rest,
+        long aim) {
+    static Ends none(EventFdId event) {
+        return new Ends(
+                event, Optional.empty(), List.of(), Optional.empty(), false, Optional.empty(), List.of(), Verdict.ANY);
+    }
+
+    boolean isEmpty() {
+        return producer.isEmpty() && others.isEmpty() && consumer.isEmpty() && !direct;
+    }
+
+    boolean has(Producer one) {
+        return producer.filter(one::equals).isPresent() || others.contains(one);
+    }
+
+    Ends with(Producer added) {
+        if (producer.isEmpty() && added.kind().isMessage()) {
+            return with(Optional.of(added), others, consumer, direct);
+        }
+        List<Producer> more = new ArrayList<>(others);
+        more.add(added);
+        return with(producer, List.copyOf(more), consumer, direct);
+    }
+
+    /** A line that is gone has no direct EOI. */
+    Ends without(Producer removed) {
+        if (producer.filter(removed::equals).isPresent()) {
+            return with(Optional.empty(), others, consumer, direct);
+        }
+        return with(
+                producer,
+                others.stream().filter(other -> !other.equals(removed)).toList(),
+                consumer,
+                direct && removed.kind().isMessage());
+    }
+
+    Ends with(Optional<Consumer> other) {
+        return with(producer, others, other, direct);
+    }
+
+    Ends with(boolean directEoi) {
+        return with(producer, others, consumer, directEoi);
+    }
+
+    private Ends with(Optional<Producer> first, List<Producer> more, Optional<Consumer> guest, boolean directEoi) {
+        return new Ends(event, first, more, guest, directEoi, irq, rest, aim);
+    }
+
+    Ends predicted(PredictedIrq main, List<PredictedIrq> further, long itsAim) {
+        return new Ends(event, producer, others, consumer, direct, Optional.of(main), further, itsAim);
+    }
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.DeviceName;
+import io.kvmirq.EventFdId;
+import io.kvmirq.Gsi;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.InhibitReason;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+
+/**
+ * A step of the control plane that succeeded. Immutable. An event that changes nothing is ignored, so tear-down may report
+ * steps twice.
+ *
+ * <p>A mask that takes the irqfd away and keeps the route is {@link ConsumerRemoved}; the unmask is {@link ConsumerAdded}.
+ */
+public sealed interface Event {
+    /** The interrupt controllers that KVM emulates. */
+    enum Irqchip {
+        /** x86: PIC, IOAPIC and LAPICs. */
+        FULL,
+        /** x86: LAPICs only (KVM_CAP_SPLIT_IRQCHIP). */
+        SPLIT,
+        /** arm64: a VGIC. */
+        VGIC
+    }
+
+    /**
+     * The VM has an irqchip. {@link ConsumerAdded} implies this: KVM refuses an irqfd without one.
+     *
+     * @param kind full, split or VGIC
+     */
+    record IrqchipCreated(Irqchip kind) implements Event {}
+
+    /** x86: the VM uses 32-bit APIC ids from now on (KVM_X2APIC_API_USE_32BIT_IDS). */
+    record ApicIdsWidened() implements Event {}
+
+    /**
+     * A vCPU exists.
+     *
+     * @param vcpu on x86 also its APIC id
+     */
+    record VcpuAdded(VcpuId vcpu) implements Event {}
+
+    /**
+     * A vCPU is gone.
+     *
+     * @param vcpu the vCPU
+     */
+    record VcpuRemoved(VcpuId vcpu) implements Event {}
+
+    /**
+     * The routing table changed.
+     *
+     * @param changed the GSIs whose routes changed, each with all routes that it has now. No routes: the GSI has none any
+     *     more. GSIs that keep their routes may be left out, so that the fold costs what changed
+     */
+    record RoutesCommitted(Map<Gsi, List<Route>> changed) implements Event {
+        /** Copies the map. */
+        public RoutesCommitted {
+            changed = changed.entrySet().stream()
+                    .collect(Collectors.toUnmodifiableMap(Map.Entry::getKey, entry -> List.copyOf(entry.getValue())));
+        }
+
+        /** The GSIs of these routes changed; these are all routes that those GSIs have now. */
+        public static RoutesCommitted of(Route... routes) {
+            return new RoutesCommitted(Stream.of(routes).collect(Collectors.groupingBy(Route::gsi)));
+        }
+
+        /** A GSI has no route any more. */
+        public static RoutesCommitted without(Gsi gsi) {
+            return new RoutesCommitted(Map.of(gsi, List.of()));
+        }
+    }
+
+    /**
+     * An irqfd listens to an eventfd. A second irqfd of the VM on the same eventfd replaces the first in the mirror: the
+     * kernel refuses it while the first exists.
+     *
+     * @param event the eventfd
+     * @param gsi the GSI that the irqfd raises
+     * @param resample the eventfd that the guest's EOI signals, for a level-triggered interrupt
+     */
+    record ConsumerAdded(EventFdId event, Gsi gsi, Optional<EventFdId> resample) implements Event {
+        /** An irqfd of an edge. */
+        public ConsumerAdded(EventFdId event, Gsi gsi) {
+            this(event, gsi, Optional.empty());
+        }
+    }
+
+    /**
+     * An irqfd is gone.
+     *
+     * @param event the eventfd
+     * @param gsi the GSI that the irqfd raised
+     */
+    record ConsumerRemoved(EventFdId event, Gsi gsi) implements Event {}
+
+    /**
+     * VFIO signals an eventfd for an interrupt of a device. The first message on an eventfd is its producer. The kernel
+     * refuses another message on the same eventfd for bypass, also after the first is gone, until it is added again.
+     *
+     * @param event the eventfd
+     * @param producer the interrupt of the device
+     */
+    record ProducerAdded(EventFdId event, Producer producer) implements Event {}
+
+    /**
+     * VFIO no longer signals an eventfd for an interrupt of a device. An interrupt that gets another eventfd is removed and
+     * added.
+     *
+     * @param event the eventfd
+     * @param producer the interrupt of the device
+     */
+    record ProducerRemoved(EventFdId event, Producer producer) implements Event {}
+
+    /**
+     * A device entered or left a domain of VFIO. Without this event it is in one, since VFIO enables no interrupt before.
+     *
+     * @param device the device
+     * @param unmanaged whether the domain is of type UNMANAGED; it counts on AMD only
+     */
+    record DomainChanged(DeviceName device, boolean unmanaged) implements Event {}
+
+    /**
+     * x86: the reasons that inhibit APIC virtualization changed. On AMD a vCPU follows when it next enters the guest; the
+     * mirror predicts the state after that.
+     *
+     * @param reasons all that hold now
+     */
+    record Inhibited(Set<InhibitReason> reasons) implements Event {
+        /** Copies the set. */
+        public Inhibited {
+            reasons = reasons.isEmpty() ? Set.of() : Set.copyOf(EnumSet.copyOf(reasons));
+        }
+    }
+
+    /**
+     * A vCPU is loaded on a CPU of the host. Without this event and the next two the mirror says nothing of what follows a
+     * vCPU's schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
+     *
+     * @param vcpu the vCPU
+     * @param cpu the physical APIC id of the CPU, {@code apicid} in {@code /proc/cpuinfo}
+     */
+    record VcpuLoaded(VcpuId vcpu, int cpu) implements Event {}
+
+    /**
+     * A vCPU is not loaded any more: it is preempted, or its thread is in user space.
+     *
+     * @param vcpu the vCPU
+     */
+    record VcpuPreempted(VcpuId vcpu) implements Event {}
+
+    /**
+     * A vCPU sleeps until an interrupt wakes it.
+     *
+     * @param vcpu the vCPU
+     */
+    record VcpuBlocked(VcpuId vcpu) implements Event {}
+
+    /**
+     * arm64: the VM has an ITS.
+     *
+     * @param its its guest physical address
+     */
+    record ItsAdded(long its) implements Event {}
+
+    /**
+     * arm64: a guest maps an event of a device to an LPI, or moves it to another vCPU. A VMM learns this only if it reads
+     * the tables of the ITS.
+     *
+     * @param its the guest physical address of the ITS
+     * @param device the device id
+     * @param event the event id
+     * @param lpi 8192 or more
+     * @param vcpu the vCPU of the LPI's collection
+     */
+    record EventMapped(long its, int device, int event, int lpi, VcpuId vcpu) implements Event {}
+
+    /**
+     * arm64: a guest's event of a device has no LPI.
+     *
+     * @param its the guest physical address of the ITS
+     * @param device the device id
+     * @param event the event id
+     */
+    record EventUnmapped(long its, int device, int event) implements Event {}
+
+    /**
+     * The line of a device has direct EOI from now on.
+     *
+     * @param event the eventfd that VFIO signals for the line
+     */
+    record LineForwarded(EventFdId event) implements Event {}
+
+    /**
+     * The line of a device is masked automatically again.
+     *
+     * @param event the eventfd that VFIO signals for the line
+     */
+    record LineUnforwarded(EventFdId event) implements Event {}
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.gic.VlpiMapping;
+import java.util.Optional;
+
+/** What is known of the host that a mirror predicts for. Immutable. */
+public sealed interface MirrorHost {
+    /** An x86 host. */
+    static MirrorHost x86(PostingHost host) {
+        return new X86(host, Optional.empty());
+    }
+
+    /** An AMD host whose kernel is known. */
+    static MirrorHost x86(PostingHost host, AvicKernel kernel) {
+        return new X86(host, Optional.of(kernel));
+    }
+
+    /** An arm64 host. */
+    static MirrorHost arm64(boolean gicv4, VlpiMapping.Kernel kernel) {
+        return new Arm64(Optional.of(gicv4), kernel);
+    }
+
+    /** An arm64 host that does not show whether KVM uses GICv4. */
+    static MirrorHost arm64(VlpiMapping.Kernel kernel) {
+        return new Arm64(Optional.empty(), kernel);
+    }
+
+    /** A host of which nothing is known. */
+    static MirrorHost unknown(String reason) {
+        return new Unknown(reason);
+    }
+
+    /**
+     * An x86 host.
+     *
+     * @param host what its files say of posting
+     * @param avic AMD: how its kernel posts; empty if not known. GALogIntr is then unknown
+     */
+    record X86(PostingHost host, Optional<AvicKernel> avic) implements MirrorHost {}
+
+    /**
+     * An arm64 host.
+     *
+     * @param gicv4 whether the host has GICv4 and KVM uses it; empty if not known
+     * @param kernel how KVM finds the LPI of a host irq
+     */
+    record Arm64(Optional<Boolean> gicv4, VlpiMapping.Kernel kernel) implements MirrorHost {}
+
+    /**
+     * A host of which nothing is known.
+     *
+     * @param reason why, in one sentence
+     */
+    record Unknown(String reason) implements MirrorHost {}
+}

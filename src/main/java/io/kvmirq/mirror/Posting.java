@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.NotPosted;
+import io.kvmirq.arch.gic.VlpiMapping;
+import java.util.Optional;
+
+/** Whether hardware delivers an interrupt to the guest without the host's software. Immutable. */
+public sealed interface Posting {
+    /** One sentence without a full stop, for people. */
+    String text();
+
+    /**
+     * Hardware delivers the interrupt.
+     *
+     * @param what where to
+     * @param note what limits this, in one sentence
+     */
+    record Posted(Target what, Optional<String> note) implements Posting {
+        @Override
+        public String text() {
+            return "posted to " + what + note.map(more -> ": " + more).orElse("");
+        }
+    }
+
+    /**
+     * Software delivers the interrupt.
+     *
+     * @param reason the first reason that holds, from {@link NotPosted} or {@link VlpiMapping.Refusal}, and what of this
+     *     interrupt makes it hold
+     * @param remedy what to do about it
+     */
+    record NotPosted(String reason, String remedy) implements Posting {
+        @Override
+        public String text() {
+            return "not posted: " + reason + " (" + remedy + ")";
+        }
+    }
+
+    /**
+     * The VMM cannot know.
+     *
+     * @param reason what is not known
+     */
+    record Unknown(String reason) implements Posting {
+        @Override
+        public String text() {
+            return "unknown whether posted: " + reason;
+        }
+    }
+
+    /** Where hardware delivers an interrupt. */
+    sealed interface Target {}
+
+    /**
+     * A vector of a vCPU, on x86.
+     *
+     * @param vcpu the vCPU
+     * @param vector the vector in the guest
+     */
+    record ToVcpu(VcpuId vcpu, InterruptVector vector) implements Target {
+        @Override
+        public String toString() {
+            return vcpu + ", " + vector;
+        }
+    }
+
+    /**
+     * A vLPI, on arm64 with GICv4.
+     *
+     * @param lpi the guest's LPI, 8192 or more
+     * @param vcpu the vCPU of the LPI's collection
+     */
+    record ToLpi(int lpi, VcpuId vcpu) implements Target {
+        @Override
+        public String toString() {
+            return vcpu + ", LPI " + lpi;
+        }
+    }
+}

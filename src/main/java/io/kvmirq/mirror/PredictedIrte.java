@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.amd.LegacyIrte;
+import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.arch.vtd.PostedIrte;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * The predicted form of a remapping entry, and those of its bits that a VMM can know. The other bits are the host's: its
+ * vector and destination in a remapped entry, the address of a descriptor or a backing page, the id of the VM in a GATag, the
+ * source. Immutable.
+ */
+public sealed interface PredictedIrte {
+    /** Bits 63:0 that are known. */
+    long lowMask();
+
+    /** The values of the known bits 63:0. The others are 0. */
+    long low();
+
+    /** Bits 127:64 that are known. */
+    long highMask();
+
+    /** The values of the known bits 127:64. The others are 0. */
+    long high();
+
+    /**
+     * Whether the known bits of an entry are as predicted. Does not allocate.
+     *
+     * @param observedLow bits 63:0, or all bits of an entry of 32 bits
+     * @param observedHigh bits 127:64, or 0
+     */
+    default boolean agrees(long observedLow, long observedHigh) {
+        return (observedLow & lowMask()) == low() && (observedHigh & highMask()) == high();
+    }
+
+    /** VT-d: the entry interrupts a CPU of the host. */
+    record VtdRemapped() implements PredictedIrte {
+        @Override
+        public long lowMask() {
+            return Irte.PRESENT.mask() | Irte.POSTED.mask();
+        }
+
+        @Override
+        public long low() {
+            return Irte.PRESENT.mask();
+        }
+
+        @Override
+        public long highMask() {
+            return 0;
+        }
+
+        @Override
+        public long high() {
+            return 0;
+        }
+    }
+
+    /**
+     * VT-d: the entry posts to the descriptor of a vCPU. KVM never sets URG.
+     *
+     * @param vcpu the vCPU
+     * @param vector the vector in the guest
+     */
+    record VtdPosted(VcpuId vcpu, InterruptVector vector) implements PredictedIrte {
+        @Override
+        public long lowMask() {
+            return Irte.PRESENT.mask() | Irte.POSTED.mask() | PostedIrte.URGENT.mask() | Irte.VECTOR.mask();
+        }
+
+        @Override
+        public long low() {
+            return PostedIrte.lowWord(0, vector.number());
+        }
+
+        @Override
+        public long highMask() {
+            return 0;
+        }
+
+        @Override
+        public long high() {
+            return 0;
+        }
+    }
+
+    /**
+     * AMD: the entry interrupts a CPU of the host.
+     *
+     * @param bits the length of the entry, 32 or 128; empty if the host does not say
+     */
+    record AmdRemapped(OptionalInt bits) implements PredictedIrte {
+        /** Bit 7 is reserved, and 0, in an entry of 32 bits. */
+        @Override
+        public long lowMask() {
+            return LegacyIrte.VALID.mask() | GaIrte.GUEST_MODE.mask();
+        }
+
+        @Override
+        public long low() {
+            return LegacyIrte.VALID.mask();
+        }
+
+        @Override
+        public long highMask() {
+            return 0;
+        }
+
+        @Override
+        public long high() {
+            return 0;
+        }
+    }
+
+    /**
+     * AMD: the entry is in guest mode.
+     *
+     * @param vcpu the vCPU whose list has the entry
+     * @param vector the vector in the guest
+     * @param isRun whether the vCPU runs; empty if no event said
+     * @param gaLogIntr whether a request for a vCPU that does not run writes to the GA log; empty if not known
+     * @param destination the physical APIC id of the CPU that runs the vCPU. Empty if it does not run: the field then keeps an
+     *     old value
+     */
+    record AmdGuest(
+            VcpuId vcpu,
+            InterruptVector vector,
+            Optional<Boolean> isRun,
+            Optional<Boolean> gaLogIntr,
+            OptionalInt destination)
+            implements PredictedIrte {
+        private static final int DESTINATION_LOW_BITS = GaIrte.DESTINATION_LOW.width();
+
+        @Override
+        public long lowMask() {
+            return GaIrte.guestLow(0, false)
+                    | (isRun.isPresent() ? GaIrte.IS_RUN.mask() : 0)
+                    | (gaLogIntr.isPresent() ? GaIrte.GA_LOG_INTR.mask() : 0)
+                    | (destination.isPresent() ? GaIrte.DESTINATION_LOW.mask() : 0);
+        }
+
+        @Override
+        public long low() {
+            long id = destination.orElse(0) & GaIrte.DESTINATION_LOW.max();
+            return GaIrte.guestLow(0, gaLogIntr.orElse(false))
+                    | (isRun.orElse(false) ? GaIrte.IS_RUN.mask() : 0)
+                    | GaIrte.DESTINATION_LOW.with(id);
+        }
+
+        @Override
+        public long highMask() {
+            return GaIrte.VECTOR.mask() | (destination.isPresent() ? GaIrte.DESTINATION_HIGH.mask() : 0);
+        }
+
+        @Override
+        public long high() {
+            return GaIrte.guestHigh(0, vector.number())
+                    | GaIrte.DESTINATION_HIGH.with(destination.orElse(0) >>> DESTINATION_LOW_BITS);
+        }
+    }
+}

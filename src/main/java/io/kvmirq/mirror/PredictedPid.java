@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import java.util.OptionalInt;
+
+/**
+ * The fields of a vCPU's posted-interrupt descriptor that follow from its schedule, for a vCPU with posted interrupts.
+ * PID.ON and PIR change with each interrupt and are not predicted.
+ *
+ * @param nv PID.NV: 0xf2, or 0xf1 while the vCPU sleeps
+ * @param sn PID.SN: whether the vCPU is preempted
+ * @param cpu the physical APIC id of the CPU that PID.NDST names; empty if the vCPU does not run, since it may wake elsewhere
+ */
+public record PredictedPid(int nv, boolean sn, OptionalInt cpu) {}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.DeviceName;
+
+/**
+ * The device's end of an interrupt: a vector, or a line, whose trigger is an eventfd.
+ *
+ * @param device the device
+ * @param kind the kind of interrupt
+ * @param number the vector of MSI or MSI-X, the number of a platform interrupt, 0 for INTx
+ */
+public record Producer(DeviceName device, Kind kind, int number) {
+    /** The kinds of device interrupts. */
+    public enum Kind {
+        /** The line of a PCI device. */
+        INTX("INTx"),
+        /** A message of a PCI device. */
+        MSI("MSI"),
+        /** A message of a PCI device's MSI-X table. */
+        MSI_X("MSI-X"),
+        /** An interrupt of a platform device. */
+        PLATFORM("platform");
+
+        private final String label;
+
+        Kind(String label) {
+            this.label = label;
+        }
+
+        /** The name that the specifications use. */
+        public String label() {
+            return label;
+        }
+
+        /** Whether VFIO offers such an interrupt to irqbypass. It does so for messages only. */
+        public boolean isMessage() {
+            return this == MSI || this == MSI_X;
+        }
+    }
+
+    @Override
+    public String toString() {
+        return device + " " + kind.label() + (kind == Kind.INTX ? "" : " " + number);
+    }
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.DeviceName;
+import io.kvmirq.EventFdId;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.Apic;
+import io.kvmirq.mirror.VcpuRun.Stage;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/** What a mirror predicted at one moment. Immutable. */
+public final class Snapshot {
+    private final State state;
+
+    Snapshot(State state) {
+        this.state = state;
+    }
+
+    State state() {
+        return state;
+    }
+
+    /**
+     * The interrupt of an eventfd. If several interrupts of devices share the eventfd, it is the one that irqbypass knows, or
+     * else the first. Does not allocate.
+     */
+    public Optional<PredictedIrq> of(EventFdId event) {
+        Ends ends = state.ends.get(event.number());
+        return ends == null ? Optional.empty() : ends.irq();
+    }
+
+    /**
+     * All interrupts, in the order of their eventfds' numbers, unsigned. An eventfd that several interrupts of devices share
+     * comes once for each of them.
+     */
+    public List<PredictedIrq> irqs() {
+        List<PredictedIrq> all = new ArrayList<>();
+        state.ends.forEach(ends -> {
+            ends.irq().ifPresent(all::add);
+            all.addAll(ends.rest());
+        });
+        return List.copyOf(all);
+    }
+
+    /**
+     * The interrupts on the list of a vCPU, in the order of their eventfds' numbers: those that hardware posts to it, or would
+     * if AVIC were not inhibited.
+     */
+    public List<PredictedIrq> byVcpu(VcpuId vcpu) {
+        LongMap<PredictedIrq> list = state.lists.get(vcpu.number());
+        return list == null ? List.of() : List.copyOf(list.values());
+    }
+
+    /** The line of a device: INTx, or the first platform interrupt that is level-triggered. */
+    public Optional<PredictedIrq> line(DeviceName device) {
+        return irqs().stream()
+                .filter(irq -> irq.handler().isPresent()
+                        && irq.producer()
+                                .filter(one -> one.device().equals(device))
+                                .isPresent())
+                .findFirst();
+    }
+
+    /**
+     * The descriptor of a vCPU on an Intel host. Empty on other hosts, if no event said how the vCPU is scheduled, and while no
+     * interrupt of the VM is posted: KVM may then leave the descriptor of a vCPU that stops as it is. A vCPU that sleeps while its guest has disabled interrupts looks preempted.
+     */
+    public Optional<PredictedPid> pid(VcpuId vcpu) {
+        VcpuRun run = state.runs.get(vcpu.number());
+        if (run == null || !state.hasDescriptors()) {
+            return Optional.empty();
+        }
+        return Optional.of(new PredictedPid(
+                run.stage() == Stage.BLOCKED ? Apic.WAKEUP : Apic.NOTIFICATION,
+                run.stage() == Stage.PREEMPTED,
+                run.stage() == Stage.LOADED ? OptionalInt.of(run.cpu()) : OptionalInt.empty()));
+    }
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.VcpuId;
+import java.util.Optional;
+
+/**
+ * What a rule of a host predicts of one interrupt.
+ *
+ * @param aim what the message names: on x86 the physical destination, on arm64 the device id and event id. An event that
+ *     concerns it changes the verdict
+ */
+record Verdict(
+        Posting posting,
+        Optional<VcpuId> vcpu,
+        Optional<PredictedIrte> irte,
+        Optional<PredictedListRegister> listRegister,
+        long aim) {
+    /** The message names several vCPUs, or there is none: every change of the vCPUs may change the verdict. */
+    static final long ANY = -1;
+
+    static Verdict of(Posting posting) {
+        return new Verdict(posting, Optional.empty(), Optional.empty(), Optional.empty(), ANY);
+    }
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.apic.ApicMessage;
+import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.LapicIds;
+import io.kvmirq.arch.apic.LocalApic;
+import io.kvmirq.arch.apic.NotPosted;
+import io.kvmirq.arch.apic.PostingDecision;
+import io.kvmirq.arch.apic.PostingIrq;
+import io.kvmirq.arch.apic.PostingVm;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.mirror.VcpuRun.Stage;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/** The prediction for an interrupt on x86. */
+final class X86Rules {
+    /** A vCPU that stands for the one that is meant, where only its number is missing. */
+    private static final PostingVm STAND_IN = PostingVm.of(List.of(LapicIds.flat(0, 0)), false);
+
+    private static final int GA_BITS = 128;
+
+    private X86Rules() {}
+
+    static Verdict of(MirrorHost.X86 host, State state, PostingIrq irq) {
+        Optional<ApicMessage> message = message(irq);
+        Optional<Integer> destination = message.filter(found -> !found.logical())
+                .map(found -> found.destination(state.vm.apicIds32Bit()))
+                .filter(found -> found >= 0 && found != ApicMessage.BROADCAST && found <= VcpuId.MAX);
+        boolean known =
+                message.isEmpty() || !state.vcpus.isEmpty() && !message.get().logical();
+        PostingDecision decision = known
+                ? PostingDecision.of(host.host(), state.vm, irq)
+                : PostingDecision.of(host.host(), standIn(state.vm), named(irq));
+        Optional<VcpuId> vcpu = known ? single(state.vm, message) : destination.map(VcpuId::new);
+        long aim = destination.map(Integer::longValue).orElse(Verdict.ANY);
+        if (decision instanceof PostingDecision.Unposted unposted) {
+            boolean listed = unposted.reason() == NotPosted.INHIBITED;
+            return new Verdict(
+                    notPosted(unposted),
+                    listed ? vcpu : Optional.empty(),
+                    remapped(host, irq, unposted),
+                    Optional.empty(),
+                    aim);
+        }
+        if (vcpu.isEmpty()) {
+            return new Verdict(
+                    new Posting.Unknown(unknown(message.get())),
+                    Optional.empty(),
+                    Optional.empty(),
+                    Optional.empty(),
+                    aim);
+        }
+        PostingDecision.Posted posted = (PostingDecision.Posted) decision;
+        PredictedIrte irte = host.host().vendor() == Vendor.INTEL
+                ? new PredictedIrte.VtdPosted(vcpu.get(), posted.vector())
+                : running(
+                        new PredictedIrte.AmdGuest(
+                                vcpu.get(), posted.vector(), Optional.empty(), Optional.empty(), OptionalInt.empty()),
+                        host.avic(),
+                        state.runs.get(vcpu.get().number()));
+        return new Verdict(
+                new Posting.Posted(new Posting.ToVcpu(vcpu.get(), posted.vector()), note(posted)),
+                vcpu,
+                Optional.of(irte),
+                Optional.empty(),
+                aim);
+    }
+
+    private static Optional<ApicMessage> message(PostingIrq irq) {
+        return irq.routes().size() == 1 && irq.routes().get(0) instanceof Route.Msi msi
+                ? Optional.of(ApicMessage.of(new CompatibilityMsi(
+                        msi.message().address(), msi.message().data())))
+                : Optional.empty();
+    }
+
+    private static Optional<VcpuId> single(PostingVm vm, Optional<ApicMessage> message) {
+        Optional<? extends LocalApic> single =
+                message.flatMap(found -> vm.destinations().single(found));
+        return single.map(lapic -> new VcpuId(lapic.vcpuId()));
+    }
+
+    private static PostingVm standIn(PostingVm vm) {
+        return new PostingVm(vm.lapicsInKernel(), vm.apicIds32Bit(), STAND_IN.destinations(), vm.inhibits());
+    }
+
+    /** The same interrupt, to the vCPU of {@link #STAND_IN}. */
+    private static PostingIrq named(PostingIrq irq) {
+        Route.Msi route = (Route.Msi) irq.routes().get(0);
+        long address = CompatibilityMsi.LOGICAL.put(
+                CompatibilityMsi.DESTINATION_LOW.put(
+                        CompatibilityMsi.DESTINATION_HIGH.put(route.message().address(), 0), 0),
+                0);
+        Route.Msi named = new Route.Msi(
+                route.gsi(), new MsiMessage(address, route.message().data()));
+        return new PostingIrq(irq.producer(), irq.consumer(), irq.alone(), List.of(named), irq.unmanagedDomain());
+    }
+
+    private static Posting notPosted(PostingDecision.Unposted unposted) {
+        NotPosted row = unposted.reason();
+        String reason = unposted.detail().equals(row.text()) ? row.text() : row.text() + ": " + unposted.detail();
+        return new Posting.NotPosted(reason, row.remedy());
+    }
+
+    private static String unknown(ApicMessage message) {
+        String destination = "destination 0x" + Integer.toHexString(message.destination32());
+        return message.logical()
+                ? "logical " + destination + " is an id that the guest gives its LAPICs"
+                : "no vCPU of the VM is known, and " + destination + " need not be the number of one";
+    }
+
+    private static Optional<String> note(PostingDecision.Posted posted) {
+        return posted.inhibits().isEmpty()
+                ? Optional.empty()
+                : Optional.of("software takes the vector to the guest at the next entry, since "
+                        + posted.inhibits().stream()
+                                .sorted()
+                                .map(InhibitReason::cause)
+                                .collect(Collectors.joining("; ")));
+    }
+
+    private static Optional<PredictedIrte> remapped(
+            MirrorHost.X86 host, PostingIrq irq, PostingDecision.Unposted unposted) {
+        if (!irq.producer() || unposted.reason() == NotPosted.NO_REMAPPING) {
+            return Optional.empty();
+        }
+        return Optional.of(
+                host.host().vendor() == Vendor.INTEL
+                        ? new PredictedIrte.VtdRemapped()
+                        : new PredictedIrte.AmdRemapped(
+                                host.host().unitsPost() ? OptionalInt.of(GA_BITS) : OptionalInt.empty()));
+    }
+
+    /** The entry after a step of its vCPU's schedule. Source: {@code avic_vcpu_load}, {@code avic_vcpu_put}. */
+    static PredictedIrte.AmdGuest running(
+            PredictedIrte.AmdGuest entry, Optional<AvicKernel> kernel, @Nullable VcpuRun run) {
+        boolean runs = run != null && run.stage() == Stage.LOADED;
+        boolean blocks = run != null && run.stage() == Stage.BLOCKED;
+        return new PredictedIrte.AmdGuest(
+                entry.vcpu(),
+                entry.vector(),
+                run == null ? Optional.empty() : Optional.of(runs),
+                blocks ? Optional.of(true) : logs(kernel, run),
+                run != null && runs ? OptionalInt.of(run.cpu()) : OptionalInt.empty());
+    }
+
+    /** Of a vCPU that does not block. */
+    private static Optional<Boolean> logs(Optional<AvicKernel> kernel, @Nullable VcpuRun run) {
+        return kernel.filter(known -> known == AvicKernel.UP_TO_6_16 || run != null)
+                .map(known -> known == AvicKernel.UP_TO_6_16);
+    }
+}

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.EventFdId;
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.NotPosted;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.Vendor;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Random;
+import java.util.Set;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class MirrorTest {
+    private static final PciAddress NIC = PciAddress.parse("0000:3b:00.0");
+    private static final int LOGICAL = 1 << 2;
+
+    private static EventFdId fd(int number) {
+        return new EventFdId(number);
+    }
+
+    private static VcpuId vcpu(int number) {
+        return new VcpuId(number);
+    }
+
+    private static Producer msix(int vector) {
+        return new Producer(NIC, Producer.Kind.MSI_X, vector);
+    }
+
+    private static Gsi gsi(int vector) {
+        return new Gsi(24 + vector);
+    }
+
+    private static MsiMessage message(int vcpu, int vector) {
+        return MsiMessage.to(vcpu(vcpu), new InterruptVector(vector));
+    }
+
+    private static Event route(int vector, MsiMessage message) {
+        return Event.RoutesCommitted.of(new Route.Msi(gsi(vector), message));
+    }
+
+    private static Event consumer(int vector) {
+        return new Event.ConsumerAdded(fd(vector), gsi(vector));
+    }
+
+    private static Event producer(int vector) {
+        return new Event.ProducerAdded(fd(vector), msix(vector));
+    }
+
+    /** A VM with four vCPUs and one vector that is posted to vCPU 1. */
+    private static List<Event> postedVector() {
+        List<Event> events = new ArrayList<>();
+        events.add(new Event.IrqchipCreated(Event.Irqchip.FULL));
+        IntStream.range(0, 4).forEach(number -> events.add(new Event.VcpuAdded(vcpu(number))));
+        events.add(route(0, message(1, 0x41)));
+        events.add(consumer(0));
+        events.add(producer(0));
+        return events;
+    }
+
+    private static Mirror mirror(PostingHost host, List<? extends Event> events) {
+        Mirror mirror = Mirror.of(MirrorHost.x86(host, AvicKernel.FROM_6_17));
+        events.forEach(mirror::apply);
+        return mirror;
+    }
+
+    private static Mirror mirror(Vendor vendor) {
+        return mirror(PostingHost.of(vendor), postedVector());
+    }
+
+    private static PredictedIrq irq(Mirror mirror, int vector) {
+        return mirror.now().of(fd(vector)).orElseThrow();
+    }
+
+    private static Posting postedTo(int vcpu, int vector) {
+        return new Posting.Posted(new Posting.ToVcpu(vcpu(vcpu), new InterruptVector(vector)), Optional.empty());
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void aVectorOfOneVcpuIsPosted(Vendor vendor) {
+        Mirror mirror = mirror(vendor);
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
+        assertThat(irq(mirror, 0).posting().text()).isEqualTo("posted to vcpu 1, vector 0x41");
+        assertThat(irq(mirror, 0).gsi()).contains(gsi(0));
+        assertThat(mirror.now().byVcpu(vcpu(1))).containsExactly(irq(mirror, 0));
+    }
+
+    /** What makes one row of the table hold: another host, or more events. */
+    private static Mirror spoilt(NotPosted row, Vendor vendor) {
+        PostingHost host = PostingHost.of(vendor);
+        List<Event> events = postedVector();
+        switch (row) {
+            case NO_REMAPPING -> host = new PostingHost(vendor, false, "", true, true, Optional.of(true));
+            case SWITCHED_OFF -> host = host.withCommandLine("quiet intremap=nopost");
+            case UNIT_CANNOT_POST, NO_VIRTUAL_APIC ->
+                host = new PostingHost(vendor, true, "", false, true, Optional.of(true));
+            case NO_APIC_VIRTUALIZATION -> host = new PostingHost(vendor, true, "", true, false, Optional.of(true));
+            case DEVICES_NOT_POSTED -> host = new PostingHost(vendor, true, "", true, true, Optional.of(false));
+            case NO_LAPIC_IN_KERNEL -> {
+                events.remove(new Event.IrqchipCreated(Event.Irqchip.FULL));
+                events.remove(consumer(0));
+            }
+            case NO_PRODUCER -> events.add(new Event.ProducerRemoved(fd(0), msix(0)));
+            case NO_CONSUMER -> events.add(new Event.ConsumerRemoved(fd(0), gsi(0)));
+            case EVENTFD_TAKEN -> {
+                events.add(new Event.ProducerAdded(fd(0), msix(7)));
+                events.add(new Event.ProducerRemoved(fd(0), msix(0)));
+            }
+            case NOT_ONE_MESSAGE -> events.add(Event.RoutesCommitted.without(gsi(0)));
+            case NOT_DECODED -> {
+                events.add(new Event.ApicIdsWidened());
+                events.add(route(0, new MsiMessage(1L << 32 | 0xfee01000L, 0x41)));
+            }
+            case MODE_NOT_POSTABLE -> events.add(route(0, new MsiMessage(0xfee01000L, DeliveryMode.NMI.number() << 8)));
+            case NOT_ONE_VCPU -> events.add(new Event.VcpuRemoved(vcpu(1)));
+            case DOMAIN_NOT_UNMANAGED -> events.add(new Event.DomainChanged(NIC, false));
+            case INHIBITED -> events.add(new Event.Inhibited(Set.of(InhibitReason.PIT_REINJ)));
+        }
+        return mirror(host, events);
+    }
+
+    private static boolean exists(NotPosted row, Vendor vendor) {
+        return switch (row) {
+            case UNIT_CANNOT_POST -> vendor == Vendor.INTEL;
+            case NO_VIRTUAL_APIC, DOMAIN_NOT_UNMANAGED, INHIBITED -> vendor == Vendor.AMD;
+            default -> true;
+        };
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void everyReasonOfTheTableComesFromEvents(Vendor vendor) {
+        for (NotPosted row : NotPosted.values()) {
+            if (exists(row, vendor)) {
+                PredictedIrq irq = irq(spoilt(row, vendor), 0);
+                Posting.NotPosted posting = (Posting.NotPosted) irq.posting();
+                assertThat(posting.reason()).as("%s %s", vendor, row).startsWith(row.text());
+                assertThat(posting.remedy()).isEqualTo(row.remedy());
+                assertThat(irq.irte().isPresent())
+                        .as("%s has a remapped entry", row)
+                        .isEqualTo(row != NotPosted.NO_REMAPPING && row != NotPosted.NO_PRODUCER);
+                irq.irte().ifPresent(entry -> assertThat(entry)
+                        .isInstanceOfAny(PredictedIrte.VtdRemapped.class, PredictedIrte.AmdRemapped.class));
+            }
+        }
+    }
+
+    @Test
+    void anInhibitedVectorStaysOnTheListOfItsVcpu() {
+        PredictedIrq irq = irq(spoilt(NotPosted.INHIBITED, Vendor.AMD), 0);
+        assertThat(irq.vcpu()).contains(vcpu(1));
+    }
+
+    @Test
+    void inhibitsOfIntelLeaveTheEntryPosted() {
+        Mirror mirror = mirror(Vendor.INTEL);
+        mirror.apply(new Event.Inhibited(Set.of(InhibitReason.HYPERV)));
+        Posting.Posted posted = (Posting.Posted) irq(mirror, 0).posting();
+        assertThat(posted.note()).hasValueSatisfying(note -> assertThat(note).contains("AutoEOI"));
+        assertThat(irq(mirror, 0).irte()).contains(new PredictedIrte.VtdPosted(vcpu(1), new InterruptVector(0x41)));
+    }
+
+    /** The events of three vectors, none of which undoes another. */
+    private static List<Event> commuting() {
+        List<Event> events = new ArrayList<>(postedVector());
+        for (int vector = 1; vector < 4; vector++) {
+            events.add(route(vector, message(vector % 2, 0x50 + vector)));
+            events.add(consumer(vector));
+            events.add(producer(vector));
+        }
+        events.add(route(9, new MsiMessage(0xfee00000L | 0xff << 12, 0x77)));
+        events.add(consumer(9));
+        events.add(producer(9));
+        events.add(new Event.ProducerAdded(fd(20), new Producer(NIC, Producer.Kind.INTX, 0)));
+        events.add(new Event.ConsumerAdded(fd(20), new Gsi(11), Optional.of(fd(21))));
+        events.add(Event.RoutesCommitted.of(new Route.Pin(new Gsi(11), Route.Chip.IOAPIC, 11)));
+        events.add(new Event.LineForwarded(fd(20)));
+        events.add(new Event.ApicIdsWidened());
+        events.add(new Event.Inhibited(Set.of(InhibitReason.APIC_BASE_MODIFIED)));
+        events.add(new Event.VcpuLoaded(vcpu(1), 5));
+        events.add(new Event.VcpuBlocked(vcpu(0)));
+        return events;
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void theOrderOfEventsDoesNotMatter(Vendor vendor) {
+        List<Event> events = commuting();
+        Snapshot expected = mirror(PostingHost.of(vendor), events).now();
+        Random random = new Random(17);
+        for (int round = 0; round < 300; round++) {
+            Collections.shuffle(events, random);
+            Snapshot other = mirror(PostingHost.of(vendor), events).now();
+            assertThat(other.irqs()).as("%s", events).isEqualTo(expected.irqs());
+            for (int number = 0; number < 4; number++) {
+                assertThat(other.byVcpu(vcpu(number))).isEqualTo(expected.byVcpu(vcpu(number)));
+                assertThat(other.pid(vcpu(number))).isEqualTo(expected.pid(vcpu(number)));
+            }
+        }
+    }
+
+    @Test
+    void theFirstOfTwoProducersKeepsTheEventfd() {
+        Mirror mirror = mirror(Vendor.INTEL);
+        mirror.apply(new Event.ProducerAdded(fd(0), msix(7)));
+        assertThat(irq(mirror, 0).producer()).contains(msix(0));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
+        List<PredictedIrq> both = mirror.now().irqs();
+        assertThat(both).extracting(PredictedIrq::producer).containsExactly(Optional.of(msix(0)), Optional.of(msix(7)));
+        assertThat(both.get(1).posting().text()).contains(NotPosted.EVENTFD_TAKEN.text());
+
+        // The kernel does not offer the second again when the first is gone.
+        mirror.apply(new Event.ProducerRemoved(fd(0), msix(0)));
+        assertThat(irq(mirror, 0).posting().text()).contains(NotPosted.EVENTFD_TAKEN.text());
+        mirror.apply(List.of(new Event.ProducerRemoved(fd(0), msix(7)), new Event.ProducerAdded(fd(0), msix(7))));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
+    }
+
+    @Test
+    void aMovedVectorLeavesTheListOfTheOldVcpu() {
+        Mirror mirror = mirror(Vendor.AMD);
+        Snapshot before = mirror.now();
+        mirror.apply(route(0, message(3, 0x42)));
+        assertThat(mirror.now().byVcpu(vcpu(1))).isEmpty();
+        assertThat(mirror.now().byVcpu(vcpu(3))).containsExactly(irq(mirror, 0));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(3, 0x42));
+        // The old snapshot is as it was.
+        assertThat(before.byVcpu(vcpu(1))).isEqualTo(List.of(before.of(fd(0)).orElseThrow()));
+        assertThat(before.byVcpu(vcpu(3))).isEmpty();
+        assertThat(before.of(fd(0)).orElseThrow().posting()).isEqualTo(postedTo(1, 0x41));
+    }
+
+    @Test
+    void removalsLeaveNothingBehind() {
+        Mirror mirror = mirror(Vendor.AMD);
+        mirror.apply(new Event.ProducerRemoved(fd(0), msix(0)));
+        assertThat(mirror.now().byVcpu(vcpu(1))).isEmpty();
+        mirror.apply(new Event.ConsumerRemoved(fd(0), gsi(0)));
+        assertThat(mirror.now().irqs()).isEmpty();
+        // Tear-down may tell things twice.
+        mirror.apply(new Event.ConsumerRemoved(fd(0), gsi(0)));
+        mirror.apply(new Event.ProducerRemoved(fd(0), msix(0)));
+        assertThat(mirror.now().irqs()).isEmpty();
+    }
+
+    @Test
+    void entriesInGuestModeFollowTheirVcpu() {
+        Mirror mirror = mirror(Vendor.AMD);
+        InterruptVector vector = new InterruptVector(0x41);
+        assertThat(irq(mirror, 0).irte())
+                .contains(new PredictedIrte.AmdGuest(
+                        vcpu(1), vector, Optional.empty(), Optional.empty(), OptionalInt.empty()));
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), 5));
+        assertThat(irq(mirror, 0).irte())
+                .contains(new PredictedIrte.AmdGuest(
+                        vcpu(1), vector, Optional.of(true), Optional.of(false), OptionalInt.of(5)));
+        mirror.apply(new Event.VcpuPreempted(vcpu(1)));
+        assertThat(irq(mirror, 0).irte())
+                .contains(new PredictedIrte.AmdGuest(
+                        vcpu(1), vector, Optional.of(false), Optional.of(false), OptionalInt.empty()));
+        mirror.apply(new Event.VcpuBlocked(vcpu(1)));
+        assertThat(irq(mirror, 0).irte())
+                .contains(new PredictedIrte.AmdGuest(
+                        vcpu(1), vector, Optional.of(false), Optional.of(true), OptionalInt.empty()));
+    }
+
+    @Test
+    void aDescriptorFollowsItsVcpu() {
+        Mirror mirror = mirror(Vendor.INTEL);
+        assertThat(mirror.now().pid(vcpu(1))).isEmpty();
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), 5));
+        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, false, OptionalInt.of(5)));
+        mirror.apply(new Event.VcpuPreempted(vcpu(1)));
+        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf2, true, OptionalInt.empty()));
+        mirror.apply(new Event.VcpuBlocked(vcpu(1)));
+        assertThat(mirror.now().pid(vcpu(1))).contains(new PredictedPid(0xf1, false, OptionalInt.empty()));
+    }
+
+    @Test
+    void logicalIdsAreKnownOnlyToTheGuest() {
+        Mirror mirror = mirror(Vendor.INTEL);
+        mirror.apply(route(0, new MsiMessage(0xfee02000L | LOGICAL, 0x41)));
+        assertThat(irq(mirror, 0).posting().text())
+                .isEqualTo("unknown whether posted: logical destination 0x2 is an id that the guest gives its LAPICs");
+        assertThat(irq(mirror, 0).irte()).isEmpty();
+        mirror.apply(new Event.ProducerRemoved(fd(0), msix(0)));
+        assertThat(irq(mirror, 0).posting().text()).contains(NotPosted.NO_PRODUCER.text());
+    }
+
+    @Test
+    void withoutKnownVcpusAPhysicalDestinationIsTakenAsOne() {
+        Mirror mirror =
+                mirror(PostingHost.of(Vendor.AMD), List.of(route(0, message(9, 0x41)), consumer(0), producer(0)));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(9, 0x41));
+        assertThat(mirror.now().byVcpu(vcpu(9))).hasSize(1);
+        mirror.apply(route(0, new MsiMessage(0xfeeff000L, 0x41)));
+        assertThat(irq(mirror, 0).posting()).isInstanceOf(Posting.Unknown.class);
+        mirror.apply(List.of(route(0, message(9, 0x41)), new Event.VcpuAdded(vcpu(0))));
+        assertThat(irq(mirror, 0).posting().text()).contains("physical destination 0x9 means no vCPU");
+    }
+
+    @Test
+    void anUnknownHostGivesItsReason() {
+        Mirror mirror = Mirror.of(MirrorHost.unknown("the host's files are not readable"));
+        postedVector().forEach(mirror::apply);
+        assertThat(irq(mirror, 0).posting()).isEqualTo(new Posting.Unknown("the host's files are not readable"));
+    }
+
+    @Test
+    void aLineHasAHandlerAndNoEntry() {
+        Mirror mirror = mirror(PostingHost.of(Vendor.INTEL), commuting());
+        PredictedIrq line = mirror.now().line(NIC).orElseThrow();
+        assertThat(line.event()).isEqualTo(fd(20));
+        assertThat(line.handler()).contains(LineHandler.DIRECT_EOI);
+        assertThat(line.irte()).isEmpty();
+        assertThat(line.posting().text()).contains(NotPosted.NO_PRODUCER.text());
+        mirror.apply(new Event.LineUnforwarded(fd(20)));
+        assertThat(mirror.now().line(NIC).orElseThrow().handler()).contains(LineHandler.AUTO_MASK);
+    }
+
+    @Test
+    void knownBitsOfEntriesAgreeWithThoseOfTheKernel() {
+        InterruptVector vector = new InterruptVector(0x41);
+        // irte.amd.ga.vapic and irte.vtd.posted as compiled from the kernel's definitions.
+        PredictedIrte running =
+                new PredictedIrte.AmdGuest(vcpu(0), vector, Optional.of(true), Optional.of(false), OptionalInt.of(5));
+        assertThat(running.agrees(0x00001000000005c1L, 0x0000000123456041L)).isTrue();
+        assertThat(running.agrees(0x0000100000000585L, 0x0000000123456041L)).isFalse();
+        PredictedIrte far = new PredictedIrte.AmdGuest(
+                vcpu(0), vector, Optional.of(true), Optional.of(false), OptionalInt.of(0x01000007));
+        assertThat(far.agrees(0x00001000000007c1L, 0x0100000123456041L)).isTrue();
+        assertThat(far.agrees(0x00001000000007c1L, 0x0000000123456041L)).isFalse();
+        PredictedIrte posted = new PredictedIrte.VtdPosted(vcpu(0), new InterruptVector(0x66));
+        assertThat(posted.agrees(0x0000404000668001L, 0x0000000000040200L)).isTrue();
+        assertThat(posted.agrees(0x000040400066c001L, 0x0000000000040200L))
+                .as("urgent")
+                .isFalse();
+        assertThat(new PredictedIrte.VtdRemapped().agrees(0x0000404000668001L, 0))
+                .isFalse();
+    }
+}
