@@ -6,7 +6,13 @@ import static org.assertj.core.api.Assertions.assertThatCode;
 import static org.assertj.core.api.Assertions.catchThrowable;
 
 import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
@@ -49,6 +55,10 @@ class VfioFaultWalkTest {
             return undo.add(VfioDevice.open(kernel, TestDevice.FAKE));
         }
 
+        VfioDevice open(Vm vm, Undo undo) {
+            return undo.add(VfioDevice.open(kernel, TestDevice.FAKE, undo.add(KvmVfio.create(vm))));
+        }
+
         EventFd event(Undo undo) {
             return undo.add(EventFd.create(kernel));
         }
@@ -76,6 +86,20 @@ class VfioFaultWalkTest {
             List<EventFd> events = List.of(world.event(undo), world.event(undo), world.event(undo));
             return () -> step.apply(device).apply(events);
         });
+    }
+
+    private static Operation forwarding(String name, Function<Forwarding, Function<VfioDevice, AutoCloseable>> step) {
+        return new Operation(name, "6.12", (world, undo) -> {
+            Vm vm = undo.add(Vm.create(world.kernel));
+            vm.createIrqchip();
+            VfioDevice device = world.open(vm, undo);
+            Forwarding forwarding = undo.add(Forwarding.of(vm, device));
+            return () -> step.apply(forwarding).apply(device);
+        });
+    }
+
+    private static MsiMessage message(int i) {
+        return MsiMessage.to(new VcpuId(0), new InterruptVector(0x30 + i));
     }
 
     private static void nothing() {}
@@ -155,6 +179,26 @@ class VfioFaultWalkTest {
                     Mapping memory =
                             undo.add(Mapping.anonymous(world.kernel, 0x1000)).mapping();
                     return () -> space.map(0, memory);
+                }),
+                forwarding("Forwarding.forwardAll", forwarding -> device -> {
+                    forwarding.forwardAll(device.msix(0, 3), VfioFaultWalkTest::message);
+                    return () -> List.copyOf(forwarding.irqs()).forEach(ForwardedIrq::close);
+                }),
+                forwarding(
+                        "Forwarding.forward to a chosen GSI",
+                        forwarding -> device -> forwarding.forward(device.msix().get(1), new Gsi(60), message(0))),
+                forwarding(
+                        "Forwarding.forward of a line",
+                        forwarding -> device -> forwarding.forward(device.intx(), new Gsi(11))),
+                new Operation("Forwarding.takeOver", "6.12", (world, undo) -> {
+                    Vm vm = undo.add(Vm.create(world.kernel));
+                    vm.createIrqchip();
+                    VfioDevice device = world.open(vm, undo);
+                    undo.add(device.msix(0, 2).arm(List.of(world.event(undo), world.event(undo))));
+                    Forwarding forwarding = undo.add(Forwarding.of(vm, device));
+                    return () -> forwarding
+                            .takeOver(device.msix(0, 1), VfioFaultWalkTest::message)
+                            .get(0);
                 }),
                 new Operation("Region.getInt", (world, undo) -> {
                     PciConfig config = world.open(undo).config();

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static io.kvmirq.forward.ForwardWorld.NIC;
+import static io.kvmirq.forward.ForwardWorld.PIN;
+import static io.kvmirq.forward.ForwardWorld.message;
+import static io.kvmirq.forward.ForwardWorld.vector;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatCode;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.ArmedLine;
+import io.kvmirq.vfio.ArmedVectors;
+import io.kvmirq.vfio.VfioDevice;
+import java.lang.reflect.Method;
+import java.lang.reflect.Parameter;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * The rules from the review of the forwarding control of 2014, each by name; source: {@code [RFC v3 0/8] KVM-VFIO IRQ
+ * forward control}, kvm and linux-arm-kernel lists, November 2014.
+ */
+class ForwardingRulesTest {
+    private final ForwardWorld world = new ForwardWorld("6.12");
+    private final VfioDevice device = world.device;
+    private final Forwarding forwarding = Forwarding.of(world.vm, device);
+
+    @AfterEach
+    void nothingIsLeft() {
+        world.faults.clear();
+        forwarding.close();
+        world.close();
+        assertThat(world.lowestFreeDescriptor()).isEqualTo(world.firstFreeDescriptor);
+    }
+
+    private KernelException refused(Runnable step) {
+        KernelException refusal = catchThrowableOfType(KernelException.class, step::run);
+        assertThat(refusal).isNotNull();
+        return refusal;
+    }
+
+    // Errors
+
+    /** The errno is the one of the call that failed, and so is its name. */
+    @ParameterizedTest
+    @CsvSource({
+        "eventfdCreate, EMFILE, forward",
+        "routesSet, ENOMEM, routes set",
+        "irqfdAssign, EBUSY, irqfd assign",
+        "vfioIrqsSet, ENOSPC, vfio set irqs"
+    })
+    void errorsComeFromWhereTheyArise(String call, String errno, String name) {
+        world.faults.fail(call, 1, Errno.of(errno).orElseThrow());
+        KernelException refusal = refused(() -> forwarding.forward(device.msix().get(0), message(0x30)));
+        assertThat(refusal.errno()).isEqualTo(Errno.of(errno).orElseThrow());
+        assertThat(refusal.call()).isEqualTo(name);
+        assertThat(forwarding.irqs()).isEmpty();
+    }
+
+    @Test
+    void duplicateIsEinval() {
+        forwarding.forwardAll(device.msix(0, 3), i -> message(0x30 + i));
+        world.faults.listen();
+        KernelException refusal = refused(() -> forwarding.forwardAll(device.msix(2, 2), i -> message(0x40 + i)));
+        assertThat(refusal.errno()).isEqualTo(Errno.EINVAL);
+        assertThat(refusal)
+                .hasMessage(
+                        "forward MSI-X 2 of 0000:3b:00.0: EINVAL (it is forwarded already, MSI-X 2 of 0000:3b:00.0 →"
+                                + " gsi 26 (bypass): reroute it, or close that first)");
+        assertThat(world.faults.calls()).isEmpty();
+    }
+
+    @Test
+    void duplicateOfALineIsEinval() {
+        forwarding.forward(device.intx(), PIN);
+        assertThat(refused(() -> forwarding.forward(device.intx(), PIN)).errno())
+                .isEqualTo(Errno.EINVAL);
+    }
+
+    /** Of the same process: what was armed through the device's handle. */
+    @Test
+    void triggerThatIsNotOursIsEbusy() {
+        try (EventFd theirs = EventFd.create(world.kernel);
+                ArmedVectors armed = device.msix(0, 1).arm(List.of(theirs))) {
+            world.faults.listen();
+            KernelException refusal =
+                    refused(() -> forwarding.forward(device.msix().get(0), message(0x30)));
+            assertThat(refusal.errno()).isEqualTo(Errno.EBUSY);
+            assertThat(refusal)
+                    .hasMessageEndingWith("EBUSY (it has a trigger that is not ours, of this process, " + armed
+                            + ": end that, or take it over)");
+            assertThat(world.faults.calls()).isEmpty();
+        }
+        forwarding.forward(device.msix().get(0), message(0x30));
+    }
+
+    /** The kernel does not tell which vectors have eventfds. It tells that the index is enabled. */
+    @Test
+    void triggerOfAnotherProgramIsEbusy() {
+        try (EventFd theirs = EventFd.create(world.kernel);
+                Fd.Lease number = device.fd().lease();
+                ArmedVectors armed = device.msix(0, 2).arm(List.of(theirs, EventFd.create(world.kernel)));
+                VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
+                Forwarding second = Forwarding.of(world.vm, adopted)) {
+            assertThat(refused(() -> second.forward(adopted.msix().get(0), message(0x30))))
+                    .hasMessageContaining("EBUSY")
+                    .hasMessageContaining("of another program");
+            world.hardware.sendMessage(0);
+            assertThat(theirs.drain()).isEqualTo(1);
+            assertThat(armed.enabled()).isEqualTo(2);
+        }
+    }
+
+    @Test
+    void lineOfAnotherProgramIsEbusy() {
+        try (EventFd theirs = EventFd.create(world.kernel);
+                Fd.Lease number = device.fd().lease();
+                ArmedLine armed = device.intx().arm(theirs);
+                VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
+                Forwarding second = Forwarding.of(world.vm, adopted)) {
+            assertThat(refused(() -> second.forward(adopted.intx(), PIN)).errno())
+                    .isEqualTo(Errno.EBUSY);
+            armed.trigger();
+            assertThat(theirs.drain()).isEqualTo(1);
+        }
+    }
+
+    /** EBUSY is for triggers: one that is ended is in nobody's way. */
+    @Test
+    void adoptedDeviceWithoutTriggersIsForwarded() {
+        try (Fd.Lease number = device.fd().lease();
+                VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
+                Forwarding second = Forwarding.of(world.vm, adopted)) {
+            second.forward(adopted.msix().get(0), message(0x30));
+            world.hardware.sendMessage(0);
+            assertThat(world.first.isRequested(vector(0x30))).isTrue();
+        }
+        assertThat(world.hardware.sendMessage(0)).isFalse();
+    }
+
+    // Taking over
+
+    @Test
+    void takeOverReplacesTheTriggersOfTheUser() {
+        try (EventFd theirs = EventFd.create(world.kernel);
+                EventFd other = EventFd.create(world.kernel);
+                ArmedVectors armed = device.msix(0, 2).arm(List.of(theirs, other))) {
+            long changes = device.irqChanges();
+            forwarding.takeOver(device.msix(0, 1), i -> message(0x30));
+            assertThat(device.irqChanges() - changes).isEqualTo(1);
+            world.hardware.sendMessage(0);
+            world.hardware.sendMessage(1);
+            assertThat(world.first.isRequested(vector(0x30))).isTrue();
+            assertThat(theirs.drain()).isZero();
+            assertThat(other.drain()).isEqualTo(1);
+            forwarding.close();
+            world.hardware.sendMessage(1);
+            assertThat(other.drain()).isEqualTo(1);
+            assertThat(armed.isSet(0)).isFalse();
+            assertThat(armed.isSet(1)).isTrue();
+        }
+    }
+
+    @Test
+    void takeOverReplacesTheTriggersOfAnotherProgramAndLeavesItsOthers() {
+        try (EventFd theirs = EventFd.create(world.kernel);
+                EventFd other = EventFd.create(world.kernel);
+                Fd.Lease number = device.fd().lease();
+                ArmedVectors armed = device.msix(0, 2).arm(List.of(theirs, other));
+                VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED)) {
+            try (Forwarding second = Forwarding.of(world.vm, adopted)) {
+                second.takeOver(adopted.msix(0, 1), i -> message(0x30));
+                world.hardware.sendMessage(0);
+                assertThat(world.first.isRequested(vector(0x30))).isTrue();
+                assertThat(theirs.drain()).isZero();
+            }
+            world.hardware.sendMessage(1);
+            assertThat(other.drain()).isEqualTo(1);
+            assertThat(world.hardware.sendMessage(0)).isFalse();
+            assertThat(armed.enabled()).isEqualTo(2);
+        }
+    }
+
+    /** What waited in the eventfd arrives. */
+    @Test
+    void takeOverOfAWiredDeviceCallsNoVfioAndLosesNothing() {
+        try (EventFd wired = EventFd.create(world.kernel);
+                ArmedVectors armed = device.msix(0, 1).arm(List.of(wired))) {
+            world.hardware.sendMessage(0);
+            long changes = device.irqChanges();
+            ForwardedIrq irq = forwarding
+                    .takeOver(device.msix(0, 1), List.of(wired), i -> message(0x30))
+                    .get(0);
+            assertThat(world.first.isRequested(vector(0x30))).isTrue();
+            irq.close();
+            assertThat(device.irqChanges()).isEqualTo(changes);
+            world.hardware.sendMessage(0);
+            assertThat(wired.drain()).isPositive();
+            assertThat(armed.isSet(0)).isTrue();
+        }
+    }
+
+    @Test
+    void takeOverOfALineReplacesItsTriggerAndWhatUnmasksIt() {
+        try (EventFd theirs = EventFd.create(world.kernel);
+                EventFd unmask = EventFd.create(world.kernel);
+                ArmedLine armed = device.intx().arm(theirs)) {
+            armed.unmaskBy(unmask);
+            forwarding.takeOver(device.intx(), PIN);
+            world.hardware.requestService();
+            assertThat(theirs.drain()).isZero();
+            forwarding.close();
+            world.hardware.serve();
+        }
+    }
+
+    // References
+
+    /** The VM and the eventfds are held from registration to its end, and by nothing else. */
+    @Test
+    void referenceGoesWithRegistration() {
+        ForwardedIrq irq = forwarding.forward(device.msix().get(0), message(0x30));
+        world.vm.close();
+        world.hardware.sendMessage(0);
+        assertThat(world.first.isRequested(vector(0x30))).isTrue();
+        world.faults.listen();
+        irq.close();
+        assertThat(world.faults.calls()).containsExactly("vfioIrqsSet", "irqfdDeassign", "fdClose", "fdClose");
+    }
+
+    // Tear-down
+
+    private static List<List<String>> permutations(List<String> all) {
+        if (all.isEmpty()) {
+            return List.of(List.of());
+        }
+        List<List<String>> found = new ArrayList<>();
+        for (String first : all) {
+            List<String> others = new ArrayList<>(all);
+            others.remove(first);
+            permutations(others).forEach(rest -> {
+                List<String> one = new ArrayList<>(List.of(first));
+                one.addAll(rest);
+                found.add(one);
+            });
+        }
+        return found;
+    }
+
+    static Stream<List<String>> orders() {
+        return permutations(List.of("irq", "forwarding", "device", "vm", "kernel")).stream();
+    }
+
+    @ParameterizedTest
+    @MethodSource("orders")
+    void tearDownWorksInAnyOrder(List<String> order) {
+        List<ForwardedIrq> irqs = forwarding.forwardAll(device.msix(0, 3), i -> message(0x30 + i));
+        for (String one : order) {
+            AutoCloseable handle =
+                    switch (one) {
+                        case "irq" -> irqs.get(1);
+                        case "forwarding" -> forwarding;
+                        case "device" -> device;
+                        case "vm" -> world.vm;
+                        default -> world.kernel;
+                    };
+            assertThatCode(handle::close).as(one).doesNotThrowAnyException();
+        }
+        assertThat(world.hardware.sendMessage(0)).isFalse();
+    }
+
+    @ParameterizedTest
+    @MethodSource("orders")
+    void tearDownOfALineWorksInAnyOrder(List<String> order) {
+        ForwardedIrq line = forwarding.forward(device.intx(), PIN);
+        world.hardware.requestService();
+        for (String one : order) {
+            AutoCloseable handle =
+                    switch (one) {
+                        case "irq" -> line;
+                        case "forwarding" -> forwarding;
+                        case "device" -> device;
+                        case "vm" -> world.vm;
+                        default -> world.kernel;
+                    };
+            assertThatCode(handle::close).as(one).doesNotThrowAnyException();
+        }
+    }
+
+    /** Whatever the kernel refuses on the way down, the next step is taken. */
+    @ParameterizedTest
+    @CsvSource({"vfioIrqsSet", "irqfdDeassign", "routesSet", "fdClose"})
+    void unforwardCannotFail(String call) {
+        List<ForwardedIrq> irqs = forwarding.forwardAll(device.msix(0, 2), i -> message(0x30 + i));
+        world.faults.failEvery(call, Errno.EIO);
+        assertThatCode(irqs.get(0)::close).doesNotThrowAnyException();
+        assertThatCode(forwarding::close).doesNotThrowAnyException();
+    }
+
+    /** An interrupt that is live changes its mode: held, sent elsewhere, ended, also while it is in the guest. */
+    @Test
+    void liveInterruptChangesItsMode() {
+        ForwardedIrq irq = forwarding.forward(device.msix().get(0), message(0x30));
+        world.hardware.sendMessage(0);
+        irq.mask();
+        world.hardware.sendMessage(0);
+        irq.reroute(message(0x31));
+        irq.unmask();
+        assertThat(world.first.isRequested(vector(0x31))).isTrue();
+        world.hardware.sendMessage(0);
+        irq.close();
+        assertThat(world.hardware.sendMessage(0)).isFalse();
+    }
+
+    /** The guest has a line's interrupt in service when its forwarding ends. The line is not stuck: the next user gets it. */
+    @Test
+    void liveLineEndsAndIsNotStuck() {
+        ForwardedIrq line = forwarding.forward(device.intx(), PIN);
+        world.hardware.requestService();
+        line.close();
+        try (EventFd event = EventFd.create(world.kernel);
+                ArmedLine armed = device.intx().arm(event)) {
+            assertThat(event.drain()).isEqualTo(1);
+            world.hardware.serve();
+            armed.unmask();
+            assertThat(event.drain()).isZero();
+        }
+    }
+
+    // Layers
+
+    /** To the right of forwarding there are the VM, eventfds and GSIs: no method names an index or a subindex. */
+    @Test
+    void indexOfVfioStaysLeftOfForwarding() {
+        for (Class<?> type : List.of(Forwarding.class, ForwardedIrq.class, Mechanism.class, Vm.class)) {
+            for (Method method : type.getMethods()) {
+                assertThat(method.getName().toLowerCase(Locale.ROOT)).doesNotContain("index");
+                assertThat(Arrays.stream(method.getParameters()).map(Parameter::getName))
+                        .as(method.toString())
+                        .noneMatch(name -> name.contains("ndex"));
+            }
+        }
+    }
+
+    // KVM-VFIO
+
+    @Test
+    void fileIsAddedBeforeTheDeviceOpensAndRemovedBeforeItCloses() {
+        device.close();
+        try (Vm other = Vm.create(world.kernel);
+                KvmVfio kvmVfio = KvmVfio.create(other)) {
+            other.createIrqchip();
+            world.faults.listen();
+            try (VfioDevice again = VfioDevice.open(world.kernel, NIC, kvmVfio);
+                    Forwarding second = Forwarding.of(other, again)) {
+                assertThat(second.warnings()).isEmpty();
+                second.forward(again.msix().get(0), message(0x30));
+            }
+            assertThat(world.faults.calls())
+                    .containsSubsequence(
+                            "deviceVfioAdd",
+                            "VFIO_GROUP_GET_DEVICE_FD",
+                            "irqfdAssign",
+                            "irqfdDeassign",
+                            "deviceVfioRemove",
+                            "fdClose");
+        }
+    }
+
+    @Test
+    void withoutKvmVfioItWarnsAndForwards() {
+        device.close();
+        try (VfioDevice alone = VfioDevice.open(world.kernel, NIC);
+                Forwarding second = Forwarding.of(world.vm, alone)) {
+            alone.config().enableBusMaster();
+            assertThat(second.warnings())
+                    .containsExactly("KVM was not given the file of 0000:3b:00.0 before it opened: its interrupts work;"
+                            + " mediated devices and non-coherent DMA need VfioDevice.open(kernel, name, kvmVfio)");
+            second.forward(alone.msix().get(0), message(0x30));
+            world.hardware.sendMessage(0);
+            assertThat(world.first.isRequested(vector(0x30))).isTrue();
+        }
+    }
+
+    // A killed process
+
+    /** The kernel closes descriptors in any order. */
+    @Test
+    void killedProcessLeavesTheHostRight() {
+        forwarding.forwardAll(device.msix(0, 3), i -> message(0x30 + i));
+        for (int number = world.lowestFreeDescriptor() - 1; number >= world.firstFreeDescriptor; number--) {
+            world.fake.close(number);
+        }
+        KernelBackend backend = world.fake.backend();
+        assertThat(backend.isReal()).isFalse();
+        assertThat(world.hardware.sendMessage(0)).isFalse();
+        try (Kernel next = Kernel.over(backend, Kernel.DEVICE);
+                Vm vm = Vm.create(next);
+                VfioDevice again = VfioDevice.open(next, NIC)) {
+            vm.createIrqchip();
+            again.config().enableBusMaster();
+            try (Forwarding second = Forwarding.of(vm, again)) {
+                second.forwardAll(again.msix(0, 8), i -> message(0x30 + i));
+                assertThat(world.hardware.sendMessage(7)).isTrue();
+            }
+        }
+    }
+
+    // Bad input
+
+    @Test
+    void vmWithoutIrqchipIsExplained() {
+        try (Vm bare = Vm.create(world.kernel);
+                Forwarding second = Forwarding.of(bare, device)) {
+            KernelException refusal = refused(() -> second.forward(device.msix().get(0), message(0x30)));
+            assertThat(refusal).hasMessageStartingWith("routes set vm=").hasMessageContaining("EINVAL");
+            assertThat(second.irqs()).isEmpty();
+        }
+    }
+
+    @Test
+    void lineOnASplitIrqchipIsExplained() {
+        try (Vm split = Vm.create(world.kernel);
+                Forwarding second = Forwarding.of(split, device)) {
+            split.createSplitIrqchip(24);
+            split.routes().change(edit -> edit.replace(PIN, message(0x30)));
+            assertThat(refused(() -> second.forward(device.intx(), PIN)))
+                    .hasMessageContaining("EINVAL (")
+                    .hasMessageContaining("needs the full in-kernel irqchip");
+        }
+    }
+
+    @Test
+    void closedHandlesAreExplained() {
+        ForwardedIrq irq = forwarding.forward(device.msix().get(0), message(0x30));
+        world.vm.close();
+        assertThatThrownBy(() -> forwarding.forward(device.msix().get(1), message(0x31)))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessageEndingWith("is closed: forward to a VM that is open");
+        assertThatThrownBy(() -> irq.reroute(message(0x40))).hasMessageContaining("is closed");
+        device.close();
+        assertThatThrownBy(() -> forwarding.forward(device.msix().get(1), message(0x31)))
+                .hasMessage("0000:3b:00.0 is closed: open it again, and make a new forwarding");
+        forwarding.close();
+        assertThatThrownBy(() -> forwarding.forward(device.msix().get(1), message(0x31)))
+                .hasMessage("the forwarding of 0000:3b:00.0 is closed: make another");
+    }
+
+    @Test
+    void resetWhileForwardedKeepsEverything() {
+        forwarding.forwardAll(device.msix(0, 2), i -> message(0x30 + i));
+        device.reset();
+        device.config().enableBusMaster();
+        world.hardware.sendMessage(1);
+        assertThat(world.first.isRequested(vector(0x31))).isTrue();
+    }
+
+    /** The host waits until the device is closed, and then it is gone. */
+    @Test
+    void removedDeviceWorksUntilItIsClosed() {
+        forwarding.forward(device.msix().get(0), message(0x30));
+        assertThat(world.hardware.remove()).isFalse();
+        world.hardware.sendMessage(0);
+        assertThat(world.first.isRequested(vector(0x30))).isTrue();
+        assertThatCode(device::close).doesNotThrowAnyException();
+        assertThatCode(forwarding::close).doesNotThrowAnyException();
+    }
+}
