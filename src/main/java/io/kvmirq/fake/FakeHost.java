@@ -6,6 +6,7 @@ import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.file.UserMemory;
 import io.kvmirq.fake.file.Work;
 import io.kvmirq.fake.rules.FileRule;
@@ -13,10 +14,18 @@ import io.kvmirq.fake.rules.KernelRule;
 import org.jspecify.annotations.Nullable;
 
 /** The state of one kernel, and the descriptors and memory of the calling process. */
-record FakeHost(Build build, FakeTime time, Work work, UserMemory memory, FileTable files, Rulebook rules)
+record FakeHost(
+        Build build, FakeTime time, Work work, UserMemory memory, FileTable files, Rulebook rules, IrqHardware hardware)
         implements Host {
     FakeHost(Build build, boolean virtualTime) {
-        this(build, new FakeTime(virtualTime), new Work(), new UserMemory(), new FileTable(), new Rulebook());
+        this(
+                build,
+                new FakeTime(virtualTime),
+                new Work(),
+                new UserMemory(),
+                new FileTable(),
+                new Rulebook(),
+                IrqHardware.TO_HOST);
     }
 
     @Override

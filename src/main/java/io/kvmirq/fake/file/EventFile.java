@@ -21,6 +21,7 @@ public final class EventFile extends FakeFile {
     /** Priority waiters: the first consumes every signal before other waiters and readers. Since 6.17, one at most. */
     private final List<EventWaiter> irqfds = new ArrayList<>(1);
 
+    private final Bypass bypass;
     private final List<EventReader> readers = new ArrayList<>(0);
 
     public EventFile(Host host, long count, boolean semaphore, boolean blocking) {
@@ -28,6 +29,12 @@ public final class EventFile extends FakeFile {
         this.count = count;
         this.semaphore = semaphore;
         this.blocking = blocking;
+        this.bypass = new Bypass(host);
+    }
+
+    /** Where the producer and the consumer of its interrupts meet. */
+    public Bypass bypass() {
+        return bypass;
     }
 
     @Override

@@ -17,6 +17,9 @@ public interface Host {
 
     Work work();
 
+    /** The hardware that takes the messages of devices. */
+    IrqHardware hardware();
+
     /** Records that an answer depends on a rule. */
     void note(KernelRule rule);
 

@@ -3,17 +3,21 @@ package io.kvmirq.fake.kvm;
 
 import io.kvmirq.arch.intx.PinSources;
 import io.kvmirq.arch.intx.Signal;
+import io.kvmirq.fake.file.Bypass;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventWaiter;
+import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.rules.KvmRule;
 import java.util.Optional;
 
 /** An eventfd that raises a GSI; source: virt/kvm/eventfd.c. */
-public final class FakeIrqfd implements EventWaiter, Signal {
+public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
     private final VmInterrupts vm;
     private final EventFile event;
     private final int gsi;
     private final Optional<EventFile> resample;
+    /** The interrupt of a device that it is connected to. */
+    private Optional<Producer> producer = Optional.empty();
 
     FakeIrqfd(VmInterrupts vm, EventFile event, int gsi, Optional<EventFile> resample) {
         this.vm = vm;
@@ -36,6 +40,26 @@ public final class FakeIrqfd implements EventWaiter, Signal {
 
     Optional<EventFile> resample() {
         return resample;
+    }
+
+    public Optional<Producer> producer() {
+        return producer;
+    }
+
+    @Override
+    public boolean connect(Producer connected) {
+        producer = Optional.of(connected);
+        boolean done = vm.connected(this, connected);
+        if (!done) {
+            producer = Optional.empty();
+        }
+        return done;
+    }
+
+    @Override
+    public void disconnect(Producer connected) {
+        vm.disconnected(this, connected);
+        producer = Optional.empty();
     }
 
     /** Injects directly if the target allows that, otherwise through a worker. */
@@ -73,5 +97,6 @@ public final class FakeIrqfd implements EventWaiter, Signal {
         event.detach(this);
         vm.host().work().finishInjection(this);
         vm.forget(this);
+        event.bypass().remove(this);
     }
 }

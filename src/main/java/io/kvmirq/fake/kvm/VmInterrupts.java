@@ -5,6 +5,7 @@ import io.kvmirq.arch.intx.PinSources;
 import io.kvmirq.arch.intx.Resampler;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.KvmRule;
 import java.util.ArrayList;
@@ -12,6 +13,7 @@ import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -66,6 +68,26 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** Called when a GSI gets its first resampling irqfd or loses its last. */
     protected void resamplersChanged() {}
 
+    /** Whether its irqfds take interrupts of devices directly ({@code kvm_arch_has_irq_bypass()}). */
+    protected boolean hasBypass() {
+        return false;
+    }
+
+    /**
+     * An irqfd is connected to an interrupt of a device ({@code kvm_arch_irq_bypass_add_producer()}).
+     *
+     * @return false if that fails
+     */
+    protected boolean connected(FakeIrqfd irqfd, Producer producer) {
+        return true;
+    }
+
+    /** The route of an irqfd that is connected has changed ({@code kvm_arch_update_irqfd_routing()}). */
+    protected void rerouted(FakeIrqfd irqfd, Producer producer) {}
+
+    /** The connection ends ({@code kvm_arch_irq_bypass_del_producer()}). */
+    protected void disconnected(FakeIrqfd irqfd, Producer producer) {}
+
     // Routes
 
     protected final FakeRoutes routes() {
@@ -73,7 +95,12 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     }
 
     public final void setRoutes(FakeRoutes next) {
+        FakeRoutes last = routes;
         routes = next;
+        for (FakeIrqfd irqfd : irqfds) {
+            boolean same = Objects.equals(last.message(irqfd.gsi()), next.message(irqfd.gsi()));
+            irqfd.producer().filter(producer -> !same).ifPresent(producer -> rerouted(irqfd, producer));
+        }
         routesChanged();
     }
 
@@ -92,6 +119,9 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     final void add(FakeIrqfd irqfd) {
         irqfds.add(irqfd);
         irqfd.event().attach(irqfd);
+        if (hasBypass()) {
+            irqfd.event().bypass().add(irqfd);
+        }
     }
 
     /** Adds an irqfd to the resampler of its GSI, if it is a resampling one. */

@@ -219,6 +219,14 @@ public enum KvmRule implements KernelRule {
             MEASURED,
             "INIT is pending until the vCPU processes its events, then resets the LAPIC",
             "lapic.c kvm_apic_accept_events()"),
+    BYPASS_CONNECTS(
+            SOURCE,
+            "an irqfd and a vector of MSI or MSI-X that VFIO has enabled with its eventfd are connected, in any order",
+            "virt/lib/irqbypass.c __connect()"),
+    BYPASS_BUSY(
+            SOURCE,
+            "a second irqfd or vector of one eventfd is not connected, and its call succeeds",
+            "virt/lib/irqbypass.c irq_bypass_register_producer()"),
     EOI_TOLD_TO_VMM(
             MEASURED,
             "with the split irqchip, the EOI of a level interrupt routed from a reserved pin exits to the VMM",

@@ -2,8 +2,10 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.Producer;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
+import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -19,18 +21,24 @@ public final class DeviceFiles {
 
     private final Map<String, byte[]> files = new HashMap<>();
     private final Map<String, String> links = new HashMap<>();
+    private final boolean arm64;
+    private final StringBuilder interrupts = new StringBuilder();
 
     /** The files of a host without PCI devices. It has an IOMMU that remaps interrupts, and the module vfio-pci. */
     public DeviceFiles(Build build) {
         text("proc/version", "Linux version " + build.major() + "." + build.minor() + ".0-fake");
-        String chip = build.arm64() ? "GICv3" : "IR-IO-APIC";
-        text("proc/interrupts", "     CPU0\n  1:  0  " + chip + "  2-edge  timer");
+        this.arm64 = build.arm64();
+        interrupts
+                .append("     CPU0\n  1:  0  ")
+                .append(arm64 ? "GICv3" : "IR-IO-APIC")
+                .append("  2-edge  timer\n");
         text("sys/class/iommu/" + (build.arm64() ? "smmu3.0x0000000009050000" : "ivhd0") + "/uevent", "");
         text("sys/bus/pci/drivers/vfio-pci/new_id", "");
     }
 
     /** The content of each file, by path. */
     public Map<String, byte[]> files() {
+        files.put("proc/interrupts", interrupts.toString().getBytes(StandardCharsets.UTF_8));
         return files;
     }
 
@@ -49,6 +57,19 @@ public final class DeviceFiles {
             text(path + "reset_method", "flr");
         }
         files.put(path + "config", function.config());
+    }
+
+    /**
+     * An interrupt of a PCI device.
+     *
+     * @param mode {@code msi} or {@code msix}
+     * @param handled whether VFIO has a handler for it
+     */
+    void addIrq(String device, String mode, int vector, Producer irq, boolean handled) {
+        text(DEVICES + device + "/msi_irqs/" + irq.number(), mode);
+        String chip = (arm64 ? "ITS-PCI-" : "IR-PCI-") + mode.toUpperCase(Locale.ROOT) + "-" + device;
+        interrupts.append(String.format("%3d:  %d  %s  %d-edge", irq.number(), irq.count(), chip, vector));
+        interrupts.append(handled ? String.format("  vfio-%s[%d](%s)\n", mode, vector, device) : "\n");
     }
 
     /** Of a kernel where a device has a file of its own. */

@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-/** The interrupt vectors of the host's CPUs that MSI and MSI-X may still allocate. */
+import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.file.Producer;
+import java.util.BitSet;
+
+/** The interrupt vectors of the host's CPUs that MSI and MSI-X may still allocate, and the numbers of their host irqs. */
 final class HostVectors {
+    /** The first number of a device's interrupt. */
+    private static final int FIRST = 32;
+
+    private final BitSet numbers = new BitSet();
     private int free = 1024;
 
     int free() {
@@ -13,11 +21,17 @@ final class HostVectors {
         free = vectors;
     }
 
-    void allocate(int vectors) {
-        free -= vectors;
+    /** Allocates one. */
+    Producer allocate(IrqHardware.Entry entry) {
+        free--;
+        int number = numbers.nextClearBit(FIRST);
+        numbers.set(number);
+        return new Producer(number, entry);
     }
 
-    void release(int vectors) {
-        free += vectors;
+    void release(Producer irq) {
+        free++;
+        numbers.clear(irq.number());
+        irq.entry().free();
     }
 }

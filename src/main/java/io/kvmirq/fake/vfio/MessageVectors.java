@@ -5,9 +5,12 @@ import io.kvmirq.arch.intx.InterruptMode;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.rules.VfioRule;
-import java.util.Arrays;
 import java.util.BitSet;
+import java.util.NavigableMap;
+import java.util.Objects;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /** The vectors of MSI or MSI-X and their eventfds; source: {@code vfio_msi_*()} in drivers/vfio/pci/vfio_pci_intrs.c. */
@@ -16,8 +19,8 @@ final class MessageVectors {
     private final VfioPci device;
     private final HostVectors ofHost;
     private final @Nullable EventFile[] triggers;
-    /** The vectors that have an interrupt of the host. */
-    private final BitSet allocated = new BitSet();
+    /** Of the vectors that have an interrupt of the host. */
+    private final NavigableMap<Integer, Producer> irqs = new TreeMap<>();
     /** The pending bits of the MSI-X table: messages of masked vectors. */
     private final BitSet pending = new BitSet();
 
@@ -72,8 +75,9 @@ final class MessageVectors {
             host.note(VfioRule.VFIO_IRQS_SHORT);
             return mode == InterruptMode.MSIX ? free : 1;
         }
-        ofHost.allocate(count);
-        allocated.set(0, count);
+        for (int vector = 0; vector < count; vector++) {
+            allocate(vector);
+        }
         device.intx().enableMessages(mode);
         return 0;
     }
@@ -81,7 +85,7 @@ final class MessageVectors {
     private int setBlock(IrqSet set) {
         int start = set.start();
         boolean inOneCheck = !host.build().isSince(6, 5);
-        if (inOneCheck && (start >= allocated.length() || start + set.count() > allocated.length())) {
+        if (inOneCheck && (start >= irqs.size() || start + set.count() > irqs.size())) {
             return host.refuse(VfioRule.VFIO_IRQS_ALLOCATED);
         }
         for (int i = 0; i < set.count(); i++) {
@@ -89,7 +93,7 @@ final class MessageVectors {
             if (result < 0) {
                 host.note(VfioRule.VFIO_IRQS_UNWOUND);
                 for (int detached = start; detached <= start + i; detached++) {
-                    triggers[detached] = null;
+                    detach(detached);
                 }
                 return result;
             }
@@ -99,19 +103,18 @@ final class MessageVectors {
 
     /** The old eventfd is gone before the new one is looked at. */
     private int set(int vector, int fd) {
-        triggers[vector] = null;
+        detach(vector);
         if (fd < 0) {
             return 0;
         }
-        if (!allocated.get(vector)) {
+        if (!irqs.containsKey(vector)) {
             if (!isDynamic(host, device.mode())) {
                 return host.refuse(VfioRule.VFIO_IRQS_ALLOCATED);
             }
             if (ofHost.free() == 0) {
                 return host.refuse(VfioRule.VFIO_IRQS_NO_SPACE);
             }
-            ofHost.allocate(1);
-            allocated.set(vector);
+            allocate(vector);
         }
         FakeFile file = host.file(fd);
         if (!(file instanceof EventFile event)) {
@@ -121,24 +124,54 @@ final class MessageVectors {
         if (pending.get(vector)) {
             host.note(VfioRule.VFIO_MSIX_PENDING);
             pending.clear(vector);
+            raise(vector, event);
+        }
+        event.bypass().add(irq(vector));
+        return 0;
+    }
+
+    private Producer irq(int vector) {
+        return Objects.requireNonNull(irqs.get(vector));
+    }
+
+    private void allocate(int vector) {
+        irqs.put(
+                vector,
+                ofHost.allocate(
+                        host.hardware().allocate(device.function().address().requesterId())));
+    }
+
+    /** The host's interrupt is freed before its eventfd is put. */
+    private void detach(int vector) {
+        EventFile event = triggers[vector];
+        if (event != null) {
+            event.bypass().remove(irq(vector));
+            triggers[vector] = null;
+        }
+    }
+
+    /** @return whether the host's handler ran, which signals the eventfd */
+    private boolean raise(int vector, EventFile event) {
+        boolean ofHost = irq(vector).raise();
+        if (ofHost) {
             event.signal(1);
         }
-        return 0;
+        return ofHost;
     }
 
     /** Disables MSI or MSI-X, if it is on. */
     void disable() {
         if (isOn()) {
-            Arrays.fill(triggers, null);
-            ofHost.release(allocated.cardinality());
-            allocated.clear();
+            irqs.keySet().forEach(this::detach);
+            irqs.values().forEach(ofHost::release);
+            irqs.clear();
             device.intx().disableMessages();
         }
     }
 
     /** Signals the eventfds of {@code set} as if the device had sent the messages. */
     int loopback(IrqSet set) {
-        if (!host.build().isSince(6, 5) && set.start() + set.count() > allocated.length()) {
+        if (!host.build().isSince(6, 5) && set.start() + set.count() > irqs.size()) {
             return host.refuse(VfioRule.VFIO_IRQS_ALLOCATED);
         }
         for (int i = 0; i < set.count(); i++) {
@@ -150,16 +183,26 @@ final class MessageVectors {
         return 0;
     }
 
-    /** The device sends a message. An MSI-X vector without an eventfd is masked. */
+    /**
+     * The device sends a message. An MSI-X vector without an eventfd is masked.
+     *
+     * @return whether an eventfd was signalled
+     */
     boolean send(int vector) {
         EventFile event = triggers[vector];
         if (event != null) {
-            event.signal(1);
-        } else if (device.mode() == InterruptMode.MSIX
-                && vector < device.function().msix()) {
+            return raise(vector, event);
+        }
+        if (device.mode() == InterruptMode.MSIX && vector < device.function().msix()) {
             pending.set(vector);
         }
-        return event != null;
+        return false;
+    }
+
+    /** Shows the interrupts of the host. */
+    void show(DeviceFiles files) {
+        String mode = device.mode() == InterruptMode.MSIX ? "msix" : "msi";
+        irqs.forEach((vector, irq) -> files.addIrq(device.name(), mode, vector, irq, triggers[vector] != null));
     }
 
     void forgetPending() {

@@ -122,6 +122,7 @@ public final class VfioHost {
     /** Adds the files of all devices, and the links that name their groups and drivers. */
     public void show(DeviceFiles files) {
         functions().forEach(files::add);
+        pci().forEach(device -> device.vectors().show(files));
         if (host.build().cdev()) {
             devices().forEach(files::addCdev);
         }

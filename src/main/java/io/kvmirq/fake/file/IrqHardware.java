@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+/** The hardware of the host that takes the messages of its devices. The caller of each method holds the kernel's lock. */
+public interface IrqHardware {
+    /** Hardware that interrupts the host for every message. */
+    IrqHardware TO_HOST = requester -> () -> true;
+
+    /** The way of one interrupt through the hardware, such as an entry of a remapping table. */
+    interface Entry {
+        /**
+         * The device sends its message.
+         *
+         * @return whether the host is interrupted; else a guest has the interrupt
+         */
+        boolean request();
+
+        /** The driver of the device gives the interrupt back. */
+        default void free() {}
+    }
+
+    /**
+     * A driver of the host allocates an interrupt of a device.
+     *
+     * @param requester the requester id of the device, 16 bits
+     * @return an entry that interrupts the host
+     */
+    Entry allocate(int requester);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.file;
+
+/**
+ * An interrupt of the host that a device raises by a message. At an eventfd it is the producer of irqbypass.
+ */
+public final class Producer {
+    private final int number;
+    private final IrqHardware.Entry entry;
+    private long count;
+
+    /**
+     * An interrupt that was not raised yet.
+     *
+     * @param number of the host irq
+     */
+    public Producer(int number, IrqHardware.Entry entry) {
+        this.number = number;
+        this.entry = entry;
+    }
+
+    public int number() {
+        return number;
+    }
+
+    public IrqHardware.Entry entry() {
+        return entry;
+    }
+
+    /** How often the host was interrupted. */
+    public long count() {
+        return count;
+    }
+
+    /**
+     * The device sends its message.
+     *
+     * @return whether the host is interrupted; else a guest has the interrupt
+     */
+    public boolean raise() {
+        boolean interrupts = entry.request();
+        count += interrupts ? 1 : 0;
+        return interrupts;
+    }
+}
