@@ -137,19 +137,29 @@ public final class EventFd implements AutoCloseable {
         int raw = fd.enter();
         ByteBuffer count = kernel.scratch();
         try {
-            KernelBackend backend = kernel.backend();
-            int result = foreign ? backend.eventfdDrainForeign(raw, count) : backend.eventfdDrain(raw, count);
-            if (result == EAGAIN) {
-                return 0;
-            }
-            if (result < 0) {
-                throw kernel.calls().failure(result, KernelCall.EVENTFD_READ, known(), () -> "eventfd=" + raw);
-            }
-            return count.getLong(0);
+            return drain(raw, count);
         } finally {
             kernel.done(count);
             fd.exit();
         }
+    }
+
+    /**
+     * As {@link #drain()}, also after {@link #close}: for the holder of a lease.
+     *
+     * @param raw the number of the lease
+     * @param count 8 bytes that no other thread uses meanwhile
+     */
+    long drain(int raw, ByteBuffer count) {
+        KernelBackend backend = kernel.backend();
+        int result = foreign ? backend.eventfdDrainForeign(raw, count) : backend.eventfdDrain(raw, count);
+        if (result == EAGAIN) {
+            return 0;
+        }
+        if (result < 0) {
+            throw kernel.calls().failure(result, KernelCall.EVENTFD_READ, known(), () -> "eventfd=" + raw);
+        }
+        return count.getLong(0);
     }
 
     /**

@@ -225,6 +225,10 @@ public final class Kernel implements AutoCloseable {
         return handles;
     }
 
+    System.Logger logger() {
+        return logger;
+    }
+
     ByteBuffer scratch() {
         return CurrentThread.isVirtual() ? scratchOfVirtualThreads.take() : scratch.get();
     }

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.CurrentThread;
+import java.lang.System.Logger.Level;
+import java.nio.ByteBuffer;
+import java.time.Duration;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Waits for many eventfds in one thread, level-triggered, takes the count of each that was signalled and gives it to its
+ * handler. For a VMM without interrupt controllers in the kernel.
+ *
+ * <pre>{@code
+ * try (EventLoop loop = EventLoop.create(kernel)) {
+ *     loop.register(event, count -> inject(message));
+ *     loop.run();                                        // until another thread, or a handler, closes the loop
+ * }
+ * }</pre>
+ *
+ * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #poll}. They may call everything here
+ * except these two. What a handler throws is logged as an error; the handler stays registered, the loop goes on, and the
+ * count of that call is not given again.
+ *
+ * <p>An eventfd that feeds an irqfd is never seen here while the irqfd is assigned: KVM takes each signal first.
+ *
+ * <p>Thread-safe. {@link #run} and {@link #poll} block, do not end on {@link Thread#interrupt}, and refuse virtual
+ * threads; they take one thread at a time. Waiting, draining and calling a handler allocate nothing.
+ */
+public final class EventLoop implements AutoCloseable {
+    private static final long WAKE = -1;
+    private static final Duration LONGEST = Duration.ofNanos(Long.MAX_VALUE);
+
+    private final Kernel kernel;
+    private final EpollSet set;
+    /** Signalled by {@link #close} and never drained. */
+    private final EventFd wake;
+    /** Of {@link #set} and {@link #wake}: the last out, of {@link #close} and the dispatcher, closes them. */
+    private final UseCount uses = new UseCount();
+
+    private final ByteBuffer count = Buffers.allocate(Long.BYTES);
+    /** The thread in {@link #run} or {@link #poll}. */
+    private final AtomicReference<@Nullable Thread> dispatcher = new AtomicReference<>();
+
+    /** For all changes of registrations. Never held while a handler runs. */
+    private final ReentrantLock lock = new ReentrantLock();
+
+    private final Condition handled = lock.newCondition();
+    /**
+     * Threads that wait for a handler's end. They count up, then look whether it runs; the dispatcher ends the run, then
+     * looks for them: both are read-modify-writes, so one of the two sees the other.
+     */
+    private final AtomicInteger waiting = new AtomicInteger();
+
+    private final Slots<Registration> registrations = new Slots<>();
+    private volatile boolean closed;
+
+    private EventLoop(Kernel kernel) {
+        this.kernel = kernel;
+        this.set = new EpollSet(kernel);
+        try (Undo undo = new Undo()) {
+            undo.add(set.fd()::close);
+            this.wake = undo.add(EventFd.create(kernel));
+            set.add(wake.fd(), WAKE);
+            undo.keep();
+        }
+    }
+
+    /**
+     * A loop without registrations.
+     *
+     * @throws io.kvmirq.KernelException EMFILE, ENFILE, ENOMEM: it needs two descriptors
+     */
+    public static EventLoop create(Kernel kernel) {
+        return new EventLoop(kernel);
+    }
+
+    /** What is done with the signals of an eventfd. */
+    @FunctionalInterface
+    public interface Handler {
+        /** @param count signals since the last time, unsigned, not 0; of a semaphore always 1 */
+        void signalled(long count);
+    }
+
+    /**
+     * Gives each signal of {@code event} to {@code handler}, and at once what was signalled before. The registration leases the
+     * eventfd: closing it earlier takes effect when the registration is closed. A borrowed eventfd must stay open as long.
+     *
+     * @throws io.kvmirq.KernelException EEXIST if this loop has the eventfd already; ENOSPC beyond
+     *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
+     * @throws ClosedHandleException if the loop or the eventfd is closed
+     */
+    public Registration register(EventFd event, Handler handler) {
+        lock.lock();
+        try (Undo undo = new Undo()) {
+            if (closed) {
+                throw new ClosedHandleException(toString());
+            }
+            Fd.Lease lease = undo.add(kernel.calls().leased(event));
+            Registration made = new Registration(event, lease, handler, registrations.next());
+            registrations.put(made.number, made); // before the kernel may report it
+            undo.add(() -> registrations.remove(made.number));
+            set.add(event.fd(), made.number);
+            undo.keep();
+            return made;
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /**
+     * To be leased by a VMM that waits in an epoll set of its own: readable while a registered eventfd is signalled, and
+     * {@link #poll} with timeout 0 handles it.
+     */
+    public Fd fd() {
+        return set.fd();
+    }
+
+    /**
+     * Calls handlers until {@link #close}; returns at once if the loop is closed already.
+     *
+     * @throws IllegalStateException on a virtual thread; if another thread is in {@code run} or {@link #poll}; from a handler
+     */
+    public void run() {
+        if (begin("EventLoop.run")) {
+            try {
+                while (!closed) {
+                    round(-1);
+                }
+            } finally {
+                end();
+            }
+        }
+    }
+
+    /**
+     * Waits until an eventfd is signalled, and calls the handlers of those that are: one round, for a VMM with a loop of
+     * its own.
+     *
+     * @param timeout waits at most this long; not at all when zero or negative
+     * @return how many handlers were called; 0 when the time is over, or after {@link #close} meanwhile
+     * @throws ClosedHandleException if the loop was closed before
+     * @throws IllegalStateException as {@link #run}
+     */
+    public int poll(Duration timeout) {
+        boolean representable = timeout.compareTo(LONGEST) < 0;
+        return poll(timeout.isNegative() ? 0 : representable ? timeout.toNanos() : Long.MAX_VALUE);
+    }
+
+    /**
+     * As {@link #poll(Duration)}, allocating nothing.
+     *
+     * @param timeoutNanos negative: for ever
+     */
+    public int poll(long timeoutNanos) {
+        if (!begin("EventLoop.poll")) {
+            throw new ClosedHandleException(toString());
+        }
+        try {
+            long start = System.nanoTime();
+            long left = timeoutNanos;
+            int called;
+            do {
+                called = round(left);
+                left = timeoutNanos < 0 ? -1 : Math.max(0, timeoutNanos - (System.nanoTime() - start));
+            } while (called == 0 && left != 0 && !closed);
+            return called;
+        } finally {
+            end();
+        }
+    }
+
+    /** @return false if the loop is closed */
+    private boolean begin(String call) {
+        CurrentThread.requirePlatform(call);
+        if (!dispatcher.compareAndSet(null, Thread.currentThread())) {
+            throw new IllegalStateException(call + ": " + this + " is run by " + dispatcher.get()
+                    + " already, and handlers run in one thread at a time");
+        }
+        boolean open = uses.enter();
+        if (!open) {
+            dispatcher.set(null);
+        }
+        return open;
+    }
+
+    private void end() {
+        dispatcher.set(null);
+        if (uses.exit()) {
+            release();
+        }
+    }
+
+    /** @return how many handlers were called */
+    private int round(long timeoutNanos) {
+        int ready = set.await(timeoutNanos);
+        int called = 0;
+        for (int i = 0; i < ready; i++) {
+            long number = set.data(i);
+            if (number != WAKE) {
+                Registration signalled = registrations.find(number);
+                if (signalled != null && signalled.dispatch()) {
+                    called++;
+                }
+            }
+        }
+        return called;
+    }
+
+    /**
+     * Ends {@link #run}, {@link #poll} and all registrations. When it returns, no handler is running or will run, unless called
+     * from a handler: that one is the last. Signals that no handler got stay in their eventfds. Idempotent, never fails.
+     */
+    @Override
+    public void close() {
+        lock.lock();
+        try {
+            if (!closed) {
+                closed = true;
+                wake.signal();
+            }
+            // A second caller also waits for the handler that the first one waits for.
+            registrations.all().forEach(Registration::close);
+        } finally {
+            lock.unlock();
+        }
+        if (uses.close()) {
+            release();
+        }
+    }
+
+    private void tellWaiting() {
+        lock.lock();
+        try {
+            handled.signalAll();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    private void release() {
+        wake.close();
+        set.fd().close();
+    }
+
+    @Override
+    public String toString() {
+        return "event loop of " + set.fd();
+    }
+
+    /** An eventfd of a loop, and its handler. Thread-safe. */
+    public final class Registration implements AutoCloseable {
+        private static final int RUNNING = 1;
+        private static final int PAUSED = 2;
+        private static final int CLOSED = 4;
+
+        private final EventFd event;
+        private final Fd.Lease lease;
+        private final Handler handler;
+        private final long number;
+        /** The bits above. A run begins only when none is set. */
+        private final AtomicInteger state = new AtomicInteger();
+
+        private Registration(EventFd event, Fd.Lease lease, Handler handler, long number) {
+            this.event = event;
+            this.lease = lease;
+            this.handler = handler;
+            this.number = number;
+        }
+
+        /** The eventfd whose signals the handler gets. */
+        public EventFd event() {
+            return event;
+        }
+
+        /** @return whether the handler was called */
+        private boolean dispatch() {
+            if (!state.compareAndSet(0, RUNNING)) {
+                return false;
+            }
+            try {
+                long signals = drained();
+                if (signals != 0) {
+                    handler.signalled(signals);
+                }
+                return signals != 0;
+            } catch (Throwable e) {
+                kernel.logger().log(Level.ERROR, "the handler of " + event + " failed; it stays registered", e);
+                return true;
+            } finally {
+                state.getAndAdd(-RUNNING);
+                if (waiting.get() != 0) {
+                    tellWaiting();
+                }
+            }
+        }
+
+        private long drained() {
+            try {
+                return event.drain(lease.number(), count);
+            } catch (RuntimeException e) {
+                pause(); // or the kernel would report it for ever
+                kernel.logger().log(Level.ERROR, event + " cannot be read; its registration is paused", e);
+                return 0;
+            }
+        }
+
+        /**
+         * Holds signals back: they stay in the eventfd. When it returns, the handler is not running and will not run until
+         * {@link #resume}, and it got all that was drained; called from the handler itself, this run is the last. Pausing
+         * twice is pausing once. Do not hold a lock that the handler needs.
+         *
+         * @throws IllegalStateException after {@link #close}
+         */
+        public void pause() {
+            lock.lock();
+            try {
+                requireOpen();
+                if ((set(PAUSED) & PAUSED) == 0) {
+                    set.mute(event.fd(), number);
+                }
+                awaitHandler();
+            } finally {
+                lock.unlock();
+            }
+        }
+
+        /**
+         * Lets signals through again, and at once those that came meanwhile.
+         *
+         * @throws IllegalStateException after {@link #close}
+         */
+        public void resume() {
+            lock.lock();
+            try {
+                requireOpen();
+                if ((state.getAndUpdate(now -> now & ~PAUSED) & PAUSED) != 0) {
+                    set.unmute(event.fd(), number);
+                }
+            } finally {
+                lock.unlock();
+            }
+        }
+
+        /**
+         * Ends the registration; signals from then on stay in the eventfd. When it returns, the handler is not running and
+         * will not run, as after {@link #pause}. Idempotent, never fails.
+         */
+        @Override
+        public void close() {
+            lock.lock();
+            try {
+                if ((set(CLOSED) & CLOSED) == 0) {
+                    set.remove(event.fd());
+                }
+                awaitHandler();
+                registrations.remove(number);
+                lease.close();
+            } finally {
+                lock.unlock();
+            }
+        }
+
+        private int set(int bit) {
+            return state.getAndUpdate(now -> now | bit);
+        }
+
+        private void requireOpen() {
+            if ((state.get() & CLOSED) != 0) {
+                throw new IllegalStateException(this + " is closed: register the eventfd again");
+            }
+        }
+
+        private void awaitHandler() {
+            if (dispatcher.get() != Thread.currentThread()) {
+                waiting.incrementAndGet();
+                while ((state.get() & RUNNING) != 0) {
+                    handled.awaitUninterruptibly();
+                }
+                waiting.decrementAndGet();
+            }
+        }
+
+        @Override
+        public String toString() {
+            return "registration of " + event;
+        }
+    }
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.World.assertOk;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Ownership;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** The event loop over epoll of each binding: fs/eventpoll.c, fs/eventfd.c. */
+@Contract
+class EventLoopContract {
+    private static final int MANY = 600;
+
+    private final World world;
+    private final Kernel kernel;
+    private final EventLoop loop;
+    private final List<Long> counts = new ArrayList<>();
+
+    EventLoopContract(World world) {
+        this.world = world;
+        this.kernel = Kernel.over(world.kernel(), Kernel.DEVICE);
+        this.loop = EventLoop.create(kernel);
+    }
+
+    @AfterEach
+    void close() {
+        loop.close();
+        kernel.close();
+        world.closeAll();
+    }
+
+    private EventFd event() {
+        return EventFd.adopt(kernel, world.eventfd(), Ownership.BORROWED);
+    }
+
+    private int poll() {
+        return loop.poll(Duration.ZERO);
+    }
+
+    @Test
+    void handlerGetsTheCountOnce() {
+        EventFd event = event();
+        loop.register(event, counts::add);
+        assertThat(poll()).isZero();
+        event.signal(3);
+        event.signal(-9);
+        assertThat(poll()).isEqualTo(1);
+        assertThat(poll()).isZero();
+        assertThat(counts).containsExactly(-6L);
+    }
+
+    @Test
+    void signalsBeforeTheRegistrationAreDelivered() {
+        EventFd event = event();
+        event.signal(2);
+        loop.register(event, counts::add);
+        assertThat(poll()).isEqualTo(1);
+        assertThat(counts).containsExactly(2L);
+    }
+
+    @Test
+    void semaphoreIsDeliveredOneByOne() {
+        EventFd event = EventFd.adopt(kernel, world.own(kernel().eventfdCreateSemaphore()), Ownership.BORROWED);
+        loop.register(event, counts::add);
+        event.signal(2);
+        assertThat(poll() + poll() + poll()).isEqualTo(2);
+        assertThat(counts).containsExactly(1L, 1L);
+    }
+
+    private KernelBackend kernel() {
+        return world.kernel();
+    }
+
+    @Test
+    void eventfdsBeyondOneBatchAreDeliveredInTheNextRounds() {
+        AtomicInteger[] got = new AtomicInteger[MANY];
+        for (int i = 0; i < MANY; i++) {
+            AtomicInteger mine = new AtomicInteger();
+            got[i] = mine;
+            EventFd event = event();
+            loop.register(event, count -> mine.addAndGet((int) count));
+            event.signal(i + 1);
+        }
+        int delivered = 0;
+        for (int now = poll(); now > 0; now = poll()) {
+            delivered += now;
+        }
+        assertThat(delivered).isEqualTo(MANY);
+        for (int i = 0; i < MANY; i++) {
+            assertThat(got[i]).hasValue(i + 1);
+        }
+    }
+
+    @Test
+    void pausedRegistrationKeepsItsSignalsUntilItIsResumed() {
+        EventFd event = event();
+        EventLoop.Registration registration = loop.register(event, counts::add);
+        registration.pause();
+        registration.pause();
+        event.signal(5);
+        assertThat(poll()).isZero();
+        registration.resume();
+        assertThat(poll()).isEqualTo(1);
+        registration.resume();
+        event.signal(6);
+        assertThat(poll()).isEqualTo(1);
+        assertThat(counts).containsExactly(5L, 6L);
+    }
+
+    @Test
+    void closedRegistrationLeavesSignalsInTheEventfd() {
+        EventFd event = event();
+        EventLoop.Registration registration = loop.register(event, counts::add);
+        event.signal(4);
+        registration.close();
+        registration.close();
+        assertThat(poll()).isZero();
+        assertThat(event.drain()).isEqualTo(4);
+        assertThatThrownBy(registration::pause)
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessageEndingWith("is closed: register the eventfd again");
+        event.signal(7);
+        loop.register(event, counts::add);
+        assertThat(poll()).isEqualTo(1);
+        assertThat(counts).containsExactly(7L);
+    }
+
+    @Test
+    void closedEventfdGoesWithItsRegistration() {
+        int number = kernel().eventfdCreate();
+        EventFd event = EventFd.adopt(kernel, number, Ownership.OWNED);
+        EventLoop.Registration registration = loop.register(event, counts::add);
+        event.close();
+        assertOk(kernel().eventfdSignal(number, 8));
+        assertThat(poll()).isEqualTo(1);
+        assertThat(counts).containsExactly(8L);
+        registration.close();
+        assertThat(kernel().eventfdSignal(number, 1)).isEqualTo(-Errno.EBADF.number());
+    }
+
+    @Test
+    void eventfdIsRegisteredOnce() {
+        EventFd event = event();
+        loop.register(event, counts::add);
+        assertThatThrownBy(() -> loop.register(event, counts::add))
+                .isInstanceOfSatisfying(
+                        KernelException.class, e -> assertThat(e.errno()).isEqualTo(Errno.EEXIST));
+        event.signal();
+        assertThat(poll()).isEqualTo(1);
+    }
+
+    @Test
+    void handlerMayRegisterPauseAndClose() {
+        EventFd first = event();
+        EventFd second = event();
+        EventFd third = event();
+        List<EventLoop.Registration> made = new ArrayList<>();
+        made.add(loop.register(first, count -> {
+            made.get(0).pause();
+            made.get(1).close();
+            made.add(loop.register(third, counts::add));
+        }));
+        made.add(loop.register(second, counts::add));
+        first.signal();
+        second.signal(2);
+        third.signal(3);
+        assertThat(poll()).isEqualTo(1);
+        assertThat(counts).isEmpty();
+        first.signal();
+        assertThat(poll()).isEqualTo(1);
+        assertThat(counts).containsExactly(3L);
+        assertThat(first.drain()).isEqualTo(1);
+        assertThat(second.drain()).isEqualTo(2);
+    }
+
+    /** KVM takes each signal before an epoll set sees it. */
+    @Test
+    void signalsThatFeedAnIrqfdAreNotSeen() {
+        int vm = world.splitVm();
+        int fd = world.eventfd();
+        EventFd event = EventFd.adopt(kernel, fd, Ownership.BORROWED);
+        loop.register(event, counts::add);
+        assertOk(kernel().irqfdAssign(vm, fd, 24));
+        event.signal();
+        assertThat(poll()).isZero();
+        assertOk(kernel().irqfdDeassign(vm, fd, 24));
+        event.signal(2);
+        assertThat(poll()).isEqualTo(1);
+        assertThat(counts).containsExactly(2L);
+    }
+
+    @Test
+    void loopCanBeWaitedForInAnotherEpollSet() {
+        EventFd event = event();
+        loop.register(event, counts::add);
+        try (var lease = loop.fd().lease()) {
+            assertThat(kernel().fdWait(lease.number(), -1, 0)).isZero();
+            event.signal();
+            assertThat(kernel().fdWait(lease.number(), -1, 0)).isEqualTo(KernelBackend.READY_FD);
+            assertThat(poll()).isEqualTo(1);
+            assertThat(kernel().fdWait(lease.number(), -1, 0)).isZero();
+        }
+    }
+
+    @Test
+    void pollEndsWithTheTime() {
+        EventFd event = event();
+        loop.register(event, counts::add);
+        assertThat(loop.poll(Duration.ofNanos(1))).isZero();
+        event.signal();
+        assertThat(loop.poll(Duration.ofDays(200_000))).isEqualTo(1);
+    }
+
+    /** Signals while it waits, and close while it waits. */
+    @Test
+    void runDeliversUntilTheLoopIsClosed() throws Exception {
+        EventFd event = event();
+        CompletableFuture<Long> got = new CompletableFuture<>();
+        loop.register(event, got::complete);
+        CompletableFuture<Void> running = CompletableFuture.runAsync(loop::run);
+        event.signal(9);
+        assertThat(got.get(10, TimeUnit.SECONDS)).isEqualTo(9);
+        loop.close();
+        running.get(10, TimeUnit.SECONDS);
+        event.signal();
+        assertThat(event.drain()).isEqualTo(1);
+    }
+}

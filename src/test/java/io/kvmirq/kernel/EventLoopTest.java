@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.kernel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.sun.management.ThreadMXBean;
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.recording.Faults;
+import io.kvmirq.testing.Kernels;
+import io.kvmirq.testing.Machine;
+import java.lang.management.ManagementFactory;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
+import java.util.logging.Handler;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Threads, lifetimes and failures of the event loop; what each binding answers is in the contract. */
+class EventLoopTest {
+    private static final int STRESS = 20_000;
+
+    private final Faults faults = new Faults();
+    private final Kernel fake = Kernel.over(faults.over(new FakeKernel(Machine.profile()).backend()), Kernel.DEVICE);
+
+    // What pause and close promise
+
+    /** The actions of another thread that end a handler's runs. */
+    private enum End {
+        PAUSE,
+        CLOSE,
+        CLOSE_LOOP;
+
+        void of(EventLoop loop, EventLoop.Registration registration) {
+            switch (this) {
+                case PAUSE -> registration.pause();
+                case CLOSE -> registration.close();
+                case CLOSE_LOOP -> loop.close();
+            }
+        }
+    }
+
+    /** One round of the loop with another thread that acts before its nth call of the kernel, until it ends or waits. */
+    private final class Interleaving {
+        private final EventFd event = EventFd.create(fake);
+        private final EventLoop loop = EventLoop.create(fake);
+        private final AtomicBoolean inside = new AtomicBoolean();
+        private final AtomicBoolean over = new AtomicBoolean();
+        private final AtomicLong got = new AtomicLong();
+        private final EventLoop.Registration registration = loop.register(event, this::handle);
+        private final End end;
+        private final Thread other;
+
+        Interleaving(End end) {
+            this.end = end;
+            this.other = new Thread(() -> {
+                event.signal(10);
+                end.of(loop, registration);
+                assertThat(inside).as("a handler runs after " + end).isFalse();
+                over.set(true);
+            });
+        }
+
+        private void handle(long count) {
+            assertThat(over).as("a handler begins after the end").isFalse();
+            inside.set(true);
+            act();
+            got.addAndGet(count);
+            inside.set(false);
+        }
+
+        /** The other thread goes as far as it can. */
+        private void act() {
+            if (other.getState() == Thread.State.NEW) {
+                other.start();
+                while (other.isAlive() && other.getState() != Thread.State.WAITING) {
+                    Thread.onSpinWait();
+                }
+            }
+        }
+
+        /** A handler that runs between the kernel's report and this one's handler. */
+        private void actAfterTheReport() {
+            EventFd earlier = EventFd.create(fake);
+            loop.register(earlier, count -> act());
+            earlier.signal();
+            earlier.close();
+        }
+
+        private void poll() {
+            try {
+                loop.poll(0);
+            } catch (ClosedHandleException e) {
+                assertThat(end).isEqualTo(End.CLOSE_LOOP);
+            }
+        }
+
+        private void run() throws InterruptedException {
+            event.signal(1);
+            poll();
+            act();
+            other.join();
+            assertThat(over).as("the other thread has ended").isTrue();
+            poll();
+            assertThat(got.get() + event.drain())
+                    .as("delivered, and left in the eventfd")
+                    .isEqualTo(11);
+            loop.close();
+            event.close();
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void otherThreadsEndAtEveryStepLosesNothingAndLeavesNoHandlerRunning(End end) throws InterruptedException {
+        Interleaving reported = new Interleaving(end);
+        reported.actAfterTheReport();
+        reported.run();
+        int step = 1;
+        boolean reached = true;
+        while (reached) {
+            Interleaving one = new Interleaving(end);
+            faults.delay(Faults.ANY, step, one::act);
+            one.run();
+            reached = faults.unused().isEmpty();
+            faults.clear();
+            step++;
+        }
+        assertThat(step).as("calls of a round").isGreaterThan(4);
+    }
+
+    /** Signals, pauses and handlers at random: a handler never runs while it is paused, and every signal is delivered once. */
+    @ParameterizedTest
+    @EnumSource
+    void nothingIsLostBetweenSignalsPausesAndHandlers(Kernels on) throws Exception {
+        ExecutorService threads = Executors.newFixedThreadPool(3);
+        try (Kernel kernel = on.open();
+                EventFd event = EventFd.create(kernel)) {
+            EventLoop loop = EventLoop.create(kernel);
+            AtomicBoolean paused = new AtomicBoolean();
+            AtomicLong got = new AtomicLong();
+            AtomicLong wrong = new AtomicLong();
+            CountDownLatch all = new CountDownLatch(1);
+            EventLoop.Registration registration = loop.register(event, count -> {
+                wrong.addAndGet(paused.get() ? 1 : 0);
+                if (got.addAndGet(count) == STRESS) {
+                    all.countDown();
+                }
+            });
+            Future<?> running = threads.submit(loop::run);
+            AtomicBoolean signalled = new AtomicBoolean();
+            Future<?> pausing = threads.submit(() -> {
+                while (!signalled.get()) {
+                    registration.pause();
+                    paused.set(true);
+                    Thread.onSpinWait();
+                    paused.set(false);
+                    registration.resume();
+                }
+            });
+            Future<?> signalling = threads.submit(() -> {
+                for (int i = 0; i < STRESS; i++) {
+                    event.signal();
+                }
+                signalled.set(true);
+            });
+            signalling.get(60, TimeUnit.SECONDS);
+            pausing.get(60, TimeUnit.SECONDS);
+            assertThat(all.await(60, TimeUnit.SECONDS))
+                    .as("all delivered: " + got)
+                    .isTrue();
+            loop.close();
+            running.get(60, TimeUnit.SECONDS);
+            assertThat(wrong).hasValue(0);
+            assertThat(got).hasValue(STRESS);
+        } finally {
+            threads.shutdownNow();
+        }
+    }
+
+    /** Closing in any order against a running loop: descriptors are the same as before. */
+    @Test
+    void everyOrderOfClosingReleasesAllDescriptors() throws Exception {
+        ExecutorService threads = Executors.newFixedThreadPool(3);
+        try (Kernel kernel = Kernels.REAL.open()) {
+            long before = Machine.openFds();
+            for (int i = 0; i < 500; i++) {
+                EventFd event = EventFd.create(kernel);
+                EventLoop loop = EventLoop.create(kernel);
+                EventLoop.Registration registration = loop.register(event, count -> {});
+                event.signal();
+                List<Future<?>> closing = new ArrayList<>();
+                closing.add(threads.submit(loop::run));
+                closing.add(threads.submit(i % 2 == 0 ? registration::close : loop::close));
+                closing.add(threads.submit(event::close));
+                closing.get(1).get(10, TimeUnit.SECONDS);
+                closing.get(2).get(10, TimeUnit.SECONDS);
+                loop.close();
+                closing.get(0).get(10, TimeUnit.SECONDS);
+                registration.close();
+            }
+            assertThat(Machine.openFds()).isEqualTo(before);
+        } finally {
+            threads.shutdownNow();
+        }
+    }
+
+    @Test
+    void closeFromAHandlerEndsRunAfterIt() {
+        EventLoop loop = EventLoop.create(fake);
+        try (EventFd first = EventFd.create(fake);
+                EventFd second = EventFd.create(fake)) {
+            List<Long> counts = new ArrayList<>();
+            EventLoop.Handler closes = count -> {
+                loop.close();
+                counts.add(count);
+            };
+            loop.register(first, closes);
+            loop.register(second, closes);
+            first.signal(3);
+            second.signal(4);
+            loop.run();
+            assertThat(counts).containsExactly(3L);
+            assertThat(second.drain()).isEqualTo(4);
+            loop.run();
+            assertThatThrownBy(() -> loop.poll(0)).isInstanceOf(ClosedHandleException.class);
+            assertThatThrownBy(() -> loop.register(first, closes)).isInstanceOf(ClosedHandleException.class);
+        }
+    }
+
+    // Failures
+
+    @Test
+    void handlerThatThrowsIsLoggedAndCalledAgain() {
+        try (EventFd event = EventFd.create(fake);
+                EventLoop loop = EventLoop.create(fake)) {
+            loop.register(event, count -> {
+                throw new AssertionError("count " + count);
+            });
+            List<LogRecord> said = logOf(() -> {
+                event.signal(5);
+                assertThat(loop.poll(0)).isEqualTo(1);
+                event.signal(6);
+                assertThat(loop.poll(0)).isEqualTo(1);
+            });
+            assertThat(said)
+                    .extracting(record -> record.getThrown().getMessage())
+                    .containsExactly("count 5", "count 6");
+            assertThat(said.get(0).getMessage()).isEqualTo("the handler of " + event + " failed; it stays registered");
+        }
+    }
+
+    /** Level-triggered, it would be reported for ever. */
+    @Test
+    void eventfdThatCannotBeReadIsLoggedAndPaused() {
+        try (EventFd event = EventFd.create(fake);
+                EventLoop loop = EventLoop.create(fake)) {
+            List<Long> counts = new ArrayList<>();
+            EventLoop.Registration registration = loop.register(event, counts::add);
+            event.signal(2);
+            faults.fail("eventfdDrain", 1, Errno.EIO);
+            List<LogRecord> said = logOf(() -> assertThat(loop.poll(1)).isZero());
+            assertThat(said)
+                    .extracting(LogRecord::getMessage)
+                    .containsExactly(event + " cannot be read; its registration is paused");
+            registration.resume();
+            assertThat(loop.poll(0)).isEqualTo(1);
+            assertThat(counts).containsExactly(2L);
+        }
+    }
+
+    @Test
+    void interruptedWaitGoesOn() {
+        try (EventFd event = EventFd.create(fake);
+                EventLoop loop = EventLoop.create(fake)) {
+            loop.register(event, count -> {});
+            event.signal();
+            faults.fail("epollWait", 1, Errno.EINTR);
+            assertThat(loop.poll(Duration.ofDays(1))).isEqualTo(1);
+            assertThat(faults.unused()).isEmpty();
+        }
+    }
+
+    @Test
+    void setUpThatFailsLeavesNothing() {
+        for (String call : List.of("epollCreate", "eventfdCreate", "epollCtl")) {
+            faults.fail(call, 1, Errno.ENOMEM);
+            assertThatThrownBy(() -> EventLoop.create(fake)).isInstanceOf(KernelException.class);
+        }
+        faults.clear();
+        try (EventFd event = EventFd.create(fake);
+                EventLoop loop = EventLoop.create(fake)) {
+            faults.fail("epollCtl", 1, Errno.ENOSPC);
+            assertThatThrownBy(() -> loop.register(event, count -> {})).isInstanceOf(KernelException.class);
+            loop.register(event, count -> {});
+        }
+        assertThat(fake.handles().stillOpen()).isEmpty();
+    }
+
+    @Test
+    void oneThreadRunsALoop() throws Exception {
+        try (EventFd event = EventFd.create(fake);
+                EventLoop loop = EventLoop.create(fake)) {
+            CompletableFuture<Throwable> refused = new CompletableFuture<>();
+            loop.register(event, count -> refused.complete(failureOf(() -> loop.poll(0))));
+            event.signal();
+            loop.poll(0);
+            assertThat(refused.get(10, TimeUnit.SECONDS))
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageContaining("handlers run in one thread at a time");
+        }
+    }
+
+    @Test
+    void eventfdOfAnotherKernelIsRefused() {
+        try (EventFd foreign = EventFd.create(Kernels.FAKE.open());
+                EventLoop loop = EventLoop.create(fake)) {
+            assertThatThrownBy(() -> loop.register(foreign, count -> {})).isInstanceOf(IllegalArgumentException.class);
+        }
+    }
+
+    @Test
+    @Tag("newest")
+    void virtualThreadMayRegisterAndPauseButNotRun() throws Exception {
+        assumeTrue(Runtime.version().feature() >= 21, "needs virtual threads: Java 21");
+        try (EventFd event = EventFd.create(fake);
+                EventLoop loop = EventLoop.create(fake)) {
+            CompletableFuture<List<Throwable>> done = new CompletableFuture<>();
+            Runnable work = () -> {
+                loop.register(event, count -> {}).pause();
+                done.complete(List.of(failureOf(loop::run), failureOf(() -> loop.poll(0))));
+            };
+            Thread.class.getMethod("startVirtualThread", Runnable.class).invoke(null, work);
+            assertThat(done.get(10, TimeUnit.SECONDS)).allSatisfy(refusal -> assertThat(refusal)
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessageContaining(" blocks in the kernel"));
+        }
+    }
+
+    // Cost
+
+    @Test
+    void hotCallsAllocateNothing() {
+        try (Kernel kernel = Kernels.REAL.open();
+                EventLoop loop = EventLoop.create(kernel)) {
+            List<EventFd> events = new ArrayList<>();
+            for (int i = 0; i < 8; i++) {
+                EventFd event = EventFd.create(kernel);
+                loop.register(event, count -> {});
+                events.add(event);
+            }
+            EventFd[] all = events.toArray(new EventFd[0]);
+            work(loop, all, 20_000);
+            ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+            long least = Long.MAX_VALUE;
+            for (int round = 0; round < 5 && least > 0; round++) {
+                long before = threads.getCurrentThreadAllocatedBytes();
+                work(loop, all, 1000);
+                least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
+            }
+            assertThat(least).as("bytes of 8000 events").isZero();
+            events.forEach(EventFd::close);
+        }
+    }
+
+    private static void work(EventLoop loop, EventFd[] events, int rounds) {
+        for (int i = 0; i < rounds; i++) {
+            for (EventFd event : events) {
+                event.signal();
+            }
+            if (loop.poll(-1) != events.length) {
+                throw new AssertionError("not all were delivered");
+            }
+        }
+    }
+
+    private static Throwable failureOf(Runnable call) {
+        try {
+            call.run();
+        } catch (RuntimeException e) {
+            return e;
+        }
+        return new AssertionError("nothing was thrown");
+    }
+
+    private static List<LogRecord> logOf(Runnable work) {
+        List<LogRecord> said = new ArrayList<>();
+        Logger logger = Logger.getLogger("io.kvmirq");
+        Handler recorder = recorder(said::add);
+        logger.addHandler(recorder);
+        logger.setUseParentHandlers(false);
+        try {
+            work.run();
+        } finally {
+            logger.removeHandler(recorder);
+            logger.setUseParentHandlers(true);
+        }
+        return said;
+    }
+
+    private static Handler recorder(Consumer<LogRecord> said) {
+        return new Handler() {
+            @Override
+            public void publish(LogRecord record) {
+                said.accept(record);
+            }
+
+            @Override
+            public void flush() {}
+
+            @Override
+            public void close() {}
+        };
+    }
+}
