@@ -147,6 +147,7 @@ class ArchitectureTest {
                 "io.kvmirq.explain..",
                 "io.kvmirq.kernel..",
                 "io.kvmirq.kvm..",
+                "io.kvmirq.mirror..",
                 "io.kvmirq.vfio.."));
     }
 

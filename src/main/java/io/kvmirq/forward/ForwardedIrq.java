@@ -4,7 +4,12 @@ package io.kvmirq.forward;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Posting;
+import io.kvmirq.mirror.PredictedIrq;
+import io.kvmirq.mirror.Producer;
 import io.kvmirq.vfio.DeviceIrq;
+import java.util.List;
 import java.util.Optional;
 
 /**
@@ -35,8 +40,45 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** The GSI; empty for a message that is injected by user space. */
     public abstract Optional<Gsi> gsi();
 
-    /** How the interrupt reaches the guest now. */
+    /** How the interrupt reaches the guest now; while it is masked, how it did before. */
     public abstract Mechanism mechanism();
+
+    /**
+     * Whether hardware delivers the interrupt to the guest, by what was set up and what is known of the host; and if not,
+     * why. It is predicted, not observed. While the interrupt is masked, nothing posts it.
+     */
+    public final Posting predicted() {
+        return forwarding
+                .mirror()
+                .now()
+                .of(event().id())
+                .map(PredictedIrq::posting)
+                .orElseGet(() -> new Posting.Unknown(irq() + " is not forwarded any more"));
+    }
+
+    /** The events that tell a mirror of this when it begins. */
+    abstract List<Event> begun();
+
+    /** The events that tell a mirror of its end. */
+    abstract List<Event> ended();
+
+    /** The irqfd comes or goes while the device's half stays. */
+    final void tell(Event event) {
+        forwarding.mirror().apply(event);
+    }
+
+    final Producer producer() {
+        DeviceIrq irq = irq();
+        Producer.Kind kind =
+                switch (irq.info().kind()) {
+                    case INTX -> Producer.Kind.INTX;
+                    case MSI -> Producer.Kind.MSI;
+                    case MSIX -> Producer.Kind.MSI_X;
+                    case PLATFORM -> Producer.Kind.PLATFORM;
+                    case ERROR, REQUEST -> throw new IllegalArgumentException(irq + " is of the host, not of a guest");
+                };
+        return new Producer(irq.device().name(), kind, irq.number());
+    }
 
     /** Whether {@link #mask} holds it back. */
     public abstract boolean isMasked();

@@ -7,9 +7,11 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.mirror.Event;
 import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.LineIrq;
+import java.util.List;
 import java.util.Optional;
 
 /** A line: INTx of a PCI device, or an interrupt of a platform device. Each signal masks a level-triggered line until the guest's EOI. */
@@ -82,21 +84,39 @@ final class ForwardedLine extends ForwardedIrq {
     @Override
     public synchronized void mask() {
         requireOpen();
-        irqfd.mask();
-        masked = true;
+        if (!masked) {
+            irqfd.mask();
+            masked = true;
+            tell(new Event.ConsumerRemoved(event.id(), gsi));
+        }
     }
 
     @Override
     public synchronized void unmask() {
         requireOpen();
-        irqfd.unmask();
-        masked = false;
+        if (masked) {
+            irqfd.unmask();
+            masked = false;
+            tell(new Event.ConsumerAdded(event.id(), gsi, resample.map(EventFd::id)));
+        }
     }
 
     @Override
     public void reroute(MsiMessage message) {
         throw new UnsupportedOperationException(
                 irq + " is a line and has no message: change the routes of " + gsi + " by vm.routes()");
+    }
+
+    @Override
+    List<Event> begun() {
+        return List.of(
+                new Event.ConsumerAdded(event.id(), gsi, resample.map(EventFd::id)),
+                new Event.ProducerAdded(event.id(), producer()));
+    }
+
+    @Override
+    List<Event> ended() {
+        return List.of(new Event.ProducerRemoved(event.id(), producer()), new Event.ConsumerRemoved(event.id(), gsi));
     }
 
     /** The device first: then no signal comes that would wait for an EOI. */

@@ -3,10 +3,15 @@ package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Posting;
 import io.kvmirq.vfio.MessageIrq;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 
 /** A vector of MSI or MSI-X: VFIO signals an eventfd, whose irqfd raises a GSI, whose route is a message. */
@@ -23,6 +28,7 @@ final class ForwardedMessage extends ForwardedIrq {
     private final boolean ownsEvent;
     private MsiMessage message;
     private boolean masked;
+    private Mechanism beforeMask = Mechanism.BYPASS;
 
     /** What a message is made of. */
     record Parts(
@@ -64,8 +70,11 @@ final class ForwardedMessage extends ForwardedIrq {
     }
 
     @Override
-    public Mechanism mechanism() {
-        return Mechanism.BYPASS;
+    public synchronized Mechanism mechanism() {
+        if (masked) {
+            return beforeMask;
+        }
+        return predicted() instanceof Posting.NotPosted ? Mechanism.IRQFD : Mechanism.BYPASS;
     }
 
     @Override
@@ -76,15 +85,22 @@ final class ForwardedMessage extends ForwardedIrq {
     @Override
     public synchronized void mask() {
         requireOpen();
-        irqfd.mask();
-        masked = true;
+        if (!masked) {
+            beforeMask = mechanism();
+            irqfd.mask();
+            masked = true;
+            tell(new Event.ConsumerRemoved(event.id(), gsi));
+        }
     }
 
     @Override
     public synchronized void unmask() {
         requireOpen();
-        irqfd.unmask();
-        masked = false;
+        if (masked) {
+            irqfd.unmask();
+            masked = false;
+            tell(new Event.ConsumerAdded(event.id(), gsi));
+        }
     }
 
     /**
@@ -100,15 +116,34 @@ final class ForwardedMessage extends ForwardedIrq {
         boolean registersAgain = !masked && vm.isArm64();
         if (registersAgain) {
             irqfd.mask();
+            tell(new Event.ConsumerRemoved(event.id(), gsi));
         }
         try {
             vm.routes().replace(gsi, to);
             message = to;
+            tell(Event.RoutesCommitted.of(new Route.Msi(gsi, to)));
         } finally {
             if (registersAgain) {
                 irqfd.unmask();
+                tell(new Event.ConsumerAdded(event.id(), gsi));
             }
         }
+    }
+
+    @Override
+    List<Event> begun() {
+        return List.of(
+                Event.RoutesCommitted.of(new Route.Msi(gsi, message)),
+                new Event.ConsumerAdded(event.id(), gsi),
+                new Event.ProducerAdded(event.id(), producer()));
+    }
+
+    @Override
+    List<Event> ended() {
+        List<Event> events = new ArrayList<>(
+                List.of(new Event.ProducerRemoved(event.id(), producer()), new Event.ConsumerRemoved(event.id(), gsi)));
+        ownRoute().map(Event.RoutesCommitted::without).ifPresent(events::add);
+        return events;
     }
 
     boolean isTriggeredByUs() {

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
-import io.kvmirq.Route;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.vfio.Armed;
+import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.vfio.DeviceIrq;
-import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
@@ -47,17 +45,22 @@ public final class Forwarding implements AutoCloseable {
 
     private final Vm vm;
     private final VfioDevice device;
+    private final Mirror mirror;
     private final Triggers triggers = new Triggers();
+    private final ForwardChecks checks;
     private final Map<DeviceIrq, ForwardedIrq> irqs = new LinkedHashMap<>();
     private boolean closed;
 
-    private Forwarding(Vm vm, VfioDevice device) {
+    private Forwarding(Vm vm, VfioDevice device, Mirror mirror) {
         this.vm = vm;
         this.device = device;
+        this.mirror = mirror;
+        this.checks = new ForwardChecks(vm, device, triggers);
         if (vm.kernel() != device.fd().kernel()) {
             throw new IllegalArgumentException(
                     vm + " and " + device.name() + " belong to two kernels: open both from one Kernel");
         }
+        warnings().forEach(warning -> LOGGER.log(System.Logger.Level.WARNING, warning));
     }
 
     /**
@@ -66,9 +69,41 @@ public final class Forwarding implements AutoCloseable {
      * @throws IllegalArgumentException if they belong to two {@code Kernel}s
      */
     public static Forwarding of(Vm vm, VfioDevice device) {
-        Forwarding forwarding = new Forwarding(vm, device);
-        forwarding.warnings().forEach(warning -> LOGGER.log(System.Logger.Level.WARNING, warning));
-        return forwarding;
+        return builder(vm, device).build();
+    }
+
+    /** As {@link #of}, with more said. */
+    public static Builder builder(Vm vm, VfioDevice device) {
+        return new Builder(vm, device);
+    }
+
+    /** What a forwarding is given. */
+    public static final class Builder {
+        private final Vm vm;
+        private final VfioDevice device;
+        private Mirror mirror = Mirror.of(
+                MirrorHost.unknown("what this host can do was not told: give Forwarding.builder a Mirror of the host"));
+
+        private Builder(Vm vm, VfioDevice device) {
+            this.vm = vm;
+            this.device = device;
+        }
+
+        /** Tells this mirror of each step, and predicts by it. All devices of a VM share one. */
+        public Builder mirror(Mirror told) {
+            mirror = told;
+            return this;
+        }
+
+        /** @throws IllegalArgumentException if VM and device belong to two {@code Kernel}s */
+        public Forwarding build() {
+            return new Forwarding(vm, device, mirror);
+        }
+    }
+
+    /** The predicted state of all that this was told to predict. */
+    public Mirror mirror() {
+        return mirror;
     }
 
     /** What is not as it should be, although interrupts work: a sentence each. They are logged as WARNING, too. */
@@ -153,16 +188,16 @@ public final class Forwarding implements AutoCloseable {
 
     private synchronized List<ForwardedIrq> forward(Batch batch) {
         MessageIrqs which = batch.which;
-        requireOpen(which.get(0));
-        which.forEach(this::requireNew);
-        boolean enabledElsewhere = isEnabledElsewhere(which.get(0), batch.takesOver);
+        which.forEach(this::requireForwardable);
+        boolean enabledElsewhere = checks.isEnabledElsewhere(which.get(0), batch.takesOver);
         triggers.requireRoom(which);
         List<MsiMessage> messages =
                 IntStream.range(0, which.size()).mapToObj(batch.messages).toList();
-        boolean routed = batch.gsis.map(gsis -> requireUsable(gsis, messages)).orElseGet(() -> {
+        boolean routed =
+                batch.gsis.map(gsis -> checks.areRouted(gsis, messages)).orElse(false);
+        if (batch.gsis.isEmpty()) {
             vm.routes().requireFree(which.size());
-            return false;
-        });
+        }
         try (Undo undo = new Undo()) {
             List<EventFd> events = batch.wired.orElseGet(() -> events(which, undo));
             List<Gsi> gsis = routed ? batch.gsis.orElseThrow() : route(batch.gsis, messages);
@@ -173,7 +208,7 @@ public final class Forwarding implements AutoCloseable {
             if (batch.wired.isEmpty()) {
                 triggers.arm(which, events, enabledElsewhere);
             }
-            List<ForwardedIrq> forwarded = new ArrayList<>();
+            List<ForwardedMessage> forwarded = new ArrayList<>();
             for (int i = 0; i < which.size(); i++) {
                 forwarded.add(new ForwardedMessage(
                         this,
@@ -189,6 +224,7 @@ public final class Forwarding implements AutoCloseable {
                                 messages.get(i))));
             }
             forwarded.forEach(irq -> irqs.put(irq.irq(), irq));
+            mirror.apply(forwarded.stream().flatMap(irq -> irq.begun().stream()).toList());
             undo.keep();
             return List.copyOf(forwarded);
         }
@@ -224,97 +260,22 @@ public final class Forwarding implements AutoCloseable {
     }
 
     private synchronized ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver) {
-        requireOpen(irq);
-        requireNew(irq);
-        isEnabledElsewhere(irq, takesOver);
-        if (vm.routes().of(gsi).isEmpty() && !vm.isArm64()) {
-            throw new IllegalArgumentException(gsi + " of " + vm + " has no route, so that each interrupt of " + irq
-                    + " would be lost: route it to" + " a pin first");
-        }
+        requireForwardable(irq);
+        checks.isEnabledElsewhere(irq, takesOver);
+        checks.requireRoute(gsi, irq);
         ForwardedIrq line = new ForwardedLine(this, vm, irq, gsi, takesOver);
         irqs.put(irq, line);
+        mirror.apply(line.begun());
         return line;
     }
 
-    // Checks, before anything is touched
-
-    private void requireOpen(DeviceIrq irq) {
+    private void requireForwardable(DeviceIrq irq) {
         if (closed) {
             throw new IllegalStateException("the forwarding of " + device.name() + " is closed: make another");
         }
-        if (irq.device() != device) {
-            throw new IllegalArgumentException(irq + " is of another device handle than this forwarding, which is of "
-                    + device.name() + ": take interrupts of the device that it was made with");
-        }
-        if (device.fd().isClosed()) {
-            throw new IllegalStateException(device.name() + " is closed: open it again, and make a new forwarding");
-        }
-        if (vm.fd().isClosed()) {
-            throw new IllegalStateException(vm + " is closed: forward to a VM that is open");
-        }
-    }
-
-    private void requireNew(DeviceIrq irq) {
-        ForwardedIrq before = irqs.get(irq);
-        if (before != null) {
-            throw new KernelException(
-                    "forward",
-                    irq.toString(),
-                    Errno.EINVAL,
-                    "it is forwarded already, " + before + ": reroute it, or close that first");
-        }
-    }
-
-    /**
-     * @return whether another program has this kind of interrupts enabled
-     * @throws KernelException EBUSY if one has, and may not lose them
-     */
-    private boolean isEnabledElsewhere(DeviceIrq irq, boolean takesOver) {
-        irqs.values().stream()
-                .filter(ours -> excludes(ours.irq(), irq))
-                .findFirst()
-                .ifPresent(ours -> {
-                    throw new IllegalStateException(irq + " cannot be forwarded while " + ours
-                            + " is forwarded: a device uses one kind at a time, close those first");
-                });
-        Optional<Armed> other = irq.inTheWay().filter(armed -> !triggers.isOurs(armed));
-        boolean elsewhere = irq.inTheWay().isEmpty()
-                && device.access() == VfioDevice.Access.ADOPTED
-                && irq.isEnabled().orElse(false);
-        if ((other.isPresent() || elsewhere) && !takesOver) {
-            throw new KernelException(
-                    "forward",
-                    irq.toString(),
-                    Errno.EBUSY,
-                    "it has a trigger that is not ours, of "
-                            + other.map(armed -> "this process, " + armed).orElse("another program")
-                            + ": end that, or take it over");
-        }
-        return elsewhere;
-    }
-
-    private static boolean excludes(DeviceIrq ours, DeviceIrq other) {
-        IrqKind kind = ours.info().kind();
-        return kind != other.info().kind() && kind != IrqKind.PLATFORM;
-    }
-
-    /**
-     * @return whether all routes are there already
-     * @throws IllegalArgumentException if a GSI is in use
-     */
-    private boolean requireUsable(List<Gsi> gsis, List<MsiMessage> messages) {
-        boolean there = true;
-        for (int i = 0; i < gsis.size(); i++) {
-            Gsi gsi = gsis.get(i);
-            List<Route> now = vm.routes().of(gsi);
-            boolean same = now.equals(List.of(new Route.Msi(gsi, messages.get(i))));
-            there &= same;
-            if (vm.routes().hasIrqfd(gsi) || !now.isEmpty() && !same) {
-                throw new IllegalArgumentException(gsi + " of " + vm + " is in use"
-                        + (now.isEmpty() ? "" : " for " + now) + ": choose another one, or let one be allocated");
-            }
-        }
-        return there;
+        checks.requireOpen(irq);
+        ForwardChecks.requireNew(irq, Optional.ofNullable(irqs.get(irq)));
+        ForwardChecks.requireOneKind(irq, irqs.values());
     }
 
     // Steps
@@ -392,6 +353,7 @@ public final class Forwarding implements AutoCloseable {
                 .flatMap(message -> message.ownRoute().stream())
                 .toList());
         messages.forEach(ForwardedMessage::closeEvent);
+        mirror.apply(ended.stream().flatMap(irq -> irq.ended().stream()).toList());
     }
 
     /**

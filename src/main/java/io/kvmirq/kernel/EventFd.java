@@ -2,6 +2,7 @@
 package io.kvmirq.kernel;
 
 import io.kvmirq.Errno;
+import io.kvmirq.EventFdId;
 import io.kvmirq.backend.CurrentThread;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Fact;
@@ -11,6 +12,7 @@ import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.Objects;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -29,9 +31,12 @@ public final class EventFd implements AutoCloseable {
     private static final int EAGAIN = -Errno.EAGAIN.number();
     private static final int EINTR = -Errno.EINTR.number();
 
+    private static final AtomicLong LAST_ID = new AtomicLong();
+
     private final Kernel kernel;
     private final Fd fd;
     private final boolean foreign;
+    private final EventFdId id = new EventFdId(LAST_ID.incrementAndGet());
     /** Signalled by {@link #close} and never drained, so that every waiting thread returns. The first wait makes it. */
     private @Nullable Fd wake;
 
@@ -84,6 +89,14 @@ public final class EventFd implements AutoCloseable {
 
     private Set<Fact> known() {
         return foreign ? Set.of() : Set.of(Fact.OWN_EVENTFD);
+    }
+
+    /**
+     * Its identity in this process, which is not reused and is not the kernel's number. An eventfd that is adopted twice has
+     * two.
+     */
+    public EventFdId id() {
+        return id;
     }
 
     /** To be leased. */

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.Armed;
+import io.kvmirq.vfio.DeviceIrq;
+import io.kvmirq.vfio.IrqKind;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.Collection;
+import java.util.List;
+import java.util.Optional;
+
+/** What is looked at before anything is touched. */
+record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
+    /** @throws IllegalArgumentException if the interrupt is of another device handle */
+    void requireOpen(DeviceIrq irq) {
+        if (irq.device() != device) {
+            throw new IllegalArgumentException(irq + " is of another device handle than this forwarding, which is of "
+                    + device.name() + ": take interrupts of the device that it was made with");
+        }
+        if (device.fd().isClosed()) {
+            throw new IllegalStateException(device.name() + " is closed: open it again, and make a new forwarding");
+        }
+        if (vm.fd().isClosed()) {
+            throw new IllegalStateException(vm + " is closed: forward to a VM that is open");
+        }
+    }
+
+    /** @throws KernelException EINVAL for a duplicate */
+    static void requireNew(DeviceIrq irq, Optional<ForwardedIrq> before) {
+        before.ifPresent(ours -> {
+            throw new KernelException(
+                    "forward",
+                    irq.toString(),
+                    Errno.EINVAL,
+                    "it is forwarded already, " + ours + ": reroute it, or close that first");
+        });
+    }
+
+    /** @throws IllegalStateException if another kind of the device's interrupts is forwarded */
+    static void requireOneKind(DeviceIrq irq, Collection<ForwardedIrq> forwarded) {
+        IrqKind kind = irq.info().kind();
+        forwarded.stream()
+                .filter(ours -> kind != ours.irq().info().kind() && kind != IrqKind.PLATFORM)
+                .findFirst()
+                .ifPresent(ours -> {
+                    throw new IllegalStateException(irq + " cannot be forwarded while " + ours
+                            + " is forwarded: a device uses one kind at a time, close those first");
+                });
+    }
+
+    /**
+     * @return whether another program has this kind of interrupts enabled
+     * @throws KernelException EBUSY if it has a trigger that is not ours, and is not to be taken over
+     */
+    boolean isEnabledElsewhere(DeviceIrq irq, boolean takesOver) {
+        Optional<Armed> inTheWay = irq.inTheWay();
+        Optional<Armed> other = inTheWay.filter(armed -> !triggers.isOurs(armed));
+        boolean elsewhere = inTheWay.isEmpty()
+                && device.access() == VfioDevice.Access.ADOPTED
+                && irq.isEnabled().orElse(false);
+        if ((other.isPresent() || elsewhere) && !takesOver) {
+            throw new KernelException(
+                    "forward",
+                    irq.toString(),
+                    Errno.EBUSY,
+                    "it has a trigger that is not ours, of "
+                            + other.map(armed -> "this process, " + armed).orElse("another program")
+                            + ": end that, or take it over");
+        }
+        return elsewhere;
+    }
+
+    /**
+     * @return whether all routes are there already
+     * @throws IllegalArgumentException if a GSI is in use
+     */
+    boolean areRouted(List<Gsi> gsis, List<MsiMessage> messages) {
+        boolean there = true;
+        for (int i = 0; i < gsis.size(); i++) {
+            Gsi gsi = gsis.get(i);
+            List<Route> now = vm.routes().of(gsi);
+            boolean same = now.equals(List.of(new Route.Msi(gsi, messages.get(i))));
+            there &= same;
+            if (vm.routes().hasIrqfd(gsi) || !now.isEmpty() && !same) {
+                throw new IllegalArgumentException(gsi + " of " + vm + " is in use"
+                        + (now.isEmpty() ? "" : " for " + now) + ": choose another one, or let one be allocated");
+            }
+        }
+        return there;
+    }
+
+    /** @throws IllegalArgumentException if signals on the GSI would be lost */
+    void requireRoute(Gsi gsi, DeviceIrq irq) {
+        if (vm.routes().of(gsi).isEmpty() && !vm.isArm64()) {
+            throw new IllegalArgumentException(gsi + " of " + vm + " has no route, so that each interrupt of " + irq
+                    + " would be lost: route it to a pin first");
+        }
+    }
+}

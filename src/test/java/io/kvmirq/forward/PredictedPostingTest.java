@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static io.kvmirq.forward.ForwardWorld.PIN;
+import static io.kvmirq.forward.ForwardWorld.message;
+import static io.kvmirq.forward.ForwardWorld.to;
+import static io.kvmirq.forward.ForwardWorld.vector;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.NotPosted;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.MirrorHost;
+import io.kvmirq.mirror.Posting;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** What forwarding says of posting, and that it told the mirror each step. */
+class PredictedPostingTest {
+    private final ForwardWorld world = new ForwardWorld("6.12");
+
+    @AfterEach
+    void close() {
+        world.close();
+    }
+
+    private Forwarding on(MirrorHost host) {
+        return Forwarding.builder(world.vm, world.device)
+                .mirror(Mirror.of(host))
+                .build();
+    }
+
+    private static String reason(ForwardedIrq irq) {
+        return ((Posting.NotPosted) irq.predicted()).reason();
+    }
+
+    @ParameterizedTest
+    @EnumSource(Vendor.class)
+    void messageToOneVcpuIsPosted(Vendor vendor) {
+        try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(vendor)))) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), to(1, 0x31));
+            assertThat(((Posting.Posted) irq.predicted()).what())
+                    .isEqualTo(new Posting.ToVcpu(new VcpuId(1), vector(0x31)));
+            assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
+            irq.reroute(to(0, 0x32));
+            assertThat(((Posting.Posted) irq.predicted()).what())
+                    .isEqualTo(new Posting.ToVcpu(new VcpuId(0), vector(0x32)));
+        }
+    }
+
+    @Test
+    void messageThatIsNotPostedSaysWhy() {
+        try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.INTEL)))) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), MsiMessage.nmiTo(new VcpuId(0)));
+            assertThat(irq.mechanism()).isEqualTo(Mechanism.IRQFD);
+            assertThat(reason(irq)).contains("the delivery mode is");
+            irq.reroute(message(0x30));
+            assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
+        }
+    }
+
+    @Test
+    void hostThatPostsNothingSaysWhy() {
+        PostingHost host = PostingHost.of(Vendor.INTEL).withCommandLine("quiet intremap=nopost");
+        try (Forwarding forwarding = on(MirrorHost.x86(host))) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+            assertThat(irq.mechanism()).isEqualTo(Mechanism.IRQFD);
+            assertThat(irq.predicted())
+                    .isEqualTo(new Posting.NotPosted(NotPosted.SWITCHED_OFF.text(), NotPosted.SWITCHED_OFF.remedy()));
+        }
+    }
+
+    /** The mechanism stays, and nothing is posted meanwhile. */
+    @Test
+    void maskedInterruptIsNotPosted() {
+        try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.AMD)))) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+            irq.mask();
+            assertThat(reason(irq)).contains(NotPosted.NO_CONSUMER.text());
+            assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
+            irq.unmask();
+            assertThat(irq.predicted()).isInstanceOf(Posting.Posted.class);
+        }
+    }
+
+    @Test
+    void lineIsNotPosted() {
+        try (Forwarding forwarding = on(MirrorHost.x86(PostingHost.of(Vendor.AMD)))) {
+            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+            assertThat(reason(line)).contains(NotPosted.NO_PRODUCER.text());
+        }
+    }
+
+    /** Nobody told what the host can do: the kernel posts if it can. */
+    @Test
+    void unknownHostIsNotGuessed() {
+        try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+            assertThat(irq.predicted().text())
+                    .isEqualTo("unknown whether posted: what this host can do was not told: give Forwarding.builder a"
+                            + " Mirror of the host");
+            assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
+        }
+    }
+
+    /** Devices of a VM share a mirror: nothing of what has ended stays in it. */
+    @Test
+    void endLeavesNothingInTheMirror() {
+        Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.AMD)));
+        try (Forwarding forwarding =
+                Forwarding.builder(world.vm, world.device).mirror(mirror).build()) {
+            forwarding.forwardAll(world.device.msix(0, 4), i -> message(0x30 + i));
+            assertThat(mirror.now().irqs()).hasSize(4);
+            assertThat(mirror.now().byVcpu(new VcpuId(0))).hasSize(4);
+            ForwardedIrq one = forwarding.irqs().get(2);
+            one.mask();
+            one.close();
+            assertThat(mirror.now().irqs()).hasSize(3);
+            assertThat(one.predicted().text()).contains("is not forwarded any more");
+        }
+        assertThat(mirror.now().irqs()).isEmpty();
+    }
+}
