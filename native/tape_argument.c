@@ -171,7 +171,7 @@ size_t argument_size(unsigned long request, uintptr_t argument, bool *cut)
 void put_pointee(struct line *line, unsigned long request, uintptr_t argument)
 {
 	const struct known *known = find(request);
-	unsigned char bytes[sizeof(uint64_t)];
+	unsigned char bytes[2 * sizeof(uint64_t)];
 	uint64_t address;
 	size_t size;
 
@@ -179,7 +179,8 @@ void put_pointee(struct line *line, unsigned long request, uintptr_t argument)
 	    !copy(&address, argument + known->address_at, sizeof(address)))
 		return;
 	/* It may be shorter, at the end of the program's memory. */
-	size = copy(bytes, address, known->bytes) ? known->bytes :
-						    known->bytes / 2;
+	for (size = known->bytes; size > sizeof(uint32_t); size /= 2)
+		if (copy(bytes, address, size))
+			break;
 	put_bytes(line, "data", copy(bytes, address, size), bytes, size);
 }

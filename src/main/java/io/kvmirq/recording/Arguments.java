@@ -196,7 +196,11 @@ final class Arguments {
     /** Documentation/virt/kvm/devices/arm-vgic-v3.rst, arm-vgic-its.rst and vfio.rst. */
     private static int valueLength(FileKind device, int group) {
         if (device == FileKind.KVM_VFIO) {
-            return group == Uapi.KVM_DEV_VFIO_FILE ? Integer.BYTES : 0;
+            return switch (group) {
+                case Uapi.KVM_DEV_VFIO_FILE -> Integer.BYTES;
+                case Uapi.KVM_DEV_VFIO_DEVICE -> Uapi.KvmArchForwardedIrq.SIZE;
+                default -> 0;
+            };
         }
         if (device != FileKind.KVM_DEVICE) {
             return 0;
@@ -214,7 +218,7 @@ final class Arguments {
         };
     }
 
-    /** Whether the value of an attribute is a descriptor. */
+    /** Whether the value of an attribute is a descriptor, or begins with one. */
     static boolean isDescriptor(@Nullable Request known) {
         return known != null && known.kind() == FileKind.KVM_VFIO;
     }

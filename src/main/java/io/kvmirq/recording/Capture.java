@@ -2,6 +2,7 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
 
@@ -14,7 +15,7 @@ final class Capture {
 
     final int tid = (int) Thread.currentThread().getId();
     final int[] places = new int[Arguments.MOST_FDS];
-    final ByteBuffer data = Buffers.allocate(Long.BYTES);
+    final ByteBuffer data = Buffers.allocate(Uapi.KvmArchForwardedIrq.SIZE);
     ByteBuffer in = Buffers.allocate(MOST_DATA);
     ByteBuffer out = Buffers.allocate(MOST_DATA);
     String call = "";

@@ -132,20 +132,28 @@ final class StructText {
         return gsi + "type " + type;
     }
 
-    /** Of a KVM-VFIO device, the file it is told of; of another one the value. */
+    /** Of a KVM-VFIO device, the file or the interrupt it is told of; of another one the value. */
     private static String attribute(TapeLine.Call call, ByteBuffer bytes) {
         int group = bytes.getInt(Uapi.KvmDeviceAttr.GROUP);
         long attribute = bytes.getLong(Uapi.KvmDeviceAttr.ATTR);
         String flags = Names.flags(unsigned(bytes, Uapi.KvmDeviceAttr.FLAGS), Map.of());
         @Nullable ByteBuffer data = call.data().orElse(null);
-        if (FileKind.ofName(call.on()) != FileKind.KVM_VFIO || group != Uapi.KVM_DEV_VFIO_FILE || data == null) {
+        int length = Arguments.valueLength(Arguments.of(call), bytes, bytes.limit());
+        if (FileKind.ofName(call.on()) != FileKind.KVM_VFIO || length == 0 || data == null || data.limit() < length) {
             return " group=" + group + " attr=" + Long.toUnsignedString(attribute) + flags + value(data);
         }
-        String verb = attribute == Uapi.KVM_DEV_VFIO_FILE_ADD
-                ? "ADD"
-                : attribute == Uapi.KVM_DEV_VFIO_FILE_DEL ? "DEL" : "attr=" + Long.toUnsignedString(attribute);
-        return " VFIO_FILE " + verb + flags + " fd="
-                + call.names().getOrDefault("data", String.valueOf(data.getInt(0)));
+        String fd = " fd=" + call.names().getOrDefault("data", String.valueOf(data.getInt(0)));
+        return group == Uapi.KVM_DEV_VFIO_FILE
+                ? " VFIO_FILE " + verb(attribute, "ADD", "DEL") + flags + fd
+                : " VFIO_DEVICE " + verb(attribute, "FORWARD_IRQ", "UNFORWARD_IRQ") + flags + fd
+                        + " index=" + unsigned(data, Uapi.KvmArchForwardedIrq.INDEX)
+                        + " subindex=" + unsigned(data, Uapi.KvmArchForwardedIrq.SUBINDEX)
+                        + " gsi=" + unsigned(data, Uapi.KvmArchForwardedIrq.GSI);
+    }
+
+    /** The attributes 1 and 2 of both groups. */
+    private static String verb(long attribute, String first, String second) {
+        return attribute == 1 ? first : attribute == 2 ? second : "attr=" + Long.toUnsignedString(attribute);
     }
 
     private static String value(@Nullable ByteBuffer data) {

@@ -184,6 +184,13 @@ final class Fact {
     @Target(ElementType.FIELD)
     @interface NotAFlag {}
 
+    /** No header and no kernel has the number or the layout: it was derived from this source. */
+    @Retention(RetentionPolicy.RUNTIME)
+    @Target({ElementType.FIELD, ElementType.TYPE})
+    @interface Inferred {
+        String value();
+    }
+
     /** What an argument points to that has no structure's name in C. */
     @Retention(RetentionPolicy.RUNTIME)
     @Target(ElementType.TYPE)

@@ -15,6 +15,7 @@ import io.kvmirq.uapi.Fact.Each;
 import io.kvmirq.uapi.Fact.Fd;
 import io.kvmirq.uapi.Fact.Flags;
 import io.kvmirq.uapi.Fact.Gsi;
+import io.kvmirq.uapi.Fact.Inferred;
 import io.kvmirq.uapi.Fact.Ioctl;
 import io.kvmirq.uapi.Fact.NewFd;
 import io.kvmirq.uapi.Fact.OneOf;
@@ -387,6 +388,19 @@ public final class Uapi {
     public static final int KVM_DEV_VFIO_FILE_DEL = 2;
     public static final int KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3;
 
+    /**
+     * Proposed in 2014 and never merged, so no header has it. In 2025 another series proposed the same numbers for another
+     * purpose, TDI_BIND and TDI_UNBIND: a kernel that knows the group may mean that.
+     */
+    @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
+    public static final int KVM_DEV_VFIO_DEVICE = 2;
+
+    @Inferred("the same series")
+    public static final int KVM_DEV_VFIO_DEVICE_FORWARD_IRQ = 1;
+
+    @Inferred("the same series")
+    public static final int KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ = 2;
+
     @Ioctl(on = VM, argument = KvmCreateDevice.class, interrupts = true)
     public static final long KVM_CREATE_DEVICE = IOWR | KvmCreateDevice.SIZE << 16 | 0xe0;
     @Ioctl(
@@ -419,9 +433,21 @@ public final class Uapi {
         @U32 @Flags public static final int FLAGS = 0;
         @U32 public static final int GROUP = 4;
         @U64 public static final int ATTR = 8;
-        @U64 @Address(bytes = 8) public static final int ADDR = 16;
+        @U64 @Address(bytes = KvmArchForwardedIrq.SIZE) public static final int ADDR = 16;
 
         private KvmDeviceAttr() {}
+    }
+
+    /** What an attribute of {@link #KVM_DEV_VFIO_DEVICE} points to. Index and subindex are VFIO's, the GSI is the guest's. */
+    @Inferred("the same series uses these members; a later variant begins with argsz")
+    public static final class KvmArchForwardedIrq {
+        public static final int SIZE = 16;
+        @U32 @Fd public static final int FD = 0;
+        @U32 public static final int INDEX = 4;
+        @U32 public static final int SUBINDEX = 8;
+        @U32 @Gsi public static final int GSI = 12;
+
+        private KvmArchForwardedIrq() {}
     }
 
     // vCPU
