@@ -183,10 +183,47 @@ public enum InterruptCause implements Cause {
             Errno.ENOENT,
             "this file was not added, or was deleted already",
             "that the same open file is meant, and delete it before closing it",
-            "vfio.c kvm_vfio_file_del()"));
+            "vfio.c kvm_vfio_file_del()")),
+    FORWARD_ABSENT(refusal(
+            KernelCall.KVM_VFIO_FORWARD,
+            Errno.ENXIO,
+            "this kernel does not have the forwarding of 2014, which was never merged",
+            "use an irqfd on the eventfd of the interrupt",
+            "vfio.c kvm_vfio_set_attr()")),
+    FORWARD_NOT_A_DEVICE(refusal(
+            KernelCall.KVM_VFIO_FORWARD,
+            Errno.EINVAL,
+            "the file is not an open VFIO device",
+            "the descriptor in struct kvm_arch_forwarded_irq",
+            Text.FORWARDING)),
+    FORWARD_TWICE(refusal(
+            KernelCall.KVM_VFIO_FORWARD,
+            Errno.EINVAL,
+            "this interrupt is forwarded already, to this GSI or another one",
+            "unforward it first",
+            Text.FORWARDING)),
+    FORWARD_NO_LINE(refusal(
+            KernelCall.KVM_VFIO_FORWARD,
+            Errno.EINVAL,
+            "the device has no such interrupt, or the GSI is no SPI of the guest's VGIC; only platform devices forward",
+            "index, subindex and GSI",
+            Text.FORWARDING)),
+    FORWARD_UNKNOWN(refusal(
+            KernelCall.KVM_VFIO_FORWARD,
+            Errno.EINVAL,
+            "UNFORWARD names an interrupt that is not forwarded",
+            "device, index and subindex; the GSI does not count",
+            Text.FORWARDING)),
+    FORWARD_SIGNALLED(refusal(
+            KernelCall.KVM_VFIO_FORWARD,
+            Errno.EBUSY,
+            "VFIO signals an eventfd for this interrupt already",
+            "forward it first, then arm it",
+            Text.FORWARDING));
 
     /** What several say. */
     private static final class Text {
+        static final String FORWARDING = "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014";
         static final String THE_ENTRIES = "the entries in order: the first that is wrong refuses the whole table";
         static final String LONG_IDS =
                 "address bits 39:32 are set while 32-bit APIC ids (KVM_CAP_X2APIC_API) are enabled";

@@ -103,6 +103,7 @@ public enum KernelCall {
     VFIO_READ("vfio region read"),
     VFIO_WRITE("vfio region write"),
     KVM_VFIO_ADD("kvm-vfio add", ATTRIBUTE, "KVM_DEV_VFIO_FILE_ADD"),
+    KVM_VFIO_FORWARD("kvm-vfio forward", "KVM_DEV_VFIO_DEVICE_FORWARD_IRQ", "KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ"),
     VFIO_IRQ_INFO("vfio irq info", "VFIO_DEVICE_GET_IRQ_INFO"),
     SET_IRQS("vfio set irqs", "VFIO_DEVICE_SET_IRQS", "set_irqs"),
     VFIO_RESET("vfio reset", "VFIO_DEVICE_RESET"),
@@ -111,7 +112,7 @@ public enum KernelCall {
     VFIO_IOEVENTFD("vfio ioeventfd", "VFIO_DEVICE_IOEVENTFD");
 
     /** Attributes that are calls of their own here. */
-    private static final List<KernelCall> OF_VGIC = List.of(
+    private static final List<KernelCall> ATTRIBUTES = List.of(
             VGIC_ADDRESS,
             VGIC_REGION,
             VGIC_INTERRUPTS,
@@ -119,7 +120,8 @@ public enum KernelCall {
             VGIC_REGISTER,
             ITS_ADDRESS,
             ITS_CONTROL,
-            ITS_REGISTER);
+            ITS_REGISTER,
+            KVM_VFIO_FORWARD);
 
     private final String label;
     private final @Nullable KernelCall kind;
@@ -171,8 +173,8 @@ public enum KernelCall {
             case CAP_ENABLE -> List.of(SPLIT_IRQCHIP, X2APIC);
             case IRQFD -> List.of(IRQFD_DEASSIGN);
             case ATTRIBUTE_GET ->
-                Stream.concat(Stream.of(ATTRIBUTE), OF_VGIC.stream()).toList();
-            case ATTRIBUTE, ATTRIBUTE_PROBE -> OF_VGIC;
+                Stream.concat(Stream.of(ATTRIBUTE), ATTRIBUTES.stream()).toList();
+            case ATTRIBUTE, ATTRIBUTE_PROBE -> ATTRIBUTES;
             case IOEVENTFD -> List.of(IOEVENTFD_DEASSIGN);
             default -> List.of();
         };

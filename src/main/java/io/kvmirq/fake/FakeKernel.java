@@ -2,11 +2,14 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.VcpuId;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.fake.arm64.ArmGuest;
 import io.kvmirq.fake.arm64.ArmKvmFile;
+import io.kvmirq.fake.arm64.ArmVmFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.StandardFile;
 import io.kvmirq.fake.rules.KernelRule;
@@ -19,6 +22,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -225,6 +229,24 @@ public final class FakeKernel extends SystemCalls {
         time.enter();
         try (time) {
             vfio.limitVectors(free);
+        }
+    }
+
+    /**
+     * A vCPU of an arm64 VM whose VGIC is initialized.
+     *
+     * @param vm the descriptor of the VM
+     * @throws IllegalArgumentException if there is none
+     */
+    public FakeArmVcpu armVcpu(int vm, VcpuId id) {
+        time.enter();
+        try (time) {
+            Optional<ArmGuest> guest =
+                    host.file(vm) instanceof ArmVmFile file ? file.guest(id.number()) : Optional.empty();
+            return new FakeArmVcpu(
+                    time,
+                    guest.orElseThrow(() -> new IllegalArgumentException("descriptor " + vm + " is no arm64 VM with "
+                            + id + " and a VGIC: create the vCPU, then initialize the VGIC")));
         }
     }
 

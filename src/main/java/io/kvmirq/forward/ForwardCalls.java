@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.backend.Buffers;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.Uapi.KvmArchForwardedIrq;
+import io.kvmirq.uapi.Uapi.KvmDeviceAttr;
+import io.kvmirq.uapi.UapiVfio;
+import io.kvmirq.vfio.IrqKind;
+import io.kvmirq.vfio.LineIrq;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
 import java.util.Set;
 
 /** The calls on KVM-VFIO devices. On leases, so that what was added can be removed whatever has been closed meanwhile. */
@@ -27,5 +38,65 @@ final class ForwardCalls extends Calls {
 
     void closeDevice(Fd kvmVfio) {
         close(kvmVfio);
+    }
+
+    // KVM_DEV_VFIO_DEVICE, which no merged kernel has
+
+    /** Whether the kernel says that it has FORWARD_IRQ and UNFORWARD_IRQ. Sets nothing. */
+    boolean hasForwarding(Fd kvmVfio) {
+        return has(kvmVfio, Uapi.KVM_DEV_VFIO_DEVICE_FORWARD_IRQ)
+                && has(kvmVfio, Uapi.KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ);
+    }
+
+    private boolean has(Fd kvmVfio, long attribute) {
+        int result = on(kvmVfio, raw -> backend().deviceAttrHas(raw, Uapi.KVM_DEV_VFIO_DEVICE, attribute));
+        if (result == -Errno.ENXIO.number()) {
+            return false;
+        }
+        check(
+                result,
+                KernelCall.ATTRIBUTE_PROBE,
+                Set.of(),
+                () -> kvmVfio + " group=" + Uapi.KVM_DEV_VFIO_DEVICE + " attr=" + attribute);
+        return true;
+    }
+
+    /**
+     * The argument of both attributes. VFIO's index is made here and nowhere else: a line is the only interrupt of its
+     * index.
+     */
+    ByteBuffer forwarded(Fd.Lease device, LineIrq irq, Gsi gsi) {
+        int index = irq.info().kind() == IrqKind.PLATFORM ? irq.number() : UapiVfio.VFIO_PCI_INTX_IRQ_INDEX;
+        return Buffers.allocate(KvmArchForwardedIrq.SIZE)
+                .putInt(KvmArchForwardedIrq.FD, number(device))
+                .putInt(KvmArchForwardedIrq.INDEX, index)
+                .putInt(KvmArchForwardedIrq.SUBINDEX, 0)
+                .putInt(KvmArchForwardedIrq.GSI, gsi.number());
+    }
+
+    /** An attribute that points to {@code forwarded}, which the caller keeps reachable. */
+    ByteBuffer attribute(long number, ByteBuffer forwarded) {
+        return Buffers.allocate(KvmDeviceAttr.SIZE)
+                .putInt(KvmDeviceAttr.GROUP, Uapi.KVM_DEV_VFIO_DEVICE)
+                .putLong(KvmDeviceAttr.ATTR, number)
+                .putLong(KvmDeviceAttr.ADDR, backend().libc().addressOf(forwarded));
+    }
+
+    void forward(Fd.Lease kvmVfio, ByteBuffer forwarded, LineIrq irq, Gsi gsi) {
+        ByteBuffer attribute = attribute(Uapi.KVM_DEV_VFIO_DEVICE_FORWARD_IRQ, forwarded);
+        try {
+            check(
+                    set(kvmVfio, attribute),
+                    KernelCall.KVM_VFIO_FORWARD,
+                    Set.of(),
+                    () -> "kvm-vfio=" + kvmVfio.number() + " " + irq + " gsi=" + gsi.number());
+        } finally {
+            Reference.reachabilityFence(forwarded);
+        }
+    }
+
+    /** Sets an attribute. Does not allocate. */
+    int set(Fd.Lease kvmVfio, ByteBuffer attribute) {
+        return backend().libc().ioctl(number(kvmVfio), Uapi.KVM_SET_DEVICE_ATTR, attribute);
     }
 }

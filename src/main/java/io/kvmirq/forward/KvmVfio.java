@@ -26,11 +26,15 @@ import java.util.Set;
 public final class KvmVfio implements FileHolder, AutoCloseable {
     private final ForwardCalls calls;
     private final Fd fd;
-    private final Set<Added> files = new LinkedHashSet<>();
+    /** What ends when this closes: files that were added, and interrupts that were forwarded. */
+    private final Set<Hold> holds = new LinkedHashSet<>();
+
+    private final Abi2014 abi2014;
 
     private KvmVfio(Fd fd) {
         this.calls = new ForwardCalls(fd.kernel());
         this.fd = fd;
+        this.abi2014 = new Abi2014(this, calls, holds);
     }
 
     /** @throws io.kvmirq.KernelException EBUSY when the VM has one: {@link #adopt} that; ENODEV on a kernel without it */
@@ -50,6 +54,10 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
     /** The descriptor, to be leased. */
     public Fd fd() {
         return fd;
+    }
+
+    Abi2014 abi2014() {
+        return abi2014;
     }
 
     /** A file that was added. */
@@ -72,7 +80,7 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
             synchronized (KvmVfio.this) {
                 if (!closed) {
                     closed = true;
-                    files.remove(this);
+                    holds.remove(this);
                     calls.remove(device, file);
                     file.close();
                     device.close();
@@ -97,15 +105,15 @@ public final class KvmVfio implements FileHolder, AutoCloseable {
                                 + " not learn of the VM: add the file first, then open the device");
             }
             Added added = new Added(file);
-            files.add(added);
+            holds.add(added);
             return added;
         }
     }
 
-    /** Removes all files and closes the device. Idempotent, never fails. */
+    /** Ends the forwarding of {@link Abi2014}, removes all files and closes the device. Idempotent, never fails. */
     @Override
     public synchronized void close() {
-        List.copyOf(files).forEach(Added::close);
+        List.copyOf(holds).forEach(Hold::close);
         calls.closeDevice(fd);
     }
 

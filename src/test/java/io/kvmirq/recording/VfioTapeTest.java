@@ -3,9 +3,18 @@ package io.kvmirq.recording;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.Gsi;
+import io.kvmirq.PlatformName;
+import io.kvmirq.VcpuId;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.forward.Abi2014;
+import io.kvmirq.forward.KvmVfio;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.reflect.InvocationTargetException;
@@ -66,6 +75,40 @@ class VfioTapeTest {
             assertThat(outcome).isInstanceOf(Replay.Same.class);
             assertThat(outcome.calls()).isGreaterThan(250);
         }
+    }
+
+    /** Of 2014: the structure behind the attribute is on the tape, with the device by name. */
+    @Test
+    void forwardingOf2014IsOnATapeAndReplays() throws IOException {
+        Profile historic = Profile.of("historic");
+        FakeKernel recorded = withPlatformDevice(historic);
+        Path file = Recordings.of(temporary.resolve("forwarding"), recorded.backend(), kernel -> {
+            try (Vm vm = Vm.create(kernel);
+                    Vcpu vcpu = vm.createVcpu(new VcpuId(0));
+                    VgicV3 vgic = vm.createVgicV3();
+                    KvmVfio kvmVfio = KvmVfio.create(vm);
+                    VfioDevice device = VfioDevice.open(kernel, new PlatformName("serial"), kvmVfio)) {
+                vcpu.initialize();
+                vgic.init();
+                Abi2014.named(kvmVfio).forward(device.platformIrq(1), new Gsi(10));
+            }
+        });
+        assertThat(Recordings.text(file))
+                .containsSubsequence(
+                        "kvm-vfio#1 KVM_SET_DEVICE_ATTR VFIO_FILE ADD fd=group#1 = 0",
+                        "kvm-vfio#1 KVM_SET_DEVICE_ATTR VFIO_DEVICE FORWARD_IRQ fd=vfio-device#1 index=1 subindex=0"
+                                + " gsi=10 = 0",
+                        "kvm-vfio#1 KVM_SET_DEVICE_ATTR VFIO_DEVICE UNFORWARD_IRQ fd=vfio-device#1 index=1 subindex=0"
+                                + " gsi=10 = 0");
+        try (Replay replay = new Replay(withPlatformDevice(historic))) {
+            assertThat(replay.run(file)).isInstanceOf(Replay.Same.class);
+        }
+    }
+
+    private static FakeKernel withPlatformDevice(Profile profile) {
+        FakeKernel kernel = new FakeKernel(profile);
+        kernel.platformDevice("serial", 3).level().level().add();
+        return kernel;
     }
 
     @Test

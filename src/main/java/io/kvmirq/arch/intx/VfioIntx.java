@@ -133,8 +133,8 @@ public class VfioIntx extends IntxState {
         endForwarded();
     }
 
-    /** No EOI of an interrupt that was forwarded may come any more. */
-    void endForwarded() {
+    /** Deactivates an interrupt that the device forwarded, unless another device did too: no EOI of it may come any more. */
+    public void endForwarded() {
         line.end(handler);
     }
 

@@ -7,6 +7,7 @@ import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** The state of an arm64 vCPU that the VGIC uses; source: {@code kvm_vcpu_set_target()} in arch/arm64/kvm/arm.c. */
 final class ArmVcpu {
@@ -21,6 +22,7 @@ final class ArmVcpu {
     private final int id;
     private int features;
     private boolean initialized;
+    private @Nullable ArmGuest guest;
 
     ArmVcpu(ArmVm vm, int id) {
         this.vm = vm;
@@ -29,6 +31,14 @@ final class ArmVcpu {
 
     int id() {
         return id;
+    }
+
+    /** The guest, which a test plays. The VGIC is initialized. */
+    ArmGuest guest(FakeVgic vgic) {
+        if (guest == null) {
+            guest = new ArmGuest(vm, vgic, vm.vcpus().indexOf(this));
+        }
+        return guest;
     }
 
     boolean isInitialized() {

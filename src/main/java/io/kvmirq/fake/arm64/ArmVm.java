@@ -5,15 +5,19 @@ import io.kvmirq.Spi;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.Lpis;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.VmInterrupts;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KernelRule;
+import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -30,6 +34,9 @@ final class ArmVm extends VmInterrupts {
     private final Lpis lpis;
     private final List<ArmVcpu> vcpus = new ArrayList<>();
     private final List<FakeIts> itss = new ArrayList<>();
+    /** The interrupts of the host that are mapped to SPIs of the guest. */
+    private final Map<Integer, HostLine> mapped = new HashMap<>();
+
     private Optional<FakeVgic> vgic = Optional.empty();
     private Optional<Integer> features = Optional.empty();
 
@@ -114,6 +121,46 @@ final class ArmVm extends VmInterrupts {
             throw new NotModelledException("a message to the last address");
         }
         return itss.stream().filter(its -> its.isAt(address)).findFirst();
+    }
+
+    // Interrupts of the host that the guest ends, as in 2014
+
+    @Override
+    protected boolean forwards() {
+        return true;
+    }
+
+    /** The GSI is a pin of the VGIC: routes came to arm64 later. */
+    @Override
+    protected Optional<KernelRule> forward(HostLine line, int gsi) {
+        int spi = gsi + InterruptId.FIRST_SPI;
+        boolean free =
+                vgic.filter(one -> one.isInitialized() && one.isShared(spi)).isPresent() && !mapped.containsKey(spi);
+        if (!free) {
+            return Optional.of(KvmRule.FORWARD_NO_LINE);
+        }
+        mapped.put(spi, line);
+        line.forward();
+        return Optional.empty();
+    }
+
+    @Override
+    protected void unforward(HostLine line, int gsi) {
+        mapped.remove(gsi + InterruptId.FIRST_SPI);
+        line.unforward();
+    }
+
+    /** The interrupt of the host that is mapped to an SPI. */
+    Optional<HostLine> mapped(int spi) {
+        return Optional.ofNullable(mapped.get(spi));
+    }
+
+    /** The guest ended a level-triggered SPI: signals the resamplefds of its GSI. */
+    void acknowledged(int pin) {
+        int gsi = routes().gsiOfPin(0, pin);
+        if (gsi >= 0 && isResampledGsi(gsi)) {
+            resampler(gsi).acknowledge();
+        }
     }
 
     // Targets of routes

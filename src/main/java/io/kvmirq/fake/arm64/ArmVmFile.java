@@ -17,7 +17,7 @@ import java.util.OptionalInt;
 import java.util.Set;
 
 /** The descriptor of a VM on arm64; source: {@code kvm_arch_vm_ioctl()} in arch/arm64/kvm/arm.c. */
-final class ArmVmFile extends VmFile {
+public final class ArmVmFile extends VmFile {
     /** KVM_ARM_VM_SMCCC_CTRL. */
     private static final int SMCCC = 0;
     /** Can be enabled: MANUAL_DIRTY_LOG_PROTECT2, NISV_TO_USER, HALT_POLL, rings, MTE, SYSTEM_SUSPEND, chunks. */
@@ -48,6 +48,12 @@ final class ArmVmFile extends VmFile {
     @Override
     public int ioctl(long request, long argument) {
         return REQUESTS.answer(this, request, argument);
+    }
+
+    /** The guest of a vCPU, which a test plays; empty without such a vCPU, or before the VGIC is initialized. */
+    public Optional<ArmGuest> guest(int id) {
+        return vm.vgic().filter(FakeVgic::isInitialized).flatMap(vgic -> vm.vcpu(id)
+                .map(vcpu -> vcpu.guest(vgic)));
     }
 
     // The VM and its vCPUs

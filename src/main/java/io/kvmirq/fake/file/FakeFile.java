@@ -58,6 +58,11 @@ public abstract class FakeFile {
         return false;
     }
 
+    /** The device of VFIO that is open through the file; empty for any other file. */
+    public Optional<VfioLines> device() {
+        return Optional.empty();
+    }
+
     /** Answers ioctl(2); {@code argument} is a value or an address. */
     public int ioctl(long request, long argument) {
         return host.refuse(FileRule.UNKNOWN_IOCTL_OF_FILE);

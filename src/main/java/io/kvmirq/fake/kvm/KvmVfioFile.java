@@ -2,20 +2,38 @@
 package io.kvmirq.fake.kvm;
 
 import io.kvmirq.fake.file.FakeFile;
-import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.HostLine;
+import io.kvmirq.fake.file.VfioLines;
+import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.Uapi.KvmArchForwardedIrq;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 
-/** The KVM-VFIO device of a VM. It holds the files that were added; source: virt/kvm/vfio.c. */
+/**
+ * The KVM-VFIO device of a VM. It holds the files that were added, and with the patches of 2014 the devices of forwarded
+ * interrupts. Source: virt/kvm/vfio.c; "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", with the remarks of its
+ * review.
+ */
 final class KvmVfioFile extends KvmDeviceFile {
+    /** An interrupt by VFIO's numbers: which one is forwarded, to whatever GSI. */
+    private record Irq(VfioLines device, int index, int subindex) {}
+
+    private final VmInterrupts vm;
     private final Runnable gone;
     private final List<FakeFile> files = new ArrayList<>();
+    /** With the GSI of each. */
+    private final Map<Irq, Integer> forwarded = new LinkedHashMap<>();
 
     /** @param gone called when the last descriptor is closed */
-    KvmVfioFile(Host host, Runnable gone) {
-        super(host, false);
+    KvmVfioFile(VmInterrupts vm, Runnable gone) {
+        super(vm.host(), false);
+        this.vm = vm;
         this.gone = gone;
     }
 
@@ -24,12 +42,25 @@ final class KvmVfioFile extends KvmDeviceFile {
         boolean known = attribute.group() == Uapi.KVM_DEV_VFIO_FILE
                 && (attribute.number() == Uapi.KVM_DEV_VFIO_FILE_ADD
                         || attribute.number() == Uapi.KVM_DEV_VFIO_FILE_DEL);
-        return known ? 0 : host.refuse(KvmRule.VFIO_ATTRIBUTE);
+        return known || isForwarding(attribute) ? 0 : host.refuse(KvmRule.VFIO_ATTRIBUTE);
+    }
+
+    private boolean isForwarding(Attribute attribute) {
+        return host.build().historic()
+                && attribute.group() == Uapi.KVM_DEV_VFIO_DEVICE
+                && (attribute.number() == Uapi.KVM_DEV_VFIO_DEVICE_FORWARD_IRQ
+                        || attribute.number() == Uapi.KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ);
     }
 
     @Override
     protected int set(Attribute attribute) {
         int refused = has(attribute);
+        if (refused == 0 && isForwarding(attribute)) {
+            return host.copied(
+                    attribute.address(),
+                    KvmArchForwardedIrq.SIZE,
+                    irq -> setForwarding(attribute.number() == Uapi.KVM_DEV_VFIO_DEVICE_FORWARD_IRQ, irq));
+        }
         return refused < 0
                 ? refused
                 : host.copied(
@@ -66,8 +97,66 @@ final class KvmVfioFile extends KvmDeviceFile {
         return 0;
     }
 
+    // Forwarding
+
+    private int setForwarding(boolean forward, ByteBuffer given) {
+        FakeFile file = host.file(given.getInt(KvmArchForwardedIrq.FD));
+        Optional<VfioLines> device = file == null ? Optional.empty() : file.device();
+        if (device.isEmpty()) {
+            return host.refuse(KvmRule.FORWARD_NOT_A_DEVICE);
+        }
+        Irq irq = new Irq(
+                device.get(), given.getInt(KvmArchForwardedIrq.INDEX), given.getInt(KvmArchForwardedIrq.SUBINDEX));
+        return forward ? forward(irq, given.getInt(KvmArchForwardedIrq.GSI)) : unforward(irq);
+    }
+
+    private int forward(Irq irq, int gsi) {
+        if (forwarded.containsKey(irq)) {
+            return host.refuse(KvmRule.FORWARD_TWICE);
+        }
+        if (!vm.forwards()) {
+            host.note(KvmRule.FORWARD_STUB);
+        } else {
+            Optional<KernelRule> refused = forwardLine(irq, gsi);
+            if (refused.isPresent()) {
+                return host.refuse(refused);
+            }
+        }
+        forwarded.put(irq, gsi);
+        irq.device().hold();
+        return 0;
+    }
+
+    /** From here on VFIO's numbers are gone: the architecture gets the VM, the interrupt of the host and the GSI. */
+    private Optional<KernelRule> forwardLine(Irq irq, int gsi) {
+        Optional<HostLine> line = irq.device().line(irq.index(), irq.subindex());
+        if (line.isEmpty()) {
+            return Optional.of(KvmRule.FORWARD_NO_LINE);
+        }
+        return line.get().isSignalled() ? Optional.of(KvmRule.FORWARD_SIGNALLED) : vm.forward(line.get(), gsi);
+    }
+
+    private int unforward(Irq irq) {
+        if (!forwarded.containsKey(irq)) {
+            return host.refuse(KvmRule.FORWARD_UNKNOWN);
+        }
+        end(irq);
+        return 0;
+    }
+
+    /** Cannot fail, whatever the state of the interrupt is. */
+    private void end(Irq irq) {
+        host.note(KvmRule.UNFORWARD_LIVE);
+        Integer gsi = forwarded.remove(irq);
+        if (gsi != null && vm.forwards()) {
+            irq.device().line(irq.index(), irq.subindex()).ifPresent(line -> vm.unforward(line, gsi));
+        }
+        irq.device().unhold();
+    }
+
     @Override
     protected void released() {
+        List.copyOf(forwarded.keySet()).forEach(this::end);
         files.forEach(FakeFile::closed);
         gone.run();
     }

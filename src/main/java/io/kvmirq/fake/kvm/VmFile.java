@@ -88,7 +88,7 @@ public abstract class VmFile extends FakeFile {
         if (vfio) {
             return host.refuse(KvmRule.DEVICE_SECOND);
         }
-        int fd = host.install(new KvmVfioFile(host, () -> vfio = false));
+        int fd = host.install(new KvmVfioFile(interrupts, () -> vfio = false));
         vfio = fd >= 0;
         return fd;
     }

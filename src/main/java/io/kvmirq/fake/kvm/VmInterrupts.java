@@ -5,6 +5,7 @@ import io.kvmirq.arch.intx.PinSources;
 import io.kvmirq.arch.intx.Resampler;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.KvmRule;
@@ -61,6 +62,23 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
      * @return whether the target was raised
      */
     protected abstract boolean driveAtOnce(FakeIrqfd irqfd);
+
+    /** Whether the architecture forwards interrupts for KVM-VFIO of 2014. Without, KVM-VFIO answers 0 and does nothing. */
+    protected boolean forwards() {
+        return false;
+    }
+
+    /**
+     * Maps an interrupt of the host to a GSI: the guest's EOI ends it from now on.
+     *
+     * @return the rule that refuses; empty for none
+     */
+    protected Optional<KernelRule> forward(HostLine line, int gsi) {
+        return Optional.empty();
+    }
+
+    /** Ends {@link #forward}, also while the interrupt is active. */
+    protected void unforward(HostLine line, int gsi) {}
 
     /** Called after the route table was replaced. */
     protected void routesChanged() {}

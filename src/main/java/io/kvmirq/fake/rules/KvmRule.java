@@ -189,11 +189,26 @@ public enum KvmRule implements KernelRule {
     DEVICE_SECOND(MEASURED, InterruptCause.DEVICE_SECOND),
     DEVICE_UNKNOWN_REQUEST(MEASURED, FileCause.VM_UNKNOWN_REQUEST),
     DEVICE_NO_GETTER(MEASURED, InterruptCause.DEVICE_NO_GETTER),
-    VFIO_ATTRIBUTE(MEASURED, InterruptCause.VFIO_ATTRIBUTE),
+    VFIO_ATTRIBUTE(MEASURED, InterruptCause.VFIO_ATTRIBUTE, InterruptCause.FORWARD_ABSENT),
     VFIO_FILE_FD(MEASURED, InterruptCause.VFIO_FILE_FD),
     VFIO_NOT_A_VFIO_FILE(MEASURED, InterruptCause.VFIO_NOT_A_VFIO_FILE),
     VFIO_FILE_UNKNOWN(MEASURED, InterruptCause.VFIO_FILE_UNKNOWN),
     VFIO_FILE_TWICE(LAB, InterruptCause.VFIO_FILE_TWICE),
+
+    // KVM_DEV_VFIO_DEVICE of 2014, as its third version and the review say: no kernel that could be asked has it
+    FORWARD_NOT_A_DEVICE(SOURCE, InterruptCause.FORWARD_NOT_A_DEVICE),
+    FORWARD_TWICE(SOURCE, InterruptCause.FORWARD_TWICE),
+    FORWARD_SIGNALLED(SOURCE, InterruptCause.FORWARD_SIGNALLED),
+    FORWARD_NO_LINE(INFERRED, InterruptCause.FORWARD_NO_LINE),
+    FORWARD_UNKNOWN(SOURCE, InterruptCause.FORWARD_UNKNOWN),
+    FORWARD_STUB(
+            SOURCE,
+            "on an architecture that does not forward, KVM-VFIO registers the interrupt, answers 0 and changes nothing",
+            "[PATCH v3 7/8] KVM: kvm-vfio: kvm_arch_vfio_set_forward()"),
+    UNFORWARD_LIVE(
+            INFERRED,
+            "an interrupt that is active can be unforwarded: the host ends it, and the handler masks from then on",
+            "[PATCH v3 7/8] KVM: kvm-vfio: kvm_arch_vfio_set_forward()"),
 
     // Chips
     PIC_EDGE(MEASURED, "an edge is coalesced if its IRR bit is set; a masked pin returns -1", "i8259.c pic_set_irq1()"),

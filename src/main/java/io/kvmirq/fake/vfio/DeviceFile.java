@@ -3,6 +3,7 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.VfioLines;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
@@ -10,6 +11,7 @@ import io.kvmirq.uapi.UapiVfio.VfioDeviceAttachIommufdPt;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceBindIommufd;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceDetachIommufdPt;
 import java.nio.ByteBuffer;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -66,6 +68,11 @@ final class DeviceFile extends FakeFile {
     @Override
     public boolean isVfio() {
         return host.build().isSince(6, 6);
+    }
+
+    @Override
+    public Optional<VfioLines> device() {
+        return granted ? Optional.of(device) : Optional.empty();
     }
 
     @Override

@@ -7,6 +7,7 @@ import io.kvmirq.arch.intx.PhysicalLine;
 import io.kvmirq.arch.intx.VfioIntx;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import org.jspecify.annotations.Nullable;
@@ -15,9 +16,10 @@ import org.jspecify.annotations.Nullable;
  * One interrupt of a platform device, which has a line of its own: a level, which its handler masks, or an edge. Source:
  * {@code struct vfio_platform_irq} in drivers/vfio/platform/vfio_platform_irq.c.
  */
-final class PlatformIrq {
+final class PlatformIrq implements HostLine {
     private final Host host;
     private final boolean level;
+    private final int physicalId;
     private final PhysicalLine line;
     private final IntxDevice device;
     private final VfioIntx intx;
@@ -27,9 +29,10 @@ final class PlatformIrq {
     /** An edge that came while there was no trigger. */
     private boolean latched;
 
-    PlatformIrq(Host host, boolean level) {
+    PlatformIrq(Host host, boolean level, int physicalId) {
         this.host = host;
         this.level = level;
+        this.physicalId = physicalId;
         this.line = new PhysicalLine(host.build().arm64() ? LineController.GIC : LineController.IOAPIC);
         this.device = new IntxDevice(line, IntxDevice.Kind.PLATFORM);
         this.intx = VfioIntx.of(device, false);
@@ -99,6 +102,41 @@ final class PlatformIrq {
         } else if (trigger != null) {
             trigger.signal(1);
         }
+    }
+
+    // What KVM-VFIO does
+
+    @Override
+    public int physicalId() {
+        return physicalId;
+    }
+
+    @Override
+    public boolean isSignalled() {
+        return trigger != null;
+    }
+
+    @Override
+    public void forward() {
+        intx.chooseDirect(() -> {
+            EventFile to = trigger;
+            if (to != null) {
+                to.signal(1);
+            }
+        });
+    }
+
+    @Override
+    public void unforward() {
+        intx.chooseAutoMask();
+        intx.endForwarded();
+        settle();
+    }
+
+    @Override
+    public void deactivate() {
+        line.deactivate();
+        settle();
     }
 
     private void settle() {

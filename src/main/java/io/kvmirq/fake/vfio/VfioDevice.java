@@ -2,6 +2,8 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.HostLine;
+import io.kvmirq.fake.file.VfioLines;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
@@ -14,7 +16,7 @@ import org.jspecify.annotations.Nullable;
  * A device that a bus driver of VFIO is bound to. All its open files share its state. The caller of each method holds the
  * kernel's lock. Source: drivers/vfio/vfio_main.c.
  */
-public abstract sealed class VfioDevice permits VfioPci, VfioPlatform {
+public abstract sealed class VfioDevice implements VfioLines permits VfioPci, VfioPlatform {
     /** The end of num_irqs: the least argsz of VFIO_DEVICE_GET_INFO. */
     private static final int INFO_LEAST = 16;
 
@@ -25,7 +27,7 @@ public abstract sealed class VfioDevice permits VfioPci, VfioPlatform {
     private @Nullable BoundDevice bound;
     /** Open files through which the device is open. */
     private int files;
-    /** All open files, also those that are not bound yet. */
+    /** All open files, also those that are not bound yet, and forwarded interrupts. */
     private int held;
 
     private boolean removing;
@@ -57,13 +59,15 @@ public abstract sealed class VfioDevice permits VfioPci, VfioPlatform {
         return bound;
     }
 
-    /** A file of the device was opened, or made to be bound later. */
-    final void hold() {
+    /** A file of the device was opened, or made to be bound later, or KVM-VFIO forwards an interrupt. */
+    @Override
+    public final void hold() {
         held++;
     }
 
     /** A file of the device was released: the last one lets the host remove the device. */
-    final void unhold() {
+    @Override
+    public final void unhold() {
         held--;
         remove(removing);
     }
@@ -152,6 +156,12 @@ public abstract sealed class VfioDevice permits VfioPci, VfioPlatform {
             disable();
             unbind();
         }
+    }
+
+    /** In 2014 the interrupts of platform devices only. */
+    @Override
+    public Optional<HostLine> line(int irq, int subindex) {
+        return Optional.empty();
     }
 
     /** The first file of the device was opened. */

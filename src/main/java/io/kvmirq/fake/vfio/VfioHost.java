@@ -15,10 +15,13 @@ import java.util.stream.Stream;
 /** The devices of a host, and the files of VFIO. Without a device there is no such file. */
 public final class VfioHost {
     private static final String DIRECTORY = "/dev/vfio/";
+    private static final int FIRST_LINE = 32;
 
     private final Host host;
     private final HostVectors vectors = new HostVectors();
     private final List<VfioGroup> groups = new ArrayList<>();
+    /** The next SPI of the host. */
+    private int nextLine = FIRST_LINE;
 
     /** A host without devices. */
     public VfioHost(Host host) {
@@ -96,7 +99,7 @@ public final class VfioHost {
             throw new IllegalArgumentException("a device has the name " + name + " already: use another one");
         }
         VfioGroup of = group(group);
-        VfioPlatform device = new VfioPlatform(host, name, of, freeIndex(), levels, resets);
+        VfioPlatform device = new VfioPlatform(host, name, of, freeIndex(), levels, resets, () -> nextLine++);
         of.devices().add(device);
         return device;
     }

@@ -4,6 +4,7 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
@@ -11,6 +12,8 @@ import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.util.List;
+import java.util.Optional;
+import java.util.function.IntSupplier;
 
 /**
  * A platform device that vfio-platform is bound to: one interrupt for each index, and no regions. The caller of each method
@@ -29,10 +32,22 @@ public final class VfioPlatform extends VfioDevice {
             .value(UapiVfio.VFIO_DEVICE_SET_IRQS, (file, address) -> setIrqs(address))
             .value(UapiVfio.VFIO_DEVICE_RESET, (file, none) -> reset());
 
-    /** @param levels for each index, whether its interrupt is a level */
-    VfioPlatform(Host host, String name, VfioGroup group, int index, List<Boolean> levels, boolean resets) {
+    /**
+     * @param levels for each index, whether its interrupt is a level
+     * @param physicalIds the next free SPI of the host
+     */
+    VfioPlatform(
+            Host host,
+            String name,
+            VfioGroup group,
+            int index,
+            List<Boolean> levels,
+            boolean resets,
+            IntSupplier physicalIds) {
         super(host, name, group, index);
-        this.irqs = levels.stream().map(level -> new PlatformIrq(host, level)).toList();
+        this.irqs = levels.stream()
+                .map(level -> new PlatformIrq(host, level, physicalIds.getAsInt()))
+                .toList();
         this.resets = resets;
     }
 
@@ -49,6 +64,11 @@ public final class VfioPlatform extends VfioDevice {
     @Override
     boolean resets() {
         return resets;
+    }
+
+    @Override
+    public Optional<HostLine> line(int irq, int subindex) {
+        return irq >= 0 && irq < irqs.size() && subindex == 0 ? Optional.of(irqs.get(irq)) : Optional.empty();
     }
 
     @Override

@@ -208,7 +208,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
         VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
             return new VfioIntx(device, false, words, base) {
                 @Override
-                void endForwarded() {}
+                public void endForwarded() {}
             };
         }
     },
@@ -217,7 +217,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
         VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
             return new VfioIntx(device, false, words, base) {
                 @Override
-                void endForwarded() {
+                public void endForwarded() {
                     if (isDirect()) {
                         super.endForwarded();
                     }

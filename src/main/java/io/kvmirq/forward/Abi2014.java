@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.kernel.ClosedHandleException;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.vfio.FileHolder.Hold;
+import io.kvmirq.vfio.LineIrq;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The forwarding that was proposed for KVM-VFIO in 2014 and never merged: the attributes FORWARD_IRQ and UNFORWARD_IRQ of
+ * the group KVM_DEV_VFIO_DEVICE. The handler of a forwarded line only signals, and the guest's EOI ends the interrupt of
+ * the host. Thread-safe.
+ *
+ * <p>No header has the numbers and the layout; they are inferred. Another series of 2025 proposes the same numbers for
+ * another purpose (TDI_BIND), so {@link #probe} cannot tell that a kernel has this ABI. Use it only on a kernel that you
+ * patched yourself: {@link #named} is that statement.
+ *
+ * <p>Call {@link #forward} before the line is armed, and {@link #unforward} at any time. On an architecture without
+ * forwarding the kernel answers 0 and changes nothing, and no call tells the difference. A test with the device does: serve
+ * it and let it interrupt again, without an unmask. A forwarded line signals again, and any other stays masked.
+ *
+ * <p>Source: "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", December 2014, and its review.
+ */
+public final class Abi2014 {
+    /** What a kernel says of the group. */
+    public enum Probe {
+        /** ENXIO, as of every merged kernel. */
+        ABSENT("the kernel does not have KVM_DEV_VFIO_DEVICE: use an irqfd on the eventfd of the interrupt"),
+        /** It has attributes 1 and 2 of group 2. */
+        AMBIGUOUS(
+                "the kernel has attributes 1 and 2 of group 2, which may be FORWARD_IRQ and UNFORWARD_IRQ of 2014 or TDI_BIND"
+                        + " and TDI_UNBIND of 2025: name the ABI of 2014 only if you know which patches the kernel has");
+
+        private final String text;
+
+        Probe(String text) {
+            this.text = text;
+        }
+
+        /** What it means, in one sentence. */
+        public String text() {
+            return text;
+        }
+    }
+
+    private final KvmVfio kvmVfio;
+    private final ForwardCalls calls;
+    private final Set<Hold> holds;
+    private final Map<LineIrq, Forwarded> forwarded = new HashMap<>();
+
+    /** @param holds what ends when {@code kvmVfio} closes */
+    Abi2014(KvmVfio kvmVfio, ForwardCalls calls, Set<Hold> holds) {
+        this.kvmVfio = kvmVfio;
+        this.calls = calls;
+        this.holds = holds;
+    }
+
+    /**
+     * Asks the kernel for the group. Changes nothing.
+     *
+     * @throws io.kvmirq.KernelException EIO in another process than the one that made the VM
+     */
+    public static Probe probe(KvmVfio kvmVfio) {
+        return kvmVfio.abi2014().calls.hasForwarding(kvmVfio.fd()) ? Probe.AMBIGUOUS : Probe.ABSENT;
+    }
+
+    /** States that the kernel has the patches of 2014, whatever {@link #probe} says. Makes no call. */
+    public static Abi2014 named(KvmVfio kvmVfio) {
+        return kvmVfio.abi2014();
+    }
+
+    /** A forwarded line. Its attribute is made with it, so that ending it needs no memory. */
+    private final class Forwarded implements Hold {
+        private final LineIrq irq;
+        private final Fd.Lease group;
+        private final Fd.Lease device;
+        private final ByteBuffer argument;
+        private final ByteBuffer unforward;
+
+        Forwarded(LineIrq irq, Gsi gsi) {
+            this.irq = irq;
+            try (Undo undo = new Undo()) {
+                this.group = undo.add(kvmVfio.fd().lease());
+                this.device = undo.add(irq.device().fd().lease());
+                this.argument = calls.forwarded(device, irq, gsi);
+                this.unforward = calls.attribute(Uapi.KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ, argument);
+                undo.keep();
+            }
+        }
+
+        void forward(Gsi gsi) {
+            calls.forward(group, argument, irq, gsi);
+        }
+
+        void release() {
+            device.close();
+            group.close();
+        }
+
+        /** The kernel's answer does not matter: EINVAL says that nothing is forwarded. */
+        @Override
+        public void close() {
+            synchronized (kvmVfio) {
+                if (forwarded.remove(irq, this)) {
+                    holds.remove(this);
+                    end();
+                }
+            }
+        }
+
+        void end() {
+            try {
+                calls.set(group, unforward);
+            } finally {
+                Reference.reachabilityFence(argument);
+                release();
+            }
+        }
+    }
+
+    /**
+     * Forwards a line to a GSI. The device's file stays open until {@link #unforward}, also if the device is closed before.
+     * The line still needs an eventfd and an irqfd on the GSI.
+     *
+     * @throws io.kvmirq.KernelException EINVAL if the line is forwarded already, or the device has no line that can be;
+     *     EBUSY if the line has its eventfd already; ENXIO on every kernel without the patches
+     */
+    public void forward(LineIrq irq, Gsi gsi) {
+        synchronized (kvmVfio) {
+            Forwarded next = new Forwarded(irq, gsi);
+            try (Undo undo = new Undo()) {
+                undo.add(next::release);
+                next.forward(gsi);
+                undo.keep();
+            }
+            forwarded.put(irq, next);
+            holds.add(next);
+        }
+    }
+
+    /**
+     * Ends the forwarding of a line, also while its interrupt waits for the guest's EOI: the handler masks from then on.
+     * Closing the {@link KvmVfio} ends all. Idempotent, never fails.
+     */
+    public void unforward(LineIrq irq) {
+        synchronized (kvmVfio) {
+            @Nullable Forwarded known = forwarded.get(irq);
+            if (known != null) {
+                known.close();
+            } else {
+                unforwardOfOthers(irq);
+            }
+        }
+    }
+
+    /** The VMM that made an adopted KVM-VFIO device may have forwarded the line. */
+    private void unforwardOfOthers(LineIrq irq) {
+        try {
+            new Forwarded(irq, new Gsi(0)).end();
+        } catch (ClosedHandleException e) {
+            // Without its device or KVM-VFIO device, nothing of this process forwards it.
+        }
+    }
+}

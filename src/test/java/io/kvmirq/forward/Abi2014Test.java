@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.catchThrowableOfType;
+import static org.mockito.ArgumentMatchers.anyInt;
+import static org.mockito.ArgumentMatchers.anyLong;
+import static org.mockito.ArgumentMatchers.eq;
+import static org.mockito.Mockito.atLeastOnce;
+import static org.mockito.Mockito.clearInvocations;
+import static org.mockito.Mockito.mock;
+import static org.mockito.Mockito.verify;
+import static org.mockito.Mockito.verifyNoMoreInteractions;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.PlatformName;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.DistributorRegister;
+import io.kvmirq.arch.gic.ListRegister;
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.fake.FakeArmVcpu;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePlatformDevice;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.fake.rules.KvmRule;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.ArmedLine;
+import io.kvmirq.vfio.LineIrq;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.ArrayList;
+import java.util.List;
+import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
+import org.junit.jupiter.api.Test;
+import org.mockito.AdditionalAnswers;
+
+/** The forwarding of 2014 on a fake kernel with its patches. F1 to F12 are the remarks of the review. */
+class Abi2014Test {
+    private static final String NAME = "fff51000.ethernet";
+    private static final Gsi GSI = new Gsi(10);
+    private static final Gsi OTHER = new Gsi(11);
+    private static final int ID = 42;
+    private static final Spi SPI = new Spi(ID);
+    private static final int NONE = 1023;
+
+    /** A kernel with a platform device of two lines. */
+    private static class Host {
+        final FakeKernel fake;
+        final FakePlatformDevice hardware;
+        final Kernel kernel;
+        final Vm vm;
+        final KvmVfio kvmVfio;
+        final VfioDevice device;
+        final LineIrq irq;
+        final Abi2014 abi;
+
+        Host(String profile) {
+            fake = new FakeKernel(Profile.of(profile));
+            hardware = fake.platformDevice(NAME, 3).level().level().edge().add();
+            kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+            vm = Vm.create(kernel);
+            kvmVfio = KvmVfio.create(vm);
+            device = VfioDevice.open(kernel, new PlatformName(NAME), kvmVfio);
+            irq = device.platformIrq(0);
+            abi = Abi2014.named(kvmVfio);
+        }
+    }
+
+    /** One with a guest that takes SPI 42. */
+    private static final class Arm extends Host {
+        final FakeArmVcpu guest;
+        final EventFd event;
+
+        Arm() {
+            super("historic");
+            Vcpu vcpu = vm.createVcpu(new VcpuId(0));
+            vcpu.initialize();
+            VgicV3 vgic = vm.createVgicV3();
+            vgic.init();
+            vgic.writeDistributor(DistributorRegister.GICD_ISENABLER.offset() + ID / 32 * 4, 1 << ID % 32);
+            try (Fd.Lease lease = vm.fd().lease()) {
+                guest = fake.armVcpu(lease.number(), new VcpuId(0));
+            }
+            event = EventFd.create(kernel);
+            vm.assignIrqfd(event, GSI);
+        }
+
+        ArmedLine forwarded() {
+            abi.forward(irq, GSI);
+            return irq.arm(event);
+        }
+    }
+
+    private static String refused(Errno expected, ThrowingCallable call) {
+        KernelException refusal = catchThrowableOfType(KernelException.class, call);
+        assertThat(refusal).as("refusal, expected " + expected).isNotNull();
+        assertThat(refusal.errno()).as(refusal.getMessage()).isEqualTo(expected);
+        return String.valueOf(refusal.getMessage());
+    }
+
+    // The probe
+
+    @Test
+    void kernelWithoutTheGroupIsAbsent() {
+        for (String profile : List.of("6.1", "6.18", "6.12,arm64")) {
+            assertThat(Abi2014.probe(new Host(profile).kvmVfio)).as(profile).isEqualTo(Abi2014.Probe.ABSENT);
+        }
+    }
+
+    @Test
+    void kernelWithTheGroupIsAmbiguous() {
+        for (String profile : List.of("historic", "6.1,historic")) {
+            assertThat(Abi2014.probe(new Host(profile).kvmVfio)).as(profile).isEqualTo(Abi2014.Probe.AMBIGUOUS);
+        }
+        assertThat(Abi2014.Probe.AMBIGUOUS.text()).contains("TDI_BIND");
+    }
+
+    /** On a kernel of 2025 a SET would bind a device. */
+    @Test
+    void probeSetsNothing() {
+        for (String profile : List.of("6.18", "historic")) {
+            KernelBackend backend = mock(
+                    KernelBackend.class, AdditionalAnswers.delegatesTo(new FakeKernel(Profile.of(profile)).backend()));
+            KvmVfio kvmVfio = KvmVfio.create(Vm.create(Kernel.over(backend, Kernel.DEVICE)));
+            clearInvocations(backend);
+            Abi2014.probe(kvmVfio);
+            Abi2014.named(kvmVfio);
+            verify(backend, atLeastOnce()).deviceAttrHas(anyInt(), eq(2), anyLong());
+            verifyNoMoreInteractions(backend);
+        }
+    }
+
+    @Test
+    void kernelWithoutTheGroupSaysEnxio() {
+        Host host = new Host("6.18");
+        assertThat(refused(Errno.ENXIO, () -> host.abi.forward(host.irq, GSI)))
+                .isEqualTo("kvm-vfio forward kvm-vfio=5 platform 0 of " + NAME + " gsi=10: ENXIO (this kernel does not"
+                        + " have the forwarding of 2014, which was never merged)");
+        host.abi.unforward(host.irq);
+    }
+
+    // Errors from where they arise: F3, F4
+
+    @Test
+    void secondForwardOfAnInterruptIsEinval() {
+        Arm arm = new Arm();
+        arm.abi.forward(arm.irq, GSI);
+        assertThat(refused(Errno.EINVAL, () -> arm.abi.forward(arm.irq, GSI))).contains("forwarded already");
+        assertThat(refused(Errno.EINVAL, () -> arm.abi.forward(arm.irq, OTHER)))
+                .as("the GSI is not part of its name")
+                .contains("forwarded already");
+        arm.abi.forward(arm.device.platformIrq(1), OTHER);
+    }
+
+    @Test
+    void forwardOfALineThatIsSignalledIsEbusy() {
+        Arm arm = new Arm();
+        ArmedLine armed = arm.irq.arm(arm.event);
+        assertThat(refused(Errno.EBUSY, () -> arm.abi.forward(arm.irq, GSI)))
+                .contains("VFIO signals an eventfd for this interrupt already");
+        armed.close();
+        arm.forwarded();
+    }
+
+    @Test
+    void gsiThatIsNoSpiIsEinval() {
+        Arm arm = new Arm();
+        refused(Errno.EINVAL, () -> arm.abi.forward(arm.irq, new Gsi(4095)));
+        arm.abi.forward(arm.irq, GSI);
+    }
+
+    // The guest's EOI
+
+    @Test
+    void guestsEoiEndsTheInterruptOfTheHost() {
+        Arm arm = new Arm();
+        arm.forwarded();
+        arm.hardware.requestService(0);
+        long register = arm.guest.listRegister(ID);
+        assertThat(ListRegister.HW.isSet(register)).isTrue();
+        assertThat(ListRegister.PHYSICAL_ID.of(register))
+                .as("the interrupt of the host")
+                .isEqualTo(32);
+        assertThat(arm.guest.acknowledge()).isEqualTo(ID);
+        assertThat(arm.guest.acknowledge())
+                .as("active on the host: no other one")
+                .isEqualTo(NONE);
+        assertThat(arm.guest.end(ID)).isTrue();
+        assertThat(arm.guest.acknowledge()).as("the device was not served").isEqualTo(ID);
+        arm.hardware.serve(0);
+        arm.guest.end(ID);
+        assertThat(arm.guest.acknowledge()).isEqualTo(NONE);
+        arm.hardware.requestService(0);
+        assertThat(arm.guest.acknowledge()).as("without an unmask").isEqualTo(ID);
+    }
+
+    @Test
+    void lineThatIsNotForwardedMasksItself() {
+        Arm arm = new Arm();
+        ArmedLine armed = arm.irq.arm(arm.event);
+        arm.hardware.requestService(0);
+        assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isFalse();
+        assertThat(arm.guest.acknowledge()).isEqualTo(ID);
+        arm.hardware.serve(0);
+        arm.vm.setSpi(SPI, false);
+        arm.guest.end(ID);
+        arm.hardware.requestService(0);
+        assertThat(arm.guest.acknowledge()).isEqualTo(NONE);
+        armed.unmask();
+        assertThat(arm.guest.acknowledge()).isEqualTo(ID);
+    }
+
+    /** Nothing in the answers tells: the caller has to look at the device. */
+    @Test
+    void stubAnswersZeroWithoutEffect() {
+        Host host = new Host("6.1,historic");
+        EventFd event = EventFd.create(host.kernel);
+        host.abi.forward(host.irq, GSI);
+        refused(Errno.EINVAL, () -> host.abi.forward(host.irq, GSI));
+        host.irq.arm(event);
+        host.hardware.requestService(0);
+        assertThat(event.drain()).isEqualTo(1);
+        host.hardware.serve(0);
+        host.hardware.requestService(0);
+        assertThat(event.drain()).as("the line masked itself").isZero();
+        assertThat(host.fake.rulesUsed()).contains(KvmRule.FORWARD_STUB);
+        host.abi.unforward(host.irq);
+    }
+
+    // The reference: F5
+
+    @Test
+    void referenceIsHeldFromForwardToUnforward() {
+        Arm arm = new Arm();
+        arm.abi.forward(arm.irq, GSI);
+        arm.device.close();
+        assertThat(arm.hardware.remove()).isFalse();
+        arm.abi.unforward(arm.irq);
+        refused(Errno.ENODEV, () -> VfioDevice.open(arm.kernel, new PlatformName(NAME)));
+    }
+
+    @Test
+    void refusedForwardHoldsNothing() {
+        Arm arm = new Arm();
+        refused(Errno.EINVAL, () -> arm.abi.forward(arm.irq, new Gsi(4095)));
+        arm.device.close();
+        assertThat(arm.hardware.remove()).isTrue();
+    }
+
+    // Unforward: F6, F7, F9
+
+    @Test
+    void unforwardNeverFails() {
+        Arm arm = new Arm();
+        arm.abi.unforward(arm.irq);
+        arm.forwarded();
+        arm.abi.unforward(arm.irq);
+        arm.abi.unforward(arm.irq);
+        arm.device.close();
+        arm.abi.unforward(arm.irq);
+        arm.kvmVfio.close();
+        arm.abi.unforward(arm.irq);
+        arm.vm.close();
+        arm.abi.unforward(arm.irq);
+    }
+
+    @Test
+    void activeInterruptIsUnforwarded() {
+        Arm arm = new Arm();
+        ArmedLine armed = arm.forwarded();
+        arm.hardware.requestService(0);
+        assertThat(arm.guest.acknowledge()).isEqualTo(ID);
+        arm.abi.unforward(arm.irq);
+        assertThat(arm.fake.rulesUsed()).contains(KvmRule.UNFORWARD_LIVE);
+        arm.guest.end(ID);
+        assertThat(arm.guest.acknowledge()).as("the line was still high").isEqualTo(ID);
+        assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isFalse();
+        arm.hardware.serve(0);
+        arm.vm.setSpi(SPI, false);
+        arm.guest.end(ID);
+        arm.hardware.requestService(0);
+        assertThat(arm.guest.acknowledge()).as("the handler masked").isEqualTo(NONE);
+        armed.unmask();
+        assertThat(arm.guest.acknowledge()).isEqualTo(ID);
+    }
+
+    @Test
+    void lineIsForwardedAgain() {
+        Arm arm = new Arm();
+        arm.forwarded().close();
+        arm.abi.unforward(arm.irq);
+        arm.forwarded();
+        arm.hardware.requestService(0);
+        assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isTrue();
+    }
+
+    /** What a tear-down closes, in each order. */
+    @Test
+    void anyOrderOfClosesLeavesTheLineRight() {
+        for (List<Integer> order : orders(List.of(0, 1, 2, 3))) {
+            Arm arm = new Arm();
+            arm.forwarded();
+            arm.hardware.requestService(0);
+            assertThat(arm.guest.acknowledge()).isEqualTo(ID);
+            List<AutoCloseable> closes = List.of(arm.kvmVfio, arm.device, arm.vm, arm.event);
+            order.forEach(one -> close(closes.get(one)));
+            assertThat(arm.hardware.remove())
+                    .as("no reference is left: " + order)
+                    .isTrue();
+        }
+    }
+
+    /** The end of a process closes its files, in any order. */
+    @Test
+    void killedProcessLeavesTheLineRight() {
+        Arm arm = new Arm();
+        arm.forwarded();
+        arm.hardware.requestService(0);
+        for (int fd = 3; fd < 30; fd++) {
+            arm.fake.close(fd);
+        }
+        Kernel kernel = Kernel.over(arm.fake.backend(), Kernel.DEVICE);
+        VfioDevice device = VfioDevice.open(kernel, new PlatformName(NAME));
+        EventFd event = EventFd.create(kernel);
+        device.platformIrq(0).arm(event);
+        assertThat(event.drain()).as("the line is still high").isPositive();
+        arm.hardware.serve(0);
+        arm.hardware.requestService(0);
+        assertThat(event.drain()).as("the handler masked").isZero();
+    }
+
+    private static void close(AutoCloseable closed) {
+        try {
+            closed.close();
+        } catch (Exception e) {
+            throw new AssertionError("a tear-down failed", e);
+        }
+    }
+
+    private static List<List<Integer>> orders(List<Integer> of) {
+        if (of.isEmpty()) {
+            return List.of(List.of());
+        }
+        List<List<Integer>> orders = new ArrayList<>();
+        for (Integer first : of) {
+            List<Integer> rest = new ArrayList<>(of);
+            rest.remove(first);
+            for (List<Integer> order : orders(rest)) {
+                List<Integer> all = new ArrayList<>(List.of(first));
+                all.addAll(order);
+                orders.add(all);
+            }
+        }
+        return orders;
+    }
+}
