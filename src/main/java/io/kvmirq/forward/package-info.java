@@ -14,6 +14,9 @@
  * never without an eventfd, an eventfd never without an irqfd or a reader, and an irqfd never without a route: routes come
  * first and go last. VFIO's index and subindex do not leave this package: to the right there are the VM, an eventfd and a GSI.
  *
+ * <p>Where no irqfd can take an interrupt, {@link io.kvmirq.forward.Userspace} names the loop and the injector that relay it:
+ * {@code RelayedEdge} a message or an edge, {@code RelayedLine} a line until the guest's EOI.
+ *
  * <p>{@code ForwardCalls} makes the calls on the KVM-VFIO device.
  */
 @NullMarked

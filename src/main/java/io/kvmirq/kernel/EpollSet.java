@@ -13,8 +13,8 @@ import java.util.Set;
 import java.util.concurrent.TimeUnit;
 
 /**
- * The epoll set of an {@link EventLoop}, level-triggered. Changes of the set need the lock of the loop, {@link #await} and
- * {@link #data} its only dispatcher. The caller keeps {@link #fd} open during each call.
+ * The epoll set of an {@link EventLoop}, level-triggered. Changes of the set need the lock of the loop, {@link #await}
+ * and {@link #data} its only dispatcher. The caller keeps {@link #fd} open during each call.
  *
  * <p>Source: fs/eventpoll.c.
  */

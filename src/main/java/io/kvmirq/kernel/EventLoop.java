@@ -13,8 +13,8 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Waits for many eventfds in one thread, level-triggered, takes the count of each that was signalled and gives it to its
- * handler. For a VMM without interrupt controllers in the kernel.
+ * Waits for many eventfds in one thread, level-triggered, takes the count of each that was signalled and gives it to
+ * its handler. For a VMM without interrupt controllers in the kernel.
  *
  * <pre>{@code
  * try (EventLoop loop = EventLoop.create(kernel)) {
@@ -24,8 +24,8 @@ import org.jspecify.annotations.Nullable;
  * }</pre>
  *
  * <p>Handlers run one at a time, in the thread that is in {@link #run} or {@link #poll}. They may call everything here
- * except these two. What a handler throws is logged as an error; the handler stays registered, the loop goes on, and the
- * count of that call is not given again.
+ * except these two. What a handler throws is logged as an error; the handler stays registered, the loop goes on, and
+ * the count of that call is not given again.
  *
  * <p>An eventfd that feeds an irqfd is never seen here while the irqfd is assigned: KVM takes each signal first.
  *
@@ -52,8 +52,8 @@ public final class EventLoop implements AutoCloseable {
 
     private final Condition handled = lock.newCondition();
     /**
-     * Threads that wait for a handler's end. They count up, then look whether it runs; the dispatcher ends the run, then
-     * looks for them: both are read-modify-writes, so one of the two sees the other.
+     * Threads that wait for a handler's end. They count up, then look whether it runs; the dispatcher ends the run,
+     * then looks for them: both are read-modify-writes, so one of the two sees the other.
      */
     private final AtomicInteger waiting = new AtomicInteger();
 
@@ -88,8 +88,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Gives each signal of {@code event} to {@code handler}, and at once what was signalled before. The registration leases the
-     * eventfd: closing it earlier takes effect when the registration is closed. A borrowed eventfd must stay open as long.
+     * Gives each signal of {@code event} to {@code handler}, and at once what was signalled before. The registration
+     * leases the eventfd: closing it earlier takes effect when the registration is closed. A borrowed eventfd must stay
+     * open as long.
      *
      * @throws io.kvmirq.KernelException EEXIST if this loop has the eventfd already; ENOSPC beyond
      *     /proc/sys/fs/epoll/max_user_watches; ENOMEM
@@ -114,8 +115,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * To be leased by a VMM that waits in an epoll set of its own: readable while a registered eventfd is signalled, and
-     * {@link #poll} with timeout 0 handles it.
+     * To be leased by a VMM that waits in an epoll set of its own: readable while a registered eventfd is signalled,
+     * and {@link #poll} with timeout 0 handles it.
      */
     public Fd fd() {
         return set.fd();
@@ -139,8 +140,8 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Waits until an eventfd is signalled, and calls the handlers of those that are: one round, for a VMM with a loop of
-     * its own.
+     * Waits until an eventfd is signalled, and calls the handlers of those that are: one round, for a VMM with a loop
+     * of its own.
      *
      * @param timeout waits at most this long; not at all when zero or negative
      * @return how many handlers were called; 0 when the time is over, or after {@link #close} meanwhile
@@ -213,8 +214,9 @@ public final class EventLoop implements AutoCloseable {
     }
 
     /**
-     * Ends {@link #run}, {@link #poll} and all registrations. When it returns, no handler is running or will run, unless called
-     * from a handler: that one is the last. Signals that no handler got stay in their eventfds. Idempotent, never fails.
+     * Ends {@link #run}, {@link #poll} and all registrations. When it returns, no handler is running or will run,
+     * unless called from a handler: that one is the last. Signals that no handler got stay in their eventfds.
+     * Idempotent, never fails.
      */
     @Override
     public void close() {
@@ -311,9 +313,9 @@ public final class EventLoop implements AutoCloseable {
         }
 
         /**
-         * Holds signals back: they stay in the eventfd. When it returns, the handler is not running and will not run until
-         * {@link #resume}, and it got all that was drained; called from the handler itself, this run is the last. Pausing
-         * twice is pausing once. Do not hold a lock that the handler needs.
+         * Holds signals back: they stay in the eventfd. When it returns, the handler is not running and will not run
+         * until {@link #resume}, and it got all that was drained; called from the handler itself, this run is the last.
+         * Pausing twice is pausing once. Do not hold a lock that the handler needs.
          *
          * @throws IllegalStateException after {@link #close}
          */
@@ -348,8 +350,8 @@ public final class EventLoop implements AutoCloseable {
         }
 
         /**
-         * Ends the registration; signals from then on stay in the eventfd. When it returns, the handler is not running and
-         * will not run, as after {@link #pause}. Idempotent, never fails.
+         * Ends the registration; signals from then on stay in the eventfd. When it returns, the handler is not running
+         * and will not run, as after {@link #pause}. Idempotent, never fails.
          */
         @Override
         public void close() {

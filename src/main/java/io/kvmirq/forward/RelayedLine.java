@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.EventLoop;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A level-triggered line: a signal raises it, and VFIO masked the device's line with the signal. The guest's EOI lowers
+ * it and unmasks the device, which signals again if it still asserts its line.
+ *
+ * <p>A signal and an EOI may come at once, in two threads, and the injector may take locks that the thread of the EOI
+ * holds. So no lock is held while the injector runs: each thread leaves what happened, and the first one acts for all,
+ * an end before a signal.
+ */
+final class RelayedLine extends RelayedIrq {
+    private static final int SIGNALLED = 1;
+    private static final int ENDED = 2;
+    private static final int MASKED = 4;
+    private static final int STOPPED = 8;
+    /** A thread is acting: it also does what others leave. */
+    private static final int BUSY = 16;
+
+    private final Userspace.Injector injector;
+    private final Gsi gsi;
+    private final Runnable unmaskDevice;
+    private final AtomicInteger happened = new AtomicInteger();
+    /** Of the thread that is acting. */
+    private boolean asserted;
+
+    private final EventLoop.Registration registration;
+
+    /** @param unmaskDevice lets the device's line signal again, at once if the device asserts it */
+    RelayedLine(Userspace userspace, EventFd event, Gsi gsi, Runnable unmaskDevice) {
+        this.injector = userspace.injector();
+        this.gsi = gsi;
+        this.unmaskDevice = unmaskDevice;
+        this.registration = registered(userspace, event);
+    }
+
+    @Override
+    void signalled() {
+        happened(SIGNALLED);
+    }
+
+    /**
+     * The guest has ended the interrupt: lowers the line and unmasks the device. Does nothing while the line is low. A
+     * call that meets another thread in the injector leaves the work to that thread.
+     */
+    void endOfInterrupt() {
+        happened(ENDED);
+    }
+
+    /** An asserted line is lowered; a device that still asserts its own signals again, into the eventfd. */
+    @Override
+    void mask() {
+        registration.pause();
+        happened(MASKED);
+    }
+
+    @Override
+    void unmask() {
+        registration.resume();
+    }
+
+    /** Lowers the line and leaves the device masked. */
+    @Override
+    public void close() {
+        registration.close();
+        TearDown.quietly(() -> happened(STOPPED));
+    }
+
+    private void happened(int what) {
+        if ((happened.getAndAccumulate(what | BUSY, (now, more) -> now | more) & BUSY) != 0) {
+            return;
+        }
+        @Nullable Throwable failure = null;
+        do {
+            try {
+                act(happened.getAndSet(BUSY));
+            } catch (RuntimeException | Error e) {
+                failure = e;
+            }
+        } while (!happened.compareAndSet(BUSY, 0));
+        if (failure instanceof Error error) {
+            throw error;
+        }
+        if (failure instanceof RuntimeException exception) {
+            throw exception;
+        }
+    }
+
+    private void act(int what) {
+        boolean signalled = is(SIGNALLED, what);
+        if (is(STOPPED, what)) {
+            lower();
+            return;
+        }
+        if (is(MASKED, what) ? asserted || signalled : is(ENDED, what) && asserted) {
+            try {
+                lower();
+            } finally {
+                unmaskDevice.run();
+            }
+        }
+        if (signalled && !is(MASKED, what) && !asserted) {
+            asserted = true; // also if the injector fails: the next end of interrupt tries again
+            injector.line(gsi, true);
+            countInjection();
+        }
+    }
+
+    private static boolean is(int one, int what) {
+        return (what & one) != 0;
+    }
+
+    private void lower() {
+        if (asserted) {
+            asserted = false;
+            injector.line(gsi, false);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Spi;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kvm.Vm;
+
+/**
+ * What a VMM gives to {@link Forwarding} so that interrupts can be relayed by this process where no irqfd can take
+ * them: a loop that takes the eventfds of the device, and the way into the guest. The VMM runs the loop in a thread of
+ * its own.
+ *
+ * @param loop takes the signals; only while the VMM runs it, interrupts arrive
+ * @param injector raises what was signalled
+ */
+public record Userspace(EventLoop loop, Injector injector) {
+    /**
+     * The guest's interrupt controllers, as far as they take interrupts of devices. Called in the thread of the loop,
+     * lines also in the thread that ends or masks an interrupt, and with no lock held. What it throws in the loop is
+     * logged, and that interrupt is lost. It must not mask, unmask, reroute or close the interrupt it is called for.
+     */
+    public interface Injector {
+        /** Delivers a message, edge-triggered, as a device's write of it does. */
+        void message(MsiMessage message);
+
+        /** Drives a line of an IOAPIC, a PIC or a GIC; an edge is a line that goes high and low. */
+        void line(Gsi gsi, boolean high);
+    }
+
+    /** For a VMM with interrupt controllers of its own, or with its own IOAPIC beside the LAPICs of KVM. */
+    public static Userspace of(EventLoop loop, Injector injector) {
+        return new Userspace(loop, injector);
+    }
+
+    /**
+     * Into the controllers that KVM has for {@code vm}: messages need its LAPICs (on arm64 an ITS), lines the full
+     * irqchip; on arm64 line n is SPI n + 32. What the guest does not accept is dropped, as hardware does.
+     */
+    public static Userspace into(Vm vm, EventLoop loop) {
+        return new Userspace(loop, new Injector() {
+            @Override
+            public void message(MsiMessage message) {
+                vm.signal(message);
+            }
+
+            @Override
+            public void line(Gsi gsi, boolean high) {
+                if (vm.isArm64()) {
+                    vm.setSpi(new Spi(Spi.FIRST + gsi.number()), high);
+                } else {
+                    vm.setLine(gsi, high);
+                }
+            }
+        });
+    }
+}

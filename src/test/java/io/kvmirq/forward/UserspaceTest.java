@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.Kernels;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.logging.Logger;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Interrupts that this process takes from their eventfds and injects. */
+class UserspaceTest {
+    private static final InterruptVector VECTOR = new InterruptVector(0x31);
+    private static final InterruptVector OTHER = new InterruptVector(0x32);
+    private static final MsiMessage MESSAGE = MsiMessage.to(new VcpuId(0), VECTOR);
+    private static final MsiMessage OTHER_MESSAGE = MsiMessage.to(new VcpuId(0), OTHER);
+    private static final Gsi GSI = new Gsi(11);
+    private static final Route.Pin PIN = new Route.Pin(GSI, Route.Chip.IOAPIC, 11);
+
+    // Into KVM
+
+    @ParameterizedTest
+    @EnumSource
+    void messageIsInjectedIntoTheLapicOfASplitIrqchip(Kernels on) {
+        try (Kernel kernel = on.open();
+                Vm vm = Vm.create(kernel);
+                EventFd event = EventFd.create(kernel);
+                EventLoop loop = EventLoop.create(kernel)) {
+            vm.createSplitIrqchip(24);
+            try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
+                    RelayedEdge relayed = RelayedEdge.message(Userspace.into(vm, loop), event, MESSAGE)) {
+                vcpu.enableLapic();
+                event.signal(3);
+                assertThat(vcpu.isRequested(VECTOR)).isFalse();
+                assertThat(loop.poll(0)).isEqualTo(1);
+                assertThat(vcpu.isRequested(VECTOR)).isTrue();
+                assertThat(relayed.signals()).isEqualTo(3);
+                assertThat(relayed.injected()).isEqualTo(1);
+                relayed.reroute(OTHER_MESSAGE);
+                event.signal();
+                loop.poll(0);
+                assertThat(vcpu.isRequested(OTHER)).isTrue();
+            }
+            assertThat(vm.routes().commits()).isZero();
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void lineHoldsThePinOfTheIoapicUntilTheEndOfTheInterrupt(Kernels on) {
+        try (Kernel kernel = on.open();
+                Vm vm = Vm.create(kernel);
+                EventFd event = EventFd.create(kernel);
+                EventLoop loop = EventLoop.create(kernel)) {
+            vm.createIrqchip();
+            AtomicInteger unmasked = new AtomicInteger();
+            try (RelayedLine relayed =
+                    new RelayedLine(Userspace.into(vm, loop), event, GSI, unmasked::incrementAndGet)) {
+                event.signal();
+                loop.poll(0);
+                assertThat(vm.ioapic().isHigh(PIN)).isTrue();
+                relayed.endOfInterrupt();
+                assertThat(vm.ioapic().isHigh(PIN)).isFalse();
+                assertThat(unmasked).hasValue(1);
+                event.signal();
+                loop.poll(0);
+            }
+            assertThat(vm.ioapic().isHigh(PIN)).as("after close").isFalse();
+            assertThat(unmasked).hasValue(1);
+        }
+    }
+
+    /** The VM was closed first: the tear-down says nothing. */
+    @Test
+    void closeNeverFails() {
+        try (Kernel kernel = Kernels.FAKE.open();
+                EventFd event = EventFd.create(kernel);
+                EventLoop loop = EventLoop.create(kernel)) {
+            Vm vm = Vm.create(kernel);
+            vm.createIrqchip();
+            RelayedLine relayed = new RelayedLine(Userspace.into(vm, loop), event, GSI, () -> {});
+            event.signal();
+            loop.poll(0);
+            vm.close();
+            relayed.close();
+            relayed.close();
+        }
+    }
+
+    // Into a VMM's own controllers
+
+    /** What a VMM's irqchip was told: its VM has none in the kernel. */
+    private static final class Chip implements Userspace.Injector {
+        private final List<String> told = new ArrayList<>();
+
+        @Override
+        public synchronized void message(MsiMessage message) {
+            told.add("vector " + Integer.toHexString(message.data()));
+        }
+
+        @Override
+        public synchronized void line(Gsi gsi, boolean high) {
+            told.add(gsi.number() + (high ? " high" : " low"));
+        }
+    }
+
+    @Test
+    void messageIsMaskedRoutedAnewAndUnmaskedWithoutLoss() {
+        try (Kernel kernel = Kernels.FAKE.open();
+                EventFd event = EventFd.create(kernel);
+                EventLoop loop = EventLoop.create(kernel)) {
+            Chip chip = new Chip();
+            RelayedEdge relayed = RelayedEdge.message(Userspace.of(loop, chip), event, MESSAGE);
+            relayed.mask();
+            relayed.mask();
+            event.signal();
+            relayed.reroute(OTHER_MESSAGE);
+            loop.poll(0);
+            assertThat(chip.told).isEmpty();
+            relayed.unmask();
+            loop.poll(0);
+            assertThat(chip.told).containsExactly("vector 32");
+            event.signal(2);
+            relayed.close();
+            loop.poll(0);
+            assertThat(event.drain()).as("left in the eventfd").isEqualTo(2);
+            assertThat(relayed.signals()).isEqualTo(1);
+            assertThat(chip.told).hasSize(1);
+        }
+    }
+
+    @Test
+    void edgeOfALineGoesHighAndLow() {
+        Chip chip = new Chip();
+        try (Kernel kernel = Kernels.FAKE.open();
+                EventFd event = EventFd.create(kernel);
+                EventLoop loop = EventLoop.create(kernel);
+                RelayedEdge relayed = RelayedEdge.line(Userspace.of(loop, chip), event, GSI)) {
+            event.signal(2);
+            loop.poll(0);
+            assertThat(relayed.injected()).isEqualTo(1);
+        }
+        assertThat(chip.told).containsExactly("11 high", "11 low");
+    }
+
+    @Test
+    void endWithoutAnInterruptDoesNothing() {
+        try (Line line = new Line()) {
+            line.relayed.endOfInterrupt();
+            line.device(true);
+            line.loop.poll(0);
+            line.device(false);
+            line.relayed.endOfInterrupt();
+            line.relayed.endOfInterrupt();
+            assertThat(line.chip.told).containsExactly("11 high", "11 low");
+            assertThat(line.unmasks).isEqualTo(1);
+        }
+    }
+
+    /** A later end of the interrupt tries again: the line is not left masked for ever. */
+    @Test
+    void injectorThatFailsIsTriedAgainAfterTheNextEnd() {
+        try (Line line = new Line()) {
+            line.atStep(1, () -> {
+                throw new AssertionError("no controller yet");
+            });
+            line.device(true);
+            Logger logger = Logger.getLogger("io.kvmirq");
+            logger.setUseParentHandlers(false);
+            line.loop.poll(0);
+            logger.setUseParentHandlers(true);
+            assertThat(line.chip.told).isEmpty();
+            line.relayed.endOfInterrupt();
+            line.loop.poll(0);
+            assertThat(line.chip.told).containsExactly("11 low", "11 high");
+        }
+    }
+
+    /** A level-triggered line, VFIO's mask of it, and a guest that ends each interrupt it sees. */
+    private static final class Line implements AutoCloseable {
+        final Kernel kernel = Kernels.FAKE.open();
+        final EventFd event = EventFd.create(kernel);
+        final EventLoop loop = EventLoop.create(kernel);
+        final Chip chip = new Chip();
+        final RelayedLine relayed;
+        boolean high;
+        boolean asserted;
+        boolean masked;
+        int unmasks;
+        private int steps;
+        private int chosen;
+        private Runnable action = () -> {};
+
+        Line() {
+            relayed = new RelayedLine(
+                    Userspace.of(loop, new Userspace.Injector() {
+                        @Override
+                        public void message(MsiMessage message) {
+                            throw new AssertionError("a line has no message");
+                        }
+
+                        @Override
+                        public void line(Gsi gsi, boolean to) {
+                            step();
+                            chip.line(gsi, to);
+                            high = to;
+                            step();
+                        }
+                    }),
+                    event,
+                    GSI,
+                    () -> {
+                        step();
+                        unmasks++;
+                        masked = false;
+                        device(asserted);
+                        step();
+                    });
+        }
+
+        /** The nth step within the injector or the unmasking. */
+        void atStep(int nth, Runnable what) {
+            chosen = nth;
+            action = what;
+        }
+
+        private void step() {
+            if (++steps == chosen) {
+                action.run();
+            }
+        }
+
+        void device(boolean asserts) {
+            asserted = asserts;
+            if (asserted && !masked) {
+                masked = true;
+                event.signal();
+            }
+        }
+
+        /** The guest serves the device and ends the interrupt, as long as its line is high. */
+        void settle() {
+            for (int round = 0; round < 10; round++) {
+                loop.poll(0);
+                if (high) {
+                    asserted = false;
+                    relayed.endOfInterrupt();
+                }
+            }
+        }
+
+        @Override
+        public void close() {
+            relayed.close();
+            loop.close();
+            event.close();
+            kernel.close();
+        }
+    }
+
+    /** What another thread does while this one is in the injector. */
+    private enum Meanwhile {
+        SIGNAL,
+        SERVE_AND_END,
+        MASK_AND_UNMASK,
+        CLOSE;
+
+        void of(Line line) {
+            switch (this) {
+                case SIGNAL -> {
+                    line.event.signal();
+                    pollUnlessPolled(line);
+                }
+                case SERVE_AND_END -> {
+                    line.asserted = false;
+                    line.relayed.endOfInterrupt();
+                }
+                case MASK_AND_UNMASK -> {
+                    pollUnlessPolled(line);
+                    line.relayed.mask();
+                    line.relayed.unmask();
+                }
+                case CLOSE -> {
+                    pollUnlessPolled(line);
+                    line.relayed.close();
+                }
+            }
+        }
+    }
+
+    private static void pollUnlessPolled(Line line) {
+        try {
+            line.loop.poll(0);
+        } catch (IllegalStateException e) {
+            assertThat(e).hasMessageContaining("handlers run in one thread at a time");
+        }
+    }
+
+    /** In another thread, to its end or until it waits for this one. */
+    private static void aside(Runnable work, List<Thread> threads) {
+        Thread other = new Thread(work);
+        threads.add(other);
+        other.start();
+        while (other.isAlive() && other.getState() != Thread.State.WAITING) {
+            Thread.onSpinWait();
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void lineNeverSticksWhateverHappensWithinItsSteps(Meanwhile meanwhile) throws InterruptedException {
+        int steps = 0;
+        for (int step = 1; step <= steps + 1; step++) {
+            List<Thread> threads = new ArrayList<>();
+            try (Line line = new Line()) {
+                line.atStep(step, () -> aside(() -> meanwhile.of(line), threads));
+                line.device(true);
+                line.loop.poll(0);
+                line.relayed.endOfInterrupt(); // the device still asserts: a second interrupt
+                line.loop.poll(0);
+                for (Thread one : threads) {
+                    one.join();
+                }
+                steps = Math.max(steps, line.steps);
+                line.atStep(0, () -> {});
+                if (meanwhile == Meanwhile.CLOSE && !threads.isEmpty()) {
+                    assertThat(line.high)
+                            .as("high after close at step %d", step)
+                            .isFalse();
+                } else {
+                    line.settle();
+                    assertThat(line.high).as("stuck high after step %d", step).isFalse();
+                    assertThat(line.asserted)
+                            .as("never served after step %d", step)
+                            .isFalse();
+                    assertThat(line.masked)
+                            .as("left masked after step %d", step)
+                            .isFalse();
+                    line.device(true);
+                    line.loop.poll(0);
+                    assertThat(line.high).as("dead after step %d", step).isTrue();
+                }
+            }
+        }
+        assertThat(steps).as("high, low, unmask, high").isGreaterThanOrEqualTo(8);
+    }
+
+    /** A VMM whose chip has one lock calls the end of the interrupt with it held, and takes it in the injector. */
+    @Test
+    void injectorAndEndMayShareALock() throws Exception {
+        int interrupts = 2000;
+        Object chip = new Object();
+        ExecutorService threads = Executors.newFixedThreadPool(2);
+        Kernel kernel = Kernels.FAKE.open();
+        EventLoop loop = EventLoop.create(kernel);
+        EventFd event = EventFd.create(kernel);
+        try {
+            AtomicBoolean high = new AtomicBoolean();
+            AtomicLong ended = new AtomicLong();
+            CountDownLatch all = new CountDownLatch(interrupts);
+            Userspace.Injector injector = new Userspace.Injector() {
+                @Override
+                public void message(MsiMessage message) {}
+
+                @Override
+                public void line(Gsi gsi, boolean to) {
+                    synchronized (chip) {
+                        high.set(to);
+                    }
+                }
+            };
+            RelayedLine relayed = new RelayedLine(Userspace.of(loop, injector), event, GSI, () -> {
+                all.countDown();
+                event.signal();
+            });
+            Future<?> running = threads.submit(loop::run);
+            Future<?> guest = threads.submit(() -> {
+                while (all.getCount() > 0) {
+                    synchronized (chip) {
+                        if (high.get()) {
+                            ended.incrementAndGet();
+                            relayed.endOfInterrupt();
+                        }
+                    }
+                }
+            });
+            event.signal();
+            assertThat(all.await(60, TimeUnit.SECONDS))
+                    .as("left: " + all.getCount())
+                    .isTrue();
+            guest.get(10, TimeUnit.SECONDS);
+            relayed.close();
+            loop.close();
+            running.get(10, TimeUnit.SECONDS);
+            assertThat(ended.get()).isGreaterThanOrEqualTo(interrupts);
+        } finally {
+            threads.shutdownNow();
+            event.close();
+            kernel.close();
+        }
+    }
+
+    @Test
+    void loopOfAnotherKernelIsRefused() {
+        try (Kernel kernel = Kernels.FAKE.open();
+                Kernel other = Kernels.FAKE.open();
+                EventFd event = EventFd.create(kernel);
+                EventLoop loop = EventLoop.create(other)) {
+            Userspace userspace = Userspace.of(loop, new Chip());
+            assertThatThrownBy(() -> RelayedEdge.message(userspace, event, MESSAGE))
+                    .isInstanceOf(IllegalArgumentException.class);
+        }
+    }
+}
