@@ -12,6 +12,7 @@ import java.util.Optional;
  * @param producer the message that irqbypass knows
  * @param others lines, and messages that irqbypass refused, in the order in which they came
  * @param direct whether the line has direct EOI
+ * @param obstacle what an earlier step left behind that keeps the interrupt from being posted. arm64: why KVM made no vLPI
  * @param irq the prediction; empty while nothing is predicted yet
  * @param rest a prediction for each of the others that {@code irq} is not about
  * @param aim of the verdict
@@ -22,16 +23,30 @@ record Ends(
         List<Producer> others,
         Optional<Consumer> consumer,
         boolean direct,
+        Optional<Posting> obstacle,
         Optional<PredictedIrq> irq,
         List<PredictedIrq> rest,
         long aim) {
     static Ends none(EventFdId event) {
         return new Ends(
-                event, Optional.empty(), List.of(), Optional.empty(), false, Optional.empty(), List.of(), Verdict.ANY);
+                event,
+                Optional.empty(),
+                List.of(),
+                Optional.empty(),
+                false,
+                Optional.empty(),
+                Optional.empty(),
+                List.of(),
+                Verdict.ANY);
     }
 
     boolean isEmpty() {
         return producer.isEmpty() && others.isEmpty() && consumer.isEmpty() && !direct;
+    }
+
+    /** Whether irqbypass joins the two ends. */
+    boolean isPaired() {
+        return producer.isPresent() && consumer.isPresent();
     }
 
     boolean has(Producer one) {
@@ -67,11 +82,15 @@ record Ends(
         return with(producer, others, consumer, directEoi);
     }
 
+    Ends obstructed(Optional<Posting> why) {
+        return new Ends(event, producer, others, consumer, direct, why, irq, rest, aim);
+    }
+
     private Ends with(Optional<Producer> first, List<Producer> more, Optional<Consumer> guest, boolean directEoi) {
-        return new Ends(event, first, more, guest, directEoi, irq, rest, aim);
+        return new Ends(event, first, more, guest, directEoi, obstacle, irq, rest, aim);
     }
 
     Ends predicted(PredictedIrq main, List<PredictedIrq> further, long itsAim) {
-        return new Ends(event, producer, others, consumer, direct, Optional.of(main), further, itsAim);
+        return new Ends(event, producer, others, consumer, direct, obstacle, Optional.of(main), further, itsAim);
     }
 }

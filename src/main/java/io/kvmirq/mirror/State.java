@@ -6,7 +6,9 @@ import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.Destinations;
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.LapicIds;
 import io.kvmirq.arch.apic.PostingIrq;
 import io.kvmirq.arch.apic.PostingVm;
@@ -35,13 +37,14 @@ final class State {
     /** By GSI: the eventfds whose irqfd raises it. */
     private LongMap<LongMap<EventFdId>> listeners = LongMap.empty();
     /** By {@link Verdict#aim}: the eventfds. */
-    private LongMap<LongMap<EventFdId>> aimed = LongMap.empty();
+    LongMap<LongMap<EventFdId>> aimed = LongMap.empty();
     /** By vCPU: what is on its list, by eventfd. */
     LongMap<LongMap<PredictedIrq>> lists = LongMap.empty();
 
     LongMap<VcpuId> vcpus = LongMap.empty();
     LongMap<VcpuRun> runs = LongMap.empty();
     PostingVm vm = new PostingVm(false, false, new Destinations<>(List.of(), false, true, true), Set.of());
+    ArmVm arm = ArmVm.EMPTY;
     /** Devices that are in no domain of type UNMANAGED. */
     private Set<DeviceName> outside = Set.of();
 
@@ -59,6 +62,7 @@ final class State {
         this.vcpus = other.vcpus;
         this.runs = other.runs;
         this.vm = other.vm;
+        this.arm = other.arm;
         this.outside = other.outside;
     }
 
@@ -98,13 +102,20 @@ final class State {
         } else if (event instanceof Event.DomainChanged changed) {
             domain(changed.device(), changed.unmanaged());
         } else if (event instanceof Event.Inhibited inhibited) {
-            become(vm.withInhibits(inhibited.reasons()));
+            inhibit(inhibited.reasons());
         } else if (event instanceof Event.VcpuLoaded loaded) {
             run(loaded.vcpu(), new VcpuRun(Stage.LOADED, loaded.cpu()));
         } else if (event instanceof Event.VcpuPreempted preempted) {
             run(preempted.vcpu(), new VcpuRun(Stage.PREEMPTED, 0));
         } else if (event instanceof Event.VcpuBlocked blocked) {
             run(blocked.vcpu(), new VcpuRun(Stage.BLOCKED, 0));
+        } else if (event instanceof Event.ItsAdded added) {
+            arm = arm.withIts(ArmVm.doorbell(added.its()));
+        } else if (event instanceof Event.EventMapped mapped) {
+            ArmVm.Mapping mapping = new ArmVm.Mapping(mapped.lpi(), mapped.vcpu());
+            map(mapped.its(), mapped.device(), mapped.event(), mapping);
+        } else if (event instanceof Event.EventUnmapped unmapped) {
+            map(unmapped.its(), unmapped.device(), unmapped.event(), ArmVm.Mapping.NONE);
         } else if (event instanceof Event.LineForwarded forwarded) {
             change(forwarded.event(), its -> its.with(true));
         } else if (event instanceof Event.LineUnforwarded unforwarded) {
@@ -130,6 +141,26 @@ final class State {
         return vcpu.number() <= LAST_XAPIC_ID ? LapicIds.flat(vcpu.number(), 0) : LapicIds.x2apic(vcpu.number());
     }
 
+    /** Up to 6.16 the entries do not say that their vCPUs run, until those are loaded again. */
+    private void inhibit(Set<InhibitReason> reasons) {
+        if (writesOnce() && reasons.isEmpty() && !vm.inhibits().isEmpty()) {
+            runs = LongMap.empty();
+        }
+        become(vm.withInhibits(reasons));
+    }
+
+    /** Whether an entry that is written while AVIC is inhibited stays remapped. */
+    private boolean writesOnce() {
+        return host instanceof MirrorHost.X86 x86
+                && x86.host().vendor() == Vendor.AMD
+                && x86.avic().equals(Optional.of(AvicKernel.UP_TO_6_16));
+    }
+
+    private Ends written(Ends its) {
+        return its.obstructed(
+                writesOnce() && !vm.inhibits().isEmpty() ? Optional.of(X86Rules.WRITTEN_ONCE) : Optional.empty());
+    }
+
     /** Something that decides of all interrupts. */
     private void become(PostingVm changed) {
         if (!changed.equals(vm)) {
@@ -153,13 +184,28 @@ final class State {
         }
     }
 
+    private void map(long its, int device, int event, ArmVm.Mapping mapping) {
+        if (host instanceof MirrorHost.Arm64 arm64) {
+            new ArmSteps(this, arm64).map(its, ArmVm.key(device, event), mapping);
+        }
+    }
+
     private void route(Gsi gsi, List<Route> now) {
         List<Route> before = routes.get(gsi.number());
         if (now.equals(before == null ? List.of() : before)) {
             return;
         }
+        LongMap<EventFdId> there = listeners.get(gsi.number());
+        if (there != null) {
+            there.forEach(event -> {
+                Ends its = at(event);
+                Ends changed =
+                        host instanceof MirrorHost.Arm64 arm64 ? new ArmSteps(this, arm64).reroute(its) : written(its);
+                ends = ends.with(event.number(), changed);
+            });
+        }
         routes = now.isEmpty() ? routes.without(gsi.number()) : routes.with(gsi.number(), now);
-        predict(listeners.get(gsi.number()));
+        predict(there);
     }
 
     private void domain(DeviceName device, boolean unmanaged) {
@@ -198,7 +244,7 @@ final class State {
         publish(its.predicted(changed, its.rest(), its.aim()));
     }
 
-    private Ends at(EventFdId event) {
+    Ends at(EventFdId event) {
         Ends its = ends.get(event.number());
         return its == null ? Ends.none(event) : its;
     }
@@ -214,6 +260,7 @@ final class State {
     private void change(EventFdId event, UnaryOperator<Ends> step) {
         Ends before = at(event);
         Ends now = step.apply(before);
+        now = host instanceof MirrorHost.Arm64 arm64 ? new ArmSteps(this, arm64).meet(before, now) : written(now);
         if (!now.isEmpty()) {
             predict(now);
         } else if (!before.isEmpty()) {
@@ -228,7 +275,7 @@ final class State {
         }
     }
 
-    private void predict(Ends its) {
+    void predict(Ends its) {
         Optional<Producer> first = its.producer().or(() -> its.others().stream().findFirst());
         Verdict verdict = verdict(its, first);
         List<PredictedIrq> rest = new ArrayList<>();
@@ -240,7 +287,7 @@ final class State {
         publish(its.predicted(irq(its, first, verdict), List.copyOf(rest), verdict.aim()));
     }
 
-    private List<Route> routes(Ends its) {
+    List<Route> routes(Ends its) {
         return its.consumer()
                 .map(consumer -> routes.get(consumer.gsi().number()))
                 .orElse(List.of());
@@ -273,6 +320,7 @@ final class State {
             return X86Rules.of(
                     x86,
                     this,
+                    its.obstacle(),
                     new PostingIrq(
                             message,
                             its.consumer().isPresent(),
@@ -281,9 +329,10 @@ final class State {
                             producer.filter(one -> outside.contains(one.device()))
                                     .isEmpty()));
         }
-        String reason =
-                host instanceof MirrorHost.Unknown unknown ? unknown.reason() : "predictions for arm64 need an ITS";
-        return Verdict.of(new Posting.Unknown(reason));
+        if (host instanceof MirrorHost.Arm64 arm64) {
+            return ArmRules.of(arm64, arm, its, producer, routes(its));
+        }
+        return Verdict.of(new Posting.Unknown(((MirrorHost.Unknown) host).reason()));
     }
 
     /** Moves the eventfd from its old places in the indexes to the new ones, and replaces what is known of it. */

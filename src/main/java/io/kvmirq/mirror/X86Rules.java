@@ -27,11 +27,16 @@ final class X86Rules {
     /** A vCPU that stands for the one that is meant, where only its number is missing. */
     private static final PostingVm STAND_IN = PostingVm.of(List.of(LapicIds.flat(0, 0)), false);
 
+    /** {@link AvicKernel#UP_TO_6_16}. */
+    static final Posting WRITTEN_ONCE = new Posting.NotPosted(
+            "KVM wrote the entry while AVIC was inhibited, and up to Linux 6.16 does not write it again when the inhibit ends",
+            "write the vector's route again");
+
     private static final int GA_BITS = 128;
 
     private X86Rules() {}
 
-    static Verdict of(MirrorHost.X86 host, State state, PostingIrq irq) {
+    static Verdict of(MirrorHost.X86 host, State state, Optional<Posting> obstacle, PostingIrq irq) {
         Optional<ApicMessage> message = message(irq);
         Optional<Integer> destination = message.filter(found -> !found.logical())
                 .map(found -> found.destination(state.vm.apicIds32Bit()))
@@ -44,13 +49,11 @@ final class X86Rules {
         Optional<VcpuId> vcpu = known ? single(state.vm, message) : destination.map(VcpuId::new);
         long aim = destination.map(Integer::longValue).orElse(Verdict.ANY);
         if (decision instanceof PostingDecision.Unposted unposted) {
-            boolean listed = unposted.reason() == NotPosted.INHIBITED;
-            return new Verdict(
-                    notPosted(unposted),
-                    listed ? vcpu : Optional.empty(),
-                    remapped(host, irq, unposted),
-                    Optional.empty(),
-                    aim);
+            boolean listed = unposted.reason() == NotPosted.INHIBITED && obstacle.isEmpty();
+            Optional<PredictedIrte> entry = irq.producer() && unposted.reason() != NotPosted.NO_REMAPPING
+                    ? Optional.of(remapped(host))
+                    : Optional.empty();
+            return new Verdict(notPosted(unposted), listed ? vcpu : Optional.empty(), entry, Optional.empty(), aim);
         }
         if (vcpu.isEmpty()) {
             return new Verdict(
@@ -59,6 +62,9 @@ final class X86Rules {
                     Optional.empty(),
                     Optional.empty(),
                     aim);
+        }
+        if (obstacle.isPresent()) {
+            return new Verdict(obstacle.get(), Optional.empty(), Optional.of(remapped(host)), Optional.empty(), aim);
         }
         PostingDecision.Posted posted = (PostingDecision.Posted) decision;
         PredictedIrte irte = host.host().vendor() == Vendor.INTEL
@@ -128,16 +134,11 @@ final class X86Rules {
                                 .collect(Collectors.joining("; ")));
     }
 
-    private static Optional<PredictedIrte> remapped(
-            MirrorHost.X86 host, PostingIrq irq, PostingDecision.Unposted unposted) {
-        if (!irq.producer() || unposted.reason() == NotPosted.NO_REMAPPING) {
-            return Optional.empty();
-        }
-        return Optional.of(
-                host.host().vendor() == Vendor.INTEL
-                        ? new PredictedIrte.VtdRemapped()
-                        : new PredictedIrte.AmdRemapped(
-                                host.host().unitsPost() ? OptionalInt.of(GA_BITS) : OptionalInt.empty()));
+    private static PredictedIrte remapped(MirrorHost.X86 host) {
+        return host.host().vendor() == Vendor.INTEL
+                ? new PredictedIrte.VtdRemapped()
+                : new PredictedIrte.AmdRemapped(
+                        host.host().unitsPost() ? OptionalInt.of(GA_BITS) : OptionalInt.empty());
     }
 
     /** The entry after a step of its vCPU's schedule. Source: {@code avic_vcpu_load}, {@code avic_vcpu_put}. */

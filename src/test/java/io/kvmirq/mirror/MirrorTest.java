@@ -169,6 +169,35 @@ class MirrorTest {
         assertThat(irq.vcpu()).contains(vcpu(1));
     }
 
+    /** AvicKernel.UP_TO_6_16 says how older kernels differ. */
+    @Test
+    void upTo616AnEntrySetWhileInhibitedStaysRemapped() {
+        Set<InhibitReason> booting = Set.of(InhibitReason.LOGICAL_ID_ALIASED);
+        Mirror mirror = Mirror.of(MirrorHost.x86(PostingHost.of(Vendor.AMD), AvicKernel.UP_TO_6_16));
+        postedVector().forEach(mirror::apply);
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), 5));
+        mirror.apply(new Event.Inhibited(booting));
+        mirror.apply(List.of(route(1, message(1, 0x51)), consumer(1), producer(1)));
+        assertThat(irq(mirror, 0).vcpu()).contains(vcpu(1));
+        assertThat(irq(mirror, 1).vcpu()).isEmpty();
+
+        mirror.apply(new Event.Inhibited(Set.of()));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
+        PredictedIrte.AmdGuest again =
+                (PredictedIrte.AmdGuest) irq(mirror, 0).irte().orElseThrow();
+        assertThat(again.isRun()).as("clear until the vCPU is loaded again").isNotEqualTo(Optional.of(true));
+        assertThat(again.gaLogIntr()).contains(true);
+        assertThat(irq(mirror, 1).posting().text()).contains("write the vector's route again");
+        assertThat(irq(mirror, 1).irte()).containsInstanceOf(PredictedIrte.AmdRemapped.class);
+
+        mirror.apply(new Event.VcpuLoaded(vcpu(1), 6));
+        mirror.apply(route(1, message(1, 0x52)));
+        assertThat(irq(mirror, 1).posting()).isEqualTo(postedTo(1, 0x52));
+        assertThat(irq(mirror, 1).irte())
+                .contains(new PredictedIrte.AmdGuest(
+                        vcpu(1), new InterruptVector(0x52), Optional.of(true), Optional.of(true), OptionalInt.of(6)));
+    }
+
     @Test
     void inhibitsOfIntelLeaveTheEntryPosted() {
         Mirror mirror = mirror(Vendor.INTEL);

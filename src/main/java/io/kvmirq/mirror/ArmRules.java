@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.Spi;
+import io.kvmirq.arch.apic.NotPosted;
+import io.kvmirq.arch.gic.VlpiMapping.Kernel;
+import io.kvmirq.arch.gic.VlpiMapping.Refusal;
+import io.kvmirq.mirror.ArmVm.Mapping;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The prediction for an interrupt on arm64. KVM decides once, when the two ends meet: {@link
+ * io.kvmirq.arch.gic.VlpiMapping}.
+ */
+final class ArmRules {
+    static final Posting LOST = new Posting.NotPosted(
+            "KVM makes a vLPI only when the irqfd is assigned, and the route or the LPI changed since",
+            "remove the irqfd and assign it again");
+
+    private ArmRules() {}
+
+    /** Why KVM makes no vLPI of a message when its two ends meet. Empty if it makes one. */
+    static Optional<Posting> obstacle(MirrorHost.Arm64 host, ArmVm vm, List<Route> routes) {
+        if (!host.gicv4().orElse(true)) {
+            return Optional.of(refused(Refusal.NO_GICV4));
+        }
+        MsiMessage message = ArmVm.message(routes);
+        if (message == null) {
+            return Optional.of(row(NotPosted.NOT_ONE_MESSAGE));
+        }
+        if (message.deviceId().isEmpty()) {
+            return Optional.of(refused(Refusal.NO_DEVICE_ID));
+        }
+        if (vm.itses().get(message.address()) == null && !vm.itses().isEmpty()) {
+            return Optional.of(refused(Refusal.NO_ITS));
+        }
+        Mapping mapping = vm.mapping(message);
+        if (mapping == null) {
+            return Optional.of(new Posting.Unknown("only the guest knows the LPI of event "
+                    + Integer.toUnsignedString(message.data()) + " of device 0x"
+                    + Integer.toHexString(message.deviceId().getAsInt())));
+        }
+        if (mapping.lpi() == 0) {
+            return Optional.of(refused(Refusal.UNMAPPED));
+        }
+        if (vm.vlpis().get(mapping.lpi()) != null && host.kernel() == Kernel.BY_HOST_IRQ) {
+            return Optional.of(refused(Refusal.TAKEN));
+        }
+        return host.gicv4().isPresent()
+                ? Optional.empty()
+                : Optional.of(new Posting.Unknown("the host does not show whether KVM uses GICv4"));
+    }
+
+    /** What keeps the LPI from being a vLPI after its mapping changed while the ends met. */
+    static Posting unmapped(Ends its) {
+        return its.obstacle().filter(why -> !(why instanceof Posting.Unknown)).orElse(refused(Refusal.UNMAPPED));
+    }
+
+    static Verdict of(MirrorHost.Arm64 host, ArmVm vm, Ends its, Optional<Producer> producer, List<Route> routes) {
+        MsiMessage message = ArmVm.message(routes);
+        Mapping mapping = vm.mapping(message);
+        long aim = message == null || message.deviceId().isEmpty()
+                ? Verdict.ANY
+                : ArmVm.key(message.deviceId().getAsInt(), message.data());
+        boolean known = producer.equals(its.producer());
+        if (known && mapping != null && its.isPaired() && vm.isVlpiOf(mapping, its.event())) {
+            Posting posted = new Posting.Posted(new Posting.ToLpi(mapping.lpi(), mapping.vcpu()), Optional.empty());
+            return new Verdict(posted, Optional.of(mapping.vcpu()), Optional.empty(), Optional.empty(), aim);
+        }
+        Optional<PredictedListRegister> listed = mapping != null && mapping.lpi() != 0
+                ? Optional.of(new PredictedListRegister(mapping.lpi(), false, false))
+                : spi(its, routes);
+        Posting posting = !host.gicv4().orElse(true)
+                ? refused(Refusal.NO_GICV4)
+                : producer.filter(one -> one.kind().isMessage()).isEmpty()
+                        ? row(NotPosted.NO_PRODUCER)
+                        : its.consumer().isEmpty()
+                                ? row(NotPosted.NO_CONSUMER)
+                                : known
+                                        ? its.obstacle().orElseGet(() -> lost(vm, mapping))
+                                        : row(NotPosted.EVENTFD_TAKEN);
+        return new Verdict(posting, Optional.empty(), Optional.empty(), listed, aim);
+    }
+
+    /** Only old kernels let another host interrupt take an LPI. */
+    private static Posting lost(ArmVm vm, @Nullable Mapping mapping) {
+        return mapping != null && vm.vlpis().get(mapping.lpi()) != null ? refused(Refusal.TAKEN) : LOST;
+    }
+
+    private static Optional<PredictedListRegister> spi(Ends its, List<Route> routes) {
+        boolean level = its.consumer().flatMap(Consumer::resample).isPresent();
+        return routes.size() == 1 && routes.get(0) instanceof Route.Pin pin && pin.chip() == Route.Chip.VGIC
+                ? Optional.of(new PredictedListRegister(Spi.FIRST + pin.pin(), its.direct(), level && !its.direct()))
+                : Optional.empty();
+    }
+
+    private static Posting refused(Refusal refusal) {
+        return new Posting.NotPosted(refusal.text(), refusal.remedy());
+    }
+
+    private static Posting row(NotPosted row) {
+        return new Posting.NotPosted(row.text(), row.remedy());
+    }
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import io.kvmirq.EventFdId;
+import io.kvmirq.arch.gic.VlpiMapping.Kernel;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/** The steps of arm64 that change which LPIs are vLPIs. KVM makes a vLPI when the two ends of an interrupt meet, only then. */
+record ArmSteps(State state, MirrorHost.Arm64 host) {
+    private ArmVm.@Nullable Mapping mapping(Ends its) {
+        return state.arm.mapping(ArmVm.message(state.routes(its)));
+    }
+
+    /** The routes of an irqfd are about to change. An old kernel leaves the LPI of the old route a vLPI. */
+    Ends reroute(Ends its) {
+        if (!its.isPaired()) {
+            return its;
+        }
+        boolean byHostIrq = host.kernel() == Kernel.BY_HOST_IRQ;
+        ArmVm.Mapping old = mapping(its);
+        if (old != null && byHostIrq && state.arm.isVlpiOf(old, its.event())) {
+            state.arm = state.arm.withoutVlpi(old.lpi());
+        }
+        return its.obstructed(byHostIrq || its.obstacle().isPresent() ? Optional.of(ArmRules.LOST) : Optional.empty());
+    }
+
+    /** The LPI of a guest's event changes. */
+    void map(long its, long key, ArmVm.Mapping now) {
+        state.arm = state.arm.with(ArmVm.doorbell(its), key, now);
+        LongMap<EventFdId> there = state.aimed.get(key);
+        if (there != null) {
+            there.forEach(event -> {
+                Ends one = state.at(event);
+                boolean vlpi = state.arm.isVlpiOf(mapping(one), event);
+                state.predict(one.isPaired() && !vlpi ? one.obstructed(Optional.of(ArmRules.unmapped(one))) : one);
+            });
+        }
+    }
+
+    /** The ends of an interrupt meet or part, or the irqfd is another one. */
+    Ends meet(Ends before, Ends now) {
+        boolean same = before.consumer().equals(now.consumer());
+        if (before.isPaired() && !(now.isPaired() && same)) {
+            part(before);
+        }
+        if (!now.isPaired()) {
+            return now.obstructed(Optional.empty());
+        }
+        return before.isPaired() && same ? now : now.obstructed(join(now));
+    }
+
+    /** Before 6.16 it does not matter whose vLPI it is. */
+    private void part(Ends its) {
+        ArmVm.Mapping old = mapping(its);
+        if (old != null && (host.kernel() == Kernel.BY_ROUTE || state.arm.isVlpiOf(old, its.event()))) {
+            EventFdId owner = state.arm.vlpis().get(old.lpi());
+            state.arm = state.arm.withoutVlpi(old.lpi());
+            predictOther(owner, its.event());
+        }
+    }
+
+    private Optional<Posting> join(Ends its) {
+        Optional<Posting> why = ArmRules.obstacle(host, state.arm, state.routes(its));
+        ArmVm.Mapping mapping = mapping(its);
+        if (why.isEmpty() && mapping != null) {
+            EventFdId owner = state.arm.vlpis().get(mapping.lpi());
+            state.arm = state.arm.withVlpi(mapping.lpi(), its.event());
+            predictOther(owner, its.event());
+        }
+        return why;
+    }
+
+    private void predictOther(@Nullable EventFdId owner, EventFdId self) {
+        if (owner != null && !owner.equals(self)) {
+            state.predict(state.at(owner));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.mirror;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.EventFdId;
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.PciAddress;
+import io.kvmirq.PlatformName;
+import io.kvmirq.Route;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.NotPosted;
+import io.kvmirq.arch.gic.VlpiMapping.Kernel;
+import io.kvmirq.arch.gic.VlpiMapping.Refusal;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** What a mirror says of LPIs that GICv4 may deliver. */
+class VlpiPredictionTest {
+    private static final long ITS = 0x808_0000L;
+    private static final int DEVICE = 0x10;
+    private static final EventFdId FIRST = new EventFdId(1);
+    private static final EventFdId SECOND = new EventFdId(2);
+    private static final Gsi GSI = new Gsi(0);
+    private static final Gsi OTHER = new Gsi(1);
+
+    private static Producer vector(int number) {
+        return new Producer(PciAddress.parse("0000:01:00.0"), Producer.Kind.MSI_X, number);
+    }
+
+    private static Event route(Gsi gsi, int event) {
+        return Event.RoutesCommitted.of(new Route.Msi(gsi, MsiMessage.toIts(ITS, DEVICE, event)));
+    }
+
+    private static Event mapped(int event, int lpi, int vcpu) {
+        return new Event.EventMapped(ITS, DEVICE, event, lpi, new VcpuId(vcpu));
+    }
+
+    private static Mirror mirror(Kernel kernel, Event... events) {
+        Mirror mirror = Mirror.of(MirrorHost.arm64(true, kernel));
+        mirror.apply(new Event.IrqchipCreated(Event.Irqchip.VGIC));
+        for (Event event : events) {
+            mirror.apply(event);
+        }
+        return mirror;
+    }
+
+    private static Mirror paired(Kernel kernel) {
+        return mirror(
+                kernel,
+                mapped(5, 8192, 1),
+                route(GSI, 5),
+                new Event.ConsumerAdded(FIRST, GSI),
+                new Event.ProducerAdded(FIRST, vector(0)));
+    }
+
+    private static PredictedIrq irq(Mirror mirror, EventFdId event) {
+        return mirror.now().of(event).orElseThrow();
+    }
+
+    private static Posting forwarded(int lpi, int vcpu) {
+        return new Posting.Posted(new Posting.ToLpi(lpi, new VcpuId(vcpu)), Optional.empty());
+    }
+
+    private static void assertRefused(Mirror mirror, EventFdId event, Refusal refusal) {
+        assertThat(irq(mirror, event).posting()).isEqualTo(new Posting.NotPosted(refusal.text(), refusal.remedy()));
+    }
+
+    private static void again(Mirror mirror, EventFdId event, Gsi gsi) {
+        mirror.apply(new Event.ConsumerRemoved(event, gsi));
+        mirror.apply(new Event.ConsumerAdded(event, gsi));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void anLpiThatIsMappedAtRegistrationIsAVlpi(Kernel kernel) {
+        Mirror mirror = paired(kernel);
+        assertThat(irq(mirror, FIRST).posting()).isEqualTo(forwarded(8192, 1));
+        assertThat(irq(mirror, FIRST).posting().text()).isEqualTo("posted to vcpu 1, LPI 8192");
+        assertThat(irq(mirror, FIRST).listRegister()).isEmpty();
+        assertThat(mirror.now().byVcpu(new VcpuId(1))).containsExactly(irq(mirror, FIRST));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void aChangedRouteEndsTheVlpiUntilTheIrqfdIsAssignedAgain(Kernel kernel) {
+        Mirror mirror = paired(kernel);
+        mirror.apply(mapped(6, 8193, 0));
+        mirror.apply(route(GSI, 6));
+        assertThat(irq(mirror, FIRST).posting().text()).contains("remove the irqfd and assign it again");
+        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(8193, false, false));
+        assertThat(mirror.now().byVcpu(new VcpuId(1))).isEmpty();
+        again(mirror, FIRST, GSI);
+        assertThat(irq(mirror, FIRST).posting()).isEqualTo(forwarded(8193, 0));
+    }
+
+    /** Before 6.16 the kernel leaves the LPI of the old route a vLPI. */
+    @Test
+    void anOldKernelFindsTheOldRouteAgain() {
+        for (Kernel kernel : Kernel.values()) {
+            Mirror mirror = paired(kernel);
+            mirror.apply(mapped(6, 8193, 0));
+            mirror.apply(route(GSI, 6));
+            mirror.apply(route(GSI, 5));
+            assertThat(irq(mirror, FIRST).posting() instanceof Posting.Posted)
+                    .as("%s", kernel)
+                    .isEqualTo(kernel == Kernel.BY_ROUTE);
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void aMoveToAnotherVcpuKeepsTheVlpi(Kernel kernel) {
+        Mirror mirror = paired(kernel);
+        mirror.apply(mapped(5, 8192, 3));
+        assertThat(irq(mirror, FIRST).posting()).isEqualTo(forwarded(8192, 3));
+        assertThat(mirror.now().byVcpu(new VcpuId(1))).isEmpty();
+        assertThat(mirror.now().byVcpu(new VcpuId(3))).hasSize(1);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void anEventThatIsDiscardedAndMappedAgainIsNoVlpi(Kernel kernel) {
+        Mirror mirror = paired(kernel);
+        mirror.apply(new Event.EventUnmapped(ITS, DEVICE, 5));
+        assertRefused(mirror, FIRST, Refusal.UNMAPPED);
+        mirror.apply(mapped(5, 8192, 1));
+        assertRefused(mirror, FIRST, Refusal.UNMAPPED);
+        again(mirror, FIRST, GSI);
+        assertThat(irq(mirror, FIRST).posting()).isEqualTo(forwarded(8192, 1));
+    }
+
+    @Test
+    void everyRefusalComesFromEvents() {
+        Mirror old = Mirror.of(MirrorHost.arm64(false, Kernel.BY_HOST_IRQ));
+        old.apply(new Event.ConsumerAdded(FIRST, GSI));
+        assertRefused(old, FIRST, Refusal.NO_GICV4);
+
+        Mirror mirror = paired(Kernel.BY_HOST_IRQ);
+        mirror.apply(Event.RoutesCommitted.of(new Route.Msi(
+                GSI, new MsiMessage(MsiMessage.toIts(ITS, DEVICE, 5).address(), 5))));
+        again(mirror, FIRST, GSI);
+        assertRefused(mirror, FIRST, Refusal.NO_DEVICE_ID);
+
+        mirror.apply(Event.RoutesCommitted.of(new Route.Msi(GSI, MsiMessage.toIts(ITS * 2, DEVICE, 5))));
+        again(mirror, FIRST, GSI);
+        assertRefused(mirror, FIRST, Refusal.NO_ITS);
+
+        mirror.apply(new Event.EventUnmapped(ITS, DEVICE, 9));
+        mirror.apply(route(GSI, 9));
+        again(mirror, FIRST, GSI);
+        assertRefused(mirror, FIRST, Refusal.UNMAPPED);
+
+        Mirror two = paired(Kernel.BY_HOST_IRQ);
+        two.apply(route(OTHER, 5));
+        two.apply(new Event.ProducerAdded(SECOND, vector(1)));
+        two.apply(new Event.ConsumerAdded(SECOND, OTHER));
+        assertRefused(two, SECOND, Refusal.TAKEN);
+        assertThat(irq(two, FIRST).posting()).isEqualTo(forwarded(8192, 1));
+    }
+
+    @Test
+    void onAnOldKernelTheLaterRegistrationTakesTheLpi() {
+        Mirror two = paired(Kernel.BY_ROUTE);
+        two.apply(route(OTHER, 5));
+        two.apply(new Event.ProducerAdded(SECOND, vector(1)));
+        two.apply(new Event.ConsumerAdded(SECOND, OTHER));
+        assertThat(irq(two, SECOND).posting()).isEqualTo(forwarded(8192, 1));
+        assertRefused(two, FIRST, Refusal.TAKEN);
+        // Its end takes the vLPI from the other.
+        two.apply(new Event.ConsumerRemoved(FIRST, GSI));
+        assertThat(irq(two, SECOND).posting()).isInstanceOf(Posting.NotPosted.class);
+    }
+
+    @Test
+    void whatOnlyTheGuestKnowsIsUnknown() {
+        Mirror mirror = mirror(
+                Kernel.BY_HOST_IRQ,
+                new Event.ItsAdded(ITS),
+                route(GSI, 5),
+                new Event.ProducerAdded(FIRST, vector(0)),
+                new Event.ConsumerAdded(FIRST, GSI));
+        assertThat(irq(mirror, FIRST).posting().text())
+                .isEqualTo("unknown whether posted: only the guest knows the LPI of event 5 of device 0x10");
+        Mirror unknown = Mirror.of(MirrorHost.arm64(Kernel.BY_HOST_IRQ));
+        unknown.apply(mapped(5, 8192, 1));
+        unknown.apply(route(GSI, 5));
+        unknown.apply(new Event.ConsumerAdded(FIRST, GSI));
+        assertThat(irq(unknown, FIRST).posting().text()).contains(NotPosted.NO_PRODUCER.text());
+        unknown.apply(new Event.ProducerAdded(FIRST, vector(0)));
+        assertThat(irq(unknown, FIRST).posting().text()).contains("whether KVM uses GICv4");
+    }
+
+    @Test
+    void aLineIsAnSpiInAListRegister() {
+        Producer line = new Producer(new PlatformName("fff51000.ethernet"), Producer.Kind.PLATFORM, 0);
+        Mirror mirror = mirror(
+                Kernel.BY_HOST_IRQ,
+                new Event.ProducerAdded(FIRST, line),
+                new Event.ConsumerAdded(FIRST, GSI, Optional.of(SECOND)),
+                Event.RoutesCommitted.of(Route.Pin.to(GSI, new Spi(40))));
+        assertThat(irq(mirror, FIRST).handler()).contains(LineHandler.AUTO_MASK);
+        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(40, false, true));
+        mirror.apply(new Event.LineForwarded(FIRST));
+        assertThat(irq(mirror, FIRST).handler()).contains(LineHandler.DIRECT_EOI);
+        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(40, true, false));
+    }
+}
