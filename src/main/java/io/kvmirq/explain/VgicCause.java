@@ -210,6 +210,13 @@ public enum VgicCause implements Cause {
                     "that the ITS was reset before its tables are restored",
                     "vgic-its.c vgic_its_restore_cte()")
             .needs(ARM64)),
+    ITS_TABLES_VLPI(refusal(
+                    KernelCall.ITS_CONTROL,
+                    Errno.EACCES,
+                    "an LPI is a vLPI of GICv4.0, and KVM cannot read whether it is pending",
+                    "deassign the irqfds before the tables are saved",
+                    "vgic-its.c vgic_its_save_itt()")
+            .needs(ARM64)),
     ITS_VERSION(refusal(
                     KernelCall.ITS_REGISTER,
                     Errno.EINVAL,

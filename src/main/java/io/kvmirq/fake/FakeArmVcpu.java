@@ -3,6 +3,7 @@ package io.kvmirq.fake;
 
 import io.kvmirq.fake.arm64.ArmGuest;
 import io.kvmirq.fake.file.FakeTime;
+import java.util.OptionalInt;
 import java.util.function.Supplier;
 
 /**
@@ -28,7 +29,7 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest reads IAR: it takes the pending interrupt with the highest priority.
+     * The guest reads IAR: it takes the pending interrupt with the highest priority, an LPI only if there is no other.
      *
      * @return its INTID; 1023 if none is pending
      */
@@ -37,7 +38,7 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest writes EOIR: it ends an interrupt that it took. The end of a level-triggered SPI signals the resamplefds of
+     * The guest writes EOIR (an LPI needs none): it ends an interrupt that it took. The end of a level-triggered SPI signals the resamplefds of
      * its GSI. The end of one with HW set deactivates the interrupt of the host.
      *
      * @return whether the interrupt was active
@@ -45,6 +46,72 @@ public final class FakeArmVcpu {
     public boolean end(int id) {
         return act(() -> guest.end(id));
     }
+
+    // vLPIs
+
+    /** The host interrupt that an LPI is a vLPI of, as with HW set in {@code vgic-its-state}; empty if KVM delivers it. */
+    public OptionalInt hostIrq(int lpi) {
+        return act(() -> guest.hostIrq(lpi));
+    }
+
+    /** Whether an LPI is pending: at KVM, or for a vLPI in the table of the vPE. */
+    public boolean isPending(int lpi) {
+        return act(() -> guest.isPending(lpi));
+    }
+
+    /**
+     * The thread of the vCPU comes to a CPU of its own. The vCPU blocks no more, and its vPE is resident.
+     *
+     * @throws IllegalStateException on a host without GICv4, or if the thread sleeps
+     */
+    public void load() {
+        act(() -> {
+            guest.load();
+            return true;
+        });
+    }
+
+    /**
+     * The host takes the CPU away. The vPE is not resident, and no doorbell rings.
+     *
+     * @throws IllegalStateException on a host without GICv4, or if the thread has no CPU
+     */
+    public void preempt() {
+        act(() -> {
+            guest.preempt();
+            return true;
+        });
+    }
+
+    /**
+     * The guest waits for an interrupt. The vPE is not resident, and a vLPI rings its doorbell, which ends the sleep.
+     *
+     * @return whether the thread sleeps; false if an interrupt is pending
+     * @throws IllegalStateException on a host without GICv4, or if the thread has no CPU
+     */
+    public boolean block() {
+        return act(guest::block);
+    }
+
+    /**
+     * Whether the thread sleeps.
+     *
+     * @throws IllegalStateException on a host without GICv4
+     */
+    public boolean isAsleep() {
+        return act(guest::isAsleep);
+    }
+
+    /**
+     * Whether the vPE is resident: hardware delivers vLPIs to the guest without KVM.
+     *
+     * @throws IllegalStateException on a host without GICv4
+     */
+    public boolean isResident() {
+        return act(guest::isResident);
+    }
+
+    // Interrupts
 
     /** The list register that holds an SPI, in the format of {@code gic.lr}; 0 if none does. */
     public long listRegister(int id) {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
+import io.kvmirq.fake.arm64.GicHardware;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.FileTable;
+import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.file.UserMemory;
@@ -25,7 +27,7 @@ record FakeHost(
                 new UserMemory(),
                 new FileTable(),
                 new Rulebook(),
-                IrqHardware.TO_HOST);
+                build.hardware() == Hardware.GICV4 ? new GicHardware() : IrqHardware.TO_HOST);
     }
 
     @Override

@@ -3,6 +3,7 @@ package io.kvmirq.arch.gic;
 
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -35,35 +36,6 @@ public final class Lpis {
     private static final long INITIAL = Baser.sanitised(1 << 10, Baser.Attributes.OF_REDISTRIBUTOR);
 
     private static final OptionalInt NONE = OptionalInt.empty();
-
-    /** An LPI. */
-    private static final class Lpi {
-        private int references;
-        private OptionalInt vcpu = NONE;
-        private boolean enabled;
-        private int priority;
-        private boolean pending;
-        /** Present for a vLPI. */
-        private Optional<LpiForwarding> forwarding = Optional.empty();
-
-        private void go(int id, int to) {
-            if (forwarding.isPresent() && vcpu.isPresent()) {
-                forwarding.get().move(id, vcpu.getAsInt(), to, enabled);
-            }
-            vcpu = OptionalInt.of(to);
-        }
-
-        /** KVM can look at a vLPI from GICv4.1 on. */
-        private boolean isPendingForKvm(int id) {
-            return forwarding.isPresent() && !forwarding.get().isReadable() ? pending : isPending(id);
-        }
-
-        private boolean isPending(int id) {
-            return forwarding.isPresent() && vcpu.isPresent()
-                    ? forwarding.get().isPending(vcpu.getAsInt(), id)
-                    : pending;
-        }
-    }
 
     /** Of one vCPU. */
     private static final class Redistributor {
@@ -325,6 +297,35 @@ public final class Lpis {
                 .mapToInt(id -> id)
                 .filter(id -> hostIrq(id).equals(OptionalInt.of(hostIrq)))
                 .findFirst();
+    }
+
+    /**
+     * The ITS of the host takes a device's message.
+     *
+     * @return whether the host interrupt is a vLPI, which is pending then; otherwise the host is interrupted
+     */
+    public boolean receive(int hostIrq) {
+        OptionalInt lpi = forwardedBy(hostIrq);
+        lpi.ifPresent(id -> setPending(id, true));
+        return lpi.isPresent();
+    }
+
+    /**
+     * The guest of a vCPU takes its pending LPI with the highest priority, which is not pending then. Source: IHI 0069, 4.8
+     * and 5.1.
+     *
+     * @return the INTID; empty if none is pending and enabled
+     */
+    public OptionalInt take(int vcpu) {
+        OptionalInt taken = lpis.entrySet().stream()
+                .filter(entry -> isFor(entry.getValue(), vcpu)
+                        && entry.getValue().enabled
+                        && entry.getValue().isPending(entry.getKey()))
+                .min(Comparator.comparingInt(entry -> entry.getValue().priority))
+                .map(entry -> OptionalInt.of(entry.getKey()))
+                .orElse(NONE);
+        taken.ifPresent(id -> setPending(id, false));
+        return taken;
     }
 
     /** Whether KVM cannot read the state of an LPI, because it is a vLPI of GICv4.0. */

@@ -6,8 +6,10 @@ import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.InterruptState;
 import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.gic.VirtualInterface;
+import io.kvmirq.arch.gic.Vpe;
 import io.kvmirq.fake.file.HostLine;
 import java.util.Optional;
+import java.util.OptionalInt;
 
 /**
  * What the guest of a vCPU does with its interrupts, played by a test: no code runs. Before each step the list registers
@@ -31,7 +33,9 @@ public final class ArmGuest {
         this.registers = VirtualInterface.of(vgic.distributor(), vcpu, REGISTERS);
     }
 
-    /** Takes the pending interrupt with the highest priority. Returns its INTID, or 1023 if there is none. */
+    /**
+     * Takes the pending interrupt with the highest priority; LPIs last. Returns its INTID, or 1023 if there is none.
+     */
     public int acknowledge() {
         fill();
         int best = -1;
@@ -43,7 +47,7 @@ public final class ArmGuest {
             }
         }
         if (best < 0) {
-            return GuestCpuInterface.SPURIOUS;
+            return vm.lpis().take(vcpu).orElse(GuestCpuInterface.SPURIOUS);
         }
         long word = registers.listRegister(best);
         registers.setListRegister(best, ListRegister.PENDING.put(ListRegister.ACTIVE.put(word, 1), 0));
@@ -72,6 +76,54 @@ public final class ArmGuest {
             vm.mapped(id).ifPresent(HostLine::deactivate);
         }
         return true;
+    }
+
+    // vLPIs
+
+    /** The host interrupt that an LPI is a vLPI of; empty if KVM delivers the LPI. */
+    public OptionalInt hostIrq(int lpi) {
+        return vm.lpis().hostIrq(lpi);
+    }
+
+    /** Whether an LPI is pending, at KVM or in the table of the vPE. */
+    public boolean isPending(int lpi) {
+        return vm.lpis().isPending(lpi);
+    }
+
+    private Vpe vpe() {
+        return vm.vlpis()
+                .vpe(vcpu)
+                .orElseThrow(() -> new IllegalStateException(
+                        "vCPU " + vcpu + " has no vPE: the host has no GICv4, use a profile with gicv4"));
+    }
+
+    /** The thread of the vCPU comes to its CPU, and blocks no more. */
+    public void load() {
+        vpe().thread().load(vcpu);
+        if (vpe().thread().isBlocking()) {
+            vpe().thread().unblock();
+        }
+    }
+
+    /** The thread leaves its CPU and does not sleep. */
+    public void preempt() {
+        vpe().thread().preempt();
+    }
+
+    /** The guest waits for an interrupt. Returns whether the thread sleeps. */
+    public boolean block() {
+        vpe().thread().block(true);
+        return isAsleep();
+    }
+
+    /** Whether the thread sleeps. */
+    public boolean isAsleep() {
+        return vpe().thread().isAsleep();
+    }
+
+    /** Whether hardware delivers to the guest without KVM. */
+    public boolean isResident() {
+        return vpe().isResident();
     }
 
     private int active(int id) {

@@ -4,8 +4,10 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.Spi;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.Lpis;
+import io.kvmirq.arch.gic.VlpiMapping;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
+import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.MemorySlots;
@@ -32,6 +34,7 @@ final class ArmVm extends VmInterrupts {
     private final int addressBits;
     private final MemorySlots memory;
     private final Lpis lpis;
+    private final Vlpis vlpis;
     private final List<ArmVcpu> vcpus = new ArrayList<>();
     private final List<FakeIts> itss = new ArrayList<>();
     /** The interrupts of the host that are mapped to SPIs of the guest. */
@@ -47,6 +50,7 @@ final class ArmVm extends VmInterrupts {
         this.memory = new MemorySlots(
                 host, new MemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, ArmRule.ARM_MEMORY_BEYOND));
         this.lpis = new Lpis(this::vcpuOfTarget, new ArmRam(host, memory));
+        this.vlpis = new Vlpis(this, lpis);
     }
 
     /** Before 6.7 the target of a collection is the index of a vCPU, since then its id. */
@@ -121,6 +125,45 @@ final class ArmVm extends VmInterrupts {
             throw new NotModelledException("a message to the last address");
         }
         return itss.stream().filter(its -> its.isAt(address)).findFirst();
+    }
+
+    // vLPIs
+
+    Vlpis vlpis() {
+        return vlpis;
+    }
+
+    /** @return whether the message of a device is a vLPI, which is pending now */
+    boolean receive(int hostIrq) {
+        return !isClosed() && lpis.receive(hostIrq);
+    }
+
+    /** Also without GICv4. */
+    @Override
+    protected boolean hasBypass() {
+        return true;
+    }
+
+    private VlpiMapping.Route routeOf(FakeIrqfd irqfd) {
+        ArmMessage message = (ArmMessage) routes().message(irqfd.gsi());
+        return message == null
+                ? new VlpiMapping.Route(Optional.empty(), OptionalInt.empty(), 0)
+                : new VlpiMapping.Route(its(message.doorbell()).map(FakeIts::its), message.device(), message.event());
+    }
+
+    @Override
+    protected boolean connected(FakeIrqfd irqfd, Producer producer) {
+        return vlpis.connect(irqfd, producer, routeOf(irqfd));
+    }
+
+    @Override
+    protected void rerouted(FakeIrqfd irqfd, Producer producer) {
+        vlpis.reroute(irqfd, routeOf(irqfd));
+    }
+
+    @Override
+    protected void disconnected(FakeIrqfd irqfd, Producer producer) {
+        vlpis.disconnect(irqfd);
     }
 
     // Interrupts of the host that the guest ends, as in 2014

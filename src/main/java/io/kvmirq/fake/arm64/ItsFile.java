@@ -131,7 +131,7 @@ final class ItsFile extends KvmDeviceFile {
                     case NO_MEMORY -> host.refuse(FileRule.FAULT);
                     case CONTRADICTION -> host.refuse(ArmRule.ITS_TABLES_CONTRADICT);
                     case EXISTS -> host.refuse(ArmRule.ITS_COLLECTION_EXISTS);
-                    case VLPI -> throw new NotModelledException("vLPIs");
+                    case VLPI -> host.refuse(ArmRule.ITS_TABLES_VLPI);
                     case LOST_COLLECTION ->
                         throw new NotModelledException("saving an event whose collection was unmapped: Linux faults");
                 })

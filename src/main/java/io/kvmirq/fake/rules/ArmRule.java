@@ -110,7 +110,29 @@ public enum ArmRule implements KernelRule {
     VGIC_LPI_TABLES(
             SOURCE,
             "enabled LPIs take their pending bits from the guest's table; saving writes them there",
-            "vgic-v3.c vgic_v3_save_pending_tables()");
+            "vgic-v3.c vgic_v3_save_pending_tables()"),
+    ITS_TABLES_VLPI(SOURCE, VgicCause.ITS_TABLES_VLPI),
+    VLPI_MADE(
+            LAB,
+            "with GICv4, an irqfd that meets the vector of a device makes the LPI of its route a vLPI",
+            "vgic-v4.c kvm_vgic_v4_set_forwarding()"),
+    VLPI_NOT_MADE(
+            SOURCE,
+            "without GICv4, a device id, an ITS at the doorbell or a mapped event the LPI is KVM's, and no call says so",
+            "vgic-v4.c kvm_vgic_v4_set_forwarding()"),
+    VLPI_NOT_CONNECTED_BEFORE(
+            SOURCE,
+            "before 6.16 an irqfd whose event is not mapped is not connected: register the one that came second again",
+            "vgic-v4.c kvm_vgic_v4_set_forwarding()"),
+    VLPI_ENDS_WITH_ROUTE(
+            SOURCE,
+            "since 6.16 a changed route ends the vLPI, until the irqfd or the vector is registered again",
+            "arm.c kvm_arch_update_irqfd_routing()"),
+    VLPI_STAYS_BEFORE(LAB, "before 6.16 a changed route leaves the LPI of the old one a vLPI", "vgic-v4.c"),
+    VLPI_WARNS(
+            LAB,
+            "the kernel logs a warning when it finds an LPI that is not the vLPI it expects",
+            "vgic-v4.c kvm_vgic_v4_unset_forwarding()");
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values
     private final Decision decision;

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/** An LPI. */
+final class Lpi {
+    int references;
+    OptionalInt vcpu = OptionalInt.empty();
+    boolean enabled;
+    int priority;
+    boolean pending;
+    /** Present for a vLPI. */
+    Optional<LpiForwarding> forwarding = Optional.empty();
+
+    void go(int id, int to) {
+        if (forwarding.isPresent() && vcpu.isPresent()) {
+            forwarding.get().move(id, vcpu.getAsInt(), to, enabled);
+        }
+        vcpu = OptionalInt.of(to);
+    }
+
+    /** KVM can look at a vLPI from GICv4.1 on. */
+    boolean isPendingForKvm(int id) {
+        return forwarding.isPresent() && !forwarding.get().isReadable() ? pending : isPending(id);
+    }
+
+    boolean isPending(int id) {
+        return forwarding.isPresent() && vcpu.isPresent() ? forwarding.get().isPending(vcpu.getAsInt(), id) : pending;
+    }
+}

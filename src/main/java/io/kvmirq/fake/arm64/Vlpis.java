@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.arch.gic.InterruptId;
+import io.kvmirq.arch.gic.Lpis;
+import io.kvmirq.arch.gic.VlpiMapping;
+import io.kvmirq.arch.gic.VlpiMapping.Kernel;
+import io.kvmirq.arch.gic.VlpiMapping.Outcome;
+import io.kvmirq.arch.gic.VlpiMapping.Refusal;
+import io.kvmirq.arch.gic.VlpiMapping.Route;
+import io.kvmirq.arch.gic.Vpe;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.Hardware;
+import io.kvmirq.fake.file.Producer;
+import io.kvmirq.fake.kvm.FakeIrqfd;
+import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.fake.rules.NotModelledException;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import java.util.stream.LongStream;
+
+/**
+ * The LPIs of a VM that hardware delivers, and the vPEs of its vCPUs: the consumers of irqbypass on arm64. Each vCPU has a
+ * CPU of the host to itself. Source: {@code kvm_arch_irq_bypass_add_producer()} in arch/arm64/kvm/arm.c,
+ * arch/arm64/kvm/vgic/vgic-v4.c.
+ */
+final class Vlpis {
+    private static final int VLPIS = (1 << 16) - InterruptId.FIRST_LPI;
+    private static final int MOST_VPES = 256;
+
+    private final ArmVm vm;
+    private final Lpis lpis;
+    private final boolean gicv4;
+    private final Kernel kernel;
+    private final Map<FakeIrqfd, VlpiMapping> mappings = new HashMap<>();
+    /** Made at the first use, when the VM has all its vCPUs. */
+    private List<Vpe> vpes = List.of();
+
+    private Optional<Host> cpus = Optional.empty();
+
+    Vlpis(ArmVm vm, Lpis lpis) {
+        Build build = vm.host().build();
+        this.vm = vm;
+        this.lpis = lpis;
+        this.gicv4 = build.hardware() == Hardware.GICV4;
+        this.kernel = build.isSince(6, 16) ? Kernel.BY_HOST_IRQ : Kernel.BY_ROUTE;
+    }
+
+    private List<Vpe> vpes() {
+        if (gicv4 && vpes.isEmpty()) {
+            int count = vm.vcpus().size();
+            if (count > MOST_VPES) {
+                throw new NotModelledException("GICv4 with more than " + MOST_VPES + " vCPUs");
+            }
+            Host host = new Host(LongStream.range(0, Math.max(1, count)).toArray());
+            cpus = Optional.of(host);
+            vpes = IntStream.range(0, count)
+                    .mapToObj(vcpu -> new Vpe(host, vcpu, Vpe.Version.V4_0, VLPIS, vcpu))
+                    .toList();
+        }
+        return vpes;
+    }
+
+    /** The vPE of a vCPU, after the CPUs have taken the doorbells that rang; empty without GICv4. */
+    Optional<Vpe> vpe(int vcpu) {
+        List<Vpe> all = vpes();
+        cpus.ifPresent(host -> host.cpus().forEach(Vlpis::takeDoorbells));
+        return gicv4 ? Optional.of(all.get(vcpu)) : Optional.empty();
+    }
+
+    private static void takeDoorbells(HostCpu cpu) {
+        while (cpu.isInterrupted()) {
+            cpu.takeInterrupt();
+        }
+    }
+
+    // Connections
+
+    /** @return whether the irqfd and the interrupt of the device are connected, which says nothing of a vLPI */
+    boolean connect(FakeIrqfd irqfd, Producer producer, Route route) {
+        VlpiMapping mapping = new VlpiMapping(kernel, gicv4, lpis, vpes(), producer.number());
+        Optional<Refusal> refused = mapping.register(route);
+        vm.note(refused.isEmpty() ? ArmRule.VLPI_MADE : ArmRule.VLPI_NOT_MADE);
+        if (refused.filter(Refusal.UNMAPPED::equals).isPresent() && kernel == Kernel.BY_ROUTE) {
+            vm.note(ArmRule.VLPI_NOT_CONNECTED_BEFORE);
+            return false;
+        }
+        if (producer.entry() instanceof GicHardware.Event event) {
+            event.mapTo(vm, producer.number());
+        }
+        mappings.put(irqfd, mapping);
+        return true;
+    }
+
+    void reroute(FakeIrqfd irqfd, Route route) {
+        note(Objects.requireNonNull(mappings.get(irqfd)).changeRoute(route));
+        vm.note(kernel == Kernel.BY_HOST_IRQ ? ArmRule.VLPI_ENDS_WITH_ROUTE : ArmRule.VLPI_STAYS_BEFORE);
+    }
+
+    void disconnect(FakeIrqfd irqfd) {
+        note(Objects.requireNonNull(mappings.remove(irqfd)).unregister());
+    }
+
+    private void note(Outcome outcome) {
+        if (outcome != Outcome.CLEAN) {
+            vm.note(ArmRule.VLPI_WARNS);
+        }
+    }
+}
