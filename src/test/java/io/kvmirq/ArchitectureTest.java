@@ -193,6 +193,7 @@ class ArchitectureTest {
                 "io.kvmirq.backend..",
                 "io.kvmirq.recording..",
                 "io.kvmirq.explain..",
+                "io.kvmirq.arch.apic..",
                 "io.kvmirq.fake.."));
     }
 
@@ -206,7 +207,10 @@ class ArchitectureTest {
         check(mayUse(file, "io.kvmirq", "io.kvmirq.uapi..", rules));
         check(mayUse(kvm, "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch.intx", rules, file));
         check(mayUse("io.kvmirq.fake.vfio", "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch.intx", rules, file));
-        check(mayUse("io.kvmirq.fake.x86", "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch..", rules, file, kvm));
+        String posting = "io.kvmirq.fake.posting";
+        check(mayUse(posting, "io.kvmirq", "io.kvmirq.arch..", rules, file));
+        check(mayUse(
+                "io.kvmirq.fake.x86", "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch..", rules, file, kvm, posting));
         check(mayUse("io.kvmirq.fake.arm64", "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch..", rules, file, kvm));
     }
 

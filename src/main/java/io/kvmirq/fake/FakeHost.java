@@ -11,6 +11,7 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.file.UserMemory;
 import io.kvmirq.fake.file.Work;
+import io.kvmirq.fake.posting.PostingMachine;
 import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.KernelRule;
 import org.jspecify.annotations.Nullable;
@@ -20,14 +21,18 @@ record FakeHost(
         Build build, FakeTime time, Work work, UserMemory memory, FileTable files, Rulebook rules, IrqHardware hardware)
         implements Host {
     FakeHost(Build build, boolean virtualTime) {
+        this(build, new FakeTime(virtualTime));
+    }
+
+    private FakeHost(Build build, FakeTime time) {
         this(
                 build,
-                new FakeTime(virtualTime),
+                time,
                 new Work(),
                 new UserMemory(),
                 new FileTable(),
                 new Rulebook(),
-                build.hardware() == Hardware.GICV4 ? new GicHardware() : IrqHardware.TO_HOST);
+                build.hardware() == Hardware.GICV4 ? new GicHardware() : PostingMachine.of(build, time));
     }
 
     @Override

@@ -12,6 +12,7 @@ import io.kvmirq.fake.arm64.ArmKvmFile;
 import io.kvmirq.fake.arm64.ArmVmFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.StandardFile;
+import io.kvmirq.fake.posting.PostingMachine;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.vfio.DeviceFiles;
 import io.kvmirq.fake.vfio.VfioHost;
@@ -247,6 +248,21 @@ public final class FakeKernel extends SystemCalls {
                     time,
                     guest.orElseThrow(() -> new IllegalArgumentException("descriptor " + vm + " is no arm64 VM with "
                             + id + " and a VGIC: create the vCPU, then initialize the VGIC")));
+        }
+    }
+
+    /**
+     * The vCPUs that have a LAPIC in the kernel, in the order of their creation, if the profile names the interrupt hardware
+     * of an x86 host, such as {@code vtd-posting}. Empty in other profiles.
+     */
+    public List<FakeVcpu> vcpus() {
+        time.enter();
+        try (time) {
+            return host.hardware() instanceof PostingMachine machine
+                    ? machine.vcpus().stream()
+                            .map(vcpu -> new FakeVcpu(time, vcpu))
+                            .toList()
+                    : List.of();
         }
     }
 

@@ -3,8 +3,11 @@ package io.kvmirq.fake;
 
 import io.kvmirq.PciAddress;
 import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.posting.UnitEntry;
 import io.kvmirq.fake.vfio.PciFunction;
 import io.kvmirq.fake.vfio.VfioPci;
+import java.util.Optional;
 import java.util.function.Predicate;
 
 /**
@@ -144,11 +147,31 @@ public final class FakePciDevice {
      * The device sends the message of a vector of MSI or MSI-X, whichever is enabled. It sends nothing unless it is bus
      * master.
      *
-     * @return whether an eventfd was signalled
+     * @return whether an eventfd was signalled: not if the message was posted to a vCPU, see {@link #irte}
      * @throws IllegalArgumentException if the device has no such vector
      */
     public boolean sendMessage(int vector) {
         return act(pci -> pci.send(vector));
+    }
+
+    /**
+     * The entry of the host's remapping unit for a vector of MSI or MSI-X, as it is now. Without hardware in the profile
+     * every entry is remapped.
+     *
+     * @throws IllegalArgumentException if the device has no such vector
+     */
+    public FakeIrte irte(int vector) {
+        time.enter();
+        try (time) {
+            Optional<IrqHardware.Entry> entry = device.entry(vector);
+            if (entry.isPresent() && entry.get() instanceof UnitEntry unit) {
+                UnitEntry.View now = unit.view();
+                FakeIrte.Form form = now.posted() ? FakeIrte.Form.POSTED : FakeIrte.Form.REMAPPED;
+                return new FakeIrte(form, now.vcpu(), now.vector(), now.words());
+            }
+            FakeIrte.Form form = entry.isPresent() ? FakeIrte.Form.REMAPPED : FakeIrte.Form.NONE;
+            return new FakeIrte(form, Optional.empty(), Optional.empty(), "");
+        }
     }
 
     /**

@@ -9,6 +9,8 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuHooks;
 import io.kvmirq.arch.vcpu.VcpuThread;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 
 /**
@@ -62,6 +64,15 @@ public final class AvicVcpu {
 
     int at(int word) {
         return base + word;
+    }
+
+    /** The entries of its units that are posted to it: the irqfds on its list. */
+    public List<Integer> entries() {
+        List<Integer> entries = new ArrayList<>();
+        for (int i = list.next(0); i >= 0; i = list.next(i + 1)) {
+            entries.add(vm.irqfd(i).entry());
+        }
+        return entries;
     }
 
     AvicVm vm() {
@@ -150,6 +161,20 @@ public final class AvicVcpu {
     }
 
     /**
+     * As {@link #takeInterrupts()}, and another LAPIC serves the vectors: they are in this page's ISR no more.
+     *
+     * @param taken receives the vectors in four words from {@code at}
+     */
+    public void takeInterrupts(SharedWords taken, int at) {
+        takeInterrupts();
+        for (int i = 0; i < VECTOR_WORDS; i++) {
+            if (words.get(at(ISR + i)) != 0) {
+                taken.or(at + i, words.swap(at(ISR + i), 0));
+            }
+        }
+    }
+
+    /**
      * Whether the guest has taken a vector and not ended it.
      *
      * @param vector 0–255
@@ -167,6 +192,16 @@ public final class AvicVcpu {
     public void end(int vector) {
         checkVector(vector);
         words.and(at(ISR + vector / Long.SIZE), ~(1L << vector));
+    }
+
+    /**
+     * Whether the IRR holds a vector.
+     *
+     * @param vector 0–255
+     */
+    public boolean isRequested(int vector) {
+        checkVector(vector);
+        return (words.get(at(IRR + vector / Long.SIZE)) >>> vector & 1) != 0;
     }
 
     /** Whether the IRR holds a vector that the guest has not taken. */

@@ -33,10 +33,17 @@ public final class PostedIrqfd {
      * @throws KernelException as {@link IrteUpdate#post} does. The irqfd is then posted to no vCPU
      */
     public void update(PostingVm vm, PostingIrq irq) {
-        Optional<ApicMessage> message = irq.message()
-                .map(msi -> ApicMessage.of(new CompatibilityMsi(msi.address(), msi.data())))
-                .filter(found ->
-                        !found.isInvalid(vm.apicIds32Bit()) && found.mode().hasVector());
+        update(vm, irq.message().map(msi -> ApicMessage.of(new CompatibilityMsi(msi.address(), msi.data()))));
+    }
+
+    /**
+     * As {@link #update(PostingVm, PostingIrq)}.
+     *
+     * @param route the route; empty if it is no message
+     */
+    public void update(PostingVm vm, Optional<ApicMessage> route) {
+        Optional<ApicMessage> message = route.filter(
+                found -> !found.isInvalid(vm.apicIds32Bit()) && found.mode().hasVector());
         Optional<? extends LocalApic> single =
                 message.flatMap(found -> vm.destinations().single(found));
         if (single.isPresent()) {

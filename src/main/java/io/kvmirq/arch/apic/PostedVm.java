@@ -7,6 +7,7 @@ import io.kvmirq.arch.vcpu.HostCpu;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /**
  * A VM with APICv on a host: its vCPUs, the bypasses of its devices, and the wake-up lists of the CPUs. The VM handles the
@@ -27,6 +28,8 @@ public final class PostedVm {
     private final int bypasses;
     private final List<WakeupList> lists = new ArrayList<>();
     private final PostedVcpu[] vcpus;
+    private final Consumer<HostCpu> notified = this::notified;
+    private final Consumer<HostCpu> wakeUp = this::wakeUp;
 
     /**
      * A new VM: no vCPU is loaded, no vector is requested.
@@ -59,8 +62,8 @@ public final class PostedVm {
             lists.add(new WakeupList(words, base + i * WakeupList.words(vcpus)));
         }
         bypasses = words(host.cpus().size(), vcpus) - 1;
-        host.handle(Apic.NOTIFICATION, this::notified);
-        host.handle(Apic.WAKEUP, this::wakeUp);
+        host.handle(Apic.NOTIFICATION, notified);
+        host.handle(Apic.WAKEUP, wakeUp);
     }
 
     static int words(int cpus, int vcpus) {
@@ -175,6 +178,12 @@ public final class PostedVm {
             }
         }
         list.unlock();
+    }
+
+    /** The VM is gone: it handles no vector of its host any more. Nothing is posted to it, and no vCPU of it sleeps. */
+    public void destroy() {
+        host.forget(Apic.NOTIFICATION, notified);
+        host.forget(Apic.WAKEUP, wakeUp);
     }
 
     /** The CPUs that have a vCPU on their wake-up list: at most one, by rule R5. */

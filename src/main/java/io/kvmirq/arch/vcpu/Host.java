@@ -121,6 +121,13 @@ public final class Host {
         handlers.set(vector, all);
     }
 
+    /** Takes a handler away, if it is there. */
+    public void forget(int vector, Consumer<HostCpu> handler) {
+        List<Consumer<HostCpu>> all = new ArrayList<>(handlers.get(vector));
+        all.remove(handler);
+        handlers.set(vector, all);
+    }
+
     boolean handles(int vector) {
         return vector >= 0 && vector < VECTORS && !handlers.get(vector).isEmpty();
     }

@@ -106,6 +106,9 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
     /** The connection ends ({@code kvm_arch_irq_bypass_del_producer()}). */
     protected void disconnected(FakeIrqfd irqfd, Producer producer) {}
 
+    /** The last descriptor of the VM was closed. */
+    protected void closed() {}
+
     // Routes
 
     protected final FakeRoutes routes() {
@@ -211,5 +214,6 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
         }
         host.work().finishShutDowns();
         closed = true;
+        closed();
     }
 }

@@ -242,6 +242,16 @@ public enum KvmRule implements KernelRule {
             SOURCE,
             "a second irqfd or vector of one eventfd is not connected, and its call succeeds",
             "virt/lib/irqbypass.c irq_bypass_register_producer()"),
+    IRTE_POSTED(
+            SOURCE,
+            "a device's interrupt is posted if its route is a fixed or lowest-priority message to one vCPU",
+            "irq.c kvm_pi_update_irte()"),
+    IRTE_NOT_POSTED(
+            SOURCE, "a device's interrupt with any other route goes through the eventfd", "irq.c kvm_pi_update_irte()"),
+    IRTE_RESTORED(
+            SOURCE,
+            "when irqfd or vector go, the interrupt goes through the eventfd again",
+            "irq.c kvm_arch_irq_bypass_del_producer()"),
     EOI_TOLD_TO_VMM(
             MEASURED,
             "with the split irqchip, the EOI of a level interrupt routed from a reserved pin exits to the VMM",

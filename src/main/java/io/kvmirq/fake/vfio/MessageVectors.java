@@ -5,11 +5,13 @@ import io.kvmirq.arch.intx.InterruptMode;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.FakeFile;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.rules.VfioRule;
 import java.util.BitSet;
 import java.util.NavigableMap;
 import java.util.Objects;
+import java.util.Optional;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
@@ -128,6 +130,10 @@ final class MessageVectors {
         }
         event.bypass().add(irq(vector));
         return 0;
+    }
+
+    Optional<IrqHardware.Entry> entry(int vector) {
+        return Optional.ofNullable(irqs.get(vector)).map(Producer::entry);
     }
 
     private Producer irq(int vector) {

@@ -8,8 +8,10 @@ import io.kvmirq.arch.intx.PhysicalLine;
 import io.kvmirq.arch.intx.VfioIntx;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -190,15 +192,29 @@ public final class VfioPci extends VfioDevice {
      * @throws IllegalArgumentException if neither MSI nor MSI-X has such a vector
      */
     public boolean send(int vector) {
-        if (vector < 0 || vector >= Math.max(function.msi(), function.msix())) {
-            throw new IllegalArgumentException("vector " + vector + ": " + function.address() + " has " + function.msi()
-                    + " of MSI and " + function.msix() + " of MSI-X, numbered from 0");
-        }
+        checkVector(vector);
         if (!config.isMaster()) {
             host.note(VfioRule.VFIO_BUS_MASTER);
             return false;
         }
         return vectors.send(vector);
+    }
+
+    /**
+     * The way of a vector's messages through the host's hardware; empty if it has no interrupt of the host.
+     *
+     * @throws IllegalArgumentException if neither MSI nor MSI-X has such a vector
+     */
+    public Optional<IrqHardware.Entry> entry(int vector) {
+        checkVector(vector);
+        return vectors.entry(vector);
+    }
+
+    private void checkVector(int vector) {
+        if (vector < 0 || vector >= Math.max(function.msi(), function.msix())) {
+            throw new IllegalArgumentException("vector " + vector + ": " + function.address() + " has " + function.msi()
+                    + " of MSI and " + function.msix() + " of MSI-X, numbered from 0");
+        }
     }
 
     /**

@@ -4,6 +4,7 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.MemorySlots;
+import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
@@ -68,11 +69,7 @@ final class FakeCpu {
 
     /** KVM_NMI. */
     int requestNmi() {
-        if (lapic.isPresent()) {
-            lapic.get().events().sendNmi();
-        } else {
-            nmi = true;
-        }
+        lapic.ifPresentOrElse(apic -> apic.events().sendNmi(), () -> nmi = true);
         return 0;
     }
 
@@ -89,14 +86,20 @@ final class FakeCpu {
         if (shared.get(Uapi.KvmRun.IMMEDIATE_EXIT) != 0) {
             return host.refuse(KvmRule.VCPU_IMMEDIATE_EXIT);
         }
+        PostingVcpu hardware = lapic.map(FakeLapic::hardware).orElse(null);
         while (true) {
+            if (hardware != null) {
+                hardware.enterGuest();
+            }
             if (exitsForEoi()) {
                 return 0;
             }
             if (deliver()) {
                 halted = false;
             }
-            if (halted) {
+            if (halted && hardware != null) {
+                hardware.halt(interruptsOn);
+            } else if (halted) {
                 host.time().awaitChange();
             } else if (step()) {
                 return 0;

@@ -5,15 +5,18 @@ import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.LapicPage;
 import io.kvmirq.arch.apic.LocalApic;
+import io.kvmirq.fake.posting.PostingVcpu;
+import io.kvmirq.fake.posting.VirtualLapic;
 import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /** A local APIC; source: arch/x86/kvm/lapic.c, Intel SDM vol. 3, chapter 11. */
-final class FakeLapic implements LocalApic {
+final class FakeLapic implements LocalApic, VirtualLapic {
     static final int SIZE = Uapi.KvmLapicState.SIZE;
 
     private static final int KVM_VERSION = 0x50014;
@@ -31,6 +34,9 @@ final class FakeLapic implements LocalApic {
     private final VectorSet levels = new VectorSet(registers, LapicPage.TMR_AT);
     private final EoiExitBitmap eoiExitBitmap = new EoiExitBitmap();
     private final VcpuEvents events = new VcpuEvents();
+    /** What hardware does for the vCPU; null on a host whose hardware does nothing. */
+    private @Nullable PostingVcpu hardware;
+
     private boolean x2apicOffered;
     private boolean x2apic;
     /** The kernel's cache of ISR: how many bits are set, and the highest vector (-1 if it must be looked up). */
@@ -68,6 +74,34 @@ final class FakeLapic implements LocalApic {
         countInService();
     }
 
+    void setHardware(PostingVcpu of) {
+        hardware = of;
+    }
+
+    @Nullable
+    PostingVcpu hardware() {
+        return hardware;
+    }
+
+    @Override
+    public void request(int vector) {
+        requested.set(vector, true);
+    }
+
+    @Override
+    public boolean isRequested(int vector) {
+        return requested.has(vector);
+    }
+
+    @Override
+    public int serve() {
+        int vector = takeRequest(true);
+        if (vector >= 0) {
+            endOfInterrupt();
+        }
+        return vector;
+    }
+
     private void countInService() {
         inService = served.count();
         latestInService = -1;
@@ -80,6 +114,9 @@ final class FakeLapic implements LocalApic {
 
     /** KVM_GET_LAPIC. Without 32-bit APIC ids, an x2APIC id is returned in the xAPIC position. */
     void save(ByteBuffer to) {
+        if (hardware != null) {
+            hardware.look();
+        }
         to.put(0, registers, 0, SIZE);
         if (x2apic && !all.has32BitIds()) {
             to.putInt(LapicPage.ID_AT, registers.getInt(LapicPage.ID_AT) << XAPIC_ID);
@@ -95,6 +132,9 @@ final class FakeLapic implements LocalApic {
         if (x2apic && all.has32BitIds() && state.getInt(LapicPage.ID_AT) != vcpuId) {
             setSpurious(state.getInt(LapicPage.SVR_AT));
             return vm.host().refuse(KvmRule.LAPIC_X2APIC_ID);
+        }
+        if (hardware != null) {
+            hardware.discard();
         }
         registers.put(0, state, 0, SIZE);
         putVersion();
@@ -227,6 +267,9 @@ final class FakeLapic implements LocalApic {
                 return false;
             }
             case SMI, RESERVED_3 -> throw new NotModelledException("interrupt delivery mode " + mode.number());
+        }
+        if (hardware != null) {
+            hardware.wake();
         }
         return true;
     }

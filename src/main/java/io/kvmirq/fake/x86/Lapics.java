@@ -4,10 +4,13 @@ package io.kvmirq.fake.x86;
 import io.kvmirq.arch.apic.ApicMap;
 import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.arch.apic.Destinations;
+import io.kvmirq.arch.apic.PostingVm;
 import io.kvmirq.fake.rules.KvmRule;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Consumer;
 
 /** A VM's LAPICs, and the delivery of interrupts to them; source: arch/x86/kvm/lapic.c and irq.c. */
@@ -32,6 +35,7 @@ final class Lapics {
     FakeLapic add(int vcpuId) {
         recalculateApicMap();
         FakeLapic lapic = new FakeLapic(vm, this, vcpuId);
+        vm.posting().ifPresent(posting -> posting.add(lapic));
         lapics.add(lapic);
         return lapic;
     }
@@ -39,6 +43,7 @@ final class Lapics {
     /** Undoes {@link #add} after its vCPU could not be created. */
     void remove(FakeLapic lapic) {
         lapics.remove(lapic);
+        vm.posting().ifPresent(posting -> posting.remove(lapic));
         recalculateApicMap();
     }
 
@@ -62,6 +67,11 @@ final class Lapics {
 
     void endBroadcastQuirk() {
         broadcastQuirk = false;
+    }
+
+    /** What posting asks. */
+    PostingVm destinations() {
+        return new PostingVm(true, ids32Bit, new Destinations<>(lapics, ids32Bit, broadcastQuirk, true), Set.of());
     }
 
     void forEach(Consumer<FakeLapic> action) {

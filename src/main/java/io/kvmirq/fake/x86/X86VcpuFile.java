@@ -6,6 +6,7 @@ import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.MemorySlots;
 import io.kvmirq.fake.kvm.StatsFile;
 import io.kvmirq.fake.kvm.VcpuFile;
+import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
@@ -100,14 +101,28 @@ final class X86VcpuFile extends VcpuFile {
         if (external >= 0) {
             throw new NotModelledException("running a guest after KVM_INTERRUPT");
         }
-        running = true;
+        setRunning(true);
         hasRun = true;
         try {
             return cpu.run();
         } finally {
-            running = false;
+            setRunning(false);
             host.time().changed();
         }
+    }
+
+    private void setRunning(boolean on) {
+        running = on;
+        hardware().ifPresent(hardware -> hardware.setInRun(on));
+    }
+
+    private Optional<PostingVcpu> hardware() {
+        return lapic.map(FakeLapic::hardware);
+    }
+
+    @Override
+    protected void released() {
+        hardware().ifPresent(PostingVcpu::close);
     }
 
     private int openStats(long argument) {

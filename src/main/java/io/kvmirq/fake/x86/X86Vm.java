@@ -5,9 +5,11 @@ import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.intx.PinSources;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.VmInterrupts;
+import io.kvmirq.fake.posting.PostingMachine;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.KvmRule;
 import java.util.List;
@@ -47,6 +49,8 @@ final class X86Vm extends VmInterrupts {
     private final FakePic[] pics = {new FakePic(this, 0xf8), new FakePic(this, 0xde)};
     private final FakeIoapic ioapic = new FakeIoapic(this);
     private final Lapics lapics = new Lapics(this);
+    /** Empty on a host that posts nothing and has no model of its hardware. */
+    private final Optional<IrqPosting> posting;
 
     private Irqchip irqchip = Irqchip.NONE;
     private int reservedPins;
@@ -55,6 +59,9 @@ final class X86Vm extends VmInterrupts {
 
     X86Vm(Host host) {
         super(host);
+        this.posting = host.hardware() instanceof PostingMachine machine
+                ? Optional.of(new IrqPosting(this, machine))
+                : Optional.empty();
     }
 
     Irqchip irqchip() {
@@ -70,6 +77,10 @@ final class X86Vm extends VmInterrupts {
     void createSplitIrqchip(int pins) {
         irqchip = Irqchip.SPLIT;
         reservedPins = pins & 0xff;
+    }
+
+    Optional<IrqPosting> posting() {
+        return posting;
     }
 
     Lapics lapics() {
@@ -158,6 +169,37 @@ final class X86Vm extends VmInterrupts {
     @Override
     protected void resamplersChanged() {
         lapics.wantScan();
+    }
+
+    // Posting
+
+    @Override
+    protected boolean hasBypass() {
+        return posting.isPresent() && posting.get().posts();
+    }
+
+    @Override
+    protected boolean connected(FakeIrqfd irqfd, Producer producer) {
+        return posting.orElseThrow().connect(irqfd, producer, message(irqfd));
+    }
+
+    @Override
+    protected void rerouted(FakeIrqfd irqfd, Producer producer) {
+        posting.orElseThrow().update(irqfd, message(irqfd));
+    }
+
+    @Override
+    protected void disconnected(FakeIrqfd irqfd, Producer producer) {
+        posting.orElseThrow().disconnect(irqfd);
+    }
+
+    private Optional<ApicMessage> message(FakeIrqfd irqfd) {
+        return Optional.ofNullable((ApicMessage) routes().message(irqfd.gsi()));
+    }
+
+    @Override
+    protected void closed() {
+        posting.ifPresent(IrqPosting::close);
     }
 
     // Chips, by KVM_IRQCHIP number

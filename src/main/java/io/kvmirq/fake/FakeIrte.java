@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.VcpuId;
+import java.util.Optional;
+
+/**
+ * What the host's remapping unit does with a message of a device.
+ *
+ * @param form the form of the entry
+ * @param vcpu the vCPU that the entry posts to
+ * @param guestVector the vector in the guest, if the entry posts
+ * @param words the entry as {@code kvmirq decode} takes it; empty if there is none, or if the profile names no hardware
+ */
+public record FakeIrte(Form form, Optional<VcpuId> vcpu, Optional<InterruptVector> guestVector, String words) {
+    /** The form of an entry. */
+    public enum Form {
+        /** The vector has no interrupt of the host. */
+        NONE,
+        /** The host is interrupted, and VFIO signals the eventfd. */
+        REMAPPED,
+        /** The message goes to a vCPU. */
+        POSTED
+    }
+
+    /** Whether the entry posts. */
+    public boolean isPosted() {
+        return form == Form.POSTED;
+    }
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.posting.PostingVcpu;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.function.Supplier;
+
+/**
+ * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test puts it where {@code KVM_RUN}
+ * and the host's scheduler put a vCPU, and sees what a posted interrupt of a device does. Get it from {@link
+ * FakeKernel#vcpus}. The host has 4 processors; one runs one vCPU at a time, and whoever comes preempts whoever was there.
+ * Thread-safe.
+ *
+ * <p>The methods that move it throw IllegalStateException while a thread is in {@code KVM_RUN}, which moves it itself.
+ */
+public final class FakeVcpu {
+    /** Where a vCPU is. */
+    public enum State {
+        /** On no processor, and it could run: after a preemption or {@code KVM_RUN}, or before the first. */
+        PREEMPTED,
+        /** On a processor, outside the guest. */
+        LOADED,
+        /** On a processor, in the guest. */
+        IN_GUEST,
+        /** On no processor; its guest has halted and sleeps. */
+        BLOCKED
+    }
+
+    private final FakeTime time;
+    private final PostingVcpu vcpu;
+
+    FakeVcpu(FakeTime time, PostingVcpu vcpu) {
+        this.time = time;
+        this.vcpu = vcpu;
+    }
+
+    private <T> T locked(Supplier<T> action) {
+        time.enter();
+        try (time) {
+            return action.get();
+        }
+    }
+
+    private <T> T moved(Supplier<T> action) {
+        return locked(() -> {
+            if (vcpu.isInRun()) {
+                throw new IllegalStateException(
+                        vcpu.id() + " is in KVM_RUN, which moves it: expected no thread to run it");
+            }
+            T result = action.get();
+            time.changed();
+            return result;
+        });
+    }
+
+    // Moves
+
+    /**
+     * It comes to a processor and is outside the guest. It is awake then.
+     *
+     * @param cpu 0–3
+     * @throws IllegalArgumentException if the host has no such processor
+     */
+    public void load(int cpu) {
+        moved(() -> {
+            vcpu.load(cpu);
+            return true;
+        });
+    }
+
+    /** It enters the guest, on the processor that it is on, or else on one that the scheduler chooses. */
+    public void enterGuest() {
+        moved(() -> {
+            vcpu.enterGuest();
+            return true;
+        });
+    }
+
+    /** The host takes its processor away, or {@code KVM_RUN} returns. A sleeper is woken first. */
+    public void preempt() {
+        moved(() -> {
+            vcpu.load();
+            vcpu.preempt();
+            return true;
+        });
+    }
+
+    /**
+     * Its guest halts with interrupts on. An interrupt that is pending, or that comes later, wakes it.
+     *
+     * @return whether it sleeps
+     */
+    public boolean block() {
+        return moved(() -> vcpu.block(true));
+    }
+
+    /**
+     * Its guest, with interrupts on, takes its next vector and ends it.
+     *
+     * @return empty if the guest has none that it can take
+     * @throws IllegalStateException if it is not in the guest
+     */
+    public Optional<InterruptVector> takeInterrupt() {
+        return moved(() -> {
+            if (!vcpu.isInGuest()) {
+                throw new IllegalStateException(vcpu.id() + " is not in the guest: let it enter first");
+            }
+            int vector = vcpu.serve();
+            return vector < 0 ? Optional.empty() : Optional.of(new InterruptVector(vector));
+        });
+    }
+
+    // What is seen
+
+    /** The id in its VM. */
+    public VcpuId id() {
+        return vcpu.id();
+    }
+
+    /** Where it is. */
+    public State state() {
+        return locked(() -> {
+            if (vcpu.isInGuest()) {
+                return State.IN_GUEST;
+            }
+            return vcpu.isLoaded() ? State.LOADED : vcpu.isAsleep() ? State.BLOCKED : State.PREEMPTED;
+        });
+    }
+
+    /** The number of the processor that it is on, or was on last; empty before the first. */
+    public OptionalInt cpu() {
+        return locked(vcpu::cpu);
+    }
+
+    /** Whether a vector is requested: in the IRR of its LAPIC, or posted and not there yet. */
+    public boolean isRequested(InterruptVector vector) {
+        return locked(() -> vcpu.isRequested(vector.number()));
+    }
+
+    /** A copy of its posted-interrupt descriptor: PIR, ON, SN, NV and NDST. Empty on AMD. */
+    public Optional<PostedInterruptDescriptor> descriptor() {
+        return locked(vcpu::descriptor);
+    }
+
+    /** The processor on whose wake-up list it sleeps. Empty if it is on none, and on AMD. */
+    public OptionalInt wakeupList() {
+        return locked(vcpu::wakeupList);
+    }
+
+    /**
+     * Its entry of AVIC's table of physical APIC ids, with IsRunning, as KVM has it: kind {@code avic.physical} of {@code
+     * kvmirq decode}. Empty on Intel.
+     */
+    public Optional<Long> physicalEntry() {
+        return locked(vcpu::physicalEntry);
+    }
+
+    /** How many interrupts of devices are on its list of posted ones ({@code ir_list}). Empty on Intel, which has none. */
+    public OptionalInt listed() {
+        return locked(vcpu::listed);
+    }
+
+    /** The rules of posting that are broken, in words: none, whatever was called in whatever order. */
+    public List<String> brokenRules() {
+        return locked(vcpu::brokenRules);
+    }
+
+    @Override
+    public String toString() {
+        return id().toString();
+    }
+}

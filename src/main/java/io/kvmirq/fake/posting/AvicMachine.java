@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.posting;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.amd.AvicHost;
+import io.kvmirq.arch.amd.AvicIrqfd;
+import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.amd.AvicVcpu;
+import io.kvmirq.arch.amd.AvicVm;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.amd.GaUnit;
+import io.kvmirq.arch.amd.LegacyIrte;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.IrteUpdate;
+import io.kvmirq.arch.apic.PiDescriptor;
+import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.file.Hardware;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/** A host with AVIC and an IOMMU in GA mode. */
+final class AvicMachine extends PostingMachine {
+    /** The vectors of a device's interrupt and of the GA log's on processor 0 of the host. */
+    private static final int HOST_VECTOR = 0x31;
+
+    private static final int LOG_VECTOR = 0x24;
+    private static final int LOG_ENTRIES = 512;
+    private static final int PAGE_BITS = 12;
+
+    private final boolean inhibited;
+    private final AvicHost avic;
+    private final GaUnit unit;
+    private final List<Guest> guests = new ArrayList<>();
+    /** The physical address of the next VM's first backing page. */
+    private long nextPage = 1L << PAGE_BITS;
+
+    AvicMachine(Build build, FakeTime time) {
+        super(time);
+        this.inhibited = build.hardware() == Hardware.AVIC_INHIBITED;
+        this.avic = new AvicHost(cpus(), build.isSince(6, 17) ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16, true);
+        this.unit = new GaUnit(avic, new GaUnit.Setup(ENTRIES, LOG_ENTRIES, LOG_VECTOR, true, true));
+    }
+
+    @Override
+    public boolean posts() {
+        return true;
+    }
+
+    @Override
+    public PostingGuest newGuest() {
+        Guest guest = new Guest();
+        guests.add(guest);
+        return guest;
+    }
+
+    private Optional<VcpuId> vcpuWith(long page) {
+        for (Guest guest : guests) {
+            for (int i = 0; i < VCPUS; i++) {
+                if (guest.vm.vcpu(i).page() == page) {
+                    return Optional.of(guest.id(i));
+                }
+            }
+        }
+        return Optional.empty();
+    }
+
+    @Override
+    UnitEntry newEntry(int index, int requester) {
+        unit.set(
+                index,
+                LegacyIrte.VALID.mask()
+                        | GaIrte.DESTINATION_LOW.with(cpus().cpu(0).id()),
+                GaIrte.VECTOR.with(HOST_VECTOR),
+                requester,
+                true);
+        return new UnitEntry(this, index) {
+            @Override
+            boolean send() {
+                GaUnit.Outcome outcome = unit.request(index);
+                return outcome == GaUnit.Outcome.REMAPPED || outcome == GaUnit.Outcome.BLOCKED;
+            }
+
+            @Override
+            public View view() {
+                long low = unit.low(index);
+                long high = unit.high(index);
+                boolean posted = GaIrte.GUEST_MODE.isSet(low);
+                return new View(
+                        posted,
+                        posted ? vcpuWith(GaIrte.ROOT.of(high) << PAGE_BITS) : Optional.empty(),
+                        posted ? Optional.of(new InterruptVector((int) GaIrte.VECTOR.of(high))) : Optional.empty(),
+                        (posted ? GaIrte.GUEST : GaIrte.REMAPPED).text(low, high));
+            }
+
+            @Override
+            void clear() {
+                unit.set(index, 0, 0, requester, false);
+            }
+        };
+    }
+
+    private final class Guest extends PostingGuest {
+        private final AvicVm vm = new AvicVm(avic, VCPUS, ENTRIES, nextPage);
+        /** By entry: a VM of the model has a limited number of them. */
+        private final Map<Integer, AvicIrqfd> irqfds = new HashMap<>();
+
+        Guest() {
+            super(AvicMachine.this);
+            nextPage += (long) VCPUS << PAGE_BITS;
+            if (inhibited) {
+                vm.inhibit(InhibitReason.HYPERV);
+            }
+        }
+
+        /** The guest that inhibits AVIC has run. */
+        @Override
+        PostingVcpu newVcpu(int index, VirtualLapic lapic) {
+            Vcpu vcpu = new Vcpu(vm, vm.vcpu(index), lapic);
+            if (inhibited) {
+                vcpu.enterGuest();
+                vcpu.preempt();
+            }
+            return vcpu;
+        }
+
+        @Override
+        IrteUpdate updateByIndex(UnitEntry entry) {
+            return irqfds.computeIfAbsent(entry.index(), index -> vm.irqfd(unit, index));
+        }
+
+        @Override
+        public void close() {
+            vm.destroy();
+            guests.remove(this);
+        }
+    }
+
+    private final class Vcpu extends PostingVcpu {
+        private final AvicVm vm;
+        private final AvicVcpu vcpu;
+
+        Vcpu(AvicVm vm, AvicVcpu vcpu, VirtualLapic lapic) {
+            super(AvicMachine.this, vcpu.index(), vcpu.thread(), lapic);
+            this.vm = vm;
+            this.vcpu = vcpu;
+        }
+
+        @Override
+        void take(SharedWords to) {
+            vcpu.takeInterrupts(to, 0);
+        }
+
+        /** The unit writes into the page. */
+        @Override
+        void sync() {}
+
+        @Override
+        public void discard() {
+            vcpu.takeInterrupts(SharedWords.of(new long[PiDescriptor.PIR_WORDS]), 0);
+        }
+
+        @Override
+        boolean isPosted(int vector) {
+            return vcpu.isRequested(vector) || vcpu.isInService(vector);
+        }
+
+        @Override
+        public Optional<Long> physicalEntry() {
+            return Optional.of(vcpu.shadowEntry());
+        }
+
+        @Override
+        public OptionalInt listed() {
+            return OptionalInt.of(vcpu.entries().size());
+        }
+
+        @Override
+        public List<String> brokenRules() {
+            return vm.brokenRules();
+        }
+    }
+}

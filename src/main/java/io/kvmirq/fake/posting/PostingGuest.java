@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.posting;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.IrteUpdate;
+import io.kvmirq.fake.rules.NotModelledException;
+import java.util.ArrayList;
+import java.util.List;
+
+/** The hardware of a VM. */
+public abstract class PostingGuest {
+    private final PostingMachine host;
+    private final List<PostingVcpu> vcpus = new ArrayList<>();
+
+    PostingGuest(PostingMachine host) {
+        this.host = host;
+    }
+
+    final PostingMachine host() {
+        return host;
+    }
+
+    /** Whether KVM posts interrupts of devices ({@code kvm_arch_has_irq_bypass()}). */
+    public final boolean posts() {
+        return host.posts();
+    }
+
+    /**
+     * A vCPU is created.
+     *
+     * @throws NotModelledException if the VM has too many
+     */
+    public final PostingVcpu add(VirtualLapic lapic) {
+        if (vcpus.size() == PostingMachine.VCPUS) {
+            throw new NotModelledException("more than " + PostingMachine.VCPUS
+                    + " vCPUs in a VM on a host whose interrupt hardware it models");
+        }
+        PostingVcpu vcpu = newVcpu(vcpus.size(), lapic);
+        vcpus.add(vcpu);
+        host.add(vcpu);
+        return vcpu;
+    }
+
+    /** The vCPU that was added last could not be created. */
+    public final void remove(PostingVcpu vcpu) {
+        vcpus.remove(vcpu);
+        host.remove(vcpu);
+    }
+
+    abstract PostingVcpu newVcpu(int index, VirtualLapic lapic);
+
+    /** A first irqfd has a producer; each ends with {@link #stopBypass} ({@code pi_start_bypass}). */
+    public void startBypass() {}
+
+    /** Ends one {@link #startBypass}. */
+    public void stopBypass() {}
+
+    /** The part of an irqfd that changes an entry. */
+    public final IrteUpdate update(UnitEntry entry) {
+        IrteUpdate byIndex = updateByIndex(entry);
+        return new IrteUpdate() {
+            @Override
+            public void post(VcpuId vcpu, InterruptVector vector) {
+                byIndex.post(new VcpuId(index(vcpu)), vector);
+            }
+
+            @Override
+            public void unpost() {
+                byIndex.unpost();
+            }
+        };
+    }
+
+    abstract IrteUpdate updateByIndex(UnitEntry entry);
+
+    private int index(VcpuId id) {
+        for (int i = 0; i < vcpus.size(); i++) {
+            if (vcpus.get(i).id().equals(id)) {
+                return i;
+            }
+        }
+        throw new IllegalArgumentException(id + " has no LAPIC in the kernel: expected one of "
+                + vcpus.stream().map(PostingVcpu::id).toList());
+    }
+
+    final VcpuId id(int index) {
+        return vcpus.get(index).id();
+    }
+
+    /** The last descriptor of the VM is closed; nothing is posted to it. */
+    public abstract void close();
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.posting;
+
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.fake.file.Build;
+import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.file.IrqHardware;
+import io.kvmirq.fake.rules.NotModelledException;
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** A host of a vendor: 4 processors and one unit. The caller of each method holds the kernel's lock. */
+public abstract class PostingMachine implements IrqHardware {
+    /** The entries of the unit's table. */
+    static final int ENTRIES = 4096;
+
+    /** The most vCPUs of a VM, a limit of the fake. */
+    static final int VCPUS = 256;
+
+    /** Other numbers than those of the processors. */
+    private static final long[] APIC_IDS = {0, 2, 4, 6};
+
+    private final FakeTime time;
+    private final Host cpus = new Host(APIC_IDS);
+    private final BitSet entries = new BitSet();
+    private final List<PostingVcpu> vcpus = new ArrayList<>();
+    /** By processor: the vCPU that was loaded there last. */
+    private final @Nullable PostingVcpu[] loaded = new PostingVcpu[APIC_IDS.length];
+
+    PostingMachine(FakeTime time) {
+        this.time = time;
+    }
+
+    /** The hardware of a host. */
+    public static IrqHardware of(Build build, FakeTime time) {
+        return switch (build.hardware()) {
+            case REMAPPING, GICV3, GICV4 -> IrqHardware.TO_HOST;
+            case VTD -> new VtdMachine(time, false);
+            case VTD_POSTING -> new VtdMachine(time, true);
+            case AMD_AVIC, AVIC_INHIBITED -> new AvicMachine(build, time);
+        };
+    }
+
+    /** Whether KVM posts interrupts of devices ({@code kvm_arch_has_irq_bypass()}). */
+    public abstract boolean posts();
+
+    /** A VM is created. */
+    public abstract PostingGuest newGuest();
+
+    abstract UnitEntry newEntry(int index, int requester);
+
+    final Host cpus() {
+        return cpus;
+    }
+
+    final FakeTime time() {
+        return time;
+    }
+
+    /** All vCPUs that have LAPICs in the kernel, in the order of their creation. */
+    public final List<PostingVcpu> vcpus() {
+        return List.copyOf(vcpus);
+    }
+
+    final void add(PostingVcpu vcpu) {
+        vcpus.add(vcpu);
+    }
+
+    final void remove(PostingVcpu vcpu) {
+        vcpus.remove(vcpu);
+    }
+
+    @Override
+    public final Entry allocate(int requester) {
+        int index = entries.nextClearBit(0);
+        if (index == ENTRIES) {
+            throw new NotModelledException("a remapping unit with more than " + ENTRIES + " entries in use");
+        }
+        entries.set(index);
+        return newEntry(index, requester);
+    }
+
+    final void free(int index) {
+        entries.clear(index);
+    }
+
+    /** The processors take their interrupts until none is on its way. */
+    final void settle() {
+        boolean settled = false;
+        while (!settled) {
+            settled = true;
+            for (int i = 0; i < loaded.length; i++) {
+                HostCpu cpu = cpus.cpu(i);
+                while (cpu.isInterrupted()) {
+                    cpu.takeInterrupt();
+                    settled = false;
+                }
+            }
+        }
+    }
+
+    /** The vCPU that is loaded on a processor. */
+    final @Nullable PostingVcpu on(int cpu) {
+        PostingVcpu last = loaded[cpu];
+        return last != null && last.isLoadedOn(cpu) ? last : null;
+    }
+
+    final void loads(PostingVcpu vcpu, int cpu) {
+        loaded[cpu] = vcpu;
+    }
+
+    /** A processor for a vCPU: the one that it prefers, if no other vCPU is there; else an idle one, if there is one. */
+    final int idle(int preferred) {
+        for (int i = 0; i < loaded.length; i++) {
+            int cpu = (preferred + i) % loaded.length;
+            if (on(cpu) == null) {
+                return cpu;
+            }
+        }
+        return preferred;
+    }
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.posting;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.apic.PiDescriptor;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.VcpuThread;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/** A vCPU on its way through the processors. {@code KVM_RUN}, or a test, moves it. */
+public abstract class PostingVcpu {
+    private final PostingMachine host;
+    private final int index;
+    private final VcpuThread thread;
+    private final VirtualLapic lapic;
+    private final SharedWords taken = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
+    private boolean inRun;
+
+    PostingVcpu(PostingMachine host, int index, VcpuThread thread, VirtualLapic lapic) {
+        this.host = host;
+        this.index = index;
+        this.thread = thread;
+        this.lapic = lapic;
+    }
+
+    // The vendor's part
+
+    /** Moves the vectors that the model has in its IRR, and on AMD in its ISR, to {@code to}. */
+    abstract void take(SharedWords to);
+
+    /** KVM looks for requests that are not in the IRR. */
+    abstract void sync();
+
+    /** KVM_SET_LAPIC replaces the IRR: requests are void. */
+    public abstract void discard();
+
+    /** Whether the hardware has a request that is not in the LAPIC's IRR. */
+    abstract boolean isPosted(int vector);
+
+    /** The descriptor, on Intel. */
+    public Optional<PostedInterruptDescriptor> descriptor() {
+        return Optional.empty();
+    }
+
+    /** The processor on whose wake-up list it is, on Intel. */
+    public OptionalInt wakeupList() {
+        return OptionalInt.empty();
+    }
+
+    /** The entry of the table of physical APIC ids, on AMD, as KVM has it. */
+    public Optional<Long> physicalEntry() {
+        return Optional.empty();
+    }
+
+    /** How many irqfds are on its list, on AMD. */
+    public OptionalInt listed() {
+        return OptionalInt.empty();
+    }
+
+    /** The rules of the model that are broken: none, unless the fake is wrong. */
+    public abstract List<String> brokenRules();
+
+    // What is seen
+
+    public final VcpuId id() {
+        return new VcpuId(lapic.vcpuId());
+    }
+
+    public final boolean isInRun() {
+        return inRun;
+    }
+
+    public final boolean isInGuest() {
+        return thread.isInGuestMode();
+    }
+
+    public final boolean isAsleep() {
+        return thread.isAsleep();
+    }
+
+    public final boolean isLoaded() {
+        return thread.isLoaded();
+    }
+
+    /** The processor that it is on or was on last; empty before the first. */
+    public final OptionalInt cpu() {
+        Optional<HostCpu> last = thread.last();
+        return last.isPresent() ? OptionalInt.of(last.get().number()) : OptionalInt.empty();
+    }
+
+    final boolean isLoadedOn(int cpu) {
+        return thread.isLoaded() && cpu().orElse(-1) == cpu;
+    }
+
+    /** Whether a vector is requested, in the IRR or before it. */
+    public final boolean isRequested(int vector) {
+        return isPosted(vector) || lapic.isRequested(vector);
+    }
+
+    // Steps
+
+    /**
+     * It comes to a processor, awake and outside the guest. Another vCPU that is there is preempted.
+     *
+     * @throws IllegalArgumentException if the host has no such processor
+     */
+    public final void load(int cpu) {
+        host.cpus().cpu(cpu);
+        exit();
+        if (isLoadedOn(cpu)) {
+            return;
+        }
+        preempt();
+        PostingVcpu other = host.on(cpu);
+        if (other != null && other != this) {
+            other.preempt();
+        }
+        thread.wake();
+        thread.load(cpu);
+        host.loads(this, cpu);
+        if (thread.isBlocking()) {
+            thread.unblock();
+        }
+        host.settle();
+    }
+
+    /** As {@link #load}, on a processor that the scheduler chooses, if it is on none. */
+    public final void load() {
+        if (!thread.isLoaded()) {
+            load(host.idle(cpu().orElse(index % host.cpus().cpus().size())));
+        }
+    }
+
+    /** It is in the guest, and the guest has seen its requests. */
+    public final void enterGuest() {
+        if (!thread.isInGuestMode()) {
+            exit();
+            load();
+            while (!thread.enter()) {
+                host.settle();
+            }
+        }
+        host.settle();
+        drain();
+    }
+
+    private void exit() {
+        boolean inGuest = thread.last().filter(thread::isGuestOf).isPresent();
+        if (inGuest) {
+            thread.exit();
+        }
+    }
+
+    /** It leaves its processor and could run. A sleeper sleeps on. */
+    public final void preempt() {
+        if (thread.isLoaded()) {
+            exit();
+            thread.preempt();
+            host.settle();
+        }
+    }
+
+    /**
+     * Its guest halts.
+     *
+     * @param interruptible whether the guest has interrupts on
+     * @return whether it sleeps
+     */
+    public final boolean block(boolean interruptible) {
+        exit();
+        load();
+        boolean sleeps = thread.block(interruptible);
+        host.settle();
+        return sleeps && thread.isAsleep();
+    }
+
+    /** In KVM_RUN: its guest halts, until it is woken. */
+    public final void halt(boolean interruptible) {
+        boolean asleep = block(interruptible);
+        while (asleep) {
+            host.time().awaitChange();
+            asleep = thread.isAsleep();
+        }
+    }
+
+    /** Software has a request for it. */
+    public final void wake() {
+        thread.wake();
+    }
+
+    /** KVM_RUN begins, or ends. */
+    public final void setInRun(boolean on) {
+        inRun = on;
+        if (!on) {
+            preempt();
+        }
+    }
+
+    /** KVM looks at the LAPIC in a call of the vCPU, which loads it ({@code vcpu_load()}). */
+    public final void look() {
+        boolean loads = !thread.isLoaded() && !thread.isAsleep();
+        if (loads) {
+            load();
+        }
+        sync();
+        drain();
+        if (loads) {
+            preempt();
+        }
+    }
+
+    private void drain() {
+        take(taken);
+        for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
+            if (taken.get(i) != 0) {
+                for (long bits = taken.swap(i, 0); bits != 0; bits &= bits - 1) {
+                    lapic.request(i * Long.SIZE + Long.numberOfTrailingZeros(bits));
+                }
+            }
+        }
+    }
+
+    /** The guest takes its next vector and ends it. Returns -1 if there is none. */
+    public final int serve() {
+        drain();
+        return lapic.serve();
+    }
+
+    /** The last descriptor of the vCPU is closed. */
+    public final void close() {
+        preempt();
+        host.remove(this);
+    }
+}

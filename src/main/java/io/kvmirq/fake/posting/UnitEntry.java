@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.posting;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.file.IrqHardware;
+import java.util.Optional;
+
+/** An entry of the remapping table of a host that posts. */
+public abstract class UnitEntry implements IrqHardware.Entry {
+    /**
+     * What an entry says.
+     *
+     * @param posted whether it posts
+     * @param vcpu the vCPU that it posts to
+     * @param vector the guest's vector, if it posts
+     * @param words the entry, as {@code kvmirq decode} takes it
+     */
+    public record View(boolean posted, Optional<VcpuId> vcpu, Optional<InterruptVector> vector, String words) {}
+
+    private final PostingMachine host;
+    private final int index;
+
+    UnitEntry(PostingMachine host, int index) {
+        this.host = host;
+        this.index = index;
+    }
+
+    final int index() {
+        return index;
+    }
+
+    /** The entry as it is now. */
+    public abstract View view();
+
+    @Override
+    public final boolean request() {
+        boolean toHost = send();
+        host.settle();
+        return toHost;
+    }
+
+    /** The unit handles the device's message. @return whether it interrupts the host */
+    abstract boolean send();
+
+    abstract void clear();
+
+    @Override
+    public final void free() {
+        clear();
+        host.free(index);
+    }
+}

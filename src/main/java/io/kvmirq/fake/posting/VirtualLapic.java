@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.posting;
+
+/** The LAPIC of a vCPU, to which its hardware brings requests. */
+public interface VirtualLapic {
+    /** The id of the vCPU. */
+    int vcpuId();
+
+    /** Hardware has set a vector in the IRR. */
+    void request(int vector);
+
+    /** Whether a vector is in the IRR. */
+    boolean isRequested(int vector);
+
+    /** A guest with interrupts on takes its next vector and ends it. Returns -1 if there is none. */
+    int serve();
+}

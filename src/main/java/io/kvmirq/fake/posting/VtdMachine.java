@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.posting;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.apic.IrteUpdate;
+import io.kvmirq.arch.apic.PiDescriptor;
+import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.apic.PostedVcpu;
+import io.kvmirq.arch.apic.PostedVm;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vtd.Irte;
+import io.kvmirq.arch.vtd.Outcome;
+import io.kvmirq.arch.vtd.PostedIrte;
+import io.kvmirq.arch.vtd.RemappableMsi;
+import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.arch.vtd.RemappingTable;
+import io.kvmirq.arch.vtd.RemappingUnit;
+import io.kvmirq.arch.vtd.UnitCapabilities;
+import io.kvmirq.arch.vtd.VtdIrte;
+import io.kvmirq.fake.file.FakeTime;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/** A host with VT-d and APICv. */
+final class VtdMachine extends PostingMachine {
+    /** The vector of a device's interrupt on processor 0 of the host. */
+    private static final int HOST_VECTOR = 0x31;
+
+    private static final int VERIFY_BY_ID = 1;
+
+    private final boolean posts;
+    private final RemappingTable table;
+    private final RemappingUnit unit;
+    private final List<Guest> guests = new ArrayList<>();
+
+    VtdMachine(FakeTime time, boolean posts) {
+        super(time);
+        this.posts = posts;
+        this.table = new RemappingTable(
+                new long[ENTRIES * Irte.BYTES / Long.BYTES], capabilities(posts), true, new RemappingTable.Observer() {
+                    @Override
+                    public void written(int index, long low, long high, boolean atOnce) {}
+
+                    @Override
+                    public void invalidated(int index) {}
+                });
+        this.unit = new RemappingUnit(table, cpus(), this::descriptorAt);
+    }
+
+    private static UnitCapabilities capabilities(boolean posts) {
+        return new UnitCapabilities(
+                posts ? UnitCapabilities.POSTING.mask() : 0,
+                UnitCapabilities.REMAPPING.mask() | UnitCapabilities.EXTENDED.mask());
+    }
+
+    private Optional<PiDescriptor> descriptorAt(long address) {
+        return guests.stream()
+                .flatMap(guest -> guest.vm.descriptorAt(address).stream())
+                .findFirst();
+    }
+
+    private Optional<VcpuId> vcpuAt(long address) {
+        for (Guest guest : guests) {
+            for (int i = 0; i < VCPUS; i++) {
+                if (guest.vm.vcpu(i).descriptorAddress() == address) {
+                    return Optional.of(guest.id(i));
+                }
+            }
+        }
+        return Optional.empty();
+    }
+
+    @Override
+    public boolean posts() {
+        return posts;
+    }
+
+    @Override
+    public PostingGuest newGuest() {
+        Guest guest = new Guest();
+        guests.add(guest);
+        return guest;
+    }
+
+    @Override
+    UnitEntry newEntry(int index, int requester) {
+        table.set(
+                index,
+                new RemappedIrte(
+                        Irte.PRESENT.mask()
+                                | RemappedIrte.HINT.mask()
+                                | Irte.VECTOR.with(HOST_VECTOR)
+                                | RemappedIrte.DESTINATION.with(cpus().cpu(0).id()),
+                        Irte.SOURCE_ID.with(requester) | Irte.SOURCE_VALIDATION.with(VERIFY_BY_ID)));
+        return new UnitEntry(this, index) {
+            @Override
+            boolean send() {
+                return !(unit.request(RemappableMsi.to(index, 0), requester) instanceof Outcome.Posted);
+            }
+
+            @Override
+            public View view() {
+                Irte entry = table.entry(index);
+                Optional<PostedIrte> posted = entry instanceof PostedIrte known ? Optional.of(known) : Optional.empty();
+                return new View(
+                        posted.isPresent(),
+                        posted.flatMap(found -> vcpuAt(found.descriptorAddress())),
+                        posted.map(Irte::vector),
+                        entry.toString());
+            }
+
+            @Override
+            void clear() {
+                table.clear(index);
+            }
+        };
+    }
+
+    private final class Guest extends PostingGuest {
+        private final PostedVm vm = new PostedVm(cpus(), VCPUS, true);
+
+        Guest() {
+            super(VtdMachine.this);
+        }
+
+        @Override
+        PostingVcpu newVcpu(int index, VirtualLapic lapic) {
+            return new Vcpu(vm, vm.vcpu(index), lapic);
+        }
+
+        @Override
+        public void startBypass() {
+            vm.startBypass();
+            time().changed();
+        }
+
+        @Override
+        public void stopBypass() {
+            vm.stopBypass();
+        }
+
+        @Override
+        IrteUpdate updateByIndex(UnitEntry entry) {
+            return new VtdIrte(table, entry.index(), vm);
+        }
+
+        @Override
+        public void close() {
+            vm.destroy();
+            guests.remove(this);
+        }
+    }
+
+    private final class Vcpu extends PostingVcpu {
+        private final PostedVm vm;
+        private final PostedVcpu vcpu;
+
+        Vcpu(PostedVm vm, PostedVcpu vcpu, VirtualLapic lapic) {
+            super(VtdMachine.this, vcpu.index(), vcpu.thread(), lapic);
+            this.vm = vm;
+            this.vcpu = vcpu;
+        }
+
+        @Override
+        void take(SharedWords to) {
+            vcpu.takeInterrupts(to, 0);
+        }
+
+        @Override
+        void sync() {
+            vcpu.sync();
+        }
+
+        @Override
+        public void discard() {
+            vcpu.restore(new long[PiDescriptor.PIR_WORDS]);
+        }
+
+        @Override
+        boolean isPosted(int vector) {
+            return vcpu.isInIrr(vector) || vcpu.descriptor().snapshot().isRequested(new InterruptVector(vector));
+        }
+
+        @Override
+        public Optional<PostedInterruptDescriptor> descriptor() {
+            return Optional.of(vcpu.descriptor().snapshot());
+        }
+
+        @Override
+        public OptionalInt wakeupList() {
+            return vm.listing(vcpu.index()).stream().mapToInt(HostCpu::number).findFirst();
+        }
+
+        @Override
+        public List<String> brokenRules() {
+            return vcpu.brokenRules();
+        }
+    }
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.x86;
+
+import io.kvmirq.KernelException;
+import io.kvmirq.arch.apic.ApicMessage;
+import io.kvmirq.arch.apic.PostedIrqfd;
+import io.kvmirq.fake.file.Producer;
+import io.kvmirq.fake.kvm.FakeIrqfd;
+import io.kvmirq.fake.posting.PostingGuest;
+import io.kvmirq.fake.posting.PostingMachine;
+import io.kvmirq.fake.posting.PostingVcpu;
+import io.kvmirq.fake.posting.UnitEntry;
+import io.kvmirq.fake.rules.KvmRule;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * Posting in a VM: its irqfds that are connected to interrupts of devices. Source: {@code
+ * kvm_arch_irq_bypass_add_producer()} and {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c of Linux 7.1, for all versions.
+ */
+final class IrqPosting {
+    private final X86Vm vm;
+    private final PostingGuest guest;
+    private final Map<FakeIrqfd, PostedIrqfd> irqfds = new HashMap<>();
+
+    IrqPosting(X86Vm vm, PostingMachine machine) {
+        this.vm = vm;
+        this.guest = machine.newGuest();
+    }
+
+    boolean posts() {
+        return guest.posts();
+    }
+
+    void add(FakeLapic lapic) {
+        lapic.setHardware(guest.add(lapic));
+    }
+
+    void remove(FakeLapic lapic) {
+        PostingVcpu hardware = lapic.hardware();
+        if (hardware != null) {
+            guest.remove(hardware);
+        }
+    }
+
+    /** @return false if the entry cannot be posted */
+    boolean connect(FakeIrqfd irqfd, Producer producer, Optional<ApicMessage> route) {
+        irqfds.put(irqfd, new PostedIrqfd(guest.update((UnitEntry) producer.entry())));
+        guest.startBypass();
+        boolean done = route.isEmpty() || update(irqfd, route);
+        if (!done) {
+            irqfds.remove(irqfd);
+            guest.stopBypass();
+        }
+        return done;
+    }
+
+    /** @return false if the entry cannot be posted; it is remapped then */
+    boolean update(FakeIrqfd irqfd, Optional<ApicMessage> route) {
+        PostedIrqfd posted = Objects.requireNonNull(irqfds.get(irqfd));
+        try {
+            posted.update(vm.lapics().destinations(), route);
+        } catch (KernelException e) {
+            return false;
+        }
+        vm.note(posted.vcpu().isPresent() ? KvmRule.IRTE_POSTED : KvmRule.IRTE_NOT_POSTED);
+        return true;
+    }
+
+    void disconnect(FakeIrqfd irqfd) {
+        PostedIrqfd posted = irqfds.remove(irqfd);
+        if (posted != null) {
+            vm.note(KvmRule.IRTE_RESTORED);
+            posted.unpost();
+            guest.stopBypass();
+        }
+    }
+
+    void close() {
+        guest.close();
+    }
+}
