@@ -3,6 +3,9 @@ package io.kvmirq.host;
 
 import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
+import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.gic.VlpiMapping;
 import io.kvmirq.backend.HostFiles;
 import java.util.ArrayList;
 import java.util.List;
@@ -22,6 +25,10 @@ public final class HostFacts {
     private static final String GROUPS = "sys/kernel/iommu_groups/";
     private static final Pattern VERSION = Pattern.compile("Linux version (\\S+)");
     private static final Pattern RELEASE = Pattern.compile("(\\d{1,4})\\.(\\d{1,4}).*", Pattern.DOTALL);
+
+    private static final String GICV4_PARAMETER = "kvm-arm.vgic_v4_enable=";
+    /** {@code kstrtobool()} looks at no more than this. */
+    private static final Pattern TRUE = Pattern.compile("[yYtT1]|[oO][nN]");
 
     private final HostFiles tree;
 
@@ -54,6 +61,54 @@ public final class HostFacts {
     /** The host irqs. Empty if {@code /proc/interrupts} cannot be read. */
     public Optional<HostInterrupts> interrupts() {
         return tree.text("proc/interrupts").map(HostInterrupts::new);
+    }
+
+    /**
+     * What an x86 host says of posting. Empty if a fact that decides cannot be read: {@link #unreadableOfPosting} says
+     * which.
+     */
+    public Optional<PostingHost> posting() {
+        return new PostingFacts(this, tree).host();
+    }
+
+    /** Why {@link #posting} is empty, a sentence for each fact that cannot be read. Empty if all can be. */
+    public List<String> unreadableOfPosting() {
+        PostingFacts facts = new PostingFacts(this, tree);
+        return facts.host().isPresent() ? List.of() : facts.unreadable();
+    }
+
+    /** How KVM posts with AVIC on this kernel. Empty if the version is not known. */
+    public Optional<AvicKernel> avicKernel() {
+        return isSince(6, 17).map(since -> since ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);
+    }
+
+    /** How KVM on arm64 finds the LPI of a host irq. Empty if the version is not known; stable kernels may have the later way. */
+    public Optional<VlpiMapping.Kernel> vlpiKernel() {
+        return isSince(6, 16).map(since -> since ? VlpiMapping.Kernel.BY_HOST_IRQ : VlpiMapping.Kernel.BY_ROUTE);
+    }
+
+    /**
+     * Whether KVM on arm64 uses GICv4. It does not unless kvm-arm.vgic_v4_enable is set on the kernel's command line, or if
+     * no interrupt goes through a GICv3. A row of a vPE's doorbell proves that it does; such rows exist only while a VM does.
+     * Empty if the parameter is set and no VM shows a vPE, since the hardware need not have a GICv4.
+     */
+    public Optional<Boolean> gicv4() {
+        Optional<HostInterrupts> interrupts = interrupts();
+        if (interrupts.filter(all -> all.hasChip("GICv4")).isPresent()) {
+            return Optional.of(true);
+        }
+        boolean none = interrupts.filter(all -> !all.hasChip("GICv3")).isPresent();
+        boolean asked = tree.text("proc/cmdline").map(HostFacts::asksForGicv4).orElse(true);
+        return none || !asked ? Optional.of(false) : Optional.empty();
+    }
+
+    private static boolean asksForGicv4(String commandLine) {
+        return words(Optional.of(commandLine)).stream()
+                .filter(word -> word.startsWith(GICV4_PARAMETER))
+                .reduce((first, last) -> last)
+                .filter(word ->
+                        TRUE.matcher(word.substring(GICV4_PARAMETER.length())).lookingAt())
+                .isPresent();
     }
 
     /** Whether the driver vfio-pci is loaded. True if the tree does not show the drivers. */

@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
 import io.kvmirq.PciAddress;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 
 /** Files of a host with any content: facts, and no exception. */
 class HostFuzzTest {
@@ -31,5 +33,25 @@ class HostFuzzTest {
         interrupts.armed(PciAddress.parse("0000:00:02.0")).forEach(armed -> assertThat(armed.vector())
                 .isBetween(0, 9999));
         interrupts.hasChip("IR-");
+    }
+
+    /** Any text in each file that decides of posting. */
+    @FuzzTest(maxDuration = DURATION)
+    void posting(byte[] bytes) throws IOException {
+        String text = new String(bytes, StandardCharsets.UTF_8);
+        for (String path : List.of(
+                "proc/cpuinfo",
+                "proc/cmdline",
+                "proc/interrupts",
+                "proc/version",
+                "sys/module/kvm_amd/parameters/avic",
+                "sys/class/iommu/ivhd0/amd-iommu/features")) {
+            HostFacts facts =
+                    new HostFacts(RecordedHost.of("amd-6.12").put(path, text).tree());
+            assertThat(facts.posting().isEmpty())
+                    .isNotEqualTo(facts.unreadableOfPosting().isEmpty());
+            facts.gicv4();
+            facts.avicKernel();
+        }
     }
 }

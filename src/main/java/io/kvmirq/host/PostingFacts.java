@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.vtd.UnitCapabilities;
+import io.kvmirq.backend.HostFiles;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.Function;
+import java.util.regex.Pattern;
+
+/**
+ * Reads what decides of posting on an x86 host, where {@link io.kvmirq.arch.apic.NotPosted#seen} says. For use by one thread,
+ * once.
+ */
+final class PostingFacts {
+    private static final Pattern HEX = Pattern.compile("[0-9a-f]{1,16}");
+    private static final Pattern SPACES = Pattern.compile("\\s+");
+    private static final int RADIX = 16;
+    /** How sysfs shows a parameter that is on or off. */
+    private static final Set<String> SWITCHES = Set.of("Y", "N", "1", "0");
+    /** Of amd-iommu/features: EFR.GASup and the bit of EFR.GAM for the virtual APIC mode. */
+    private static final long GUEST_APIC = 1L << 7 | 1L << 21;
+    /** EFR2.SNPAVICSup. */
+    private static final int SNP_AVIC_SHIFT = 5;
+
+    private static final long SNP_AVIC_MASK = 7;
+    private static final int EFR_FIRST_MAJOR = 6;
+    private static final int EFR_FIRST_MINOR = 7;
+
+    private final HostFacts facts;
+    private final HostFiles tree;
+    private final List<String> unreadable = new ArrayList<>();
+
+    PostingFacts(HostFacts facts, HostFiles tree) {
+        this.facts = facts;
+        this.tree = tree;
+    }
+
+    /** What could not be read, a sentence each, after {@link #host}. */
+    List<String> unreadable() {
+        return unreadable;
+    }
+
+    Optional<PostingHost> host() {
+        Optional<String> processor = tree.text("proc/cpuinfo");
+        Optional<Vendor> vendor = known(
+                processor.flatMap(PostingFacts::vendor),
+                "/proc/cpuinfo names no processor of Intel or AMD: only those post interrupts on x86");
+        Optional<String> line = known(tree.text("proc/cmdline"), "/proc/cmdline cannot be read");
+        Optional<Boolean> remapping =
+                known(facts.interrupts().map(all -> all.hasChip("IR-")), "/proc/interrupts cannot be read");
+        if (vendor.isEmpty() || line.isEmpty() || remapping.isEmpty()) {
+            return Optional.empty();
+        }
+        String module = vendor.get() == Vendor.INTEL ? "kvm_intel" : "kvm_amd";
+        String parameter = vendor.get() == Vendor.INTEL ? "enable_apicv" : "avic";
+        Optional<Boolean> apic = known(
+                parameter(module, parameter),
+                "/sys/module/" + module + "/parameters/" + parameter + " cannot be read: load the module " + module);
+        Optional<Boolean> devices = parameter(module, "enable_device_posted_irqs");
+        Optional<Boolean> units =
+                remapping.get() ? unitsPost(vendor.get(), processor.orElse(""), devices) : Optional.of(false);
+        return apic.isEmpty() || units.isEmpty()
+                ? Optional.empty()
+                : Optional.of(
+                        new PostingHost(vendor.get(), remapping.get(), line.get(), units.get(), apic.get(), devices));
+    }
+
+    private <T> Optional<T> known(Optional<T> fact, String otherwise) {
+        if (fact.isEmpty()) {
+            unreadable.add(otherwise);
+        }
+        return fact;
+    }
+
+    private static Optional<Vendor> vendor(String processor) {
+        return field(processor, "vendor_id").flatMap(name -> switch (name) {
+            case "GenuineIntel" -> Optional.of(Vendor.INTEL);
+            case "AuthenticAMD", "HygonGenuine" -> Optional.of(Vendor.AMD);
+            default -> Optional.empty();
+        });
+    }
+
+    private static Optional<String> field(String processor, String name) {
+        return processor
+                .lines()
+                .filter(line -> line.startsWith(name))
+                .filter(line -> line.indexOf(':') >= 0
+                        && line.substring(0, line.indexOf(':')).strip().equals(name))
+                .map(line -> line.substring(line.indexOf(':') + 1).strip())
+                .findFirst();
+    }
+
+    private Optional<Boolean> parameter(String module, String name) {
+        return tree.text("sys/module/" + module + "/parameters/" + name)
+                .filter(SWITCHES::contains)
+                .map(text -> text.equals("Y") || text.equals("1"));
+    }
+
+    /** The module answers for all units if it is new enough. Otherwise the units are asked. */
+    private Optional<Boolean> unitsPost(Vendor vendor, String processor, Optional<Boolean> devices) {
+        if (devices.orElse(false)) {
+            return Optional.of(true);
+        }
+        if (vendor == Vendor.AMD) {
+            return units("ivhd", "amd-iommu/features", this::hasGuestApic);
+        }
+        boolean cx16 = field(processor, "flags").stream()
+                .flatMap(SPACES::splitAsStream)
+                .anyMatch("cx16"::equals);
+        return cx16 ? units("dmar", "intel-iommu/cap", PostingFacts::posts) : Optional.of(false);
+    }
+
+    /** Whether every unit has a capability. */
+    private Optional<Boolean> units(String prefix, String file, Function<String, Optional<Boolean>> has) {
+        List<String> names =
+                facts.iommus().stream().filter(name -> name.startsWith(prefix)).toList();
+        if (names.isEmpty()) {
+            return known(
+                    facts.iommus().isEmpty() ? Optional.empty() : Optional.of(false),
+                    "/sys/class/iommu is empty: the units are shown while DMA is remapped (intel_iommu=on)");
+        }
+        List<Boolean> answers = new ArrayList<>();
+        for (String name : names) {
+            String path = "sys/class/iommu/" + name + "/" + file;
+            known(tree.text(path).flatMap(has), "/" + path + " cannot be read, or its form is not known")
+                    .ifPresent(answers::add);
+        }
+        return answers.contains(false)
+                ? Optional.of(false)
+                : answers.size() == names.size() ? Optional.of(true) : Optional.empty();
+    }
+
+    private static Optional<Boolean> posts(String capabilities) {
+        return hex(capabilities).map(UnitCapabilities.POSTING::isSet);
+    }
+
+    private static Optional<Long> hex(String text) {
+        return HEX.matcher(text).matches() ? Optional.of(Long.parseUnsignedLong(text, RADIX)) : Optional.empty();
+    }
+
+    /** EFR and EFR2. Kernels before 6.7 print EFR2 first. */
+    private Optional<Boolean> hasGuestApic(String features) {
+        String[] parts = features.split(":", -1);
+        Optional<Boolean> inOrder = facts.isSince(EFR_FIRST_MAJOR, EFR_FIRST_MINOR);
+        if (parts.length != 2 || inOrder.isEmpty()) {
+            return Optional.empty();
+        }
+        Optional<Long> efr = hex(parts[inOrder.get() ? 0 : 1]);
+        Optional<Long> efr2 = hex(parts[inOrder.get() ? 1 : 0]);
+        boolean snp = parameter("kvm_amd", "sev_snp").orElse(false);
+        return efr.flatMap(first -> efr2.map(second ->
+                (first & GUEST_APIC) == GUEST_APIC && (!snp || (second >>> SNP_AVIC_SHIFT & SNP_AVIC_MASK) == 1)));
+    }
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.host;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.apic.LapicIds;
+import io.kvmirq.arch.apic.NotPosted;
+import io.kvmirq.arch.apic.PostingDecision;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingIrq;
+import io.kvmirq.arch.apic.PostingVm;
+import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.gic.VlpiMapping;
+import java.io.IOException;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What a host's files say of posting. */
+class PostingFactsTest {
+    private static final String INTEL_CAP = "sys/class/iommu/dmar0/intel-iommu/cap";
+    private static final String AMD_FEATURES = "sys/class/iommu/ivhd0/amd-iommu/features";
+    private static final String INTERRUPTS = "           CPU0\n  24:   1   IR-PCI-MSIX-0000:3b:00.0   0-edge   nic\n";
+
+    private static HostFacts facts(RecordedHost host) {
+        return new HostFacts(host.tree());
+    }
+
+    private static RecordedHost intel() {
+        return new RecordedHost()
+                .put("proc/version", "Linux version 6.12.0 (gcc) #1\n")
+                .put("proc/cpuinfo", "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu cx16 vmx\n")
+                .put("proc/cmdline", "root=/dev/sda intel_iommu=on\n")
+                .put("proc/interrupts", INTERRUPTS)
+                .put("sys/module/kvm_intel/parameters/enable_apicv", "Y\n")
+                .link("sys/class/iommu/dmar0", "../../devices/virtual/iommu/dmar0")
+                .put(INTEL_CAP, "8d2078c106f0466\n");
+    }
+
+    private static RecordedHost amd() {
+        return new RecordedHost()
+                .put("proc/version", "Linux version 6.18.0 (gcc) #1\n")
+                .put("proc/cpuinfo", "vendor_id\t: AuthenticAMD\nflags\t\t: fpu cx16 svm avic\n")
+                .put("proc/cmdline", "root=/dev/sda\n")
+                .put("proc/interrupts", INTERRUPTS)
+                .put("sys/module/kvm_amd/parameters/avic", "Y\n")
+                .link("sys/class/iommu/ivhd0", "../../devices/pci0000:00/0000:00:00.2/iommu/ivhd0")
+                .put(AMD_FEATURES, "246577efa2254afa:0\n");
+    }
+
+    private static Optional<NotPosted> flaw(RecordedHost host) {
+        PostingHost posting = facts(host).posting().orElseThrow();
+        PostingIrq irq = PostingIrq.of(
+                new Route.Msi(new io.kvmirq.Gsi(24), MsiMessage.to(new VcpuId(0), new InterruptVector(0x41))));
+        PostingDecision decision = PostingDecision.of(posting, PostingVm.of(List.of(LapicIds.flat(0, 1)), false), irq);
+        return decision instanceof PostingDecision.Unposted unposted
+                ? Optional.of(unposted.reason())
+                : Optional.empty();
+    }
+
+    @Test
+    void hostsThatPost() {
+        assertThat(facts(intel()).posting())
+                .contains(new PostingHost(
+                        Vendor.INTEL, true, "root=/dev/sda intel_iommu=on", true, true, Optional.empty()));
+        assertThat(facts(intel()).unreadableOfPosting()).isEmpty();
+        assertThat(flaw(intel())).isEmpty();
+        assertThat(facts(amd()).posting())
+                .contains(new PostingHost(Vendor.AMD, true, "root=/dev/sda", true, true, Optional.empty()));
+        assertThat(flaw(amd())).isEmpty();
+    }
+
+    /** Each file that {@link NotPosted#seen} names for a row, as it is where the row holds. */
+    @ParameterizedTest
+    @CsvSource({
+        "intel, NO_REMAPPING, proc/interrupts, '  24:   1   PCI-MSIX-0000:3b:00.0   0-edge   nic'",
+        "amd, NO_REMAPPING, proc/cmdline, quiet nointremap",
+        "intel, SWITCHED_OFF, proc/cmdline, quiet intremap=nopost",
+        "amd, SWITCHED_OFF, proc/cmdline, intremap=nopost",
+        "intel, UNIT_CANNOT_POST, sys/class/iommu/dmar0/intel-iommu/cap, d2008c22260286",
+        "intel, UNIT_CANNOT_POST, proc/cpuinfo, 'vendor_id : GenuineIntel'",
+        "amd, NO_VIRTUAL_APIC, sys/class/iommu/ivhd0/amd-iommu/features, 29d3:0",
+        "amd, NO_VIRTUAL_APIC, proc/cmdline, amd_iommu_intr=legacy",
+        "amd, NO_VIRTUAL_APIC, sys/module/kvm_amd/parameters/sev_snp, Y",
+        "intel, NO_APIC_VIRTUALIZATION, sys/module/kvm_intel/parameters/enable_apicv, N",
+        "amd, NO_APIC_VIRTUALIZATION, sys/module/kvm_amd/parameters/avic, N",
+        "amd, NO_APIC_VIRTUALIZATION, sys/module/kvm_amd/parameters/avic, 0",
+        "intel, DEVICES_NOT_POSTED, sys/module/kvm_intel/parameters/enable_device_posted_irqs, N",
+        "amd, DEVICES_NOT_POSTED, sys/module/kvm_amd/parameters/enable_device_posted_irqs, N"
+    })
+    void everyRowOfAHostIsSeenInItsFile(String vendor, NotPosted row, String path, String text) {
+        RecordedHost host = vendor.equals("intel") ? intel() : amd();
+        assertThat(flaw(host.put(path, text + "\n"))).contains(row);
+    }
+
+    @Test
+    void oneUnitOfManyThatCannotPostEndsPosting() {
+        RecordedHost two = intel().link("sys/class/iommu/dmar1", "../../devices/virtual/iommu/dmar1");
+        assertThat(facts(two).posting()).isEmpty();
+        assertThat(facts(two).unreadableOfPosting()).singleElement().satisfies(text -> assertThat(text)
+                .contains("/sys/class/iommu/dmar1/intel-iommu/cap cannot be read"));
+        assertThat(flaw(two.put("sys/class/iommu/dmar1/intel-iommu/cap", "0\n")))
+                .contains(NotPosted.UNIT_CANNOT_POST);
+    }
+
+    @Test
+    void kernelsBefore67PrintTheFeaturesInTheOtherOrder() {
+        RecordedHost old = amd().put("proc/version", "Linux version 6.1.0-56-amd64 (gcc) #1\n");
+        assertThat(flaw(old)).contains(NotPosted.NO_VIRTUAL_APIC);
+        assertThat(flaw(old.put(AMD_FEATURES, "0:246577efa2254afa\n"))).isEmpty();
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "proc/cpuinfo, /proc/cpuinfo names no processor",
+        "proc/cmdline, /proc/cmdline cannot be read",
+        "proc/interrupts, /proc/interrupts cannot be read",
+        "sys/module, enable_apicv cannot be read: load the module kvm_intel",
+        "sys/class/iommu, /sys/class/iommu is empty",
+        "sys/class/iommu/dmar0/, /sys/class/iommu/dmar0/intel-iommu/cap cannot be read"
+    })
+    void whatCannotBeReadIsSaidAndNotGuessed(String gone, String sentence) {
+        HostFacts host = facts(intel().remove(gone));
+        assertThat(host.posting()).isEmpty();
+        assertThat(host.unreadableOfPosting()).singleElement().satisfies(text -> assertThat(text)
+                .contains(sentence));
+    }
+
+    /** The module's answer includes that of the units. */
+    @Test
+    void theModuleAnswersForUnitsThatAreNotShown() {
+        RecordedHost host = intel().remove("sys/class/iommu")
+                .put("sys/module/kvm_intel/parameters/enable_device_posted_irqs", "Y\n");
+        assertThat(flaw(host)).isEmpty();
+    }
+
+    /** Of QEMU, whose IOMMUs post nothing. */
+    @ParameterizedTest
+    @CsvSource({"amd-6.1", "amd-6.12", "amd-7.1", "intel-6.1"})
+    void recordedHostsOfQemuPostNothing(String name) throws IOException {
+        RecordedHost host = RecordedHost.of(name);
+        assertThat(facts(host).unreadableOfPosting()).isEmpty();
+        assertThat(flaw(host)).contains(NotPosted.NO_VIRTUAL_APIC);
+        assertThat(facts(host).avicKernel())
+                .contains(name.equals("amd-7.1") ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);
+    }
+
+    private static RecordedHost arm(String line, String row) {
+        return new RecordedHost()
+                .put("proc/version", "Linux version 6.1.0-56-arm64 (gcc) #1\n")
+                .put("proc/cmdline", line + "\n")
+                .put("proc/interrupts", " 13:   3752   3581     GICv3  26 Level     arch_timer\n" + row + "\n");
+    }
+
+    @Test
+    void gicv4IsKnownFromItsParameterAndItsDoorbells() throws IOException {
+        String vpe = " 25:          0          0  GICv4-vpe   0 Edge      vcpu";
+        assertThat(facts(arm("console=ttyAMA0", "")).gicv4()).contains(false);
+        assertThat(facts(arm("kvm-arm.vgic_v4_enable=0", "")).gicv4()).contains(false);
+        assertThat(facts(arm("kvm-arm.vgic_v4_enable=1", "")).gicv4()).isEmpty();
+        assertThat(facts(arm("kvm-arm.vgic_v4_enable=1 kvm-arm.vgic_v4_enable=n", ""))
+                        .gicv4())
+                .contains(false);
+        assertThat(facts(arm("kvm-arm.vgic_v4_enable=1", vpe)).gicv4()).contains(true);
+        assertThat(facts(arm("kvm-arm.vgic_v4_enable=on", vpe).remove("proc/cmdline"))
+                        .gicv4())
+                .contains(true);
+        assertThat(facts(RecordedHost.of("arm64-6.12")).gicv4()).contains(false);
+        assertThat(facts(intel()).gicv4()).contains(false);
+        assertThat(facts(new RecordedHost()).gicv4()).isEmpty();
+        assertThat(facts(arm("", "")).vlpiKernel()).contains(VlpiMapping.Kernel.BY_ROUTE);
+        assertThat(facts(arm("", "")).posting()).isEmpty();
+    }
+}
