@@ -6,6 +6,8 @@ import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.DeviceIrq;
@@ -93,6 +95,16 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
             }
         }
         return there;
+    }
+
+    /** Whether the VM has an irqchip: without one KVM refuses every irqfd, also one on a GSI that nothing uses. */
+    boolean takesIrqfds() {
+        try (EventFd scratch = EventFd.create(vm.kernel());
+                Irqfd irqfd = vm.assignIrqfd(scratch, new Gsi(Gsi.MAX))) {
+            return irqfd.gsi().number() == Gsi.MAX;
+        } catch (KernelException e) {
+            return !e.errno().equals(Errno.EINVAL);
+        }
     }
 
     /** @throws IllegalArgumentException if signals on the GSI would be lost */

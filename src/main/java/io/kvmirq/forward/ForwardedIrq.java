@@ -111,7 +111,29 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     public abstract void reroute(MsiMessage message);
 
-    final void requireOpen() {
+    /**
+     * Changes how the interrupt reaches the guest: from the kernel into this process, or back. No interrupt is lost: what was
+     * signalled and not delivered stays in the eventfd, and is delivered by the other one. A mask stays. To where it is
+     * already, nothing happens.
+     *
+     * @param to for a message {@link Mechanism#USERSPACE}, or {@link Mechanism#BYPASS} and {@link Mechanism#IRQFD}, which are
+     *     one; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
+     * @throws UnsupportedOperationException for another one
+     * @throws io.kvmirq.KernelException as {@link Forwarding#forward}; the interrupt arrives as before
+     * @throws IllegalStateException without {@link Forwarding.Builder#userspace}; after {@link #close}
+     */
+    public abstract void moveTo(Mechanism to);
+
+    /**
+     * Tells a level-triggered line that is injected by this process of the guest's end of interrupt: the line goes low, and a
+     * device that still asserts its own interrupts again. In the kernel KVM sees it, and this does nothing.
+     *
+     * @throws UnsupportedOperationException for a message
+     * @throws IllegalStateException after {@link #close}
+     */
+    public abstract void endOfInterrupt();
+
+    final synchronized void requireOpen() {
         if (closed) {
             throw new IllegalStateException(irq() + " is not forwarded any more: forward it again");
         }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
@@ -14,15 +16,22 @@ import io.kvmirq.vfio.LineIrq;
 import java.util.List;
 import java.util.Optional;
 
-/** A line: INTx of a PCI device, or an interrupt of a platform device. Each signal masks a level-triggered line until the guest's EOI. */
+/**
+ * A line: INTx of a PCI device, or an interrupt of a platform device. Each signal masks a level-triggered line until the
+ * guest's EOI.
+ */
 final class ForwardedLine extends ForwardedIrq {
+    private final Vm vm;
     private final LineIrq irq;
+    private final Gsi gsi;
     private final EventFd event;
     /** What the guest's EOI signals; empty for an edge. */
     private final Optional<EventFd> resample;
 
-    private final Gsi gsi;
-    private final Irqfd irqfd;
+    /** Of these two, one is there. */
+    private Optional<Irqfd> irqfd = Optional.empty();
+
+    private Optional<RelayedIrq> relay = Optional.empty();
     private final ArmedLine armed;
     /** Whether the user armed the line, and closes what he armed. */
     private final boolean ofUser;
@@ -30,15 +39,24 @@ final class ForwardedLine extends ForwardedIrq {
     private boolean masked;
 
     /** @param takesOver whether another one may have the line enabled */
-    ForwardedLine(Forwarding forwarding, Vm vm, LineIrq irq, Gsi gsi, boolean takesOver) {
+    ForwardedLine(Forwarding forwarding, ForwardChecks checks, LineIrq irq, Gsi gsi, boolean takesOver) {
         super(forwarding);
+        this.vm = checks.vm();
         this.irq = irq;
         this.gsi = gsi;
         boolean level = irq.info().automasked();
         try (Undo undo = new Undo()) {
             event = undo.add(EventFd.create(vm.kernel()));
             resample = level ? Optional.of(undo.add(EventFd.create(vm.kernel()))) : Optional.empty();
-            irqfd = undo.add(level ? vm.assignLevelIrqfd(event, resample.get(), gsi) : vm.assignIrqfd(event, gsi));
+            try {
+                irqfd = Optional.of(undo.add(assigned(false)));
+                checks.requireRoute(gsi, irq);
+            } catch (KernelException e) {
+                if (forwarding.userspace().isEmpty() || !e.errno().equals(Errno.EINVAL)) {
+                    throw e;
+                }
+                relay = Optional.of(undo.add(relayed(forwarding.userspace().get(), false)));
+            }
             Optional<Armed> users = irq.inTheWay();
             ofUser = users.isPresent();
             if (users.isPresent()) {
@@ -50,9 +68,30 @@ final class ForwardedLine extends ForwardedIrq {
             if (takesOver && level) {
                 armed.stopUnmaskBy();
             }
-            resample.ifPresent(armed::unmaskBy);
+            if (irqfd.isPresent()) {
+                resample.ifPresent(armed::unmaskBy);
+            }
             undo.keep();
         }
+    }
+
+    private Irqfd assigned(boolean isMasked) {
+        if (isMasked) {
+            return Irqfd.masked(vm, event, resample, gsi);
+        }
+        return resample.isPresent()
+                ? vm.assignLevelIrqfd(event, resample.get(), gsi)
+                : vm.assignIrqfd(event, gsi);
+    }
+
+    private RelayedIrq relayed(Userspace userspace, boolean isMasked) {
+        return resample.isPresent()
+                ? new RelayedLine(userspace, event, isMasked, gsi, this::unmaskDevice)
+                : RelayedEdge.line(userspace, event, isMasked, gsi);
+    }
+
+    private void unmaskDevice() {
+        TearDown.quietly(armed::unmask);
     }
 
     @Override
@@ -71,7 +110,10 @@ final class ForwardedLine extends ForwardedIrq {
     }
 
     @Override
-    public Mechanism mechanism() {
+    public synchronized Mechanism mechanism() {
+        if (relay.isPresent()) {
+            return Mechanism.USERSPACE;
+        }
         return resample.isPresent() ? Mechanism.RESAMPLE : Mechanism.IRQFD;
     }
 
@@ -85,9 +127,10 @@ final class ForwardedLine extends ForwardedIrq {
     public synchronized void mask() {
         requireOpen();
         if (!masked) {
-            irqfd.mask();
+            irqfd.ifPresent(Irqfd::mask);
+            relay.ifPresent(RelayedIrq::mask);
             masked = true;
-            tell(new Event.ConsumerRemoved(event.id(), gsi));
+            tellIrqfdIsGone();
         }
     }
 
@@ -95,9 +138,10 @@ final class ForwardedLine extends ForwardedIrq {
     public synchronized void unmask() {
         requireOpen();
         if (masked) {
-            irqfd.unmask();
+            irqfd.ifPresent(Irqfd::unmask);
+            relay.ifPresent(RelayedIrq::unmask);
             masked = false;
-            tell(new Event.ConsumerAdded(event.id(), gsi, resample.map(EventFd::id)));
+            tellIrqfdIsThere();
         }
     }
 
@@ -108,26 +152,132 @@ final class ForwardedLine extends ForwardedIrq {
     }
 
     @Override
+    public void endOfInterrupt() {
+        Optional<RelayedIrq> now;
+        synchronized (this) {
+            requireOpen();
+            now = relay;
+        }
+        if (now.isPresent() && now.get() instanceof RelayedLine line) {
+            line.endOfInterrupt();
+        }
+    }
+
+    // Moves: the device is masked meanwhile, and unmasking it signals again if it still asserts its line
+
+    @Override
+    public synchronized void moveTo(Mechanism to) {
+        requireOpen();
+        Mechanism kernels = resample.isPresent() ? Mechanism.RESAMPLE : Mechanism.IRQFD;
+        if (to == Mechanism.USERSPACE) {
+            moveToUserspace();
+        } else if (to == kernels) {
+            moveToKernel();
+        } else {
+            throw new UnsupportedOperationException(irq + " is a line and cannot be moved to " + to.label()
+                    + ": expected " + kernels.label() + " or userspace");
+        }
+    }
+
+    private void moveToUserspace() {
+        if (relay.isPresent()) {
+            return;
+        }
+        Userspace userspace = forwarding().userspace(irq);
+        Irqfd before = irqfd.orElseThrow();
+        before.mask();
+        if (resample.isPresent()) {
+            armed.mask();
+            armed.stopUnmaskBy();
+        }
+        try (Undo undo = new Undo()) {
+            undo.add(() -> TearDown.quietly(() -> {
+                resample.ifPresent(armed::unmaskBy);
+                if (!masked) {
+                    before.unmask();
+                }
+            }));
+            undo.add(this::unmaskLevelDevice);
+            relay = Optional.of(relayed(userspace, masked));
+            undo.keep();
+        }
+        before.close();
+        irqfd = Optional.empty();
+        tellIrqfdIsGone();
+        unmaskLevelDevice();
+    }
+
+    private void moveToKernel() {
+        if (irqfd.isPresent()) {
+            return;
+        }
+        RelayedIrq before = relay.orElseThrow();
+        before.mask();
+        try (Undo undo = new Undo()) {
+            if (!masked) {
+                undo.add(before::unmask);
+            }
+            Irqfd next = undo.add(assigned(masked));
+            if (resample.isPresent()) {
+                armed.unmaskBy(resample.get());
+            }
+            irqfd = Optional.of(next);
+            undo.keep();
+        }
+        before.close();
+        relay = Optional.empty();
+        if (!masked) {
+            tellIrqfdIsThere();
+        }
+        unmaskLevelDevice();
+    }
+
+    private void unmaskLevelDevice() {
+        if (resample.isPresent()) {
+            unmaskDevice();
+        }
+    }
+
+    // The mirror
+
+    private Event irqfdIsThere() {
+        return new Event.ConsumerAdded(event.id(), gsi, resample.map(EventFd::id));
+    }
+
+    private void tellIrqfdIsThere() {
+        if (irqfd.isPresent()) {
+            tell(irqfdIsThere());
+        }
+    }
+
+    private void tellIrqfdIsGone() {
+        tell(new Event.ConsumerRemoved(event.id(), gsi));
+    }
+
+    @Override
     List<Event> begun() {
-        return List.of(
-                new Event.ConsumerAdded(event.id(), gsi, resample.map(EventFd::id)),
-                new Event.ProducerAdded(event.id(), producer()));
+        Event device = new Event.ProducerAdded(event.id(), producer());
+        return irqfd.isPresent() ? List.of(irqfdIsThere(), device) : List.of(device);
     }
 
     @Override
     List<Event> ended() {
-        return List.of(new Event.ProducerRemoved(event.id(), producer()), new Event.ConsumerRemoved(event.id(), gsi));
+        return List.of(
+                new Event.ProducerRemoved(event.id(), producer()), new Event.ConsumerRemoved(event.id(), gsi));
     }
 
+    // The end
+
     /** The device first: then no signal comes that would wait for an EOI. */
-    void tearDown() {
+    synchronized void tearDown() {
         if (ofUser) {
             TearDown.quietly(armed::stopUnmaskBy);
             TearDown.quietly(armed::detach);
         } else {
             armed.close();
         }
-        irqfd.close();
+        relay.ifPresent(RelayedIrq::close);
+        irqfd.ifPresent(Irqfd::close);
         resample.ifPresent(EventFd::close);
         event.close();
     }

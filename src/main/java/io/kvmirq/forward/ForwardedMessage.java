@@ -5,6 +5,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
@@ -19,39 +20,29 @@ final class ForwardedMessage extends ForwardedIrq {
     private final Vm vm;
     private final MessageIrq irq;
     private final EventFd event;
-    private final Gsi gsi;
-    private final Irqfd irqfd;
-    /** Whether the eventfd triggers this vector because of us, and the route is ours. */
-    private final boolean triggered;
+    /** Whether the eventfd is ours, and triggers the vector because of us. */
+    private final boolean triggeredByUs;
 
-    private final boolean routed;
-    private final boolean ownsEvent;
     private MsiMessage message;
+    private GuestHalf half;
     private boolean masked;
     private Mechanism beforeMask = Mechanism.BYPASS;
 
-    /** What a message is made of. */
-    record Parts(
+    ForwardedMessage(
+            Forwarding forwarding,
+            Vm vm,
             MessageIrq irq,
             EventFd event,
-            boolean ownsEvent,
-            boolean triggered,
-            Gsi gsi,
-            boolean routed,
-            Irqfd irqfd,
-            MsiMessage message) {}
-
-    ForwardedMessage(Forwarding forwarding, Vm vm, Parts parts) {
+            boolean triggeredByUs,
+            MsiMessage message,
+            GuestHalf half) {
         super(forwarding);
         this.vm = vm;
-        this.irq = parts.irq;
-        this.event = parts.event;
-        this.ownsEvent = parts.ownsEvent;
-        this.triggered = parts.triggered;
-        this.gsi = parts.gsi;
-        this.routed = parts.routed;
-        this.irqfd = parts.irqfd;
-        this.message = parts.message;
+        this.irq = irq;
+        this.event = event;
+        this.triggeredByUs = triggeredByUs;
+        this.message = message;
+        this.half = half;
     }
 
     @Override
@@ -65,12 +56,15 @@ final class ForwardedMessage extends ForwardedIrq {
     }
 
     @Override
-    public Optional<Gsi> gsi() {
-        return Optional.of(gsi);
+    public synchronized Optional<Gsi> gsi() {
+        return half.gsi();
     }
 
     @Override
     public synchronized Mechanism mechanism() {
+        if (half.relay().isPresent()) {
+            return Mechanism.USERSPACE;
+        }
         if (masked) {
             return beforeMask;
         }
@@ -87,9 +81,9 @@ final class ForwardedMessage extends ForwardedIrq {
         requireOpen();
         if (!masked) {
             beforeMask = mechanism();
-            irqfd.mask();
+            half.mask();
             masked = true;
-            tell(new Event.ConsumerRemoved(event.id(), gsi));
+            tellIrqfdIsGone();
         }
     }
 
@@ -97,9 +91,9 @@ final class ForwardedMessage extends ForwardedIrq {
     public synchronized void unmask() {
         requireOpen();
         if (masked) {
-            irqfd.unmask();
+            half.unmask();
             masked = false;
-            tell(new Event.ConsumerAdded(event.id(), gsi));
+            tellIrqfdIsThere();
         }
     }
 
@@ -113,54 +107,136 @@ final class ForwardedMessage extends ForwardedIrq {
         if (to.equals(message)) {
             return;
         }
-        boolean registersAgain = !masked && vm.isArm64();
+        boolean registersAgain = !masked && half.irqfd().isPresent() && vm.isArm64();
         if (registersAgain) {
-            irqfd.mask();
-            tell(new Event.ConsumerRemoved(event.id(), gsi));
+            half.mask();
+            tellIrqfdIsGone();
         }
         try {
-            vm.routes().replace(gsi, to);
+            half.gsi().ifPresent(gsi -> {
+                vm.routes().replace(gsi, to);
+                tell(Event.RoutesCommitted.of(new Route.Msi(gsi, to)));
+            });
+            half.relay().ifPresent(relay -> relay.reroute(to));
             message = to;
-            tell(Event.RoutesCommitted.of(new Route.Msi(gsi, to)));
         } finally {
             if (registersAgain) {
-                irqfd.unmask();
-                tell(new Event.ConsumerAdded(event.id(), gsi));
+                half.unmask();
+                tellIrqfdIsThere();
             }
         }
     }
 
+    // Moves: the eventfd stays, and what waits in it is taken by the next one that takes it
+
     @Override
-    List<Event> begun() {
-        return List.of(
-                Event.RoutesCommitted.of(new Route.Msi(gsi, message)),
-                new Event.ConsumerAdded(event.id(), gsi),
-                new Event.ProducerAdded(event.id(), producer()));
+    public synchronized void moveTo(Mechanism to) {
+        requireOpen();
+        switch (to) {
+            case USERSPACE -> moveToUserspace();
+            case BYPASS, IRQFD -> moveToKernel();
+            case RESAMPLE, DIRECT_EOI ->
+                throw new UnsupportedOperationException(
+                        irq + " is a message and cannot be moved to " + to.label() + ": expected bypass, irqfd or userspace");
+        }
+    }
+
+    private void moveToUserspace() {
+        Optional<Irqfd> irqfd = half.irqfd();
+        if (irqfd.isEmpty()) {
+            return;
+        }
+        Userspace userspace = forwarding().userspace(irq);
+        irqfd.get().mask();
+        try (Undo undo = new Undo()) {
+            if (!masked) {
+                undo.add(irqfd.get()::unmask);
+            }
+            half = half.movedTo(RelayedEdge.message(userspace, event, masked, message));
+            undo.keep();
+        }
+        irqfd.get().close();
+        tellIrqfdIsGone();
+    }
+
+    private void moveToKernel() {
+        Optional<RelayedEdge> relay = half.relay();
+        if (relay.isEmpty()) {
+            return;
+        }
+        relay.get().mask();
+        try (Undo undo = new Undo()) {
+            if (!masked) {
+                undo.add(relay.get()::unmask);
+            }
+            Gsi gsi = half.gsi().orElseGet(() -> {
+                Gsi made = vm.routes().add(message);
+                undo.add(() -> TearDown.quietly(() -> vm.routes().remove(made)));
+                return made;
+            });
+            Irqfd irqfd = masked ? Irqfd.masked(vm, event, Optional.empty(), gsi) : vm.assignIrqfd(event, gsi);
+            half = GuestHalf.inKernel(irqfd, half.gsi().isEmpty() || half.routed());
+            undo.keep();
+        }
+        relay.get().close();
+        half.gsi().ifPresent(gsi -> tell(Event.RoutesCommitted.of(new Route.Msi(gsi, message))));
+        beforeMask = Mechanism.BYPASS;
+        if (!masked) {
+            tellIrqfdIsThere();
+        }
     }
 
     @Override
-    List<Event> ended() {
-        List<Event> events = new ArrayList<>(
-                List.of(new Event.ProducerRemoved(event.id(), producer()), new Event.ConsumerRemoved(event.id(), gsi)));
+    public void endOfInterrupt() {
+        throw new UnsupportedOperationException(irq + " is a message: it has no line that its end of interrupt lowers");
+    }
+
+    // The mirror
+
+    private void tellIrqfdIsThere() {
+        half.irqfd().ifPresent(irqfd -> tell(new Event.ConsumerAdded(event.id(), irqfd.gsi())));
+    }
+
+    private void tellIrqfdIsGone() {
+        half.gsi().ifPresent(gsi -> tell(new Event.ConsumerRemoved(event.id(), gsi)));
+    }
+
+    @Override
+    List<Event> begun() {
+        List<Event> events = new ArrayList<>();
+        half.gsi().ifPresent(gsi -> {
+            events.add(Event.RoutesCommitted.of(new Route.Msi(gsi, message)));
+            events.add(new Event.ConsumerAdded(event.id(), gsi));
+        });
+        events.add(new Event.ProducerAdded(event.id(), producer()));
+        return events;
+    }
+
+    @Override
+    synchronized List<Event> ended() {
+        List<Event> events = new ArrayList<>(List.of(new Event.ProducerRemoved(event.id(), producer())));
+        half.gsi().ifPresent(gsi -> events.add(new Event.ConsumerRemoved(event.id(), gsi)));
         ownRoute().map(Event.RoutesCommitted::without).ifPresent(events::add);
         return events;
     }
 
+    // The end
+
     boolean isTriggeredByUs() {
-        return triggered;
+        return triggeredByUs;
     }
 
     /** The GSI, if its route goes with this. */
-    Optional<Gsi> ownRoute() {
-        return routed ? Optional.of(gsi) : Optional.empty();
+    synchronized Optional<Gsi> ownRoute() {
+        return half.gsi().filter(gsi -> half.routed());
     }
 
-    Irqfd irqfd() {
-        return irqfd;
+    synchronized GuestHalf half() {
+        return half;
     }
 
     void closeEvent() {
-        if (ownsEvent) {
+        if (triggeredByUs) {
             event.close();
         }
     }

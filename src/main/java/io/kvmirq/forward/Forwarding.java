@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
@@ -46,15 +47,17 @@ public final class Forwarding implements AutoCloseable {
     private final Vm vm;
     private final VfioDevice device;
     private final Mirror mirror;
+    private final Optional<Userspace> userspace;
     private final Triggers triggers = new Triggers();
     private final ForwardChecks checks;
     private final Map<DeviceIrq, ForwardedIrq> irqs = new LinkedHashMap<>();
     private boolean closed;
 
-    private Forwarding(Vm vm, VfioDevice device, Mirror mirror) {
-        this.vm = vm;
-        this.device = device;
-        this.mirror = mirror;
+    private Forwarding(Builder told) {
+        this.vm = told.vm;
+        this.device = told.device;
+        this.mirror = told.mirror;
+        this.userspace = told.userspace;
         this.checks = new ForwardChecks(vm, device, triggers);
         if (vm.kernel() != device.fd().kernel()) {
             throw new IllegalArgumentException(
@@ -84,6 +87,8 @@ public final class Forwarding implements AutoCloseable {
         private Mirror mirror = Mirror.of(
                 MirrorHost.unknown("what this host can do was not told: give Forwarding.builder a Mirror of the host"));
 
+        private Optional<Userspace> userspace = Optional.empty();
+
         private Builder(Vm vm, VfioDevice device) {
             this.vm = vm;
             this.device = device;
@@ -95,10 +100,29 @@ public final class Forwarding implements AutoCloseable {
             return this;
         }
 
+        /**
+         * Lets this process inject what no irqfd can take: all interrupts of a VM without irqchip in the kernel, lines
+         * where it is split, and those that are moved to it.
+         */
+        public Builder userspace(Userspace relay) {
+            userspace = Optional.of(relay);
+            return this;
+        }
+
         /** @throws IllegalArgumentException if VM and device belong to two {@code Kernel}s */
         public Forwarding build() {
-            return new Forwarding(vm, device, mirror);
+            return new Forwarding(this);
         }
+    }
+
+    /** @throws IllegalStateException if this was not given one */
+    Userspace userspace(DeviceIrq irq) {
+        return userspace.orElseThrow(() -> new IllegalStateException(irq
+                + " cannot be relayed by this process: give Forwarding.builder(vm, device).userspace an event loop"));
+    }
+
+    Optional<Userspace> userspace() {
+        return userspace;
     }
 
     /** The predicted state of all that this was told to predict. */
@@ -200,34 +224,46 @@ public final class Forwarding implements AutoCloseable {
         }
         try (Undo undo = new Undo()) {
             List<EventFd> events = batch.wired.orElseGet(() -> events(which, undo));
-            List<Gsi> gsis = routed ? batch.gsis.orElseThrow() : route(batch.gsis, messages);
-            if (!routed) {
-                undo.add(() -> unroute(gsis));
-            }
-            List<Irqfd> irqfds = assign(events, gsis, undo);
+            List<ForwardedMessage> forwarded = new ArrayList<>();
+            List<GuestHalf> halves = guestHalves(batch, routed, messages, events, undo);
             if (batch.wired.isEmpty()) {
                 triggers.arm(which, events, enabledElsewhere);
             }
-            List<ForwardedMessage> forwarded = new ArrayList<>();
             for (int i = 0; i < which.size(); i++) {
                 forwarded.add(new ForwardedMessage(
-                        this,
-                        vm,
-                        new ForwardedMessage.Parts(
-                                which.get(i),
-                                events.get(i),
-                                batch.wired.isEmpty(),
-                                batch.wired.isEmpty(),
-                                gsis.get(i),
-                                !routed,
-                                irqfds.get(i),
-                                messages.get(i))));
+                        this, vm, which.get(i), events.get(i), batch.wired.isEmpty(), messages.get(i), halves.get(i)));
             }
             forwarded.forEach(irq -> irqs.put(irq.irq(), irq));
             mirror.apply(forwarded.stream().flatMap(irq -> irq.begun().stream()).toList());
             undo.keep();
             return List.copyOf(forwarded);
         }
+    }
+
+    /** In the kernel if it can, else in user space if that was given. */
+    private List<GuestHalf> guestHalves(
+            Batch batch, boolean routed, List<MsiMessage> messages, List<EventFd> events, Undo undo) {
+        try (Undo inKernel = new Undo()) {
+            List<Gsi> gsis = routed ? batch.gsis.orElseThrow() : route(batch.gsis, messages);
+            if (!routed) {
+                inKernel.add(() -> unroute(gsis));
+            }
+            List<Irqfd> irqfds = assign(events, gsis, inKernel);
+            inKernel.moveTo(undo);
+            return IntStream.range(0, events.size())
+                    .mapToObj(i -> GuestHalf.inKernel(irqfds.get(i), !routed))
+                    .toList();
+        } catch (KernelException e) {
+            if (userspace.isEmpty() || !e.errno().equals(Errno.EINVAL) || checks.takesIrqfds()) {
+                throw e;
+            }
+        }
+        List<GuestHalf> relays = new ArrayList<>();
+        for (int i = 0; i < events.size(); i++) {
+            RelayedEdge relay = RelayedEdge.message(userspace.get(), events.get(i), false, messages.get(i));
+            relays.add(GuestHalf.inUserspace(undo.add(relay)));
+        }
+        return relays;
     }
 
     private List<Irqfd> assign(List<EventFd> events, List<Gsi> gsis, Undo undo) {
@@ -262,8 +298,10 @@ public final class Forwarding implements AutoCloseable {
     private synchronized ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver) {
         requireForwardable(irq);
         checks.isEnabledElsewhere(irq, takesOver);
-        checks.requireRoute(gsi, irq);
-        ForwardedIrq line = new ForwardedLine(this, vm, irq, gsi, takesOver);
+        if (userspace.isEmpty()) {
+            checks.requireRoute(gsi, irq);
+        }
+        ForwardedIrq line = new ForwardedLine(this, checks, irq, gsi, takesOver);
         irqs.put(irq, line);
         mirror.apply(line.begun());
         return line;
@@ -348,7 +386,7 @@ public final class Forwarding implements AutoCloseable {
                 .filter(ForwardedMessage::isTriggeredByUs)
                 .map(ForwardedMessage::irq)
                 .toList());
-        messages.forEach(message -> message.irqfd().close());
+        messages.forEach(message -> message.half().close());
         unroute(messages.stream()
                 .flatMap(message -> message.ownRoute().stream())
                 .toList());

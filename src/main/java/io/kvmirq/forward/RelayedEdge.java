@@ -15,20 +15,21 @@ final class RelayedEdge extends RelayedIrq {
     private final EventLoop.Registration registration;
     private boolean masked;
 
-    private RelayedEdge(Userspace userspace, EventFd event, Runnable injection) {
+    private RelayedEdge(Userspace userspace, EventFd event, boolean masked, Runnable injection) {
+        this.masked = masked;
         this.injector = userspace.injector();
         this.injection = injection;
-        this.registration = registered(userspace, event);
+        this.registration = registered(userspace, event, masked);
     }
 
-    static RelayedEdge message(Userspace userspace, EventFd event, MsiMessage message) {
+    static RelayedEdge message(Userspace userspace, EventFd event, boolean masked, MsiMessage message) {
         Userspace.Injector injector = userspace.injector();
-        return new RelayedEdge(userspace, event, () -> injector.message(message));
+        return new RelayedEdge(userspace, event, masked, () -> injector.message(message));
     }
 
-    static RelayedEdge line(Userspace userspace, EventFd event, Gsi gsi) {
+    static RelayedEdge line(Userspace userspace, EventFd event, boolean masked, Gsi gsi) {
         Userspace.Injector injector = userspace.injector();
-        return new RelayedEdge(userspace, event, () -> {
+        return new RelayedEdge(userspace, event, masked, () -> {
             injector.line(gsi, true);
             injector.line(gsi, false);
         });

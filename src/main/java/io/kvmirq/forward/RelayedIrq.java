@@ -14,11 +14,13 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
     private final AtomicLong injected = new AtomicLong();
 
     /** Registers the eventfd; the constructors of subclasses do so last, since the handler may run at once. */
-    final EventLoop.Registration registered(Userspace userspace, EventFd event) {
-        return userspace.loop().register(event, count -> {
+    final EventLoop.Registration registered(Userspace userspace, EventFd event, boolean masked) {
+        EventLoop.Handler handler = count -> {
             signals.addAndGet(count);
             signalled();
-        });
+        };
+        EventLoop loop = userspace.loop();
+        return masked ? loop.registerPaused(event, handler) : loop.register(event, handler);
     }
 
     abstract void signalled();

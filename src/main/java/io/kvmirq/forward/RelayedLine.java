@@ -33,11 +33,11 @@ final class RelayedLine extends RelayedIrq {
     private final EventLoop.Registration registration;
 
     /** @param unmaskDevice lets the device's line signal again, at once if the device asserts it */
-    RelayedLine(Userspace userspace, EventFd event, Gsi gsi, Runnable unmaskDevice) {
+    RelayedLine(Userspace userspace, EventFd event, boolean masked, Gsi gsi, Runnable unmaskDevice) {
         this.injector = userspace.injector();
         this.gsi = gsi;
         this.unmaskDevice = unmaskDevice;
-        this.registration = registered(userspace, event);
+        this.registration = registered(userspace, event, masked);
     }
 
     @Override

@@ -43,8 +43,8 @@ final class EpollSet {
     }
 
     /** @param data what {@link #data} gives for this entry */
-    void add(Fd file, long data) {
-        check(control(Epoll.EPOLL_CTL_ADD, file, Epoll.EPOLLIN, data), file);
+    void add(Fd file, long data, boolean muted) {
+        check(control(Epoll.EPOLL_CTL_ADD, file, muted ? 0 : Epoll.EPOLLIN, data), file);
     }
 
     /** Keeps the entry and reports it no more. */

@@ -66,7 +66,7 @@ public final class EventLoop implements AutoCloseable {
         try (Undo undo = new Undo()) {
             undo.add(set.fd()::close);
             this.wake = undo.add(EventFd.create(kernel));
-            set.add(wake.fd(), WAKE);
+            set.add(wake.fd(), WAKE, false);
             undo.keep();
         }
     }
@@ -97,16 +97,25 @@ public final class EventLoop implements AutoCloseable {
      * @throws ClosedHandleException if the loop or the eventfd is closed
      */
     public Registration register(EventFd event, Handler handler) {
+        return register(event, handler, false);
+    }
+
+    /** As {@link #register}, paused: the handler gets nothing before {@link Registration#resume}. */
+    public Registration registerPaused(EventFd event, Handler handler) {
+        return register(event, handler, true);
+    }
+
+    private Registration register(EventFd event, Handler handler, boolean paused) {
         lock.lock();
         try (Undo undo = new Undo()) {
             if (closed) {
                 throw new ClosedHandleException(toString());
             }
             Fd.Lease lease = undo.add(kernel.calls().leased(event));
-            Registration made = new Registration(event, lease, handler, registrations.next());
+            Registration made = new Registration(event, lease, handler, registrations.next(), paused);
             registrations.put(made.number, made); // before the kernel may report it
             undo.add(() -> registrations.remove(made.number));
-            set.add(event.fd(), made.number);
+            set.add(event.fd(), made.number, paused);
             undo.keep();
             return made;
         } finally {
@@ -266,9 +275,10 @@ public final class EventLoop implements AutoCloseable {
         private final Handler handler;
         private final long number;
         /** The bits above. A run begins only when none is set. */
-        private final AtomicInteger state = new AtomicInteger();
+        private final AtomicInteger state;
 
-        private Registration(EventFd event, Fd.Lease lease, Handler handler, long number) {
+        private Registration(EventFd event, Fd.Lease lease, Handler handler, long number, boolean paused) {
+            this.state = new AtomicInteger(paused ? PAUSED : 0);
             this.event = event;
             this.lease = lease;
             this.handler = handler;

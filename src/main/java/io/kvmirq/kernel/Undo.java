@@ -17,6 +17,13 @@ public final class Undo implements AutoCloseable {
         return step;
     }
 
+    /** Leaves the undoing of all this to {@code outer}, in the same order. */
+    public void moveTo(Undo outer) {
+        while (!added.isEmpty()) {
+            outer.added.push(added.pollLast());
+        }
+    }
+
     /** All of it succeeded: nothing is undone. */
     public void keep() {
         added.clear();

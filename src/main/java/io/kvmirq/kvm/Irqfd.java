@@ -30,7 +30,7 @@ public final class Irqfd implements AutoCloseable {
 
     private State state = State.MASKED;
 
-    private Irqfd(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi) {
+    private Irqfd(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi, boolean masked) {
         this.vm = vm;
         this.event = event;
         this.resample = resample;
@@ -41,22 +41,39 @@ public final class Irqfd implements AutoCloseable {
             this.vmLease = undo.add(vm.fd().lease());
             this.eventLease = undo.add(event.fd().lease());
             this.resampleLease = resample.map(notified -> undo.add(notified.fd().lease()));
-            unmask();
+            if (!masked) {
+                unmask();
+            }
             undo.keep();
         }
     }
 
     static Irqfd edge(Vm vm, EventFd event, Gsi gsi) {
-        return new Irqfd(vm, event, Optional.empty(), gsi);
+        return new Irqfd(vm, event, Optional.empty(), gsi, false);
     }
 
     static Irqfd level(Vm vm, EventFd event, EventFd resample, Gsi gsi) {
+        requireApart(event, resample);
+        return new Irqfd(vm, event, Optional.of(resample), gsi, false);
+    }
+
+    /**
+     * An irqfd that is masked from its beginning: KVM does not know of it before {@link #unmask}. What was signalled before
+     * stays in the eventfd until then.
+     *
+     * @param resample for a level interrupt, as {@link Vm#assignLevelIrqfd}
+     */
+    public static Irqfd masked(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi) {
+        resample.ifPresent(notified -> requireApart(event, notified));
+        return new Irqfd(vm, event, resample, gsi, true);
+    }
+
+    private static void requireApart(EventFd event, EventFd resample) {
         if (event == resample) {
             throw new IllegalArgumentException(
                     event + " cannot be both the interrupt and its resample notification: each"
                             + " EOI would raise the next interrupt for ever; use two eventfds");
         }
-        return new Irqfd(vm, event, Optional.of(resample), gsi);
     }
 
     /** The eventfd that raises the interrupt. */

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static io.kvmirq.forward.ForwardWorld.PIN;
+import static io.kvmirq.forward.ForwardWorld.message;
+import static io.kvmirq.forward.ForwardWorld.vector;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kvm.Vm;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Interrupts that this process injects, and those that move between it and the kernel. The test is the loop's thread. */
+class MovedIrqTest {
+    private final ForwardWorld world = new ForwardWorld("6.12");
+    private final EventLoop loop = EventLoop.create(world.kernel);
+    private final List<String> injected = new ArrayList<>();
+    private final Userspace own = Userspace.of(loop, new Userspace.Injector() {
+        @Override
+        public void message(MsiMessage message) {
+            injected.add(message.toString());
+        }
+
+        @Override
+        public void line(Gsi gsi, boolean high) {
+            injected.add(gsi + (high ? " high" : " low"));
+        }
+    });
+
+    @AfterEach
+    void close() {
+        loop.close();
+        world.close();
+        assertThat(world.lowestFreeDescriptor()).isEqualTo(world.firstFreeDescriptor);
+    }
+
+    private Forwarding forwarding(Vm vm, Userspace userspace) {
+        return Forwarding.builder(vm, world.device).userspace(userspace).build();
+    }
+
+    private void send(int vector) {
+        world.hardware.sendMessage(vector);
+    }
+
+    private boolean isRequested(int vector) {
+        return world.first.isRequested(vector(vector));
+    }
+
+    private boolean isHigh() {
+        return world.vm.ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()));
+    }
+
+    @Test
+    void vmWithoutIrqchipIsInjectedByThisProcess() {
+        try (Vm bare = Vm.create(world.kernel);
+                Forwarding forwarding = forwarding(bare, own)) {
+            List<ForwardedIrq> irqs = forwarding.forwardAll(world.device.msix(0, 2), i -> message(0x30 + i));
+            assertThat(irqs.get(1).mechanism()).isEqualTo(Mechanism.USERSPACE);
+            assertThat(irqs.get(1).gsi()).isEmpty();
+            assertThat(irqs.get(1)).hasToString("MSI-X 1 of 0000:3b:00.0 → user space (userspace)");
+            send(1);
+            loop.poll(0);
+            irqs.get(1).reroute(message(0x40));
+            send(1);
+            loop.poll(0);
+            assertThat(injected).containsExactly("msi 0xfee00000/0x31", "msi 0xfee00000/0x40");
+            assertThatThrownBy(() -> irqs.get(0).moveTo(Mechanism.BYPASS)).hasMessageContaining("EINVAL");
+            send(0);
+            loop.poll(0);
+            assertThat(injected).last().isEqualTo("msi 0xfee00000/0x30");
+        }
+    }
+
+    /** What KVM refuses for another reason is not hidden by a relay. */
+    @Test
+    void refusedMessageIsNotRelayed() {
+        try (Forwarding forwarding = forwarding(world.vm, own)) {
+            world.vm.use32BitApicIds();
+            MsiMessage none = new MsiMessage(0x00ff_fee0_0000L << 8 | 0xfee00000L | 0x80_0000_0000L, 0x30);
+            assertThatThrownBy(() -> forwarding.forward(world.device.msix().get(0), none))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageContaining("EINVAL");
+            assertThat(forwarding.irqs()).isEmpty();
+        }
+    }
+
+    /** What waits in the eventfd is taken by whoever takes it next. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void messageMovesAndBackWithWhatWaits(boolean masked) {
+        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+            if (masked) {
+                irq.mask();
+            }
+            irq.moveTo(Mechanism.USERSPACE);
+            assertThat(irq.mechanism()).isEqualTo(Mechanism.USERSPACE);
+            send(0);
+            assertThat(isRequested(0x30)).isFalse();
+            irq.moveTo(Mechanism.IRQFD);
+            assertThat(irq.mechanism()).isEqualTo(Mechanism.BYPASS);
+            assertThat(isRequested(0x30)).isEqualTo(!masked);
+            if (masked) {
+                irq.unmask();
+            }
+            assertThat(isRequested(0x30)).isTrue();
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void messageThatWaitsInTheKernelIsTakenByThisProcess(boolean moved) {
+        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+            irq.mask();
+            send(0);
+            if (moved) {
+                irq.moveTo(Mechanism.USERSPACE);
+                loop.poll(0);
+                assertThat(isRequested(0x30)).isFalse();
+            }
+            irq.unmask();
+            loop.poll(0);
+            assertThat(isRequested(0x30)).isTrue();
+        }
+    }
+
+    @Test
+    void movingKeepsTheGsiAndMakesNoCommit() {
+        try (Forwarding forwarding = forwarding(world.vm, own)) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+            Gsi gsi = irq.gsi().orElseThrow();
+            long commits = world.vm.routes().commits();
+            long changes = world.device.irqChanges();
+            irq.moveTo(Mechanism.USERSPACE);
+            irq.moveTo(Mechanism.USERSPACE);
+            assertThat(world.vm.routes().add(message(0x50))).isNotEqualTo(gsi);
+            irq.moveTo(Mechanism.IRQFD);
+            irq.moveTo(Mechanism.BYPASS);
+            assertThat(irq.gsi()).contains(gsi);
+            assertThat(world.vm.routes().commits() - commits).isEqualTo(1);
+            assertThat(world.device.irqChanges()).isEqualTo(changes);
+        }
+    }
+
+    @Test
+    void refusedMoveLeavesTheInterruptWhereItWas() {
+        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+            irq.moveTo(Mechanism.USERSPACE);
+            world.faults.fail("irqfdAssign", 1, Errno.ENOMEM);
+            assertThatThrownBy(() -> irq.moveTo(Mechanism.IRQFD)).hasMessageContaining("ENOMEM");
+            send(0);
+            loop.poll(0);
+            assertThat(isRequested(0x30)).isTrue();
+            assertThat(irq.mechanism()).isEqualTo(Mechanism.USERSPACE);
+        }
+    }
+
+    @Test
+    void moveWithoutALoopIsExplained() {
+        try (Forwarding forwarding = Forwarding.of(world.vm, world.device)) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+            assertThatThrownBy(() -> irq.moveTo(Mechanism.USERSPACE))
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessage("MSI-X 0 of 0000:3b:00.0 cannot be relayed by this process: give"
+                            + " Forwarding.builder(vm, device).userspace an event loop");
+            assertThatThrownBy(() -> irq.moveTo(Mechanism.RESAMPLE))
+                    .isInstanceOf(UnsupportedOperationException.class)
+                    .hasMessageContaining("is a message and cannot be moved to resample");
+            assertThatThrownBy(irq::endOfInterrupt).isInstanceOf(UnsupportedOperationException.class);
+        }
+    }
+
+    @Test
+    void lineOfASplitIrqchipIsInjectedByThisProcess() {
+        try (Vm split = Vm.create(world.kernel);
+                Forwarding forwarding = forwarding(split, own)) {
+            split.createSplitIrqchip(24);
+            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+            assertThat(line.mechanism()).isEqualTo(Mechanism.USERSPACE);
+            world.hardware.requestService();
+            loop.poll(0);
+            line.endOfInterrupt();
+            loop.poll(0);
+            world.hardware.serve();
+            line.endOfInterrupt();
+            loop.poll(0);
+            assertThat(injected).containsExactly("gsi 11 high", "gsi 11 low", "gsi 11 high", "gsi 11 low");
+            world.hardware.requestService();
+            loop.poll(0);
+            assertThat(injected).hasSize(5);
+        }
+    }
+
+    /** The device asserts its line all the time: it is high on the other side too, and not stuck. */
+    @Test
+    void assertedLineMovesAndBack() {
+        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
+            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+            world.hardware.requestService();
+            assertThat(isHigh()).isTrue();
+            line.moveTo(Mechanism.USERSPACE);
+            assertThat(isHigh()).isFalse();
+            loop.poll(0);
+            assertThat(isHigh()).isTrue();
+            line.moveTo(Mechanism.RESAMPLE);
+            assertThat(isHigh()).isTrue();
+            world.hardware.serve();
+            line.mask();
+            assertThat(isHigh()).isFalse();
+            line.unmask();
+            assertThat(isHigh()).isFalse();
+            world.hardware.requestService();
+            assertThat(isHigh()).isTrue();
+        }
+    }
+}
