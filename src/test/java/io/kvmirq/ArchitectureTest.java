@@ -144,6 +144,7 @@ class ArchitectureTest {
                 "io.kvmirq.forward..",
                 "io.kvmirq",
                 "io.kvmirq.uapi..",
+                "io.kvmirq.arch.intx",
                 "io.kvmirq.backend",
                 "io.kvmirq.explain..",
                 "io.kvmirq.kernel..",

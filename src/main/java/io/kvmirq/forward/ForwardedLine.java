@@ -32,18 +32,31 @@ final class ForwardedLine extends ForwardedIrq {
     private Optional<Irqfd> irqfd = Optional.empty();
 
     private Optional<RelayedIrq> relay = Optional.empty();
+    /** Of a line with direct EOI. */
+    private Optional<Abi2014> direct;
+
     private final ArmedLine armed;
     /** Whether the user armed the line, and closes what he armed. */
     private final boolean ofUser;
 
     private boolean masked;
 
-    /** @param takesOver whether another one may have the line enabled */
-    ForwardedLine(Forwarding forwarding, ForwardChecks checks, LineIrq irq, Gsi gsi, boolean takesOver) {
+    /**
+     * @param takesOver whether another one may have the line enabled
+     * @param direct gives the line direct EOI, before it is armed
+     */
+    ForwardedLine(
+            Forwarding forwarding,
+            ForwardChecks checks,
+            LineIrq irq,
+            Gsi gsi,
+            boolean takesOver,
+            Optional<Abi2014> direct) {
         super(forwarding);
         this.vm = checks.vm();
         this.irq = irq;
         this.gsi = gsi;
+        this.direct = direct;
         boolean level = irq.info().automasked();
         try (Undo undo = new Undo()) {
             event = undo.add(EventFd.create(vm.kernel()));
@@ -57,6 +70,10 @@ final class ForwardedLine extends ForwardedIrq {
                 }
                 relay = Optional.of(undo.add(relayed(forwarding.userspace().get(), false)));
             }
+            direct.ifPresent(abi -> {
+                abi.forward(irq, gsi);
+                undo.add(() -> abi.unforward(irq));
+            });
             Optional<Armed> users = irq.inTheWay();
             ofUser = users.isPresent();
             if (users.isPresent()) {
@@ -68,7 +85,7 @@ final class ForwardedLine extends ForwardedIrq {
             if (takesOver && level) {
                 armed.stopUnmaskBy();
             }
-            if (irqfd.isPresent()) {
+            if (irqfd.isPresent() && direct.isEmpty()) {
                 resample.ifPresent(armed::unmaskBy);
             }
             undo.keep();
@@ -76,12 +93,11 @@ final class ForwardedLine extends ForwardedIrq {
     }
 
     private Irqfd assigned(boolean isMasked) {
+        Optional<EventFd> notified = resample.filter(ofLevel -> direct.isEmpty());
         if (isMasked) {
-            return Irqfd.masked(vm, event, resample, gsi);
+            return Irqfd.masked(vm, event, notified, gsi);
         }
-        return resample.isPresent()
-                ? vm.assignLevelIrqfd(event, resample.get(), gsi)
-                : vm.assignIrqfd(event, gsi);
+        return notified.isPresent() ? vm.assignLevelIrqfd(event, notified.get(), gsi) : vm.assignIrqfd(event, gsi);
     }
 
     private RelayedIrq relayed(Userspace userspace, boolean isMasked) {
@@ -114,6 +130,10 @@ final class ForwardedLine extends ForwardedIrq {
         if (relay.isPresent()) {
             return Mechanism.USERSPACE;
         }
+        return direct.isPresent() ? Mechanism.DIRECT_EOI : ofKernel();
+    }
+
+    private Mechanism ofKernel() {
         return resample.isPresent() ? Mechanism.RESAMPLE : Mechanism.IRQFD;
     }
 
@@ -168,21 +188,24 @@ final class ForwardedLine extends ForwardedIrq {
     @Override
     public synchronized void moveTo(Mechanism to) {
         requireOpen();
-        Mechanism kernels = resample.isPresent() ? Mechanism.RESAMPLE : Mechanism.IRQFD;
-        if (to == Mechanism.USERSPACE) {
+        if (to == mechanism()) {
+            return;
+        }
+        if (direct.isPresent() && to == ofKernel()) {
+            endDirectEoi();
+        } else if (direct.isEmpty() && to == Mechanism.USERSPACE) {
             moveToUserspace();
-        } else if (to == kernels) {
+        } else if (to == ofKernel()) {
             moveToKernel();
         } else {
-            throw new UnsupportedOperationException(irq + " is a line and cannot be moved to " + to.label()
-                    + ": expected " + kernels.label() + " or userspace");
+            throw new UnsupportedOperationException(irq + " is a line and cannot be moved from "
+                    + mechanism().label() + " to " + to.label() + ": expected "
+                    + ofKernel().label()
+                    + (direct.isPresent() ? "" : " or userspace"));
         }
     }
 
     private void moveToUserspace() {
-        if (relay.isPresent()) {
-            return;
-        }
         Userspace userspace = forwarding().userspace(irq);
         Irqfd before = irqfd.orElseThrow();
         before.mask();
@@ -207,10 +230,20 @@ final class ForwardedLine extends ForwardedIrq {
         unmaskLevelDevice();
     }
 
+    /** The handler of a live line changes: from then on it masks, and the guest's EOI unmasks. */
+    private void endDirectEoi() {
+        Abi2014 abi = direct.orElseThrow();
+        Irqfd before = irqfd.orElseThrow();
+        before.close();
+        abi.unforward(irq);
+        direct = Optional.empty();
+        irqfd = Optional.of(assigned(masked));
+        resample.ifPresent(armed::unmaskBy);
+        tell(new Event.LineUnforwarded(event.id()));
+        unmaskLevelDevice();
+    }
+
     private void moveToKernel() {
-        if (irqfd.isPresent()) {
-            return;
-        }
         RelayedIrq before = relay.orElseThrow();
         before.mask();
         try (Undo undo = new Undo()) {
@@ -241,7 +274,8 @@ final class ForwardedLine extends ForwardedIrq {
     // The mirror
 
     private Event irqfdIsThere() {
-        return new Event.ConsumerAdded(event.id(), gsi, resample.map(EventFd::id));
+        return new Event.ConsumerAdded(
+                event.id(), gsi, resample.filter(ofLevel -> direct.isEmpty()).map(EventFd::id));
     }
 
     private void tellIrqfdIsThere() {
@@ -257,13 +291,15 @@ final class ForwardedLine extends ForwardedIrq {
     @Override
     List<Event> begun() {
         Event device = new Event.ProducerAdded(event.id(), producer());
+        if (direct.isPresent()) {
+            return List.of(irqfdIsThere(), device, new Event.LineForwarded(event.id()));
+        }
         return irqfd.isPresent() ? List.of(irqfdIsThere(), device) : List.of(device);
     }
 
     @Override
     List<Event> ended() {
-        return List.of(
-                new Event.ProducerRemoved(event.id(), producer()), new Event.ConsumerRemoved(event.id(), gsi));
+        return List.of(new Event.ProducerRemoved(event.id(), producer()), new Event.ConsumerRemoved(event.id(), gsi));
     }
 
     // The end
@@ -276,6 +312,7 @@ final class ForwardedLine extends ForwardedIrq {
         } else {
             armed.close();
         }
+        direct.ifPresent(abi -> abi.unforward(irq));
         relay.ifPresent(RelayedIrq::close);
         irqfd.ifPresent(Irqfd::close);
         resample.ifPresent(EventFd::close);

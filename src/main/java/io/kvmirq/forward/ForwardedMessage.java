@@ -136,8 +136,8 @@ final class ForwardedMessage extends ForwardedIrq {
             case USERSPACE -> moveToUserspace();
             case BYPASS, IRQFD -> moveToKernel();
             case RESAMPLE, DIRECT_EOI ->
-                throw new UnsupportedOperationException(
-                        irq + " is a message and cannot be moved to " + to.label() + ": expected bypass, irqfd or userspace");
+                throw new UnsupportedOperationException(irq + " is a message and cannot be moved to " + to.label()
+                        + ": expected bypass, irqfd or userspace");
         }
     }
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
-import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.arch.intx.DirectEoiDecision;
+import io.kvmirq.arch.intx.DirectEoiPolicy;
+import io.kvmirq.arch.intx.NotDirect;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
-import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
@@ -22,6 +23,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.IntFunction;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /**
@@ -50,6 +52,7 @@ public final class Forwarding implements AutoCloseable {
     private final Optional<Userspace> userspace;
     private final Triggers triggers = new Triggers();
     private final ForwardChecks checks;
+    private final GuestSide guest;
     private final Map<DeviceIrq, ForwardedIrq> irqs = new LinkedHashMap<>();
     private boolean closed;
 
@@ -59,6 +62,7 @@ public final class Forwarding implements AutoCloseable {
         this.mirror = told.mirror;
         this.userspace = told.userspace;
         this.checks = new ForwardChecks(vm, device, triggers);
+        this.guest = new GuestSide(checks, userspace);
         if (vm.kernel() != device.fd().kernel()) {
             throw new IllegalArgumentException(
                     vm + " and " + device.name() + " belong to two kernels: open both from one Kernel");
@@ -223,9 +227,9 @@ public final class Forwarding implements AutoCloseable {
             vm.routes().requireFree(which.size());
         }
         try (Undo undo = new Undo()) {
-            List<EventFd> events = batch.wired.orElseGet(() -> events(which, undo));
+            List<EventFd> events = batch.wired.orElseGet(() -> guest.events(which.size(), undo));
             List<ForwardedMessage> forwarded = new ArrayList<>();
-            List<GuestHalf> halves = guestHalves(batch, routed, messages, events, undo);
+            List<GuestHalf> halves = guest.halves(events, messages, batch.gsis, !routed, undo);
             if (batch.wired.isEmpty()) {
                 triggers.arm(which, events, enabledElsewhere);
             }
@@ -240,40 +244,6 @@ public final class Forwarding implements AutoCloseable {
         }
     }
 
-    /** In the kernel if it can, else in user space if that was given. */
-    private List<GuestHalf> guestHalves(
-            Batch batch, boolean routed, List<MsiMessage> messages, List<EventFd> events, Undo undo) {
-        try (Undo inKernel = new Undo()) {
-            List<Gsi> gsis = routed ? batch.gsis.orElseThrow() : route(batch.gsis, messages);
-            if (!routed) {
-                inKernel.add(() -> unroute(gsis));
-            }
-            List<Irqfd> irqfds = assign(events, gsis, inKernel);
-            inKernel.moveTo(undo);
-            return IntStream.range(0, events.size())
-                    .mapToObj(i -> GuestHalf.inKernel(irqfds.get(i), !routed))
-                    .toList();
-        } catch (KernelException e) {
-            if (userspace.isEmpty() || !e.errno().equals(Errno.EINVAL) || checks.takesIrqfds()) {
-                throw e;
-            }
-        }
-        List<GuestHalf> relays = new ArrayList<>();
-        for (int i = 0; i < events.size(); i++) {
-            RelayedEdge relay = RelayedEdge.message(userspace.get(), events.get(i), false, messages.get(i));
-            relays.add(GuestHalf.inUserspace(undo.add(relay)));
-        }
-        return relays;
-    }
-
-    private List<Irqfd> assign(List<EventFd> events, List<Gsi> gsis, Undo undo) {
-        List<Irqfd> irqfds = new ArrayList<>();
-        for (int i = 0; i < events.size(); i++) {
-            irqfds.add(undo.add(vm.assignIrqfd(events.get(i), gsis.get(i))));
-        }
-        return irqfds;
-    }
-
     /**
      * Forwards a line to the pin that a GSI's routes name. The line masks itself with each interrupt, and the guest's EOI
      * unmasks it; an edge of a platform device just arrives.
@@ -283,7 +253,7 @@ public final class Forwarding implements AutoCloseable {
      * @throws IllegalStateException while messages of the device are forwarded; after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
-        return forward(irq, gsi, false);
+        return forward(irq, gsi, false, Optional.empty());
     }
 
     /**
@@ -292,16 +262,33 @@ public final class Forwarding implements AutoCloseable {
      * #forward(LineIrq, Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
-        return forward(irq, gsi, true);
+        return forward(irq, gsi, true, Optional.empty());
     }
 
-    private synchronized ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver) {
+    /**
+     * Forwards a line with direct EOI: the guest's EOI ends the interrupt of the host, which does not mask it. It needs a kernel
+     * that the caller names as having the ABI of 2014, and a platform on which it harms no other device.
+     *
+     * @param policy the facts of this line, of which the decision is made
+     * @throws IllegalStateException if direct EOI is refused: the message says why
+     * @throws KernelException ENXIO on every kernel without that ABI; else as {@link #forward(LineIrq, Gsi)}
+     */
+    public ForwardedIrq forwardDirect(LineIrq irq, Gsi gsi, Abi2014 abi, DirectEoiPolicy policy) {
+        if (policy.decide() instanceof DirectEoiDecision.Refused refused) {
+            throw new IllegalStateException(irq + " cannot have direct EOI: "
+                    + refused.reasons().stream().map(NotDirect::text).collect(Collectors.joining("; "))
+                    + ". Use forward, which masks the line until the guest's EOI");
+        }
+        return forward(irq, gsi, false, Optional.of(abi));
+    }
+
+    private synchronized ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<Abi2014> direct) {
         requireForwardable(irq);
         checks.isEnabledElsewhere(irq, takesOver);
         if (userspace.isEmpty()) {
             checks.requireRoute(gsi, irq);
         }
-        ForwardedIrq line = new ForwardedLine(this, checks, irq, gsi, takesOver);
+        ForwardedIrq line = new ForwardedLine(this, checks, irq, gsi, takesOver, direct);
         irqs.put(irq, line);
         mirror.apply(line.begun());
         return line;
@@ -314,46 +301,6 @@ public final class Forwarding implements AutoCloseable {
         checks.requireOpen(irq);
         ForwardChecks.requireNew(irq, Optional.ofNullable(irqs.get(irq)));
         ForwardChecks.requireOneKind(irq, irqs.values());
-    }
-
-    // Steps
-
-    private List<EventFd> events(MessageIrqs which, Undo undo) {
-        List<EventFd> events = new ArrayList<>();
-        for (int i = 0; i < which.size(); i++) {
-            try {
-                events.add(undo.add(EventFd.create(vm.kernel())));
-            } catch (KernelException e) {
-                throw new KernelException(
-                        "forward",
-                        "eventfd " + (i + 1) + " of " + which.size() + " for " + device.name(),
-                        e.errno(),
-                        "each vector needs a descriptor: raise RLIMIT_NOFILE (ulimit -n) by " + (which.size() - i)
-                                + " or more");
-            }
-        }
-        return events;
-    }
-
-    private List<Gsi> route(Optional<List<Gsi>> gsis, List<MsiMessage> messages) {
-        return vm.routes().change(edit -> {
-            if (gsis.isEmpty()) {
-                return messages.stream().map(edit::add).toList();
-            }
-            for (int i = 0; i < messages.size(); i++) {
-                edit.replace(gsis.get().get(i), messages.get(i));
-            }
-            return gsis.get();
-        });
-    }
-
-    private void unroute(List<Gsi> gsis) {
-        if (!gsis.isEmpty() && !vm.fd().isClosed()) {
-            TearDown.quietly(() -> vm.routes().change(edit -> {
-                gsis.forEach(edit::remove);
-                return gsis;
-            }));
-        }
     }
 
     // Look
@@ -387,7 +334,7 @@ public final class Forwarding implements AutoCloseable {
                 .map(ForwardedMessage::irq)
                 .toList());
         messages.forEach(message -> message.half().close());
-        unroute(messages.stream()
+        guest.unroute(messages.stream()
                 .flatMap(message -> message.ownRoute().stream())
                 .toList());
         messages.forEach(ForwardedMessage::closeEvent);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.kvm.Vm;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.IntStream;
+
+/** The guest's side of a batch of messages: eventfds, routes and irqfds, or relays in this process. */
+record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
+    private Vm vm() {
+        return checks.vm();
+    }
+
+    /** @throws KernelException EMFILE when there are too few descriptors */
+    List<EventFd> events(int count, Undo undo) {
+        List<EventFd> events = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            try {
+                events.add(undo.add(EventFd.create(vm().kernel())));
+            } catch (KernelException e) {
+                throw new KernelException(
+                        "forward",
+                        "eventfd " + (i + 1) + " of " + count + " for "
+                                + checks.device().name(),
+                        e.errno(),
+                        "each vector needs a descriptor: raise RLIMIT_NOFILE (ulimit -n) by " + (count - i)
+                                + " or more");
+            }
+        }
+        return events;
+    }
+
+    /**
+     * In the kernel if it can, else in this process if it was told how: one commit of routes, then an irqfd each.
+     *
+     * @param gsis of the caller's choice; empty to allocate them
+     * @param routes whether the GSIs get their routes here
+     */
+    List<GuestHalf> halves(
+            List<EventFd> events, List<MsiMessage> messages, Optional<List<Gsi>> gsis, boolean routes, Undo undo) {
+        try (Undo inKernel = new Undo()) {
+            List<Gsi> routed = routes ? route(gsis, messages) : gsis.orElseThrow();
+            if (routes) {
+                inKernel.add(() -> unroute(routed));
+            }
+            List<GuestHalf> halves = new ArrayList<>();
+            for (int i = 0; i < events.size(); i++) {
+                Irqfd irqfd = inKernel.add(vm().assignIrqfd(events.get(i), routed.get(i)));
+                halves.add(GuestHalf.inKernel(irqfd, routes));
+            }
+            inKernel.moveTo(undo);
+            return halves;
+        } catch (KernelException e) {
+            if (userspace.isEmpty() || !e.errno().equals(Errno.EINVAL) || checks.takesIrqfds()) {
+                throw e;
+            }
+        }
+        return IntStream.range(0, events.size())
+                .mapToObj(i -> GuestHalf.inUserspace(
+                        undo.add(RelayedEdge.message(userspace.get(), events.get(i), false, messages.get(i)))))
+                .toList();
+    }
+
+    private List<Gsi> route(Optional<List<Gsi>> gsis, List<MsiMessage> messages) {
+        return vm().routes().change(edit -> {
+            if (gsis.isEmpty()) {
+                return messages.stream().map(edit::add).toList();
+            }
+            for (int i = 0; i < messages.size(); i++) {
+                edit.replace(gsis.get().get(i), messages.get(i));
+            }
+            return gsis.get();
+        });
+    }
+
+    /** Takes the routes away, in one commit. Never fails. */
+    void unroute(List<Gsi> gsis) {
+        if (!gsis.isEmpty() && !vm().fd().isClosed()) {
+            TearDown.quietly(() -> vm().routes().change(edit -> {
+                gsis.forEach(edit::remove);
+                return gsis;
+            }));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Errno;
+import io.kvmirq.Gsi;
+import io.kvmirq.KernelException;
+import io.kvmirq.PlatformName;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.DistributorRegister;
+import io.kvmirq.arch.gic.ListRegister;
+import io.kvmirq.arch.intx.DirectEoiPolicy;
+import io.kvmirq.fake.FakeArmVcpu;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePlatformDevice;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vcpu;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.LineIrq;
+import io.kvmirq.vfio.VfioDevice;
+import org.junit.jupiter.api.Test;
+
+/** A line whose interrupt the guest ends, on a kernel with the ABI of 2014. */
+class DirectEoiTest {
+    private static final String NAME = "fff51000.ethernet";
+    private static final Gsi GSI = new Gsi(10);
+    private static final int ID = 42;
+    private static final int NONE = 1023;
+    /** A platform device alone on its line. */
+    private static final DirectEoiPolicy SAFE = new DirectEoiPolicy(true, true, true, 0, false, false);
+
+    private final FakeKernel fake = new FakeKernel(Profile.of("historic"));
+    private final FakePlatformDevice hardware =
+            fake.platformDevice(NAME, 3).level().add();
+    private final Kernel kernel = Kernel.over(fake.backend(), Kernel.DEVICE);
+    private final Vm vm = Vm.create(kernel);
+    private final KvmVfio kvmVfio = KvmVfio.create(vm);
+    private final VfioDevice device = VfioDevice.open(kernel, new PlatformName(NAME), kvmVfio);
+    private final LineIrq line = device.platformIrq(0);
+    private final Abi2014 abi = Abi2014.named(kvmVfio);
+    private final Forwarding forwarding = Forwarding.of(vm, device);
+    private final FakeArmVcpu guest = guest();
+
+    private FakeArmVcpu guest() {
+        Vcpu vcpu = vm.createVcpu(new VcpuId(0));
+        vcpu.initialize();
+        VgicV3 vgic = vm.createVgicV3();
+        vgic.init();
+        vgic.writeDistributor(DistributorRegister.GICD_ISENABLER.offset() + ID / 32 * 4, 1 << ID % 32);
+        vgic.writeDistributor(DistributorRegister.GICD_ICFGR.offset() + ID / 16 * 4, 0); // level
+        try (Fd.Lease lease = vm.fd().lease()) {
+            return fake.armVcpu(lease.number(), new VcpuId(0));
+        }
+    }
+
+    @Test
+    void guestsEoiEndsTheInterruptOfTheHost() {
+        ForwardedIrq irq = forwarding.forwardDirect(line, GSI, abi, SAFE);
+        assertThat(irq.mechanism()).isEqualTo(Mechanism.DIRECT_EOI);
+        hardware.requestService(0);
+        assertThat(ListRegister.HW.isSet(guest.listRegister(ID))).isTrue();
+        assertThat(guest.acknowledge()).isEqualTo(ID);
+        hardware.serve(0);
+        assertThat(guest.end(ID)).isTrue();
+        hardware.requestService(0);
+        assertThat(guest.acknowledge()).isEqualTo(ID);
+    }
+
+    @Test
+    void refusedDecisionTouchesNothing() {
+        DirectEoiPolicy shared = new DirectEoiPolicy(false, true, true, 1, true, false);
+        assertThatThrownBy(() -> forwarding.forwardDirect(line, GSI, abi, shared))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessageStartingWith(
+                        "platform 0 of " + NAME + " cannot have direct EOI: other handlers have the line")
+                .hasMessageEndingWith("Use forward, which masks the line until the guest's EOI");
+        assertThat(forwarding.irqs()).isEmpty();
+    }
+
+    /** Somebody has to say that the platform is safe. */
+    @Test
+    void assertionAllowsASharedLine() {
+        DirectEoiPolicy asserted = new DirectEoiPolicy(false, true, true, 1, true, true);
+        assertThat(forwarding.forwardDirect(line, GSI, abi, asserted).mechanism())
+                .isEqualTo(Mechanism.DIRECT_EOI);
+    }
+
+    @Test
+    void kernelWithoutTheAbiSaysEnxioAndNothingIsLeft() {
+        FakeKernel plain = new FakeKernel(Profile.of("6.12,arm64"));
+        plain.platformDevice(NAME, 3).level().add();
+        Kernel other = Kernel.over(plain.backend(), Kernel.DEVICE);
+        try (Vm arm = ArmGuests.withVgic(other);
+                KvmVfio device2 = KvmVfio.create(arm);
+                VfioDevice opened = VfioDevice.open(other, new PlatformName(NAME), device2);
+                Forwarding second = Forwarding.of(arm, opened)) {
+            assertThatThrownBy(() -> second.forwardDirect(opened.platformIrq(0), GSI, Abi2014.named(device2), SAFE))
+                    .isInstanceOfSatisfying(
+                            KernelException.class, e -> assertThat(e.errno()).isEqualTo(Errno.ENXIO));
+            assertThat(second.forward(opened.platformIrq(0), GSI).mechanism()).isEqualTo(Mechanism.RESAMPLE);
+        }
+    }
+
+    /** The handler of a live line changes, while its interrupt is in the guest. */
+    @Test
+    void liveLineMovesToAutoMask() {
+        ForwardedIrq irq = forwarding.forwardDirect(line, GSI, abi, SAFE);
+        hardware.requestService(0);
+        assertThat(guest.acknowledge()).isEqualTo(ID);
+        irq.moveTo(Mechanism.RESAMPLE);
+        assertThat(irq.mechanism()).isEqualTo(Mechanism.RESAMPLE);
+        guest.end(ID);
+        assertThat(guest.acknowledge()).as("the device asserts its line").isEqualTo(ID);
+        hardware.serve(0);
+        guest.end(ID);
+        assertThat(guest.acknowledge()).isEqualTo(NONE);
+        assertThatThrownBy(() -> irq.moveTo(Mechanism.DIRECT_EOI))
+                .isInstanceOf(UnsupportedOperationException.class)
+                .hasMessageContaining("cannot be moved from resample to direct EOI");
+        hardware.requestService(0);
+        assertThat(guest.acknowledge()).as("unmasked by the guest's EOI").isEqualTo(ID);
+    }
+
+    @Test
+    void endInTheGuestLeavesTheLineRight() {
+        forwarding.forwardDirect(line, GSI, abi, SAFE);
+        hardware.requestService(0);
+        assertThat(guest.acknowledge()).isEqualTo(ID);
+        forwarding.close();
+        guest.end(ID);
+        hardware.serve(0);
+        ForwardedIrq again = Forwarding.of(vm, device).forward(line, GSI);
+        hardware.requestService(0);
+        assertThat(guest.acknowledge()).isEqualTo(ID);
+        again.close();
+    }
+}
