@@ -50,7 +50,7 @@ class UserspaceTest {
                 EventLoop loop = EventLoop.create(kernel)) {
             vm.createSplitIrqchip(24);
             try (Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-                    RelayedEdge relayed = RelayedEdge.message(Userspace.into(vm, loop), event, MESSAGE)) {
+                    RelayedEdge relayed = RelayedEdge.message(Userspace.into(vm, loop), event, false, MESSAGE)) {
                 vcpu.enableLapic();
                 event.signal(3);
                 assertThat(vcpu.isRequested(VECTOR)).isFalse();
@@ -77,7 +77,7 @@ class UserspaceTest {
             vm.createIrqchip();
             AtomicInteger unmasked = new AtomicInteger();
             try (RelayedLine relayed =
-                    new RelayedLine(Userspace.into(vm, loop), event, GSI, unmasked::incrementAndGet)) {
+                    new RelayedLine(Userspace.into(vm, loop), event, false, GSI, unmasked::incrementAndGet)) {
                 event.signal();
                 loop.poll(0);
                 assertThat(vm.ioapic().isHigh(PIN)).isTrue();
@@ -100,7 +100,7 @@ class UserspaceTest {
                 EventLoop loop = EventLoop.create(kernel)) {
             Vm vm = Vm.create(kernel);
             vm.createIrqchip();
-            RelayedLine relayed = new RelayedLine(Userspace.into(vm, loop), event, GSI, () -> {});
+            RelayedLine relayed = new RelayedLine(Userspace.into(vm, loop), event, false, GSI, () -> {});
             event.signal();
             loop.poll(0);
             vm.close();
@@ -132,7 +132,7 @@ class UserspaceTest {
                 EventFd event = EventFd.create(kernel);
                 EventLoop loop = EventLoop.create(kernel)) {
             Chip chip = new Chip();
-            RelayedEdge relayed = RelayedEdge.message(Userspace.of(loop, chip), event, MESSAGE);
+            RelayedEdge relayed = RelayedEdge.message(Userspace.of(loop, chip), event, false, MESSAGE);
             relayed.mask();
             relayed.mask();
             event.signal();
@@ -157,7 +157,7 @@ class UserspaceTest {
         try (Kernel kernel = Kernels.FAKE.open();
                 EventFd event = EventFd.create(kernel);
                 EventLoop loop = EventLoop.create(kernel);
-                RelayedEdge relayed = RelayedEdge.line(Userspace.of(loop, chip), event, GSI)) {
+                RelayedEdge relayed = RelayedEdge.line(Userspace.of(loop, chip), event, false, GSI)) {
             event.signal(2);
             loop.poll(0);
             assertThat(relayed.injected()).isEqualTo(1);
@@ -230,6 +230,7 @@ class UserspaceTest {
                         }
                     }),
                     event,
+                    false,
                     GSI,
                     () -> {
                         step();
@@ -391,7 +392,7 @@ class UserspaceTest {
                     }
                 }
             };
-            RelayedLine relayed = new RelayedLine(Userspace.of(loop, injector), event, GSI, () -> {
+            RelayedLine relayed = new RelayedLine(Userspace.of(loop, injector), event, false, GSI, () -> {
                 all.countDown();
                 event.signal();
             });
@@ -429,7 +430,7 @@ class UserspaceTest {
                 EventFd event = EventFd.create(kernel);
                 EventLoop loop = EventLoop.create(other)) {
             Userspace userspace = Userspace.of(loop, new Chip());
-            assertThatThrownBy(() -> RelayedEdge.message(userspace, event, MESSAGE))
+            assertThatThrownBy(() -> RelayedEdge.message(userspace, event, false, MESSAGE))
                     .isInstanceOf(IllegalArgumentException.class);
         }
     }
