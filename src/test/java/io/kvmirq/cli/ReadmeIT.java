@@ -54,8 +54,8 @@ class ReadmeIT {
     @Test
     void exampleOfVfioIsTheFileThatRuns() throws Exception {
         assertThat(runExample("DeviceToGuest"))
-                .isEqualTo("MSI-X 3 of 0000:3b:00.0 raised vector 0x31 on vcpu 0: true\n"
-                        + "4 vectors are enabled, gsi 24 is assigned");
+                .isEqualTo("MSI-X 3 of 0000:3b:00.0 → gsi 27 (bypass): true\n"
+                        + "2 routing commits, 1 change of the device, vector 0x80: true");
     }
 
     @Test
