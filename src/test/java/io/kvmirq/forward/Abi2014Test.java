@@ -36,7 +36,10 @@ import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.Random;
+import java.util.stream.IntStream;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.Test;
 import org.mockito.AdditionalAnswers;
@@ -77,19 +80,25 @@ class Abi2014Test {
     private static final class Arm extends Host {
         final FakeArmVcpu guest;
         final EventFd event;
+        private final VgicV3 vgic;
 
         Arm() {
             super("historic");
             Vcpu vcpu = vm.createVcpu(new VcpuId(0));
             vcpu.initialize();
-            VgicV3 vgic = vm.createVgicV3();
+            vgic = vm.createVgicV3();
             vgic.init();
-            vgic.writeDistributor(DistributorRegister.GICD_ISENABLER.offset() + ID / 32 * 4, 1 << ID % 32);
+            enable(ID);
             try (Fd.Lease lease = vm.fd().lease()) {
                 guest = fake.armVcpu(lease.number(), new VcpuId(0));
             }
             event = EventFd.create(kernel);
             vm.assignIrqfd(event, GSI);
+        }
+
+        void enable(int spi) {
+            vgic.makeLevel(new Spi(spi));
+            vgic.writeDistributor(DistributorRegister.GICD_ISENABLER.offset() + spi / 32 * 4, 1 << spi % 32);
         }
 
         ArmedLine forwarded() {
@@ -199,6 +208,39 @@ class Abi2014Test {
         assertThat(arm.guest.acknowledge()).isEqualTo(NONE);
         arm.hardware.requestService(0);
         assertThat(arm.guest.acknowledge()).as("without an unmask").isEqualTo(ID);
+    }
+
+    /** The architecture gets the VM, the interrupt of the host and the GSI: F1, F2, F11. */
+    @Test
+    void eachLineIsMappedToItsOwnInterruptOfTheHost() {
+        Arm arm = new Arm();
+        arm.abi.forward(arm.device.platformIrq(1), GSI);
+        arm.device.platformIrq(1).arm(arm.event);
+        arm.hardware.requestService(1);
+        long register = arm.guest.listRegister(ID);
+        assertThat(ListRegister.PHYSICAL_ID.of(register)).isEqualTo(33);
+        assertThat(ListRegister.VIRTUAL_ID.of(register)).isEqualTo(ID);
+    }
+
+    /** Without forwarding: the guest's EOI unmasks through the resamplefd. */
+    @Test
+    void guestsEoiUnmasksALineThatIsResampled() {
+        Arm arm = new Arm();
+        EventFd trigger = EventFd.create(arm.kernel);
+        EventFd resample = EventFd.create(arm.kernel);
+        arm.vm.assignLevelIrqfd(trigger, resample, OTHER);
+        ArmedLine armed = arm.device.platformIrq(1).arm(trigger);
+        armed.unmaskBy(resample);
+        arm.enable(ID + 1);
+        for (int i = 0; i < 3; i++) {
+            arm.hardware.requestService(1);
+            assertThat(arm.guest.acknowledge()).isEqualTo(ID + 1);
+            arm.guest.end(ID + 1);
+            assertThat(arm.guest.acknowledge()).as("the device was not served").isEqualTo(ID + 1);
+            arm.hardware.serve(1);
+            arm.guest.end(ID + 1);
+            assertThat(arm.guest.acknowledge()).isEqualTo(NONE);
+        }
     }
 
     @Test
@@ -334,6 +376,57 @@ class Abi2014Test {
         arm.hardware.serve(0);
         arm.hardware.requestService(0);
         assertThat(event.drain()).as("the handler masked").isZero();
+    }
+
+    /** At any point of any use: no interrupt stays active, the device is free, and its line works for the next process. */
+    @Test
+    void processKilledAtAnyPointLeavesTheLineRight() {
+        for (int seed = 0; seed < 200; seed++) {
+            Random random = new Random(seed);
+            Arm arm = new Arm();
+            List<ArmedLine> armed = new ArrayList<>();
+            for (int step = random.nextInt(20); step > 0; step--) {
+                act(arm, armed, random.nextInt(8));
+            }
+            List<Integer> files = new ArrayList<>(IntStream.range(3, 30).boxed().toList());
+            Collections.shuffle(files, random);
+            files.forEach(arm.fake::close);
+            assertThat(nextProcessTakesALevel(arm)).as("seed %d", seed).isTrue();
+            assertThat(arm.hardware.remove()).as("seed %d", seed).isTrue();
+        }
+    }
+
+    private static void act(Arm arm, List<ArmedLine> armed, int what) {
+        try {
+            switch (what) {
+                case 0 -> arm.abi.forward(arm.irq, GSI);
+                case 1 -> armed.add(arm.irq.arm(arm.event));
+                case 2 -> armed.forEach(ArmedLine::close);
+                case 3 -> arm.hardware.requestService(0);
+                case 4 -> arm.hardware.serve(0);
+                case 5 -> arm.guest.acknowledge();
+                case 6 -> arm.guest.end(ID);
+                default -> arm.abi.unforward(arm.irq);
+            }
+        } catch (KernelException | IllegalStateException e) {
+            // Refused in this state: the program goes on.
+        }
+    }
+
+    private static boolean nextProcessTakesALevel(Arm arm) {
+        Kernel kernel = Kernel.over(arm.fake.backend(), Kernel.DEVICE);
+        arm.hardware.serve(0);
+        try (VfioDevice device = VfioDevice.open(kernel, new PlatformName(NAME));
+                EventFd event = EventFd.create(kernel)) {
+            ArmedLine line = device.platformIrq(0).arm(event);
+            arm.hardware.requestService(0);
+            boolean signalled = event.drain() == 1;
+            arm.hardware.serve(0);
+            arm.hardware.requestService(0);
+            boolean masked = event.drain() == 0;
+            line.unmask();
+            return signalled && masked && event.drain() == 1;
+        }
     }
 
     private static void close(AutoCloseable closed) {
