@@ -28,7 +28,8 @@ public final class Main {
                         new EncodeCommand(),
                         new RacesCommand(),
                         new DecideCommand(),
-                        new VfioCommand()))
+                        new VfioCommand(),
+                        new ForwardCommand()))
                 .run(arguments, terminal);
         terminal.out().flush();
         if (stdout.lost().isPresent()) {

@@ -107,7 +107,7 @@ final class VfioCommand implements Command {
         return one.outlook().refusals().isEmpty() ? ExitCode.OK : ExitCode.FAILED;
     }
 
-    private static PciAddress address(String typed) {
+    static PciAddress address(String typed) {
         try {
             return PciAddress.parse(typed);
         } catch (IllegalArgumentException e) {

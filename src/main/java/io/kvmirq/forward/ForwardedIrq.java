@@ -8,6 +8,9 @@ import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
 import io.kvmirq.mirror.Producer;
+import io.kvmirq.vfio.Armed;
+import io.kvmirq.vfio.ArmedIrq;
+import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.DeviceIrq;
 import java.util.List;
 import java.util.Optional;
@@ -132,6 +135,24 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * @throws IllegalStateException after {@link #close}
      */
     public abstract void endOfInterrupt();
+
+    /**
+     * Signals the eventfd as the device would, by VFIO's loopback, to test the way to the guest; the device itself does
+     * nothing. Where another program wired the eventfd to the device, the eventfd alone is signalled.
+     *
+     * @throws IllegalStateException after {@link #close}
+     */
+    public final void trigger() {
+        requireOpen();
+        Optional<Armed> armed = irq().inTheWay();
+        if (armed.isEmpty()) {
+            event().signal();
+        } else if (armed.get() instanceof ArmedVectors vectors) {
+            vectors.trigger(irq().number());
+        } else if (armed.get() instanceof ArmedIrq one) {
+            one.trigger();
+        }
+    }
 
     final synchronized void requireOpen() {
         if (closed) {

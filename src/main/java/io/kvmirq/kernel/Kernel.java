@@ -240,6 +240,11 @@ public final class Kernel implements AutoCloseable {
         }
     }
 
+    /** The handles that were made from it and are open, the KVM device too: to see in a test that none is left. */
+    public List<String> openHandles() {
+        return handles.stillOpen();
+    }
+
     /**
      * Refuses new calls on the KVM device. Handles made from it stay open, are their owners' to close, and are reported
      * if they have not been.

@@ -41,7 +41,10 @@ final class ItsDriver {
     /** Enabled, with priority 0xa0. */
     private static final byte PROPERTY = (byte) 0xa1;
 
-    private static final int EVENT_BITS = 8;
+    /** As many events as MSI-X has vectors. */
+    private static final int EVENT_BITS = 11;
+
+    private static final int QUEUE = COMMAND_PAGES * 0x1000;
 
     private final VgicV3 vgic;
     private final Its its;
@@ -73,11 +76,15 @@ final class ItsDriver {
         vgic.writeRedistributor(vcpu, register.offset() + Integer.BYTES, (int) (value >>> Integer.SIZE));
     }
 
-    /** Maps an event of a device to an LPI of the vCPU with index 0. */
-    void map(int device, int event, int lpi) {
-        memory.putByte(PROPERTIES + lpi - InterruptId.FIRST_LPI, PROPERTY);
+    /** Lets one device send events; all go to the vCPU with index 0. */
+    void mapDevice(int device) {
         send(ItsCommand.mapCollection(0, 0));
         send(ItsCommand.mapDevice(device, EVENT_BITS, base + EVENTS));
+    }
+
+    /** Maps an event of the device to an LPI. */
+    void mapEvent(int device, int event, int lpi) {
+        memory.putByte(PROPERTIES + lpi - InterruptId.FIRST_LPI, PROPERTY);
         send(ItsCommand.mapEvent(device, event, lpi, 0));
     }
 
@@ -85,7 +92,7 @@ final class ItsDriver {
         ByteBuffer bytes = ByteBuffer.allocate(ItsCommand.SIZE).order(ByteOrder.LITTLE_ENDIAN);
         bytes.asLongBuffer().put(words);
         memory.put(COMMANDS + end, bytes.array());
-        end += ItsCommand.SIZE;
+        end = (end + ItsCommand.SIZE) % QUEUE;
         its.writeRegister(CWRITER, end);
     }
 

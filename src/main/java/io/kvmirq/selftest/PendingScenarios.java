@@ -38,15 +38,16 @@ final class PendingScenarios {
     /** Beyond the default routes. */
     private static final Gsi FREE = new Gsi(1024);
 
-    private static final long ITS = 0x808_0000L;
-    private static final int DEVICE = 0x10;
+    static final long ITS = 0x808_0000L;
+    /** How the guest knows the device: its table of devices has 512 entries. */
+    static final int DEVICE = 0x10;
+
     private static final int EVENT = 1;
     private static final int LPI = 8200;
     private static final MsiMessage MESSAGE = MsiMessage.toIts(ITS, DEVICE, EVENT);
-    private static final long RAM = 0x4000_0000L;
+    static final long RAM = 0x4000_0000L;
 
-    private static final String NO_GICV3 =
-            "this host gives a VM no GICv3, which the scenarios need; its GIC may be a GICv2";
+    static final String NO_GICV3 = "this host gives a VM no GICv3, which the scenarios need; its GIC may be a GICv2";
 
     private final Kernel kernel;
     private final int count;
@@ -250,7 +251,8 @@ final class PendingScenarios {
             requireOff(vm);
             ItsDriver driver = new ItsDriver(vgic, its, RAM, memory);
             driver.enable(Guest.VCPU);
-            driver.map(DEVICE, EVENT, LPI);
+            driver.mapDevice(DEVICE);
+            driver.mapEvent(DEVICE, EVENT, LPI);
             journal.step("enable the ITS, map device and event to LPI " + LPI, "done by registers and commands");
             Gsi gsi = vm.routes().add(MESSAGE);
             try (Irqfd irqfd = vm.assignIrqfd(interrupt, gsi)) {

@@ -29,8 +29,8 @@ final class Scenarios {
     /** The minimum number of route changes, even if {@code count} is smaller. */
     static final int CHANGES = 10;
 
-    private static final Route.Pin LEVEL_PIN = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5);
-    private static final IoAddress ANY_ANSWER = IoAddress.port(GuestCode.PORT_ANSWER, 1);
+    static final Route.Pin LEVEL_PIN = new Route.Pin(new Gsi(5), Route.Chip.IOAPIC, 5);
+    static final IoAddress ANY_ANSWER = IoAddress.port(GuestCode.PORT_ANSWER, 1);
 
     private final Kernel kernel;
     private final Irqchip irqchip;

@@ -142,7 +142,13 @@ class CliIT {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"selftest --backend fake --scenario guestless --json", "--version", "decide --reasons"})
+    @ValueSource(
+            strings = {
+                "selftest --backend fake --scenario guestless --json",
+                "--version",
+                "decide --reasons",
+                "forward --selftest --fake 6.12 0000:3b:00.0 --json"
+            })
     void outputThatCannotBeWrittenIsAFailure(String arguments) throws Exception {
         Process process = new ProcessBuilder(
                         "bash", "-c", "\"$0\" " + arguments + " > /dev/full", Machine.root() + "/scripts/kvmirq")

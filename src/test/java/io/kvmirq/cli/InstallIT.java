@@ -155,6 +155,7 @@ class InstallIT {
                 complete_last kvmirq selftest --profile 7
                 complete_last kvmirq selftest --scenario gu
                 complete_last kvmirq vfio --fake 6.12
+                complete_last kvmirq forward --kind i
                 complete_last kvmirq gen
                 """))
                 .containsExactly(
@@ -168,6 +169,7 @@ class InstallIT {
                         "7.1",
                         "guestless",
                         "6.12",
+                        "intx",
                         "generate-completion");
     }
 
@@ -189,7 +191,17 @@ class InstallIT {
         assertThat(lines.get(0)).as("warnings of groff").isEqualTo("--");
         String pages = String.join("\n", lines).toLowerCase(Locale.ROOT);
         for (String command : List.of(
-                "selftest", "tape", "replay", "errno", "decode", "encode", "races", "decide", "vfio", "backends")) {
+                "selftest",
+                "tape",
+                "replay",
+                "errno",
+                "decode",
+                "encode",
+                "races",
+                "decide",
+                "vfio",
+                "forward",
+                "backends")) {
             String help = Cli.jvm(Cli.jar(), "-Dkvmirq.columns=9000")
                     .run("help", command)
                     .out();

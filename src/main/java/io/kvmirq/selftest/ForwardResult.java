@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.selftest;
+
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * How the self-test of a device's interrupts ended.
+ *
+ * @param plan what was to be forwarded
+ * @param answers the vectors that were triggered, in order
+ * @param failure why it ended early; empty if it did not
+ * @param left handles that are still open after the end
+ */
+public record ForwardResult(
+        ForwardPlan plan, List<ForwardAnswer> answers, Optional<String> failure, List<String> left) {
+    public ForwardResult {
+        answers = List.copyOf(answers);
+        left = List.copyOf(left);
+    }
+
+    /** How many vectors arrived exactly once. */
+    public long answered() {
+        return answers.stream().filter(ForwardAnswer::passed).count();
+    }
+
+    /** Whether every vector arrived exactly once and nothing is left. */
+    public boolean passed() {
+        return failure.isEmpty() && left.isEmpty() && answered() == plan.count();
+    }
+}

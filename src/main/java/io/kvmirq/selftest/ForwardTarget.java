@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.selftest;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.MirrorHost;
+import java.util.List;
+import java.util.function.Supplier;
+
+/** A throw-away VM that takes the interrupts of a device. For one thread, except {@link #stop}. */
+abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget, VgicTarget {
+    /**
+     * How many vectors are forwarded at once: those from 0x30 to 0xef of x86, which no exception and no spurious interrupt
+     * uses. More vectors of the device use them again.
+     */
+    static final int AT_ONCE = 0xc0;
+
+    /** @param host asked when the VM exists */
+    static ForwardTarget of(Kernel kernel, Supplier<MirrorHost> host) {
+        Irqchip irqchip = Irqchip.ofKernel(kernel);
+        ForwardTarget target = irqchip.runsGuest() ? new GuestTarget(kernel, irqchip) : new VgicTarget(kernel);
+        target.mirror = Mirror.of(host.get());
+        target.mirror.apply(List.of(
+                new Event.IrqchipCreated(
+                        switch (irqchip) {
+                            case FULL -> Event.Irqchip.FULL;
+                            case SPLIT -> Event.Irqchip.SPLIT;
+                            case VGIC -> Event.Irqchip.VGIC;
+                        }),
+                new Event.VcpuAdded(Guest.VCPU)));
+        return target;
+    }
+
+    private Mirror mirror = Mirror.of(MirrorHost.unknown("the VM is not made yet"));
+
+    /** It knows this VM. */
+    final Mirror mirror() {
+        return mirror;
+    }
+
+    abstract Vm vm();
+
+    /** Whether a guest takes the interrupts. */
+    abstract boolean runsGuest();
+
+    /** The message for a vector of the device. */
+    abstract MsiMessage message(int vector);
+
+    /** What the guest calls it. */
+    abstract String name(int vector);
+
+    /** Prepares a level-triggered pin, and gives its GSI. */
+    abstract Gsi line();
+
+    abstract String lineName();
+
+    /** Starts the guest. */
+    abstract void start();
+
+    /**
+     * Runs {@code trigger} and waits. Without a guest, hardware takes the vector only when it is forwarded again.
+     *
+     * @return how often the message of the vector arrived since
+     */
+    abstract long arrivals(int vector, Runnable trigger);
+
+    /** Runs {@code trigger} and waits. @return how often the line was raised since, and lowered by the EOI if a guest runs */
+    abstract long lineArrivals(Runnable trigger);
+
+    /** Ends waiting; any thread may call it. */
+    abstract void stop();
+
+    /** Idempotent, never fails. */
+    @Override
+    public abstract void close();
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.contract;
+
+import static io.kvmirq.contract.TestDevice.E1000E;
+import static io.kvmirq.contract.TestDevice.EDU;
+import static io.kvmirq.contract.TestDevice.NVME;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.forward.Mechanism;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.mirror.MirrorHost;
+import io.kvmirq.selftest.ForwardAnswer;
+import io.kvmirq.selftest.ForwardPlan;
+import io.kvmirq.selftest.ForwardResult;
+import io.kvmirq.selftest.ForwardSelftest;
+import io.kvmirq.selftest.ForwardSelftest.Choice;
+import io.kvmirq.vfio.IrqKind;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** The self-test of forwarding, on the devices of the lab: every interrupt arrives and nothing is left. */
+@VfioContract
+class ForwardSelftestContract {
+    private static final ForwardSelftest.Journal SILENT = new ForwardSelftest.Journal() {
+        @Override
+        public void begin(ForwardPlan plan) {}
+
+        @Override
+        public void answered(ForwardAnswer answer) {}
+    };
+
+    private final VfioWorld vfio;
+
+    ForwardSelftestContract(VfioWorld vfio) {
+        this.vfio = vfio;
+    }
+
+    @AfterEach
+    void close() {
+        vfio.closeAll();
+    }
+
+    private ForwardResult run(TestDevice device, Choice choice) {
+        PciAddress address = PciAddress.parse(vfio.place(device).address());
+        try (Kernel kernel = Kernel.over(vfio.kernel(), Kernel.DEVICE)) {
+            ForwardResult result =
+                    new ForwardSelftest(kernel, address, () -> MirrorHost.unknown("not asked"), choice, SILENT).run();
+            assertThat(result.failure()).isEmpty();
+            assertThat(result.answers())
+                    .allSatisfy(answer ->
+                            assertThat(answer.arrived()).as(answer.toString()).isEqualTo(1));
+            assertThat(result.left()).isEmpty();
+            assertThat(result.passed()).isTrue();
+            return result;
+        }
+    }
+
+    @Test
+    void everyVectorOfMsixArrives() {
+        assertThat(run(E1000E, Choice.ALL).answers())
+                .hasSize(5)
+                .extracting(ForwardAnswer::mechanism)
+                .containsOnly(Mechanism.BYPASS);
+        assertThat(run(NVME, Choice.ALL).answered()).isEqualTo(65);
+    }
+
+    @Test
+    void vectorOfMsiArrives() {
+        assertThat(run(EDU, Choice.ALL).plan().kind()).isEqualTo(IrqKind.MSI);
+    }
+
+    @Test
+    void lineArrives() {
+        ForwardResult result = run(EDU, new Choice(Optional.of(IrqKind.INTX), 0, Optional.empty()));
+        assertThat(result.answers()).extracting(ForwardAnswer::mechanism).containsExactly(Mechanism.RESAMPLE);
+    }
+
+    /** What it prints of a real device is kept in the log. */
+    @Test
+    void commandShowsEachWay() throws Exception {
+        String address = vfio.place(E1000E).address();
+        assumeTrue(vfio.world.fake().isEmpty(), "needs a real kernel: ForwardCommandTest has the fake ones");
+        Process process = new ProcessBuilder(
+                        Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                        "-Dkvmirq.backend=" + vfio,
+                        "-Dkvmirq.library=" + System.getProperty("kvmirq.library", ""),
+                        "-cp",
+                        System.getProperty("java.class.path"),
+                        "io.kvmirq.cli.Main",
+                        "forward",
+                        address,
+                        "--selftest")
+                .redirectErrorStream(true)
+                .start();
+        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        System.out.println(out);
+        assertThat(process.waitFor()).as(out).isZero();
+        assertThat(out).contains("5 of 5 interrupts", "nothing is left: PASS");
+    }
+}
