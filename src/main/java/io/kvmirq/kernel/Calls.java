@@ -137,7 +137,15 @@ public class Calls {
     /** A lease on an eventfd, which is refused now and not when its number is needed. */
     protected final Fd.Lease leased(EventFd event) {
         requireOurs(event.fd());
-        return event.fd().lease();
+        return event.fd().leaseWithin();
+    }
+
+    /**
+     * Whether the end of this lease closes the kernel's file: its handle is closed, nothing else uses it, and its number
+     * never left the library, so that there is no duplicate. Once true it stays true.
+     */
+    protected static boolean holdsLastFile(Fd.Lease lease) {
+        return lease.fd().isLastUseOfPrivateFile();
     }
 
     /** The number of a leased descriptor, which stays open whatever becomes of its handle. */

@@ -12,6 +12,8 @@ public final class Fd {
     private final Ownership ownership;
     private final UseCount uses = new UseCount();
     private final Handles.Entry entry;
+    /** Whether the number was known outside of the library, so that the file may have other descriptors. */
+    private volatile boolean shared;
 
     Fd(Kernel kernel, String kind, int number, Ownership ownership) {
         this.kernel = kernel;
@@ -32,7 +34,9 @@ public final class Fd {
             throw new IllegalArgumentException(
                     "fd " + number + " cannot be adopted: expected an open descriptor, >= 0");
         }
-        return new Fd(kernel, kind, number, ownership);
+        Fd adopted = new Fd(kernel, kind, number, ownership);
+        adopted.shared = true;
+        return adopted;
     }
 
     /** The kernel that the descriptor belongs to. */
@@ -71,8 +75,20 @@ public final class Fd {
      * @throws ClosedHandleException after the handle was closed
      */
     public Lease lease() {
+        Lease lease = leaseWithin();
+        shared = true;
+        return lease;
+    }
+
+    /** As {@link #lease}, for a holder that makes no duplicate. */
+    Lease leaseWithin() {
         enter();
         return new Lease(this);
+    }
+
+    /** See {@link Calls#holdsLastFile}. */
+    boolean isLastUseOfPrivateFile() {
+        return uses.isLast() && !shared;
     }
 
     /** See {@link Fd#lease}. Closing twice is closing once. */

@@ -36,6 +36,11 @@ final class UseCount {
         return state.getAndUpdate(now -> now | CLOSED) == 0;
     }
 
+    /** Whether it is closed and one use is left. Once true it stays true until that use ends. */
+    boolean isLast() {
+        return state.get() == (CLOSED | 1);
+    }
+
     boolean isClosed() {
         return state.get() < 0;
     }

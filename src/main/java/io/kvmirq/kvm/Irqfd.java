@@ -5,7 +5,11 @@ import io.kvmirq.Gsi;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Undo;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An eventfd registered with KVM to raise a GSI. It leases the VM and its eventfds: closing one of them earlier takes
@@ -15,6 +19,7 @@ import java.util.Optional;
  */
 public final class Irqfd implements AutoCloseable {
     private final Vm vm;
+    private final IrqfdCalls calls;
     private final EventFd event;
     private final Optional<EventFd> resample;
     private final Gsi gsi;
@@ -25,6 +30,8 @@ public final class Irqfd implements AutoCloseable {
     private enum State {
         ASSIGNED,
         MASKED,
+        /** With its eventfd; the kernel may not have finished. */
+        ENDED,
         CLOSED
     }
 
@@ -32,6 +39,7 @@ public final class Irqfd implements AutoCloseable {
 
     private Irqfd(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi, boolean masked) {
         this.vm = vm;
+        this.calls = vm.calls().irqfds();
         this.event = event;
         this.resample = resample;
         this.gsi = gsi;
@@ -39,8 +47,8 @@ public final class Irqfd implements AutoCloseable {
             vm.routes().hold(gsi);
             undo.add(() -> vm.routes().release(gsi));
             this.vmLease = undo.add(vm.fd().lease());
-            this.eventLease = undo.add(event.fd().lease());
-            this.resampleLease = resample.map(notified -> undo.add(notified.fd().lease()));
+            this.eventLease = undo.add(calls.lease(event));
+            this.resampleLease = resample.map(notified -> undo.add(calls.lease(notified)));
             if (!masked) {
                 unmask();
             }
@@ -50,6 +58,22 @@ public final class Irqfd implements AutoCloseable {
 
     static Irqfd edge(Vm vm, EventFd event, Gsi gsi) {
         return new Irqfd(vm, event, Optional.empty(), gsi, false);
+    }
+
+    /** All, or none. */
+    static List<Irqfd> edges(Vm vm, List<EventFd> events, List<Gsi> gsis) {
+        if (events.size() != gsis.size()) {
+            throw new IllegalArgumentException(
+                    events.size() + " eventfds cannot feed " + gsis.size() + " GSIs: give one GSI for each");
+        }
+        List<Irqfd> made = new ArrayList<>(events.size());
+        try (Undo undo = new Undo()) {
+            for (int i = 0; i < events.size(); i++) {
+                made.add(undo.add(edge(vm, events.get(i), gsis.get(i))));
+            }
+            undo.keep();
+        }
+        return List.copyOf(made);
     }
 
     static Irqfd level(Vm vm, EventFd event, EventFd resample, Gsi gsi) {
@@ -95,9 +119,9 @@ public final class Irqfd implements AutoCloseable {
     public synchronized void mask() {
         requireOpen();
         if (state == State.ASSIGNED) {
-            vm.calls().deassignIrqfd(vmLease, eventLease, gsi);
+            calls.deassign(vmLease, eventLease, gsi);
             state = State.MASKED;
-            resampleLease.ifPresent(vm.calls()::signal);
+            resampleLease.ifPresent(calls::signal);
         }
     }
 
@@ -111,17 +135,55 @@ public final class Irqfd implements AutoCloseable {
         requireOpen();
         if (state == State.MASKED) {
             if (resampleLease.isPresent()) {
-                vm.calls().assignLevelIrqfd(vmLease, event, eventLease, resampleLease.get(), gsi);
+                calls.assignLevel(vmLease, event, eventLease, resampleLease.get(), gsi);
             } else {
-                vm.calls().assignIrqfd(vmLease, event, eventLease, gsi);
+                calls.assign(vmLease, event, eventLease, gsi);
             }
             state = State.ASSIGNED;
         }
     }
 
     private void requireOpen() {
-        if (state == State.CLOSED) {
+        if (state == State.CLOSED || state == State.ENDED) {
             throw new IllegalStateException(this + " is closed: assign the eventfd again");
+        }
+    }
+
+    /**
+     * Closes many irqfds, of one VM or of several: when it returns none of them is left in the kernel. Where the {@link
+     * EventFd} was closed before, and the kernel's file of it has no other holder, the file's end takes the irqfd with it:
+     * close the eventfds first, and the cost of all is a fraction of closing each irqfd. One that was adopted or leased by
+     * {@link EventFd#fd} may have a duplicate, and one that something else leases is in use: those irqfds are deassigned each.
+     *
+     * <p>If another thread is starting a child process at this moment, the child holds the files until its exec, and the
+     * irqfds stay as long; no signal can come by then. Idempotent, never fails.
+     */
+    public static void closeAll(Collection<Irqfd> irqfds) {
+        @Nullable Irqfd kept = null;
+        for (Irqfd one : irqfds) {
+            if (one.isEndedByItsFile()) {
+                if (kept != null) {
+                    kept.endByFile();
+                }
+                kept = one;
+            }
+        }
+        // Each deassign also waits for the kernel's end of those above: so one of them is deassigned after the others.
+        if (kept != null) {
+            kept.close();
+        }
+        irqfds.forEach(Irqfd::close);
+    }
+
+    private synchronized boolean isEndedByItsFile() {
+        return state == State.ASSIGNED && calls.isLastHold(eventLease);
+    }
+
+    /** Leaves the rest to {@link #close}. */
+    private synchronized void endByFile() {
+        if (isEndedByItsFile()) {
+            eventLease.close();
+            state = State.ENDED;
         }
     }
 
@@ -137,7 +199,7 @@ public final class Irqfd implements AutoCloseable {
             return;
         }
         if (state == State.ASSIGNED) {
-            vm.calls().deassignIrqfd(vmLease, eventLease, gsi);
+            calls.deassign(vmLease, eventLease, gsi);
         }
         state = State.CLOSED;
         vm.routes().release(gsi);

@@ -253,6 +253,13 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
+     * As {@link #assignIrqfd}, for each eventfd and the GSI at its place: all, or none. {@link Irqfd#closeAll} ends many.
+     */
+    public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
+        return Irqfd.edges(this, events, gsis);
+    }
+
+    /**
      * Makes a signal of {@code event} hold {@code gsi} high until the guest's EOI, which lowers it and signals
      * {@code resample}. A device still asserting its line then signals {@code event} again.
      *

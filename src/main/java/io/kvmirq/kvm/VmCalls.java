@@ -13,7 +13,6 @@ import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.InterruptCause;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
-import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
@@ -35,6 +34,7 @@ final class VmCalls extends Calls {
     private static final int DEFAULT_ADDRESS_BITS = 40;
 
     private final Fd vm;
+    private final IrqfdCalls irqfds;
     private volatile Set<Fact> known;
 
     /** @param known of the VM as it is now */
@@ -42,6 +42,7 @@ final class VmCalls extends Calls {
         super(kernel);
         this.vm = vm;
         this.known = known;
+        this.irqfds = new IrqfdCalls(this);
     }
 
     /** @param guestAddressBits on arm64; empty for the default */
@@ -82,6 +83,10 @@ final class VmCalls extends Calls {
 
     Fd vm() {
         return vm;
+    }
+
+    IrqfdCalls irqfds() {
+        return irqfds;
     }
 
     void closeVm() {
@@ -203,46 +208,7 @@ final class VmCalls extends Calls {
         }
     }
 
-    // irqfd and ioeventfd: on leases, so that what was assigned can be deassigned whatever has been closed meanwhile
-
-    private Set<Fact> known(EventFd event, Fact trigger) {
-        return isAdopted(event) ? known(trigger) : known(trigger, Fact.OWN_EVENTFD);
-    }
-
-    void assignIrqfd(Fd.Lease vm, EventFd event, Fd.Lease eventLease, Gsi gsi) {
-        int result = backend().irqfdAssign(number(vm), number(eventLease), gsi.number());
-        if (result < 0) {
-            throw failure(
-                    result,
-                    KernelCall.IRQFD,
-                    known(event, Fact.EDGE),
-                    () -> operands(vm, eventLease) + " gsi=" + gsi.number());
-        }
-    }
-
-    void assignLevelIrqfd(Fd.Lease vm, EventFd event, Fd.Lease eventLease, Fd.Lease resample, Gsi gsi) {
-        int result = backend().irqfdAssignLevel(number(vm), number(eventLease), number(resample), gsi.number());
-        if (result < 0) {
-            throw failure(
-                    result,
-                    KernelCall.IRQFD_LEVEL,
-                    known(event, Fact.LEVEL),
-                    () -> operands(vm, eventLease) + " resamplefd=" + resample.number() + " gsi=" + gsi.number());
-        }
-    }
-
-    /**
-     * When it returns, no interrupt of this irqfd is in flight: the kernel accepts any open eventfd. The result is not
-     * looked at. Called from another process than the one that made the VM the kernel returns EIO, and the irqfd stays.
-     */
-    void deassignIrqfd(Fd.Lease vm, Fd.Lease event, Gsi gsi) {
-        backend().irqfdDeassign(number(vm), number(event), gsi.number());
-    }
-
-    /** Signals an eventfd whose handle may have been closed. */
-    void signal(Fd.Lease event) {
-        backend().eventfdSignal(number(event), 1);
-    }
+    // ioeventfd: on leases, so that what was assigned can be deassigned whatever has been closed meanwhile
 
     void assignIoEventFd(Fd.Lease vm, Fd.Lease event, IoAddress to) {
         int result = backend()
@@ -276,7 +242,7 @@ final class VmCalls extends Calls {
                 | (to.data().isPresent() ? KernelBackend.IOEVENTFD_DATAMATCH : 0);
     }
 
-    private static String operands(Fd.Lease vm, Fd.Lease event) {
+    static String operands(Fd.Lease vm, Fd.Lease event) {
         return "vm=" + vm.number() + " eventfd=" + event.number();
     }
 
