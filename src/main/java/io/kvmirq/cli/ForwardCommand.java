@@ -245,8 +245,12 @@ final class ForwardCommand implements Command {
     private static int run(
             Target target, PciAddress address, ForwardSelftest.Choice choice, boolean json, Terminal terminal) {
         ForwardText text = new ForwardText(target.kernel, terminal);
-        ForwardSelftest selftest =
-                new ForwardSelftest(target.kernel, address, () -> mirrorHost(target.kernel, target.host), choice, json ? new Silent() : text);
+        ForwardSelftest selftest = new ForwardSelftest(
+                target.kernel,
+                address,
+                () -> mirrorHost(target.kernel, target.host),
+                choice,
+                json ? new Silent() : text);
         ForwardResult result;
         try (Taping hook = new Taping(Optional.empty())) {
             hook.beforeEnd(selftest::stop); // Ctrl-C gives the device back before the JVM ends

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static io.kvmirq.fake.GicV4World.message;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.VlpiMapping;
+import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.forward.ForwardedIrq;
+import io.kvmirq.forward.Forwarding;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.MirrorHost;
+import io.kvmirq.mirror.Posting;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** What {@link Forwarding} does with the hardware of an arm64 host: a random use of one vector. */
+class GicV4ForwardingTest {
+    private static final int NONE = 1023;
+    private static final int STEPS = 2000;
+
+    /** A vector that is masked, re-routed and closed at random, with the LPI that its message is for. */
+    private static final class Use {
+        final GicV4World world;
+        final Forwarding forwarding;
+        final Random random;
+        private ForwardedIrq irq;
+        private int event;
+        private boolean masked;
+        private boolean waits;
+        private int sent;
+        private int taken;
+
+        Use(String profile, VlpiMapping.Kernel kernel, int seed) {
+            world = new GicV4World(profile);
+            MirrorHost host = MirrorHost.arm64(profile.endsWith("gicv4"), kernel);
+            Mirror mirror = Mirror.of(host);
+            mirror.apply(new Event.IrqchipCreated(Event.Irqchip.VGIC));
+            mirror.apply(new Event.ItsAdded(GicV4World.ITS));
+            mirror.apply(mapped(0, GicV4World.LPI));
+            mirror.apply(mapped(1, GicV4World.SECOND));
+            forwarding =
+                    Forwarding.builder(world.vm, world.device).mirror(mirror).build();
+            random = new Random(seed);
+            irq = forwarding.forward(world.device.msix().get(0), message(0));
+        }
+
+        /** Event 0 is for vCPU 0, and event 1 for vCPU 1. */
+        private static Event mapped(int event, int lpi) {
+            return new Event.EventMapped(GicV4World.ITS, GicV4World.DEVICE, event, lpi, new VcpuId(event));
+        }
+
+        int lpi() {
+            return event == 0 ? GicV4World.LPI : GicV4World.SECOND;
+        }
+
+        FakeArmVcpu vcpu() {
+            return world.vcpus.get(event);
+        }
+
+        void step() {
+            switch (random.nextInt(6)) {
+                case 0 -> mask();
+                case 1 -> unmask();
+                case 2 -> reroute();
+                case 3 -> again();
+                default -> send();
+            }
+            taken += take();
+        }
+
+        private void mask() {
+            irq.mask();
+            masked = true;
+        }
+
+        private void unmask() {
+            irq.unmask();
+            masked = false;
+        }
+
+        private void reroute() {
+            event = 1 - event;
+            irq.reroute(message(event));
+        }
+
+        private void again() {
+            unmask();
+            taken += take();
+            irq.close();
+            irq = forwarding.forward(world.device.msix().get(0), message(event));
+        }
+
+        private void send() {
+            world.hardware.sendMessage(0);
+            sent += masked && waits ? 0 : 1;
+            waits = masked;
+        }
+
+        /** @return 1 if the guest got an interrupt, which is for the right LPI */
+        private int take() {
+            int id = vcpu().acknowledge();
+            assertThat(world.vcpus.get(1 - event).acknowledge())
+                    .as("the other vCPU")
+                    .isEqualTo(NONE);
+            if (id == NONE) {
+                return 0;
+            }
+            assertThat(id).isEqualTo(lpi());
+            assertThat(masked).isFalse();
+            waits = false;
+            return 1;
+        }
+
+        boolean isVlpi() {
+            return vcpu().hostIrq(lpi()).isPresent();
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"gicv4,BY_HOST_IRQ", "'6.12,gicv4',BY_ROUTE", "'6.1,gicv4',BY_ROUTE", "gicv3,BY_HOST_IRQ"})
+    void nothingIsLostAndTheMirrorAgrees(String profile, VlpiMapping.Kernel kernel) {
+        Use use = new Use(profile, kernel, 1);
+        int posted = 0;
+        for (int i = 0; i < STEPS; i++) {
+            use.step();
+            Posting predicted = use.irq.predicted();
+            assertThat(predicted instanceof Posting.Posted)
+                    .as("the mirror says %s", predicted.text())
+                    .isEqualTo(use.isVlpi());
+            posted += use.isVlpi() ? 1 : 0;
+        }
+        use.unmask();
+        use.taken += use.take();
+        assertThat(use.taken).isEqualTo(use.sent);
+        assertThat(posted > 0).isEqualTo(profile.endsWith("gicv4"));
+        System.out.println(profile + ": sent " + use.sent + ", taken " + use.taken + ", posted in " + posted + " of "
+                + STEPS + " steps");
+        assertThat(use.world.fake.rulesUsed()).doesNotContain(ArmRule.VLPI_WARNS);
+    }
+
+    @Test
+    void naiveRerouteLeavesAVlpiBehind() {
+        GicV4World world = new GicV4World("6.12,gicv4");
+        world.device.msix(0, 2).arm(world.events);
+        var irqfd = world.forward();
+        world.vm.routes().replace(irqfd.gsi(), message(1));
+        world.hardware.sendMessage(0);
+        assertThat(world.vcpus.get(1).acknowledge())
+                .as("the vCPU of the new route")
+                .isEqualTo(NONE);
+        assertThat(world.fake.rulesUsed()).contains(ArmRule.VLPI_WARNS);
+    }
+}
