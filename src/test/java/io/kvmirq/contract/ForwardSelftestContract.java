@@ -97,8 +97,9 @@ class ForwardSelftestContract {
                         "--selftest")
                 .redirectErrorStream(true)
                 .start();
-        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        System.out.println(out);
+        byte[] bytes = process.getInputStream().readAllBytes();
+        System.out.writeBytes(bytes);
+        String out = new String(bytes, StandardCharsets.UTF_8);
         assertThat(process.waitFor()).as(out).isZero();
         assertThat(out).contains("5 of 5 interrupts", "nothing is left: PASS");
     }
