@@ -49,6 +49,9 @@ fuzz: build ## fuzz decode and encode, a minute for each entry point
 races: build ## search every order of the steps of a vCPU and its senders for one that loses an interrupt
 	scripts/races
 
+lost: build ## search random changes of forwarded interrupts for one that loses a message; FIRED=n (default 1000000)
+	@scripts/lost $(or $(FIRED),1000000)
+
 stress: build ## run the live descriptor under real threads; MODE=default or tough runs longer, MODE=hard uses VMs instead
 	scripts/stress $(MODE)
 
@@ -87,4 +90,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-posting bench-fake bench-recording differential fuzz races stress mutation lab lab-full install uninstall publish-local javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.forward.LostSearch.Figures;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** No interrupt is lost while it is held back, sent elsewhere, ended and taken over; and the orders that lose some. */
+class LostInterruptTest {
+    private static final int MESSAGES = 5_000;
+
+    static List<String> profiles() {
+        return LostSearch.PROFILES;
+    }
+
+    static Stream<Arguments> kinds() {
+        return profiles().stream().flatMap(profile -> Arrays.stream(LibraryWay.Triggers.values())
+                .map(triggers -> Arguments.of(profile, triggers)));
+    }
+
+    private static void noneLost(Figures figures) {
+        assertThat(figures.fired).isPositive();
+        assertThat(figures.arrived).isPositive();
+        assertThat(figures.lost).as(figures.toString()).isZero();
+        assertThat(figures.flaws).isEmpty();
+        assertThat(figures.strays).as(figures.toString()).isZero();
+    }
+
+    @ParameterizedTest
+    @MethodSource("kinds")
+    void libraryLosesNone(String profile, LibraryWay.Triggers triggers) {
+        noneLost(LostSearch.run(profile, triggers, 0, MESSAGES));
+    }
+
+    @ParameterizedTest
+    @MethodSource("kinds")
+    void libraryLosesNoneInAnyWindow(String profile, LibraryWay.Triggers triggers) {
+        noneLost(LostSearch.windows(profile, triggers));
+    }
+
+    /** The control: the same steps by hand lose none, so that it is the one step of a naive order that loses some. */
+    @ParameterizedTest
+    @MethodSource("profiles")
+    void rightOrderByHandLosesNone(String profile) {
+        noneLost(LostSearch.windows(profile, HandWay::new));
+        noneLost(LostSearch.run(profile, HandWay::new, 0, MESSAGES));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void naiveOrderLosesSomeInSomeWindow(NaiveOrder order) {
+        Figures figures = LostSearch.windows("6.12", order);
+        assertThat(figures.lost > 0).as(order + ": " + figures).isEqualTo(order.loses());
+    }
+}

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static io.kvmirq.forward.ForwardWorld.NIC;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import java.util.stream.IntStream;
+
+/**
+ * Random operations on forwarded vectors, while the device sends messages before each kernel call of each operation. A
+ * message is lost if its vector is unmasked in the end, and it was requested of no vCPU after the message. Many messages may
+ * become one interrupt. The device sends nothing
+ * while its vectors are off.
+ */
+final class LostSearch implements AutoCloseable {
+    static final int VECTORS = 8;
+    static final List<String> PROFILES = List.of("6.1", "6.12", "6.18", "vtd-posting", "amd-avic", "gicv3", "gicv4");
+    private static final int[] RARITIES = {2, 4, 8, 30, 100};
+    private static final int STEPS = 400;
+    private static final int STEPS_BETWEEN_CHECKS = 4;
+
+    /** Sets up what is searched. */
+    interface Maker {
+        Way make(Vm vm, VfioDevice device, int vectors);
+    }
+
+    /** What a search saw. */
+    static final class Figures {
+        long sequences;
+        long steps;
+        long fired;
+        long arrived;
+        long lost;
+        /** Requested by a message that was not the vector's any more. */
+        long strays;
+        /** Requested again, without a message since. */
+        long twice;
+        /** Fired, and held back when the forwarding of their vector ended. */
+        long ended;
+
+        /** Rules of the host's hardware that were broken. */
+        final List<String> flaws = new ArrayList<>();
+
+        Optional<String> first = Optional.empty();
+
+        @Override
+        public String toString() {
+            return fired + " fired, " + arrived + " interrupts arrived, " + lost + " lost, " + strays
+                    + " by a former message, "
+                    + twice + " twice, " + ended
+                    + " held back at the end of forwarding, " + steps + " operations of " + sequences + " seeds"
+                    + first.map(loss -> "; first: " + loss).orElse("");
+        }
+    }
+
+    private enum Step {
+        MASK(true, false),
+        UNMASK(false, true),
+        REROUTE(true, true),
+        MOVE(true, true),
+        END(true, true),
+        FORWARD(true, false),
+        FORWARD_ALL_AGAIN(true, true);
+
+        private final boolean ofUnmasked;
+        private final boolean ofMasked;
+
+        Step(boolean ofUnmasked, boolean ofMasked) {
+            this.ofUnmasked = ofUnmasked;
+            this.ofMasked = ofMasked;
+        }
+    }
+
+    private final Figures figures;
+    private final long seed;
+    private final Random random;
+    private final Undo made = new Undo();
+    private final FakePciDevice hardware;
+    private final SearchGuest guest;
+    private final VfioDevice device;
+    /** One in how many chances is taken. */
+    private final int rarity;
+
+    private final FiringKernel firing;
+    private final Way way;
+    private final boolean[] forwarded = new boolean[VECTORS];
+    private final boolean[] masked = new boolean[VECTORS];
+    /** Whether the vector is forwarded, or will be again without its user having ended it. */
+    private final boolean[] owed = new boolean[VECTORS];
+
+    /** Whether what waited in its eventfd when its forwarding ended is gone. */
+    private final boolean[] heldAtEnd = new boolean[VECTORS];
+
+    private final boolean[] gone = new boolean[VECTORS];
+
+    private final int[] choice = new int[VECTORS];
+    private final BitSet[] valid = new BitSet[VECTORS];
+    private final int[] outstanding = new int[VECTORS];
+    private final String[] firedLast = new String[VECTORS];
+    /** The call before which one message is sent; 0: at random. */
+    private int only;
+
+    private String now = "";
+    private int call;
+
+    private LostSearch(String profile, Maker maker, long seed, Figures figures) {
+        this.figures = figures;
+        this.seed = seed;
+        this.random = new Random(seed);
+        this.rarity = RARITIES[random.nextInt(RARITIES.length)];
+        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        hardware = fake.pciDevice(NIC.toString(), 15)
+                .msix(VECTORS)
+                .express()
+                .resettable()
+                .add();
+        firing = new FiringKernel(fake.backend());
+        Kernel kernel = made.add(Kernel.over(firing.backend(), Kernel.DEVICE));
+        guest = made.add(SearchGuest.of(fake, kernel, Profile.of(profile), random));
+        device = made.add(VfioDevice.open(kernel, NIC, made.add(KvmVfio.create(guest.vm()))));
+        device.config().enableBusMaster();
+        way = made.add(maker.make(guest.vm(), device, VECTORS));
+        for (int i = 0; i < VECTORS; i++) {
+            valid[i] = new BitSet();
+        }
+        firing.before(this::fire);
+    }
+
+    /** Searches sequences from a seed on until so many messages were fired, or some were lost. */
+    static Figures run(String profile, Maker maker, long firstSeed, long messages) {
+        Figures figures = new Figures();
+        for (long seed = firstSeed; figures.fired < messages && figures.lost == 0; seed++) {
+            try (LostSearch search = new LostSearch(profile, maker, seed, figures)) {
+                search.search();
+            }
+        }
+        return figures;
+    }
+
+    /**
+     * Sends one message before each call of each operation, and after its last; each time with a new kernel, on an interrupt
+     * that is masked and on one that is not.
+     */
+    static Figures windows(String profile, Maker maker) {
+        Figures figures = new Figures();
+        for (Step step : Step.values()) {
+            for (boolean masked : new boolean[] {false, true}) {
+                int windows = (masked ? step.ofMasked : step.ofUnmasked) ? 1 : 0;
+                for (int window = 1; window <= windows; window++) {
+                    try (LostSearch search = new LostSearch(profile, maker, 0, figures)) {
+                        windows = search.window(step, masked, window);
+                    }
+                }
+            }
+        }
+        return figures;
+    }
+
+    /** @return the windows of the operation */
+    private int window(Step step, boolean isMasked, int window) {
+        only = Integer.MAX_VALUE;
+        forwardAll();
+        if (step == Step.FORWARD) {
+            take(Step.END, 0);
+        } else if (isMasked) {
+            take(Step.MASK, 0);
+        }
+        now = step + (isMasked ? " of a masked interrupt" : "");
+        call = 0;
+        only = window;
+        take(step, 0);
+        firing.run();
+        int windows = call;
+        only = Integer.MAX_VALUE;
+        if (!forwarded[0]) {
+            take(Step.FORWARD, 0);
+        }
+        figures.steps++;
+        check();
+        return windows;
+    }
+
+    private void search() {
+        forwardAll();
+        for (int i = 0; i < STEPS; i++) {
+            int irq = random.nextInt(VECTORS);
+            Step step = draw(irq);
+            now = step + " " + irq;
+            call = 0;
+            take(step, irq);
+            firing.run();
+            way.runLoop();
+            figures.steps++;
+            if (i % STEPS_BETWEEN_CHECKS == STEPS_BETWEEN_CHECKS - 1) {
+                check();
+            }
+        }
+        figures.sequences++;
+    }
+
+    private Step draw(int irq) {
+        if (!forwarded[irq]) {
+            return Step.FORWARD;
+        }
+        int drawn = random.nextInt(20);
+        if (drawn == 0) {
+            return Step.FORWARD_ALL_AGAIN;
+        }
+        // Older kernels cannot add vectors: some stay enabled.
+        if (drawn <= 2 && IntStream.range(0, VECTORS).filter(i -> forwarded[i]).count() > 1) {
+            return Step.END;
+        }
+        if (drawn <= 7) {
+            return Step.REROUTE;
+        }
+        if (drawn <= 10) {
+            return Step.MOVE;
+        }
+        if (masked[irq]) {
+            return Step.UNMASK;
+        }
+        return Step.MASK;
+    }
+
+    private void take(Step step, int irq) {
+        switch (step) {
+            case MASK -> {
+                way.mask(irq);
+                masked[irq] = true;
+            }
+            case UNMASK -> unmask(irq);
+            case REROUTE -> {
+                MsiMessage message = next(irq);
+                way.reroute(irq, message);
+                firing.quietly(this::look);
+                onlyLast(irq);
+            }
+            case MOVE -> way.move(irq);
+            case END -> {
+                ends(irq);
+                way.end(irq);
+                ended(irq);
+            }
+            case FORWARD -> {
+                MsiMessage message = next(irq);
+                onlyLast(irq);
+                way.forward(irq, 1, i -> message);
+                forwarded(irq);
+            }
+            case FORWARD_ALL_AGAIN -> {
+                IntStream.range(0, VECTORS).filter(i -> forwarded[i]).forEach(this::ends);
+                way.endAll();
+                IntStream.range(0, VECTORS).filter(i -> forwarded[i]).forEach(this::ended);
+                forwardAll();
+            }
+        }
+    }
+
+    private void unmask(int irq) {
+        way.unmask(irq);
+        masked[irq] = false;
+    }
+
+    private void forwardAll() {
+        List<MsiMessage> messages = new ArrayList<>();
+        for (int i = 0; i < VECTORS; i++) {
+            messages.add(next(i));
+            onlyLast(i);
+        }
+        way.forward(0, VECTORS, messages::get);
+        IntStream.range(0, VECTORS).forEach(this::forwarded);
+    }
+
+    private void forwarded(int irq) {
+        forwarded[irq] = true;
+        masked[irq] = false;
+        owed[irq] = true;
+    }
+
+    private void ends(int irq) {
+        owed[irq] = false;
+        gone[irq] = way.losesWhatWaits(irq);
+    }
+
+    private void ended(int irq) {
+        firing.quietly(this::look);
+        forwarded[irq] = false;
+        heldAtEnd[irq] |= gone[irq];
+        valid[irq].clear();
+    }
+
+    /** Another message of an interrupt. It is valid from now on, and the one before is, too. */
+    private MsiMessage next(int irq) {
+        choice[irq] = (choice[irq] + 1 + random.nextInt(guest.choices() - 1)) % guest.choices();
+        valid[irq].set(choice[irq]);
+        return guest.message(irq, choice[irq]);
+    }
+
+    private void onlyLast(int irq) {
+        valid[irq].clear();
+        valid[irq].set(choice[irq]);
+    }
+
+    /** The guest takes what arrived, and the device sends. */
+    private void fire() {
+        look();
+        call++;
+        for (int i = 0; i < VECTORS; i++) {
+            boolean sends = only == 0 ? random.nextInt(rarity) == 0 : only == call && i == 0;
+            if (sends && (hardware.sendMessage(i) || owed[i] || isOn())) {
+                figures.fired++;
+                outstanding[i]++;
+                if (guest.takesAtOnce()) {
+                    look();
+                }
+                firedLast[i] = "before call " + call + " of " + now + ", seed " + seed + ", vector " + i;
+            }
+        }
+    }
+
+    /** Whether the device keeps the message of a vector that has no eventfd. */
+    private boolean isOn() {
+        return device.msix().get(0).isEnabled().orElseThrow();
+    }
+
+    private void look() {
+        guest.take((irq, taken) -> {
+            figures.arrived++;
+            if (!valid[irq].get(taken)) {
+                figures.strays++;
+            }
+            if (outstanding[irq] == 0) {
+                figures.twice++;
+            }
+            outstanding[irq] = 0;
+            heldAtEnd[irq] = false;
+        });
+        for (int i = 0; i < VECTORS; i++) {
+            if (way.formerUserTook(i)) {
+                figures.arrived++;
+                outstanding[i] = 0;
+            }
+        }
+    }
+
+    /** Unmasks all: then everything has arrived. */
+    private void check() {
+        for (int i = 0; i < VECTORS; i++) {
+            if (forwarded[i] && masked[i]) {
+                now = "UNMASK " + i;
+                call = 0;
+                unmask(i);
+            }
+        }
+        firing.quietly(() -> {
+            way.runLoop();
+            look();
+        });
+        for (int i = 0; i < VECTORS; i++) {
+            if (forwarded[i] && heldAtEnd[i]) {
+                figures.ended += outstanding[i];
+                outstanding[i] = 0;
+                heldAtEnd[i] = false;
+            } else if (forwarded[i] && outstanding[i] > 0) {
+                figures.lost += outstanding[i];
+                outstanding[i] = 0;
+                String loss = firedLast[i];
+                figures.first = figures.first.or(() -> Optional.of(loss));
+            }
+        }
+    }
+
+    @Override
+    public void close() {
+        firing.before(() -> {});
+        figures.flaws.addAll(guest.flaws());
+        made.close();
+    }
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.MsiMessage;
+import java.util.function.IntFunction;
+
+/** How interrupts are forwarded and changed: by the library, or by hand in an order that may be wrong. */
+interface Way extends AutoCloseable {
+    /** Forwards consecutive interrupts. None of them is. */
+    void forward(int first, int count, IntFunction<MsiMessage> messages);
+
+    void end(int irq);
+
+    /** Ends all that are forwarded. */
+    void endAll();
+
+    void mask(int irq);
+
+    void unmask(int irq);
+
+    void reroute(int irq, MsiMessage message);
+
+    /** Lets this process inject the interrupt, or no longer. */
+    void move(int irq);
+
+    /** This process injects what it has to. */
+    default void runLoop() {}
+
+    /** Whether what waits in the eventfd now is gone when forwarding ends. */
+    boolean losesWhatWaits(int irq);
+
+    /** Interrupts of {@code irq} that its former user has got, and takes now. */
+    default boolean formerUserTook(int irq) {
+        return false;
+    }
+
+    @Override
+    void close();
+}

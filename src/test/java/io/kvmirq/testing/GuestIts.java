@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import static io.kvmirq.arch.gic.Its.BASER_COLLECTIONS;
+import static io.kvmirq.arch.gic.Its.BASER_DEVICES;
+import static io.kvmirq.arch.gic.Its.CBASER;
+import static io.kvmirq.arch.gic.Its.CTLR;
+import static io.kvmirq.arch.gic.Its.CWRITER;
+import static io.kvmirq.arch.gic.Its.ENABLED;
+import static io.kvmirq.arch.gic.Its.VALID;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.InterruptId;
+import io.kvmirq.arch.gic.ItsCommand;
+import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.kernel.Mapping;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Its;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.function.IntConsumer;
+
+/**
+ * A VGICv3 with an ITS, set up through registers and tables as a guest's driver does it. No guest runs. The events of one
+ * device go to the vCPUs in turn. For one thread.
+ *
+ * <p>Source: GIC architecture (IHI 0069), 5.3 (commands), 12.11 (GICR) and 12.19 (GITS).
+ */
+public final class GuestIts {
+    /** Events of the device. */
+    public static final int EVENTS = 256;
+    /** The device as the guest's ITS knows it. */
+    public static final int DEVICE = 0x10;
+
+    private static final long DISTRIBUTOR = 0x800_0000L;
+    private static final long ITS = 0x808_0000L;
+    private static final long REDISTRIBUTORS = 0x80a_0000L;
+    private static final long MEMORY = 0x4000_0000L;
+    private static final int TABLE = 0x1_0000;
+    private static final int PROPERTIES = 0;
+    private static final int DEVICES = TABLE;
+    private static final int COLLECTIONS = 2 * TABLE;
+    private static final int RING = 3 * TABLE;
+    private static final int EVENT_TABLE = 4 * TABLE;
+    /** One for each vCPU. */
+    private static final int PENDING = 5 * TABLE;
+
+    private static final int RING_PAGES = 16;
+    private static final int NUMBER_BITS = 14;
+    private static final int EVENT_BITS = 8;
+    /** Enabled, with priority 0xa0. */
+    private static final byte PROPERTY = (byte) 0xa1;
+
+    private final VgicV3 vgic;
+    private final Its its;
+    private final Mapping memory;
+    private final int vcpus;
+    private int end;
+
+    /** Of a VM whose vCPUs have the ids from 0 on and are initialised. What it makes is added to {@code made}. */
+    public GuestIts(Vm vm, int vcpus, Undo made) {
+        this.vcpus = vcpus;
+        vgic = made.add(vm.createVgicV3());
+        vgic.setDistributor(DISTRIBUTOR);
+        vgic.setRedistributors(REDISTRIBUTORS);
+        its = made.add(vm.createIts());
+        its.setAddress(ITS);
+        vgic.init();
+        its.init();
+        memory = made.add(vm.addMemory(MEMORY, PENDING + vcpus * TABLE)).mapping();
+        for (int i = 0; i < vcpus; i++) {
+            VcpuId vcpu = new VcpuId(i);
+            write(vcpu, RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | NUMBER_BITS - 1);
+            write(vcpu, RedistributorRegister.GICR_PENDBASER, MEMORY + pending(i));
+            vgic.writeRedistributor(vcpu, RedistributorRegister.GICR_CTLR.offset(), 1);
+        }
+        its.writeRegister(BASER_DEVICES, VALID | MEMORY + DEVICES);
+        its.writeRegister(BASER_COLLECTIONS, VALID | MEMORY + COLLECTIONS);
+        its.writeRegister(CBASER, VALID | MEMORY + RING | RING_PAGES - 1);
+        its.writeRegister(CTLR, ENABLED);
+        for (int i = 0; i < vcpus; i++) {
+            send(ItsCommand.mapCollection(i, i));
+        }
+        send(ItsCommand.mapDevice(DEVICE, EVENT_BITS, MEMORY + EVENT_TABLE));
+    }
+
+    private static int pending(int vcpu) {
+        return PENDING + vcpu * TABLE;
+    }
+
+    private void write(VcpuId vcpu, RedistributorRegister register, long value) {
+        vgic.writeRedistributor(vcpu, register.offset(), (int) value);
+        vgic.writeRedistributor(vcpu, register.offset() + Integer.BYTES, (int) (value >>> Integer.SIZE));
+    }
+
+    private void send(long... words) {
+        ByteBuffer bytes = ByteBuffer.allocate(ItsCommand.SIZE).order(ByteOrder.LITTLE_ENDIAN);
+        bytes.asLongBuffer().put(words);
+        memory.put(RING + end, bytes.array());
+        end = (end + ItsCommand.SIZE) % TABLE;
+        its.writeRegister(CWRITER, end);
+    }
+
+    /** The VGIC. */
+    public VgicV3 vgic() {
+        return vgic;
+    }
+
+    /** The interrupt of an event. */
+    public static int lpi(int event) {
+        return InterruptId.FIRST_LPI + event;
+    }
+
+    /** The message of an event. */
+    public static MsiMessage message(int event) {
+        return MsiMessage.toIts(ITS, DEVICE, event);
+    }
+
+    /** Makes an event an interrupt: the vCPUs get the events in turn. */
+    public void map(int event) {
+        memory.putByte(PROPERTIES + event, PROPERTY);
+        send(ItsCommand.mapEvent(DEVICE, event, lpi(event), event % vcpus));
+    }
+
+    /** Takes all that is pending, as the VGIC writes it into the tables that a VMM saves. */
+    public void take(IntConsumer taken) {
+        vgic.savePendingTables();
+        for (int event = 0; event < EVENTS; event++) {
+            int lpi = lpi(event);
+            byte bits = memory.getByte(pending(event % vcpus) + lpi / Byte.SIZE);
+            if ((bits >>> lpi % Byte.SIZE & 1) == 1) {
+                taken.accept(event);
+                send(ItsCommand.CLEAR.ofEvent(DEVICE, event));
+            }
+        }
+    }
+}
