@@ -9,6 +9,7 @@ import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.arch.intx.NotDirect;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
@@ -333,11 +334,14 @@ public final class Forwarding implements AutoCloseable {
                 .filter(ForwardedMessage::isTriggeredByUs)
                 .map(ForwardedMessage::irq)
                 .toList());
+        messages.forEach(ForwardedMessage::closeEvent); // the end of its file ends an irqfd, and costs less
+        Irqfd.closeAll(messages.stream()
+                .flatMap(message -> message.half().irqfd().stream())
+                .toList());
         messages.forEach(message -> message.half().close());
         guest.unroute(messages.stream()
                 .flatMap(message -> message.ownRoute().stream())
                 .toList());
-        messages.forEach(ForwardedMessage::closeEvent);
         mirror.apply(ended.stream().flatMap(irq -> irq.ended().stream()).toList());
     }
 

@@ -52,11 +52,11 @@ record GuestSide(ForwardChecks checks, Optional<Userspace> userspace) {
             if (routes) {
                 inKernel.add(() -> unroute(routed));
             }
-            List<GuestHalf> halves = new ArrayList<>();
-            for (int i = 0; i < events.size(); i++) {
-                Irqfd irqfd = inKernel.add(vm().assignIrqfd(events.get(i), routed.get(i)));
-                halves.add(GuestHalf.inKernel(irqfd, routes));
-            }
+            List<Irqfd> irqfds = vm().assignIrqfds(events, routed);
+            inKernel.add(() -> Irqfd.closeAll(irqfds));
+            List<GuestHalf> halves = irqfds.stream()
+                    .map(irqfd -> GuestHalf.inKernel(irqfd, routes))
+                    .toList();
             inKernel.moveTo(undo);
             return halves;
         } catch (KernelException e) {
