@@ -27,6 +27,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Supplier;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import picocli.CommandLine.Model.CommandSpec;
@@ -103,8 +104,12 @@ final class ForwardCommand implements Command {
         return kind.name().toLowerCase(Locale.ROOT);
     }
 
-    /** The kernel, and the files of its host. */
-    private record Target(Kernel kernel, HostFacts host) implements AutoCloseable {
+    /** The kernel, and the files of its host; those of a fake are as they were when they were taken. */
+    private record Target(Kernel kernel, Supplier<HostFiles> files) implements AutoCloseable {
+        HostFacts host() {
+            return new HostFacts(files.get());
+        }
+
         @Override
         public void close() {
             kernel.close();
@@ -131,7 +136,7 @@ final class ForwardCommand implements Command {
             return ExitCode.USAGE;
         }
         try (target) {
-            Optional<String> refusal = refusal(target.host, address, choice);
+            Optional<String> refusal = refusal(target.host(), address, choice);
             if (refusal.isPresent()) {
                 terminal.complain(refusal.get());
                 return ExitCode.COULD_NOT_RUN;
@@ -141,7 +146,7 @@ final class ForwardCommand implements Command {
             boolean noKvm = e.call().equals("open") && e.operands().equals("/dev/kvm");
             terminal.complain(e.getMessage()
                     + (noKvm && e.errno().equals(Errno.ENOENT) ? "; --fake PROFILE runs it on a fake kernel" : ""));
-        } catch (IllegalArgumentException | UnsupportedOperationException e) {
+        } catch (IllegalArgumentException | IllegalStateException | UnsupportedOperationException e) {
             terminal.complain(e.getMessage());
         }
         return ExitCode.COULD_NOT_RUN;
@@ -177,11 +182,11 @@ final class ForwardCommand implements Command {
                     + String.join(", ", Backends.ofThisMachine().names()));
         }
         if (profile.isEmpty() && !backend.equals(Backends.FAKE)) {
-            return new Target(Kernel.open(backend), new HostFacts(HostFiles.of(Path.of("/"))));
+            return new Target(Kernel.open(backend), () -> HostFiles.of(Path.of("/")));
         }
         FakeKernel fake = FakeDevices.kernel(
                 profile.orElseGet(() -> FakeProvider.profile().label()));
-        return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), new HostFacts(fake.hostFiles()));
+        return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), fake::hostFiles);
     }
 
     /** Why the device cannot be tested now. It is not opened to know that. */
@@ -248,7 +253,7 @@ final class ForwardCommand implements Command {
         ForwardSelftest selftest = new ForwardSelftest(
                 target.kernel,
                 address,
-                () -> mirrorHost(target.kernel, target.host),
+                () -> mirrorHost(target.kernel, target.host()),
                 choice,
                 json ? new Silent() : text);
         ForwardResult result;
@@ -259,7 +264,7 @@ final class ForwardCommand implements Command {
             throw new UncheckedIOException(e);
         }
         List<String> left = new ArrayList<>(result.left());
-        target.host.interrupts().ifPresent(irqs -> irqs.armed(address)
+        target.host().interrupts().ifPresent(irqs -> irqs.armed(address)
                 .forEach(one -> left.add(one.irq() + ", which VFIO has armed")));
         if (json) {
             ForwardJson.write(target.kernel, result, left, terminal);

@@ -59,6 +59,7 @@ public final class ForwardSelftest {
     /** After as many the rest is not tried: each takes its whole time. */
     private static final int MOST_LOST = 4;
 
+    private static final String STOPPED = "the self-test was stopped";
     private static final long PATIENCE_SECONDS = 20;
 
     private final Kernel kernel;
@@ -88,6 +89,7 @@ public final class ForwardSelftest {
      * @throws KernelException if the kernel gives no VM or not the device; nothing is left open
      * @throws IllegalArgumentException if the device does not have the interrupts that were chosen
      * @throws UnsupportedOperationException if this kernel's VMs cannot take them
+     * @throws IllegalStateException after {@link #stop}
      */
     public ForwardResult run() {
         kernel.device();
@@ -131,7 +133,9 @@ public final class ForwardSelftest {
     private synchronized void begin(ForwardTarget target) {
         begun = true;
         running = target;
-        requireGoing();
+        if (stopped) {
+            throw new IllegalStateException(STOPPED);
+        }
     }
 
     private synchronized void end() {
@@ -140,7 +144,7 @@ public final class ForwardSelftest {
 
     private void requireGoing() {
         if (stopped) {
-            throw new SelftestFailedException("the self-test was stopped");
+            throw new SelftestFailedException(STOPPED);
         }
     }
 

@@ -193,6 +193,17 @@ class ForwardSelftestTest {
         }
     }
 
+    @Test
+    void withoutKvmNothingIsOpened() {
+        try (Kernel kernel = kernel("6.12", device -> device.msix(4))) {
+            faults.fail("kvmOpen", 1, Errno.ENOENT);
+            assertThatThrownBy(() -> run(kernel, Choice.ALL))
+                    .isInstanceOf(KernelException.class)
+                    .hasMessageStartingWith("open /dev/kvm: ENOENT");
+            assertThat(kernel.openHandles()).isEmpty();
+        }
+    }
+
     /** Whatever call is refused once the device is open: it is told, and nothing is left. */
     @ParameterizedTest
     @ValueSource(strings = {"irqfdAssign", "routesSet", "eventfdCreate", "vfioIrqsSet"})
@@ -279,7 +290,9 @@ class ForwardSelftestTest {
         try (Kernel kernel = kernel("6.12", device -> device.msix(1))) {
             ForwardSelftest selftest = new ForwardSelftest(kernel, NIC, () -> UNKNOWN, Choice.ALL, journal);
             selftest.stop();
-            assertThatThrownBy(selftest::run).hasMessage("the self-test was stopped");
+            assertThatThrownBy(selftest::run)
+                    .isInstanceOf(IllegalStateException.class)
+                    .hasMessage("the self-test was stopped");
             assertThat(kernel.openHandles()).hasSize(1);
         }
     }
