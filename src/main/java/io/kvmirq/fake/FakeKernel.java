@@ -64,14 +64,15 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
-     * The files in which the host shows its kernel and its devices: {@code proc/version}, {@code sys/bus/pci/devices}.
+     * The files in which the host shows its kernel, its devices and its interrupt hardware: {@code proc/version}, {@code
+     * sys/bus/pci/devices}, {@code sys/class/iommu}.
      * They are as the host was when this was called.
      */
     @Override
     public HostFiles hostFiles() {
         time.enter();
         try (time) {
-            DeviceFiles files = new DeviceFiles(profile.build());
+            DeviceFiles files = new DeviceFiles(profile.build(), host.hardware().files());
             vfio.show(files);
             return HostFiles.of(files.files(), files.links());
         }

@@ -11,6 +11,8 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.amd.AvicTables;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
+import io.kvmirq.arch.vtd.UnitCapabilities;
+import io.kvmirq.backend.HostFiles;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.vfio.ArmedVectors;
@@ -329,6 +331,45 @@ class PostingTest {
             assertThat(setup.vcpus.get(0).isRequested(new InterruptVector(0x42)))
                     .isFalse();
         }
+    }
+
+    /** Where NotPosted says that root sees it. */
+    @ParameterizedTest
+    @CsvSource({
+        "vtd, N",
+        "vtd-posting, Y",
+        "'6.12,vtd-posting', ''",
+        "amd-avic, Y",
+        "avic-inhibited, Y",
+        "'6.12,amd-avic', ''"
+    })
+    void hostShowsWhetherItCanPost(String profile, String devices) {
+        HostFiles files = new FakeKernel(Profile.of(profile)).hostFiles();
+        String module = profile.contains("vtd") ? "kvm_intel" : "kvm_amd";
+        String parameters = "sys/module/" + module + "/parameters/";
+        assertThat(files.text(parameters + "enable_device_posted_irqs").orElse(""))
+                .isEqualTo(devices);
+        assertThat(files.text("proc/cpuinfo").orElseThrow()).contains("cx16").hasLineCount(4 * 5 - 1);
+        assertThat(files.text("proc/cmdline").orElseThrow()).startsWith("BOOT_IMAGE=");
+        if (profile.contains("vtd")) {
+            assertThat(files.list("sys/class/iommu")).containsExactly("dmar0");
+            assertThat(files.text(parameters + "enable_apicv")).hasValue("Y");
+            assertThat(UnitCapabilities.POSTING.isSet(hex(files, "dmar0/intel-iommu/cap")))
+                    .isEqualTo(profile.endsWith("posting"));
+            assertThat(UnitCapabilities.REMAPPING.isSet(hex(files, "dmar0/intel-iommu/ecap")))
+                    .isTrue();
+        } else {
+            assertThat(files.list("sys/class/iommu")).containsExactly("ivhd0");
+            assertThat(files.text(parameters + "avic")).hasValue("Y");
+            String[] features = files.text("sys/class/iommu/ivhd0/amd-iommu/features")
+                    .orElseThrow()
+                    .split(":", -1);
+            assertThat(Long.parseUnsignedLong(features[0], 16) >>> 21 & 1).isEqualTo(1);
+        }
+    }
+
+    private static long hex(HostFiles files, String path) {
+        return Long.parseUnsignedLong(files.text("sys/class/iommu/" + path).orElseThrow(), 16);
     }
 
     @Test

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.file;
 
+import java.util.Map;
+
 /** The hardware of the host that takes the messages of its devices. The caller of each method holds the kernel's lock. */
 public interface IrqHardware {
     /** Hardware that interrupts the host for every message. */
@@ -26,4 +28,9 @@ public interface IrqHardware {
      * @return an entry that interrupts the host
      */
     Entry allocate(int requester);
+
+    /** The files in which the host shows the hardware, by path; empty if no vendor made it. */
+    default Map<String, String> files() {
+        return Map.of();
+    }
 }

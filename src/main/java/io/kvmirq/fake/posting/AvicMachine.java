@@ -33,8 +33,16 @@ final class AvicMachine extends PostingMachine {
     private static final int LOG_VECTOR = 0x24;
     private static final int LOG_ENTRIES = 512;
     private static final int PAGE_BITS = 12;
+    private static final String IVHD = "sys/class/iommu/ivhd0/amd-iommu/";
+    /** EFR with GASup, bit 7, and the virtual APIC mode of GAM, bit 21. */
+    private static final String EFR = "25bf732fa2295afe";
+
+    private static final String EFR2 = "1d";
 
     private final boolean inhibited;
+    /** Whether sysfs shows EFR before EFR2. */
+    private final boolean inOrder;
+
     private final AvicHost avic;
     private final GaUnit unit;
     private final List<Guest> guests = new ArrayList<>();
@@ -42,10 +50,19 @@ final class AvicMachine extends PostingMachine {
     private long nextPage = 1L << PAGE_BITS;
 
     AvicMachine(Build build, FakeTime time) {
-        super(time);
+        super(build, time);
+        this.inOrder = build.isSince(6, 7);
         this.inhibited = build.hardware() == Hardware.AVIC_INHIBITED;
         this.avic = new AvicHost(cpus(), build.isSince(6, 17) ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16, true);
         this.unit = new GaUnit(avic, new GaUnit.Setup(ENTRIES, LOG_ENTRIES, LOG_VECTOR, true, true));
+    }
+
+    @Override
+    public Map<String, String> files() {
+        Map<String, String> files = files("AuthenticAMD", "svm avic", "", "kvm_amd", "avic");
+        files.put(IVHD + "cap", "40");
+        files.put(IVHD + "features", inOrder ? EFR + ":" + EFR2 : EFR2 + ":" + EFR);
+        return files;
     }
 
     @Override

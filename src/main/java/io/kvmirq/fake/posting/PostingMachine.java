@@ -9,7 +9,9 @@ import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.util.ArrayList;
 import java.util.BitSet;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** A host of a vendor: 4 processors and one unit. The caller of each method holds the kernel's lock. */
@@ -23,6 +25,7 @@ public abstract class PostingMachine implements IrqHardware {
     /** Other numbers than those of the processors. */
     private static final long[] APIC_IDS = {0, 2, 4, 6};
 
+    private final Build build;
     private final FakeTime time;
     private final Host cpus = new Host(APIC_IDS);
     private final BitSet entries = new BitSet();
@@ -30,7 +33,8 @@ public abstract class PostingMachine implements IrqHardware {
     /** By processor: the vCPU that was loaded there last. */
     private final @Nullable PostingVcpu[] loaded = new PostingVcpu[APIC_IDS.length];
 
-    PostingMachine(FakeTime time) {
+    PostingMachine(Build build, FakeTime time) {
+        this.build = build;
         this.time = time;
     }
 
@@ -38,8 +42,7 @@ public abstract class PostingMachine implements IrqHardware {
     public static IrqHardware of(Build build, FakeTime time) {
         return switch (build.hardware()) {
             case REMAPPING, GICV3, GICV4 -> IrqHardware.TO_HOST;
-            case VTD -> new VtdMachine(time, false);
-            case VTD_POSTING -> new VtdMachine(time, true);
+            case VTD, VTD_POSTING -> new VtdMachine(build, time);
             case AMD_AVIC, AVIC_INHIBITED -> new AvicMachine(build, time);
         };
     }
@@ -49,6 +52,29 @@ public abstract class PostingMachine implements IrqHardware {
 
     /** A VM is created. */
     public abstract PostingGuest newGuest();
+
+    /**
+     * The files of the processors and of the modules, as root reads them.
+     *
+     * @param module of KVM
+     * @param apic its parameter that switches the virtualization of the APIC on
+     */
+    final Map<String, String> files(String vendor, String flags, String commandLine, String module, String apic) {
+        Map<String, String> files = new HashMap<>();
+        files.put("proc/cmdline", "BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1 " + commandLine);
+        StringBuilder processors = new StringBuilder();
+        for (HostCpu cpu : cpus.cpus()) {
+            processors.append("processor\t: " + cpu.number() + "\nvendor_id\t: " + vendor + "\napicid\t\t: " + cpu.id()
+                    + "\nflags\t\t: fpu apic cx16 x2apic " + flags + "\n\n");
+        }
+        files.put("proc/cpuinfo", processors.toString().stripTrailing());
+        String parameters = "sys/module/" + module + "/parameters/";
+        files.put(parameters + apic, "Y");
+        if (build.isSince(6, 16)) {
+            files.put(parameters + "enable_device_posted_irqs", posts() ? "Y" : "N");
+        }
+        return files;
+    }
 
     abstract UnitEntry newEntry(int index, int requester);
 

@@ -173,6 +173,10 @@ public abstract class PostingVcpu {
     public final boolean block(boolean interruptible) {
         exit();
         load();
+        drain();
+        if (interruptible && lapic.hasInterrupt()) {
+            return false;
+        }
         boolean sleeps = thread.block(interruptible);
         host.settle();
         return sleeps && thread.isAsleep();

@@ -12,6 +12,9 @@ public interface VirtualLapic {
     /** Whether a vector is in the IRR. */
     boolean isRequested(int vector);
 
+    /** Whether a guest with interrupts on has a vector to take. */
+    boolean hasInterrupt();
+
     /** A guest with interrupts on takes its next vector and ends it. Returns -1 if there is none. */
     int serve();
 }

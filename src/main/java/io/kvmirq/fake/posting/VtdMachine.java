@@ -19,9 +19,12 @@ import io.kvmirq.arch.vtd.RemappingTable;
 import io.kvmirq.arch.vtd.RemappingUnit;
 import io.kvmirq.arch.vtd.UnitCapabilities;
 import io.kvmirq.arch.vtd.VtdIrte;
+import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.FakeTime;
+import io.kvmirq.fake.file.Hardware;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 
@@ -31,17 +34,22 @@ final class VtdMachine extends PostingMachine {
     private static final int HOST_VECTOR = 0x31;
 
     private static final int VERIFY_BY_ID = 1;
+    private static final String DMAR = "sys/class/iommu/dmar0/intel-iommu/";
+    /** Guest addresses of 48 bits and 65536 domains. */
+    private static final long SIZES = UnitCapabilities.ADDRESS_WIDTH.with(47) | UnitCapabilities.DOMAINS.with(6);
 
     private final boolean posts;
+    private final UnitCapabilities capabilities;
     private final RemappingTable table;
     private final RemappingUnit unit;
     private final List<Guest> guests = new ArrayList<>();
 
-    VtdMachine(FakeTime time, boolean posts) {
-        super(time);
-        this.posts = posts;
+    VtdMachine(Build build, FakeTime time) {
+        super(build, time);
+        this.posts = build.hardware() == Hardware.VTD_POSTING;
+        this.capabilities = capabilities(posts);
         this.table = new RemappingTable(
-                new long[ENTRIES * Irte.BYTES / Long.BYTES], capabilities(posts), true, new RemappingTable.Observer() {
+                new long[ENTRIES * Irte.BYTES / Long.BYTES], capabilities, true, new RemappingTable.Observer() {
                     @Override
                     public void written(int index, long low, long high, boolean atOnce) {}
 
@@ -51,10 +59,22 @@ final class VtdMachine extends PostingMachine {
         this.unit = new RemappingUnit(table, cpus(), this::descriptorAt);
     }
 
+    @Override
+    public Map<String, String> files() {
+        Map<String, String> files = files("GenuineIntel", "vmx", "intel_iommu=on", "kvm_intel", "enable_apicv");
+        files.put(DMAR + "version", "5:0");
+        files.put(DMAR + "cap", Long.toHexString(capabilities.cap()));
+        files.put(DMAR + "ecap", Long.toHexString(capabilities.ecap()));
+        return files;
+    }
+
     private static UnitCapabilities capabilities(boolean posts) {
         return new UnitCapabilities(
-                posts ? UnitCapabilities.POSTING.mask() : 0,
-                UnitCapabilities.REMAPPING.mask() | UnitCapabilities.EXTENDED.mask());
+                posts ? SIZES | UnitCapabilities.POSTING.mask() : SIZES,
+                UnitCapabilities.QUEUED.mask()
+                        | UnitCapabilities.COHERENT.mask()
+                        | UnitCapabilities.REMAPPING.mask()
+                        | UnitCapabilities.EXTENDED.mask());
     }
 
     private Optional<PiDescriptor> descriptorAt(long address) {

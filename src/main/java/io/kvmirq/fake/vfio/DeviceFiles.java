@@ -24,15 +24,22 @@ public final class DeviceFiles {
     private final boolean arm64;
     private final StringBuilder interrupts = new StringBuilder();
 
-    /** The files of a host without PCI devices. It has an IOMMU that remaps interrupts, and the module vfio-pci. */
-    public DeviceFiles(Build build) {
+    /**
+     * The files of a host without PCI devices. It has an IOMMU that remaps interrupts, and the module vfio-pci.
+     *
+     * @param hardware the files of the IOMMU and the processors; empty for an IOMMU of which nothing is shown but a name
+     */
+    public DeviceFiles(Build build, Map<String, String> hardware) {
         text("proc/version", "Linux version " + build.major() + "." + build.minor() + ".0-fake");
         this.arm64 = build.arm64();
         interrupts
                 .append("     CPU0\n  1:  0  ")
                 .append(arm64 ? "GICv3" : "IR-IO-APIC")
                 .append("  2-edge  timer\n");
-        text("sys/class/iommu/" + (build.arm64() ? "smmu3.0x0000000009050000" : "ivhd0") + "/uevent", "");
+        if (hardware.isEmpty()) {
+            text("sys/class/iommu/" + (arm64 ? "smmu3.0x0000000009050000" : "ivhd0") + "/uevent", "");
+        }
+        hardware.forEach(this::text);
         text("sys/bus/pci/drivers/vfio-pci/new_id", "");
     }
 

@@ -94,6 +94,12 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     }
 
     @Override
+    public boolean hasInterrupt() {
+        int vector = requested.highest();
+        return vector >= 0 && (vector & 0xf0) > registers.getInt(LapicPage.PPR_AT);
+    }
+
+    @Override
     public int serve() {
         int vector = takeRequest(true);
         if (vector >= 0) {
@@ -309,10 +315,10 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     /** The vector to deliver now, moved from IRR to ISR; -1 for none. */
     int takeRequest(boolean interruptsOn) {
         updatePriority();
-        int vector = requested.highest();
-        if (!interruptsOn || vector < 0 || (vector & 0xf0) <= registers.getInt(LapicPage.PPR_AT)) {
+        if (!interruptsOn || !hasInterrupt()) {
             return -1;
         }
+        int vector = requested.highest();
         requested.set(vector, false);
         if (!served.has(vector)) {
             served.set(vector, true);

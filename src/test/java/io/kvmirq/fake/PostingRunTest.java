@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static io.kvmirq.fake.PostingSetup.VECTOR;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kvm.GuestMemory;
+import io.kvmirq.kvm.Vcpu;
+import java.util.HexFormat;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** A guest that runs in KVM_RUN takes posted interrupts. */
+class PostingRunTest {
+    private static final int START = 0x1000;
+    private static final int STACK = 0x8000;
+    private static final int MEMORY = 0x10000;
+    /** The LAPIC in x2APIC mode and on; {@code sti}; {@code hlt} for ever. */
+    private static final String MAIN = "66b91b0000000f32660d000c00000f3066b90f08000066b8ff0100006631d20f30fbf4ebfd";
+    /** EOI; {@code out 0x80; iret}. */
+    private static final String HANDLER = "66b90b0800006631c06631d20f30e680cf";
+
+    private static final int INTERRUPTS = 300;
+    private static final long SECONDS = 20;
+
+    /** Halts with interrupts on, and leaves KVM_RUN after each interrupt. */
+    private static Vcpu halting(PostingSetup setup) {
+        GuestMemory memory = setup.undo.add(setup.vm.addMemory(0, MEMORY));
+        memory.mapping().put(START, HexFormat.of().parseHex(MAIN + HANDLER));
+        memory.mapping().putInt(VECTOR.number() * Integer.BYTES, START + MAIN.length() / 2);
+        Vcpu vcpu = setup.vcpus.get(0);
+        vcpu.useHostCpuid();
+        vcpu.startAt(START, STACK);
+        return vcpu;
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"vtd-posting", "amd-avic", "6.12,amd-avic", "avic-inhibited", "vtd"})
+    void guestThatHaltsAnswersEachMessage(String profile) {
+        boolean posts = profile.equals("vtd-posting") || profile.endsWith("amd-avic");
+        try (PostingSetup setup = new PostingSetup(profile, 1)) {
+            Vcpu vcpu = halting(setup);
+            EventFd event = setup.event();
+            setup.irqfd(event, setup.routeTo(0));
+            setup.arm(event);
+            Semaphore answered = new Semaphore(0);
+            CompletableFuture<Integer> device = CompletableFuture.supplyAsync(() -> {
+                int lost = 0;
+                for (int i = 0; i < INTERRUPTS; i++) {
+                    assertThat(setup.hardware.sendMessage(0)).isEqualTo(!posts);
+                    while (!isAnswered(answered)) {
+                        lost++;
+                        setup.vm.signal(MsiMessage.to(new VcpuId(0), VECTOR));
+                    }
+                }
+                return lost;
+            });
+            for (int i = 0; i < INTERRUPTS; i++) {
+                assertThat(vcpu.run()).isEqualTo(Vcpu.Exit.IO);
+                answered.release();
+            }
+            assertThat(device.join()).isZero();
+            assertThat(setup.interrupts(0)).isEqualTo(posts ? 0 : INTERRUPTS);
+            assertThat(setup.vcpu(0).state()).isEqualTo(FakeVcpu.State.PREEMPTED);
+            assertThat(setup.brokenRules()).isEmpty();
+        }
+    }
+
+    private static boolean isAnswered(Semaphore answered) {
+        try {
+            return answered.tryAcquire(SECONDS, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /** As a real one, which only its thread and the host's scheduler move. */
+    @Test
+    void vcpuThatRunsIsNotMovedByTheTest() {
+        try (PostingSetup setup = PostingTest.posted("vtd-posting")) {
+            Vcpu vcpu = halting(setup);
+            CompletableFuture<FakeVcpu.State> halted = CompletableFuture.supplyAsync(() -> {
+                while (setup.fake.waiting() == 0) {
+                    Thread.onSpinWait();
+                }
+                try {
+                    FakeVcpu.State seen = setup.vcpu(0).state();
+                    assertThat(setup.vcpu(0).wakeupList()).isNotEmpty();
+                    assertThatThrownBy(() -> setup.vcpu(0).preempt())
+                            .isInstanceOf(IllegalStateException.class)
+                            .hasMessage("vcpu 0 is in KVM_RUN, which moves it: expected no thread to run it");
+                    return seen;
+                } finally {
+                    setup.hardware.sendMessage(0);
+                }
+            });
+            assertThat(vcpu.run()).isEqualTo(Vcpu.Exit.IO);
+            assertThat(halted.join()).isEqualTo(FakeVcpu.State.BLOCKED);
+        }
+    }
+}
