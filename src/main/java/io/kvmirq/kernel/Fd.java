@@ -20,7 +20,7 @@ public final class Fd {
         this.kind = kind;
         this.number = number;
         this.ownership = ownership;
-        this.entry = kernel.handles().register(this, toString());
+        this.entry = kernel.handles().register(this, kind, number);
     }
 
     /**

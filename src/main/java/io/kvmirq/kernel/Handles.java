@@ -4,15 +4,19 @@ package io.kvmirq.kernel;
 import java.lang.ref.PhantomReference;
 import java.lang.ref.Reference;
 import java.lang.ref.ReferenceQueue;
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
-import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /** The open handles of one kernel, kept to report those that were forgotten. Thread-safe. */
 final class Handles {
+    private static final int NO_NUMBER = -1;
+
     private final System.Logger logger;
-    private final Set<Entry> open = ConcurrentHashMap.newKeySet();
+    /** The newest of the open ones, which are linked: a VM may have thousands. Under the lock of this. */
+    private @Nullable Entry newest;
+
     private final ReferenceQueue<Object> collected = new ReferenceQueue<>();
 
     Handles(System.Logger logger) {
@@ -21,12 +25,21 @@ final class Handles {
 
     /** One handle, outliving it. */
     final class Entry extends PhantomReference<Object> {
-        private final String name;
+        private final String kind;
+        private final int number;
         private volatile boolean closed;
+        private boolean open = true;
+        private @Nullable Entry newer;
+        private @Nullable Entry older;
 
-        private Entry(Object handle, String name) {
+        private Entry(Object handle, String kind, int number) {
             super(handle, collected);
-            this.name = name;
+            this.kind = kind;
+            this.number = number;
+        }
+
+        private String name() {
+            return number < 0 ? kind : kind + " (fd " + number + ")";
         }
 
         /** Its owner is done with it; leases may hold it open. */
@@ -36,21 +49,50 @@ final class Handles {
 
         /** Nothing holds it open any more. */
         void released() {
-            open.remove(this);
+            remove(this);
         }
+    }
+
+    private synchronized Entry add(Entry entry) {
+        entry.older = newest;
+        if (newest != null) {
+            newest.newer = entry;
+        }
+        newest = entry;
+        return entry;
+    }
+
+    /** @return false if it was removed before */
+    private synchronized boolean remove(Entry entry) {
+        boolean first = entry.open;
+        if (first) {
+            entry.open = false;
+            if (entry.newer == null) {
+                newest = entry.older;
+            } else {
+                entry.newer.older = entry.older;
+            }
+            if (entry.older != null) {
+                entry.older.newer = entry.newer;
+            }
+        }
+        return first;
     }
 
     /** Registers a new handle, and reports those the collector has found unreleased since the last one. */
     Entry register(Object handle, String name) {
+        return register(handle, name, NO_NUMBER);
+    }
+
+    /** As above, for a descriptor: its name is made when it is asked for. */
+    Entry register(Object handle, String kind, int number) {
         reportForgotten();
-        Entry entry = new Entry(handle, name);
-        open.add(entry);
-        return entry;
+        return add(new Entry(handle, kind, number));
     }
 
     void reportForgotten() {
         for (@Nullable Reference<?> found = collected.poll(); found != null; found = collected.poll()) {
-            if (found instanceof Entry entry && open.remove(entry)) {
+            if (found instanceof Entry entry && remove(entry)) {
                 logger.log(
                         System.Logger.Level.WARNING,
                         entry.closed
@@ -58,12 +100,17 @@ final class Handles {
                                         + " open until the process ends"
                                 : "{0} was never closed and stays open until the process ends; close it, best with"
                                         + " try-with-resources",
-                        entry.name);
+                        entry.name());
             }
         }
     }
 
-    List<String> stillOpen() {
-        return open.stream().map(entry -> entry.name).sorted().toList();
+    synchronized List<String> stillOpen() {
+        List<String> names = new ArrayList<>();
+        for (Entry entry = newest; entry != null; entry = entry.older) {
+            names.add(entry.name());
+        }
+        names.sort(Comparator.naturalOrder());
+        return names;
     }
 }

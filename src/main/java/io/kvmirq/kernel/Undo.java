@@ -9,7 +9,7 @@ import java.util.Deque;
  * Not thread-safe.
  */
 public final class Undo implements AutoCloseable {
-    private final Deque<AutoCloseable> added = new ArrayDeque<>();
+    private final Deque<AutoCloseable> added = new ArrayDeque<>(4);
 
     /** @return {@code step}, whose closing never fails */
     public <T extends AutoCloseable> T add(T step) {

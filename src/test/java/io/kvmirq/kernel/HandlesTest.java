@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.testing.RealKvm;
 import java.text.MessageFormat;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.logging.Handler;
@@ -35,6 +36,25 @@ class HandlesTest {
         } finally {
             logger.removeHandler(handler);
             logger.setUseParentHandlers(true);
+        }
+    }
+
+    @Test
+    void openHandlesAreThoseThatAreNotReleasedWhateverTheOrder() {
+        int[][] orders = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+        for (int[] order : orders) {
+            try (Kernel kernel = Kernel.open()) {
+                List<EventFd> events = List.of(EventFd.create(kernel), EventFd.create(kernel), EventFd.create(kernel));
+                List<String> open = new ArrayList<>(
+                        events.stream().map(EventFd::toString).sorted().toList());
+                assertThat(kernel.handles().stillOpen()).isEqualTo(open);
+                for (int next : order) {
+                    events.get(next).close();
+                    events.get(next).close();
+                    open.remove(events.get(next).toString());
+                    assertThat(kernel.handles().stillOpen()).isEqualTo(open);
+                }
+            }
         }
     }
 
