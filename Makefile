@@ -31,6 +31,9 @@ bench-selftest: build ## compare a guest's round trip through Java with the same
 bench-calls: build ## compare each call of each binding with the same call in C
 	scripts/bench-calls
 
+bench-attach: build ## compare attaching and detaching 2048 vectors with the same in C
+	scripts/bench-attach
+
 bench-posting: build ## compare posting and remapping entries with the same in C11 atomics
 	scripts/bench-posting
 
@@ -90,4 +93,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean
+.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-attach bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean
