@@ -32,7 +32,7 @@ record FakeHost(
                 new UserMemory(),
                 new FileTable(),
                 new Rulebook(),
-                build.hardware() == Hardware.GICV4 ? new GicHardware() : PostingMachine.of(build, time));
+                build.arm64() ? new GicHardware(build.hardware() == Hardware.GICV4) : PostingMachine.of(build, time));
     }
 
     @Override

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.host.HostFacts;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.vfio.ArmedVectors;
 import java.util.stream.Stream;
@@ -244,6 +245,30 @@ class GicV4Test {
         arm.vcpu().load();
         assertThat(arm.vcpu().isResident()).isTrue();
         assertThat(arm.vcpu().acknowledge()).isEqualTo(LPI);
+    }
+
+    /** Rows of vPEs exist while a VM has them. */
+    @Test
+    void hostShowsWhetherKvmUsesGicV4() {
+        assertThat(new HostFacts(new Arm("gicv3").fake.hostFiles()).gicv4()).hasValue(false);
+        Arm arm = new Arm("gicv4");
+        assertThat(new HostFacts(arm.fake.hostFiles()).gicv4()).hasValue(true);
+        arm.fake.close(arm.vmNumber());
+        assertThat(new HostFacts(arm.fake.hostFiles()).gicv4()).isEmpty();
+    }
+
+    @Test
+    void doorbellsAreCounted() {
+        Arm arm = new Arm("gicv4");
+        arm.forward();
+        for (int i = 0; i < 3; i++) {
+            arm.vcpu().load();
+            arm.vcpu().acknowledge();
+            arm.vcpu().block();
+            arm.hardware.sendMessage(0);
+        }
+        assertThat(arm.fake.hostFiles().text("proc/interrupts").orElseThrow())
+                .contains("512:  3  GICv4-vpe  0-edge  vcpu\n513:  0  GICv4-vpe  1-edge  vcpu\n");
     }
 
     @Test

@@ -51,6 +51,9 @@ final class ArmVm extends VmInterrupts {
                 host, new MemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, ArmRule.ARM_MEMORY_BEYOND));
         this.lpis = new Lpis(this::vcpuOfTarget, new ArmRam(host, memory));
         this.vlpis = new Vlpis(this, lpis);
+        if (host.hardware() instanceof GicHardware gic) {
+            gic.add(this);
+        }
     }
 
     /** Before 6.7 the target of a collection is the index of a vCPU, since then its id. */
@@ -136,6 +139,18 @@ final class ArmVm extends VmInterrupts {
     /** @return whether the message of a device is a vLPI, which is pending now */
     boolean receive(int hostIrq) {
         return !isClosed() && lpis.receive(hostIrq);
+    }
+
+    /** Whether its file is closed. */
+    boolean isGone() {
+        return isClosed();
+    }
+
+    /** How often the doorbell of each vPE rang. There are vPEs while the VM has an ITS and a VGIC that is initialized. */
+    int[] doorbells() {
+        boolean has =
+                !isClosed() && hasIts() && vgic.filter(FakeVgic::isInitialized).isPresent();
+        return has ? vlpis.doorbells() : new int[0];
     }
 
     /** Also without GICv4. */

@@ -2,10 +2,49 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.fake.file.IrqHardware;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** The ITS of a host with GICv4. It takes the messages of devices, and has each a vLPI or an interrupt of the host. */
+/** The ITS of an arm64 host. It takes the messages of devices, and with GICv4 has each a vLPI or an interrupt of the host. */
 public final class GicHardware implements IrqHardware {
+    /** The first host irq of a vPE. */
+    private static final int FIRST_VPE = 512;
+
+    private final boolean gicv4;
+    private final List<ArmVm> vms = new ArrayList<>();
+
+    /** @param gicv4 whether the host has a GICv4, and its kernel uses it */
+    public GicHardware(boolean gicv4) {
+        this.gicv4 = gicv4;
+    }
+
+    void add(ArmVm vm) {
+        vms.removeIf(ArmVm::isGone);
+        vms.add(vm);
+    }
+
+    /** The kernel's command line, and the rows of doorbells in /proc/interrupts. */
+    @Override
+    public Map<String, String> files() {
+        StringBuilder rows = new StringBuilder();
+        int irq = FIRST_VPE;
+        for (ArmVm vm : vms) {
+            for (int count : vm.doorbells()) {
+                rows.append(String.format("%3d:  %d  GICv4-vpe  %d-edge  vcpu\n", irq, count, irq - FIRST_VPE));
+                irq++;
+            }
+        }
+        return Map.of(
+                "proc/cmdline",
+                gicv4 ? "ro kvm-arm.vgic_v4_enable=1" : "ro",
+                "sys/class/iommu/smmu3.0x0000000009050000/uevent",
+                "",
+                "proc/interrupts",
+                rows.toString());
+    }
+
     /** The event of one message. */
     static final class Event implements Entry {
         private @Nullable ArmVm vm;

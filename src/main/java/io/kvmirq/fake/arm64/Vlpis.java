@@ -43,6 +43,7 @@ final class Vlpis {
     private List<Vpe> vpes = List.of();
 
     private Optional<Host> cpus = Optional.empty();
+    private int[] doorbells = {};
 
     Vlpis(ArmVm vm, Lpis lpis) {
         Build build = vm.host().build();
@@ -63,6 +64,8 @@ final class Vlpis {
             vpes = IntStream.range(0, count)
                     .mapToObj(vcpu -> new Vpe(host, vcpu, Vpe.Version.V4_0, VLPIS, vcpu))
                     .toList();
+            doorbells = new int[count];
+            IntStream.range(0, count).forEach(vcpu -> host.handle(vcpu, cpu -> doorbells[vcpu]++));
         }
         return vpes;
     }
@@ -70,8 +73,19 @@ final class Vlpis {
     /** The vPE of a vCPU, after the CPUs have taken the doorbells that rang; empty without GICv4. */
     Optional<Vpe> vpe(int vcpu) {
         List<Vpe> all = vpes();
-        cpus.ifPresent(host -> host.cpus().forEach(Vlpis::takeDoorbells));
+        settle();
         return gicv4 ? Optional.of(all.get(vcpu)) : Optional.empty();
+    }
+
+    /** How often the doorbell of each vPE rang; empty without GICv4. */
+    int[] doorbells() {
+        vpes();
+        settle();
+        return doorbells.clone();
+    }
+
+    private void settle() {
+        cpus.ifPresent(host -> host.cpus().forEach(Vlpis::takeDoorbells));
     }
 
     private static void takeDoorbells(HostCpu cpu) {

@@ -17,6 +17,7 @@ public final class DeviceFiles {
     /** The number of the driver of device files, which a real kernel chooses. */
     private static final int MAJOR = 253;
 
+    private static final String INTERRUPTS = "proc/interrupts";
     private static final String DEVICES = "sys/bus/pci/devices/";
 
     private final Map<String, byte[]> files = new HashMap<>();
@@ -27,7 +28,8 @@ public final class DeviceFiles {
     /**
      * The files of a host without PCI devices. It has an IOMMU that remaps interrupts, and the module vfio-pci.
      *
-     * @param hardware the files of the IOMMU and the processors; empty for an IOMMU of which nothing is shown but a name
+     * @param hardware the files of the IOMMU and the processors, and further rows of /proc/interrupts; empty for an IOMMU
+     *     of which nothing is shown but a name
      */
     public DeviceFiles(Build build, Map<String, String> hardware) {
         text("proc/version", "Linux version " + build.major() + "." + build.minor() + ".0-fake");
@@ -40,12 +42,13 @@ public final class DeviceFiles {
             text("sys/class/iommu/" + (arm64 ? "smmu3.0x0000000009050000" : "ivhd0") + "/uevent", "");
         }
         hardware.forEach(this::text);
+        interrupts.append(hardware.getOrDefault(INTERRUPTS, ""));
         text("sys/bus/pci/drivers/vfio-pci/new_id", "");
     }
 
     /** The content of each file, by path. */
     public Map<String, byte[]> files() {
-        files.put("proc/interrupts", interrupts.toString().getBytes(StandardCharsets.UTF_8));
+        files.put(INTERRUPTS, interrupts.toString().getBytes(StandardCharsets.UTF_8));
         return files;
     }
 
