@@ -152,7 +152,8 @@ public sealed interface Event {
     record VcpuLoaded(VcpuId vcpu, int cpu) implements Event {}
 
     /**
-     * A vCPU is not loaded any more: it is preempted, or its thread is in user space.
+     * A vCPU is not loaded any more: it is preempted, or its thread is in user space. It does not change a vCPU that sleeps:
+     * one that is woken is as it was until it is loaded.
      *
      * @param vcpu the vCPU
      */

@@ -65,12 +65,13 @@ public final class Snapshot {
     }
 
     /**
-     * The descriptor of a vCPU on an Intel host. Empty on other hosts, if no event said how the vCPU is scheduled, and while no
-     * interrupt of the VM is posted: KVM may then leave the descriptor of a vCPU that stops as it is. A vCPU that sleeps while its guest has disabled interrupts looks preempted.
+     * The descriptor of a vCPU on an Intel host. Empty on other hosts, if no event said how the vCPU is scheduled, while no
+     * interrupt of the VM is posted, and if none was when the vCPU stopped: KVM may then leave the descriptor as it was. A
+     * vCPU that sleeps while its guest has disabled interrupts looks preempted.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
         VcpuRun run = state.runs.get(vcpu.number());
-        if (run == null || !state.hasDescriptors()) {
+        if (run == null || !run.descriptor() || !state.hasDescriptors()) {
             return Optional.empty();
         }
         return Optional.of(new PredictedPid(

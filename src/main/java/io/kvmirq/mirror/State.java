@@ -104,11 +104,11 @@ final class State {
         } else if (event instanceof Event.Inhibited inhibited) {
             inhibit(inhibited.reasons());
         } else if (event instanceof Event.VcpuLoaded loaded) {
-            run(loaded.vcpu(), new VcpuRun(Stage.LOADED, loaded.cpu()));
+            run(loaded.vcpu(), new VcpuRun(Stage.LOADED, loaded.cpu(), true));
         } else if (event instanceof Event.VcpuPreempted preempted) {
-            run(preempted.vcpu(), new VcpuRun(Stage.PREEMPTED, 0));
+            run(preempted.vcpu(), new VcpuRun(Stage.PREEMPTED, 0, hasDescriptors()));
         } else if (event instanceof Event.VcpuBlocked blocked) {
-            run(blocked.vcpu(), new VcpuRun(Stage.BLOCKED, 0));
+            run(blocked.vcpu(), new VcpuRun(Stage.BLOCKED, 0, hasDescriptors()));
         } else if (event instanceof Event.ItsAdded added) {
             arm = arm.withIts(ArmVm.doorbell(added.its()));
         } else if (event instanceof Event.EventMapped mapped) {
@@ -216,8 +216,12 @@ final class State {
         }
     }
 
-    /** On AMD the entries on the vCPU's list follow it. */
+    /** On AMD the entries on the vCPU's list follow it. A sleeper that is woken changes nothing before it is loaded. */
     private void run(VcpuId vcpu, VcpuRun run) {
+        VcpuRun before = runs.get(vcpu.number());
+        if (before != null && before.stage() == Stage.BLOCKED && run.stage() == Stage.PREEMPTED) {
+            return;
+        }
         runs = runs.with(vcpu.number(), run);
         LongMap<PredictedIrq> list = lists.get(vcpu.number());
         if (list != null && host instanceof MirrorHost.X86 x86) {
