@@ -21,6 +21,10 @@ final class ArmRules {
             "KVM makes a vLPI only when the irqfd is assigned, and the route or the LPI changed since",
             "remove the irqfd and assign it again");
 
+    /** {@link Kernel#BY_ROUTE}. */
+    private static final String STALE = "the LPI is that of an old route, which kernels before 6.16 leave as it was;"
+            + " remove the irqfd before the route changes, and assign it again";
+
     private ArmRules() {}
 
     /** Why KVM makes no vLPI of a message when its two ends meet. Empty if it makes one. */
@@ -67,9 +71,11 @@ final class ArmRules {
                 ? Verdict.ANY
                 : ArmVm.key(message.deviceId().getAsInt(), message.data());
         boolean known = producer.equals(its.producer());
-        if (known && mapping != null && its.isPaired() && vm.isVlpiOf(mapping, its.event())) {
-            Posting posted = new Posting.Posted(new Posting.ToLpi(mapping.lpi(), mapping.vcpu()), Optional.empty());
-            return new Verdict(posted, Optional.of(mapping.vcpu()), Optional.empty(), Optional.empty(), aim);
+        Mapping sent = known ? vm.sent().get(its.event().number()) : null;
+        if (sent != null) {
+            Optional<String> note = sent.equals(mapping) && its.isPaired() ? Optional.empty() : Optional.of(STALE);
+            Posting posted = new Posting.Posted(new Posting.ToLpi(sent.lpi(), sent.vcpu()), note);
+            return new Verdict(posted, Optional.of(sent.vcpu()), Optional.empty(), Optional.empty(), aim);
         }
         Optional<PredictedListRegister> listed = mapping != null && mapping.lpi() != 0
                 ? Optional.of(new PredictedListRegister(mapping.lpi(), false, false))

@@ -17,24 +17,27 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         if (!its.isPaired()) {
             return its;
         }
-        boolean byHostIrq = host.kernel() == Kernel.BY_HOST_IRQ;
-        ArmVm.Mapping old = mapping(its);
-        if (old != null && byHostIrq && state.arm.isVlpiOf(old, its.event())) {
-            state.arm = state.arm.withoutVlpi(old.lpi());
+        if (host.kernel() == Kernel.BY_HOST_IRQ) {
+            state.arm = state.arm.withoutHostIrq(its.event());
         }
-        return its.obstructed(byHostIrq || its.obstacle().isPresent() ? Optional.of(ArmRules.LOST) : Optional.empty());
+        return its.obstructed(Optional.of(ArmRules.LOST));
     }
 
     /** The LPI of a guest's event changes. */
     void map(long its, long key, ArmVm.Mapping now) {
-        state.arm = state.arm.with(ArmVm.doorbell(its), key, now);
+        long doorbell = ArmVm.doorbell(its);
+        EventFdId owner = state.arm.owner(doorbell, key);
+        state.arm = state.arm.with(doorbell, key, now);
         LongMap<EventFdId> there = state.aimed.get(key);
         if (there != null) {
             there.forEach(event -> {
                 Ends one = state.at(event);
-                boolean vlpi = state.arm.isVlpiOf(mapping(one), event);
+                boolean vlpi = state.arm.sent().get(event.number()) != null;
                 state.predict(one.isPaired() && !vlpi ? one.obstructed(Optional.of(ArmRules.unmapped(one))) : one);
             });
+        }
+        if (owner != null) {
+            state.predict(state.at(owner));
         }
     }
 
@@ -44,18 +47,25 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         if (before.isPaired() && !(now.isPaired() && same)) {
             part(before);
         }
+        if (now.producer().isEmpty()) {
+            state.arm = state.arm.withoutHostIrq(now.event());
+        }
         if (!now.isPaired()) {
             return now.obstructed(Optional.empty());
         }
         return before.isPaired() && same ? now : now.obstructed(join(now));
     }
 
-    /** Before 6.16 it does not matter whose vLPI it is. */
+    /** Before 6.16 KVM ends the vLPI of the present route, whose ever it is, and no other. */
     private void part(Ends its) {
-        ArmVm.Mapping old = mapping(its);
-        if (old != null && (host.kernel() == Kernel.BY_ROUTE || state.arm.isVlpiOf(old, its.event()))) {
-            EventFdId owner = state.arm.vlpis().get(old.lpi());
-            state.arm = state.arm.withoutVlpi(old.lpi());
+        if (host.kernel() == Kernel.BY_HOST_IRQ) {
+            state.arm = state.arm.withoutHostIrq(its.event());
+            return;
+        }
+        ArmVm.Mapping present = mapping(its);
+        if (present != null) {
+            EventFdId owner = state.arm.vlpis().get(present.lpi());
+            state.arm = state.arm.withoutVlpi(present.lpi());
             predictOther(owner, its.event());
         }
     }
@@ -65,7 +75,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         ArmVm.Mapping mapping = mapping(its);
         if (why.isEmpty() && mapping != null) {
             EventFdId owner = state.arm.vlpis().get(mapping.lpi());
-            state.arm = state.arm.withVlpi(mapping.lpi(), its.event());
+            state.arm = state.arm.withVlpi(mapping, its.event());
             predictOther(owner, its.event());
         }
         return why;

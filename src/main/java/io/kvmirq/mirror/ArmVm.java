@@ -12,10 +12,12 @@ import org.jspecify.annotations.Nullable;
  * What a guest's ITSs hold, as far as events said, and which LPIs are vLPIs. Immutable.
  *
  * @param itses by doorbell address, then by {@link #key}: the mappings
- * @param vlpis by LPI: the eventfd whose host interrupt it is a vLPI of
+ * @param vlpis by LPI: the eventfd whose host interrupt KVM takes it for a vLPI of
+ * @param sent by eventfd: where hardware sends the message of its host interrupt. Before Linux 6.16 a change of the route
+ *     leaves it as it was
  */
-record ArmVm(LongMap<LongMap<Mapping>> itses, LongMap<EventFdId> vlpis) {
-    static final ArmVm EMPTY = new ArmVm(LongMap.empty(), LongMap.empty());
+record ArmVm(LongMap<LongMap<Mapping>> itses, LongMap<EventFdId> vlpis, LongMap<Mapping> sent) {
+    static final ArmVm EMPTY = new ArmVm(LongMap.empty(), LongMap.empty(), LongMap.empty());
 
     /** The LPI of a guest's event; LPI 0 if the event has none. */
     record Mapping(int lpi, VcpuId vcpu) {
@@ -47,8 +49,16 @@ record ArmVm(LongMap<LongMap<Mapping>> itses, LongMap<EventFdId> vlpis) {
         return its == null ? null : its.get(key(message.deviceId().getAsInt(), message.data()));
     }
 
+    /** The eventfd whose host interrupt the LPI of a guest's event is a vLPI of; null if it is none. */
+    @Nullable
+    EventFdId owner(long doorbell, long key) {
+        LongMap<Mapping> its = itses.get(doorbell);
+        Mapping mapping = its == null ? null : its.get(key);
+        return mapping == null ? null : vlpis.get(mapping.lpi());
+    }
+
     ArmVm withIts(long doorbell) {
-        return itses.get(doorbell) == null ? new ArmVm(itses.with(doorbell, LongMap.empty()), vlpis) : this;
+        return itses.get(doorbell) == null ? new ArmVm(itses.with(doorbell, LongMap.empty()), vlpis, sent) : this;
     }
 
     /** The guest's event has this LPI now. A vLPI that it had before ends, unless only the vCPU differs. */
@@ -56,19 +66,32 @@ record ArmVm(LongMap<LongMap<Mapping>> itses, LongMap<EventFdId> vlpis) {
         LongMap<Mapping> its = itses.get(doorbell);
         LongMap<Mapping> known = its == null ? LongMap.empty() : its;
         Mapping before = known.get(key);
-        LongMap<EventFdId> left = before != null && before.lpi() != now.lpi() ? vlpis.without(before.lpi()) : vlpis;
-        return new ArmVm(itses.with(doorbell, known.with(key, now)), left);
+        ArmVm changed = new ArmVm(itses.with(doorbell, known.with(key, now)), vlpis, sent);
+        if (before == null) {
+            return changed;
+        }
+        EventFdId owner = vlpis.get(before.lpi());
+        return before.lpi() != now.lpi()
+                ? changed.withoutVlpi(before.lpi())
+                : owner == null ? changed : changed.withVlpi(now, owner);
     }
 
-    boolean isVlpiOf(@Nullable Mapping mapping, EventFdId event) {
-        return mapping != null && event.equals(vlpis.get(mapping.lpi()));
+    ArmVm withVlpi(Mapping mapping, EventFdId event) {
+        ArmVm free = withoutVlpi(mapping.lpi());
+        return new ArmVm(itses, free.vlpis.with(mapping.lpi(), event), free.sent.with(event.number(), mapping));
     }
 
-    ArmVm withVlpi(int lpi, EventFdId event) {
-        return new ArmVm(itses, vlpis.with(lpi, event));
-    }
-
+    /** Nothing is sent to the LPI any more. */
     ArmVm withoutVlpi(int lpi) {
-        return new ArmVm(itses, vlpis.without(lpi));
+        EventFdId owner = vlpis.get(lpi);
+        Mapping target = owner == null ? null : sent.get(owner.number());
+        boolean ends = owner != null && target != null && target.lpi() == lpi;
+        return new ArmVm(itses, vlpis.without(lpi), ends ? sent.without(owner.number()) : sent);
+    }
+
+    /** The host interrupt is gone. */
+    ArmVm withoutHostIrq(EventFdId event) {
+        Mapping target = sent.get(event.number());
+        return target == null ? this : withoutVlpi(target.lpi());
     }
 }
