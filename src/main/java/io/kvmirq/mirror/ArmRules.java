@@ -21,6 +21,8 @@ final class ArmRules {
             "KVM makes a vLPI only when the irqfd is assigned, and the route or the LPI changed since",
             "remove the irqfd and assign it again");
 
+    private static final Posting UNMAPPED = refused(Refusal.UNMAPPED);
+
     /** {@link Kernel#BY_ROUTE}. */
     private static final String STALE = "the LPI is that of an old route, which kernels before 6.16 leave as it was;"
             + " remove the irqfd before the route changes, and assign it again";
@@ -49,7 +51,7 @@ final class ArmRules {
                     + Integer.toHexString(message.deviceId().getAsInt())));
         }
         if (mapping.lpi() == 0) {
-            return Optional.of(refused(Refusal.UNMAPPED));
+            return Optional.of(UNMAPPED);
         }
         if (vm.vlpis().get(mapping.lpi()) != null && host.kernel() == Kernel.BY_HOST_IRQ) {
             return Optional.of(refused(Refusal.TAKEN));
@@ -61,7 +63,17 @@ final class ArmRules {
 
     /** What keeps the LPI from being a vLPI after its mapping changed while the ends met. */
     static Posting unmapped(Ends its) {
-        return its.obstacle().filter(why -> !(why instanceof Posting.Unknown)).orElse(refused(Refusal.UNMAPPED));
+        return its.obstacle().isEmpty()
+                ? LOST
+                : its.obstacle().get() instanceof Posting.Unknown
+                        ? UNMAPPED
+                        : its.obstacle().get();
+    }
+
+    /** Before 6.16 KVM does not connect an irqfd whose event has no LPI: what comes later does not concern it. */
+    static boolean isConnected(MirrorHost.Arm64 host, Ends its) {
+        return its.isPaired()
+                && !(host.kernel() == Kernel.BY_ROUTE && its.obstacle().equals(Optional.of(UNMAPPED)));
     }
 
     static Verdict of(MirrorHost.Arm64 host, ArmVm vm, Ends its, Optional<Producer> producer, List<Route> routes) {

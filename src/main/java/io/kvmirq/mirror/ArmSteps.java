@@ -14,7 +14,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
 
     /** The routes of an irqfd are about to change. An old kernel leaves the LPI of the old route a vLPI. */
     Ends reroute(Ends its) {
-        if (!its.isPaired()) {
+        if (!ArmRules.isConnected(host, its)) {
             return its;
         }
         if (host.kernel() == Kernel.BY_HOST_IRQ) {
@@ -44,7 +44,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
     /** The ends of an interrupt meet or part, or the irqfd is another one. */
     Ends meet(Ends before, Ends now) {
         boolean same = before.consumer().equals(now.consumer());
-        if (before.isPaired() && !(now.isPaired() && same)) {
+        if (ArmRules.isConnected(host, before) && !(now.isPaired() && same)) {
             part(before);
         }
         if (now.producer().isEmpty()) {

@@ -67,13 +67,11 @@ record ArmVm(LongMap<LongMap<Mapping>> itses, LongMap<EventFdId> vlpis, LongMap<
         LongMap<Mapping> known = its == null ? LongMap.empty() : its;
         Mapping before = known.get(key);
         ArmVm changed = new ArmVm(itses.with(doorbell, known.with(key, now)), vlpis, sent);
-        if (before == null) {
-            return changed;
+        if (before == null || before.lpi() != now.lpi()) {
+            return before == null ? changed : changed.withoutVlpi(before.lpi());
         }
-        EventFdId owner = vlpis.get(before.lpi());
-        return before.lpi() != now.lpi()
-                ? changed.withoutVlpi(before.lpi())
-                : owner == null ? changed : changed.withVlpi(now, owner);
+        EventFdId owner = vlpis.get(now.lpi());
+        return owner != null && before.equals(sent.get(owner.number())) ? changed.withVlpi(now, owner) : changed;
     }
 
     ArmVm withVlpi(Mapping mapping, EventFdId event) {
@@ -84,8 +82,11 @@ record ArmVm(LongMap<LongMap<Mapping>> itses, LongMap<EventFdId> vlpis, LongMap<
     /** Nothing is sent to the LPI any more. */
     ArmVm withoutVlpi(int lpi) {
         EventFdId owner = vlpis.get(lpi);
-        Mapping target = owner == null ? null : sent.get(owner.number());
-        boolean ends = owner != null && target != null && target.lpi() == lpi;
+        if (owner == null) {
+            return this;
+        }
+        Mapping target = sent.get(owner.number());
+        boolean ends = target != null && target.lpi() == lpi;
         return new ArmVm(itses, vlpis.without(lpi), ends ? sent.without(owner.number()) : sent);
     }
 

@@ -39,7 +39,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  * did in the lab.
  */
 class MirrorAgreementTest {
-    private static final int SCHEDULES = 40;
+    private static final int SCHEDULES = 15;
     private static final int STEPS = 80;
     /** The physical APIC ids of the fake's processors. */
     private static final int[] APIC_IDS = {0, 2, 4, 6};
