@@ -88,18 +88,20 @@ final class GuestTarget extends ForwardTarget {
         return arrivals(vector(vector), trigger);
     }
 
+    /** Waits for the answer in any case: the guest counts first, then ends the interrupt, then answers. */
     private long arrivals(InterruptVector vector, Runnable trigger) {
         int before = guest.handled(vector);
         trigger.run();
         long start = System.nanoTime();
-        while (guest.handled(vector) == before && !stopped) {
-            long left = Device.PATIENCE.toNanos() - (System.nanoTime() - start);
+        long left = Device.PATIENCE.toNanos();
+        do {
             if (left <= 0 || !answer.await(left)) {
                 break;
             }
             answer.drain();
             guest.requireAlive();
-        }
+            left = Device.PATIENCE.toNanos() - (System.nanoTime() - start);
+        } while (guest.handled(vector) == before && !stopped);
         guest.requireAlive();
         return (long) guest.handled(vector) - before;
     }

@@ -13,6 +13,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.forward.Mechanism;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.recording.Faults;
@@ -138,6 +139,21 @@ class ForwardSelftestTest {
                 assertThat(answer.mechanism()).isEqualTo(Mechanism.RESAMPLE);
                 assertThat(answer.target()).isEqualTo(target);
             });
+        }
+    }
+
+    /** The guest counts an interrupt before its EOI: the next one waits for the answer, which follows the EOI. */
+    @Test
+    void lineIsTriggeredAgainOnlyAfterTheEoi() {
+        try (Kernel kernel = kernel("6.12", FakePciDevice.Builder::intx);
+                GuestTarget target = new GuestTarget(kernel, Irqchip.FULL);
+                EventFd interrupt = EventFd.create(kernel);
+                EventFd resample = EventFd.create(kernel);
+                Irqfd irqfd = target.vm().assignLevelIrqfd(interrupt, resample, target.line())) {
+            target.start();
+            for (int i = 0; i < 2000; i++) {
+                assertThat(target.lineArrivals(irqfd.event()::signal)).as("round " + i).isEqualTo(1);
+            }
         }
     }
 
