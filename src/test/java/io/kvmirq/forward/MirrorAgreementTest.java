@@ -6,13 +6,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
-import io.kvmirq.arch.apic.PostingHost;
-import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.fake.FakeIrte;
 import io.kvmirq.fake.FakeVcpu;
+import io.kvmirq.host.HostFacts;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
@@ -25,7 +23,6 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Random;
 import java.util.Set;
@@ -44,11 +41,11 @@ class MirrorAgreementTest {
     /** The physical APIC ids of the fake's processors. */
     private static final int[] APIC_IDS = {0, 2, 4, 6};
 
-    private static PostingHost host(String profile) {
-        Vendor vendor = profile.contains("vtd") ? Vendor.INTEL : Vendor.AMD;
-        boolean posts = !profile.endsWith("vtd");
-        Optional<Boolean> parameter = profile.startsWith("6.12") ? Optional.empty() : Optional.of(posts);
-        return new PostingHost(vendor, true, "", posts, true, parameter);
+    /** What a program makes of the host's files. */
+    private static MirrorHost host(ForwardWorld world) {
+        HostFacts facts = new HostFacts(world.fake.hostFiles());
+        assertThat(facts.unreadableOfPosting()).isEmpty();
+        return MirrorHost.x86(facts.posting().orElseThrow(), facts.avicKernel().orElseThrow());
     }
 
     /** A forwarded device, and what has been told of the vCPUs. */
@@ -65,8 +62,7 @@ class MirrorAgreementTest {
             this.world = new ForwardWorld(profile);
             this.random = new Random(seed);
             this.forms = forms;
-            this.mirror = Mirror.of(MirrorHost.x86(
-                    host(profile), profile.startsWith("6.12") ? AvicKernel.UP_TO_6_16 : AvicKernel.FROM_6_17));
+            this.mirror = Mirror.of(host(world));
             mirror.apply(new Event.IrqchipCreated(Event.Irqchip.FULL));
             mirror.apply(List.of(new Event.VcpuAdded(new VcpuId(0)), new Event.VcpuAdded(new VcpuId(1))));
             if (profile.contains("inhibited")) {
