@@ -51,10 +51,7 @@ public final class EventLoop implements AutoCloseable {
     private final ReentrantLock lock = new ReentrantLock();
 
     private final Condition handled = lock.newCondition();
-    /**
-     * Threads that wait for a handler's end. They count up, then look whether it runs; the dispatcher ends the run,
-     * then looks for them: both are read-modify-writes, so one of the two sees the other.
-     */
+    /** Threads that wait for a handler's end. They count up, then look; the dispatcher ends the run, then looks here. */
     private final AtomicInteger waiting = new AtomicInteger();
 
     private final Slots<Registration> registrations = new Slots<>();
@@ -206,7 +203,6 @@ public final class EventLoop implements AutoCloseable {
         }
     }
 
-    /** @return how many handlers were called */
     private int round(long timeoutNanos) {
         int ready = set.await(timeoutNanos);
         int called = 0;
@@ -224,8 +220,7 @@ public final class EventLoop implements AutoCloseable {
 
     /**
      * Ends {@link #run}, {@link #poll} and all registrations. When it returns, no handler is running or will run,
-     * unless called from a handler: that one is the last. Signals that no handler got stay in their eventfds.
-     * Idempotent, never fails.
+     * unless called from a handler: that one is the last. Other signals stay in their eventfds. Never fails.
      */
     @Override
     public void close() {
@@ -360,8 +355,7 @@ public final class EventLoop implements AutoCloseable {
         }
 
         /**
-         * Ends the registration; signals from then on stay in the eventfd. When it returns, the handler is not running
-         * and will not run, as after {@link #pause}. Idempotent, never fails.
+         * As {@link #pause}, for good: the eventfd may be registered again. Idempotent, never fails.
          */
         @Override
         public void close() {
