@@ -4,6 +4,7 @@ package io.kvmirq.cli;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
+import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.fake.FakeKernel;
@@ -13,6 +14,8 @@ import io.kvmirq.host.PciDevice;
 import io.kvmirq.host.VfioOutlook;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.selftest.ForwardAnswer;
 import io.kvmirq.selftest.ForwardPlan;
@@ -23,10 +26,12 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.function.Supplier;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -105,9 +110,16 @@ final class ForwardCommand implements Command {
     }
 
     /** The kernel, and the files of its host; those of a fake are as they were when they were taken. */
-    private record Target(Kernel kernel, Supplier<HostFiles> files) implements AutoCloseable {
+    private record Target(Kernel kernel, Supplier<HostFiles> files, Set<InhibitReason> inhibits)
+            implements AutoCloseable {
         HostFacts host() {
             return new HostFacts(files.get());
+        }
+
+        Mirror mirror() {
+            Mirror mirror = Mirror.of(mirrorHost(kernel, host()));
+            mirror.apply(new Event.Inhibited(inhibits));
+            return mirror;
         }
 
         @Override
@@ -182,11 +194,13 @@ final class ForwardCommand implements Command {
                     + String.join(", ", Backends.ofThisMachine().names()));
         }
         if (profile.isEmpty() && !backend.equals(Backends.FAKE)) {
-            return new Target(Kernel.open(backend), () -> HostFiles.of(Path.of("/")));
+            return new Target(Kernel.open(backend), () -> HostFiles.of(Path.of("/")), Set.of());
         }
-        FakeKernel fake = FakeDevices.kernel(
-                profile.orElseGet(() -> FakeProvider.profile().label()));
-        return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), fake::hostFiles);
+        String label = profile.orElseGet(() -> FakeProvider.profile().label());
+        FakeKernel fake = FakeDevices.kernel(label);
+        // What inhibits AVIC, a host tells by the tracepoint kvm_apicv_inhibit_changed alone.
+        Set<InhibitReason> inhibits = label.contains("avic-inhibited") ? EnumSet.of(InhibitReason.HYPERV) : Set.of();
+        return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), fake::hostFiles, inhibits);
     }
 
     /** Why the device cannot be tested now. It is not opened to know that. */
@@ -250,12 +264,8 @@ final class ForwardCommand implements Command {
     private static int run(
             Target target, PciAddress address, ForwardSelftest.Choice choice, boolean json, Terminal terminal) {
         ForwardText text = new ForwardText(target.kernel, terminal);
-        ForwardSelftest selftest = new ForwardSelftest(
-                target.kernel,
-                address,
-                () -> mirrorHost(target.kernel, target.host()),
-                choice,
-                json ? new Silent() : text);
+        ForwardSelftest selftest =
+                new ForwardSelftest(target.kernel, address, target::mirror, choice, json ? new Silent() : text);
         ForwardResult result;
         try (Taping hook = new Taping(Optional.empty())) {
             hook.beforeEnd(selftest::stop); // Ctrl-C gives the device back before the JVM ends

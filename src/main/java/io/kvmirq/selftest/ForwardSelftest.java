@@ -11,7 +11,7 @@ import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.KvmDevice;
-import io.kvmirq.mirror.MirrorHost;
+import io.kvmirq.mirror.Mirror;
 import io.kvmirq.vfio.IrqInfo;
 import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.MessageIrq;
@@ -64,7 +64,7 @@ public final class ForwardSelftest {
 
     private final Kernel kernel;
     private final PciAddress address;
-    private final Supplier<MirrorHost> host;
+    private final Supplier<Mirror> mirror;
     private final Choice choice;
     private final Journal journal;
     private final CountDownLatch ended = new CountDownLatch(1);
@@ -73,12 +73,11 @@ public final class ForwardSelftest {
     private boolean begun;
     private volatile boolean stopped;
 
-    /** @param host what is known of the host, to predict what its hardware does: asked when the VM exists */
-    public ForwardSelftest(
-            Kernel kernel, PciAddress address, Supplier<MirrorHost> host, Choice choice, Journal journal) {
+    /** @param mirror of the host, to predict what its hardware does; asked when the VM exists, of which it is told */
+    public ForwardSelftest(Kernel kernel, PciAddress address, Supplier<Mirror> mirror, Choice choice, Journal journal) {
         this.kernel = kernel;
         this.address = address;
-        this.host = host;
+        this.mirror = mirror;
         this.choice = choice;
         this.journal = journal;
     }
@@ -98,7 +97,7 @@ public final class ForwardSelftest {
         ForwardPlan plan;
         try (Undo undo = new Undo()) {
             undo.add(ended::countDown);
-            ForwardTarget target = undo.add(ForwardTarget.of(kernel, host));
+            ForwardTarget target = undo.add(ForwardTarget.of(kernel, mirror));
             begin(target);
             undo.add(this::end);
             Optional<KvmVfio> kvmVfio = target.vm().supports(KvmDevice.Type.VFIO)

@@ -19,11 +19,11 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
      */
     static final int AT_ONCE = 0xc0;
 
-    /** @param host asked when the VM exists */
-    static ForwardTarget of(Kernel kernel, Supplier<MirrorHost> host) {
+    /** @param mirror asked when the VM exists */
+    static ForwardTarget of(Kernel kernel, Supplier<Mirror> mirror) {
         Irqchip irqchip = Irqchip.ofKernel(kernel);
         ForwardTarget target = irqchip.runsGuest() ? new GuestTarget(kernel, irqchip) : new VgicTarget(kernel);
-        target.mirror = Mirror.of(host.get());
+        target.mirror = mirror.get();
         target.mirror.apply(List.of(
                 new Event.IrqchipCreated(
                         switch (irqchip) {

@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.PciAddress;
 import io.kvmirq.forward.Mechanism;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.selftest.ForwardAnswer;
 import io.kvmirq.selftest.ForwardPlan;
@@ -48,8 +49,9 @@ class ForwardSelftestContract {
     private ForwardResult run(TestDevice device, Choice choice) {
         PciAddress address = PciAddress.parse(vfio.place(device).address());
         try (Kernel kernel = Kernel.over(vfio.kernel(), Kernel.DEVICE)) {
-            ForwardResult result =
-                    new ForwardSelftest(kernel, address, () -> MirrorHost.unknown("not asked"), choice, SILENT).run();
+            ForwardResult result = new ForwardSelftest(
+                            kernel, address, () -> Mirror.of(MirrorHost.unknown("not asked")), choice, SILENT)
+                    .run();
             assertThat(result.failure()).isEmpty();
             assertThat(result.answers())
                     .allSatisfy(answer ->

@@ -14,6 +14,7 @@ import io.kvmirq.forward.Mechanism;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.recording.Faults;
@@ -56,7 +57,7 @@ class ForwardSelftestTest {
     }
 
     private ForwardResult run(Kernel kernel, Choice choice) {
-        return new ForwardSelftest(kernel, NIC, () -> UNKNOWN, choice, journal).run();
+        return new ForwardSelftest(kernel, NIC, () -> Mirror.of(UNKNOWN), choice, journal).run();
     }
 
     private static Choice of(IrqKind kind) {
@@ -152,7 +153,9 @@ class ForwardSelftestTest {
                 Irqfd irqfd = target.vm().assignLevelIrqfd(interrupt, resample, target.line())) {
             target.start();
             for (int i = 0; i < 2000; i++) {
-                assertThat(target.lineArrivals(irqfd.event()::signal)).as("round " + i).isEqualTo(1);
+                assertThat(target.lineArrivals(irqfd.event()::signal))
+                        .as("round " + i)
+                        .isEqualTo(1);
             }
         }
     }
@@ -261,7 +264,8 @@ class ForwardSelftestTest {
                 @Override
                 public void answered(ForwardAnswer answer) {}
             };
-            ForwardResult result = new ForwardSelftest(kernel, NIC, () -> UNKNOWN, Choice.ALL, careless).run();
+            ForwardResult result =
+                    new ForwardSelftest(kernel, NIC, () -> Mirror.of(UNKNOWN), Choice.ALL, careless).run();
             assertThat(result.answered()).isEqualTo(1);
             assertThat(result.left()).containsExactly(left.get(0).toString());
             assertThat(result.passed()).isFalse();
@@ -292,7 +296,7 @@ class ForwardSelftestTest {
                     heard.add(answer);
                 }
             };
-            selftest[0] = new ForwardSelftest(kernel, NIC, () -> UNKNOWN, Choice.ALL, stopping);
+            selftest[0] = new ForwardSelftest(kernel, NIC, () -> Mirror.of(UNKNOWN), Choice.ALL, stopping);
             ForwardResult result = selftest[0].run();
             hook.join();
             assertThat(open).hasSize(1);
@@ -304,7 +308,7 @@ class ForwardSelftestTest {
     @Test
     void testThatWasStoppedBeforeDoesNotBegin() {
         try (Kernel kernel = kernel("6.12", device -> device.msix(1))) {
-            ForwardSelftest selftest = new ForwardSelftest(kernel, NIC, () -> UNKNOWN, Choice.ALL, journal);
+            ForwardSelftest selftest = new ForwardSelftest(kernel, NIC, () -> Mirror.of(UNKNOWN), Choice.ALL, journal);
             selftest.stop();
             assertThatThrownBy(selftest::run)
                     .isInstanceOf(IllegalStateException.class)
