@@ -34,7 +34,8 @@ class VfioKillContract {
         vfio.closeAll();
     }
 
-    private Process user() throws IOException {
+    /** Starts a program of ours that uses the same kernel. */
+    static Process user(VfioWorld vfio, Class<?> program, String... arguments) throws IOException {
         List<String> command = new ArrayList<>(
                 List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
         for (String property : new String[] {"kvmirq.library", "jna.library.path"}) {
@@ -44,17 +45,15 @@ class VfioKillContract {
             }
         }
         command.addAll(List.of(
-                "-Dkvmirq.test.backends=" + vfio,
-                "-cp",
-                System.getProperty("java.class.path"),
-                KilledUser.class.getName()));
+                "-Dkvmirq.test.backends=" + vfio, "-cp", System.getProperty("java.class.path"), program.getName()));
+        command.addAll(List.of(arguments));
         return new ProcessBuilder(command)
                 .redirectError(ProcessBuilder.Redirect.INHERIT)
                 .start();
     }
 
     /** The lines of the host's interrupts that belong to VFIO. */
-    private static List<String> interrupts() throws IOException {
+    static List<String> interrupts() throws IOException {
         return Files.readAllLines(Path.of("/proc/interrupts")).stream()
                 .filter(line -> line.contains("vfio-"))
                 .toList();
@@ -65,7 +64,7 @@ class VfioKillContract {
         assumeTrue(vfio.world.fake().isEmpty(), "needs a real kernel: a fake has one process");
         vfio.place(E1000E);
         vfio.place(EDU);
-        Process user = user();
+        Process user = user(vfio, KilledUser.class);
         try {
             try (BufferedReader said = user.inputReader(StandardCharsets.UTF_8)) {
                 assertThat(said.readLine()).isEqualTo(KilledUser.READY);

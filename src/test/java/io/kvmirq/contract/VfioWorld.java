@@ -221,7 +221,8 @@ public final class VfioWorld {
         return new VfioDevice(this, iommufd, -1, fd, hardwareOf(device, fd));
     }
 
-    private Hardware hardwareOf(TestDevice device, int fd) {
+    /** What the device does that is open as this descriptor. */
+    Hardware hardwareOf(TestDevice device, int fd) {
         if (!fakes.isEmpty()) {
             return Hardware.of(hardware(device));
         }
