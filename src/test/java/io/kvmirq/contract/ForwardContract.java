@@ -24,6 +24,7 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.DeviceIrq;
@@ -278,15 +279,15 @@ class ForwardContract {
     void lineComesAgainAfterEachEoiUntilTheDeviceIsServed() {
         world.assumeX86();
         assumeFalse(world.isArm64(), "needs a guest of x86");
-        try (io.kvmirq.kvm.Vm vm = io.kvmirq.kvm.Vm.create(kernel)) {
+        PciAddress edu = PciAddress.parse(vfio.place(EDU).address());
+        try (Vm vm = Vm.create(kernel)) {
             vm.createIrqchip();
             int number = number(vm.fd());
             RealModeGuest guest = RealModeGuest.answering(world, number);
             Gsi gsi = new Gsi(PIN);
             vm.routes().change(edit -> edit.remove(gsi).add(new Route.Pin(gsi, Route.Chip.IOAPIC, PIN)));
             world.redirect(number, PIN, World.LEVEL | World.VECTOR);
-            VfioDevice device = made.add(
-                    VfioDevice.open(kernel, PciAddress.parse(vfio.place(EDU).address()), made.add(KvmVfio.create(vm))));
+            VfioDevice device = made.add(VfioDevice.open(kernel, edu, made.add(KvmVfio.create(vm))));
             Hardware hardware = vfio.hardwareOf(EDU, number(device.fd()));
             device.config().enableMemory();
             device.config().enableBusMaster();
