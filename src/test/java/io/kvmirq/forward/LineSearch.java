@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static io.kvmirq.forward.ForwardWorld.NIC;
+
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.EventLoop;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.vfio.VfioDevice;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+
+/**
+ * Random operations on a forwarded INTx, while the device requests service and the guest serves it before each kernel call.
+ * The line is stuck if the device requests service, the line is not masked and the guest gets no interrupt.
+ */
+final class LineSearch implements AutoCloseable {
+    private static final int STEPS = 100;
+    private static final int MOST_INTERRUPTS = 8;
+
+    /** What a search saw. */
+    static final class Figures {
+        long requests;
+        long interrupts;
+        final List<String> stuck = new ArrayList<>();
+
+        @Override
+        public String toString() {
+            return requests + " requests, " + interrupts + " interrupts, stuck " + stuck;
+        }
+    }
+
+    private final Figures figures;
+    private final Random random;
+    private final Undo made = new Undo();
+    private final FakePciDevice hardware;
+    private final FiringKernel firing;
+    private final LineGuest guest;
+    private final EventLoop loop;
+    private final Forwarding forwarding;
+    private final VfioDevice device;
+    private ForwardedIrq line;
+    private boolean requests;
+    private int toEnd;
+
+    private LineSearch(String profile, long seed, Figures figures) {
+        this.figures = figures;
+        this.random = new Random(seed);
+        FakeKernel fake = new FakeKernel(Profile.of(profile));
+        hardware = fake.pciDevice(NIC.toString(), 15).intx().add();
+        firing = new FiringKernel(fake.backend());
+        Kernel kernel = made.add(Kernel.over(firing.backend(), Kernel.DEVICE));
+        guest = new LineGuest(fake, kernel, made);
+        device = made.add(VfioDevice.open(kernel, NIC, made.add(KvmVfio.create(guest.vm()))));
+        loop = made.add(EventLoop.create(kernel));
+        forwarding = made.add(Forwarding.builder(guest.vm(), device)
+                .userspace(Userspace.into(guest.vm(), loop))
+                .build());
+        line = forwarding.forward(device.intx(), LineGuest.PIN);
+        firing.before(this::act);
+    }
+
+    static Figures run(String profile, int seeds) {
+        Figures figures = new Figures();
+        for (int seed = 0; seed < seeds; seed++) {
+            try (LineSearch search = new LineSearch(profile, seed, figures)) {
+                for (int i = 0; i < STEPS; i++) {
+                    String step = search.step();
+                    search.settle("seed " + seed + ", step " + i + ", " + step);
+                }
+            }
+        }
+        return figures;
+    }
+
+    private String step() {
+        switch (random.nextInt(5)) {
+            case 0 -> {
+                line.mask();
+                return "mask";
+            }
+            case 1 -> {
+                line.unmask();
+                return "unmask";
+            }
+            case 2 -> {
+                line.close();
+                line = forwarding.forward(device.intx(), LineGuest.PIN);
+                return "forward again";
+            }
+            case 3 -> {
+                line.moveTo(line.mechanism() == Mechanism.USERSPACE ? Mechanism.RESAMPLE : Mechanism.USERSPACE);
+                return "move, now " + line.mechanism();
+            }
+            default -> {
+                runLoop();
+                return "loop";
+            }
+        }
+    }
+
+    /** What device and guest do meanwhile. */
+    private void act() {
+        if (!requests && random.nextInt(3) == 0) {
+            hardware.requestService();
+            requests = true;
+            figures.requests++;
+        }
+        if (random.nextBoolean()) {
+            interrupt(random.nextBoolean());
+        }
+    }
+
+    private void interrupt(boolean serves) {
+        boolean taken = guest.take(() -> {
+            if (serves) {
+                hardware.serve();
+                requests = false;
+            }
+        });
+        if (taken) {
+            figures.interrupts++;
+            toEnd++;
+        }
+    }
+
+    /** The VMM's thread: it injects, and tells of the guest's ends. */
+    private void runLoop() {
+        loop.poll(0);
+        for (; toEnd > 0; toEnd--) {
+            line.endOfInterrupt();
+        }
+    }
+
+    private void settle(String when) {
+        if (random.nextInt(3) == 0) {
+            return;
+        }
+        line.unmask();
+        firing.quietly(() -> {
+            for (int i = 0; i < MOST_INTERRUPTS && requests; i++) {
+                runLoop();
+                interrupt(i > 1);
+                runLoop();
+            }
+            if (requests) {
+                figures.stuck.add(when);
+                hardware.serve();
+                requests = false;
+            }
+        });
+    }
+
+    @Override
+    public void close() {
+        firing.before(() -> {});
+        made.close();
+    }
+}

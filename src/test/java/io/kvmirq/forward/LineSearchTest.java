@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.forward.LineSearch.Figures;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** A line is never stuck, whatever happens to its forwarding while it is asserted and in service. */
+class LineSearchTest {
+    private static final int SEEDS = 50;
+
+    @ParameterizedTest
+    @ValueSource(strings = {"6.1,arm64", "6.12,arm64", "gicv4"})
+    void lineIsNeverStuck(String profile) {
+        Figures figures = LineSearch.run(profile, SEEDS);
+        assertThat(figures.requests).isGreaterThan(1000);
+        assertThat(figures.stuck).as(figures.toString()).isEmpty();
+    }
+}
