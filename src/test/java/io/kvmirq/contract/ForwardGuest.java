@@ -22,7 +22,7 @@ interface ForwardGuest {
 
     static ForwardGuest of(World world, Kernel kernel, Undo made) {
         Vm vm = made.add(Vm.create(kernel));
-        return world.isArm64() ? new Arm(vm, made) : new X86(world, vm, made);
+        return world.isArm64() ? new Arm(vm, made) : new X86(world, vm);
     }
 
     /** With LAPICs. */
@@ -34,7 +34,7 @@ interface ForwardGuest {
         private final Vm vm;
         private final int[] vcpus = new int[VCPUS];
 
-        private X86(World world, Vm vm, Undo made) {
+        private X86(World world, Vm vm) {
             this.world = world;
             this.vm = vm;
             vm.createIrqchip();
