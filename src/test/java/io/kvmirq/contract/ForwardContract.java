@@ -152,15 +152,19 @@ class ForwardContract {
         ForwardedIrq irq = pair.all().get(2);
         irq.mask();
         pair.hardware.send(2);
-        pair.hardware.send(2);
-        pair.hardware.send(3);
-        pair.arrives(3);
+        eventually("the message waits", () -> irq.event().await(0));
         assertThat(pair.guest.arrived(2)).isFalse();
         irq.unmask();
         pair.arrives(2);
-        pair.hardware.send(3);
-        pair.arrives(3);
-        assertThat(pair.guest.arrived(2)).isFalse();
+        // QEMU's e1000e repeats a message when its host is busy.
+        if (world.fake().isPresent()) {
+            irq.mask();
+            pair.hardware.send(2);
+            pair.hardware.send(2);
+            irq.unmask();
+            pair.arrives(2);
+            assertThat(pair.guest.arrived(2)).isFalse();
+        }
     }
 
     @Test
