@@ -58,24 +58,40 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
 
     /**
      * @return whether another program has this kind of interrupts enabled
-     * @throws KernelException EBUSY if it has a trigger that is not ours, and is not to be taken over
+     * @throws KernelException EBUSY if it has a trigger that is not ours, and is not to be taken over or cannot be
      */
     boolean isEnabledElsewhere(DeviceIrq irq, boolean takesOver) {
+        IrqKind kind = irq.info().kind();
         Optional<Armed> inTheWay = irq.inTheWay();
         Optional<Armed> other = inTheWay.filter(armed -> !triggers.isOurs(armed));
-        boolean elsewhere = inTheWay.isEmpty()
-                && device.access() == VfioDevice.Access.ADOPTED
-                && irq.isEnabled().orElse(false);
-        if ((other.isPresent() || elsewhere) && !takesOver) {
-            throw new KernelException(
-                    "forward",
-                    irq.toString(),
-                    Errno.EBUSY,
-                    "it has a trigger that is not ours, of "
-                            + other.map(armed -> "this process, " + armed).orElse("another program")
-                            + ": end that, or take it over");
+        if (other.isPresent()) {
+            Armed theirs = other.get();
+            if (theirs.kind() != kind || Triggers.isForwarded(theirs)) {
+                throw busy(irq, "of this process, " + theirs + ": end that first");
+            }
+            if (!takesOver) {
+                throw busy(irq, "of this process, " + theirs + ": end that, or take it over");
+            }
         }
-        return elsewhere;
+        if (inTheWay.isPresent() || device.access() != VfioDevice.Access.ADOPTED) {
+            return false;
+        }
+        Optional<IrqKind> enabled = irq.enabledKind();
+        if (enabled.isPresent() && enabled.get() != kind) {
+            throw busy(irq, "of another program, which uses " + enabled.get().label() + ": end that first");
+        }
+        if (!takesOver && enabled.isPresent()) {
+            throw busy(irq, "of another program: end that, or take it over");
+        }
+        if (!takesOver && kind == IrqKind.PLATFORM) {
+            throw busy(irq, "or may have one: no kernel tells of an adopted platform device; take it over");
+        }
+        return enabled.isPresent();
+    }
+
+    private static KernelException busy(DeviceIrq irq, String whose) {
+        return new KernelException(
+                "forward", irq.toString(), Errno.EBUSY, "it has a trigger that is not ours, " + whose);
     }
 
     /**

@@ -21,7 +21,7 @@ import java.util.Optional;
  */
 public abstract sealed class ForwardedIrq implements AutoCloseable permits ForwardedMessage, ForwardedLine {
     private final Forwarding forwarding;
-    private boolean closed;
+    private volatile boolean closed;
 
     ForwardedIrq(Forwarding forwarding) {
         this.forwarding = forwarding;
@@ -154,7 +154,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
-    final synchronized void requireOpen() {
+    final void requireOpen() {
         if (closed) {
             throw new IllegalStateException(irq() + " is not forwarded any more: forward it again");
         }

@@ -31,15 +31,16 @@ final class ForwardedLine extends ForwardedIrq {
     /** Of these two, one is there. */
     private Optional<Irqfd> irqfd = Optional.empty();
 
-    private Optional<RelayedIrq> relay = Optional.empty();
+    // Read without a lock: an injector or a guest's EOI may look while another thread waits for it
+    private volatile Optional<RelayedIrq> relay = Optional.empty();
     /** Of a line with direct EOI. */
-    private Optional<Abi2014> direct;
+    private volatile Optional<Abi2014> direct;
 
     private final ArmedLine armed;
     /** Whether the user armed the line, and closes what he armed. */
     private final boolean ofUser;
 
-    private boolean masked;
+    private volatile boolean masked;
 
     /**
      * @param takesOver whether another one may have the line enabled
@@ -65,7 +66,9 @@ final class ForwardedLine extends ForwardedIrq {
                 irqfd = Optional.of(undo.add(assigned(false)));
                 checks.requireRoute(gsi, irq);
             } catch (KernelException e) {
-                if (forwarding.userspace().isEmpty() || !e.errno().equals(Errno.EINVAL)) {
+                if (forwarding.userspace().isEmpty()
+                        || direct.isPresent()
+                        || !e.errno().equals(Errno.EINVAL)) {
                     throw e;
                 }
                 relay = Optional.of(undo.add(relayed(forwarding.userspace().get(), false)));
@@ -79,6 +82,7 @@ final class ForwardedLine extends ForwardedIrq {
             if (users.isPresent()) {
                 armed = (ArmedLine) users.get();
                 armed.set(event);
+                undo.add(() -> TearDown.quietly(armed::detach));
             } else {
                 armed = undo.add(irq.arm(event));
             }
@@ -87,6 +91,9 @@ final class ForwardedLine extends ForwardedIrq {
             }
             if (irqfd.isPresent() && direct.isEmpty()) {
                 resample.ifPresent(armed::unmaskBy);
+            }
+            if (takesOver && level) {
+                armed.unmask(); // its former eventfd may have the signal that masked it
             }
             undo.keep();
         }
@@ -126,7 +133,7 @@ final class ForwardedLine extends ForwardedIrq {
     }
 
     @Override
-    public synchronized Mechanism mechanism() {
+    public Mechanism mechanism() {
         if (relay.isPresent()) {
             return Mechanism.USERSPACE;
         }
@@ -138,7 +145,7 @@ final class ForwardedLine extends ForwardedIrq {
     }
 
     @Override
-    public synchronized boolean isMasked() {
+    public boolean isMasked() {
         return masked;
     }
 
@@ -173,12 +180,8 @@ final class ForwardedLine extends ForwardedIrq {
 
     @Override
     public void endOfInterrupt() {
-        Optional<RelayedIrq> now;
-        synchronized (this) {
-            requireOpen();
-            now = relay;
-        }
-        if (now.isPresent() && now.get() instanceof RelayedLine line) {
+        requireOpen();
+        if (relay.isPresent() && relay.get() instanceof RelayedLine line) {
             line.endOfInterrupt();
         }
     }
@@ -208,19 +211,15 @@ final class ForwardedLine extends ForwardedIrq {
     private void moveToUserspace() {
         Userspace userspace = forwarding().userspace(irq);
         Irqfd before = irqfd.orElseThrow();
-        before.mask();
-        if (resample.isPresent()) {
-            armed.mask();
-            armed.stopUnmaskBy();
-        }
         try (Undo undo = new Undo()) {
-            undo.add(() -> TearDown.quietly(() -> {
-                resample.ifPresent(armed::unmaskBy);
-                if (!masked) {
-                    before.unmask();
-                }
-            }));
             undo.add(this::unmaskLevelDevice);
+            undo.add(() -> resume(before));
+            before.mask();
+            if (resample.isPresent()) {
+                armed.mask();
+                undo.add(() -> TearDown.quietly(() -> armed.unmaskBy(resample.get())));
+                armed.stopUnmaskBy();
+            }
             relay = Optional.of(relayed(userspace, masked));
             undo.keep();
         }
@@ -230,23 +229,49 @@ final class ForwardedLine extends ForwardedIrq {
         unmaskLevelDevice();
     }
 
+    /** An irqfd that cannot be resumed stays masked: the line holds what the device asserts, and an unmask tries again. */
+    private void resume(Irqfd before) {
+        if (!masked) {
+            try {
+                before.unmask();
+            } catch (RuntimeException e) {
+                masked = true;
+            }
+        }
+    }
+
     /** The handler of a live line changes: from then on it masks, and the guest's EOI unmasks. */
     private void endDirectEoi() {
         Abi2014 abi = direct.orElseThrow();
         Irqfd before = irqfd.orElseThrow();
-        before.close();
+        try (Undo undo = new Undo()) {
+            undo.add(() -> resume(before));
+            before.mask();
+            Irqfd next = undo.add(Irqfd.masked(vm, event, resample, gsi));
+            resample.ifPresent(armed::unmaskBy);
+            undo.add(() -> TearDown.quietly(armed::stopUnmaskBy));
+            if (!masked) {
+                next.unmask();
+            }
+            irqfd = Optional.of(next);
+            undo.keep();
+        }
         abi.unforward(irq);
         direct = Optional.empty();
-        irqfd = Optional.of(assigned(masked));
-        resample.ifPresent(armed::unmaskBy);
+        before.close();
+        tellIrqfdIsGone();
         tell(new Event.LineUnforwarded(event.id()));
+        if (!masked) {
+            tellIrqfdIsThere();
+        }
         unmaskLevelDevice();
     }
 
     private void moveToKernel() {
         RelayedIrq before = relay.orElseThrow();
-        before.mask();
         try (Undo undo = new Undo()) {
+            undo.add(this::unmaskLevelDevice);
+            before.mask();
             if (!masked) {
                 undo.add(before::unmask);
             }

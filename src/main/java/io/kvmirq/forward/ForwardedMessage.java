@@ -13,7 +13,9 @@ import io.kvmirq.mirror.Posting;
 import io.kvmirq.vfio.MessageIrq;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** A vector of MSI or MSI-X: VFIO signals an eventfd, whose irqfd raises a GSI, whose route is a message. */
 final class ForwardedMessage extends ForwardedIrq {
@@ -23,10 +25,14 @@ final class ForwardedMessage extends ForwardedIrq {
     /** Whether the eventfd is ours, and triggers the vector because of us. */
     private final boolean triggeredByUs;
 
+    /** The message of the caller's route, which the GSI has again at the end. */
+    private final MsiMessage first;
+
     private MsiMessage message;
-    private GuestHalf half;
-    private boolean masked;
-    private Mechanism beforeMask = Mechanism.BYPASS;
+    // Read without a lock: an injector may look while another thread waits for it
+    private volatile GuestHalf half;
+    private volatile boolean masked;
+    private volatile Mechanism beforeMask = Mechanism.BYPASS;
 
     ForwardedMessage(
             Forwarding forwarding,
@@ -41,6 +47,7 @@ final class ForwardedMessage extends ForwardedIrq {
         this.irq = irq;
         this.event = event;
         this.triggeredByUs = triggeredByUs;
+        this.first = message;
         this.message = message;
         this.half = half;
     }
@@ -56,13 +63,13 @@ final class ForwardedMessage extends ForwardedIrq {
     }
 
     @Override
-    public synchronized Optional<Gsi> gsi() {
+    public Optional<Gsi> gsi() {
         return half.gsi();
     }
 
     @Override
-    public synchronized Mechanism mechanism() {
-        if (half.relay().isPresent()) {
+    public Mechanism mechanism() {
+        if (half.isRelayed()) {
             return Mechanism.USERSPACE;
         }
         if (masked) {
@@ -72,7 +79,7 @@ final class ForwardedMessage extends ForwardedIrq {
     }
 
     @Override
-    public synchronized boolean isMasked() {
+    public boolean isMasked() {
         return masked;
     }
 
@@ -107,23 +114,43 @@ final class ForwardedMessage extends ForwardedIrq {
         if (to.equals(message)) {
             return;
         }
-        boolean registersAgain = !masked && half.irqfd().isPresent() && vm.isArm64();
+        boolean registersAgain = !masked && !half.isRelayed() && vm.isArm64();
         if (registersAgain) {
             half.mask();
             tellIrqfdIsGone();
         }
+        @Nullable RuntimeException failure = null;
         try {
             half.gsi().ifPresent(gsi -> {
                 vm.routes().replace(gsi, to);
                 tell(Event.RoutesCommitted.of(new Route.Msi(gsi, to)));
             });
-            half.relay().ifPresent(relay -> relay.reroute(to));
             message = to;
-        } finally {
-            if (registersAgain) {
-                half.unmask();
-                tellIrqfdIsThere();
+            half.relay().ifPresent(relay -> relay.reroute(to));
+        } catch (RuntimeException e) {
+            failure = e;
+        }
+        if (registersAgain) {
+            failure = resumed(failure);
+        }
+        if (failure != null) {
+            throw failure;
+        }
+    }
+
+    /** If it cannot be resumed, it is masked: no interrupt is lost, and an unmask tries again. */
+    private @Nullable RuntimeException resumed(@Nullable RuntimeException cause) {
+        try {
+            half.unmask();
+            tellIrqfdIsThere();
+            return cause;
+        } catch (RuntimeException e) {
+            masked = true;
+            if (cause == null) {
+                return e;
             }
+            cause.addSuppressed(e);
+            return cause;
         }
     }
 
@@ -142,20 +169,16 @@ final class ForwardedMessage extends ForwardedIrq {
     }
 
     private void moveToUserspace() {
-        Optional<Irqfd> irqfd = half.irqfd();
-        if (irqfd.isEmpty()) {
+        if (half.isRelayed()) {
             return;
         }
         Userspace userspace = forwarding().userspace(irq);
-        irqfd.get().mask();
-        try (Undo undo = new Undo()) {
-            if (!masked) {
-                undo.add(irqfd.get()::unmask);
-            }
-            half = half.movedTo(RelayedEdge.message(userspace, event, masked, message));
-            undo.keep();
+        half.irqfd().ifPresent(Irqfd::mask);
+        try {
+            half = half.relayedBy(RelayedEdge.message(userspace, event, masked, message));
+        } catch (RuntimeException e) {
+            throw masked ? e : Objects.requireNonNull(resumed(e));
         }
-        irqfd.get().close();
         tellIrqfdIsGone();
     }
 
@@ -165,24 +188,32 @@ final class ForwardedMessage extends ForwardedIrq {
             return;
         }
         relay.get().mask();
-        try (Undo undo = new Undo()) {
-            if (!masked) {
-                undo.add(relay.get()::unmask);
+        try {
+            if (half.irqfd().isEmpty()) {
+                half = new GuestHalf(Optional.of(routedIrqfd()), relay, true);
             }
-            Gsi gsi = half.gsi().orElseGet(() -> {
-                Gsi made = vm.routes().add(message);
-                undo.add(() -> TearDown.quietly(() -> vm.routes().remove(made)));
-                return made;
-            });
-            Irqfd irqfd = masked ? Irqfd.masked(vm, event, Optional.empty(), gsi) : vm.assignIrqfd(event, gsi);
-            half = GuestHalf.inKernel(irqfd, half.gsi().isEmpty() || half.routed());
-            undo.keep();
+            if (!masked) {
+                half.irqfd().ifPresent(Irqfd::unmask);
+            }
+        } catch (RuntimeException e) {
+            throw masked ? e : Objects.requireNonNull(resumed(e));
         }
+        half = GuestHalf.inKernel(half.irqfd().orElseThrow(), half.routed());
         relay.get().close();
         half.gsi().ifPresent(gsi -> tell(Event.RoutesCommitted.of(new Route.Msi(gsi, message))));
         beforeMask = Mechanism.BYPASS;
         if (!masked) {
             tellIrqfdIsThere();
+        }
+    }
+
+    private Irqfd routedIrqfd() {
+        try (Undo undo = new Undo()) {
+            Gsi gsi = vm.routes().add(message);
+            undo.add(() -> TearDown.quietly(() -> vm.routes().remove(gsi)));
+            Irqfd irqfd = Irqfd.masked(vm, event, Optional.empty(), gsi);
+            undo.keep();
+            return irqfd;
         }
     }
 
@@ -194,7 +225,9 @@ final class ForwardedMessage extends ForwardedIrq {
     // The mirror
 
     private void tellIrqfdIsThere() {
-        half.irqfd().ifPresent(irqfd -> tell(new Event.ConsumerAdded(event.id(), irqfd.gsi())));
+        if (!half.isRelayed()) {
+            half.gsi().ifPresent(gsi -> tell(new Event.ConsumerAdded(event.id(), gsi)));
+        }
     }
 
     private void tellIrqfdIsGone() {
@@ -213,7 +246,7 @@ final class ForwardedMessage extends ForwardedIrq {
     }
 
     @Override
-    synchronized List<Event> ended() {
+    List<Event> ended() {
         List<Event> events = new ArrayList<>(List.of(new Event.ProducerRemoved(event.id(), producer())));
         half.gsi().ifPresent(gsi -> events.add(new Event.ConsumerRemoved(event.id(), gsi)));
         ownRoute().map(Event.RoutesCommitted::without).ifPresent(events::add);
@@ -227,11 +260,18 @@ final class ForwardedMessage extends ForwardedIrq {
     }
 
     /** The GSI, if its route goes with this. */
-    synchronized Optional<Gsi> ownRoute() {
+    Optional<Gsi> ownRoute() {
         return half.gsi().filter(gsi -> half.routed());
     }
 
-    synchronized GuestHalf half() {
+    /** Gives the caller's GSI the caller's message again. Never fails. */
+    synchronized void restoreRoute() {
+        if (!half.routed() && !message.equals(first) && !vm.fd().isClosed()) {
+            half.gsi().ifPresent(gsi -> TearDown.quietly(() -> vm.routes().replace(gsi, first)));
+        }
+    }
+
+    GuestHalf half() {
         return half;
     }
 

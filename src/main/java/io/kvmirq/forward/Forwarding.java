@@ -22,6 +22,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.function.IntFunction;
 import java.util.stream.Collectors;
@@ -39,7 +40,8 @@ import java.util.stream.IntStream;
  * }</pre>
  *
  * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and none if nothing changes. The order
- * loses no interrupt: routes, irqfds, and the device last; back in reverse. A batch that fails leaves everything as it was.
+ * loses no interrupt: routes, irqfds, and the device last; back in reverse. A batch that fails leaves everything as it was, except triggers
+ * that it took over.
  * The end never fails, whatever was closed before.
  *
  * <p>Locks: this has one for what is set up and torn down, and each {@link ForwardedIrq} has its own, taken after it.
@@ -55,6 +57,9 @@ public final class Forwarding implements AutoCloseable {
     private final ForwardChecks checks;
     private final GuestSide guest;
     private final Map<DeviceIrq, ForwardedIrq> irqs = new LinkedHashMap<>();
+    /** {@link #irqs} as they are, to be looked at without the lock. */
+    private volatile List<ForwardedIrq> now = List.of();
+
     private boolean closed;
 
     private Forwarding(Builder told) {
@@ -106,8 +111,9 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Lets this process inject what no irqfd can take: all interrupts of a VM without irqchip in the kernel, lines
-         * where it is split, and those that are moved to it.
+         * Lets this process inject what no irqfd can take: all interrupts of an x86 VM without irqchip in the kernel, lines
+         * where it is split, and those that are moved to it. A line may interrupt before {@link Forwarding#forward} returns:
+         * its injector has to remember an end of interrupt that comes as early.
          */
         public Builder userspace(Userspace relay) {
             userspace = Optional.of(relay);
@@ -170,7 +176,7 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors, each to a new GSI: one call of KVM_SET_GSI_ROUTING, one of VFIO_DEVICE_SET_IRQS.
      *
-     * @param messages by place in {@code which}, from 0
+     * @param messages by place in {@code which}, from 0; called before anything is checked, without a lock
      * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if the device has a trigger that is not ours:
      *     {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without irqchip in the kernel; what the
      *     kernel refuses else
@@ -215,13 +221,20 @@ public final class Forwarding implements AutoCloseable {
             Optional<List<EventFd>> wired,
             boolean takesOver) {}
 
-    private synchronized List<ForwardedIrq> forward(Batch batch) {
+    private List<ForwardedIrq> forward(Batch batch) {
+        List<MsiMessage> messages = IntStream.range(0, batch.which.size())
+                .mapToObj(i -> Objects.requireNonNull(batch.messages.apply(i), "a vector's message"))
+                .toList();
+        synchronized (this) {
+            return forward(batch, messages);
+        }
+    }
+
+    private List<ForwardedIrq> forward(Batch batch, List<MsiMessage> messages) {
         MessageIrqs which = batch.which;
         which.forEach(this::requireForwardable);
         boolean enabledElsewhere = checks.isEnabledElsewhere(which.get(0), batch.takesOver);
         triggers.requireRoom(which);
-        List<MsiMessage> messages =
-                IntStream.range(0, which.size()).mapToObj(batch.messages).toList();
         boolean routed =
                 batch.gsis.map(gsis -> checks.areRouted(gsis, messages)).orElse(false);
         if (batch.gsis.isEmpty()) {
@@ -239,6 +252,7 @@ public final class Forwarding implements AutoCloseable {
                         this, vm, which.get(i), events.get(i), batch.wired.isEmpty(), messages.get(i), halves.get(i)));
             }
             forwarded.forEach(irq -> irqs.put(irq.irq(), irq));
+            now = List.copyOf(irqs.values());
             mirror.apply(forwarded.stream().flatMap(irq -> irq.begun().stream()).toList());
             undo.keep();
             return List.copyOf(forwarded);
@@ -291,6 +305,7 @@ public final class Forwarding implements AutoCloseable {
         }
         ForwardedIrq line = new ForwardedLine(this, checks, irq, gsi, takesOver, direct);
         irqs.put(irq, line);
+        now = List.copyOf(irqs.values());
         mirror.apply(line.begun());
         return line;
     }
@@ -307,8 +322,8 @@ public final class Forwarding implements AutoCloseable {
     // Look
 
     /** The interrupts that are forwarded now, in the order in which they were. */
-    public synchronized List<ForwardedIrq> irqs() {
-        return List.copyOf(irqs.values());
+    public List<ForwardedIrq> irqs() {
+        return now;
     }
 
     // End
@@ -317,6 +332,7 @@ public final class Forwarding implements AutoCloseable {
     synchronized void unforward(ForwardedIrq irq) {
         if (irq.end()) {
             irqs.remove(irq.irq());
+            now = List.copyOf(irqs.values());
             tearDown(List.of(irq));
         }
     }
@@ -339,6 +355,7 @@ public final class Forwarding implements AutoCloseable {
                 .flatMap(message -> message.half().irqfd().stream())
                 .toList());
         messages.forEach(message -> message.half().close());
+        messages.forEach(ForwardedMessage::restoreRoute);
         guest.unroute(messages.stream()
                 .flatMap(message -> message.ownRoute().stream())
                 .toList());
@@ -352,8 +369,9 @@ public final class Forwarding implements AutoCloseable {
     @Override
     public synchronized void close() {
         closed = true;
-        List<ForwardedIrq> all = irqs();
+        List<ForwardedIrq> all = now;
         irqs.clear();
+        now = List.of();
         all.forEach(ForwardedIrq::end);
         tearDown(all);
     }

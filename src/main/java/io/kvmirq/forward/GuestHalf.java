@@ -6,39 +6,51 @@ import io.kvmirq.kvm.Irqfd;
 import java.util.Optional;
 
 /**
- * The guest's half of a forwarded message: an irqfd, or a relay in this process. Of the two, one is there.
+ * The guest's half of a forwarded message: an irqfd, or a relay in this process. A message that moved to a relay keeps its
+ * irqfd, masked, and with it its GSI.
  *
- * @param gsi the GSI, which stays routed while the message is relayed; empty if there never was one
  * @param routed whether the route goes with the message
  */
-record GuestHalf(Optional<Irqfd> irqfd, Optional<RelayedEdge> relay, Optional<Gsi> gsi, boolean routed)
-        implements AutoCloseable {
+record GuestHalf(Optional<Irqfd> irqfd, Optional<RelayedEdge> relay, boolean routed) implements AutoCloseable {
     static GuestHalf inKernel(Irqfd irqfd, boolean routed) {
-        return new GuestHalf(Optional.of(irqfd), Optional.empty(), Optional.of(irqfd.gsi()), routed);
+        return new GuestHalf(Optional.of(irqfd), Optional.empty(), routed);
     }
 
     static GuestHalf inUserspace(RelayedEdge relay) {
-        return new GuestHalf(Optional.empty(), Optional.of(relay), Optional.empty(), false);
+        return new GuestHalf(Optional.empty(), Optional.of(relay), false);
     }
 
-    /** The same GSI, with a relay in place of the irqfd. */
-    GuestHalf movedTo(RelayedEdge other) {
-        return new GuestHalf(Optional.empty(), Optional.of(other), gsi, routed);
+    GuestHalf relayedBy(RelayedEdge other) {
+        return new GuestHalf(irqfd, Optional.of(other), routed);
+    }
+
+    boolean isRelayed() {
+        return relay.isPresent();
+    }
+
+    Optional<Gsi> gsi() {
+        return irqfd.map(Irqfd::gsi);
     }
 
     void mask() {
-        irqfd.ifPresent(Irqfd::mask);
-        relay.ifPresent(RelayedEdge::mask);
+        if (relay.isPresent()) {
+            relay.get().mask();
+        } else {
+            irqfd.ifPresent(Irqfd::mask);
+        }
     }
 
     void unmask() {
-        irqfd.ifPresent(Irqfd::unmask);
-        relay.ifPresent(RelayedEdge::unmask);
+        if (relay.isPresent()) {
+            relay.get().unmask();
+        } else {
+            irqfd.ifPresent(Irqfd::unmask);
+        }
     }
 
     @Override
     public void close() {
-        irqfd.ifPresent(Irqfd::close);
         relay.ifPresent(RelayedEdge::close);
+        irqfd.ifPresent(Irqfd::close);
     }
 }

@@ -16,6 +16,7 @@ import org.jspecify.annotations.Nullable;
  * an end before a signal.
  */
 final class RelayedLine extends RelayedIrq {
+    private static final int MOST_FAILURES = 3;
     private static final int SIGNALLED = 1;
     private static final int ENDED = 2;
     private static final int MASKED = 4;
@@ -27,8 +28,9 @@ final class RelayedLine extends RelayedIrq {
     private final Gsi gsi;
     private final Runnable unmaskDevice;
     private final AtomicInteger happened = new AtomicInteger();
-    /** Of the thread that is acting. */
+    // Of the thread that is acting
     private boolean asserted;
+    private int failures;
 
     private final EventLoop.Registration registration;
 
@@ -106,9 +108,7 @@ final class RelayedLine extends RelayedIrq {
             }
         }
         if (signalled && !is(MASKED, what) && !asserted) {
-            asserted = true; // also if the injector fails: the next end of interrupt tries again
-            injector.line(gsi, true);
-            countInjection();
+            raise();
         }
     }
 
@@ -120,6 +120,22 @@ final class RelayedLine extends RelayedIrq {
         if (asserted) {
             asserted = false;
             injector.line(gsi, false);
+        }
+    }
+
+    /** If the injector fails, the device is asked to signal again, a few times: nobody would end this interrupt. */
+    private void raise() {
+        asserted = true;
+        try {
+            injector.line(gsi, true);
+            failures = 0;
+            countInjection();
+        } catch (RuntimeException e) {
+            asserted = false;
+            if (failures++ < MOST_FAILURES) {
+                unmaskDevice.run();
+            }
+            throw e;
         }
     }
 }

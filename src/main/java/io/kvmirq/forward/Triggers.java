@@ -6,8 +6,11 @@ import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.WeakHashMap;
 
 /** The device's half of forwarded messages: which eventfd each vector triggers. Its {@link Forwarding} has the lock. */
 final class Triggers {
@@ -21,6 +24,10 @@ final class Triggers {
         USER
     }
 
+    /** What forwardings of this process have enabled, so that none takes over another's. */
+    private static final Set<Armed> FORWARDED =
+            Collections.synchronizedSet(Collections.newSetFromMap(new WeakHashMap<>()));
+
     private Owner owner = Owner.US;
     private Optional<ArmedVectors> armed = Optional.empty();
     private int count;
@@ -29,12 +36,27 @@ final class Triggers {
         return armed.isPresent() && armed.get() == other;
     }
 
+    /** Whether some forwarding enabled it. */
+    static boolean isForwarded(Armed other) {
+        return FORWARDED.contains(other);
+    }
+
+    /** Its user closed what he had armed: then nothing of ours is left of it. */
+    private void forgetClosed() {
+        if (armed.isPresent() && armed.get().isClosed()) {
+            armed = Optional.empty();
+            owner = Owner.US;
+            count = 0;
+        }
+    }
+
     /**
      * Refuses vectors that cannot be added to those that are enabled, before anything is touched.
      *
      * @throws IllegalStateException if the kernel adds none
      */
     void requireRoom(MessageIrqs irqs) {
+        forgetClosed();
         int last = irqs.get(irqs.size() - 1).number();
         armed.ifPresent(now -> {
             if (irqs.get(0).info().noResize() && last >= now.enabled()) {
@@ -62,6 +84,7 @@ final class Triggers {
             armed.get().set(irqs.get(0).number(), events);
         }
         count += events.size();
+        armed.ifPresent(FORWARDED::add);
     }
 
     /** These vectors trigger nothing any more: by one call if they are all, else one for those that are consecutive. Never fails. */
@@ -69,7 +92,11 @@ final class Triggers {
         if (irqs.isEmpty()) {
             return;
         }
-        ArmedVectors now = armed.orElseThrow();
+        forgetClosed();
+        if (armed.isEmpty()) {
+            return;
+        }
+        ArmedVectors now = armed.get();
         count -= irqs.size();
         if (count == 0 && owner == Owner.US) {
             now.close();
@@ -79,6 +106,7 @@ final class Triggers {
             detach(now, irqs.stream().map(MessageIrq::number).sorted().toList());
         }
         if (count == 0) {
+            FORWARDED.remove(now);
             armed = Optional.empty();
             owner = Owner.US;
         }

@@ -19,7 +19,9 @@ public record Userspace(EventLoop loop, Injector injector) {
     /**
      * The guest's interrupt controllers, as far as they take interrupts of devices. Called in the thread of the loop,
      * lines also in the thread that ends or masks an interrupt, and with no lock held. What it throws in the loop is
-     * logged, and that interrupt is lost. It must not mask, unmask, reroute or close the interrupt it is called for.
+     * logged, and that message is lost; a line is tried again a few times. It may look at forwarded
+     * interrupts and tell the end of one, but must not change one: another thread that changes it may be waiting for
+     * this call. For the same reason hold no lock that it needs while you mask, move or close an interrupt.
      */
     public interface Injector {
         /** Delivers a message, edge-triggered, as a device's write of it does. */

@@ -3,6 +3,7 @@ package io.kvmirq.kernel;
 
 import java.util.ArrayDeque;
 import java.util.Deque;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Closes what was added, last first, unless told to keep it: the undoing of a set-up of many steps, in one visible place.
@@ -31,12 +32,16 @@ public final class Undo implements AutoCloseable {
 
     @Override
     public void close() {
+        @Nullable Throwable failed = null;
         while (!added.isEmpty()) {
             try {
                 added.pop().close();
             } catch (Exception e) {
-                throw new AssertionError("tear-down never fails", e);
+                failed = e;
             }
+        }
+        if (failed != null) {
+            throw new AssertionError("tear-down never fails", failed);
         }
     }
 }

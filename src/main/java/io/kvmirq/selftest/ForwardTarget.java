@@ -23,7 +23,12 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
     static ForwardTarget of(Kernel kernel, Supplier<Mirror> mirror) {
         Irqchip irqchip = Irqchip.ofKernel(kernel);
         ForwardTarget target = irqchip.runsGuest() ? new GuestTarget(kernel, irqchip) : new VgicTarget(kernel);
-        target.mirror = mirror.get();
+        try {
+            target.mirror = mirror.get();
+        } catch (RuntimeException e) {
+            target.close();
+            throw e;
+        }
         target.mirror.apply(List.of(
                 new Event.IrqchipCreated(
                         switch (irqchip) {

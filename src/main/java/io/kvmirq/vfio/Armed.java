@@ -59,6 +59,18 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
         }
     }
 
+    /** The kind of interrupts. */
+    public final IrqKind kind() {
+        return info().kind();
+    }
+
+    /** Whether they are armed no more. */
+    public final boolean isClosed() {
+        synchronized (irqs) {
+            return closed;
+        }
+    }
+
     final RuntimeException refused(int result, int action, int first, int count) {
         return irqs.refused(result, action, index, named(first, count));
     }

@@ -39,14 +39,15 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
     }
 
     /**
-     * Whether this kind of the device's interrupts is enabled now, by whatever program has the device open. Changes
-     * nothing. Which interrupts of the kind have eventfds is not told by any kernel.
+     * Which kind of the device's INTx, MSI and MSI-X is enabled now, by whatever program has the device open. Changes nothing.
+     * Which interrupts of the kind have eventfds is not told by any kernel.
      *
-     * @return empty for a platform device and for an error or request interrupt, of which the kernel does not tell
+     * @return empty if none is; always empty for a platform device and for an error or request interrupt, of which the
+     *     kernel does not tell
      * @throws io.kvmirq.KernelException as the kernel refuses the question
      */
-    public final Optional<Boolean> isEnabled() {
-        return info().kind().excludesOthers() ? Optional.of(device.interrupts().isEnabled(index)) : Optional.empty();
+    public final Optional<IrqKind> enabledKind() {
+        return info().kind().excludesOthers() ? device.interrupts().enabledKind() : Optional.empty();
     }
 
     final int index() {

@@ -131,11 +131,21 @@ final class Interrupts {
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);
     }
 
+    /** The kind of INTx, MSI and MSI-X that the kernel has enabled, by whatever program. */
+    synchronized Optional<IrqKind> enabledKind() {
+        for (int index = 0; index < info.irqs().size(); index++) {
+            if (info(index).kind().excludesOthers() && info(index).count() > 0 && isEnabled(index)) {
+                return Optional.of(info(index).kind());
+            }
+        }
+        return Optional.empty();
+    }
+
     /**
      * Whether the kernel has an index of a PCI device enabled, by whatever program. It asks to trigger those of one
      * interrupt that are chosen, and chooses none: the kernel answers EINVAL if the index is not enabled.
      */
-    synchronized boolean isEnabled(int index) {
+    private boolean isEnabled(int index) {
         small.put(KernelBackend.VFIO_IRQS_HEADER_SIZE, (byte) 0);
         int action = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
         int result = calls.setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_BOOL, index, 0, 1, small);

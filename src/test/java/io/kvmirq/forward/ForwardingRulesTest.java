@@ -12,6 +12,7 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
+import io.kvmirq.Route;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
@@ -232,6 +233,67 @@ class ForwardingRulesTest {
         }
     }
 
+    /** The line masked itself with the signal that is in the former eventfd: nobody else would unmask it. */
+    @Test
+    void takeOverOfALineThatMaskedItselfUnmasksIt() {
+        try (EventFd theirs = EventFd.create(world.kernel)) {
+            device.intx().arm(theirs);
+            world.hardware.requestService();
+            assertThat(theirs.drain()).isEqualTo(1);
+            forwarding.takeOver(device.intx(), PIN);
+            assertThat(world.vm.ioapic().isHigh(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number())))
+                    .isTrue();
+        }
+    }
+
+    @Test
+    void triggerOfAnotherKindIsNotTakenOver() {
+        try (EventFd theirs = EventFd.create(world.kernel);
+                ArmedVectors msi = device.msi(0, 1).arm(List.of(theirs))) {
+            assertThat(refused(() -> forwarding.takeOver(device.msix(0, 1), i -> message(0x30)))
+                            .errno())
+                    .isEqualTo(Errno.EBUSY);
+            assertThat(refused(() -> forwarding.takeOver(device.intx(), PIN)).errno())
+                    .isEqualTo(Errno.EBUSY);
+            assertThat(msi.isSet(0)).isTrue();
+        }
+    }
+
+    @Test
+    void otherKindOfAnotherProgramIsEbusy() {
+        try (EventFd theirs = EventFd.create(world.kernel);
+                Fd.Lease number = device.fd().lease();
+                ArmedVectors armed = device.msix(0, 1).arm(List.of(theirs));
+                VfioDevice adopted = VfioDevice.adopt(world.kernel, NIC, number.number(), Ownership.BORROWED);
+                Forwarding second = Forwarding.of(world.vm, adopted)) {
+            assertThat(refused(() -> second.takeOver(adopted.intx(), PIN)))
+                    .hasMessageContaining(
+                            "EBUSY (it has a trigger that is not ours, of another program, which uses MSI-X");
+            assertThat(armed.isSet(0)).isTrue();
+        }
+    }
+
+    @Test
+    void vectorsOfAnotherForwardingAreNotTakenOver() {
+        forwarding.forwardAll(device.msix(0, 2), i -> message(0x30 + i));
+        try (Forwarding second = Forwarding.of(world.vm, device)) {
+            assertThat(refused(() -> second.takeOver(device.msix(1, 1), i -> message(0x40)))
+                            .errno())
+                    .isEqualTo(Errno.EBUSY);
+        }
+    }
+
+    @Test
+    void vectorsThatTheirUserClosedAreForwardedAgain() {
+        ArmedVectors armed = device.msix(0, 2).arm(List.of(EventFd.create(world.kernel), EventFd.create(world.kernel)));
+        forwarding.takeOver(device.msix(0, 1), i -> message(0x30));
+        armed.close();
+        forwarding.irqs().get(0).close();
+        forwarding.forward(device.msix().get(1), message(0x31));
+        world.hardware.sendMessage(1);
+        assertThat(world.first.isRequested(vector(0x31))).isTrue();
+    }
+
     // References
 
     /** The VM and the eventfds are held from registration to its end, and by nothing else. */
@@ -425,6 +487,18 @@ class ForwardingRulesTest {
     }
 
     // Bad input
+
+    /** The function is the caller's: it may do anything, and no lock is held. */
+    @Test
+    void messagesAreAskedBeforeAnythingIsChecked() {
+        assertThatThrownBy(() -> forwarding.forwardAll(device.msix(0, 1), i -> {
+                    assertThat(Thread.holdsLock(forwarding)).isFalse();
+                    forwarding.close();
+                    return message(0x30);
+                }))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessageContaining("is closed: make another");
+    }
 
     @Test
     void vmWithoutIrqchipIsExplained() {

@@ -173,6 +173,16 @@ class ForwardingTest {
         assertThat(world.vm.routes().commits()).isEqualTo(commits);
     }
 
+    /** The route is the caller's, and so is its message. */
+    @Test
+    void routeOfTheCallerHasItsMessageAgainAtTheEnd() {
+        Gsi gsi = world.vm.routes().add(message(0x30));
+        ForwardedIrq irq = forwarding.forward(world.device.msix().get(2), gsi, message(0x30));
+        irq.reroute(to(1, 0x80));
+        irq.close();
+        assertThat(world.vm.routes().of(gsi)).containsExactly(new Route.Msi(gsi, message(0x30)));
+    }
+
     @Test
     void gsiInUseIsRefused() {
         Gsi gsi = world.vm.routes().add(message(0x30));

@@ -16,8 +16,11 @@ import io.kvmirq.kernel.EventLoop;
 import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -224,6 +227,125 @@ class MovedIrqTest {
             assertThat(isHigh()).isFalse();
             world.hardware.requestService();
             assertThat(isHigh()).isTrue();
+        }
+    }
+
+    /** A VMM tells the end of an interrupt with a lock held that its injector needs. */
+    @Test
+    @Timeout(20)
+    void endOfInterruptWaitsForNobody() throws InterruptedException {
+        CountDownLatch lowering = new CountDownLatch(1);
+        CountDownLatch ended = new CountDownLatch(1);
+        Userspace slow = Userspace.of(loop, new Userspace.Injector() {
+            @Override
+            public void message(MsiMessage message) {
+                injected.add(message.toString());
+            }
+
+            @Override
+            public void line(Gsi gsi, boolean high) {
+                if (!high) {
+                    lowering.countDown();
+                    awaitQuietly(ended);
+                }
+            }
+        });
+        try (Vm split = Vm.create(world.kernel);
+                Forwarding forwarding = forwarding(split, slow)) {
+            split.createSplitIrqchip(24);
+            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+            world.hardware.requestService();
+            loop.poll(0);
+            Thread masking = new Thread(line::mask);
+            masking.start();
+            lowering.await();
+            line.endOfInterrupt();
+            assertThat(line.mechanism()).isEqualTo(Mechanism.USERSPACE);
+            assertThat(forwarding.irqs()).containsExactly(line);
+            ended.countDown();
+            masking.join();
+            assertThat(line.isMasked()).isTrue();
+        }
+    }
+
+    private static void awaitQuietly(CountDownLatch latch) {
+        try {
+            latch.await();
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /** Nobody ends an interrupt that the guest never saw. */
+    @Test
+    void lineIsTriedAgainAfterItsInjectorFailed() {
+        AtomicInteger failures = new AtomicInteger(2);
+        Userspace shaky = Userspace.of(loop, new Userspace.Injector() {
+            @Override
+            public void message(MsiMessage message) {
+                injected.add(message.toString());
+            }
+
+            @Override
+            public void line(Gsi gsi, boolean high) {
+                if (failures.getAndDecrement() > 0) {
+                    throw new IllegalStateException("not now");
+                }
+                injected.add(gsi + (high ? " high" : " low"));
+            }
+        });
+        try (Vm split = Vm.create(world.kernel);
+                Forwarding forwarding = forwarding(split, shaky)) {
+            split.createSplitIrqchip(24);
+            forwarding.forward(world.device.intx(), PIN);
+            world.hardware.requestService();
+            loop.poll(0);
+            loop.poll(0);
+            loop.poll(0);
+            assertThat(injected).containsExactly("gsi 11 high");
+        }
+    }
+
+    /** Each call of the device fails in turn: the line is where it was, and not stuck. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2})
+    void refusedMoveOfALineLeavesItWhereItWas(int call) {
+        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
+            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+            world.faults.fail("vfioIrqsSet", call, Errno.ENOMEM);
+            assertThatThrownBy(() -> line.moveTo(Mechanism.USERSPACE)).hasMessageContaining("ENOMEM");
+            world.faults.clear();
+            assertThat(line.mechanism()).isEqualTo(Mechanism.RESAMPLE);
+            world.hardware.requestService();
+            assertThat(isHigh()).isTrue();
+        }
+    }
+
+    /** The signal was taken by the irqfd that is undone: the device signals again. */
+    @Test
+    void refusedMoveBackLosesNoSignal() {
+        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
+            ForwardedIrq line = forwarding.forward(world.device.intx(), PIN);
+            line.moveTo(Mechanism.USERSPACE);
+            world.hardware.requestService();
+            world.faults.fail("vfioIrqsSet", 1, Errno.ENOMEM);
+            assertThatThrownBy(() -> line.moveTo(Mechanism.RESAMPLE)).hasMessageContaining("ENOMEM");
+            world.faults.clear();
+            loop.poll(0);
+            assertThat(isHigh()).isTrue();
+        }
+    }
+
+    /** Another forwarding to the GSI of a relayed message would lose its route with it. */
+    @Test
+    void gsiOfARelayedMessageIsInUse() {
+        try (Forwarding forwarding = forwarding(world.vm, Userspace.into(world.vm, loop))) {
+            ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
+            irq.moveTo(Mechanism.USERSPACE);
+            assertThatThrownBy(() -> forwarding.forward(
+                            world.device.msix().get(1), irq.gsi().orElseThrow(), message(0x30)))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageContaining("is in use");
         }
     }
 }
