@@ -66,7 +66,10 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         Optional<Armed> other = inTheWay.filter(armed -> !triggers.isOurs(armed));
         if (other.isPresent()) {
             Armed theirs = other.get();
-            if (theirs.kind() != kind || Triggers.isForwarded(theirs)) {
+            if (Triggers.isForwarded(theirs)) {
+                throw busy(irq, "of another forwarding of this device in this process: use that one");
+            }
+            if (theirs.kind() != kind) {
                 throw busy(irq, "of this process, " + theirs + ": end that first");
             }
             if (!takesOver) {
@@ -128,6 +131,16 @@ record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
         if (vm.routes().of(gsi).isEmpty() && !vm.isArm64()) {
             throw new IllegalArgumentException(gsi + " of " + vm + " has no route, so that each interrupt of " + irq
                     + " would be lost: route it to a pin first");
+        }
+    }
+
+    /** @throws IllegalArgumentException if no EOI of the guest would be seen on the GSI */
+    void requirePin(Gsi gsi, DeviceIrq irq) {
+        requireRoute(gsi, irq);
+        if (!vm.isArm64() && vm.routes().of(gsi).stream().noneMatch(Route.Pin.class::isInstance)) {
+            throw new IllegalArgumentException(
+                    gsi + " of " + vm + " is routed to a message, whose end KVM does not see, so" + " that " + irq
+                            + " would stay masked: route it to a pin");
         }
     }
 }

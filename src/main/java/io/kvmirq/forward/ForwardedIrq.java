@@ -40,7 +40,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     public abstract EventFd event();
 
-    /** The GSI; empty for a message that is injected by user space. */
+    /** The GSI; empty for a message that this process injects and that never was in the kernel. */
     public abstract Optional<Gsi> gsi();
 
     /** How the interrupt reaches the guest now; while it is masked, how it did before. */
@@ -51,6 +51,20 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * why. It is predicted, not observed. While the interrupt is masked, nothing posts it.
      */
     public final Posting predicted() {
+        if (irq().device().fd().isClosed()) {
+            return new Posting.NotPosted(irq().device().name() + " is closed", "open it again, and forward it again");
+        }
+        if (isMasked()) {
+            return new Posting.NotPosted("it is masked", "unmask it");
+        }
+        if (mechanism() == Mechanism.USERSPACE) {
+            return new Posting.NotPosted("this process injects it", "move it to bypass");
+        }
+        return mirrored();
+    }
+
+    /** What the mirror says. */
+    final Posting mirrored() {
         return forwarding
                 .mirror()
                 .now()
@@ -88,7 +102,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /**
      * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where many
-     * become one, and a line stays asserted by the device. The route stays. When this returns, the guest gets no more.
+     * become one, and a line stays asserted by the device. On GICv4, which tells no one whether a vLPI was pending, the guest
+     * may get one interrupt more. The route stays. When this returns, the guest gets no more.
      * Masking twice is masking once.
      *
      * @throws IllegalStateException after {@link #close}
@@ -167,7 +182,10 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return first;
     }
 
-    /** Ends the forwarding of this interrupt: when it returns the guest gets no more. Idempotent, never fails. */
+    /**
+     * Ends the forwarding of this interrupt: when it returns the guest gets no more, also of what was held back. Idempotent,
+     * never fails.
+     */
     @Override
     public final void close() {
         forwarding.unforward(this);

@@ -64,7 +64,9 @@ final class ForwardedLine extends ForwardedIrq {
             resample = level ? Optional.of(undo.add(EventFd.create(vm.kernel()))) : Optional.empty();
             try {
                 irqfd = Optional.of(undo.add(assigned(false)));
-                checks.requireRoute(gsi, irq);
+                if (level) {
+                    checks.requirePin(gsi, irq);
+                }
             } catch (KernelException e) {
                 if (forwarding.userspace().isEmpty()
                         || direct.isPresent()

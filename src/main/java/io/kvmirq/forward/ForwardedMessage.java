@@ -75,7 +75,7 @@ final class ForwardedMessage extends ForwardedIrq {
         if (masked) {
             return beforeMask;
         }
-        return predicted() instanceof Posting.NotPosted ? Mechanism.IRQFD : Mechanism.BYPASS;
+        return mirrored() instanceof Posting.NotPosted ? Mechanism.IRQFD : Mechanism.BYPASS;
     }
 
     @Override
@@ -88,9 +88,18 @@ final class ForwardedMessage extends ForwardedIrq {
         requireOpen();
         if (!masked) {
             beforeMask = mechanism();
-            half.mask();
+            holdBack();
             masked = true;
             tellIrqfdIsGone();
+        }
+    }
+
+    /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
+    private void holdBack() {
+        boolean vlpi = vm.isArm64() && !half.isRelayed() && mirrored() instanceof Posting.Posted;
+        half.mask();
+        if (vlpi) {
+            TearDown.quietly(event::signal);
         }
     }
 
@@ -116,7 +125,7 @@ final class ForwardedMessage extends ForwardedIrq {
         }
         boolean registersAgain = !masked && !half.isRelayed() && vm.isArm64();
         if (registersAgain) {
-            half.mask();
+            holdBack();
             tellIrqfdIsGone();
         }
         @Nullable RuntimeException failure = null;
@@ -173,7 +182,9 @@ final class ForwardedMessage extends ForwardedIrq {
             return;
         }
         Userspace userspace = forwarding().userspace(irq);
-        half.irqfd().ifPresent(Irqfd::mask);
+        if (!masked) {
+            holdBack();
+        }
         try {
             half = half.relayedBy(RelayedEdge.message(userspace, event, masked, message));
         } catch (RuntimeException e) {

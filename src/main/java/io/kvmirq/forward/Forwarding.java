@@ -191,7 +191,7 @@ public final class Forwarding implements AutoCloseable {
     /**
      * Forwards vectors although another program, or the device's user, has given them triggers: those are replaced, in one
      * call, and not given back. MSI-X keeps messages meanwhile; MSI may lose one. Signals that are in the former eventfds
-     * stay there. If the eventfds are known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing. Else as
+     * stay there. Close what you armed after the forwarding: its end disables all vectors. If the eventfds are known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing. Else as
      * {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {

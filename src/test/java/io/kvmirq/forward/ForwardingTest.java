@@ -288,6 +288,22 @@ class ForwardingTest {
                 .hasMessageContaining("gsi 200 of vm");
     }
 
+    /** KVM sees the end of a pin's interrupt only. */
+    @Test
+    void lineOnAMessageIsRefused() {
+        Gsi gsi = world.vm.routes().add(message(0x30));
+        assertThatThrownBy(() -> forwarding.forward(world.device.intx(), gsi))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessageContaining("is routed to a message, whose end KVM does not see");
+    }
+
+    @Test
+    void closedDeviceIsNotPosted() {
+        ForwardedIrq irq = four().get(0);
+        world.device.close();
+        assertThat(irq.predicted().text()).startsWith("not posted: 0000:3b:00.0 is closed");
+    }
+
     @Test
     void otherDevicesInterruptIsRefused() {
         MsiMessage message = message(0x30);
