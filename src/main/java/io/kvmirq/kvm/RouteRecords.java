@@ -14,16 +14,17 @@ final class RouteRecords {
     private ByteBuffer records = Buffers.allocate(FIRST_CAPACITY * KernelBackend.ROUTE_SIZE);
     private int count;
 
-    /** Begins a new table. */
-    void clear() {
+    /** Begins a new table of so many routes. */
+    void begin(int routes) {
         count = 0;
+        int bytes = routes * KernelBackend.ROUTE_SIZE;
+        if (bytes > records.capacity()) {
+            records = Buffers.allocate(Math.max(bytes, 2 * records.capacity()));
+        }
     }
 
     void add(Route route) {
         int at = count * KernelBackend.ROUTE_SIZE;
-        if (at == records.capacity()) {
-            records = Buffers.allocate(2 * records.capacity()).put(0, records, 0, records.capacity());
-        }
         for (int i = 0; i < KernelBackend.ROUTE_SIZE; i += Long.BYTES) {
             records.putLong(at + i, 0);
         }

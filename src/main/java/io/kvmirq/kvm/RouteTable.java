@@ -9,10 +9,10 @@ import java.util.Collection;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
-import java.util.SortedMap;
-import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.function.Function;
 import java.util.function.Supplier;
+import java.util.stream.Stream;
 
 /**
  * A VM's GSI routes. The kernel replaces the whole table in each call, and a call costs more the more routes there are.
@@ -29,12 +29,12 @@ public final class RouteTable {
     public static final int CAPACITY = 4096;
 
     private final VmCalls calls;
-    /** As last committed; replaced as a whole and not changed. */
-    private SortedMap<Gsi, List<Route>> table = new TreeMap<>();
+    /** The routes of each GSI, up to the last that has any. As last committed; replaced as a whole and not changed. */
+    private List<List<Route>> table = new ArrayList<>();
 
     private final RouteRecords records = new RouteRecords();
     /** By GSI: how many irqfds are on it. */
-    private final int[] held = new int[Gsi.MAX + 1];
+    private final AtomicIntegerArray held = new AtomicIntegerArray(Gsi.MAX + 1);
 
     private int firstFree;
     private long commits;
@@ -45,7 +45,7 @@ public final class RouteTable {
         this.firstFree = firstFree.number();
         now.forEach(route -> {
             requireOurs(route);
-            entries(table, route.gsi()).add(route);
+            put(table, route);
         });
     }
 
@@ -60,8 +60,29 @@ public final class RouteTable {
         }
     }
 
-    private static List<Route> entries(SortedMap<Gsi, List<Route>> table, Gsi gsi) {
-        return table.computeIfAbsent(gsi, absent -> new ArrayList<>(2));
+    private static List<Route> entries(List<List<Route>> table, int gsi) {
+        return gsi < table.size() ? table.get(gsi) : List.of();
+    }
+
+    private static void put(List<List<Route>> table, Route route) {
+        int gsi = route.gsi().number();
+        while (table.size() <= gsi) {
+            table.add(List.of());
+        }
+        List<Route> there = table.get(gsi);
+        table.set(
+                gsi,
+                there.isEmpty()
+                        ? List.of(route)
+                        : Stream.concat(there.stream(), Stream.of(route)).toList());
+    }
+
+    private static int size(List<List<Route>> table) {
+        int size = 0;
+        for (List<Route> routes : table) {
+            size += routes.size();
+        }
+        return size;
     }
 
     /**
@@ -70,10 +91,10 @@ public final class RouteTable {
      * @param createIrqchip gives these routes. The first free GSI is the one after the last of them
      */
     synchronized void becomeDefaults(Supplier<List<Route.Pin>> createIrqchip) {
-        SortedMap<Gsi, List<Route>> defaults = new TreeMap<>();
-        createIrqchip.get().forEach(route -> entries(defaults, route.gsi()).add(route));
+        List<List<Route>> defaults = new ArrayList<>();
+        createIrqchip.get().forEach(route -> put(defaults, route));
         table = defaults;
-        firstFree = defaults.lastKey().number() + 1;
+        firstFree = defaults.size();
     }
 
     /** PIC and IOAPIC; source: {@code default_routing} in arch/x86/kvm/irq.c. */
@@ -93,17 +114,17 @@ public final class RouteTable {
     /** Creates a split irqchip and empties the table. {@link #add} leaves the GSIs below {@code pins} out. */
     synchronized void leaveToPins(int pins, Runnable createIrqchip) {
         createIrqchip.run();
-        table = new TreeMap<>();
+        table = new ArrayList<>();
         firstFree = pins;
     }
 
     /** An irqfd is on {@code gsi}: it is not allocated until {@link #release}. */
-    synchronized void hold(Gsi gsi) {
-        held[gsi.number()]++;
+    void hold(Gsi gsi) {
+        held.incrementAndGet(gsi.number());
     }
 
-    synchronized void release(Gsi gsi) {
-        held[gsi.number()]--;
+    void release(Gsi gsi) {
+        held.decrementAndGet(gsi.number());
     }
 
     /**
@@ -162,8 +183,12 @@ public final class RouteTable {
             return false;
         }
         if (!edit.copy.equals(table)) {
-            records.clear();
-            edit.copy.values().forEach(routes -> routes.forEach(records::add));
+            records.begin(edit.size);
+            for (List<Route> routes : edit.copy) {
+                for (Route route : routes) {
+                    records.add(route);
+                }
+            }
             calls.setRoutes(records);
             commits++;
             table = edit.copy;
@@ -191,7 +216,7 @@ public final class RouteTable {
 
     /** The routes as last committed, by GSI. */
     public synchronized List<Route> routes() {
-        return table.values().stream().flatMap(Collection::stream).toList();
+        return table.stream().flatMap(Collection::stream).toList();
     }
 
     /**
@@ -200,28 +225,31 @@ public final class RouteTable {
      * @throws RoutesExhaustedException if the table has too few free GSIs or entries left
      */
     public synchronized void requireFree(int messages) {
-        int entries = table.values().stream().mapToInt(List::size).sum();
         int gsis = 0;
         for (int gsi = firstFree; gsi <= Gsi.MAX; gsi++) {
-            if (held[gsi] == 0 && !table.containsKey(new Gsi(gsi))) {
+            if (isFree(table, gsi)) {
                 gsis++;
             }
         }
-        int free = Math.min(gsis, CAPACITY - entries);
+        int free = Math.min(gsis, CAPACITY - size(table));
         if (free < messages) {
             throw new RoutesExhaustedException(messages + " messages need a GSI each, and " + calls.vm() + " has "
                     + free + " left: ask for fewer, or remove routes first");
         }
     }
 
+    private boolean isFree(List<List<Route>> in, int gsi) {
+        return held.get(gsi) == 0 && entries(in, gsi).isEmpty();
+    }
+
     /** The routes of one GSI, as last committed. */
     public synchronized List<Route> of(Gsi gsi) {
-        return List.copyOf(table.getOrDefault(gsi, List.of()));
+        return entries(table, gsi.number());
     }
 
     /** Whether an {@link Irqfd} of this VM is on {@code gsi}. */
-    public synchronized boolean hasIrqfd(Gsi gsi) {
-        return held[gsi.number()] > 0;
+    public boolean hasIrqfd(Gsi gsi) {
+        return held.get(gsi.number()) > 0;
     }
 
     /** How often the kernel's table was replaced. */
@@ -236,21 +264,19 @@ public final class RouteTable {
 
     /** A copy of the table that a change edits. Valid until the function given to {@link #change} returns. Not thread-safe. */
     public final class Edit {
-        private final SortedMap<Gsi, List<Route>> original;
-        private final SortedMap<Gsi, List<Route>> copy = new TreeMap<>();
+        private final List<List<Route>> original;
+        private final List<List<Route>> copy;
         private final int first;
         private int size;
         private int search;
         private boolean ended;
 
-        private Edit(SortedMap<Gsi, List<Route>> original, int first) {
+        private Edit(List<List<Route>> original, int first) {
             this.original = original;
+            this.copy = new ArrayList<>(original);
             this.first = first;
             this.search = first;
-            original.forEach((gsi, routes) -> {
-                copy.put(gsi, new ArrayList<>(routes));
-                size += routes.size();
-            });
+            this.size = size(original);
         }
 
         /**
@@ -261,7 +287,7 @@ public final class RouteTable {
             requireOpen();
             Gsi gsi = free();
             requireRoom(1);
-            put(gsi, new Route.Msi(gsi, message));
+            put(new Route.Msi(gsi, message));
             return gsi;
         }
 
@@ -270,7 +296,7 @@ public final class RouteTable {
             requireOpen();
             remove(gsi);
             requireRoom(1);
-            put(gsi, new Route.Msi(gsi, message));
+            put(new Route.Msi(gsi, message));
             return this;
         }
 
@@ -283,38 +309,42 @@ public final class RouteTable {
         public Edit add(Route.Pin route) {
             requireOpen();
             requireOurs(route);
-            for (Route there : copy.getOrDefault(route.gsi(), List.of())) {
+            for (Route there : entries(copy, route.gsi().number())) {
                 if (!(there instanceof Route.Pin pin) || pin.chip() == route.chip()) {
                     throw new IllegalArgumentException(route.gsi() + " already has " + there + ": a GSI takes one MSI"
                             + " route, or pins of different chips; remove it first");
                 }
             }
             requireRoom(1);
-            put(route.gsi(), route);
+            put(route);
             return this;
         }
 
         /** Removes all routes of {@code gsi}. Does nothing if it has none. */
         public Edit remove(Gsi gsi) {
             requireOpen();
-            List<Route> removed = copy.remove(gsi);
-            if (removed != null) {
+            List<Route> removed = entries(copy, gsi.number());
+            if (!removed.isEmpty()) {
                 size -= removed.size();
                 search = Math.min(search, Math.max(first, gsi.number()));
+                copy.set(gsi.number(), List.of());
+                while (!copy.isEmpty() && copy.get(copy.size() - 1).isEmpty()) {
+                    copy.remove(copy.size() - 1);
+                }
             }
             return this;
         }
 
-        private void put(Gsi gsi, Route route) {
-            entries(copy, gsi).add(route);
+        private void put(Route route) {
+            RouteTable.put(copy, route);
             size++;
         }
 
         private Gsi free() {
             while (search <= Gsi.MAX) {
-                Gsi candidate = new Gsi(search++);
-                if (!copy.containsKey(candidate) && !hasIrqfd(candidate)) {
-                    return candidate;
+                int candidate = search++;
+                if (isFree(copy, candidate)) {
+                    return new Gsi(candidate);
                 }
             }
             throw new RoutesExhaustedException("no GSI of " + calls.vm() + " is free: the first " + first
