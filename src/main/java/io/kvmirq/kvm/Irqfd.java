@@ -37,27 +37,33 @@ public final class Irqfd implements AutoCloseable {
 
     private State state = State.MASKED;
 
-    private Irqfd(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi, boolean masked) {
+    /** @param undo empty before and after, and undoes the steps of one that fails */
+    private Irqfd(Undo undo, Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi, boolean masked) {
         this.vm = vm;
         this.calls = vm.calls().irqfds();
         this.event = event;
         this.resample = resample;
         this.gsi = gsi;
+        vm.routes().hold(gsi);
+        undo.add(() -> vm.routes().release(gsi));
+        this.vmLease = undo.add(vm.fd().lease());
+        this.eventLease = undo.add(calls.lease(event));
+        this.resampleLease =
+                resample.isPresent() ? Optional.of(undo.add(calls.lease(resample.get()))) : Optional.empty();
+        if (!masked) {
+            unmask();
+        }
+        undo.keep();
+    }
+
+    private static Irqfd make(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi, boolean masked) {
         try (Undo undo = new Undo()) {
-            vm.routes().hold(gsi);
-            undo.add(() -> vm.routes().release(gsi));
-            this.vmLease = undo.add(vm.fd().lease());
-            this.eventLease = undo.add(calls.lease(event));
-            this.resampleLease = resample.map(notified -> undo.add(calls.lease(notified)));
-            if (!masked) {
-                unmask();
-            }
-            undo.keep();
+            return new Irqfd(undo, vm, event, resample, gsi, masked);
         }
     }
 
     static Irqfd edge(Vm vm, EventFd event, Gsi gsi) {
-        return new Irqfd(vm, event, Optional.empty(), gsi, false);
+        return make(vm, event, Optional.empty(), gsi, false);
     }
 
     /** All, or none. */
@@ -67,18 +73,19 @@ public final class Irqfd implements AutoCloseable {
                     events.size() + " eventfds cannot feed " + gsis.size() + " GSIs: give one GSI for each");
         }
         List<Irqfd> made = new ArrayList<>(events.size());
-        try (Undo undo = new Undo()) {
+        try (Undo all = new Undo();
+                Undo one = new Undo()) {
             for (int i = 0; i < events.size(); i++) {
-                made.add(undo.add(edge(vm, events.get(i), gsis.get(i))));
+                made.add(all.add(new Irqfd(one, vm, events.get(i), Optional.empty(), gsis.get(i), false)));
             }
-            undo.keep();
+            all.keep();
         }
         return List.copyOf(made);
     }
 
     static Irqfd level(Vm vm, EventFd event, EventFd resample, Gsi gsi) {
         requireApart(event, resample);
-        return new Irqfd(vm, event, Optional.of(resample), gsi, false);
+        return make(vm, event, Optional.of(resample), gsi, false);
     }
 
     /**
@@ -89,7 +96,7 @@ public final class Irqfd implements AutoCloseable {
      */
     public static Irqfd masked(Vm vm, EventFd event, Optional<EventFd> resample, Gsi gsi) {
         resample.ifPresent(notified -> requireApart(event, notified));
-        return new Irqfd(vm, event, resample, gsi, true);
+        return make(vm, event, resample, gsi, true);
     }
 
     private static void requireApart(EventFd event, EventFd resample) {
