@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kernel;
 
-import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicIntegerFieldUpdater;
 
 /**
  * How many uses of a resource are in flight, and whether it still takes new ones. Exactly one caller, of {@link #close}
@@ -9,18 +9,21 @@ import java.util.concurrent.atomic.AtomicInteger;
  */
 final class UseCount {
     private static final int CLOSED = 1 << 31;
+    /** Not an object of its own: a VM may have thousands of counts. */
+    private static final AtomicIntegerFieldUpdater<UseCount> STATE =
+            AtomicIntegerFieldUpdater.newUpdater(UseCount.class, "state");
 
     /** Bit 31: closed. Bits 30–0: uses in flight. Every change is one read-modify-write, so none needs a barrier. */
-    private final AtomicInteger state = new AtomicInteger();
+    private volatile int state;
 
     /** @return whether the use may begin; if so {@link #exit} must follow */
     boolean enter() {
         while (true) {
-            int now = state.get();
+            int now = state;
             if (now < 0) {
                 return false;
             }
-            if (state.compareAndSet(now, now + 1)) {
+            if (STATE.compareAndSet(this, now, now + 1)) {
                 return true;
             }
         }
@@ -28,20 +31,20 @@ final class UseCount {
 
     /** @return whether the caller must now release the resource */
     boolean exit() {
-        return state.decrementAndGet() == CLOSED;
+        return STATE.decrementAndGet(this) == CLOSED;
     }
 
     /** @return whether the caller must now release the resource */
     boolean close() {
-        return state.getAndUpdate(now -> now | CLOSED) == 0;
+        return STATE.getAndUpdate(this, now -> now | CLOSED) == 0;
     }
 
     /** Whether it is closed and one use is left. Once true it stays true until that use ends. */
     boolean isLast() {
-        return state.get() == (CLOSED | 1);
+        return state == (CLOSED | 1);
     }
 
     boolean isClosed() {
-        return state.get() < 0;
+        return state < 0;
     }
 }
