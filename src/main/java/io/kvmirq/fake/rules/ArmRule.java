@@ -113,7 +113,7 @@ public enum ArmRule implements KernelRule {
             "vgic-v3.c vgic_v3_save_pending_tables()"),
     ITS_TABLES_VLPI(SOURCE, VgicCause.ITS_TABLES_VLPI),
     VLPI_MADE(
-            LAB,
+            SOURCE,
             "with GICv4, an irqfd that meets the vector of a device makes the LPI of its route a vLPI",
             "vgic-v4.c kvm_vgic_v4_set_forwarding()"),
     VLPI_NOT_MADE(
@@ -128,9 +128,9 @@ public enum ArmRule implements KernelRule {
             SOURCE,
             "since 6.16 a changed route ends the vLPI, until the irqfd or the vector is registered again",
             "arm.c kvm_arch_update_irqfd_routing()"),
-    VLPI_STAYS_BEFORE(LAB, "before 6.16 a changed route leaves the LPI of the old one a vLPI", "vgic-v4.c"),
+    VLPI_STAYS_BEFORE(SOURCE, "before 6.16 a changed route leaves the LPI of the old one a vLPI", "vgic-v4.c"),
     VLPI_WARNS(
-            LAB,
+            SOURCE,
             "the kernel logs a warning when it finds an LPI that is not the vLPI it expects",
             "vgic-v4.c kvm_vgic_v4_unset_forwarding()");
 
