@@ -4,7 +4,6 @@ package io.kvmirq.fake;
 import io.kvmirq.fake.arm64.ArmGuest;
 import io.kvmirq.fake.file.FakeTime;
 import java.util.OptionalInt;
-import java.util.function.Supplier;
 
 /**
  * A vCPU of a fake kernel on arm64. No code of a guest runs: the methods do what a guest does with its interrupts.
@@ -19,22 +18,13 @@ public final class FakeArmVcpu {
         this.guest = guest;
     }
 
-    private <T> T act(Supplier<T> action) {
-        time.enter();
-        try (time) {
-            T result = action.get();
-            time.changed();
-            return result;
-        }
-    }
-
     /**
      * The guest reads IAR: it takes the pending interrupt with the highest priority, an LPI only if there is no other.
      *
      * @return its INTID; 1023 if none is pending
      */
     public int acknowledge() {
-        return act(guest::acknowledge);
+        return time.changing(guest::acknowledge);
     }
 
     /**
@@ -44,19 +34,19 @@ public final class FakeArmVcpu {
      * @return whether the interrupt was active
      */
     public boolean end(int id) {
-        return act(() -> guest.end(id));
+        return time.changing(() -> guest.end(id));
     }
 
     // vLPIs
 
     /** The host interrupt that an LPI is a vLPI of, as with HW set in {@code vgic-its-state}; empty if KVM delivers it. */
     public OptionalInt hostIrq(int lpi) {
-        return act(() -> guest.hostIrq(lpi));
+        return time.changing(() -> guest.hostIrq(lpi));
     }
 
     /** Whether an LPI is pending: at KVM, or for a vLPI in the table of the vPE. */
     public boolean isPending(int lpi) {
-        return act(() -> guest.isPending(lpi));
+        return time.changing(() -> guest.isPending(lpi));
     }
 
     /**
@@ -65,10 +55,7 @@ public final class FakeArmVcpu {
      * @throws IllegalStateException on a host without GICv4, or if the thread sleeps
      */
     public void load() {
-        act(() -> {
-            guest.load();
-            return true;
-        });
+        time.changing(guest::load);
     }
 
     /**
@@ -77,10 +64,7 @@ public final class FakeArmVcpu {
      * @throws IllegalStateException on a host without GICv4, or if the thread has no CPU
      */
     public void preempt() {
-        act(() -> {
-            guest.preempt();
-            return true;
-        });
+        time.changing(guest::preempt);
     }
 
     /**
@@ -90,7 +74,7 @@ public final class FakeArmVcpu {
      * @throws IllegalStateException on a host without GICv4, or if the thread has no CPU
      */
     public boolean block() {
-        return act(guest::block);
+        return time.changing(guest::block);
     }
 
     /**
@@ -99,7 +83,7 @@ public final class FakeArmVcpu {
      * @throws IllegalStateException on a host without GICv4
      */
     public boolean isAsleep() {
-        return act(guest::isAsleep);
+        return time.changing(guest::isAsleep);
     }
 
     /**
@@ -108,13 +92,13 @@ public final class FakeArmVcpu {
      * @throws IllegalStateException on a host without GICv4
      */
     public boolean isResident() {
-        return act(guest::isResident);
+        return time.changing(guest::isResident);
     }
 
     // Interrupts
 
     /** The list register that holds an SPI, in the format of {@code gic.lr}; 0 if none does. */
     public long listRegister(int id) {
-        return act(() -> guest.listRegister(id));
+        return time.changing(() -> guest.listRegister(id));
     }
 }

@@ -8,7 +8,6 @@ import io.kvmirq.fake.posting.UnitEntry;
 import io.kvmirq.fake.vfio.PciFunction;
 import io.kvmirq.fake.vfio.VfioPci;
 import java.util.Optional;
-import java.util.function.Predicate;
 
 /**
  * A PCI device of a fake kernel's host, for a user through VFIO. The methods do what the hardware does. Thread-safe.
@@ -134,15 +133,6 @@ public final class FakePciDevice {
         }
     }
 
-    private boolean act(Predicate<VfioPci> action) {
-        time.enter();
-        try (time) {
-            boolean signalled = action.test(device);
-            time.changed();
-            return signalled;
-        }
-    }
-
     /**
      * The device sends the message of a vector of MSI or MSI-X, whichever is enabled. It sends nothing unless it is bus
      * master.
@@ -151,7 +141,7 @@ public final class FakePciDevice {
      * @throws IllegalArgumentException if the device has no such vector
      */
     public boolean sendMessage(int vector) {
-        return act(pci -> pci.send(vector));
+        return time.changing(() -> device.send(vector));
     }
 
     /**
@@ -180,23 +170,17 @@ public final class FakePciDevice {
      * @throws IllegalStateException if the device has no pin
      */
     public void requestService() {
-        act(pci -> {
-            pci.request();
-            return true;
-        });
+        time.changing(device::request);
     }
 
     /** The driver in the guest serves the device, which stops requesting service. */
     public void serve() {
-        act(pci -> {
-            pci.serve();
-            return true;
-        });
+        time.changing(device::serve);
     }
 
     /** The device reports an error that it cannot correct. Returns whether an eventfd was signalled. */
     public boolean reportError() {
-        return act(VfioPci::fail);
+        return time.changing(device::fail);
     }
 
     /**
@@ -206,11 +190,11 @@ public final class FakePciDevice {
      * @return whether the device is gone
      */
     public boolean remove() {
-        return act(VfioPci::remove);
+        return time.changing(device::remove);
     }
 
     /** The host asks the user to release the device. Returns whether an eventfd was signalled. */
     public boolean askBack() {
-        return act(VfioPci::askBack);
+        return time.changing(device::askBack);
     }
 }

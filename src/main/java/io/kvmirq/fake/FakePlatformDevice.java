@@ -5,7 +5,6 @@ import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.vfio.VfioPlatform;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.Predicate;
 
 /**
  * A platform device of a fake kernel's host, for a user through VFIO: one interrupt for each index, and no registers. The
@@ -66,25 +65,13 @@ public final class FakePlatformDevice {
         }
     }
 
-    private boolean act(Predicate<VfioPlatform> action) {
-        time.enter();
-        try (time) {
-            boolean signalled = action.test(device);
-            time.changed();
-            return signalled;
-        }
-    }
-
     /**
      * The device raises the line of a level-triggered interrupt, until {@link #serve}.
      *
      * @throws IllegalArgumentException if the index has no level-triggered interrupt
      */
     public void requestService(int index) {
-        act(platform -> {
-            platform.request(index);
-            return true;
-        });
+        time.changing(() -> device.request(index));
     }
 
     /**
@@ -93,10 +80,7 @@ public final class FakePlatformDevice {
      * @throws IllegalArgumentException if the index has no level-triggered interrupt
      */
     public void serve(int index) {
-        act(platform -> {
-            platform.serve(index);
-            return true;
-        });
+        time.changing(() -> device.serve(index));
     }
 
     /**
@@ -105,7 +89,7 @@ public final class FakePlatformDevice {
      * @throws IllegalArgumentException if the index has no edge-triggered interrupt
      */
     public boolean pulse(int index) {
-        return act(platform -> platform.pulse(index));
+        return time.changing(() -> device.pulse(index));
     }
 
     /**
@@ -114,6 +98,6 @@ public final class FakePlatformDevice {
      * @return whether the device is gone
      */
     public boolean remove() {
-        return act(VfioPlatform::remove);
+        return time.changing(device::remove);
     }
 }

@@ -9,6 +9,7 @@ import io.kvmirq.fake.posting.PostingVcpu;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 
 /**
@@ -40,22 +41,13 @@ public final class FakeVcpu {
         this.vcpu = vcpu;
     }
 
-    private <T> T locked(Supplier<T> action) {
-        time.enter();
-        try (time) {
-            return action.get();
-        }
-    }
-
     private <T> T moved(Supplier<T> action) {
-        return locked(() -> {
+        return time.changing(() -> {
             if (vcpu.isInRun()) {
                 throw new IllegalStateException(
                         vcpu.id() + " is in KVM_RUN, which moves it: expected no thread to run it");
             }
-            T result = action.get();
-            time.changed();
-            return result;
+            return action.get();
         });
     }
 
@@ -101,17 +93,50 @@ public final class FakeVcpu {
     }
 
     /**
+     * Its guest, with interrupts on, takes its next vector. The vector is in service until {@link #end}.
+     *
+     * @return empty if the guest has none that it can take
+     * @throws IllegalStateException if it is not in the guest
+     */
+    public Optional<InterruptVector> acknowledge() {
+        return served(vcpu::acknowledge);
+    }
+
+    /**
+     * Its guest writes the EOI register: it ends the highest vector that is in service, if there is one. The end of a
+     * level-triggered pin of the IOAPIC signals the resamplefds of its GSI.
+     *
+     * @throws IllegalStateException if it is not in the guest
+     */
+    public void end() {
+        served(() -> {
+            vcpu.end();
+            return -1;
+        });
+    }
+
+    /**
      * Its guest, with interrupts on, takes its next vector and ends it.
      *
      * @return empty if the guest has none that it can take
      * @throws IllegalStateException if it is not in the guest
      */
     public Optional<InterruptVector> takeInterrupt() {
+        return served(() -> {
+            int vector = vcpu.acknowledge();
+            if (vector >= 0) {
+                vcpu.end();
+            }
+            return vector;
+        });
+    }
+
+    private Optional<InterruptVector> served(IntSupplier action) {
         return moved(() -> {
             if (!vcpu.isInGuest()) {
                 throw new IllegalStateException(vcpu.id() + " is not in the guest: let it enter first");
             }
-            int vector = vcpu.serve();
+            int vector = action.getAsInt();
             return vector < 0 ? Optional.empty() : Optional.of(new InterruptVector(vector));
         });
     }
@@ -125,7 +150,7 @@ public final class FakeVcpu {
 
     /** Where it is. */
     public State state() {
-        return locked(() -> {
+        return time.locked(() -> {
             if (vcpu.isInGuest()) {
                 return State.IN_GUEST;
             }
@@ -135,22 +160,22 @@ public final class FakeVcpu {
 
     /** The number of the processor that it is on, or was on last; empty before the first. */
     public OptionalInt cpu() {
-        return locked(vcpu::cpu);
+        return time.locked(vcpu::cpu);
     }
 
     /** Whether a vector is requested: in the IRR of its LAPIC, or posted and not there yet. */
     public boolean isRequested(InterruptVector vector) {
-        return locked(() -> vcpu.isRequested(vector.number()));
+        return time.locked(() -> vcpu.isRequested(vector.number()));
     }
 
     /** A copy of its posted-interrupt descriptor: PIR, ON, SN, NV and NDST. Empty on AMD. */
     public Optional<PostedInterruptDescriptor> descriptor() {
-        return locked(vcpu::descriptor);
+        return time.locked(vcpu::descriptor);
     }
 
     /** The processor on whose wake-up list it sleeps. Empty if it is on none, and on AMD. */
     public OptionalInt wakeupList() {
-        return locked(vcpu::wakeupList);
+        return time.locked(vcpu::wakeupList);
     }
 
     /**
@@ -158,17 +183,17 @@ public final class FakeVcpu {
      * kvmirq decode}. Empty on Intel.
      */
     public Optional<Long> physicalEntry() {
-        return locked(vcpu::physicalEntry);
+        return time.locked(vcpu::physicalEntry);
     }
 
     /** How many interrupts of devices are on its list of posted ones ({@code ir_list}). Empty on Intel, which has none. */
     public OptionalInt listed() {
-        return locked(vcpu::listed);
+        return time.locked(vcpu::listed);
     }
 
     /** The rules of posting that are broken, in words: none, whatever was called in whatever order. */
     public List<String> brokenRules() {
-        return locked(vcpu::brokenRules);
+        return time.locked(vcpu::brokenRules);
     }
 
     @Override

@@ -2,52 +2,23 @@
 package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
-import io.kvmirq.Spi;
-import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.DistributorRegister;
-import io.kvmirq.fake.FakeArmVcpu;
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
-import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
-import io.kvmirq.testing.GuestIts;
 
-/** A guest of arm64 with one vCPU and a GICv3, which takes a level-triggered line. */
-final class LineGuest {
-    static final Gsi PIN = new Gsi(11);
-    private static final Spi SPI = new Spi(Spi.FIRST + PIN.number());
-    private static final int NONE = 1023;
+/** A guest with one vCPU that takes a level-triggered line. */
+interface LineGuest {
+    Gsi PIN = new Gsi(11);
 
-    private final Vm vm;
-    private final FakeArmVcpu vcpu;
-
-    LineGuest(FakeKernel fake, Kernel kernel, Undo made) {
-        vm = made.add(Vm.create(kernel));
-        made.add(vm.createVcpu(new VcpuId(0))).initialize();
-        VgicV3 vgic = new GuestIts(vm, 1, made).vgic();
-        vgic.writeDistributor(
-                DistributorRegister.GICD_ISENABLER.offset() + SPI.number() / Integer.SIZE * Integer.BYTES,
-                1 << SPI.number() % Integer.SIZE);
-        vgic.makeLevel(SPI);
-        try (Fd.Lease number = vm.fd().lease()) {
-            vcpu = fake.armVcpu(number.number(), new VcpuId(0));
-        }
+    /** A guest of the architecture of the profile. */
+    static LineGuest of(FakeKernel fake, Kernel kernel, Undo made) {
+        Vm vm = made.add(Vm.create(kernel));
+        return vm.isArm64() ? new ArmLineGuest(fake, vm, made) : new X86LineGuest(fake, vm, made);
     }
 
-    Vm vm() {
-        return vm;
-    }
+    Vm vm();
 
     /** Takes the interrupt of the line, if there is one, runs the handler and ends it. Returns whether there was one. */
-    boolean take(Runnable handler) {
-        int taken = vcpu.acknowledge();
-        if (taken == NONE) {
-            return false;
-        }
-        handler.run();
-        vcpu.end(taken);
-        return true;
-    }
+    boolean take(Runnable handler);
 }

@@ -12,7 +12,9 @@ class LineSearchTest {
     private static final int SEEDS = 50;
 
     @ParameterizedTest
-    @ValueSource(strings = {"6.1,arm64", "6.12,arm64", "gicv4"})
+    @ValueSource(
+            strings = {"6.1,arm64", "6.12,arm64", "gicv4", "vtd-posting", "6.12,vtd", "amd-avic", "6.12,avic-inhibited"
+            })
     void lineIsNeverStuck(String profile) {
         Figures figures = LineSearch.run(profile, SEEDS);
         assertThat(figures.requests).isGreaterThan(1000);

@@ -6,11 +6,12 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.IntSupplier;
+import java.util.function.Supplier;
 
 /**
  * The kernel's lock, its clock, and the calls that wait for a change or a timeout. The lock is fair: as in a real
- * kernel, a thread that makes one call after another does not starve other threads. Except for {@link #enter}, the
- * caller of each method holds the lock.
+ * kernel, a thread that makes one call after another does not starve other threads. Unless a method takes the lock, its
+ * caller holds it.
  */
 public final class FakeTime implements AutoCloseable {
     private final ReentrantLock lock = new ReentrantLock(true);
@@ -31,6 +32,33 @@ public final class FakeTime implements AutoCloseable {
     @Override
     public void close() {
         lock.unlock();
+    }
+
+    /** Runs an action with the lock. The caller does not need to hold it. */
+    public <T> T locked(Supplier<T> action) {
+        lock.lock();
+        try {
+            return action.get();
+        } finally {
+            lock.unlock();
+        }
+    }
+
+    /** Runs an action with the lock, then wakes all waiting calls. The caller does not need to hold the lock. */
+    public <T> T changing(Supplier<T> action) {
+        return locked(() -> {
+            T result = action.get();
+            changed();
+            return result;
+        });
+    }
+
+    /** As {@link #changing(Supplier)}, without a result. */
+    public void changing(Runnable action) {
+        changing(() -> {
+            action.run();
+            return true;
+        });
     }
 
     /** The time in nanoseconds since an arbitrary start. */

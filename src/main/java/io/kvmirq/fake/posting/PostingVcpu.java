@@ -228,10 +228,15 @@ public abstract class PostingVcpu {
         }
     }
 
-    /** The guest takes its next vector and ends it. Returns -1 if there is none. */
-    public final int serve() {
+    /** The guest takes its next vector. Returns -1 if there is none. */
+    public final int acknowledge() {
         drain();
-        return lapic.serve();
+        return lapic.acknowledge();
+    }
+
+    /** The guest ends the highest vector that is in service. */
+    public final void end() {
+        lapic.endOfInterrupt();
     }
 
     /** The last descriptor of the vCPU is closed. */

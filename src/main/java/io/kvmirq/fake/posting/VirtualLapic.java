@@ -15,6 +15,9 @@ public interface VirtualLapic {
     /** Whether a guest with interrupts on has a vector to take. */
     boolean hasInterrupt();
 
-    /** A guest with interrupts on takes its next vector and ends it. Returns -1 if there is none. */
-    int serve();
+    /** A guest with interrupts on takes its next vector, which is in service then. Returns -1 if there is none. */
+    int acknowledge();
+
+    /** The guest ends the highest vector that is in service, if there is one. */
+    void endOfInterrupt();
 }

@@ -99,13 +99,11 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return vector >= 0 && (vector & 0xf0) > registers.getInt(LapicPage.PPR_AT);
     }
 
+    /** A wanted scan kicks the vCPU, so that it is done before the guest takes anything. */
     @Override
-    public int serve() {
-        int vector = takeRequest(true);
-        if (vector >= 0) {
-            endOfInterrupt();
-        }
-        return vector;
+    public int acknowledge() {
+        scanIfWanted();
+        return takeRequest(true);
     }
 
     private void countInService() {
@@ -329,7 +327,8 @@ final class FakeLapic implements LocalApic, VirtualLapic {
         return vector;
     }
 
-    void endOfInterrupt() {
+    @Override
+    public void endOfInterrupt() {
         int vector = highestInService();
         if (vector < 0) {
             return;

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.DistributorRegister;
+import io.kvmirq.fake.FakeArmVcpu;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestIts;
+
+/** Its interrupt controller is a GICv3. */
+final class ArmLineGuest implements LineGuest {
+    private static final Spi SPI = new Spi(Spi.FIRST + PIN.number());
+    private static final int NONE = 1023;
+
+    private final Vm vm;
+    private final FakeArmVcpu vcpu;
+
+    ArmLineGuest(FakeKernel fake, Vm vm, Undo made) {
+        this.vm = vm;
+        made.add(vm.createVcpu(new VcpuId(0))).initialize();
+        VgicV3 vgic = new GuestIts(vm, 1, made).vgic();
+        vgic.writeDistributor(
+                DistributorRegister.GICD_ISENABLER.offset() + SPI.number() / Integer.SIZE * Integer.BYTES,
+                1 << SPI.number() % Integer.SIZE);
+        vgic.makeLevel(SPI);
+        try (Fd.Lease number = vm.fd().lease()) {
+            vcpu = fake.armVcpu(number.number(), new VcpuId(0));
+        }
+    }
+
+    @Override
+    public Vm vm() {
+        return vm;
+    }
+
+    @Override
+    public boolean take(Runnable handler) {
+        int taken = vcpu.acknowledge();
+        if (taken == NONE) {
+            return false;
+        }
+        handler.run();
+        vcpu.end(taken);
+        return true;
+    }
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakeVcpu;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Vm;
+
+/** Its interrupt controller is an IOAPIC in the kernel. The profile names the interrupt hardware of the host. */
+final class X86LineGuest implements LineGuest {
+    private static final InterruptVector VECTOR = new InterruptVector(0x51);
+
+    private final Vm vm;
+    private final FakeVcpu vcpu;
+
+    X86LineGuest(FakeKernel fake, Vm vm, Undo made) {
+        this.vm = vm;
+        vm.createIrqchip();
+        made.add(vm.createVcpu(new VcpuId(0))).enableLapic();
+        vm.restore(vm.ioapic().levelPin(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()), VECTOR));
+        vcpu = fake.vcpus().get(0);
+        vcpu.enterGuest();
+    }
+
+    @Override
+    public Vm vm() {
+        return vm;
+    }
+
+    @Override
+    public boolean take(Runnable handler) {
+        if (vcpu.acknowledge().isEmpty()) {
+            return false;
+        }
+        handler.run();
+        vcpu.end();
+        return true;
+    }
+}
