@@ -9,8 +9,10 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.stream.Collectors;
 
 /** Prints what a debugfs file of a VGIC or an ITS says: what is not idle, and what GICv4 delivers. */
 final class DebugfsText {
@@ -45,25 +47,53 @@ final class DebugfsText {
     }
 
     private void print(VgicState state) {
-        if (!state.isComplete()) {
-            throw new IllegalArgumentException("vgic-state has " + state.count(VgicState.Kind.SPI) + " of "
-                    + state.spis() + " SPIs and " + state.count(VgicState.Kind.LPI) + " of "
-                    + state.lpis().orElse(0)
-                    + " LPIs: expected the whole file, of a VGIC that is initialized");
+        String spis = state.spis() == 0 ? "" : ": " + state.spis() + " SPIs";
+        if (!state.isInitialized()) {
+            terminal.out().println(state.model() + ", not initialized" + spis);
+            return;
+        }
+        if (!state.hasAllSpis()) {
+            throw new IllegalArgumentException(
+                    "vgic-state does not have each of its " + state.spis() + " SPIs: expected the whole file");
         }
         terminal.out()
-                .println(Hex.printable(state.model(), Integer.MAX_VALUE) + ", "
-                        + (state.enabled() ? "enabled" : "disabled") + ": " + state.spis() + " SPIs"
+                .println(state.model() + ", " + (state.enabled() ? "enabled" : "disabled") + spis
                         + (state.lpis().isPresent() ? ", " + state.lpis().getAsInt() + " LPIs" : ""));
-        List<Interrupt> told = state.interrupts().stream()
-                .filter(one -> one.isPending() || one.lineHigh() || one.active() || one.delivery() != Delivery.SOFTWARE)
-                .toList();
+        List<Interrupt> told =
+                state.interrupts().stream().filter(DebugfsText::isTold).toList();
         if (!told.isEmpty()) {
             row("OF", "INTERRUPT", "TARGET", "STATE", "TYPE", "PRIORITY", "DELIVERED BY");
             told.forEach(this::row);
         }
-        terminal.out().println("  " + (state.interrupts().size() - told.size()) + " others are idle");
-        conclude(state.forwarded().size(), state.count(VgicState.Kind.LPI), "LPI");
+        int idle = state.interrupts().size() - told.size();
+        terminal.out()
+                .println("  " + idle + (told.isEmpty() ? " interrupts are" : idle == 1 ? " other is" : " others are")
+                        + " idle");
+        if (state.lpis().isPresent()) {
+            conclude(state, state.lpis().getAsInt());
+        }
+    }
+
+    private static boolean isTold(Interrupt one) {
+        return one.isPending()
+                || one.lineHigh()
+                || one.active()
+                || one.queuedOn().isPresent()
+                || one.delivery() != Delivery.SOFTWARE;
+    }
+
+    private void conclude(VgicState state, int announced) {
+        int forwarded = state.forwarded().size();
+        if (state.hasAllLpis()) {
+            conclude(forwarded, announced, "LPI");
+            return;
+        }
+        terminal.out()
+                .println("The head says " + announced + " LPIs, the file has " + state.count(VgicState.Kind.LPI)
+                        + ": it is cut off, or the guest maps LPIs meanwhile."
+                        + (forwarded == 0
+                                ? ""
+                                : " Of these, " + forwarded + (forwarded == 1 ? " is" : " are") + " forwarded."));
     }
 
     private void conclude(long forwarded, long all, String what) {
@@ -78,9 +108,26 @@ final class DebugfsText {
     }
 
     private void row(Interrupt one) {
+        row(
+                vcpu(one.owner()),
+                one.kind() + " " + one.id(),
+                vcpu(one.target()),
+                state(one),
+                one.level() ? "level" : "edge",
+                Integer.toString(one.priority()),
+                delivery(one));
+    }
+
+    private static String state(Interrupt one) {
         List<String> state = new ArrayList<>();
         if (one.isPending()) {
             state.add("pending");
+        }
+        if (one.sources() != 0) {
+            state.add("from vCPU "
+                    + BitSet.valueOf(new long[] {one.sources()}).stream()
+                            .mapToObj(Integer::toString)
+                            .collect(Collectors.joining(" and ")));
         }
         if (one.lineHigh()) {
             state.add("line high");
@@ -91,17 +138,13 @@ final class DebugfsText {
         if (!one.enabled()) {
             state.add("disabled");
         }
+        if (one.queuedOn().isPresent()) {
+            state.add("queued on " + vcpu(one.queuedOn()));
+        }
         if (one.delivery() == Delivery.VLPI) {
             state.add("in hardware");
         }
-        row(
-                vcpu(one.owner()),
-                one.kind() + " " + one.id(),
-                vcpu(one.target()),
-                state.isEmpty() ? "idle" : String.join(", ", state),
-                one.level() ? "level" : "edge",
-                Integer.toString(one.priority()),
-                delivery(one));
+        return state.isEmpty() ? "idle" : String.join(", ", state);
     }
 
     private static String vcpu(OptionalInt number) {

@@ -40,11 +40,35 @@ class DebugfsTextTest {
     }
 
     @Test
-    void fileThatIsCutOffProvesNothing() {
-        assertThatThrownBy(() -> printed("vgic-state", HEAD.formatted(3) + "SPI 32 0 0001001 0 0 0 160 -1\n"))
-                .hasMessage("vgic-state has 1 of 1 SPIs and 0 of 3 LPIs: expected the whole file, of a VGIC that is"
-                        + " initialized");
-        assertThatThrownBy(() -> printed("vgic-state", HEAD.formatted(0))).hasMessageContaining("0 of 1 SPIs");
+    void fileThatIsCutOffProvesNothing() throws IOException {
+        assertThatThrownBy(() -> printed("vgic-state", HEAD.formatted(1) + "LPI 8192 0 0001101 0 0 0 160 -1\n"))
+                .hasMessage("vgic-state does not have each of its 1 SPIs: expected the whole file");
+        String spi = HEAD.formatted(3) + "SPI 32 0 0001001 0 0 0 160 -1\n";
+        String which = ": it is cut off, or the guest maps LPIs meanwhile.";
+        assertThat(printed("vgic-state", spi)).endsWith("The head says 3 LPIs, the file has 0" + which + "\n");
+        assertThat(printed("vgic-state", spi + "LPI 8192 0 0001001 0 0 0 160 -1\n"))
+                .endsWith("The head says 3 LPIs, the file has 1" + which + "\n");
+        assertThat(printed("vgic-state", spi + "LPI 8192 0 0001101 0 0 0 160 -1\nLPI 8193 0 0001101 0 0 0 160 -1\n"))
+                .endsWith("The head says 3 LPIs, the file has 2" + which + " Of these, 2 are forwarded.\n");
+    }
+
+    @Test
+    void vgicThatIsNotInitializedIsToldSo() throws IOException {
+        assertThat(printed("vgic-state", HEAD.formatted(0).replace("enabled: 1", "enabled: 0")))
+                .isEqualTo("GICv3, not initialized: 1 SPIs\n");
+        assertThat(printed("vgic-state", "vgic_model: GICv2\nnr_spis: 0\nenabled: 0\n"))
+                .isEqualTo("GICv2, not initialized\n");
+    }
+
+    @Test
+    void gicV2ShowsWhoSentAnSgiAndHasNoLpis() throws IOException {
+        String head = "vgic_model: GICv2\nnr_spis: 1\nenabled: 1\n";
+        String idle =
+                "VCPU 0 TYP   ID TGT_ID\nSGI 0 0 0001001 0 1 0 0 -1\nSPI 0 TYP   ID TGT_ID\nSPI 32 0 0001001 0 1 0 0 -1\n";
+        assertThat(printed("vgic-state", head + idle)).isEqualTo("GICv2, enabled: 1 SPIs\n 2 interrupts are idle\n");
+        assertThat(printed("vgic-state", head + idle.replace("0001001 0 1 0 0 -1\nSPI", "1001001 0 1 6 0 3\nSPI")))
+                .contains("vCPU 0 SGI 0 vCPU 0 pending, from vCPU 1 and 2, queued on vCPU 3 edge 0 KVM\n")
+                .endsWith(" 1 other is idle\n");
     }
 
     @Test

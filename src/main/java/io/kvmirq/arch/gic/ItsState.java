@@ -58,11 +58,12 @@ public record ItsState(List<Device> devices) {
     /**
      * Reads the text of the file. The file of an ITS without mapped events is empty.
      *
-     * @throws IllegalArgumentException if a line is none of the file's; the sentence names the line
+     * @throws IllegalArgumentException if a line is none of the file's, or a device has no event; the sentence names the line
      */
     public static ItsState parse(String text) {
         List<Device> devices = new ArrayList<>();
         List<Translation> translations = new ArrayList<>();
+        Place head = new Place("vgic-its-state", 0, "");
         List<String> lines = text.lines().toList();
         for (int i = 0; i < lines.size(); i++) {
             String line = lines.get(i).strip();
@@ -70,8 +71,9 @@ public record ItsState(List<Device> devices) {
             Matcher device = DEVICE.matcher(line);
             Matcher row = ROW.matcher(line);
             if (device.matches()) {
-                end(devices, translations);
+                end(head, devices, translations);
                 devices.add(device(place, device));
+                head = place;
             } else if (row.matches()) {
                 if (devices.isEmpty()) {
                     throw place.unexpected("a line 'Device ID: 0x8, Event ID Range: [0 - 31]' before it");
@@ -81,7 +83,7 @@ public record ItsState(List<Device> devices) {
                 throw place.unexpected("a row of 6 numbers such as '0 8192 0 0 0 1'");
             }
         }
-        end(devices, translations);
+        end(head, devices, translations);
         return new ItsState(devices);
     }
 
@@ -113,9 +115,12 @@ public record ItsState(List<Device> devices) {
         return number == NO_TARGET ? OptionalLong.empty() : OptionalLong.of(number);
     }
 
-    /** Gives the last device its translations. */
-    private static void end(List<Device> devices, List<Translation> translations) {
+    /** Gives the last device its translations. The kernel prints its head together with the first of them. */
+    private static void end(Place head, List<Device> devices, List<Translation> translations) {
         if (!devices.isEmpty()) {
+            if (translations.isEmpty()) {
+                throw head.unexpected("an event of the device after it; the file is cut off");
+            }
             Device last = devices.remove(devices.size() - 1);
             devices.add(new Device(last.id(), last.lastEvent(), translations));
         }

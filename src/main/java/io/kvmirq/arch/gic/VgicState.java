@@ -3,9 +3,11 @@ package io.kvmirq.arch.gic;
 
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -29,6 +31,8 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     private static final int DECIMAL = 10;
     private static final int HEX = 16;
     private static final int NONE = -1;
+    private static final Set<String> MODELS = Set.of("GICv2", "GICv3");
+    private static final int LOWEST_PRIORITY = 255;
 
     /** The kinds of interrupt, by INTID. */
     public enum Kind {
@@ -125,11 +129,27 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     }
 
     /**
-     * Whether the file has all SPIs that it announces. Otherwise it is cut off, or the VGIC is not initialized. The count of
-     * LPIs says less: the guest may map and unmap some while the kernel prints.
+     * Whether the file has every interrupt of its VGIC. Before initialization the kernel prints none, and SPIs only if user
+     * space has set their number.
      */
-    public boolean isComplete() {
-        return count(Kind.SPI) == spis && (count(Kind.LPI) > 0 || lpis.orElse(0) == 0);
+    public boolean isInitialized() {
+        return enabled || lpis.orElse(0) > 0 || !interrupts.isEmpty();
+    }
+
+    /** Whether the file has all SPIs that its head announces. Otherwise it is cut off, or the VGIC is not initialized. */
+    public boolean hasAllSpis() {
+        return interrupts.stream()
+                        .filter(one -> one.kind() == Kind.SPI && one.id() < InterruptId.FIRST_SPI + spis)
+                        .count()
+                == spis;
+    }
+
+    /**
+     * Whether the file has as many LPIs as its head announces. Otherwise it is cut off, or the guest maps and unmaps LPIs
+     * while the kernel prints.
+     */
+    public boolean hasAllLpis() {
+        return count(Kind.LPI) == lpis.orElse(0);
     }
 
     /** The LPIs that GICv4 delivers: the interrupts of devices that are forwarded. */
@@ -148,6 +168,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     public static VgicState parse(String text) {
         Map<String, String> settings = new HashMap<>();
         List<Interrupt> interrupts = new ArrayList<>();
+        Set<List<Object>> seen = new HashSet<>();
         OptionalInt owner = OptionalInt.empty();
         List<String> lines = text.lines().toList();
         for (int i = 0; i < lines.size(); i++) {
@@ -157,7 +178,11 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
             Matcher head = HEAD.matcher(line);
             Matcher row = ROW.matcher(line);
             if (row.matches()) {
-                interrupts.add(interrupt(place, row, owner));
+                Interrupt one = interrupt(place, row, owner);
+                if (!seen.add(List.of(one.kind(), one.owner(), one.id()))) {
+                    throw place.unexpected("each interrupt once");
+                }
+                interrupts.add(one);
             } else if (head.matches()) {
                 owner = head.group(1).equals("VCPU")
                         ? OptionalInt.of(place.number(head.group(2), DECIMAL))
@@ -169,7 +194,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
             }
         }
         return new VgicState(
-                setting(settings, "vgic_model"),
+                model(settings),
                 number(settings, "enabled") != 0,
                 number(settings, "nr_spis"),
                 settings.containsKey("nr_lpis") ? OptionalInt.of(number(settings, "nr_lpis")) : OptionalInt.empty(),
@@ -192,6 +217,14 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
                     + ": expected the file kvm/PID-FD/vgic-state of debugfs, from its first line on");
         }
         return value;
+    }
+
+    private static String model(Map<String, String> settings) {
+        String model = setting(settings, "vgic_model");
+        if (!MODELS.contains(model)) {
+            throw new IllegalArgumentException("vgic-state has vgic_model " + model + ": expected GICv2 or GICv3");
+        }
+        return model;
     }
 
     private static int number(Map<String, String> settings, String name) {
@@ -229,8 +262,16 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
                 place.number(row.group(5), DECIMAL),
                 place.unsigned(row.group(6), HEX),
                 place.number(row.group(7), HEX),
-                place.number(row.group(8), DECIMAL),
+                priority(place, row.group(8)),
                 index(place.number(row.group(9), DECIMAL)));
+    }
+
+    private static int priority(Place place, String digits) {
+        int priority = place.number(digits, DECIMAL);
+        if (priority > LOWEST_PRIORITY) {
+            throw place.unexpected("a priority of 0\u2013255 and not " + digits);
+        }
+        return priority;
     }
 
     private static OptionalInt index(int number) {

@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;
 import java.util.OptionalLong;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -158,6 +159,9 @@ class DebugfsTest {
                 "vgic_model: GICv3,nr_spis: many,enabled: 1|vgic-state has nr_spis many: expected a number",
                 "vgic_model: GICv3,SPI 40 0 0012000 0 0 0 160 -1|line 2 of vgic-state is 'SPI 40 0 0012000 0 0 0 160 -1':"
                         + " expected a row such as 'LPI 8257 0 0001101 0 0 0 160 -1'",
+                "vgic_model: GICv9,nr_spis: 1,enabled: 1|vgic-state has vgic_model GICv9: expected GICv2 or GICv3",
+                "SPI 40 0 0001000 0 0 0 999 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 0 0 999 -1':"
+                        + " expected a priority of 0–255 and not 999",
                 "SPI 99999999999 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SPI 99999999999 0 0001000 0 0 0 160 -1':"
                         + " expected a number of 32 bits and not 99999999999",
                 "SPI 40 0 0001000 0 123456789 0 160 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 123456789 0 160 -1':"
@@ -195,10 +199,36 @@ class DebugfsTest {
     @Test
     void fileThatIsCutOffIsNotComplete() throws IOException {
         String text = resource("vgic-state-gicv4.txt");
-        assertThat(VgicState.parse(text).isComplete()).isTrue();
-        assertThat(VgicState.parse(text.substring(0, 4000)).isComplete()).isFalse();
-        assertThat(VgicState.parse(text.substring(0, text.indexOf("LPI "))).isComplete())
+        VgicState state = VgicState.parse(text);
+        assertThat(state.hasAllSpis() && state.hasAllLpis()).isTrue();
+        assertThat(VgicState.parse(text.substring(0, 4000)).hasAllSpis()).isFalse();
+        // Within the LPIs, and before them.
+        for (int lines : new int[] {114, 112}) {
+            VgicState cut = VgicState.parse(text.lines().limit(lines).collect(Collectors.joining("\n")));
+            assertThat(cut.hasAllSpis()).isTrue();
+            assertThat(cut.hasAllLpis()).isFalse();
+        }
+    }
+
+    @Test
+    void aMissingSpiIsNotMadeUpForByAnother() throws IOException {
+        String text = resource("vgic-state-gicv4.txt");
+        assertThatThrownBy(() -> VgicState.parse(text.replace("SPI   42 ", "SPI   43 ")))
+                .hasMessageMatching("line \\d+ of vgic-state is 'SPI   43 .*': expected each interrupt once");
+        assertThat(VgicState.parse(text.replace("SPI   42 ", "SPI   96 ")).hasAllSpis())
                 .isFalse();
+    }
+
+    /** The kernel prints only the head before. */
+    @Test
+    void vgicWithoutRowsIsNotInitialized() {
+        String head = "vgic_model: GICv3\nnr_spis: 64\nnr_lpis: %d\nenabled: %d\n";
+        assertThat(VgicState.parse(head.formatted(0, 0)).isInitialized()).isFalse();
+        assertThat(VgicState.parse(head.formatted(0, 1)).isInitialized()).isTrue();
+        assertThat(VgicState.parse(head.formatted(1, 0)).isInitialized()).isTrue();
+        assertThat(VgicState.parse(head.formatted(0, 0) + "VCPU 0 TYP   ID TGT_ID\nSGI 0 0 0001001 0 0 0 0 -1")
+                        .isInitialized())
+                .isTrue();
     }
 
     /** The guest unmapped the LPI after the kernel had begun to print. */
@@ -210,8 +240,24 @@ class DebugfsTest {
 
     @Test
     void firstKernelsPrintTheDeviceInDecimal() {
-        ItsState state = ItsState.parse("Device ID: 16, Event ID Range: [0 - 65535]\n");
-        assertThat(state.devices()).containsExactly(new ItsState.Device(16, 65535, List.of()));
+        ItsState state = ItsState.parse("Device ID: 16, Event ID Range: [0 - 65535]\n0 8192 0 0 0 1\n");
+        assertThat(state.devices().get(0).id()).isEqualTo(16);
+        assertThat(state.devices().get(0).lastEvent()).isEqualTo(65535);
+    }
+
+    /** The kernel prints the head of a device together with its first event. */
+    @Test
+    void deviceWithoutEventsIsCutOff() throws IOException {
+        String text = resource("vgic-its-state.txt");
+        for (int bytes : new int[] {text.indexOf("]", 250) + 1, 330, text.indexOf("       0     8224")}) {
+            assertThatThrownBy(() -> ItsState.parse(text.substring(0, bytes)))
+                    .hasMessage(
+                            "line 8 of vgic-its-state is 'Device ID: 0x10, Event ID Range: [0 - 0]': expected an event"
+                                    + " of the device after it; the file is cut off");
+        }
+        assertThatThrownBy(() -> ItsState.parse(text.replace("       1     8193        0        1        1  0\n", "")
+                        .replace("       0     8192        0        0        0  1\n", "")))
+                .hasMessageStartingWith("line 2 of vgic-its-state is 'Device ID: 0x8, ");
     }
 
     @ParameterizedTest
