@@ -77,6 +77,13 @@ public enum ArmCause implements Cause {
                     "all addresses of the VGIC",
                     "vgic-mmio-v3.c vgic_register_redist_iodev()")
             .needs(ARM64)),
+    ARM_VCPU_REGION_GROWN(refusal(
+                    KernelCall.VCPU_CREATE,
+                    Errno.EINVAL,
+                    "the single region of redistributors, which grows with the vCPUs, ends beyond the VM's addresses",
+                    "its address, and 128 KiB for each vCPU that exists",
+                    "vgic-v3.c vgic_v3_check_base()")
+            .needs(ARM64)),
     ARM_VCPU_TARGET(refusal(
                     KernelCall.VCPU_INIT,
                     Errno.EINVAL,

@@ -156,6 +156,27 @@ class VgicContract extends ArmVms {
         assertThat(refused(Errno.EINVAL, () -> vcpu(vm, 1))).contains("redistributor would overlap the distributor");
     }
 
+    /** The second region is free: the new vCPU takes its slot there, and finds the distributor. */
+    @Test
+    void vcpuWithARedistributorTakesNoOther() {
+        Vm vm = vm();
+        VgicV3 vgic = vgic(vm);
+        vgic.addRedistributors(0, REDISTRIBUTORS, 1);
+        vgic.addRedistributors(1, 0x2000_0000L, 1);
+        vgic.setDistributor(0x2000_0000L);
+        assertThat(refused(Errno.EINVAL, () -> vcpu(vm, 1))).contains("redistributor would overlap the distributor");
+    }
+
+    /** vCPU 2 is refused: with two vCPUs the region ends one redistributor beyond 4 GiB. */
+    @Test
+    void regionThatGrowsBeyondTheVmRefusesTheVcpu() {
+        Vm vm = made.add(Vm.create(kernel, 32));
+        made.add(vm.createVgicV3()).setRedistributors(0xfffe_0000L);
+        vcpu(vm, 0);
+        vcpu(vm, 1);
+        assertThat(refused(Errno.EINVAL, () -> vcpu(vm, 2))).contains("grows with the vCPUs");
+    }
+
     @Test
     void regionsComeInTurnAndApart() {
         VgicV3 vgic = vgic(vm());

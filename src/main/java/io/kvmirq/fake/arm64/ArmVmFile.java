@@ -105,14 +105,14 @@ public final class ArmVmFile extends VmFile {
         if (vgic.filter(FakeVgic::isInitialized).isPresent()) {
             return host.refuse(ArmRule.ARM_VCPU_AFTER_INIT);
         }
-        Optional<KernelRule> noPlace = vgic.flatMap(one -> one.places().take());
+        ArmVcpu vcpu = new ArmVcpu(vm, (int) id);
+        Optional<KernelRule> noPlace = vgic.flatMap(one -> one.places().take(vcpu));
         if (noPlace.isPresent()) {
             return host.refuse(noPlace);
         }
         if (vm.vcpu((int) id).isPresent()) {
             return host.refuse(KvmRule.VCPU_EXISTS);
         }
-        ArmVcpu vcpu = new ArmVcpu(vm, (int) id);
         int fd = host.install(new ArmVcpuFile(host, vcpu));
         if (fd >= 0) {
             vm.vcpus().add(vcpu);

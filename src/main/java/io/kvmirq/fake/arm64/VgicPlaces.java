@@ -4,8 +4,10 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * The guest physical addresses of a VGIC; source: {@code vgic_check_iorange()} in vgic-kvm-device.c, {@code
@@ -35,6 +37,8 @@ final class VgicPlaces {
     private final List<Region> regions = new ArrayList<>();
     /** How many redistributors of each region belong to a vCPU. */
     private final List<Integer> taken = new ArrayList<>();
+    /** The vCPUs that have a redistributor. */
+    private final Set<ArmVcpu> served = new HashSet<>();
 
     private long distributor = NOWHERE;
 
@@ -112,10 +116,10 @@ final class VgicPlaces {
         return index == last.index + 1 ? Optional.empty() : Optional.of(ArmRule.VGIC_REGION_INDEX);
     }
 
-    /** Gives each existing vCPU a redistributor. If that fails, the region added last is removed. */
+    /** Gives each vCPU without a redistributor one. If that fails, the region added last is removed. */
     private Optional<KernelRule> takeAll() {
-        for (int i = 0; i < vm.vcpus().size(); i++) {
-            Optional<KernelRule> refused = take();
+        for (ArmVcpu vcpu : vm.vcpus()) {
+            Optional<KernelRule> refused = take(vcpu);
             if (refused.isPresent()) {
                 regions.remove(regions.size() - 1);
                 taken.remove(taken.size() - 1);
@@ -125,19 +129,34 @@ final class VgicPlaces {
         return Optional.empty();
     }
 
-    /** Gives a vCPU a free redistributor. Without a free one the vCPU has none for now, which is no error. */
-    Optional<KernelRule> take() {
-        for (int i = 0; i < regions.size(); i++) {
+    /**
+     * Gives a vCPU a free redistributor. Without a free one the vCPU has none for now, which is no error. A single region
+     * grows with the number of vCPUs, so the places are checked again. Source: {@code vgic_register_redist_iodev()}.
+     */
+    Optional<KernelRule> take(ArmVcpu vcpu) {
+        for (int i = 0; i < regions.size() && !served.contains(vcpu); i++) {
             int count = regions.get(i).count;
             if (count == 0 || taken.get(i) < count) {
-                if (distributor != NOWHERE && hitsRegion(distributor, DISTRIBUTOR_SIZE)) {
-                    return Optional.of(ArmRule.VGIC_REGION_OVERLAP);
+                Optional<KernelRule> refused = refuseGrown();
+                if (refused.isPresent()) {
+                    return refused;
                 }
                 taken.set(i, taken.get(i) + 1);
-                return Optional.empty();
+                served.add(vcpu);
             }
         }
         return Optional.empty();
+    }
+
+    /** Source: {@code vgic_v3_check_base()} in vgic-v3.c. */
+    private Optional<KernelRule> refuseGrown() {
+        boolean beyond = regions.stream()
+                .anyMatch(one -> check(vm, NOWHERE, one.base, size(one.count)).isPresent());
+        if (beyond) {
+            return Optional.of(ArmRule.VGIC_REGION_GROWN);
+        }
+        boolean overlaps = distributor != NOWHERE && hitsRegion(distributor, DISTRIBUTOR_SIZE);
+        return overlaps ? Optional.of(ArmRule.VGIC_REGION_OVERLAP) : Optional.empty();
     }
 
     private long size(int count) {
