@@ -29,6 +29,8 @@ public enum Fact {
     OWN("own", Kind.PROCESS, "called from the process that made the VM"),
     MISALIGNED("misaligned", Kind.ALIGNMENT, "an address or size is no multiple of 4096"),
     ALIGNED("aligned", Kind.ALIGNMENT, "addresses and sizes are multiples of 4096"),
+    KVM_VFIO("kvm-vfio", Kind.DEVICE, "the device is KVM-VFIO"),
+    VGIC_DEVICE("vgic-device", Kind.DEVICE, "the device is a VGIC (arm64)"),
     OWN_EVENTFD("own-eventfd", Kind.EVENTFD, "kvmirq made the eventfd"),
     DEVICE_ID("device-id", Kind.MESSAGE, "the message has a device id"),
     NO_DEVICE_ID("no-device-id", Kind.MESSAGE, "the message has no device id"),
@@ -43,6 +45,7 @@ public enum Fact {
         INDEX,
         PROCESS,
         ALIGNMENT,
+        DEVICE,
         EVENTFD,
         MESSAGE,
         CALLER

@@ -131,11 +131,12 @@ public enum InterruptCause implements Cause {
             "the type, and whether its module is loaded",
             "kvm_main.c kvm_ioctl_create_device()")),
     DEVICE_SECOND(refusal(
-            KernelCall.DEVICE_CREATE,
-            Errno.EBUSY,
-            "this VM already has one",
-            "which code made it: a VM has one KVM-VFIO device; use that one, or none",
-            "vfio.c kvm_vfio_create()")),
+                    KernelCall.DEVICE_CREATE,
+                    Errno.EBUSY,
+                    "this VM already has one",
+                    "which code made it: a VM has one KVM-VFIO device; use that one, or none",
+                    "vfio.c kvm_vfio_create()")
+            .needs(Fact.KVM_VFIO)),
     DEVICE_NO_GETTER(refusal(
             KernelCall.ATTRIBUTE_GET,
             Errno.EPERM,

@@ -4,6 +4,7 @@ package io.kvmirq.explain;
 import static io.kvmirq.explain.Explanation.refusal;
 import static io.kvmirq.explain.Fact.ARM64;
 import static io.kvmirq.explain.Fact.TYPED_CALL;
+import static io.kvmirq.explain.Fact.VGIC_DEVICE;
 
 import io.kvmirq.Errno;
 
@@ -16,6 +17,20 @@ public enum VgicCause implements Cause {
                     "who made it",
                     "vgic-init.c kvm_vgic_create()")
             .needs(ARM64)),
+    VGIC_VCPU_RAN(refusal(
+                    KernelCall.DEVICE_CREATE,
+                    Errno.EBUSY,
+                    "a vCPU of the VM runs, or has run",
+                    "the order: create the VGIC before the first KVM_RUN",
+                    "vgic-init.c kvm_vgic_create()")
+            .needs(ARM64, VGIC_DEVICE)),
+    VGIC_VCPUS(refusal(
+                    KernelCall.DEVICE_CREATE,
+                    Errno.E2BIG,
+                    "the VM has more vCPUs than the GIC can serve: a GICv2 serves 8",
+                    "the number of vCPUs",
+                    "vgic-init.c kvm_vgic_create()")
+            .needs(ARM64, VGIC_DEVICE)),
     VGIC_ATTRIBUTE(refusal(
                     KernelCall.ATTRIBUTE,
                     Errno.ENXIO,
@@ -130,6 +145,13 @@ public enum VgicCause implements Cause {
                     Errno.ENXIO,
                     "before init there is nothing to save",
                     "KVM_DEV_ARM_VGIC_CTRL_INIT first",
+                    "vgic-v3.c vgic_v3_save_pending_tables()")
+            .needs(ARM64)),
+    VGIC_SAVE_MEMORY(refusal(
+                    KernelCall.VGIC_CONTROL,
+                    Errno.EFAULT,
+                    "the pending table of a vCPU lies outside the memory of the guest",
+                    "GICR_PENDBASER of each vCPU and the memory slots",
                     "vgic-v3.c vgic_v3_save_pending_tables()")
             .needs(ARM64)),
     VGIC_REGISTER_RUNNING(refusal(

@@ -315,7 +315,18 @@ final class VmCalls extends Calls {
 
     Fd createDevice(int type) {
         int raw = on(vm, vmRaw -> backend().deviceCreate(vmRaw, type));
-        return made("device", check(raw, KernelCall.DEVICE_CREATE, known, () -> vm + " type=" + type));
+        return made("device", check(raw, KernelCall.DEVICE_CREATE, knownOfDevice(type), () -> vm + " type=" + type));
+    }
+
+    private Set<Fact> knownOfDevice(int type) {
+        Set<Fact> facts = EnumSet.noneOf(Fact.class);
+        facts.addAll(known);
+        if (type == KvmDevice.Type.VFIO.number()) {
+            facts.add(Fact.KVM_VFIO);
+        } else if (type != KvmDevice.Type.ITS.number()) {
+            facts.add(Fact.VGIC_DEVICE);
+        }
+        return facts;
     }
 
     boolean hasAttribute(Fd device, int group, long attribute) {

@@ -305,6 +305,7 @@ class ItsContract extends ArmVms {
         map();
         vgic.writeRedistributor(FIRST, RedistributorRegister.GICR_CTLR.offset(), 0);
         write(FIRST, RedistributorRegister.GICR_PENDBASER, MEMORY + 0x100_0000);
-        refused(Errno.EFAULT, vgic::savePendingTables);
+        assertThat(refused(Errno.EFAULT, vgic::savePendingTables))
+                .endsWith("EFAULT (the pending table of a vCPU lies outside the memory of the guest)");
     }
 }

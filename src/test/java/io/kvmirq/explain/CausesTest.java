@@ -85,7 +85,9 @@ class CausesTest {
                 "irqchip create       | 22 |                 | vCPUs exist already",
                 "irqchip create       | 25 | since-6.17      | no in-kernel irqchip",
                 "line set             | 6  |                 | no in-kernel irqchip",
-                "device create        | 16 |                 | already has one"
+                "device create        | 16 |                 | already has one",
+                "device create        | 16 | vgic-device     | has run",
+                "device create        | 7  | vgic-device     | a GICv2 serves 8"
             })
     void firstCauseIsTheRightOne(String call, int errno, String facts, String expected) {
         Set<Fact> known = EnumSet.noneOf(Fact.class);
