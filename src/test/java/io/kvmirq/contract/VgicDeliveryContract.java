@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.arch.gic.DistributorRegister.*;
+import static io.kvmirq.arch.gic.RedistributorRegister.PRIVATE_FRAME;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
@@ -176,6 +178,21 @@ class VgicDeliveryContract extends ArmVms {
     }
 
     // Levels
+
+    @Test
+    void ppiStaysLevelTriggered() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        int configuration = PRIVATE_FRAME + GICD_ICFGR.offset() + Integer.BYTES;
+        vgic.writeRedistributor(FIRST, configuration, 0xaaaa_aaaa);
+        assertThat(vgic.readRedistributor(FIRST, configuration)).isZero();
+        vgic.writeRedistributor(FIRST, configuration - Integer.BYTES, 0);
+        assertThat(vgic.readRedistributor(FIRST, configuration - Integer.BYTES))
+                .as("SGIs")
+                .isEqualTo(0xaaaa_aaaa);
+        vm.setPpi(FIRST, PRIVATE, true);
+        assertThat(vgic.isHigh(FIRST, PRIVATE)).isTrue();
+    }
 
     @Test
     void lineOfALevelIsHighAndNotLatched() {

@@ -97,7 +97,7 @@ final class VgicRegisters {
                 replace(InterruptState.LATCH, vcpu, register.interrupt(offset), value);
             }
             case GICD_STATUSR, GICD_ICPENDR, GICD_ITARGETSR, GICD_IGRPMODR -> {}
-            case GICD_ICFGR -> setEdges(vcpu, register.interrupt(offset), value);
+            case GICD_ICFGR -> setEdges(register.interrupt(offset), value);
             default -> throw new NotModelledException("writing " + register);
         }
     }
@@ -141,14 +141,18 @@ final class VgicRegisters {
         return word;
     }
 
-    private void setEdges(int vcpu, int first, int word) {
+    /** SGIs are edge-triggered and PPIs level-triggered for ever. Source: {@code vgic_mmio_write_config()}. */
+    private void setEdges(int first, int word) {
+        if (first < InterruptId.FIRST_SPI) {
+            return;
+        }
         int levels = 0;
         for (int i = 0; i < Distributor.WORD / 2; i++) {
             levels |= (word >>> 2 * i & 2) == 0 ? 1 << i : 0;
         }
         int shift = first % Distributor.WORD;
-        vgic.distributor().set(InterruptState.LEVEL, vcpu, first - shift, levels << shift);
-        vgic.distributor().clear(InterruptState.LEVEL, vcpu, first - shift, (~levels & 0xffff) << shift);
+        vgic.distributor().set(InterruptState.LEVEL, 0, first - shift, levels << shift);
+        vgic.distributor().clear(InterruptState.LEVEL, 0, first - shift, (~levels & 0xffff) << shift);
     }
 
     /** The line levels of 32 interrupts, one bit each; 0 for edge-triggered interrupts. */
