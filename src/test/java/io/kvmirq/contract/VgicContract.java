@@ -258,6 +258,7 @@ class VgicContract extends ArmVms {
         assertThat(refused(Errno.EBUSY, () -> vgic.readDistributor(0x204))).contains("registers are there after init");
         refused(Errno.EBUSY, () -> vgic.writeDistributor(0x204, 0));
         refused(Errno.EBUSY, () -> vgic.isHigh(new Spi(42)));
+        assertThat(refused(Errno.ENXIO, vgic::savePendingTables)).contains("before init there is nothing to save");
     }
 
     @Test

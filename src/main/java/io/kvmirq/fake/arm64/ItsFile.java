@@ -119,7 +119,10 @@ final class ItsFile extends KvmDeviceFile {
         }
         if (number == UapiArm64.KVM_DEV_ARM_ITS_CTRL_RESET) {
             its.its().reset();
-        } else {
+        } else if (number != UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT) {
+            if (host.build().isSince(6, 17)) {
+                return host.refuse(ArmRule.ITS_CONTROL_UNKNOWN);
+            }
             host.note(ArmRule.ITS_CONTROL_IGNORED);
         }
         return 0;

@@ -172,10 +172,10 @@ final class VgicFile extends KvmDeviceFile {
 
     private int savePending() {
         if (!vgic.isInitialized()) {
-            throw new NotModelledException("KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES before init");
+            return host.refuse(ArmRule.VGIC_SAVE_BEFORE_INIT);
         }
         host.note(ArmRule.VGIC_LPI_TABLES);
-        return vgic.vm().lpis().savePending() ? 0 : host.refuse(FileRule.FAULT);
+        return vgic.vm().lpis().savePending() ? 0 : host.refuse(ArmRule.VGIC_SAVE_MEMORY);
     }
 
     // Registers

@@ -78,6 +78,8 @@ public enum ArmRule implements KernelRule {
             "vgic-irqfd.c kvm_vgic_setup_default_irq_routing()"),
     VGIC_NO_VCPU(LAB, VgicCause.VGIC_NO_VCPU),
     VGIC_REGISTER_BEFORE_INIT(LAB, VgicCause.VGIC_REGISTER_BEFORE_INIT),
+    VGIC_SAVE_BEFORE_INIT(SOURCE, VgicCause.VGIC_SAVE_BEFORE_INIT),
+    VGIC_SAVE_MEMORY(SOURCE, VgicCause.VGIC_SAVE_MEMORY),
     VGIC_PENDING_IS_LATCHED(
             LAB,
             "an access of the VMM to ISPENDR reads or replaces the latch of edges; ICPENDR reads 0, writes do nothing",
@@ -88,7 +90,9 @@ public enum ArmRule implements KernelRule {
 
     ITS_ATTRIBUTE(LAB, VgicCause.ITS_ATTRIBUTE),
     ITS_PLACE_TYPE(LAB, VgicCause.ITS_PLACE_TYPE),
-    ITS_CONTROL_IGNORED(LAB, "an unknown control attribute does nothing and returns 0", "vgic-its.c vgic_its_ctrl()"),
+    ITS_CONTROL_IGNORED(
+            LAB, "before 6.17 an unknown control attribute does nothing and returns 0", "vgic-its.c vgic_its_ctrl()"),
+    ITS_CONTROL_UNKNOWN(SOURCE, VgicCause.ITS_ATTRIBUTE),
     ITS_REGISTER_ALIGNMENT(LAB, VgicCause.ITS_REGISTER_ALIGNMENT),
     ITS_NO_REGISTER(LAB, VgicCause.ITS_NO_REGISTER),
     ITS_TARGET(
