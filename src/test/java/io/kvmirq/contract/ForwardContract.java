@@ -15,6 +15,8 @@ import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.PciAddress;
 import io.kvmirq.Route;
+import io.kvmirq.arch.gic.ItsState;
+import io.kvmirq.arch.gic.VgicState;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.forward.KvmVfio;
@@ -393,5 +395,32 @@ class ForwardContract {
         System.out.println("forward: " + messages + " messages each: vfio-msix[0] of a mapped event counted "
                 + (counted(0) - vlpi) + ", vfio-msix[1] of an unmapped one " + (counted(1) - other));
         assertThat(counted(0)).isEqualTo(vlpi);
+    }
+
+    /** HW of an LPI is the proof that it is forwarded. It goes with the irqfd. */
+    @Test
+    void debugfsShowsWhichLpisAreVlpis() throws IOException {
+        assumeTrue(hasVlpis(), "needs an arm64 kernel with kvm-arm.vgic_v4_enable=1: make lab LAB=arm-gicv4");
+        Pair pair = new Pair(E1000E);
+        final int unmapped = GuestIts.EVENTS - 1;
+        KvmDebugfs debugfs = new KvmDebugfs(world, pair.guest.vm());
+        List<ForwardedIrq> irqs =
+                pair.forwarding.forwardAll(pair.device.msix(0, 2), i -> pair.guest.message(i == 0 ? 0 : unmapped));
+        assertThat(VgicState.parse(debugfs.read("vgic-state")).forwarded())
+                .extracting(VgicState.Interrupt::id)
+                .containsExactly(GuestIts.lpi(0));
+        if (world.isSince(6, 16)) {
+            String translations = debugfs.read("vgic-its-state@" + Long.toHexString(GuestIts.ITS));
+            System.out.println(translations);
+            assertThat(ItsState.parse(translations).devices())
+                    .flatExtracting(ItsState.Device::translations)
+                    .filteredOn(ItsState.Translation::forwarded)
+                    .extracting(ItsState.Translation::event)
+                    .containsExactly(0L);
+        }
+        irqs.get(0).mask();
+        assertThat(VgicState.parse(debugfs.read("vgic-state")).forwarded()).isEmpty();
+        irqs.get(0).unmask();
+        assertThat(VgicState.parse(debugfs.read("vgic-state")).forwarded()).hasSize(1);
     }
 }

@@ -35,8 +35,10 @@ public final class GuestIts {
     /** The device as the guest's ITS knows it. */
     public static final int DEVICE = 0x10;
 
+    /** The address of the ITS's registers. */
+    public static final long ITS = 0x808_0000L;
+
     private static final long DISTRIBUTOR = 0x800_0000L;
-    private static final long ITS = 0x808_0000L;
     private static final long REDISTRIBUTORS = 0x80a_0000L;
     private static final long MEMORY = 0x4000_0000L;
     private static final int TABLE = 0x1_0000;

@@ -8,7 +8,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The translations of a guest's ITS as debugfs prints them, in {@code kvm/PID-FD/vgic-its-state@BASE}, from Linux 6.16 on.
+ * The translations of a guest's ITS as debugfs prints them, in {@code kvm/TID-FD/vgic-its-state@BASE}, from Linux 6.16 on.
  * Reading that file makes the kernel take the ITS's lock. A device without a mapped event is not in the file. Immutable.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-its-debug.c, {@code vgic_its_debug_show()}.

@@ -12,7 +12,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The state of a VM's VGIC as debugfs prints it, in {@code kvm/PID-FD/vgic-state}. Reading that file makes the kernel take
+ * The state of a VM's VGIC as debugfs prints it, in {@code kvm/TID-FD/vgic-state}: TID is the
+ * thread that created the VM, FD its descriptor. Reading that file makes the kernel take
  * a lock that the VM's set-up also takes. Immutable.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-debug.c, {@code print_dist_state()} and {@code print_irq_state()}.
@@ -214,7 +215,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         String value = settings.get(name);
         if (value == null) {
             throw new IllegalArgumentException("vgic-state has no line " + name
-                    + ": expected the file kvm/PID-FD/vgic-state of debugfs, from its first line on");
+                    + ": expected the file kvm/TID-FD/vgic-state of debugfs, from its first line on");
         }
         return value;
     }

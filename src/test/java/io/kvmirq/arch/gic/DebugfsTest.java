@@ -17,13 +17,14 @@ import java.util.List;
 import java.util.Objects;
 import java.util.OptionalLong;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The files of debugfs on a VGIC: two of real hosts (Linux 6.1, GICv4 and GICv3), and one as the source prints it. */
+/** The files of debugfs on a VGIC: of real hosts (Linux 6.1 and 7.2, GICv4 and GICv3), and as the source prints them. */
 class DebugfsTest {
     private static final Path SAMPLES = Path.of(System.getProperty("kvmirq.basedir", ""), "../shared/lab/samples");
 
@@ -154,7 +155,7 @@ class DebugfsTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "''|vgic-state has no line vgic_model: expected the file kvm/PID-FD/vgic-state of debugfs, from its first"
+                "''|vgic-state has no line vgic_model: expected the file kvm/TID-FD/vgic-state of debugfs, from its first"
                         + " line on",
                 "vgic_model: GICv3,nr_spis: many,enabled: 1|vgic-state has nr_spis many: expected a number",
                 "vgic_model: GICv3,SPI 40 0 0012000 0 0 0 160 -1|line 2 of vgic-state is 'SPI 40 0 0012000 0 0 0 160 -1':"
@@ -187,6 +188,21 @@ class DebugfsTest {
                         new ItsState.Device(
                                 16, 0, List.of(new ItsState.Translation(0, 8224, 0, OptionalLong.of(1), 1, true))));
         assertThat(ItsState.parse("\n").devices()).isEmpty();
+    }
+
+    /** Of the lab: GICv4, Linux 7.2, 128 events that go to two vCPUs in turn; a device's irqfd is on the first. */
+    @Test
+    void itsOfARealHostForwardsTheEventThatHasAnIrqfd() throws IOException {
+        ItsState state = ItsState.parse(resource("vgic-its-state-7.2.txt"));
+        assertThat(state.devices()).hasSize(1);
+        ItsState.Device device = state.devices().get(0);
+        assertThat(device.id()).isEqualTo(0x10);
+        assertThat(device.lastEvent()).isEqualTo(255);
+        assertThat(device.translations())
+                .containsExactlyElementsOf(IntStream.range(0, 128)
+                        .mapToObj(event -> new ItsState.Translation(
+                                event, 8192 + event, 0, OptionalLong.of(event % 2), event % 2, event == 0))
+                        .toList());
     }
 
     @Test
