@@ -226,8 +226,8 @@ public enum ArmCause implements Cause {
     ARM_DEVICE_TYPE(refusal(
                     KernelCall.DEVICE_CREATE,
                     Errno.ENODEV,
-                    "this host has no such device (a GICv3 host has no GICv2)",
-                    "the type, and what the host's interrupt controller is",
+                    "this host has no such device; many GICv3 hosts run no GICv2 guests",
+                    "the type, and dmesg: 'disabling GICv2 emulation' on a GICv3 host that runs no GICv2 guests",
                     "kvm_main.c kvm_ioctl_create_device()")
             .needs(ARM64));
 
