@@ -3,6 +3,7 @@ package io.kvmirq.arch;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.IntFunction;
 
 /** The meaning of a field's value, for people. */
 @FunctionalInterface
@@ -33,6 +34,15 @@ public interface Meaning {
 
     /** The numbers of the set bits, counted from {@code first}, in hex and with runs joined. */
     static String numbers(long word, int first) {
+        return runs(word, bit -> "0x" + Integer.toHexString(first + bit));
+    }
+
+    /** The numbers of the set bits, in decimal and with runs joined. */
+    static String decimals(long word) {
+        return runs(word, Integer::toString);
+    }
+
+    private static String runs(long word, IntFunction<String> name) {
         List<String> runs = new ArrayList<>();
         for (int bit = 0; bit < Long.SIZE; bit++) {
             if ((word >>> bit & 1) == 0) {
@@ -42,8 +52,7 @@ public interface Meaning {
             while (bit + 1 < Long.SIZE && (word >>> (bit + 1) & 1) != 0) {
                 bit++;
             }
-            String run = "0x" + Integer.toHexString(first + low);
-            runs.add(low == bit ? run : run + "–0x" + Integer.toHexString(first + bit));
+            runs.add(low == bit ? name.apply(bit) : name.apply(low) + "–" + name.apply(bit));
         }
         return String.join(", ", runs);
     }

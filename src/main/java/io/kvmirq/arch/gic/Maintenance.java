@@ -59,6 +59,6 @@ public final class Maintenance {
                 saying(
                         label,
                         (value, bits) ->
-                                value == 0 ? "none" : "list registers " + Meaning.numbers(value, 0) + " " + what));
+                                value == 0 ? "none" : "list registers " + Meaning.decimals(value) + " " + what));
     }
 }

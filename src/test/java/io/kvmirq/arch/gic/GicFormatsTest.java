@@ -258,7 +258,7 @@ class GicFormatsTest {
                 "gic.vmcr   | 0x00040000         | vmabp     | binary point 1 of group 1",
                 "gic.ich_vmcr | 0xa1000001       | vpmr      | priorities below 0xa1 reach the guest",
                 "gic.ich_vmcr | 0xa1000001       | veng0     | group 0 enabled",
-                "gic.eisr   | 0x8000000000000003 | eisr      | list registers 0x0–0x1, 0x3f ended, EOI requested",
+                "gic.eisr   | 0x8000000000000003 | eisr      | list registers 0–1, 63 ended, EOI requested",
                 "gic.elrsr  | 0x0                | elrsr     | none",
                 "gic.misr   | 0x1                | eoi       | an interrupt with EOI was ended: see EISR",
                 "gic.vtr    | 0x90000003         | listregs  | 4 list registers",
