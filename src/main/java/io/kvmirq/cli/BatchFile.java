@@ -3,10 +3,8 @@ package io.kvmirq.cli;
 
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.List;
 import picocli.CommandLine.Model.OptionSpec;
@@ -48,16 +46,16 @@ final class BatchFile {
                     + " is unexpected: expected one FILE, or none for standard input");
         }
         boolean standardInput = files.isEmpty() || files.get(0).equals("-");
-        String name = standardInput ? "standard input" : Hex.quoted(files.get(0));
         try (InputStream in = standardInput ? System.in : Files.newInputStream(Path.of(files.get(0)))) {
             use.of(in);
             return ExitCode.OK;
-        } catch (NoSuchFileException e) {
-            terminal.complain("cannot read " + name + ": no such file");
-        } catch (AccessDeniedException e) {
-            terminal.complain("cannot read " + name + ": permission denied");
-        } catch (InvalidPathException | IOException e) {
-            terminal.complain("cannot read " + name + ": " + e.getMessage());
+        } catch (InvalidPathException e) {
+            terminal.complain("cannot read " + Hex.quoted(files.get(0)) + ": " + e.getReason());
+        } catch (IOException e) {
+            terminal.complain(
+                    standardInput
+                            ? "cannot read standard input: " + e.getMessage()
+                            : FileSentence.cannotRead(Path.of(files.get(0)), e));
         }
         return ExitCode.COULD_NOT_RUN;
     }

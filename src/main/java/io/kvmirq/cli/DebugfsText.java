@@ -5,9 +5,6 @@ import io.kvmirq.arch.gic.ItsState;
 import io.kvmirq.arch.gic.VgicState;
 import io.kvmirq.arch.gic.VgicState.Delivery;
 import io.kvmirq.arch.gic.VgicState.Interrupt;
-import java.io.IOException;
-import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
@@ -16,45 +13,17 @@ import java.util.stream.Collectors;
 
 /** Prints what a debugfs file of a VGIC or an ITS says: what is not idle, and what GICv4 delivers. */
 final class DebugfsText {
-    static final String VGIC = "vgic-state";
-    static final String ITS = "vgic-its-state";
-
-    /** The kinds of {@code kvmirq decode} that are files. */
-    static final List<String> KINDS = List.of(VGIC, ITS);
-
-    /** More than a file of 512 vCPUs and 65536 LPIs. */
-    private static final int MOST_BYTES = 16 << 20;
-
     private final Terminal terminal;
 
     DebugfsText(Terminal terminal) {
         this.terminal = terminal;
     }
 
-    /** @throws IllegalArgumentException if the text is not that of the file, or is cut off */
-    void print(String kind, InputStream in) throws IOException {
-        byte[] bytes = in.readNBytes(MOST_BYTES + 1);
-        if (bytes.length > MOST_BYTES) {
-            throw new IllegalArgumentException(
-                    kind + " has more than " + MOST_BYTES + " bytes: expected a file of debugfs");
-        }
-        String text = new String(bytes, StandardCharsets.UTF_8);
-        if (kind.equals(VGIC)) {
-            print(VgicState.parse(text));
-        } else {
-            print(ItsState.parse(text));
-        }
-    }
-
-    private void print(VgicState state) {
+    void print(VgicState state) {
         String spis = state.spis() == 0 ? "" : ": " + state.spis() + " SPIs";
         if (!state.isInitialized()) {
             terminal.out().println(state.model() + ", not initialized" + spis);
             return;
-        }
-        if (!state.hasAllSpis()) {
-            throw new IllegalArgumentException(
-                    "vgic-state does not have each of its " + state.spis() + " SPIs: expected the whole file");
         }
         terminal.out()
                 .println(state.model() + ", " + (state.enabled() ? "enabled" : "disabled") + spis
@@ -166,7 +135,7 @@ final class DebugfsText {
                         .stripTrailing());
     }
 
-    private void print(ItsState state) {
+    void print(ItsState state) {
         for (ItsState.Device device : state.devices()) {
             terminal.out()
                     .println("Device " + Hex.of(device.id()) + ", events 0\u2013" + device.lastEvent() + ": "

@@ -2,6 +2,7 @@
 package io.kvmirq.cli;
 
 import io.kvmirq.arch.Format;
+import io.kvmirq.arch.Violation;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -13,6 +14,7 @@ import picocli.CommandLine.ParseResult;
 /** {@code kvmirq decode}: prints the fields of a hardware structure. Asks no kernel. */
 final class DecodeCommand implements Command {
     private static final String HIGH_FIRST = "--high-first";
+    private static final String JSON = "--json";
 
     @Override
     public String name() {
@@ -33,32 +35,45 @@ final class DecodeCommand implements Command {
                 "Files of debugfs:",
                 "  vgic-state          what is not idle in a VGIC, and what GICv4 delivers",
                 "  vgic-its-state      what an ITS translates, and what GICv4 delivers"));
-        footer.addAll(List.of("", "Example: kvmirq decode irte.vtd.posted 0x28ab000000318001 0x0000000100043b01"));
+        footer.addAll(List.of(
+                "",
+                "Examples:",
+                "  kvmirq decode irte.vtd.posted 0x28ab000000318001 0x0000000100043b01",
+                "  kvmirq decode vgic-state " + DebugfsFile.DIRECTORY + "/kvm/1234-11/vgic-state"));
         spec.usageMessage()
+                .customSynopsis(
+                        "kvmirq decode [--high-first] [--json] KIND HEX...",
+                        "       kvmirq decode [--json] " + String.join("|", DebugfsFile.KINDS) + " FILE",
+                        "       kvmirq decode --batch [FILE]")
                 .description(
                         "Prints each field of a structure with bit range, name in the manual, name in the kernel,"
                                 + " value and meaning. Then prints each violation of the manual. Exit code 1 if there"
                                 + " is one. Words are hex, with or without 0x, lowest address first. Asks no kernel.",
                         "",
-                        "A kind that is a file of debugfs, below kvm/PID-FD of an arm64 host, takes the FILE instead of"
-                                + " words; - is standard input. vgic-its-state@BASE is there from Linux 6.16 on. While"
-                                + " the kernel prints it takes a lock that the VM's set-up also takes.",
+                        "A kind that is a file of debugfs takes the FILE instead of words; - is standard input. On an"
+                                + " arm64 host the file is " + DebugfsFile.DIRECTORY
+                                + "/kvm/PID-FD/vgic-state while the"
+                                + " VM runs, and vgic-its-state@BASE from Linux 6.16 on. Root may read it. While the"
+                                + " kernel prints it takes a lock that the VM's set-up also takes.",
                         "",
                         "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]} from"
                                 + " FILE or standard input and writes each line with its fields and violations. Violations do not"
                                 + " change the exit code then. The first bad line stops the command.")
                 .footer(footer.toArray(String[]::new));
-        spec.addPositional(Formats.parameter(Formats.ALL, DebugfsText.KINDS));
+        spec.addPositional(Formats.parameter(Formats.ALL, DebugfsFile.KINDS));
         spec.addPositional(PositionalParamSpec.builder()
                 .index("1..*")
                 .arity("0..*")
-                .paramLabel("HEX")
+                .paramLabel("HEX|FILE")
                 .type(List.class)
                 .auxiliaryTypes(String.class)
-                .description("The words of the structure.")
+                .description("The words of the structure, or the file of debugfs.")
                 .build());
         spec.addOption(OptionSpec.builder(HIGH_FIRST)
                 .description("Take the words highest address first, as ir_translation_struct prints them.")
+                .build());
+        spec.addOption(OptionSpec.builder(JSON)
+                .description("Print one JSON document: of words as a line of --batch, of a file with all interrupts.")
                 .build());
         spec.addOption(BatchFile.option());
     }
@@ -72,32 +87,28 @@ final class DecodeCommand implements Command {
                 if (highFirst) {
                     throw new IllegalArgumentException("--high-first is for typed words: leave it out with --batch");
                 }
+                if (words.size() == 2 && DebugfsFile.KINDS.contains(words.get(0))) {
+                    throw new IllegalArgumentException(
+                            "--batch takes words: expected kvmirq decode [--json] " + words.get(0) + " FILE");
+                }
                 return BatchFile.run(FormatLines.Direction.DECODE, words, terminal);
             }
-            if (!words.isEmpty() && DebugfsText.KINDS.contains(words.get(0))) {
+            boolean json = arguments.hasMatchedOption(JSON);
+            if (!words.isEmpty() && DebugfsFile.KINDS.contains(words.get(0))) {
                 if (highFirst) {
                     throw new IllegalArgumentException(
                             "--high-first is for typed words: leave it out with " + words.get(0));
                 }
-                return read(words, terminal);
+                return DebugfsFile.run(words, json, terminal);
             }
-            return decode(words, highFirst, terminal);
+            return decode(words, highFirst, json, terminal);
         } catch (IllegalArgumentException e) {
             terminal.complain(e.getMessage() + BatchFile.end(e) + " See kvmirq decode --help");
             return ExitCode.USAGE;
         }
     }
 
-    private static int read(List<String> words, Terminal terminal) {
-        if (words.size() != 2) {
-            throw new IllegalArgumentException(
-                    words.get(0) + " is a file of debugfs: expected its name, or - for standard input");
-        }
-        DebugfsText text = new DebugfsText(terminal);
-        return BatchFile.read(words.subList(1, 2), terminal, in -> text.print(words.get(0), in));
-    }
-
-    private static int decode(List<String> words, boolean highFirst, Terminal terminal) {
+    private static int decode(List<String> words, boolean highFirst, boolean json, Terminal terminal) {
         if (words.isEmpty()) {
             throw new IllegalArgumentException("expected a kind and its words, such as 'gatag 0x00001001'");
         }
@@ -108,6 +119,8 @@ final class DecodeCommand implements Command {
             Collections.reverse(texts);
             given = Formats.words(format, texts);
         }
-        return FormatText.print(format, given, terminal).isEmpty() ? ExitCode.OK : ExitCode.FAILED;
+        List<Violation> violations =
+                json ? FormatLines.print(format, given, terminal) : FormatText.print(format, given, terminal);
+        return violations.isEmpty() ? ExitCode.OK : ExitCode.FAILED;
     }
 }

@@ -47,12 +47,21 @@ final class FileSentence {
     }
 
     static String cannotRead(Path file, IOException e) {
-        return "cannot read " + shown(file) + ": "
-                + (Files.isDirectory(file)
-                        ? "it is a directory; name a file in it"
-                        : e instanceof NoSuchFileException
-                                ? "no such file"
-                                : e instanceof AccessDeniedException ? "permission denied" : reason(e));
+        return "cannot read " + shown(file) + ": " + whyNotRead(file, e);
+    }
+
+    private static String whyNotRead(Path file, IOException e) {
+        if (Files.isDirectory(file)) {
+            return "it is a directory; name a file in it";
+        }
+        boolean missing = e instanceof NoSuchFileException;
+        if (!missing && !(e instanceof AccessDeniedException)) {
+            return reason(e);
+        }
+        return (missing ? "no such file" : "permission denied")
+                + (file.toAbsolutePath().startsWith(DebugfsFile.DIRECTORY)
+                        ? "; debugfs must be mounted, only root may read it, and kvm/PID-FD is there while the VM runs"
+                        : "");
     }
 
     private static String reason(IOException e) {

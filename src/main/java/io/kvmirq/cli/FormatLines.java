@@ -14,6 +14,7 @@ import io.kvmirq.arch.Violation;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintStream;
+import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -209,6 +210,21 @@ final class FormatLines {
     }
 
     // Writing
+
+    /**
+     * Prints one structure as a line.
+     *
+     * @return the violations of the manual
+     */
+    static List<Violation> print(Format format, long[] words, Terminal terminal) {
+        try (JsonGenerator json =
+                new JsonFactory().createGenerator(terminal.out()).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
+            write(format, format.bits(words), json);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return format.violations(format.bits(words));
+    }
 
     private static void write(Format format, long[] bits, JsonGenerator json) throws IOException {
         json.writeStartObject();

@@ -80,6 +80,10 @@ final class Formats {
     static Format of(String kind) {
         Format format = BY_KIND.get(kind);
         if (format == null) {
+            if (DebugfsFile.KINDS.contains(kind)) {
+                throw new IllegalArgumentException("kind '" + kind + "' has no words and fields: expected"
+                        + " kvmirq decode [--json] " + kind + " FILE");
+            }
             List<String> near = near(kind);
             throw new IllegalArgumentException("kind " + Hex.quoted(kind) + " is unknown: "
                     + (near.isEmpty() ? "expected one of " + joined(kinds()) : "did you mean " + joined(near) + "?"));
@@ -91,8 +95,9 @@ final class Formats {
         return String.join(", ", kinds);
     }
 
-    static List<String> kinds() {
-        return ALL.stream().map(Format::kind).toList();
+    private static List<String> kinds() {
+        return Stream.concat(ALL.stream().map(Format::kind), DebugfsFile.KINDS.stream())
+                .toList();
     }
 
     private static List<String> near(String kind) {

@@ -59,12 +59,16 @@ final class ManPages {
         section("Name");
         text(name + " \\- " + escaped(summary(spec)));
         section("Synopsis");
-        String synopsis = new Help(spec, Help.defaultColorScheme(Ansi.OFF))
-                .synopsis(0)
-                .strip()
-                .replaceAll("\\s+", " ");
+        String synopsis = new Help(spec, Help.defaultColorScheme(Ansi.OFF)).synopsis(0);
+        // One line of options is broken to fit a terminal; several synopses stand below each other.
+        boolean several = spec.usageMessage().customSynopsis().length > 0;
+        List<String> lines = several ? synopsis.lines().toList() : List.of(synopsis.replaceAll("\\s+", " "));
         int end = spec.qualifiedName().length();
-        text("\\fB" + escaped(spec.qualifiedName()) + "\\fR" + escaped(synopsis.substring(end)));
+        for (String one : lines) {
+            text("\\fB" + escaped(spec.qualifiedName()) + "\\fR"
+                    + escaped(one.strip().substring(end)));
+            request("br");
+        }
         section("Description");
         for (String paragraph : spec.usageMessage().description()) {
             paragraph(paragraph);

@@ -16,6 +16,10 @@ class DebugfsTextTest {
     private static final String HEAD = "vgic_model: GICv3\nnr_spis: 1\nnr_lpis: %d\nenabled: 1\n";
 
     private static String printed(String kind, String text) throws IOException {
+        return printed(kind, text, false).replaceAll(" +", " ");
+    }
+
+    private static String printed(String kind, String text, boolean json) throws IOException {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         Terminal terminal = new Terminal(
                 new PrintStream(out, true, StandardCharsets.UTF_8),
@@ -23,8 +27,8 @@ class DebugfsTextTest {
                 false,
                 Terminal.DEFAULT_COLUMNS,
                 0);
-        new DebugfsText(terminal).print(kind, new ByteArrayInputStream(text.getBytes(StandardCharsets.UTF_8)));
-        return out.toString(StandardCharsets.UTF_8).replaceAll(" +", " ");
+        DebugfsFile.print(kind, new ByteArrayInputStream(text.getBytes(StandardCharsets.UTF_8)), json, terminal);
+        return out.toString(StandardCharsets.UTF_8);
     }
 
     @Test
@@ -84,5 +88,25 @@ class DebugfsTextTest {
         assertThat(printed("vgic-its-state", device + "0 8192 0 1 2 1\n"))
                 .contains("event 0 is LPI 8192 of collection 2, vCPU 1, delivered by GICv4 (vLPI)")
                 .endsWith("1 of 1 events are forwarded: GICv4 delivers without KVM.\n");
+    }
+
+    @Test
+    void jsonHasEveryInterruptAndEvent() throws IOException {
+        String head = "vgic_model: GICv2\nnr_spis: 1\nenabled: 1\n";
+        assertThat(printed("vgic-state", head + "SPI 32 -1 0101010 112 ff 3 160 0\n", true))
+                .isEqualTo("{\"schema\":\"kvmirq.vgic-state/1\",\"model\":\"GICv2\",\"initialized\":true,"
+                        + "\"enabled\":true,\"spis\":1,\"lpis\":null,\"hasAllLpis\":true,\"forwarded\":0,"
+                        + "\"interrupts\":[{\"kind\":\"SPI\",\"owner\":null,\"id\":32,\"target\":null,"
+                        + "\"pending\":true,\"pendingLatch\":false,\"lineHigh\":true,\"active\":false,"
+                        + "\"enabled\":true,\"level\":true,\"group\":0,\"delivery\":\"software\","
+                        + "\"hardwareId\":112,\"targets\":\"0xff\",\"sources\":\"0x3\",\"priority\":160,"
+                        + "\"queuedOn\":0}]}\n");
+        String device = "Device ID: 0x8, Event ID Range: [0 - 31]\n";
+        String row = "0 8192 0 4294967295 2 0\n1 8193 0 1 2 1\n";
+        assertThat(printed("vgic-its-state", device + row, true))
+                .isEqualTo("{\"schema\":\"kvmirq.vgic-its-state/1\",\"devices\":[{\"id\":\"0x8\",\"lastEvent\":31,"
+                        + "\"events\":[{\"event\":0,\"lpi\":8192,\"hardwareId\":0,\"target\":null,"
+                        + "\"collection\":2,\"forwarded\":false},{\"event\":1,\"lpi\":8193,\"hardwareId\":0,"
+                        + "\"target\":1,\"collection\":2,\"forwarded\":true}]}]}\n");
     }
 }

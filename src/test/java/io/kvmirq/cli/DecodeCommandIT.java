@@ -10,7 +10,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
@@ -164,6 +163,10 @@ class DecodeCommandIT {
                 "decode irte.vtd.posted 1 x    | kvmirq: word 2 of irte.vtd.posted is 'x': expected 1 to 16 hex digits, with or without 0x. See kvmirq decode --help",
                 "decode --high-first irte.vtd.posted 1 x | kvmirq: word 2 of irte.vtd.posted is 'x': expected 1 to 16 hex digits, with or without 0x. See kvmirq decode --help",
                 "decode irte.vtd 1 2           | kvmirq: kind 'irte.vtd' is unknown: did you mean irte.vtd.remapped, irte.vtd.posted? See kvmirq decode --help",
+                "decode vgic-its-state@8080000 x | kvmirq: kind 'vgic-its-state@8080000' is unknown: did you mean vgic-its-state? See kvmirq decode --help",
+                "decode vgic-state             | kvmirq: vgic-state is a file of debugfs: expected its name, such as /sys/kernel/debug/kvm/PID-FD/vgic-state, or - for standard input. See kvmirq decode --help",
+                "decode --batch vgic-state x   | kvmirq: --batch takes words: expected kvmirq decode [--json] vgic-state FILE. See kvmirq decode --help",
+                "encode vgic-state x=1         | kvmirq: kind 'vgic-state' has no words and fields: expected kvmirq decode [--json] vgic-state FILE. See kvmirq encode --help",
                 "decode --batch a b            | kvmirq: argument 'b' is unexpected: expected one FILE, or none for standard input. See kvmirq decode --help",
                 "decode --batch --high-first   | kvmirq: --high-first is for typed words: leave it out with --batch. See kvmirq decode --help",
                 "decode --bach                 | kvmirq: Unknown option: '--bach'. Did you mean --batch? See kvmirq decode --help",
@@ -199,10 +202,17 @@ class DecodeCommandIT {
     void fileThatCannotBeReadIsExitCode3() throws Exception {
         Cli.Ended missing = Cli.launcher().run("decode", "--batch", "/nonexistent/file");
         assertThat(missing.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
-        assertThat(missing.err().strip()).isEqualTo("kvmirq: cannot read '/nonexistent/file': no such file");
+        assertThat(missing.err().strip()).isEqualTo("kvmirq: cannot read /nonexistent/file: no such file");
         Cli.Ended directory = Cli.launcher().run("encode", "--batch", temporary.toString());
         assertThat(directory.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
-        assertThat(directory.err().lines()).hasSize(1);
+        assertThat(directory.err())
+                .isEqualTo("kvmirq: cannot read " + temporary + ": it is a directory; name a file in it\n");
+        String file = "/sys/kernel/debug/kvm/1-2/vgic-state";
+        Cli.Ended ended = Cli.launcher().run("decode", "vgic-state", file);
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
+        assertThat(ended.err())
+                .matches("kvmirq: cannot read " + file + ": (no such file|permission denied); debugfs must be mounted,"
+                        + " only root may read it, and kvm/PID-FD is there while the VM runs\n");
     }
 
     @Test
@@ -246,23 +256,27 @@ class DecodeCommandIT {
                 .endsWith("5 of 47 LPIs are forwarded: GICv4 delivers without KVM.");
     }
 
-    @ParameterizedTest
-    @CsvSource(
-            delimiter = '|',
-            value = {
-                "vgic-state|vgic-state is a file of debugfs: expected its name, or - for standard input.",
-                "vgic-its-state README.md|line 1 of vgic-its-state is '# kvmirq: see and wire the interrupts of KVM"
-                        + " guests from Jav...': expected a row of 6 numbers such as '0 8192 0 0 0 1'.",
-            })
-    void fileOfAnotherKindIsRefused(String arguments, String sentence) throws Exception {
-        Cli.Ended ended = Cli.launcher()
-                .run(Arrays.stream(("decode " + arguments).split(" "))
-                        .map(word -> word.equals("README.md")
-                                ? Machine.root().resolve(word).toString()
-                                : word)
-                        .toArray(String[]::new));
-        assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
+    @Test
+    void fileOfAnotherKindIsRefused() throws Exception {
+        String file = Machine.root().resolve("README.md").toString();
+        Cli.Ended ended = Cli.launcher().run("decode", "vgic-its-state", file);
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.out()).isEmpty();
-        assertThat(ended.err()).isEqualTo("kvmirq: " + sentence + " See kvmirq decode --help\n");
+        assertThat(ended.err())
+                .isEqualTo("kvmirq: cannot read " + file + ": line 1 of vgic-its-state is '# kvmirq: see and wire the"
+                        + " interrupts of KVM guests from Jav...': expected a row of 6 numbers such as '0 8192 0 0 0"
+                        + " 1'\n");
+    }
+
+    @Test
+    void jsonOfWordsIsALineOfABatch() throws Exception {
+        Cli.Ended ended = Cli.launcher().run("decode", "--json", "gatag", "0x1003");
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        assertThat(ended.out())
+                .isEqualTo("{\"kind\":\"gatag\",\"words\":[\"0x00001003\"],"
+                        + "\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x3\"},\"violations\":[]}\n");
+        Cli.Ended bad = Cli.launcher().run("decode", "irte.amd.legacy32", "ff300281", "--json");
+        assertThat(bad.exitCode()).isEqualTo(ExitCode.FAILED);
+        assertThat(bad.out()).contains("\"violations\":[\"rsvd_1: ");
     }
 }
