@@ -57,9 +57,10 @@ public enum VfioCause implements Cause {
     SET_IRQS_SHARED(refusal(
                     KernelCall.SET_IRQS,
                     Errno.EBUSY,
-                    "the line must be exclusive, because the device cannot mask itself, and another driver has it",
-                    "/proc/interrupts for the line's other users",
-                    "drivers/vfio/pci/vfio_pci_intrs.c")
+                    "another handler has the line, and one of the two must be exclusive: its device cannot mask itself,"
+                            + " or vfio-pci has nointxmask=1",
+                    "the line's handlers in /proc/interrupts, /sys/module/vfio_pci/parameters/nointxmask",
+                    "kernel/irq/manage.c __setup_irq()")
             .needs(INTX)),
     SET_IRQS_RANGE(refusal(
                     KernelCall.SET_IRQS,

@@ -235,6 +235,19 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
+     * Sets the module parameter {@code nointxmask} of vfio-pci. With it VFIO masks INTx at the interrupt controller, also
+     * of devices that have DisINTx, and each device needs its line for itself. It is off unless set.
+     *
+     * @throws IllegalStateException if this kernel has a PCI device at vfio-pci already
+     */
+    public void setNointxmask(boolean on) {
+        time.enter();
+        try (time) {
+            vfio.setNointxmask(on);
+        }
+    }
+
+    /**
      * A vCPU of an arm64 VM whose VGIC is initialized.
      *
      * @param vm the descriptor of the VM

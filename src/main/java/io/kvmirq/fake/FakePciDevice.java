@@ -37,6 +37,7 @@ public final class FakePciDevice {
         private boolean intx;
         private boolean disIntx = true;
         private boolean sharesLine;
+        private Optional<FakePciDevice> neighbour = Optional.empty();
         private int msi;
         private int msix;
         private boolean express;
@@ -69,6 +70,23 @@ public final class FakePciDevice {
         /** Gives a driver of the host the same interrupt line. */
         public Builder onSharedLine() {
             sharesLine = true;
+            return this;
+        }
+
+        /**
+         * Connects the interrupt pin to the line of another device, of the same VM or of another one. Without this the
+         * device has a line of its own.
+         *
+         * @throws IllegalArgumentException if the other device has no pin, or belongs to another kernel
+         */
+        public Builder onLineOf(FakePciDevice other) {
+            if (other.time != kernel.time()) {
+                throw new IllegalArgumentException("the two devices belong to two kernels: add both to one");
+            }
+            if (!other.device.hasPin()) {
+                throw new IllegalArgumentException("the other device has no interrupt pin: add it with INTx");
+            }
+            neighbour = Optional.of(other);
             return this;
         }
 
@@ -115,7 +133,7 @@ public final class FakePciDevice {
             FakeTime time = kernel.time();
             time.enter();
             try (time) {
-                return new FakePciDevice(time, kernel.vfio().add(function()));
+                return new FakePciDevice(time, kernel.vfio().add(function(), neighbour.map(other -> other.device)));
             }
         }
 

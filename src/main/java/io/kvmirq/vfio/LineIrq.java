@@ -13,8 +13,8 @@ public final class LineIrq extends DeviceIrq {
      * Enables the line and makes it signal an eventfd. A level-triggered line is masked after each signal until it is
      * unmasked.
      *
-     * @throws io.kvmirq.KernelException EBUSY when the line must be exclusive and a driver of the host has it; EINVAL when
-     *     another program armed the device; ENODEV without a usable line
+     * @throws io.kvmirq.KernelException EBUSY when another handler has the line, and one of the two needs it for
+     *     itself; EINVAL when another program armed the device; ENODEV without a usable line
      * @throws IllegalStateException while MSI or MSI-X of the device is armed, or the line
      */
     public ArmedLine arm(EventFd event) {

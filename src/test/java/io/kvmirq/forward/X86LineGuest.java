@@ -21,7 +21,7 @@ final class X86LineGuest implements LineGuest {
         vm.createIrqchip();
         made.add(vm.createVcpu(new VcpuId(0))).enableLapic();
         vm.restore(vm.ioapic().levelPin(new Route.Pin(PIN, Route.Chip.IOAPIC, PIN.number()), VECTOR));
-        vcpu = fake.vcpus().get(0);
+        vcpu = fake.vcpus().get(fake.vcpus().size() - 1);
         vcpu.enterGuest();
     }
 

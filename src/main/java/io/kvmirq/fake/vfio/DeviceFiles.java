@@ -5,6 +5,7 @@ import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.Producer;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 
@@ -57,16 +58,31 @@ public final class DeviceFiles {
         return links;
     }
 
-    void add(PciFunction function) {
+    /** A parameter of the module vfio-pci. */
+    void addParameter(String name, boolean on) {
+        text("sys/module/vfio_pci/parameters/" + name, on ? "Y" : "N");
+    }
+
+    /** @param irq the host irq of its interrupt pin */
+    void add(PciFunction function, int irq) {
         String path = DEVICES + function.address() + "/";
         text(path + "vendor", String.format("0x%04x", function.ids() & 0xffff));
         text(path + "device", String.format("0x%04x", function.ids() >>> 16));
         text(path + "class", "0xff0000");
-        text(path + "irq", function.intx() ? "11" : "0");
+        text(path + "irq", Integer.toString(function.intx() ? irq : 0));
         if (function.resets()) {
             text(path + "reset_method", "flr");
         }
         files.put(path + "config", function.config());
+    }
+
+    /** An interrupt line of PCI devices, if it has handlers. */
+    void addLine(PciLine line, List<String> handlers) {
+        if (!handlers.isEmpty()) {
+            String chip = arm64 ? "GICv3  " + line.physicalId() + " Level" : "IR-IO-APIC  " + line.irq() + "-fasteoi";
+            interrupts.append(
+                    String.format("%3d:  %d  %s  %s\n", line.irq(), line.count(), chip, String.join(", ", handlers)));
+        }
     }
 
     /**

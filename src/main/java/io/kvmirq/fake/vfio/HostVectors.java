@@ -7,7 +7,8 @@ import java.util.BitSet;
 
 /** The interrupt vectors of the host's CPUs that MSI and MSI-X may still allocate, and the numbers of their host irqs. */
 final class HostVectors {
-    /** The first number of a device's interrupt. */
+    private static final int FIRST_LINE = 16;
+    /** The first number of a message of a device. */
     private static final int FIRST = 32;
 
     private final BitSet numbers = new BitSet();
@@ -19,6 +20,13 @@ final class HostVectors {
 
     void setFree(int vectors) {
         free = vectors;
+    }
+
+    /** The number of a new line. */
+    int line() {
+        int number = numbers.nextClearBit(FIRST_LINE);
+        numbers.set(number);
+        return number;
     }
 
     /** Allocates one. */

@@ -79,6 +79,7 @@ final class IrqActions {
         if (on && set.count() == 0 && set.isNone()) {
             device.unmask().clear();
             device.intx().disable();
+            device.settle();
             return 0;
         }
         if (!on && device.mode() != InterruptMode.NONE) {

@@ -172,6 +172,7 @@ final class MessageVectors {
             irqs.values().forEach(ofHost::release);
             irqs.clear();
             device.intx().disableMessages();
+            device.settle();
         }
     }
 

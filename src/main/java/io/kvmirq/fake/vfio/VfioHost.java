@@ -2,6 +2,8 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.PciAddress;
+import io.kvmirq.arch.intx.InterruptMode;
+import io.kvmirq.arch.intx.LineController;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.VfioRule;
@@ -16,12 +18,16 @@ import java.util.stream.Stream;
 public final class VfioHost {
     private static final String DIRECTORY = "/dev/vfio/";
     private static final int FIRST_LINE = 32;
+    /** The host irq of the devices that drivers of the host have. */
+    private static final int IRQ_OF_HOST = 11;
 
     private final Host host;
     private final HostVectors vectors = new HostVectors();
     private final List<VfioGroup> groups = new ArrayList<>();
     /** The next SPI of the host. */
     private int nextLine = FIRST_LINE;
+
+    private boolean nointxmask;
 
     /** A host without devices. */
     public VfioHost(Host host) {
@@ -31,14 +37,22 @@ public final class VfioHost {
     /**
      * Adds a device that vfio-pci is bound to.
      *
+     * @param neighbour the device whose interrupt line it gets; without one it gets a line of its own
      * @throws IllegalArgumentException if a device has the address already
      */
-    public VfioPci add(PciFunction function) {
+    public VfioPci add(PciFunction function, Optional<VfioPci> neighbour) {
         checkNew(function.address());
+        PciLine line = neighbour.map(VfioPci::line).orElseGet(() -> newLine(function.intx()));
         VfioGroup group = group(function.group());
-        VfioPci device = new VfioPci(host, function, group, this);
+        VfioPci device = new VfioPci(host, function, group, this, line);
         group.devices().add(device);
         return device;
+    }
+
+    /** A line without a pin has no numbers. */
+    private PciLine newLine(boolean pin) {
+        LineController controller = host.build().arm64() ? LineController.GIC : LineController.IOAPIC;
+        return pin ? new PciLine(controller, vectors.line(), nextLine++) : new PciLine(controller, 0, 0);
     }
 
     /**
@@ -122,9 +136,29 @@ public final class VfioHost {
         vectors.setFree(free);
     }
 
+    /**
+     * Sets the module parameter of vfio-pci, for devices that are added later.
+     *
+     * @throws IllegalStateException if vfio-pci has a device already
+     */
+    public void setNointxmask(boolean on) {
+        if (pci().findAny().isPresent()) {
+            throw new IllegalStateException(
+                    "vfio-pci has devices already: set nointxmask before you add the first one");
+        }
+        nointxmask = on;
+    }
+
+    boolean isNointxmask() {
+        return nointxmask;
+    }
+
     /** Adds the files of all devices, and the links that name their groups and drivers. */
     public void show(DeviceFiles files) {
-        functions().forEach(files::add);
+        files.addParameter("nointxmask", nointxmask);
+        pci().forEach(device -> files.add(device.function(), device.line().irq()));
+        groups.forEach(group -> group.ofHost().forEach(function -> files.add(function, IRQ_OF_HOST)));
+        pci().map(VfioPci::line).distinct().forEach(line -> files.addLine(line, handlersOf(line)));
         pci().forEach(device -> device.vectors().show(files));
         if (host.build().cdev()) {
             devices().forEach(files::addCdev);
@@ -137,6 +171,13 @@ public final class VfioHost {
                 files.addMember(group, "pci", function.address().toString(), "driver-of-host");
             }
         }
+    }
+
+    private List<String> handlersOf(PciLine line) {
+        Stream<String> ofVfio = pci().filter(device -> device.line() == line && device.mode() == InterruptMode.INTX)
+                .map(device -> "vfio-intx(" + device.name() + ")");
+        return Stream.concat(Stream.generate(() -> "driver-of-host").limit(line.drivers()), ofVfio)
+                .toList();
     }
 
     /** The lowest free number of a device's own file. */

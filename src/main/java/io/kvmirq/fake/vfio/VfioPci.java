@@ -3,8 +3,6 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.arch.intx.InterruptMode;
 import io.kvmirq.arch.intx.IntxDevice;
-import io.kvmirq.arch.intx.LineController;
-import io.kvmirq.arch.intx.PhysicalLine;
 import io.kvmirq.arch.intx.VfioIntx;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
@@ -28,7 +26,7 @@ public final class VfioPci extends VfioDevice {
     private static final int WAKEUP_SIZE = 8;
 
     private final PciFunction function;
-    private final PhysicalLine line;
+    private final PciLine line;
     private final IntxDevice device;
     private final VfioIntx intx;
     private final UnmaskEvent unmask;
@@ -38,19 +36,19 @@ public final class VfioPci extends VfioDevice {
     /** The eventfds of the error and the request interrupt. */
     private final @Nullable EventFile[] single = new EventFile[UapiVfio.VFIO_PCI_NUM_IRQS];
 
-    VfioPci(Host host, PciFunction function, VfioGroup group, VfioHost vfio) {
+    VfioPci(Host host, PciFunction function, VfioGroup group, VfioHost vfio, PciLine line) {
         super(host, function.address().toString(), group, vfio.freeIndex());
         this.function = function;
-        this.line = new PhysicalLine(host.build().arm64() ? LineController.GIC : LineController.IOAPIC);
-        this.device = new IntxDevice(line, function.disIntx() ? IntxDevice.Kind.PCI_2_3 : IntxDevice.Kind.PCI);
-        this.intx = VfioIntx.of(device, false);
+        this.line = line;
+        this.device =
+                new IntxDevice(line.physical(), function.disIntx() ? IntxDevice.Kind.PCI_2_3 : IntxDevice.Kind.PCI);
+        this.intx = VfioIntx.of(device, vfio.isNointxmask());
         this.unmask = new UnmaskEvent(this);
         this.vectors = new MessageVectors(host, this, vfio.vectors());
         this.config = new ConfigSpace(this);
         this.requests = new PciRequests(host, this, vfio);
         if (function.sharesLine()) {
-            int ofHost = line.add(() -> PhysicalLine.Taken.NONE);
-            line.request(ofHost, true, true);
+            line.addDriver();
         }
     }
 
@@ -64,6 +62,10 @@ public final class VfioPci extends VfioDevice {
 
     VfioIntx intx() {
         return intx;
+    }
+
+    PciLine line() {
+        return line;
     }
 
     UnmaskEvent unmask() {
@@ -122,6 +124,7 @@ public final class VfioPci extends VfioDevice {
         if (resets()) {
             reset();
         }
+        settle();
         single[UapiVfio.VFIO_PCI_ERR_IRQ_INDEX] = null;
         single[UapiVfio.VFIO_PCI_REQ_IRQ_INDEX] = null;
     }
@@ -134,10 +137,7 @@ public final class VfioPci extends VfioDevice {
 
     /** The CPUs take the interrupts of the line until it is quiet. */
     void settle() {
-        boolean taken = line.take();
-        while (taken) {
-            taken = line.take();
-        }
+        line.settle();
     }
 
     @Override
@@ -223,11 +223,16 @@ public final class VfioPci extends VfioDevice {
      * @throws IllegalStateException if it has no pin
      */
     public void request() {
-        if (!function.intx()) {
+        if (!hasPin()) {
             throw new IllegalStateException(function.address() + " has no interrupt pin: add the device with INTx");
         }
         device.request();
         settle();
+    }
+
+    /** Whether the device has an interrupt pin. */
+    public boolean hasPin() {
+        return function.intx();
     }
 
     /** The driver in the guest served the device. */

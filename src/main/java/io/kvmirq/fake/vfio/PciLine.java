@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.vfio;
+
+import io.kvmirq.arch.intx.LineController;
+import io.kvmirq.arch.intx.PhysicalLine;
+
+/**
+ * An interrupt line of the host that PCI devices and drivers of the host share. The caller of each method holds the
+ * kernel's lock.
+ */
+final class PciLine {
+    private final PhysicalLine physical;
+    private final int irq;
+    private final int physicalId;
+    private int drivers;
+    private long count;
+
+    /**
+     * A line without devices.
+     *
+     * @param irq its number on the host
+     * @param physicalId its INTID at a GIC
+     */
+    PciLine(LineController controller, int irq, int physicalId) {
+        this.physical = new PhysicalLine(controller);
+        this.irq = irq;
+        this.physicalId = physicalId;
+    }
+
+    PhysicalLine physical() {
+        return physical;
+    }
+
+    int irq() {
+        return irq;
+    }
+
+    int physicalId() {
+        return physicalId;
+    }
+
+    /** How many drivers of the host have a handler. */
+    int drivers() {
+        return drivers;
+    }
+
+    /** How often a CPU has taken an interrupt of the line. */
+    long count() {
+        return count;
+    }
+
+    /** A driver of the host requests the line, and shares it. Its device never interrupts. */
+    void addDriver() {
+        physical.request(physical.add(() -> PhysicalLine.Taken.NONE), true, true);
+        drivers++;
+    }
+
+    /** The CPUs take the interrupts of the line until it is quiet, or disabled since no handler claims them. */
+    void settle() {
+        while (physical.take()) {
+            count++;
+        }
+    }
+}
