@@ -5,8 +5,8 @@ import io.kvmirq.arch.SharedWords;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * A device that asserts a {@link PhysicalLine} while it requests service and COMMAND.DisINTx is clear. Each change is one
- * access. Safe for use by any number of threads.
+ * A device that asserts a {@link PhysicalLine} while it requests service, COMMAND.DisINTx is clear, and neither MSI nor MSI-X
+ * is enabled. Each change is one access, except where a method says so. Safe for use by any number of threads.
  */
 public final class IntxDevice {
     /** What a device can do. */
@@ -23,6 +23,8 @@ public final class IntxDevice {
 
     private static final long INTX = 1;
     private static final long DIS_INTX = 2;
+    /** Whether MSI or MSI-X is enabled: the device does not assert its pin then. */
+    private static final long MESSAGES = 4;
 
     private final PhysicalLine line;
     private final Kind kind;
@@ -85,7 +87,7 @@ public final class IntxDevice {
 
     /** Whether the device asserts the line. */
     public boolean isAsserting() {
-        return (words.get(at) & (INTX | DIS_INTX)) == INTX;
+        return (words.get(at) & (INTX | DIS_INTX | MESSAGES)) == INTX;
     }
 
     /** COMMAND.DisINTx. */
@@ -135,6 +137,26 @@ public final class IntxDevice {
             words.and(at, ~DIS_INTX);
         }
         return !requesting;
+    }
+
+    /** Enables MSI or MSI-X. Sets DisINTx too, if there is one ({@code pci_intx_for_msi}). */
+    void enableMessages() {
+        words.or(at, MESSAGES | disIntx());
+    }
+
+    /** Disables MSI or MSI-X. Clears DisINTx, whoever set it. */
+    void disableMessages() {
+        words.and(at, ~(MESSAGES | disIntx()));
+    }
+
+    /** Disables MSI or MSI-X, and leaves DisINTx set if there is one. Two accesses. */
+    void shut() {
+        words.or(at, disIntx());
+        words.and(at, ~MESSAGES);
+    }
+
+    private long disIntx() {
+        return kind == Kind.PCI_2_3 ? DIS_INTX : 0;
     }
 
     private void checkDisIntx() {

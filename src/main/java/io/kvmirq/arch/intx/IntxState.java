@@ -106,19 +106,23 @@ abstract class IntxState {
     }
 
     /**
-     * Enables MSI or MSI-X.
+     * Enables MSI or MSI-X. The device does not assert its line then. DisINTx is set, if there is one.
      *
      * @throws IllegalArgumentException if the mode is another
-     * @throws IllegalStateException if the device is in another mode already
+     * @throws IllegalStateException if the device is in another mode already, or is a platform device
      */
     public void enableMessages(InterruptMode mode) {
         if (mode != InterruptMode.MSI && mode != InterruptMode.MSIX) {
             throw new IllegalArgumentException("mode " + mode + " has no messages: expected MSI or MSIX");
         }
+        if (isPlatform()) {
+            throw new IllegalStateException("a platform device has no messages: enable its line instead");
+        }
         words.lock(at(GATE));
         try {
             check(InterruptMode.NONE);
             open();
+            device.enableMessages();
             setMode(mode);
         } finally {
             words.unlock(at(GATE));
@@ -126,7 +130,7 @@ abstract class IntxState {
     }
 
     /**
-     * Disables MSI or MSI-X.
+     * Disables MSI or MSI-X. DisINTx is clear afterwards, also if a user or the guest set it: so does Linux.
      *
      * @throws IllegalStateException if the device is in neither mode
      */
@@ -136,6 +140,7 @@ abstract class IntxState {
             if (mode() != InterruptMode.MSIX) {
                 check(InterruptMode.MSI);
             }
+            device.disableMessages();
             setMode(InterruptMode.NONE);
         } finally {
             words.unlock(at(GATE));

@@ -154,9 +154,7 @@ public class VfioIntx extends IntxState {
 
     private void closeDevice() {
         detachUnmaskEvent();
-        if (device.kind() == IntxDevice.Kind.PCI_2_3) {
-            device.disable(true);
-        }
+        device.shut();
         if (mode() == InterruptMode.INTX) {
             freeLine();
         }

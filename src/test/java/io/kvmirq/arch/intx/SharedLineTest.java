@@ -151,6 +151,24 @@ class SharedLineTest {
         assertThat(b.served).isZero();
     }
 
+    /** A requests service while it uses MSI: its pin stays low, and B is served. */
+    @Test
+    void deviceThatUsesMessagesLeavesTheLineToOthers() {
+        a.start();
+        b.start();
+        a.vfio.disable();
+        a.vfio.enableMessages(InterruptMode.MSI);
+        a.device.request();
+        b.device.request();
+        b.run();
+        assertThat(b.served).isEqualTo(1);
+        assertThat(line.isInterrupting()).isFalse();
+        a.vfio.disableMessages();
+        a.start();
+        a.run();
+        assertThat(a.served).isEqualTo(1);
+    }
+
     // Exclusive
 
     private static boolean startExclusive(Guest guest) {

@@ -357,6 +357,53 @@ class VfioIntxTest {
         assertThat(old.vfio.mode()).isEqualTo(InterruptMode.NONE);
     }
 
+    // Messages
+
+    @ParameterizedTest
+    @CsvSource({"PCI_2_3, MSI", "PCI_2_3, MSIX", "PCI, MSI", "PCI, MSIX"})
+    void deviceThatUsesMessagesDoesNotAssertItsLine(Kind kind, InterruptMode mode) {
+        One one = new One(kind);
+        one.vfio.enableMessages(mode);
+        one.device.request();
+        assertThat(one.line.isHigh()).isFalse();
+        assertThat(one.device.isDisabled()).isEqualTo(kind == Kind.PCI_2_3);
+        one.vfio.unmask();
+        assertThat(one.line.isHigh()).isFalse();
+        one.vfio.disableMessages();
+        assertThat(one.line.isHigh()).isTrue();
+        assertThat(one.device.isDisabled()).isFalse();
+    }
+
+    /** pci_intx_for_msi. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void disablingMessagesClearsDisIntx(boolean nointxmask) {
+        One one = new One(Kind.PCI_2_3, nointxmask);
+        one.device.disable(true);
+        one.vfio.enableMessages(InterruptMode.MSI);
+        one.vfio.disableMessages();
+        assertThat(one.device.isDisabled()).isFalse();
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = "PLATFORM", mode = EnumSource.Mode.EXCLUDE)
+    void closingDisablesMessages(Kind kind) {
+        One one = new One(kind);
+        one.vfio.enableMessages(InterruptMode.MSI);
+        one.device.request();
+        one.vfio.close();
+        assertThat(one.device.isDisabled()).isEqualTo(kind == Kind.PCI_2_3);
+        one.enabled();
+        assertThat(one.line.isHigh()).isTrue();
+    }
+
+    @Test
+    void platformDeviceHasNoMessages() {
+        assertThatIllegalStateException()
+                .isThrownBy(() -> new One(Kind.PLATFORM).vfio.enableMessages(InterruptMode.MSI))
+                .withMessage("a platform device has no messages: enable its line instead");
+    }
+
     // Direct EOI
 
     @Test
@@ -545,6 +592,7 @@ class VfioIntxTest {
         assertThat(one.vfio.isMasked()).isTrue();
         one.vfio.close();
         one.vfio.enableMessages(InterruptMode.MSI);
+        one.vfio.disableMessages();
         assertThat(one.device.isDisabled()).isFalse();
         one.vfio.close();
         one.vfio.mask();
