@@ -26,7 +26,7 @@ final class IntxGuest {
         this.physical = physical;
         this.device = new IntxDevice(physical, IntxDevice.Kind.PCI_2_3);
         this.vfio = VfioIntx.of(device, false);
-        this.line = GuestLine.of(vcpu, LINE, Optional.of(physical));
+        this.line = GuestLine.of(vcpu, LINE, Optional.of(vfio));
         line.resampler().add(resamplefd);
         vcpu.thread().load(0);
     }

@@ -148,7 +148,7 @@ class AllocationTest {
         IntxDevice device = new IntxDevice(line, kind);
         VfioIntx vfio = VfioIntx.of(device, false);
         IntxVcpu guest = new IntxVcpu(new Host(0), 0);
-        GuestLine pin = GuestLine.of(guest, 5, Optional.of(line));
+        GuestLine pin = GuestLine.of(guest, 5, Optional.of(vfio));
         LineEvent resamplefd = new LineEvent();
         pin.resampler().add(resamplefd);
         vfio.enable(pin::signal);

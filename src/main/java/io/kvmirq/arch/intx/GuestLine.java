@@ -34,7 +34,7 @@ public class GuestLine {
 
     private final IntxVcpu vcpu;
     private final int number;
-    private final Optional<PhysicalLine> physical;
+    private final Optional<VfioIntx> device;
     private final SharedWords words;
     private final int base;
     private final PinSources sources;
@@ -45,17 +45,17 @@ public class GuestLine {
      *
      * @param vcpu takes the interrupts
      * @param number the number of the line at the vCPU, 0–63
-     * @param physical the line whose interrupts the guest's EOI deactivates; empty without direct EOI
+     * @param device the device whose physical interrupts the guest's EOI deactivates; empty without direct EOI
      * @throws IllegalArgumentException if the vCPU has a line of this number, or the number is out of range
      */
-    public static GuestLine of(IntxVcpu vcpu, int number, Optional<PhysicalLine> physical) {
-        return new GuestLine(vcpu, number, physical, SharedWords.of(new long[WORDS]), 0);
+    public static GuestLine of(IntxVcpu vcpu, int number, Optional<VfioIntx> device) {
+        return new GuestLine(vcpu, number, device, SharedWords.of(new long[WORDS]), 0);
     }
 
-    GuestLine(IntxVcpu vcpu, int number, Optional<PhysicalLine> physical, SharedWords words, int base) {
+    GuestLine(IntxVcpu vcpu, int number, Optional<VfioIntx> device, SharedWords words, int base) {
         this.vcpu = vcpu;
         this.number = number;
-        this.physical = physical;
+        this.device = device;
         this.words = words;
         this.base = base;
         this.sources = new PinSources(words, at(SOURCES), 1);
@@ -81,11 +81,11 @@ public class GuestLine {
      * The eventfd of the irqfd for direct EOI: the next {@link #inject} delivers an interrupt whose EOI deactivates the
      * physical one.
      *
-     * @throws IllegalStateException if the pin has no physical line
+     * @throws IllegalStateException if the pin has no device
      */
     public void signalMapped() {
-        if (physical.isEmpty()) {
-            throw new IllegalStateException("line " + number + " has no physical line: give it one for direct EOI");
+        if (device.isEmpty()) {
+            throw new IllegalStateException("line " + number + " has no device: give it one for direct EOI");
         }
         words.or(at(RAISED), 1L << PHYSICAL);
     }
@@ -126,7 +126,7 @@ public class GuestLine {
         boolean delivers = !gone && sources.set(0, PHYSICAL, true) && open();
         words.unlock(at(LOCK));
         if (gone) {
-            physical.ifPresent(PhysicalLine::deactivate);
+            device.ifPresent(VfioIntx::endForwarded);
         } else if (delivers) {
             vcpu.request(number);
         }
@@ -178,8 +178,8 @@ public class GuestLine {
 
     /** Tells the host of the EOI, before the pin opens. */
     void acknowledge() {
-        if (physical.isPresent() && takeMapped()) {
-            physical.get().deactivate();
+        if (device.isPresent() && takeMapped()) {
+            device.get().deactivate();
         }
         resampler.acknowledge();
     }
@@ -194,7 +194,8 @@ public class GuestLine {
 
     /**
      * The VM is gone. A physical interrupt that the guest has not ended is deactivated, since no EOI of it comes any more
-     * ({@code kvm_vgic_unmap_phys_irq} and the release of the host interrupt).
+     * ({@code kvm_vgic_unmap_phys_irq} and the release of the host interrupt). It stays active if another device on the line
+     * forwarded it too.
      */
     public void destroy() {
         words.lock(at(LOCK));
@@ -204,8 +205,8 @@ public class GuestLine {
         sources.set(0, PHYSICAL, false);
         words.unlock(at(LOCK));
         boolean raised = (words.swap(at(RAISED), 0) >>> PHYSICAL & 1) != 0;
-        if (physical.isPresent() && (waits || raised)) {
-            physical.get().deactivate();
+        if (device.isPresent() && (waits || raised)) {
+            device.get().endForwarded();
         }
     }
 }

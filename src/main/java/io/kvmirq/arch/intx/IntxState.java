@@ -18,7 +18,7 @@ abstract class IntxState {
     static final int MODE = 4;
     /** Whether the handler is that of direct EOI. */
     static final int DIRECT = 5;
-    /** Whether there is a trigger. */
+    /** Which of the triggers is signalled, from 1; 0 is none. */
     static final int TRIGGER = 6;
     /** Whether there is an unmask eventfd. */
     static final int UNMASK = 7;
@@ -30,10 +30,13 @@ abstract class IntxState {
     private static final InterruptMode[] MODES = InterruptMode.values();
 
     final IntxDevice device;
+    final PhysicalLine line;
     final SharedWords words;
     private final int base;
     private final boolean atDevice;
-    volatile @Nullable Signal trigger;
+    /** A new trigger takes the place that is not signalled. Written under GATE, while no thread signals that place. */
+    private final @Nullable Signal[] triggers = new Signal[3];
+
     volatile @Nullable Signal mapped;
     /** Guarded by GATE. */
     @Nullable
@@ -41,6 +44,7 @@ abstract class IntxState {
 
     IntxState(IntxDevice device, boolean nointxmask, SharedWords words, int base) {
         this.device = device;
+        this.line = device.line();
         this.words = words;
         this.base = base;
         this.atDevice = device.kind() == IntxDevice.Kind.PCI_2_3 && !nointxmask;
@@ -154,15 +158,76 @@ abstract class IntxState {
         }
     }
 
+    /**
+     * Replaces the trigger. The mask stays as it is. The old trigger is signalled no more when this returns.
+     *
+     * @throws IllegalStateException if the mode is not INTx
+     */
+    public void trigger(Signal eventfd) {
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.INTX);
+            boolean first = !hasTrigger();
+            setTrigger(eventfd);
+            if (first && isPlatform()) {
+                line.enable();
+            }
+            awaitSignals();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    /**
+     * Removes the trigger, which is signalled no more when this returns. INTx stays enabled, and its interrupts go nowhere.
+     * The line of a platform device is disabled until there is a trigger again.
+     *
+     * @throws IllegalStateException if the mode is not INTx
+     */
+    public void detach() {
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.INTX);
+            if (hasTrigger() && isPlatform()) {
+                line.disable();
+                // A handler that runs signals the old trigger: the device is masked, and no other signal comes.
+                awaitSignals();
+            }
+            words.set(at(TRIGGER), 0);
+            awaitSignals();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    /** Waits for the handler and the unmask eventfd: both may have read the old trigger. */
+    void awaitSignals() {
+        line.awaitHandlers();
+        awaitUnmask();
+    }
+
+    /** The next signals go to this trigger. */
+    void setTrigger(Signal eventfd) {
+        int next = words.get(at(TRIGGER)) == 1 ? 2 : 1;
+        triggers[next] = eventfd;
+        words.set(at(TRIGGER), next);
+    }
+
+    boolean hasTrigger() {
+        return words.get(at(TRIGGER)) != 0;
+    }
+
     boolean reaches() {
-        return mode() == InterruptMode.INTX && !isVirtuallyDisabled() && words.get(at(TRIGGER)) != 0;
+        return mode() == InterruptMode.INTX && !isVirtuallyDisabled() && hasTrigger();
     }
 
     /** Signals the trigger, if the mode is INTx, the guest has not set DisINTx and there is a trigger. */
     void signal() {
-        Signal to = trigger;
-        if (to != null && reaches()) {
-            to.signal();
+        if (mode() == InterruptMode.INTX && !isVirtuallyDisabled()) {
+            Signal to = triggers[(int) words.get(at(TRIGGER))];
+            if (to != null) {
+                to.signal();
+            }
         }
     }
 
@@ -173,6 +238,14 @@ abstract class IntxState {
             detachUnmaskEvent();
         } finally {
             words.unlock(at(GATE));
+        }
+    }
+
+    /** An unmask that runs by the eventfd ends before. */
+    void awaitUnmask() {
+        LineEvent event = unmaskEvent;
+        if (event != null && words.get(at(UNMASK)) != 0) {
+            event.awaitListener();
         }
     }
 

@@ -71,6 +71,12 @@ public final class LineEvent implements Signal {
         pass();
     }
 
+    /** Waits until no listener runs ({@code vfio_virqfd_flush_thread}). */
+    void awaitListener() {
+        words.lock(at(PASSING));
+        words.unlock(at(PASSING));
+    }
+
     /** From now on signals are kept. A listener that runs ends before. */
     void detach() {
         words.lock(at(PASSING));

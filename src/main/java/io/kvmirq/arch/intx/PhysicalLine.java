@@ -21,7 +21,7 @@ public final class PhysicalLine {
     static final int RUNNING = 1;
     /** Whether the controller holds the interrupt active. */
     static final int ACTIVE = 2;
-    /** The handlers that forwarded the active interrupt, a bit each. */
+    /** The handlers that forwarded the active interrupt, a bit each. While they run: all that run. */
     static final int FORWARDED = 3;
     /** How often the line is disabled and not enabled again. */
     static final int DEPTH = 4;
@@ -207,14 +207,23 @@ public final class PhysicalLine {
         }
     }
 
-    /** Ends an active interrupt: the guest's EOI of a forwarded one, or the host when the guest is gone. */
+    /** Deactivates the interrupt, whichever handler forwarded it: the host does so. */
     public void deactivate() {
         words.lock(at(LOCK));
         setForwarded(0);
         words.unlock(at(LOCK));
     }
 
-    /** Ends the active interrupt for a handler that is freed, unless it did not forward it, or another forwarded it too. */
+    /** Deactivates the interrupt, if the handler forwarded it: the guest's EOI. Others that forwarded it wait no more. */
+    void deactivate(int handler) {
+        words.lock(at(LOCK));
+        if ((words.get(at(FORWARDED)) >>> handler & 1) != 0) {
+            setForwarded(0);
+        }
+        words.unlock(at(LOCK));
+    }
+
+    /** No EOI of the handler's guest comes. Deactivates the interrupt if the handler forwarded it, and no other did. */
     void end(int handler) {
         words.lock(at(LOCK));
         long forwarded = words.get(at(FORWARDED));
@@ -222,6 +231,12 @@ public final class PhysicalLine {
             setForwarded(forwarded & ~(1L << handler));
         }
         words.unlock(at(LOCK));
+    }
+
+    /** Waits until no handler runs ({@code synchronize_irq}). */
+    void awaitHandlers() {
+        words.lock(at(RUNNING));
+        words.unlock(at(RUNNING));
     }
 
     private void setForwarded(long handlers) {
@@ -278,6 +293,7 @@ public final class PhysicalLine {
             long requested = words.get(at(REQUESTED));
             if (interrupts) {
                 words.set(at(ACTIVE), 1);
+                words.set(at(FORWARDED), controller == LineController.GIC ? requested : 0);
             }
             words.unlock(at(LOCK));
             if (interrupts) {
@@ -303,7 +319,7 @@ public final class PhysicalLine {
         } finally {
             words.lock(at(LOCK));
             // The guest's EOI may have deactivated it already.
-            setForwarded(controller == LineController.GIC && isActive() ? forwarded : 0);
+            setForwarded(words.get(at(FORWARDED)) & forwarded);
             account(handled);
             words.unlock(at(LOCK));
         }

@@ -17,13 +17,11 @@ import io.kvmirq.arch.intx.PhysicalLine.Taken;
  * drivers/vfio/platform/vfio_platform_irq.c of Linux 7.1.
  */
 public class VfioIntx extends IntxState {
-    private final PhysicalLine line;
     private final int handler;
 
     VfioIntx(IntxDevice device, boolean nointxmask, SharedWords words, int base) {
         super(device, nointxmask, words, base);
         device.claim();
-        this.line = device.line();
         this.handler = line.add(this::handle);
     }
 
@@ -62,8 +60,8 @@ public class VfioIntx extends IntxState {
             if (masksAtDevice()) {
                 device.disable(masked);
             }
-            trigger = eventfd;
-            words.set(at(TRIGGER), 1);
+            words.set(at(TRIGGER), 0);
+            setTrigger(eventfd);
             setMode(InterruptMode.INTX);
             boolean granted = line.request(handler, shared, masksAtDevice() || !masked);
             if (!granted) {
@@ -75,44 +73,10 @@ public class VfioIntx extends IntxState {
         }
     }
 
-    /** Replaces the trigger. The mask stays as it is. */
-    public void trigger(Signal eventfd) {
-        words.lock(at(GATE));
-        try {
-            trigger = eventfd;
-            boolean first = words.get(at(TRIGGER)) == 0;
-            words.set(at(TRIGGER), 1);
-            if (first && disablesWithoutTrigger()) {
-                line.enable();
-            }
-        } finally {
-            words.unlock(at(GATE));
-        }
-    }
-
-    private boolean disablesWithoutTrigger() {
-        return isPlatform() && mode() == InterruptMode.INTX;
-    }
-
-    /**
-     * Removes the trigger. INTx stays enabled, and its interrupts go nowhere. The line of a platform device is disabled until
-     * there is a trigger again.
-     */
-    public void detach() {
-        words.lock(at(GATE));
-        try {
-            if (words.get(at(TRIGGER)) != 0 && disablesWithoutTrigger()) {
-                line.disable();
-            }
-            words.set(at(TRIGGER), 0);
-        } finally {
-            words.unlock(at(GATE));
-        }
-    }
-
     /**
      * Disables INTx, and removes the trigger and the unmask eventfd. A running handler ends before. An interrupt that the
-     * device forwarded and that waits for the guest's EOI is deactivated, unless another device forwarded it too.
+     * device forwarded and that waits for the guest's EOI is deactivated, unless another device forwarded it too. A late EOI
+     * of it does nothing. The choice between direct EOI and the automatic mask stays.
      *
      * @throws IllegalStateException if the mode is not INTx
      */
@@ -138,10 +102,16 @@ public class VfioIntx extends IntxState {
         line.end(handler);
     }
 
+    /** The guest's EOI of an interrupt that the device forwarded. Does nothing after {@link #endForwarded}. */
+    void deactivate() {
+        line.deactivate(handler);
+    }
+
     /**
      * The last close of the device: removes the unmask eventfd, sets DisINTx if there is one, and disables the mode. In this
      * order: an unmask would clear DisINTx, and no handler claims the interrupts of a device without its handler. Linux sets
-     * DisINTx last. Until a mode is enabled again, masks and writes of DisINTx do nothing, since no user has the device.
+     * DisINTx last. The next user starts with the automatic mask. Until a mode is enabled again, masks and writes of DisINTx
+     * do nothing, since no user has the device.
      */
     public void close() {
         words.lock(at(GATE));
@@ -159,6 +129,7 @@ public class VfioIntx extends IntxState {
             freeLine();
         }
         setMode(InterruptMode.NONE);
+        chooseAutoMask();
         words.set(at(VIRTUAL_DISINTX), 0);
         words.set(at(MASKED), 0);
         words.set(at(CLOSED), 1);
@@ -190,8 +161,13 @@ public class VfioIntx extends IntxState {
      * Chooses the handler of direct EOI from now on. The device may be at work: each signal carries what its EOI does.
      *
      * @param eventfd signalled instead of the trigger: its interrupt in the guest is mapped to the physical one
+     * @throws IllegalStateException if the line is of an IOAPIC
      */
     public void chooseDirect(Signal eventfd) {
+        if (line.controller() != LineController.GIC) {
+            throw new IllegalStateException("an " + line.controller()
+                    + " ends an interrupt when the handlers return: direct EOI needs a line of a GIC");
+        }
         words.lock(at(LOCK));
         mapped = eventfd;
         words.set(at(DIRECT), 1);
@@ -239,7 +215,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Signals the trigger as if the device had interrupted. A platform device is masked first, as by its handler.
+     * Signals the trigger as if the device had interrupted. A platform device is masked first, also with direct EOI: its
+     * line is not active, so that no EOI can deactivate it. Nothing is signalled if it is masked already.
      *
      * @throws IllegalStateException if the mode is not INTx
      */
@@ -247,13 +224,20 @@ public class VfioIntx extends IntxState {
         words.lock(at(GATE));
         try {
             check(InterruptMode.INTX);
-            if (isPlatform()) {
-                handle();
-            } else {
+            if (!isPlatform() || maskForGuestAlone()) {
                 signal();
             }
         } finally {
             words.unlock(at(GATE));
+        }
+    }
+
+    private boolean maskForGuestAlone() {
+        words.lock(at(LOCK));
+        try {
+            return maskForGuest();
+        } finally {
+            words.unlock(at(LOCK));
         }
     }
 

@@ -28,7 +28,7 @@ final class Guest {
         device = new IntxDevice(physical, kind);
         vfio = VfioIntx.of(device, nointxmask);
         vcpu = new IntxVcpu(new Host(0), 0);
-        line = GuestLine.of(vcpu, LINE, Optional.of(physical));
+        line = GuestLine.of(vcpu, LINE, Optional.of(vfio));
         line.resampler().add(resamplefd);
         vcpu.thread().load(0);
         vcpu.thread().enter();

@@ -201,16 +201,12 @@ class GuestLineTest {
 
     private final PhysicalLine physical = new PhysicalLine(LineController.GIC);
     private final IntxDevice device = new IntxDevice(physical, IntxDevice.Kind.PLATFORM);
-    private final GuestLine mapped = GuestLine.of(vcpu, LINE + 1, Optional.of(physical));
+    private final VfioIntx vfio = VfioIntx.of(device, false);
+    private final GuestLine mapped = GuestLine.of(vcpu, LINE + 1, Optional.of(vfio));
 
     private void forward() {
-        physical.request(
-                physical.add(() -> {
-                    mapped.signalMapped();
-                    return PhysicalLine.Taken.FORWARDED;
-                }),
-                false,
-                true);
+        vfio.chooseDirect(mapped::signalMapped);
+        vfio.enable(() -> {});
         device.request();
         physical.take();
     }
@@ -263,7 +259,7 @@ class GuestLineTest {
     void goneVmDeactivatesNoInterruptOfAnother() {
         forward();
         line.destroy();
-        GuestLine.of(vcpu, LINE + 2, Optional.of(physical)).destroy();
+        GuestLine.of(vcpu, LINE + 2, Optional.of(vfio)).destroy();
         assertThat(physical.isActive()).isTrue();
     }
 
@@ -310,7 +306,7 @@ class GuestLineTest {
     void directEoiNeedsAPhysicalLine() {
         assertThatIllegalStateException()
                 .isThrownBy(line::signalMapped)
-                .withMessage("line 5 has no physical line: give it one for direct EOI");
+                .withMessage("line 5 has no device: give it one for direct EOI");
     }
 
     @ParameterizedTest

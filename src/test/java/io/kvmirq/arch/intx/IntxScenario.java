@@ -63,7 +63,34 @@ public enum IntxScenario implements Scenario<IntxVariant> {
                     .sharedWithAnother()
                     .neverRuns()
                     .switches()
-                    .ends());
+                    .ends()),
+    TRIGGER(
+            "a user replaces the trigger",
+            variant -> new IntxSpace(variant, Kind.PCI_2_3).requests(2).replacesTheTrigger()),
+    PLATFORM(
+            "a platform device; a user masks and unmasks",
+            variant -> new IntxSpace(variant, Kind.PLATFORM).requests(2).masks()),
+    PLATFORM_TRIGGER(
+            "a platform device; a user removes the trigger and sets it again",
+            variant -> new IntxSpace(variant, Kind.PLATFORM).requests(2).removesTheTrigger()),
+    PLATFORM_DIRECT(
+            "a platform device with direct EOI; a user interrupts the guest by a loopback",
+            variant ->
+                    new IntxSpace(variant, Kind.PLATFORM).requests(1).direct().loopsBack()),
+    TWO_DIRECT("two devices with direct EOI on a line; the vCPU of one never runs", variant -> new IntxSpace(
+                    variant, Kind.PCI_2_3)
+            .requests(1)
+            .direct()
+            .sharedWithADirectOne()
+            .neverRuns()),
+    DESTROYED(
+            "direct EOI on a shared line; the guest's pin is torn down, then the device is closed",
+            variant -> new IntxSpace(variant, Kind.PCI_2_3)
+                    .requests(1)
+                    .direct()
+                    .sharedWithAnother()
+                    .neverRuns()
+                    .endsWithItsPin());
 
     private final String text;
 

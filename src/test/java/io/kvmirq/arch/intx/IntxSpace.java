@@ -16,6 +16,7 @@ import io.kvmirq.explorer.Space;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 
 /** A device, a CPU of the host, the worker of the irqfd, a vCPU and others, in every order. */
@@ -25,6 +26,8 @@ final class IntxSpace implements Explorer.Model, Space {
     private static final int PERIOD = 4;
 
     private static final int VCPU = 0;
+    /** The other VM was signalled, and its EOI deactivates. */
+    private static final long DIRECT = 2;
 
     private final IntxVariant variant;
     private final ExploredWords words;
@@ -43,6 +46,12 @@ final class IntxSpace implements Explorer.Model, Space {
     /** Whether the other VM was signalled. */
     private final int signalled;
 
+    /** Whether the trigger was replaced, and whether the old one was signalled after that. */
+    private final int replaced;
+
+    private final int late;
+    private final Map<Integer, String> names;
+
     private final List<Actor> actors = new ArrayList<>();
     private int requests;
     private boolean runs = true;
@@ -52,6 +61,7 @@ final class IntxSpace implements Explorer.Model, Space {
     private boolean writesDisIntx;
     private boolean shares;
     private boolean switches;
+    private boolean replaces;
 
     IntxSpace(IntxVariant variant, Kind kind) {
         this.variant = variant;
@@ -63,7 +73,9 @@ final class IntxSpace implements Explorer.Model, Space {
         int ofEvent = ofVfio + 2 * VfioIntx.WORDS;
         this.halted = ofEvent + LineEvent.WORDS;
         this.signalled = halted + 1;
-        this.words = new ExploredWords(signalled + 1);
+        this.replaced = signalled + 1;
+        this.late = signalled + 2;
+        this.words = new ExploredWords(late + 1);
         this.start = new long[words.size()];
         words.at(start);
         this.host = new Host(words, 0, 0);
@@ -72,8 +84,8 @@ final class IntxSpace implements Explorer.Model, Space {
         this.device = new IntxDevice(line, kind, words, ofDevices);
         this.other = new IntxDevice(line, kind, words, ofDevices + IntxDevice.WORDS);
         this.resamplefd = new LineEvent(words, ofEvent);
-        this.guest = variant.guest(vcpu, line, resamplefd, words, ofGuest);
         this.vfio = variant.vfio(device, words, ofVfio);
+        this.guest = variant.guest(vcpu, vfio, resamplefd, words, ofGuest);
         this.otherVfio = new VfioIntx(other, false, words, ofVfio + VfioIntx.WORDS);
         guest.resampler().add(variant.resamples() ? resamplefd : () -> {});
         vfio.chooseDirect(guest::signalMapped);
@@ -82,6 +94,19 @@ final class IntxSpace implements Explorer.Model, Space {
         words.set(halted, 1);
         vcpu.thread().load(0);
         vcpu.thread().enter();
+        this.names = Map.ofEntries(
+                Map.entry(device.at(), "device"),
+                Map.entry(other.at(), "device b"),
+                Map.entry(vcpu.at(IntxVcpu.IRR), "IRR"),
+                Map.entry(vcpu.thread().at(VcpuThread.MODE), "guest mode"),
+                Map.entry(vcpu.thread().at(VcpuThread.ASLEEP), "asleep"),
+                Map.entry(guest.at(GuestLine.RAISED), "irqfd"),
+                Map.entry(guest.at(GuestLine.SOURCES), "sources"),
+                Map.entry(vfio.at(VfioIntx.MASKED), "masked"),
+                Map.entry(vfio.at(VfioIntx.DIRECT), "direct"),
+                Map.entry(vfio.at(VfioIntx.TRIGGER), "trigger"),
+                Map.entry(line.at(PhysicalLine.ACTIVE), "active"),
+                Map.entry(line.at(PhysicalLine.DEPTH), "disable depth"));
     }
 
     private void enable() {
@@ -129,10 +154,45 @@ final class IntxSpace implements Explorer.Model, Space {
         return this;
     }
 
+    IntxSpace sharedWithADirectOne() {
+        words.at(start);
+        otherVfio.chooseDirect(() -> words.or(signalled, DIRECT));
+        return sharedWithAnother();
+    }
+
     /** The other device never requests: its handler has the line. */
     IntxSpace sharedWithAnIdleOne() {
         words.at(start);
         otherVfio.enable(() -> {});
+        return this;
+    }
+
+    /** A user replaces the trigger. The old one must not be signalled afterwards. */
+    IntxSpace replacesTheTrigger() {
+        words.at(start);
+        replaces = true;
+        vfio.trigger(() -> {
+            words.or(late, words.get(replaced));
+            guest.signal();
+        });
+        actors.add(Actor.of("user", operation("replace the trigger", () -> {
+            vfio.trigger(guest::signal);
+            words.set(replaced, 1);
+        })));
+        return this;
+    }
+
+    IntxSpace removesTheTrigger() {
+        replaces = true;
+        actors.add(Actor.of(
+                "user",
+                operation("remove the trigger", vfio::detach),
+                operation("set it again", () -> vfio.trigger(guest::signal))));
+        return this;
+    }
+
+    IntxSpace loopsBack() {
+        actors.add(Actor.of("user", operation("loopback", vfio::loopback)));
         return this;
     }
 
@@ -157,6 +217,15 @@ final class IntxSpace implements Explorer.Model, Space {
         writesDisIntx = true;
         actors.add(Actor.of("exit", operation("close", vfio::close)));
         return this;
+    }
+
+    /** The VM is torn down at any time, before VFIO closes the device. */
+    IntxSpace endsWithItsPin() {
+        IntxSpace space = ends();
+        Actor close = actors.remove(actors.size() - 1);
+        actors.add(new Actor(
+                close.name(), List.of(operation("destroy", guest::destroy), operation("close", vfio::close)), false));
+        return space;
     }
 
     IntxSpace changesMode() {
@@ -216,9 +285,14 @@ final class IntxSpace implements Explorer.Model, Space {
             all.add(requester("device b", other, 1));
             all.add(Actor.answering(
                     "vm b",
-                    operation("serve and unmask", () -> {
-                                words.swap(signalled, 0);
+                    operation("serve and end", () -> {
+                                boolean isMapped = words.swap(signalled, 0) >= DIRECT;
                                 other.serve();
+                                if (isMapped && variant.waitsForAll()) {
+                                    otherVfio.endForwarded();
+                                } else if (isMapped) {
+                                    otherVfio.deactivate();
+                                }
                                 otherVfio.unmask();
                             })
                             .when(state -> state[signalled] != 0)));
@@ -285,6 +359,9 @@ final class IntxSpace implements Explorer.Model, Space {
         if (shares && other.isRequesting()) {
             return Optional.of("the device of the other VM waits for ever");
         }
+        if (words.get(late) != 0) {
+            return Optional.of("the old trigger is signalled after it was replaced");
+        }
         if (!runs || ends) {
             return Optional.empty();
         }
@@ -342,14 +419,14 @@ final class IntxSpace implements Explorer.Model, Space {
             return true;
         }
         if (word == vfio.at(VfioIntx.DIRECT)) {
-            return !switches;
+            return !switches && !ends;
         }
         if (word == vfio.at(VfioIntx.VIRTUAL_DISINTX)) {
             return !writesDisIntx;
         }
         boolean mode = word == vfio.at(VfioIntx.MODE)
                 || word == vfio.at(VfioIntx.CLOSED)
-                || word == vfio.at(VfioIntx.TRIGGER)
+                || word == vfio.at(VfioIntx.TRIGGER) && !replaces
                 || word == vfio.at(VfioIntx.UNMASK)
                 || word == resamplefd.at(LineEvent.LISTENED)
                 || word == line.at(PhysicalLine.REQUESTED)
@@ -361,42 +438,8 @@ final class IntxSpace implements Explorer.Model, Space {
 
     @Override
     public String describe(Access access) {
-        String name = access.word() < 0 ? "" : name(access.word());
+        String name = names.getOrDefault(access.word(), "");
         boolean plain = access.kind() == Access.Kind.LOAD;
         return name.isEmpty() ? "" : (plain ? "reads " : "") + name + " = " + access.after();
-    }
-
-    private String name(int word) {
-        if (word == device.at()) {
-            return "device";
-        }
-        if (word == other.at()) {
-            return "device b";
-        }
-        if (word == vcpu.at(IntxVcpu.IRR)) {
-            return "IRR";
-        }
-        if (word == vcpu.thread().at(VcpuThread.MODE)) {
-            return "guest mode";
-        }
-        if (word == vcpu.thread().at(VcpuThread.ASLEEP)) {
-            return "asleep";
-        }
-        if (word == guest.at(GuestLine.RAISED)) {
-            return "irqfd";
-        }
-        if (word == guest.at(GuestLine.SOURCES)) {
-            return "sources";
-        }
-        if (word == vfio.at(VfioIntx.MASKED)) {
-            return "masked";
-        }
-        if (word == vfio.at(VfioIntx.DIRECT)) {
-            return "direct";
-        }
-        if (word == line.at(PhysicalLine.ACTIVE)) {
-            return "active";
-        }
-        return word == line.at(PhysicalLine.DEPTH) ? "disable depth" : "";
     }
 }

@@ -3,6 +3,7 @@ package io.kvmirq.arch.intx;
 
 import static io.kvmirq.arch.intx.IntxScenario.CONTROLLER;
 import static io.kvmirq.arch.intx.IntxScenario.CONTROLLER_MESSAGES;
+import static io.kvmirq.arch.intx.IntxScenario.DESTROYED;
 import static io.kvmirq.arch.intx.IntxScenario.DIRECT;
 import static io.kvmirq.arch.intx.IntxScenario.DIRECT_DISINTX;
 import static io.kvmirq.arch.intx.IntxScenario.DIRECT_MESSAGES;
@@ -11,9 +12,14 @@ import static io.kvmirq.arch.intx.IntxScenario.GONE;
 import static io.kvmirq.arch.intx.IntxScenario.GONE_RUNNING;
 import static io.kvmirq.arch.intx.IntxScenario.MESSAGES;
 import static io.kvmirq.arch.intx.IntxScenario.ONE;
+import static io.kvmirq.arch.intx.IntxScenario.PLATFORM;
+import static io.kvmirq.arch.intx.IntxScenario.PLATFORM_DIRECT;
+import static io.kvmirq.arch.intx.IntxScenario.PLATFORM_TRIGGER;
 import static io.kvmirq.arch.intx.IntxScenario.SHARED;
 import static io.kvmirq.arch.intx.IntxScenario.SWITCH;
 import static io.kvmirq.arch.intx.IntxScenario.SWITCH_CLOSE;
+import static io.kvmirq.arch.intx.IntxScenario.TRIGGER;
+import static io.kvmirq.arch.intx.IntxScenario.TWO_DIRECT;
 import static io.kvmirq.arch.intx.IntxScenario.USER;
 
 import io.kvmirq.arch.SharedWords;
@@ -24,7 +30,16 @@ import java.util.Optional;
 
 /** Ours, what Linux and the patch of 2017 do instead, and ours with one order or lock dropped. */
 public enum IntxVariant implements Variant<IntxScenario> {
-    SIGNAL_FIRST("the handler signals, then masks", ONE, USER, DISINTX, CONTROLLER, MESSAGES, CONTROLLER_MESSAGES) {
+    SIGNAL_FIRST(
+            "the handler signals, then masks",
+            ONE,
+            USER,
+            DISINTX,
+            CONTROLLER,
+            MESSAGES,
+            CONTROLLER_MESSAGES,
+            TRIGGER,
+            PLATFORM) {
         @Override
         VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
             return new VfioIntx(device, false, words, base) {
@@ -92,10 +107,13 @@ public enum IntxVariant implements Variant<IntxScenario> {
             DISINTX,
             CONTROLLER,
             MESSAGES,
-            SWITCH) {
+            SWITCH,
+            PLATFORM,
+            PLATFORM_TRIGGER,
+            PLATFORM_DIRECT) {
         @Override
-        GuestLine guest(IntxVcpu vcpu, PhysicalLine physical, LineEvent resamplefd, SharedWords words, int base) {
-            return new GuestLine(vcpu, 0, Optional.of(physical), words, base) {
+        GuestLine guest(IntxVcpu vcpu, VfioIntx device, LineEvent resamplefd, SharedWords words, int base) {
+            return new GuestLine(vcpu, 0, Optional.of(device), words, base) {
                 @Override
                 void acknowledge() {
                     resamplefd.signal();
@@ -116,7 +134,10 @@ public enum IntxVariant implements Variant<IntxScenario> {
             DISINTX,
             CONTROLLER,
             MESSAGES,
-            SWITCH) {
+            SWITCH,
+            PLATFORM,
+            PLATFORM_TRIGGER,
+            PLATFORM_DIRECT) {
         @Override
         boolean resamples() {
             return false;
@@ -192,10 +213,15 @@ public enum IntxVariant implements Variant<IntxScenario> {
         }
     },
     NO_DEACTIVATION(
-            "the EOI of a mapped interrupt does not deactivate", DIRECT, DIRECT_DISINTX, DIRECT_MESSAGES, SWITCH) {
+            "the EOI of a mapped interrupt does not deactivate",
+            DIRECT,
+            DIRECT_DISINTX,
+            DIRECT_MESSAGES,
+            SWITCH,
+            PLATFORM_DIRECT) {
         @Override
-        GuestLine guest(IntxVcpu vcpu, PhysicalLine physical, LineEvent resamplefd, SharedWords words, int base) {
-            return new GuestLine(vcpu, 0, Optional.of(physical), words, base) {
+        GuestLine guest(IntxVcpu vcpu, VfioIntx device, LineEvent resamplefd, SharedWords words, int base) {
+            return new GuestLine(vcpu, 0, Optional.of(device), words, base) {
                 @Override
                 void acknowledge() {
                     resampler().acknowledge();
@@ -203,7 +229,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
             };
         }
     },
-    LEFT_ACTIVE("the close of a device with direct EOI does not deactivate", GONE, SWITCH_CLOSE) {
+    LEFT_ACTIVE("the close of a device with direct EOI does not deactivate", GONE, SWITCH_CLOSE, DESTROYED) {
         @Override
         VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
             return new VfioIntx(device, false, words, base) {
@@ -235,6 +261,21 @@ public enum IntxVariant implements Variant<IntxScenario> {
                     disable();
                 }
             };
+        }
+    },
+    NO_WAIT("a trigger is replaced or removed while the handler runs", TRIGGER, PLATFORM_TRIGGER) {
+        @Override
+        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
+            return new VfioIntx(device, false, words, base) {
+                @Override
+                void awaitSignals() {}
+            };
+        }
+    },
+    WAITS_FOR_ALL("the EOI deactivates when all devices that forwarded the interrupt have ended it", TWO_DIRECT) {
+        @Override
+        boolean waitsForAll() {
+            return true;
         }
     },
     DIRECT_SHARED("direct EOI on a shared line", SHARED) {
@@ -320,8 +361,8 @@ public enum IntxVariant implements Variant<IntxScenario> {
         return new VfioIntx(device, false, words, base);
     }
 
-    GuestLine guest(IntxVcpu vcpu, PhysicalLine physical, LineEvent resamplefd, SharedWords words, int base) {
-        return new GuestLine(vcpu, 0, Optional.of(physical), words, base);
+    GuestLine guest(IntxVcpu vcpu, VfioIntx device, LineEvent resamplefd, SharedWords words, int base) {
+        return new GuestLine(vcpu, 0, Optional.of(device), words, base);
     }
 
     /** Whether the resamplefd is among those that the EOI signals. */
@@ -339,6 +380,10 @@ public enum IntxVariant implements Variant<IntxScenario> {
     }
 
     boolean isDirectWhenShared() {
+        return false;
+    }
+
+    boolean waitsForAll() {
         return false;
     }
 }

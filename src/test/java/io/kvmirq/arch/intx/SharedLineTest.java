@@ -9,6 +9,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Two devices, each of a VM, on one line: what starves and what conflicts, with exact counts. */
 class SharedLineTest {
@@ -130,6 +131,78 @@ class SharedLineTest {
         assertThat(line.isInterrupting()).isTrue();
     }
 
+    private void bothForward() {
+        a.startDirect();
+        b.startDirect();
+        a.device.request();
+        b.device.request();
+        line.take();
+        a.line.inject();
+        b.line.inject();
+        assertThat(a.take()).isTrue();
+        assertThat(b.take()).isTrue();
+    }
+
+    /** Both VMs wait for the EOI of one interrupt. A's teardown, in any order, leaves it active for B. */
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void goneVmLeavesTheInterruptActiveForAnother(boolean closesFirst) {
+        bothForward();
+        if (closesFirst) {
+            a.vfio.close();
+        }
+        a.line.destroy();
+        a.vfio.close();
+        assertThat(line.isActive()).isTrue();
+        b.end();
+        assertThat(line.isActive()).isFalse();
+        assertThat(b.served).isEqualTo(1);
+    }
+
+    @Test
+    void eoiOfOneOfTwoGuestsDeactivatesTheInterrupt() {
+        bothForward();
+        a.end();
+        assertThat(line.isActive()).isFalse();
+        b.end();
+        b.run();
+        assertThat(b.served).isEqualTo(1);
+        assertThat(line.isHigh()).isFalse();
+    }
+
+    /** A's guest ends its interrupt after A's device is closed, while B's guest has one in service. */
+    @Test
+    void lateEoiDoesNotEndTheNextInterrupt() {
+        a.startDirect();
+        b.startDirect();
+        a.device.request();
+        line.take();
+        a.line.inject();
+        a.take();
+        a.vfio.close();
+        b.device.request();
+        b.host();
+        b.take();
+        a.vcpu.end(Guest.LINE);
+        assertThat(line.isActive()).isTrue();
+        b.end();
+        assertThat(line.isActive()).isFalse();
+    }
+
+    /** B interrupts while A's user masks A: A's handler of direct EOI signals nothing. */
+    @Test
+    void maskedDeviceWithDirectEoiIsNotSignalledForAnother() {
+        a.startDirect();
+        b.start();
+        a.vfio.mask();
+        b.device.request();
+        line.take();
+        assertThat(a.line.isRaised()).isFalse();
+        assertThat(line.isActive()).isFalse();
+        b.run();
+        assertThat(b.served).isEqualTo(1);
+    }
+
     /** A's handler is gone and A still asserts: no handler claims the interrupts, and B's line is disabled with it. */
     @Test
     void deviceThatNoHandlerClaimsDisablesTheLineForAll() {
@@ -207,7 +280,7 @@ class SharedLineTest {
     /** One VM has both devices: the second one never gets an interrupt. */
     @Test
     void vmWithTwoDevicesOnTheLineCannotStart() {
-        GuestLine second = GuestLine.of(a.vcpu, Guest.LINE + 1, Optional.of(line));
+        GuestLine second = GuestLine.of(a.vcpu, Guest.LINE + 1, Optional.of(b.vfio));
         assertThat(startExclusive(a)).isTrue();
         assertThat(b.vfio.enableExclusive(second::signal)).isFalse();
     }

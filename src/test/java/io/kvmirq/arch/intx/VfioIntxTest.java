@@ -256,6 +256,20 @@ class VfioIntxTest {
         assertThat(one.vfio.isMasked()).isEqualTo(masks);
     }
 
+    /** The guest's EOI would deactivate the next interrupt. */
+    @Test
+    void loopbackMasksAPlatformDeviceWithDirectEoiToo() {
+        One one = new One(Kind.PLATFORM).enabled();
+        LineEvent mapped = new LineEvent();
+        one.vfio.chooseDirect(mapped);
+        one.vfio.loopback();
+        assertThat(mapped.isSignalled()).isFalse();
+        assertThat(one.signals).isEqualTo(1);
+        assertThat(one.vfio.isMasked()).isTrue();
+        one.vfio.loopback();
+        assertThat(one.signals).isEqualTo(1);
+    }
+
     @Test
     void unmaskEventUnmasks() {
         One one = new One(Kind.PCI_2_3).enabled();
@@ -441,6 +455,29 @@ class VfioIntxTest {
         assertThat(mapped.isSignalled()).isTrue();
     }
 
+    @Test
+    void nextUserOfAClosedDeviceStartsWithTheAutomaticMask() {
+        One one = new One(Kind.PCI_2_3).enabled();
+        LineEvent ofOldVm = new LineEvent();
+        one.vfio.chooseDirect(ofOldVm);
+        one.vfio.close();
+        assertThat(one.vfio.isDirect()).isFalse();
+        one.enabled();
+        one.device.request();
+        one.line.take();
+        assertThat(one.signals).isEqualTo(1);
+        assertThat(ofOldVm.isSignalled()).isFalse();
+        assertThat(one.line.isActive()).isFalse();
+    }
+
+    @Test
+    void disablingKeepsTheChoice() {
+        One one = new One(Kind.PCI_2_3).enabled();
+        one.vfio.chooseDirect(one::signal);
+        one.vfio.disable();
+        assertThat(one.vfio.isDirect()).isTrue();
+    }
+
     /** Without an EOI to come, the interrupt would stay active. */
     @Test
     void directEoiLeavesNoInterruptActiveThatReachesNoGuest() {
@@ -608,6 +645,10 @@ class VfioIntxTest {
                 .isThrownBy(one.vfio::disable)
                 .withMessage("the device is in mode NONE: expected INTX; enable it first");
         assertThatIllegalStateException().isThrownBy(one.vfio::loopback);
+        assertThatIllegalStateException()
+                .isThrownBy(() -> one.vfio.trigger(one::signal))
+                .withMessage("the device is in mode NONE: expected INTX; enable it first");
+        assertThatIllegalStateException().isThrownBy(one.vfio::detach);
         assertThatIllegalStateException().isThrownBy(() -> one.vfio.setUnmaskEvent(new LineEvent()));
         assertThatIllegalStateException().isThrownBy(one.vfio::disableMessages);
         one.vfio.enableMessages(InterruptMode.MSI);
@@ -629,6 +670,15 @@ class VfioIntxTest {
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> new One(Kind.PCI_2_3).vfio.enableMessages(mode))
                 .withMessage("mode " + mode + " has no messages: expected MSI or MSIX");
+    }
+
+    @Test
+    void ioapicHasNoDirectEoi() {
+        VfioIntx vfio = VfioIntx.of(new IntxDevice(new PhysicalLine(LineController.IOAPIC), Kind.PCI_2_3), false);
+        assertThatIllegalStateException()
+                .isThrownBy(() -> vfio.chooseDirect(() -> {}))
+                .withMessage("an IOAPIC ends an interrupt when the handlers return: direct EOI needs a line of a GIC");
+        assertThat(vfio.isDirect()).isFalse();
     }
 
     @Test
