@@ -18,6 +18,9 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     private static final long X86_WINDOW = 0xfee00000L;
     private static final int BROADCAST = 0xff;
     private static final int DELIVERY_NMI = 4 << 8;
+    /** Bits of the largest guest physical address. */
+    private static final int ITS_ADDRESS_BITS = 52;
+
     private static final long ITS_PAGE = 0x1_0000;
     private static final long GITS_TRANSLATER = 0x1_0040;
 
@@ -50,12 +53,14 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
      * Makes a message to an ARM ITS: {@code eventId} written to its register GITS_TRANSLATER. The guest maps device and
      * event to an interrupt (LPI) and a vCPU.
      *
-     * @param its the guest physical address of the ITS, a multiple of 64 KiB
+     * @param its the guest physical address of the ITS, a multiple of 64 KiB below 2^52
+     * @throws IllegalArgumentException for another address
      */
     public static MsiMessage toIts(long its, int deviceId, int eventId) {
-        if (its % ITS_PAGE != 0) {
+        if (its % ITS_PAGE != 0 || its >>> ITS_ADDRESS_BITS != 0) {
             throw new IllegalArgumentException("an ITS at 0x" + Long.toHexString(its)
-                    + " is not possible: expected its first address, a multiple of 0x" + Long.toHexString(ITS_PAGE));
+                    + " is not possible: expected its first address, a multiple of 0x" + Long.toHexString(ITS_PAGE)
+                    + " below 2^" + ITS_ADDRESS_BITS);
         }
         return new MsiMessage(its + GITS_TRANSLATER, eventId, OptionalInt.of(deviceId));
     }
