@@ -177,6 +177,33 @@ class VgicDeliveryContract extends ArmVms {
         assertThat(vgic.isLatched(EDGE)).isFalse();
     }
 
+    /** The latches of 32 interrupts are one register. */
+    @Test
+    void latchOfAnSpiLeavesItsNeighbours() {
+        VgicV3 vgic = ready(vm());
+        vgic.setLatched(EDGE, true);
+        vgic.setLatched(OTHER, true);
+        assertThat(vgic.isLatched(EDGE)).isTrue();
+        vgic.setLatched(OTHER, false);
+        assertThat(vgic.isLatched(EDGE)).isTrue();
+        assertThat(vgic.isLatched(OTHER)).isFalse();
+    }
+
+    /** The configurations of 16 interrupts are one register. */
+    @Test
+    void configurationOfAnSpiLeavesItsNeighbours() {
+        Vm vm = vm();
+        VgicV3 vgic = ready(vm);
+        vgic.makeLevel(LEVEL);
+        vm.setSpi(EDGE, true);
+        assertThat(vgic.isLatched(EDGE)).isTrue();
+        vgic.makeLevel(OTHER);
+        vgic.makeEdge(OTHER);
+        vm.setSpi(LEVEL, true);
+        assertThat(vgic.isHigh(LEVEL)).isTrue();
+        assertThat(vgic.isLatched(LEVEL)).isFalse();
+    }
+
     // Levels
 
     @Test
