@@ -5,9 +5,11 @@ import static io.kvmirq.explain.Explanation.refusal;
 import static io.kvmirq.explain.Explanation.success;
 import static io.kvmirq.explain.Fact.ARM64;
 import static io.kvmirq.explain.Fact.DEVICE_ID;
+import static io.kvmirq.explain.Fact.HIGH_VCPU_ID;
 import static io.kvmirq.explain.Fact.NO_DEVICE_ID;
 import static io.kvmirq.explain.Fact.NO_IRQCHIP;
 import static io.kvmirq.explain.Fact.OLD;
+import static io.kvmirq.explain.Fact.TYPED_CALL;
 import static io.kvmirq.explain.Fact.VGIC;
 
 import io.kvmirq.Errno;
@@ -62,7 +64,7 @@ public enum ArmCause implements Cause {
                     "a vCPU id of 512 or more",
                     "KVM_CAP_MAX_VCPUS",
                     "kvm_main.c kvm_vm_ioctl_create_vcpu()")
-            .needs(ARM64)),
+            .certainWhen(ARM64, HIGH_VCPU_ID)),
     ARM_VCPU_AFTER_INIT(refusal(
                     KernelCall.VCPU_CREATE,
                     Errno.EBUSY,
@@ -76,14 +78,14 @@ public enum ArmCause implements Cause {
                     "its redistributor would overlap the distributor",
                     "all addresses of the VGIC",
                     "vgic-mmio-v3.c vgic_register_redist_iodev()")
-            .needs(ARM64)),
+            .needs(ARM64, VGIC)),
     ARM_VCPU_REGION_GROWN(refusal(
                     KernelCall.VCPU_CREATE,
                     Errno.EINVAL,
                     "the single region of redistributors, which grows with the vCPUs, ends beyond the VM's addresses",
                     "its address, and 128 KiB for each vCPU that exists",
                     "vgic-v3.c vgic_v3_check_base()")
-            .needs(ARM64)),
+            .needs(ARM64, VGIC)),
     ARM_VCPU_TARGET(refusal(
                     KernelCall.VCPU_INIT,
                     Errno.EINVAL,
@@ -146,7 +148,8 @@ public enum ArmCause implements Cause {
                     "bits 31:24 name neither CPU (0), SPI (1) nor PPI (2)",
                     "kvm_irq_level.irq: type in bits 27:24, vCPU in 23:16, number in 15:0",
                     "arm.c kvm_vm_ioctl_irq_line()")
-            .needs(ARM64)),
+            .needs(ARM64)
+            .unless(TYPED_CALL)),
     ARM_LINE_HAS_VGIC(refusal(
                     KernelCall.LINE,
                     Errno.ENXIO,
@@ -164,7 +167,7 @@ public enum ArmCause implements Cause {
     ARM_LINE_NUMBER(refusal(
                     KernelCall.LINE,
                     Errno.EINVAL,
-                    "no such vCPU or interrupt: PPIs are 16-31, SPIs from 32 on",
+                    "no such vCPU or interrupt: PPIs are 16-31, SPIs 32 to the VGIC's last",
                     "vCPU and number in the word",
                     "arm.c kvm_vm_ioctl_irq_line()")
             .needs(ARM64)),
@@ -176,7 +179,7 @@ public enum ArmCause implements Cause {
                     "vgic-init.c vgic_lazy_init()")
             .needs(ARM64)),
     ARM_LINE_VCPU_TWICE(refusal(
-                    KernelCall.LINE,
+                    KernelCall.PPI_LINE,
                     Errno.EINVAL,
                     "on 6.1 the id of the vCPU found by index is taken as an index again",
                     "vCPU ids that are 0, 1, 2 and so on",

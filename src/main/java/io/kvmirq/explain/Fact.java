@@ -15,6 +15,7 @@ public enum Fact {
     VGIC("vgic", Kind.IRQCHIP, "the VM has a VGIC (arm64)"),
     NO_VCPU("no-vcpu", Kind.VCPUS, "the VM has no vCPU yet"),
     VCPUS("vcpus", Kind.VCPUS, "the VM has vCPUs"),
+    HIGH_VCPU_ID("vcpu-id-512", Kind.VCPU_ID, "the id of the vCPU is 512 or more"),
     LEVEL("level", Kind.TRIGGER, "a level interrupt, with a resamplefd"),
     EDGE("edge", Kind.TRIGGER, "no resamplefd"),
     OLD("before-6.17", Kind.KERNEL, "the kernel is older than 6.17"),
@@ -39,6 +40,7 @@ public enum Fact {
     private enum Kind {
         IRQCHIP,
         VCPUS,
+        VCPU_ID,
         TRIGGER,
         KERNEL,
         ARCHITECTURE,

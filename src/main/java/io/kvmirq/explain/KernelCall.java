@@ -57,6 +57,7 @@ public enum KernelCall {
     IOEVENTFD_DEASSIGN("ioeventfd deassign"),
     MSI("msi signal", "KVM_SIGNAL_MSI", "signal_msi", "msi"),
     LINE("line set", "KVM_IRQ_LINE", "KVM_IRQ_LINE_STATUS", "irq_line"),
+    PPI_LINE("ppi line set", LINE),
     DEVICE_CREATE("device create", "KVM_CREATE_DEVICE"),
     DEVICE_TEST("device test", DEVICE_CREATE),
     ATTRIBUTE_GET("device attribute get", "KVM_GET_DEVICE_ATTR", "get_device_attr"),
@@ -80,6 +81,8 @@ public enum KernelCall {
     ITS_ADDRESS("its address set", VGIC_ADDRESS),
     ITS_CONTROL("its control"),
     ITS_REGISTER("its register", "KVM_DEV_ARM_VGIC_GRP_ITS_REGS"),
+    ITS_IIDR("its iidr set", ITS_REGISTER),
+    ITS_CREADR("its creadr set", ITS_REGISTER),
     STATS("stats open", "KVM_GET_STATS_FD"),
     ANY_IOCTL("ioctl"),
     VFIO_GROUP("vfio group open"),
@@ -121,6 +124,8 @@ public enum KernelCall {
             ITS_ADDRESS,
             ITS_CONTROL,
             ITS_REGISTER,
+            ITS_IIDR,
+            ITS_CREADR,
             KVM_VFIO_FORWARD);
 
     private final String label;
@@ -175,6 +180,8 @@ public enum KernelCall {
             case ATTRIBUTE_GET ->
                 Stream.concat(Stream.of(ATTRIBUTE), ATTRIBUTES.stream()).toList();
             case ATTRIBUTE, ATTRIBUTE_PROBE -> ATTRIBUTES;
+            case LINE -> List.of(PPI_LINE);
+            case ITS_REGISTER -> List.of(ITS_IIDR, ITS_CREADR);
             case IOEVENTFD -> List.of(IOEVENTFD_DEASSIGN);
             default -> List.of();
         };

@@ -210,7 +210,8 @@ public enum VgicCause implements Cause {
                     "off the size of the register",
                     "attr, the register's offset",
                     "vgic-its.c vgic_its_attr_regs_access()")
-            .needs(ARM64)),
+            .needs(ARM64)
+            .unless(TYPED_CALL)),
     ITS_NO_REGISTER(refusal(
                     KernelCall.ITS_REGISTER,
                     Errno.ENXIO,
@@ -240,21 +241,21 @@ public enum VgicCause implements Cause {
                     "vgic-its.c vgic_its_save_itt()")
             .needs(ARM64)),
     ITS_VERSION(refusal(
-                    KernelCall.ITS_REGISTER,
+                    KernelCall.ITS_IIDR,
                     Errno.EINVAL,
                     "GITS_IIDR names a version of the tables that this kernel does not have",
                     "bits 15:12 of GITS_IIDR; 0 is the only version",
                     "vgic-its.c vgic_mmio_uaccess_write_its_iidr()")
             .needs(ARM64)),
     ITS_READER_ENABLED(refusal(
-                    KernelCall.ITS_REGISTER,
+                    KernelCall.ITS_CREADR,
                     Errno.EBUSY,
                     "GITS_CREADR cannot be set while the ITS is enabled",
                     "the order: GITS_CREADR before GITS_CTLR",
                     "vgic-its.c vgic_mmio_uaccess_write_its_creadr()")
             .needs(ARM64)),
     ITS_READER_BEYOND(refusal(
-                    KernelCall.ITS_REGISTER,
+                    KernelCall.ITS_CREADR,
                     Errno.EINVAL,
                     "GITS_CREADR is beyond the ring of commands",
                     "the value, and the size in GITS_CBASER, which comes first",

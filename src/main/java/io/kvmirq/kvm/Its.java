@@ -14,6 +14,12 @@ import io.kvmirq.uapi.UapiArm64;
  */
 public final class Its extends KvmDevice {
     private static final long PAGE = 0x1_0000;
+    private static final long IIDR = 4;
+    private static final long CREADR = 0x90;
+    /** Registers of 64 bits from here to {@link #IDENTIFICATION}. */
+    private static final long TYPER = 8;
+
+    private static final long IDENTIFICATION = 0xffd0;
 
     private final VgicCalls calls;
 
@@ -91,11 +97,14 @@ public final class Its extends KvmDevice {
     /**
      * Reads a register, as a VMM does to save it.
      *
-     * @param offset bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...
-     * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without register; EINVAL off the
-     *     register's size; EBUSY while a vCPU runs
+     * @param offset bytes: 0 (GITS_CTLR), 4 (GITS_IIDR), 8 (GITS_TYPER), 0x80 (GITS_CBASER), ...; a multiple of 8, or of
+     *     4 below 8 and from 0xffd0 on
+     * @throws io.kvmirq.KernelException ENXIO before {@link #setAddress} or for an offset without register; EBUSY while a
+     *     vCPU runs
+     * @throws IllegalArgumentException for an offset within a register
      */
     public long readRegister(long offset) {
+        requireOffset(offset);
         return calls.getAttribute(
                         fd(),
                         KernelCall.ITS_REGISTER,
@@ -110,15 +119,27 @@ public final class Its extends KvmDevice {
      * Writes a register, as a VMM does to restore it.
      *
      * @param offset as for {@link #readRegister}
-     * @throws io.kvmirq.KernelException as {@link #readRegister}
+     * @throws io.kvmirq.KernelException as {@link #readRegister}; EBUSY for GITS_CREADR while the ITS is enabled; EINVAL
+     *     for GITS_CREADR beyond the ring of commands, or GITS_IIDR with a version that the kernel does not have
      */
     public void writeRegister(long offset, long value) {
+        requireOffset(offset);
         calls.setAttribute(
                 fd(),
-                KernelCall.ITS_REGISTER,
+                offset == IIDR
+                        ? KernelCall.ITS_IIDR
+                        : offset == CREADR ? KernelCall.ITS_CREADR : KernelCall.ITS_REGISTER,
                 UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
                 offset,
                 VgicCalls.value(value),
                 () -> "set register=0x" + Long.toHexString(offset) + " value=0x" + Long.toHexString(value));
+    }
+
+    private static void requireOffset(long offset) {
+        int size = offset < TYPER || offset >= IDENTIFICATION ? Integer.BYTES : Long.BYTES;
+        if (offset < 0 || offset % size != 0) {
+            throw new IllegalArgumentException("ITS register offset 0x" + Long.toHexString(offset)
+                    + " is not possible: expected a multiple of " + size);
+        }
     }
 }

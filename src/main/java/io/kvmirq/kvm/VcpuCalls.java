@@ -10,6 +10,7 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
+import java.util.Set;
 
 /**
  * KVM's calls on one vCPU, by ioctl on every binding, and the page that it shares with the kernel.
@@ -17,6 +18,8 @@ import java.nio.ByteBuffer;
  * <p>Source: {@code kvm_vcpu_ioctl()} in virt/kvm/kvm_main.c, {@code struct kvm_run} in linux/kvm.h.
  */
 final class VcpuCalls extends Calls {
+    private static final int HIGH_ID = 512;
+
     private final VmCalls vm;
     private final Fd fd;
     private final Mapping.Owner run;
@@ -26,7 +29,7 @@ final class VcpuCalls extends Calls {
         super(vm.vm().kernel());
         this.vm = vm;
         int raw = on(vm.vm(), vmRaw -> backend().libc().ioctl(vmRaw, Uapi.KVM_CREATE_VCPU, id.number()));
-        check(raw, KernelCall.VCPU_CREATE, vm.known(), () -> vm.vm() + " id=" + id.number());
+        check(raw, KernelCall.VCPU_CREATE, known(id), () -> vm.vm() + " id=" + id.number());
         this.fd = made("vcpu " + id.number(), raw);
         vm.learn(Fact.VCPUS);
         try {
@@ -37,6 +40,10 @@ final class VcpuCalls extends Calls {
             close(fd);
             throw e;
         }
+    }
+
+    private Set<Fact> known(VcpuId id) {
+        return id.number() < HIGH_ID ? vm.known() : vm.known(Fact.HIGH_VCPU_ID);
     }
 
     VmCalls vm() {

@@ -132,7 +132,7 @@ final class VgicCalls extends Calls {
             if (result < 0) {
                 throw failure(
                         result,
-                        KernelCall.LINE,
+                        KernelCall.PPI_LINE,
                         vm.known(),
                         () -> "vm=" + raw + " " + vcpu + " " + ppi + " level=" + level(high));
             }

@@ -169,7 +169,7 @@ public final class Vm implements AutoCloseable {
      * A GICv2 (arm64). Call {@link Vgic#init} before a vCPU runs.
      *
      * @throws io.kvmirq.KernelException ENODEV on a host whose GIC runs none; EEXIST with a VGIC present, even if its
-     *     handle is closed; EBUSY when a vCPU has run
+     *     handle is closed; EBUSY when a vCPU has run, or another thread creates or uses one; E2BIG with more than 8 vCPUs
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public VgicV2 createVgicV2() {
@@ -182,7 +182,7 @@ public final class Vm implements AutoCloseable {
     /**
      * A GICv3 (arm64). It is not ready before {@link Vgic#init}.
      *
-     * @throws io.kvmirq.KernelException ENODEV on a host with a GICv2; else as {@link #createVgicV2}
+     * @throws io.kvmirq.KernelException ENODEV on a host with a GICv2; EEXIST and EBUSY as {@link #createVgicV2}
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public VgicV3 createVgicV3() {
@@ -361,8 +361,8 @@ public final class Vm implements AutoCloseable {
     /**
      * A vCPU of the calling thread, the only one that may use it.
      *
-     * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511); EEXIST for one that exists; EBUSY
-     *     after {@link Vgic#init}
+     * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when addresses
+     *     of the VGIC overlap or end beyond the VM's; EEXIST for an id that exists; EBUSY after {@link Vgic#init}
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {

@@ -64,6 +64,13 @@ class VgicContract extends ArmVms {
     }
 
     @Test
+    void vcpuIdOf512IsTooHigh() {
+        Vm vm = vm();
+        vgic(vm);
+        assertThat(refused(Errno.EINVAL, () -> vcpu(vm, 512))).endsWith(" id=512: EINVAL (a vCPU id of 512 or more)");
+    }
+
+    @Test
     void callsOfX86AreRefusedBeforeTheKernel() {
         Vm vm = vm();
         assertThatThrownBy(vm::createIrqchip)
@@ -218,7 +225,8 @@ class VgicContract extends ArmVms {
                 .contains("interrupts=96: EBUSY (the number of interrupts is set already, by init at the latest)");
         vgic.init();
         vm.setSpi(new Spi(95), true);
-        assertThat(refused(Errno.EINVAL, () -> vm.setSpi(new Spi(96), true))).contains("no such vCPU or interrupt");
+        assertThat(refused(Errno.EINVAL, () -> vm.setSpi(new Spi(96), true)))
+                .endsWith("EINVAL (no such vCPU or interrupt: PPIs are 16-31, SPIs 32 to the VGIC's last)");
     }
 
     @Test
@@ -327,7 +335,11 @@ class VgicContract extends ArmVms {
         refused(Errno.EEXIST, () -> its.setAddress(ITS));
         long quiescent = 1L << 31;
         assertThat(its.readRegister(0)).isEqualTo(quiescent);
-        assertThat(refused(Errno.EINVAL, () -> its.readRegister(2))).contains("off the size of the register");
+        assertThatThrownBy(() -> its.readRegister(2))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("ITS register offset 0x2 is not possible: expected a multiple of 4");
+        assertThatThrownBy(() -> its.writeRegister(0x84, 0)).hasMessageEndingWith("expected a multiple of 8");
+        assertThatThrownBy(() -> its.readRegister(-8)).isInstanceOf(IllegalArgumentException.class);
         refused(Errno.ENXIO, () -> its.readRegister(0x8000));
         its.init();
     }

@@ -121,6 +121,20 @@ class CausesTest {
                 .containsExactly("VGIC_INIT_CREATING", "VGIC_SAVE_RUNNING");
     }
 
+    /** A typed call makes the word; only PPIs name a vCPU. */
+    @Test
+    void lineOfATypedCallIsNotOfAnUnknownKind() {
+        Set<Fact> known = EnumSet.of(Fact.ARM64, Fact.VGIC, Fact.OLD, Fact.TYPED_CALL);
+        assertThat(Causes.sentence(KernelCall.LINE, Errno.EINVAL, known))
+                .isEqualTo("no such vCPU or interrupt: PPIs are 16-31, SPIs 32 to the VGIC's last");
+        assertThat(Causes.sentence(KernelCall.PPI_LINE, Errno.EINVAL, known))
+                .contains("no such vCPU or interrupt", "the id of the vCPU found by index")
+                .doesNotContain("bits 31:24");
+        assertThat(Causes.of(KernelCall.LINE, Errno.EINVAL.number(), EnumSet.of(Fact.ARM64)))
+                .extracting(Cause::name)
+                .contains("ARM_LINE_KIND", "ARM_LINE_NUMBER", "ARM_LINE_VCPU_TWICE");
+    }
+
     @Test
     void whatIsKnownRulesCausesOut() {
         assertThat(Causes.of(KernelCall.IRQFD, Errno.EINVAL.number(), EnumSet.of(Fact.FULL_IRQCHIP)))
