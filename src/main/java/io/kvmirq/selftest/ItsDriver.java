@@ -17,8 +17,6 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.VgicV3;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 
 /**
  * Programs an ITS and the LPIs of a vCPU, as a guest's driver does, with tables in guest memory. For one thread.
@@ -89,9 +87,7 @@ final class ItsDriver {
     }
 
     private void send(long... words) {
-        ByteBuffer bytes = ByteBuffer.allocate(ItsCommand.SIZE).order(ByteOrder.LITTLE_ENDIAN);
-        bytes.asLongBuffer().put(words);
-        memory.put(COMMANDS + end, bytes.array());
+        memory.put(COMMANDS + end, ItsCommand.bytes(words));
         end = (end + ItsCommand.SIZE) % QUEUE;
         its.writeRegister(CWRITER, end);
     }

@@ -112,9 +112,7 @@ class ItsContract extends ArmVms {
     }
 
     private void send(long... words) {
-        for (int i = 0; i < words.length; i++) {
-            put(RING + end + i * Long.BYTES, words[i]);
-        }
+        memory.put(RING + end, ItsCommand.bytes(words));
         end += ItsCommand.SIZE;
         its.writeRegister(CWRITER, end);
     }

@@ -19,8 +19,6 @@ import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.vfio.VfioDevice;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.MatchResult;
@@ -98,9 +96,7 @@ class GicV4World {
     }
 
     private void send(long... words) {
-        ByteBuffer bytes = ByteBuffer.allocate(ItsCommand.SIZE).order(ByteOrder.LITTLE_ENDIAN);
-        bytes.asLongBuffer().put(words);
-        memory.put(RING + end, bytes.array());
+        memory.put(RING + end, ItsCommand.bytes(words));
         end += ItsCommand.SIZE;
         its.writeRegister(Its.CWRITER, end);
     }

@@ -28,7 +28,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -71,22 +71,19 @@ class VfioArm64Test {
         Mapping memory = made.add(vm.addMemory(MEMORY, 0x6_0000)).mapping();
         enableLpis(vgic);
         int requester = PciAddress.parse(NAME).requesterId();
-        ByteBuffer ring = ByteBuffer.allocate(3 * ItsCommand.SIZE).order(ByteOrder.LITTLE_ENDIAN);
-        for (long[] command : new long[][] {
-            ItsCommand.mapDevice(requester, 5, MEMORY + EVENTS),
-            ItsCommand.mapCollection(1, 0),
-            ItsCommand.mapEvent(requester, 3, LPI, 1)
-        }) {
-            for (long word : command) {
-                ring.putLong(word);
-            }
+        int end = 0;
+        for (long[] command : List.of(
+                ItsCommand.mapDevice(requester, 5, MEMORY + EVENTS),
+                ItsCommand.mapCollection(1, 0),
+                ItsCommand.mapEvent(requester, 3, LPI, 1))) {
+            memory.put(end, ItsCommand.bytes(command));
+            end += ItsCommand.SIZE;
         }
-        memory.put(0, ring.array());
         its.writeRegister(io.kvmirq.arch.gic.Its.CBASER, VALID | MEMORY);
         its.writeRegister(io.kvmirq.arch.gic.Its.BASER_DEVICES, VALID | MEMORY + DEVICES);
         its.writeRegister(io.kvmirq.arch.gic.Its.BASER_COLLECTIONS, VALID | MEMORY + COLLECTIONS);
         its.writeRegister(io.kvmirq.arch.gic.Its.CTLR, 1);
-        its.writeRegister(io.kvmirq.arch.gic.Its.CWRITER, ring.capacity());
+        its.writeRegister(io.kvmirq.arch.gic.Its.CWRITER, end);
 
         int device = user.device(1);
         int number = user.event();

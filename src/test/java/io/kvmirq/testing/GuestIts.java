@@ -19,8 +19,6 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.function.IntConsumer;
 
 /**
@@ -99,9 +97,7 @@ public final class GuestIts {
     }
 
     private void send(long... words) {
-        ByteBuffer bytes = ByteBuffer.allocate(ItsCommand.SIZE).order(ByteOrder.LITTLE_ENDIAN);
-        bytes.asLongBuffer().put(words);
-        memory.put(RING + end, bytes.array());
+        memory.put(RING + end, ItsCommand.bytes(words));
         end = (end + ItsCommand.SIZE) % TABLE;
         its.writeRegister(CWRITER, end);
     }

@@ -2,6 +2,8 @@
 package io.kvmirq.arch.gic;
 
 import io.kvmirq.arch.BitField;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.Optional;
 
@@ -79,7 +81,14 @@ public enum ItsCommand {
         return number;
     }
 
-    // The words of a command, to be written lowest byte first
+    /** A command as the guest writes it into its ring: its words one after the other, lowest byte first. */
+    public static byte[] bytes(long... words) {
+        ByteBuffer bytes = ByteBuffer.allocate(words.length * Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
+        bytes.asLongBuffer().put(words);
+        return bytes.array();
+    }
+
+    // The words of a command
 
     /** MAPD: the device may send events of {@code eventBits} bits. KVM keeps them in {@code table} when it saves the ITS. */
     public static long[] mapDevice(int device, int eventBits, long table) {
