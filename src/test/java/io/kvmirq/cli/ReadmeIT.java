@@ -52,6 +52,20 @@ class ReadmeIT {
     }
 
     @Test
+    void exampleOfAnItsIsTheFileThatRuns() throws Exception {
+        assertThat(runExample("PendingLpi")).isEqualTo("gsi 96 made LPI 8200 pending: true");
+    }
+
+    @Test
+    void exampleOfDirectEoiIsTheFileThatRuns() throws Exception {
+        assertThat(runExample("DirectEoi").lines())
+                .hasSize(3)
+                .anyMatch(line -> line.startsWith("exclusive: yes, but [of two VMs"))
+                .anyMatch(line -> line.startsWith("shared: no, [other handlers have the line"))
+                .contains("shared, asserted safe: yes, in spite of [SHARED, SHAREABLE]");
+    }
+
+    @Test
     void exampleOfVfioIsTheFileThatRuns() throws Exception {
         assertThat(runExample("DeviceToGuest"))
                 .isEqualTo("MSI-X 3 of 0000:3b:00.0 → gsi 27 (bypass): true\n"

@@ -6,7 +6,19 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * What decides whether a level-triggered interrupt of a device may have direct EOI.
+ * What decides whether a level-triggered interrupt of a device may have direct EOI: {@link #decide}. For a PCI device that
+ * has its line for itself:
+ *
+ * <pre>{@code
+ * new DirectEoiPolicy(
+ *         false, // no platform device
+ *         true, // level-triggered
+ *         true, // HW is 1: the guest's EOI deactivates the physical interrupt
+ *         0, // no other handler
+ *         false, // requested exclusively
+ *         false) // nothing is asserted
+ *     .decide();
+ * }</pre>
  *
  * @param platformDevice whether it is a platform device; otherwise it is a PCI device, whose line other devices may share
  * @param level whether the interrupt is level-triggered
