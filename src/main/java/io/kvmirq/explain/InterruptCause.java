@@ -206,7 +206,7 @@ public enum InterruptCause implements Cause {
     FORWARD_NO_LINE(refusal(
             KernelCall.KVM_VFIO_FORWARD,
             Errno.EINVAL,
-            "the device has no such interrupt, or the GSI is no SPI of the guest's VGIC; only platform devices forward",
+            "the device has no such interrupt, or the GSI is no SPI of the guest's VGIC; messages do not forward",
             "index, subindex and GSI",
             Text.FORWARDING)),
     FORWARD_UNKNOWN(refusal(

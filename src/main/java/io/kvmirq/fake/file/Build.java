@@ -8,7 +8,8 @@ package io.kvmirq.fake.file;
  * @param fullIrqchip whether KVM_CREATE_IRQCHIP is built in
  * @param cdev whether iommufd and the files of VFIO devices are built in
  * @param irqfdHostWide whether an eventfd that feeds a GSI of one VM is busy for all other VMs (since 6.17)
- * @param historic whether it has the patches of 2014 with {@code KVM_DEV_VFIO_DEVICE}, which were never merged
+ * @param historic whether it has the patches of 2014 with {@code KVM_DEV_VFIO_DEVICE}, and that of 2017 for INTx; none
+ *     was merged
  * @param hardware of the host
  */
 public record Build(

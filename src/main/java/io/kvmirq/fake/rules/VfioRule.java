@@ -136,6 +136,10 @@ public enum VfioRule implements KernelRule {
     VFIO_IRQS_SHARED(SOURCE, VfioCause.SET_IRQS_SHARED),
     VFIO_INTX_WITHOUT_TRIGGER(
             LAB, "INTx with descriptor -1 stays enabled without a trigger", "vfio_pci_intrs.c vfio_intx_enable()"),
+    VFIO_INTX_DIRECT(
+            INFERRED,
+            "the historic profile forwards INTx: its handler signals, masks nothing and claims every interrupt",
+            "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler, May 2017"),
     VFIO_UNMASK_READS(LAB, "a signal of the unmask eventfd is consumed and unmasks INTx", "virqfd.c virqfd_wakeup()"),
     VFIO_UNMASK_DETACH_DRAINS(
             LAB, "removing the unmask eventfd of INTx reads the eventfd", "virqfd.c virqfd_shutdown()"),

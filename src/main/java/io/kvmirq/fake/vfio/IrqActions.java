@@ -79,6 +79,7 @@ final class IrqActions {
         if (on && set.count() == 0 && set.isNone()) {
             device.unmask().clear();
             device.intx().disable();
+            device.setTrigger(null);
             device.settle();
             return 0;
         }
@@ -103,11 +104,13 @@ final class IrqActions {
     private int trigger(boolean on, EventFile event) {
         if (on) {
             device.intx().trigger(() -> event.signal(1));
+            device.setTrigger(event);
             return 0;
         }
         if (!device.intx().enable(() -> event.signal(1))) {
             return host.refuse(VfioRule.VFIO_IRQS_SHARED);
         }
+        device.setTrigger(event);
         device.settle();
         return 0;
     }
@@ -119,6 +122,7 @@ final class IrqActions {
             return host.refuse(VfioRule.VFIO_IRQS_SHARED);
         }
         device.intx().detach();
+        device.setTrigger(null);
         device.settle();
         return 0;
     }

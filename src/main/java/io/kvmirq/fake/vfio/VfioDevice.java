@@ -2,7 +2,6 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.VfioLines;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.VfioRule;
@@ -156,12 +155,6 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
             disable();
             unbind();
         }
-    }
-
-    /** In 2014 the interrupts of platform devices only. */
-    @Override
-    public Optional<HostLine> line(int irq, int subindex) {
-        return Optional.empty();
     }
 
     /** The first file of the device was opened. */

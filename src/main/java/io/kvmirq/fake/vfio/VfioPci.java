@@ -6,6 +6,7 @@ import io.kvmirq.arch.intx.IntxDevice;
 import io.kvmirq.arch.intx.VfioIntx;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
@@ -29,6 +30,7 @@ public final class VfioPci extends VfioDevice {
     private final PciLine line;
     private final IntxDevice device;
     private final VfioIntx intx;
+    private final ForwardableIntx forwardable;
     private final UnmaskEvent unmask;
     private final MessageVectors vectors;
     private final ConfigSpace config;
@@ -43,6 +45,7 @@ public final class VfioPci extends VfioDevice {
         this.device =
                 new IntxDevice(line.physical(), function.disIntx() ? IntxDevice.Kind.PCI_2_3 : IntxDevice.Kind.PCI);
         this.intx = VfioIntx.of(device, vfio.isNointxmask());
+        this.forwardable = new ForwardableIntx(host, line, intx);
         this.unmask = new UnmaskEvent(this);
         this.vectors = new MessageVectors(host, this, vfio.vectors());
         this.config = new ConfigSpace(this);
@@ -66,6 +69,11 @@ public final class VfioPci extends VfioDevice {
 
     PciLine line() {
         return line;
+    }
+
+    /** Sets the eventfd that INTx signals. */
+    void setTrigger(@Nullable EventFile event) {
+        forwardable.setTrigger(event);
     }
 
     UnmaskEvent unmask() {
@@ -121,6 +129,7 @@ public final class VfioPci extends VfioDevice {
         unmask.clear();
         vectors.disable();
         intx.close();
+        setTrigger(null);
         if (resets()) {
             reset();
         }
@@ -256,6 +265,13 @@ public final class VfioPci extends VfioDevice {
             event.signal(1);
         }
         return event != null;
+    }
+
+    @Override
+    public Optional<HostLine> line(int irq, int subindex) {
+        return irq == UapiVfio.VFIO_PCI_INTX_IRQ_INDEX && subindex == 0 && function.intx()
+                ? Optional.of(forwardable)
+                : Optional.empty();
     }
 
     /** How the device interrupts. */

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import static io.kvmirq.forward.SharedLineWorld.DIS_INTX;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.arch.intx.DirectEoiPolicy;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.vfio.ArmedLine;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** A device with direct EOI, and another one on its line. */
+class SharedDirectEoiTest {
+    private static final int ROUNDS = 100;
+
+    private static ForwardedIrq forwardDirect(SharedLineWorld.Owner owner, DirectEoiPolicy policy) {
+        return owner.forwarding.forwardDirect(owner.device.intx(), LineGuest.PIN, Abi2014.named(owner.kvmVfio), policy);
+    }
+
+    /** The line is shared with another handler, and the user asserts that this is safe. */
+    private static final DirectEoiPolicy ASSERTED = new DirectEoiPolicy(false, true, true, 1, true, true);
+
+    private static final DirectEoiPolicy EXCLUSIVE = new DirectEoiPolicy(false, true, true, 0, false, false);
+
+    @Test
+    void otherDeviceStarvesUntilTheGuestsEoi() {
+        try (SharedLineWorld world = new SharedLineWorld("historic", false)) {
+            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
+            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+            forwardDirect(a, ASSERTED);
+            b.forward();
+            a.request();
+            a.guest.take(() -> {
+                for (int i = 0; i < ROUNDS; i++) {
+                    b.request();
+                    b.run();
+                }
+                assertThat(b.served).as("the interrupt of the host is active").isZero();
+                a.serve();
+            });
+            b.run();
+            assertThat(b.served).as("after the EOI of the other guest").isEqualTo(1);
+            assertThat(a.served).isEqualTo(1);
+        }
+    }
+
+    /** The handler of direct EOI does not ask its device. */
+    @Test
+    void guestGetsTheInterruptsOfTheOtherDevice() {
+        try (SharedLineWorld world = new SharedLineWorld("historic", false)) {
+            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
+            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+            forwardDirect(a, ASSERTED);
+            b.forward();
+            b.request();
+            b.run();
+            assertThat(b.served).isEqualTo(1);
+            b.request();
+            b.run();
+            assertThat(b.served).as("the other guest has to end the first one").isEqualTo(1);
+            a.run();
+            b.run();
+            assertThat(b.served).isEqualTo(2);
+            assertThat(a.served).isZero();
+            assertThat(a.spurious).isPositive();
+        }
+    }
+
+    @Test
+    void endOfTheForwardingLetsTheOtherDeviceInterrupt() {
+        try (SharedLineWorld world = new SharedLineWorld("historic", false)) {
+            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
+            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+            ForwardedIrq direct = forwardDirect(a, ASSERTED);
+            b.forward();
+            a.request();
+            a.guest.take(() -> {
+                b.request();
+                b.run();
+                assertThat(b.served).isZero();
+                a.serve();
+                direct.close();
+                b.run();
+                assertThat(b.served).isEqualTo(1);
+            });
+        }
+    }
+
+    /** Also without the rest of the forwarding, as after the death of a VMM. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void unforwardAndDisableEndTheActiveInterrupt(boolean unforwards) {
+        try (SharedLineWorld world = new SharedLineWorld("historic", false)) {
+            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
+            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+            Abi2014 abi = Abi2014.named(a.kvmVfio);
+            abi.forward(a.device.intx(), LineGuest.PIN);
+            b.forward();
+            try (EventFd event = EventFd.create(world.kernel);
+                    ArmedLine armed = a.device.intx().arm(event)) {
+                a.hardware.requestService();
+                a.hardware.serve();
+                b.request();
+                b.run();
+                assertThat(b.served).isZero();
+                if (unforwards) {
+                    abi.unforward(a.device.intx());
+                } else {
+                    armed.close();
+                }
+                b.run();
+                assertThat(b.served).isEqualTo(1);
+            }
+        }
+    }
+
+    @Test
+    void lineWithDirectEoiIsExclusiveUnderNointxmask() {
+        try (SharedLineWorld world = new SharedLineWorld("historic", true)) {
+            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
+            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+            ForwardedIrq direct = forwardDirect(a, EXCLUSIVE);
+            for (int i = 0; i < ROUNDS; i++) {
+                a.request();
+                a.run();
+            }
+            assertThat(a.served).isEqualTo(ROUNDS);
+            assertThat(a.spurious).isZero();
+            assertThatExceptionOfType(KernelException.class)
+                    .isThrownBy(() -> forwardDirect(b, EXCLUSIVE))
+                    .satisfies(e -> assertThat(e.errno()).isEqualTo(Errno.EBUSY));
+            direct.close();
+            assertThat(forwardDirect(b, EXCLUSIVE).mechanism()).isEqualTo(Mechanism.DIRECT_EOI);
+        }
+    }
+}
