@@ -45,23 +45,23 @@ public final class GuestCpuInterface {
     public int acknowledge() {
         vcpu.checkInGuest();
         long control = registers.machineControl();
-        long best = MachineControl.MASK.of(control);
-        int taken = -1;
+        long limit = MachineControl.MASK.of(control);
+        int best = -1;
         for (int i = 0; i < registers.registers(); i++) {
             long word = word(i);
             if (ACTIVE.isSet(word)) {
-                best = Math.min(best, PRIORITY.of(word));
-                taken = taken >= 0 && PRIORITY.of(word(taken)) >= best ? -1 : taken;
-            } else if (PENDING.isSet(word) && isEnabled(control, word) && PRIORITY.of(word) < best) {
-                best = PRIORITY.of(word);
-                taken = i;
+                limit = Math.min(limit, PRIORITY.of(word));
+            } else if (PENDING.isSet(word)
+                    && isEnabled(control, word)
+                    && (best < 0 || PRIORITY.of(word) < PRIORITY.of(word(best)))) {
+                best = i;
             }
         }
-        if (taken < 0 || !HypervisorControl.ENABLED.isSet(registers.control())) {
+        if (best < 0 || PRIORITY.of(word(best)) >= limit || !HypervisorControl.ENABLED.isSet(registers.control())) {
             return SPURIOUS;
         }
-        long word = word(taken);
-        words.set(at(taken), PENDING.put(ACTIVE.put(word, 1), 0));
+        long word = word(best);
+        words.set(at(best), PENDING.put(ACTIVE.put(word, 1), 0));
         return answer(word);
     }
 

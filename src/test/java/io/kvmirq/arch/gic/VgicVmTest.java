@@ -13,6 +13,8 @@ import java.util.List;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** vCPU 0 is loaded on CPU 0, vCPU 1 on CPU 1. SPIs 32 and 33 are edge-triggered, 34 and 35 level-triggered. */
 class VgicVmTest {
@@ -381,6 +383,23 @@ class VgicVmTest {
         assertThat(guest.acknowledge()).as("preempts").isEqualTo(33);
     }
 
+    /** In either order of the list registers. */
+    @ParameterizedTest
+    @CsvSource({"0x10, 0x50, 32", "0x50, 0x10, 1023", "0x50, 0x50, 1023"})
+    void pendingInterruptPreemptsActiveOnesOfLowerPriority(int pending, int active, int taken) {
+        long pends = PENDING | (long) pending >> 3 << 23 | 32;
+        long acts = ACTIVE_BIT | (long) active >> 3 << 23 | 33;
+        for (int first = 0; first < 2; first++) {
+            registers.setListRegister(0, 0);
+            registers.setListRegister(1, 0);
+            registers.setListRegister(first, pends);
+            registers.setListRegister(1 - first, acts);
+            enter();
+            assertThat(guest.acknowledge()).as("pending in LR%d", first).isEqualTo(taken);
+            vcpu.thread().exit();
+        }
+    }
+
     @Test
     void activeInterruptOfEqualPriorityHoldsOthersBack() {
         gic.raise(0, 32);
@@ -527,8 +546,8 @@ class VgicVmTest {
     @Test
     void whatHardwareForbidsIsRefusedInOneSentence() {
         assertRefused(
-                () -> registers.setListRegister(0, HW | 3 << 28 | 27),
-                "list register 0 cannot be 0xb000001b: state: pending and active on a hardware interrupt: the distributor"
+                () -> registers.setListRegister(0, HW | 3 << 28 | 27L << 10 | 27),
+                "list register 0 cannot be 0xb0006c1b: state: pending and active on a hardware interrupt: the distributor"
                         + " keeps its pending state, expected 0–2");
         assertRefused(
                 () -> registers.setListRegister(0, PENDING | 1023),
