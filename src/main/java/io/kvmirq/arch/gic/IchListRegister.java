@@ -53,11 +53,12 @@ public final class IchListRegister {
             32,
             13,
             saying("pINTID", (value, bits) -> HW.isSet(bits[0]) ? InterruptId.text(value) : "none: HW is 0")
-                    .checked((value, bits) -> HW.isSet(bits[0]) && InterruptId.isNone(value)
-                            ? Optional.of(
-                                    "id " + value + " is special or reserved: expected a physical interrupt, 0–1019,"
-                                            + " 1056–1119 or 4096–5119")
-                            : Optional.empty())
+                    .checked((value, bits) ->
+                            HW.isSet(bits[0]) && (InterruptId.isSgi(value) || InterruptId.isNone(value))
+                                    ? Optional.of("id " + value
+                                            + (InterruptId.isSgi(value) ? " is an SGI" : " is special or reserved")
+                                            + ": expected a physical PPI or SPI, 16–1019, 1056–1119 or 4096–5119")
+                                    : Optional.empty())
                     .derived());
 
     /** Priority, the lowest value first. */
@@ -82,16 +83,20 @@ public final class IchListRegister {
                                     + " the distributor keeps its pending state, expected 0–2")
                             : Optional.empty()));
 
+    private static final BitField LOW_RESERVED = BitField.reserved("rsvd_45_47", 45, 3);
+    private static final BitField HIGH_RESERVED = BitField.reserved("rsvd_56_58", 56, 3);
+
     /** Kind {@code gic.ich_lr}. */
     public static final Format FORMAT = Format.builder("gic.ich_lr", "GICv3 list register, ICH_LR", 64, 1)
             .fields(VIRTUAL_ID, LOW, EOI, HIGH, PHYSICAL_ID)
-            .fields(BitField.reserved("rsvd_45_47", 45, 3).ordinarily(0))
-            .fields(PRIORITY)
-            .fields(BitField.reserved("rsvd_56_58", 56, 3).ordinarily(0))
+            .fields(LOW_RESERVED.ordinarily(0), PRIORITY, HIGH_RESERVED.ordinarily(0))
             .fields(NMI, GROUP1, HW, STATE)
-            .looked(bits -> STATE.isSet(bits[0]))
+            .looked(bits -> STATE.isSet(bits[0])
+                    || isSpent(bits[0])
+                    || LOW_RESERVED.isSet(bits[0])
+                    || HIGH_RESERVED.isSet(bits[0]))
             .remark(
-                    bits -> !STATE.isSet(bits[0]) && EOI.isSet(bits[0]) && !HW.isSet(bits[0]),
+                    bits -> isSpent(bits[0]),
                     "the guest ended the interrupt: EISR shows the register until software clears EOI, ELRSR does not")
             .remark(
                     bits -> STATE.of(bits[0]) > 1 && VIRTUAL_ID.of(bits[0]) >= InterruptId.FIRST_LPI,
@@ -102,6 +107,10 @@ public final class IchListRegister {
             .build();
 
     private IchListRegister() {}
+
+    private static boolean isSpent(long word) {
+        return !STATE.isSet(word) && EOI.isSet(word) && !HW.isSet(word);
+    }
 
     private static BitField middle(String name, int low, int width) {
         return new BitField(

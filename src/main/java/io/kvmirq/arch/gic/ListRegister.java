@@ -75,8 +75,10 @@ public final class ListRegister {
             10,
             10,
             saying("PhysicalID", (value, bits) -> HW.isSet(bits[0]) ? InterruptId.text(value) : "none: HW is 0")
-                    .checked((value, bits) -> HW.isSet(bits[0]) && InterruptId.isNone(value)
-                            ? Optional.of("id " + value + " is special: expected a physical interrupt, 0–1019")
+                    .checked((value, bits) -> HW.isSet(bits[0])
+                                    && (InterruptId.isSgi(value) || InterruptId.isNone(value))
+                            ? Optional.of("id " + value + (InterruptId.isSgi(value) ? " is an SGI" : " is special")
+                                    + ": expected a physical PPI or SPI, 16–1019")
                             : Optional.empty())
                     .derived());
 
@@ -104,12 +106,14 @@ public final class ListRegister {
     /** Grp1: a group 1 interrupt. */
     public static final BitField GROUP1 = BitField.flag("grp1", 30, "Grp1", "group 0", "group 1");
 
+    private static final BitField RESERVED = BitField.reserved("rsvd_20_22", 20, 3);
+
     /** Kind {@code gic.lr}. */
     public static final Format FORMAT = Format.builder("gic.lr", "GICv2 list register, GICH_LR", 32, 1)
             .fields(VIRTUAL_ID, SOURCE, MIDDLE, EOI, PHYSICAL_ID)
-            .fields(BitField.reserved("rsvd_20_22", 20, 3).ordinarily(0))
+            .fields(RESERVED.ordinarily(0))
             .fields(PRIORITY, STATE, GROUP1, HW)
-            .looked(bits -> STATE.isSet(bits[0]))
+            .looked(bits -> STATE.isSet(bits[0]) || isSpent(bits[0]) || RESERVED.isSet(bits[0]))
             .remark(
                     bits -> isSpent(bits[0]),
                     "the guest ended the interrupt: EISR shows the register until software clears EOI, ELRSR does not")
