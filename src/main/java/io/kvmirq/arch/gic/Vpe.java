@@ -19,7 +19,11 @@ import java.util.Optional;
 public final class Vpe implements VcpuHooks {
     /** The versions of the hardware. */
     public enum Version {
-        /** The doorbell is an LPI that KVM enables before the vPE leaves its redistributor, and that disables itself. */
+        /**
+         * The doorbell is an LPI that KVM enables before the vPE leaves its redistributor, and that disables itself. While it
+         * is disabled it may become pending; KVM clears that when it makes the vPE resident ({@code vgic_v4_load()}), so the
+         * model does not keep it.
+         */
         V4_0,
         /** The redistributor sends a doorbell only if it was asked to, and once. */
         V4_1
@@ -30,13 +34,11 @@ public final class Vpe implements VcpuHooks {
 
     private static final int RESIDENT = 1;
     private static final int DOORBELL = 2;
-    /** Of GICv4.0: the doorbell was rung while it was disabled. */
-    private static final int RUNG = 3;
     /** Whether KVM knows of a pending vLPI; the vCPU then does not sleep. */
-    private static final int PENDING_LAST = 4;
+    private static final int PENDING_LAST = 3;
 
     /** A bit for each pending vLPI, then as many words with a bit for each enabled one. */
-    private static final int TABLE = 5;
+    private static final int TABLE = 4;
 
     private final Version version;
     private final VcpuThread thread;
@@ -141,11 +143,8 @@ public final class Vpe implements VcpuHooks {
             words.and(word, ~bit);
         }
         boolean now = (words.get(pendingWord(vlpi)) & words.get(enabledWord(vlpi)) & bit) != 0;
-        boolean rings = now && !before && !is(RESIDENT) && (version == Version.V4_0 || is(DOORBELL));
-        if (rings && !is(DOORBELL)) {
-            put(RUNG, true);
-            rings = false;
-        } else if (rings) {
+        boolean rings = now && !before && !is(RESIDENT) && is(DOORBELL);
+        if (rings) {
             put(DOORBELL, false);
         }
         words.unlock(at(LOCK));
@@ -203,7 +202,6 @@ public final class Vpe implements VcpuHooks {
         words.lock(at(LOCK));
         put(RESIDENT, true);
         put(DOORBELL, false);
-        put(RUNG, false);
         words.unlock(at(LOCK));
     }
 
@@ -212,28 +210,12 @@ public final class Vpe implements VcpuHooks {
         if (!isResident()) {
             return;
         }
-        boolean rings = version == Version.V4_0 && blocks && enableDoorbell();
         words.lock(at(LOCK));
         put(RESIDENT, false);
-        if (version == Version.V4_1) {
-            put(DOORBELL, blocks && !hasPending());
-        }
+        put(DOORBELL, blocks && (version == Version.V4_0 || !hasPending()));
         // GICv4.1 does not look if the vCPU comes back anyway.
         put(PENDING_LAST, hasPending() || version == Version.V4_1 && !blocks);
         words.unlock(at(LOCK));
-        if (rings) {
-            sendDoorbell();
-        }
-    }
-
-    /** Enables the doorbell of GICv4.0. @return whether it was rung before */
-    private boolean enableDoorbell() {
-        words.lock(at(LOCK));
-        boolean rung = is(RUNG);
-        put(RUNG, false);
-        put(DOORBELL, !rung);
-        words.unlock(at(LOCK));
-        return rung;
     }
 
     /** A vCPU that blocks stays non-resident until {@link #unblocked}. */
