@@ -21,6 +21,13 @@ final class Lpi {
         vcpu = OptionalInt.of(to);
     }
 
+    void endForwarding(int id) {
+        if (forwarding.isPresent() && vcpu.isPresent()) {
+            forwarding.get().unmap(vcpu.getAsInt(), id);
+        }
+        forwarding = Optional.empty();
+    }
+
     /** KVM can look at a vLPI from GICv4.1 on. */
     boolean isPendingForKvm(int id) {
         return forwarding.isPresent() && !forwarding.get().isReadable() ? pending : isPending(id);

@@ -31,13 +31,19 @@ record LpiForwarding(int hostIrq, List<Vpe> vpes) {
         return vpes.stream().allMatch(vpe -> vpe.version() == Vpe.Version.V4_1);
     }
 
+    /** The vPE keeps nothing of the vLPI. */
+    void unmap(int vcpu, int id) {
+        setPending(vcpu, id, false);
+        setEnabled(vcpu, id, false);
+    }
+
     /** VMOVI: the pending bit and the property go along. */
     void move(int id, int from, int to, boolean enabled) {
         if (from == to) {
             return;
         }
         boolean pending = isPending(from, id);
-        setPending(from, id, false);
+        unmap(from, id);
         setEnabled(to, id, enabled);
         setPending(to, id, pending);
     }

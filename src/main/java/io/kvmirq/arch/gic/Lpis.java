@@ -169,6 +169,7 @@ public final class Lpis {
     void remove(int id) {
         Lpi lpi = lpis.get(id);
         if (lpi != null && --lpi.references == 0) {
+            lpi.endForwarding(id);
             lpis.remove(id);
         }
     }
@@ -275,11 +276,14 @@ public final class Lpis {
         }
     }
 
-    /** The LPI is no vLPI from then on. KVM does not take back what is pending in the vPE. */
+    /**
+     * The LPI is no vLPI from then on. Hardware drops its pending state with the mapping, and KVM does not take it back
+     * before ({@code its_vlpi_unmap()}: DISCARD).
+     */
     void endForwarding(int id) {
         Lpi lpi = lpis.get(id);
         if (lpi != null) {
-            lpi.forwarding = Optional.empty();
+            lpi.endForwarding(id);
         }
     }
 
@@ -311,8 +315,8 @@ public final class Lpis {
     }
 
     /**
-     * The guest of a vCPU takes its pending LPI with the highest priority, which is not pending then. Source: IHI 0069, 4.8
-     * and 5.1.
+     * The guest of a vCPU takes its pending LPI with the highest priority, which is not pending then. While GICR_CTLR.EnableLPIs
+     * is 0 it gets only vLPIs, which hardware delivers. Source: IHI 0069, 4.8 and 5.1; {@code vgic_flush_pending_lpis()}.
      *
      * @return the INTID; empty if none is pending and enabled
      */
@@ -320,6 +324,7 @@ public final class Lpis {
         OptionalInt taken = lpis.entrySet().stream()
                 .filter(entry -> isFor(entry.getValue(), vcpu)
                         && entry.getValue().enabled
+                        && (isEnabled(vcpu) || entry.getValue().forwarding.isPresent())
                         && entry.getValue().isPending(entry.getKey()))
                 .min(Comparator.comparingInt(entry -> entry.getValue().priority))
                 .map(entry -> OptionalInt.of(entry.getKey()))

@@ -5,11 +5,13 @@ import static io.kvmirq.arch.gic.GuestTables.with;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.gic.VlpiMapping.Kernel;
 import io.kvmirq.arch.gic.VlpiMapping.Outcome;
 import io.kvmirq.arch.gic.VlpiMapping.Refusal;
 import io.kvmirq.arch.gic.VlpiMapping.Route;
 import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.VcpuThread;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -324,19 +326,139 @@ class VlpiTest {
         assertThat((bits >>> LPI % 8 & 1) != 0).isEqualTo(readable);
     }
 
-    /** The doorbell of GICv4.0 stays pending while it is disabled. */
-    @Test
-    void doorbellRungBeforeItIsEnabledRingsThen() {
-        Vpe vpe = vpe(Vpe.Version.V4_0, 1);
+    @ParameterizedTest
+    @EnumSource
+    void vlpiThatIsTakenBackBeforeTheVcpuBlocksDoesNotRing(Vpe.Version version) {
+        Vpe vpe = vpe(version, 1);
         vpe.setPending(1, true);
         vpe.setPending(1, false);
         vpe.thread().load(0);
         vpe.thread().preempt();
         vpe.setPending(2, true);
         vpe.setPending(2, false);
-        assertThat(host.cpu(0).isInterrupted()).isFalse();
         vpe.thread().load(0);
-        assertThat(vpe.thread().block(true)).as("loading clears it").isTrue();
+        assertThat(vpe.thread().block(true)).isTrue();
+        assertThat(host.cpu(0).isInterrupted()).isFalse();
+    }
+
+    /** KVM is told by the doorbell's handler: the vPE is no longer resident when the vLPI comes. */
+    @ParameterizedTest
+    @EnumSource
+    void doorbellBeforeTheSleepKeepsTheVcpuAwake(Vpe.Version version) {
+        Vpe vpe = vpe(version, 0);
+        vpe.thread().load(0);
+        vpe.thread().startBlock();
+        vpe.setPending(4, true);
+        host.cpu(0).takeInterrupt();
+        assertThat(vpe.thread().sleep(true)).isFalse();
+        assertThat(vpe.isResident()).isTrue();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void doorbellComesToTheCpuThatTheVcpuWasOn(Vpe.Version version) {
+        Vpe vpe = vpe(version, 0);
+        vpe.thread().load(1);
+        assertThat(vpe.thread().block(true)).isTrue();
+        vpe.setPending(4, true);
+        assertThat(host.cpu(0).isInterrupted()).isFalse();
+        assertThat(host.cpu(1).isInterrupted()).isTrue();
+    }
+
+    /** The vCPU is preempted while it blocks, and is loaded again: its way to sleep is not over. */
+    @ParameterizedTest
+    @EnumSource
+    void doorbellRequestsAnEntryAgain(Vpe.Version version) {
+        SharedWords words = SharedWords.of(new long[Vpe.words(VLPIS)]);
+        Vpe vpe = new Vpe(host, 0, version, VLPIS, DOORBELL, words, 0);
+        vpe.setEnabled(4, true);
+        vpe.thread().load(0);
+        vpe.thread().startBlock();
+        vpe.setPending(4, true);
+        int request = vpe.thread().at(VcpuThread.REQUEST);
+        assertThat(words.get(request)).isZero();
+        host.cpu(0).takeInterrupt();
+        assertThat(words.get(request)).isEqualTo(1);
+    }
+
+    // The end of a vLPI
+
+    /** Hardware drops the pending state with the mapping. */
+    @Test
+    void endOfAVlpiDropsItsPendingState() {
+        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
+        VlpiMapping mapping = mapping(Kernel.BY_HOST_IRQ, vpes);
+        mapping.register(route(0));
+        assertThat(lpis.receive(HOST_IRQ)).isTrue();
+        mapping.unregister();
+        assertThat(vpes.get(0).isPending(vlpi(LPI))).isFalse();
+        assertThat(lpis.isPending(LPI)).isFalse();
+        assertThat(lpis.take(0)).isEmpty();
+        vpes.get(0).thread().load(0);
+        assertThat(vpes.get(0).thread().block(true)).as("nothing is pending").isTrue();
+        vpes.get(0).setPending(vlpi(LPI), true);
+        assertThat(vpes.get(0).hasPending()).as("enabled").isFalse();
+    }
+
+    @Test
+    void discardedVlpiLeavesNothingInItsVpe() {
+        List<Vpe> vpes = vpes(Vpe.Version.V4_1);
+        mapping(Kernel.BY_HOST_IRQ, vpes).register(route(0));
+        lpis.receive(HOST_IRQ);
+        ram.command(its, ItsCommand.DISCARD, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
+        assertThat(vpes.get(0).isPending(vlpi(LPI))).isFalse();
+        ram.mapEvent(its, DEVICE, 0, LPI, 0);
+        assertThat(lpis.isPending(LPI)).isFalse();
+    }
+
+    // What the guest takes
+
+    @Test
+    void guestTakesNoLpiWhileItsLpisAreDisabled() {
+        its.message(DEVICE, 0);
+        lpis.enable(0, false);
+        assertThat(lpis.isPending(LPI)).isTrue();
+        assertThat(lpis.take(0)).isEmpty();
+        assertThat(lpis.isPending(LPI)).isTrue();
+    }
+
+    /** Hardware has the vLPI, and the guest's register is one of KVM. */
+    @Test
+    void guestTakesVlpisWhileItsLpisAreDisabled() {
+        mapping(Kernel.BY_HOST_IRQ).register(route(0));
+        lpis.receive(HOST_IRQ);
+        lpis.enable(0, false);
+        assertThat(lpis.take(0)).hasValue(LPI);
+    }
+
+    @Test
+    void guestTakesEnabledLpisByPriority() {
+        ram.memory.put(GuestTables.PROPERTIES + vlpi(LPI + 2), (byte) 0x11);
+        ram.mapEvent(its, DEVICE, 2, LPI + 2, 0);
+        ram.mapEvent(its, DEVICE, 3, LPI + 3, 0);
+        its.message(DEVICE, 0);
+        its.message(DEVICE, 2);
+        its.message(DEVICE, 3);
+        assertThat(lpis.isPending(LPI + 3)).as("its property is 0").isTrue();
+        assertThat(lpis.take(0)).hasValue(LPI + 2);
+        assertThat(lpis.take(0)).hasValue(LPI);
+        assertThat(lpis.take(0)).isEmpty();
+    }
+
+    @Test
+    void movedVlpiIsEnabledInItsNewVpe() {
+        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
+        mapping(Kernel.BY_HOST_IRQ, vpes).register(route(0));
+        lpis.receive(HOST_IRQ);
+        ram.command(
+                its,
+                ItsCommand.MOVI,
+                with(ItsCommand.DEVICE, DEVICE),
+                with(ItsCommand.EVENT, 0),
+                with(ItsCommand.COLLECTION, 1));
+        assertThat(vpes.get(1).hasPending()).isTrue();
+        vpes.get(0).setPending(vlpi(LPI), true);
+        assertThat(vpes.get(0).hasPending()).as("not in the old one").isFalse();
     }
 
     @Test
