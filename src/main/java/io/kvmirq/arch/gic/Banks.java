@@ -21,10 +21,12 @@ final class Banks {
     private static final int TARGET = PRIORITY + Distributor.WORD / PRIORITIES_PER_WORD;
 
     private static final int TARGETS_PER_WORD = Long.SIZE / Short.SIZE;
+    /** Of SPIs: the vCPU with a list register that holds the interrupt, plus 1; 0 if none does. */
+    private static final int HOLDER = TARGET + Distributor.WORD / TARGETS_PER_WORD;
     /** Of private interrupts: for each SGI a byte with a bit for each source. */
     private static final int SOURCES = TARGET;
 
-    private static final int BANK = TARGET + Distributor.WORD / TARGETS_PER_WORD;
+    private static final int BANK = HOLDER + Distributor.WORD / TARGETS_PER_WORD;
 
     private final SharedWords words;
     private final int base;
@@ -89,10 +91,6 @@ final class Banks {
         putBit(bank(vcpu, id) + what.word(), id, to);
     }
 
-    boolean isQueued(int vcpu, int id) {
-        return (words.get(bank(vcpu, id) + QUEUED) >>> id % Distributor.WORD & 1) != 0;
-    }
-
     void putQueued(int vcpu, int id, boolean to) {
         putBit(bank(vcpu, id) + QUEUED, id, to);
     }
@@ -123,9 +121,27 @@ final class Banks {
         setField(bank(vcpu, id) + PRIORITY, id, Byte.SIZE, priority);
     }
 
-    /** The vCPU of an interrupt; a private one belongs to {@code vcpu}. */
+    /** The vCPU that gets an interrupt. An SPI stays with a vCPU whose list register holds it; a private one with its own. */
     int target(int vcpu, int id) {
-        return InterruptId.isPrivate(id) ? vcpu : field(bank(vcpu, id) + TARGET, id, Short.SIZE);
+        int holder = InterruptId.isPrivate(id) ? vcpu : holder(id);
+        return holder >= 0 ? holder : route(id);
+    }
+
+    /** The vCPU that an SPI is routed to. */
+    int route(int id) {
+        return field(bank(0, id) + TARGET, id, Short.SIZE);
+    }
+
+    /** The vCPU with a list register that holds an SPI, or -1. */
+    int holder(int id) {
+        return field(bank(0, id) + HOLDER, id, Short.SIZE) - 1;
+    }
+
+    /** Does nothing for a private interrupt. */
+    void setHolder(int id, int vcpu) {
+        if (!InterruptId.isPrivate(id)) {
+            setField(bank(0, id) + HOLDER, id, Short.SIZE, vcpu + 1);
+        }
     }
 
     void setTarget(int id, int vcpu) {

@@ -135,7 +135,8 @@ public class Distributor {
     }
 
     /**
-     * Sets bits of up to 32 interrupts, one interrupt at a time. The bits of interrupts that do not exist are ignored.
+     * Sets bits of up to 32 interrupts, one interrupt at a time. Ignored are bits of interrupts that do not exist, the LEVEL
+     * of SGIs, and the LATCH of a GICv2's SGIs: each of them has a source, so use {@link #send}.
      *
      * @param first the first id, a multiple of 32
      * @param bits a 1 for each interrupt to change
@@ -146,7 +147,7 @@ public class Distributor {
     }
 
     /**
-     * Clears bits of up to 32 interrupts, one interrupt at a time. The bits of interrupts that do not exist are ignored.
+     * Clears bits of up to 32 interrupts, one interrupt at a time. The same bits are ignored as by {@link #set}.
      *
      * @param first the first id, a multiple of 32
      * @param bits a 1 for each interrupt to change
@@ -206,7 +207,8 @@ public class Distributor {
     }
 
     /**
-     * Routes an SPI to a vCPU. At first it goes to vCPU 0. KVM of 2012 takes the lowest vCPU of a GICv2's target mask.
+     * Routes an SPI to a vCPU. At first it goes to vCPU 0. KVM of 2012 takes the lowest vCPU of a GICv2's target mask. An SPI
+     * in a list register stays with the vCPU of the list register until it leaves it ({@code vgic_target_oracle()}).
      *
      * @throws IllegalArgumentException if there is no such vCPU or SPI
      */
@@ -221,14 +223,14 @@ public class Distributor {
     }
 
     /**
-     * The vCPU of an SPI.
+     * The vCPU that an SPI is routed to.
      *
      * @throws IllegalArgumentException if there is no such SPI
      */
     public int target(int id) {
         checkShared(id);
         lock();
-        int target = banks.target(0, id);
+        int target = banks.route(id);
         unlock();
         return target;
     }
@@ -357,9 +359,6 @@ public class Distributor {
 
     /** A list register gave an interrupt up. @return the vCPU to which it is deliverable again, or -1 */
     int ended(int vcpu, int id) {
-        if (!banks.isQueued(vcpu, id)) {
-            return NONE;
-        }
         banks.putQueued(vcpu, id, false);
         return offer(vcpu, id);
     }

@@ -16,7 +16,7 @@ import java.util.Optional;
 public final class VgicVcpu {
     /** The number of the CPU that the thread is on, plus 1; 0 if it is on none ({@code kvm_arm_running_vcpu}). */
     static final int ON = 0;
-    /** The number of the CPU of a maintenance interrupt that is held back, plus 1; 0 if none is. */
+    /** A bit for each CPU with a maintenance interrupt that is held back. */
     static final int HELD = 1;
 
     static final int THREAD = 2;
@@ -95,18 +95,16 @@ public final class VgicVcpu {
             return;
         }
         if (vm.isLate()) {
-            words.set(at(HELD), words.get(at(ON)));
+            words.or(at(HELD), 1L << words.get(at(ON)) - 1);
         } else {
             thread.interrupt(VgicVm.MAINTENANCE);
         }
     }
 
-    /** The maintenance interrupt that was held back arrives on the CPU on which it was raised. */
+    /** The maintenance interrupts that were held back arrive, each on the CPU on which it was raised. */
     void release() {
-        int on = (int) words.get(at(HELD));
-        if (on != 0) {
-            words.set(at(HELD), 0);
-            vm.host().cpu(on - 1).interrupt(VgicVm.MAINTENANCE);
+        for (long held = words.and(at(HELD), 0); held != 0; held &= held - 1) {
+            vm.host().cpu(Long.numberOfTrailingZeros(held)).interrupt(VgicVm.MAINTENANCE);
         }
     }
 

@@ -62,7 +62,7 @@ public final class VgicVm {
      * @param registers the number of list registers of each vCPU, 1–64. With one, UIE always has its cause: the guest gets
      *     as far as the maintenance interrupt is late
      * @param deactivate takes the id of a physical interrupt that a guest's end deactivates
-     * @throws IllegalArgumentException if a number is out of range
+     * @throws IllegalArgumentException if a number is out of range, or the host has more than 64 CPUs
      */
     public VgicVm(Host host, int vcpus, int shared, int registers, IntConsumer deactivate) {
         this(
@@ -78,6 +78,10 @@ public final class VgicVm {
     record Size(int vcpus, int shared, int registers) {}
 
     VgicVm(Host host, SharedWords words, int base, Size size, IntConsumer deactivate, Parts parts) {
+        if (host.cpus().size() > Long.SIZE) {
+            throw new IllegalArgumentException(
+                    "a host of " + host.cpus().size() + " CPUs: expected 1–" + Long.SIZE + " CPUs under a VGIC");
+        }
         this.host = host;
         this.deactivate = deactivate;
         this.parts = parts;

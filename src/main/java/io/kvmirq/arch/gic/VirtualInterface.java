@@ -13,6 +13,7 @@ import static io.kvmirq.arch.gic.ListRegister.VIRTUAL_ID;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.Violation;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * The virtual CPU interface of a vCPU, a GICv2's: list registers, GICH_HCR and the registers that follow from them. KVM fills
@@ -22,7 +23,8 @@ import java.util.List;
  * <p>An interrupt is in one list register at most, an SGI in one for each source. SGIs come first, then PPIs, then SPIs.
  * What finds no free register stays pending, and UIE is set: an underflow interrupt ends the guest's run when at most one
  * register is in use. A level-triggered interrupt has EOI set: its end raises a maintenance interrupt, which looks at the
- * line again. An interrupt in a list register reaches the guest also if it is disabled or routed elsewhere meanwhile.
+ * line again. An interrupt in a list register reaches the guest also if it is disabled or routed elsewhere meanwhile, or if
+ * its line falls.
  *
  * <p>For use by the vCPU's CPU; readers may be any thread. {@link #setListRegister} and {@link #setMachineControl}
  * allocate, no other method does. Source: {@code __kvm_vgic_sync_to_cpu} and others of "[PATCH v4 07/13] ARM: KVM: VGIC virtual CPU interface
@@ -113,8 +115,8 @@ public class VirtualInterface {
      * write.
      *
      * @param word 32 bits
-     * @throws IllegalArgumentException if there is no such register or interrupt, the manual forbids the word, or another
-     *     register holds the interrupt
+     * @throws IllegalArgumentException if there is no such register or interrupt, or no vCPU that is the source of the SGI;
+     *     if the manual forbids the word; or if another register, of any vCPU, holds the interrupt
      */
     public void setListRegister(int number, long word) {
         checkRegister(number);
@@ -125,16 +127,26 @@ public class VirtualInterface {
         }
         int id = (int) VIRTUAL_ID.of(word);
         gic.banks().check(vcpu, id);
+        gic.banks().checkVcpu(source(word));
         gic.lock();
-        int other = find(id, source(word));
-        boolean fits = other == NONE || other == number;
-        int wanting = fits ? replace(number, word) : NONE;
+        Optional<String> holder = ListRegister.isEmpty(word) ? Optional.empty() : otherHolder(number, word);
+        int wanting = holder.isEmpty() ? replace(number, word) : NONE;
         gic.unlock();
         gic.kick(wanting);
-        if (!fits) {
+        if (holder.isPresent()) {
             throw new IllegalArgumentException(
-                    InterruptId.text(id) + " is in list register " + other + " already: expected it in one");
+                    InterruptId.text(id) + " is in " + holder.get() + " already: expected it in one");
         }
+    }
+
+    private Optional<String> otherHolder(int number, long word) {
+        int id = (int) VIRTUAL_ID.of(word);
+        int other = find(id, source(word));
+        if (other != NONE && other != number) {
+            return Optional.of("list register " + other);
+        }
+        int holder = InterruptId.isPrivate(id) ? NONE : gic.banks().holder(id);
+        return holder == NONE || holder == vcpu ? Optional.empty() : Optional.of("a list register of vCPU " + holder);
     }
 
     /** @return the vCPU to which the level is deliverable again that the register held until now, or -1 */
@@ -143,7 +155,9 @@ public class VirtualInterface {
         int before = (int) VIRTUAL_ID.of(words.get(at(REGISTERS + number)));
         int id = (int) VIRTUAL_ID.of(word);
         boolean holds = !ListRegister.isEmpty(word);
+        putActive(false);
         put(number, word, holds);
+        putActive(true);
         if (held && holds && before == id) {
             return NONE;
         }
@@ -220,7 +234,11 @@ public class VirtualInterface {
         gic.unlock();
     }
 
-    /** Queues what is pending. The lock is held. @return whether every interrupt found a list register */
+    /**
+     * Queues what is pending. The lock is held.
+     *
+     * @return whether every interrupt found a list register, or waits for the end of an active hardware interrupt
+     */
     boolean queueAll() {
         boolean all = true;
         long wanting = gic.banks().wanting(vcpu, 0);
@@ -247,6 +265,9 @@ public class VirtualInterface {
         boolean all = true;
         for (int sources = gic.banks().sources(vcpu, sgi); sources != 0; sources &= sources - 1) {
             int source = Integer.numberOfTrailingZeros(sources);
+            if (awaitsEnd(sgi, source)) {
+                continue;
+            }
             if (queue(sgi, source)) {
                 gic.queuedSource(vcpu, sgi, source);
             } else {
@@ -257,11 +278,24 @@ public class VirtualInterface {
     }
 
     private boolean queueOne(int id) {
+        if (awaitsEnd(id, 0)) {
+            return true;
+        }
         boolean queued = queue(id, 0);
         if (queued) {
             gic.queued(vcpu, id);
         }
         return queued;
+    }
+
+    /**
+     * Whether a list register holds the interrupt as an active hardware interrupt, which is not made pending. The interrupt
+     * stays pending in the distributor, which offers it again when the list register gives it up.
+     */
+    private boolean awaitsEnd(int id, int source) {
+        int number = find(id, source);
+        long word = number == NONE ? 0 : words.get(at(REGISTERS + number));
+        return HW.isSet(word) && ACTIVE.isSet(word);
     }
 
     /** @return whether a list register takes it: the one that holds the same interrupt of the same source, or a free one */
@@ -277,8 +311,7 @@ public class VirtualInterface {
         } else {
             word = words.get(at(REGISTERS + number));
         }
-        // The distributor of the host keeps the pending state of an active hardware interrupt.
-        if (number >= registers || HW.isSet(word) && ACTIVE.isSet(word)) {
+        if (number >= registers) {
             return false;
         }
         put(number, withEnd(id, word | PENDING.mask()), true);
@@ -308,9 +341,15 @@ public class VirtualInterface {
 
     /** The lock is held. */
     void put(int number, long word, boolean used) {
-        words.set(at(REGISTERS + number), word);
         long bit = 1L << number;
         long before = words.get(at(USED));
+        if ((before & bit) != 0) {
+            gic.banks().setHolder((int) VIRTUAL_ID.of(words.get(at(REGISTERS + number))), NONE);
+        }
+        if (used) {
+            gic.banks().setHolder((int) VIRTUAL_ID.of(word), vcpu);
+        }
+        words.set(at(REGISTERS + number), word);
         words.set(at(USED), used ? before | bit : before & ~bit);
     }
 
