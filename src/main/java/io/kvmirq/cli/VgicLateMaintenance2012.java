@@ -134,7 +134,7 @@ final class VgicLateMaintenance2012 implements Race {
      */
     record Finding(Found found, String what, String why) {}
 
-    /** The answers of the thread, then two of ours, and what the model of each finds. */
+    /** The answers of the thread, then three of ours, and what the model of each finds. */
     static List<Finding> findings() {
         return List.of(
                 new Finding(
@@ -150,9 +150,17 @@ final class VgicLateMaintenance2012 implements Race {
                         "the sources of an SGI are collapsed into one interrupt",
                         "SGIs of two CPUs are two interrupts: the guest never sees the second sender"),
                 new Finding(
-                        Found.WAITS,
+                        Found.KEEPS,
                         "the interrupt is so late that another vCPU is on the CPU",
-                        "late by a round; lost only if hardware raises it once: the handler serves the wrong vCPU, or none"),
+                        "it is level-sensitive: it is raised again when the vCPU's list registers are loaded"),
+                new Finding(
+                        Found.LOSES,
+                        "the same, of hardware that raises it once",
+                        "the handler serves the wrong vCPU, or none, and nothing else frees the list register"),
+                new Finding(
+                        Found.WAITS,
+                        "ours: interrupts are on, and each entry looks at pending interrupts, whatever the flag is",
+                        "a round is lost: the guest gets SPI 34 at its next entry"),
                 new Finding(
                         Found.LOSES,
                         "ours: interrupts are off, and the flag is cleared after the lock is given back",
@@ -180,8 +188,9 @@ final class VgicLateMaintenance2012 implements Race {
         }
         printer.outcome("vcpu", was.isLost(), outcome(was), is.isLost(), outcome(is));
         printer.text("""
-                A guest that does not sleep loses a round: it gets SPI 34 at its next entry ("Probably not fatal", the thread says).
-                What the model finds of the thread's answers, and of two of ours:""");
+                As posted, an entry with a clear flag queues nothing. So a guest that does not sleep waits, too: until another
+                interrupt of its vCPU, or an exit with an LR in use, sets the flag. The thread calls this a round ("Probably not
+                fatal"). What the model finds of the thread's answers, and of three of ours:""");
         for (Finding finding : findings()) {
             printer.verdict(
                     finding.found() != Found.KEEPS,

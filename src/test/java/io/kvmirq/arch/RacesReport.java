@@ -55,9 +55,13 @@ final class RacesReport {
                 an interrupt is pending and its vCPU sleeps, or runs without having to exit, or if an edge or a source of an
                 SGI was never taken. One letter for each search, in order. See kvmirq races vgic-late-maintenance.
 
-                Ours is late by a round in scenario 9, as KVM of 2012 is: the handler cannot tell which vCPU an interrupt was
-                raised for. The interrupt is level-sensitive, so that it comes again when the list registers are loaded.
-                Scenario 10 supposes hardware that raises it once, and loses. Hardware must not be that late.
+                KVM as posted in 2012 loses the level in scenario 1: its entry looks at pending interrupts only if the vCPU's
+                flag is set, so the level waits for another interrupt. If an entry always looks, the guest waits a round.
+
+                In scenarios 9 and 10 the handler serves the wrong vCPU, or none: it cannot tell which vCPU an interrupt was
+                raised for. Ours keeps the level in scenario 9, because the interrupt is level-sensitive and comes again when
+                the list registers are loaded. Scenario 10 supposes hardware that raises it once, and ours loses. Hardware must
+                not be that late.
                 """, VgicRaces.VERDICTS));
 
     private RacesReport() {}

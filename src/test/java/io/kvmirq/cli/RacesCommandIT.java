@@ -121,9 +121,9 @@ class RacesCommandIT {
                         "cpu takes the interrupt, if it waits empty 0 none pending 0 exit, queue, entry",
                         "guest waits for an interrupt (WFI) empty 0 flag clear: sleeps pending 1 flag set: awake",
                         "vcpu sleeps: LOST until another interrupt has SPI 34 in LR0: KEPT");
-        assertThat(lines).filteredOn(line -> line.startsWith("loses ")).hasSize(2);
+        assertThat(lines).filteredOn(line -> line.startsWith("loses ")).hasSize(3);
         assertThat(lines).filteredOn(line -> line.startsWith("waits ")).hasSize(1);
-        assertThat(lines).filteredOn(line -> line.startsWith("keeps ")).hasSize(3);
+        assertThat(lines).filteredOn(line -> line.startsWith("keeps ")).hasSize(4);
         assertThat(ended.out().lines()).noneMatch(line -> line.endsWith(" "));
     }
 

@@ -23,8 +23,10 @@ class VgicLateMaintenance2012Test {
             new Searched(VgicVariant.SET_TWICE, VgicScenario.LATE_AND_SLEEP),
             new Searched(VgicVariant.COLLAPSED, VgicScenario.TWO_SOURCES),
             new Searched(VgicVariant.OURS, VgicScenario.WRONG_VCPU),
+            new Searched(VgicVariant.OURS, VgicScenario.WRONG_VCPU_ONCE),
+            new Searched(VgicVariant.LOOKS_ALWAYS, VgicScenario.LATE),
             new Searched(VgicVariant.CLEARED_UNLOCKED, VgicScenario.SLEEP),
-            new Searched(VgicVariant.AT_EXIT, VgicScenario.WRONG_VCPU));
+            new Searched(VgicVariant.AT_EXIT, VgicScenario.WRONG_VCPU_ONCE));
 
     @ParameterizedTest
     @ValueSource(booleans = {false, true})

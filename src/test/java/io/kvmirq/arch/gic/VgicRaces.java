@@ -9,18 +9,19 @@ import java.util.List;
 public final class VgicRaces {
     public static final Verdicts<VgicVariant, VgicScenario> VERDICTS =
             new Verdicts<>(List.of(Memory.SEQUENTIAL), VgicVariant.OURS, VgicScenario.class, """
-            AS_POSTED        h L . . . . . . h L
-            SET_TWICE        . . . . . . . . h L
-            COLLAPSED        . . L L . . . . h L
-            FIRST_SOURCE     . . . L . . . . h L
-            ANY_SOURCE       . . L L . . . . h L
+            AS_POSTED        L L . . . . . . . L
+            LOOKS_ALWAYS     h L . . . . . . . L
+            SET_TWICE        . . . . . . . . . L
+            COLLAPSED        . . L L . . . . . L
+            FIRST_SOURCE     . . . L . . . . . L
+            ANY_SOURCE       . . L L . . . . . L
             NO_EOI           . h . . . . h h . .
             SPENT_IS_EMPTY   L L . . . . L L L L
-            NO_UNDERFLOW     . . . h h . . . h L
-            KICK_ONLY        . . h h h h h . h L
-            QUIET_END        . . . . . . . L h L
-            CLEARED_UNLOCKED . . L L L L L . h L
-            OURS             . . . . . . . . h L
+            NO_UNDERFLOW     . . . h h . . . . L
+            KICK_ONLY        . . h h h h h . . L
+            QUIET_END        . . . . . . . L . L
+            CLEARED_UNLOCKED . . L L L L L . . L
+            OURS             . . . . . . . . . L
             AT_EXIT          . . . . . . . . . .
             """);
 

@@ -117,16 +117,25 @@ final class VgicSpace implements Explorer.Model, Space {
         words.at(start);
         thread(1).wake();
         first.add(operation(0, "exit", () -> thread(0).exit()));
-        first.add(operation(0, "preempt", () -> thread(0).preempt()));
-        first.add(operation(0, "load on cpu 1", () -> thread(0).load(1)));
+        first.add(operation(0, "preempt", () -> withoutHandler(0, thread(0)::preempt)));
+        first.add(operation(
+                0, "load on cpu 1", () -> withoutHandler(1, () -> thread(0).load(1))));
         int loaded = thread(0).at(VcpuThread.LOADED);
         int cpu = thread(0).at(VcpuThread.CPU);
         second.add(operation(1, "load on cpu 0", () -> {
-                    thread(1).load(0);
+                    withoutHandler(0, () -> thread(1).load(0));
                     thread(1).unblock();
                 })
                 .when(state -> state[loaded] == 0 || state[cpu] == 1));
         return this;
+    }
+
+    /** A thread that comes to a CPU or leaves it is not there while the CPU's handler runs: the handler ends first. */
+    private void withoutHandler(int cpu, Runnable step) {
+        HostCpu here = vm.host().cpu(cpu);
+        here.interruptsOff();
+        step.run();
+        here.interruptsOn();
     }
 
     /** vCPU 1 wakes and runs when it gets an interrupt. */

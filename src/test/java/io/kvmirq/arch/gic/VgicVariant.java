@@ -14,12 +14,19 @@ public enum VgicVariant implements Variant<VgicScenario> {
         void prepare(VirtualInterface registers, HostCpu here) {
             here.interruptsOn();
             registers.gic.lock();
-            boolean all = registers.queueAll();
-            if (here.isInterrupted() && ((ExploredWords) registers.words).cpu().choose(2) == 0) {
-                registers.words.and(here.at(HostCpu.PENDING), ~(1L << VgicVm.MAINTENANCE));
-                registers.handle();
-            }
-            registers.settle(all);
+            // if (!kvm_vgic_vcpu_pending_irq(vcpu)) goto epilog;
+            boolean all = !registers.gic.isFlagged(registers.vcpu) || registers.queueAll();
+            settleLate(registers, here, all);
+            registers.gic.unlock();
+            here.interruptsOff();
+        }
+    },
+    LOOKS_ALWAYS("the same, but an entry looks at pending interrupts also if the flag is clear: a round is lost") {
+        @Override
+        void prepare(VirtualInterface registers, HostCpu here) {
+            here.interruptsOn();
+            registers.gic.lock();
+            settleLate(registers, here, registers.queueAll());
             registers.gic.unlock();
             here.interruptsOff();
         }
@@ -199,6 +206,15 @@ public enum VgicVariant implements Variant<VgicScenario> {
 
     void prepare(VirtualInterface registers, HostCpu here) {
         registers.syncToCpu();
+    }
+
+    /** The handler, without the lock, may come before the flag is cleared. */
+    private static void settleLate(VirtualInterface registers, HostCpu here, boolean all) {
+        if (here.isInterrupted() && ((ExploredWords) registers.words).cpu().choose(2) == 0) {
+            registers.words.and(here.at(HostCpu.PENDING), ~(1L << VgicVm.MAINTENANCE));
+            registers.handle();
+        }
+        registers.settle(all);
     }
 
     void exited(VirtualInterface registers) {
