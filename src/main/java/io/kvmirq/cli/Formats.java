@@ -62,7 +62,9 @@ final class Formats {
             MachineControl.ICH,
             Maintenance.STATUS,
             Maintenance.ENDED,
+            Maintenance.ICH_ENDED,
             Maintenance.EMPTY,
+            Maintenance.ICH_EMPTY,
             VgicType.GICH,
             VgicType.ICH);
 

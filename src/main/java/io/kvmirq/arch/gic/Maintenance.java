@@ -9,7 +9,8 @@ import io.kvmirq.arch.Meaning;
 
 /**
  * The fields of the read-only registers that say why a virtual CPU interface raises its maintenance interrupt, and which
- * list registers are done: MISR, EISR and ELRSR. GICv2 and GICv3 have the same bits.
+ * list registers are done: MISR, EISR and ELRSR. MISR has the same bits in GICv2 and GICv3. EISR and ELRSR have a bit for
+ * each of 64 list registers in GICv2, and of 16 in GICv3.
  *
  * <p>Source: ARM IHI 0048, "GICH_MISR", "GICH_EISR0", "GICH_ELRSR0"; ARM IHI 0069, "ICH_MISR_EL2" and others.
  */
@@ -35,14 +36,28 @@ public final class Maintenance {
                     BitField.reserved("rsvd_8_31", 8, 24).ordinarily(0))
             .build();
 
+    private static final BitField UPPER =
+            BitField.reserved("rsvd_16_63", 16, 48).ordinarily(0);
+
     /** Kind {@code gic.eisr}: bit n is list register n. */
     public static final Format ENDED = Format.builder("gic.eisr", "GIC ended list registers, EISR1:0", 64, 1)
-            .fields(registers("eisr", "EISR", "ended, EOI requested"))
+            .fields(registers("eisr", "EISR", "ended, EOI requested", Long.SIZE))
+            .build();
+
+    /** Kind {@code gic.ich_eisr}: bit n is list register n. */
+    public static final Format ICH_ENDED = Format.builder("gic.ich_eisr", "GICv3 ended list registers, ICH_EISR", 64, 1)
+            .fields(registers("eisr", "EISR", "ended, EOI requested", Short.SIZE), UPPER)
             .build();
 
     /** Kind {@code gic.elrsr}: bit n is list register n. */
     public static final Format EMPTY = Format.builder("gic.elrsr", "GIC empty list registers, ELRSR1:0", 64, 1)
-            .fields(registers("elrsr", "ELRSR", "empty"))
+            .fields(registers("elrsr", "ELRSR", "empty", Long.SIZE))
+            .build();
+
+    /** Kind {@code gic.ich_elrsr}: bit n is list register n. */
+    public static final Format ICH_EMPTY = Format.builder(
+                    "gic.ich_elrsr", "GICv3 empty list registers, ICH_ELRSR", 64, 1)
+            .fields(registers("elrsr", "ELRSR", "empty", Short.SIZE), UPPER)
             .build();
 
     private Maintenance() {}
@@ -51,11 +66,11 @@ public final class Maintenance {
         return BitField.flag(name, bit, label, "no", why);
     }
 
-    private static BitField registers(String name, String label, String what) {
+    private static BitField registers(String name, String label, String what, int count) {
         return new BitField(
                 name,
                 0,
-                Long.SIZE,
+                count,
                 saying(
                         label,
                         (value, bits) ->

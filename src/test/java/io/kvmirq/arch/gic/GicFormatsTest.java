@@ -51,7 +51,9 @@ class GicFormatsTest {
             MachineControl.ICH,
             Maintenance.STATUS,
             Maintenance.ENDED,
+            Maintenance.ICH_ENDED,
             Maintenance.EMPTY,
+            Maintenance.ICH_EMPTY,
             VgicType.GICH,
             VgicType.ICH);
 
@@ -215,6 +217,9 @@ class GicFormatsTest {
                 "gic.ich_hcr | 0x100000000       | rsvd_32_63: reserved bits 63:32 are 0x1 and not 0",
                 "gic.vmcr   | 0x01000420         | rsvd_5_8: reserved bits 8:5 are 0x1 and not 0; rsvd_10_17: reserved bits 17:10 are 0x1 and not 0; rsvd_24_26: reserved bits 26:24 are 0x1 and not 0",
                 "gic.ich_vmcr | 0x1ff000000      | rsvd_32_63: reserved bits 63:32 are 0x1 and not 0",
+                "gic.ich_eisr | 0x10000          | rsvd_16_63: reserved bits 63:16 are 0x1 and not 0",
+                "gic.ich_elrsr | 0x10000         | rsvd_16_63: reserved bits 63:16 are 0x1 and not 0",
+                "gic.eisr   | 0x10000            | ",
                 "gic.misr   | 0x100              | rsvd_8_31: reserved bits 31:8 are 0x1 and not 0",
                 "gic.vtr    | 0x90000003         | ",
                 "gic.vtr    | 0x70000003         | pribits: 4 priority bits: expected 5–8; prebits: 5 preemption bits and 4 priority bits: expected no more",
@@ -269,6 +274,8 @@ class GicFormatsTest {
                 "gic.ich_vmcr | 0xa1000001       | veng0     | group 0 enabled",
                 "gic.eisr   | 0x8000000000000003 | eisr      | list registers 0–1, 63 ended, EOI requested",
                 "gic.elrsr  | 0x0                | elrsr     | none",
+                "gic.ich_eisr | 0x8001           | eisr      | list registers 0, 15 ended, EOI requested",
+                "gic.ich_elrsr | 0x2             | elrsr     | list registers 1 empty",
                 "gic.misr   | 0x1                | eoi       | an interrupt with EOI was ended: see EISR",
                 "gic.vtr    | 0x90000003         | listregs  | 4 list registers",
                 "gic.vtr    | 0x90000003         | pribits   | 5 priority bits",
