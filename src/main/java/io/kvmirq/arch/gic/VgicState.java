@@ -26,7 +26,7 @@ import java.util.regex.Pattern;
  */
 public record VgicState(String model, boolean enabled, int spis, OptionalInt lpis, List<Interrupt> interrupts) {
     private static final Pattern SETTING = Pattern.compile("(\\w+):\\s+(\\w+)");
-    private static final Pattern HEAD = Pattern.compile("(VCPU|SPI) *(-?\\d+) TYP +ID .*");
+    private static final Pattern HEAD = Pattern.compile("(VCPU|SPI) *(\\d+) TYP +ID .*");
     private static final Pattern ROW = Pattern.compile("([SPL][GP]I) +(\\d+) +(-?\\d+) +([01]{7}) +(-?\\d+)"
             + " +(\\p{XDigit}+) +(\\p{XDigit}+) +(\\d+) +(-?\\d+)");
     private static final int DECIMAL = 10;
@@ -34,17 +34,30 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     private static final int NONE = -1;
     private static final Set<String> MODELS = Set.of("GICv2", "GICv3");
     private static final int LOWEST_PRIORITY = 255;
+    private static final int MOST_SOURCES = 0xff;
 
     /** The kinds of interrupt, by INTID. */
     public enum Kind {
         /** INTID 0–15, sent by a vCPU. */
-        SGI,
+        SGI(0, InterruptId.FIRST_PPI - 1),
         /** INTID 16–31, of a device of one vCPU, such as its timer. */
-        PPI,
+        PPI(InterruptId.FIRST_PPI, InterruptId.FIRST_SPI - 1),
         /** INTID 32–1019, of any device. */
-        SPI,
+        SPI(InterruptId.FIRST_SPI, InterruptId.FIRST_SPECIAL - 1),
         /** INTID from 8192, sent by message through an ITS. */
-        LPI
+        LPI(InterruptId.FIRST_LPI, Integer.MAX_VALUE);
+
+        private final int first;
+        private final int last;
+
+        Kind(int first, int last) {
+            this.first = first;
+            this.last = last;
+        }
+
+        boolean has(int id) {
+            return id >= first && id <= last;
+        }
     }
 
     /**
@@ -163,8 +176,8 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     /**
      * Reads the text of the file.
      *
-     * @throws IllegalArgumentException if a line is none of the file's, or the distributor's lines are missing; the
-     *     sentence names the line
+     * @throws IllegalArgumentException if a line is none of the file's, a number in it is out of range, or a line of the
+     *     distributor is missing or comes twice; the sentence names the line
      */
     public static VgicState parse(String text) {
         Map<String, String> settings = new HashMap<>();
@@ -189,14 +202,16 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
                         ? OptionalInt.of(place.number(head.group(2), DECIMAL))
                         : OptionalInt.empty();
             } else if (setting.matches()) {
-                settings.put(setting.group(1), setting.group(2));
+                if (settings.put(setting.group(1), setting.group(2)) != null) {
+                    throw place.unexpected("one line " + setting.group(1));
+                }
             } else if (!isOrnament(line)) {
                 throw place.unexpected("a row such as 'LPI 8257 0 0001101 0 0 0 160 -1'");
             }
         }
         return new VgicState(
                 model(settings),
-                number(settings, "enabled") != 0,
+                isEnabled(settings),
                 number(settings, "nr_spis"),
                 settings.containsKey("nr_lpis") ? OptionalInt.of(number(settings, "nr_lpis")) : OptionalInt.empty(),
                 interrupts);
@@ -228,6 +243,15 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         return model;
     }
 
+    private static boolean isEnabled(Map<String, String> settings) {
+        int enabled = number(settings, "enabled");
+        if (enabled > 1) {
+            throw new IllegalArgumentException("vgic-state has enabled " + enabled + ": expected 0 or 1");
+        }
+        return enabled == 1;
+    }
+
+    /** Not negative: the pattern of a line takes no sign. */
     private static int number(Map<String, String> settings, String name) {
         String value = setting(settings, name);
         try {
@@ -246,13 +270,18 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
                     case "LPI" -> Kind.LPI;
                     default -> throw place.unexpected("SGI, PPI, SPI or LPI");
                 };
+        int id = place.number(row.group(2), DECIMAL);
+        if (!kind.has(id)) {
+            throw place.unexpected(
+                    "an id of kind " + kind + ", " + kind.first + (kind == Kind.LPI ? " or more" : "–" + kind.last));
+        }
         String flags = row.group(4);
         boolean isPrivate = kind == Kind.SGI || kind == Kind.PPI;
         return new Interrupt(
                 kind,
                 isPrivate ? owner : OptionalInt.empty(),
-                place.number(row.group(2), DECIMAL),
-                index(place.number(row.group(3), DECIMAL)),
+                id,
+                index(place, row.group(3)),
                 flags.charAt(0) == '1',
                 flags.charAt(1) == '1',
                 flags.charAt(2) == '1',
@@ -262,9 +291,17 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
                 flags.charAt(6) - '0',
                 place.number(row.group(5), DECIMAL),
                 place.unsigned(row.group(6), HEX),
-                place.number(row.group(7), HEX),
+                sources(place, row.group(7)),
                 priority(place, row.group(8)),
-                index(place.number(row.group(9), DECIMAL)));
+                index(place, row.group(9)));
+    }
+
+    private static int sources(Place place, String digits) {
+        int sources = place.number(digits, HEX);
+        if (sources > MOST_SOURCES) {
+            throw place.unexpected("sources of 0–ff and not " + digits);
+        }
+        return sources;
     }
 
     private static int priority(Place place, String digits) {
@@ -275,7 +312,11 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         return priority;
     }
 
-    private static OptionalInt index(int number) {
+    private static OptionalInt index(Place place, String digits) {
+        int number = place.number(digits, DECIMAL);
+        if (number < NONE) {
+            throw place.unexpected("the index of a vCPU, or -1, and not " + number);
+        }
         return number == NONE ? OptionalInt.empty() : OptionalInt.of(number);
     }
 }
