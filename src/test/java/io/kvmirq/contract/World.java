@@ -63,7 +63,7 @@ public final class World {
 
     /** As {@link #all}, where the real one must be arm64. Of the fake those profiles that were compared with one. */
     static Stream<World> arm64() {
-        return kernels(Machine.arm64Flaw(), List.of("6.1,arm64", "6.12,arm64"));
+        return kernels(Machine.arm64Flaw(), List.of("6.1,arm64", "6.12,arm64", "7.1,arm64"));
     }
 
     /** As {@link #all}, of both architectures. */
