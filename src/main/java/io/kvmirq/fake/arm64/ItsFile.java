@@ -2,6 +2,7 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.arch.gic.Its;
+import io.kvmirq.arch.gic.ItsRegister;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmDeviceFile;
@@ -15,8 +16,6 @@ import java.util.Optional;
 
 /** An ITS's descriptor; source: {@code kvm_arm_vgic_its_ops} in arch/arm64/kvm/vgic/vgic-its.c. */
 final class ItsFile extends KvmDeviceFile {
-    private static final long IDENTIFICATION = 0xffd0;
-
     private final FakeIts its;
 
     ItsFile(Host host, FakeIts its) {
@@ -39,7 +38,8 @@ final class ItsFile extends KvmDeviceFile {
                                 || number == UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES
                                 || number == UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES
                                 || number == UapiArm64.KVM_DEV_ARM_ITS_CTRL_RESET;
-                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS -> exists(number);
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS ->
+                        ItsRegister.at(number).isPresent();
                     default -> false;
                 };
         boolean misaligned = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS && !isAligned(number);
@@ -63,7 +63,7 @@ final class ItsFile extends KvmDeviceFile {
     }
 
     private static int modelled(Attribute attribute) {
-        if (attribute.number() >= IDENTIFICATION) {
+        if (ItsRegister.at(attribute.number()).equals(Optional.of(ItsRegister.GITS_IDREGS))) {
             throw new NotModelledException("the identification registers of an ITS");
         }
         return (int) attribute.number();
@@ -144,22 +144,13 @@ final class ItsFile extends KvmDeviceFile {
     // Registers
 
     private static boolean isAligned(long offset) {
-        boolean narrow =
-                Long.compareUnsigned(offset, Its.TYPER) < 0 || Long.compareUnsigned(offset, IDENTIFICATION) >= 0;
-        return offset % (narrow ? Integer.BYTES : Long.BYTES) == 0;
-    }
-
-    private static boolean exists(long offset) {
-        return offset >= 0 && offset < 0x10
-                || offset >= 0x80 && offset < 0x98
-                || offset >= 0x100 && offset < 0x140
-                || offset >= IDENTIFICATION && offset < 0x1_0000;
+        return offset % ItsRegister.width(offset) == 0;
     }
 
     private int refuseRegister(long offset) {
         if (!isAligned(offset)) {
             return host.refuse(ArmRule.ITS_REGISTER_ALIGNMENT);
         }
-        return its.hasPlace() && exists(offset) ? 0 : host.refuse(ArmRule.ITS_NO_REGISTER);
+        return its.hasPlace() && ItsRegister.at(offset).isPresent() ? 0 : host.refuse(ArmRule.ITS_NO_REGISTER);
     }
 }
