@@ -11,6 +11,9 @@ import io.kvmirq.uapi.UapiArm64;
  * <p>Call {@link #init} before lines, registers and the first {@link Vcpu#run}. Otherwise the kernel initialises a GICv2 by
  * itself and sets the default routes, which {@link Vm#routes} would not know. Lines and registers are refused before.
  *
+ * <p>No fake kernel has a GICv2: creating one fails with ENODEV, as on a host with a GICv3 that cannot run it. Test code
+ * that uses one on a real host.
+ *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
  */
 public final class VgicV2 extends Vgic {
