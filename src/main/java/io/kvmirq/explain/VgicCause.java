@@ -118,6 +118,13 @@ public enum VgicCause implements Cause {
                     "KVM_DEV_ARM_VGIC_CTRL_INIT first",
                     "vgic-kvm-device.c vgic_v3_attr_regs_access()")
             .needs(ARM64)),
+    VGIC_IDENTIFICATION(refusal(
+                    KernelCall.VGIC_REGISTER,
+                    Errno.EINVAL,
+                    "GICD_IIDR or GICD_TYPER2 is restored with a value of another VGIC",
+                    "what a read gives: only the revision, bits 15:12 of GICD_IIDR, may differ",
+                    "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()")
+            .needs(ARM64)),
     VGIC_LEVEL_INFO(refusal(
                     KernelCall.VGIC_REGISTER,
                     Errno.EINVAL,

@@ -19,9 +19,13 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest reads IAR: it takes the pending interrupt with the highest priority, an LPI only if there is no other.
+     * The guest reads IAR: it takes the pending interrupt of group 1 with the highest priority, an LPI only if there is no
+     * other. As on a real kernel, it takes none until GICD_CTLR.EnableGrp1 is written ({@code VgicV3.writeDistributor(0,
+     * 2)}, the first thing that a guest's driver does) and the interrupt is enabled. An interrupt becomes pending before
+     * that, but Linux queues it for the guest only at its next signal or write: enable the distributor first. LPIs also need
+     * GICR_CTLR.EnableLPIs.
      *
-     * @return its INTID; 1023 if none is pending
+     * @return its INTID; 1023 if there is none to take
      */
     public int acknowledge() {
         return time.changing(guest::acknowledge);

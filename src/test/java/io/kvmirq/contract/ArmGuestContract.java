@@ -15,6 +15,7 @@ import io.kvmirq.Spi;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestGic;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -31,9 +32,6 @@ class ArmGuestContract extends ArmVms {
     private static final Gsi GSI = new Gsi(SPI.pin());
     private static final Ppi PRIVATE = new Ppi(23);
     private static final int ROUNDS = 3;
-
-    /** Of GICD_CTLR. */
-    private static final int ENABLE_GROUP_1 = 2;
 
     private final VfioWorld vfio;
     private Vm vm;
@@ -57,9 +55,9 @@ class ArmGuestContract extends ArmVms {
         vgic.setDistributor(DISTRIBUTOR);
         vgic.setRedistributors(REDISTRIBUTORS);
         vgic.init();
-        vgic.writeDistributor(GICD_CTLR.offset(), ENABLE_GROUP_1);
+        GuestGic.enable(vgic);
         vgic.writeDistributor(GICD_IGROUPR.offset() + Integer.BYTES, -1);
-        vgic.writeDistributor(GICD_ISENABLER.offset() + Integer.BYTES, 1 << SPI.pin());
+        GuestGic.enable(vgic, SPI);
         vgic.writeRedistributor(FIRST, PRIVATE_FRAME + GICD_IGROUPR.offset(), -1);
         vgic.writeRedistributor(FIRST, PRIVATE_FRAME + GICD_ISENABLER.offset(), 1 << PRIVATE.number());
     }

@@ -18,6 +18,7 @@ import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestGic;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
 import java.util.List;
@@ -63,6 +64,7 @@ class GicV4World {
         vgic.setDistributor(0x800_0000L);
         vgic.setRedistributors(0x80a_0000L);
         vgic.init();
+        GuestGic.enable(vgic);
         its = vm.createIts();
         its.setAddress(ITS);
         its.init();

@@ -18,7 +18,6 @@ import io.kvmirq.KernelException;
 import io.kvmirq.PlatformName;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeArmVcpu;
@@ -32,6 +31,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestGic;
 import io.kvmirq.vfio.ArmedLine;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.VfioDevice;
@@ -88,6 +88,7 @@ class Abi2014Test {
             vcpu.initialize();
             vgic = vm.createVgicV3();
             vgic.init();
+            GuestGic.enable(vgic);
             enable(ID);
             try (Fd.Lease lease = vm.fd().lease()) {
                 guest = fake.armVcpu(lease.number(), new VcpuId(0));
@@ -98,7 +99,7 @@ class Abi2014Test {
 
         void enable(int spi) {
             vgic.makeLevel(new Spi(spi));
-            vgic.writeDistributor(DistributorRegister.GICD_ISENABLER.offset() + spi / 32 * 4, 1 << spi % 32);
+            GuestGic.enable(vgic, new Spi(spi));
         }
 
         ArmedLine forwarded() {

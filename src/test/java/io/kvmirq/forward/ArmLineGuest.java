@@ -3,13 +3,13 @@ package io.kvmirq.forward;
 
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.fake.FakeArmVcpu;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestGic;
 import io.kvmirq.testing.GuestIts;
 
 /** Its interrupt controller is a GICv3. */
@@ -24,9 +24,7 @@ final class ArmLineGuest implements LineGuest {
         this.vm = vm;
         made.add(vm.createVcpu(new VcpuId(0))).initialize();
         VgicV3 vgic = new GuestIts(vm, 1, made).vgic();
-        vgic.writeDistributor(
-                DistributorRegister.GICD_ISENABLER.offset() + SPI.number() / Integer.SIZE * Integer.BYTES,
-                1 << SPI.number() % Integer.SIZE);
+        GuestGic.enable(vgic, SPI);
         vgic.makeLevel(SPI);
         try (Fd.Lease number = vm.fd().lease()) {
             vcpu = fake.armVcpu(number.number(), new VcpuId(0));

@@ -8,6 +8,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.PlatformName;
+import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.ListRegister;
@@ -21,6 +22,7 @@ import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestGic;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.VfioDevice;
 import org.junit.jupiter.api.Test;
@@ -51,7 +53,8 @@ class DirectEoiTest {
         vcpu.initialize();
         VgicV3 vgic = vm.createVgicV3();
         vgic.init();
-        vgic.writeDistributor(DistributorRegister.GICD_ISENABLER.offset() + ID / 32 * 4, 1 << ID % 32);
+        GuestGic.enable(vgic);
+        GuestGic.enable(vgic, new Spi(ID));
         vgic.writeDistributor(DistributorRegister.GICD_ICFGR.offset() + ID / 16 * 4, 0); // level
         try (Fd.Lease lease = vm.fd().lease()) {
             return fake.armVcpu(lease.number(), new VcpuId(0));

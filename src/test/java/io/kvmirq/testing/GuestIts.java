@@ -70,6 +70,7 @@ public final class GuestIts {
         its.setAddress(ITS);
         vgic.init();
         its.init();
+        GuestGic.enable(vgic);
         memory = made.add(vm.addMemory(MEMORY, PENDING + vcpus * TABLE)).mapping();
         for (int i = 0; i < vcpus; i++) {
             VcpuId vcpu = new VcpuId(i);

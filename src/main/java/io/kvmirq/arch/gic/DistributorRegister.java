@@ -11,8 +11,14 @@ import java.util.Optional;
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 public enum DistributorRegister {
-    /** Control, and from offset 4 the type and the implementer. */
-    GICD_CTLR(0x0, 16, 0),
+    /** Control: see {@link RegisterFields}. */
+    GICD_CTLR(0x0, 4, 0),
+    /** The type. */
+    GICD_TYPER(0x4, 4, 0),
+    /** The implementer. */
+    GICD_IIDR(0x8, 4, 0),
+    /** More of the type. */
+    GICD_TYPER2(0xc, 4, 0),
     /** Errors of accesses. */
     GICD_STATUSR(0x10, 4, 0),
     /** Group. */

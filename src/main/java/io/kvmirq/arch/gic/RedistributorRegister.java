@@ -32,7 +32,9 @@ public enum RedistributorRegister {
     /** Whether an invalidation is under way. */
     GICR_SYNCR(0xc0, 4),
     /** Identification. */
-    GICR_IDREGS(0xffd0, 48);
+    GICR_IDREGS(0xffd0, 48),
+    /** In the frame of SGIs and PPIs: accesses that are not secure. */
+    GICR_NSACR(0x1_0e00, 4);
 
     /** The offset of the frame with the registers of SGIs and PPIs. */
     public static final int PRIVATE_FRAME = 0x1_0000;
@@ -58,6 +60,19 @@ public enum RedistributorRegister {
             }
         }
         return Optional.empty();
+    }
+
+    /**
+     * The register of SGIs and PPIs that has a 32-bit word.
+     *
+     * @param at in bytes from the start of the redistributor
+     * @return empty if the offset is not a multiple of 4, or of no such register
+     */
+    public static Optional<DistributorRegister> ofPrivate(int at) {
+        return DistributorRegister.at(at - PRIVATE_FRAME, InterruptId.FIRST_SPI)
+                .filter(DistributorRegister::isPerInterrupt)
+                .filter(register ->
+                        register != DistributorRegister.GICD_ITARGETSR && register != DistributorRegister.GICD_IROUTER);
     }
 
     /** In bytes from the start of the redistributor. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.arch.gic.Distributor;
 import io.kvmirq.arch.gic.GuestCpuInterface;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.InterruptState;
@@ -8,13 +9,16 @@ import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.gic.VirtualInterface;
 import io.kvmirq.arch.gic.Vpe;
 import io.kvmirq.fake.file.HostLine;
+import io.kvmirq.fake.rules.ArmRule;
+import java.util.BitSet;
 import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
- * What the guest of a vCPU does with its interrupts, played by a test: no code runs. Before each step the list registers
- * are filled, as at an entry. An SPI that is mapped to an interrupt of the host has HW set. Source: {@code
- * vgic_v3_populate_lr()} in arch/arm64/kvm/vgic/vgic-v3.c.
+ * What the guest of a vCPU does with its interrupts, played by a test: no code runs. Each step is an entry and an exit: the
+ * list registers are filled, and what the guest did not take is pending in the distributor afterwards. An SPI that is mapped
+ * to an interrupt of the host has HW set, and stays in its list register. Source: {@code vgic_v3_populate_lr()} and {@code
+ * vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
  */
 public final class ArmGuest {
     private static final int REGISTERS = 16;
@@ -24,6 +28,8 @@ public final class ArmGuest {
     private final FakeVgic vgic;
     private final int vcpu;
     private final VirtualInterface registers;
+    /** The interrupts whose latch the list registers took. */
+    private final BitSet latched = new BitSet();
 
     /** @param vcpu its index in the VM, whose VGIC is initialized */
     ArmGuest(ArmVm vm, FakeVgic vgic, int vcpu) {
@@ -34,24 +40,38 @@ public final class ArmGuest {
     }
 
     /**
-     * Takes the pending interrupt with the highest priority; LPIs last. Returns its INTID, or 1023 if there is none.
+     * Takes the pending interrupt of group 1 with the highest priority; LPIs last. Returns its INTID, or 1023 if there is
+     * none.
      */
     public int acknowledge() {
-        fill();
+        enter();
         int best = -1;
-        for (int i = 0; i < REGISTERS; i++) {
+        for (int i = 0; i < REGISTERS && vgic.delivery().isEnabled(); i++) {
             long word = registers.listRegister(i);
-            boolean pending = ListRegister.PENDING.isSet(word) && !ListRegister.ACTIVE.isSet(word);
+            boolean pending = ListRegister.PENDING.isSet(word)
+                    && !ListRegister.ACTIVE.isSet(word)
+                    && ListRegister.GROUP1.isSet(word);
             if (pending && (best < 0 || priority(i) < priority(best))) {
                 best = i;
             }
         }
-        if (best < 0) {
-            return vm.lpis().take(vcpu).orElse(GuestCpuInterface.SPURIOUS);
-        }
-        long word = registers.listRegister(best);
-        registers.setListRegister(best, ListRegister.PENDING.put(ListRegister.ACTIVE.put(word, 1), 0));
-        return (int) ListRegister.VIRTUAL_ID.of(word);
+        int taken = best < 0 ? takeLpi() : take(best);
+        exit();
+        return taken;
+    }
+
+    private int take(int register) {
+        long word = registers.listRegister(register);
+        int id = (int) ListRegister.VIRTUAL_ID.of(word);
+        registers.setListRegister(register, ListRegister.PENDING.put(ListRegister.ACTIVE.put(word, 1), 0));
+        latched.clear(id);
+        vgic.delivery().active(vcpu).set(id);
+        return id;
+    }
+
+    private int takeLpi() {
+        boolean enabled = vgic.delivery().isEnabled() && vm.lpis().isEnabled(vcpu);
+        return enabled ? vm.lpis().take(vcpu).orElse(GuestCpuInterface.SPURIOUS) : GuestCpuInterface.SPURIOUS;
     }
 
     private long priority(int register) {
@@ -60,10 +80,12 @@ public final class ArmGuest {
 
     /** Ends an active interrupt. Returns whether it was active. */
     public boolean end(int id) {
+        loadActive();
         int register = active(id);
         if (register < 0) {
             return false;
         }
+        vgic.delivery().active(vcpu).clear(id);
         long word = ListRegister.ACTIVE.put(registers.listRegister(register), 0);
         boolean hardware = ListRegister.HW.isSet(word);
         boolean notifies = ListRegister.isSpent(word);
@@ -138,31 +160,106 @@ public final class ArmGuest {
 
     /** The list register, as of a GICv2, that holds an interrupt; 0 if none does. */
     public long listRegister(int id) {
-        fill();
+        enter();
+        long held = 0;
         for (int i = 0; i < REGISTERS; i++) {
             long word = registers.listRegister(i);
             if (ListRegister.STATE.isSet(word) && ListRegister.VIRTUAL_ID.of(word) == id) {
-                return word;
+                held = word;
             }
         }
-        return 0;
+        exit();
+        return held;
     }
 
-    private void fill() {
+    // Entries and exits
+
+    private void enter() {
+        loadActive();
+        if (!vgic.delivery().isEnabled()) {
+            vm.note(ArmRule.VGIC_CONTROL);
+            vgic.delivery().forget(vcpu);
+            return;
+        }
         for (int id = InterruptId.FIRST_SPI; id < vgic.interrupts(); id++) {
             Optional<HostLine> line = vm.mapped(id);
             if (line.isPresent() && isWanting(id)) {
                 load(id, line.get());
             }
         }
+        syncToCpu();
+    }
+
+    /** What is withheld is disabled meanwhile. */
+    private void syncToCpu() {
+        Distributor distributor = vgic.distributor();
+        int words = (vgic.interrupts() + Distributor.WORD - 1) / Distributor.WORD;
+        int[] withheld = new int[words];
+        for (int i = 0; i < words; i++) {
+            int first = i * Distributor.WORD;
+            withheld[i] = vgic.delivery().withheld(vcpu, first) & distributor.word(InterruptState.ENABLED, vcpu, first);
+            distributor.clear(InterruptState.ENABLED, vcpu, first, withheld[i]);
+            for (int rest = distributor.word(InterruptState.LATCH, vcpu, first); rest != 0; rest &= rest - 1) {
+                latched.set(first + Integer.numberOfTrailingZeros(rest));
+            }
+        }
         registers.syncToCpu();
+        for (int i = 0; i < words; i++) {
+            distributor.set(InterruptState.ENABLED, vcpu, i * Distributor.WORD, withheld[i]);
+        }
+    }
+
+    /** The list registers keep what is active. What is pending goes back to the distributor, an edge with its latch. */
+    private void exit() {
+        for (int i = 0; i < REGISTERS; i++) {
+            long word = registers.listRegister(i);
+            if (!ListRegister.PENDING.isSet(word) || ListRegister.HW.isSet(word)) {
+                continue;
+            }
+            int id = (int) ListRegister.VIRTUAL_ID.of(word);
+            if (latched.get(id)) {
+                vgic.distributor().set(InterruptState.LATCH, vcpu, id & -Distributor.WORD, 1 << id % Distributor.WORD);
+            }
+            registers.setListRegister(i, ListRegister.ACTIVE.isSet(word) ? ListRegister.PENDING.put(word, 0) : 0);
+        }
+        latched.clear();
+    }
+
+    /** A VMM may have changed what is active since the last exit. */
+    private void loadActive() {
+        BitSet active = vgic.delivery().active(vcpu);
+        for (int i = 0; i < REGISTERS; i++) {
+            long word = registers.listRegister(i);
+            if (ListRegister.ACTIVE.isSet(word) && !active.get((int) ListRegister.VIRTUAL_ID.of(word))) {
+                registers.setListRegister(i, 0);
+            }
+        }
+        active.stream().filter(id -> active(id) < 0).forEach(id -> {
+            int free = Long.numberOfTrailingZeros(registers.empty());
+            if (free < REGISTERS) {
+                long end = is(InterruptState.LEVEL, id) ? ListRegister.EOI.mask() : 0;
+                registers.setListRegister(free, word(id) | end | ListRegister.ACTIVE.mask());
+            }
+        });
+    }
+
+    private boolean is(InterruptState what, int id) {
+        return (vgic.distributor().word(what, vcpu, id & -Distributor.WORD) >>> id % Distributor.WORD & 1) != 0;
+    }
+
+    /** Of a list register, without state. */
+    private long word(int id) {
+        return ListRegister.VIRTUAL_ID.with(id)
+                | ListRegister.GROUP1.with(is(InterruptState.GROUP1, id) ? 1 : 0)
+                | ListRegister.PRIORITY.with(vgic.distributor().priority(vcpu, id) >> PRIORITY_SHIFT);
     }
 
     private boolean isWanting(int id) {
-        int first = id & -Integer.SIZE;
-        int pending =
-                vgic.distributor().pending(vcpu, first) & vgic.distributor().word(InterruptState.ENABLED, vcpu, first);
-        return (pending >>> id - first & 1) != 0 && vgic.distributor().target(id) == vcpu && active(id) < 0;
+        int first = id & -Distributor.WORD;
+        int wanting = vgic.distributor().pending(vcpu, first)
+                & vgic.distributor().word(InterruptState.ENABLED, vcpu, first)
+                & ~vgic.delivery().withheld(vcpu, first);
+        return (wanting >>> id - first & 1) != 0 && vgic.distributor().target(id) == vcpu && active(id) < 0;
     }
 
     /** A mapped level lowers the line: the interrupt of the host is active, so that no other one comes. */
@@ -173,11 +270,10 @@ public final class ArmGuest {
         }
         registers.setListRegister(
                 free,
-                ListRegister.HW.mask()
+                word(id)
+                        | ListRegister.HW.mask()
                         | ListRegister.PENDING.mask()
-                        | ListRegister.VIRTUAL_ID.with(id)
-                        | ListRegister.PHYSICAL_ID.with(line.physicalId())
-                        | ListRegister.PRIORITY.with(vgic.distributor().priority(vcpu, id) >> PRIORITY_SHIFT));
+                        | ListRegister.PHYSICAL_ID.with(line.physicalId()));
         vgic.distributor().lower(vcpu, id);
         vgic.distributor().clear(InterruptState.LATCH, vcpu, id & -Integer.SIZE, 1 << id % Integer.SIZE);
     }

@@ -23,6 +23,7 @@ final class FakeVgic {
     private final VgicPlaces places;
     private int shared;
     private Optional<Distributor> distributor = Optional.empty();
+    private Optional<VgicDelivery> delivery = Optional.empty();
 
     FakeVgic(ArmVm vm) {
         this.vm = vm;
@@ -79,7 +80,9 @@ final class FakeVgic {
         }
         vm.setRoutes(routes);
         // Without a vCPU nobody can reach an interrupt; the model wants one.
-        distributor = Optional.of(Distributor.gicv3(Math.max(1, vm.vcpus().size()), shared, vcpu -> {}));
+        Distributor made = Distributor.gicv3(Math.max(1, vm.vcpus().size()), shared, vcpu -> {});
+        distributor = Optional.of(made);
+        delivery = Optional.of(new VgicDelivery(vm, made));
     }
 
     /** The state of the interrupts. The VGIC is initialized. */
@@ -87,12 +90,19 @@ final class FakeVgic {
         return distributor.orElseThrow();
     }
 
+    /** Whether and where interrupts reach guests. The VGIC is initialized. */
+    VgicDelivery delivery() {
+        return delivery.orElseThrow();
+    }
+
+    private boolean is(InterruptState what, int vcpu, int number) {
+        return (distributor().word(what, vcpu, number & -Distributor.WORD) >>> number % Distributor.WORD & 1) != 0;
+    }
+
     /** Sets the line of an SPI, or of a PPI of a vCPU. */
     void inject(int vcpu, int number, boolean up) {
-        boolean level = (distributor().word(InterruptState.LEVEL, vcpu, number & -Distributor.WORD)
-                                >>> number % Distributor.WORD
-                        & 1)
-                != 0;
+        boolean level = is(InterruptState.LEVEL, vcpu, number);
+        boolean rises = up && !(level && is(InterruptState.LINE, vcpu, number));
         if (level || up) {
             vm.note(level ? ArmRule.VGIC_LEVEL : ArmRule.VGIC_EDGE);
         }
@@ -100,6 +110,9 @@ final class FakeVgic {
             distributor().raise(vcpu, number);
         } else {
             distributor().lower(vcpu, number);
+        }
+        if (rises) {
+            delivery().queue(vcpu, number);
         }
     }
 }

@@ -2,9 +2,9 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.arch.gic.DistributorRegister;
-import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.Lpis;
 import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.arch.gic.RegisterFields;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.util.Optional;
@@ -14,10 +14,6 @@ import java.util.Optional;
  * vgic_v3_rd_registers} in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 final class RedistributorRegisters {
-    private static final int ENABLE_LPIS = 1;
-    /** GICR_CTLR: LPIs can be disabled again, and invalidated by register. */
-    private static final int CONTROL = 6;
-
     private final FakeVgic vgic;
     private final VgicRegisters distributor;
 
@@ -26,19 +22,14 @@ final class RedistributorRegisters {
         this.distributor = distributor;
     }
 
-    private static Optional<DistributorRegister> ofPrivate(int offset) {
-        return DistributorRegister.at(offset - RedistributorRegister.PRIVATE_FRAME, InterruptId.FIRST_SPI)
-                .filter(DistributorRegister::isPerInterrupt)
-                .filter(register -> register != DistributorRegister.GICD_ITARGETSR);
-    }
-
     static boolean exists(int offset) {
-        return RedistributorRegister.at(offset).isPresent() || ofPrivate(offset).isPresent();
+        return RedistributorRegister.at(offset).isPresent()
+                || RedistributorRegister.ofPrivate(offset).isPresent();
     }
 
     /** Missing registers read as 0. */
     int read(int vcpu, int offset) {
-        Optional<DistributorRegister> ofPrivate = ofPrivate(offset);
+        Optional<DistributorRegister> ofPrivate = RedistributorRegister.ofPrivate(offset);
         if (ofPrivate.isPresent()) {
             return distributor.read(ofPrivate.get(), vcpu, offset - RedistributorRegister.PRIVATE_FRAME);
         }
@@ -48,12 +39,25 @@ final class RedistributorRegisters {
         }
         Lpis lpis = vgic.vm().lpis();
         return switch (register) {
-            case GICR_CTLR -> CONTROL | (lpis.isEnabled(vcpu) ? ENABLE_LPIS : 0);
+            case GICR_CTLR ->
+                (int) (RegisterFields.GICR_INVALIDATES.mask()
+                        | RegisterFields.GICR_CAN_DISABLE_LPIS.mask()
+                        | RegisterFields.GICR_ENABLE_LPIS.with(lpis.isEnabled(vcpu) ? 1 : 0));
+            case GICR_IIDR -> RegisterFields.IIDR_MAKER;
+            case GICR_TYPER -> half(type(vcpu), register, offset);
             case GICR_PROPBASER -> half(lpis.propertyBase(), register, offset);
             case GICR_PENDBASER -> half(lpis.pendingBase(vcpu), register, offset);
-            case GICR_WAKER, GICR_SYNCR, GICR_INVLPIR, GICR_INVALLR -> 0;
-            default -> throw new NotModelledException("reading " + register);
+            case GICR_IDREGS -> offset == RegisterFields.PIDR2 ? RegisterFields.PIDR2_GICV3 : 0;
+            case GICR_STATUSR, GICR_WAKER, GICR_SYNCR, GICR_INVLPIR, GICR_INVALLR, GICR_NSACR -> 0;
         };
+    }
+
+    private long type(int index) {
+        ArmVcpu vcpu = vgic.vm().vcpus().get(index);
+        return RegisterFields.GICR_TYPER_AFFINITY.with(vcpu.affinity())
+                | RegisterFields.GICR_TYPER_NUMBER.with(vcpu.id())
+                | RegisterFields.GICR_TYPER_LAST.with(vgic.places().isLast(vcpu) ? 1 : 0)
+                | RegisterFields.GICR_TYPER_LPIS.with(vgic.vm().hasIts() ? 1 : 0);
     }
 
     private static int half(long value, RedistributorRegister register, int offset) {
@@ -67,7 +71,7 @@ final class RedistributorRegisters {
 
     /** Writes to missing and to read-only registers are ignored. */
     void write(int vcpu, int offset, int value) {
-        Optional<DistributorRegister> ofPrivate = ofPrivate(offset);
+        Optional<DistributorRegister> ofPrivate = RedistributorRegister.ofPrivate(offset);
         if (ofPrivate.isPresent()) {
             distributor.write(ofPrivate.get(), vcpu, offset - RedistributorRegister.PRIVATE_FRAME, value);
             return;
@@ -81,14 +85,14 @@ final class RedistributorRegisters {
             case GICR_CTLR -> {
                 if (vgic.vm().hasIts()) {
                     vgic.vm().note(ArmRule.VGIC_LPI_TABLES);
-                    lpis.enable(vcpu, (value & ENABLE_LPIS) != 0);
+                    lpis.enable(vcpu, RegisterFields.GICR_ENABLE_LPIS.isSet(value));
                 }
             }
             case GICR_PROPBASER -> lpis.setPropertyBase(vcpu, withHalf(lpis.propertyBase(), register, offset, value));
             case GICR_PENDBASER ->
                 lpis.setPendingBase(vcpu, withHalf(lpis.writtenPendingBase(vcpu), register, offset, value));
-            case GICR_TYPER, GICR_WAKER, GICR_SYNCR, GICR_IDREGS -> {}
-            default -> throw new NotModelledException("writing " + register);
+            case GICR_IIDR, GICR_TYPER, GICR_STATUSR, GICR_WAKER, GICR_SYNCR, GICR_IDREGS, GICR_NSACR -> {}
+            case GICR_INVLPIR, GICR_INVALLR -> throw new NotModelledException("writing " + register);
         }
     }
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmDeviceFile;
@@ -217,17 +218,17 @@ final class VgicFile extends KvmDeviceFile {
         }
         if (ofVcpu) {
             redistributor.write(index, offset, next.getInt(0));
-        } else {
-            registers.write(offset, next.getInt(0));
+            return 0;
         }
-        return 0;
+        return host.refuse(registers.write(offset, next.getInt(0)));
     }
 
     /** Since 6.17 the identification registers of the distributor are accessible before init. */
     private void refuseEarly(Attribute attribute) {
         long offset = attribute.number() & OFFSET;
         if (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS
-                && (offset == VgicRegisters.IIDR || offset == VgicRegisters.TYPER2)
+                && (offset == DistributorRegister.GICD_IIDR.offset()
+                        || offset == DistributorRegister.GICD_TYPER2.offset())
                 && host.build().isSince(6, 17)) {
             throw new NotModelledException("GICD_IIDR and GICD_TYPER2 before init");
         }

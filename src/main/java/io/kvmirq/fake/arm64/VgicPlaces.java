@@ -4,10 +4,10 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.ArrayList;
-import java.util.HashSet;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 
 /**
  * The guest physical addresses of a VGIC; source: {@code vgic_check_iorange()} in vgic-kvm-device.c, {@code
@@ -33,12 +33,15 @@ final class VgicPlaces {
         }
     }
 
+    /** The redistributor of a vCPU. */
+    private record Slot(Region region, int number) {}
+
     private final ArmVm vm;
     private final List<Region> regions = new ArrayList<>();
     /** How many redistributors of each region belong to a vCPU. */
     private final List<Integer> taken = new ArrayList<>();
-    /** The vCPUs that have a redistributor. */
-    private final Set<ArmVcpu> served = new HashSet<>();
+    /** The redistributors of vCPUs. */
+    private final Map<ArmVcpu, Slot> slots = new HashMap<>();
 
     private long distributor = NOWHERE;
 
@@ -134,18 +137,34 @@ final class VgicPlaces {
      * grows with the number of vCPUs, so the places are checked again. Source: {@code vgic_register_redist_iodev()}.
      */
     Optional<KernelRule> take(ArmVcpu vcpu) {
-        for (int i = 0; i < regions.size() && !served.contains(vcpu); i++) {
+        for (int i = 0; i < regions.size() && !slots.containsKey(vcpu); i++) {
             int count = regions.get(i).count;
             if (count == 0 || taken.get(i) < count) {
                 Optional<KernelRule> refused = refuseGrown();
                 if (refused.isPresent()) {
                     return refused;
                 }
+                slots.put(vcpu, new Slot(regions.get(i), taken.get(i)));
                 taken.set(i, taken.get(i) + 1);
-                served.add(vcpu);
             }
         }
         return Optional.empty();
+    }
+
+    /** GICR_TYPER.Last. Source: {@code vgic_mmio_vcpu_rdist_is_last()}. */
+    boolean isLast(ArmVcpu vcpu) {
+        Slot slot = slots.get(vcpu);
+        int at = slot == null ? -1 : regions.indexOf(slot.region);
+        if (slot == null || at < 0 || slot.number < taken.get(at) - 1) {
+            return false;
+        }
+        long end = slot.region.base + size(slot.region.count);
+        for (int i = 0; i < regions.size() && slot.number == slot.region.count - 1; i++) {
+            if (regions.get(i).base == end && taken.get(i) > 0) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** Source: {@code vgic_v3_check_base()} in vgic-v3.c. */

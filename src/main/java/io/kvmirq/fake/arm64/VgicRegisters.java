@@ -5,7 +5,9 @@ import io.kvmirq.arch.gic.Distributor;
 import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.InterruptState;
+import io.kvmirq.arch.gic.RegisterFields;
 import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.util.Optional;
 
@@ -14,19 +16,14 @@ import java.util.Optional;
  * vgic_v3_dist_registers} in arch/arm64/kvm/vgic/vgic-mmio-v3.c, vgic-mmio.c; GIC architecture, 12.9.
  */
 final class VgicRegisters {
-    static final int TYPER = 4;
-    static final int IIDR = 8;
-    static final int TYPER2 = 12;
-
-    /** GICD_CTLR of a disabled distributor: affinity routing, one security state. */
-    private static final int CONTROL = 0x50;
-
-    private static final int TYPE_MESSAGES = 1 << 17;
-    private static final int TYPE_NUMBER_BITS = 19;
     /** The number of interrupt id bits minus 1, with LPIs and without. */
     private static final int NUMBER_BITS_ITS = 15;
 
     private static final int NUMBER_BITS = 9;
+    /** VGIC_PRI_BITS: the priorities that KVM keeps. */
+    private static final int PRIORITY = 0xf8;
+
+    private static final int ALL = -1;
 
     private final FakeVgic vgic;
 
@@ -58,27 +55,55 @@ final class VgicRegisters {
      */
     int read(DistributorRegister register, int vcpu, int offset) {
         return switch (register) {
-            case GICD_CTLR -> miscellaneous(offset);
-            // All interrupts are in group 1 until a guest changes that.
-            case GICD_STATUSR, GICD_IGROUPR -> -1;
+            case GICD_CTLR ->
+                (int) (RegisterFields.CTLR_AFFINITY_ROUTING.mask()
+                        | RegisterFields.CTLR_ONE_SECURITY.mask()
+                        | RegisterFields.CTLR_ENABLE_GROUP1.with(vgic.delivery().isEnabled() ? 1 : 0));
+            case GICD_TYPER -> type();
+            case GICD_IIDR -> identification();
+            case GICD_STATUSR -> ALL;
+            case GICD_IGROUPR -> word(InterruptState.GROUP1, vcpu, register.interrupt(offset));
             case GICD_ISENABLER, GICD_ICENABLER -> word(InterruptState.ENABLED, vcpu, register.interrupt(offset));
             case GICD_ISPENDR -> {
                 vgic.vm().note(ArmRule.VGIC_PENDING_IS_LATCHED);
                 yield word(InterruptState.LATCH, vcpu, register.interrupt(offset));
             }
-            case GICD_ICPENDR, GICD_ISACTIVER, GICD_ICACTIVER, GICD_ITARGETSR, GICD_IGRPMODR -> 0;
+            case GICD_ISACTIVER, GICD_ICACTIVER -> vgic.delivery().activeWord(vcpu, register.interrupt(offset));
+            case GICD_IPRIORITYR -> priorities(vcpu, register.interrupt(offset));
             case GICD_ICFGR -> edges(vcpu, register.interrupt(offset));
-            default -> throw new NotModelledException("reading " + register);
+            case GICD_IROUTER -> isUpperHalf(offset) ? 0 : vgic.delivery().affinity(register.interrupt(offset));
+            case GICD_IDREGS -> offset == RegisterFields.PIDR2 ? RegisterFields.PIDR2_GICV3 : 0;
+            case GICD_TYPER2, GICD_ICPENDR, GICD_ITARGETSR, GICD_IGRPMODR -> 0;
         };
     }
 
-    /** Writes to missing registers and to those of private interrupts are ignored. */
-    void write(int offset, int value) {
+    /**
+     * Writes to missing registers and to those of private interrupts are ignored.
+     *
+     * @return the rule that refuses the value; empty for none
+     */
+    Optional<KernelRule> write(int offset, int value) {
         DistributorRegister register = at(offset).orElse(null);
         if (register == null || isPrivate(register, offset)) {
-            return;
+            return Optional.empty();
+        }
+        if (register == DistributorRegister.GICD_IIDR || register == DistributorRegister.GICD_TYPER2) {
+            return identify(value, read(offset));
         }
         write(register, 0, offset, value);
+        return Optional.empty();
+    }
+
+    /** A VMM restores the identification to tell which kernel the state is of. Linux compares it with its own. */
+    private static Optional<KernelRule> identify(int value, int own) {
+        int difference = value ^ own;
+        if (difference == 0) {
+            return Optional.empty();
+        }
+        if (own != 0 && (difference & ~(int) RegisterFields.IIDR_REVISION.mask()) == 0) {
+            throw new NotModelledException("an older revision in GICD_IIDR: patched kernels take it, others ignore it");
+        }
+        return Optional.of(ArmRule.VGIC_IDENTIFICATION);
     }
 
     /**
@@ -88,17 +113,41 @@ final class VgicRegisters {
      */
     void write(DistributorRegister register, int vcpu, int offset, int value) {
         switch (register) {
-            case GICD_ISENABLER ->
+            case GICD_CTLR -> {
+                vgic.delivery().enable(RegisterFields.CTLR_ENABLE_GROUP1.isSet(value));
+            }
+            case GICD_IGROUPR -> {
+                replace(InterruptState.GROUP1, vcpu, register.interrupt(offset), value);
+                vgic.delivery().queue(vcpu, register.interrupt(offset), ALL);
+            }
+            case GICD_ISENABLER -> {
                 vgic.distributor().set(InterruptState.ENABLED, vcpu, register.interrupt(offset), value);
+                vgic.delivery().queue(vcpu, register.interrupt(offset), value);
+            }
             case GICD_ICENABLER ->
                 vgic.distributor().clear(InterruptState.ENABLED, vcpu, register.interrupt(offset), value);
             case GICD_ISPENDR -> {
                 vgic.vm().note(ArmRule.VGIC_PENDING_IS_LATCHED);
                 replace(InterruptState.LATCH, vcpu, register.interrupt(offset), value);
+                vgic.delivery().queue(vcpu, register.interrupt(offset), value);
             }
-            case GICD_STATUSR, GICD_ICPENDR, GICD_ITARGETSR, GICD_IGRPMODR -> {}
+            case GICD_ISACTIVER -> vgic.delivery().setActive(vcpu, register.interrupt(offset), value, true);
+            case GICD_ICACTIVER -> vgic.delivery().setActive(vcpu, register.interrupt(offset), value, false);
+            case GICD_IPRIORITYR -> setPriorities(vcpu, register.interrupt(offset), value);
             case GICD_ICFGR -> setEdges(register.interrupt(offset), value);
-            default -> throw new NotModelledException("writing " + register);
+            case GICD_IROUTER -> {
+                if (!isUpperHalf(offset)) {
+                    vgic.delivery().route(register.interrupt(offset), value);
+                }
+            }
+            case GICD_TYPER,
+                    GICD_IIDR,
+                    GICD_TYPER2,
+                    GICD_STATUSR,
+                    GICD_ICPENDR,
+                    GICD_ITARGETSR,
+                    GICD_IGRPMODR,
+                    GICD_IDREGS -> {}
         }
     }
 
@@ -106,20 +155,19 @@ final class VgicRegisters {
         return register.isPerInterrupt() && register.interrupt(offset) < InterruptId.FIRST_SPI;
     }
 
-    private int miscellaneous(int offset) {
-        return switch (offset) {
-            case 0 -> CONTROL;
-            case TYPER -> type();
-            case IIDR -> throw new NotModelledException("reading GICD_IIDR");
-            default -> 0;
-        };
+    private static boolean isUpperHalf(int offset) {
+        return offset % Long.BYTES != 0;
     }
 
     private int type() {
-        int ranges = (vgic.interrupts() >> 5) - 1;
-        return vgic.vm().hasIts()
-                ? ranges | NUMBER_BITS_ITS << TYPE_NUMBER_BITS | TYPE_MESSAGES
-                : ranges | NUMBER_BITS << TYPE_NUMBER_BITS;
+        boolean hasIts = vgic.vm().hasIts();
+        return (int) (RegisterFields.TYPER_LINES.with((vgic.interrupts() >> 5) - 1)
+                | RegisterFields.TYPER_LPIS.with(hasIts ? 1 : 0)
+                | RegisterFields.TYPER_ID_BITS.with(hasIts ? NUMBER_BITS_ITS : NUMBER_BITS));
+    }
+
+    private static int identification() {
+        return RegisterFields.IIDR_MAKER | (int) RegisterFields.IIDR_REVISION.with(RegisterFields.IIDR_LATEST);
     }
 
     private int word(InterruptState what, int vcpu, int first) {
@@ -129,6 +177,20 @@ final class VgicRegisters {
     private void replace(InterruptState what, int vcpu, int first, int bits) {
         vgic.distributor().set(what, vcpu, first, bits);
         vgic.distributor().clear(what, vcpu, first, ~bits);
+    }
+
+    private int priorities(int vcpu, int first) {
+        int word = 0;
+        for (int i = 0; i < Integer.BYTES; i++) {
+            word |= vgic.distributor().priority(vcpu, first + i) << i * Byte.SIZE;
+        }
+        return word;
+    }
+
+    private void setPriorities(int vcpu, int first, int word) {
+        for (int i = 0; i < Integer.BYTES; i++) {
+            vgic.distributor().setPriority(vcpu, first + i, word >>> i * Byte.SIZE & PRIORITY);
+        }
     }
 
     /** Two bits per interrupt; the upper bit is set for an edge-triggered interrupt. */
@@ -167,6 +229,7 @@ final class VgicRegisters {
     void setLines(int vcpu, int first, int up) {
         if (first < vgic.interrupts()) {
             replace(InterruptState.LINE, vcpu, first, up);
+            vgic.delivery().queue(vcpu, first, up);
         }
     }
 }

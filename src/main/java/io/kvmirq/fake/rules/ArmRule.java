@@ -84,6 +84,16 @@ public enum ArmRule implements KernelRule {
             LAB,
             "an access of the VMM to ISPENDR reads or replaces the latch of edges; ICPENDR reads 0, writes do nothing",
             "vgic-mmio.c __read_pending()"),
+    VGIC_IDENTIFICATION(SOURCE, VgicCause.VGIC_IDENTIFICATION),
+    VGIC_CONTROL(
+            SOURCE,
+            "while GICD_CTLR.EnableGrp1 is 0, interrupts become pending and no guest takes one",
+            "vgic.c vgic_target_oracle()"),
+    VGIC_QUEUED_ONCE(
+            SOURCE,
+            "an interrupt that is signalled while the distributor is disabled, or routed to no vCPU, waits for its next"
+                    + " signal or write",
+            "vgic.c vgic_queue_irq_unlock()"),
     VGIC_LEVEL_INFO(LAB, VgicCause.VGIC_LEVEL_INFO),
     VGIC_EDGE(LAB, "a rising edge is latched, a falling is not; SPIs start as edges", "vgic.c kvm_vgic_inject_irq()"),
     VGIC_LEVEL(LAB, "a level follows the last value that any source gave its line", "vgic.c kvm_vgic_inject_irq()"),

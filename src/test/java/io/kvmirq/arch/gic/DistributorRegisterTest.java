@@ -12,7 +12,9 @@ class DistributorRegisterTest {
     @ParameterizedTest
     @CsvSource({
         "0,GICD_CTLR",
-        "12,GICD_CTLR",
+        "4,GICD_TYPER",
+        "8,GICD_IIDR",
+        "12,GICD_TYPER2",
         "16,GICD_STATUSR",
         "20,",
         "0x7c,",

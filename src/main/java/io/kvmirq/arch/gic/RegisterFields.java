@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+import io.kvmirq.arch.BitField;
+
+/**
+ * The fields of the GICv3 registers that control and describe a distributor and its redistributors, with the values that
+ * KVM gives to the fixed ones.
+ *
+ * <p>Source: ARM IHI 0069, "GICD_CTLR", "GICD_TYPER", "GICD_IIDR", "GICD_PIDR2", "GICR_CTLR", "GICR_TYPER"; {@code
+ * vgic_mmio_read_v3_misc()} and {@code vgic_mmio_read_v3r_typer()} in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
+ */
+public final class RegisterFields {
+    /** GICD_CTLR.EnableGrp1, of one security state: the distributor forwards interrupts of group 1. */
+    public static final BitField CTLR_ENABLE_GROUP1 = new BitField("enablegrp1", 1, 1);
+    /** GICD_CTLR.ARE: affinity routing. KVM reads 1. */
+    public static final BitField CTLR_AFFINITY_ROUTING = new BitField("are", 4, 1);
+    /** GICD_CTLR.DS: one security state. KVM reads 1. */
+    public static final BitField CTLR_ONE_SECURITY = new BitField("ds", 6, 1);
+
+    /** GICD_TYPER.ITLinesNumber: the number of interrupts divided by 32, minus 1. */
+    public static final BitField TYPER_LINES = new BitField("itlinesnumber", 0, 5);
+    /** GICD_TYPER.LPIS: there is an ITS. */
+    public static final BitField TYPER_LPIS = new BitField("lpis", 17, 1);
+    /** GICD_TYPER.IDbits: the number of INTID bits, minus 1. */
+    public static final BitField TYPER_ID_BITS = new BitField("idbits", 19, 5);
+
+    /** GICD_IIDR and GICR_IIDR, without revision: KVM, made by Arm. */
+    public static final int IIDR_MAKER = 0x4b00_043b;
+    /** GICD_IIDR.Revision: what a VMM saves and restores, a version of KVM's own. */
+    public static final BitField IIDR_REVISION = new BitField("revision", 12, 4);
+    /** The revision since Linux 5.19. */
+    public static final int IIDR_LATEST = 3;
+
+    /** The offset of GICD_PIDR2 and GICR_PIDR2, the only identification register that is not 0. */
+    public static final int PIDR2 = 0xffe8;
+    /** PIDR2: a GICv3, by Arm. */
+    public static final int PIDR2_GICV3 = 0x3b;
+
+    /** GICR_CTLR.EnableLPIs. */
+    public static final BitField GICR_ENABLE_LPIS = new BitField("enablelpis", 0, 1);
+    /** GICR_CTLR.CES: LPIs can be disabled again. KVM reads 1 since Linux 5.19. */
+    public static final BitField GICR_CAN_DISABLE_LPIS = new BitField("ces", 1, 1);
+    /** GICR_CTLR.IR: LPIs can be invalidated by register. KVM reads 1 since Linux 5.19. */
+    public static final BitField GICR_INVALIDATES = new BitField("ir", 2, 1);
+
+    /** GICR_TYPER.PLPIS: there is an ITS. */
+    public static final BitField GICR_TYPER_LPIS = new BitField("plpis", 0, 1);
+    /** GICR_TYPER.Last: no redistributor follows in this region, and no region follows without a gap. */
+    public static final BitField GICR_TYPER_LAST = new BitField("last", 4, 1);
+    /** GICR_TYPER.Processor_Number: the id of the vCPU. */
+    public static final BitField GICR_TYPER_NUMBER = new BitField("processor_number", 8, 16);
+    /** GICR_TYPER.Affinity_Value: the affinity of the vCPU, 8 bits a level. */
+    public static final BitField GICR_TYPER_AFFINITY = new BitField("affinity_value", 32, 32);
+
+    private RegisterFields() {}
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.Ppi;
+import io.kvmirq.Route;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.DistributorRegister;
+import io.kvmirq.arch.gic.InterruptId;
+import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.VgicV3;
+import io.kvmirq.kvm.Vm;
+import io.kvmirq.testing.GuestGic;
+import io.kvmirq.testing.GuestIts;
+import java.util.EnumSet;
+import java.util.Set;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** What the played guest of arm64 takes, by the registers that a VMM or a driver has written. */
+class FakeArmVcpuTest {
+    private static final VcpuId FIRST = new VcpuId(0);
+    private static final VcpuId SECOND = new VcpuId(1);
+    private static final Spi SPI = new Spi(42);
+    private static final Spi OTHER = new Spi(44);
+    private static final Ppi PRIVATE = new Ppi(23);
+    private static final int NONE = 1023;
+    /** A 1 written clears what the one before has set. */
+    private static final Set<DistributorRegister> CLEARING =
+            EnumSet.of(DistributorRegister.GICD_ICENABLER, DistributorRegister.GICD_ICACTIVER);
+
+    private final FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
+    private final Undo made = new Undo();
+    private final Kernel kernel = made.add(Kernel.over(fake.backend(), Kernel.DEVICE));
+    private Vm vm;
+    private VgicV3 vgic;
+    private FakeArmVcpu first;
+    private FakeArmVcpu second;
+
+    @SuppressWarnings("NullAway.Init")
+    FakeArmVcpuTest() {}
+
+    @BeforeEach
+    void setUp() {
+        vm = made.add(Vm.create(kernel));
+        made.add(vm.createVcpu(FIRST)).initialize();
+        made.add(vm.createVcpu(SECOND)).initialize();
+        vgic = made.add(vm.createVgicV3());
+        vgic.init();
+        GuestGic.enable(vgic);
+        GuestGic.enable(vgic, SPI);
+        GuestGic.enable(vgic, OTHER);
+        first = guest(vm, FIRST);
+        second = guest(vm, SECOND);
+    }
+
+    @AfterEach
+    void close() {
+        made.close();
+    }
+
+    private FakeArmVcpu guest(Vm of, VcpuId id) {
+        try (Fd.Lease number = of.fd().lease()) {
+            return fake.armVcpu(number.number(), id);
+        }
+    }
+
+    private void send(Spi spi) {
+        vm.setSpi(spi, true);
+    }
+
+    // The distributor
+
+    /** Linux queues an interrupt when it is signalled: enabling the distributor queues none. */
+    @Test
+    void guestTakesNothingWhileTheDistributorIsDisabled() {
+        GuestGic.disable(vgic);
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        GuestGic.enable(vgic);
+        assertThat(vgic.isLatched(SPI)).isTrue();
+        assertThat(first.acknowledge()).as("it waits for a signal").isEqualTo(NONE);
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+        send(OTHER);
+        GuestGic.disable(vgic);
+        GuestGic.enable(vgic);
+        assertThat(first.acknowledge()).as("queued all the time").isEqualTo(OTHER.number());
+    }
+
+    @Test
+    void whatTheGuestEnteredWithoutWaitsForItsNextWrite() {
+        send(SPI);
+        GuestGic.disable(vgic);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        GuestGic.enable(vgic);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        GuestGic.enable(vgic, SPI);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    @Test
+    void levelThatIsActiveStaysQueued() {
+        vgic.makeLevel(SPI);
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+        GuestGic.disable(vgic);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        GuestGic.enable(vgic);
+        assertThat(first.end(SPI.number())).isTrue();
+        assertThat(first.acknowledge()).as("the line is still high").isEqualTo(SPI.number());
+    }
+
+    @Test
+    void guestTakesGroup1() {
+        int groups = GuestGic.word(DistributorRegister.GICD_IGROUPR, SPI);
+        vgic.writeDistributor(groups, ~GuestGic.bit(SPI));
+        send(SPI);
+        send(OTHER);
+        assertThat(first.acknowledge()).isEqualTo(OTHER.number());
+        assertThat(first.acknowledge()).as("group 0").isEqualTo(NONE);
+        vgic.writeDistributor(groups, -1);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    @Test
+    void highestPriorityComesFirst() {
+        GuestGic.setPriority(vgic, SPI, 0xa0);
+        GuestGic.setPriority(vgic, OTHER, 0x80);
+        send(SPI);
+        send(OTHER);
+        assertThat(first.acknowledge()).isEqualTo(OTHER.number());
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    // Routes
+
+    @Test
+    void spiGoesToTheVcpuThatItIsRoutedTo() {
+        GuestGic.route(vgic, SPI, SECOND);
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        assertThat(second.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    @Test
+    void routeCountsUntilTheGuestTakesTheInterrupt() {
+        send(SPI);
+        send(OTHER);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+        assertThat(vgic.isLatched(OTHER)).as("not taken").isTrue();
+        GuestGic.route(vgic, SPI, SECOND);
+        GuestGic.route(vgic, OTHER, SECOND);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        assertThat(second.acknowledge()).isEqualTo(OTHER.number());
+        assertThat(second.acknowledge()).as("active on the first").isEqualTo(NONE);
+        assertThat(second.end(SPI.number())).isFalse();
+        assertThat(first.end(SPI.number())).isTrue();
+    }
+
+    @Test
+    void spiWithoutAVcpuWaitsForItsNextSignal() {
+        GuestGic.route(vgic, SPI, new VcpuId(7));
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        GuestGic.route(vgic, SPI, FIRST);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    @Test
+    void ppiIsOfItsVcpu() {
+        vgic.writeRedistributor(
+                SECOND,
+                RedistributorRegister.PRIVATE_FRAME + DistributorRegister.GICD_ISENABLER.offset(),
+                1 << PRIVATE.number());
+        vm.setPpi(FIRST, PRIVATE, true);
+        vm.setPpi(SECOND, PRIVATE, true);
+        assertThat(first.acknowledge()).as("disabled").isEqualTo(NONE);
+        assertThat(second.acknowledge()).isEqualTo(PRIVATE.number());
+    }
+
+    // Active interrupts
+
+    @Test
+    void takenInterruptIsActiveUntilItsEnd() {
+        int active = GuestGic.word(DistributorRegister.GICD_ISACTIVER, SPI);
+        vgic.makeLevel(SPI);
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+        assertThat(vgic.readDistributor(active)).isEqualTo(GuestGic.bit(SPI));
+        assertThat(first.acknowledge()).as("active").isEqualTo(NONE);
+        vm.setSpi(SPI, false);
+        assertThat(first.end(SPI.number())).isTrue();
+        assertThat(vgic.readDistributor(active)).isZero();
+        assertThat(first.end(SPI.number())).isFalse();
+    }
+
+    @Test
+    void edgeOfAnActiveInterruptIsTakenAfterItsEnd() {
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        assertThat(vgic.isLatched(SPI)).isTrue();
+        assertThat(first.end(SPI.number())).isTrue();
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    @Test
+    void restoredActiveInterruptIsEndedByTheGuest() {
+        vgic.writeDistributor(GuestGic.word(DistributorRegister.GICD_ISACTIVER, SPI), GuestGic.bit(SPI));
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        assertThat(first.end(SPI.number())).isTrue();
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+        vgic.writeDistributor(GuestGic.word(DistributorRegister.GICD_ICACTIVER, SPI), GuestGic.bit(SPI));
+        assertThat(first.end(SPI.number())).as("the VMM cleared it").isFalse();
+    }
+
+    // Save and restore
+
+    @Test
+    void restoredVmDeliversAsTheSavedOne() {
+        GuestGic.route(vgic, SPI, SECOND);
+        GuestGic.setPriority(vgic, SPI, 0xa0);
+        GuestGic.route(vgic, OTHER, SECOND);
+        GuestGic.setPriority(vgic, OTHER, 0x80);
+        send(SPI);
+        send(OTHER);
+        Vm target = made.add(Vm.create(kernel));
+        made.add(target.createVcpu(FIRST)).initialize();
+        made.add(target.createVcpu(SECOND)).initialize();
+        VgicV3 restored = made.add(target.createVgicV3());
+        restored.init();
+        for (DistributorRegister register : DistributorRegister.values()) {
+            if (CLEARING.contains(register)) {
+                continue;
+            }
+            for (int at = register.offset();
+                    DistributorRegister.at(at, vgic.interrupts()).orElse(null) == register;
+                    at += Integer.BYTES) {
+                restored.writeDistributor(at, vgic.readDistributor(at));
+                assertThat(restored.readDistributor(at))
+                        .as(register + " at " + at)
+                        .isEqualTo(vgic.readDistributor(at));
+            }
+        }
+        assertThat(guest(target, FIRST).acknowledge()).isEqualTo(NONE);
+        FakeArmVcpu guest = guest(target, SECOND);
+        assertThat(guest.acknowledge()).isEqualTo(OTHER.number());
+        assertThat(guest.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    // Lines of irqfds
+
+    @Test
+    void endSignalsTheResamplefdOfTheGsiThatIsRoutedToThePin() {
+        Gsi gsi = new Gsi(300);
+        vgic.makeLevel(SPI);
+        vm.routes().change(edit -> edit.remove(new Gsi(SPI.pin())).add(Route.Pin.to(gsi, SPI)));
+        EventFd event = made.add(EventFd.create(kernel));
+        EventFd resample = made.add(EventFd.create(kernel));
+        made.add(vm.assignLevelIrqfd(event, resample, gsi));
+        event.signal();
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+        assertThat(resample.drain()).isZero();
+        assertThat(first.end(SPI.number())).isTrue();
+        assertThat(resample.drain()).isEqualTo(1);
+    }
+
+    // LPIs
+
+    @Test
+    void lpiNeedsDistributorAndRedistributor() {
+        Vm other = made.add(Vm.create(kernel));
+        made.add(other.createVcpu(FIRST)).initialize();
+        GuestIts its = new GuestIts(other, 1, made);
+        FakeArmVcpu guest = guest(other, FIRST);
+        int control = RedistributorRegister.GICR_CTLR.offset();
+        its.map(3);
+        other.signal(GuestIts.message(3));
+        its.vgic().writeRedistributor(FIRST, control, 0);
+        assertThat(guest.acknowledge()).isEqualTo(NONE);
+        its.vgic().writeRedistributor(FIRST, control, 1);
+        other.signal(GuestIts.message(3));
+        GuestGic.disable(its.vgic());
+        assertThat(guest.acknowledge()).isEqualTo(NONE);
+        GuestGic.enable(its.vgic());
+        assertThat(guest.acknowledge()).isEqualTo(InterruptId.FIRST_LPI + 3);
+    }
+}
