@@ -5,10 +5,12 @@ import io.kvmirq.arch.intx.InterruptMode;
 import io.kvmirq.arch.intx.LineController;
 import io.kvmirq.arch.intx.PhysicalLine;
 import java.util.List;
+import java.util.function.Function;
 
 /**
  * The conflicts of a line that is requested exclusively, found in review in 2017, in steps. They are played with an
- * exclusive line, as direct EOI needs it, and with the shared line of the automatic mask.
+ * exclusive line, as direct EOI needs it, and with the shared line of the automatic mask. The last one falls back from the
+ * first to the second.
  *
  * <p>Source: the thread "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler" of May 2017.
  */
@@ -23,27 +25,24 @@ final class IntxExclusive2017 implements Race {
         return "A line that one device has for itself, as direct EOI needs it, makes others fail (VFIO INTx).";
     }
 
-    /** A line with devices A and B. */
+    /** A line with the devices of two VMs, and a second device of the first VM. */
     static final class Side {
         private final PhysicalLine line = new PhysicalLine(LineController.GIC);
         private final IntxGuest a = new IntxGuest(line);
+        private final IntxGuest secondOfA = a.another();
         private final IntxGuest b = new IntxGuest(line);
         private final boolean exclusive;
-        private int refused;
 
         Side(boolean exclusive) {
             this.exclusive = exclusive;
         }
 
-        /** @return how many requests of the line were refused */
-        int refused() {
-            return refused;
+        private String start(IntxGuest guest) {
+            return request(guest, exclusive);
         }
 
-        private String start(IntxGuest guest) {
-            boolean granted = guest.start(exclusive);
-            refused += granted ? 0 : 1;
-            return granted ? "granted" : "EBUSY";
+        private static String request(IntxGuest guest, boolean exclusive) {
+            return guest.start(exclusive) ? "granted" : "EBUSY";
         }
 
         private String useMessages(IntxGuest guest) {
@@ -55,6 +54,30 @@ final class IntxExclusive2017 implements Race {
         private String restart(IntxGuest guest) {
             guest.vfio().disableMessages();
             return start(guest);
+        }
+
+        private String fallBack(IntxGuest guest) {
+            return guest.vfio().mode() == InterruptMode.INTX ? "has the line" : request(guest, false);
+        }
+
+        private String giveBack(IntxGuest guest) {
+            guest.vfio().disable();
+            return request(guest, false);
+        }
+
+        /** Each device that has INTx requests service once. @return how often its driver served it */
+        private int deliver(IntxGuest guest) {
+            if (guest.vfio().mode() != InterruptMode.INTX) {
+                return 0;
+            }
+            guest.device().request();
+            line.take();
+            return guest.run();
+        }
+
+        /** How many of the devices that the conflict ends with are served, if each requests once. */
+        int served(Conflict conflict) {
+            return conflict.ends().apply(this).stream().mapToInt(this::deliver).sum();
         }
     }
 
@@ -68,64 +91,105 @@ final class IntxExclusive2017 implements Race {
     /** One step of a conflict. */
     record Step(String actor, String what, Action action) {}
 
-    /** A conflict, on a line of its own. */
-    record Conflict(String what, String end, List<Step> steps) {}
+    /**
+     * A conflict, on a line of its own.
+     *
+     * @param end who needs interrupts at the end
+     * @param ends their devices
+     */
+    record Conflict(String what, String end, Function<Side, List<IntxGuest>> ends, List<Step> steps) {
+        /** How many devices have to be served at the end. */
+        int devices() {
+            return ends.apply(new Side(false)).size();
+        }
+    }
+
+    private static final Step FIRST = new Step("A's VM", "boots: enables INTx", side -> side.start(side.a));
+    private static final Step SECOND = new Step("B's VM", "boots: enables INTx", side -> side.start(side.b));
 
     /** The three conflicts of the thread. */
     static List<Conflict> conflicts() {
-        Step first = new Step("A's VM", "boots: enables INTx", side -> side.start(side.a));
-        Step second = new Step("B's VM", "boots: enables INTx", side -> side.start(side.b));
         return List.of(
-                new Conflict("Two VMs race for the line", "B's VM", List.of(first, second)),
+                new Conflict("Two VMs race for the line", "B's VM", side -> List.of(side.b), List.of(FIRST, SECOND)),
                 new Conflict(
                         "A VM loses the line while it uses MSI",
                         "A's VM",
+                        side -> List.of(side.a),
                         List.of(
-                                first,
+                                FIRST,
                                 new Step("A's VM", "changes to MSI", side -> side.useMessages(side.a)),
-                                second,
+                                SECOND,
                                 new Step("A's VM", "reboots: enables INTx", side -> side.restart(side.a)))),
                 new Conflict(
-                        "A VM has both devices",
-                        "the VM",
+                        "A VM has two devices on the line",
+                        "A's VM",
+                        side -> List.of(side.a, side.secondOfA),
                         List.of(
-                                new Step("the VM", "enables INTx of A", side -> side.start(side.a)),
-                                new Step("the VM", "enables INTx of B", side -> side.start(side.b)))));
+                                new Step("A's VM", "enables INTx of A", side -> side.start(side.a)),
+                                new Step(
+                                        "A's VM",
+                                        "enables INTx of a second device",
+                                        side -> side.start(side.secondOfA)))));
+    }
+
+    /** An exclusive line, and a fallback to a shared one: it helps when the VM that has the line falls back too. */
+    static Conflict fallback() {
+        return new Conflict(
+                "Both VMs fall back to a shared line",
+                "both",
+                side -> List.of(side.a, side.b),
+                List.of(
+                        FIRST,
+                        SECOND,
+                        new Step("B's VM", "falls back: requests to share", side -> side.fallBack(side.b)),
+                        new Step("A's VM", "falls back: frees, requests to share", side -> side.giveBack(side.a)),
+                        new Step("B's VM", "falls back: requests to share", side -> side.fallBack(side.b))));
     }
 
     @Override
     public void play(RacePrinter printer) {
         printer.text("""
-                Devices A and B share a level-triggered line. A handler may request it for itself: then the line is refused to all
-                others with EBUSY while it has it, and it is refused the line while another has it. users: the handlers that have
-                the line.
+                Devices A and B share a level-triggered line. VFIO requests the line for each device that enables INTx. An
+                exclusive request gets EBUSY if another device has the line. After an exclusive request is granted, all other
+                requests get EBUSY, also those that would share. At the end of each conflict each device of the named VM requests
+                service once.
+                handlers: how many handlers have the line after the step.
 
                 """);
-        printer.head("exclusive, for direct EOI", "shared, with the automatic mask", "users");
+        printer.head("exclusive, for direct EOI", "shared, with the automatic mask", "handlers");
         int failed = 0;
         for (Conflict conflict : conflicts()) {
-            Side exclusive = new Side(true);
-            Side shared = new Side(false);
-            printer.text(conflict.what() + ":");
-            for (Step step : conflict.steps()) {
-                printer.row(step.actor(), step.what(), play(exclusive, step), play(shared, step));
-            }
-            failed += exclusive.refused() > 0 ? 1 : 0;
-            printer.outcome(
-                    conflict.end(), exclusive.refused() > 0, outcome(exclusive), shared.refused() > 0, outcome(shared));
+            failed += play(printer, conflict) ? 1 : 0;
         }
-        printer.end(failed + " of " + conflicts().size()
-                + " fail with an exclusive line. The module parameter nointxmask of"
-                + " vfio-pci makes the same conflicts, since it\nmasks at the interrupt controller. A platform device has a line"
-                + " of its own.");
+        play(printer, fallback());
+        printer.text(failed + " of " + conflicts().size()
+                + " conflicts fail with an exclusive line. A VM that falls back alone"
+                + " fails too, while another VM has the line exclusively.\nThe module parameter nointxmask of vfio-pci makes"
+                + " the same conflicts, since vfio-pci then masks at the interrupt controller\nand requests the line"
+                + " exclusively. A platform device has a line of its own.");
+    }
+
+    /** @return whether it fails with an exclusive line */
+    private static boolean play(RacePrinter printer, Conflict conflict) {
+        Side exclusive = new Side(true);
+        Side shared = new Side(false);
+        printer.text(conflict.what() + ":");
+        for (Step step : conflict.steps()) {
+            printer.row(step.actor(), step.what(), play(exclusive, step), play(shared, step));
+        }
+        int left = exclusive.served(conflict);
+        int right = shared.served(conflict);
+        int needed = conflict.devices();
+        printer.outcome(conflict.end(), left < needed, outcome(left, needed), right < needed, outcome(right, needed));
+        return left < needed;
     }
 
     private static String play(Side side, Step step) {
         String seen = step.action().on(side);
-        return String.format("%-5d  %s", side.line.handlers(), seen);
+        return String.format("%-8d  %s", side.line.handlers(), seen);
     }
 
-    private static String outcome(Side side) {
-        return side.refused() > 0 ? "has no interrupt: FAILS" : "has its interrupt: RUNS";
+    private static String outcome(int served, int needed) {
+        return served + " of " + needed + " served: " + (served < needed ? "FAILS" : "RUNS");
     }
 }

@@ -10,25 +10,36 @@ import io.kvmirq.arch.intx.VfioIntx;
 import io.kvmirq.arch.vcpu.Host;
 import java.util.Optional;
 
-/** A VM of one vCPU with a PCI device on a physical line. Its driver serves the device at each interrupt. */
+/** A PCI device on a physical line, and its driver in a VM of one vCPU. The driver serves the device at each interrupt. */
 final class IntxGuest {
-    private static final int LINE = 0;
-
     private final PhysicalLine physical;
     private final IntxDevice device;
     private final VfioIntx vfio;
-    private final IntxVcpu vcpu = new IntxVcpu(new Host(0), 0);
+    private final IntxVcpu vcpu;
+    private final int number;
     private final GuestLine line;
     private final LineEvent resamplefd = new LineEvent();
     private int served;
 
+    /** A VM with one device. */
     IntxGuest(PhysicalLine physical) {
+        this(physical, new IntxVcpu(new Host(0), 0), 0);
+        vcpu.thread().load(0);
+    }
+
+    private IntxGuest(PhysicalLine physical, IntxVcpu vcpu, int number) {
         this.physical = physical;
         this.device = new IntxDevice(physical, IntxDevice.Kind.PCI_2_3);
         this.vfio = VfioIntx.of(device, false);
-        this.line = GuestLine.of(vcpu, LINE, Optional.of(vfio));
+        this.vcpu = vcpu;
+        this.number = number;
+        this.line = GuestLine.of(vcpu, number, Optional.of(vfio));
         line.resampler().add(resamplefd);
-        vcpu.thread().load(0);
+    }
+
+    /** Another device of the same VM on the same physical line, with a pin of its own. */
+    IntxGuest another() {
+        return new IntxGuest(physical, vcpu, number + 1);
     }
 
     IntxDevice device() {
@@ -57,16 +68,18 @@ final class IntxGuest {
         vfio.chooseDirect(line::signalMapped);
     }
 
-    /** The vCPU runs until it has no interrupt. @return how many requests it served */
+    /** The vCPU runs until the driver has no interrupt. @return how many requests it served */
     int run() {
         int before = served;
         line.inject();
-        while (vcpu.hasInterrupt()) {
+        while (vcpu.hasInterrupt() || vcpu.isInService(number)) {
             vcpu.thread().enter();
+            if (vcpu.isInService(number)) {
+                served += device.isRequesting() ? 1 : 0;
+                device.serve();
+                vcpu.end(number);
+            }
             vcpu.thread().exit();
-            served += device.isRequesting() ? 1 : 0;
-            device.serve();
-            vcpu.end(LINE);
             physical.take();
             line.inject();
         }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import io.kvmirq.arch.intx.Breakage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.arch.intx.LineController;
+import io.kvmirq.arch.intx.NotDirect;
 import io.kvmirq.arch.intx.PhysicalLine;
 import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * Direct EOI on a line that two devices share, found in review in 2017, in steps. They are played with direct EOI for
@@ -134,6 +137,8 @@ final class IntxStarvation2017 implements Race {
                 Devices A and B, of two VMs, share a level-triggered line of a GIC. The automatic mask: A's handler sets DisINTx of
                 A, and A's EOI clears it. Direct EOI: the interrupt stays active until A's guest ends it, and an active interrupt
                 keeps the line from interrupting the host. A's vCPU is stopped.
+                high: a device asserts the line. active: the interrupt waits for an EOI. A, B: whether the device is masked.
+                B served: how often, up to this step.
 
                 """);
         Side direct = new Side(true);
@@ -151,13 +156,29 @@ final class IntxStarvation2017 implements Race {
                     String.valueOf(new Side(true).play(every)),
                     String.valueOf(new Side(false).play(every)));
         }
-        printer.text("\nMay an interrupt have direct EOI?");
+        printer.text("""
+
+                May an interrupt have direct EOI? no: it is masked automatically. yes: no other device waits for this guest's EOI.
+                trust: another device may wait, and the administrator asserts that this does not matter.
+                """);
         judge(printer, "a line that others share", new DirectEoiPolicy(false, true, true, 1, true, false));
-        judge(printer, "the same, asserted to be safe", new DirectEoiPolicy(false, true, true, 1, true, true));
-        judge(printer, "a line in use, for itself", new DirectEoiPolicy(false, true, true, 1, false, true));
-        judge(printer, "on x86, whose IOAPIC ends it at once", new DirectEoiPolicy(false, true, false, 0, false, true));
-        judge(printer, "a PCI line for itself", new DirectEoiPolicy(false, true, true, 0, false, false));
-        judge(printer, "a platform device", new DirectEoiPolicy(true, true, true, 0, false, false));
+        judge(
+                printer,
+                "a line that others share, asserted to be safe",
+                new DirectEoiPolicy(false, true, true, 1, true, true));
+        judge(
+                printer,
+                "an exclusive request for a line that another device has",
+                new DirectEoiPolicy(false, true, true, 1, false, true));
+        judge(
+                printer,
+                "an exclusive request for a line of an IOAPIC (x86)",
+                new DirectEoiPolicy(false, true, false, 0, false, true));
+        judge(printer, "an exclusive request for a free line", new DirectEoiPolicy(false, true, true, 0, false, false));
+        judge(
+                printer,
+                "a platform device, which has a line of its own",
+                new DirectEoiPolicy(true, true, true, 0, false, false));
         printer.end("A line for itself has conflicts of its own: see kvmirq races intx-exclusive.");
     }
 
@@ -173,11 +194,19 @@ final class IntxStarvation2017 implements Race {
     private static void judge(RacePrinter printer, String what, DirectEoiPolicy policy) {
         DirectEoiDecision decision = policy.decide();
         if (decision instanceof DirectEoiDecision.Refused refused) {
-            printer.verdict(true, "no   ", what, refused.reasons().get(0).text());
+            printer.verdict(true, "no   ", what, lines(refused.reasons(), List.of()));
         } else if (decision instanceof DirectEoiDecision.AllowedByAssertion asserted) {
-            printer.verdict(true, "trust", what, asserted.breaks().get(0).text());
+            printer.verdict(true, "trust", what, lines(asserted.outweighed(), asserted.breaks()));
         } else if (decision instanceof DirectEoiDecision.Allowed allowed) {
-            printer.verdict(false, "yes  ", what, allowed.breaks().get(0).text());
+            printer.verdict(false, "yes  ", what, lines(List.of(), allowed.breaks()));
         }
+    }
+
+    /** The reasons against direct EOI, and what breaks with it. */
+    private static List<String> lines(List<NotDirect> reasons, List<Breakage> breaks) {
+        return Stream.concat(
+                        reasons.stream().map(reason -> "against: " + reason.text()),
+                        breaks.stream().map(broken -> "breaks:  " + broken.text()))
+                .toList();
     }
 }

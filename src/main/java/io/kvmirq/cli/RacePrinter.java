@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import java.util.List;
+
 /** Prints a race: text, a table of steps with two columns, and verdicts. Lines do not end in spaces. */
 final class RacePrinter {
     private static final int COLUMN = 40;
@@ -49,6 +51,11 @@ final class RacePrinter {
     void outcome(String actor, boolean leftLost, String left, boolean rightLost, String right) {
         row(actor, "", verdict(leftLost, String.format("%-" + COLUMN + "s", left)), verdict(rightLost, right));
         terminal.out().println();
+    }
+
+    /** What is found of one form: a coloured word of five letters, the form, and lines of why. */
+    void verdict(boolean bad, String word, String what, List<String> why) {
+        verdict(bad, word, what, String.join("\n           ", why));
     }
 
     /** What is found of one form: a coloured word of five letters, the form, and why. */

@@ -28,6 +28,10 @@ class IntxRaces2017Test {
         assertThat(new IntxStarvation2017.Side(false).play(every)).isEqualTo(IntxStarvation2017.ROUNDS);
     }
 
+    private static List<String> play(IntxExclusive2017.Side side, IntxExclusive2017.Conflict conflict) {
+        return conflict.steps().stream().map(step -> step.action().on(side)).toList();
+    }
+
     @Test
     void eachConflictFailsWithAnExclusiveLineOnly() {
         List<IntxExclusive2017.Conflict> conflicts = IntxExclusive2017.conflicts();
@@ -35,13 +39,27 @@ class IntxRaces2017Test {
         for (IntxExclusive2017.Conflict conflict : conflicts) {
             for (boolean exclusive : new boolean[] {false, true}) {
                 IntxExclusive2017.Side side = new IntxExclusive2017.Side(exclusive);
-                List<String> seen = conflict.steps().stream()
-                        .map(step -> step.action().on(side))
-                        .toList();
+                List<String> seen = play(side, conflict);
                 assertThat(seen.get(seen.size() - 1)).isEqualTo(exclusive ? "EBUSY" : "granted");
-                assertThat(side.refused()).as(conflict.what()).isEqualTo(exclusive ? 1 : 0);
+                assertThat(side.served(conflict))
+                        .as(conflict.what())
+                        .isEqualTo(conflict.devices() - (exclusive ? 1 : 0));
             }
         }
+        assertThat(conflicts).extracting(IntxExclusive2017.Conflict::devices).containsExactly(1, 1, 2);
+    }
+
+    /** A VM that falls back alone gets EBUSY while the other has the line exclusively. */
+    @Test
+    void fallbackHelpsWhenBothVmsShare() {
+        IntxExclusive2017.Conflict fallback = IntxExclusive2017.fallback();
+        IntxExclusive2017.Side exclusive = new IntxExclusive2017.Side(true);
+        assertThat(play(exclusive, fallback)).containsExactly("granted", "EBUSY", "EBUSY", "granted", "granted");
+        assertThat(exclusive.served(fallback)).isEqualTo(2);
+        IntxExclusive2017.Side shared = new IntxExclusive2017.Side(false);
+        assertThat(play(shared, fallback))
+                .containsExactly("granted", "granted", "has the line", "granted", "has the line");
+        assertThat(shared.served(fallback)).isEqualTo(2);
     }
 
     @Test

@@ -6,9 +6,9 @@ import java.util.List;
 /** Whether an interrupt may have direct EOI, and if not, why. {@link DirectEoiPolicy#decide} makes it. */
 public sealed interface DirectEoiDecision {
     /**
-     * Direct EOI is safe for other devices.
+     * No other device waits for this guest's EOI.
      *
-     * @param breaks what else breaks
+     * @param breaks what an exclusive line costs other users, and what else breaks
      */
     record Allowed(List<Breakage> breaks) implements DirectEoiDecision {}
 
@@ -20,7 +20,8 @@ public sealed interface DirectEoiDecision {
     record Refused(List<NotDirect> reasons) implements DirectEoiDecision {}
 
     /**
-     * Direct EOI is not safe for other devices, and is allowed since the administrator asserts that the platform is.
+     * Other devices may wait for this guest's EOI. Direct EOI is allowed since the administrator asserts that none of them
+     * matters.
      *
      * @param outweighed the reasons against it
      * @param breaks what breaks if the assertion is wrong, and what else breaks
