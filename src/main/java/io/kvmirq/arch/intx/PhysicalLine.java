@@ -12,7 +12,8 @@ import java.util.concurrent.CopyOnWriteArrayList;
  *
  * <p>A disabled line is masked at once, as vfio-pci asks for without DisINTx ({@code IRQ_DISABLE_UNLAZY}). Linux masks the
  * lines of platform devices lazily, at their next interrupt.
- * Source: kernel/irq/manage.c, kernel/irq/spurious.c.
+ *
+ * <p>Source: kernel/irq/manage.c, kernel/irq/spurious.c of Linux 7.1.
  */
 public final class PhysicalLine {
     /** {@code desc->lock}: guards all words below. */
@@ -104,7 +105,7 @@ public final class PhysicalLine {
     }
 
     /**
-     * Adds a handler, which is not called until {@link #request}.
+     * Adds a handler, which is not called until {@link #request}. It keeps its number for the life of the line.
      *
      * @return the number of the handler
      * @throws IllegalStateException if the line has 64 handlers already
@@ -264,7 +265,7 @@ public final class PhysicalLine {
         return words.get(at(DEPTH)) != 0;
     }
 
-    /** Whether the line was disabled because no handler claimed its interrupts ("nobody cared"). */
+    /** Whether the line was disabled because no handler claimed its interrupts ("nobody cared"). See {@link #poll}. */
     public boolean isStuck() {
         return words.get(at(STUCK)) != 0;
     }
@@ -297,7 +298,7 @@ public final class PhysicalLine {
             }
             words.unlock(at(LOCK));
             if (interrupts) {
-                run(requested);
+                run(requested, true);
             }
             return interrupts;
         } finally {
@@ -305,7 +306,30 @@ public final class PhysicalLine {
         }
     }
 
-    private void run(long requested) {
+    /**
+     * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. A timer of Linux does
+     * so each tenth of a second ({@code poll_spurious_irqs}), until a handler is added: a device on the line is served at
+     * most ten times a second. What a handler returns is not counted, and keeps no interrupt active. Does not allocate.
+     *
+     * @return whether the handlers ran: the line is stuck, and shared
+     */
+    public boolean poll() {
+        words.lock(at(RUNNING));
+        try {
+            words.lock(at(LOCK));
+            long requested = words.get(at(REQUESTED));
+            boolean polls = isStuck() && requested != 0 && words.get(at(EXCLUSIVE)) == 0;
+            words.unlock(at(LOCK));
+            if (polls) {
+                run(requested, false);
+            }
+            return polls;
+        } finally {
+            words.unlock(at(RUNNING));
+        }
+    }
+
+    private void run(long requested, boolean counts) {
         boolean handled = false;
         long forwarded = 0;
         try {
@@ -320,7 +344,9 @@ public final class PhysicalLine {
             words.lock(at(LOCK));
             // The guest's EOI may have deactivated it already.
             setForwarded(words.get(at(FORWARDED)) & forwarded);
-            account(handled);
+            if (counts) {
+                account(handled);
+            }
             words.unlock(at(LOCK));
         }
     }

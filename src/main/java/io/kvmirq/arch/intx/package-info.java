@@ -3,7 +3,7 @@
  * Level-triggered interrupts of devices that VFIO gives to a guest: the line, the handler, and the guest's EOI.
  *
  * <p>An {@link io.kvmirq.arch.intx.IntxDevice} asserts a {@link io.kvmirq.arch.intx.PhysicalLine}, which any number of
- * devices and handlers share. A handler of {@link io.kvmirq.arch.intx.VfioIntx} signals the guest. A {@link
+ * devices and up to 64 handlers share. A handler of {@link io.kvmirq.arch.intx.VfioIntx} signals the guest. A {@link
  * io.kvmirq.arch.intx.GuestLine} is the pin of the guest's interrupt controller. An {@link io.kvmirq.arch.intx.IntxVcpu}
  * takes its interrupt and ends it.
  *

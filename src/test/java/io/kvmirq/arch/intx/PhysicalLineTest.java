@@ -110,6 +110,17 @@ class PhysicalLineTest {
         assertThat(line.take()).isTrue();
     }
 
+    /** The first handler enables a line that the last one of before left disabled. */
+    @Test
+    void firstHandlerFindsTheLineEnabled() {
+        line.request(first, true, true);
+        line.disable();
+        line.disable();
+        line.free(first);
+        line.request(second, true, true);
+        assertThat(line.isDisabled()).isFalse();
+    }
+
     @Test
     void forwardedInterruptStaysActiveUntilItIsDeactivated() {
         answer = Taken.FORWARDED;
@@ -195,6 +206,30 @@ class PhysicalLineTest {
         for (int i = 0; i < 100_000; i++) {
             assertThat(line.take()).isTrue();
         }
+        assertThat(line.isStuck()).isTrue();
+    }
+
+    /** Neither a line that works, nor an exclusive one, nor one without a handler. */
+    @Test
+    void onlyASharedLineThatIsStuckIsPolled() {
+        assertThat(line.poll()).isFalse();
+        line.request(first, false, true);
+        device.request();
+        assertThat(line.poll()).isFalse();
+        for (int i = 0; i < 100_000; i++) {
+            line.take();
+        }
+        assertThat(line.isStuck()).isTrue();
+        assertThat(line.poll()).isFalse();
+        line.free(first);
+        assertThat(line.poll()).isFalse();
+        line.request(first, true, true);
+        for (int i = 0; i < 100_000; i++) {
+            line.take();
+        }
+        runs = 0;
+        assertThat(line.poll()).isTrue();
+        assertThat(runs).isEqualTo(1);
         assertThat(line.isStuck()).isTrue();
     }
 

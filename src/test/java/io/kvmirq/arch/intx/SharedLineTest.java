@@ -203,7 +203,10 @@ class SharedLineTest {
         assertThat(b.served).isEqualTo(1);
     }
 
-    /** A's handler is gone and A still asserts: no handler claims the interrupts, and B's line is disabled with it. */
+    /**
+     * A's handler is gone and A still asserts: no handler claims the interrupts, and B's line is disabled with it. A timer
+     * polls the handlers ten times a second, which serves B at each poll.
+     */
     @Test
     void deviceThatNoHandlerClaimsDisablesTheLineForAll() {
         a.start();
@@ -222,6 +225,31 @@ class SharedLineTest {
         a.vfio.close();
         b.run();
         assertThat(b.served).isZero();
+        for (int i = 1; i <= 3; i++) {
+            assertThat(line.poll()).isTrue();
+            b.run();
+            assertThat(b.served).isEqualTo(i);
+            b.device.request();
+            b.run();
+            assertThat(b.served).isEqualTo(i);
+        }
+        assertThat(line.isStuck()).isTrue();
+    }
+
+    /** A poll of a line with direct EOI: the guest's EOI has no interrupt to deactivate. */
+    @Test
+    void pollKeepsNoInterruptActive() {
+        a.start();
+        b.device.request();
+        for (int i = 0; i < 100_000; i++) {
+            line.take();
+        }
+        assertThat(line.isStuck()).isTrue();
+        a.vfio.chooseDirect(a.line::signalMapped);
+        assertThat(line.poll()).isTrue();
+        assertThat(line.isActive()).isFalse();
+        a.run();
+        assertThat(a.spurious).isEqualTo(1);
     }
 
     /** A requests service while it uses MSI: its pin stays low, and B is served. */
