@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A vCPU that takes the interrupts of its {@link GuestLine}s at the entries of its {@link #thread}, and ends them. The guest
- * has interrupts enabled, and takes all at once: priorities are not modelled. Connect lines before other threads use the
+ * has interrupts enabled, and takes all at once: priorities are not modelled. It ends them while it runs. Connect lines before other threads use the
  * vCPU. After that it is safe for use by one thread of its own and any number of others.
  */
 public final class IntxVcpu {
@@ -19,7 +19,10 @@ public final class IntxVcpu {
     /** The lines that are taken and not ended. */
     static final int ISR = 1;
 
-    static final int THREAD = 2;
+    /** Whether the guest runs, also if a kick told it to exit. */
+    static final int IN_GUEST = 2;
+
+    static final int THREAD = 3;
     static final int WORDS = THREAD + VcpuThread.WORDS;
 
     private static final int LINES = Long.SIZE;
@@ -96,7 +99,7 @@ public final class IntxVcpu {
      * The guest ends the interrupt of a line (EOI). Does not allocate.
      *
      * @throws IllegalArgumentException if the vCPU has no such line
-     * @throws IllegalStateException if the interrupt is not in service
+     * @throws IllegalStateException if the guest does not run, or the interrupt is not in service
      */
     public void end(int number) {
         checkNumber(number);
@@ -104,12 +107,20 @@ public final class IntxVcpu {
         if (line == null) {
             throw new IllegalArgumentException("vCPU " + index + " has no line " + number + ": connect one first");
         }
+        if (!isInGuest()) {
+            throw new IllegalStateException(
+                    "the guest of vCPU " + index + " does not run: the vCPU has to enter first");
+        }
         long before = words.and(at(ISR), ~(1L << number));
         if ((before >>> number & 1) == 0) {
             throw new IllegalStateException("line " + number + " of vCPU " + index
                     + " is not in service: the guest ends an interrupt after it took it");
         }
         line.ended();
+    }
+
+    boolean isInGuest() {
+        return words.get(at(IN_GUEST)) != 0;
     }
 
     private final class Steps implements VcpuHooks {
@@ -121,9 +132,15 @@ public final class IntxVcpu {
         /** The guest takes the interrupts that the entry injects. */
         @Override
         public void entered(HostCpu here) {
+            words.set(at(IN_GUEST), 1);
             if (IntxVcpu.this.hasInterrupt()) {
                 words.or(at(ISR), words.swap(at(IRR), 0));
             }
+        }
+
+        @Override
+        public void exited(HostCpu here) {
+            words.set(at(IN_GUEST), 0);
         }
     }
 }

@@ -11,7 +11,7 @@ import java.util.List;
  * threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
  */
 public final class Resampler {
-    /** The GSI, as the resampling source drives it. */
+    /** The GSI, as the resampling source drives it. It is driven under a lock of the resampler. */
     @FunctionalInterface
     public interface Line {
         /** Drives the resampling source of the GSI. It must not add or remove an irqfd. */
@@ -41,7 +41,8 @@ public final class Resampler {
     }
 
     /**
-     * Removes a resampling irqfd, once. The last one lowers the source before another can be added.
+     * Removes a resampling irqfd, once. Waits for an {@link #acknowledge} of another thread: the resamplefd is signalled no
+     * more when this returns. The last one lowers the source before another can be added.
      *
      * @return whether none is left
      */
@@ -62,9 +63,10 @@ public final class Resampler {
 
     /**
      * The guest's EOI: lowers the source, then signals each resamplefd. In this order, since a device that asserts again
-     * raises the source anew. Does nothing without a resampling irqfd. Does not allocate.
+     * raises the source anew. Does nothing without a resampling irqfd. An irqfd is added or removed before or after, so that
+     * each interrupt is acknowledged to the irqfds of its time ({@code synchronize_srcu} in Linux). Does not allocate.
      */
-    public void acknowledge() {
+    public synchronized void acknowledge() {
         Signal[] all = resamplefds;
         if (all.length == 0) {
             return;

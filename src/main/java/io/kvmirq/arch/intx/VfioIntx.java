@@ -8,9 +8,17 @@ import io.kvmirq.arch.intx.PhysicalLine.Taken;
  * VFIO's state of a device's INTx, or of the level-triggered interrupt of a platform device, and its two handlers. One bool
  * says whether the device is masked: a user and the automatic mask set it alike.
  *
- * <p>Two rules are stricter than the sources. A device that is masked at the controller is disabled once, also if its
- * handler is late: vfio-pci disables again, and the line then stays disabled. The handler is chosen under the lock that runs
- * it, and direct EOI leaves no interrupt active that the guest is not signalled.
+ * <p>Rules that differ from the sources:
+ *
+ * <ul>
+ *   <li>A device that is masked at the controller is disabled once, also if its handler is late. vfio-pci disables again,
+ *       and the line then stays disabled.
+ *   <li>The handler is chosen under the lock that runs it, and direct EOI leaves no interrupt active that the guest is not
+ *       signalled. No released kernel has direct EOI for VFIO.
+ *   <li>The guest's DisINTx is written under both locks. {@code vfio_basic_config_write} writes it outside of them.
+ *   <li>The close sets DisINTx before the handler is freed. Linux sets it last.
+ *   <li>A loopback of a platform device masks also with direct EOI.
+ * </ul>
  *
  * <p>Safe for use by any number of threads: an outer lock is held by all that a user does, as {@code igate} of VFIO. The
  * handler and the unmask eventfd do not take it. Source: drivers/vfio/pci/vfio_pci_intrs.c and
@@ -29,7 +37,8 @@ public class VfioIntx extends IntxState {
      * A device that interrupts in no way.
      *
      * @param nointxmask the module parameter of vfio-pci: mask at the interrupt controller, also if the device has DisINTx
-     * @throws IllegalStateException if the device has one already
+     * @throws IllegalStateException if the device has one already, or its line has 64 handlers. The handler is the device's
+     *     for the life of the line, also while the device is closed.
      */
     public static VfioIntx of(IntxDevice device, boolean nointxmask) {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
@@ -174,7 +183,7 @@ public class VfioIntx extends IntxState {
         words.unlock(at(LOCK));
     }
 
-    /** Chooses the handler that masks from now on. */
+    /** Chooses the handler that masks from now on. The eventfd of direct EOI is signalled no more when this returns. */
     public void chooseAutoMask() {
         words.lock(at(LOCK));
         words.set(at(DIRECT), 0);

@@ -20,10 +20,13 @@ class GuestLineTest {
     private final GuestLine line = GuestLine.of(vcpu, LINE, Optional.empty());
     private final List<String> events = new ArrayList<>();
 
+    /** The guest exits, if it runs, and enters, which takes its interrupts. */
     private boolean take() {
+        if (vcpu.isInGuest()) {
+            vcpu.thread().exit();
+        }
         vcpu.thread().load(0);
         vcpu.thread().enter();
-        vcpu.thread().exit();
         return vcpu.isInService(LINE);
     }
 
@@ -134,17 +137,22 @@ class GuestLineTest {
         assertThat(line.resampler().isEmpty()).isTrue();
     }
 
-    /** The last one lowers the source before another is added, whose interrupt would be lowered. */
+    /**
+     * The last one lowers the source before another is added, whose interrupt would be lowered. An EOI lowers the source and
+     * signals before an irqfd is removed and another is added.
+     */
     @Test
-    void sourceIsLoweredUnderTheLockOfTheResampler() {
+    void sourceIsLoweredAndSignalledUnderTheLockOfTheResampler() {
         List<Resampler> held = new ArrayList<>();
         Resampler resampler = new Resampler(
                 high -> held.stream().map(Thread::holdsLock).forEach(holds -> events.add(high + " " + holds)));
         held.add(resampler);
-        Signal one = () -> {};
+        Signal one = () -> events.add("signalled " + Thread.holdsLock(held.get(0)));
         resampler.add(one);
+        resampler.acknowledge();
+        assertThat(events).containsExactly("false true", "signalled true");
         resampler.remove(one);
-        assertThat(events).containsExactly("false true");
+        assertThat(events).endsWith("false true").hasSize(3);
     }
 
     @Test
@@ -223,6 +231,22 @@ class GuestLineTest {
         assertThat(physical.isActive()).isFalse();
         assertThat(mapped.isHigh()).isFalse();
         assertThat(vcpu.hasInterrupt()).isFalse();
+    }
+
+    /** The pin stays closed until both are done: an interrupt that comes meanwhile waits. */
+    @Test
+    void eoiDeactivatesThenResamplesThenOpensThePin() {
+        mapped.resampler().add(() -> {
+            mapped.signal();
+            mapped.inject();
+            events.add("active " + physical.isActive() + ", requested " + vcpu.hasInterrupt());
+        });
+        forward();
+        mapped.inject();
+        take();
+        vcpu.end(LINE + 1);
+        assertThat(events).containsExactly("active false, requested false");
+        assertThat(vcpu.hasInterrupt()).isTrue();
     }
 
     @Test
@@ -338,8 +362,28 @@ class GuestLineTest {
                 .withMessage("vCPU 0 has a line 5 already: use another number");
     }
 
+    /** Neither a guest that has exited nor one whose thread was preempted or sleeps. */
+    @Test
+    void onlyAGuestThatRunsEndsAnInterrupt() {
+        line.set(PinSources.USERSPACE, true);
+        take();
+        line.set(PinSources.USERSPACE, false);
+        vcpu.thread().exit();
+        assertThatIllegalStateException()
+                .isThrownBy(() -> vcpu.end(LINE))
+                .withMessage("the guest of vCPU 0 does not run: the vCPU has to enter first");
+        vcpu.thread().preempt();
+        assertThatIllegalStateException().isThrownBy(() -> vcpu.end(LINE));
+        assertThat(vcpu.isInService(LINE)).isTrue();
+        take();
+        vcpu.thread().kick();
+        vcpu.end(LINE);
+        assertThat(vcpu.isInService(LINE)).isFalse();
+    }
+
     @Test
     void onlyAnInterruptInServiceEnds() {
+        take();
         assertThatIllegalStateException()
                 .isThrownBy(() -> vcpu.end(LINE))
                 .withMessage("line 5 of vCPU 0 is not in service: the guest ends an interrupt after it took it");

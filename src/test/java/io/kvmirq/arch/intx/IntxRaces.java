@@ -16,11 +16,12 @@ public final class IntxRaces {
             RESAMPLE_LOST     L L L L L . . . . . L . . . . L L L . .
             CHOSEN_OUTSIDE    . . . . . . . . . . L . . . . . . . . .
             CHOSEN_INSIDE     . . . . . . . . . . . . . . . . . . . .
-            POSTED_2017       . . . . . L . . L . . . . . . . . . . .
+            POSTED_2017       . . . . . L . . L . L . . . . . . . . .
             NO_DEACTIVATION   . . . . . . . L L L L . . . . . . L . .
             LEFT_ACTIVE       . . . . . . L . . . . . . L . . . . . L
             FOLLOWED_AT_CLOSE . . . . . . . . . . . . . L . . . . . .
             CLOSED_FIRST      . . . . . . . . . . . . L . . . . . . .
+            CHOSEN_UNLOCKED   . . . . . . . . . . L . . L . . . . . .
             NO_WAIT           . . . . . . . . . . . . . . L . L . . .
             WAITS_FOR_ALL     . . . . . . . . . . . . . . . . . . L .
             DIRECT_SHARED     . . . . . L . . . . . . . . . . . . . .

@@ -46,7 +46,7 @@ final class IntxSpace implements Explorer.Model, Space {
     /** Whether the other VM was signalled. */
     private final int signalled;
 
-    /** Whether the trigger was replaced, and whether the old one was signalled after that. */
+    /** Whether another eventfd was chosen, and whether the old one was signalled after that. */
     private final int replaced;
 
     private final int late;
@@ -242,8 +242,16 @@ final class IntxSpace implements Explorer.Model, Space {
         switches = true;
         actors.add(Actor.of(
                 "user",
-                operation("choose direct EOI", () -> vfio.chooseDirect(guest::signalMapped)),
-                operation("choose the mask", vfio::chooseAutoMask)));
+                operation(
+                        "choose direct EOI",
+                        () -> vfio.chooseDirect(() -> {
+                            words.or(late, words.get(replaced));
+                            guest.signalMapped();
+                        })),
+                operation("choose the mask", () -> {
+                    vfio.chooseAutoMask();
+                    words.set(replaced, vfio.isDirect() ? 0 : 1);
+                })));
         return this;
     }
 
@@ -326,11 +334,6 @@ final class IntxSpace implements Explorer.Model, Space {
             words.cpu().does("wake");
             thread.load(0);
             thread.unblock();
-        } else if (words.get(halted) == 0) {
-            words.cpu().does("halt");
-            words.set(halted, 1);
-            thread.exit();
-            thread.block(true);
         } else if (vcpu.isInService(LINE)) {
             boolean late = endsFirst && words.cpu().choose(2) == 1;
             words.cpu().does(late ? "end, serve" : "serve, end");
@@ -341,6 +344,11 @@ final class IntxSpace implements Explorer.Model, Space {
             if (late) {
                 device.serve();
             }
+        } else if (words.get(halted) == 0) {
+            words.cpu().does("halt");
+            words.set(halted, 1);
+            thread.exit();
+            thread.block(true);
         } else {
             words.cpu().does("enter");
             if (words.get(thread.at(VcpuThread.MODE)) != 0) {
@@ -360,7 +368,7 @@ final class IntxSpace implements Explorer.Model, Space {
             return Optional.of("the device of the other VM waits for ever");
         }
         if (words.get(late) != 0) {
-            return Optional.of("the old trigger is signalled after it was replaced");
+            return Optional.of("an eventfd is signalled after another was chosen");
         }
         if (!runs || ends) {
             return Optional.empty();
@@ -388,6 +396,7 @@ final class IntxSpace implements Explorer.Model, Space {
                 && (word == vcpu.thread().at(VcpuThread.LOADED)
                         || word == vcpu.thread().at(VcpuThread.BLOCKING)
                         || word == vcpu.at(IntxVcpu.ISR)
+                        || word == vcpu.at(IntxVcpu.IN_GUEST)
                         || word == halted
                         || word == host.cpu(0).at(HostCpu.GUEST));
     }

@@ -263,6 +263,17 @@ public enum IntxVariant implements Variant<IntxScenario> {
             };
         }
     },
+    CHOSEN_UNLOCKED("the automatic mask is chosen without the lock", SWITCH, SWITCH_CLOSE) {
+        @Override
+        VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
+            return new VfioIntx(device, false, words, base) {
+                @Override
+                public void chooseAutoMask() {
+                    words.set(at(DIRECT), 0);
+                }
+            };
+        }
+    },
     NO_WAIT("a trigger is replaced or removed while the handler runs", TRIGGER, PLATFORM_TRIGGER) {
         @Override
         VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
