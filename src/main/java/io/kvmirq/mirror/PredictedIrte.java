@@ -22,11 +22,15 @@ public sealed interface PredictedIrte {
     /** The values of the known bits 63:0. The others are 0. */
     long low();
 
-    /** Bits 127:64 that are known. */
-    long highMask();
+    /** Bits 127:64 that are known: none, unless a form says more. */
+    default long highMask() {
+        return 0;
+    }
 
     /** The values of the known bits 127:64. The others are 0. */
-    long high();
+    default long high() {
+        return 0;
+    }
 
     /**
      * Whether the known bits of an entry are as predicted. Does not allocate.
@@ -49,16 +53,6 @@ public sealed interface PredictedIrte {
         public long low() {
             return Irte.PRESENT.mask();
         }
-
-        @Override
-        public long highMask() {
-            return 0;
-        }
-
-        @Override
-        public long high() {
-            return 0;
-        }
     }
 
     /**
@@ -77,16 +71,6 @@ public sealed interface PredictedIrte {
         public long low() {
             return PostedIrte.lowWord(0, vector.number());
         }
-
-        @Override
-        public long highMask() {
-            return 0;
-        }
-
-        @Override
-        public long high() {
-            return 0;
-        }
     }
 
     /**
@@ -104,16 +88,6 @@ public sealed interface PredictedIrte {
         @Override
         public long low() {
             return LegacyIrte.VALID.mask();
-        }
-
-        @Override
-        public long highMask() {
-            return 0;
-        }
-
-        @Override
-        public long high() {
-            return 0;
         }
     }
 
