@@ -21,6 +21,7 @@ public final class Vcpu implements AutoCloseable {
     private static final int MAX_CPUID_ENTRIES = 256;
 
     private final VcpuCalls calls;
+    private final VgicCalls vgic;
     private final Thread owner = Thread.currentThread();
     /** The owner's, used again by each call. */
     private final ByteBuffer lapic = Buffers.allocate(Uapi.KvmLapicState.SIZE);
@@ -76,6 +77,7 @@ public final class Vcpu implements AutoCloseable {
     Vcpu(Vm vm, VcpuId id) {
         CurrentThread.requirePlatform("Vm.createVcpu");
         this.calls = new VcpuCalls(vm.calls(), id);
+        this.vgic = vm.vgicCalls();
     }
 
     private void requireItsThread() {
@@ -139,10 +141,14 @@ public final class Vcpu implements AutoCloseable {
      * Runs the guest until it exits; blocks.
      *
      * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone;
-     *     EAGAIN on an application processor that still waits for INIT and SIPI
+     *     EAGAIN on an application processor that still waits for INIT and SIPI; on arm64 ENOEXEC before
+     *     {@link #initialize}, EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set,
+     *     EINVAL when its addresses overlap
+     * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
      */
     public Exit run() {
         requireItsThread();
+        vgic.requireInit();
         return Exit.of(calls.run());
     }
 

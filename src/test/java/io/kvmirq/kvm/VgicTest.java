@@ -137,6 +137,7 @@ class VgicTest {
     /** The kernel would initialise it in each of these calls, and set the default routes once more. */
     @Test
     void gicV2IsInitialisedBeforeItsLinesAndRegistersAreUsed() {
+        Vcpu vcpu = vm.createVcpu(new VcpuId(0));
         VgicV2 vgic = vm.createVgicV2();
         Spi spi = new Spi(42);
         for (ThrowingCallable early : List.<ThrowingCallable>of(
@@ -144,6 +145,7 @@ class VgicTest {
                 () -> vm.setPpi(new VcpuId(0), new Ppi(27), true),
                 () -> vgic.readDistributor(0x200),
                 () -> vgic.writeDistributor(0x200, 1),
+                vcpu::run,
                 () -> vgic.makeLevel(spi))) {
             assertThatThrownBy(early)
                     .isInstanceOf(IllegalStateException.class)
