@@ -76,8 +76,10 @@ public enum KernelCall {
     VGIC_REGISTER(
             "vgic register",
             "KVM_DEV_ARM_VGIC_GRP_DIST_REGS",
+            "KVM_DEV_ARM_VGIC_GRP_CPU_REGS",
             "KVM_DEV_ARM_VGIC_GRP_REDIST_REGS",
             "KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO"),
+    VGIC_SYSTEM_REGISTER("vgic system register", VGIC_REGISTER, "KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS"),
     ITS_ADDRESS("its address set", VGIC_ADDRESS),
     ITS_CONTROL("its control"),
     ITS_REGISTER("its register", "KVM_DEV_ARM_VGIC_GRP_ITS_REGS"),
@@ -121,6 +123,7 @@ public enum KernelCall {
             VGIC_INTERRUPTS,
             VGIC_CONTROL,
             VGIC_REGISTER,
+            VGIC_SYSTEM_REGISTER,
             ITS_ADDRESS,
             ITS_CONTROL,
             ITS_REGISTER,

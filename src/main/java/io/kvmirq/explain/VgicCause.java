@@ -71,7 +71,7 @@ public enum VgicCause implements Cause {
     VGIC_REGION_INDEX(refusal(
                     KernelCall.VGIC_REGION,
                     Errno.EINVAL,
-                    "regions come in the order of their index, and not beside KVM_VGIC_V3_ADDR_TYPE_REDIST",
+                    "regions come in the order of their index, and KVM_VGIC_V3_ADDR_TYPE_REDIST not after one",
                     "the index",
                     "vgic-mmio-v3.c vgic_v3_alloc_redist_region()")
             .needs(ARM64)),
@@ -107,7 +107,7 @@ public enum VgicCause implements Cause {
     VGIC_NO_VCPU(refusal(
                     KernelCall.VGIC_REGISTER,
                     Errno.EINVAL,
-                    "no vCPU has that affinity",
+                    "no vCPU has that affinity, or with a GICv2 that id",
                     "bits 63:32 of attr",
                     "vgic-kvm-device.c vgic_v3_parse_attr()")
             .needs(ARM64)),
@@ -124,6 +124,20 @@ public enum VgicCause implements Cause {
                     "GICD_IIDR or GICD_TYPER2 is restored with a value of another VGIC",
                     "what a read gives: only the revision, bits 15:12 of GICD_IIDR, may differ",
                     "vgic-mmio-v3.c vgic_mmio_uaccess_write_v3_misc()")
+            .needs(ARM64)),
+    VGIC_NO_SYSTEM_REGISTER(refusal(
+                    KernelCall.VGIC_SYSTEM_REGISTER,
+                    Errno.ENOENT,
+                    "the CPU interface has no system register of that id",
+                    "bits 15:0 of attr: Op0, Op1, CRn, CRm, Op2",
+                    "vgic-sys-reg-v3.c vgic_v3_cpu_sysregs_uaccess()")
+            .needs(ARM64)),
+    VGIC_SYSTEM_REGISTER_VALUE(refusal(
+                    KernelCall.VGIC_SYSTEM_REGISTER,
+                    Errno.EINVAL,
+                    "the host's CPU interface cannot have that register or value",
+                    "priority and id bits of ICC_CTLR_EL1, the SRE bit of ICC_SRE_EL1, and the number of ICC_AP0Rn_EL1",
+                    "vgic-sys-reg-v3.c set_gic_ctlr()")
             .needs(ARM64)),
     VGIC_LEVEL_INFO(refusal(
                     KernelCall.VGIC_REGISTER,

@@ -4,6 +4,7 @@ package io.kvmirq.kvm;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.UapiArm64;
+import java.util.OptionalLong;
 
 /**
  * An interrupt translation service (ITS) of an arm64 VM with a {@link VgicV3}: it takes a device's messages, see {@code
@@ -43,6 +44,11 @@ public final class Its extends KvmDevice {
                 UapiArm64.KVM_VGIC_ITS_ADDR_TYPE,
                 VgicCalls.value(address),
                 () -> "address=0x" + Long.toHexString(address));
+    }
+
+    /** Where the guest sees the ITS, a guest physical address; empty until it is set. */
+    public OptionalLong address() {
+        return calls.place(fd(), UapiArm64.KVM_VGIC_ITS_ADDR_TYPE);
     }
 
     /**

@@ -4,11 +4,14 @@ package io.kvmirq.kvm;
 import io.kvmirq.Gsi;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.UapiArm64;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalLong;
 
 /**
  * The virtual interrupt controller (VGIC) of an arm64 VM. A VM has at most one, and it lives as long as the VM: {@link
@@ -30,18 +33,21 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     private static final int PER_CONFIGURATION = 16;
 
     private final Vm vm;
-    /** Bytes that the distributor occupies. */
+    /** Bytes that the distributor occupies; its address is a multiple. */
     private final int size;
+    /** KVM_VGIC_V*_ADDR_TYPE_DIST. */
+    private final int distributorType;
 
     private boolean initialized;
     /** 0 until it is asked after init. */
     private volatile int interrupts;
 
     /** @param initialized whether a VMM does it, so that the routes are what the VMM said */
-    Vgic(Vm vm, Fd fd, int size, boolean initialized) {
+    Vgic(Vm vm, Fd fd, int size, int distributorType, boolean initialized) {
         super(vm.calls(), fd);
         this.vm = vm;
         this.size = size;
+        this.distributorType = distributorType;
         this.initialized = initialized;
     }
 
@@ -70,12 +76,21 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Sets where the guest sees the distributor.
+     * Sets where the guest sees the distributor. An overlap with other parts of the VGIC is not refused here, but by a
+     * later {@link VgicV3#setRedistributors}, {@link Vm#createVcpu} or {@link Vcpu#run}, with EINVAL.
      *
      * @param address guest physical, a multiple of 64 KiB (GICv3) or 4 KiB (GICv2)
-     * @throws io.kvmirq.KernelException EEXIST when it is set; E2BIG beyond the VM's addresses; EINVAL when it overlaps
+     * @throws io.kvmirq.KernelException EEXIST when it is set; E2BIG beyond the VM's addresses
      */
-    public abstract void setDistributor(long address);
+    public void setDistributor(long address) {
+        requireAligned("distributor", address, size);
+        place(KernelCall.VGIC_ADDRESS, "distributor", distributorType, address);
+    }
+
+    /** Where the guest sees the distributor, a guest physical address; empty until it is set. */
+    public OptionalLong distributor() {
+        return vgicCalls().place(fd(), distributorType);
+    }
 
     /**
      * The number of interrupts, the 32 private ones included; 32 until it is set or {@link #init} has chosen 256.
@@ -157,7 +172,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     // Registers
 
     /**
-     * Reads a register of the distributor, as a VMM does to save it; some differ from what the guest reads.
+     * Reads a register of the distributor, as a VMM does to save it; some differ from what the guest reads. With a GICv2
+     * the registers of private interrupts are those of vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
      *
      * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). Where no register is, 0 is read
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without vCPU
@@ -207,27 +223,35 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     final int readRegister(int group, long attribute) {
-        return vgicCalls()
-                .getAttribute(
-                        fd(),
-                        KernelCall.VGIC_REGISTER,
-                        group,
-                        attribute,
-                        VgicCalls.value(0),
-                        () -> "get group=" + group + " attribute=0x" + Long.toHexString(attribute))
-                .getInt(0);
+        return read(KernelCall.VGIC_REGISTER, group, attribute).getInt(0);
     }
 
     final void writeRegister(int group, long attribute, int value) {
+        write(KernelCall.VGIC_REGISTER, group, attribute, VgicCalls.value(value), Integer.toHexString(value));
+    }
+
+    /** The value of an attribute: 4 bytes, 8 in the group of system registers. */
+    final ByteBuffer read(KernelCall call, int group, long attribute) {
+        return vgicCalls()
+                .getAttribute(
+                        fd(),
+                        call,
+                        group,
+                        attribute,
+                        VgicCalls.value(0L),
+                        () -> "get group=" + group + " attribute=0x" + Long.toHexString(attribute));
+    }
+
+    /** @param hex of the value, for the message */
+    final void write(KernelCall call, int group, long attribute, ByteBuffer value, String hex) {
         vgicCalls()
                 .setAttribute(
                         fd(),
-                        KernelCall.VGIC_REGISTER,
+                        call,
                         group,
                         attribute,
-                        VgicCalls.value(value),
-                        () -> "set group=" + group + " attribute=0x" + Long.toHexString(attribute) + " value=0x"
-                                + Integer.toHexString(value));
+                        value,
+                        () -> "set group=" + group + " attribute=0x" + Long.toHexString(attribute) + " value=0x" + hex);
     }
 
     /**

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
@@ -12,6 +14,7 @@ import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
+import java.util.OptionalLong;
 import java.util.function.Supplier;
 
 /**
@@ -22,6 +25,8 @@ import java.util.function.Supplier;
 final class VgicCalls extends Calls {
     private static final int VCPU_MASK = 0xff;
     private static final int VCPU_BITS = 8;
+    /** VGIC_ADDR_UNDEF. */
+    private static final long NOWHERE = -1;
 
     private final VmCalls vm;
     /** Whether the VM has a GICv2 that was made here and not initialised. */
@@ -89,6 +94,38 @@ final class VgicCalls extends Calls {
                     () -> device + " " + operands.get());
         } finally {
             Reference.reachabilityFence(value);
+        }
+    }
+
+    /** The address of a part; empty until it is set. */
+    OptionalLong place(Fd device, int type) {
+        long address = getAttribute(
+                        device,
+                        KernelCall.ATTRIBUTE_GET,
+                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
+                        type,
+                        value(0L),
+                        () -> "address type=" + type)
+                .getLong(0);
+        return address == NOWHERE ? OptionalLong.empty() : OptionalLong.of(address);
+    }
+
+    /** The word of a region of redistributors; empty where no region has that index. */
+    OptionalLong region(Fd device, int index) {
+        try {
+            return OptionalLong.of(getAttribute(
+                            device,
+                            KernelCall.ATTRIBUTE_GET,
+                            UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
+                            UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION,
+                            value((long) index),
+                            () -> "region=" + index)
+                    .getLong(0));
+        } catch (KernelException e) {
+            if (e.errno().equals(Errno.ENOENT)) {
+                return OptionalLong.empty();
+            }
+            throw e;
         }
     }
 

@@ -7,6 +7,9 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.UapiArm64;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.OptionalLong;
 
 /**
  * A GICv3: one distributor, one redistributor for each vCPU. Message-signalled interrupts need an {@link Its} beside it.
@@ -23,12 +26,22 @@ public final class VgicV3 extends Vgic {
     private static final int PAGE = 0x1_0000;
     private static final int MOST_IN_A_REGION = 4095;
     private static final int LAST_REGION = 255;
-    private static final int COUNT_SHIFT = 52;
+    private static final int COUNT_SHIFT = UapiArm64.KVM_VGIC_V3_RDIST_COUNT_SHIFT;
+    private static final long REGION_BASE = (1L << COUNT_SHIFT) - PAGE;
     private static final int PENDING = 0x200;
     private static final int PER_WORD = 32;
+    private static final int LAST_WORD = 992;
+
+    /**
+     * Redistributors at consecutive addresses.
+     *
+     * @param address guest physical, of the first one
+     * @param count 1–4095; 0 for one per vCPU, which {@link #setRedistributors} placed
+     */
+    public record Region(long address, int count) {}
 
     private VgicV3(Vm vm, Fd fd, boolean initialized) {
-        super(vm, fd, PAGE, initialized);
+        super(vm, fd, PAGE, UapiArm64.KVM_VGIC_V3_ADDR_TYPE_DIST, initialized);
     }
 
     static VgicV3 made(Vm vm, Fd fd) {
@@ -39,14 +52,9 @@ public final class VgicV3 extends Vgic {
         return new VgicV3(vm, fd, true);
     }
 
-    @Override
-    public void setDistributor(long address) {
-        requireAligned("distributor", address, PAGE);
-        place(KernelCall.VGIC_ADDRESS, "distributor", UapiArm64.KVM_VGIC_V3_ADDR_TYPE_DIST, address);
-    }
-
     /**
-     * Places the redistributors of all vCPUs one after the other. Either this, or {@link #addRedistributors}.
+     * Places the redistributors of all vCPUs one after the other. Call either this or {@link #addRedistributors}: the
+     * kernel refuses this after a region was added, but it accepts regions after this, which no vCPU then uses.
      *
      * @param address guest physical, a multiple of 64 KiB
      * @throws io.kvmirq.KernelException EEXIST when they are placed; E2BIG beyond the VM's addresses; EINVAL when they
@@ -87,6 +95,21 @@ public final class VgicV3 extends Vgic {
                 (long) count << COUNT_SHIFT | address | index);
     }
 
+    /** The regions of redistributors, in the order of their indexes: what a VMM has set. */
+    public List<Region> redistributors() {
+        List<Region> regions = new ArrayList<>();
+        while (regions.size() <= LAST_REGION) {
+            int index = regions.size();
+            OptionalLong word = vgicCalls().region(fd(), index);
+            if (word.isEmpty()) {
+                break;
+            }
+            long region = word.getAsLong();
+            regions.add(new Region(region & REGION_BASE, (int) (region >>> COUNT_SHIFT)));
+        }
+        return regions;
+    }
+
     /**
      * Writes the pending state of all message-signalled interrupts to the tables in guest memory, to save the VM.
      *
@@ -122,6 +145,71 @@ public final class VgicV3 extends Vgic {
     public void writeRedistributor(VcpuId vcpu, int offset, int value) {
         requireOffset("redistributor", offset, REDISTRIBUTOR_SIZE);
         writeRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS, VgicCalls.affinity(vcpu) | offset, value);
+    }
+
+    /**
+     * The id of a system register, which consists of the operands of the instruction that reads it: {@code
+     * systemRegister(3, 0, 4, 6, 0)} is ICC_PMR_EL1.
+     *
+     * @param op0 0–3
+     * @param op1 0–7
+     * @param crn 0–15
+     * @param crm 0–15
+     * @param op2 0–7
+     * @throws IllegalArgumentException for another operand
+     */
+    public static int systemRegister(int op0, int op1, int crn, int crm, int op2) {
+        if ((op0 | 3) != 3 || ((op1 | op2) | 7) != 7 || ((crn | crm) | 15) != 15) {
+            throw new IllegalArgumentException("system register " + op0 + ", " + op1 + ", " + crn + ", " + crm + ", "
+                    + op2 + " is not possible: expected op0 0–3, op1 and op2 0–7, CRn and CRm 0–15");
+        }
+        return op0 << UapiArm64.KVM_REG_ARM64_SYSREG_OP0_SHIFT
+                | op1 << UapiArm64.KVM_REG_ARM64_SYSREG_OP1_SHIFT
+                | crn << UapiArm64.KVM_REG_ARM64_SYSREG_CRN_SHIFT
+                | crm << UapiArm64.KVM_REG_ARM64_SYSREG_CRM_SHIFT
+                | op2 << UapiArm64.KVM_REG_ARM64_SYSREG_OP2_SHIFT;
+    }
+
+    /**
+     * Reads a system register of a vCPU's CPU interface, as a VMM does to save it: ICC_PMR_EL1, ICC_BPR0_EL1,
+     * ICC_BPR1_EL1, ICC_AP0R0_EL1 and the other active priorities, ICC_CTLR_EL1, ICC_SRE_EL1, ICC_IGRPEN0_EL1 and
+     * ICC_IGRPEN1_EL1. The fake kernel models none of them and throws {@code NotModelledException}.
+     *
+     * @param register as {@link #systemRegister} gives it, 0–0xffff
+     * @throws io.kvmirq.KernelException as {@link #readRedistributor}; ENOENT for another register (ENXIO before 6.0);
+     *     EINVAL for an active priority register that the host does not have
+     * @throws IllegalArgumentException for an id out of range
+     */
+    public long readSystemRegister(VcpuId vcpu, int register) {
+        return read(
+                        KernelCall.VGIC_SYSTEM_REGISTER,
+                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS,
+                        systemRegister(vcpu, register))
+                .getLong(0);
+    }
+
+    /**
+     * Writes a system register of a vCPU's CPU interface, as a VMM does to restore it. Restore ICC_CTLR_EL1 before the
+     * active priorities: its priority bits decide which of them exist.
+     *
+     * @param register as for {@link #readSystemRegister}
+     * @throws io.kvmirq.KernelException as {@link #readSystemRegister}; EINVAL for a value that this host cannot have
+     */
+    public void writeSystemRegister(VcpuId vcpu, int register, long value) {
+        write(
+                KernelCall.VGIC_SYSTEM_REGISTER,
+                UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS,
+                systemRegister(vcpu, register),
+                VgicCalls.value(value),
+                Long.toHexString(value));
+    }
+
+    private static long systemRegister(VcpuId vcpu, int register) {
+        if (register >>> Short.SIZE != 0) {
+            throw new IllegalArgumentException("system register 0x" + Integer.toHexString(register)
+                    + " is not possible: expected 0–0xffff, as systemRegister gives it");
+        }
+        return VgicCalls.affinity(vcpu) | register;
     }
 
     private static int pendingWord(Spi spi) {
@@ -170,8 +258,42 @@ public final class VgicV3 extends Vgic {
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}
      */
     public boolean isHigh(VcpuId vcpu, Ppi ppi) {
-        long attribute = VgicCalls.affinity(vcpu) | first(ppi.number());
-        return (readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, attribute) & bit(ppi.number())) != 0;
+        return (readLines(vcpu, first(ppi.number())) & bit(ppi.number())) != 0;
+    }
+
+    /**
+     * Reads the lines of 32 interrupts, as a VMM does to save them. Those of edge-triggered interrupts read as low.
+     *
+     * @param vcpu whose PPIs are read; SPIs are the same for each vCPU
+     * @param first the first interrupt, a multiple of 32: 0 for the PPIs in bits 16–31, 32–992 for SPIs
+     * @return bit n for interrupt {@code first} + n, 1 for high; 0 beyond {@link #interrupts}
+     * @throws io.kvmirq.KernelException as {@link #readRedistributor}
+     * @throws IllegalArgumentException for another {@code first}
+     */
+    public int readLines(VcpuId vcpu, int first) {
+        return readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, lines(vcpu, first));
+    }
+
+    /**
+     * Sets the lines of 32 interrupts, as a VMM does to restore them. A high line of an edge-triggered interrupt
+     * latches nothing, and counts once the interrupt is level-triggered.
+     *
+     * @param vcpu as for {@link #readLines}
+     * @param first as for {@link #readLines}
+     * @param lines bit n for interrupt {@code first} + n, 1 for high
+     * @throws io.kvmirq.KernelException as {@link #readLines}
+     * @throws IllegalArgumentException as {@link #readLines}
+     */
+    public void writeLines(VcpuId vcpu, int first, int lines) {
+        writeRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO, lines(vcpu, first), lines);
+    }
+
+    private static long lines(VcpuId vcpu, int first) {
+        if (first < 0 || first > LAST_WORD || first % PER_WORD != 0) {
+            throw new IllegalArgumentException("lines of 32 interrupts from " + first
+                    + " are not possible: expected a multiple of 32, 0–" + LAST_WORD);
+        }
+        return VgicCalls.affinity(vcpu) | first;
     }
 
     /** The first interrupt of those whose lines the kernel gives together. */

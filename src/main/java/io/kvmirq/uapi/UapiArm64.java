@@ -112,6 +112,17 @@ public final class UapiArm64 {
     public static final int KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES = 3;
     public static final int KVM_DEV_ARM_ITS_CTRL_RESET = 4;
 
+    /** The vCPU in an attribute of a GICv2's register. */
+    public static final int KVM_DEV_ARM_VGIC_CPUID_SHIFT = 32;
+    /** The redistributors of a region, in the word of KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION. */
+    public static final int KVM_VGIC_V3_RDIST_COUNT_SHIFT = 52;
+    /** The first field of a system register's id; the others follow it below. */
+    public static final int KVM_REG_ARM64_SYSREG_OP0_SHIFT = 14;
+    public static final int KVM_REG_ARM64_SYSREG_OP1_SHIFT = 11;
+    public static final int KVM_REG_ARM64_SYSREG_CRN_SHIFT = 7;
+    public static final int KVM_REG_ARM64_SYSREG_CRM_SHIFT = 3;
+    public static final int KVM_REG_ARM64_SYSREG_OP2_SHIFT = 0;
+
     /** Below it the number of an interrupt, from it what is asked about it. */
     public static final int KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT = 10;
 

@@ -145,6 +145,40 @@ class VgicContract extends ArmVms {
     }
 
     @Test
+    void addressesAreReadBack() {
+        Vm vm = vm();
+        VgicV3 vgic = vgic(vm);
+        Its its = made.add(vm.createIts());
+        assertThat(vgic.distributor()).isEmpty();
+        assertThat(vgic.redistributors()).isEmpty();
+        assertThat(its.address()).isEmpty();
+        vgic.setDistributor(DISTRIBUTOR);
+        vgic.setRedistributors(REDISTRIBUTORS);
+        its.setAddress(ITS);
+        assertThat(vgic.distributor()).hasValue(DISTRIBUTOR);
+        assertThat(vgic.redistributors()).containsExactly(new VgicV3.Region(REDISTRIBUTORS, 0));
+        assertThat(its.address()).hasValue(ITS);
+    }
+
+    @Test
+    void regionsAreReadBackInTheirOrder() {
+        VgicV3 vgic = vgic(vm());
+        vgic.addRedistributors(0, REDISTRIBUTORS, 2);
+        vgic.addRedistributors(1, 0xff_ffe0_0000L, 3);
+        assertThat(vgic.redistributors())
+                .containsExactly(new VgicV3.Region(REDISTRIBUTORS, 2), new VgicV3.Region(0xff_ffe0_0000L, 3));
+    }
+
+    /** The kernel takes the region, although no vCPU will ever have a redistributor there. */
+    @Test
+    void regionIsAcceptedAfterRedistributorsOfAllVcpus() {
+        VgicV3 vgic = vgic(vm());
+        vgic.setRedistributors(REDISTRIBUTORS);
+        vgic.addRedistributors(1, 0x900_0000L, 2);
+        assertThat(vgic.redistributors()).hasSize(2);
+    }
+
+    @Test
     void redistributorsMayNotOverlapTheDistributor() {
         VgicV3 vgic = vgic(vm());
         vgic.setDistributor(DISTRIBUTOR);
@@ -195,7 +229,8 @@ class VgicContract extends ArmVms {
         assertThat(refused(Errno.EINVAL, () -> vgic.addRedistributors(1, REDISTRIBUTORS + 0x1_0000, 2)))
                 .contains("redistributors overlap");
         vgic.addRedistributors(1, 0x900_0000L, 2);
-        refused(Errno.EINVAL, () -> vgic.setRedistributors(0xa00_0000L));
+        assertThat(refused(Errno.EINVAL, () -> vgic.setRedistributors(0xa00_0000L)))
+                .contains("KVM_VGIC_V3_ADDR_TYPE_REDIST not after one");
     }
 
     @Test

@@ -287,6 +287,32 @@ class VgicDeliveryContract extends ArmVms {
         refused(Errno.EINVAL, () -> vm.setPpi(new VcpuId(256), PRIVATE, true));
     }
 
+    /** Lines are restored whatever the interrupts are; a high line of an edge latches nothing. */
+    @Test
+    void linesAreSavedAndRestored() {
+        Vm vm = vm();
+        vcpu(vm, 0).initialize();
+        VgicV3 vgic = made.add(vm.createVgicV3());
+        vgic.init();
+        vgic.makeLevel(LEVEL);
+        vm.setSpi(LEVEL, true);
+        vm.setPpi(FIRST, PRIVATE, true);
+        int spis = vgic.readLines(FIRST, 32);
+        assertThat(spis).isEqualTo(1 << LEVEL.number() - 32);
+        assertThat(vgic.readLines(FIRST, 0)).isEqualTo(1 << PRIVATE.number());
+        vgic.writeLines(FIRST, 32, 1 << EDGE.number() - 32);
+        vgic.writeLines(FIRST, 0, 0);
+        assertThat(vgic.isHigh(LEVEL)).isFalse();
+        assertThat(vgic.isHigh(FIRST, PRIVATE)).isFalse();
+        assertThat(vgic.isLatched(EDGE)).isFalse();
+        assertThat(vgic.isHigh(EDGE)).as("an edge has no level").isFalse();
+        vgic.makeLevel(EDGE);
+        assertThat(vgic.isHigh(EDGE)).isTrue();
+        vgic.writeLines(FIRST, 32, spis);
+        assertThat(vgic.isHigh(LEVEL)).isTrue();
+        assertThat(vgic.isHigh(EDGE)).isFalse();
+    }
+
     @Test
     void linesNeedAVgic() {
         Vm vm = vm();

@@ -112,7 +112,10 @@ class VgicTest {
         VgicV2 vgic = vm.createVgicV2();
         vgic.setDistributor(0x800_1000L);
         vgic.setCpuInterface(0x801_0000L);
-        assertThat(calls).containsExactly("set 0:0x0:0x8001000", "set 0:0x1:0x8010000");
+        assertThat(vgic.distributor()).hasValue(0x1234_5678_9abc_def0L);
+        assertThat(vgic.cpuInterface()).isPresent();
+        assertThat(calls)
+                .containsExactly("set 0:0x0:0x8001000", "set 0:0x1:0x8010000", "get 0:0x0:0x0", "get 0:0x1:0x0");
         assertThatThrownBy(() -> vgic.setCpuInterface(0x801_0800L))
                 .hasMessage("CPU interface 0x8010800 is not possible: expected a guest physical address that is a"
                         + " multiple of 0x1000");
@@ -145,6 +148,8 @@ class VgicTest {
                 () -> vm.setPpi(new VcpuId(0), new Ppi(27), true),
                 () -> vgic.readDistributor(0x200),
                 () -> vgic.writeDistributor(0x200, 1),
+                () -> vgic.readDistributor(new VcpuId(1), 0x200),
+                () -> vgic.readCpuInterface(new VcpuId(1), 4),
                 vcpu::run,
                 () -> vgic.makeLevel(spi))) {
             assertThatThrownBy(early)
@@ -176,6 +181,64 @@ class VgicTest {
         vgic.isHigh(new VcpuId(0x1ff), new Ppi(31));
         assertThat(calls)
                 .containsExactly("get 5:0x10:0x0", "set 5:0x10100010080:0xffffffff", "get 7:0x1f0f00000000:0x0");
+    }
+
+    /** Documentation/virt/kvm/devices/arm-vgic.rst: the vCPU in bits 39:32. */
+    @Test
+    void registersOfAGicV2AreNamedByVcpu() {
+        VgicV2 vgic = vm.createVgicV2();
+        vgic.init();
+        calls.clear();
+        assertThat(vgic.readDistributor(new VcpuId(3), 0x200)).isEqualTo(0x9abc_def0);
+        vgic.writeDistributor(new VcpuId(255), 0xf20, -1);
+        vgic.readCpuInterface(new VcpuId(1), 4);
+        vgic.writeCpuInterface(new VcpuId(7), 0x1ffc, 0xf0);
+        assertThat(calls)
+                .containsExactly(
+                        "get 1:0x300000200:0x0",
+                        "set 1:0xff00000f20:0xffffffff",
+                        "get 2:0x100000004:0x0",
+                        "set 2:0x700001ffc:0xf0");
+        assertThatThrownBy(() -> vgic.readCpuInterface(new VcpuId(0), 0x2000))
+                .hasMessage("CPU interface offset 0x2000 is not possible: expected a multiple of 4 below 0x2000");
+        assertThatThrownBy(() -> vgic.writeDistributor(new VcpuId(256), 0, 0))
+                .hasMessage("vcpu 256 is not possible: expected 0–255 with a GICv2");
+    }
+
+    /** Documentation/virt/kvm/devices/arm-vgic-v3.rst: the affinity in bits 63:32, the instruction in bits 15:0. */
+    @Test
+    void systemRegistersHave64Bits() {
+        VgicV3 vgic = vm.createVgicV3();
+        int priorityMask = VgicV3.systemRegister(3, 0, 4, 6, 0);
+        assertThat(priorityMask).isEqualTo(0xc230);
+        assertThat(VgicV3.systemRegister(3, 7, 15, 15, 7)).isEqualTo(0xffff);
+        assertThat(VgicV3.systemRegister(0, 1, 2, 3, 4)).isEqualTo(1 << 11 | 2 << 7 | 3 << 3 | 4);
+        assertThat(vgic.readSystemRegister(new VcpuId(0), priorityMask)).isEqualTo(0x1234_5678_9abc_def0L);
+        vgic.writeSystemRegister(new VcpuId(17), 0xffff, 0x8000_0000_0000_00f8L);
+        assertThat(calls).containsExactly("get 6:0xc230:0x0", "set 6:0x1010000ffff:0x80000000000000f8");
+        for (int id : new int[] {-1, 0x1_0000}) {
+            assertThatThrownBy(() -> vgic.readSystemRegister(new VcpuId(0), id))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessageEndingWith("expected 0–0xffff, as systemRegister gives it");
+        }
+        assertThatThrownBy(() -> VgicV3.systemRegister(4, 0, 0, 0, 0)).isInstanceOf(IllegalArgumentException.class);
+        assertThatThrownBy(() -> VgicV3.systemRegister(3, 0, 0, 0, 8)).isInstanceOf(IllegalArgumentException.class);
+        assertThatThrownBy(() -> VgicV3.systemRegister(3, 0, -1, 0, 0))
+                .hasMessage("system register 3, 0, -1, 0, 0 is not possible: expected op0 0–3, op1 and op2 0–7, CRn and"
+                        + " CRm 0–15");
+    }
+
+    @Test
+    void linesOf32InterruptsAreOneAttribute() {
+        VgicV3 vgic = vm.createVgicV3();
+        assertThat(vgic.readLines(new VcpuId(1), 0)).isEqualTo(0x9abc_def0);
+        vgic.writeLines(new VcpuId(0), 992, 1);
+        assertThat(calls).containsExactly("get 7:0x100000000:0x0", "set 7:0x3e0:0x1");
+        for (int first : new int[] {-32, 1, 1024}) {
+            assertThatThrownBy(() -> vgic.readLines(new VcpuId(0), first))
+                    .hasMessage("lines of 32 interrupts from " + first + " are not possible: expected a multiple of 32,"
+                            + " 0–992");
+        }
     }
 
     @Test
