@@ -34,6 +34,7 @@ public final class Format {
     private final Map<String, Integer> places = new HashMap<>();
     private final List<Remark> remarks;
     private final Predicate<long[]> looked;
+    private final Map<String, Predicate<long[]>> shownIf;
     private final String fault;
     private final boolean decodeOnly;
 
@@ -49,6 +50,7 @@ public final class Format {
         }
         remarks = List.copyOf(builder.remarks);
         looked = builder.looked;
+        shownIf = Map.copyOf(builder.shownIf);
         fault = builder.fault;
         decodeOnly = !Arrays.equals(storedBits(), allBits());
     }
@@ -264,14 +266,23 @@ public final class Format {
             all[place] = value;
             given[place] = true;
         });
+        long[] known = new long[longs()];
+        for (int i = 0; i < all.length; i++) {
+            if (given[i] && fields.get(i).isStored()) {
+                fields.get(i).put(known, all[i]);
+            }
+        }
         long[] views = new long[longs()];
         long[] viewed = new long[longs()];
         for (int i = 0; i < all.length; i++) {
-            if (given[i] && isView(fields.get(i))) {
+            if (given[i]
+                    && isView(fields.get(i))
+                    && shownIf.getOrDefault(fields.get(i).name(), bits -> true).test(known)) {
                 fields.get(i).put(views, all[i]);
                 fields.get(i).parts().forEach(part -> viewed[part.word()] |= part.mask());
             }
         }
+        List<String> missing = new ArrayList<>();
         for (int i = 0; i < all.length; i++) {
             Field field = fields.get(i);
             if (given[i]) {
@@ -280,11 +291,15 @@ public final class Format {
             if (field.parts().stream().allMatch(part -> (part.mask() & ~viewed[part.word()]) == 0)) {
                 all[i] = field.value(views);
             } else if (field.description().role() == Field.Role.NAMED) {
-                throw new IllegalArgumentException(
-                        "field '" + field.name() + "' of " + kind + " is missing: expected " + names());
+                missing.add("'" + field.name() + "'");
             } else {
                 all[i] = field.description().ordinary();
             }
+        }
+        if (!missing.isEmpty()) {
+            throw new IllegalArgumentException((missing.size() == 1 ? "field " : "fields ")
+                    + String.join(", ", missing) + " of " + kind + (missing.size() == 1 ? " is" : " are")
+                    + " missing: expected " + names());
         }
         long[] bits = encode(all);
         for (int i = 0; i < all.length; i++) {
@@ -317,11 +332,16 @@ public final class Format {
         }
     }
 
+    /** The fields that are needed, then those that may be given. */
     private String names() {
-        return fields.stream()
-                .filter(field -> field.description().role() == Field.Role.NAMED)
-                .map(Field::name)
-                .collect(Collectors.joining(", "));
+        String needed = names(field -> field.description().role() == Field.Role.NAMED);
+        String optional = names(field -> !field.description().isReserved()
+                && (field.description().role() == Field.Role.DEFAULTED || isView(field)));
+        return needed + (optional.isEmpty() ? "" : "; optional " + optional);
+    }
+
+    private String names(Predicate<Field> which) {
+        return fields.stream().filter(which).map(Field::name).collect(Collectors.joining(", "));
     }
 
     /**

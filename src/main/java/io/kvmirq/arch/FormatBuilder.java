@@ -2,7 +2,9 @@
 package io.kvmirq.arch;
 
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Predicate;
 
 /** Makes a {@link Format}. For use by one thread. */
@@ -13,6 +15,7 @@ public final class FormatBuilder {
     final int wordCount;
     final List<Field> fields = new ArrayList<>();
     final List<Format.Remark> remarks = new ArrayList<>();
+    final Map<String, Predicate<long[]>> shownIf = new HashMap<>();
     String[] wordNames = {};
     String fault = "";
     Predicate<long[]> looked = bits -> true;
@@ -51,6 +54,12 @@ public final class FormatBuilder {
     /** Hardware reads the structure only if {@code when} holds. Otherwise nothing in it is a violation. */
     public FormatBuilder looked(Predicate<long[]> when) {
         looked = when;
+        return this;
+    }
+
+    /** The field shows bits of other fields only if {@code when} holds. Otherwise its value makes none of them. */
+    public FormatBuilder shownIf(Field field, Predicate<long[]> when) {
+        shownIf.put(field.name(), when);
         return this;
     }
 

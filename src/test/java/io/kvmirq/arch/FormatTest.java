@@ -126,7 +126,11 @@ class FormatTest {
         missing.remove("tail");
         assertThatThrownBy(() -> format.encode(missing))
                 .hasMessage(
-                        "field 'tail' of test.kind is missing: expected mode, used, split, rsvd_3, address, rest, tail");
+                        "field 'tail' of test.kind is missing: expected mode, used, split, rsvd_3, address, rest, tail;"
+                                + " optional window, all");
+        missing.remove("mode");
+        assertThatThrownBy(() -> format.encode(missing))
+                .hasMessageStartingWith("fields 'mode', 'tail' of test.kind are missing: expected mode, used, ");
     }
 
     private static Map<String, Long> with(String name, long value) {

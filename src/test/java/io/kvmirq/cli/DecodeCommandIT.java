@@ -171,7 +171,7 @@ class DecodeCommandIT {
                 "decode --batch --high-first   | kvmirq: --high-first is for typed words: leave it out with --batch. See kvmirq decode --help",
                 "decode --bach                 | kvmirq: Unknown option: '--bach'. Did you mean --batch? See kvmirq decode --help",
                 "encode                        | kvmirq: expected a kind and the values of its fields, such as 'gatag vm_id=1 vcpu_idx=3'. See kvmirq encode --help",
-                "encode gatag                  | kvmirq: field 'vm_id' of gatag is missing: expected vm_id, vcpu_idx. See kvmirq encode --help",
+                "encode gatag                  | kvmirq: fields 'vm_id', 'vcpu_idx' of gatag are missing: expected vm_id, vcpu_idx. See kvmirq encode --help",
                 "encode gatag vm_id=1          | kvmirq: field 'vcpu_idx' of gatag is missing: expected vm_id, vcpu_idx. See kvmirq encode --help",
                 "encode gatag vm_id            | kvmirq: 'vm_id' is not a field: expected FIELD=HEX, such as vm_id=1. See kvmirq encode --help",
                 "encode gatag vm_id=x          | kvmirq: field 'vm_id' of gatag is 'x': expected 1 to 16 hex digits, with or without 0x. See kvmirq encode --help",

@@ -91,6 +91,7 @@ public final class IchListRegister {
             .fields(VIRTUAL_ID, LOW, EOI, HIGH, PHYSICAL_ID)
             .fields(LOW_RESERVED.ordinarily(0), PRIORITY, HIGH_RESERVED.ordinarily(0))
             .fields(NMI, GROUP1, HW, STATE)
+            .shownIf(PHYSICAL_ID, bits -> HW.isSet(bits[0]))
             .looked(bits -> STATE.isSet(bits[0])
                     || isSpent(bits[0])
                     || LOW_RESERVED.isSet(bits[0])

@@ -113,6 +113,7 @@ public final class ListRegister {
             .fields(VIRTUAL_ID, SOURCE, MIDDLE, EOI, PHYSICAL_ID)
             .fields(RESERVED.ordinarily(0))
             .fields(PRIORITY, STATE, GROUP1, HW)
+            .shownIf(PHYSICAL_ID, bits -> HW.isSet(bits[0]))
             .looked(bits -> STATE.isSet(bits[0]) || isSpent(bits[0]) || RESERVED.isSet(bits[0]))
             .remark(
                     bits -> isSpent(bits[0]),

@@ -171,6 +171,20 @@ class GicFormatsTest {
                 .hasMessage("field 'physicalid' 0x1b contradicts others, which make it 0x19");
     }
 
+    /** With HW = 0 the same bits are the source and the EOI request. */
+    @Test
+    void softwareInterruptIsNotMadeOfAPhysicalId() {
+        assertThatThrownBy(() -> ListRegister.FORMAT.encode(Map.of(
+                        "virtualid", 27L, "physicalid", 0x200L, "priority", 0L, "state", 1L, "grp1", 0L, "hw", 0L)))
+                .hasMessage("field 'physicalid' 0x200 contradicts others, which make it 0x0");
+        assertThatThrownBy(() -> IchListRegister.FORMAT.encode(
+                        Map.of("vintid", 27L, "pintid", 0x200L, "priority", 0L, "group", 1L, "hw", 0L, "state", 1L)))
+                .hasMessage("field 'pintid' 0x200 contradicts others, which make it 0x0");
+        assertThatThrownBy(() -> ListRegister.FORMAT.encode(Map.of("eoi", 1L, "hw", 1L)))
+                .hasMessage("fields 'virtualid', 'priority', 'state', 'grp1' of gic.lr are missing: expected virtualid,"
+                        + " priority, state, grp1, hw; optional cpuid, rsvd_13_18, eoi, physicalid");
+    }
+
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',
