@@ -20,6 +20,7 @@ final class ForwardText implements ForwardSelftest.Journal {
     private final Kernel kernel;
     private final Terminal terminal;
     private boolean guestRuns;
+    private boolean saysHow;
 
     ForwardText(Kernel kernel, Terminal terminal) {
         this.kernel = kernel;
@@ -44,10 +45,6 @@ final class ForwardText implements ForwardSelftest.Journal {
         line(terminal.bold(plan.device() + "  " + what(plan)) + " → "
                 + (guestRuns ? "a throw-away guest" : "a throw-away VGIC; no guest runs")
                 + (plan.rounds() > 1 ? ", " + plan.atOnce() + " at a time in " + plan.rounds() + " rounds" : ""));
-        if (!guestRuns && plan.kind() != IrqKind.INTX) {
-            line("each is triggered while KVM delivers its LPI, then forwarded again: KVM does not show which vLPIs of"
-                    + " GICv4 are pending");
-        }
         plan.abi2014()
                 .filter(probe -> probe != Abi2014.Probe.ABSENT || plan.kind() == IrqKind.INTX)
                 .ifPresent(probe -> line("direct EOI: " + probe.text()));
@@ -67,6 +64,11 @@ final class ForwardText implements ForwardSelftest.Journal {
 
     @Override
     public void answered(ForwardAnswer answer) {
+        if (!guestRuns && !saysHow && answer.predicted() instanceof Posting.Posted) {
+            saysHow = true;
+            line("each is triggered while KVM delivers its LPI, then forwarded again: KVM does not show which vLPIs of"
+                    + " GICv4 are pending");
+        }
         String name = answer.kind().label() + (answer.kind() == IrqKind.INTX ? "" : " " + answer.vector());
         String gsi = answer.gsi().map(Gsi::toString).orElse("user space");
         line("  " + padded(name, 10) + " → " + padded(answer.event(), 16) + " → " + padded(gsi, 8) + " → "
