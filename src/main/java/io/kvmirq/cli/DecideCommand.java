@@ -26,6 +26,7 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.PostedIrte;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -64,7 +65,8 @@ final class DecideCommand implements Command {
                         "Takes the message that a guest wrote into its MSI or MSI-X table, and decides as KVM does on a host"
                                 + " where everything else is in order: which vCPUs are meant, whether the IOMMU posts to"
                                 + " one of them, and the entry that it gets. Asks no kernel. Exit code 1 when the message"
-                                + " is not posted.")
+                                + " is not posted. For x86 only: on arm64, kvmirq decode vgic-state shows what is"
+                                + " forwarded.")
                 .footer("", "Example: kvmirq decide --vendor amd --msi 0xfee01000/0x41 --vcpus 4");
         spec.addOption(OptionSpec.builder("--msi")
                 .paramLabel("ADDRESS/DATA")
@@ -229,9 +231,14 @@ final class DecideCommand implements Command {
 
     /** What breaks the format of a message: KVM takes it, and a device or a LAPIC does something else. */
     private static List<String> remarks(Question question) {
-        return new CompatibilityMsi(
-                        question.message().address(), question.message().data())
-                .violations().stream().map(Violation::toString).toList();
+        CompatibilityMsi message = new CompatibilityMsi(
+                question.message().address(), question.message().data());
+        List<String> remarks = new ArrayList<>(
+                message.violations().stream().map(Violation::toString).toList());
+        if (CompatibilityMsi.BASE_ADDRESS.of(question.message().address()) != CompatibilityMsi.BASE) {
+            remarks.add("no message of x86; for an ITS of arm64 see kvmirq decode vgic-state");
+        }
+        return remarks;
     }
 
     private static void print(Question question, List<PostingDecision> decisions, Terminal terminal) {

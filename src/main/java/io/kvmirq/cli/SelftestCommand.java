@@ -15,11 +15,11 @@ import io.kvmirq.selftest.Scenario;
 import io.kvmirq.selftest.Selftest;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
@@ -107,11 +107,14 @@ final class SelftestCommand implements Command {
     }
 
     private static String[] scenarios() {
-        return Stream.concat(
-                        Stream.of("", "Scenarios:"),
-                        Arrays.stream(Scenario.values())
-                                .map(scenario -> String.format("  %-10s %s", scenario.label(), scenario.way())))
-                .toArray(String[]::new);
+        List<String> lines = new ArrayList<>();
+        for (Irqchip irqchip : List.of(Irqchip.FULL, Irqchip.VGIC)) {
+            lines.addAll(List.of("", irqchip == Irqchip.VGIC ? "Scenarios on arm64:" : "Scenarios:"));
+            for (Scenario scenario : Scenario.values()) {
+                lines.add(String.format("  %-10s %s", scenario.label(), scenario.way(irqchip)));
+            }
+        }
+        return lines.toArray(String[]::new);
     }
 
     private static ITypeConverter<Integer> count() {

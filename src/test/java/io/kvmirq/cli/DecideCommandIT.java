@@ -58,6 +58,7 @@ class DecideCommandIT {
     @ParameterizedTest
     @CsvSource({
         "0x1000/0x41, a write there is no interrupt",
+        "0x8090040/0x3, for an ITS of arm64 see kvmirq decode vgic-state",
         "0xfee00000/0x5, vector 0x5 is below 0x10",
         "0xfee00010/0x41, it is of remappable format"
     })
