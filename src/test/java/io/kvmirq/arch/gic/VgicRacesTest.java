@@ -7,9 +7,13 @@ import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.Memory;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 @Tag("search")
 class VgicRacesTest {
+    private static final long MOST_STATES = 250_000;
+
     private static String found(VgicVariant variant, VgicScenario scenario) {
         return VgicRaces.VERDICTS.verdict(variant, scenario);
     }
@@ -60,5 +64,13 @@ class VgicRacesTest {
                 .doesNotContain("cpu 0");
         assertThat(found(VgicVariant.OURS, VgicScenario.WRONG_VCPU_ONCE)).isEqualTo("L");
         assertThat(found(VgicVariant.AT_EXIT, VgicScenario.WRONG_VCPU_ONCE)).isEqualTo(".");
+    }
+
+    /** A space of four actors is searched in seconds. */
+    @ParameterizedTest
+    @EnumSource
+    void spacesAreSmall(VgicScenario scenario) {
+        assertThat(scenario.explore(VgicVariant.OURS, Memory.SEQUENTIAL).states())
+                .isLessThan(MOST_STATES);
     }
 }
