@@ -7,16 +7,9 @@ import io.kvmirq.arch.intx.NotDirect;
 /** May a guest end the interrupts of a PCI device directly, on a line that the device has for itself, or shares? */
 class DirectEoi {
     public static void main(String[] args) {
-        tell("exclusive", policy(0, false, false));
-        tell("shared", policy(1, true, false));
-        tell("shared, asserted safe", policy(1, true, true));
-    }
-
-    static DirectEoiPolicy policy(int otherHandlers, boolean shareable, boolean assertedSafe) {
-        boolean platformDevice = false;
-        boolean level = true;
-        boolean mappedEoi = true; // the guest's EOI deactivates the physical interrupt: HW is 1
-        return new DirectEoiPolicy(platformDevice, level, mappedEoi, otherHandlers, shareable, assertedSafe);
+        tell("exclusive", DirectEoiPolicy.exclusive());
+        tell("shared", DirectEoiPolicy.shared(1)); // with one other handler
+        tell("shared, asserted safe", DirectEoiPolicy.shared(1).assertSafe());
     }
 
     static void tell(String line, DirectEoiPolicy policy) {

@@ -3,6 +3,7 @@ package io.kvmirq.forward;
 
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Posting;
@@ -45,6 +46,14 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /** How the interrupt reaches the guest now; while it is masked, how it did before. */
     public abstract Mechanism mechanism();
+
+    /**
+     * The decision that allowed direct EOI: the reasons that an assertion outweighs, and what breaks. Empty for an interrupt
+     * without direct EOI, also after {@link #moveTo} ended it.
+     */
+    public Optional<DirectEoiDecision> directEoi() {
+        return Optional.empty();
+    }
 
     /**
      * Whether hardware delivers the interrupt to the guest, by what was set up and what is known of the host; and if not,

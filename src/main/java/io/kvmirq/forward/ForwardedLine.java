@@ -5,6 +5,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
@@ -34,7 +35,7 @@ final class ForwardedLine extends ForwardedIrq {
     // Read without a lock: an injector or a guest's EOI may look while another thread waits for it
     private volatile Optional<RelayedIrq> relay = Optional.empty();
     /** Of a line with direct EOI. */
-    private volatile Optional<Abi2014> direct;
+    private volatile Optional<DirectEoi> direct;
 
     private final ArmedLine armed;
     /** Whether the user armed the line, and closes what he armed. */
@@ -52,7 +53,7 @@ final class ForwardedLine extends ForwardedIrq {
             LineIrq irq,
             Gsi gsi,
             boolean takesOver,
-            Optional<Abi2014> direct) {
+            Optional<DirectEoi> direct) {
         super(forwarding);
         this.vm = checks.vm();
         this.irq = irq;
@@ -75,9 +76,9 @@ final class ForwardedLine extends ForwardedIrq {
                 }
                 relay = Optional.of(undo.add(relayed(forwarding.userspace().get(), false)));
             }
-            direct.ifPresent(abi -> {
-                abi.forward(irq, gsi);
-                undo.add(() -> abi.unforward(irq));
+            direct.ifPresent(with -> {
+                with.abi().forward(irq, gsi);
+                undo.add(() -> with.abi().unforward(irq));
             });
             Optional<Armed> users = irq.inTheWay();
             ofUser = users.isPresent();
@@ -140,6 +141,11 @@ final class ForwardedLine extends ForwardedIrq {
             return Mechanism.USERSPACE;
         }
         return direct.isPresent() ? Mechanism.DIRECT_EOI : ofKernel();
+    }
+
+    @Override
+    public Optional<DirectEoiDecision> directEoi() {
+        return direct.map(DirectEoi::decision);
     }
 
     private Mechanism ofKernel() {
@@ -244,7 +250,7 @@ final class ForwardedLine extends ForwardedIrq {
 
     /** The handler of a live line changes: from then on it masks, and the guest's EOI unmasks. */
     private void endDirectEoi() {
-        Abi2014 abi = direct.orElseThrow();
+        Abi2014 abi = direct.orElseThrow().abi();
         Irqfd before = irqfd.orElseThrow();
         try (Undo undo = new Undo()) {
             undo.add(() -> resume(before));
@@ -339,7 +345,7 @@ final class ForwardedLine extends ForwardedIrq {
         } else {
             armed.close();
         }
-        direct.ifPresent(abi -> abi.unforward(irq));
+        direct.ifPresent(with -> with.abi().unforward(irq));
         relay.ifPresent(RelayedIrq::close);
         irqfd.ifPresent(Irqfd::close);
         resample.ifPresent(EventFd::close);

@@ -14,6 +14,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.vfio.DeviceIrq;
+import io.kvmirq.vfio.IrqKind;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
@@ -284,20 +285,31 @@ public final class Forwarding implements AutoCloseable {
      * Forwards a line with direct EOI: the guest's EOI ends the interrupt of the host, which does not mask it. It needs a kernel
      * that the caller names as having the ABI of 2014, and a platform on which it harms no other device.
      *
-     * @param policy the facts of this line, of which the decision is made
+     * @param policy what this process cannot know of the line: its other handlers, whether it is shareable, and what the
+     *     administrator asserts. The kind of the device, whether the interrupt is a level and whether the architecture maps
+     *     the EOI are taken from the interrupt and the VM, whatever the policy says
+     * @return a line whose {@link ForwardedIrq#directEoi} is the decision, with what it breaks
      * @throws IllegalStateException if direct EOI is refused: the message says why
      * @throws KernelException ENXIO on every kernel without that ABI; else as {@link #forward(LineIrq, Gsi)}
      */
     public ForwardedIrq forwardDirect(LineIrq irq, Gsi gsi, Abi2014 abi, DirectEoiPolicy policy) {
-        if (policy.decide() instanceof DirectEoiDecision.Refused refused) {
+        DirectEoiDecision decision = policyOf(irq, policy).decide();
+        if (decision instanceof DirectEoiDecision.Refused refused) {
             throw new IllegalStateException(irq + " cannot have direct EOI: "
                     + refused.reasons().stream().map(NotDirect::text).collect(Collectors.joining("; "))
                     + ". Use forward, which masks the line until the guest's EOI");
         }
-        return forward(irq, gsi, false, Optional.of(abi));
+        return forward(irq, gsi, false, Optional.of(new DirectEoi(abi, decision)));
     }
 
-    private synchronized ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<Abi2014> direct) {
+    private DirectEoiPolicy policyOf(LineIrq irq, DirectEoiPolicy given) {
+        DirectEoiPolicy policy = irq.info().kind() == IrqKind.PLATFORM
+                ? given.ofPlatformDevice(irq.info().automasked())
+                : given.ofPciDevice();
+        return vm.isArm64() ? policy : policy.withoutMappedEoi();
+    }
+
+    private synchronized ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
         requireForwardable(irq);
         checks.isEnabledElsewhere(irq, takesOver);
         if (userspace.isEmpty()) {

@@ -7,11 +7,14 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Errno;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
+import io.kvmirq.PciAddress;
 import io.kvmirq.PlatformName;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.ListRegister;
+import io.kvmirq.arch.intx.Breakage;
+import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.fake.FakeArmVcpu;
 import io.kvmirq.fake.FakeKernel;
@@ -25,6 +28,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;
 import io.kvmirq.vfio.LineIrq;
 import io.kvmirq.vfio.VfioDevice;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 /** A line whose interrupt the guest ends, on a kernel with the ABI of 2014. */
@@ -34,7 +38,7 @@ class DirectEoiTest {
     private static final int ID = 42;
     private static final int NONE = 1023;
     /** A platform device alone on its line. */
-    private static final DirectEoiPolicy SAFE = new DirectEoiPolicy(true, true, true, 0, false, false);
+    private static final DirectEoiPolicy SAFE = DirectEoiPolicy.exclusive();
 
     private final FakeKernel fake = new FakeKernel(Profile.of("historic"));
     private final FakePlatformDevice hardware =
@@ -65,6 +69,7 @@ class DirectEoiTest {
     void guestsEoiEndsTheInterruptOfTheHost() {
         ForwardedIrq irq = forwarding.forwardDirect(line, GSI, abi, SAFE);
         assertThat(irq.mechanism()).isEqualTo(Mechanism.DIRECT_EOI);
+        assertThat(irq.directEoi()).contains(new DirectEoiDecision.Allowed(List.of(Breakage.VM_GONE)));
         hardware.requestService(0);
         assertThat(ListRegister.HW.isSet(guest.listRegister(ID))).isTrue();
         assertThat(guest.acknowledge()).isEqualTo(ID);
@@ -76,21 +81,48 @@ class DirectEoiTest {
 
     @Test
     void refusedDecisionTouchesNothing() {
-        DirectEoiPolicy shared = new DirectEoiPolicy(false, true, true, 1, true, false);
-        assertThatThrownBy(() -> forwarding.forwardDirect(line, GSI, abi, shared))
-                .isInstanceOf(IllegalStateException.class)
-                .hasMessageStartingWith(
-                        "platform 0 of " + NAME + " cannot have direct EOI: other handlers have the line")
-                .hasMessageEndingWith("Use forward, which masks the line until the guest's EOI");
+        assertRefused(forwarding, line, DirectEoiPolicy.shared(1), "the line has handlers");
         assertThat(forwarding.irqs()).isEmpty();
     }
 
-    /** Somebody has to say that the platform is safe. */
+    private void assertRefused(Forwarding by, LineIrq irq, DirectEoiPolicy policy, String why) {
+        assertThatThrownBy(() -> by.forwardDirect(irq, GSI, abi, policy))
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessageStartingWith(irq + " cannot have direct EOI: " + why)
+                .hasMessageEndingWith("Use forward, which masks the line until the guest's EOI");
+    }
+
+    /** vfio-platform requests its lines for itself: EBUSY, whatever is asserted. */
     @Test
-    void assertionAllowsASharedLine() {
-        DirectEoiPolicy asserted = new DirectEoiPolicy(false, true, true, 1, true, true);
-        assertThat(forwarding.forwardDirect(line, GSI, abi, asserted).mechanism())
-                .isEqualTo(Mechanism.DIRECT_EOI);
+    void kindOfTheDeviceIsThatOfTheInterrupt() {
+        assertRefused(forwarding, line, DirectEoiPolicy.shared(1).assertSafe(), "the line has handlers");
+        DirectEoiPolicy ofPci = DirectEoiPolicy.shared(0);
+        assertThat(forwarding.forwardDirect(line, GSI, abi, ofPci).directEoi())
+                .contains(new DirectEoiDecision.Allowed(List.of(Breakage.VM_GONE)));
+    }
+
+    @Test
+    void edgeIsRefused() {
+        fake.platformDevice("edge", 4).edge().add();
+        try (VfioDevice other = VfioDevice.open(kernel, new PlatformName("edge"), kvmVfio);
+                Forwarding edges = Forwarding.of(vm, other)) {
+            assertRefused(edges, other.platformIrq(0), SAFE, "the interrupt is not level-triggered");
+        }
+    }
+
+    /** There KVM-VFIO answers 0 and changes nothing, so that the line would stay masked for ever. */
+    @Test
+    void x86DoesNotMapTheEoi() {
+        FakeKernel x86 = new FakeKernel(Profile.of("6.1,historic"));
+        x86.pciDevice("0000:00:01.0", 1).intx().add();
+        Kernel other = Kernel.over(x86.backend(), Kernel.DEVICE);
+        try (Vm full = Vm.create(other);
+                KvmVfio group = KvmVfio.create(full);
+                VfioDevice opened = VfioDevice.open(other, PciAddress.parse("0000:00:01.0"), group);
+                Forwarding second = Forwarding.of(full, opened)) {
+            full.createIrqchip();
+            assertRefused(second, opened.intx(), DirectEoiPolicy.exclusive(), "the guest's EOI does not deactivate");
+        }
     }
 
     @Test
@@ -117,6 +149,7 @@ class DirectEoiTest {
         assertThat(guest.acknowledge()).isEqualTo(ID);
         irq.moveTo(Mechanism.RESAMPLE);
         assertThat(irq.mechanism()).isEqualTo(Mechanism.RESAMPLE);
+        assertThat(irq.directEoi()).isEmpty();
         guest.end(ID);
         assertThat(guest.acknowledge()).as("the device asserts its line").isEqualTo(ID);
         hardware.serve(0);

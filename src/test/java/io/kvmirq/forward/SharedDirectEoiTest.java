@@ -7,9 +7,13 @@ import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
+import io.kvmirq.arch.intx.Breakage;
+import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
+import io.kvmirq.arch.intx.NotDirect;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.vfio.ArmedLine;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -23,9 +27,9 @@ class SharedDirectEoiTest {
     }
 
     /** The line is shared with another handler, and the user asserts that this is safe. */
-    private static final DirectEoiPolicy ASSERTED = new DirectEoiPolicy(false, true, true, 1, true, true);
+    private static final DirectEoiPolicy ASSERTED = DirectEoiPolicy.shared(1).assertSafe();
 
-    private static final DirectEoiPolicy EXCLUSIVE = new DirectEoiPolicy(false, true, true, 0, false, false);
+    private static final DirectEoiPolicy EXCLUSIVE = DirectEoiPolicy.exclusive();
 
     @Test
     void otherDeviceStarvesUntilTheGuestsEoi() {
@@ -46,6 +50,22 @@ class SharedDirectEoiTest {
             b.run();
             assertThat(b.served).as("after the EOI of the other guest").isEqualTo(1);
             assertThat(a.served).isEqualTo(1);
+        }
+    }
+
+    @Test
+    void decisionSaysWhatTheAssertionOutweighsAndWhatBreaks() {
+        try (SharedLineWorld world = new SharedLineWorld("historic", false)) {
+            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
+            assertThat(forwardDirect(a, EXCLUSIVE.ofPlatformDevice(false)).directEoi())
+                    .as("an interrupt of a PCI device, which is a level")
+                    .contains(EXCLUSIVE.decide());
+            a.forwarding.irqs().get(0).close();
+            assertThat(forwardDirect(a, ASSERTED).directEoi())
+                    .contains(new DirectEoiDecision.AllowedByAssertion(
+                            List.of(NotDirect.SHARED, NotDirect.SHAREABLE),
+                            List.of(Breakage.OTHERS_WAIT, Breakage.VM_GONE)));
+            assertThat(world.new Owner(DIS_INTX).forward().directEoi()).isEmpty();
         }
     }
 

@@ -6,18 +6,10 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * What decides whether a level-triggered interrupt of a device may have direct EOI: {@link #decide}. For a PCI device that
- * has its line for itself:
+ * What decides whether an interrupt of a device may have direct EOI. For a PCI device that shares its line with one other:
  *
  * <pre>{@code
- * new DirectEoiPolicy(
- *         false, // no platform device
- *         true, // level-triggered
- *         true, // HW is 1: the guest's EOI deactivates the physical interrupt
- *         0, // no other handler
- *         false, // requested exclusively
- *         false) // nothing is asserted
- *     .decide();
+ * DirectEoiPolicy.shared(1).assertSafe().decide();
  * }</pre>
  *
  * @param platformDevice whether it is a platform device; otherwise it is a PCI device, whose line other devices may share
@@ -39,6 +31,45 @@ public record DirectEoiPolicy(
         if (otherHandlers < 0) {
             throw new IllegalArgumentException(otherHandlers + " other handlers cannot be: expected 0 or more");
         }
+    }
+
+    /**
+     * INTx of a PCI device that has its line for itself: its handler is the only one, and the line is not requested as
+     * shareable, as with {@code nointxmask=1} of vfio-pci. The guest's EOI deactivates the physical interrupt.
+     */
+    public static DirectEoiPolicy exclusive() {
+        return new DirectEoiPolicy(false, true, true, 0, false, false);
+    }
+
+    /**
+     * INTx of a PCI device whose line is requested as shareable, as vfio-pci does if the device has DisINTx. The guest's
+     * EOI deactivates the physical interrupt.
+     *
+     * @param otherHandlers how many other handlers have the line
+     * @throws IllegalArgumentException if the number of handlers is negative
+     */
+    public static DirectEoiPolicy shared(int otherHandlers) {
+        return new DirectEoiPolicy(false, true, true, otherHandlers, true, false);
+    }
+
+    /** The same, and the administrator asserts that the platform is safe. */
+    public DirectEoiPolicy assertSafe() {
+        return new DirectEoiPolicy(platformDevice, level, mappedEoi, otherHandlers, shareable, true);
+    }
+
+    /** The same for a controller that does not map the EOI. */
+    public DirectEoiPolicy withoutMappedEoi() {
+        return new DirectEoiPolicy(platformDevice, level, false, otherHandlers, shareable, assertedSafe);
+    }
+
+    /** The same for INTx of a PCI device, which is a level. */
+    public DirectEoiPolicy ofPciDevice() {
+        return new DirectEoiPolicy(false, true, mappedEoi, otherHandlers, shareable, assertedSafe);
+    }
+
+    /** The same for an interrupt of a platform device, which vfio-platform never requests as shareable. */
+    public DirectEoiPolicy ofPlatformDevice(boolean isLevel) {
+        return new DirectEoiPolicy(true, isLevel, mappedEoi, otherHandlers, false, assertedSafe);
     }
 
     /**

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.forward;
+
+import io.kvmirq.arch.intx.DirectEoiDecision;
+
+/**
+ * What gives a line direct EOI.
+ *
+ * @param abi what forwards the line
+ * @param decision that allowed it
+ */
+record DirectEoi(Abi2014 abi, DirectEoiDecision decision) {}
