@@ -121,8 +121,8 @@ class SharedDirectEoiTest {
             Abi2014 abi = Abi2014.named(a.kvmVfio);
             abi.forward(a.device.intx(), LineGuest.PIN);
             b.forward();
-            try (EventFd event = EventFd.create(world.kernel);
-                    ArmedLine armed = a.device.intx().arm(event)) {
+            try (EventFd event = EventFd.create(world.kernel)) {
+                ArmedLine armed = a.device.intx().arm(event);
                 a.hardware.requestService();
                 a.hardware.serve();
                 b.request();
