@@ -43,8 +43,8 @@ final class RacesReport {
             new Part("""
                 VFIO's INTx: a device asserts a level-triggered line, a handler masks it or has direct EOI, the worker of an
                 irqfd raises the guest's pin, a vCPU takes the interrupt and ends it, and VFIO unmasks. An order loses if at
-                its end a device waits, the line stays active, disabled or masked, or the guest's pin stays high. One letter
-                for each search, in order.
+                its end a device waits, the line stays active, disabled or masked, the guest's pin stays high, or an eventfd
+                was signalled after another was chosen. One letter for each search, in order.
 
                 Linux 7.1 loses in scenario 4, from its source: a user masks a device without DisINTx while its handler
                 runs, the handler disables the line once more, and one unmask enables it once.

@@ -2,55 +2,25 @@
 package io.kvmirq.arch.intx;
 
 import io.kvmirq.arch.intx.IntxDevice.Kind;
-import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Actor;
 import io.kvmirq.explorer.Cpu;
-import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
-import io.kvmirq.explorer.Explorer.Access;
 import io.kvmirq.explorer.Memory;
 import io.kvmirq.explorer.Operation;
 import io.kvmirq.explorer.Space;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 
 /** A device, a CPU of the host, the worker of the irqfd, a vCPU and others, in every order. */
-final class IntxSpace implements Explorer.Model, Space {
+final class IntxSpace extends IntxParts implements Space {
     private static final int LINE = 0;
-    /** A line that no handler cared for is disabled after so many interrupts, so that a storm ends. */
-    private static final int PERIOD = 4;
-
     private static final int VCPU = 0;
     /** The other VM was signalled, and its EOI deactivates. */
     private static final long DIRECT = 2;
-
-    private final IntxVariant variant;
-    private final ExploredWords words;
-    private final long[] start;
-    private final Host host;
-    private final IntxVcpu vcpu;
-    private final PhysicalLine line;
-    private final IntxDevice device;
-    private final IntxDevice other;
-    private final LineEvent resamplefd;
-    private final GuestLine guest;
-    private final VfioIntx vfio;
-    private final VfioIntx otherVfio;
-    /** Whether the vCPU halts no more. */
-    private final int halted;
-    /** Whether the other VM was signalled. */
-    private final int signalled;
-
-    /** Whether another eventfd was chosen, and whether the old one was signalled after that. */
-    private final int replaced;
-
-    private final int late;
-    private final Map<Integer, String> names;
 
     private final List<Actor> actors = new ArrayList<>();
     private int requests;
@@ -64,54 +34,7 @@ final class IntxSpace implements Explorer.Model, Space {
     private boolean replaces;
 
     IntxSpace(IntxVariant variant, Kind kind) {
-        this.variant = variant;
-        int ofVcpu = Host.words(1);
-        int ofGuest = ofVcpu + IntxVcpu.WORDS;
-        int ofLine = ofGuest + GuestLine.WORDS;
-        int ofDevices = ofLine + PhysicalLine.WORDS;
-        int ofVfio = ofDevices + 2 * IntxDevice.WORDS;
-        int ofEvent = ofVfio + 2 * VfioIntx.WORDS;
-        this.halted = ofEvent + LineEvent.WORDS;
-        this.signalled = halted + 1;
-        this.replaced = signalled + 1;
-        this.late = signalled + 2;
-        this.words = new ExploredWords(late + 1);
-        this.start = new long[words.size()];
-        words.at(start);
-        this.host = new Host(words, 0, 0);
-        this.vcpu = new IntxVcpu(host, 0, words, ofVcpu);
-        this.line = new PhysicalLine(LineController.GIC, words, ofLine, PERIOD, PERIOD - 1);
-        this.device = new IntxDevice(line, kind, words, ofDevices);
-        this.other = new IntxDevice(line, kind, words, ofDevices + IntxDevice.WORDS);
-        this.resamplefd = new LineEvent(words, ofEvent);
-        this.vfio = variant.vfio(device, words, ofVfio);
-        this.guest = variant.guest(vcpu, vfio, resamplefd, words, ofGuest);
-        this.otherVfio = new VfioIntx(other, false, words, ofVfio + VfioIntx.WORDS);
-        guest.resampler().add(variant.resamples() ? resamplefd : () -> {});
-        vfio.chooseDirect(guest::signalMapped);
-        vfio.chooseAutoMask();
-        enable();
-        words.set(halted, 1);
-        vcpu.thread().load(0);
-        vcpu.thread().enter();
-        this.names = Map.ofEntries(
-                Map.entry(device.at(), "device"),
-                Map.entry(other.at(), "device b"),
-                Map.entry(vcpu.at(IntxVcpu.IRR), "IRR"),
-                Map.entry(vcpu.thread().at(VcpuThread.MODE), "guest mode"),
-                Map.entry(vcpu.thread().at(VcpuThread.ASLEEP), "asleep"),
-                Map.entry(guest.at(GuestLine.RAISED), "irqfd"),
-                Map.entry(guest.at(GuestLine.SOURCES), "sources"),
-                Map.entry(vfio.at(VfioIntx.MASKED), "masked"),
-                Map.entry(vfio.at(VfioIntx.DIRECT), "direct"),
-                Map.entry(vfio.at(VfioIntx.TRIGGER), "trigger"),
-                Map.entry(line.at(PhysicalLine.ACTIVE), "active"),
-                Map.entry(line.at(PhysicalLine.DEPTH), "disable depth"));
-    }
-
-    private void enable() {
-        vfio.enable(guest::signal);
-        vfio.setUnmaskEvent(resamplefd);
+        super(variant, kind);
     }
 
     IntxSpace requests(int count) {
@@ -443,12 +366,5 @@ final class IntxSpace implements Explorer.Model, Space {
         return mode && !changesMode
                 || !shares && word == other.at()
                 || word >= otherVfio.at(VfioIntx.VIRTUAL_DISINTX) && word < resamplefd.at(0);
-    }
-
-    @Override
-    public String describe(Access access) {
-        String name = names.getOrDefault(access.word(), "");
-        boolean plain = access.kind() == Access.Kind.LOAD;
-        return name.isEmpty() ? "" : (plain ? "reads " : "") + name + " = " + access.after();
     }
 }
