@@ -22,7 +22,6 @@ import io.kvmirq.fake.FakePlatformDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
-import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;
@@ -50,18 +49,24 @@ class DirectEoiTest {
     private final LineIrq line = device.platformIrq(0);
     private final Abi2014 abi = Abi2014.named(kvmVfio);
     private final Forwarding forwarding = Forwarding.of(vm, device);
-    private final FakeArmVcpu guest = guest();
+    private final VgicV3 vgic = vgic();
+    private final FakeArmVcpu guest = guest(0);
+    private final FakeArmVcpu second = guest(1);
 
-    private FakeArmVcpu guest() {
-        Vcpu vcpu = vm.createVcpu(new VcpuId(0));
-        vcpu.initialize();
+    private VgicV3 vgic() {
+        vm.createVcpu(new VcpuId(0)).initialize();
+        vm.createVcpu(new VcpuId(1)).initialize();
         VgicV3 vgic = vm.createVgicV3();
         vgic.init();
         GuestGic.enable(vgic);
         GuestGic.enable(vgic, new Spi(ID));
         vgic.writeDistributor(DistributorRegister.GICD_ICFGR.offset() + ID / 16 * 4, 0); // level
+        return vgic;
+    }
+
+    private FakeArmVcpu guest(int id) {
         try (Fd.Lease lease = vm.fd().lease()) {
-            return fake.armVcpu(lease.number(), new VcpuId(0));
+            return fake.armVcpu(lease.number(), new VcpuId(id));
         }
     }
 
@@ -77,6 +82,17 @@ class DirectEoiTest {
         assertThat(guest.end(ID)).isTrue();
         hardware.requestService(0);
         assertThat(guest.acknowledge()).isEqualTo(ID);
+    }
+
+    @Test
+    void interruptOfTheHostGoesToTheVcpuThatItsSpiIsRoutedTo() {
+        forwarding.forwardDirect(line, GSI, abi, SAFE);
+        GuestGic.route(vgic, new Spi(ID), new VcpuId(1));
+        hardware.requestService(0);
+        assertThat(guest.acknowledge()).isEqualTo(NONE);
+        assertThat(second.acknowledge()).isEqualTo(ID);
+        assertThat(guest.end(ID)).isFalse();
+        assertThat(second.end(ID)).isTrue();
     }
 
     @Test
