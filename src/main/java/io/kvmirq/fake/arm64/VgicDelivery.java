@@ -166,12 +166,10 @@ final class VgicDelivery {
             if (id >= distributor.interrupts() || vm.mapped(id).isPresent()) {
                 continue;
             }
-            if (!to) {
-                active.forEach(some -> {
-                    if (!InterruptId.isPrivate(id) || some == active.get(vcpu)) {
-                        some.clear(id);
-                    }
-                });
+            if (!to && InterruptId.isPrivate(id)) {
+                active.get(vcpu).clear(id);
+            } else if (!to) {
+                active.forEach(some -> some.clear(id));
             } else if (!isActive(vcpu, id)) {
                 active.get(InterruptId.isPrivate(id) ? vcpu : distributor.target(id))
                         .set(id);
