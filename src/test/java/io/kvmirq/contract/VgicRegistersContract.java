@@ -204,14 +204,15 @@ class VgicRegistersContract extends ArmVms {
     void registersOfRedistributorsThatExist() {
         try (var device = vgic.fd().lease()) {
             for (int exists : new int[] {
-                0, 4, 8, 0xc, 0x10, 0x14, 0x70, 0x7c, 0xa0, 0xb4, 0xc0, 0xffe8, 0x1_0080, 0x1_0400, 0x1_041c, 0x1_0c04,
+                0, 4, 8, 0xc, 0x14, 0x70, 0x7c, 0xa0, 0xb4, 0xc0, 0xffe8, 0x1_0080, 0x1_0400, 0x1_041c, 0x1_0c04,
                 0x1_0d00, 0x1_0e00
             }) {
                 assertThat(has(device.number(), exists))
                         .as("0x" + Integer.toHexString(exists))
                         .isZero();
             }
-            for (int missing : new int[] {0x2, 0x18, 0x80, 0xc4, 0x1_0000, 0x1_0084, 0x1_0420, 0x1_0800, 0x1_6000}) {
+            for (int missing :
+                    new int[] {0x2, 0x10, 0x18, 0x80, 0xc4, 0x1_0000, 0x1_0084, 0x1_0420, 0x1_0800, 0x1_6000}) {
                 assertThat(has(device.number(), missing))
                         .as("0x" + Integer.toHexString(missing))
                         .isEqualTo(-Errno.ENXIO.number());
