@@ -48,11 +48,6 @@ class VirtualInterfaceTest {
         assertThat(vcpu.thread().enter()).isTrue();
     }
 
-    private void exitAndMaintain() {
-        vcpu.thread().exit();
-        host.cpu(0).takeInterrupt();
-    }
-
     private static boolean underflows(VirtualInterface registers) {
         return HypervisorControl.UNDERFLOW.isSet(registers.control());
     }
