@@ -18,7 +18,9 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.VfioDevice;
+import java.util.List;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -120,6 +122,24 @@ class SharedIntxTest {
             a.forward();
             b.run();
             assertThat(b.served).as("a shared request enables the line").isEqualTo(1);
+        }
+    }
+
+    @Test
+    void deviceWithMessagesAssertsItsLineWhenTheyAreDisabled() {
+        try (SharedLineWorld world = new SharedLineWorld(PROFILE, false);
+                EventFd event = EventFd.create(world.kernel)) {
+            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
+            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+            b.forward();
+            try (ArmedVectors messages = a.device.msi(0, 1).arm(List.of(event))) {
+                assertThat(messages.isSet(0)).isTrue();
+                a.hardware.requestService();
+                assertServed(b);
+            }
+            b.request();
+            b.run();
+            assertThat(b.served).as("nobody cared").isEqualTo(1);
         }
     }
 
