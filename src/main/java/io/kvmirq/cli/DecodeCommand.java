@@ -64,6 +64,7 @@ final class DecodeCommand implements Command {
         spec.addPositional(PositionalParamSpec.builder()
                 .index("1..*")
                 .arity("0..*")
+                .hideParamSyntax(true)
                 .paramLabel("HEX|FILE")
                 .type(List.class)
                 .auxiliaryTypes(String.class)
