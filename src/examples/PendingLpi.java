@@ -14,8 +14,6 @@ import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 
 /** On arm64: an eventfd sends event 1 of device 0x10 to the ITS, which makes LPI 8200 pending. */
 class PendingLpi {
@@ -68,13 +66,11 @@ class PendingLpi {
             ItsCommand.mapCollection(0, FIRST.number()),
             ItsCommand.mapEvent(0x10, 1, LPI, 0)
         };
-        ByteBuffer queue = ByteBuffer.allocate(commands.length * ItsCommand.SIZE).order(ByteOrder.LITTLE_ENDIAN);
+        int end = 0;
         for (long[] command : commands) {
-            for (long word : command) {
-                queue.putLong(word);
-            }
+            memory.put(end, ItsCommand.bytes(command));
+            end += ItsCommand.SIZE;
         }
-        memory.put(0, queue.array());
-        its.writeRegister(0x88, queue.capacity()); // GITS_CWRITER
+        its.writeRegister(0x88, end); // GITS_CWRITER
     }
 }
