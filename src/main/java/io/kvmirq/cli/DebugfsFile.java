@@ -32,7 +32,7 @@ final class DebugfsFile {
         String kind = words.get(0);
         if (words.size() != 2) {
             throw new IllegalArgumentException(kind + " is a file of debugfs: expected its name, such as " + DIRECTORY
-                    + "/kvm/PID-FD/" + kind + ", or - for standard input");
+                    + "/kvm/TID-FD/" + kind + ", or - for standard input");
         }
         return BatchFile.read(words.subList(1, 2), terminal, in -> {
             try {

@@ -52,9 +52,10 @@ final class DecodeCommand implements Command {
                         "",
                         "A kind that is a file of debugfs takes the FILE instead of words; - is standard input. On an"
                                 + " arm64 host the file is " + DebugfsFile.DIRECTORY
-                                + "/kvm/PID-FD/vgic-state while the"
-                                + " VM runs, and vgic-its-state@BASE from Linux 6.16 on. Root may read it. While the"
-                                + " kernel prints it takes a lock that the VM's set-up also takes.",
+                                + "/kvm/TID-FD/vgic-state while the"
+                                + " VM runs, and vgic-its-state@BASE from Linux 6.16 on. TID is the thread that created"
+                                + " the VM: in Java it is not the process. Root may read the file. While the kernel"
+                                + " prints it, the kernel holds a lock that the VM's set-up also takes.",
                         "",
                         "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]} from"
                                 + " FILE or standard input and writes each line with its fields and violations. Violations do not"

@@ -60,7 +60,7 @@ final class FileSentence {
         }
         return (missing ? "no such file" : "permission denied")
                 + (file.toAbsolutePath().startsWith(DebugfsFile.DIRECTORY)
-                        ? "; debugfs must be mounted, only root may read it, and kvm/PID-FD is there while the VM runs"
+                        ? "; debugfs must be mounted, only root may read it, and kvm/TID-FD is there while the VM runs"
                         : "");
     }
 

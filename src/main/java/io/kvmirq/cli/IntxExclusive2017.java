@@ -135,7 +135,7 @@ final class IntxExclusive2017 implements Race {
     /** An exclusive line, and a fallback to a shared one: it helps when the VM that has the line falls back too. */
     static Conflict fallback() {
         return new Conflict(
-                "Both VMs fall back to a shared line",
+                "The way out: both VMs fall back to a shared line",
                 "both",
                 side -> List.of(side.a, side.b),
                 List.of(
@@ -164,7 +164,7 @@ final class IntxExclusive2017 implements Race {
         play(printer, fallback());
         printer.text(failed + " of " + conflicts().size()
                 + " conflicts fail with an exclusive line. A VM that falls back alone"
-                + " fails too, while another VM has the line exclusively.\nThe module parameter nointxmask of vfio-pci makes"
+                + " fails, too, while another VM has the line exclusively.\nThe module parameter nointxmask of vfio-pci makes"
                 + " the same conflicts, since vfio-pci then masks at the interrupt controller\nand requests the line"
                 + " exclusively. A platform device has a line of its own.");
     }

@@ -86,7 +86,7 @@ final class VgicLateMaintenance2012 implements Race {
                     side.setState(0);
                     return "EISR 0x" + Long.toHexString(side.registers.ended());
                 }),
-                new Step("vcpu", "exits: sets its flag, LR0 is in use", side -> {
+                new Step("vcpu", "exits: sets its flag, LR0 is not free", side -> {
                     side.registers.syncFromCpu();
                     return "";
                 }),
@@ -102,7 +102,7 @@ final class VgicLateMaintenance2012 implements Race {
                     return "";
                 }),
                 new Step("vcpu", "enters the guest", side -> ""),
-                new Step("cpu", "takes the interrupt, if it waits", side -> {
+                new Step("cpu", "takes the interrupt that waited", side -> {
                     if (side.repaired) {
                         side.registers.syncFromCpu();
                         side.registers.maintain();
@@ -139,7 +139,7 @@ final class VgicLateMaintenance2012 implements Race {
         return List.of(
                 new Finding(
                         Found.KEEPS,
-                        "the lock is taken with interrupts off (spin_lock_irqsave)",
+                        "the distributor's lock is taken with interrupts off (spin_lock_irqsave)",
                         "the repair: the handler comes before both steps or after both"),
                 new Finding(
                         Found.KEEPS,
@@ -155,12 +155,12 @@ final class VgicLateMaintenance2012 implements Race {
                         "it is level-sensitive: it is raised again when the vCPU's list registers are loaded"),
                 new Finding(
                         Found.LOSES,
-                        "the same, of hardware that raises it once",
+                        "the interrupt is as late, and hardware raises it once",
                         "the handler serves the wrong vCPU, or none, and nothing else frees the list register"),
                 new Finding(
                         Found.WAITS,
                         "ours: interrupts are on, and each entry looks at pending interrupts, whatever the flag is",
-                        "a round is lost: the guest gets SPI 34 at its next entry"),
+                        "the guest gets SPI 34 a round later, at its next entry"),
                 new Finding(
                         Found.LOSES,
                         "ours: interrupts are off, and the flag is cleared after the lock is given back",
@@ -189,8 +189,12 @@ final class VgicLateMaintenance2012 implements Race {
         printer.outcome("vcpu", was.isLost(), outcome(was), is.isLost(), outcome(is));
         printer.text("""
                 As posted, an entry with a clear flag queues nothing. So a guest that does not sleep waits, too: until another
-                interrupt of its vCPU, or an exit with an LR in use, sets the flag. The thread calls this a round ("Probably not
-                fatal"). What the model finds of the thread's answers, and of three of ours:""");
+                interrupt of its vCPU, or an exit with an LR in use, sets the flag. The review on the mailing list ("[PATCH v4
+                07/13] ARM: KVM: VGIC virtual CPU interface management", December 2012) expects that the interrupt is lost for a
+                round, an exit and an entry: "Probably not fatal".
+
+                What the search finds of each answer of the review, and of three forms of ours:
+                keeps: no order loses an interrupt. waits: an order delivers it a round later. loses: an order loses it.""");
         for (Finding finding : findings()) {
             printer.verdict(
                     finding.found() != Found.KEEPS,

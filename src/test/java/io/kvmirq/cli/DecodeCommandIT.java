@@ -164,7 +164,7 @@ class DecodeCommandIT {
                 "decode --high-first irte.vtd.posted 1 x | kvmirq: word 2 of irte.vtd.posted is 'x': expected 1 to 16 hex digits, with or without 0x. See kvmirq decode --help",
                 "decode irte.vtd 1 2           | kvmirq: kind 'irte.vtd' is unknown: did you mean irte.vtd.remapped, irte.vtd.posted? See kvmirq decode --help",
                 "decode vgic-its-state@8080000 x | kvmirq: kind 'vgic-its-state@8080000' is unknown: did you mean vgic-its-state? See kvmirq decode --help",
-                "decode vgic-state             | kvmirq: vgic-state is a file of debugfs: expected its name, such as /sys/kernel/debug/kvm/PID-FD/vgic-state, or - for standard input. See kvmirq decode --help",
+                "decode vgic-state             | kvmirq: vgic-state is a file of debugfs: expected its name, such as /sys/kernel/debug/kvm/TID-FD/vgic-state, or - for standard input. See kvmirq decode --help",
                 "decode --batch vgic-state x   | kvmirq: --batch takes words: expected kvmirq decode [--json] vgic-state FILE. See kvmirq decode --help",
                 "encode vgic-state x=1         | kvmirq: kind 'vgic-state' has no words and fields: expected kvmirq decode [--json] vgic-state FILE. See kvmirq encode --help",
                 "decode --batch a b            | kvmirq: argument 'b' is unexpected: expected one FILE, or none for standard input. See kvmirq decode --help",
@@ -212,7 +212,7 @@ class DecodeCommandIT {
         assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err())
                 .matches("kvmirq: cannot read " + file + ": (no such file|permission denied); debugfs must be mounted,"
-                        + " only root may read it, and kvm/PID-FD is there while the VM runs\n");
+                        + " only root may read it, and kvm/TID-FD is there while the VM runs\n");
     }
 
     @Test

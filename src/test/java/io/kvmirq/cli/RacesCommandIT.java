@@ -106,7 +106,7 @@ class RacesCommandIT {
                         "A VM has two devices on the line:",
                         "A's VM enables INTx of a second device 1 EBUSY 2 granted",
                         "A's VM 1 of 2 served: FAILS 2 of 2 served: RUNS",
-                        "Both VMs fall back to a shared line:",
+                        "The way out: both VMs fall back to a shared line:",
                         "B's VM falls back: requests to share 1 EBUSY 2 has the line",
                         "A's VM falls back: frees, requests to share 1 granted 2 granted",
                         "B's VM falls back: requests to share 2 granted 2 has the line",
@@ -127,7 +127,7 @@ class RacesCommandIT {
                         "guest ends SPI 34, its line is high ended 0 EISR 0x1 ended 0 EISR 0x1",
                         "cpu late maintenance interrupt empty 1 SPI 34 pending ended 1 waits: interrupts off",
                         "vcpu clears its flag: all is queued empty 0 ended 0",
-                        "cpu takes the interrupt, if it waits empty 0 none pending 0 exit, queue, entry",
+                        "cpu takes the interrupt that waited empty 0 none pending 0 exit, queue, entry",
                         "guest waits for an interrupt (WFI) empty 0 flag clear: sleeps pending 1 flag set: awake",
                         "vcpu sleeps: LOST until another interrupt has SPI 34 in LR0: KEPT");
         assertThat(lines).filteredOn(line -> line.startsWith("loses ")).hasSize(3);

@@ -2,8 +2,10 @@
 package io.kvmirq.arch.gic;
 
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -58,11 +60,14 @@ public record ItsState(List<Device> devices) {
     /**
      * Reads the text of the file. The file of an ITS without mapped events is empty.
      *
-     * @throws IllegalArgumentException if a line is none of the file's, or a device has no event; the sentence names the line
+     * @throws IllegalArgumentException if a line is none of the file's, names what it cannot, or a device has no event; the
+     *     sentence names the line
      */
     public static ItsState parse(String text) {
         List<Device> devices = new ArrayList<>();
         List<Translation> translations = new ArrayList<>();
+        Set<Long> ids = new HashSet<>();
+        Set<Long> events = new HashSet<>();
         Place head = new Place("vgic-its-state", 0, "");
         List<String> lines = text.lines().toList();
         for (int i = 0; i < lines.size(); i++) {
@@ -73,12 +78,17 @@ public record ItsState(List<Device> devices) {
             if (device.matches()) {
                 end(head, devices, translations);
                 devices.add(device(place, device));
+                requireFirst(
+                        place, "device", ids.add(devices.get(devices.size() - 1).id()));
+                events.clear();
                 head = place;
             } else if (row.matches()) {
                 if (devices.isEmpty()) {
                     throw place.unexpected("a line 'Device ID: 0x8, Event ID Range: [0 - 31]' before it");
                 }
-                translations.add(translation(place, row));
+                Translation next = translation(place, row, devices.get(devices.size() - 1));
+                requireFirst(place, "event", events.add(next.event()));
+                translations.add(next);
             } else if (!line.isEmpty() && !line.matches("-+") && !line.startsWith("EVENT_ID ")) {
                 throw place.unexpected("a row of 6 numbers such as '0 8192 0 0 0 1'");
             }
@@ -97,10 +107,22 @@ public record ItsState(List<Device> devices) {
         return new Device(place.unsigned(device.group(2), device.group(1) == null ? DECIMAL : HEX), last, List.of());
     }
 
-    private static Translation translation(Place place, Matcher row) {
+    private static void requireFirst(Place place, String what, boolean first) {
+        if (!first) {
+            throw place.unexpected("each " + what + " once");
+        }
+    }
+
+    private static Translation translation(Place place, Matcher row, Device of) {
         long[] numbers = new long[5];
         for (int i = 0; i < numbers.length; i++) {
             numbers[i] = place.unsigned(row.group(i + 1), DECIMAL);
+        }
+        if (numbers[0] > of.lastEvent()) {
+            throw place.unexpected("an event of the device, 0–" + of.lastEvent());
+        }
+        if (numbers[1] < InterruptId.FIRST_LPI) {
+            throw place.unexpected("an LPI, from " + InterruptId.FIRST_LPI + " on");
         }
         return new Translation(
                 numbers[0],

@@ -225,6 +225,22 @@ class DebugfsTest {
                         .toList());
     }
 
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "32 8192 0 0 0 1|2|32 8192 0 0 0 1|an event of the device, 0–31",
+                "3 8191 0 0 0 1|2|3 8191 0 0 0 1|an LPI, from 8192 on",
+                "3 8192 0 0 0 1;3 8193 0 0 0 1|3|3 8193 0 0 0 1|each event once",
+                "3 8192 0 0 0 1;Device ID: 0x8, Event ID Range: [0 - 7]|3|Device ID: 0x8, Event ID Range: [0 - 7]|each device once"
+            })
+    void translationThatCannotBeIsRefused(String rows, int line, String text, String expected) {
+        String file = "Device ID: 0x8, Event ID Range: [0 - 31]\n" + rows.replace(';', '\n') + "\n";
+        assertThatThrownBy(() -> ItsState.parse(file))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("line " + line + " of vgic-its-state is '" + text + "': expected " + expected);
+    }
+
     @Test
     void collectionWithoutAVcpuHasNoTarget() {
         ItsState state = ItsState.parse("Device ID: 0x8, Event ID Range: [0 - 31]\n0 8192 0 4294967295 2 0\n");
