@@ -159,10 +159,9 @@ final class IntxStarvation2017 implements Race {
         printer.text("""
 
                 Which interrupts may have direct EOI:
-                no     it is masked automatically instead
-                yes    no other device waits for this guest's EOI
-                trust  another device may wait, and the administrator asserts that this does not matter
-
+                no: it is masked automatically instead.
+                yes: no other device waits for this guest's EOI.
+                trust: another device may wait, and the administrator asserts that this does not matter.
                 """);
         judge(printer, "a line that others share", new DirectEoiPolicy(false, true, true, 1, true, false));
         judge(
