@@ -145,7 +145,7 @@ public enum ArmCause implements Cause {
     ARM_LINE_KIND(refusal(
                     KernelCall.LINE,
                     Errno.EINVAL,
-                    "bits 31:24 name neither CPU (0), SPI (1) nor PPI (2)",
+                    "bits 27:24 name neither CPU (0), SPI (1) nor PPI (2)",
                     "kvm_irq_level.irq: type in bits 27:24, vCPU in 23:16, number in 15:0",
                     "arm.c kvm_vm_ioctl_irq_line()")
             .needs(ARM64)
@@ -229,8 +229,8 @@ public enum ArmCause implements Cause {
     ARM_DEVICE_TYPE(refusal(
                     KernelCall.DEVICE_CREATE,
                     Errno.ENODEV,
-                    "this host has no such device; many GICv3 hosts run no GICv2 guests",
-                    "the type, and dmesg: 'disabling GICv2 emulation' on a GICv3 host that runs no GICv2 guests",
+                    "the host's GIC has no such VGIC: many GICv3 hosts run no GICv2 guests, and GICv2 hosts no GICv3 and no ITS",
+                    "the type, and dmesg: 'disabling GICv2 emulation' is of a GICv3 that runs no GICv2 guests",
                     "kvm_main.c kvm_ioctl_create_device()")
             .needs(ARM64));
 
