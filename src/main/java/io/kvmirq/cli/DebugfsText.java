@@ -73,7 +73,8 @@ final class DebugfsText {
                                 : forwarded == 0
                                         ? "No " + what + " is forwarded: each passes through KVM."
                                         : forwarded + " of " + all + " " + what
-                                                + "s are forwarded: GICv4 delivers without KVM.");
+                                                + (forwarded == 1 ? "s is" : "s are")
+                                                + " forwarded: GICv4 delivers without KVM.");
     }
 
     private void row(Interrupt one) {

@@ -61,6 +61,7 @@ final class Formats {
             MachineControl.GICH,
             MachineControl.ICH,
             Maintenance.STATUS,
+            Maintenance.ICH_STATUS,
             Maintenance.ENDED,
             Maintenance.ICH_ENDED,
             Maintenance.EMPTY,

@@ -40,7 +40,7 @@ class DebugfsTextTest {
         assertThat(printed("vgic-state", HEAD.formatted(1) + spi + "LPI 8192 0 0001001 0 0 0 160 -1\n"))
                 .endsWith("No LPI is forwarded: each passes through KVM.\n");
         assertThat(printed("vgic-state", HEAD.formatted(1) + spi + "LPI 8192 0 0001101 0 0 0 160 -1\n"))
-                .endsWith("1 of 1 LPIs are forwarded: GICv4 delivers without KVM.\n");
+                .endsWith("1 of 1 LPIs is forwarded: GICv4 delivers without KVM.\n");
     }
 
     @Test
@@ -87,7 +87,7 @@ class DebugfsTextTest {
                         """);
         assertThat(printed("vgic-its-state", device + "0 8192 0 1 2 1\n"))
                 .contains("event 0 is LPI 8192 of collection 2, vCPU 1, delivered by GICv4 (vLPI)")
-                .endsWith("1 of 1 events are forwarded: GICv4 delivers without KVM.\n");
+                .endsWith("1 of 1 events is forwarded: GICv4 delivers without KVM.\n");
     }
 
     @Test

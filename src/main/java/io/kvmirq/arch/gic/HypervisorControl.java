@@ -43,7 +43,10 @@ public final class HypervisorControl {
             "eoicount",
             27,
             5,
-            saying("EOICount", (value, bits) -> value + " interrupts ended that no list register held"));
+            saying(
+                    "EOICount",
+                    (value, bits) ->
+                            value + (value == 1 ? " interrupt" : " interrupts") + " ended that no list register held"));
 
     /** Kind {@code gic.hcr}. */
     public static final Format GICH = Format.builder("gic.hcr", "GICv2 hypervisor control, GICH_HCR", 32, 1)

@@ -52,11 +52,11 @@ public final class MachineControl {
             .fields(
                     group("veng0", 0, "VENG0", "group 0"),
                     group("veng1", 1, "VENG1", "group 1"),
-                    BitField.bit("vackctl", 2, ACK_CONTROL.description()),
-                    BitField.bit("vfiqen", 3, FIQ.description()),
-                    BitField.bit("vcbpr", 4, COMMON.description()),
+                    renamed(ACK_CONTROL, "vackctl", "VAckCtl"),
+                    renamed(FIQ, "vfiqen", "VFIQEn"),
+                    renamed(COMMON, "vcbpr", "VCBPR"),
                     LOW_RESERVED,
-                    BitField.bit("veoim", 9, END_MODE.description()),
+                    renamed(END_MODE, "veoim", "VEOIM"),
                     MIDDLE_RESERVED,
                     point("vbpr1", 18, "VBPR1", "group 1"),
                     point("vbpr0", 21, "VBPR0", "group 0"),
@@ -69,6 +69,11 @@ public final class MachineControl {
 
     private static BitField group(String name, int bit, String label, String group) {
         return BitField.flag(name, bit, label, group + " disabled", group + " enabled");
+    }
+
+    /** A field of GICH_VMCR as ICH_VMCR calls it. */
+    private static BitField renamed(BitField field, String name, String label) {
+        return BitField.bit(name, field.low(), saying(label, field.description().meaning()));
     }
 
     private static BitField point(String name, int low, String label, String group) {

@@ -23,17 +23,17 @@ public final class Maintenance {
             cause("u", 1, "U", "underflow: at most one list register holds an interrupt");
 
     /** Kind {@code gic.misr}. */
-    public static final Format STATUS = Format.builder("gic.misr", "GIC maintenance interrupt status, MISR", 32, 1)
-            .fields(
-                    END,
-                    UNDERFLOW,
-                    cause("lrenp", 2, "LRENP", "EOICount is not 0"),
-                    cause("np", 3, "NP", "no list register is pending"),
-                    cause("vgrp0e", 4, "VGrp0E", "the guest enabled group 0"),
-                    cause("vgrp0d", 5, "VGrp0D", "the guest disabled group 0"),
-                    cause("vgrp1e", 6, "VGrp1E", "the guest enabled group 1"),
-                    cause("vgrp1d", 7, "VGrp1D", "the guest disabled group 1"),
-                    BitField.reserved("rsvd_8_31", 8, 24).ordinarily(0))
+    public static final Format STATUS = Format.builder(
+                    "gic.misr", "GICv2 maintenance interrupt status, GICH_MISR", 32, 1)
+            .fields(causes())
+            .fields(BitField.reserved("rsvd_8_31", 8, 24).ordinarily(0))
+            .build();
+
+    /** Kind {@code gic.ich_misr}. */
+    public static final Format ICH_STATUS = Format.builder(
+                    "gic.ich_misr", "GICv3 maintenance interrupt status, ICH_MISR", 64, 1)
+            .fields(causes())
+            .fields(BitField.reserved("rsvd_8_63", 8, 56).ordinarily(0))
             .build();
 
     private static final BitField UPPER =
@@ -62,18 +62,28 @@ public final class Maintenance {
 
     private Maintenance() {}
 
+    private static BitField[] causes() {
+        return new BitField[] {
+            END,
+            UNDERFLOW,
+            cause("lrenp", 2, "LRENP", "EOICount is not 0"),
+            cause("np", 3, "NP", "no list register is pending"),
+            cause("vgrp0e", 4, "VGrp0E", "the guest enabled group 0"),
+            cause("vgrp0d", 5, "VGrp0D", "the guest disabled group 0"),
+            cause("vgrp1e", 6, "VGrp1E", "the guest enabled group 1"),
+            cause("vgrp1d", 7, "VGrp1D", "the guest disabled group 1")
+        };
+    }
+
     private static BitField cause(String name, int bit, String label, String why) {
         return BitField.flag(name, bit, label, "no", why);
     }
 
     private static BitField registers(String name, String label, String what, int count) {
-        return new BitField(
-                name,
-                0,
-                count,
-                saying(
-                        label,
-                        (value, bits) ->
-                                value == 0 ? "none" : "list registers " + Meaning.decimals(value) + " " + what));
+        return new BitField(name, 0, count, saying(label, (value, bits) -> switch (Long.bitCount(value)) {
+            case 0 -> "none";
+            case 1 -> "list register " + Meaning.decimals(value) + " " + what;
+            default -> "list registers " + Meaning.decimals(value) + " " + what;
+        }));
     }
 }

@@ -18,7 +18,7 @@ public final class VgicType {
     private static final int MOST_OF_ICH = 16;
 
     private static final Description LIST_REGISTERS =
-            saying("ListRegs", (value, bits) -> value + 1 + " list registers");
+            saying("ListRegs", (value, bits) -> value + 1 + (value == 0 ? " list register" : " list registers"));
 
     /** PRIbits: priority bits minus 1. */
     private static final BitField PRIORITY = new BitField(
@@ -62,7 +62,15 @@ public final class VgicType {
                     BitField.flag("nv4", 20, "nV4", "direct injection (GICv4)", "no direct injection"),
                     BitField.flag("a3v", 21, "A3V", "affinity 3 is 0", "affinity 3 may be other than 0"),
                     BitField.flag("seis", 22, "SEIS", "no local SErrors", "local SErrors"),
-                    new BitField("idbits", 23, 3, Description.oneOf("IDbits", "16 id bits", "24 id bits")),
+                    new BitField(
+                            "idbits",
+                            23,
+                            3,
+                            Description.oneOf("IDbits", "16 id bits", "24 id bits")
+                                    .forbidding(
+                                            value -> value > 1,
+                                            value -> "0x" + Long.toHexString(value)
+                                                    + " is reserved: expected 0 (16 id bits) or 1 (24 id bits)")),
                     PREEMPTION,
                     PRIORITY,
                     BitField.reserved("rsvd_32_63", 32, 32).ordinarily(0))

@@ -20,6 +20,7 @@ class GicFieldPositionsTest {
             MachineControl.GICH,
             MachineControl.ICH,
             Maintenance.STATUS,
+            Maintenance.ICH_STATUS,
             VgicType.GICH,
             VgicType.ICH);
 
@@ -33,6 +34,7 @@ class GicFieldPositionsTest {
         "gic.vmcr, vmgrp0en=0 vmgrp1en=1 vmackctl=2 vmfiqen=3 vmcbpr=4 vem=9 vmabp=18:3 vmbp=21:3 vmprimask=27:5",
         "gic.ich_vmcr, veng0=0 veng1=1 vackctl=2 vfiqen=3 vcbpr=4 veoim=9 vbpr1=18:3 vbpr0=21:3 vpmr=24:8",
         "gic.misr, eoi=0 u=1 lrenp=2 np=3 vgrp0e=4 vgrp0d=5 vgrp1e=6 vgrp1d=7",
+        "gic.ich_misr, eoi=0 u=1 lrenp=2 np=3 vgrp0e=4 vgrp0d=5 vgrp1e=6 vgrp1d=7",
         "gic.vtr, listregs=0:6 prebits=26:3 pribits=29:3",
         "gic.ich_vtr, listregs=0:5 dvim=18 tds=19 nv4=20 a3v=21 seis=22 idbits=23:3 prebits=26:3 pribits=29:3"
     })

@@ -50,6 +50,7 @@ class GicFormatsTest {
             MachineControl.GICH,
             MachineControl.ICH,
             Maintenance.STATUS,
+            Maintenance.ICH_STATUS,
             Maintenance.ENDED,
             Maintenance.ICH_ENDED,
             Maintenance.EMPTY,
@@ -239,7 +240,10 @@ class GicFormatsTest {
                 "gic.vtr    | 0x70000003         | pribits: 4 priority bits: expected 5–8; prebits: 5 preemption bits and 4 priority bits: expected no more",
                 "gic.vtr    | 0x94000003         | prebits: 6 preemption bits and 5 priority bits: expected no more",
                 "gic.ich_vtr | 0x90000010        | listregs: 17 list registers: expected 1–16",
-                "gic.ich_vtr | 0x9000000f        | "
+                "gic.ich_vtr | 0x9000000f        | ",
+                "gic.ich_vtr | 0xb0900003        | ",
+                "gic.ich_vtr | 0xb2100003        | idbits: 0x4 is reserved: expected 0 (16 id bits) or 1 (24 id bits)",
+                "gic.ich_misr | 0x80000100       | rsvd_8_63: reserved bits 63:8 are 0x800001 and not 0"
             })
     void violationsAreNamed(String kind, String hex, String violations) {
         assertThat(format(kind).violations(word(hex)).stream().map(Violation::toString))
@@ -280,6 +284,7 @@ class GicFormatsTest {
                 "gic.ich_lr | 0x10a002000000002a | rsvd_42_44 | reserved",
                 "gic.ich_lr | 0x7080026400000064 | rsvd_42_44 | part of the physical id",
                 "gic.hcr    | 0x18000003         | eoicount  | 3 interrupts ended that no list register held",
+                "gic.hcr    | 0x08000003         | eoicount  | 1 interrupt ended that no list register held",
                 "gic.hcr    | 0x6b               | uie       | maintenance interrupt while at most one list register holds an interrupt",
                 "gic.ich_hcr | 0x400             | tc        | traps: registers of both groups",
                 "gic.vmcr   | 0xa0000000         | vmprimask | priorities below 0xa0 reach the guest",
@@ -289,7 +294,9 @@ class GicFormatsTest {
                 "gic.eisr   | 0x8000000000000003 | eisr      | list registers 0–1, 63 ended, EOI requested",
                 "gic.elrsr  | 0x0                | elrsr     | none",
                 "gic.ich_eisr | 0x8001           | eisr      | list registers 0, 15 ended, EOI requested",
-                "gic.ich_elrsr | 0x2             | elrsr     | list registers 1 empty",
+                "gic.ich_elrsr | 0x2             | elrsr     | list register 1 empty",
+                "gic.ich_misr | 0x2              | u         | underflow: at most one list register holds an interrupt",
+                "gic.vtr    | 0x90000000         | listregs  | 1 list register",
                 "gic.misr   | 0x1                | eoi       | an interrupt with EOI was ended: see EISR",
                 "gic.vtr    | 0x90000003         | listregs  | 4 list registers",
                 "gic.vtr    | 0x90000003         | pribits   | 5 priority bits",
@@ -299,6 +306,29 @@ class GicFormatsTest {
     void fieldsSayWhatTheyMean(String kind, String hex, String field, String meaning) {
         assertThat(format(kind).field(field).orElseThrow().meaning(new long[] {word(hex)}))
                 .isEqualTo(meaning);
+    }
+
+    /** The two architectures name the same bits of VMCR differently. */
+    @Test
+    void fieldsOfVmcrHaveTheNamesOfTheirManual() {
+        assertThat(FORMATS.stream()
+                        .filter(format -> format.kind().endsWith("vmcr"))
+                        .map(format -> format.fields().stream()
+                                .filter(field -> !field.description().isReserved())
+                                .map(field -> field.description().label())
+                                .toList()))
+                .containsExactly(
+                        List.of(
+                                "VMGrp0En",
+                                "VMGrp1En",
+                                "VMAckCtl",
+                                "VMFIQEn",
+                                "VMCBPR",
+                                "VEM",
+                                "VMABP",
+                                "VMBP",
+                                "VMPriMask"),
+                        List.of("VENG0", "VENG1", "VAckCtl", "VFIQEn", "VCBPR", "VEOIM", "VBPR1", "VBPR0", "VPMR"));
     }
 
     @ParameterizedTest
