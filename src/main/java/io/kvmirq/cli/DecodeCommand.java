@@ -58,8 +58,8 @@ final class DecodeCommand implements Command {
                                 + " prints it, the kernel holds a lock that the VM's set-up also takes.",
                         "",
                         "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]} from"
-                                + " FILE or standard input and writes each line with its fields and violations. Violations do not"
-                                + " change the exit code then. The first bad line stops the command.")
+                                + " FILE or standard input and writes each line with its fields, violations and"
+                                + " remarks. Violations do not change the exit code then. The first bad line stops the command.")
                 .footer(footer.toArray(String[]::new));
         spec.addPositional(Formats.parameter(Formats.ALL, DebugfsFile.KINDS));
         spec.addPositional(PositionalParamSpec.builder()

@@ -39,8 +39,8 @@ final class EncodeCommand implements Command {
                         "",
                         "With --batch, reads lines of JSON such as"
                                 + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE or"
-                                + " standard input and writes each line with its words and violations. Violations do not change"
-                                + " the exit code then. The first bad line stops the command.")
+                                + " standard input and writes each line with its words, violations and remarks. Violations"
+                                + " do not change the exit code then. The first bad line stops the command.")
                 .footer(footer.toArray(String[]::new));
         spec.addPositional(Formats.parameter(Formats.ENCODABLE, List.of()));
         spec.addPositional(PositionalParamSpec.builder()

@@ -23,8 +23,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * Converts structures as lines of JSON, one object a line with {@code kind}, {@code words}, {@code fields} and {@code
- * violations}. Keeps one line at a time, so memory does not grow with the input. For one thread.
+ * Converts structures as lines of JSON, one object a line with {@code kind}, {@code words}, {@code fields}, {@code
+ * violations} and {@code remarks}. Keeps one line at a time, so memory does not grow with the input. For one thread.
  */
 final class FormatLines {
     /** The member of a line to convert. The others, except {@code kind}, are ignored. */
@@ -245,6 +245,11 @@ final class FormatLines {
         json.writeArrayFieldStart("violations");
         for (Violation violation : format.violations(bits)) {
             json.writeString(violation.toString());
+        }
+        json.writeEndArray();
+        json.writeArrayFieldStart("remarks");
+        for (String remark : format.remarks(bits)) {
+            json.writeString(remark);
         }
         json.writeEndArray();
         json.writeEndObject();
