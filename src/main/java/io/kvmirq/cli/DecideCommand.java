@@ -26,7 +26,6 @@ import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.PostedIrte;
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -191,6 +190,10 @@ final class DecideCommand implements Command {
         }
         MsiMessage message = new MsiMessage(
                 Hex.parse(words[0], "the address", Long.SIZE), (int) Hex.parse(words[1], "the data", Integer.SIZE));
+        if (CompatibilityMsi.BASE_ADDRESS.of(message.address()) != CompatibilityMsi.BASE) {
+            throw new IllegalArgumentException(Hex.of(message.address()) + " is not the address of an MSI of x86:"
+                    + " expected 0xfee in bits 31:20; on arm64 see kvmirq decode vgic-its-state and vgic-state");
+        }
         int vcpus = arguments.matchedOptionValue("--vcpus", 1);
         if (vcpus < 1 || vcpus > VcpuId.MAX + 1) {
             throw new IllegalArgumentException("--vcpus is " + vcpus + ": expected 1-" + (VcpuId.MAX + 1));
@@ -233,12 +236,7 @@ final class DecideCommand implements Command {
     private static List<String> remarks(Question question) {
         CompatibilityMsi message = new CompatibilityMsi(
                 question.message().address(), question.message().data());
-        List<String> remarks = new ArrayList<>(
-                message.violations().stream().map(Violation::toString).toList());
-        if (CompatibilityMsi.BASE_ADDRESS.of(question.message().address()) != CompatibilityMsi.BASE) {
-            remarks.add("no message of x86; for an ITS of arm64 see kvmirq decode vgic-state");
-        }
-        return remarks;
+        return message.violations().stream().map(Violation::toString).toList();
     }
 
     private static void print(Question question, List<PostingDecision> decisions, Terminal terminal) {
