@@ -67,15 +67,15 @@ public final class FakePciDevice {
             return intx();
         }
 
-        /** Gives a driver of the host the same interrupt line. */
+        /** Gives the device an interrupt pin, and a driver of the host the same interrupt line. */
         public Builder onSharedLine() {
             sharesLine = true;
-            return this;
+            return intx();
         }
 
         /**
-         * Connects the interrupt pin to the line of another device, of the same VM or of another one. Without this the
-         * device has a line of its own.
+         * Gives the device an interrupt pin on the line of another device, of the same VM or of another one. Without this
+         * the device has a line of its own. At most 64 devices and drivers share a line.
          *
          * @throws IllegalArgumentException if the other device has no pin, or belongs to another kernel
          */
@@ -87,7 +87,7 @@ public final class FakePciDevice {
                 throw new IllegalArgumentException("the other device has no interrupt pin: add it with INTx");
             }
             neighbour = Optional.of(other);
-            return this;
+            return intx();
         }
 
         /** Gives the device MSI with 1, 2, 4, 8, 16 or 32 vectors. */

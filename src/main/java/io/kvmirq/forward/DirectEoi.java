@@ -4,7 +4,7 @@ package io.kvmirq.forward;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 
 /**
- * What gives a line direct EOI.
+ * A line's direct EOI.
  *
  * @param abi what forwards the line
  * @param decision that allowed it

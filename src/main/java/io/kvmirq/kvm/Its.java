@@ -46,7 +46,11 @@ public final class Its extends KvmDevice {
                 () -> "address=0x" + Long.toHexString(address));
     }
 
-    /** Where the guest sees the ITS, a guest physical address; empty until it is set. */
+    /**
+     * Where the guest sees the ITS, a guest physical address; empty until it is set.
+     *
+     * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
+     */
     public OptionalLong address() {
         return calls.place(fd(), UapiArm64.KVM_VGIC_ITS_ADDR_TYPE);
     }

@@ -87,7 +87,11 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         place(KernelCall.VGIC_ADDRESS, "distributor", distributorType, address);
     }
 
-    /** Where the guest sees the distributor, a guest physical address; empty until it is set. */
+    /**
+     * Where the guest sees the distributor, a guest physical address; empty until it is set.
+     *
+     * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
+     */
     public OptionalLong distributor() {
         return vgicCalls().place(fd(), distributorType);
     }

@@ -50,7 +50,11 @@ public final class VgicV2 extends Vgic {
         place(KernelCall.VGIC_ADDRESS, "cpu-interface", UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU, address);
     }
 
-    /** Where the guest sees its CPU interface, a guest physical address; empty until it is set. */
+    /**
+     * Where the guest sees its CPU interface, a guest physical address; empty until it is set.
+     *
+     * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
+     */
     public OptionalLong cpuInterface() {
         return vgicCalls().place(fd(), UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU);
     }

@@ -95,7 +95,12 @@ public final class VgicV3 extends Vgic {
                 (long) count << COUNT_SHIFT | address | index);
     }
 
-    /** The regions of redistributors, in the order of their indexes: what a VMM has set. */
+    /**
+     * The regions of redistributors, in the order of their indexes, as the kernel has them: by {@link #setRedistributors} or
+     * {@link #addRedistributors}. One call for each region.
+     *
+     * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
+     */
     public List<Region> redistributors() {
         List<Region> regions = new ArrayList<>();
         while (regions.size() <= LAST_REGION) {

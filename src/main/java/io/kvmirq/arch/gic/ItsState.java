@@ -2,16 +2,15 @@
 package io.kvmirq.arch.gic;
 
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.List;
 import java.util.OptionalLong;
-import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
  * The translations of a guest's ITS as debugfs prints them, in {@code kvm/TID-FD/vgic-its-state@BASE}, from Linux 6.16 on.
- * Reading that file makes the kernel take the ITS's lock. A device without a mapped event is not in the file. Immutable.
+ * Reading that file makes the kernel take the ITS's lock. A device without a mapped event is not in the file. While the
+ * guest maps and unmaps events, a row may come twice, or be missing. Immutable.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-its-debug.c, {@code vgic_its_debug_show()}.
  *
@@ -66,8 +65,6 @@ public record ItsState(List<Device> devices) {
     public static ItsState parse(String text) {
         List<Device> devices = new ArrayList<>();
         List<Translation> translations = new ArrayList<>();
-        Set<Long> ids = new HashSet<>();
-        Set<Long> events = new HashSet<>();
         Place head = new Place("vgic-its-state", 0, "");
         List<String> lines = text.lines().toList();
         for (int i = 0; i < lines.size(); i++) {
@@ -78,17 +75,12 @@ public record ItsState(List<Device> devices) {
             if (device.matches()) {
                 end(head, devices, translations);
                 devices.add(device(place, device));
-                requireFirst(
-                        place, "device", ids.add(devices.get(devices.size() - 1).id()));
-                events.clear();
                 head = place;
             } else if (row.matches()) {
                 if (devices.isEmpty()) {
                     throw place.unexpected("a line 'Device ID: 0x8, Event ID Range: [0 - 31]' before it");
                 }
-                Translation next = translation(place, row, devices.get(devices.size() - 1));
-                requireFirst(place, "event", events.add(next.event()));
-                translations.add(next);
+                translations.add(translation(place, row, devices.get(devices.size() - 1)));
             } else if (!line.isEmpty() && !line.matches("-+") && !line.startsWith("EVENT_ID ")) {
                 throw place.unexpected("a row of 6 numbers such as '0 8192 0 0 0 1'");
             }
@@ -105,12 +97,6 @@ public record ItsState(List<Device> devices) {
             throw place.unexpected("an event id and not " + device.group(3));
         }
         return new Device(place.unsigned(device.group(2), device.group(1) == null ? DECIMAL : HEX), last, List.of());
-    }
-
-    private static void requireFirst(Place place, String what, boolean first) {
-        if (!first) {
-            throw place.unexpected("each " + what + " once");
-        }
     }
 
     private static Translation translation(Place place, Matcher row, Device of) {

@@ -143,8 +143,8 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     }
 
     /**
-     * Whether the file has every interrupt of its VGIC. Before initialization the kernel prints none, and SPIs only if user
-     * space has set their number.
+     * Whether the file shows that the VGIC is initialized: it has an interrupt or an LPI, or the guest has enabled the
+     * distributor. A file that is cut off after its head may look as if it were not.
      */
     public boolean isInitialized() {
         return enabled || lpis.orElse(0) > 0 || !interrupts.isEmpty();

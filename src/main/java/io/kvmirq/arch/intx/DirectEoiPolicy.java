@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * What decides whether an interrupt of a device may have direct EOI. For a PCI device that shares its line with one other:
+ * The facts of an interrupt that decide whether it may have direct EOI. For a PCI device that shares its line with one other:
  *
  * <pre>{@code
  * DirectEoiPolicy.shared(1).assertSafe().decide();
@@ -57,9 +57,9 @@ public record DirectEoiPolicy(
         return new DirectEoiPolicy(platformDevice, level, mappedEoi, otherHandlers, shareable, true);
     }
 
-    /** The same for a controller that does not map the EOI. */
-    public DirectEoiPolicy withoutMappedEoi() {
-        return new DirectEoiPolicy(platformDevice, level, false, otherHandlers, shareable, assertedSafe);
+    /** The same, with or without a controller that maps the EOI. */
+    public DirectEoiPolicy withMappedEoi(boolean mapped) {
+        return new DirectEoiPolicy(platformDevice, level, mapped, otherHandlers, shareable, assertedSafe);
     }
 
     /** The same for INTx of a PCI device, which is a level. */

@@ -63,8 +63,8 @@ public final class Resampler {
 
     /**
      * The guest's EOI: lowers the source, then signals each resamplefd. In this order, since a device that asserts again
-     * raises the source anew. Does nothing without a resampling irqfd. An irqfd is added or removed before or after, so that
-     * each interrupt is acknowledged to the irqfds of its time ({@code synchronize_srcu} in Linux). Does not allocate.
+     * raises the source anew. Does nothing without a resampling irqfd. {@link #add} and {@link
+     * #remove} wait until a running call has ended, as by {@code synchronize_srcu} in Linux. Does not allocate.
      */
     public synchronized void acknowledge() {
         Signal[] all = resamplefds;

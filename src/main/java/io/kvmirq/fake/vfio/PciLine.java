@@ -49,9 +49,16 @@ final class PciLine {
         return count;
     }
 
-    /** A driver of the host requests the line, and shares it. Its device never interrupts. */
+    /**
+     * A driver of the host requests the line, and shares it. Its device never interrupts.
+     *
+     * @throws IllegalStateException if a device has the line for itself
+     */
     void addDriver() {
-        physical.request(physical.add(() -> PhysicalLine.Taken.NONE), true, true);
+        if (!physical.request(physical.add(() -> PhysicalLine.Taken.NONE), true, true)) {
+            throw new IllegalStateException("a device has interrupt line " + irq
+                    + " for itself: add the driver of the host before that device is armed");
+        }
         drivers++;
     }
 

@@ -230,9 +230,7 @@ class DebugfsTest {
             delimiter = '|',
             value = {
                 "32 8192 0 0 0 1|2|32 8192 0 0 0 1|an event of the device, 0–31",
-                "3 8191 0 0 0 1|2|3 8191 0 0 0 1|an LPI, from 8192 on",
-                "3 8192 0 0 0 1;3 8193 0 0 0 1|3|3 8193 0 0 0 1|each event once",
-                "3 8192 0 0 0 1;Device ID: 0x8, Event ID Range: [0 - 7]|3|Device ID: 0x8, Event ID Range: [0 - 7]|each device once"
+                "3 8191 0 0 0 1|2|3 8191 0 0 0 1|an LPI, from 8192 on"
             })
     void translationThatCannotBeIsRefused(String rows, int line, String text, String expected) {
         String file = "Device ID: 0x8, Event ID Range: [0 - 31]\n" + rows.replace(';', '\n') + "\n";
