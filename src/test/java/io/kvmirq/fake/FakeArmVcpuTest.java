@@ -227,6 +227,23 @@ class FakeArmVcpuTest {
         assertThat(first.end(SPI.number())).as("the VMM cleared it").isFalse();
     }
 
+    @Test
+    void interruptIsActiveWhereItIsRoutedToWhenItIsMadeActive() {
+        int set = GuestGic.word(DistributorRegister.GICD_ISACTIVER, SPI);
+        send(SPI);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+        vgic.writeDistributor(GuestGic.word(DistributorRegister.GICD_ICACTIVER, SPI), GuestGic.bit(SPI));
+        GuestGic.route(vgic, SPI, SECOND);
+        vgic.writeDistributor(set, GuestGic.bit(SPI));
+        GuestGic.route(vgic, SPI, FIRST);
+        send(SPI);
+        assertThat(first.acknowledge()).as("active on the second").isEqualTo(NONE);
+        assertThat(second.acknowledge()).as("active").isEqualTo(NONE);
+        assertThat(first.end(SPI.number())).isFalse();
+        assertThat(second.end(SPI.number())).isTrue();
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+    }
+
     // Save and restore
 
     @Test

@@ -334,6 +334,22 @@ class Abi2014Test {
         assertThat(arm.guest.acknowledge()).isEqualTo(ID);
     }
 
+    /** The list register names the interrupt of the host that the guest's EOI ends. */
+    @Test
+    void guestsEoiEndsNoInterruptThatWasMappedLater() {
+        Arm arm = new Arm();
+        arm.forwarded();
+        arm.hardware.requestService(0);
+        assertThat(arm.guest.acknowledge()).isEqualTo(ID);
+        arm.abi.unforward(arm.irq);
+        EventFd event = EventFd.create(arm.kernel);
+        arm.abi.forward(arm.device.platformIrq(1), GSI);
+        arm.device.platformIrq(1).arm(event);
+        arm.hardware.requestService(1);
+        assertThat(arm.guest.end(ID)).isTrue();
+        assertThat(event.drain()).as("active until its own end").isEqualTo(1);
+    }
+
     @Test
     void lineIsForwardedAgain() {
         Arm arm = new Arm();

@@ -96,6 +96,31 @@ class DirectEoiTest {
     }
 
     @Test
+    void activeInterruptStaysWithItsVcpu() {
+        forwarding.forwardDirect(line, GSI, abi, SAFE);
+        hardware.requestService(0);
+        assertThat(guest.acknowledge()).isEqualTo(ID);
+        GuestGic.route(vgic, new Spi(ID), new VcpuId(1));
+        vm.setSpi(new Spi(ID), true);
+        assertThat(second.acknowledge()).as("active on the first").isEqualTo(NONE);
+        assertThat(guest.end(ID)).isTrue();
+        assertThat(second.acknowledge()).isEqualTo(ID);
+    }
+
+    /** At each exit the list registers give up what the guest did not take. */
+    @Test
+    void interruptThatIsNotTakenIsPlacedAgain() {
+        forwarding.forwardDirect(line, GSI, abi, SAFE);
+        hardware.requestService(0);
+        assertThat(ListRegister.HW.isSet(guest.listRegister(ID))).isTrue();
+        vm.setSpi(new Spi(ID), true);
+        assertThat(ListRegister.HW.isSet(guest.listRegister(ID))).isTrue();
+        GuestGic.route(vgic, new Spi(ID), new VcpuId(1));
+        assertThat(guest.acknowledge()).isEqualTo(NONE);
+        assertThat(second.acknowledge()).isEqualTo(ID);
+    }
+
+    @Test
     void refusedDecisionTouchesNothing() {
         assertRefused(forwarding, line, DirectEoiPolicy.shared(1), "the line has handlers");
         assertThat(forwarding.irqs()).isEmpty();

@@ -17,11 +17,11 @@ import java.util.OptionalInt;
 /**
  * What the guest of a vCPU does with its interrupts, played by a test: no code runs. Each step is an entry and an exit: the
  * list registers are filled, and what the guest did not take is pending in the distributor afterwards. An SPI that is mapped
- * to an interrupt of the host has HW set, and stays in its list register. Source: {@code vgic_v3_populate_lr()} and {@code
- * vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
+ * to an interrupt of the host has HW set. Source: {@code vgic_v3_populate_lr()} and {@code vgic_v3_fold_lr_state()} in
+ * arch/arm64/kvm/vgic/vgic-v3.c.
  */
 public final class ArmGuest {
-    private static final int REGISTERS = 16;
+    private static final int REGISTERS = VgicDelivery.LIST_REGISTERS;
     private static final int PRIORITY_SHIFT = 3;
 
     private final ArmVm vm;
@@ -36,7 +36,7 @@ public final class ArmGuest {
         this.vm = vm;
         this.vgic = vgic;
         this.vcpu = vcpu;
-        this.registers = VirtualInterface.of(vgic.distributor(), vcpu, REGISTERS);
+        this.registers = vgic.delivery().registers(vcpu);
     }
 
     /**
@@ -65,8 +65,17 @@ public final class ArmGuest {
         int id = (int) ListRegister.VIRTUAL_ID.of(word);
         registers.setListRegister(register, ListRegister.PENDING.put(ListRegister.ACTIVE.put(word, 1), 0));
         latched.clear(id);
+        if (ListRegister.HW.isSet(word)) {
+            lower(id);
+        }
         vgic.delivery().active(vcpu).set(id);
         return id;
+    }
+
+    /** The interrupt of the host is active, so that no other one comes. */
+    private void lower(int id) {
+        vgic.distributor().lower(vcpu, id);
+        vgic.distributor().clear(InterruptState.LATCH, vcpu, id & -Distributor.WORD, 1 << id % Distributor.WORD);
     }
 
     private int takeLpi() {
@@ -95,7 +104,7 @@ public final class ArmGuest {
             registers.maintain();
         }
         if (hardware) {
-            vm.mapped(id).ifPresent(HostLine::deactivate);
+            vm.mappedFrom((int) ListRegister.PHYSICAL_ID.of(word)).ifPresent(HostLine::deactivate);
         }
         return true;
     }
@@ -213,7 +222,7 @@ public final class ArmGuest {
     private void exit() {
         for (int i = 0; i < REGISTERS; i++) {
             long word = registers.listRegister(i);
-            if (!ListRegister.PENDING.isSet(word) || ListRegister.HW.isSet(word)) {
+            if (!ListRegister.PENDING.isSet(word)) {
                 continue;
             }
             int id = (int) ListRegister.VIRTUAL_ID.of(word);
@@ -225,16 +234,9 @@ public final class ArmGuest {
         latched.clear();
     }
 
-    /** A VMM may have changed what is active since the last exit. */
+    /** A VMM may have made an interrupt active since the last exit. */
     private void loadActive() {
-        BitSet active = vgic.delivery().active(vcpu);
-        for (int i = 0; i < REGISTERS; i++) {
-            long word = registers.listRegister(i);
-            if (ListRegister.ACTIVE.isSet(word) && !active.get((int) ListRegister.VIRTUAL_ID.of(word))) {
-                registers.setListRegister(i, 0);
-            }
-        }
-        active.stream().filter(id -> active(id) < 0).forEach(id -> {
+        vgic.delivery().active(vcpu).stream().filter(id -> active(id) < 0).forEach(id -> {
             int free = Long.numberOfTrailingZeros(registers.empty());
             if (free < REGISTERS) {
                 long end = is(InterruptState.LEVEL, id) ? ListRegister.EOI.mask() : 0;
@@ -259,10 +261,11 @@ public final class ArmGuest {
         int wanting = vgic.distributor().pending(vcpu, first)
                 & vgic.distributor().word(InterruptState.ENABLED, vcpu, first)
                 & ~vgic.delivery().withheld(vcpu, first);
-        return (wanting >>> id - first & 1) != 0 && vgic.distributor().target(id) == vcpu && active(id) < 0;
+        return (wanting >>> id - first & 1) != 0
+                && vgic.distributor().target(id) == vcpu
+                && !vgic.delivery().active(vcpu).get(id);
     }
 
-    /** A mapped level lowers the line: the interrupt of the host is active, so that no other one comes. */
     private void load(int id, HostLine line) {
         int free = Long.numberOfTrailingZeros(registers.empty());
         if (free >= REGISTERS) {
@@ -274,7 +277,5 @@ public final class ArmGuest {
                         | ListRegister.HW.mask()
                         | ListRegister.PENDING.mask()
                         | ListRegister.PHYSICAL_ID.with(line.physicalId()));
-        vgic.distributor().lower(vcpu, id);
-        vgic.distributor().clear(InterruptState.LATCH, vcpu, id & -Integer.SIZE, 1 << id % Integer.SIZE);
     }
 }

@@ -213,6 +213,13 @@ final class ArmVm extends VmInterrupts {
         return Optional.ofNullable(mapped.get(spi));
     }
 
+    /** The mapped interrupt of the host that has this INTID there. */
+    Optional<HostLine> mappedFrom(int physicalId) {
+        return mapped.values().stream()
+                .filter(line -> line.physicalId() == physicalId)
+                .findFirst();
+    }
+
     /** The guest ended a level-triggered SPI: signals the resamplefds of its GSI. */
     void acknowledged(int pin) {
         int gsi = routes().gsiOfPin(0, pin);

@@ -4,10 +4,13 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.arch.gic.Distributor;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.InterruptState;
+import io.kvmirq.arch.gic.ListRegister;
+import io.kvmirq.arch.gic.VirtualInterface;
 import io.kvmirq.fake.rules.ArmRule;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * What decides with the state in the {@link Distributor} whether a vCPU gets an interrupt of a GICv3: whether the
@@ -18,6 +21,9 @@ import java.util.List;
  * vgic_target_oracle()}, {@code vgic_queue_irq_unlock()} and {@code vgic_prune_ap_list()} in arch/arm64/kvm/vgic/vgic.c.
  */
 final class VgicDelivery {
+    /** The number of list registers of a vCPU. */
+    static final int LIST_REGISTERS = 16;
+
     private static final int AFFINITY = 0xff_ffff;
 
     private final ArmVm vm;
@@ -27,6 +33,8 @@ final class VgicDelivery {
     private final BitSet nowhere = new BitSet();
     /** By vCPU: the interrupts that its guest has taken and not ended. */
     private final List<BitSet> active = new ArrayList<>();
+    /** By vCPU: between an exit and the next entry its list registers hold nothing but active interrupts. */
+    private final List<VirtualInterface> registers = new ArrayList<>();
     /** By vCPU, SPIs in the first: pending interrupts that are not queued. */
     private final List<BitSet> missed = new ArrayList<>();
 
@@ -38,6 +46,7 @@ final class VgicDelivery {
         this.affinities = new int[distributor.interrupts()];
         for (int i = 0; i < distributor.vcpus(); i++) {
             active.add(new BitSet());
+            registers.add(VirtualInterface.of(distributor, i, LIST_REGISTERS));
             missed.add(new BitSet());
         }
     }
@@ -132,7 +141,9 @@ final class VgicDelivery {
     int withheld(int vcpu, int first) {
         int bits = 0;
         for (int id = first; id < Math.min(first + Distributor.WORD, distributor.interrupts()); id++) {
-            bits |= nowhere.get(id) || missed(vcpu, id).get(id) ? 1 << id % Distributor.WORD : 0;
+            bits |= nowhere.get(id) || missed(vcpu, id).get(id) || isActiveElsewhere(vcpu, id)
+                    ? 1 << id % Distributor.WORD
+                    : 0;
         }
         return bits;
     }
@@ -144,10 +155,19 @@ final class VgicDelivery {
         return active.get(vcpu);
     }
 
+    /** An active interrupt stays with its vCPU, wherever it is routed to. */
+    private boolean isActiveElsewhere(int vcpu, int id) {
+        return isActive(vcpu, id) && !active.get(vcpu).get(id);
+    }
+
     private boolean isActive(int vcpu, int id) {
         return InterruptId.isPrivate(id)
                 ? active.get(vcpu).get(id)
                 : active.stream().anyMatch(some -> some.get(id));
+    }
+
+    VirtualInterface registers(int vcpu) {
+        return registers.get(vcpu);
     }
 
     /** Reads ISACTIVER and ICACTIVER. */
@@ -167,12 +187,23 @@ final class VgicDelivery {
                 continue;
             }
             if (!to && InterruptId.isPrivate(id)) {
-                active.get(vcpu).clear(id);
+                clearActive(vcpu, id);
             } else if (!to) {
-                active.forEach(some -> some.clear(id));
+                IntStream.range(0, active.size()).forEach(holder -> clearActive(holder, id));
             } else if (!isActive(vcpu, id)) {
                 active.get(InterruptId.isPrivate(id) ? vcpu : distributor.target(id))
                         .set(id);
+            }
+        }
+    }
+
+    private void clearActive(int vcpu, int id) {
+        active.get(vcpu).clear(id);
+        VirtualInterface of = registers.get(vcpu);
+        for (int i = 0; i < LIST_REGISTERS; i++) {
+            long word = of.listRegister(i);
+            if (ListRegister.ACTIVE.isSet(word) && ListRegister.VIRTUAL_ID.of(word) == id) {
+                of.setListRegister(i, 0);
             }
         }
     }
