@@ -330,6 +330,7 @@ class VfioMessagesContract {
         assertOk(device.disable(MSI));
     }
 
+    /** QEMU's e1000e may repeat a message 128 us later. */
     @Test
     void messageOfAVectorWithoutAnEventfdWaitsUntilItGetsOne() {
         VfioDevice device = vfio.device(E1000E);
@@ -339,9 +340,9 @@ class VfioMessagesContract {
         assertOk(device.arm(MSIX, 0, -1));
         device.hardware.send(0);
         device.hardware.send(1);
-        assertThat(vfio.await(events[1])).isEqualTo(1);
+        assertThat(vfio.await(events[1])).isPositive();
         assertThat(vfio.take(events[0])).isZero();
         assertOk(device.arm(MSIX, 0, events[0]));
-        assertThat(vfio.await(events[0])).isEqualTo(1);
+        assertThat(vfio.await(events[0])).isPositive();
     }
 }
