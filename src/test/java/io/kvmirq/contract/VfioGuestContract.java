@@ -128,19 +128,19 @@ class VfioGuestContract {
         assertOk(kernel.irqfdDeassign(vm, events[0], GSI));
         device.hardware.send(0);
         device.hardware.send(0);
-        eventually("both messages are counted", () -> counts(events[0], 2));
+        eventually("both messages are counted", () -> hasCounted(events[0], 2));
         assertThat(world.requested(vcpu, 0x41)).isFalse();
         assign(vm, events);
         eventually("the vector is requested", () -> world.requested(vcpu, 0x41));
     }
 
-    /** Whether the count is that; what is taken for the look is put back. */
-    private boolean counts(int event, long count) {
+    /** Reading an eventfd empties it, so the count is written back. QEMU's e1000e may repeat a message. */
+    private boolean hasCounted(int event, long messages) {
         long taken = vfio.take(event);
         if (taken != 0) {
             assertOk(kernel.eventfdSignal(event, taken));
         }
-        return taken == count;
+        return taken >= messages;
     }
 
     @Test

@@ -221,6 +221,8 @@ class VfioInfoContract {
         assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
         device.start();
         device.hardware.send(2);
-        assertThat(vfio.await(events[2])).isEqualTo(1);
+        assertThat(vfio.await(events[2]))
+                .as("QEMU's e1000e may repeat a message")
+                .isPositive();
     }
 }
