@@ -140,6 +140,34 @@ class SharedDirectEoiTest {
     }
 
     @Test
+    void lateEoiDoesNotEndTheInterruptOfAnotherDevice() {
+        try (SharedLineWorld world = new SharedLineWorld("historic", false);
+                EventFd event = EventFd.create(world.kernel)) {
+            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
+            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+            SharedLineWorld.Owner c = world.new Owner(DIS_INTX);
+            Abi2014.named(a.kvmVfio).forward(a.device.intx(), LineGuest.PIN);
+            a.guest.vm().assignIrqfd(event, LineGuest.PIN);
+            ArmedLine armed = a.device.intx().arm(event);
+            forwardDirect(b, ASSERTED);
+            c.forward();
+            a.request();
+            a.guest.take(() -> {
+                a.serve();
+                armed.close();
+                b.hardware.requestService();
+                b.hardware.serve();
+            });
+            c.request();
+            c.run();
+            assertThat(c.served).as("before the EOI of the second guest").isZero();
+            b.run();
+            c.run();
+            assertThat(c.served).isEqualTo(1);
+        }
+    }
+
+    @Test
     void lineWithDirectEoiIsExclusiveUnderNointxmask() {
         try (SharedLineWorld world = new SharedLineWorld("historic", true)) {
             SharedLineWorld.Owner a = world.new Owner(DIS_INTX);

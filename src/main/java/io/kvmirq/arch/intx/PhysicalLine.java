@@ -208,13 +208,6 @@ public final class PhysicalLine {
         }
     }
 
-    /** Deactivates the interrupt, whichever handler forwarded it: the host does so. */
-    public void deactivate() {
-        words.lock(at(LOCK));
-        setForwarded(0);
-        words.unlock(at(LOCK));
-    }
-
     /** Deactivates the interrupt, if the handler forwarded it: the guest's EOI. Others that forwarded it wait no more. */
     void deactivate(int handler) {
         words.lock(at(LOCK));

@@ -112,7 +112,7 @@ public class VfioIntx extends IntxState {
     }
 
     /** The guest's EOI of an interrupt that the device forwarded. Does nothing after {@link #endForwarded}. */
-    void deactivate() {
+    public void deactivate() {
         line.deactivate(handler);
     }
 

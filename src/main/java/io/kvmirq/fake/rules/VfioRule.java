@@ -138,7 +138,7 @@ public enum VfioRule implements KernelRule {
             LAB, "INTx with descriptor -1 stays enabled without a trigger", "vfio_pci_intrs.c vfio_intx_enable()"),
     VFIO_INTX_DIRECT(
             INFERRED,
-            "the historic profile forwards INTx: its handler signals, masks nothing and claims every interrupt",
+            "the historic profile forwards a level: its handler signals, masks nothing and claims every interrupt",
             "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler, May 2017"),
     VFIO_UNMASK_READS(LAB, "a signal of the unmask eventfd is consumed and unmasks INTx", "virqfd.c virqfd_wakeup()"),
     VFIO_UNMASK_DETACH_DRAINS(

@@ -7,35 +7,32 @@ import io.kvmirq.arch.intx.PhysicalLine;
 import io.kvmirq.arch.intx.VfioIntx;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
-import org.jspecify.annotations.Nullable;
 
 /**
  * One interrupt of a platform device, which has a line of its own: a level, which its handler masks, or an edge. Source:
  * {@code struct vfio_platform_irq} in drivers/vfio/platform/vfio_platform_irq.c.
  */
-final class PlatformIrq implements HostLine {
+final class PlatformIrq {
     private final Host host;
     private final boolean level;
-    private final int physicalId;
     private final PhysicalLine line;
     private final IntxDevice device;
     private final VfioIntx intx;
+    private final ForwardableLine forwardable;
     private final EventAction mask = new EventAction(this::mask);
     private final EventAction unmask = new EventAction(this::unmask);
-    private @Nullable EventFile trigger;
     /** An edge that came while there was no trigger. */
     private boolean latched;
 
     PlatformIrq(Host host, boolean level, int physicalId) {
         this.host = host;
         this.level = level;
-        this.physicalId = physicalId;
         this.line = new PhysicalLine(host.build().arm64() ? LineController.GIC : LineController.IOAPIC);
         this.device = new IntxDevice(line, IntxDevice.Kind.PLATFORM);
         this.intx = VfioIntx.of(device, false);
+        this.forwardable = new ForwardableLine(host, physicalId, intx, this::settle);
     }
 
     boolean isLevel() {
@@ -45,6 +42,11 @@ final class PlatformIrq implements HostLine {
     int flags() {
         return UapiVfio.VFIO_IRQ_INFO_EVENTFD
                 | (level ? UapiVfio.VFIO_IRQ_INFO_MASKABLE | UapiVfio.VFIO_IRQ_INFO_AUTOMASKED : 0);
+    }
+
+    /** The interrupt, as KVM-VFIO sees it. */
+    ForwardableLine forwardable() {
+        return forwardable;
     }
 
     EventAction masker() {
@@ -66,17 +68,17 @@ final class PlatformIrq implements HostLine {
     void disable() {
         mask.clear();
         unmask.clear();
-        trigger = null;
+        forwardable.setTrigger(null);
         intx.close();
     }
 
     void detach() {
-        trigger = null;
+        forwardable.setTrigger(null);
         intx.detach();
     }
 
     void attach(EventFile event) {
-        trigger = event;
+        forwardable.setTrigger(event);
         intx.trigger(() -> event.signal(1));
         if (latched) {
             host.note(VfioRule.VFIO_PLATFORM_EDGE_LATCHED);
@@ -99,44 +101,18 @@ final class PlatformIrq implements HostLine {
     void loopback() {
         if (level) {
             intx.loopback();
-        } else if (trigger != null) {
-            trigger.signal(1);
+        } else {
+            signalEdge();
         }
     }
 
-    // What KVM-VFIO does
-
-    @Override
-    public int physicalId() {
-        return physicalId;
-    }
-
-    @Override
-    public boolean isSignalled() {
-        return trigger != null;
-    }
-
-    @Override
-    public void forward() {
-        intx.chooseDirect(() -> {
-            EventFile to = trigger;
-            if (to != null) {
-                to.signal(1);
-            }
-        });
-    }
-
-    @Override
-    public void unforward() {
-        intx.chooseAutoMask();
-        intx.endForwarded();
-        settle();
-    }
-
-    @Override
-    public void deactivate() {
-        line.deactivate();
-        settle();
+    /** @return whether an eventfd was signalled */
+    private boolean signalEdge() {
+        EventFile to = forwardable.trigger();
+        if (to != null) {
+            to.signal(1);
+        }
+        return to != null;
     }
 
     private void settle() {
@@ -159,8 +135,8 @@ final class PlatformIrq implements HostLine {
 
     /** @return whether an eventfd was signalled */
     boolean pulse() {
-        latched = trigger == null;
-        loopback();
-        return trigger != null;
+        boolean signalled = signalEdge();
+        latched = !signalled;
+        return signalled;
     }
 }

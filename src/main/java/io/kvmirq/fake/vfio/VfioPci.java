@@ -30,7 +30,7 @@ public final class VfioPci extends VfioDevice {
     private final PciLine line;
     private final IntxDevice device;
     private final VfioIntx intx;
-    private final ForwardableIntx forwardable;
+    private final ForwardableLine forwardable;
     private final UnmaskEvent unmask;
     private final MessageVectors vectors;
     private final ConfigSpace config;
@@ -45,7 +45,7 @@ public final class VfioPci extends VfioDevice {
         this.device =
                 new IntxDevice(line.physical(), function.disIntx() ? IntxDevice.Kind.PCI_2_3 : IntxDevice.Kind.PCI);
         this.intx = VfioIntx.of(device, vfio.isNointxmask());
-        this.forwardable = new ForwardableIntx(host, line, intx);
+        this.forwardable = new ForwardableLine(host, line.physicalId(), intx, this::settle);
         this.unmask = new UnmaskEvent(this);
         this.vectors = new MessageVectors(host, this, vfio.vectors());
         this.config = new ConfigSpace(this);

@@ -68,7 +68,9 @@ public final class VfioPlatform extends VfioDevice {
 
     @Override
     public Optional<HostLine> line(int irq, int subindex) {
-        return irq >= 0 && irq < irqs.size() && subindex == 0 ? Optional.of(irqs.get(irq)) : Optional.empty();
+        return irq >= 0 && irq < irqs.size() && subindex == 0
+                ? Optional.of(irqs.get(irq).forwardable())
+                : Optional.empty();
     }
 
     @Override

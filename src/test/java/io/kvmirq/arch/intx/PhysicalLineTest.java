@@ -129,7 +129,7 @@ class PhysicalLineTest {
         assertThat(line.take()).isTrue();
         assertThat(line.isActive()).isTrue();
         assertThat(line.take()).isFalse();
-        line.deactivate();
+        line.deactivate(first);
         assertThat(line.isActive()).isFalse();
         assertThat(line.take()).isTrue();
     }

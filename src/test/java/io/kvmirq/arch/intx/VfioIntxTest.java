@@ -434,7 +434,7 @@ class VfioIntxTest {
         assertThat(one.line.isActive()).isTrue();
         one.vfio.chooseAutoMask();
         assertThat(one.vfio.isDirect()).isFalse();
-        one.line.deactivate();
+        one.vfio.deactivate();
         one.line.take();
         assertThat(one.signals).isEqualTo(1);
     }

@@ -8,27 +8,41 @@ import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.rules.VfioRule;
 import org.jspecify.annotations.Nullable;
 
-/** INTx of a PCI device, as KVM-VFIO of the historic profile forwards it. */
-final class ForwardableIntx implements HostLine {
+/** INTx of a PCI device or a platform device's interrupt, as KVM-VFIO of the historic profile forwards it. */
+final class ForwardableLine implements HostLine {
     private final Host host;
-    private final PciLine line;
+    private final int physicalId;
     private final VfioIntx intx;
+    private final Runnable settle;
     private @Nullable EventFile trigger;
 
-    ForwardableIntx(Host host, PciLine line, VfioIntx intx) {
+    /**
+     * An interrupt that signals no eventfd.
+     *
+     * @param physicalId its INTID at a GIC
+     * @param settle lets the CPUs take the interrupts of the line until it is quiet
+     */
+    ForwardableLine(Host host, int physicalId, VfioIntx intx, Runnable settle) {
         this.host = host;
-        this.line = line;
+        this.physicalId = physicalId;
         this.intx = intx;
+        this.settle = settle;
     }
 
-    /** Sets the eventfd that INTx signals. */
+    /** The eventfd that the interrupt signals; null for none. */
+    @Nullable
+    EventFile trigger() {
+        return trigger;
+    }
+
+    /** Sets the eventfd that the interrupt signals. */
     void setTrigger(@Nullable EventFile event) {
         trigger = event;
     }
 
     @Override
     public int physicalId() {
-        return line.physicalId();
+        return physicalId;
     }
 
     @Override
@@ -51,12 +65,12 @@ final class ForwardableIntx implements HostLine {
     public void unforward() {
         intx.chooseAutoMask();
         intx.endForwarded();
-        line.settle();
+        settle.run();
     }
 
     @Override
     public void deactivate() {
-        line.physical().deactivate();
-        line.settle();
+        intx.deactivate();
+        settle.run();
     }
 }
