@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
@@ -22,6 +23,13 @@ public final class Format {
     /** A sentence printed if {@code when} holds. */
     record Remark(Predicate<long[]> when, String text) {}
 
+    /** A field is there only if {@code selector} has this value. */
+    record Selection(BitField selector, long value) {
+        boolean selects(long[] bits) {
+            return selector.of(bits[selector.word()]) == value;
+        }
+    }
+
     private static final String IGNORED = "derived_";
     private static final int MANY = 4;
 
@@ -34,7 +42,7 @@ public final class Format {
     private final Map<String, Integer> places = new HashMap<>();
     private final List<Remark> remarks;
     private final Predicate<long[]> looked;
-    private final Map<String, Predicate<long[]>> shownIf;
+    private final Map<String, Selection> selections;
     private final String fault;
     private final boolean decodeOnly;
 
@@ -50,7 +58,7 @@ public final class Format {
         }
         remarks = List.copyOf(builder.remarks);
         looked = builder.looked;
-        shownIf = Map.copyOf(builder.shownIf);
+        selections = Map.copyOf(builder.selections);
         fault = builder.fault;
         decodeOnly = !Arrays.equals(storedBits(), allBits());
     }
@@ -107,6 +115,17 @@ public final class Format {
     /** The fields in the order of printing. */
     public List<Field> fields() {
         return fields;
+    }
+
+    /** The fields that these bits have, in the order of printing: another field may decide which of two names is meant. */
+    public List<Field> fieldsOf(long... bits) {
+        return fields.stream().filter(field -> isThere(field, bits)).toList();
+    }
+
+    private boolean isThere(Field field, long[] bits) {
+        return Optional.ofNullable(selections.get(field.name()))
+                .map(selection -> selection.selects(bits))
+                .orElse(true);
     }
 
     /** The field of that name, if there is one. */
@@ -214,7 +233,7 @@ public final class Format {
         if (!looked.test(bits)) {
             return found;
         }
-        for (Field field : fields) {
+        for (Field field : fieldsOf(bits)) {
             long value = field.value(bits);
             if (field.description().isReserved() && value != 0) {
                 found.add(new Violation(
@@ -224,7 +243,7 @@ public final class Format {
                                 + fault));
             }
         }
-        for (Field field : fields) {
+        for (Field field : fieldsOf(bits)) {
             for (Description.Check check : field.description().checks()) {
                 check.fault(field.value(bits), bits).ifPresent(text -> found.add(new Violation(field.name(), text)));
             }
@@ -249,7 +268,8 @@ public final class Format {
      * Makes a structure from named values.
      *
      * @param values by field name. A field that follows from others may be left out; it is ignored if its name begins
-     *     with {@code derived_}. Otherwise fields whose bits it shows may be left out instead
+     *     with {@code derived_}. Otherwise fields whose bits it shows may be left out instead. Fields that another field
+     *     excludes are refused
      * @return the bits
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit or contradicts another
      */
@@ -275,9 +295,7 @@ public final class Format {
         long[] views = new long[longs()];
         long[] viewed = new long[longs()];
         for (int i = 0; i < all.length; i++) {
-            if (given[i]
-                    && isView(fields.get(i))
-                    && shownIf.getOrDefault(fields.get(i).name(), bits -> true).test(known)) {
+            if (given[i] && isView(fields.get(i)) && isThere(fields.get(i), known)) {
                 fields.get(i).put(views, all[i]);
                 fields.get(i).parts().forEach(part -> viewed[part.word()] |= part.mask());
             }
@@ -290,7 +308,7 @@ public final class Format {
             }
             if (field.parts().stream().allMatch(part -> (part.mask() & ~viewed[part.word()]) == 0)) {
                 all[i] = field.value(views);
-            } else if (field.description().role() == Field.Role.NAMED) {
+            } else if (field.description().role() == Field.Role.NAMED || isSelectedView(field, known)) {
                 missing.add("'" + field.name() + "'");
             } else {
                 all[i] = field.description().ordinary();
@@ -300,6 +318,11 @@ public final class Format {
             throw new IllegalArgumentException((missing.size() == 1 ? "field " : "fields ")
                     + String.join(", ", missing) + " of " + kind + (missing.size() == 1 ? " is" : " are")
                     + " missing: expected " + names());
+        }
+        for (int i = 0; i < all.length; i++) {
+            if (given[i] && !isThere(fields.get(i), known)) {
+                throw new IllegalArgumentException(notThere(fields.get(i), all[i]));
+            }
         }
         long[] bits = encode(all);
         for (int i = 0; i < all.length; i++) {
@@ -317,11 +340,33 @@ public final class Format {
                 && !field.name().startsWith(IGNORED);
     }
 
-    private static void agree(Field field, long given, long[] bits) {
+    /** Whether the field is the only name of its bits, because of another field. */
+    private boolean isSelectedView(Field field, long[] bits) {
+        return isView(field) && selections.containsKey(field.name()) && isThere(field, bits);
+    }
+
+    private String notThere(Field field, long given) {
+        BitField selector = Objects.requireNonNull(selections.get(field.name())).selector();
+        long value = Objects.requireNonNull(selections.get(field.name())).value();
+        return "field '" + field.name() + "' 0x" + Long.toHexString(given) + " of " + kind + " contradicts '"
+                + selector.name() + "' 0x" + Long.toHexString(1 - value) + ": bit" + (field.width() == 1 ? " " : "s ")
+                + position(field) + " then belong" + (field.width() == 1 ? "s to " : " to ")
+                + names(other -> selections.containsKey(other.name()) && overlap(field, other))
+                + ", so leave " + field.name() + " out or give " + selector.name() + "=" + value;
+    }
+
+    private static boolean overlap(Field field, Field other) {
+        return field != other
+                && field.parts().stream().anyMatch(part -> other.parts().stream()
+                        .anyMatch(its -> part.word() == its.word() && (part.mask() & its.mask()) != 0));
+    }
+
+    private void agree(Field field, long given, long[] bits) {
         long made = field.value(bits);
         if (made != given) {
             throw new IllegalArgumentException("field '" + field.name() + "' 0x" + Long.toHexString(given)
-                    + " contradicts others, which make it 0x" + Long.toHexString(made));
+                    + " contradicts " + names(other -> other.isStored() && overlap(field, other))
+                    + ", from which 0x" + Long.toHexString(made) + " follows");
         }
     }
 

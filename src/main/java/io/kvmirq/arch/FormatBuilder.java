@@ -15,7 +15,7 @@ public final class FormatBuilder {
     final int wordCount;
     final List<Field> fields = new ArrayList<>();
     final List<Format.Remark> remarks = new ArrayList<>();
-    final Map<String, Predicate<long[]>> shownIf = new HashMap<>();
+    final Map<String, Format.Selection> selections = new HashMap<>();
     String[] wordNames = {};
     String fault = "";
     Predicate<long[]> looked = bits -> true;
@@ -39,6 +39,19 @@ public final class FormatBuilder {
         return this;
     }
 
+    /**
+     * Adds fields that are there only if another field has a value. With its other value the same bits have other fields.
+     *
+     * @param selector a field of one bit
+     * @param value 0 or 1
+     */
+    public FormatBuilder fieldsIf(BitField selector, int value, Field... more) {
+        for (Field field : more) {
+            selections.put(field.name(), new Format.Selection(selector, value));
+        }
+        return fields(more);
+    }
+
     /** Adds a remark, printed if {@code when} holds. */
     public FormatBuilder remark(Predicate<long[]> when, String text) {
         remarks.add(new Format.Remark(when, text));
@@ -54,12 +67,6 @@ public final class FormatBuilder {
     /** Hardware reads the structure only if {@code when} holds. Otherwise nothing in it is a violation. */
     public FormatBuilder looked(Predicate<long[]> when) {
         looked = when;
-        return this;
-    }
-
-    /** The field shows bits of other fields only if {@code when} holds. Otherwise its value makes none of them. */
-    public FormatBuilder shownIf(Field field, Predicate<long[]> when) {
-        shownIf.put(field.name(), when);
         return this;
     }
 

@@ -34,7 +34,8 @@ final class EncodeCommand implements Command {
                         "Prints the words of a structure from the values of its fields, lowest address first. Then prints"
                                 + " each violation of the manual. Exit code 1 if there is one. Values are hex, with or"
                                 + " without 0x. kvmirq decode shows the fields of a kind. Fields named derived_... are"
-                                + " computed from other fields and ignored here. To check the result, run"
+                                + " computed from other fields and ignored here. Fields that another field excludes, as hw=1"
+                                + " excludes eoi in a list register, are refused. To check the result, run"
                                 + " kvmirq decode KIND $(kvmirq encode KIND ...). Asks no kernel.",
                         "",
                         "With --batch, reads lines of JSON such as"

@@ -235,7 +235,7 @@ final class FormatLines {
         }
         json.writeEndArray();
         json.writeObjectFieldStart("fields");
-        for (Field field : format.fields()) {
+        for (Field field : format.fieldsOf(bits)) {
             long value = field.value(bits);
             if (isWritten(field, value)) {
                 json.writeStringField(field.name(), Hex.of(value));

@@ -20,7 +20,7 @@ final class FormatText {
         long[] bits = format.bits(words);
         out.println(terminal.bold(format.title()) + "  (" + format.kind() + ")");
         List<Row> rows = new ArrayList<>();
-        for (Field field : format.fields()) {
+        for (Field field : format.fieldsOf(bits)) {
             rows.add(new Row(
                     "[" + format.position(field) + "]",
                     field.description().label(),

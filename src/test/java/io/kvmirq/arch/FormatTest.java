@@ -116,7 +116,7 @@ class FormatTest {
                 .hasMessageStartingWith("field 'frob' is not one of test.kind: expected mode, used, split, rsvd_3");
         assertThatThrownBy(() -> format.encode(with("seen", 1))).hasMessageStartingWith("field 'seen' is not one of");
         assertThatThrownBy(() -> format.encode(with("all", 1)))
-                .hasMessage("field 'all' 0x1 contradicts others, which make it 0xa5");
+                .hasMessage("field 'all' 0x1 contradicts mode, used, split, rsvd_3, from which 0xa5 follows");
         assertThat(format.encode(with("derived_all", 1))).isEqualTo(format.encode(VALUES));
         assertThatThrownBy(() -> format.encode(with("address", 0x1234)))
                 .hasMessage("field 'address' 0x1234 does not fit: expected 0–0xfffff000 in steps of 0x1000");
@@ -146,7 +146,7 @@ class FormatTest {
                 .build();
         assertThat(format.encode(0x1234, 0x34)).containsExactly(0x1234);
         assertThatThrownBy(() -> format.encode(0x1234, 0x35))
-                .hasMessage("field 'a' 0x1234 contradicts others, which make it 0x1235");
+                .hasMessage("field 'a' 0x1234 contradicts b, from which 0x1235 follows");
     }
 
     @Test

@@ -44,6 +44,16 @@ class FormatLinesTest {
                 .endsWith(",\"violations\":[],\"remarks\":[\"an LPI has no active state\"]}\n");
     }
 
+    /** Bits 19:10 of a list register are the physical id, or the source and the EOI request: a line has the one that is meant. */
+    @Test
+    void lineHasTheFieldsThatAnotherFieldSelects() throws IOException {
+        String hardware = run(DECODE, "{\"kind\":\"gic.lr\",\"words\":[\"9a006c1b\"]}");
+        assertThat(hardware).contains("\"physicalid\":\"0x1b\"").doesNotContain("cpuid", "eoi", "rsvd_13_18");
+        String software = run(DECODE, "{\"kind\":\"gic.lr\",\"words\":[\"2a08002a\"]}");
+        assertThat(software).contains("\"eoi\":\"0x1\"").doesNotContain("physicalid");
+        assertThat(run(ENCODE, hardware + software)).isEqualTo(hardware + software);
+    }
+
     /** What is decoded can be encoded as it is, and comes out the same. */
     @Test
     void goldenLinesComeBack() throws IOException {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
+import static io.kvmirq.arch.Description.always;
 import static io.kvmirq.arch.Description.oneOf;
 import static io.kvmirq.arch.Description.saying;
 
@@ -38,11 +39,7 @@ public final class IchListRegister {
     public static final BitField EOI = BitField.bit(
             "eoi",
             41,
-            saying(
-                            "EOI",
-                            (value, bits) -> HW.isSet(bits[0])
-                                    ? "part of the physical id"
-                                    : value == 0 ? "no maintenance interrupt" : "end raises a maintenance interrupt")
+            oneOf("EOI", "no maintenance interrupt", "end raises a maintenance interrupt")
                     .ordinarily(0));
 
     private static final BitField HIGH = middle("rsvd_42_44", 42, 3);
@@ -52,13 +49,12 @@ public final class IchListRegister {
             "pintid",
             32,
             13,
-            saying("pINTID", (value, bits) -> HW.isSet(bits[0]) ? InterruptId.text(value) : "none: HW is 0")
-                    .checked((value, bits) ->
-                            HW.isSet(bits[0]) && (InterruptId.isSgi(value) || InterruptId.isNone(value))
-                                    ? Optional.of("id " + value
-                                            + (InterruptId.isSgi(value) ? " is an SGI" : " is special or reserved")
-                                            + ": expected a physical PPI or SPI, 16–1019, 1056–1119 or 4096–5119")
-                                    : Optional.empty())
+            saying("pINTID", (value, bits) -> InterruptId.text(value))
+                    .forbidding(
+                            value -> InterruptId.isSgi(value) || InterruptId.isNone(value),
+                            value -> "id " + value
+                                    + (InterruptId.isSgi(value) ? " is an SGI" : " is special or reserved")
+                                    + ": expected a physical PPI or SPI, 16–1019, 1056–1119 or 4096–5119")
                     .derived());
 
     /** Priority, the lowest value first. */
@@ -79,8 +75,8 @@ public final class IchListRegister {
             2,
             oneOf("State", "inactive", "pending", "active", "pending and active")
                     .checked((value, bits) -> HW.isSet(bits[0]) && value == 3
-                            ? Optional.of("pending and active on a hardware interrupt:"
-                                    + " the distributor keeps its pending state, expected 0–2")
+                            ? Optional.of("pending and active while hw is 1: the distributor"
+                                    + " keeps the pending state of a hardware interrupt, expected 0–2")
                             : Optional.empty()));
 
     private static final BitField LOW_RESERVED = BitField.reserved("rsvd_45_47", 45, 3);
@@ -88,10 +84,11 @@ public final class IchListRegister {
 
     /** Kind {@code gic.ich_lr}. */
     public static final Format FORMAT = Format.builder("gic.ich_lr", "GICv3 list register, ICH_LR", 64, 1)
-            .fields(VIRTUAL_ID, LOW, EOI, HIGH, PHYSICAL_ID)
+            .fields(VIRTUAL_ID)
+            .fieldsIf(HW, 0, LOW, EOI, HIGH)
+            .fieldsIf(HW, 1, PHYSICAL_ID)
             .fields(LOW_RESERVED.ordinarily(0), PRIORITY, HIGH_RESERVED.ordinarily(0))
             .fields(NMI, GROUP1, HW, STATE)
-            .shownIf(PHYSICAL_ID, bits -> HW.isSet(bits[0]))
             .looked(bits -> STATE.isSet(bits[0])
                     || isSpent(bits[0])
                     || LOW_RESERVED.isSet(bits[0])
@@ -118,12 +115,12 @@ public final class IchListRegister {
                 name,
                 low,
                 width,
-                saying("R", (value, bits) -> HW.isSet(bits[0]) ? "part of the physical id" : "reserved")
-                        .checked((value, bits) -> HW.isSet(bits[0]) || value == 0
-                                ? Optional.empty()
-                                : Optional.of("reserved bits " + (low + width - 1) + ":" + low + " are 0x"
+                always("R", "reserved")
+                        .forbidding(
+                                value -> value != 0,
+                                value -> "reserved bits " + (low + width - 1) + ":" + low + " are 0x"
                                         + Long.toHexString(value)
-                                        + " and not 0: they are a physical id only if HW is 1"))
+                                        + " and not 0: they are part of pintid only if hw is 1")
                         .ordinarily(0));
     }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
+import static io.kvmirq.arch.Description.always;
 import static io.kvmirq.arch.Description.oneOf;
 import static io.kvmirq.arch.Description.saying;
 
@@ -11,8 +12,8 @@ import java.util.Optional;
 /**
  * The fields of a list register of a GICv2, GICH_LR: an interrupt that the virtual CPU interface shows to a guest.
  *
- * <p>HW decides what bits 19:10 are: the physical interrupt, or the source of an SGI and the EOI request. All bits are
- * stored as the fields of HW = 0; {@link #PHYSICAL_ID} is another view of them.
+ * <p>HW decides what bits 19:10 are: the physical interrupt, or the source of an SGI and the EOI request. {@link
+ * #FORMAT} shows and takes only the fields that HW selects.
  *
  * <p>Source: ARM IHI 0048, "GICH_LRn".
  */
@@ -40,8 +41,8 @@ public final class ListRegister {
             "cpuid",
             10,
             3,
-            saying("CPUID", (value, bits) -> HW.isSet(bits[0]) ? "part of the physical id" : source(value, bits))
-                    .checked((value, bits) -> HW.isSet(bits[0]) || value == 0 || isSgi(bits)
+            saying("CPUID", (value, bits) -> isSgi(bits) ? "sent by CPU " + value : "no SGI: no source")
+                    .checked((value, bits) -> value == 0 || isSgi(bits)
                             ? Optional.empty()
                             : Optional.of("source CPU " + value + " of " + InterruptId.text(VIRTUAL_ID.of(bits[0]))
                                     + ": only an SGI has a source"))
@@ -51,22 +52,18 @@ public final class ListRegister {
             "rsvd_13_18",
             13,
             6,
-            saying("R", (value, bits) -> HW.isSet(bits[0]) ? "part of the physical id" : "reserved")
-                    .checked((value, bits) -> HW.isSet(bits[0]) || value == 0
-                            ? Optional.empty()
-                            : Optional.of("reserved bits 18:13 are 0x" + Long.toHexString(value)
-                                    + " and not 0: they are a physical id only if HW is 1"))
+            always("R", "reserved")
+                    .forbidding(
+                            value -> value != 0,
+                            value -> "reserved bits 18:13 are 0x" + Long.toHexString(value)
+                                    + " and not 0: they are part of physicalid only if hw is 1")
                     .ordinarily(0));
 
     /** EOI: the end of this software interrupt raises a maintenance interrupt. */
     public static final BitField EOI = BitField.bit(
             "eoi",
             19,
-            saying(
-                            "EOI",
-                            (value, bits) -> HW.isSet(bits[0])
-                                    ? "part of the physical id"
-                                    : value == 0 ? "no maintenance interrupt" : "end raises a maintenance interrupt")
+            oneOf("EOI", "no maintenance interrupt", "end raises a maintenance interrupt")
                     .ordinarily(0));
 
     /** PhysicalID: the physical interrupt of a hardware interrupt, the bits of {@link #SOURCE} to {@link #EOI}. */
@@ -74,12 +71,11 @@ public final class ListRegister {
             "physicalid",
             10,
             10,
-            saying("PhysicalID", (value, bits) -> HW.isSet(bits[0]) ? InterruptId.text(value) : "none: HW is 0")
-                    .checked((value, bits) -> HW.isSet(bits[0])
-                                    && (InterruptId.isSgi(value) || InterruptId.isNone(value))
-                            ? Optional.of("id " + value + (InterruptId.isSgi(value) ? " is an SGI" : " is special")
+            saying("PhysicalID", (value, bits) -> InterruptId.text(value))
+                    .forbidding(
+                            value -> InterruptId.isSgi(value) || InterruptId.isNone(value),
+                            value -> "id " + value + (InterruptId.isSgi(value) ? " is an SGI" : " is special")
                                     + ": expected a physical PPI or SPI, 16–1019")
-                            : Optional.empty())
                     .derived());
 
     /** Priority bits 7:3, the lowest value first. */
@@ -93,8 +89,8 @@ public final class ListRegister {
             2,
             oneOf("State", "inactive", "pending", "active", "pending and active")
                     .checked((value, bits) -> HW.isSet(bits[0]) && value == 3
-                            ? Optional.of("pending and active on a hardware interrupt:"
-                                    + " the distributor keeps its pending state, expected 0–2")
+                            ? Optional.of("pending and active while hw is 1: the distributor"
+                                    + " keeps the pending state of a hardware interrupt, expected 0–2")
                             : Optional.empty()));
 
     /** The pending bit of {@link #STATE}. */
@@ -110,10 +106,11 @@ public final class ListRegister {
 
     /** Kind {@code gic.lr}. */
     public static final Format FORMAT = Format.builder("gic.lr", "GICv2 list register, GICH_LR", 32, 1)
-            .fields(VIRTUAL_ID, SOURCE, MIDDLE, EOI, PHYSICAL_ID)
+            .fields(VIRTUAL_ID)
+            .fieldsIf(HW, 0, SOURCE, MIDDLE, EOI)
+            .fieldsIf(HW, 1, PHYSICAL_ID)
             .fields(RESERVED.ordinarily(0))
             .fields(PRIORITY, STATE, GROUP1, HW)
-            .shownIf(PHYSICAL_ID, bits -> HW.isSet(bits[0]))
             .looked(bits -> STATE.isSet(bits[0]) || isSpent(bits[0]) || RESERVED.isSet(bits[0]))
             .remark(
                     bits -> isSpent(bits[0]),
@@ -124,10 +121,6 @@ public final class ListRegister {
 
     private static boolean isSgi(long[] bits) {
         return InterruptId.isSgi(VIRTUAL_ID.of(bits[0]));
-    }
-
-    private static String source(long value, long[] bits) {
-        return isSgi(bits) ? "sent by CPU " + value : "no SGI: no source";
     }
 
     /**

@@ -12,18 +12,6 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** The bits of each field, as ARM IHI 0048 and IHI 0069 place them: first bit, then the width where it is not 1. */
 class GicFieldPositionsTest {
-    private static final List<Format> FORMATS = List.of(
-            ListRegister.FORMAT,
-            IchListRegister.FORMAT,
-            HypervisorControl.GICH,
-            HypervisorControl.ICH,
-            MachineControl.GICH,
-            MachineControl.ICH,
-            Maintenance.STATUS,
-            Maintenance.ICH_STATUS,
-            VgicType.GICH,
-            VgicType.ICH);
-
     @ParameterizedTest
     @CsvSource({
         "gic.lr, virtualid=0:10 cpuid=10:3 eoi=19 physicalid=10:10 priority=23:5 state=28:2 grp1=30 hw=31",
@@ -39,10 +27,7 @@ class GicFieldPositionsTest {
         "gic.ich_vtr, listregs=0:5 dvim=18 tds=19 nv4=20 a3v=21 seis=22 idbits=23:3 prebits=26:3 pribits=29:3"
     })
     void fieldsAreWhereTheManualHasThem(String kind, String positions) {
-        Format format = FORMATS.stream()
-                .filter(one -> one.kind().equals(kind))
-                .findFirst()
-                .orElseThrow();
+        Format format = GicFormats.of(kind);
         List<String> names = new ArrayList<>();
         for (String position : positions.split(" ")) {
             String[] parts = position.split("[=:]");

@@ -547,8 +547,8 @@ class VgicVmTest {
     void whatHardwareForbidsIsRefusedInOneSentence() {
         assertRefused(
                 () -> registers.setListRegister(0, HW | 3 << 28 | 27L << 10 | 27),
-                "list register 0 cannot be 0xb0006c1b: state: pending and active on a hardware interrupt: the distributor"
-                        + " keeps its pending state, expected 0–2");
+                "list register 0 cannot be 0xb0006c1b: state: pending and active while hw is 1: the distributor keeps the"
+                        + " pending state of a hardware interrupt, expected 0–2");
         assertRefused(
                 () -> registers.setListRegister(0, PENDING | 1023),
                 "list register 0 cannot be 0x100003ff: virtualid: id 1023 is special: expected an interrupt, 0–1019");
