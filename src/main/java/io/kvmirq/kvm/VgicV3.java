@@ -178,7 +178,7 @@ public final class VgicV3 extends Vgic {
     /**
      * Reads a system register of a vCPU's CPU interface, as a VMM does to save it: ICC_PMR_EL1, ICC_BPR0_EL1,
      * ICC_BPR1_EL1, ICC_AP0R0_EL1 and the other active priorities, ICC_CTLR_EL1, ICC_SRE_EL1, ICC_IGRPEN0_EL1 and
-     * ICC_IGRPEN1_EL1. The fake kernel models none of them and throws {@code NotModelledException}.
+     * ICC_IGRPEN1_EL1.
      *
      * @param register as {@link #systemRegister} gives it, 0–0xffff
      * @throws io.kvmirq.KernelException as {@link #readRedistributor}; ENOENT for another register (ENXIO before 6.0);

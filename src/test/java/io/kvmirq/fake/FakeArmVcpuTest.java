@@ -8,6 +8,7 @@ import io.kvmirq.Ppi;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.RedistributorRegister;
@@ -20,6 +21,7 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;
 import io.kvmirq.testing.GuestIts;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -36,6 +38,18 @@ class FakeArmVcpuTest {
     /** A 1 written clears what the one before has set. */
     private static final Set<DistributorRegister> CLEARING =
             EnumSet.of(DistributorRegister.GICD_ICENABLER, DistributorRegister.GICD_ICACTIVER);
+
+    /** What the host has, ICC_CTLR_EL1 first. */
+    private static final List<CpuInterfaceRegister> SAVED = List.of(
+            CpuInterfaceRegister.ICC_CTLR_EL1,
+            CpuInterfaceRegister.ICC_SRE_EL1,
+            CpuInterfaceRegister.ICC_PMR_EL1,
+            CpuInterfaceRegister.ICC_BPR0_EL1,
+            CpuInterfaceRegister.ICC_BPR1_EL1,
+            CpuInterfaceRegister.ICC_AP0R0_EL1,
+            CpuInterfaceRegister.ICC_AP1R0_EL1,
+            CpuInterfaceRegister.ICC_IGRPEN0_EL1,
+            CpuInterfaceRegister.ICC_IGRPEN1_EL1);
 
     private final FakeKernel fake = new FakeKernel(Profile.of("6.12,arm64"));
     private final Undo made = new Undo();
@@ -58,6 +72,8 @@ class FakeArmVcpuTest {
         GuestGic.enable(vgic);
         GuestGic.enable(vgic, SPI);
         GuestGic.enable(vgic, OTHER);
+        GuestGic.enable(vgic, FIRST);
+        GuestGic.enable(vgic, SECOND);
         first = guest(vm, FIRST);
         second = guest(vm, SECOND);
     }
@@ -139,6 +155,29 @@ class FakeArmVcpuTest {
         send(OTHER);
         assertThat(first.acknowledge()).isEqualTo(OTHER.number());
         assertThat(first.acknowledge()).isEqualTo(SPI.number());
+    }
+
+    // The CPU interface
+
+    @Test
+    void guestTakesWhatItsCpuInterfaceLetsPass() {
+        int mask = CpuInterfaceRegister.ICC_PMR_EL1.id();
+        int group1 = CpuInterfaceRegister.ICC_IGRPEN1_EL1.id();
+        GuestGic.setPriority(vgic, SPI, 0x80);
+        GuestGic.setPriority(vgic, OTHER, 0x88);
+        send(SPI);
+        send(OTHER);
+        vgic.writeSystemRegister(FIRST, group1, 0);
+        assertThat(first.acknowledge()).as("group 1 is off").isEqualTo(NONE);
+        vgic.writeSystemRegister(FIRST, group1, 1);
+        vgic.writeSystemRegister(FIRST, mask, 0x80);
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        vgic.writeSystemRegister(FIRST, mask, 0x8f);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+        assertThat(first.acknowledge()).as("the mask has 5 bits").isEqualTo(NONE);
+        assertThat(vgic.isLatched(OTHER)).as("pending all the same").isTrue();
+        vgic.writeSystemRegister(FIRST, mask, 0x90);
+        assertThat(first.acknowledge()).isEqualTo(OTHER.number());
     }
 
     // Routes
@@ -274,6 +313,10 @@ class FakeArmVcpuTest {
         }
         assertThat(guest(target, FIRST).acknowledge()).isEqualTo(NONE);
         FakeArmVcpu guest = guest(target, SECOND);
+        assertThat(guest.acknowledge()).as("CPU interface off").isEqualTo(NONE);
+        for (CpuInterfaceRegister register : SAVED) {
+            restored.writeSystemRegister(SECOND, register.id(), vgic.readSystemRegister(SECOND, register.id()));
+        }
         assertThat(guest.acknowledge()).isEqualTo(OTHER.number());
         assertThat(guest.acknowledge()).isEqualTo(SPI.number());
     }
@@ -306,6 +349,10 @@ class FakeArmVcpuTest {
         int control = RedistributorRegister.GICR_CTLR.offset();
         its.map(3);
         other.signal(GuestIts.message(3));
+        int mask = CpuInterfaceRegister.ICC_PMR_EL1.id();
+        its.vgic().writeSystemRegister(FIRST, mask, 0xa0);
+        assertThat(guest.acknowledge()).as("masked").isEqualTo(NONE);
+        its.vgic().writeSystemRegister(FIRST, mask, 0xa8);
         its.vgic().writeRedistributor(FIRST, control, 0);
         assertThat(guest.acknowledge()).isEqualTo(NONE);
         its.vgic().writeRedistributor(FIRST, control, 1);

@@ -72,6 +72,7 @@ class GicV4World {
         memory.putByte(PROPERTIES + LPI - 8192, (byte) 0xa1);
         memory.putByte(PROPERTIES + SECOND - 8192, (byte) 0xa1);
         for (VcpuId id : ids) {
+            GuestGic.enable(vgic, id);
             write(vgic, id, RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | 15);
             write(vgic, id, RedistributorRegister.GICR_PENDBASER, MEMORY + PENDING + 0x1_0000L * id.number());
             vgic.writeRedistributor(id, RedistributorRegister.GICR_CTLR.offset(), 1);

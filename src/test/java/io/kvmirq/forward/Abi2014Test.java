@@ -89,6 +89,7 @@ class Abi2014Test {
             vgic = vm.createVgicV3();
             vgic.init();
             GuestGic.enable(vgic);
+            GuestGic.enable(vgic, new VcpuId(0));
             enable(ID);
             try (Fd.Lease lease = vm.fd().lease()) {
                 guest = fake.armVcpu(lease.number(), new VcpuId(0));

@@ -59,6 +59,8 @@ class DirectEoiTest {
         VgicV3 vgic = vm.createVgicV3();
         vgic.init();
         GuestGic.enable(vgic);
+        GuestGic.enable(vgic, new VcpuId(0));
+        GuestGic.enable(vgic, new VcpuId(1));
         GuestGic.enable(vgic, new Spi(ID));
         vgic.writeDistributor(DistributorRegister.GICD_ICFGR.offset() + ID / 16 * 4, 0); // level
         return vgic;

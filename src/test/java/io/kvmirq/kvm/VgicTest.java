@@ -18,6 +18,7 @@ import io.kvmirq.Ppi;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.RedistributorRegister;
@@ -131,6 +132,8 @@ class VgicTest {
                 .contains(
                         "get 1:0x" + Integer.toHexString(DistributorRegister.GICD_ISPENDR.offset() + 4) + ":0x0",
                         "get 1:0x" + Integer.toHexString(DistributorRegister.GICD_ICFGR.offset() + 8) + ":0x0");
+        assertThat(VgicV3.systemRegister(3, 0, 4, 6, 0)).isEqualTo(CpuInterfaceRegister.ICC_PMR_EL1.id());
+        assertThat(VgicV3.systemRegister(3, 0, 12, 12, 7)).isEqualTo(CpuInterfaceRegister.ICC_IGRPEN1_EL1.id());
         assertThat(VgicV3.REDISTRIBUTOR_SIZE).isEqualTo(2 * RedistributorRegister.PRIVATE_FRAME);
         assertThat(InterruptId.FIRST_PPI).isEqualTo(Ppi.FIRST);
         assertThat(InterruptId.FIRST_SPI).isEqualTo(Spi.FIRST).isEqualTo(Ppi.LAST + 1);

@@ -3,6 +3,7 @@ package io.kvmirq.testing;
 
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.RegisterFields;
 import io.kvmirq.kvm.VgicV3;
@@ -21,6 +22,12 @@ public final class GuestGic {
     /** Disables it. */
     public static void disable(VgicV3 vgic) {
         vgic.writeDistributor(DistributorRegister.GICD_CTLR.offset(), 0);
+    }
+
+    /** Enables the CPU interface of a vCPU: group 1, all priorities but the lowest. A driver uses instructions for it. */
+    public static void enable(VgicV3 vgic, VcpuId vcpu) {
+        vgic.writeSystemRegister(vcpu, CpuInterfaceRegister.ICC_PMR_EL1.id(), 0xff);
+        vgic.writeSystemRegister(vcpu, CpuInterfaceRegister.ICC_IGRPEN1_EL1.id(), 1);
     }
 
     /** Enables an SPI. */

@@ -74,6 +74,7 @@ public final class GuestIts {
         memory = made.add(vm.addMemory(MEMORY, PENDING + vcpus * TABLE)).mapping();
         for (int i = 0; i < vcpus; i++) {
             VcpuId vcpu = new VcpuId(i);
+            GuestGic.enable(vgic, vcpu);
             write(vcpu, RedistributorRegister.GICR_PROPBASER, MEMORY + PROPERTIES | NUMBER_BITS - 1);
             write(vcpu, RedistributorRegister.GICR_PENDBASER, MEMORY + pending(i));
             vgic.writeRedistributor(vcpu, RedistributorRegister.GICR_CTLR.offset(), 1);

@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeMap;
 import java.util.function.IntFunction;
+import java.util.function.IntPredicate;
 
 /**
  * The LPIs of a VM, and those registers of its redistributors that LPIs need. An LPI exists while an event of an ITS is
@@ -318,12 +319,14 @@ public final class Lpis {
      * The guest of a vCPU takes its pending LPI with the highest priority, which is not pending then. While GICR_CTLR.EnableLPIs
      * is 0 it gets only vLPIs, which hardware delivers. Source: IHI 0069, 4.8 and 5.1; {@code vgic_flush_pending_lpis()}.
      *
-     * @return the INTID; empty if none is pending and enabled
+     * @param passes whether the vCPU's CPU interface lets a priority pass, 0–252
+     * @return the INTID; empty if none is pending, enabled and let pass
      */
-    public OptionalInt take(int vcpu) {
+    public OptionalInt take(int vcpu, IntPredicate passes) {
         OptionalInt taken = lpis.entrySet().stream()
                 .filter(entry -> isFor(entry.getValue(), vcpu)
                         && entry.getValue().enabled
+                        && passes.test(entry.getValue().priority)
                         && (isEnabled(vcpu) || entry.getValue().forwarding.isPresent())
                         && entry.getValue().isPending(entry.getKey()))
                 .min(Comparator.comparingInt(entry -> entry.getValue().priority))

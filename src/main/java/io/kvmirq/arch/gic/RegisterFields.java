@@ -4,11 +4,11 @@ package io.kvmirq.arch.gic;
 import io.kvmirq.arch.BitField;
 
 /**
- * The fields of the GICv3 registers that control and describe a distributor and its redistributors, with the values that
- * KVM gives to the fixed ones.
+ * The fields of the GICv3 registers that control and describe a distributor, its redistributors and CPU interfaces, with the
+ * values that KVM gives to the fixed ones.
  *
- * <p>Source: ARM IHI 0069, "GICD_CTLR", "GICD_TYPER", "GICD_IIDR", "GICD_PIDR2", "GICR_CTLR", "GICR_TYPER"; {@code
- * vgic_mmio_read_v3_misc()} and {@code vgic_mmio_read_v3r_typer()} in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
+ * <p>Source: ARM IHI 0069, "GICD_CTLR", "GICD_TYPER", "GICD_IIDR", "GICD_PIDR2", "GICR_CTLR", "GICR_TYPER",
+ * "ICC_CTLR_EL1", "ICC_SRE_EL1"; {@code vgic_mmio_read_v3_misc()} and {@code vgic_mmio_read_v3r_typer()} in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 public final class RegisterFields {
     /** GICD_CTLR.EnableGrp1, of one security state: the distributor forwards interrupts of group 1. */
@@ -52,6 +52,24 @@ public final class RegisterFields {
     public static final BitField GICR_TYPER_NUMBER = new BitField("processor_number", 8, 16);
     /** GICR_TYPER.Affinity_Value: the affinity of the vCPU, 8 bits a level. */
     public static final BitField GICR_TYPER_AFFINITY = new BitField("affinity_value", 32, 32);
+
+    /** ICC_CTLR_EL1.CBPR: {@link MachineControl#COMMON}. */
+    public static final BitField ICC_CTLR_COMMON = new BitField("cbpr", 0, 1);
+    /** ICC_CTLR_EL1.EOImode: {@link MachineControl#END_MODE}. */
+    public static final BitField ICC_CTLR_END_MODE = new BitField("eoimode", 1, 1);
+    /** ICC_CTLR_EL1.PRIbits: the number of priority bits, minus 1. */
+    public static final BitField ICC_CTLR_PRIORITY_BITS = new BitField("pribits", 8, 3);
+    /** ICC_CTLR_EL1.IDbits: 0 for INTIDs of 16 bits, 1 for 24. */
+    public static final BitField ICC_CTLR_ID_BITS = new BitField("idbits", 11, 3);
+    /** ICC_CTLR_EL1.SEIS: the CPU interface can raise SErrors. */
+    public static final BitField ICC_CTLR_SERRORS = new BitField("seis", 14, 1);
+    /** ICC_CTLR_EL1.A3V: SGIs can go to any affinity level 3. */
+    public static final BitField ICC_CTLR_LEVEL3 = new BitField("a3v", 15, 1);
+
+    /** ICC_SRE_EL1.SRE: the CPU interface has system registers. */
+    public static final BitField ICC_SRE_ENABLED = new BitField("sre", 0, 1);
+    /** ICC_SRE_EL1: SRE, and no bypass of IRQs and FIQs. */
+    public static final int ICC_SRE_FIXED = 7;
 
     private RegisterFields() {}
 }

@@ -27,6 +27,7 @@ public final class ArmGuest {
     private final ArmVm vm;
     private final FakeVgic vgic;
     private final int vcpu;
+    private final CpuInterface cpu;
     private final VirtualInterface registers;
     /** The interrupts whose latch the list registers took. */
     private final BitSet latched = new BitSet();
@@ -36,21 +37,24 @@ public final class ArmGuest {
         this.vm = vm;
         this.vgic = vgic;
         this.vcpu = vcpu;
+        this.cpu = vgic.cpuInterface(vcpu);
         this.registers = vgic.delivery().registers(vcpu);
     }
 
     /**
      * Takes the pending interrupt of group 1 with the highest priority; LPIs last. Returns its INTID, or 1023 if there is
-     * none.
+     * none that the CPU interface lets pass.
      */
     public int acknowledge() {
+        vm.note(ArmRule.VGIC_MASK);
         enter();
         int best = -1;
         for (int i = 0; i < REGISTERS && vgic.delivery().isEnabled(); i++) {
             long word = registers.listRegister(i);
             boolean pending = ListRegister.PENDING.isSet(word)
                     && !ListRegister.ACTIVE.isSet(word)
-                    && ListRegister.GROUP1.isSet(word);
+                    && ListRegister.GROUP1.isSet(word)
+                    && cpu.passes((int) ListRegister.PRIORITY.of(word) << PRIORITY_SHIFT);
             if (pending && (best < 0 || priority(i) < priority(best))) {
                 best = i;
             }
@@ -80,7 +84,9 @@ public final class ArmGuest {
 
     private int takeLpi() {
         boolean enabled = vgic.delivery().isEnabled() && vm.lpis().isEnabled(vcpu);
-        return enabled ? vm.lpis().take(vcpu).orElse(GuestCpuInterface.SPURIOUS) : GuestCpuInterface.SPURIOUS;
+        return enabled
+                ? vm.lpis().take(vcpu, cpu::passes).orElse(GuestCpuInterface.SPURIOUS)
+                : GuestCpuInterface.SPURIOUS;
     }
 
     private long priority(int register) {

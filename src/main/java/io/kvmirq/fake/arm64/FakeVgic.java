@@ -7,6 +7,7 @@ import io.kvmirq.arch.gic.InterruptState;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KernelRule;
+import java.util.List;
 import java.util.Optional;
 
 /**
@@ -24,6 +25,8 @@ final class FakeVgic {
     private int shared;
     private Optional<Distributor> distributor = Optional.empty();
     private Optional<VgicDelivery> delivery = Optional.empty();
+    /** By vCPU, once the VGIC is initialized. */
+    private List<CpuInterface> interfaces = List.of();
 
     FakeVgic(ArmVm vm) {
         this.vm = vm;
@@ -83,6 +86,7 @@ final class FakeVgic {
         Distributor made = Distributor.gicv3(Math.max(1, vm.vcpus().size()), shared, vcpu -> {});
         distributor = Optional.of(made);
         delivery = Optional.of(new VgicDelivery(vm, made));
+        interfaces = vm.vcpus().stream().map(vcpu -> new CpuInterface()).toList();
     }
 
     /** The state of the interrupts. The VGIC is initialized. */
@@ -93,6 +97,11 @@ final class FakeVgic {
     /** Whether and where interrupts reach guests. The VGIC is initialized. */
     VgicDelivery delivery() {
         return delivery.orElseThrow();
+    }
+
+    /** The CPU interface of a vCPU. The VGIC is initialized. */
+    CpuInterface cpuInterface(int vcpu) {
+        return interfaces.get(vcpu);
     }
 
     private boolean is(InterruptState what, int vcpu, int number) {

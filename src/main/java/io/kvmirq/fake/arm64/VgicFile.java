@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.arch.gic.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
@@ -12,6 +13,7 @@ import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
+import java.util.OptionalLong;
 
 /** A VGICv3's descriptor; source: arch/arm64/kvm/vgic/vgic-kvm-device.c. */
 final class VgicFile extends KvmDeviceFile {
@@ -19,6 +21,7 @@ final class VgicFile extends KvmDeviceFile {
     private static final int MAINTENANCE = 9;
 
     private static final long OFFSET = 0xffff_ffffL;
+    private static final int SYSTEM_REGISTER = 0xffff;
     private static final int REGION_INDEX = 0xff;
     private static final long REGION_BASE = 0xf_ffff_ffff_0000L;
     private static final int REGION_FLAGS = 0xf000;
@@ -84,12 +87,13 @@ final class VgicFile extends KvmDeviceFile {
                         vcpu(attribute).isPresent()
                                 && RedistributorRegisters.exists((int) (attribute.number() & OFFSET));
                     case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS ->
-                        throw new NotModelledException("the system registers a VGIC has for each vCPU");
+                        vcpu(attribute).isPresent() && systemRegister(attribute).isPresent();
                     default -> false;
                 };
         boolean ofNobody = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS
                         && vgic.vm().vcpus().isEmpty()
-                || attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS
+                || (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS
+                                || attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS)
                         && vcpu(attribute).isEmpty();
         return has ? 0 : host.refuse(ofNobody ? ArmRule.VGIC_NO_VCPU : ArmRule.VGIC_ATTRIBUTE);
     }
@@ -104,9 +108,8 @@ final class VgicFile extends KvmDeviceFile {
                 get ? host.refuse(ArmRule.VGIC_ATTRIBUTE) : control(attribute.number());
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
                     UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS,
+                    UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS,
                     UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO -> register(attribute, get);
-            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS ->
-                throw new NotModelledException("the system registers a VGIC has for each vCPU");
             default -> host.refuse(ArmRule.VGIC_ATTRIBUTE);
         };
     }
@@ -193,13 +196,14 @@ final class VgicFile extends KvmDeviceFile {
                 .findFirst();
     }
 
-    /** The kernel looks up the vCPU first, then copies the value in. */
+    /** The kernel looks up the vCPU first, then copies the value in, that of a system register last. */
     private int register(Attribute attribute, boolean get) {
         ArmVcpu vcpu = vcpu(attribute).orElse(null);
         if (vcpu == null) {
             return host.refuse(ArmRule.VGIC_NO_VCPU);
         }
-        ByteBuffer next = get ? value(0) : host.memory().copyIn(attribute.address(), Integer.BYTES);
+        boolean ofSystem = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS;
+        ByteBuffer next = get || ofSystem ? value(0) : host.memory().copyIn(attribute.address(), Integer.BYTES);
         if (next == null) {
             return host.refuse(FileRule.FAULT);
         }
@@ -209,6 +213,9 @@ final class VgicFile extends KvmDeviceFile {
         }
         if (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO) {
             return level(attribute, vcpu, get, next.getInt(0));
+        }
+        if (ofSystem) {
+            return systemRegister(attribute, vgic.cpuInterface(vgic.vm().vcpus().indexOf(vcpu)), get);
         }
         int offset = (int) (attribute.number() & OFFSET);
         boolean ofVcpu = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS;
@@ -221,6 +228,28 @@ final class VgicFile extends KvmDeviceFile {
             return 0;
         }
         return host.refuse(registers.write(offset, next.getInt(0)));
+    }
+
+    private static Optional<CpuInterfaceRegister> systemRegister(Attribute attribute) {
+        return CpuInterfaceRegister.of((int) (attribute.number() & SYSTEM_REGISTER));
+    }
+
+    private int systemRegister(Attribute attribute, CpuInterface of, boolean get) {
+        Optional<CpuInterfaceRegister> register = systemRegister(attribute);
+        ByteBuffer next = get ? value(0) : host.memory().copyIn(attribute.address(), Long.BYTES);
+        if (next == null) {
+            return host.refuse(FileRule.FAULT);
+        }
+        if (register.isEmpty()) {
+            return host.refuse(ArmRule.VGIC_NO_SYSTEM_REGISTER);
+        }
+        if (get) {
+            OptionalLong value = of.read(register.get());
+            return value.isPresent()
+                    ? put(attribute, value.getAsLong(), Long.BYTES)
+                    : host.refuse(ArmRule.VGIC_SYSTEM_REGISTER_VALUE);
+        }
+        return of.write(register.get(), next.getLong(0)) ? 0 : host.refuse(ArmRule.VGIC_SYSTEM_REGISTER_VALUE);
     }
 
     /** Since 6.17 the identification registers of the distributor are accessible before init. */

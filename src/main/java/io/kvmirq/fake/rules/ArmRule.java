@@ -89,11 +89,17 @@ public enum ArmRule implements KernelRule {
             SOURCE,
             "while GICD_CTLR.EnableGrp1 is 0, interrupts become pending and no guest takes one",
             "vgic.c vgic_target_oracle()"),
+    VGIC_MASK(
+            SOURCE,
+            "a vCPU takes interrupts of group 1 while its ICC_IGRPEN1_EL1 is 1 and their priority is below ICC_PMR_EL1",
+            "vgic.c kvm_vgic_vcpu_pending_irq()"),
     VGIC_QUEUED_ONCE(
             SOURCE,
             "an interrupt that is signalled while the distributor is disabled, or routed to no vCPU, waits for its next"
                     + " signal or write",
             "vgic.c vgic_queue_irq_unlock()"),
+    VGIC_NO_SYSTEM_REGISTER(SOURCE, VgicCause.VGIC_NO_SYSTEM_REGISTER),
+    VGIC_SYSTEM_REGISTER_VALUE(SOURCE, VgicCause.VGIC_SYSTEM_REGISTER_VALUE),
     VGIC_LEVEL_INFO(LAB, VgicCause.VGIC_LEVEL_INFO),
     VGIC_EDGE(LAB, "a rising edge is latched, a falling is not; SPIs start as edges", "vgic.c kvm_vgic_inject_irq()"),
     VGIC_LEVEL(LAB, "a level follows the last value that any source gave its line", "vgic.c kvm_vgic_inject_irq()"),

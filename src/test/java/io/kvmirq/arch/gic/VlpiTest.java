@@ -393,7 +393,7 @@ class VlpiTest {
         mapping.unregister();
         assertThat(vpes.get(0).isPending(vlpi(LPI))).isFalse();
         assertThat(lpis.isPending(LPI)).isFalse();
-        assertThat(lpis.take(0)).isEmpty();
+        assertThat(lpis.take(0, priority -> true)).isEmpty();
         vpes.get(0).thread().load(0);
         assertThat(vpes.get(0).thread().block(true)).as("nothing is pending").isTrue();
         vpes.get(0).setPending(vlpi(LPI), true);
@@ -418,7 +418,7 @@ class VlpiTest {
         its.message(DEVICE, 0);
         lpis.enable(0, false);
         assertThat(lpis.isPending(LPI)).isTrue();
-        assertThat(lpis.take(0)).isEmpty();
+        assertThat(lpis.take(0, priority -> true)).isEmpty();
         assertThat(lpis.isPending(LPI)).isTrue();
     }
 
@@ -428,7 +428,7 @@ class VlpiTest {
         mapping(Kernel.BY_HOST_IRQ).register(route(0));
         lpis.receive(HOST_IRQ);
         lpis.enable(0, false);
-        assertThat(lpis.take(0)).hasValue(LPI);
+        assertThat(lpis.take(0, priority -> true)).hasValue(LPI);
     }
 
     @Test
@@ -440,9 +440,9 @@ class VlpiTest {
         its.message(DEVICE, 2);
         its.message(DEVICE, 3);
         assertThat(lpis.isPending(LPI + 3)).as("its property is 0").isTrue();
-        assertThat(lpis.take(0)).hasValue(LPI + 2);
-        assertThat(lpis.take(0)).hasValue(LPI);
-        assertThat(lpis.take(0)).isEmpty();
+        assertThat(lpis.take(0, priority -> true)).hasValue(LPI + 2);
+        assertThat(lpis.take(0, priority -> true)).hasValue(LPI);
+        assertThat(lpis.take(0, priority -> true)).isEmpty();
     }
 
     @Test
