@@ -64,7 +64,7 @@ final class ReplayCommand implements Command {
                 .converters(SelftestCommand.profile())
                 .completionCandidates(Profile.names())
                 .description("Kernel that the fake imitates: " + Profile.expected() + " (default: -D"
-                        + FakeProvider.PROFILE + ", 6.18).")
+                        + FakeProvider.PROFILE + ", then the kernel of the tape, or the next older one).")
                 .build());
         spec.addPositional(PositionalParamSpec.builder()
                 .paramLabel("FILE")
@@ -87,23 +87,44 @@ final class ReplayCommand implements Command {
             System.setProperty(FakeProvider.PROFILE, arguments.matchedOptionValue("--profile", ""));
         }
         Path file = arguments.matchedPositionalValue(0, Path.of(""));
-        FakeKernel kernel = new FakeKernel(FakeProvider.profile());
-        KernelBackend backend = fake ? kernel.backend() : backends.open(name);
-        String on = fake ? "fake kernel " + backend.description() : "this machine's kernel, " + backend.name();
-        try (Replay replay = new Replay(backend.libc())) {
-            if (fake) {
-                kernel.addDevicesOf(file);
+        try {
+            if (!fake) {
+                KernelBackend backend = backends.open(name);
+                return replay(backend, file, "this machine's kernel, " + backend.name(), terminal);
             }
-            int code = tell(replay.run(file), on, terminal);
-            replay.remarks().forEach(remark -> (code == ExitCode.COULD_NOT_RUN ? terminal.err() : terminal.out())
-                    .println(remark));
-            return code;
+            Profile profile;
+            try {
+                profile = profile(file);
+            } catch (IllegalArgumentException e) {
+                terminal.complain(FileSentence.shown(file) + ": " + e.getMessage() + "; name one with --profile");
+                return ExitCode.COULD_NOT_RUN;
+            }
+            FakeKernel kernel = new FakeKernel(profile);
+            kernel.addDevicesOf(file);
+            return replay(kernel.backend(), file, kernel.toString(), terminal);
         } catch (TapeException e) {
             terminal.complain(FileSentence.shown(file) + ": " + e.getMessage() + "; nothing was replayed");
         } catch (IOException e) {
             terminal.complain(FileSentence.cannotRead(file, e));
         }
         return ExitCode.COULD_NOT_RUN;
+    }
+
+    /** The profile of -D, which --profile sets, or the tape's own. */
+    private static Profile profile(Path file) throws IOException {
+        if (System.getProperty(FakeProvider.PROFILE) != null) {
+            return FakeProvider.profile();
+        }
+        return FakeKernel.profileOf(file);
+    }
+
+    private static int replay(KernelBackend backend, Path file, String on, Terminal terminal) throws IOException {
+        try (Replay replay = new Replay(backend.libc())) {
+            int code = tell(replay.run(file), on, terminal);
+            replay.remarks().forEach(remark -> (code == ExitCode.COULD_NOT_RUN ? terminal.err() : terminal.out())
+                    .println(remark));
+            return code;
+        }
     }
 
     private static int tell(Replay.Outcome outcome, String on, Terminal terminal) {

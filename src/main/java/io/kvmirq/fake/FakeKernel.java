@@ -109,9 +109,27 @@ public final class FakeKernel extends SystemCalls {
         return kernel;
     }
 
-    /** Like {@link #from(Path, Profile)}, with the profile 6.18. */
+    /** Like {@link #from(Path, Profile)}, with {@link #profileOf}. */
     public static FakeKernel from(Path tape) {
-        return from(tape, Profile.V6_18);
+        try {
+            return from(tape, profileOf(tape));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /**
+     * The profile on which a tape can be replayed, from its first line. A tape of a fake kernel names its profile. For a
+     * tape of a real kernel it is the newest version that is not newer than the kernel, or 6.1 for an older kernel, with
+     * {@code arm64} if the kernel is one. A file without such a line has 6.18. Needs {@code
+     * com.fasterxml.jackson.core:jackson-core}.
+     *
+     * @throws io.kvmirq.recording.TapeException if the file is not a tape
+     * @throws IOException if the file cannot be read
+     * @throws IllegalArgumentException if a fake kernel recorded the tape and its profile is unknown here
+     */
+    public static Profile profileOf(Path tape) throws IOException {
+        return StartUp.profile(tape);
     }
 
     /**

@@ -9,6 +9,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Predicate;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -27,6 +29,7 @@ import org.jspecify.annotations.Nullable;
 public final class Profile {
     private static final int HOST_WIDE_MINOR = 17;
     private static final int CDEV_MINOR = 6;
+    private static final Pattern RELEASE = Pattern.compile("^([0-9]{1,4})\\.([0-9]{1,4})");
 
     /** The versions that have a profile. */
     private enum Version {
@@ -43,6 +46,10 @@ public final class Profile {
             this.label = label;
             this.major = major;
             this.minor = minor;
+        }
+
+        boolean isUpTo(int otherMajor, int otherMinor) {
+            return major < otherMajor || major == otherMajor && minor <= otherMinor;
         }
     }
 
@@ -147,6 +154,24 @@ public final class Profile {
             throw new IllegalArgumentException("profile '" + text + "' contradicts itself: " + contradiction);
         });
         return profile;
+    }
+
+    /**
+     * The newest version that is not newer than a kernel, or the oldest version.
+     *
+     * @param release of the kernel, such as {@code 6.12.48-amd64}
+     * @param architecture as uname has it
+     */
+    static Profile nearest(String release, String architecture) {
+        Matcher number = RELEASE.matcher(release);
+        Version nearest = number.find()
+                ? Arrays.stream(Version.values())
+                        .filter(version ->
+                                version.isUpTo(Integer.parseInt(number.group(1)), Integer.parseInt(number.group(2))))
+                        .reduce(Version.V6_1, (older, newer) -> newer)
+                : Version.V6_18;
+        return new Profile(
+                nearest, architecture.equals("aarch64") ? EnumSet.of(Switch.ARM64) : EnumSet.noneOf(Switch.class));
     }
 
     private static IllegalArgumentException unknown(String text) {

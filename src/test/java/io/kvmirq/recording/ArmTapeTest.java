@@ -64,6 +64,7 @@ class ArmTapeTest {
     @EnumSource
     void everyScenarioOfArm64Replays(Scenario scenario) throws IOException {
         Path file = Recordings.ofSelftest(file(), Recordings.fake(ARM64), scenario, Irqchip.VGIC);
+        assertThat(FakeKernel.profileOf(file)).isEqualTo(ARM64);
         assertThat(replay(file)).isInstanceOf(Replay.Same.class);
     }
 }
