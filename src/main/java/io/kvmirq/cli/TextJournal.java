@@ -102,7 +102,7 @@ final class TextJournal implements Journal {
         String surer = Arrays.stream(Grade.values())
                 .filter(grade -> grade != Grade.INFERRED && counts.containsKey(grade))
                 .map(grade -> counts.get(grade) + " " + grade.label()
-                        + (grade == Grade.MEASURED ? " on " + Profile.V6_18.label() : ""))
+                        + (grade == Grade.MEASURED ? " on x86 " + Profile.V6_18.label() : ""))
                 .collect(Collectors.joining(", "));
         return "used " + rules.size() + " rules of the fake: " + surer + "; "
                 + (inferred.isEmpty()

@@ -623,11 +623,11 @@ class CliIT {
         assertThat(Cli.launcher()
                         .run("selftest", "--backend", "fake", "--count", "5")
                         .out())
-                .containsPattern("FAKE used \\d+ rules of the fake: \\d+ measured on 6\\.18.*; none inferred");
+                .containsPattern("FAKE used \\d+ rules of the fake: \\d+ measured on x86 6\\.18.*; none inferred");
         assertThat(Cli.launcher()
                         .run("selftest", "--backend", "fake", "--profile", "6.1", "--count", "5")
                         .out())
-                .containsPattern("rules of the fake: \\d+ measured on 6\\.18, \\d+ lab");
+                .containsPattern("rules of the fake: \\d+ measured on x86 6\\.18, \\d+ lab");
         assertThat(Cli.launcher()
                         .run("selftest", "--backend", "fake", "--count", "5", "--json")
                         .out())
