@@ -28,8 +28,8 @@ public sealed interface Posting {
     /**
      * Software delivers the interrupt.
      *
-     * @param reason the first reason that holds, from {@link NotPosted} or {@link VlpiMapping.Refusal}, and what of this
-     *     interrupt makes it hold
+     * @param reason that the interrupt is no message; otherwise the first reason that holds, from {@link NotPosted} or
+     *     {@link VlpiMapping.Refusal}, and what of this interrupt makes it hold
      * @param remedy what to do about it
      */
     record NotPosted(String reason, String remedy) implements Posting {

@@ -319,6 +319,23 @@ final class State {
     }
 
     private Verdict verdict(Ends its, Optional<Producer> producer) {
+        Verdict verdict = ofHost(its, producer);
+        return producer.filter(one -> !one.kind().isMessage())
+                .map(one -> verdict.with(line(one.kind())))
+                .orElse(verdict);
+    }
+
+    /** Concerns any host: VFIO offers messages only. */
+    private static Posting line(Producer.Kind kind) {
+        return kind == Producer.Kind.INTX
+                ? new Posting.NotPosted(
+                        "hardware posts messages only, and INTx is a line", "let the guest use MSI or MSI-X")
+                : new Posting.NotPosted(
+                        "hardware posts messages of PCI devices only, and this is a platform interrupt",
+                        "nothing to do: such an interrupt is always delivered by KVM");
+    }
+
+    private Verdict ofHost(Ends its, Optional<Producer> producer) {
         if (host instanceof MirrorHost.X86 x86) {
             boolean message = producer.filter(one -> one.kind().isMessage()).isPresent();
             return X86Rules.of(

@@ -19,6 +19,10 @@ record Verdict(
     /** The message names several vCPUs, or there is none: every change of the vCPUs may change the verdict. */
     static final long ANY = -1;
 
+    Verdict with(Posting other) {
+        return new Verdict(other, vcpu, irte, listRegister, aim);
+    }
+
     static Verdict of(Posting posting) {
         return new Verdict(posting, Optional.empty(), Optional.empty(), Optional.empty(), ANY);
     }
