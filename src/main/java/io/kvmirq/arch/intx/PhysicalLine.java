@@ -58,6 +58,9 @@ public final class PhysicalLine {
         Taken handle();
     }
 
+    /** In the place of a handler that was removed. */
+    private static final Handler REMOVED = () -> Taken.NONE;
+
     private static final int PERIOD = 100_000;
     private static final int MAX_UNHANDLED = 99_900;
     private static final int MAX_HANDLERS = Long.SIZE;
@@ -104,18 +107,42 @@ public final class PhysicalLine {
         devices.add(device);
     }
 
+    /** The device is gone: it asserts the line no more. */
+    void disconnect(IntxDevice device) {
+        devices.remove(device);
+    }
+
     /**
-     * Adds a handler, which is not called until {@link #request}. It keeps its number for the life of the line.
+     * Adds a handler, which is not called until {@link #request}. It keeps its number until {@link #remove}.
      *
      * @return the number of the handler
      * @throws IllegalStateException if the line has 64 handlers already
      */
     public int add(Handler handler) {
+        int place = handlers.indexOf(REMOVED);
+        if (place >= 0) {
+            handlers.set(place, handler);
+            return place;
+        }
         if (handlers.size() == MAX_HANDLERS) {
             throw new IllegalStateException("the line has " + MAX_HANDLERS + " handlers already: use another line");
         }
         handlers.add(handler);
         return handlers.size() - 1;
+    }
+
+    /**
+     * Removes a handler. The next one that is added gets its number. No other thread may use the line.
+     *
+     * @param handler the number of the handler
+     * @throws IllegalArgumentException if there is no such handler
+     * @throws IllegalStateException if the handler has the line
+     */
+    public void remove(int handler) {
+        if ((words.get(at(REQUESTED)) & bit(handler)) != 0) {
+            throw new IllegalStateException("handler " + handler + " has the line: free it first");
+        }
+        handlers.set(handler, REMOVED);
     }
 
     /**
@@ -177,9 +204,9 @@ public final class PhysicalLine {
     }
 
     private long bit(int handler) {
-        if (handler < 0 || handler >= handlers.size()) {
+        if (handler < 0 || handler >= handlers.size() || handlers.get(handler) == REMOVED) {
             throw new IllegalArgumentException(
-                    "handler " + handler + " does not exist: the line has " + handlers.size() + ", numbered from 0");
+                    "handler " + handler + " does not exist: expected a number that add returned");
         }
         return 1L << handler;
     }

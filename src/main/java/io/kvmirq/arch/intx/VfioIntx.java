@@ -38,7 +38,7 @@ public class VfioIntx extends IntxState {
      *
      * @param nointxmask the module parameter of vfio-pci: mask at the interrupt controller, also if the device has DisINTx
      * @throws IllegalStateException if the device has one already, or its line has 64 handlers. The handler is the device's
-     *     for the life of the line, also while the device is closed.
+     *     until {@link #remove}, also while the device is closed.
      */
     public static VfioIntx of(IntxDevice device, boolean nointxmask) {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
@@ -142,6 +142,18 @@ public class VfioIntx extends IntxState {
         words.set(at(VIRTUAL_DISINTX), 0);
         words.set(at(MASKED), 0);
         words.set(at(CLOSED), 1);
+    }
+
+    /**
+     * The device is removed from the host: it asserts its line no more, and the line may have another handler. Do not use
+     * this object afterwards. No other thread may use the line.
+     *
+     * @throws IllegalStateException if a mode is enabled
+     */
+    public void remove() {
+        check(InterruptMode.NONE);
+        line.remove(handler);
+        line.disconnect(device);
     }
 
     /**

@@ -94,11 +94,15 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
 
     private boolean remove(boolean wanted) {
         boolean gone = wanted && held == 0;
-        if (gone) {
+        if (gone && group.devices().contains(this)) {
             group.remove(this);
+            removed();
         }
         return gone;
     }
+
+    /** The device is gone. */
+    void removed() {}
 
     /** The bus in sysfs. */
     abstract String bus();

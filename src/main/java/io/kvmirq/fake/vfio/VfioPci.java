@@ -138,6 +138,11 @@ public final class VfioPci extends VfioDevice {
         single[UapiVfio.VFIO_PCI_REQ_IRQ_INDEX] = null;
     }
 
+    @Override
+    void removed() {
+        intx.remove();
+    }
+
     /** A function reset: the device forgets what it requested. The kernel restores its configuration. */
     void reset() {
         device.serve();

@@ -262,7 +262,7 @@ class PhysicalLineTest {
     @ParameterizedTest
     @CsvSource({"-1", "2"})
     void unknownHandlerIsRefused(int handler) {
-        String sentence = "handler " + handler + " does not exist: the line has 2, numbered from 0";
+        String sentence = "handler " + handler + " does not exist: expected a number that add returned";
         assertThatIllegalArgumentException()
                 .isThrownBy(() -> line.request(handler, true, true))
                 .withMessage(sentence);
@@ -294,6 +294,23 @@ class PhysicalLineTest {
                 .isThrownBy(() -> line.add(() -> Taken.NONE))
                 .withMessage("the line has 64 handlers already: use another line");
         assertThat(line.request(63, true, true)).isTrue();
+    }
+
+    @Test
+    void removedHandlerGivesItsNumberBack() {
+        line.request(first, true, true);
+        assertThatIllegalStateException()
+                .isThrownBy(() -> line.remove(first))
+                .withMessage("handler 0 has the line: free it first");
+        line.free(first);
+        line.remove(first);
+        assertThatIllegalArgumentException().isThrownBy(() -> line.request(first, true, true));
+        answer = Taken.NONE;
+        assertThat(line.add(() -> Taken.FORWARDED)).isEqualTo(first);
+        line.request(first, true, true);
+        device.request();
+        line.take();
+        assertThat(line.isActive()).as("the new handler ran").isTrue();
     }
 
     @ParameterizedTest

@@ -418,6 +418,22 @@ class VfioIntxTest {
                 .withMessage("a platform device has no messages: enable its line instead");
     }
 
+    @Test
+    void removedDeviceLeavesItsLine() {
+        One one = new One(Kind.PCI_2_3).enabled();
+        assertThatIllegalStateException()
+                .isThrownBy(one.vfio::remove)
+                .withMessage("the device is in mode INTX: expected NONE; disable that mode first");
+        one.vfio.disable();
+        one.device.request();
+        assertThat(one.line.isHigh()).isTrue();
+        one.vfio.remove();
+        assertThat(one.line.isHigh()).isFalse();
+        assertThat(one.line.add(() -> Taken.NONE))
+                .as("the number of its handler")
+                .isZero();
+    }
+
     // Direct EOI
 
     @Test
