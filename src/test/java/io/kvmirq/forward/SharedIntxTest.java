@@ -20,6 +20,7 @@ import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.VfioDevice;
+import java.time.Duration;
 import java.util.List;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.Test;
@@ -122,6 +123,57 @@ class SharedIntxTest {
             a.forward();
             b.run();
             assertThat(b.served).as("a shared request enables the line").isEqualTo(1);
+        }
+    }
+
+    @Test
+    void stuckLineIsPolledTenTimesASecond() {
+        try (SharedLineWorld world = new SharedLineWorld(PROFILE, false)) {
+            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
+            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+            b.forward();
+            a.hardware.requestService();
+            for (int i = 0; i < ROUNDS; i++) {
+                b.request();
+                world.fake.pass(Duration.ofMillis(99));
+                b.run();
+                assertThat(b.served).isEqualTo(i);
+                world.fake.pass(Duration.ofMillis(1));
+                b.run();
+                assertThat(b.served).isEqualTo(i + 1);
+            }
+            assertThat(b.spurious).isZero();
+            assertThat(world.fake.hostFiles().text("proc/interrupts").orElseThrow())
+                    .as("no interrupts")
+                    .contains(" 16:  100000  ");
+        }
+    }
+
+    @Test
+    void removedDeviceAssertsTheLineNoMore() {
+        try (SharedLineWorld world = new SharedLineWorld(PROFILE, false)) {
+            FakePciDevice gone = world.addDevice(NO_DIS_INTX);
+            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+            gone.requestService();
+            assertThat(gone.remove()).isTrue();
+            assertThat(gone.remove()).as("gone already").isTrue();
+            b.forward();
+            assertServed(b);
+        }
+    }
+
+    @Test
+    void lineOutlivesMoreThan64Devices() {
+        try (SharedLineWorld world = new SharedLineWorld(PROFILE, false)) {
+            FakePciDevice first = world.addDevice(DIS_INTX);
+            for (int i = 0; i < 2 * Long.SIZE; i++) {
+                FakePciDevice next = world.fake
+                        .pciDevice("0000:01:00.0", 9)
+                        .intx()
+                        .onLineOf(first)
+                        .add();
+                assertThat(next.remove()).isTrue();
+            }
         }
     }
 

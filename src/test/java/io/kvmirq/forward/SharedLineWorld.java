@@ -28,7 +28,7 @@ final class SharedLineWorld implements AutoCloseable {
     private final List<FakePciDevice> devices = new ArrayList<>();
 
     SharedLineWorld(String profile, boolean nointxmask) {
-        fake = new FakeKernel(Profile.of(profile));
+        fake = FakeKernel.inVirtualTime(Profile.of(profile));
         fake.setNointxmask(nointxmask);
         kernel = made.add(Kernel.over(fake.backend(), Kernel.DEVICE));
     }

@@ -2,6 +2,8 @@
 package io.kvmirq.fake.file;
 
 import java.time.Duration;
+import java.util.Comparator;
+import java.util.PriorityQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
@@ -9,16 +11,19 @@ import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 
 /**
- * The kernel's lock, its clock, and the calls that wait for a change or a timeout. The lock is fair: as in a real
+ * The kernel's lock, its clock, its timers, and the calls that wait for a change or a timeout. The lock is fair: as in a real
  * kernel, a thread that makes one call after another does not starve other threads. Unless a method takes the lock, its
  * caller holds it.
  */
 public final class FakeTime implements AutoCloseable {
     private final ReentrantLock lock = new ReentrantLock(true);
     private final Condition change = lock.newCondition();
+    private final PriorityQueue<Timer> timers = new PriorityQueue<>(Comparator.comparingLong(Timer::at));
     private final boolean virtual;
     private long virtualNanos;
     private int waiting;
+
+    private record Timer(long at, Runnable action) {}
 
     public FakeTime(boolean virtual) {
         this.virtual = virtual;
@@ -27,6 +32,7 @@ public final class FakeTime implements AutoCloseable {
     /** Takes the lock, until {@link #close}. */
     public void enter() {
         lock.lock();
+        runTimers();
     }
 
     @Override
@@ -36,7 +42,7 @@ public final class FakeTime implements AutoCloseable {
 
     /** Runs an action with the lock. The caller does not need to hold it. */
     public <T> T locked(Supplier<T> action) {
-        lock.lock();
+        enter();
         try {
             return action.get();
         } finally {
@@ -74,7 +80,27 @@ public final class FakeTime implements AutoCloseable {
             throw new IllegalArgumentException("time passes forwards, not by " + passed);
         }
         virtualNanos += passed.toNanos();
+        runTimers();
         changed();
+    }
+
+    /**
+     * Runs an action once, with the lock, when the time is over. In virtual time {@link #pass} runs it. Otherwise the next
+     * call runs it, or a call that waits.
+     */
+    public void after(Duration delay, Runnable action) {
+        timers.add(new Timer(now() + delay.toNanos(), action));
+        changed();
+    }
+
+    /** An action may take the lock again: that runs no other timer. */
+    private void runTimers() {
+        boolean runs = lock.getHoldCount() == 1;
+        for (Timer next = timers.peek(); runs && next != null && next.at() <= now(); next = timers.peek()) {
+            timers.remove();
+            next.action().run();
+            changed();
+        }
     }
 
     public int waiting() {
@@ -101,11 +127,13 @@ public final class FakeTime implements AutoCloseable {
     private void awaitChange(long nanos) {
         waiting++;
         boolean interrupted = Thread.interrupted();
+        Timer next = timers.peek();
+        long limit = next == null ? nanos : Math.min(nanos, next.at() - now());
         try {
-            if (virtual || nanos == Long.MAX_VALUE) {
+            if (virtual || limit == Long.MAX_VALUE) {
                 change.awaitUninterruptibly();
             } else {
-                change.await(nanos, TimeUnit.NANOSECONDS);
+                change.await(limit, TimeUnit.NANOSECONDS);
             }
         } catch (InterruptedException e) {
             interrupted = true;
@@ -115,6 +143,7 @@ public final class FakeTime implements AutoCloseable {
                 Thread.currentThread().interrupt();
             }
         }
+        runTimers();
     }
 
     /**
@@ -135,11 +164,12 @@ public final class FakeTime implements AutoCloseable {
         }
     }
 
-    /** Lets waiting threads take the lock once; a long loop calls it. */
+    /** Lets waiting threads take the lock once, and timers run; a long loop calls it. */
     public void letOthersIn() {
         if (lock.hasQueuedThreads()) {
             lock.unlock();
             lock.lock();
         }
+        runTimers();
     }
 }

@@ -140,6 +140,10 @@ public enum VfioRule implements KernelRule {
             INFERRED,
             "the historic profile forwards a level: its handler signals, masks nothing and claims every interrupt",
             "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler, May 2017"),
+    HOST_LINE_POLLED(
+            SOURCE,
+            "a shared line that is disabled since no handler claims its interrupts is polled ten times a second",
+            "kernel/irq/spurious.c poll_spurious_irqs()"),
     VFIO_UNMASK_READS(LAB, "a signal of the unmask eventfd is consumed and unmasks INTx", "virqfd.c virqfd_wakeup()"),
     VFIO_UNMASK_DETACH_DRAINS(
             LAB, "removing the unmask eventfd of INTx reads the eventfd", "virqfd.c virqfd_shutdown()"),

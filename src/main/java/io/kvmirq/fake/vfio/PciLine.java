@@ -3,17 +3,26 @@ package io.kvmirq.fake.vfio;
 
 import io.kvmirq.arch.intx.LineController;
 import io.kvmirq.arch.intx.PhysicalLine;
+import io.kvmirq.fake.file.Host;
+import io.kvmirq.fake.rules.VfioRule;
+import java.time.Duration;
 
 /**
  * An interrupt line of the host that PCI devices and drivers of the host share. The caller of each method holds the
  * kernel's lock.
  */
 final class PciLine {
+    /** POLL_SPURIOUS_IRQ_INTERVAL of kernel/irq/spurious.c. */
+    private static final Duration POLL_INTERVAL = Duration.ofMillis(100);
+
+    private final Host host;
     private final PhysicalLine physical;
     private final int irq;
     private final int physicalId;
     private int drivers;
     private long count;
+    /** Whether a timer polls the line. */
+    private boolean polled;
 
     /**
      * A line without devices.
@@ -21,7 +30,8 @@ final class PciLine {
      * @param irq its number on the host
      * @param physicalId its INTID at a GIC
      */
-    PciLine(LineController controller, int irq, int physicalId) {
+    PciLine(Host host, LineController controller, int irq, int physicalId) {
+        this.host = host;
         this.physical = new PhysicalLine(controller);
         this.irq = irq;
         this.physicalId = physicalId;
@@ -66,6 +76,19 @@ final class PciLine {
     void settle() {
         while (physical.take()) {
             count++;
+        }
+        if (physical.isStuck() && !polled) {
+            polled = true;
+            host.time().after(POLL_INTERVAL, this::poll);
+        }
+    }
+
+    /** The timer of lines that are disabled since no handler claims their interrupts ({@code poll_spurious_irqs}). */
+    private void poll() {
+        polled = physical.poll();
+        if (polled) {
+            host.note(VfioRule.HOST_LINE_POLLED);
+            host.time().after(POLL_INTERVAL, this::poll);
         }
     }
 }

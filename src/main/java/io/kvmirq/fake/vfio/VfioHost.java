@@ -52,7 +52,7 @@ public final class VfioHost {
     /** A line without a pin has no numbers. */
     private PciLine newLine(boolean pin) {
         LineController controller = host.build().arm64() ? LineController.GIC : LineController.IOAPIC;
-        return pin ? new PciLine(controller, vectors.line(), nextLine++) : new PciLine(controller, 0, 0);
+        return pin ? new PciLine(host, controller, vectors.line(), nextLine++) : new PciLine(host, controller, 0, 0);
     }
 
     /**
