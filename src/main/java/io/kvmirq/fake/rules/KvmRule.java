@@ -216,6 +216,10 @@ public enum KvmRule implements KernelRule {
     IOAPIC_EDGE(MEASURED, "an edge is coalesced if its IRR bit is set", "ioapic.c ioapic_set_irq()"),
     IOAPIC_LEVEL(MEASURED, "a level is delivered once until its EOI clears remote IRR", "ioapic.c ioapic_service()"),
     IOAPIC_MASKED(MEASURED, "a masked pin, or a level with remote IRR set, returns -1", "ioapic.c ioapic_service()"),
+    IOAPIC_STORM(
+            MEASURED,
+            "after 10 000 EOIs in a row that found the pin high, the next interrupt comes a hundredth of a second later",
+            "ioapic.c kvm_ioapic_update_eoi_one()"),
     IOAPIC_CLOCK(MEASURED, "a clock tick is coalesced until the EOI of the tick before", "ioapic.c rtc_irq_eoi()"),
     LAPIC_ACCEPTS(
             MEASURED,

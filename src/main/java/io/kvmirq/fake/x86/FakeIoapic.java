@@ -8,13 +8,11 @@ import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.time.Duration;
 import java.util.HashMap;
 import java.util.Map;
 
-/**
- * The in-kernel IOAPIC; source: arch/x86/kvm/ioapic.c, 82093AA datasheet. Left out: after 10 000 EOIs that each find the pin
- * high, Linux delays the next interrupt by a hundredth of a second.
- */
+/** The in-kernel IOAPIC; source: arch/x86/kvm/ioapic.c, 82093AA datasheet. */
 final class FakeIoapic {
     static final int PINS = 24;
 
@@ -23,6 +21,10 @@ final class FakeIoapic {
     private static final int HEADER = 16;
     /** The pin of the real-time clock. The IOAPIC tracks the EOIs of its ticks. */
     private static final int CLOCK = 8;
+    /** IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT. */
+    private static final int STORM = 10_000;
+
+    private static final Duration STORM_DELAY = Duration.ofMillis(10);
 
     private final X86Vm vm;
     private final long[] redirections = new long[PINS];
@@ -34,6 +36,11 @@ final class FakeIoapic {
     private int irr;
     /** A bit for each pin whose edge has been delivered; KVM_GET_IRQCHIP does not show its IRR bit. */
     private int delivered;
+
+    /** For each pin, how many EOIs in a row found it high: {@code irq_eoi}. */
+    private final int[] ends = new int[PINS];
+    /** Whether the delayed interrupt of a pin waits for the timer: {@code eoi_inject}. */
+    private boolean delays;
 
     /** The LAPICs that have not sent the EOI of the last clock tick, with its vector. */
     private final Map<FakeLapic, Integer> clockTakers = new HashMap<>();
@@ -149,6 +156,36 @@ final class FakeIoapic {
             }
             redirections[pin] &= ~IoapicEntry.REMOTE_IRR.mask();
             if (!IoapicEntry.MASKED.isSet(redirections[pin]) && (irr >>> pin & 1) == 1) {
+                serviceAgain(pin);
+            } else {
+                ends[pin] = 0;
+            }
+        }
+    }
+
+    /** The pin was high at its EOI. A guest that never serves its device makes slow progress all the same. */
+    private void serviceAgain(int pin) {
+        ends[pin]++;
+        if (ends[pin] < STORM) {
+            service(pin, false);
+            return;
+        }
+        vm.note(KvmRule.IOAPIC_STORM);
+        ends[pin] = 0;
+        if (!delays) {
+            delays = true;
+            vm.host().time().after(STORM_DELAY, this::serviceLevels);
+        }
+    }
+
+    /** {@code kvm_ioapic_eoi_inject_work}. */
+    private void serviceLevels() {
+        delays = false;
+        for (int pin = 0; pin < PINS; pin++) {
+            boolean waits = IoapicEntry.LEVEL.isSet(redirections[pin])
+                    && !IoapicEntry.REMOTE_IRR.isSet(redirections[pin])
+                    && (irr >>> pin & 1) == 1;
+            if (waits) {
                 service(pin, false);
             }
         }
