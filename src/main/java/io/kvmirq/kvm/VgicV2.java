@@ -72,8 +72,7 @@ public final class VgicV2 extends Vgic {
      * @throws IllegalStateException before the {@link #init} of a GICv2 that was created here
      */
     public int readDistributor(VcpuId vcpu, int offset) {
-        requireOffset("distributor", offset, PAGE);
-        return readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, attribute(vcpu, offset));
+        return readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, attribute("distributor", PAGE, vcpu, offset));
     }
 
     /**
@@ -84,8 +83,7 @@ public final class VgicV2 extends Vgic {
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
      */
     public void writeDistributor(VcpuId vcpu, int offset, int value) {
-        requireOffset("distributor", offset, PAGE);
-        writeRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, attribute(vcpu, offset), value);
+        writeRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS, attribute("distributor", PAGE, vcpu, offset), value);
     }
 
     /**
@@ -97,8 +95,8 @@ public final class VgicV2 extends Vgic {
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
      */
     public int readCpuInterface(VcpuId vcpu, int offset) {
-        requireOffset("CPU interface", offset, CPU_INTERFACE_SIZE);
-        return readRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_REGS, attribute(vcpu, offset));
+        return readRegister(
+                UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_REGS, attribute("CPU interface", CPU_INTERFACE_SIZE, vcpu, offset));
     }
 
     /**
@@ -109,11 +107,14 @@ public final class VgicV2 extends Vgic {
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
      */
     public void writeCpuInterface(VcpuId vcpu, int offset, int value) {
-        requireOffset("CPU interface", offset, CPU_INTERFACE_SIZE);
-        writeRegister(UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_REGS, attribute(vcpu, offset), value);
+        writeRegister(
+                UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_REGS,
+                attribute("CPU interface", CPU_INTERFACE_SIZE, vcpu, offset),
+                value);
     }
 
-    private static long attribute(VcpuId vcpu, int offset) {
+    private static long attribute(String part, int size, VcpuId vcpu, int offset) {
+        requireOffset(part, offset, size);
         if (vcpu.number() > LAST_VCPU) {
             throw new IllegalArgumentException(vcpu + " is not possible: expected 0–" + LAST_VCPU + " with a GICv2");
         }

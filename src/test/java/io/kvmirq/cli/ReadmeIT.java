@@ -139,7 +139,7 @@ class ReadmeIT {
         while (block.find()) {
             shown.add(block.group(1));
         }
-        assertThat(shown).hasSize(2).allSatisfy(text -> assertThat(text)
+        assertThat(shown).hasSize(3).allSatisfy(text -> assertThat(text)
                 .isEqualTo(shell(text.lines().findFirst().orElseThrow().substring(2))));
     }
 
