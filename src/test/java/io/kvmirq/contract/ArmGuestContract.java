@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.arch.gic.CpuInterfaceRegister.*;
 import static io.kvmirq.arch.gic.DistributorRegister.*;
 import static io.kvmirq.arch.gic.RedistributorRegister.PRIVATE_FRAME;
 import static io.kvmirq.contract.VfioDevice.*;
@@ -12,6 +13,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
+import io.kvmirq.arch.gic.CpuInterfaceRegister;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
@@ -121,6 +123,33 @@ class ArmGuestContract extends ArmVms {
             assertThat(resample.drain()).as("resamplefd after the end").isEqualTo(1);
             assertThat(vgic.isHigh(SPI)).isFalse();
         }
+    }
+
+    /** That of an edge is cleared when the guest takes the interrupt. */
+    @Test
+    void latchOfALevelIsClearedAtItsEnd() {
+        vgic.makeLevel(SPI);
+        vgic.setLatched(SPI, true);
+        guest.runTo(ArmGuest.IN_SERVICE, SPI.number());
+        assertThat(vgic.isLatched(SPI)).as("latched when taken").isTrue();
+        vgic.setLatched(SPI, true);
+        guest.runTo(ArmGuest.ENDED, SPI.number());
+        assertThat(vgic.isLatched(SPI)).as("also written in between").isFalse();
+    }
+
+    @Test
+    void vmmReadsWhatTheGuestWroteToItsCpuInterface() {
+        vm.setSpi(SPI, true);
+        guest.runTo(ArmGuest.IN_SERVICE, SPI.number());
+        assertThat(read(ICC_IGRPEN1_EL1)).isEqualTo(1);
+        assertThat(read(ICC_PMR_EL1) & 0xf8).isEqualTo(0xf8);
+        assertThat(read(ICC_AP1R0_EL1)).as("active priorities").isNotZero();
+        guest.runTo(ArmGuest.ENDED, SPI.number());
+        assertThat(read(ICC_AP1R0_EL1)).isZero();
+    }
+
+    private long read(CpuInterfaceRegister register) {
+        return vgic.readSystemRegister(FIRST, register.id());
     }
 
     @Test

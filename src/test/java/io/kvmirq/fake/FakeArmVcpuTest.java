@@ -283,6 +283,24 @@ class FakeArmVcpuTest {
         assertThat(first.acknowledge()).isEqualTo(SPI.number());
     }
 
+    /** That of an edge is cleared when the guest takes the interrupt: ArmGuestContract sees the same of a real kernel. */
+    @Test
+    void latchOfALevelIsClearedAtItsEnd() {
+        vgic.makeLevel(SPI);
+        vgic.setLatched(SPI, true);
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+        assertThat(vgic.isLatched(SPI)).isTrue();
+        assertThat(first.acknowledge()).as("active").isEqualTo(NONE);
+        vgic.setLatched(SPI, true);
+        assertThat(first.end(SPI.number())).isTrue();
+        assertThat(vgic.isLatched(SPI)).as("also written in between").isFalse();
+        assertThat(first.acknowledge()).isEqualTo(NONE);
+        vgic.setLatched(SPI, true);
+        assertThat(second.acknowledge()).isEqualTo(NONE);
+        assertThat(vgic.isLatched(SPI)).as("not taken").isTrue();
+        assertThat(first.acknowledge()).isEqualTo(SPI.number());
+    }
+
     // Save and restore
 
     @Test

@@ -68,7 +68,9 @@ public final class ArmGuest {
         long word = registers.listRegister(register);
         int id = (int) ListRegister.VIRTUAL_ID.of(word);
         registers.setListRegister(register, ListRegister.PENDING.put(ListRegister.ACTIVE.put(word, 1), 0));
-        latched.clear(id);
+        if (!is(InterruptState.LEVEL, id)) {
+            latched.clear(id);
+        }
         if (ListRegister.HW.isSet(word)) {
             lower(id);
         }
@@ -79,7 +81,16 @@ public final class ArmGuest {
     /** The interrupt of the host is active, so that no other one comes. */
     private void lower(int id) {
         vgic.distributor().lower(vcpu, id);
-        vgic.distributor().clear(InterruptState.LATCH, vcpu, id & -Distributor.WORD, 1 << id % Distributor.WORD);
+        latch(id, false);
+    }
+
+    private void latch(int id, boolean to) {
+        int first = id & -Distributor.WORD;
+        if (to) {
+            vgic.distributor().set(InterruptState.LATCH, vcpu, first, 1 << id - first);
+        } else {
+            vgic.distributor().clear(InterruptState.LATCH, vcpu, first, 1 << id - first);
+        }
     }
 
     private int takeLpi() {
@@ -101,6 +112,10 @@ public final class ArmGuest {
             return false;
         }
         vgic.delivery().active(vcpu).clear(id);
+        if (is(InterruptState.LEVEL, id)) {
+            vm.note(ArmRule.VGIC_LEVEL_LATCH);
+            latch(id, false);
+        }
         long word = ListRegister.ACTIVE.put(registers.listRegister(register), 0);
         boolean hardware = ListRegister.HW.isSet(word);
         boolean notifies = ListRegister.isSpent(word);
@@ -224,18 +239,20 @@ public final class ArmGuest {
         }
     }
 
-    /** The list registers keep what is active. What is pending goes back to the distributor, an edge with its latch. */
+    /**
+     * The list registers keep what is active. What is pending goes back to the distributor with its latch. That of a level
+     * stays until the end of the interrupt.
+     */
     private void exit() {
         for (int i = 0; i < REGISTERS; i++) {
             long word = registers.listRegister(i);
-            if (!ListRegister.PENDING.isSet(word)) {
-                continue;
-            }
             int id = (int) ListRegister.VIRTUAL_ID.of(word);
-            if (latched.get(id)) {
-                vgic.distributor().set(InterruptState.LATCH, vcpu, id & -Distributor.WORD, 1 << id % Distributor.WORD);
+            if (ListRegister.STATE.isSet(word) && latched.get(id)) {
+                latch(id, true);
             }
-            registers.setListRegister(i, ListRegister.ACTIVE.isSet(word) ? ListRegister.PENDING.put(word, 0) : 0);
+            if (ListRegister.PENDING.isSet(word)) {
+                registers.setListRegister(i, ListRegister.ACTIVE.isSet(word) ? ListRegister.PENDING.put(word, 0) : 0);
+            }
         }
         latched.clear();
     }

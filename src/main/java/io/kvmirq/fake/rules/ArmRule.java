@@ -93,6 +93,11 @@ public enum ArmRule implements KernelRule {
             SOURCE,
             "a vCPU takes interrupts of group 1 while its ICC_IGRPEN1_EL1 is 1 and their priority is below ICC_PMR_EL1",
             "vgic.c kvm_vgic_vcpu_pending_irq()"),
+    VGIC_LEVEL_LATCH(
+            SOURCE,
+            "the latch of a level, which only ISPENDR sets, is cleared at the end of the interrupt, and not when the guest"
+                    + " takes it",
+            "vgic-v3.c vgic_v3_fold_lr_state()"),
     VGIC_QUEUED_ONCE(
             SOURCE,
             "an interrupt that is signalled while the distributor is disabled, or routed to no vCPU, waits for its next"
