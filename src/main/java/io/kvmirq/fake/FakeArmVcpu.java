@@ -23,7 +23,7 @@ public final class FakeArmVcpu {
      * other. As on a real kernel, it takes none until GICD_CTLR.EnableGrp1 is written ({@code VgicV3.writeDistributor(0,
      * 2)}, the first thing that a guest's driver does) and the interrupt is enabled. An interrupt becomes pending before
      * that, but Linux queues it for the guest only at its next signal or write: enable the distributor first. LPIs also need
-     * GICR_CTLR.EnableLPIs. The vCPU's CPU interface must be enabled too, which a driver does by instructions and a test by
+     * GICR_CTLR.EnableLPIs; a vLPI, which hardware delivers, needs neither. The vCPU's CPU interface must be enabled too, which a driver does by instructions and a test by
      * {@code VgicV3.writeSystemRegister}: ICC_IGRPEN1_EL1 is 1, and the interrupt's priority is below ICC_PMR_EL1. The
      * interrupts that the guest has active mask none.
      *

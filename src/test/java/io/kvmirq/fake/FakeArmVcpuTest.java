@@ -375,9 +375,32 @@ class FakeArmVcpuTest {
         assertThat(guest.acknowledge()).isEqualTo(NONE);
         its.vgic().writeRedistributor(FIRST, control, 1);
         other.signal(GuestIts.message(3));
+        assertThat(guest.acknowledge()).isEqualTo(InterruptId.FIRST_LPI + 3);
+        other.signal(GuestIts.message(3));
+        GuestGic.disable(its.vgic());
+        GuestGic.enable(its.vgic());
+        assertThat(guest.acknowledge()).as("queued all the time").isEqualTo(InterruptId.FIRST_LPI + 3);
+    }
+
+    /** As an SPI, an LPI is queued when it is signalled. */
+    @Test
+    void lpiWithoutDistributorWaitsForItsNextMessage() {
+        Vm other = made.add(Vm.create(kernel));
+        made.add(other.createVcpu(FIRST)).initialize();
+        GuestIts its = new GuestIts(other, 1, made);
+        FakeArmVcpu guest = guest(other, FIRST);
+        its.map(3);
+        GuestGic.disable(its.vgic());
+        other.signal(GuestIts.message(3));
+        GuestGic.enable(its.vgic());
+        assertThat(guest.acknowledge()).isEqualTo(NONE);
+        assertThat(guest.isPending(InterruptId.FIRST_LPI + 3)).isTrue();
+        other.signal(GuestIts.message(3));
         GuestGic.disable(its.vgic());
         assertThat(guest.acknowledge()).isEqualTo(NONE);
         GuestGic.enable(its.vgic());
+        assertThat(guest.acknowledge()).as("the guest entered without").isEqualTo(NONE);
+        other.signal(GuestIts.message(3));
         assertThat(guest.acknowledge()).isEqualTo(InterruptId.FIRST_LPI + 3);
     }
 }

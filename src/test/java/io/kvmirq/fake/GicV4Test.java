@@ -6,9 +6,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.CpuInterfaceRegister;
+import io.kvmirq.arch.gic.RedistributorRegister;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.testing.GuestGic;
 import io.kvmirq.vfio.ArmedVectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -43,6 +47,21 @@ class GicV4Test {
         assertThat(arm.vcpu().acknowledge()).isEqualTo(LPI);
         assertThat(arm.vcpu().acknowledge()).isEqualTo(NONE);
         assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_MADE);
+    }
+
+    /** Hardware knows neither: they are KVM's. The CPU interface is hardware's. */
+    @Test
+    void vlpiPassesADisabledDistributorAndRedistributor() {
+        Arm arm = new Arm("gicv4");
+        arm.forward();
+        VcpuId first = new VcpuId(0);
+        GuestGic.disable(arm.vgic);
+        arm.vgic.writeRedistributor(first, RedistributorRegister.GICR_CTLR.offset(), 0);
+        arm.hardware.sendMessage(0);
+        arm.vgic.writeSystemRegister(first, CpuInterfaceRegister.ICC_IGRPEN1_EL1.id(), 0);
+        assertThat(arm.vcpu().acknowledge()).isEqualTo(NONE);
+        arm.vgic.writeSystemRegister(first, CpuInterfaceRegister.ICC_IGRPEN1_EL1.id(), 1);
+        assertThat(arm.vcpu().acknowledge()).isEqualTo(LPI);
     }
 
     @Test

@@ -47,6 +47,7 @@ class GicV4World {
     final FakePciDevice hardware;
     final Vm vm;
     final VfioDevice device;
+    final VgicV3 vgic;
     final io.kvmirq.kvm.Its its;
     final List<FakeArmVcpu> vcpus = new ArrayList<>();
     final List<EventFd> events = new ArrayList<>();
@@ -60,7 +61,7 @@ class GicV4World {
         vm = Vm.create(kernel);
         List<VcpuId> ids = List.of(new VcpuId(0), new VcpuId(1));
         ids.forEach(id -> vm.createVcpu(id).initialize());
-        VgicV3 vgic = vm.createVgicV3();
+        vgic = vm.createVgicV3();
         vgic.setDistributor(0x800_0000L);
         vgic.setRedistributors(0x80a_0000L);
         vgic.init();

@@ -11,8 +11,15 @@ final class Lpi {
     boolean enabled;
     int priority;
     boolean pending;
+    /** Whether Linux has it in the list of its vCPU; a vLPI is in none. */
+    boolean queued;
     /** Present for a vLPI. */
     Optional<LpiForwarding> forwarding = Optional.empty();
+
+    /** {@code vgic_queue_irq_unlock()}. */
+    void queue(boolean delivers) {
+        queued |= delivers && pending && enabled && vcpu.isPresent();
+    }
 
     void go(int id, int to) {
         if (forwarding.isPresent() && vcpu.isPresent()) {

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
-import java.nio.ByteBuffer;
-import java.util.ArrayList;
 import java.util.Comparator;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeMap;
+import java.util.function.BooleanSupplier;
 import java.util.function.IntFunction;
 import java.util.function.IntPredicate;
 
@@ -25,52 +23,32 @@ public final class Lpis {
     private static final int PROPERTY_ENABLED = 1;
     private static final int PROPERTY_PRIORITY = 0xfc;
 
-    /** GICR_PENDBASER.PTZ: the pending table is zero, so it is not read. */
-    private static final long PENDING_TABLE_ZERO = 1L << 62;
-
-    private static final long ADDRESS = 0xf_ffff_ffff_f000L;
-    private static final long PENDING_ADDRESS = 0xf_ffff_ffff_0000L;
-    private static final long PROPERTY_RESERVED = 0xf8f0_0000_0000_0060L;
-    private static final long PENDING_RESERVED = 0xb8f0_0000_0000_f07fL;
-
-    /** GICR_PENDBASER at first, and GICR_PROPBASER once there is an ITS: inner shareable, cached for reads and writes. */
-    private static final long INITIAL = Baser.sanitised(1 << 10, Baser.Attributes.OF_REDISTRIBUTOR);
-
     private static final OptionalInt NONE = OptionalInt.empty();
-
-    /** Of one vCPU. */
-    private static final class Redistributor {
-        private boolean enabled;
-        private long pendingBase = INITIAL;
-    }
 
     private final IntFunction<OptionalInt> vcpus;
     private final GuestRam ram;
-    private final List<Redistributor> redistributors = new ArrayList<>();
+    private final BooleanSupplier delivers;
+    private final LpiTables tables;
     private final Map<Integer, Lpi> lpis = new TreeMap<>();
-    private long propertyBase;
 
     /**
      * No LPIs.
      *
      * @param vcpus gives the index of the vCPU that a collection's target names, empty if there is none. Before Linux 6.7
      *     the target is the index, since then it is the vCPU's id.
+     * @param delivers whether the distributor is enabled. An LPI that becomes pending while it is not waits for its next
+     *     message, INV or INVALL, or until its vCPU enables LPIs again
      */
-    public Lpis(IntFunction<OptionalInt> vcpus, GuestRam ram) {
+    public Lpis(IntFunction<OptionalInt> vcpus, GuestRam ram, BooleanSupplier delivers) {
         this.vcpus = vcpus;
         this.ram = ram;
-    }
-
-    private Redistributor redistributor(int vcpu) {
-        while (redistributors.size() <= vcpu) {
-            redistributors.add(new Redistributor());
-        }
-        return redistributors.get(vcpu);
+        this.tables = new LpiTables(ram);
+        this.delivers = delivers;
     }
 
     /** An ITS is created: GICR_PROPBASER is as at first. */
     void addIts() {
-        propertyBase = INITIAL;
+        tables.reset();
     }
 
     GuestRam ram() {
@@ -86,23 +64,36 @@ public final class Lpis {
 
     /** GICR_CTLR.EnableLPIs of a vCPU: its LPIs can become pending. */
     public boolean isEnabled(int vcpu) {
-        return redistributor(vcpu).enabled;
+        return tables.isEnabled(vcpu);
     }
 
     /**
      * Writes GICR_CTLR.EnableLPIs. At the change to 1, the vCPU's LPIs take their pending bits from its pending table. At
-     * the change to 0 they stay pending, and messages are dropped from then on.
+     * the change to 0 they stay pending but reach no guest, and messages are dropped from then on. A vLPI is delivered all
+     * the same.
      */
     public void enable(int vcpu, boolean enable) {
-        Redistributor redistributor = redistributor(vcpu);
-        if (enable && !redistributor.enabled && (redistributor.pendingBase & PENDING_TABLE_ZERO) == 0) {
-            for (Map.Entry<Integer, Lpi> entry : lpis.entrySet()) {
-                OptionalInt bits = isFor(entry.getValue(), vcpu) ? pendingBits(entry.getKey(), vcpu) : NONE;
-                entry.getValue().pending =
-                        bits.isPresent() ? (bits.getAsInt() & mask(entry.getKey())) != 0 : entry.getValue().pending;
-            }
+        if (enable && !isEnabled(vcpu) && tables.mayHavePending(vcpu)) {
+            lpis.forEach((id, lpi) -> {
+                OptionalInt pending = isFor(lpi, vcpu) ? tables.pending(id, vcpu) : NONE;
+                if (pending.isPresent()) {
+                    lpi.pending = pending.getAsInt() != 0;
+                    lpi.queue(delivers.getAsBoolean());
+                }
+            });
         }
-        redistributor.enabled = enable;
+        if (!enable && isEnabled(vcpu)) {
+            forget(vcpu);
+        }
+        tables.enable(vcpu, enable);
+    }
+
+    /**
+     * Linux has no LPI of a vCPU queued any more, as when the vCPU entered its guest while the distributor is disabled. They
+     * stay pending.
+     */
+    public void forget(int vcpu) {
+        lpis.values().stream().filter(lpi -> isFor(lpi, vcpu)).forEach(lpi -> lpi.queued = false);
     }
 
     private static boolean isFor(Lpi lpi, int vcpu) {
@@ -111,31 +102,30 @@ public final class Lpis {
 
     /** GICR_PROPBASER, which all vCPUs share: the address of the table of priorities and enable bits. */
     public long propertyBase() {
-        return propertyBase;
+        return tables.propertyBase();
     }
 
     /** Writes GICR_PROPBASER of a vCPU. Ignored while its LPIs are enabled. */
     public void setPropertyBase(int vcpu, long value) {
         if (!isEnabled(vcpu)) {
-            propertyBase = Baser.sanitised(value, Baser.Attributes.OF_REDISTRIBUTOR) & ~PROPERTY_RESERVED;
+            tables.setPropertyBase(value);
         }
     }
 
     /** GICR_PENDBASER of a vCPU: the address of the table of pending bits. */
     public long pendingBase(int vcpu) {
-        return redistributor(vcpu).pendingBase & ~PENDING_TABLE_ZERO;
+        return tables.pendingBase(vcpu);
     }
 
     /** GICR_PENDBASER of a vCPU as it was written, with the bit that reads as 0: half of it is replaced in this. */
     public long writtenPendingBase(int vcpu) {
-        return redistributor(vcpu).pendingBase;
+        return tables.writtenPendingBase(vcpu);
     }
 
     /** Writes GICR_PENDBASER of a vCPU. Ignored while its LPIs are enabled. */
     public void setPendingBase(int vcpu, long value) {
         if (!isEnabled(vcpu)) {
-            redistributor(vcpu).pendingBase =
-                    Baser.sanitised(value, Baser.Attributes.OF_REDISTRIBUTOR) & ~PENDING_RESERVED;
+            tables.setPendingBase(vcpu, value);
         }
     }
 
@@ -143,7 +133,7 @@ public final class Lpis {
 
     /** Whether an event may be mapped to this INTID. */
     boolean isInRange(int id) {
-        int bits = Math.min((int) (propertyBase & 0x1f) + 1, ID_BITS);
+        int bits = Math.min((int) (propertyBase() & 0x1f) + 1, ID_BITS);
         return id >= InterruptId.FIRST_LPI && id < 1 << bits;
     }
 
@@ -176,44 +166,28 @@ public final class Lpis {
     }
 
     private boolean readProperties(int id, Lpi lpi) {
-        ByteBuffer property = ByteBuffer.allocate(1);
-        if (!ram.read((propertyBase & ADDRESS) + id - InterruptId.FIRST_LPI, property)) {
+        OptionalInt property = tables.property(id);
+        if (property.isEmpty()) {
             return false;
         }
-        lpi.priority = property.get(0) & PROPERTY_PRIORITY;
-        lpi.enabled = (property.get(0) & PROPERTY_ENABLED) != 0;
+        lpi.priority = property.getAsInt() & PROPERTY_PRIORITY;
+        lpi.enabled = (property.getAsInt() & PROPERTY_ENABLED) != 0;
         if (lpi.forwarding.isPresent() && lpi.vcpu.isPresent()) {
             lpi.forwarding.get().setEnabled(lpi.vcpu.getAsInt(), id, lpi.enabled);
         }
+        lpi.queue(delivers.getAsBoolean());
         return true;
     }
 
     /** Moves the pending bit of a new LPI out of the vCPU's table. */
     private boolean takePending(int id, Lpi lpi, int vcpu) {
-        OptionalInt bits = pendingBits(id, vcpu);
-        if (bits.isEmpty()) {
+        OptionalInt pending = tables.pending(id, vcpu);
+        if (pending.isEmpty()) {
             return false;
         }
-        lpi.pending = (bits.getAsInt() & mask(id)) != 0;
-        return !lpi.pending || setPendingBits(id, vcpu, bits.getAsInt() & ~mask(id));
-    }
-
-    /** The byte of a vCPU's pending table that has the LPI's bit; empty if there is no memory. */
-    private OptionalInt pendingBits(int id, int vcpu) {
-        ByteBuffer bits = ByteBuffer.allocate(1);
-        return ram.read(pendingAddress(id, vcpu), bits) ? OptionalInt.of(bits.get(0)) : NONE;
-    }
-
-    private boolean setPendingBits(int id, int vcpu, int bits) {
-        return ram.write(pendingAddress(id, vcpu), ByteBuffer.allocate(1).put(0, (byte) bits));
-    }
-
-    private static int mask(int id) {
-        return 1 << id % Byte.SIZE;
-    }
-
-    private long pendingAddress(int id, int vcpu) {
-        return (redistributor(vcpu).pendingBase & PENDING_ADDRESS) + id / Byte.SIZE;
+        lpi.pending = pending.getAsInt() != 0;
+        lpi.queue(delivers.getAsBoolean());
+        return !lpi.pending || tables.setPending(id, vcpu, false);
     }
 
     /** INV: reads the LPI's priority and enable bit again. */
@@ -258,6 +232,7 @@ public final class Lpis {
             lpi.forwarding.get().setPending(lpi.vcpu.getAsInt(), id, pending);
         } else {
             lpi.pending = pending;
+            lpi.queue(delivers.getAsBoolean());
         }
     }
 
@@ -269,6 +244,7 @@ public final class Lpis {
         if (lpi != null) {
             boolean pending = lpi.pending;
             lpi.pending = false;
+            lpi.queued = false;
             lpi.forwarding = Optional.of(forwarding);
             forwarding.setEnabled(lpi.vcpu.orElseThrow(), id, lpi.enabled);
             if (pending) {
@@ -316,23 +292,27 @@ public final class Lpis {
     }
 
     /**
-     * The guest of a vCPU takes its pending LPI with the highest priority, which is not pending then. While GICR_CTLR.EnableLPIs
-     * is 0 it gets only vLPIs, which hardware delivers. Source: IHI 0069, 4.8 and 5.1; {@code vgic_flush_pending_lpis()}.
+     * The guest of a vCPU takes its LPI with the highest priority that Linux has queued or hardware delivers, which is not
+     * pending then. Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
      *
      * @param passes whether the vCPU's CPU interface lets a priority pass, 0–252
-     * @return the INTID; empty if none is pending, enabled and let pass
+     * @return the INTID; empty if there is none
      */
     public OptionalInt take(int vcpu, IntPredicate passes) {
         OptionalInt taken = lpis.entrySet().stream()
                 .filter(entry -> isFor(entry.getValue(), vcpu)
                         && entry.getValue().enabled
                         && passes.test(entry.getValue().priority)
-                        && (isEnabled(vcpu) || entry.getValue().forwarding.isPresent())
+                        && (entry.getValue().queued
+                                || entry.getValue().forwarding.isPresent())
                         && entry.getValue().isPending(entry.getKey()))
                 .min(Comparator.comparingInt(entry -> entry.getValue().priority))
                 .map(entry -> OptionalInt.of(entry.getKey()))
                 .orElse(NONE);
-        taken.ifPresent(id -> setPending(id, false));
+        taken.ifPresent(id -> {
+            setPending(id, false);
+            lpis.get(id).queued = false;
+        });
         return taken;
     }
 
@@ -382,12 +362,9 @@ public final class Lpis {
             }
             int id = entry.getKey();
             int vcpu = lpi.vcpu.getAsInt();
-            OptionalInt bits = pendingBits(id, vcpu);
-            if (bits.isEmpty()) {
-                return false;
-            }
-            int next = lpi.isPendingForKvm(id) ? bits.getAsInt() | mask(id) : bits.getAsInt() & ~mask(id);
-            if (next != bits.getAsInt() && !setPendingBits(id, vcpu, next)) {
+            boolean pending = lpi.isPendingForKvm(id);
+            OptionalInt stored = tables.pending(id, vcpu);
+            if (stored.isEmpty() || pending != (stored.getAsInt() != 0) && !tables.setPending(id, vcpu, pending)) {
                 return false;
             }
         }

@@ -94,10 +94,7 @@ public final class ArmGuest {
     }
 
     private int takeLpi() {
-        boolean enabled = vgic.delivery().isEnabled() && vm.lpis().isEnabled(vcpu);
-        return enabled
-                ? vm.lpis().take(vcpu, cpu::passes).orElse(GuestCpuInterface.SPURIOUS)
-                : GuestCpuInterface.SPURIOUS;
+        return vm.lpis().take(vcpu, cpu::passes).orElse(GuestCpuInterface.SPURIOUS);
     }
 
     private long priority(int register) {
@@ -209,6 +206,7 @@ public final class ArmGuest {
         if (!vgic.delivery().isEnabled()) {
             vm.note(ArmRule.VGIC_CONTROL);
             vgic.delivery().forget(vcpu);
+            vm.lpis().forget(vcpu);
             return;
         }
         for (int id = InterruptId.FIRST_SPI; id < vgic.interrupts(); id++) {

@@ -49,7 +49,7 @@ final class ArmVm extends VmInterrupts {
         this.addressBits = addressBits;
         this.memory = new MemorySlots(
                 host, new MemorySlots.Limits(ArmCapabilities.SLOTS, 1, addressBits, ArmRule.ARM_MEMORY_BEYOND));
-        this.lpis = new Lpis(this::vcpuOfTarget, new ArmRam(host, memory));
+        this.lpis = new Lpis(this::vcpuOfTarget, new ArmRam(host, memory), this::delivers);
         this.vlpis = new Vlpis(this, lpis);
         if (host.hardware() instanceof GicHardware gic) {
             gic.add(this);
@@ -63,6 +63,12 @@ final class ArmVm extends VmInterrupts {
             return target >= 0 && target < vcpus.size() ? OptionalInt.of(target) : OptionalInt.empty();
         }
         return vcpu(target).map(vcpu -> OptionalInt.of(vcpus.indexOf(vcpu))).orElse(OptionalInt.empty());
+    }
+
+    private boolean delivers() {
+        return vgic.filter(FakeVgic::isInitialized)
+                .filter(one -> one.delivery().isEnabled())
+                .isPresent();
     }
 
     MemorySlots memory() {

@@ -27,8 +27,8 @@ class ItsTest {
 
     private final GuestTables ram = new GuestTables();
     private final ByteBuffer memory = ram.memory;
-    private final Lpis lpis =
-            new Lpis(target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram);
+    private final Lpis lpis = new Lpis(
+            target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram, () -> true);
     private final Its its = new Its(lpis);
 
     @BeforeEach
@@ -409,7 +409,8 @@ class ItsTest {
 
     @Test
     void newItsForgetsThePropertyTable() {
-        assertThat(new Lpis(target -> OptionalInt.empty(), ram).propertyBase()).isZero();
+        assertThat(new Lpis(target -> OptionalInt.empty(), ram, () -> true).propertyBase())
+                .isZero();
         lpis.enable(0, false);
         lpis.setPropertyBase(0, PROPERTIES);
         Its second = new Its(lpis);

@@ -32,8 +32,8 @@ class VlpiTest {
 
     private final Host host = new Host(0, 1);
     private final GuestTables ram = new GuestTables();
-    private final Lpis lpis =
-            new Lpis(target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram);
+    private final Lpis lpis = new Lpis(
+            target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram, () -> true);
     private final Its its = new Its(lpis);
 
     @BeforeEach
