@@ -185,13 +185,35 @@ public final class AvicVcpu {
     }
 
     /**
-     * The guest ends a vector (EOI).
+     * The guest ends a vector (EOI). The EOI register ends the highest vector that is in service.
      *
      * @param vector 0–255
+     * @throws IllegalStateException if the guest does not run, or the vector is not the highest one in service
      */
     public void end(int vector) {
         checkVector(vector);
+        if (thread.last().filter(thread::isGuestOf).isEmpty()) {
+            throw new IllegalStateException(
+                    "the guest of vCPU " + index + " does not run: the vCPU has to enter first");
+        }
+        if (!isInService(vector)) {
+            throw new IllegalStateException("vector " + vector + " of vCPU " + index
+                    + " is not in service: the guest ends an interrupt after it took it");
+        }
+        int highest = highestInService();
+        if (vector != highest) {
+            throw new IllegalStateException("vector " + vector + " of vCPU " + index
+                    + " cannot end now: an EOI ends the highest vector in service, " + highest);
+        }
         words.and(at(ISR + vector / Long.SIZE), ~(1L << vector));
+    }
+
+    private int highestInService() {
+        int vector = VECTOR_WORDS * Long.SIZE - 1;
+        while (!isInService(vector)) {
+            vector--;
+        }
+        return vector;
     }
 
     /**

@@ -238,6 +238,38 @@ class AvicVmTest {
     }
 
     @Test
+    void guestThatRunsEndsItsHighestVector() {
+        AvicVcpu vcpu = vm.vcpu(0);
+        assertThatIllegalStateException()
+                .isThrownBy(() -> vcpu.end(VECTOR))
+                .as("it was never loaded")
+                .withMessage("the guest of vCPU 0 does not run: the vCPU has to enter first");
+        vcpu.deliver(VECTOR);
+        vcpu.deliver(0xff);
+        thread.load(0);
+        thread.enter();
+        thread.exit();
+        assertThatIllegalStateException().isThrownBy(() -> vcpu.end(0xff)).withMessageContaining("does not run");
+        thread.enter();
+        assertThatIllegalStateException()
+                .isThrownBy(() -> vcpu.end(0x40))
+                .withMessage("vector 64 of vCPU 0 is not in service: the guest ends an interrupt after it took it");
+        assertThatIllegalStateException()
+                .isThrownBy(() -> vcpu.end(VECTOR))
+                .withMessage("vector 65 of vCPU 0 cannot end now: an EOI ends the highest vector in service, 255");
+        vcpu.end(0xff);
+        vcpu.end(VECTOR);
+        assertThat(vcpu.isInService(0xff)).isFalse();
+        assertThat(vcpu.isInService(VECTOR)).isFalse();
+        assertThatIllegalStateException().isThrownBy(() -> vcpu.end(VECTOR)).withMessageContaining("not in service");
+        vcpu.deliver(VECTOR);
+        host.cpu(0).takeInterrupt();
+        thread.kick();
+        vcpu.end(VECTOR);
+        assertThat(vcpu.isInService(VECTOR)).as("ended before the exit").isFalse();
+    }
+
+    @Test
     void inhibitedVmRemapsItsEntriesAtTheNextEntry() throws IOException {
         post(0);
         thread.load(0);
