@@ -14,6 +14,7 @@ import io.kvmirq.arch.intx.NotDirect;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.vfio.ArmedLine;
 import java.util.List;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -22,129 +23,116 @@ import org.junit.jupiter.params.provider.ValueSource;
 class SharedDirectEoiTest {
     private static final int ROUNDS = 100;
 
-    private static ForwardedIrq forwardDirect(SharedLineWorld.Owner owner, DirectEoiPolicy policy) {
-        return owner.forwarding.forwardDirect(owner.device.intx(), LineGuest.PIN, Abi2014.named(owner.kvmVfio), policy);
-    }
-
     /** The line is shared with another handler, and the user asserts that this is safe. */
     private static final DirectEoiPolicy ASSERTED = DirectEoiPolicy.shared(1).assertSafe();
 
     private static final DirectEoiPolicy EXCLUSIVE = DirectEoiPolicy.exclusive();
 
+    private final SharedLineWorld world = new SharedLineWorld("historic", false);
+    private final SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
+    private final SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+
+    @AfterEach
+    void close() {
+        world.close();
+    }
+
+    private static ForwardedIrq forwardDirect(SharedLineWorld.Owner owner, DirectEoiPolicy policy) {
+        return owner.forwarding.forwardDirect(owner.device.intx(), LineGuest.PIN, Abi2014.named(owner.kvmVfio), policy);
+    }
+
     @Test
     void otherDeviceStarvesUntilTheGuestsEoi() {
-        try (SharedLineWorld world = new SharedLineWorld("historic", false)) {
-            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
-            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
-            forwardDirect(a, ASSERTED);
-            b.forward();
-            a.request();
-            a.guest.take(() -> {
-                for (int i = 0; i < ROUNDS; i++) {
-                    b.request();
-                    b.run();
-                }
-                assertThat(b.served).as("the interrupt of the host is active").isZero();
-                a.serve();
-            });
-            b.run();
-            assertThat(b.served).as("after the EOI of the other guest").isEqualTo(1);
-            assertThat(a.served).isEqualTo(1);
-        }
+        forwardDirect(a, ASSERTED);
+        b.forward();
+        a.request();
+        a.guest.take(() -> {
+            for (int i = 0; i < ROUNDS; i++) {
+                b.request();
+                b.run();
+            }
+            assertThat(b.served).as("the interrupt of the host is active").isZero();
+            a.serve();
+        });
+        b.run();
+        assertThat(b.served).as("after the EOI of the other guest").isEqualTo(1);
+        assertThat(a.served).isEqualTo(1);
     }
 
     @Test
     void decisionSaysWhatTheAssertionOutweighsAndWhatBreaks() {
-        try (SharedLineWorld world = new SharedLineWorld("historic", false)) {
-            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
-            assertThat(forwardDirect(a, EXCLUSIVE.ofPlatformDevice(false)).directEoi())
-                    .as("an interrupt of a PCI device, which is a level")
-                    .contains(EXCLUSIVE.decide());
-            a.forwarding.irqs().get(0).close();
-            assertThat(forwardDirect(a, ASSERTED).directEoi())
-                    .contains(new DirectEoiDecision.AllowedByAssertion(
-                            List.of(NotDirect.SHARED, NotDirect.SHAREABLE),
-                            List.of(Breakage.OTHERS_WAIT, Breakage.VM_GONE)));
-            assertThat(world.new Owner(DIS_INTX).forward().directEoi()).isEmpty();
-        }
+        assertThat(forwardDirect(a, EXCLUSIVE.ofPlatformDevice(false)).directEoi())
+                .as("an interrupt of a PCI device, which is a level")
+                .contains(EXCLUSIVE.decide());
+        a.forwarding.irqs().get(0).close();
+        assertThat(forwardDirect(a, ASSERTED).directEoi())
+                .contains(new DirectEoiDecision.AllowedByAssertion(
+                        List.of(NotDirect.SHARED, NotDirect.SHAREABLE),
+                        List.of(Breakage.OTHERS_WAIT, Breakage.VM_GONE)));
+        assertThat(world.new Owner(DIS_INTX).forward().directEoi()).isEmpty();
     }
 
     /** The handler of direct EOI does not ask its device. */
     @Test
     void guestGetsTheInterruptsOfTheOtherDevice() {
-        try (SharedLineWorld world = new SharedLineWorld("historic", false)) {
-            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
-            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
-            forwardDirect(a, ASSERTED);
-            b.forward();
-            b.request();
-            b.run();
-            assertThat(b.served).isEqualTo(1);
-            b.request();
-            b.run();
-            assertThat(b.served).as("the other guest has to end the first one").isEqualTo(1);
-            a.run();
-            b.run();
-            assertThat(b.served).isEqualTo(2);
-            assertThat(a.served).isZero();
-            assertThat(a.spurious).isPositive();
-        }
+        forwardDirect(a, ASSERTED);
+        b.forward();
+        b.request();
+        b.run();
+        assertThat(b.served).isEqualTo(1);
+        b.request();
+        b.run();
+        assertThat(b.served).as("the other guest has to end the first one").isEqualTo(1);
+        a.run();
+        b.run();
+        assertThat(b.served).isEqualTo(2);
+        assertThat(a.served).isZero();
+        assertThat(a.spurious).isPositive();
     }
 
     @Test
     void endOfTheForwardingLetsTheOtherDeviceInterrupt() {
-        try (SharedLineWorld world = new SharedLineWorld("historic", false)) {
-            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
-            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
-            ForwardedIrq direct = forwardDirect(a, ASSERTED);
-            b.forward();
-            a.request();
-            a.guest.take(() -> {
-                b.request();
-                b.run();
-                assertThat(b.served).isZero();
-                a.serve();
-                direct.close();
-                b.run();
-                assertThat(b.served).isEqualTo(1);
-            });
-        }
+        ForwardedIrq direct = forwardDirect(a, ASSERTED);
+        b.forward();
+        a.request();
+        a.guest.take(() -> {
+            b.request();
+            b.run();
+            assertThat(b.served).isZero();
+            a.serve();
+            direct.close();
+            b.run();
+            assertThat(b.served).isEqualTo(1);
+        });
     }
 
     /** Also without the rest of the forwarding, as after the death of a VMM. */
     @ParameterizedTest
     @ValueSource(booleans = {true, false})
     void unforwardAndDisableEndTheActiveInterrupt(boolean unforwards) {
-        try (SharedLineWorld world = new SharedLineWorld("historic", false)) {
-            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
-            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
-            Abi2014 abi = Abi2014.named(a.kvmVfio);
-            abi.forward(a.device.intx(), LineGuest.PIN);
-            b.forward();
-            try (EventFd event = EventFd.create(world.kernel)) {
-                ArmedLine armed = a.device.intx().arm(event);
-                a.hardware.requestService();
-                a.hardware.serve();
-                b.request();
-                b.run();
-                assertThat(b.served).isZero();
-                if (unforwards) {
-                    abi.unforward(a.device.intx());
-                } else {
-                    armed.close();
-                }
-                b.run();
-                assertThat(b.served).isEqualTo(1);
+        Abi2014 abi = Abi2014.named(a.kvmVfio);
+        abi.forward(a.device.intx(), LineGuest.PIN);
+        b.forward();
+        try (EventFd event = EventFd.create(world.kernel)) {
+            ArmedLine armed = a.device.intx().arm(event);
+            a.hardware.requestService();
+            a.hardware.serve();
+            b.request();
+            b.run();
+            assertThat(b.served).isZero();
+            if (unforwards) {
+                abi.unforward(a.device.intx());
+            } else {
+                armed.close();
             }
+            b.run();
+            assertThat(b.served).isEqualTo(1);
         }
     }
 
     @Test
     void lateEoiDoesNotEndTheInterruptOfAnotherDevice() {
-        try (SharedLineWorld world = new SharedLineWorld("historic", false);
-                EventFd event = EventFd.create(world.kernel)) {
-            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
-            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+        try (EventFd event = EventFd.create(world.kernel)) {
             SharedLineWorld.Owner c = world.new Owner(DIS_INTX);
             Abi2014.named(a.kvmVfio).forward(a.device.intx(), LineGuest.PIN);
             a.guest.vm().assignIrqfd(event, LineGuest.PIN);
@@ -169,21 +157,21 @@ class SharedDirectEoiTest {
 
     @Test
     void lineWithDirectEoiIsExclusiveUnderNointxmask() {
-        try (SharedLineWorld world = new SharedLineWorld("historic", true)) {
-            SharedLineWorld.Owner a = world.new Owner(DIS_INTX);
-            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
-            ForwardedIrq direct = forwardDirect(a, EXCLUSIVE);
+        try (SharedLineWorld exclusive = new SharedLineWorld("historic", true)) {
+            SharedLineWorld.Owner first = exclusive.new Owner(DIS_INTX);
+            SharedLineWorld.Owner second = exclusive.new Owner(DIS_INTX);
+            ForwardedIrq direct = forwardDirect(first, EXCLUSIVE);
             for (int i = 0; i < ROUNDS; i++) {
-                a.request();
-                a.run();
+                first.request();
+                first.run();
             }
-            assertThat(a.served).isEqualTo(ROUNDS);
-            assertThat(a.spurious).isZero();
+            assertThat(first.served).isEqualTo(ROUNDS);
+            assertThat(first.spurious).isZero();
             assertThatExceptionOfType(KernelException.class)
-                    .isThrownBy(() -> forwardDirect(b, EXCLUSIVE))
+                    .isThrownBy(() -> forwardDirect(second, EXCLUSIVE))
                     .satisfies(e -> assertThat(e.errno()).isEqualTo(Errno.EBUSY));
             direct.close();
-            assertThat(forwardDirect(b, EXCLUSIVE).mechanism()).isEqualTo(Mechanism.DIRECT_EOI);
+            assertThat(forwardDirect(second, EXCLUSIVE).mechanism()).isEqualTo(Mechanism.DIRECT_EOI);
         }
     }
 }

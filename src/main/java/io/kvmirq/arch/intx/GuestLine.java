@@ -11,7 +11,7 @@ import java.util.Optional;
  * <p>An irqfd does not raise the pin itself: a worker of the kernel calls {@link #inject}. Add resamplefds before other
  * threads use the pin. After that it is safe for use by any number of threads. Source: {@code irqfd_inject} and {@code
  * kvm_ioapic_update_eoi_one} of Linux 7.1; vgic_v2_populate_lr for mapped interrupts. Not modelled: after 10 000 EOIs that
- * each find the pin high, Linux delays the next interrupt by a hundredth of a second.
+ * each find the pin high, Linux delays the next interrupt by a hundredth of a second. The fake's IOAPIC does so.
  */
 public class GuestLine {
     /** Guards SOURCES, REMOTE_IRR, MAPPED and GONE. */

@@ -31,6 +31,7 @@ class VlpiTest {
     private static final int VLPIS = 100;
 
     private final Host host = new Host(0, 1);
+    private final List<Vpe> vpes = vpes(Vpe.Version.V4_0);
     private final GuestTables ram = new GuestTables();
     private final Lpis lpis = new Lpis(
             target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram, () -> true);
@@ -73,7 +74,16 @@ class VlpiTest {
     }
 
     private VlpiMapping mapping(Kernel kernel) {
-        return mapping(kernel, vpes(Vpe.Version.V4_0));
+        return mapping(kernel, vpes);
+    }
+
+    private void moveToSecondVcpu() {
+        ram.command(
+                its,
+                ItsCommand.MOVI,
+                with(ItsCommand.DEVICE, DEVICE),
+                with(ItsCommand.EVENT, 0),
+                with(ItsCommand.COLLECTION, 1));
     }
 
     private static int vlpi(int lpi) {
@@ -82,8 +92,7 @@ class VlpiTest {
 
     @Test
     void registeredIrqfdMakesAVlpi() {
-        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
-        VlpiMapping mapping = mapping(Kernel.BY_ROUTE, vpes);
+        VlpiMapping mapping = mapping(Kernel.BY_ROUTE);
         its.message(DEVICE, 0);
         assertThat(mapping.register(route(0))).isEmpty();
         assertThat(mapping.isForwarded()).isTrue();
@@ -98,7 +107,6 @@ class VlpiTest {
 
     @Test
     void everyReasonIsGivenInOrder() {
-        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
         Route nothing = new Route(Optional.empty(), OptionalInt.empty(), 9);
         assertThat(new VlpiMapping(Kernel.BY_HOST_IRQ, false, lpis, vpes, HOST_IRQ).register(nothing))
                 .contains(Refusal.NO_GICV4);
@@ -113,8 +121,7 @@ class VlpiTest {
 
     @Test
     void laterRegistrationTakesTheLpiOverBefore616() {
-        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
-        VlpiMapping first = mapping(Kernel.BY_ROUTE, vpes);
+        VlpiMapping first = mapping(Kernel.BY_ROUTE);
         VlpiMapping second = new VlpiMapping(Kernel.BY_ROUTE, true, lpis, vpes, HOST_IRQ + 1);
         first.register(route(0));
         assertThat(second.register(route(0))).isEmpty();
@@ -198,16 +205,10 @@ class VlpiTest {
 
     @Test
     void commandsReachTheHardware() {
-        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
-        mapping(Kernel.BY_HOST_IRQ, vpes).register(route(0));
+        mapping(Kernel.BY_HOST_IRQ).register(route(0));
         ram.command(its, ItsCommand.INT, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
         assertThat(vpes.get(0).isPending(vlpi(LPI))).isTrue();
-        ram.command(
-                its,
-                ItsCommand.MOVI,
-                with(ItsCommand.DEVICE, DEVICE),
-                with(ItsCommand.EVENT, 0),
-                with(ItsCommand.COLLECTION, 1));
+        moveToSecondVcpu();
         assertThat(vpes.get(0).hasPending()).isFalse();
         assertThat(vpes.get(1).isPending(vlpi(LPI))).isTrue();
         ram.command(its, ItsCommand.MOVALL, with(ItsCommand.TARGET, 1), with(ItsCommand.SECOND_TARGET, 0));
@@ -303,8 +304,7 @@ class VlpiTest {
 
     @Test
     void propertyReachesTheHardware() {
-        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
-        mapping(Kernel.BY_HOST_IRQ, vpes).register(route(0));
+        mapping(Kernel.BY_HOST_IRQ).register(route(0));
         its.message(DEVICE, 0);
         assertThat(vpes.get(0).hasPending()).isTrue();
         ram.memory.put(GuestTables.PROPERTIES + vlpi(LPI), (byte) 0xa0);
@@ -386,8 +386,7 @@ class VlpiTest {
     /** Hardware drops the pending state with the mapping. */
     @Test
     void endOfAVlpiDropsItsPendingState() {
-        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
-        VlpiMapping mapping = mapping(Kernel.BY_HOST_IRQ, vpes);
+        VlpiMapping mapping = mapping(Kernel.BY_HOST_IRQ);
         mapping.register(route(0));
         assertThat(lpis.receive(HOST_IRQ)).isTrue();
         mapping.unregister();
@@ -402,11 +401,11 @@ class VlpiTest {
 
     @Test
     void discardedVlpiLeavesNothingInItsVpe() {
-        List<Vpe> vpes = vpes(Vpe.Version.V4_1);
-        mapping(Kernel.BY_HOST_IRQ, vpes).register(route(0));
+        List<Vpe> later = vpes(Vpe.Version.V4_1);
+        mapping(Kernel.BY_HOST_IRQ, later).register(route(0));
         lpis.receive(HOST_IRQ);
         ram.command(its, ItsCommand.DISCARD, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
-        assertThat(vpes.get(0).isPending(vlpi(LPI))).isFalse();
+        assertThat(later.get(0).isPending(vlpi(LPI))).isFalse();
         ram.mapEvent(its, DEVICE, 0, LPI, 0);
         assertThat(lpis.isPending(LPI)).isFalse();
     }
@@ -447,15 +446,9 @@ class VlpiTest {
 
     @Test
     void movedVlpiIsEnabledInItsNewVpe() {
-        List<Vpe> vpes = vpes(Vpe.Version.V4_0);
-        mapping(Kernel.BY_HOST_IRQ, vpes).register(route(0));
+        mapping(Kernel.BY_HOST_IRQ).register(route(0));
         lpis.receive(HOST_IRQ);
-        ram.command(
-                its,
-                ItsCommand.MOVI,
-                with(ItsCommand.DEVICE, DEVICE),
-                with(ItsCommand.EVENT, 0),
-                with(ItsCommand.COLLECTION, 1));
+        moveToSecondVcpu();
         assertThat(vpes.get(1).hasPending()).isTrue();
         vpes.get(0).setPending(vlpi(LPI), true);
         assertThat(vpes.get(0).hasPending()).as("not in the old one").isFalse();
