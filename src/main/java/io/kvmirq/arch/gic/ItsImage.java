@@ -241,7 +241,6 @@ final class ItsImage {
                 tables.mapDevice(device, (int) EVENT_BITS.of(value) + 1, EVENT_TABLE.of(value) << EVENT_TABLE_SHIFT);
                 Optional<TableFault> fault = restoreEvents(device);
                 if (fault.isPresent()) {
-                    tables.unmapDevice(device);
                     return new Scan(true, fault);
                 }
             }

@@ -66,7 +66,8 @@ final class ItsTable {
         int entries = PAGE / ENTRY;
         ByteBuffer pointer = ByteBuffer.allocate(Long.BYTES).order(ByteOrder.LITTLE_ENDIAN);
         long first = address(table) + (long) (id / entries) * Long.BYTES;
-        if (id / entries >= size(table) / Long.BYTES || !ram.read(first, pointer)) {
+        // One page of the first level has places for all ids.
+        if (!ram.read(first, pointer)) {
             return OptionalLong.empty();
         }
         long second = pointer.getLong(0);

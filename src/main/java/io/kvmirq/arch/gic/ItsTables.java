@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.TreeMap;
@@ -141,11 +142,11 @@ final class ItsTables {
                 && lpis.ram().isVisible(mapped.place(event));
     }
 
-    /** MAPTI. An event that is mapped keeps its LPI. @return whether the event is mapped now */
+    /** MAPTI of an event that {@link #takesEvent}. One that is mapped keeps its LPI. @return whether it is mapped now */
     boolean mapEvent(int device, int event, int lpi, int collection) {
-        Device mapped = devices.get(device);
-        if (mapped == null || mapped.events().containsKey(event)) {
-            return mapped != null;
+        Device mapped = Objects.requireNonNull(devices.get(device));
+        if (mapped.events().containsKey(event)) {
+            return true;
         }
         boolean isNew = !collections.containsKey(collection);
         nameCollection(collection);

@@ -16,6 +16,9 @@ final class GuestTables implements GuestRam {
     private static final int RING_SIZE = 0x1000;
 
     final ByteBuffer memory = ByteBuffer.allocate(SIZE).order(ByteOrder.LITTLE_ENDIAN);
+    /** An address that cannot be written. */
+    long readOnly = -1;
+
     private int end;
 
     @Override
@@ -29,7 +32,7 @@ final class GuestTables implements GuestRam {
 
     @Override
     public boolean write(long address, ByteBuffer from) {
-        boolean inside = address >= 0 && address + from.remaining() <= SIZE;
+        boolean inside = address >= 0 && address + from.remaining() <= SIZE && address != readOnly;
         if (inside) {
             memory.put((int) address, from, from.position(), from.remaining());
         }

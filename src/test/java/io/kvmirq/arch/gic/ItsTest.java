@@ -3,66 +3,20 @@ package io.kvmirq.arch.gic;
 
 import static io.kvmirq.arch.gic.GuestTables.COLLECTIONS;
 import static io.kvmirq.arch.gic.GuestTables.DEVICES;
-import static io.kvmirq.arch.gic.GuestTables.PENDING;
 import static io.kvmirq.arch.gic.GuestTables.PROPERTIES;
 import static io.kvmirq.arch.gic.GuestTables.RING;
 import static io.kvmirq.arch.gic.GuestTables.SIZE;
 import static io.kvmirq.arch.gic.GuestTables.with;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import java.nio.ByteBuffer;
 import java.util.OptionalInt;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** An ITS with its ring and its tables in a memory of 1 MiB. */
-class ItsTest {
-    private static final int DEVICE = 8;
-    private static final int LPI = 8200;
-    private static final int COLLECTION = 3;
-    private static final int VCPUS = 2;
-
-    private final GuestTables ram = new GuestTables();
-    private final ByteBuffer memory = ram.memory;
-    private final Lpis lpis = new Lpis(
-            target -> target >= 0 && target < VCPUS ? OptionalInt.of(target) : OptionalInt.empty(), ram, () -> true);
-    private final Its its = new Its(lpis);
-
-    @BeforeEach
-    void enable() {
-        ram.enable(lpis, VCPUS, its);
-    }
-
-    private void command(ItsCommand command, GuestTables.With... fields) {
-        ram.command(its, command, fields);
-    }
-
-    private void mapDevice(int device, int bits) {
-        ram.mapDevice(its, device, bits);
-    }
-
-    private void mapCollection(int collection, int vcpu, boolean valid) {
-        ram.mapCollection(its, collection, vcpu, valid);
-    }
-
-    private void mapEvent(int device, int event, int lpi, int collection) {
-        ram.mapEvent(its, device, event, lpi, collection);
-    }
-
-    private void onEvent(ItsCommand command, int event) {
-        command(command, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, event));
-    }
-
-    /** Event 1 of the device is the LPI at vCPU 1. */
-    private void map() {
-        mapDevice(DEVICE, 5);
-        mapCollection(COLLECTION, 1, true);
-        mapEvent(DEVICE, 1, LPI, COLLECTION);
-    }
-
+class ItsTest extends ItsSetUp {
     @Test
     void messageMakesTheLpiPending() {
         map();
@@ -97,6 +51,15 @@ class ItsTest {
         Its other = new Its(lpis);
         other.write(Its.CTLR, Its.ENABLED);
         assertThat(other.read(Its.CTLR) & Its.ENABLED).isZero();
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {Its.CBASER, Its.BASER_DEVICES, Its.BASER_COLLECTIONS})
+    void itsIsNotEnabledWithoutOneOfItsTables(int register) {
+        its.write(Its.CTLR, 0);
+        its.write(register, 0);
+        its.write(Its.CTLR, Its.ENABLED);
+        assertThat(its.read(Its.CTLR) & Its.ENABLED).isZero();
     }
 
     @Test
@@ -190,15 +153,30 @@ class ItsTest {
         assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
         mapDevice(DEVICE, 5);
         assertThat(its.lpi(DEVICE, 1)).as("MAPD forgets the events").isEmpty();
+        assertThat(lpis.vcpu(LPI)).as("and their LPIs").isEmpty();
     }
 
     @Test
-    void twoEventsMayBeOneLpi() {
+    void unmappedDeviceHasNoEvents() {
         map();
-        mapEvent(DEVICE, 2, LPI, COLLECTION);
-        its.message(DEVICE, 2);
-        onEvent(ItsCommand.DISCARD, 1);
-        assertThat(lpis.isPending(LPI)).isTrue();
+        command(ItsCommand.MAPD, with(ItsCommand.DEVICE, DEVICE));
+        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(lpis.vcpu(LPI)).isEmpty();
+    }
+
+    /** 64 KiB have 8192 collections. One that is mapped needs no place any more. */
+    @Test
+    void collectionBeyondItsTableIsNotMapped() {
+        mapDevice(DEVICE, 5);
+        mapCollection(0x2000, 1, true);
+        mapEvent(DEVICE, 1, LPI, 0x2000);
+        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        mapCollection(0x1fff, 1, true);
+        its.write(Its.CTLR, 0);
+        its.write(Its.BASER_COLLECTIONS, Its.VALID | SIZE);
+        its.write(Its.CTLR, Its.ENABLED);
+        mapEvent(DEVICE, 1, LPI, 0x1fff);
+        assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
     }
 
     @Test
@@ -211,22 +189,6 @@ class ItsTest {
     }
 
     @Test
-    void invalidationReadsThePropertiesAgain() {
-        memory.put(PROPERTIES + LPI - 8192, (byte) 0xa1);
-        map();
-        assertThat(lpis.priority(LPI)).isEqualTo(0xa0);
-        assertThat(lpis.isEnabledByGuest(LPI)).isTrue();
-        memory.put(PROPERTIES + LPI - 8192, (byte) 0x52);
-        assertThat(lpis.isEnabledByGuest(LPI)).isTrue();
-        onEvent(ItsCommand.INV, 1);
-        assertThat(lpis.isEnabledByGuest(LPI)).isFalse();
-        assertThat(lpis.priority(LPI)).isEqualTo(0x50);
-        memory.put(PROPERTIES + LPI - 8192, (byte) 0x01);
-        command(ItsCommand.INVALL, with(ItsCommand.COLLECTION, COLLECTION));
-        assertThat(lpis.isEnabledByGuest(LPI)).isTrue();
-    }
-
-    @Test
     void ownNumberOfTheEventIsTheLpi() {
         mapDevice(DEVICE, 16);
         mapCollection(COLLECTION, 1, true);
@@ -236,15 +198,6 @@ class ItsTest {
                 with(ItsCommand.EVENT, 9000),
                 with(ItsCommand.COLLECTION, COLLECTION));
         assertThat(its.lpi(DEVICE, 9000)).hasValue(9000);
-    }
-
-    @ParameterizedTest
-    @ValueSource(ints = {0, 8191, 65536})
-    void idOutOfRangeIsNotMapped(int lpi) {
-        mapDevice(DEVICE, 5);
-        mapCollection(COLLECTION, 1, true);
-        mapEvent(DEVICE, 1, lpi, COLLECTION);
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
     }
 
     @Test
@@ -278,46 +231,6 @@ class ItsTest {
     }
 
     @Test
-    void pendingBitsComeFromTheTableAndGoBack() {
-        int at = PENDING + 0x1_0000 + LPI / 8;
-        memory.put(at, (byte) (1 << LPI % 8 | 0x80));
-        map();
-        assertThat(lpis.isPending(LPI)).isTrue();
-        assertThat(memory.get(at)).as("the bit is taken").isEqualTo((byte) 0x80);
-        assertThat(lpis.savePending()).isTrue();
-        assertThat(memory.get(at)).isEqualTo((byte) (1 << LPI % 8 | 0x80));
-        onEvent(ItsCommand.CLEAR, 1);
-        assertThat(lpis.savePending()).isTrue();
-        assertThat(memory.get(at)).isEqualTo((byte) 0x80);
-    }
-
-    @Test
-    void enablingLpisReadsTheTable() {
-        map();
-        lpis.enable(1, false);
-        memory.put(PENDING + 0x1_0000 + LPI / 8, (byte) (1 << LPI % 8));
-        lpis.enable(1, true);
-        assertThat(lpis.isPending(LPI)).isTrue();
-        lpis.enable(1, false);
-        assertThat(lpis.isPending(LPI)).as("stays pending").isTrue();
-        lpis.setPendingBase(1, 1L << 62 | PENDING);
-        memory.put(PENDING + LPI / 8, (byte) 0);
-        lpis.enable(1, true);
-        assertThat(lpis.isPending(LPI)).as("PTZ: the table is not read").isTrue();
-        assertThat(lpis.pendingBase(1) & 1L << 62).as("PTZ reads as 0").isZero();
-    }
-
-    @Test
-    void tablesOutsideMemoryAreNotRead() {
-        lpis.enable(1, false);
-        lpis.setPendingBase(1, SIZE);
-        lpis.enable(1, true);
-        map();
-        assertThat(its.lpi(DEVICE, 1)).isEmpty();
-        assertThat(lpis.vcpu(LPI)).isEmpty();
-    }
-
-    @Test
     void registersReadAsKvmSanitizesThem() {
         assertThat(its.read(Its.TYPER)).isEqualTo(0x1ef71);
         assertThat(its.read(Its.IIDR)).isEqualTo(0x4b00043bL);
@@ -330,70 +243,6 @@ class ItsTest {
                 .isEqualTo(Its.VALID | 3L << 59 | 4L << 56 | 7L << 48 | COLLECTIONS | 2 << 8);
         assertThat(its.read(0x110)).isZero();
         assertThat(lpis.propertyBase()).isEqualTo(PROPERTIES | 15 | 3 << 7);
-    }
-
-    @Test
-    void savedTablesRestoreTheTranslations() {
-        map();
-        mapEvent(DEVICE, 7, LPI + 7, COLLECTION);
-        mapDevice(DEVICE + 5, 2);
-        mapEvent(DEVICE + 5, 3, LPI + 3, 40);
-        assertThat(its.save()).isEmpty();
-        assertThat(memory.getLong(DEVICES + DEVICE * 8))
-                .isEqualTo(1L << 63 | 5L << 49 | GuestTables.events(DEVICE) >> 3 | 4);
-        assertThat(memory.getLong(GuestTables.events(DEVICE) + 8))
-                .as("event 1, 6 before the next")
-                .isEqualTo(6L << 48 | (long) LPI << 16 | 3);
-        assertThat(memory.getLong(COLLECTIONS)).isEqualTo(1L << 63 | 1L << 16 | COLLECTION);
-        assertThat(memory.getLong(COLLECTIONS + 8)).as("no vCPU yet").isEqualTo(1L << 63 | 0xffff_ffffL << 16 | 40);
-        Its other = new Its(lpis);
-        ram.enable(lpis, VCPUS, other);
-        assertThat(other.restore()).isEmpty();
-        assertThat(other.lpi(DEVICE, 1)).hasValue(LPI);
-        assertThat(other.lpi(DEVICE, 7)).hasValue(LPI + 7);
-        assertThat(other.lpi(DEVICE, 2)).isEmpty();
-        assertThat(other.lpi(DEVICE + 5, 3)).as("no vCPU yet").isEmpty();
-        assertThat(other.restore()).contains(Its.TableFault.EXISTS);
-    }
-
-    /** A restore after it must not bring them back. */
-    @Test
-    void discardAndUnmapClearWhatWasSaved() {
-        map();
-        its.save();
-        onEvent(ItsCommand.DISCARD, 1);
-        assertThat(memory.getLong(GuestTables.events(DEVICE) + 8)).isZero();
-        command(ItsCommand.MAPD, with(ItsCommand.DEVICE, DEVICE));
-        assertThat(memory.getLong(DEVICES + DEVICE * 8)).isZero();
-    }
-
-    @Test
-    void failedRestoreLeavesNothing() {
-        map();
-        its.save();
-        assertThat(its.restore()).contains(Its.TableFault.EXISTS);
-        assertThat(its.message(DEVICE, 1)).isEqualTo(Its.Outcome.UNMAPPED);
-        its.reset();
-        ram.enable(lpis, VCPUS, its);
-        memory.putLong(GuestTables.events(DEVICE) + 16, (long) LPI << 16 | 9); // a collection that is not
-        memory.putLong(GuestTables.events(DEVICE) + 8, 1L << 48 | (long) LPI << 16 | COLLECTION);
-        assertThat(its.restore()).contains(Its.TableFault.CONTRADICTION);
-        mapCollection(COLLECTION, 1, true);
-        assertThat(its.lpi(DEVICE, 1)).as("the device is unmapped").isEmpty();
-        assertThat(lpis.vcpu(LPI)).isEmpty();
-    }
-
-    @Test
-    void collectionBeyondItsTableIsNotRestored() {
-        memory.putLong(COLLECTIONS, 1L << 63 | 0x2000);
-        assertThat(its.restore()).contains(Its.TableFault.CONTRADICTION);
-    }
-
-    @Test
-    void eventWithoutACollectionIsNotSaved() {
-        map();
-        mapCollection(COLLECTION, 1, false);
-        assertThat(its.save()).contains(Its.TableFault.LOST_COLLECTION);
     }
 
     @Test
@@ -487,5 +336,33 @@ class ItsTest {
         its.write(Its.CTLR, Its.ENABLED);
         assertThat(its.lpi(DEVICE, 1)).isEmpty();
         assertThat(lpis.vcpu(LPI)).isEmpty();
+    }
+
+    @Test
+    void tableThatStaysValidForgetsNothing() {
+        map();
+        its.write(Its.CTLR, 0);
+        its.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
+        its.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
+        its.write(Its.CTLR, Its.ENABLED);
+        assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
+    }
+
+    @Test
+    void invalidTableOfCollectionsForgetsThem() {
+        map();
+        its.write(Its.CTLR, 0);
+        its.write(Its.BASER_COLLECTIONS, 0);
+        its.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
+        its.write(Its.CTLR, Its.ENABLED);
+        assertThat(its.lpi(DEVICE, 1)).isEmpty();
+        assertThat(its.lpiOfEvent(DEVICE, 1)).as("the event stays").hasValue(LPI);
+        assertThat(its.save()).contains(Its.TableFault.LOST_COLLECTION);
+    }
+
+    @Test
+    void registersOfANewItsAreThoseOfKvm() {
+        Its other = new Its(lpis);
+        assertThat(other.read(Its.BASER_DEVICES)).isEqualTo(3L << 59 | 1L << 56 | 7L << 48 | 1 << 10 | 2 << 8);
     }
 }
