@@ -5,53 +5,13 @@ import static io.kvmirq.arch.gic.InterruptState.ACTIVE;
 import static io.kvmirq.arch.gic.InterruptState.ENABLED;
 import static io.kvmirq.arch.gic.InterruptState.LEVEL;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.kvmirq.arch.vcpu.Host;
-import java.util.ArrayList;
-import java.util.List;
-import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 
-/** vCPU 0 is loaded on CPU 0, vCPU 1 on CPU 1. SPIs 32 and 33 are edge-triggered, 34 and 35 level-triggered. */
-class VgicVmTest {
-    private static final long PENDING = 1L << 28;
-    private static final long ACTIVE_BIT = 1L << 29;
-    private static final long EOI = 1L << 19;
-    private static final long HW = 1L << 31;
-
-    private final List<Integer> deactivated = new ArrayList<>();
-    private final Host host = new Host(0, 1);
-    private final VgicVm vm = new VgicVm(host, 2, 32, 2, deactivated::add);
-    private final Distributor gic = vm.distributor();
-    private final VgicVcpu vcpu = vm.vcpu(0);
-    private final VirtualInterface registers = vcpu.registers();
-    private final GuestCpuInterface guest = vcpu.guest();
-
-    @BeforeEach
-    void load() {
-        gic.set(LEVEL, 0, 32, 0xc);
-        gic.set(ENABLED, 0, 32, 0xf);
-        gic.set(ENABLED, 0, 0, -1);
-        gic.set(ENABLED, 1, 0, -1);
-        vm.vcpu(0).thread().load(0);
-        vm.vcpu(1).thread().load(1);
-    }
-
-    private static void assertRefused(ThrowingCallable call, String sentence) {
-        assertThatThrownBy(call).isInstanceOf(IllegalArgumentException.class).hasMessage(sentence);
-    }
-
-    private void enter() {
-        assertThat(vcpu.thread().enter()).isTrue();
-    }
-
-    private void exitAndMaintain() {
-        vcpu.thread().exit();
-        host.cpu(0).takeInterrupt();
+/** Two vCPUs and their list registers: what is queued, taken, ended, and who is told. */
+class VgicVmTest extends VgicSetUp {
+    VgicVmTest() {
+        super(2);
     }
 
     @Test
@@ -77,10 +37,6 @@ class VgicVmTest {
         assertThat(gic.word(ACTIVE, 0, 32)).isZero();
         assertThat(vcpu.hasInterrupt()).isFalse();
         assertThat(guestSleeps()).isTrue();
-    }
-
-    private boolean guestSleeps() {
-        return vcpu.thread().block(true);
     }
 
     @Test
@@ -259,215 +215,6 @@ class VgicVmTest {
     }
 
     @Test
-    void hardwareInterruptDeactivatesThePhysicalOne() {
-        registers.setListRegister(1, HW | 27L << 10 | PENDING | 27);
-        enter();
-        assertThat(guest.acknowledge()).isEqualTo(27);
-        guest.end(27);
-        assertThat(deactivated).containsExactly(27);
-        assertThat(registers.status()).isZero();
-        assertThat(registers.empty()).isEqualTo(3);
-    }
-
-    /** A hardware interrupt is never pending and active: what comes meanwhile waits in the distributor. */
-    @Test
-    void activeHardwareInterruptIsNotMadePending() {
-        registers.setListRegister(0, HW | 27L << 10 | ACTIVE_BIT | 27);
-        gic.raise(0, 27);
-        enter();
-        assertThat(registers.listRegister(0)).isEqualTo(HW | 27L << 10 | ACTIVE_BIT | 27);
-        assertThat(gic.pending(0, 0)).isEqualTo(1 << 27);
-        guest.end(27);
-        exitAndMaintain();
-        enter();
-        assertThat(registers.listRegister(0)).isEqualTo(27 | PENDING | EOI);
-        assertThat(deactivated).containsExactly(27);
-    }
-
-    /** A hardware interrupt has no EOI bit: the exit after its end looks at the line. */
-    @Test
-    void levelOfAHardwareInterruptIsTakenAgain() {
-        registers.setListRegister(0, HW | 27L << 10 | PENDING | 27);
-        gic.raise(0, 27);
-        enter();
-        assertThat(guest.acknowledge()).isEqualTo(27);
-        guest.end(27);
-        vcpu.thread().exit();
-        assertThat(vcpu.hasInterrupt()).as("the line is still high").isTrue();
-        enter();
-        assertThat(guest.acknowledge()).isEqualTo(27);
-        gic.lower(0, 27);
-        guest.end(27);
-        exitAndMaintain();
-        gic.raise(0, 27);
-        enter();
-        assertThat(guest.acknowledge()).isEqualTo(27);
-    }
-
-    /** The list register of a hardware interrupt holds it: its high line needs no other one. */
-    @Test
-    void levelOfAnActiveHardwareInterruptNeedsNoListRegister() {
-        registers.setListRegister(0, HW | 27L << 10 | ACTIVE_BIT | 27);
-        gic.raise(0, 27);
-        enter();
-        assertThat(HypervisorControl.UNDERFLOW.isSet(registers.control())).isFalse();
-        vcpu.thread().exit();
-        registers.setListRegister(0, HW | 33L << 10 | ACTIVE_BIT | 33);
-        gic.raise(0, 33);
-        enter();
-        assertThat(registers.listRegister(0)).as("an edge").isEqualTo(HW | 33L << 10 | ACTIVE_BIT | 33);
-        assertThat(gic.pending(0, 32)).isEqualTo(2);
-    }
-
-    @Test
-    void levelThatIsReplacedInItsListRegisterIsDeliverableAgain() {
-        gic.raise(0, 34);
-        enter();
-        vcpu.thread().exit();
-        registers.setListRegister(0, 0);
-        assertThat(vcpu.hasInterrupt()).isTrue();
-        enter();
-        assertThat(registers.listRegister(0)).isEqualTo(34 | PENDING | EOI);
-        vcpu.thread().exit();
-        registers.setListRegister(0, PENDING | EOI | 35);
-        enter();
-        assertThat(registers.listRegister(1)).as("35 came into its place").isEqualTo(34 | PENDING | EOI);
-        vcpu.thread().exit();
-        gic.setTarget(34, 1);
-        assertThat(vm.vcpu(1).thread().block(true)).isTrue();
-        registers.setListRegister(1, ACTIVE_BIT | EOI | 34);
-        assertThat(vm.vcpu(1).thread().isAsleep())
-                .as("34 is still in register 1")
-                .isTrue();
-        registers.setListRegister(1, 0);
-        assertThat(vm.vcpu(1).thread().isAsleep()).isFalse();
-    }
-
-    /** vCPU 1 is the target of a level whose hardware interrupt vCPU 0 has ended. */
-    @Test
-    void endOfAMovedHardwareLevelKicksItsNewVcpu() {
-        registers.setListRegister(0, HW | 34L << 10 | PENDING | 34);
-        gic.raise(0, 34);
-        enter();
-        guest.acknowledge();
-        gic.setTarget(34, 1);
-        assertThat(vm.vcpu(1).thread().block(true)).isTrue();
-        guest.end(34);
-        vcpu.thread().exit();
-        assertThat(vm.vcpu(1).thread().isAsleep()).isFalse();
-    }
-
-    @Test
-    void pendingHardwareInterruptTakesNoEoiBit() {
-        registers.setListRegister(0, HW | 27L << 10 | PENDING | 27);
-        gic.raise(0, 27);
-        enter();
-        assertThat(registers.listRegister(0)).isEqualTo(HW | 27L << 10 | PENDING | 27);
-        assertThat(registers.listRegister(1)).isZero();
-    }
-
-    @Test
-    void highestPriorityIsTakenFirstAndPreempts() {
-        gic.setPriority(0, 32, 0x50);
-        gic.setPriority(0, 33, 0x48);
-        gic.raise(0, 32);
-        gic.raise(0, 33);
-        enter();
-        assertThat(guest.acknowledge()).isEqualTo(33);
-        assertThat(guest.acknowledge()).as("not above the active one").isEqualTo(GuestCpuInterface.SPURIOUS);
-        guest.end(33);
-        assertThat(guest.acknowledge()).isEqualTo(32);
-        vcpu.thread().exit();
-        gic.raise(0, 33);
-        enter();
-        assertThat(guest.acknowledge()).as("preempts").isEqualTo(33);
-    }
-
-    /** In either order of the list registers. */
-    @ParameterizedTest
-    @CsvSource({"0x10, 0x50, 32", "0x50, 0x10, 1023", "0x50, 0x50, 1023"})
-    void pendingInterruptPreemptsActiveOnesOfLowerPriority(int pending, int active, int taken) {
-        long pends = PENDING | (long) pending >> 3 << 23 | 32;
-        long acts = ACTIVE_BIT | (long) active >> 3 << 23 | 33;
-        for (int first = 0; first < 2; first++) {
-            registers.setListRegister(0, 0);
-            registers.setListRegister(1, 0);
-            registers.setListRegister(first, pends);
-            registers.setListRegister(1 - first, acts);
-            enter();
-            assertThat(guest.acknowledge()).as("pending in LR%d", first).isEqualTo(taken);
-            vcpu.thread().exit();
-        }
-    }
-
-    @Test
-    void activeInterruptOfEqualPriorityHoldsOthersBack() {
-        gic.raise(0, 32);
-        enter();
-        guest.acknowledge();
-        gic.raise(0, 33);
-        vcpu.thread().exit();
-        enter();
-        assertThat(guest.acknowledge()).isEqualTo(GuestCpuInterface.SPURIOUS);
-    }
-
-    @Test
-    void maskHoldsLowPrioritiesBack() {
-        gic.setPriority(0, 32, 0x50);
-        gic.raise(0, 32);
-        registers.setMachineControl(0x50000003L);
-        assertThat(registers.machineControl()).isEqualTo(0x50000003L);
-        enter();
-        assertThat(guest.acknowledge()).isEqualTo(GuestCpuInterface.SPURIOUS);
-        registers.setMachineControl(0x58000003L);
-        assertThat(guest.acknowledge()).isEqualTo(32);
-    }
-
-    @Test
-    void disabledGroupIsNotTaken() {
-        gic.set(InterruptState.GROUP1, 0, 32, 2);
-        gic.raise(0, 32);
-        gic.raise(0, 33);
-        enter();
-        assertThat(registers.listRegister(0)).isEqualTo(32 | PENDING);
-        assertThat(registers.listRegister(1)).isEqualTo(33 | PENDING | 1L << 30);
-        registers.setMachineControl(0xf8000000L);
-        assertThat(guest.acknowledge()).isEqualTo(GuestCpuInterface.SPURIOUS);
-        registers.setMachineControl(0xf8000002L);
-        assertThat(guest.acknowledge()).isEqualTo(33);
-        guest.end(33);
-        registers.setMachineControl(0xf8000001L);
-        assertThat(guest.acknowledge()).isEqualTo(32);
-    }
-
-    @Test
-    void endOfASpecialIdIsIgnored() {
-        enter();
-        for (int id = 1020; id <= GuestCpuInterface.SPURIOUS; id++) {
-            guest.end(id);
-        }
-        assertThat(registers.control()).isEqualTo(1);
-    }
-
-    @Test
-    void activeCannotBeWritten() {
-        String sentence = "ACTIVE cannot be written: it follows from the list registers at each exit";
-        assertRefused(() -> gic.set(ACTIVE, 0, 32, 4), sentence);
-        assertRefused(() -> gic.clear(ACTIVE, 0, 32, 4), sentence);
-    }
-
-    @Test
-    void endOfAnotherInterruptIsCounted() {
-        enter();
-        for (int i = 0; i < 31; i++) {
-            guest.end(40);
-        }
-        assertThat(HypervisorControl.END_COUNT.of(registers.control())).isEqualTo(31);
-        guest.end(40);
-        assertThat(registers.control()).isEqualTo(1);
-    }
-
-    @Test
     void maintenanceInterruptMayBeHeldBack() {
         gic.raise(0, 34);
         enter();
@@ -528,19 +275,6 @@ class VgicVmTest {
         assertThat(host.cpu(0).isInterrupted()).isTrue();
         exitAndMaintain();
         assertThat(registers.ended()).isZero();
-    }
-
-    @Test
-    void guestThatDoesNotRunTakesNothing() {
-        assertThatThrownBy(guest::acknowledge)
-                .isInstanceOf(IllegalStateException.class)
-                .hasMessage("the guest of vCPU 0 does not run: the vCPU has to enter first");
-        vcpu.thread().preempt();
-        assertThatThrownBy(() -> guest.end(1)).isInstanceOf(IllegalStateException.class);
-        vcpu.thread().load(0);
-        enter();
-        vcpu.thread().exit();
-        assertThatThrownBy(() -> guest.end(1)).isInstanceOf(IllegalStateException.class);
     }
 
     @Test

@@ -8,44 +8,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.arch.vcpu.Host;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.stream.LongStream;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/**
- * Which list register holds an interrupt, and when it gives it up. vCPU 0 is loaded on CPU 0, vCPU 1 on CPU 1. SPIs 32 and 33
- * are edge-triggered, 34 and 35 level-triggered.
- */
-class VirtualInterfaceTest {
-    private static final long PENDING = 1L << 28;
-    private static final long ACTIVE_BIT = 1L << 29;
-    private static final long EOI = 1L << 19;
-    private static final long HW = 1L << 31;
-
-    private final List<Integer> deactivated = new ArrayList<>();
-    private final Host host = new Host(0, 1);
-    private final VgicVm vm = new VgicVm(host, 2, 32, 3, deactivated::add);
-    private final Distributor gic = vm.distributor();
-    private final VgicVcpu vcpu = vm.vcpu(0);
-    private final VgicVcpu other = vm.vcpu(1);
-    private final VirtualInterface registers = vcpu.registers();
-    private final GuestCpuInterface guest = vcpu.guest();
-
-    @BeforeEach
-    void load() {
-        gic.set(LEVEL, 0, 32, 0xc);
-        gic.set(ENABLED, 0, 32, 0xf);
-        gic.set(ENABLED, 0, 0, -1);
-        vcpu.thread().load(0);
-        other.thread().load(1);
-    }
-
-    private void enter() {
-        assertThat(vcpu.thread().enter()).isTrue();
+/** Which list register holds an interrupt, and when it gives it up. */
+class VirtualInterfaceTest extends VgicSetUp {
+    VirtualInterfaceTest() {
+        super(3);
     }
 
     private static boolean underflows(VirtualInterface registers) {
