@@ -14,8 +14,8 @@ import java.util.OptionalLong;
  * itself and sets the default routes, which {@link Vm#routes} would not know. Lines, registers and runs are refused
  * before.
  *
- * <p>No fake kernel has a GICv2: creating one fails with ENODEV, as on a host with a GICv3 that cannot run it. Test code
- * that uses one on a real host.
+ * <p>A host with a GICv2 gives its VMs a GICv2, 8 vCPUs and no ITS. Many hosts with a GICv3 run no GICv2: creating one
+ * fails with ENODEV there. No fake has one.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
  */
@@ -63,8 +63,11 @@ public final class VgicV2 extends Vgic {
 
     /**
      * Reads a register of the distributor as one vCPU has it: those of interrupts 0–31 exist once for each vCPU.
+     * GICD_ISPENDR has what is latched and the high lines of level-triggered interrupts. GICD_ITARGETSR of an SPI has a bit
+     * for each vCPU, by its place in the order of creation.
      *
-     * @param vcpu its id; kernels before 6.7 take it for the vCPU's place in the order of creation
+     * @param vcpu its id; kernels before 6.7 take it for the vCPU's place in the order of creation, unless a stable
+     *     release fixed that, as in Debian's 6.1
      * @param offset bytes, a multiple of 4, below 0x1000. Where no register is, 0 is read
      * @throws io.kvmirq.KernelException EINVAL for a vCPU that does not exist, where kernels of 6.7 and 6.8 may crash
      *     instead; EBUSY while a vCPU runs
@@ -76,7 +79,9 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Writes a register of the distributor as one vCPU has it.
+     * Writes a register of the distributor as one vCPU has it. GICD_IGROUPR keeps its value only after GICD_IIDR was written
+     * as it was read. GICD_SGIR sends an SGI of that vCPU. Restore GICD_ISPENDR before GICD_CPENDSGIR and GICD_SPENDSGIR:
+     * an SGI that it makes pending has the vCPU itself as a source.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}
      * @param offset as for {@link #readDistributor(VcpuId, int)}. Where no register is, the kernel ignores the value
@@ -87,11 +92,12 @@ public final class VgicV2 extends Vgic {
     }
 
     /**
-     * Reads a register of a vCPU's CPU interface, as a VMM does to save it.
+     * Reads a register of a vCPU's CPU interface, as a VMM does to save it. Its GICC_PMR has bits 7:3 of the guest's in bits
+     * 4:0, as GICH_VMCR.VMPriMask: 0x1f is what the guest sees as 0xf8.
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}
-     * @param offset bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8 (GICC_BPR), ... Where no
-     *     register is, 0 is read
+     * @param offset bytes, a multiple of 4, below 0x2000: 0 (GICC_CTLR), 4 (GICC_PMR), 8 (GICC_BPR), 0x1c (GICC_ABPR),
+     *     0xd0 (GICC_APR0), 0xfc (GICC_IIDR). Where no register is, 0 is read
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
      */
     public int readCpuInterface(VcpuId vcpu, int offset) {
@@ -104,6 +110,7 @@ public final class VgicV2 extends Vgic {
      *
      * @param vcpu as for {@link #readDistributor(VcpuId, int)}
      * @param offset as for {@link #readCpuInterface}. Where no register is, the kernel ignores the value
+     * @param value GICC_PMR as {@link #readCpuInterface} gives it
      * @throws io.kvmirq.KernelException as {@link #readDistributor(VcpuId, int)}
      */
     public void writeCpuInterface(VcpuId vcpu, int offset, int value) {

@@ -12,7 +12,7 @@ import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.util.HexFormat;
 
-/** A vCPU of arm64 with a GICv3, run on the test's own thread from one write to the next. */
+/** A vCPU of arm64 with a GICv3 or a GICv2, run on the test's own thread from one write to the next. */
 final class ArmGuest {
     /** Where the guest writes the interrupt that it has taken. */
     static final long IN_SERVICE = 0xa00_0000L;
@@ -45,19 +45,52 @@ final class ArmGuest {
     private static final String CODE = "e01f80d2004618d5200080d2e0cc18d5df3f03d50240a1d27f2003d501cc38d59f3f03d5"
             + "e37f80523f00036b60ffff54410000b921cc18d5df3f03d5410400b9f6ffff17";
 
+    /**
+     * The same with a GICv2, whose interrupts are of group 0.
+     *
+     * <pre>
+     *     mov x4, #0x08010000      // the CPU interface
+     *     mov w0, #0xff
+     *     str w0, [x4, #4]         // GICC_PMR
+     *     mov w0, #1
+     *     str w0, [x4]             // GICC_CTLR
+     *     dsb sy
+     *     mov x2, #0x0a000000
+     * 1:  wfi
+     *     ldr w1, [x4, #0xc]       // GICC_IAR
+     *     dsb sy
+     *     and w0, w1, #0x3ff       // without the source of an SGI
+     *     mov w3, #1023
+     *     cmp w0, w3
+     *     b.eq 1b
+     *     str w1, [x2]
+     *     str w1, [x4, #0x10]      // GICC_EOIR
+     *     dsb sy
+     *     str w1, [x2, #4]
+     *     b 1b
+     * </pre>
+     */
+    static final String GICV2 = "2400a1d2e01f8052800400b920008052800000b99f3f03d50240a1d27f2003d5810c40b99f3f03d5"
+            + "20240012e37f80521f00036b40ffff54410000b9811000b99f3f03d5410400b9f5ffff17";
+
     private final Libc libc;
     private final int vcpu;
     private final ByteBuffer run;
 
-    /** Creates the VM's vCPU and its memory. */
+    /** Creates the VM's vCPU, for a GICv3, and its memory. */
     ArmGuest(World world, int vm) {
+        this(world, vm, CODE);
+    }
+
+    /** @param code of the guest: {@link #GICV2} */
+    ArmGuest(World world, int vm, String code) {
         libc = world.kernel().libc();
         long memory = world.map(World.PAGE, -1);
         ByteBuffer region = Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
                 .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, World.PAGE)
                 .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, memory);
         assertOk(libc.ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION, region));
-        libc.view(memory, World.PAGE).put(0, HexFormat.of().parseHex(CODE));
+        libc.view(memory, World.PAGE).put(0, HexFormat.of().parseHex(code));
         vcpu = world.vcpu(vm, 0);
         ByteBuffer init = Buffers.allocate(UapiArm64.KvmVcpuInit.SIZE);
         assertOk(libc.ioctl(vm, UapiArm64.KVM_ARM_PREFERRED_TARGET, init));

@@ -36,6 +36,8 @@ public final class World {
     static final long LEVEL = 1L << 15;
     static final long REMOTE_IRR = 1L << 14;
 
+    private static final List<String> GICV2_PROFILES = List.of();
+
     private final String name;
     private final String release;
     private final List<Integer> open = new ArrayList<>();
@@ -64,6 +66,11 @@ public final class World {
     /** As {@link #all}, where the real one must be arm64. Of the fake those profiles that were compared with one. */
     static Stream<World> arm64() {
         return kernels(Machine.arm64Flaw(), List.of("6.1,arm64", "6.12,arm64", "7.1,arm64"));
+    }
+
+    /** As {@link #arm64}, where the host of the real one must run a GICv2. */
+    static Stream<World> gicV2() {
+        return kernels(Machine.gicV2Flaw(), GICV2_PROFILES);
     }
 
     /** As {@link #all}, of both architectures. */

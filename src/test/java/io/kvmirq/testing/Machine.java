@@ -13,6 +13,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.KernelFacts;
+import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
@@ -70,6 +71,18 @@ public final class Machine {
                 return here == KernelFacts.Architecture.ARM64
                         ? Optional.empty()
                         : Optional.of("needs KVM on arm64, and this one is " + here.label());
+            }
+        });
+    }
+
+    /** Why this machine's KVM gives no guest a GICv2, if so. */
+    public static Optional<String> gicV2Flaw() {
+        return arm64Flaw().or(() -> {
+            try (Kernel kernel = Kernel.open();
+                    Vm vm = Vm.create(kernel)) {
+                return vm.supports(KvmDevice.Type.VGIC_V2)
+                        ? Optional.empty()
+                        : Optional.of("needs a host whose GIC runs a GICv2: make lab LAB=arm-gicv2");
             }
         });
     }
