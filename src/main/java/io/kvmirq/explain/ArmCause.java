@@ -5,6 +5,8 @@ import static io.kvmirq.explain.Explanation.refusal;
 import static io.kvmirq.explain.Explanation.success;
 import static io.kvmirq.explain.Fact.ARM64;
 import static io.kvmirq.explain.Fact.DEVICE_ID;
+import static io.kvmirq.explain.Fact.GICV2;
+import static io.kvmirq.explain.Fact.GICV3;
 import static io.kvmirq.explain.Fact.HIGH_VCPU_ID;
 import static io.kvmirq.explain.Fact.NO_DEVICE_ID;
 import static io.kvmirq.explain.Fact.NO_IRQCHIP;
@@ -51,6 +53,13 @@ public enum ArmCause implements Cause {
                     "KVM_CREATE_DEVICE with KVM_DEV_TYPE_ARM_VGIC_V3 instead",
                     "vgic-init.c kvm_vgic_create()")
             .needs(ARM64)),
+    ARM_IRQCHIP_EXISTS(refusal(
+                    KernelCall.IRQCHIP_CREATE,
+                    Errno.EEXIST,
+                    "the VM has a VGIC already",
+                    "who made it: on arm64 KVM_CREATE_IRQCHIP makes a GICv2, as KVM_CREATE_DEVICE does",
+                    "vgic-init.c kvm_vgic_create()")
+            .needs(ARM64)),
     ARM_MEMORY_BEYOND(refusal(
                     KernelCall.MEMORY,
                     Errno.EFAULT,
@@ -65,6 +74,13 @@ public enum ArmCause implements Cause {
                     "KVM_CAP_MAX_VCPUS",
                     "kvm_main.c kvm_vm_ioctl_create_vcpu()")
             .certainWhen(ARM64, HIGH_VCPU_ID)),
+    ARM_VCPU_GICV2(refusal(
+                    KernelCall.VCPU_CREATE,
+                    Errno.EINVAL,
+                    "a ninth vCPU or an id of 8 or more, with a GICv2 in the VM or in the host",
+                    "KVM_CAP_MAX_VCPUS of the VM, and the type of its VGIC",
+                    "arm.c kvm_arch_vcpu_precreate()")
+            .needs(ARM64, GICV2)),
     ARM_VCPU_AFTER_INIT(refusal(
                     KernelCall.VCPU_CREATE,
                     Errno.EBUSY,
@@ -78,14 +94,14 @@ public enum ArmCause implements Cause {
                     "its redistributor would overlap the distributor",
                     "all addresses of the VGIC",
                     "vgic-mmio-v3.c vgic_register_redist_iodev()")
-            .needs(ARM64, VGIC)),
+            .needs(ARM64, VGIC, GICV3)),
     ARM_VCPU_REGION_GROWN(refusal(
                     KernelCall.VCPU_CREATE,
                     Errno.EINVAL,
                     "the single region of redistributors, which grows with the vCPUs, ends beyond the VM's addresses",
                     "its address, and 128 KiB for each vCPU that exists",
                     "vgic-v3.c vgic_v3_check_base()")
-            .needs(ARM64, VGIC)),
+            .needs(ARM64, VGIC, GICV3)),
     ARM_VCPU_TARGET(refusal(
                     KernelCall.VCPU_INIT,
                     Errno.EINVAL,

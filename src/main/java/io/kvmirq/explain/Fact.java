@@ -13,6 +13,8 @@ public enum Fact {
     SPLIT_IRQCHIP("split", Kind.IRQCHIP, "the VM has the split irqchip"),
     FULL_IRQCHIP("full", Kind.IRQCHIP, "the VM has the full irqchip"),
     VGIC("vgic", Kind.IRQCHIP, "the VM has a VGIC (arm64)"),
+    GICV2("gicv2", Kind.VGIC, "the VM has a GICv2 (arm64)"),
+    GICV3("gicv3", Kind.VGIC, "the VM has a GICv3 (arm64)"),
     NO_VCPU("no-vcpu", Kind.VCPUS, "the VM has no vCPU yet"),
     VCPUS("vcpus", Kind.VCPUS, "the VM has vCPUs"),
     HIGH_VCPU_ID("vcpu-id-512", Kind.VCPU_ID, "the id of the vCPU is 512 or more"),
@@ -39,6 +41,7 @@ public enum Fact {
 
     private enum Kind {
         IRQCHIP,
+        VGIC,
         VCPUS,
         VCPU_ID,
         TRIGGER,

@@ -34,9 +34,9 @@ public enum VgicCause implements Cause {
     VGIC_ATTRIBUTE(refusal(
                     KernelCall.ATTRIBUTE,
                     Errno.ENXIO,
-                    "a VGICv3 does not have this group or attribute",
+                    "the VGIC does not have this group or attribute: a GICv2 has others than a GICv3",
                     "group and attr",
-                    "vgic-kvm-device.c vgic_v3_has_attr()")
+                    "vgic-kvm-device.c vgic_v3_has_attr(), vgic_v2_has_attr()")
             .needs(ARM64)),
     VGIC_PLACE_SET(refusal(
                     KernelCall.VGIC_ADDRESS,
@@ -48,7 +48,7 @@ public enum VgicCause implements Cause {
     VGIC_PLACE_ALIGNMENT(refusal(
                     KernelCall.VGIC_ADDRESS,
                     Errno.EINVAL,
-                    "a place is a multiple of 64 KiB and does not wrap",
+                    "a place is a multiple of 64 KiB, of a GICv2 of 4 KiB, and does not wrap",
                     "the address",
                     "vgic-kvm-device.c vgic_check_iorange()")
             .needs(ARM64)

@@ -23,8 +23,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Source: 6.18 was measured. The others are as built by Debian, seen on its 6.1, 6.12 and, for 7.1, its 7.2 ({@code
  * make lab}); git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On arm64, Debian's 6.1.192 and
- * 6.12.117 were seen; later versions answer like 6.12, with the differences that were read in their source. All
- * had a GICv3, which runs no GICv2: no profile has a GICv2.
+ * 6.12.117 were seen; later versions answer like 6.12, with the differences that were read in their source. The GICv3 of
+ * the lab runs no GICv2. Its GICv2 was seen on Debian's 6.1, 6.12 and 7.2.
  */
 public final class Profile {
     private static final int HOST_WIDE_MINOR = 17;
@@ -61,7 +61,7 @@ public final class Profile {
         IRQFD_HOST("irqfd-host"),
         /** One eventfd may feed a GSI of each VM: the behaviour before 6.17, restored by a revert. */
         IRQFD_VM("irqfd-vm"),
-        /** arm64, on a host with a GICv3 only: creating a GICv2 fails with ENODEV. */
+        /** arm64, on a host with a GICv3 that runs no GICv2, unless gicv2 or gicv4 says otherwise. */
         ARM64("arm64"),
         /** Built with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV: has /dev/iommu and /dev/vfio/devices. */
         CDEV("cdev"),
@@ -73,7 +73,9 @@ public final class Profile {
         AMD_AVIC("amd-avic", Hardware.AMD_AVIC),
         /** The same, while something inhibits AVIC in every VM. */
         AVIC_INHIBITED("avic-inhibited", Hardware.AVIC_INHIBITED),
-        /** arm64 with a GICv3, as every arm64 without gicv4. */
+        /** arm64 with a GICv2, whose VMs have a GICv2. */
+        GICV2("gicv2", Hardware.GICV2),
+        /** arm64 with a GICv3, as every arm64 without gicv2 and gicv4. */
         GICV3("gicv3", Hardware.GICV3),
         /** arm64 with a GICv4. */
         GICV4("gicv4", Hardware.GICV4),

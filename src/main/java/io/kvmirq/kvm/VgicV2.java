@@ -15,7 +15,7 @@ import java.util.OptionalLong;
  * before.
  *
  * <p>A host with a GICv2 gives its VMs a GICv2, 8 vCPUs and no ITS. Many hosts with a GICv3 run no GICv2: creating one
- * fails with ENODEV there. No fake has one.
+ * fails with ENODEV there. The fake has one in profiles with {@code gicv2}.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst.
  */

@@ -176,6 +176,7 @@ public final class Vm implements AutoCloseable {
         calls.requireArm64("a VGIC");
         VgicV2 vgic = VgicV2.made(this, calls.createDevice(KvmDevice.Type.VGIC_V2.number()));
         calls.learn(Fact.VGIC);
+        calls.learn(Fact.GICV2);
         return vgic;
     }
 
@@ -189,6 +190,7 @@ public final class Vm implements AutoCloseable {
         calls.requireArm64("a VGIC");
         VgicV3 vgic = VgicV3.made(this, calls.createDevice(KvmDevice.Type.VGIC_V3.number()));
         calls.learn(Fact.VGIC);
+        calls.learn(Fact.GICV3);
         return vgic;
     }
 
@@ -214,6 +216,7 @@ public final class Vm implements AutoCloseable {
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
         VgicV2 vgic = VgicV2.adopted(this, adoptDevice("a VGIC", number, ownership));
         calls.learn(Fact.VGIC);
+        calls.learn(Fact.GICV2);
         return vgic;
     }
 
@@ -221,6 +224,7 @@ public final class Vm implements AutoCloseable {
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
         VgicV3 vgic = VgicV3.adopted(this, adoptDevice("a VGIC", number, ownership));
         calls.learn(Fact.VGIC);
+        calls.learn(Fact.GICV3);
         return vgic;
     }
 

@@ -36,7 +36,8 @@ public final class World {
     static final long LEVEL = 1L << 15;
     static final long REMOTE_IRR = 1L << 14;
 
-    private static final List<String> GICV2_PROFILES = List.of();
+    private static final List<String> GICV2_PROFILES =
+            List.of("6.1,arm64,gicv2", "6.12,arm64,gicv2", "7.1,arm64,gicv2");
 
     private final String name;
     private final String release;
@@ -68,7 +69,7 @@ public final class World {
         return kernels(Machine.arm64Flaw(), List.of("6.1,arm64", "6.12,arm64", "7.1,arm64"));
     }
 
-    /** As {@link #arm64}, where the host of the real one must run a GICv2. */
+    /** As {@link #arm64}, where the host of the real one must run a GICv2. Of the fake those profiles whose host has one. */
     static Stream<World> gicV2() {
         return kernels(Machine.gicV2Flaw(), GICV2_PROFILES);
     }

@@ -15,11 +15,11 @@ class ProfileTest {
         assertThatThrownBy(() -> Profile.of("5.4"))
                 .hasMessage("profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1, and after a comma split,"
                         + " irqfd-host, irqfd-vm, arm64, cdev; with or without a version vtd, vtd-posting, amd-avic,"
-                        + " avic-inhibited, gicv3, gicv4, historic");
+                        + " avic-inhibited, gicv2, gicv3, gicv4, historic");
         assertThatThrownBy(() -> Profile.of("split")).hasMessageStartingWith("profile 'split' is unknown: expected");
         assertThatThrownBy(() -> Profile.of("6.18,full"))
                 .hasMessage("profile '6.18,full': switch 'full' is unknown, expected split, irqfd-host, irqfd-vm,"
-                        + " arm64, cdev, vtd, vtd-posting, amd-avic, avic-inhibited, gicv3, gicv4, historic");
+                        + " arm64, cdev, vtd, vtd-posting, amd-avic, avic-inhibited, gicv2, gicv3, gicv4, historic");
         assertThatThrownBy(() -> Profile.of("6.12,split")).hasMessageContaining("contradicts itself: before 6.17");
         assertThatThrownBy(() -> Profile.of("6.18,irqfd-vm,irqfd-host"))
                 .hasMessageContaining("contradicts itself: an eventfd is exclusive on the host");
@@ -31,6 +31,7 @@ class ProfileTest {
                     vtd-posting    | 6.18,vtd-posting       | VTD_POSTING
                     cdev,amd-avic  | 6.18,cdev,amd-avic     | AMD_AVIC
                     avic-inhibited | 6.18,avic-inhibited    | AVIC_INHIBITED
+                    gicv2          | 6.18,arm64,gicv2       | GICV2
                     gicv3          | 6.18,arm64,gicv3       | GICV3
                     6.12,gicv4     | 6.12,arm64,gicv4       | GICV4
                     historic       | 6.1,arm64,historic     | GICV3
@@ -76,7 +77,7 @@ class ProfileTest {
     void oneHostHasOneIommu() {
         assertThatThrownBy(() -> Profile.of("vtd,amd-avic"))
                 .hasMessage("profile 'vtd,amd-avic' contradicts itself: a host has one of vtd, vtd-posting, amd-avic,"
-                        + " avic-inhibited, gicv3, gicv4, choose one");
+                        + " avic-inhibited, gicv2, gicv3, gicv4, choose one");
         assertThatThrownBy(() -> Profile.of("6.12,arm64,amd-avic"))
                 .hasMessage("profile '6.12,arm64,amd-avic' contradicts itself: only x86 has vtd, vtd-posting, amd-avic,"
                         + " avic-inhibited, choose arm64 or one of these");

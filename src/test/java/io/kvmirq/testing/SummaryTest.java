@@ -341,6 +341,21 @@ class SummaryTest {
         assertThat(print(HERE).failures()).as("recorded").isEmpty();
     }
 
+    @Test
+    void labRulesOfAGicV2AreShownByAHostWithOne() throws IOException {
+        for (String run : List.of("lab-amd-6.1", "lab-arm-gicv4-6.1", "lab-arm-gicv2-6.12", "baseline")) {
+            passed(run, TestRow.REAL_KVM);
+            rule(run, "GICV2_PENDING", Grade.LAB, false);
+        }
+        assertThat(print(HERE).failures()).isEmpty();
+        passed("lab-arm-gicv2-6.1", TestRow.REAL_KVM);
+        rule("lab-arm-gicv2-6.1", "GICV2_PENDING", Grade.LAB, false);
+        assertThat(print(HERE).failures())
+                .containsExactly("failed: no test in the lab sees GICV2_PENDING, text of GICV2_PENDING");
+        rule("lab-arm-gicv2-6.12", "GICV2_PENDING", Grade.LAB, true);
+        assertThat(print(HERE).failures()).isEmpty();
+    }
+
     // What is printed
 
     @Test

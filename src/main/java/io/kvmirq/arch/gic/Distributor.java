@@ -319,6 +319,21 @@ public class Distributor {
         return sources;
     }
 
+    /**
+     * A VMM restores the sources of a vCPU's SGI, which is pending while it has one. Of a GICv2.
+     *
+     * @param sources a bit for each vCPU, 0–255
+     * @throws IllegalArgumentException if there is no such vCPU or SGI
+     */
+    public void setSources(int vcpu, int sgi, int sources) {
+        checkSgi(vcpu, sgi);
+        lock();
+        banks.setSources(vcpu, sgi, sources);
+        int wanting = offer(vcpu, sgi);
+        unlock();
+        kick(wanting);
+    }
+
     private void checkSgi(int vcpu, int sgi) {
         if (!InterruptId.isSgi(sgi)) {
             throw new IllegalArgumentException("id " + sgi + " is no SGI: expected 0–15");

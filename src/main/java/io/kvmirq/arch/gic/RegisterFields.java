@@ -20,6 +20,8 @@ public final class RegisterFields {
 
     /** GICD_TYPER.ITLinesNumber: the number of interrupts divided by 32, minus 1. */
     public static final BitField TYPER_LINES = new BitField("itlinesnumber", 0, 5);
+    /** GICD_TYPER.CPUNumber of a GICv2: the number of CPUs, minus 1. */
+    public static final BitField TYPER_CPUS = new BitField("cpunumber", 5, 3);
     /** GICD_TYPER.LPIS: there is an ITS. */
     public static final BitField TYPER_LPIS = new BitField("lpis", 17, 1);
     /** GICD_TYPER.IDbits: the number of INTID bits, minus 1. */

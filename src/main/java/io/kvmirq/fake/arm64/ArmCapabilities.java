@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KvmRule;
@@ -15,6 +16,8 @@ import java.util.Map;
 final class ArmCapabilities {
     /** VGIC_V3_MAX_CPUS. */
     static final int MAX_VCPUS = 512;
+    /** VGIC_V2_MAX_CPUS. */
+    static final int MAX_VCPUS_OF_GICV2 = 8;
     /** KVM_USER_MEM_SLOTS. */
     static final int SLOTS = 32767;
 
@@ -27,7 +30,6 @@ final class ArmCapabilities {
             Map.entry(25L, 4096), // IRQ_ROUTING
             Map.entry(32L, 1), // IRQFD
             Map.entry(36L, 1), // IOEVENTFD
-            Map.entry(66L, MAX_VCPUS), // MAX_VCPUS
             Map.entry(70L, 1), // ONE_REG
             Map.entry(77L, 1), // SIGNAL_MSI
             Map.entry(81L, 1), // READONLY_MEM
@@ -40,7 +42,6 @@ final class ArmCapabilities {
             Map.entry(105L, 1), // CHECK_EXTENSION_VM
             Map.entry(122L, 1), // IOEVENTFD_ANY_LENGTH
             Map.entry(127L, 1), // VCPU_ATTRIBUTES
-            Map.entry(128L, MAX_VCPUS), // MAX_VCPU_ID
             Map.entry(136L, 1), // IMMEDIATE_EXIT
             Map.entry(174L, 1), // ARM_IRQ_LINE_LAYOUT_2
             Map.entry(203L, 1)); // BINARY_STATS_FD
@@ -54,6 +55,9 @@ final class ArmCapabilities {
         if (capability == UapiArm64.KVM_CAP_ARM_VM_IPA_SIZE) {
             return addressBits(host);
         }
+        if (capability == Uapi.KVM_CAP_MAX_VCPUS || capability == Uapi.KVM_CAP_MAX_VCPU_ID) {
+            return isGicV2(host) ? MAX_VCPUS_OF_GICV2 : MAX_VCPUS;
+        }
         if (capability == Uapi.KVM_CAP_USER_MEMORY2) {
             return host.build().isSince(6, 8) ? 1 : 0;
         }
@@ -63,6 +67,11 @@ final class ArmCapabilities {
             return 0;
         }
         return value;
+    }
+
+    /** Whether the host has a GICv2, and its VMs too. */
+    static boolean isGicV2(Host host) {
+        return host.build().hardware() == Hardware.GICV2;
     }
 
     /** The largest IPA size in bits, with pages of 4 KiB. The lab's CPU has 52 bits; 6.1 uses 48 of them. */

@@ -43,7 +43,8 @@ public final class ArmGuest {
 
     /**
      * Takes the pending interrupt of group 1 with the highest priority; LPIs last. Returns its INTID, or 1023 if there is
-     * none that the CPU interface lets pass.
+     * none that the CPU interface lets pass. Of a GICv2 it takes one of any group that GICC_CTLR enables, and the answer has the
+     * source of an SGI in bits 12:10.
      */
     public int acknowledge() {
         vm.note(ArmRule.VGIC_MASK);
@@ -53,8 +54,8 @@ public final class ArmGuest {
             long word = registers.listRegister(i);
             boolean pending = ListRegister.PENDING.isSet(word)
                     && !ListRegister.ACTIVE.isSet(word)
-                    && ListRegister.GROUP1.isSet(word)
-                    && cpu.passes((int) ListRegister.PRIORITY.of(word) << PRIORITY_SHIFT);
+                    && vgic.passes(vcpu, word)
+                    && !vgic.delivery().active(vcpu).get((int) ListRegister.VIRTUAL_ID.of(word));
             if (pending && (best < 0 || priority(i) < priority(best))) {
                 best = i;
             }
@@ -75,7 +76,13 @@ public final class ArmGuest {
             lower(id);
         }
         vgic.delivery().active(vcpu).set(id);
-        return id;
+        return answer(word);
+    }
+
+    /** What GICC_IAR reads: the source of an SGI is part of it. */
+    private static int answer(long word) {
+        long source = ListRegister.HW.isSet(word) ? 0 : ListRegister.SOURCE.of(word);
+        return (int) (ListRegister.VIRTUAL_ID.of(word) | source << ListRegister.VIRTUAL_ID.width());
     }
 
     /** The interrupt of the host is active, so that no other one comes. */
@@ -102,12 +109,13 @@ public final class ArmGuest {
     }
 
     /** Ends an active interrupt. Returns whether it was active. */
-    public boolean end(int id) {
+    public boolean end(int answer) {
         loadActive();
-        int register = active(id);
+        int register = active(answer);
         if (register < 0) {
             return false;
         }
+        int id = (int) ListRegister.VIRTUAL_ID.of(registers.listRegister(register));
         vgic.delivery().active(vcpu).clear(id);
         if (is(InterruptState.LEVEL, id)) {
             vm.note(ArmRule.VGIC_LEVEL_LATCH);
@@ -118,7 +126,9 @@ public final class ArmGuest {
         boolean notifies = ListRegister.isSpent(word);
         registers.setListRegister(register, hardware ? 0 : word);
         if (notifies) {
-            vm.acknowledged(id - InterruptId.FIRST_SPI);
+            if (!InterruptId.isPrivate(id)) {
+                vm.acknowledged(id - InterruptId.FIRST_SPI);
+            }
             registers.maintain();
         }
         if (hardware) {
@@ -175,14 +185,25 @@ public final class ArmGuest {
         return vpe().isResident();
     }
 
-    private int active(int id) {
+    /** @return the list register with the active interrupt, or -1 */
+    private int active(int answer) {
         for (int i = 0; i < REGISTERS; i++) {
             long word = registers.listRegister(i);
-            if (ListRegister.ACTIVE.isSet(word) && ListRegister.VIRTUAL_ID.of(word) == id) {
+            if (ListRegister.ACTIVE.isSet(word) && answer(word) == answer) {
                 return i;
             }
         }
         return -1;
+    }
+
+    private boolean isLoaded(int id) {
+        for (int i = 0; i < REGISTERS; i++) {
+            long word = registers.listRegister(i);
+            if (ListRegister.ACTIVE.isSet(word) && ListRegister.VIRTUAL_ID.of(word) == id) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** The list register, as of a GICv2, that holds an interrupt; 0 if none does. */
@@ -249,6 +270,10 @@ public final class ArmGuest {
                 latch(id, true);
             }
             if (ListRegister.PENDING.isSet(word)) {
+                if (vgic.isGicV2() && InterruptId.isSgi(id)) {
+                    int source = 1 << (int) ListRegister.SOURCE.of(word);
+                    vgic.distributor().setSources(vcpu, id, vgic.distributor().sources(vcpu, id) | source);
+                }
                 registers.setListRegister(i, ListRegister.ACTIVE.isSet(word) ? ListRegister.PENDING.put(word, 0) : 0);
             }
         }
@@ -257,7 +282,7 @@ public final class ArmGuest {
 
     /** A VMM may have made an interrupt active since the last exit. */
     private void loadActive() {
-        vgic.delivery().active(vcpu).stream().filter(id -> active(id) < 0).forEach(id -> {
+        vgic.delivery().active(vcpu).stream().filter(id -> !isLoaded(id)).forEach(id -> {
             int free = Long.numberOfTrailingZeros(registers.empty());
             if (free < REGISTERS) {
                 long end = is(InterruptState.LEVEL, id) ? ListRegister.EOI.mask() : 0;

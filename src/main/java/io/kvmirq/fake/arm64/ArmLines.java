@@ -62,7 +62,7 @@ final class ArmLines {
         if (vcpu == null || number < InterruptId.FIRST_PPI || number >= InterruptId.FIRST_SPI) {
             return host.refuse(ArmRule.ARM_LINE_NUMBER);
         }
-        if (!vgic.isInitialized()) {
+        if (!vgic.initializeByUse()) {
             return host.refuse(ArmRule.ARM_LINE_BEFORE_INIT);
         }
         // 6.1 takes the id of this vCPU as an index and looks up a vCPU once more.
@@ -92,7 +92,7 @@ final class ArmLines {
         if (number < InterruptId.FIRST_SPI) {
             return host.refuse(ArmRule.ARM_LINE_NUMBER);
         }
-        if (!vgic.isInitialized()) {
+        if (!vgic.initializeByUse()) {
             return host.refuse(ArmRule.ARM_LINE_BEFORE_INIT);
         }
         if (!vgic.isShared(number)) {

@@ -108,7 +108,7 @@ final class ArmVm extends VmInterrupts {
     }
 
     FakeVgic createVgic() {
-        FakeVgic created = new FakeVgic(this);
+        FakeVgic created = new FakeVgic(this, ArmCapabilities.isGicV2(host()));
         vgic = Optional.of(created);
         return created;
     }

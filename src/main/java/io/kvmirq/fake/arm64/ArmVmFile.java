@@ -27,7 +27,7 @@ public final class ArmVmFile extends VmFile {
                     ArmRule.ARM_VM_UNKNOWN_REQUEST, ArmRequests.OF_VM::get)
             .value(Uapi.KVM_CHECK_EXTENSION, ArmVmFile::check)
             .value(Uapi.KVM_CREATE_VCPU, ArmVmFile::createVcpu)
-            .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.host.refuse(ArmRule.ARM_NO_GICV2))
+            .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.createIrqchip())
             .out(UapiArm64.KVM_ARM_PREFERRED_TARGET, (vm, target) -> preferredTarget(target))
             .in(Uapi.KVM_ENABLE_CAP, ArmVmFile::enable)
             .in(Uapi.KVM_SIGNAL_MSI, ArmVmFile::signalMsi)
@@ -101,9 +101,16 @@ public final class ArmVmFile extends VmFile {
         if (id < 0 || id >= ArmCapabilities.MAX_VCPUS) {
             return host.refuse(ArmRule.ARM_VCPU_ID);
         }
+        boolean gicv2 = ArmCapabilities.isGicV2(host);
+        if (gicv2 && vm.vcpus().size() == ArmCapabilities.MAX_VCPUS_OF_GICV2) {
+            return host.refuse(ArmRule.GICV2_VCPUS);
+        }
         Optional<FakeVgic> vgic = vm.vgic();
         if (vgic.filter(FakeVgic::isInitialized).isPresent()) {
             return host.refuse(ArmRule.ARM_VCPU_AFTER_INIT);
+        }
+        if (gicv2 && id >= ArmCapabilities.MAX_VCPUS_OF_GICV2) {
+            return host.refuse(ArmRule.GICV2_VCPUS);
         }
         ArmVcpu vcpu = new ArmVcpu(vm, (int) id);
         Optional<KernelRule> noPlace = vgic.flatMap(one -> one.places().take(vcpu));
@@ -118,6 +125,18 @@ public final class ArmVmFile extends VmFile {
             vm.vcpus().add(vcpu);
         }
         return fd;
+    }
+
+    /** Makes a GICv2 without a descriptor. */
+    private int createIrqchip() {
+        if (!ArmCapabilities.isGicV2(host)) {
+            return host.refuse(ArmRule.ARM_NO_GICV2);
+        }
+        if (vm.vgic().isPresent()) {
+            return host.refuse(ArmRule.GICV2_SECOND);
+        }
+        vm.createVgic();
+        return 0;
     }
 
     // Injection
@@ -155,7 +174,9 @@ public final class ArmVmFile extends VmFile {
 
     @Override
     protected boolean hasDevice(int type) {
-        return type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V3 || type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_ITS;
+        return ArmCapabilities.isGicV2(host)
+                ? type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V2
+                : type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V3 || type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_ITS;
     }
 
     @Override
@@ -163,8 +184,10 @@ public final class ArmVmFile extends VmFile {
         if (type == UapiArm64.KVM_DEV_TYPE_ARM_VGIC_ITS) {
             return host.install(new ItsFile(host, vm.createIts()));
         }
-        return vm.vgic().isPresent()
-                ? host.refuse(ArmRule.VGIC_SECOND)
-                : host.install(new VgicFile(host, vm.createVgic()));
+        if (vm.vgic().isPresent()) {
+            return host.refuse(ArmRule.VGIC_SECOND);
+        }
+        FakeVgic vgic = vm.createVgic();
+        return host.install(vgic.isGicV2() ? new GicV2File(host, vgic) : new VgicFile(host, vgic));
     }
 }

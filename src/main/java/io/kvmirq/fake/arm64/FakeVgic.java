@@ -4,14 +4,16 @@ package io.kvmirq.fake.arm64;
 import io.kvmirq.arch.gic.Distributor;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.InterruptState;
+import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KernelRule;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
 /**
- * An in-kernel GICv3, as the VMM sees it. No guest runs, so a pending interrupt stays pending. Source:
+ * An in-kernel GICv3 or GICv2, as the VMM sees it. No guest runs, so a pending interrupt stays pending. Source:
  * arch/arm64/kvm/vgic/vgic-init.c, {@code kvm_vgic_inject_irq()} in vgic.c.
  */
 final class FakeVgic {
@@ -19,22 +21,36 @@ final class FakeVgic {
     private static final int FEWEST = InterruptId.FIRST_SPI + 32;
     /** VGIC_MAX_RESERVED; the count must be a multiple of 32, so the largest is 992. */
     private static final int MOST = 1023;
+    /** A list register has bits 7:3 of a priority. */
+    private static final int PRIORITY_SHIFT = 3;
 
     private final ArmVm vm;
+    private final boolean gicv2;
     private final VgicPlaces places;
     private int shared;
     private Optional<Distributor> distributor = Optional.empty();
     private Optional<VgicDelivery> delivery = Optional.empty();
     /** By vCPU, once the VGIC is initialized. */
     private List<CpuInterface> interfaces = List.of();
+    /** Of a GICv2, by the index of the vCPU. */
+    private final List<GicV2CpuInterface> gicV2Interfaces = new ArrayList<>();
 
-    FakeVgic(ArmVm vm) {
+    FakeVgic(ArmVm vm, boolean gicv2) {
         this.vm = vm;
+        this.gicv2 = gicv2;
         this.places = new VgicPlaces(vm);
+        for (int i = 0; i < ArmCapabilities.MAX_VCPUS_OF_GICV2; i++) {
+            gicV2Interfaces.add(new GicV2CpuInterface(vm));
+        }
     }
 
     ArmVm vm() {
         return vm;
+    }
+
+    /** Whether the guest sees a GICv2. */
+    boolean isGicV2() {
+        return gicv2;
     }
 
     VgicPlaces places() {
@@ -68,6 +84,19 @@ final class FakeVgic {
         return Optional.empty();
     }
 
+    /**
+     * A line or a register of a GICv2 initializes it. Source: {@code vgic_lazy_init()}.
+     *
+     * @return whether the VGIC is initialized now
+     */
+    boolean initializeByUse() {
+        if (gicv2 && !isInitialized()) {
+            vm.note(ArmRule.GICV2_INITIALIZED_BY_USE);
+            initialize();
+        }
+        return isInitialized();
+    }
+
     /** Fixes the number of interrupts and the vCPUs, and installs the default routes. */
     void initialize() {
         if (isInitialized()) {
@@ -83,7 +112,10 @@ final class FakeVgic {
         }
         vm.setRoutes(routes);
         // Without a vCPU nobody can reach an interrupt; the model wants one.
-        Distributor made = Distributor.gicv3(Math.max(1, vm.vcpus().size()), shared, vcpu -> {});
+        // Any of 8 bits may be written as the source of an SGI.
+        Distributor made = gicv2
+                ? Distributor.gicv2(ArmCapabilities.MAX_VCPUS_OF_GICV2, shared, vcpu -> {})
+                : Distributor.gicv3(Math.max(1, vm.vcpus().size()), shared, vcpu -> {});
         distributor = Optional.of(made);
         delivery = Optional.of(new VgicDelivery(vm, made));
         interfaces = vm.vcpus().stream().map(vcpu -> new CpuInterface()).toList();
@@ -102,6 +134,19 @@ final class FakeVgic {
     /** The CPU interface of a vCPU. The VGIC is initialized. */
     CpuInterface cpuInterface(int vcpu) {
         return interfaces.get(vcpu);
+    }
+
+    /** The CPU interface of a vCPU, of a GICv2. */
+    GicV2CpuInterface gicV2Interface(int vcpu) {
+        return gicV2Interfaces.get(vcpu);
+    }
+
+    /** Whether the CPU interface of a vCPU shows what a list register holds. The VGIC is initialized. */
+    boolean passes(int vcpu, long register) {
+        int priority = (int) ListRegister.PRIORITY.of(register) << PRIORITY_SHIFT;
+        return gicv2
+                ? gicV2Interfaces.get(vcpu).passes(register)
+                : ListRegister.GROUP1.isSet(register) && interfaces.get(vcpu).passes(priority);
     }
 
     private boolean is(InterruptState what, int vcpu, int number) {

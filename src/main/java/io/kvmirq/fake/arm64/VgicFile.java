@@ -5,18 +5,16 @@ import io.kvmirq.arch.gic.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
-import io.kvmirq.fake.kvm.KvmDeviceFile;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Optional;
 import java.util.OptionalLong;
 
 /** A VGICv3's descriptor; source: arch/arm64/kvm/vgic/vgic-kvm-device.c. */
-final class VgicFile extends KvmDeviceFile {
+final class VgicFile extends VgicDeviceFile {
     /** KVM_DEV_ARM_VGIC_GRP_MAINT_IRQ, for nested virtualization. */
     private static final int MAINTENANCE = 9;
 
@@ -28,13 +26,11 @@ final class VgicFile extends KvmDeviceFile {
     private static final int REGION_COUNT_SHIFT = 52;
     private static final int NUMBERS = (1 << UapiArm64.KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT) - 1;
 
-    private final FakeVgic vgic;
     private final VgicRegisters registers;
     private final RedistributorRegisters redistributor;
 
     VgicFile(Host host, FakeVgic vgic) {
-        super(host, true);
-        this.vgic = vgic;
+        super(host, vgic);
         this.registers = new VgicRegisters(vgic);
         this.redistributor = new RedistributorRegisters(vgic, registers);
     }
@@ -53,14 +49,6 @@ final class VgicFile extends KvmDeviceFile {
     @Override
     protected int set(Attribute attribute) {
         return access(attribute, false);
-    }
-
-    private static ByteBuffer value(long value) {
-        return ByteBuffer.allocate(Long.BYTES).order(ByteOrder.nativeOrder()).putLong(0, value);
-    }
-
-    private int put(Attribute attribute, long value, int size) {
-        return host.copyOut(attribute.address(), value(value), size);
     }
 
     @Override
@@ -102,15 +90,15 @@ final class VgicFile extends KvmDeviceFile {
         requireModelled(attribute);
         return switch (attribute.group()) {
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR -> get ? getPlace(attribute) : setPlace(attribute);
-            case UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS ->
-                get ? put(attribute, vgic.interrupts(), Integer.BYTES) : setInterrupts(attribute);
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL ->
-                get ? host.refuse(ArmRule.VGIC_ATTRIBUTE) : control(attribute.number());
+                !get && attribute.number() == UapiArm64.KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES
+                        ? savePending()
+                        : common(attribute, get);
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS,
                     UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS,
                     UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS,
                     UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO -> register(attribute, get);
-            default -> host.refuse(ArmRule.VGIC_ATTRIBUTE);
+            default -> common(attribute, get);
         };
     }
 
@@ -156,23 +144,7 @@ final class VgicFile extends KvmDeviceFile {
                         .orElseGet(() -> host.refuse(ArmRule.VGIC_NO_REGION)));
     }
 
-    // Numbers, control
-
-    private int setInterrupts(Attribute attribute) {
-        return host.copied(
-                attribute.address(), Integer.BYTES, count -> host.refuse(vgic.setInterrupts(count.getInt(0))));
-    }
-
-    private int control(long number) {
-        if (number == UapiArm64.KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES) {
-            return savePending();
-        }
-        if (number != UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT) {
-            return host.refuse(ArmRule.VGIC_ATTRIBUTE);
-        }
-        vgic.initialize();
-        return 0;
-    }
+    // Control
 
     private int savePending() {
         if (!vgic.isInitialized()) {

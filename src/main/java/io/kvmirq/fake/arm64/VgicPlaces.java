@@ -18,7 +18,9 @@ final class VgicPlaces {
     static final long NOWHERE = -1;
 
     private static final long PAGE = 0x1_0000;
+    private static final long PAGE_OF_GICV2 = 0x1000;
     private static final long DISTRIBUTOR_SIZE = PAGE;
+    private static final long CPU_INTERFACE_SIZE = 2 * PAGE_OF_GICV2;
     private static final long REDISTRIBUTOR_SIZE = 2 * PAGE;
 
     /**
@@ -44,6 +46,8 @@ final class VgicPlaces {
     private final Map<ArmVcpu, Slot> slots = new HashMap<>();
 
     private long distributor = NOWHERE;
+    /** Of a GICv2. */
+    private long cpuInterface = NOWHERE;
 
     VgicPlaces(ArmVm vm) {
         this.vm = vm;
@@ -69,10 +73,14 @@ final class VgicPlaces {
      * @return the rule that refuses it; empty for none
      */
     static Optional<KernelRule> check(ArmVm vm, long now, long to, long size) {
+        return check(vm, now, to, size, PAGE);
+    }
+
+    private static Optional<KernelRule> check(ArmVm vm, long now, long to, long size, long page) {
         if (now != NOWHERE) {
             return Optional.of(ArmRule.VGIC_PLACE_SET);
         }
-        if (to % PAGE != 0 || Long.compareUnsigned(to + size, to) < 0) {
+        if (to % page != 0 || Long.compareUnsigned(to + size, to) < 0) {
             return Optional.of(ArmRule.VGIC_PLACE_ALIGNMENT);
         }
         boolean beyond = to >>> vm.addressBits() != 0 || to + size > 1L << vm.addressBits();
@@ -85,6 +93,27 @@ final class VgicPlaces {
             distributor = to;
         }
         return refused;
+    }
+
+    /** The distributor of a GICv2. An overlap with its CPU interface is found when a vCPU runs. */
+    Optional<KernelRule> setDistributorOfGicV2(long to) {
+        Optional<KernelRule> refused = check(vm, distributor, to, PAGE_OF_GICV2, PAGE_OF_GICV2);
+        if (refused.isEmpty()) {
+            distributor = to;
+        }
+        return refused;
+    }
+
+    Optional<KernelRule> setCpuInterface(long to) {
+        Optional<KernelRule> refused = check(vm, cpuInterface, to, CPU_INTERFACE_SIZE, PAGE_OF_GICV2);
+        if (refused.isEmpty()) {
+            cpuInterface = to;
+        }
+        return refused;
+    }
+
+    long cpuInterface() {
+        return cpuInterface;
     }
 
     /** @param count 0 for a single region for all vCPUs, which has index 0 */

@@ -13,6 +13,8 @@ public enum Hardware {
     AMD_AVIC,
     /** As {@link #AMD_AVIC}, with AVIC inhibited in every VM. */
     AVIC_INHIBITED,
+    /** arm64 with a GICv2: its VMs have a GICv2, 8 vCPUs and no ITS. */
+    GICV2,
     /** arm64 with a GICv3: no vLPIs. */
     GICV3,
     /** arm64 with a GICv4: vLPIs. */
@@ -20,7 +22,7 @@ public enum Hardware {
 
     /** Whether a host of x86-64 has it; else one of arm64. */
     public boolean isX86() {
-        return this != GICV3 && this != GICV4;
+        return this != GICV2 && this != GICV3 && this != GICV4;
     }
 
     /** Whether the host is AMD's. */

@@ -41,7 +41,7 @@ public abstract class PostingMachine implements IrqHardware {
     /** The hardware of a host. */
     public static IrqHardware of(Build build, FakeTime time) {
         return switch (build.hardware()) {
-            case REMAPPING, GICV3, GICV4 -> IrqHardware.TO_HOST;
+            case REMAPPING, GICV2, GICV3, GICV4 -> IrqHardware.TO_HOST;
             case VTD, VTD_POSTING -> new VtdMachine(build, time);
             case AMD_AVIC, AVIC_INHIBITED -> new AvicMachine(build, time);
         };

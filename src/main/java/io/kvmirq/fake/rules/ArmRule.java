@@ -11,7 +11,7 @@ import io.kvmirq.explain.VmCause;
 
 /**
  * Rules of KVM on arm64. The lab is Debian's 6.1 and 6.12 on a machine with GICv3 only, so a change is dated between these
- * two.
+ * two. The rules of a GICv2 were seen on 6.1, 6.12 and 7.2 on a machine with one.
  */
 public enum ArmRule implements KernelRule {
     ARM_VM_TYPE(LAB, ArmCause.ARM_VM_TYPE),
@@ -60,6 +60,27 @@ public enum ArmRule implements KernelRule {
 
     ARM_DEVICE_TYPE(LAB, ArmCause.ARM_DEVICE_TYPE),
     ARM_NO_GICV2(LAB, ArmCause.ARM_NO_GICV2),
+    GICV2_SECOND(LAB, ArmCause.ARM_IRQCHIP_EXISTS),
+    GICV2_VCPUS(LAB, ArmCause.ARM_VCPU_GICV2),
+    GICV2_INITIALIZED_BY_USE(
+            LAB, "the first line or register of a GICv2 initialises it", "vgic-init.c vgic_lazy_init()"),
+    GICV2_PENDING(
+            LAB,
+            "ISPENDR and ICPENDR of a GICv2 have the high lines of levels too, a 0 that is written changes nothing, and"
+                    + " an SGI made pending has its own vCPU as source",
+            "vgic-mmio.c vgic_uaccess_write_spending()"),
+    GICV2_GROUPS(
+            LAB,
+            "a VMM can write the groups of a GICv2 only after it has written GICD_IIDR",
+            "vgic-mmio-v2.c vgic_mmio_uaccess_write_v2_group()"),
+    GICV2_OWN_TARGET(
+            LAB,
+            "the target of a private interrupt is the vCPU's place in creation order, and in 7.2 its id",
+            "vgic-mmio-v2.c vgic_mmio_read_target()"),
+    GICV2_CPU_INTERFACE(
+            LAB,
+            "a CPU interface keeps the bits that GICH_VMCR has; GICC_PMR has those of its VMPriMask",
+            "vgic-mmio-v2.c vgic_mmio_write_vcpuif()"),
     VGIC_SECOND(LAB, VgicCause.VGIC_SECOND),
     VGIC_ATTRIBUTE(LAB, VgicCause.VGIC_ATTRIBUTE),
     VGIC_PLACE_SET(LAB, VgicCause.VGIC_PLACE_SET),

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake.arm64;
+
+import io.kvmirq.arch.gic.ListRegister;
+import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.fake.rules.NotModelledException;
+
+/**
+ * The registers of a vCPU's CPU interface of a GICv2, as the VMM saves and restores them. Linux keeps them in the form of
+ * GICH_VMCR. Source: {@code vgic_v2_cpu_registers} in
+ * arch/arm64/kvm/vgic/vgic-mmio-v2.c.
+ */
+final class GicV2CpuInterface {
+    private static final int CONTROL = 0;
+    /** EnableGrp0 of GICC_CTLR. */
+    private static final int GROUP0 = 1;
+    /** EnableGrp1. */
+    private static final int GROUP1 = 2;
+    /** GICC_CTLR without the bits that no GICH_VMCR has. */
+    private static final int CONTROL_BITS = 0x21f;
+
+    private static final int PRIORITY_MASK = 4;
+    private static final int PRIORITY_MASK_BITS = 0x1f;
+    private static final int BINARY_POINT = 8;
+    private static final int ALIASED_BINARY_POINT = 0x1c;
+    private static final int ACTIVE_PRIORITIES = 0xd0;
+    private static final int ACTIVE_PRIORITIES_END = 0xe0;
+    private static final int BINARY_POINT_BITS = 7;
+    private static final int IDENTIFICATION = 0xfc;
+    /** KVM, made by Arm, of a GICv2. */
+    private static final int IDENTITY = 0x04b2_043b;
+    /** GICC_DIR. */
+    private static final int DEACTIVATE = 0x1000;
+
+    private final ArmVm vm;
+    private int control;
+    private int priorityMask;
+    private int binaryPoint;
+    private int aliasedBinaryPoint;
+    private int activePriorities;
+
+    GicV2CpuInterface(ArmVm vm) {
+        this.vm = vm;
+    }
+
+    /** Whether the group of an interrupt in a list register is enabled, and its priority is not masked. */
+    boolean passes(long register) {
+        int group = ListRegister.GROUP1.isSet(register) ? GROUP1 : GROUP0;
+        return (control & group) != 0 && ListRegister.PRIORITY.of(register) < priorityMask;
+    }
+
+    private static boolean canDeactivate(ArmVm vm) {
+        return vm.host().build().isSince(6, 19);
+    }
+
+    static boolean exists(ArmVm vm, int offset) {
+        return switch (offset) {
+            case CONTROL, PRIORITY_MASK, BINARY_POINT, ALIASED_BINARY_POINT, IDENTIFICATION -> true;
+            case DEACTIVATE -> canDeactivate(vm);
+            default -> offset >= ACTIVE_PRIORITIES && offset < ACTIVE_PRIORITIES_END && offset % Integer.BYTES == 0;
+        };
+    }
+
+    /** Missing registers read as 0, as do the active priorities that a GICv2 does not have. */
+    int read(int offset) {
+        return switch (offset) {
+            case CONTROL -> control;
+            case PRIORITY_MASK -> priorityMask;
+            case BINARY_POINT -> binaryPoint;
+            case ALIASED_BINARY_POINT -> aliasedBinaryPoint;
+            case ACTIVE_PRIORITIES -> activePriorities;
+            case IDENTIFICATION -> IDENTITY;
+            default -> 0;
+        };
+    }
+
+    /** Writes to missing and to read-only registers are ignored. */
+    void write(int offset, int value) {
+        vm.note(ArmRule.GICV2_CPU_INTERFACE);
+        switch (offset) {
+            case CONTROL -> control = value & CONTROL_BITS;
+            case PRIORITY_MASK -> priorityMask = value & PRIORITY_MASK_BITS;
+            case BINARY_POINT -> binaryPoint = value & BINARY_POINT_BITS;
+            case ALIASED_BINARY_POINT -> aliasedBinaryPoint = value & BINARY_POINT_BITS;
+            case ACTIVE_PRIORITIES -> activePriorities = value;
+            case DEACTIVATE -> {
+                if (canDeactivate(vm)) {
+                    throw new NotModelledException("GICC_DIR, written by a VMM");
+                }
+            }
+            default -> {}
+        }
+    }
+}

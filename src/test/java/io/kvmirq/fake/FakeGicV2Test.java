@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.fake;
+
+import static io.kvmirq.arch.gic.DistributorRegister.*;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.Ppi;
+import io.kvmirq.Spi;
+import io.kvmirq.VcpuId;
+import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Fd;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.VgicV2;
+import io.kvmirq.kvm.Vm;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** What the played guest of a VM with a GICv2 takes; VgicV2GuestContract sees a real guest do the same. */
+class FakeGicV2Test {
+    private static final VcpuId FIRST = new VcpuId(0);
+    private static final VcpuId SECOND = new VcpuId(1);
+    private static final Spi SPI = new Spi(42);
+    private static final Spi OTHER = new Spi(44);
+    private static final Ppi PRIVATE = new Ppi(23);
+    private static final int NONE = 1023;
+    /** GICD_SGIR, to vCPU 0. */
+    private static final int SEND = 0xf00;
+
+    private static final int TO_FIRST = 1 << 16;
+    private static final int GICC_CTLR = 0;
+    private static final int GICC_PMR = 4;
+    private static final int GICC_DIR = 0x1000;
+
+    private final Undo made = new Undo();
+    private FakeKernel fake;
+    private Vm vm;
+    private VgicV2 vgic;
+
+    @SuppressWarnings("NullAway.Init")
+    FakeGicV2Test() {}
+
+    @BeforeEach
+    void setUp() {
+        start("6.12,gicv2");
+    }
+
+    private void start(String profile) {
+        fake = new FakeKernel(Profile.of(profile));
+        vm = made.add(Vm.create(made.add(Kernel.over(fake.backend(), Kernel.DEVICE))));
+        made.add(vm.createVcpu(FIRST)).initialize();
+        made.add(vm.createVcpu(SECOND)).initialize();
+        vgic = made.add(vm.createVgicV2());
+        vgic.init();
+        vgic.writeDistributor(GICD_CTLR.offset(), 1);
+        vgic.writeDistributor(GICD_ISENABLER.offset(), 1 << PRIVATE.number());
+        vgic.writeDistributor(GICD_ISENABLER.offset() + 4, 1 << SPI.number() - 32 | 1 << OTHER.number() - 32);
+        for (VcpuId vcpu : new VcpuId[] {FIRST, SECOND}) {
+            vgic.writeCpuInterface(vcpu, GICC_PMR, 0x1f);
+            vgic.writeCpuInterface(vcpu, GICC_CTLR, 1);
+        }
+    }
+
+    @AfterEach
+    void close() {
+        made.close();
+    }
+
+    private FakeArmVcpu guest(VcpuId id) {
+        try (Fd.Lease number = vm.fd().lease()) {
+            return fake.armVcpu(number.number(), id);
+        }
+    }
+
+    private int word(int offset) {
+        return vgic.readDistributor(offset);
+    }
+
+    @Test
+    void guestTakesEachSignalOfAnEventfd() {
+        EventFd event = made.add(EventFd.create(vm.kernel()));
+        made.add(vm.assignIrqfd(event, new Gsi(SPI.pin())));
+        FakeArmVcpu guest = guest(FIRST);
+        for (int i = 0; i < 3; i++) {
+            event.signal();
+            assertThat(guest.acknowledge()).isEqualTo(SPI.number());
+            assertThat(word(GICD_ISPENDR.offset() + 4)).isZero();
+            assertThat(word(GICD_ISACTIVER.offset() + 4)).isEqualTo(1 << SPI.number() - 32);
+            assertThat(guest.acknowledge()).isEqualTo(NONE);
+            assertThat(guest.end(SPI.number())).isTrue();
+            assertThat(word(GICD_ISACTIVER.offset() + 4)).isZero();
+        }
+    }
+
+    @Test
+    void endOfALevelSignalsTheResamplefdAndLowersTheLine() {
+        vgic.makeLevel(SPI);
+        EventFd event = made.add(EventFd.create(vm.kernel()));
+        EventFd resample = made.add(EventFd.create(vm.kernel()));
+        made.add(vm.assignLevelIrqfd(event, resample, new Gsi(SPI.pin())));
+        event.signal();
+        assertThat(guest(FIRST).acknowledge()).isEqualTo(SPI.number());
+        assertThat(word(GICD_ISPENDR.offset() + 4)).as("the line").isNotZero();
+        assertThat(resample.drain()).isZero();
+        assertThat(guest(FIRST).end(SPI.number())).isTrue();
+        assertThat(resample.drain()).isEqualTo(1);
+        assertThat(word(GICD_ISPENDR.offset() + 4)).isZero();
+    }
+
+    /** Two sources are two interrupts, the lowest vCPU's first. */
+    @Test
+    void guestTakesAnSgiOfEachSource() {
+        vgic.writeDistributor(SECOND, SEND, TO_FIRST | 5);
+        vgic.writeDistributor(FIRST, SEND, TO_FIRST | 5);
+        FakeArmVcpu guest = guest(FIRST);
+        assertThat(guest(SECOND).acknowledge()).isEqualTo(NONE);
+        assertThat(guest.acknowledge()).isEqualTo(5);
+        assertThat(word(GICD_ISPENDR.offset())).as("the other one").isEqualTo(1 << 5);
+        assertThat(guest.acknowledge()).as("one at a time").isEqualTo(NONE);
+        assertThat(guest.end(1 << 10 | 5)).isFalse();
+        assertThat(guest.end(5)).isTrue();
+        assertThat(guest.acknowledge()).isEqualTo(1 << 10 | 5);
+        assertThat(guest.end(1 << 10 | 5)).isTrue();
+        assertThat(word(GICD_ISPENDR.offset())).isZero();
+    }
+
+    @Test
+    void sgiThatWaitsKeepsItsSource() {
+        vgic.writeDistributor(SECOND, SEND, TO_FIRST | 5);
+        vgic.writeCpuInterface(FIRST, GICC_PMR, 0);
+        assertThat(guest(FIRST).acknowledge()).as("all are masked").isEqualTo(NONE);
+        assertThat(word(0xf24)).isEqualTo(0b10 << 8);
+        vgic.writeCpuInterface(FIRST, GICC_PMR, 0x1f);
+        assertThat(guest(FIRST).acknowledge()).isEqualTo(1 << 10 | 5);
+    }
+
+    @Test
+    void spiGoesToItsLowestTarget() {
+        int offset = GICD_ITARGETSR.offset() + SPI.number() / 4 * 4;
+        vgic.writeDistributor(offset, 0b10 << SPI.number() % 4 * 8);
+        vm.setSpi(SPI, true);
+        assertThat(guest(FIRST).acknowledge()).isEqualTo(NONE);
+        assertThat(guest(SECOND).acknowledge()).isEqualTo(SPI.number());
+        assertThat(guest(SECOND).end(SPI.number())).isTrue();
+        vgic.writeDistributor(offset, 0b11 << SPI.number() % 4 * 8);
+        vm.setSpi(SPI, true);
+        assertThat(guest(FIRST).acknowledge()).isEqualTo(SPI.number());
+    }
+
+    @Test
+    void guestTakesOfEnabledGroupsOnly() {
+        vgic.writeDistributor(GICD_IIDR.offset(), word(GICD_IIDR.offset()));
+        vgic.writeDistributor(GICD_IGROUPR.offset() + 4, 1 << SPI.number() - 32);
+        vm.setSpi(SPI, true);
+        vm.setSpi(OTHER, true);
+        vgic.writeCpuInterface(FIRST, GICC_CTLR, 2);
+        FakeArmVcpu guest = guest(FIRST);
+        assertThat(guest.acknowledge()).isEqualTo(SPI.number());
+        assertThat(guest.acknowledge()).isEqualTo(NONE);
+        vgic.writeCpuInterface(FIRST, GICC_CTLR, 1);
+        assertThat(guest.acknowledge()).isEqualTo(OTHER.number());
+    }
+
+    @Test
+    void ppiIsTakenUntilItsLineIsLow() {
+        vm.setPpi(FIRST, PRIVATE, true);
+        FakeArmVcpu guest = guest(FIRST);
+        for (int i = 0; i < 2; i++) {
+            assertThat(guest.acknowledge()).isEqualTo(PRIVATE.number());
+            assertThat(guest.end(PRIVATE.number())).isTrue();
+        }
+        vm.setPpi(FIRST, PRIVATE, false);
+        assertThat(guest.acknowledge()).isEqualTo(NONE);
+    }
+
+    /** Since 6.19 KVM handles GICC_DIR; before there is no such register. */
+    @Test
+    void deactivationByAVmmIsNotModelled() {
+        vgic.writeCpuInterface(FIRST, GICC_DIR, 5);
+        start("7.1,gicv2");
+        assertThatThrownBy(() -> vgic.writeCpuInterface(FIRST, GICC_DIR, 5))
+                .isInstanceOf(NotModelledException.class)
+                .hasMessageContaining("GICC_DIR");
+    }
+}
