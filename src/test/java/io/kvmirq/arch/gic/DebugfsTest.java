@@ -177,7 +177,7 @@ class DebugfsTest {
                         + " expected an id of kind LPI, 8192 or more",
                 "SPI 40 -7 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SPI 40 -7 0001000 0 0 0 160 -1':"
                         + " expected the index of a vCPU, or -1, and not -7",
-                "SPI 40 0 0001000 0 0 0 160 -2|line 1 of vgic-state is 'SPI 40 0 0001000 0 0 0 160 -2':"
+                "SPI 40 0 0001000 0 0 ff 255 -2|line 1 of vgic-state is 'SPI 40 0 0001000 0 0 ff 255 -2':"
                         + " expected the index of a vCPU, or -1, and not -2",
                 "SPI 40 0 0001000 0 0 0 256 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 0 0 256 -1':"
                         + " expected a priority of 0–255 and not 256",

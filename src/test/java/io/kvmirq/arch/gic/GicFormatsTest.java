@@ -254,6 +254,8 @@ class GicFormatsTest {
                 "gic.ich_lr | 0x4000000000000420 | vintid    | EPPI 1056",
                 "gic.ich_lr | 0x4000000000000460 | vintid    | no interrupt 1120",
                 "gic.ich_lr | 0x40000000000013ff | vintid    | ESPI 5119",
+                "gic.ich_lr | 0x4000000000001000 | vintid    | ESPI 4096, or SGI 0 sent by CPU 4, if the guest has a GICv2",
+                "gic.ich_lr | 0x4000000000001400 | vintid    | SGI 0 sent by CPU 5, if the guest has a GICv2",
                 "gic.ich_lr | 0x4000000000001001 | vintid    | ESPI 4097, or SGI 1 sent by CPU 4, if the guest has a GICv2",
                 "gic.ich_lr | 0x7080026400000064 | pintid    | SPI 612",
                 "gic.ich_lr | 0x10a002000000002a | eoi       | end raises a maintenance interrupt",

@@ -149,7 +149,8 @@ class ItsImageTest extends ItsSetUp {
         its.save();
         restart();
         setTable(Its.BASER_DEVICES, Its.VALID | levels | DEVICES);
-        memory.putLong(DEVICES + PAGE, Its.VALID | COLLECTION);
+        memory.putLong(
+                GuestTables.RING, Its.VALID); // what a level after the table would be, at the address of its entry
         assertThat(its.restore()).isEmpty();
     }
 

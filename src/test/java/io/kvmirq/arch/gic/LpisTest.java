@@ -92,6 +92,13 @@ class LpisTest extends ItsSetUp {
     }
 
     @Test
+    void hostIrqWithoutAForwardedLpiIsTheHosts() {
+        map();
+        assertThat(lpis.receive(45)).isFalse();
+        assertThat(lpis.isPending(LPI)).isFalse();
+    }
+
+    @Test
     void tableOfPropertiesOutsideMemoryMakesNoLpi() {
         for (int vcpu = 0; vcpu < VCPUS; vcpu++) {
             lpis.enable(vcpu, false);

@@ -270,6 +270,7 @@ class VlpiTest {
         vpe.setPending(0, true);
         assertThat(vpe.thread().block(true)).isFalse();
         assertThat(vpe.isResident()).isTrue();
+        assertThat(vpe.isDoorbellArmed()).isFalse();
         vpe.setPending(0, false);
         assertThat(vpe.thread().block(true)).isTrue();
     }
@@ -280,6 +281,11 @@ class VlpiTest {
         Vpe vpe = vpe(version, 0);
         vpe.thread().load(0);
         vpe.thread().preempt();
+        assertThat(vpe.isResident()).isFalse();
+        assertThat(vpe.isDoorbellArmed()).isFalse();
+        assertThat(vpe.hasInterrupt())
+                .as("GICv4.1 is not asked, so there may be one")
+                .isEqualTo(version == Vpe.Version.V4_1);
         vpe.setPending(1, true);
         assertThat(host.cpu(0).isInterrupted()).isFalse();
         vpe.thread().load(1);
@@ -292,9 +298,12 @@ class VlpiTest {
     void disabledVlpiNeitherRingsNorKeepsTheVcpuAwake(Vpe.Version version) {
         Vpe vpe = vpe(version, 0);
         vpe.setEnabled(7, false);
+        vpe.setEnabled(8, false);
         vpe.thread().load(0);
         vpe.setPending(7, true);
         assertThat(vpe.thread().block(true)).isTrue();
+        vpe.setEnabled(8, true); // not pending
+        vpe.setPending(9, false);
         assertThat(host.cpu(0).isInterrupted()).isFalse();
         vpe.setEnabled(7, true);
         assertThat(host.cpu(0).isInterrupted()).as("pending, and enabled now").isTrue();
