@@ -149,6 +149,29 @@ class SharedIntxTest {
         }
     }
 
+    /** The user's death leaves the device as it is. Seen on edu: STATUS.INTx is set and COMMAND.DisINTx clear. */
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void closedDeviceThatIsNotResetDisablesTheLineForAll(boolean resets) {
+        try (SharedLineWorld world = new SharedLineWorld(PROFILE, false)) {
+            SharedLineWorld.Owner a =
+                    world.new Owner(resets ? builder -> DIS_INTX.apply(builder).resettable() : DIS_INTX);
+            SharedLineWorld.Owner b = world.new Owner(DIS_INTX);
+            a.forward();
+            b.forward();
+            a.request();
+            a.forwarding.close();
+            a.device.close();
+            a.kvmVfio.close();
+            b.request();
+            b.run();
+            assertThat(b.served).isEqualTo(resets ? 1 : 0);
+            world.fake.pass(Duration.ofMillis(100));
+            b.run();
+            assertThat(b.served).isEqualTo(1);
+        }
+    }
+
     @Test
     void removedDeviceAssertsTheLineNoMore() {
         try (SharedLineWorld world = new SharedLineWorld(PROFILE, false)) {

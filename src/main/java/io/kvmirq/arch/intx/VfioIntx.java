@@ -16,7 +16,8 @@ import io.kvmirq.arch.intx.PhysicalLine.Taken;
  *   <li>The handler is chosen under the lock that runs it, and direct EOI leaves no interrupt active that the guest is not
  *       signalled. No released kernel has direct EOI for VFIO.
  *   <li>The guest's DisINTx is written under both locks. {@code vfio_basic_config_write} writes it outside of them.
- *   <li>The close sets DisINTx before the handler is freed. Linux sets it last.
+ *   <li>The close sets DisINTx before the handler is freed, and leaves it set. Linux frees the handler first, sets DisINTx
+ *       while it resets the device, and clears it then: a device that cannot be reset asserts its line without a handler.
  *   <li>A loopback of a platform device masks also with direct EOI.
  * </ul>
  *
@@ -118,8 +119,7 @@ public class VfioIntx extends IntxState {
 
     /**
      * The last close of the device: removes the unmask eventfd, sets DisINTx if there is one, and disables the mode. In this
-     * order: an unmask would clear DisINTx, and no handler claims the interrupts of a device without its handler. Linux sets
-     * DisINTx last. The next user starts with the automatic mask. Until a mode is enabled again, masks and writes of DisINTx
+     * order: an unmask would clear DisINTx, and no handler claims the interrupts of a device without its handler. The next user starts with the automatic mask. Until a mode is enabled again, masks and writes of DisINTx
      * do nothing, since no user has the device.
      */
     public void close() {

@@ -140,6 +140,10 @@ public enum VfioRule implements KernelRule {
             INFERRED,
             "the historic profile forwards a level: its handler signals, masks nothing and claims every interrupt",
             "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler, May 2017"),
+    VFIO_CLOSE_DISINTX(
+            SOURCE,
+            "the last close restores the configuration: DisINTx is clear, and a device that is not reset may assert its line",
+            "vfio_pci_core.c vfio_pci_core_disable()"),
     HOST_LINE_POLLED(
             SOURCE,
             "a shared line that is disabled since no handler claims its interrupts is polled ten times a second",

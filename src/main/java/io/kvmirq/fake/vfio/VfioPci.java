@@ -121,7 +121,10 @@ public final class VfioPci extends VfioDevice {
         }
     }
 
-    /** Disables all interrupts. */
+    /**
+     * Disables all interrupts. The configuration is restored: DisINTx is clear, and a device that was not reset may assert
+     * its line. PCI Express devices sleep in D3hot then, and assert nothing.
+     */
     @Override
     void disable() {
         host.note(VfioRule.VFIO_LAST_CLOSE);
@@ -132,6 +135,10 @@ public final class VfioPci extends VfioDevice {
         setTrigger(null);
         if (resets()) {
             reset();
+        }
+        if (function.disIntx() && !function.express()) {
+            host.note(VfioRule.VFIO_CLOSE_DISINTX);
+            device.disable(false);
         }
         settle();
         single[UapiVfio.VFIO_PCI_ERR_IRQ_INDEX] = null;
