@@ -380,9 +380,18 @@ public final class Format {
     /** The fields that are needed, then those that may be given. */
     private String names() {
         String needed = names(field -> field.description().role() == Field.Role.NAMED);
-        String optional = names(field -> !field.description().isReserved()
-                && (field.description().role() == Field.Role.DEFAULTED || isView(field)));
+        String optional = fields.stream()
+                .filter(field -> !field.description().isReserved()
+                        && (field.description().role() == Field.Role.DEFAULTED || isView(field)))
+                .map(field -> field.name() + condition(field))
+                .collect(Collectors.joining(", "));
         return needed + (optional.isEmpty() ? "" : "; optional " + optional);
+    }
+
+    private String condition(Field field) {
+        return Optional.ofNullable(selections.get(field.name()))
+                .map(selection -> " (" + selection.selector().name() + "=" + selection.value() + ")")
+                .orElse("");
     }
 
     private String names(Predicate<Field> which) {
