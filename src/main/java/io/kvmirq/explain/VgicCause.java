@@ -4,6 +4,7 @@ package io.kvmirq.explain;
 import static io.kvmirq.explain.Explanation.refusal;
 import static io.kvmirq.explain.Fact.ARM64;
 import static io.kvmirq.explain.Fact.TYPED_CALL;
+import static io.kvmirq.explain.Fact.VGIC;
 import static io.kvmirq.explain.Fact.VGIC_DEVICE;
 
 import io.kvmirq.Errno;
@@ -31,6 +32,20 @@ public enum VgicCause implements Cause {
                     "the number of vCPUs",
                     "vgic-init.c kvm_vgic_create()")
             .needs(ARM64, VGIC_DEVICE)),
+    VGIC_RUN_WITHOUT_PLACE(refusal(
+                    KernelCall.VCPU_RUN,
+                    Errno.ENXIO,
+                    "an address of the VGIC is not set",
+                    "the distributor, and the redistributors of a GICv3 or the CPU interface of a GICv2; this VM is dead now",
+                    "vgic-v2.c vgic_v2_map_resources(), vgic-v3.c vgic_v3_map_resources()")
+            .needs(ARM64, VGIC)),
+    VGIC_RUN_OVERLAP(refusal(
+                    KernelCall.VCPU_RUN,
+                    Errno.EINVAL,
+                    "addresses of the VGIC overlap",
+                    "all addresses of the VGIC; this VM is dead now",
+                    "vgic-v2.c vgic_v2_check_base(), vgic-v3.c vgic_v3_check_base()")
+            .needs(ARM64, VGIC)),
     VGIC_ATTRIBUTE(refusal(
                     KernelCall.ATTRIBUTE,
                     Errno.ENXIO,

@@ -10,10 +10,12 @@ import io.kvmirq.Gsi;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.gic.VgicState;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
+import java.io.IOException;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
@@ -144,7 +146,38 @@ class VgicV2GuestContract extends GicV2Vms {
         assertThat(vgic.readCpuInterface(FIRST, 0xd0)).isZero();
     }
 
-    // What the first run refuses
+    @Test
+    void debugfsShowsTheStateOfAGicV2() throws IOException {
+        KvmDebugfs debugfs = new KvmDebugfs(world, vm);
+        vcpu(vm, 0).initialize();
+        vcpu(vm, 1).initialize();
+        VgicV2 vgic = enabled();
+        vgic.writeDistributor(GICD_ITARGETSR.offset() + 40, 0b10 << 16);
+        vm.setSpi(SPI, true);
+        vgic.writeDistributor(new VcpuId(1), 0xf00, 1 << 16 | 5);
+        VgicState state = VgicState.parse(debugfs.read("vgic-state"));
+        assertThat(state.model()).isEqualTo("GICv2");
+        assertThat(state.lpis()).isEmpty();
+        VgicState.Interrupt sgi = find(state, VgicState.Kind.SGI, 5);
+        assertThat(sgi.isPending()).isTrue();
+        assertThat(sgi.sources()).isEqualTo(0b10);
+        VgicState.Interrupt spi = find(state, VgicState.Kind.SPI, SPI.number());
+        assertThat(spi.isPending()).isTrue();
+        assertThat(spi.enabled()).isTrue();
+        assertThat(spi.group()).isZero();
+        assertThat(spi.targets()).isEqualTo(0b10);
+        assertThat(spi.target()).hasValue(1);
+    }
+
+    /** Of the first vCPU. */
+    private static VgicState.Interrupt find(VgicState state, VgicState.Kind kind, int id) {
+        return state.interrupts().stream()
+                .filter(interrupt -> interrupt.kind() == kind && interrupt.id() == id)
+                .findFirst()
+                .orElseThrow(() -> new AssertionError(kind + " " + id + " is not in " + state));
+    }
+
+    // What the first run refuses: the VM is dead then
 
     @Test
     void runNeedsBothAddresses() {
@@ -153,7 +186,10 @@ class VgicV2GuestContract extends GicV2Vms {
         VgicV2 vgic = made.add(vm.createVgicV2());
         vgic.setDistributor(DISTRIBUTOR);
         vgic.init();
-        refused(Errno.ENXIO, vcpu::run);
+        assertThat(refused(Errno.ENXIO, vcpu::run)).endsWith("ENXIO (an address of the VGIC is not set)");
+        assertThat(refused(Errno.EIO, vgic::distributor)).endsWith("EIO (KVM has marked the VM dead)");
+        refused(Errno.EIO, () -> vgic.setCpuInterface(CPU_INTERFACE));
+        refused(Errno.EIO, vcpu::run);
     }
 
     @Test
@@ -164,6 +200,7 @@ class VgicV2GuestContract extends GicV2Vms {
         vgic.setDistributor(CPU_INTERFACE + 0x1000);
         vgic.setCpuInterface(CPU_INTERFACE);
         vgic.init();
-        refused(Errno.EINVAL, vcpu::run);
+        assertThat(refused(Errno.EINVAL, vcpu::run)).endsWith("EINVAL (addresses of the VGIC overlap)");
+        refused(Errno.EIO, () -> vm.setSpi(SPI, true));
     }
 }
