@@ -217,6 +217,26 @@ class VfioIntxTest {
     }
 
     @Test
+    void disIntxOfTheNextUserIsVirtualToo() {
+        FakePciDevice hardware =
+                user.kernel.pciDevice(NAME, 1).intx().resettable().add();
+        int container = user.container();
+        int group = user.open("/dev/vfio/1");
+        assertThat(user.setContainer(group, container)).isZero();
+        assertThat(user.ioctl(container, UapiVfio.VFIO_SET_IOMMU, UapiVfio.VFIO_TYPE1v2_IOMMU))
+                .isZero();
+        user.kernel.close(user.deviceFd(group, NAME));
+        device = user.deviceFd(group, NAME);
+        user.writeCommand(device, DIS_INTX);
+        int event = user.event();
+        assertThat(user.arm(device, INTX, 0, event)).isZero();
+        hardware.requestService();
+        assertThat(user.take(event)).isZero();
+        user.writeCommand(device, 0);
+        assertThat(user.take(event)).isEqualTo(1);
+    }
+
+    @Test
     void deviceWithoutAPinRequestsNothing() {
         FakePciDevice hardware = add(UnaryOperator.identity());
         assertThatIllegalStateException().isThrownBy(hardware::requestService);

@@ -82,8 +82,21 @@ abstract class IntxState {
         return words.get(at(CLOSED)) != 0;
     }
 
-    /** Opens the device if it is closed ({@code pci_enable_device} clears DisINTx). */
-    void open() {
+    /**
+     * The next user of a closed device opens it: DisINTx is clear, and masks and writes of DisINTx act again. A mode that is
+     * enabled opens the device too.
+     */
+    public void open() {
+        words.lock(at(GATE));
+        try {
+            openLocked();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    /** {@code pci_enable_device} clears DisINTx. */
+    void openLocked() {
         if (isClosed()) {
             words.set(at(CLOSED), 0);
             if (device.kind() == IntxDevice.Kind.PCI_2_3) {
@@ -125,7 +138,7 @@ abstract class IntxState {
         words.lock(at(GATE));
         try {
             check(InterruptMode.NONE);
-            open();
+            openLocked();
             device.enableMessages();
             setMode(mode);
         } finally {

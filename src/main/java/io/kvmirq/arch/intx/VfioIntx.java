@@ -64,7 +64,7 @@ public class VfioIntx extends IntxState {
         words.lock(at(GATE));
         try {
             check(InterruptMode.NONE);
-            open();
+            openLocked();
             boolean masked = isPlatform() ? isMasked() : isVirtuallyDisabled();
             words.set(at(MASKED), masked ? 1 : 0);
             if (masksAtDevice()) {
@@ -119,8 +119,9 @@ public class VfioIntx extends IntxState {
 
     /**
      * The last close of the device: removes the unmask eventfd, sets DisINTx if there is one, and disables the mode. In this
-     * order: an unmask would clear DisINTx, and no handler claims the interrupts of a device without its handler. The next user starts with the automatic mask. Until a mode is enabled again, masks and writes of DisINTx
-     * do nothing, since no user has the device.
+     * order: an unmask would clear DisINTx, and no handler claims the interrupts of a device without its handler. The next
+     * user starts with the automatic mask. Until the next {@link #open}, masks and writes of DisINTx do nothing, since no
+     * user has the device.
      */
     public void close() {
         words.lock(at(GATE));

@@ -116,9 +116,7 @@ public final class VfioPci extends VfioDevice {
         if (resets()) {
             reset();
         }
-        if (function.disIntx()) {
-            device.disable(false);
-        }
+        intx.open();
     }
 
     /**

@@ -165,6 +165,21 @@ class VfioIntxModesTest {
     }
 
     @Test
+    void nextUserSetsDisIntxBeforeAModeIsEnabled() {
+        OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
+        one.vfio.close();
+        one.vfio.open();
+        assertThat(one.device.isDisabled()).isFalse();
+        one.vfio.mask();
+        assertThat(one.device.isDisabled()).isTrue();
+        one.vfio.open();
+        assertThat(one.device.isDisabled()).as("open already").isTrue();
+        one.vfio.writeDisIntx(true);
+        one.enabled();
+        assertThat(one.vfio.isMasked()).isTrue();
+    }
+
+    @Test
     void oneModeAtATime() {
         OneDevice one = new OneDevice(Kind.PCI_2_3);
         assertThatIllegalStateException()
