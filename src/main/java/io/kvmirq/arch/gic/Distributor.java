@@ -121,6 +121,19 @@ public class Distributor {
     }
 
     /**
+     * Reads one interrupt.
+     *
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt
+     */
+    public boolean is(InterruptState what, int vcpu, int id) {
+        banks.check(vcpu, id);
+        lock();
+        boolean is = banks.is(what, vcpu, id);
+        unlock();
+        return is;
+    }
+
+    /**
      * Reads which of 32 interrupts are pending: latched, or level-triggered with a high line.
      *
      * @param first the first id, a multiple of 32
@@ -366,14 +379,25 @@ public class Distributor {
         banks.setSources(vcpu, sgi, banks.sources(vcpu, sgi) & ~(1 << source));
     }
 
-    /** A list register took the interrupt. A level-triggered one is not queued again until its end. */
+    /** A list register took the interrupt. A level-triggered one is not queued again until its end, and keeps its latch. */
     void queued(int vcpu, int id) {
-        banks.put(InterruptState.LATCH, vcpu, id, false);
-        banks.putQueued(vcpu, id, isLevel(vcpu, id));
+        boolean level = isLevel(vcpu, id);
+        if (!level) {
+            banks.put(InterruptState.LATCH, vcpu, id, false);
+        }
+        banks.putQueued(vcpu, id, level);
+    }
+
+    /** An interrupt ended, with the latch of a level. @return the vCPU to which it is deliverable again, or -1 */
+    int ended(int vcpu, int id) {
+        if (isLevel(vcpu, id)) {
+            banks.put(InterruptState.LATCH, vcpu, id, false);
+        }
+        return released(vcpu, id);
     }
 
     /** A list register gave an interrupt up. @return the vCPU to which it is deliverable again, or -1 */
-    int ended(int vcpu, int id) {
+    int released(int vcpu, int id) {
         banks.putQueued(vcpu, id, false);
         return offer(vcpu, id);
     }

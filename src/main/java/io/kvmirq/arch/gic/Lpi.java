@@ -18,7 +18,7 @@ final class Lpi {
 
     /** {@code vgic_queue_irq_unlock()}. */
     void queue(boolean delivers) {
-        queued |= delivers && pending && enabled && vcpu.isPresent();
+        queued = pending && (queued || delivers && enabled && vcpu.isPresent());
     }
 
     void go(int id, int to) {

@@ -309,10 +309,7 @@ public final class Lpis {
                 .min(Comparator.comparingInt(entry -> entry.getValue().priority))
                 .map(entry -> OptionalInt.of(entry.getKey()))
                 .orElse(NONE);
-        taken.ifPresent(id -> {
-            setPending(id, false);
-            lpis.get(id).queued = false;
-        });
+        taken.ifPresent(id -> setPending(id, false));
         return taken;
     }
 

@@ -14,6 +14,7 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.Violation;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.IntUnaryOperator;
 
 /**
  * The virtual CPU interface of a vCPU, a GICv2's: list registers, GICH_HCR and the registers that follow from them. KVM fills
@@ -165,7 +166,7 @@ public class VirtualInterface {
             gic.banks().putQueued(vcpu, id, gic.isLevel(vcpu, id));
             gic.setFlag(vcpu, true);
         }
-        return held ? gic.ended(vcpu, before) : NONE;
+        return held ? gic.released(vcpu, before) : NONE;
     }
 
     /** GICH_HCR: see {@link HypervisorControl}. */
@@ -235,13 +236,30 @@ public class VirtualInterface {
     }
 
     /**
-     * Queues what is pending. The lock is held.
+     * Fills the list registers before the guest runs, with a part of what is pending. Interrupts are off.
      *
-     * @return whether every interrupt found a list register, or waits for the end of an active hardware interrupt
+     * @param withheld takes the first id of 32, and returns a 1 for each interrupt that stays in the distributor. The lock of
+     *     the distributor is held
      */
+    public void syncToCpu(IntUnaryOperator withheld) {
+        gic.lock();
+        settle(queueAll(withheld));
+        gic.unlock();
+    }
+
+    /** Queues what is pending. The lock is held. */
     boolean queueAll() {
+        return queueAll(VirtualInterface::nothing);
+    }
+
+    private static int nothing(int first) {
+        return 0;
+    }
+
+    /** @return whether every interrupt found a list register, or waits for the end of an active hardware interrupt */
+    private boolean queueAll(IntUnaryOperator withheld) {
         boolean all = true;
-        long wanting = gic.banks().wanting(vcpu, 0);
+        long wanting = gic.banks().wanting(vcpu, 0) & ~withheld.applyAsInt(0);
         for (long sgis = wanting & SGIS; sgis != 0; sgis &= sgis - 1) {
             int sgi = Long.numberOfTrailingZeros(sgis);
             all &= gic.hasSources() ? queueSources(sgi) : queueOne(sgi);
@@ -250,7 +268,8 @@ public class VirtualInterface {
             all &= queueOne(Long.numberOfTrailingZeros(ppis));
         }
         for (int first = InterruptId.FIRST_SPI; first < gic.interrupts(); first += Distributor.WORD) {
-            for (long spis = gic.banks().wanting(vcpu, first); spis != 0; spis &= spis - 1) {
+            long spis = gic.banks().wanting(vcpu, first) & ~withheld.applyAsInt(first);
+            for (; spis != 0; spis &= spis - 1) {
                 int id = first + Long.numberOfTrailingZeros(spis);
                 if (gic.banks().target(vcpu, id) == vcpu) {
                     all &= queueOne(id);
@@ -357,7 +376,7 @@ public class VirtualInterface {
      * Sets UIE if something found no list register. Otherwise nothing is left for the vCPU, and its flag is cleared. The lock
      * is held.
      *
-     * @param all what {@link #queueAll} returned
+     * @param all what {@link #queueAll()} returned
      */
     void settle(boolean all) {
         long control = HypervisorControl.UNDERFLOW.put(control(), all ? 0 : 1);

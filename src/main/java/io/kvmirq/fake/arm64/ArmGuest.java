@@ -10,8 +10,6 @@ import io.kvmirq.arch.gic.VirtualInterface;
 import io.kvmirq.arch.gic.Vpe;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.rules.ArmRule;
-import java.util.BitSet;
-import java.util.Optional;
 import java.util.OptionalInt;
 
 /**
@@ -28,9 +26,8 @@ public final class ArmGuest {
     private final FakeVgic vgic;
     private final int vcpu;
     private final CpuInterface cpu;
+    private final Distributor distributor;
     private final VirtualInterface registers;
-    /** The interrupts whose latch the list registers took. */
-    private final BitSet latched = new BitSet();
 
     /** @param vcpu its index in the VM, whose VGIC is initialized */
     ArmGuest(ArmVm vm, FakeVgic vgic, int vcpu) {
@@ -38,6 +35,7 @@ public final class ArmGuest {
         this.vgic = vgic;
         this.vcpu = vcpu;
         this.cpu = vgic.cpuInterface(vcpu);
+        this.distributor = vgic.distributor();
         this.registers = vgic.delivery().registers(vcpu);
     }
 
@@ -69,9 +67,6 @@ public final class ArmGuest {
         long word = registers.listRegister(register);
         int id = (int) ListRegister.VIRTUAL_ID.of(word);
         registers.setListRegister(register, ListRegister.PENDING.put(ListRegister.ACTIVE.put(word, 1), 0));
-        if (!is(InterruptState.LEVEL, id)) {
-            latched.clear(id);
-        }
         if (ListRegister.HW.isSet(word)) {
             lower(id);
         }
@@ -87,17 +82,8 @@ public final class ArmGuest {
 
     /** The interrupt of the host is active, so that no other one comes. */
     private void lower(int id) {
-        vgic.distributor().lower(vcpu, id);
-        latch(id, false);
-    }
-
-    private void latch(int id, boolean to) {
-        int first = id & -Distributor.WORD;
-        if (to) {
-            vgic.distributor().set(InterruptState.LATCH, vcpu, first, 1 << id - first);
-        } else {
-            vgic.distributor().clear(InterruptState.LATCH, vcpu, first, 1 << id - first);
-        }
+        distributor.lower(vcpu, id);
+        distributor.clear(InterruptState.LATCH, vcpu, id & -Distributor.WORD, 1 << id % Distributor.WORD);
     }
 
     private int takeLpi() {
@@ -117,10 +103,7 @@ public final class ArmGuest {
         }
         int id = (int) ListRegister.VIRTUAL_ID.of(registers.listRegister(register));
         vgic.delivery().active(vcpu).clear(id);
-        if (is(InterruptState.LEVEL, id)) {
-            vm.note(ArmRule.VGIC_LEVEL_LATCH);
-            latch(id, false);
-        }
+        vm.note(ArmRule.VGIC_LEVEL_LATCH);
         long word = ListRegister.ACTIVE.put(registers.listRegister(register), 0);
         boolean hardware = ListRegister.HW.isSet(word);
         boolean notifies = ListRegister.isSpent(word);
@@ -230,54 +213,26 @@ public final class ArmGuest {
             vm.lpis().forget(vcpu);
             return;
         }
-        for (int id = InterruptId.FIRST_SPI; id < vgic.interrupts(); id++) {
-            Optional<HostLine> line = vm.mapped(id);
-            if (line.isPresent() && isWanting(id)) {
-                load(id, line.get());
-            }
-        }
-        syncToCpu();
+        vm.mapped().forEach(this::load);
+        registers.syncToCpu(first -> vgic.delivery().withheld(vcpu, first));
     }
 
-    /** What is withheld is disabled meanwhile. */
-    private void syncToCpu() {
-        Distributor distributor = vgic.distributor();
-        int words = (vgic.interrupts() + Distributor.WORD - 1) / Distributor.WORD;
-        int[] withheld = new int[words];
-        for (int i = 0; i < words; i++) {
-            int first = i * Distributor.WORD;
-            withheld[i] = vgic.delivery().withheld(vcpu, first) & distributor.word(InterruptState.ENABLED, vcpu, first);
-            distributor.clear(InterruptState.ENABLED, vcpu, first, withheld[i]);
-            for (int rest = distributor.word(InterruptState.LATCH, vcpu, first); rest != 0; rest &= rest - 1) {
-                latched.set(first + Integer.numberOfTrailingZeros(rest));
-            }
-        }
-        registers.syncToCpu();
-        for (int i = 0; i < words; i++) {
-            distributor.set(InterruptState.ENABLED, vcpu, i * Distributor.WORD, withheld[i]);
-        }
-    }
-
-    /**
-     * The list registers keep what is active. What is pending goes back to the distributor with its latch. That of a level
-     * stays until the end of the interrupt.
-     */
+    /** The list registers keep what is active. What is pending goes back to the distributor, an edge with its latch. */
     private void exit() {
         for (int i = 0; i < REGISTERS; i++) {
             long word = registers.listRegister(i);
+            if (!ListRegister.PENDING.isSet(word)) {
+                continue;
+            }
             int id = (int) ListRegister.VIRTUAL_ID.of(word);
-            if (ListRegister.STATE.isSet(word) && latched.get(id)) {
-                latch(id, true);
+            if (vgic.isGicV2() && InterruptId.isSgi(id)) {
+                int source = 1 << (int) ListRegister.SOURCE.of(word);
+                distributor.setSources(vcpu, id, distributor.sources(vcpu, id) | source);
+            } else if (!distributor.is(InterruptState.LEVEL, vcpu, id)) {
+                distributor.set(InterruptState.LATCH, vcpu, id & -Distributor.WORD, 1 << id % Distributor.WORD);
             }
-            if (ListRegister.PENDING.isSet(word)) {
-                if (vgic.isGicV2() && InterruptId.isSgi(id)) {
-                    int source = 1 << (int) ListRegister.SOURCE.of(word);
-                    vgic.distributor().setSources(vcpu, id, vgic.distributor().sources(vcpu, id) | source);
-                }
-                registers.setListRegister(i, ListRegister.ACTIVE.isSet(word) ? ListRegister.PENDING.put(word, 0) : 0);
-            }
+            registers.setListRegister(i, ListRegister.ACTIVE.isSet(word) ? ListRegister.PENDING.put(word, 0) : 0);
         }
-        latched.clear();
     }
 
     /** A VMM may have made an interrupt active since the last exit. */
@@ -285,36 +240,22 @@ public final class ArmGuest {
         vgic.delivery().active(vcpu).stream().filter(id -> !isLoaded(id)).forEach(id -> {
             int free = Long.numberOfTrailingZeros(registers.empty());
             if (free < REGISTERS) {
-                long end = is(InterruptState.LEVEL, id) ? ListRegister.EOI.mask() : 0;
+                long end = distributor.is(InterruptState.LEVEL, vcpu, id) ? ListRegister.EOI.mask() : 0;
                 registers.setListRegister(free, word(id) | end | ListRegister.ACTIVE.mask());
             }
         });
     }
 
-    private boolean is(InterruptState what, int id) {
-        return (vgic.distributor().word(what, vcpu, id & -Distributor.WORD) >>> id % Distributor.WORD & 1) != 0;
-    }
-
     /** Of a list register, without state. */
     private long word(int id) {
         return ListRegister.VIRTUAL_ID.with(id)
-                | ListRegister.GROUP1.with(is(InterruptState.GROUP1, id) ? 1 : 0)
-                | ListRegister.PRIORITY.with(vgic.distributor().priority(vcpu, id) >> PRIORITY_SHIFT);
-    }
-
-    private boolean isWanting(int id) {
-        int first = id & -Distributor.WORD;
-        int wanting = vgic.distributor().pending(vcpu, first)
-                & vgic.distributor().word(InterruptState.ENABLED, vcpu, first)
-                & ~vgic.delivery().withheld(vcpu, first);
-        return (wanting >>> id - first & 1) != 0
-                && vgic.distributor().target(id) == vcpu
-                && !vgic.delivery().active(vcpu).get(id);
+                | ListRegister.GROUP1.with(distributor.is(InterruptState.GROUP1, vcpu, id) ? 1 : 0)
+                | ListRegister.PRIORITY.with(distributor.priority(vcpu, id) >> PRIORITY_SHIFT);
     }
 
     private void load(int id, HostLine line) {
         int free = Long.numberOfTrailingZeros(registers.empty());
-        if (free >= REGISTERS) {
+        if (free >= REGISTERS || !vgic.delivery().isFor(vcpu, id)) {
             return;
         }
         registers.setListRegister(

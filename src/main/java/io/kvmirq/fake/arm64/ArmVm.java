@@ -17,11 +17,11 @@ import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.TreeMap;
 
 /**
  * The interrupt state of an arm64 VM: its vCPUs, its VGIC and its ITSs. Source: arch/arm64/kvm/vgic/vgic-irqfd.c,
@@ -38,7 +38,7 @@ final class ArmVm extends VmInterrupts {
     private final List<ArmVcpu> vcpus = new ArrayList<>();
     private final List<FakeIts> itss = new ArrayList<>();
     /** The interrupts of the host that are mapped to SPIs of the guest. */
-    private final Map<Integer, HostLine> mapped = new HashMap<>();
+    private final Map<Integer, HostLine> mapped = new TreeMap<>();
 
     private Optional<FakeVgic> vgic = Optional.empty();
     private Optional<Integer> features = Optional.empty();
@@ -212,6 +212,11 @@ final class ArmVm extends VmInterrupts {
     protected void unforward(HostLine line, int gsi) {
         mapped.remove(gsi + InterruptId.FIRST_SPI);
         line.unforward();
+    }
+
+    /** The interrupts of the host that are mapped to SPIs. */
+    Map<Integer, HostLine> mapped() {
+        return mapped;
     }
 
     /** The interrupt of the host that is mapped to an SPI. */

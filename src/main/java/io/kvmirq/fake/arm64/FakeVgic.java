@@ -149,14 +149,10 @@ final class FakeVgic {
                 : ListRegister.GROUP1.isSet(register) && interfaces.get(vcpu).passes(priority);
     }
 
-    private boolean is(InterruptState what, int vcpu, int number) {
-        return (distributor().word(what, vcpu, number & -Distributor.WORD) >>> number % Distributor.WORD & 1) != 0;
-    }
-
     /** Sets the line of an SPI, or of a PPI of a vCPU. */
     void inject(int vcpu, int number, boolean up) {
-        boolean level = is(InterruptState.LEVEL, vcpu, number);
-        boolean rises = up && !(level && is(InterruptState.LINE, vcpu, number));
+        boolean level = distributor().is(InterruptState.LEVEL, vcpu, number);
+        boolean rises = up && !(level && distributor().is(InterruptState.LINE, vcpu, number));
         if (level || up) {
             vm.note(level ? ArmRule.VGIC_LEVEL : ArmRule.VGIC_EDGE);
         }

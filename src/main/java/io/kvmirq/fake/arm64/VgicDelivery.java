@@ -93,12 +93,17 @@ final class VgicDelivery {
         return missed.get(InterruptId.isPrivate(id) ? vcpu : 0);
     }
 
-    private int wanting(int vcpu, int first) {
-        return distributor.pending(vcpu, first) & distributor.word(InterruptState.ENABLED, vcpu, first);
+    private boolean isWanting(int vcpu, int id) {
+        int pending = distributor.pending(vcpu, id & -Distributor.WORD);
+        return (pending >>> id % Distributor.WORD & 1) != 0 && distributor.is(InterruptState.ENABLED, vcpu, id);
     }
 
-    private boolean isWanting(int vcpu, int id) {
-        return (wanting(vcpu, id & -Distributor.WORD) >>> id % Distributor.WORD & 1) != 0;
+    /** Whether an SPI that is not active reaches the vCPU. */
+    boolean isFor(int vcpu, int spi) {
+        return isWanting(vcpu, spi)
+                && distributor.target(spi) == vcpu
+                && !isWithheld(vcpu, spi)
+                && !active.get(vcpu).get(spi);
     }
 
     /** An active interrupt stays queued. */
@@ -141,11 +146,13 @@ final class VgicDelivery {
     int withheld(int vcpu, int first) {
         int bits = 0;
         for (int id = first; id < Math.min(first + Distributor.WORD, distributor.interrupts()); id++) {
-            bits |= nowhere.get(id) || missed(vcpu, id).get(id) || isActiveElsewhere(vcpu, id)
-                    ? 1 << id % Distributor.WORD
-                    : 0;
+            bits |= isWithheld(vcpu, id) ? 1 << id % Distributor.WORD : 0;
         }
         return bits;
+    }
+
+    private boolean isWithheld(int vcpu, int id) {
+        return nowhere.get(id) || missed(vcpu, id).get(id) || isActiveElsewhere(vcpu, id);
     }
 
     // Active interrupts

@@ -55,6 +55,31 @@ class VgicVmTest extends VgicSetUp {
     }
 
     @Test
+    void latchOfALevelLastsUntilItsEnd() {
+        gic.set(InterruptState.LATCH, 0, 32, 1 << 34 - 32);
+        enter();
+        assertThat(gic.is(InterruptState.LATCH, 0, 34)).as("queued").isTrue();
+        assertThat(guest.acknowledge()).isEqualTo(34);
+        exitAndMaintain();
+        assertThat(gic.is(InterruptState.LATCH, 0, 34)).as("active").isTrue();
+        enter();
+        guest.end(34);
+        exitAndMaintain();
+        assertThat(gic.is(InterruptState.LATCH, 0, 34)).isFalse();
+        enter();
+        assertThat(guest.acknowledge()).isEqualTo(GuestCpuInterface.SPURIOUS);
+    }
+
+    @Test
+    void partOfWhatIsPendingStaysInTheDistributor() {
+        gic.raise(0, 34);
+        registers.syncToCpu(first -> first == 32 ? 1 << 34 - 32 : 0);
+        assertThat(registers.listRegister(0)).isZero();
+        registers.syncToCpu(first -> 0);
+        assertThat(ListRegister.VIRTUAL_ID.of(registers.listRegister(0))).isEqualTo(34);
+    }
+
+    @Test
     void endOfALevelLooksAtTheLine() {
         gic.raise(0, 34);
         enter();
