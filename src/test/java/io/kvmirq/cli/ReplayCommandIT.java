@@ -90,7 +90,7 @@ class ReplayCommandIT {
         Cli.Ended ended = run("replay", tape());
         assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
         assertThat(ended.out())
-                .endsWith(" calls replayed on fake kernel 6.12,arm64,gicv4, all answered as on the tape\n");
+                .contains(" calls replayed on fake kernel 6.12,arm64,gicv4, all answered as on the tape\n");
         assertThat(run("replay", tape(), "--profile", "6.18").out()).startsWith("diverged at call ");
         Path later = Path.of(tape());
         Files.writeString(later, Files.readString(later).replaceFirst("6[.]12,arm64,gicv4", "9.9,arm64"));
