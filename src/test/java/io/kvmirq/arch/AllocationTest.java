@@ -134,10 +134,10 @@ class AllocationTest {
         guest.vcpu(1).thread().load(1);
         guest.vcpu(1).thread().enter();
         assertAllocatesNothing(round -> {
-            guest.vcpu(1).end(0x41);
             boolean rung = unit.request(0) == GaUnit.Outcome.DOORBELL;
             avic.host().cpu(1).takeInterrupt();
-            return rung && guest.vcpu(1).isInService(0x41) ? 1 : 0;
+            guest.vcpu(1).end(0x41);
+            return rung && !guest.vcpu(1).isRequested(0x41) ? 1 : 0;
         });
     }
 

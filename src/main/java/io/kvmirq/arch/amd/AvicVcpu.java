@@ -192,7 +192,7 @@ public final class AvicVcpu {
      */
     public void end(int vector) {
         checkVector(vector);
-        if (thread.last().filter(thread::isGuestOf).isEmpty()) {
+        if (!thread.isGuest()) {
             throw new IllegalStateException(
                     "the guest of vCPU " + index + " does not run: the vCPU has to enter first");
         }

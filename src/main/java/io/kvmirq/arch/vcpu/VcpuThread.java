@@ -305,6 +305,12 @@ public final class VcpuThread {
         return cpu.runsGuestOf(number);
     }
 
+    /** Whether this guest runs, also if a kick told it to exit. Does not allocate. */
+    public boolean isGuest() {
+        int cpu = (int) words.get(at(CPU));
+        return cpu != NONE && isGuestOf(host.cpu(cpu));
+    }
+
     /** Whether the thread is on a CPU. */
     public boolean isLoaded() {
         return words.get(at(LOADED)) != 0;
