@@ -9,6 +9,7 @@ import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.IntSupplier;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The kernel's lock, its clock, its timers, and the calls that wait for a change or a timeout. The lock is fair: as in a real
@@ -29,10 +30,18 @@ public final class FakeTime implements AutoCloseable {
         this.virtual = virtual;
     }
 
-    /** Takes the lock, until {@link #close}. */
+    /** Takes the lock, until {@link #close}. If a timer that is due fails, so does this, and the lock is free. */
     public void enter() {
         lock.lock();
-        runTimers();
+        boolean entered = false;
+        try {
+            runTimers();
+            entered = true;
+        } finally {
+            if (!entered) {
+                lock.unlock();
+            }
+        }
     }
 
     @Override
@@ -79,8 +88,12 @@ public final class FakeTime implements AutoCloseable {
         if (passed.isNegative()) {
             throw new IllegalArgumentException("time passes forwards, not by " + passed);
         }
-        virtualNanos += passed.toNanos();
-        runTimers();
+        long end = virtualNanos + passed.toNanos();
+        for (Timer next = due(end); next != null; next = due(end)) {
+            virtualNanos = Math.max(virtualNanos, next.at());
+            run(next);
+        }
+        virtualNanos = end;
         changed();
     }
 
@@ -93,14 +106,22 @@ public final class FakeTime implements AutoCloseable {
         changed();
     }
 
-    /** An action may take the lock again: that runs no other timer. */
     private void runTimers() {
-        boolean runs = lock.getHoldCount() == 1;
-        for (Timer next = timers.peek(); runs && next != null && next.at() <= now(); next = timers.peek()) {
-            timers.remove();
-            next.action().run();
-            changed();
+        for (Timer next = due(now()); next != null; next = due(now())) {
+            run(next);
         }
+    }
+
+    /** The first timer at or before a time. An action may take the lock again: none is due then. */
+    private @Nullable Timer due(long time) {
+        Timer next = timers.peek();
+        return lock.getHoldCount() == 1 && next != null && next.at() <= time ? next : null;
+    }
+
+    private void run(Timer timer) {
+        timers.remove(timer);
+        timer.action().run();
+        changed();
     }
 
     public int waiting() {

@@ -85,9 +85,10 @@ final class PciLine {
 
     /** The timer of lines that are disabled since no handler claims their interrupts ({@code poll_spurious_irqs}). */
     private void poll() {
-        polled = physical.poll();
-        if (polled) {
+        polled = false;
+        if (physical.poll()) {
             host.note(VfioRule.HOST_LINE_POLLED);
+            polled = true;
             host.time().after(POLL_INTERVAL, this::poll);
         }
     }

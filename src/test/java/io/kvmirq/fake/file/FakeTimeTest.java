@@ -2,11 +2,14 @@
 package io.kvmirq.fake.file;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalStateException;
 
 import java.time.Duration;
 import org.junit.jupiter.api.Test;
 
 class FakeTimeTest {
+    private static final long LONG = 10_000;
+
     private int runs;
 
     @Test
@@ -58,5 +61,40 @@ class FakeTimeTest {
             time.pass(Duration.ofMillis(2));
             assertThat(runs).isEqualTo(1);
         }
+    }
+
+    @Test
+    void timerThatSetsItselfRunsAtEachOfItsTimes() {
+        FakeTime time = new FakeTime(true);
+        time.enter();
+        try (time) {
+            again(time);
+            time.pass(Duration.ofSeconds(1));
+            assertThat(runs).isEqualTo(10);
+        }
+    }
+
+    private void again(FakeTime time) {
+        time.after(Duration.ofMillis(100), () -> {
+            runs++;
+            again(time);
+        });
+    }
+
+    @Test
+    void timerThatFailsLeavesTheLockFree() throws InterruptedException {
+        FakeTime time = new FakeTime(false);
+        time.locked(() -> {
+            time.after(Duration.ZERO, () -> {
+                throw new IllegalStateException("of the timer");
+            });
+            return true;
+        });
+        assertThatIllegalStateException().isThrownBy(time::enter).withMessage("of the timer");
+        Thread other = new Thread(() -> time.locked(() -> runs++));
+        other.setDaemon(true);
+        other.start();
+        other.join(LONG);
+        assertThat(runs).isEqualTo(1);
     }
 }
