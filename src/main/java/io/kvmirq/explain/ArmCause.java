@@ -77,7 +77,7 @@ public enum ArmCause implements Cause {
     ARM_VCPU_GICV2(refusal(
                     KernelCall.VCPU_CREATE,
                     Errno.EINVAL,
-                    "a ninth vCPU or an id of 8 or more, with a GICv2 in the VM or in the host",
+                    "with a GICv2 in the VM or the host: a ninth vCPU, or an id above 7",
                     "KVM_CAP_MAX_VCPUS of the VM, and the type of its VGIC",
                     "arm.c kvm_arch_vcpu_precreate()")
             .needs(ARM64, GICV2)),

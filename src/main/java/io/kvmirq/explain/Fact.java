@@ -18,6 +18,7 @@ public enum Fact {
     NO_VCPU("no-vcpu", Kind.VCPUS, "the VM has no vCPU yet"),
     VCPUS("vcpus", Kind.VCPUS, "the VM has vCPUs"),
     HIGH_VCPU_ID("vcpu-id-512", Kind.VCPU_ID, "the id of the vCPU is 512 or more"),
+    LOW_VCPU_ID("vcpu-id-low", Kind.VCPU_ID, "the id of the vCPU is below 512"),
     LEVEL("level", Kind.TRIGGER, "a level interrupt, with a resamplefd"),
     EDGE("edge", Kind.TRIGGER, "no resamplefd"),
     OLD("before-6.17", Kind.KERNEL, "the kernel is older than 6.17"),

@@ -43,7 +43,7 @@ final class VcpuCalls extends Calls {
     }
 
     private Set<Fact> known(VcpuId id) {
-        return id.number() < HIGH_ID ? vm.known() : vm.known(Fact.HIGH_VCPU_ID);
+        return vm.known(id.number() < HIGH_ID ? Fact.LOW_VCPU_ID : Fact.HIGH_VCPU_ID);
     }
 
     VmCalls vm() {

@@ -83,7 +83,9 @@ class VgicV2Contract extends GicV2Vms {
     void gicV2Serves8Vcpus() {
         Vm vm = vm();
         made.add(vm.createVgicV2());
-        assertThat(refused(Errno.EINVAL, () -> vcpu(vm, 8))).contains("a ninth vCPU or an id of 8 or more");
+        assertThat(refused(Errno.EINVAL, () -> vcpu(vm, 8)))
+                .contains("EINVAL (with a GICv2 in the VM or the host: a ninth vCPU, or an id above 7")
+                .doesNotContain("512");
         IntStream.range(0, 8).forEach(id -> vcpu(vm, 7 - id));
         refused(Errno.EINVAL, () -> vcpu(vm, 8));
         assertErrno(Errno.EINVAL, ioctlCreateVcpu(vm, 0));
