@@ -3,6 +3,7 @@ package io.kvmirq.explain;
 
 import static io.kvmirq.explain.Explanation.refusal;
 import static io.kvmirq.explain.Fact.ARM64;
+import static io.kvmirq.explain.Fact.GICV3;
 import static io.kvmirq.explain.Fact.TYPED_CALL;
 import static io.kvmirq.explain.Fact.VGIC;
 import static io.kvmirq.explain.Fact.VGIC_DEVICE;
@@ -36,16 +37,23 @@ public enum VgicCause implements Cause {
                     KernelCall.VCPU_RUN,
                     Errno.ENXIO,
                     "an address of the VGIC is not set",
-                    "the distributor, and the redistributors of a GICv3 or the CPU interface of a GICv2; this VM is dead now",
+                    "the distributor, and the redistributors of a GICv3 or the CPU interface of a GICv2; " + Text.DEAD,
                     "vgic-v2.c vgic_v2_map_resources(), vgic-v3.c vgic_v3_map_resources()")
             .needs(ARM64, VGIC)),
     VGIC_RUN_OVERLAP(refusal(
                     KernelCall.VCPU_RUN,
                     Errno.EINVAL,
                     "addresses of the VGIC overlap",
-                    "all addresses of the VGIC; this VM is dead now",
+                    "all addresses of the VGIC; " + Text.DEAD,
                     "vgic-v2.c vgic_v2_check_base(), vgic-v3.c vgic_v3_check_base()")
             .needs(ARM64, VGIC)),
+    VGIC_RUN_BEFORE_INIT(refusal(
+                    KernelCall.VCPU_RUN,
+                    Errno.EBUSY,
+                    "the GICv3 is not initialised",
+                    "KVM_DEV_ARM_VGIC_CTRL_INIT before the first KVM_RUN; " + Text.DEAD,
+                    "vgic-v3.c vgic_v3_map_resources()")
+            .needs(ARM64, VGIC, GICV3)),
     VGIC_ATTRIBUTE(refusal(
                     KernelCall.ATTRIBUTE,
                     Errno.ENXIO,
@@ -297,6 +305,12 @@ public enum VgicCause implements Cause {
                     "the value, and the size in GITS_CBASER, which comes first",
                     "vgic-its.c vgic_mmio_uaccess_write_its_creadr()")
             .needs(ARM64));
+
+    /** A constant of the enum itself could not be used by its values. */
+    private static final class Text {
+        /** Source: {@code kvm_vgic_map_resources()} in vgic-init.c. Kernels without the fix destroy the VGIC instead. */
+        static final String DEAD = "newer kernels, and stable ones with that fix, mark the VM dead";
+    }
 
     @SuppressWarnings("ImmutableEnumChecker") // a record of values
     private final Explanation explanation;

@@ -143,7 +143,8 @@ public final class Vcpu implements AutoCloseable {
      * @throws io.kvmirq.KernelException EIO from another process; EFAULT when the guest's memory is gone;
      *     EAGAIN on an application processor that still waits for INIT and SIPI; on arm64 ENOEXEC before
      *     {@link #initialize}, EBUSY before the {@link Vgic#init} of a GICv3, ENXIO when an address of the VGIC is not set,
-     *     EINVAL when its addresses overlap. A first run that the VGIC refuses ends the VM: later calls fail with EIO
+     *     EINVAL when its addresses overlap. When the VGIC refuses the first run, newer kernels, and stable
+     *     ones with that fix, mark the VM dead: later calls fail with EIO. Older kernels destroy the VGIC instead
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
      */
     public Exit run() {

@@ -177,7 +177,7 @@ class VgicV2GuestContract extends GicV2Vms {
                 .orElseThrow(() -> new AssertionError(kind + " " + id + " is not in " + state));
     }
 
-    // What the first run refuses: the VM is dead then
+    // What the first run refuses: the lab's kernels mark the VM dead
 
     @Test
     void runNeedsBothAddresses() {

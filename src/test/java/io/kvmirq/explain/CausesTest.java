@@ -87,7 +87,9 @@ class CausesTest {
                 "line set             | 6  |                 | no in-kernel irqchip",
                 "device create        | 16 |                 | already has one",
                 "device create        | 16 | vgic-device     | has run",
-                "device create        | 7  | vgic-device     | a GICv2 serves 8"
+                "device create        | 7  | vgic-device     | a GICv2 serves 8",
+                "vcpu run             | 16 | gicv3           | the GICv3 is not initialised",
+                "vcpu create          | 22 | arm64 vcpu-id-low | with a GICv2 in the VM or the host"
             })
     void firstCauseIsTheRightOne(String call, int errno, String facts, String expected) {
         Set<Fact> known = EnumSet.noneOf(Fact.class);
