@@ -31,6 +31,7 @@ public final class Format {
     }
 
     private static final String IGNORED = "derived_";
+    private static final String RESERVED = "rsvd_";
     private static final int MANY = 4;
 
     private final String kind;
@@ -308,21 +309,21 @@ public final class Format {
             }
             if (field.parts().stream().allMatch(part -> (part.mask() & ~viewed[part.word()]) == 0)) {
                 all[i] = field.value(views);
-            } else if (field.description().role() == Field.Role.NAMED || isSelectedView(field, known)) {
+            } else if (isNeeded(field) && isThere(field, known)) {
                 missing.add("'" + field.name() + "'");
             } else {
                 all[i] = field.description().ordinary();
+            }
+        }
+        for (int i = 0; i < all.length; i++) {
+            if (given[i] && !isThere(fields.get(i), known) && isSelectorKnown(fields.get(i), given)) {
+                throw new IllegalArgumentException(notThere(fields.get(i), all[i]));
             }
         }
         if (!missing.isEmpty()) {
             throw new IllegalArgumentException((missing.size() == 1 ? "field " : "fields ")
                     + String.join(", ", missing) + " of " + kind + (missing.size() == 1 ? " is" : " are")
                     + " missing: expected " + names());
-        }
-        for (int i = 0; i < all.length; i++) {
-            if (given[i] && !isThere(fields.get(i), known)) {
-                throw new IllegalArgumentException(notThere(fields.get(i), all[i]));
-            }
         }
         long[] bits = encode(all);
         for (int i = 0; i < all.length; i++) {
@@ -340,9 +341,16 @@ public final class Format {
                 && !field.name().startsWith(IGNORED);
     }
 
-    /** Whether the field is the only name of its bits, because of another field. */
-    private boolean isSelectedView(Field field, long[] bits) {
-        return isView(field) && selections.containsKey(field.name()) && isThere(field, bits);
+    /** Whether the field must be given where it is there: it has no ordinary value and no other name. */
+    private boolean isNeeded(Field field) {
+        return field.description().role() == Field.Role.NAMED || isView(field) && selections.containsKey(field.name());
+    }
+
+    /** Whether the values decide if the field is there: its selector is given, or has an ordinary value. */
+    private boolean isSelectorKnown(Field field, boolean[] given) {
+        int place = Objects.requireNonNull(places.get(
+                Objects.requireNonNull(selections.get(field.name())).selector().name()));
+        return given[place] || fields.get(place).description().role() != Field.Role.NAMED;
     }
 
     private String notThere(Field field, long given) {
@@ -379,13 +387,19 @@ public final class Format {
 
     /** The fields that are needed, then those that may be given. */
     private String names() {
-        String needed = names(field -> field.description().role() == Field.Role.NAMED);
-        String optional = fields.stream()
-                .filter(field -> !field.description().isReserved()
-                        && (field.description().role() == Field.Role.DEFAULTED || isView(field)))
+        String needed = conditional(this::isNeeded);
+        String optional = conditional(field -> !isNeeded(field)
+                && !field.description().isReserved()
+                && !field.name().startsWith(RESERVED)
+                && (field.description().role() == Field.Role.DEFAULTED || isView(field)));
+        return needed + (optional.isEmpty() ? "" : "; optional " + optional);
+    }
+
+    private String conditional(Predicate<Field> which) {
+        return fields.stream()
+                .filter(which)
                 .map(field -> field.name() + condition(field))
                 .collect(Collectors.joining(", "));
-        return needed + (optional.isEmpty() ? "" : "; optional " + optional);
     }
 
     private String condition(Field field) {

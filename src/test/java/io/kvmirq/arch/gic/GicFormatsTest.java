@@ -142,9 +142,10 @@ class GicFormatsTest {
                 "gic.lr | virtualid=2a priority=14 state=1 grp1=0 hw=1 physicalid=200 eoi=1 | field 'eoi' 0x1 of gic.lr contradicts 'hw' 0x1: bit 19 then belongs to physicalid, so leave eoi out or give hw=0",
                 "gic.lr | virtualid=2a priority=14 state=1 grp1=0 hw=1 physicalid=2a cpuid=0 | field 'cpuid' 0x0 of gic.lr contradicts 'hw' 0x1: bits 12:10 then belong to physicalid, so leave cpuid out or give hw=0",
                 "gic.lr | virtualid=2a priority=14 state=1 grp1=0 hw=0 physicalid=2a | field 'physicalid' 0x2a of gic.lr contradicts 'hw' 0x0: bits 19:10 then belong to cpuid, rsvd_13_18, eoi, so leave physicalid out or give hw=1",
-                "gic.lr | virtualid=2a priority=14 state=1 grp1=0 hw=1 | field 'physicalid' of gic.lr is missing: expected virtualid, priority, state, grp1, hw; optional cpuid (hw=0), rsvd_13_18 (hw=0), eoi (hw=0), physicalid (hw=1)",
-                "gic.lr | eoi=1 hw=0 | fields 'virtualid', 'priority', 'state', 'grp1' of gic.lr are missing: expected virtualid, priority, state, grp1, hw; optional cpuid (hw=0), rsvd_13_18 (hw=0), eoi (hw=0), physicalid (hw=1)",
-                "gic.lr | virtualid=2a priority=14 state=1 grp1=0 physicalid=2a | field 'hw' of gic.lr is missing: expected virtualid, priority, state, grp1, hw; optional cpuid (hw=0), rsvd_13_18 (hw=0), eoi (hw=0), physicalid (hw=1)",
+                "gic.lr | virtualid=2a priority=14 state=1 grp1=0 hw=1 | field 'physicalid' of gic.lr is missing: expected virtualid, physicalid (hw=1), priority, state, grp1, hw; optional cpuid (hw=0), eoi (hw=0)",
+                "gic.lr | virtualid=2a priority=3 state=1 grp1=1 hw=1 eoi=0 | field 'eoi' 0x0 of gic.lr contradicts 'hw' 0x1: bit 19 then belongs to physicalid, so leave eoi out or give hw=0",
+                "gic.lr | eoi=1 hw=0 | fields 'virtualid', 'priority', 'state', 'grp1' of gic.lr are missing: expected virtualid, physicalid (hw=1), priority, state, grp1, hw; optional cpuid (hw=0), eoi (hw=0)",
+                "gic.lr | virtualid=2a priority=14 state=1 grp1=0 physicalid=2a | field 'hw' of gic.lr is missing: expected virtualid, physicalid (hw=1), priority, state, grp1, hw; optional cpuid (hw=0), eoi (hw=0)",
                 "gic.ich_lr | vintid=2a priority=a0 state=1 group=1 hw=1 pintid=2a eoi=1 | field 'eoi' 0x1 of gic.ich_lr contradicts 'hw' 0x1: bit 41 then belongs to pintid, so leave eoi out or give hw=0",
                 "gic.ich_lr | vintid=2a priority=a0 state=1 group=1 hw=0 pintid=200 | field 'pintid' 0x200 of gic.ich_lr contradicts 'hw' 0x0: bits 44:32 then belong to rsvd_32_40, eoi, rsvd_42_44, so leave pintid out or give hw=1"
             })
