@@ -75,8 +75,9 @@ final class SelftestCommand implements Command {
                 .converters(irqchip())
                 .completionCandidates(
                         Arrays.stream(Irqchip.values()).map(Irqchip::label).toList())
-                .description("Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the"
-                        + " kernel has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3).")
+                .description(
+                        "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the"
+                                + " kernel has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or GICv2).")
                 .build());
         spec.addOption(OptionSpec.builder("--backend")
                 .paramLabel("BACKEND")

@@ -16,7 +16,7 @@ public enum Irqchip {
     FULL,
     /** LAPICs only. The VMM emulates PIC and IOAPIC; a self-test has neither. */
     SPLIT,
-    /** A GICv3 of arm64. No guest runs: interrupts are seen in its pending state. */
+    /** A GICv3 of arm64, or a GICv2 where a VM gets no GICv3. No guest runs: interrupts are seen in its pending state. */
     VGIC;
 
     private static final int IOAPIC_PINS = 24;
@@ -33,7 +33,7 @@ public enum Irqchip {
     }
 
     /**
-     * The VGIC on arm64, where a host that gives a VM no GICv3 skips every scenario; else the full irqchip if the kernel has it. A kernel from 6.17 on may be built without it
+     * The VGIC on arm64; else the full irqchip if the kernel has it. A kernel from 6.17 on may be built without it
      * (CONFIG_KVM_IOAPIC).
      *
      * @throws KernelException if KVM_CREATE_VM fails, or KVM_CREATE_IRQCHIP fails for another reason

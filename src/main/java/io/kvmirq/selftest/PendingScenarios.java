@@ -19,6 +19,7 @@ import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Its;
 import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.RouteTable;
+import io.kvmirq.kvm.Vgic;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import java.util.ArrayList;
@@ -27,8 +28,8 @@ import java.util.Optional;
 import java.util.function.BooleanSupplier;
 
 /**
- * Runs each {@link Scenario} on a VGICv3 whose vCPU never runs: an interrupt has arrived when it is in the pending state.
- * For one thread.
+ * Runs each {@link Scenario} on a VGIC whose vCPU never runs: an interrupt has arrived when it is in the pending state. The
+ * VGIC is a GICv3, or a GICv2 on a host that gives a VM no GICv3. For one thread.
  */
 final class PendingScenarios {
     private static final Spi ONE = new Spi(42);
@@ -47,7 +48,7 @@ final class PendingScenarios {
     private static final MsiMessage MESSAGE = MsiMessage.toIts(ITS, DEVICE, EVENT);
     static final long RAM = 0x4000_0000L;
 
-    static final String NO_GICV3 = "this host gives a VM no GICv3, which the scenarios need; its GIC may be a GICv2";
+    static final String NO_VGIC = "this host gives a VM neither a GICv3 nor a GICv2, which the scenarios need";
 
     private final Kernel kernel;
     private final int count;
@@ -68,19 +69,23 @@ final class PendingScenarios {
         try (Undo undo = new Undo()) {
             Vm vm = undo.add(Vm.create(kernel));
             undo.add(vm.createVcpu(Guest.VCPU)).initialize();
-            if (!vm.supports(KvmDevice.Type.VGIC_V3)) {
-                return Optional.of(NO_GICV3);
+            boolean v3 = vm.supports(KvmDevice.Type.VGIC_V3);
+            if (!v3 && !vm.supports(KvmDevice.Type.VGIC_V2)) {
+                return Optional.of(NO_VGIC);
             }
-            VgicV3 vgic = undo.add(vm.createVgicV3());
+            Vgic vgic = undo.add(v3 ? vm.createVgicV3() : vm.createVgicV2());
             vgic.init();
-            journal.step(Guest.VCPU + ", never run; a GICv3 with " + vgic.interrupts() + " interrupts", "initialised");
+            journal.step(
+                    Guest.VCPU + ", never run; a GICv" + (v3 ? 3 : 2) + " with " + vgic.interrupts() + " interrupts",
+                    "initialised");
+            PendingState state = PendingState.of(vgic);
             switch (scenario) {
-                case EDGE -> edge(vm, vgic);
-                case LEVEL -> level(vm, vgic);
-                case MANY -> many(vm, vgic);
-                case MASK -> mask(vm, vgic);
-                case REROUTE -> reroute(vm, vgic);
-                case GUESTLESS -> privateAndMessage(vm, vgic);
+                case EDGE -> edge(vm, state);
+                case LEVEL -> level(vm, vgic, state);
+                case MANY -> many(vm, state);
+                case MASK -> mask(vm, state);
+                case REROUTE -> reroute(vm, state);
+                case GUESTLESS -> privateAndMessage(vm, vgic, state);
             }
             return Optional.empty();
         }
@@ -96,23 +101,23 @@ final class PendingScenarios {
         return new Gsi(spi.pin());
     }
 
-    private static boolean isTaken(VgicV3 vgic, Spi spi) {
-        if (!eventually(() -> vgic.isLatched(spi))) {
+    private static boolean isTaken(PendingState state, Spi spi) {
+        if (!eventually(() -> state.isLatched(spi))) {
             return false;
         }
-        vgic.setLatched(spi, false);
+        state.clear(spi);
         return true;
     }
 
-    private void edge(Vm vm, VgicV3 vgic) {
+    private void edge(Vm vm, PendingState state) {
         try (EventFd interrupt = EventFd.create(kernel);
                 Irqfd irqfd = vm.assignIrqfd(interrupt, gsi(ONE))) {
             journal.step(irqfd + " → pin " + ONE.pin() + ", " + ONE, "assigned");
-            require(!vgic.isLatched(ONE), ONE + " was pending before it was raised");
+            require(!state.isLatched(ONE), ONE + " was pending before it was raised");
             int seen = 0;
             for (int i = 0; i < count && !stopped.getAsBoolean(); i++) {
                 interrupt.signal();
-                if (!isTaken(vgic, ONE)) {
+                if (!isTaken(state, ONE)) {
                     break;
                 }
                 seen++;
@@ -123,30 +128,30 @@ final class PendingScenarios {
         }
     }
 
-    private void level(Vm vm, VgicV3 vgic) {
+    private void level(Vm vm, Vgic vgic, PendingState state) {
         vgic.makeLevel(ONE);
         try (EventFd interrupt = EventFd.create(kernel);
                 EventFd resample = EventFd.create(kernel);
                 Irqfd irqfd = vm.assignLevelIrqfd(interrupt, resample, gsi(ONE))) {
             journal.step(irqfd + " → " + ONE + ", level", "assigned");
             interrupt.signal();
-            boolean high = eventually(() -> vgic.isHigh(ONE));
-            require(!vgic.isLatched(ONE), "a level interrupt was latched");
+            boolean high = eventually(() -> state.isHigh(ONE));
+            require(!state.isLevelLatched(ONE), "a level interrupt was latched");
             require(resample.drain() == 0, "the resamplefd was signalled before an EOI");
             journal.step("assert", answer(high, ": line high, resamplefd silent"));
             journal.step("the guest's EOI, which signals the resamplefd", "not tried: no guest runs");
             irqfd.mask();
-            require(!vgic.isHigh(ONE), "the line stayed high without its irqfd");
+            require(!state.isHigh(ONE), "the line stayed high without its irqfd");
             require(resample.drain() == 1, "masking did not signal the resamplefd");
             journal.step("deassign the irqfd", "line low, resamplefd signalled");
             irqfd.unmask();
             interrupt.signal();
-            journal.step("assign and assert again", answer(eventually(() -> vgic.isHigh(ONE)), ": line high"));
+            journal.step("assign and assert again", answer(eventually(() -> state.isHigh(ONE)), ": line high"));
         }
-        require(!vgic.isHigh(ONE), "the line stayed high after the end of its irqfd");
+        require(!state.isHigh(ONE), "the line stayed high after the end of its irqfd");
     }
 
-    private void many(Vm vm, VgicV3 vgic) {
+    private void many(Vm vm, PendingState state) {
         try (Undo undo = new Undo()) {
             List<Spi> spis = new ArrayList<>();
             List<EventFd> interrupts = new ArrayList<>();
@@ -163,39 +168,39 @@ final class PendingScenarios {
             interrupts.forEach(EventFd::signal);
             int seen = 0;
             for (Spi spi : spis) {
-                seen += eventually(() -> vgic.isLatched(spi)) ? 1 : 0;
+                seen += eventually(() -> state.isLatched(spi)) ? 1 : 0;
             }
             tally.count(Scenarios.MANY, seen);
             journal.step("raise all " + Scenarios.MANY + " at once", seen + " of " + Scenarios.MANY + " seen pending");
         }
     }
 
-    private void mask(Vm vm, VgicV3 vgic) {
+    private void mask(Vm vm, PendingState state) {
         vm.routes().change(edit -> edit.add(Route.Pin.to(FREE, ONE)));
         try (EventFd interrupt = EventFd.create(kernel);
                 Irqfd irqfd = vm.assignIrqfd(interrupt, FREE)) {
             journal.step(irqfd + " → " + ONE, "assigned");
             irqfd.mask();
             interrupt.signal(Scenarios.SIGNALS_WHILE_MASKED);
-            require(!vgic.isLatched(ONE), "an interrupt passed the mask");
+            require(!state.isLatched(ONE), "an interrupt passed the mask");
             journal.step(
                     "deassign the irqfd, signal " + Scenarios.SIGNALS_WHILE_MASKED + " times", "kept in the eventfd");
             irqfd.unmask();
-            journal.step("assign again", answer(isTaken(vgic, ONE), ""));
+            journal.step("assign again", answer(isTaken(state, ONE), ""));
             vm.routes().remove(FREE);
             interrupt.signal();
             irqfd.mask();
             irqfd.unmask();
             vm.routes().change(edit -> edit.add(Route.Pin.to(FREE, ONE)));
-            require(!vgic.isLatched(ONE), "an interrupt without a route arrived");
+            require(!state.isLatched(ONE), "an interrupt without a route arrived");
             journal.step(
                     "the trap: remove the route, signal, add the route", "lost, as expected: keep the route to mask");
             interrupt.signal();
-            journal.step("signal", answer(isTaken(vgic, ONE), ""));
+            journal.step("signal", answer(isTaken(state, ONE), ""));
         }
     }
 
-    private void reroute(Vm vm, VgicV3 vgic) {
+    private void reroute(Vm vm, PendingState state) {
         RouteTable routes = vm.routes();
         Runnable there = () -> routes.change(edit -> edit.remove(FREE).add(Route.Pin.to(FREE, OTHER)));
         Runnable back = () -> routes.change(edit -> edit.remove(FREE).add(Route.Pin.to(FREE, ONE)));
@@ -211,11 +216,11 @@ final class PendingScenarios {
                     rerouter.requireHealthy();
                     interrupt.signal();
                     sent++;
-                    if (!eventually(() -> vgic.isLatched(ONE) || vgic.isLatched(OTHER))) {
+                    if (!eventually(() -> state.isLatched(ONE) || state.isLatched(OTHER))) {
                         break;
                     }
-                    boolean onFirst = vgic.isLatched(ONE);
-                    vgic.setLatched(onFirst ? ONE : OTHER, false);
+                    boolean onFirst = state.isLatched(ONE);
+                    state.clear(onFirst ? ONE : OTHER);
                     first += onFirst ? 1 : 0;
                     second += onFirst ? 0 : 1;
                     journal.progress(Math.min(sent, count), count);
@@ -226,20 +231,20 @@ final class PendingScenarios {
             journal.step("count by SPI", first + " on " + ONE.number() + ", " + second + " on " + OTHER.number());
             there.run();
             interrupt.signal();
-            boolean rerouted = isTaken(vgic, OTHER);
-            require(!vgic.isLatched(ONE), "an interrupt took an old route");
+            boolean rerouted = isTaken(state, OTHER);
+            require(!state.isLatched(ONE), "an interrupt took an old route");
             journal.step("change the route, signal", answer(rerouted, " on " + OTHER));
         }
     }
 
     /** What no pin serves: a PPI by a call, and a message through an ITS that is programmed from here. */
-    private void privateAndMessage(Vm vm, VgicV3 vgic) {
+    private void privateAndMessage(Vm vm, Vgic vgic, PendingState state) {
         vm.setPpi(Guest.VCPU, PRIVATE, true);
-        journal.step("raise " + PRIVATE + " of " + Guest.VCPU, answer(vgic.isHigh(Guest.VCPU, PRIVATE), ": line high"));
+        journal.step("raise " + PRIVATE + " of " + Guest.VCPU, answer(state.isHigh(PRIVATE), ": line high"));
         vm.setPpi(Guest.VCPU, PRIVATE, false);
-        require(!vgic.isHigh(Guest.VCPU, PRIVATE), PRIVATE + " stayed high");
+        require(!state.isHigh(PRIVATE), PRIVATE + " stayed high");
         journal.step("lower it", "line low");
-        if (!vm.supports(KvmDevice.Type.ITS)) {
+        if (!(vgic instanceof VgicV3 v3) || !vm.supports(KvmDevice.Type.ITS)) {
             journal.step("a message to an ITS", "not tried: this host has none");
             return;
         }
@@ -249,7 +254,7 @@ final class PendingScenarios {
             its.setAddress(ITS);
             its.init();
             requireOff(vm);
-            ItsDriver driver = new ItsDriver(vgic, its, RAM, memory);
+            ItsDriver driver = new ItsDriver(v3, its, RAM, memory);
             driver.enable(Guest.VCPU);
             driver.mapDevice(DEVICE);
             driver.mapEvent(DEVICE, EVENT, LPI);

@@ -90,6 +90,7 @@ class ForwardCommandTest {
                 "--selftest --fake 6.1 0000:3d:00.0            | 3 | 0000:3d:00.0 cannot be forwarded: drivers of the host use other devices of IOMMU group 17: 0000:3d:00.1 (driver-of-host); VFIO_GROUP_SET_CONTAINER answers EPERM; ",
                 "--selftest --fake 6.1 0000:3d:00.1            | 3 | 0000:3d:00.1 cannot be forwarded: the driver driver-of-host is bound to 0000:3d:00.1, and VFIO needs vfio-pci; bind it to vfio-pci. See kvmirq vfio 0000:3d:00.1",
                 "--selftest --fake 6.1 --vectors 64 0000:3b:00.0 | 3 | 0000:3b:00.0 has 64 vectors of MSI-X, numbered from 0, and no vector 64",
+                "--selftest --fake gicv2 0000:3b:00.0          | 3 | this host gives a VM no GICv3, and a GICv2 has no ITS, which takes the messages of devices",
             })
     void refusalIsOneSentence(String arguments, int exitCode, String sentence) {
         Printed printed = run(arguments);
