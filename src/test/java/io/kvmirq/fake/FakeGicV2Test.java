@@ -166,6 +166,28 @@ class FakeGicV2Test {
     }
 
     @Test
+    void highestPriorityIsTakenAlsoIfMoreArePendingThanListRegistersExist() {
+        Spi urgent = new Spi(50);
+        vgic.writeDistributor(GICD_ISENABLER.offset() + 4, -1);
+        for (int id = 32; id < 48; id += 4) {
+            vgic.writeDistributor(GICD_IPRIORITYR.offset() + id, 0xf0f0_f0f0);
+        }
+        for (int id = 32; id < 48; id++) {
+            vm.setSpi(new Spi(id), true);
+        }
+        vgic.writeCpuInterface(FIRST, GICC_PMR, 0x10);
+        FakeArmVcpu guest = guest(FIRST);
+        vm.setSpi(urgent, true);
+        assertThat(guest.acknowledge()).isEqualTo(urgent.number());
+        assertThat(guest.acknowledge()).as("the others are masked").isEqualTo(NONE);
+        assertThat(guest.end(urgent.number())).isTrue();
+        vgic.writeCpuInterface(FIRST, GICC_PMR, 0x1f);
+        vm.setSpi(urgent, true);
+        assertThat(guest.acknowledge()).isEqualTo(urgent.number());
+        assertThat(guest.acknowledge()).isEqualTo(32);
+    }
+
+    @Test
     void ppiIsTakenUntilItsLineIsLow() {
         vm.setPpi(FIRST, PRIVATE, true);
         FakeArmVcpu guest = guest(FIRST);

@@ -11,6 +11,8 @@ import io.kvmirq.arch.gic.Vpe;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.rules.ArmRule;
 import java.util.OptionalInt;
+import java.util.SortedMap;
+import java.util.TreeMap;
 
 /**
  * What the guest of a vCPU does with its interrupts, played by a test: no code runs. Each step is an entry and an exit: the
@@ -213,8 +215,31 @@ public final class ArmGuest {
             vm.lpis().forget(vcpu);
             return;
         }
-        vm.mapped().forEach(this::load);
-        registers.syncToCpu(first -> vgic.delivery().withheld(vcpu, first));
+        pending().values().forEach(this::load);
+    }
+
+    /** Linux sorts by priority before it fills the list registers. Source: {@code vgic_sort_ap_list()}. */
+    private SortedMap<Integer, int[]> pending() {
+        int words = distributor.interrupts() / Distributor.WORD;
+        SortedMap<Integer, int[]> byPriority = new TreeMap<>();
+        for (int i = 0; i < words; i++) {
+            for (int rest = distributor.pending(vcpu, i * Distributor.WORD); rest != 0; rest &= rest - 1) {
+                int id = i * Distributor.WORD + Integer.numberOfTrailingZeros(rest);
+                byPriority.computeIfAbsent(distributor.priority(vcpu, id), priority -> new int[words])[i] |=
+                        Integer.lowestOneBit(rest);
+            }
+        }
+        return byPriority;
+    }
+
+    /** The list registers take interrupts, a bit each. */
+    private void load(int[] words) {
+        vm.mapped().forEach((id, line) -> {
+            if ((words[id / Distributor.WORD] >>> id % Distributor.WORD & 1) != 0) {
+                load(id, line);
+            }
+        });
+        registers.syncToCpu(first -> vgic.delivery().withheld(vcpu, first) | ~words[first / Distributor.WORD]);
     }
 
     /** The list registers keep what is active. What is pending goes back to the distributor, an edge with its latch. */
