@@ -188,6 +188,22 @@ class FakeGicV2Test {
     }
 
     @Test
+    void ownTargetIsTheIdOfTheVcpuSince614() {
+        assertThat(ownTarget("6.12,gicv2")).isEqualTo(0x0101_0101);
+        assertThat(ownTarget("6.18,gicv2")).isEqualTo(0x2020_2020);
+    }
+
+    private int ownTarget(String profile) {
+        start(profile);
+        Vm other = made.add(Vm.create(vm.kernel()));
+        VcpuId id = new VcpuId(5);
+        made.add(other.createVcpu(id)).initialize();
+        VgicV2 created = made.add(other.createVgicV2());
+        created.init();
+        return created.readDistributor(id, GICD_ITARGETSR.offset());
+    }
+
+    @Test
     void ppiIsTakenUntilItsLineIsLow() {
         vm.setPpi(FIRST, PRIVATE, true);
         FakeArmVcpu guest = guest(FIRST);

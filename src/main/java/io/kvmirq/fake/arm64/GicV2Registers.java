@@ -203,7 +203,7 @@ final class GicV2Registers {
     private int ownTarget(int vcpu) {
         vgic.vm().note(ArmRule.GICV2_OWN_TARGET);
         return 1
-                << (vgic.vm().host().build().isSince(6, 19)
+                << (vgic.vm().host().build().isSince(6, 14)
                         ? vgic.vm().vcpus().get(vcpu).id()
                         : vcpu);
     }

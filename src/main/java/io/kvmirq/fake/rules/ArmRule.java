@@ -75,8 +75,8 @@ public enum ArmRule implements KernelRule {
             "vgic-mmio-v2.c vgic_mmio_uaccess_write_v2_group()"),
     GICV2_OWN_TARGET(
             LAB,
-            "the target of a private interrupt is the vCPU's place in creation order, and in 7.2 its id",
-            "vgic-mmio-v2.c vgic_mmio_read_target()"),
+            "the target of a private interrupt is the vCPU's place in creation order, and since 6.14 its id",
+            "vgic-init.c vgic_allocate_private_irqs_locked()"),
     GICV2_CPU_INTERFACE(
             LAB,
             "a CPU interface keeps the bits that GICH_VMCR has; GICC_PMR has those of its VMPriMask",
