@@ -9,6 +9,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
+import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
@@ -28,6 +29,12 @@ class FakeGicV2Test {
     private static final Spi OTHER = new Spi(44);
     private static final Ppi PRIVATE = new Ppi(23);
     private static final int NONE = 1023;
+    /** The answer of GICC_IAR for an interrupt that AckCtl keeps from it. */
+    private static final int OF_GROUP1 = 1022;
+
+    private static final int GROUP0 = 1;
+    private static final int GROUP1 = 2;
+    private static final int ACK_CONTROL = 4;
     /** GICD_SGIR, to vCPU 0. */
     private static final int SEND = 0xf00;
 
@@ -157,12 +164,27 @@ class FakeGicV2Test {
         vgic.writeDistributor(GICD_IGROUPR.offset() + 4, 1 << SPI.number() - 32);
         vm.setSpi(SPI, true);
         vm.setSpi(OTHER, true);
-        vgic.writeCpuInterface(FIRST, GICC_CTLR, 2);
+        vgic.writeCpuInterface(FIRST, GICC_CTLR, GROUP1 | ACK_CONTROL);
         FakeArmVcpu guest = guest(FIRST);
         assertThat(guest.acknowledge()).isEqualTo(SPI.number());
         assertThat(guest.acknowledge()).isEqualTo(NONE);
-        vgic.writeCpuInterface(FIRST, GICC_CTLR, 1);
+        vgic.writeCpuInterface(FIRST, GICC_CTLR, GROUP0);
         assertThat(guest.acknowledge()).isEqualTo(OTHER.number());
+    }
+
+    @Test
+    void interruptOfGroup1StaysPendingWithoutAckCtl() {
+        vgic.writeDistributor(GICD_IIDR.offset(), word(GICD_IIDR.offset()));
+        vgic.writeDistributor(GICD_IGROUPR.offset() + 4, 1 << SPI.number() - 32);
+        vm.setSpi(SPI, true);
+        vgic.writeCpuInterface(FIRST, GICC_CTLR, GROUP0 | GROUP1);
+        FakeArmVcpu guest = guest(FIRST);
+        assertThat(guest.acknowledge()).isEqualTo(OF_GROUP1);
+        assertThat(word(GICD_ISPENDR.offset() + 4)).isEqualTo(1 << SPI.number() - 32);
+        assertThat(word(GICD_ISACTIVER.offset() + 4)).isZero();
+        vgic.writeCpuInterface(FIRST, GICC_CTLR, GROUP0 | GROUP1 | ACK_CONTROL);
+        assertThat(guest.acknowledge()).isEqualTo(SPI.number());
+        assertThat(guest.end(SPI.number())).isTrue();
     }
 
     @Test
@@ -185,6 +207,21 @@ class FakeGicV2Test {
         vm.setSpi(urgent, true);
         assertThat(guest.acknowledge()).isEqualTo(urgent.number());
         assertThat(guest.acknowledge()).isEqualTo(32);
+    }
+
+    @Test
+    void rulesOfAGicV3AreNotUsed() {
+        vm.setSpi(SPI, true);
+        assertThat(guest(FIRST).acknowledge()).isEqualTo(SPI.number());
+        assertThat(guest(FIRST).end(SPI.number())).isTrue();
+        assertThat(fake.rulesUsed())
+                .contains(ArmRule.GICV2_MASK)
+                .doesNotContain(ArmRule.VGIC_MASK, ArmRule.VGIC_LEVEL_LATCH);
+        vgic.makeLevel(SPI);
+        vm.setSpi(SPI, true);
+        assertThat(guest(FIRST).acknowledge()).isEqualTo(SPI.number());
+        assertThat(guest(FIRST).end(SPI.number())).isTrue();
+        assertThat(fake.rulesUsed()).contains(ArmRule.VGIC_LEVEL_LATCH);
     }
 
     @Test

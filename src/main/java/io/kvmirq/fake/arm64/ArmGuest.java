@@ -23,6 +23,8 @@ import java.util.TreeMap;
 public final class ArmGuest {
     private static final int REGISTERS = VgicDelivery.LIST_REGISTERS;
     private static final int PRIORITY_SHIFT = 3;
+    /** The answer of IAR if the interrupt with the highest priority is of group 1 and not to be taken by IAR. */
+    private static final int OF_GROUP1 = 1022;
 
     private final ArmVm vm;
     private final FakeVgic vgic;
@@ -43,11 +45,11 @@ public final class ArmGuest {
 
     /**
      * Takes the pending interrupt of group 1 with the highest priority; LPIs last. Returns its INTID, or 1023 if there is
-     * none that the CPU interface lets pass. Of a GICv2 it takes one of any group that GICC_CTLR enables, and the answer has the
-     * source of an SGI in bits 12:10.
+     * none that the CPU interface lets pass. A GICv2 takes one of any group that GICC_CTLR enables, and the answer has the
+     * source of an SGI in bits 12:10. With AckCtl 0 the answer is 1022 instead of an interrupt of group 1.
      */
     public int acknowledge() {
-        vm.note(ArmRule.VGIC_MASK);
+        vm.note(vgic.isGicV2() ? ArmRule.GICV2_MASK : ArmRule.VGIC_MASK);
         enter();
         int best = -1;
         for (int i = 0; i < REGISTERS && vgic.delivery().isEnabled(); i++) {
@@ -67,6 +69,9 @@ public final class ArmGuest {
 
     private int take(int register) {
         long word = registers.listRegister(register);
+        if (!vgic.acknowledges(vcpu, word)) {
+            return OF_GROUP1;
+        }
         int id = (int) ListRegister.VIRTUAL_ID.of(word);
         registers.setListRegister(register, ListRegister.PENDING.put(ListRegister.ACTIVE.put(word, 1), 0));
         if (ListRegister.HW.isSet(word)) {
@@ -105,7 +110,9 @@ public final class ArmGuest {
         }
         int id = (int) ListRegister.VIRTUAL_ID.of(registers.listRegister(register));
         vgic.delivery().active(vcpu).clear(id);
-        vm.note(ArmRule.VGIC_LEVEL_LATCH);
+        if (distributor.is(InterruptState.LEVEL, vcpu, id)) {
+            vm.note(ArmRule.VGIC_LEVEL_LATCH);
+        }
         long word = ListRegister.ACTIVE.put(registers.listRegister(register), 0);
         boolean hardware = ListRegister.HW.isSet(word);
         boolean notifies = ListRegister.isSpent(word);

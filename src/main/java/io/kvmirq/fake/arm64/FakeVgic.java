@@ -149,6 +149,11 @@ final class FakeVgic {
                 : ListRegister.GROUP1.isSet(register) && interfaces.get(vcpu).passes(priority);
     }
 
+    /** Whether IAR answers an interrupt that passes. */
+    boolean acknowledges(int vcpu, long register) {
+        return !gicv2 || gicV2Interfaces.get(vcpu).acknowledges(register);
+    }
+
     /** Sets the line of an SPI, or of a PPI of a vCPU. */
     void inject(int vcpu, int number, boolean up) {
         boolean level = distributor().is(InterruptState.LEVEL, vcpu, number);

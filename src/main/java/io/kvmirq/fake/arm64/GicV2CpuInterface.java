@@ -7,8 +7,8 @@ import io.kvmirq.fake.rules.NotModelledException;
 
 /**
  * The registers of a vCPU's CPU interface of a GICv2, as the VMM saves and restores them. Linux keeps them in the form of
- * GICH_VMCR. Source: {@code vgic_v2_cpu_registers} in
- * arch/arm64/kvm/vgic/vgic-mmio-v2.c.
+ * GICH_VMCR. Source: {@code vgic_v2_cpu_registers} in arch/arm64/kvm/vgic/vgic-mmio-v2.c; ARM IHI 0048, "GICV_CTLR",
+ * "GICV_IAR".
  */
 final class GicV2CpuInterface {
     private static final int CONTROL = 0;
@@ -16,6 +16,8 @@ final class GicV2CpuInterface {
     private static final int GROUP0 = 1;
     /** EnableGrp1. */
     private static final int GROUP1 = 2;
+    /** AckCtl. */
+    private static final int ACK_CONTROL = 4;
     /** GICC_CTLR without the bits that no GICH_VMCR has. */
     private static final int CONTROL_BITS = 0x21f;
 
@@ -47,6 +49,11 @@ final class GicV2CpuInterface {
     boolean passes(long register) {
         int group = ListRegister.GROUP1.isSet(register) ? GROUP1 : GROUP0;
         return (control & group) != 0 && ListRegister.PRIORITY.of(register) < priorityMask;
+    }
+
+    /** Whether GICC_IAR answers the interrupt in a list register, and takes it. */
+    boolean acknowledges(long register) {
+        return !ListRegister.GROUP1.isSet(register) || (control & ACK_CONTROL) != 0;
     }
 
     private static boolean canDeactivate(ArmVm vm) {

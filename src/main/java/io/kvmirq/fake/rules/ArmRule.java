@@ -81,6 +81,11 @@ public enum ArmRule implements KernelRule {
             LAB,
             "a CPU interface keeps the bits that GICH_VMCR has; GICC_PMR has those of its VMPriMask",
             "vgic-mmio-v2.c vgic_mmio_write_vcpuif()"),
+    GICV2_MASK(
+            SOURCE,
+            "a vCPU takes an interrupt while its GICC_CTLR enables the group and the priority is below GICC_PMR; GICC_IAR"
+                    + " answers 1022 for group 1 while AckCtl is 0",
+            "ARM IHI 0048 GICV_IAR"),
     VGIC_SECOND(LAB, VgicCause.VGIC_SECOND),
     VGIC_ATTRIBUTE(LAB, VgicCause.VGIC_ATTRIBUTE),
     VGIC_PLACE_SET(LAB, VgicCause.VGIC_PLACE_SET),
@@ -113,7 +118,7 @@ public enum ArmRule implements KernelRule {
     VGIC_MASK(
             SOURCE,
             "a vCPU takes interrupts of group 1 while its ICC_IGRPEN1_EL1 is 1 and their priority is below ICC_PMR_EL1",
-            "vgic.c kvm_vgic_vcpu_pending_irq()"),
+            "vgic.c kvm_vgic_vcpu_pending_irq() checks ICC_PMR_EL1, hardware checks ICC_IGRPEN1_EL1: ARM IHI 0069"),
     VGIC_LEVEL_LATCH(
             SOURCE,
             "the latch of a level, which only ISPENDR sets, is cleared at the end of the interrupt, and not when the guest"
