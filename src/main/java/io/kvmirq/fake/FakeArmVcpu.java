@@ -19,30 +19,31 @@ public final class FakeArmVcpu {
     }
 
     /**
-     * The guest reads IAR. It takes the pending interrupt with the highest priority; the interrupts that the guest has active
-     * mask none. As on a real kernel, it takes none until the interrupt and the distributor are enabled. An interrupt becomes
-     * pending before that, but Linux queues it for the guest only at its next signal or write: enable the distributor first.
+     * The guest reads IAR. It takes the pending interrupt with the highest priority; the interrupts that the guest has
+     * active mask none. As on a real kernel, it takes none until the interrupt and the distributor are enabled. An
+     * interrupt becomes pending before that, but Linux queues it for the guest only at its next signal or write: enable
+     * the distributor first.
      *
-     * <p>With a GICv3 the guest takes interrupts of group 1, an LPI only if there is no other. The distributor is enabled by
-     * GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a guest's driver does). LPIs also
-     * need GICR_CTLR.EnableLPIs; a vLPI, which hardware delivers, needs neither. The vCPU's CPU interface must be enabled
-     * too, which a driver does by instructions and a test by {@code VgicV3.writeSystemRegister}: ICC_IGRPEN1_EL1 is 1, and
-     * the interrupt's priority is below ICC_PMR_EL1.
+     * <p>With a GICv3 the guest takes interrupts of group 1, an LPI only if there is no other. The distributor is
+     * enabled by GICD_CTLR.EnableGrp1 ({@code VgicV3.writeDistributor(0, 2)}, the first thing that a guest's driver
+     * does). LPIs also need GICR_CTLR.EnableLPIs; a vLPI, which hardware delivers, needs neither. The vCPU's CPU
+     * interface must be enabled too, which a driver does by instructions and a test by
+     * {@code VgicV3.writeSystemRegister}: ICC_IGRPEN1_EL1 is 1, and the interrupt's priority is below ICC_PMR_EL1.
      *
-     * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0 of
-     * GICC_CTLR is 1, and of group 1 if bit 1 is 1. Bits 7:3 of their priority are below GICC_PMR, 0–0x1f as a VMM writes
-     * it. A test writes both registers by {@code VgicV2.writeCpuInterface}. An interrupt of group 1 also needs bit 2 of
-     * GICC_CTLR, AckCtl: without it the answer is 1022, and the interrupt stays pending.
+     * <p>With a GICv2 the distributor is enabled by bit 0 of GICD_CTLR. The guest takes interrupts of group 0 if bit 0
+     * of GICC_CTLR is 1, and of group 1 if bit 1 is 1. Bits 7:3 of their priority are below GICC_PMR, 0–0x1f as a VMM
+     * writes it. A test writes both registers by {@code VgicV2.writeCpuInterface}. An interrupt of group 1 also needs
+     * bit 2 of GICC_CTLR, AckCtl: without it the answer is 1022, and the interrupt stays pending.
      *
-     * @return its INTID; 1023 if there is none to take. With a GICv2 the answer for an SGI has the source vCPU in bits 12:10
+     * @return its INTID, and of an SGI with a GICv2 the source vCPU in bits 12:10; 1023 if there is none to take
      */
     public int acknowledge() {
         return time.changing(guest::acknowledge);
     }
 
     /**
-     * The guest writes EOIR (an LPI needs none): it ends an interrupt that it took. The end of a level-triggered SPI signals
-     * the resamplefds of its GSI. The end of one with HW set deactivates the interrupt of the host.
+     * The guest writes EOIR (an LPI needs none): it ends an interrupt that it took. The end of a level-triggered SPI
+     * signals the resamplefds of its GSI. The end of one with HW set deactivates the interrupt of the host.
      *
      * @param answer what {@link #acknowledge} returned, with the source of a GICv2's SGI
      * @return whether the interrupt was active
@@ -53,7 +54,9 @@ public final class FakeArmVcpu {
 
     // vLPIs
 
-    /** The host interrupt that an LPI is a vLPI of, as with HW set in {@code vgic-its-state}; empty if KVM delivers it. */
+    /**
+     * The host interrupt that an LPI is a vLPI of, as with HW set in {@code vgic-its-state}; empty if KVM delivers it.
+     */
     public OptionalInt hostIrq(int lpi) {
         return time.changing(() -> guest.hostIrq(lpi));
     }

@@ -12,7 +12,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 
-/** Reads a tape's profile and replays the tape on a new kernel. A class of its own, so that only its users load the JSON reader. */
+/**
+ * Reads a tape's profile and replays the tape on a new kernel. A class of its own, so that only its users load the JSON
+ * reader.
+ */
 final class StartUp {
     private StartUp() {}
 

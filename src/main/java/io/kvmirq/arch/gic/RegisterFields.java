@@ -4,11 +4,12 @@ package io.kvmirq.arch.gic;
 import io.kvmirq.arch.BitField;
 
 /**
- * The fields of the GICv3 registers that control and describe a distributor, its redistributors and CPU interfaces, with the
- * values that KVM gives to the fixed ones.
+ * The fields of the GICv3 registers that control and describe a distributor, its redistributors and CPU interfaces,
+ * with the values that KVM gives to the fixed ones.
  *
  * <p>Source: ARM IHI 0069, "GICD_CTLR", "GICD_TYPER", "GICD_IIDR", "GICD_PIDR2", "GICR_CTLR", "GICR_TYPER",
- * "ICC_CTLR_EL1", "ICC_SRE_EL1"; {@code vgic_mmio_read_v3_misc()} and {@code vgic_mmio_read_v3r_typer()} in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
+ * "ICC_CTLR_EL1", "ICC_SRE_EL1"; {@code vgic_mmio_read_v3_misc()} and {@code vgic_mmio_read_v3r_typer()} in
+ * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 public final class RegisterFields {
     /** GICD_CTLR.EnableGrp1, of one security state: the distributor forwards interrupts of group 1. */

@@ -15,10 +15,10 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 
 /**
- * What the guest of a vCPU does with its interrupts, played by a test: no code runs. Each step is an entry and an exit: the
- * list registers are filled, and what the guest did not take is pending in the distributor afterwards. An SPI that is mapped
- * to an interrupt of the host has HW set. Source: {@code vgic_v3_populate_lr()} and {@code vgic_v3_fold_lr_state()} in
- * arch/arm64/kvm/vgic/vgic-v3.c.
+ * What the guest of a vCPU does with its interrupts, played by a test: no code runs. Each step is an entry and an exit:
+ * the list registers are filled, and what the guest did not take is pending in the distributor afterwards. An SPI that
+ * is mapped to an interrupt of the host has HW set. Source: {@code vgic_v3_populate_lr()} and
+ * {@code vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
  */
 public final class ArmGuest {
     private static final int REGISTERS = VgicDelivery.LIST_REGISTERS;
@@ -44,9 +44,9 @@ public final class ArmGuest {
     }
 
     /**
-     * Takes the pending interrupt of group 1 with the highest priority; LPIs last. Returns its INTID, or 1023 if there is
-     * none that the CPU interface lets pass. A GICv2 takes one of any group that GICC_CTLR enables, and the answer has the
-     * source of an SGI in bits 12:10. With AckCtl 0 the answer is 1022 instead of an interrupt of group 1.
+     * Takes the pending interrupt of group 1 with the highest priority; LPIs last. Returns its INTID, or 1023 if there
+     * is none that the CPU interface lets pass. A GICv2 takes one of any group that GICC_CTLR enables, and the answer
+     * has the source of an SGI in bits 12:10. With AckCtl 0 the answer is 1022 instead of an interrupt of group 1.
      */
     public int acknowledge() {
         vm.note(vgic.isGicV2() ? ArmRule.GICV2_MASK : ArmRule.VGIC_MASK);

@@ -6,8 +6,8 @@ import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 
 /**
- * The registers of a vCPU's CPU interface of a GICv2, as the VMM saves and restores them. Linux keeps them in the form of
- * GICH_VMCR. Source: {@code vgic_v2_cpu_registers} in arch/arm64/kvm/vgic/vgic-mmio-v2.c; ARM IHI 0048, "GICV_CTLR",
+ * The registers of a vCPU's CPU interface of a GICv2, as the VMM saves and restores them. Linux keeps them in the form
+ * of GICH_VMCR. Source: {@code vgic_v2_cpu_registers} in arch/arm64/kvm/vgic/vgic-mmio-v2.c; ARM IHI 0048, "GICV_CTLR",
  * "GICV_IAR".
  */
 final class GicV2CpuInterface {

@@ -10,8 +10,8 @@ import io.kvmirq.explain.VgicCause;
 import io.kvmirq.explain.VmCause;
 
 /**
- * Rules of KVM on arm64. The lab is Debian's 6.1 and 6.12 on a machine with GICv3 only, so a change is dated between these
- * two. The rules of a GICv2 were seen on 6.1, 6.12 and 7.2 on a machine with one.
+ * Rules of KVM on arm64. The lab is Debian's 6.1 and 6.12 on a machine with GICv3 only, so a change is dated between
+ * these two. The rules of a GICv2 were seen on 6.1, 6.12 and 7.2 on a machine with one.
  */
 public enum ArmRule implements KernelRule {
     ARM_VM_TYPE(LAB, ArmCause.ARM_VM_TYPE),
@@ -83,8 +83,8 @@ public enum ArmRule implements KernelRule {
             "vgic-mmio-v2.c vgic_mmio_write_vcpuif()"),
     GICV2_MASK(
             SOURCE,
-            "a vCPU takes an interrupt while its GICC_CTLR enables the group and the priority is below GICC_PMR; GICC_IAR"
-                    + " answers 1022 for group 1 while AckCtl is 0",
+            "a vCPU takes an interrupt while its GICC_CTLR enables the group and the priority is below GICC_PMR;"
+                    + " GICC_IAR answers 1022 for group 1 while AckCtl is 0",
             "ARM IHI 0048 GICV_IAR"),
     VGIC_SECOND(LAB, VgicCause.VGIC_SECOND),
     VGIC_ATTRIBUTE(LAB, VgicCause.VGIC_ATTRIBUTE),
