@@ -62,6 +62,13 @@ abstract class ArmVms {
         return vgic;
     }
 
+    /** Makes a GICv2 without a descriptor. */
+    int createIrqchip(Vm vm) {
+        try (var lease = vm.fd().lease()) {
+            return world.kernel().irqchipCreate(lease.number());
+        }
+    }
+
     EventFd event() {
         return made.add(EventFd.create(kernel));
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
+import static io.kvmirq.contract.World.assertErrno;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
@@ -107,6 +108,14 @@ class VgicContract extends ArmVms {
         } else {
             assertThat(refused(Errno.ENODEV, vm::createVgicV2)).contains("many GICv3 hosts run no GICv2 guests");
         }
+    }
+
+    /** KVM_CREATE_IRQCHIP makes a GICv2. The kernel looks for one of the host before it looks for a VGIC of the VM. */
+    @Test
+    void irqchipIsRefusedWhereAGicV3Is() {
+        Vm vm = vm();
+        vgic(vm);
+        assertErrno(vm.supports(KvmDevice.Type.VGIC_V2) ? Errno.EEXIST : Errno.ENODEV, createIrqchip(vm));
     }
 
     // Addresses

@@ -62,12 +62,6 @@ class VgicV2Contract extends GicV2Vms {
         assertErrno(Errno.EEXIST, createIrqchip(vm));
     }
 
-    private int createIrqchip(Vm vm) {
-        try (var lease = vm.fd().lease()) {
-            return world.kernel().irqchipCreate(lease.number());
-        }
-    }
-
     /** It has no descriptor, so only its lines and irqfds can be used. */
     @Test
     void irqchipIsAGicV2() {
