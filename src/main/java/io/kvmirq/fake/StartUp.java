@@ -5,40 +5,73 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.recording.Replay;
 import io.kvmirq.recording.TapeLine;
 import io.kvmirq.recording.TapeReader;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiArm64;
 import java.io.BufferedInputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * Reads a tape's profile and replays the tape on a new kernel. A class of its own, so that only its users load the JSON
  * reader.
  */
 final class StartUp {
+    private static final int VCPUS_OF_GICV2 = 8;
+
     private StartUp() {}
 
-    /** The profile of the kernel that answered on the tape, as its first line has it. */
+    /** The profile of the kernel that answered on the tape. */
     static Profile profile(Path tape) throws IOException {
         try (TapeReader reader = TapeReader.of(new BufferedInputStream(Files.newInputStream(tape)))) {
-            return reader.next()
-                    .filter(TapeLine.Header.class::isInstance)
-                    .map(TapeLine.Header.class::cast)
-                    .map(StartUp::profile)
-                    .orElse(Profile.V6_18);
+            Optional<TapeLine> first = reader.next();
+            return first.isPresent() && first.get() instanceof TapeLine.Header header
+                    ? profile(header, reader)
+                    : Profile.V6_18;
         }
     }
 
-    private static Profile profile(TapeLine.Header header) {
+    /** @param rest behind the header */
+    private static Profile profile(TapeLine.Header header, TapeReader rest) throws IOException {
         if (!header.backend().equals(Backends.FAKE)) {
-            return Profile.nearest(header.kernel(), header.architecture());
+            Profile nearest = Profile.nearest(header.kernel(), header.architecture());
+            return nearest.isArm64() && isOfGicV2(rest) ? Profile.of(nearest.label() + ",gicv2") : nearest;
         }
         try {
             return Profile.of(header.kernel().replaceFirst("^fake kernel ", ""));
         } catch (IllegalArgumentException e) {
             throw new IllegalArgumentException("the tape was recorded on a fake kernel: " + e.getMessage(), e);
         }
+    }
+
+    /** Whether the calls show a host of arm64 with a GICv2. A host whose GICv3 runs a GICv2 also gives a VM a GICv3. */
+    private static boolean isOfGicV2(TapeReader calls) throws IOException {
+        boolean found = false;
+        for (Optional<TapeLine> line = calls.next(); line.isPresent(); line = calls.next()) {
+            if (line.get() instanceof TapeLine.Call call && call.call().equals("ioctl")) {
+                if (isMade(call, UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V3)) {
+                    return false;
+                }
+                found |= isMade(call, UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V2)
+                        || call.request() == Uapi.KVM_CHECK_EXTENSION
+                                && call.value() == Uapi.KVM_CAP_MAX_VCPUS
+                                && call.result() == VCPUS_OF_GICV2;
+            }
+        }
+        return found;
+    }
+
+    /** Whether a device of that type was made, or could be made. */
+    private static boolean isMade(TapeLine.Call call, int type) {
+        return call.request() == Uapi.KVM_CREATE_DEVICE
+                && call.result() == 0
+                && call.in()
+                        .filter(in -> in.limit() >= Uapi.KvmCreateDevice.SIZE)
+                        .map(in -> in.getInt(Uapi.KvmCreateDevice.TYPE) == type)
+                        .orElse(false);
     }
 
     /** @return the open descriptors by their names on the tape */
