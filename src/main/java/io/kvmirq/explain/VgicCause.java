@@ -308,7 +308,7 @@ public enum VgicCause implements Cause {
 
     /** A constant of the enum itself could not be used by its values. */
     private static final class Text {
-        /** Source: {@code kvm_vgic_map_resources()} in vgic-init.c. Kernels without the fix destroy the VGIC instead. */
+        /** Source: {@code kvm_vgic_map_resources()} in vgic-init.c. Kernels without it destroy the VGIC instead. */
         static final String DEAD = "newer kernels, and stable ones with that fix, mark the VM dead";
     }
 

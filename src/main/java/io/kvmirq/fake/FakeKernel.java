@@ -121,8 +121,8 @@ public final class FakeKernel extends SystemCalls {
     /**
      * The profile on which a tape can be replayed, from its first line. A tape of a fake kernel names its profile. For a
      * tape of a real kernel it is the newest version that is not newer than the kernel, or 6.1 for an older kernel, with
-     * {@code arm64} if the kernel is one, and with {@code gicv2} if the tape's calls create a GICv2 or find 8 vCPUs at most,
-     * and create no GICv3. A file without such a line has 6.18. Needs {@code com.fasterxml.jackson.core:jackson-core}.
+     * {@code arm64} if the kernel is one, and with {@code gicv2} if the tape's calls create a GICv2 or find 8 vCPUs at
+     * most, and create no GICv3. A file without such a line has 6.18. Needs {@code com.fasterxml.jackson.core:jackson-core}.
      *
      * @throws io.kvmirq.recording.TapeException if the file is not a tape
      * @throws IOException if the file cannot be read

@@ -169,8 +169,8 @@ public final class Vm implements AutoCloseable {
      * A GICv2 (arm64). Call {@link Vgic#init} before a vCPU runs.
      *
      * @throws io.kvmirq.KernelException ENODEV on a host whose GIC runs none; EEXIST with a VGIC present, even if its
-     *     handle is closed; EBUSY when a vCPU has run, or another thread creates or uses one; E2BIG with more than 8 vCPUs on
-     *     a host with a GICv3; a host with a GICv2 allows only 8
+     *     handle is closed; EBUSY when a vCPU has run, or another thread creates or uses one; E2BIG with more
+     *     than 8 vCPUs on a host with a GICv3; a host with a GICv2 allows only 8
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public VgicV2 createVgicV2() {

@@ -16,7 +16,7 @@ public enum Irqchip {
     FULL,
     /** LAPICs only. The VMM emulates PIC and IOAPIC; a self-test has neither. */
     SPLIT,
-    /** A GICv3 of arm64, or a GICv2 where a VM gets no GICv3. No guest runs: interrupts are seen in its pending state. */
+    /** A GICv3 of arm64, or else a GICv2. No guest runs: interrupts are seen in its pending state. */
     VGIC;
 
     private static final int IOAPIC_PINS = 24;

@@ -28,8 +28,8 @@ import java.util.Optional;
 import java.util.function.BooleanSupplier;
 
 /**
- * Runs each {@link Scenario} on a VGIC whose vCPU never runs: an interrupt has arrived when it is in the pending state. The
- * VGIC is a GICv3, or a GICv2 on a host that gives a VM no GICv3. For one thread.
+ * Runs each {@link Scenario} on a VGIC whose vCPU never runs: an interrupt has arrived when it is in the pending state.
+ * The VGIC is a GICv3, or a GICv2 on a host that gives a VM no GICv3. For one thread.
  */
 final class PendingScenarios {
     private static final Spi ONE = new Spi(42);

@@ -8,8 +8,8 @@ import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.VgicV3;
 
 /**
- * The pending state of a VGIC. A GICv3 shows latches and lines. A GICv2 has one bit for both in GICD_ISPENDR: the latch of an
- * edge, or the line or latch of a level.
+ * The pending state of a VGIC. A GICv3 shows latches and lines. A GICv2 has one bit for both in GICD_ISPENDR: the latch
+ * of an edge, or the line or latch of a level.
  */
 abstract class PendingState {
     /** Whether the latch of an edge is set. */

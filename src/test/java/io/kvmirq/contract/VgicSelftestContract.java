@@ -13,7 +13,7 @@ import java.util.List;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** The self-test of arm64, whose interrupts are seen in the pending state of a VGIC: a GICv3, or a GICv2 on a host with one. */
+/** The self-test of arm64, whose interrupts are seen in the pending state of a VGIC, GICv3 or GICv2. */
 @ArmContract
 class VgicSelftestContract extends ArmVms {
     private static final int ROUND_TRIPS = 20;
