@@ -11,6 +11,7 @@ import io.kvmirq.recording.Replay;
 import io.kvmirq.recording.TapeException;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Optional;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
@@ -35,15 +36,15 @@ final class ReplayCommand implements Command {
         spec.usageMessage()
                 .description(
                         "Repeats the calls on the tape in FILE, in their order, on a fake kernel, or with --backend on"
-                                + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
-                                + " descriptors and exit reasons of vCPUs. It does not compare what depends on the"
-                                + " processor: CPUID, registers, the state of interrupt chips. The fake has the PCI devices"
-                                + " that the tape opened through VFIO; devices of this machine are never opened.",
+                            + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
+                            + " descriptors and exit reasons of vCPUs. It does not compare what depends on the"
+                            + " processor: CPUID, registers, the state of interrupt chips. The fake has the PCI"
+                            + " devices that the tape opened through VFIO; devices of this machine are never opened.",
                         "",
                         "Exit code 1 when an answer differs: the call is printed with the expected answer and the open"
-                                + " files. Exit code 3 when FILE is not a complete tape of this architecture (nothing is"
-                                + " replayed then), or when a call cannot be repeated: the fake does not model it, or the"
-                                + " tape lacks its data, such as the guest memory of another program.",
+                            + " files. Exit code 3 when FILE is not a complete tape of this architecture (nothing is"
+                            + " replayed then), or when a call cannot be repeated: the fake does not model it, or the"
+                            + " tape lacks its data, such as the guest memory of another program.",
                         "",
                         "With a --backend other than fake, the calls of the tape are made on this machine's kernel with"
                                 + " your rights: use it only for tapes that you trust.",
@@ -79,12 +80,10 @@ final class ReplayCommand implements Command {
     public int run(ParseResult arguments, Terminal terminal) {
         String name = arguments.matchedOptionValue("--backend", Backends.FAKE);
         boolean fake = name.equals(Backends.FAKE);
-        if (arguments.hasMatchedOption("--profile")) {
-            if (!fake) {
-                terminal.complain("--profile is for the fake kernel: leave --backend out");
-                return ExitCode.USAGE;
-            }
-            System.setProperty(FakeProvider.PROFILE, arguments.matchedOptionValue("--profile", ""));
+        Optional<String> named = Optional.ofNullable(arguments.matchedOptionValue("--profile", null));
+        if (named.isPresent() && !fake) {
+            terminal.complain("--profile is for the fake kernel: leave --backend out");
+            return ExitCode.USAGE;
         }
         Path file = arguments.matchedPositionalValue(0, Path.of(""));
         try {
@@ -94,7 +93,7 @@ final class ReplayCommand implements Command {
             }
             Profile profile;
             try {
-                profile = profile(file);
+                profile = profile(named, file);
             } catch (IllegalArgumentException e) {
                 terminal.complain(FileSentence.shown(file) + ": " + e.getMessage() + "; name one with --profile");
                 return ExitCode.COULD_NOT_RUN;
@@ -110,8 +109,11 @@ final class ReplayCommand implements Command {
         return ExitCode.COULD_NOT_RUN;
     }
 
-    /** The profile of -D, which --profile sets, or the tape's own. */
-    private static Profile profile(Path file) throws IOException {
+    /** The profile of --profile, else that of -D, else the tape's own. */
+    private static Profile profile(Optional<String> named, Path file) throws IOException {
+        if (named.isPresent()) {
+            return Profile.of(named.get());
+        }
         if (System.getProperty(FakeProvider.PROFILE) != null) {
             return FakeProvider.profile();
         }

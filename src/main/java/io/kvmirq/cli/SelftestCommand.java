@@ -47,11 +47,11 @@ final class SelftestCommand implements Command {
         spec.usageMessage()
                 .description(
                         "Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device does,"
-                                + " and prints the answers of the kernel and the guest. Needs access to /dev/kvm, but not"
-                                + " root. On arm64 no guest runs: interrupts are seen in the VGIC's pending state."
-                                + " --backend fake runs the same on a fake kernel and marks every line FAKE; the"
-                                + " fake is never used unless you ask for it. Exit code 1 when a scenario fails or all"
-                                + " are skipped, 3 when KVM cannot be used.")
+                            + " and prints the answers of the kernel and the guest. Needs access to /dev/kvm, but not"
+                            + " root. On arm64 no guest runs: interrupts are seen in the VGIC's pending state."
+                            + " --backend fake runs the same on a fake kernel and marks every line FAKE; the fake is"
+                            + " never used unless you ask for it. Exit code 1 when a scenario fails or all are"
+                            + " skipped, 3 when KVM cannot be used.")
                 .footer(scenarios());
         spec.addOption(OptionSpec.builder("--count")
                 .paramLabel("N")
@@ -76,8 +76,8 @@ final class SelftestCommand implements Command {
                 .completionCandidates(
                         Arrays.stream(Irqchip.values()).map(Irqchip::label).toList())
                 .description(
-                        "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the"
-                                + " kernel has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or GICv2).")
+                        "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the kernel"
+                            + " has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or GICv2).")
                 .build());
         spec.addOption(OptionSpec.builder("--backend")
                 .paramLabel("BACKEND")
@@ -99,8 +99,9 @@ final class SelftestCommand implements Command {
                 .paramLabel("FILE")
                 .type(Path.class)
                 .description(
-                        "Write a tape of all kernel calls and of all writes to guest memory to FILE. An earlier"
-                                + " file of yours is replaced by one for you alone. Print it with kvmirq tape --show, repeat it with kvmirq replay.")
+                        "Write a tape of all kernel calls and of all writes to guest memory to FILE. An earlier file"
+                            + " of yours is replaced by one for you alone. Print it with kvmirq tape --show, repeat it"
+                            + " with kvmirq replay.")
                 .build());
         spec.addOption(OptionSpec.builder("--json")
                 .description("Print one JSON document instead of text.")
@@ -171,18 +172,15 @@ final class SelftestCommand implements Command {
                     + "' is not one of " + String.join(", ", backends.names()));
             return ExitCode.USAGE;
         }
-        if (arguments.hasMatchedOption("--profile")) {
-            if (!backend.equals(Backends.FAKE)) {
-                terminal.complain("--profile is for the fake kernel: add --backend " + Backends.FAKE);
-                return ExitCode.USAGE;
-            }
-            String profile = arguments.matchedOptionValue("--profile", "");
-            System.setProperty(FakeProvider.PROFILE, profile);
+        Optional<String> profile = Optional.ofNullable(arguments.matchedOptionValue("--profile", null));
+        if (profile.isPresent() && !backend.equals(Backends.FAKE)) {
+            terminal.complain("--profile is for the fake kernel: add --backend " + Backends.FAKE);
+            return ExitCode.USAGE;
         }
         Optional<Path> tape = Optional.ofNullable(arguments.matchedOptionValue("--record", null));
         int code = ExitCode.COULD_NOT_RUN;
         try (Taping taping = new Taping(tape);
-                Target target = backend.equals(Backends.FAKE) ? fake(taping) : real(backend, taping)) {
+                Target target = backend.equals(Backends.FAKE) ? fake(profile, taping) : real(backend, taping)) {
             target.kernel().device();
             taping.begin();
             // From here on, stdout has results: an incomplete tape is a failure.
@@ -211,8 +209,8 @@ final class SelftestCommand implements Command {
         return new Target(kernel, Optional.empty());
     }
 
-    private static Target fake(Taping taping) {
-        FakeKernel fake = new FakeKernel(FakeProvider.profile());
+    private static Target fake(Optional<String> profile, Taping taping) {
+        FakeKernel fake = new FakeKernel(profile.map(Profile::of).orElseGet(FakeProvider::profile));
         return new Target(Kernel.over(taping.over(fake.backend()), Kernel.DEVICE), Optional.of(fake));
     }
 

@@ -15,7 +15,7 @@ class DecideCommandIT {
         String[] all = new String[arguments.length + 1];
         all[0] = "decide";
         System.arraycopy(arguments, 0, all, 1, arguments.length);
-        return Cli.jvm(Cli.jar()).run(all);
+        return Cli.jvm().execute(all);
     }
 
     @Test
@@ -34,7 +34,7 @@ class DecideCommandIT {
                 .findFirst()
                 .orElseThrow()
                 .replaceAll(".*(irte.vtd.posted \\S+ \\S+).*", "$1");
-        Cli.Ended decoded = Cli.jvm(Cli.jar()).run(("decode " + words).split(" "));
+        Cli.Ended decoded = Cli.jvm().execute(("decode " + words).split(" "));
         assertThat(decoded.exitCode()).as(decoded.err()).isZero();
         assertThat(decoded.out()).contains("0x41").doesNotContain("violation:");
     }
@@ -85,7 +85,8 @@ class DecideCommandIT {
             value = {
                 "--msi foo | --msi is 'foo': expected ADDRESS/DATA",
                 "--msi 1/2/3 | --msi is '1/2/3': expected ADDRESS/DATA",
-                "--msi 0x8090040/0x1 | 0x8090040 is not the address of an MSI of x86: expected 0xfee in bits 31:20; on arm64 see",
+                "--msi 0x8090040/0x1 | 0x8090040 is not the address of an MSI of x86: expected 0xfee in bits 31:20; on"
+                        + " arm64 see",
                 "--msi 0x1000/0x41 --json | 0x1000 is not the address of an MSI of x86",
                 "--msi xyz/41 | the address is 'xyz': expected 1 to 16 hex digits",
                 "--msi fee01000/41 --vcpus 0 | --vcpus is 0: expected 1-4096",

@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 class RacesCommandIT {
     @Test
     void listsWhatItCanPlay() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races");
+        Cli.Ended ended = Cli.run("races");
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out())
                 .startsWith("lost-interrupt-2019  ")
@@ -31,7 +31,7 @@ class RacesCommandIT {
 
     @Test
     void lostInterruptIsShownBesideTheRepair() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "lost-interrupt-2019");
+        Cli.Ended ended = Cli.run("races", "lost-interrupt-2019");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         List<String> lines = lines(ended);
         assertThat(lines)
@@ -54,7 +54,7 @@ class RacesCommandIT {
 
     @Test
     void entryOnTwoListsIsShownBesideTheRepair() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "ir-list-2016");
+        Cli.Ended ended = Cli.run("races", "ir-list-2016");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         List<String> lines = lines(ended);
         assertThat(lines)
@@ -71,7 +71,7 @@ class RacesCommandIT {
 
     @Test
     void starvationIsShownBesideTheAutomaticMask() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "intx-starvation");
+        Cli.Ended ended = Cli.run("races", "intx-starvation");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         List<String> lines = lines(ended);
         assertThat(lines)
@@ -92,7 +92,7 @@ class RacesCommandIT {
 
     @Test
     void conflictsOfAnExclusiveLineAreShownBesideTheSharedOne() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "intx-exclusive");
+        Cli.Ended ended = Cli.run("races", "intx-exclusive");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         List<String> lines = lines(ended);
         assertThat(lines)
@@ -119,7 +119,7 @@ class RacesCommandIT {
 
     @Test
     void lateMaintenanceInterruptIsShownBesideTheLock() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "vgic-late-maintenance");
+        Cli.Ended ended = Cli.run("races", "vgic-late-maintenance");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         List<String> lines = lines(ended);
         assertThat(lines)
@@ -138,12 +138,12 @@ class RacesCommandIT {
 
     @Test
     void unknownRaceIsRefused() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "lost-interrupt-2016");
+        Cli.Ended ended = Cli.run("races", "lost-interrupt-2016");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
-                .isEqualTo(
-                        "kvmirq: race 'lost-interrupt-2016' is unknown: expected one of lost-interrupt-2019,"
-                                + " ir-list-2016, intx-starvation, intx-exclusive, vgic-late-maintenance. See kvmirq races --help\n");
+                .isEqualTo("kvmirq: race 'lost-interrupt-2016' is unknown: expected one of lost-interrupt-2019,"
+                        + " ir-list-2016, intx-starvation, intx-exclusive, vgic-late-maintenance. See kvmirq races"
+                        + " --help\n");
     }
 }

@@ -25,7 +25,7 @@ class ReplayCommandIT {
     }
 
     private static Cli.Ended run(String... arguments) throws Exception {
-        return Cli.launcher().run(arguments);
+        return Cli.run(arguments);
     }
 
     @RealKvm(fullIrqchip = true)
@@ -49,7 +49,7 @@ class ReplayCommandIT {
         String hide = Machine.root() + "/scripts/without-kvm";
         Machine.assumeSucceeds(hide, "true");
         run("selftest", "--backend", "fake", "--scenario", "guestless", "--record", tape());
-        Cli.Ended ended = Cli.launcher().under(hide).run("replay", tape(), "--backend", "auto");
+        Cli.Ended ended = Cli.launcher().under(hide).execute("replay", tape(), "--backend", "auto");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
@@ -126,10 +126,13 @@ class ReplayCommandIT {
     @CsvSource(
             delimiter = '|',
             value = {
-                "replay                           | 2 | kvmirq: Missing required parameter: 'FILE'. See kvmirq replay --help",
-                "replay x --backend jni --profile 6.1 | 2 | kvmirq: --profile is for the fake kernel: leave --backend out",
+                "replay                           | 2 | kvmirq: Missing required parameter: 'FILE'. See kvmirq replay"
+                        + " --help",
+                "replay x --backend jni --profile 6.1 | 2 | kvmirq: --profile is for the fake kernel: leave --backend"
+                        + " out",
                 "replay /nonexistent/x            | 3 | kvmirq: cannot read /nonexistent/x: no such file",
-                "replay /dev/null                 | 3 | kvmirq: cannot read /dev/null: not a regular file: a replay reads it twice"
+                "replay /dev/null                 | 3 | kvmirq: cannot read /dev/null: not a regular file: a replay"
+                        + " reads it twice"
             })
     void whatCannotBeReplayedIsSaidInOneSentence(String arguments, int code, String sentence) throws Exception {
         Cli.Ended ended = run(arguments.split(" ", -1));
