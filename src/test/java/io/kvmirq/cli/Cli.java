@@ -15,26 +15,26 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
 /** The command as a process, through its launcher. */
-final class Cli {
+public final class Cli {
     /** How a process ended. */
-    record Ended(int exitCode, String out, String err) {}
+    public record Ended(int exitCode, String out, String err) {}
 
     /** Exit codes of a process that a signal ended: 128 and its number. */
-    static final int ENDED_BY_SIGINT = 128 + 2;
+    public static final int ENDED_BY_SIGINT = 128 + 2;
 
-    static final int ENDED_BY_SIGTERM = 128 + 15;
+    public static final int ENDED_BY_SIGTERM = 128 + 15;
 
     private final List<String> before = new ArrayList<>();
     private final Map<String, String> environment = new HashMap<>();
 
-    static Cli launcher() {
+    public static Cli launcher() {
         Cli cli = new Cli();
         cli.before.add(Machine.root().resolve("scripts/kvmirq").toString());
         return cli;
     }
 
     /** The jar without the launcher, with options for the JVM. */
-    static Cli jvm(Path jar, String... options) {
+    public static Cli jvm(Path jar, String... options) {
         Cli cli = new Cli();
         cli.before.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
         cli.before.add("--enable-native-access=ALL-UNNAMED");
@@ -43,23 +43,23 @@ final class Cli {
         return cli;
     }
 
-    static Path jar() {
+    public static Path jar() {
         return Machine.root().resolve("target/kvmirq-cli.jar");
     }
 
-    Cli with(String variable, String value) {
+    public Cli with(String variable, String value) {
         environment.put(variable, value);
         return this;
     }
 
     /** Runs under another program, such as {@code setpriv}. */
-    Cli under(String... program) {
+    public Cli under(String... program) {
         before.addAll(0, List.of(program));
         return this;
     }
 
     /** Runs with a terminal as standard output and standard error, which are then one. */
-    Cli onTerminal(int columns) {
+    public Cli onTerminal(int columns) {
         Machine.assumeProgram("script");
         String script =
                 "exec script -qec \"stty rows 24 cols " + columns + " -onlcr; exec $(printf '%q ' \"$@\")\" /dev/null";
@@ -76,11 +76,11 @@ final class Cli {
         return builder;
     }
 
-    Process start(String... arguments) throws IOException {
+    public Process start(String... arguments) throws IOException {
         return builder(arguments).start();
     }
 
-    Ended run(String... arguments) throws IOException, InterruptedException {
+    public Ended run(String... arguments) throws IOException, InterruptedException {
         Path err = Files.createTempFile("kvmirq-test", ".err");
         try {
             Process process = builder(arguments).redirectError(err.toFile()).start();

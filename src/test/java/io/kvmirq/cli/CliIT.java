@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.io.BufferedReader;
@@ -64,12 +66,18 @@ class CliIT {
     @CsvSource(
             delimiter = '|',
             value = {
-                "selftest --coun 3      | kvmirq: Unknown options: '--coun', '3'. Did you mean --count? See kvmirq selftest --help",
-                "selftest --count ten   | kvmirq: Invalid value for option '--count': 'ten' is not a number from 1 to 10000000. See kvmirq selftest --help",
-                "selftest --count 0     | kvmirq: Invalid value for option '--count': '0' is not a number from 1 to 10000000. See kvmirq selftest --help",
-                "selftest --scenario x  | kvmirq: Invalid value for option '--scenario' (SCENARIO): 'x' is not one of edge, level, many, mask, reroute, guestless. See kvmirq selftest --help",
-                "selftest --backend x   | kvmirq: Invalid value for option '--backend': 'x' is not one of auto, jni, ffm, jna, jnr, fake. See kvmirq selftest --help",
-                "selftset               | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest? See kvmirq --help",
+                "selftest --coun 3      | kvmirq: Unknown options: '--coun', '3'. Did you mean --count? See kvmirq"
+                        + " selftest --help",
+                "selftest --count ten   | kvmirq: Invalid value for option '--count': 'ten' is not a number from 1 to"
+                        + " 10000000. See kvmirq selftest --help",
+                "selftest --count 0     | kvmirq: Invalid value for option '--count': '0' is not a number from 1 to"
+                        + " 10000000. See kvmirq selftest --help",
+                "selftest --scenario x  | kvmirq: Invalid value for option '--scenario' (SCENARIO): 'x' is not one of"
+                        + " edge, level, many, mask, reroute, guestless. See kvmirq selftest --help",
+                "selftest --backend x   | kvmirq: Invalid value for option '--backend': 'x' is not one of auto, jni,"
+                        + " ffm, jna, jnr, fake. See kvmirq selftest --help",
+                "selftset               | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest?"
+                        + " See kvmirq --help",
                 "selftest more          | kvmirq: Unmatched argument at index 1: 'more'. See kvmirq selftest --help"
             })
     void wrongUsageIsOneSentenceAndExitCode2(String arguments, String sentence) throws Exception {
@@ -515,7 +523,8 @@ class CliIT {
     @CsvSource(
             delimiter = '|',
             value = {
-                "/nonexistent/x | 3 | the directory /nonexistent does not exist; make it with mkdir -p, or name another file",
+                "/nonexistent/x | 3 | the directory /nonexistent does not exist; make it with mkdir -p, or name"
+                        + " another file",
                 "/dev           | 3 | it is a directory; name a file in it, such as /dev/kvmirq.tape",
                 "/dev/null      | 3 | it is not a regular file; name another file",
                 "/dev/null/x    | 3 | Not a directory; name another file"
