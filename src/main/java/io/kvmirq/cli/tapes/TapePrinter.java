@@ -3,9 +3,9 @@ package io.kvmirq.cli.tapes;
 
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.recording.TapeLine;
-import io.kvmirq.recording.TapeReader;
-import io.kvmirq.recording.TapeText;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.recording.tapes.TapeReader;
+import io.kvmirq.recording.tapes.TapeText;
 import java.io.BufferedInputStream;
 import java.io.IOException;
 import java.io.InputStream;
@@ -31,7 +31,7 @@ final class TapePrinter {
         this.out = new PrintWriter(terminal.out(), false, StandardCharsets.UTF_8);
     }
 
-    /** @throws io.kvmirq.recording.TapeException after the lines before the one that is no line of a tape */
+    /** @throws io.kvmirq.recording.tapes.TapeException after the lines before the one that is no line of a tape */
     void print(Path file, Opening opening) {
         try (TapeReader reader = TapeReader.of(new BufferedInputStream(opening.open()))) {
             TapeText text = new TapeText();

@@ -4,7 +4,7 @@ package io.kvmirq.cli.tapes;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.recording.Recorder;
-import io.kvmirq.recording.TapeFiles;
+import io.kvmirq.recording.tapes.TapeFiles;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;

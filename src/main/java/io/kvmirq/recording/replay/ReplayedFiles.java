@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.replay;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 import java.util.ArrayDeque;

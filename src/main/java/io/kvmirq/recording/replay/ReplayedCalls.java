@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.replay;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.uapi.Arguments;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable.Field;
 import io.kvmirq.uapi.UapiTable.FileKind;
@@ -70,7 +72,7 @@ final class ReplayedCalls {
         if (call.made().isPresent() && !call.call().equals("mmap")) {
             @Nullable
             Field made = call.call().equals("ioctl")
-                    ? Arguments.made(Arguments.of(call), argument, argument.limit(), result)
+                    ? Arguments.made(Arguments.of(call.request(), call.on()), argument, argument.limit(), result)
                     : null;
             files.opened(call.made().get(), made == null ? (int) result : argument.getInt(made.offset()));
         }
@@ -264,7 +266,7 @@ final class ReplayedCalls {
         if (call.request() == Uapi.KVM_RUN) {
             return run(call, fd);
         }
-        @Nullable Request known = Arguments.of(call);
+        @Nullable Request known = Arguments.of(call.request(), call.on());
         if (Arguments.isValue(call.request(), known)) {
             return libc.ioctl(fd, call.request(), call.value());
         }

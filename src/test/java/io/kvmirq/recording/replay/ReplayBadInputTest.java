@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.replay;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
@@ -8,6 +8,10 @@ import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.recording.Faults;
+import io.kvmirq.recording.Recordings;
+import io.kvmirq.recording.tapes.TapeException;
+import io.kvmirq.recording.tapes.TapeReader;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
@@ -57,29 +61,46 @@ class ReplayBadInputTest {
             delimiter = '|',
             quoteCharacter = '`',
             value = {
-                "{'seq':2}                    | tape line 3: not a tape: expected a line with field header, call or end",
+                "{'seq':2}                    | tape line 3: not a tape: expected a line with field header, call or"
+                        + " end",
                 "{'seq':2,'pid':1    | tape line 3: the tape ends within the line, in field pid",
                 "{'seq':3,'call':'close'} | tape line 3: field seq is 3: expected 2",
                 "{'seq':'2','call':'close'} | tape line 3: field seq is missing or no number",
                 "{'seq':2,'call':'fork','pid':1,'tid':1} | tape line 3: field call is fork: unknown here",
-                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'vm','result':0} | tape line 3: field on is vm: names no file",
-                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'vm#1'} | tape line 3: field result is missing or no number",
-                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'vm#1','result':0,'errno':'EWHAT'} | tape line 3: field errno is EWHAT: unknown here",
-                "{'seq':2,'call':'eventfd','pid':1,'tid':1,'made':7,'result':0} | tape line 3: field made is missing or no text",
-                "{'seq':2,'call':'eventfd','pid':1,'tid':1,'names':{'x':'vm#1'},'result':0} | tape line 3: field names.x names no file",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'vm','result':0} | tape line 3: field on is vm: names no"
+                        + " file",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'vm#1'} | tape line 3: field result is missing or no"
+                        + " number",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'vm#1','result':0,'errno':'EWHAT'} | tape line 3: field"
+                        + " errno is EWHAT: unknown here",
+                "{'seq':2,'call':'eventfd','pid':1,'tid':1,'made':7,'result':0} | tape line 3: field made is missing"
+                        + " or no text",
+                "{'seq':2,'call':'eventfd','pid':1,'tid':1,'names':{'x':'vm#1'},'result':0} | tape line 3: field"
+                        + " names.x names no file",
                 "{'seq':2,'call':'eventfd','pid':1,'tid':1,'in':'0','result':0} | tape line 3: field in is not hex",
-                "{'seq':2,'call':'ioctl','pid':1,'tid':1,'on':'vm#1','request':1075883638,'in':'00','result':0} | tape line 3: field in has 1 bytes: request 0x4020ae76 takes 32",
-                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'xx#1','result':0} | tape line 3: field on is xx#1: names no file",
-                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'kvm#1','made':'kvm#2','result':0} | tape line 3: field made is kvm#2: this close makes none",
-                "{'seq':2,'call':'ioctl','pid':1,'tid':1,'on':'kvm#1','request':44544,'value':0,'made':'eventfd#1','result':0} | tape line 3: field made is eventfd#1: this ioctl makes none",
-                "{'seq':2,'call':'fcntl','pid':1,'tid':1,'on':'kvm#1','request':4,'value':0,'result':0} | tape line 3: field request is 4: of fcntl, F_DUPFD, F_DUPFD_CLOEXEC and F_GETFL are replayed",
-                "{'seq':2,'call':'fcntl','pid':1,'tid':1,'on':'kvm#1','request':1030,'value':0,'made':'eventfd#1','result':0} | tape line 3: field made is eventfd#1: this fcntl makes none",
-                "{'seq':2,'call':'write','pid':1,'tid':1,'on':'kvm#1','value':9,'in':'000000000000000000','result':9} | tape line 3: field in has 9 bytes: a write of 9 is replayed with as many, up to 8",
-                "{'seq':2,'call':'write','pid':1,'tid':1,'on':'kvm#1','value':4096,'in':'0000000000000000','result':8} | tape line 3: field in has 8 bytes: a write of 4096 is",
-                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'kvm#1','begins':true} | tape line 3: field begins: of close, only KVM_RUN is replayed so",
+                "{'seq':2,'call':'ioctl','pid':1,'tid':1,'on':'vm#1','request':1075883638,'in':'00','result':0} | tape"
+                        + " line 3: field in has 1 bytes: request 0x4020ae76 takes 32",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'xx#1','result':0} | tape line 3: field on is xx#1:"
+                        + " names no file",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'kvm#1','made':'kvm#2','result':0} | tape line 3: field"
+                        + " made is kvm#2: this close makes none",
+                "{'seq':2,'call':'ioctl','pid':1,'tid':1,'on':'kvm#1','request':44544,'value':0,'made':'eventfd#1','result':0}"
+                    + " | tape line 3: field made is eventfd#1: this ioctl makes none",
+                "{'seq':2,'call':'fcntl','pid':1,'tid':1,'on':'kvm#1','request':4,'value':0,'result':0} | tape line 3:"
+                        + " field request is 4: of fcntl, F_DUPFD, F_DUPFD_CLOEXEC and F_GETFL are replayed",
+                "{'seq':2,'call':'fcntl','pid':1,'tid':1,'on':'kvm#1','request':1030,'value':0,'made':'eventfd#1','result':0}"
+                    + " | tape line 3: field made is eventfd#1: this fcntl makes none",
+                "{'seq':2,'call':'write','pid':1,'tid':1,'on':'kvm#1','value':9,'in':'000000000000000000','result':9}"
+                        + " | tape line 3: field in has 9 bytes: a write of 9 is replayed with as many, up to 8",
+                "{'seq':2,'call':'write','pid':1,'tid':1,'on':'kvm#1','value':4096,'in':'0000000000000000','result':8}"
+                        + " | tape line 3: field in has 8 bytes: a write of 4096 is",
+                "{'seq':2,'call':'close','pid':1,'tid':1,'on':'kvm#1','begins':true} | tape line 3: field begins: of"
+                        + " close, only KVM_RUN is replayed so",
                 "{'end':true}{'end':true} | tape line 4: a line after the tape's end",
-                "{'header':{'pid':1,'program':'p','arch':'aarch64','order':'little','kernel':'6'}} | tape line 3: field header.arch is aarch64: tapes are replayed on their architecture, this is x86_64",
-                "{'header':{'pid':1,'program':'p','arch':'s390x','order':'big','kernel':'6'}} | tape line 3: field header.order is big: this machine is little",
+                "{'header':{'pid':1,'program':'p','arch':'aarch64','order':'little','kernel':'6'}} | tape line 3:"
+                        + " field header.arch is aarch64: tapes are replayed on their architecture, this is x86_64",
+                "{'header':{'pid':1,'program':'p','arch':'s390x','order':'big','kernel':'6'}} | tape line 3: field"
+                        + " header.order is big: this machine is little",
             })
     void flawedLineIsNamedAndNoCallIsMade(String line, String sentence) {
         assertThatExceptionOfType(TapeException.class)
@@ -94,13 +115,20 @@ class ReplayBadInputTest {
             quoteCharacter = '`',
             value = {
                 "'call':'close','on':'vm#9','result':0 | a replay cannot have vm#9, which no call on the tape opened",
-                "'call':'open','path':'/etc/passwd','made':'kvm#2','result':0 | a replay cannot have a file that is no device of KVM, VFIO or iommufd",
-                "'call':'open','path':'/dev/vfio/../../etc/passwd','made':'group#2','result':0 | a replay cannot have a file that is no device of KVM, VFIO or iommufd",
-                "'call':'open','path':'/dev/vfio/../kvm','made':'group#2','result':0 | a replay cannot have a file that is no device of KVM, VFIO or iommufd",
-                "'call':'open','path':'/dev/vfio/devices/x','made':'vfio-device#2','result':0 | a replay cannot have a file that is no device of KVM, VFIO or iommufd",
-                "'call':'write','on':'kvm#1','value':8,'in':'0100000000000000','result':8 | a replay cannot have a write to kvm#1, which is no eventfd",
-                "'call':'mmap','value':4096,'request':0,'flags':34,'made':'memory#1','result':0 | a replay cannot have a mapping that is not to be read and written",
-                "'call':'mmap','value':999999999999,'made':'memory#1','result':0 | a replay cannot have mappings of more than 256 MiB",
+                "'call':'open','path':'/etc/passwd','made':'kvm#2','result':0 | a replay cannot have a file that is no"
+                        + " device of KVM, VFIO or iommufd",
+                "'call':'open','path':'/dev/vfio/../../etc/passwd','made':'group#2','result':0 | a replay cannot have"
+                        + " a file that is no device of KVM, VFIO or iommufd",
+                "'call':'open','path':'/dev/vfio/../kvm','made':'group#2','result':0 | a replay cannot have a file"
+                        + " that is no device of KVM, VFIO or iommufd",
+                "'call':'open','path':'/dev/vfio/devices/x','made':'vfio-device#2','result':0 | a replay cannot have a"
+                        + " file that is no device of KVM, VFIO or iommufd",
+                "'call':'write','on':'kvm#1','value':8,'in':'0100000000000000','result':8 | a replay cannot have a"
+                        + " write to kvm#1, which is no eventfd",
+                "'call':'mmap','value':4096,'request':0,'flags':34,'made':'memory#1','result':0 | a replay cannot have"
+                        + " a mapping that is not to be read and written",
+                "'call':'mmap','value':999999999999,'made':'memory#1','result':0 | a replay cannot have mappings of"
+                        + " more than 256 MiB",
                 "'call':'pread','on':'kvm#1','value':8,'result':8 | a replay cannot have pread",
                 "'call':'ioctl','on':'kvm#1','request':44674,'result':0 | a replay cannot have",
             })
@@ -281,7 +309,7 @@ class ReplayBadInputTest {
     @Test
     void moreDescriptorsThanAProcessHasAreRefusedByLine() {
         StringBuilder tape = new StringBuilder(HEADER);
-        for (int i = 1; i <= ReplayRules.MOST_OPEN + 1; i++) {
+        for (int i = 1; i <= TapeReader.MOST_OPEN + 1; i++) {
             tape.append(call(i, "'call':'eventfd','value':0,'made':'eventfd#" + i + "','result':0"));
         }
         assertThatExceptionOfType(TapeException.class)

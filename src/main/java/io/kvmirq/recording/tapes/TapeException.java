@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.tapes;
+
+import io.kvmirq.uapi.Names;
 
 /** What was read is not a tape, or not a whole one; the message names line and field. */
 public final class TapeException extends RuntimeException {

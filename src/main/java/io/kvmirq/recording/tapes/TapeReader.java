@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.tapes;
 
 import io.kvmirq.Errno;
 import java.io.Closeable;
@@ -41,7 +41,11 @@ public final class TapeReader implements Closeable {
             "epoll_wait",
             "memory");
 
-    static final String ORDER = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? "little" : "big";
+    /** The order of bytes of this machine, as the header has it. */
+    public static final String ORDER = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? "little" : "big";
+
+    /** Descriptors open at a time. */
+    public static final int MOST_OPEN = 1 << 16;
 
     private final TapeFields fields;
     private final Identities files = new Identities();
@@ -100,19 +104,19 @@ public final class TapeReader implements Closeable {
         endless |= raw;
         calls++;
         TapeLine.Call call = raw ? RawCall.named(rawCall(), calls, files) : call();
-        if (files.descriptors() > ReplayRules.MOST_OPEN) {
-            throw fields.flaw("more than " + ReplayRules.MOST_OPEN + " descriptors are open");
+        if (files.descriptors() > MOST_OPEN) {
+            throw fields.flaw("more than " + MOST_OPEN + " descriptors are open");
         }
         return Optional.of(call);
     }
 
-    /** Whether nothing was cut, as far as it can be told: only tapes of a {@link Recorder} say where they end. */
-    boolean ended() {
+    /** Whether nothing was cut, as far as it can be told: only tapes of a {@code Recorder} say where they end. */
+    public boolean ended() {
         return ended || endless;
     }
 
     /** A flaw in the line that {@link #next} gave last. */
-    TapeException flaw(String what) {
+    public TapeException flaw(String what) {
         return fields.flaw(what);
     }
 

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.replay;
 
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.recording.tapes.TapeReader;
+import io.kvmirq.uapi.Arguments;
+import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
@@ -15,9 +19,6 @@ import java.util.Set;
  * bounded. For one thread.
  */
 final class ReplayRules {
-    /** Descriptors open at a time. */
-    static final int MOST_OPEN = 1 << 16;
-
     /** Guests that run at a time, each on a thread. */
     static final int MOST_RUNNING = 1024;
 
@@ -61,12 +62,16 @@ final class ReplayRules {
     }
 
     private void requireWhole(TapeLine.Call call) {
-        if (call.in().isEmpty() || call.cut() || Arguments.isValue(call.request(), Arguments.of(call))) {
+        if (call.in().isEmpty()
+                || call.cut()
+                || Arguments.isValue(call.request(), Arguments.of(call.request(), call.on()))) {
             return;
         }
         ByteBuffer in = call.in().get();
-        int head = Arguments.headLength(call.request(), Arguments.of(call));
-        long wanted = in.limit() < head ? head : Arguments.length(call.request(), Arguments.of(call), in);
+        int head = Arguments.headLength(call.request(), Arguments.of(call.request(), call.on()));
+        long wanted = in.limit() < head
+                ? head
+                : Arguments.length(call.request(), Arguments.of(call.request(), call.on()), in);
         // libkvmirqtape.so records elements of routing tables only.
         boolean headAlone = head > 0 && in.limit() == head && call.request() != Uapi.KVM_SET_GSI_ROUTING;
         if (in.limit() != wanted && !headAlone || wanted > Arguments.MOST) {
@@ -128,8 +133,9 @@ final class ReplayRules {
         if (FileKind.ofName(made.get()) == FileKind.MEMORY) {
             return;
         }
-        if (descriptors == MOST_OPEN) {
-            throw reader.flaw("field made is " + made.get() + ": more than " + MOST_OPEN + " descriptors are open");
+        if (descriptors == TapeReader.MOST_OPEN) {
+            throw reader.flaw(
+                    "field made is " + made.get() + ": more than " + TapeReader.MOST_OPEN + " descriptors are open");
         }
         descriptors++;
         open.merge(made.get(), 1, Integer::sum);
@@ -154,7 +160,8 @@ final class ReplayRules {
     }
 
     private static FileKind madeBy(TapeLine.Call call) {
-        return Arguments.makesAny(call).orElse(FileKind.NONE);
+        return Arguments.makesAny(Arguments.of(call.request(), call.on()), call.in())
+                .orElse(FileKind.NONE);
     }
 
     private void closed(TapeLine.Call call) {

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.replay;
 
 import io.kvmirq.Errno;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.uapi.Arguments;
+import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Field;
@@ -30,7 +33,7 @@ final class ReplayPassed {
         all++;
         counts.merge(
                 call.call().equals("ioctl")
-                        ? Optional.ofNullable(Arguments.of(call))
+                        ? Optional.ofNullable(Arguments.of(call.request(), call.on()))
                                 .map(Request::name)
                                 .orElseGet(() -> Names.hex(call.request()))
                         : call.call(),
@@ -53,7 +56,7 @@ final class ReplayPassed {
                 && Set.of("mmap", "pread", "pwrite").contains(call.call())) {
             return true;
         }
-        @Nullable Request request = Arguments.of(call);
+        @Nullable Request request = Arguments.of(call.request(), call.on());
         if (!call.call().equals("ioctl") || call.in().isEmpty() || request == null || request.isValue()) {
             return false;
         }
@@ -87,11 +90,13 @@ final class ReplayPassed {
 
     private static boolean lacksElements(TapeLine.Call call) {
         int length = call.in().map(ByteBuffer::limit).orElse(0);
-        int head = Arguments.headLength(call.request(), Arguments.of(call));
+        int head = Arguments.headLength(call.request(), Arguments.of(call.request(), call.on()));
         return head > 0
                 && length == head
                 && Arguments.length(
-                                call.request(), Arguments.of(call), call.in().orElseThrow())
+                                call.request(),
+                                Arguments.of(call.request(), call.on()),
+                                call.in().orElseThrow())
                         > length;
     }
 
@@ -99,7 +104,7 @@ final class ReplayPassed {
     static boolean isSpared(TapeLine.Call call) {
         return (succeeded(call) || asksLength(call) || isInvalid(call))
                 && (Arguments.isKvm(call.request()) || FileKind.ofName(call.on()) == FileKind.VFIO_CONTAINER)
-                && Optional.ofNullable(Arguments.of(call))
+                && Optional.ofNullable(Arguments.of(call.request(), call.on()))
                         .filter(Request::interrupts)
                         .isEmpty()
                 && (call.request() != Uapi.KVM_ENABLE_CAP || isOther(call));
@@ -121,7 +126,7 @@ final class ReplayPassed {
         return call.call().equals("ioctl")
                 && Arguments.isKvm(call.request())
                 && call.errno().filter(Errno.E2BIG::equals).isPresent()
-                && Optional.ofNullable(Arguments.of(call))
+                && Optional.ofNullable(Arguments.of(call.request(), call.on()))
                         .filter(request -> request.writes()
                                 && request.argument()
                                         .flatMap(struct -> struct.field(Role.COUNT))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.replay;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -10,6 +10,7 @@ import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.Recordings;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.uapi;
 
-import io.kvmirq.uapi.Uapi;
-import io.kvmirq.uapi.UapiArm64;
-import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Field;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Request;
@@ -18,15 +15,18 @@ import org.jspecify.annotations.Nullable;
  * The argument of an ioctl: how long it is, and where in it descriptors and addresses are. For a request of the {@link
  * UapiTable} as that says; for another by its number. Allocates nothing.
  */
-final class Arguments {
+public final class Arguments {
     /** Bytes of an argument that are recorded at most: the largest routing table the kernel takes. */
-    static final int MOST = Uapi.KvmIrqRouting.SIZE + 4096 * Uapi.KvmIrqRoutingEntry.SIZE;
+    public static final int MOST = Uapi.KvmIrqRouting.SIZE + 4096 * Uapi.KvmIrqRoutingEntry.SIZE;
+
+    /** Bytes of {@code struct kvm_run} that say how a run ended. */
+    public static final int RUN_EXIT = Uapi.KvmRun.IO_DATA_OFFSET + Long.BYTES;
 
     /** Of a structure that says its own length. */
-    static final int MOST_SIZED = 16384;
+    public static final int MOST_SIZED = 16384;
 
     /** Descriptors in one argument that are named at most. */
-    static final int MOST_FDS = 256;
+    public static final int MOST_FDS = 256;
 
     /** asm-generic/ioctls.h, from before requests had sizes. */
     private static final long FIONBIO = 0x5421;
@@ -39,7 +39,7 @@ final class Arguments {
 
     private Arguments() {}
 
-    static boolean isKvm(long request) {
+    public static boolean isKvm(long request) {
         return (request & 0xff00) == (Uapi.KVM_GET_API_VERSION & 0xff00);
     }
 
@@ -47,9 +47,13 @@ final class Arguments {
         return (request >>> 8 & 0xff) == VFIO_TYPE;
     }
 
-    /** The request of a call on a tape. */
-    static @Nullable Request of(TapeLine.Call call) {
-        return UapiTable.find(call.request(), FileKind.ofName(call.on()));
+    /**
+     * A request of the table.
+     *
+     * @param on the name of the file, such as {@code vm#1}
+     */
+    public static @Nullable Request of(long request, String on) {
+        return UapiTable.find(request, FileKind.ofName(on));
     }
 
     private static @Nullable Struct struct(@Nullable Request known) {
@@ -57,18 +61,18 @@ final class Arguments {
     }
 
     /** Whether the argument is a number, and no address. */
-    static boolean isValue(long request, @Nullable Request known) {
+    public static boolean isValue(long request, @Nullable Request known) {
         return known == null ? isKvm(request) && size(request, null) == 0 : known.isValue();
     }
 
     /** The argument where it is a number, else 0. A large number of a request that is not known may be an address. */
-    static long value(long request, @Nullable Request known, long argument) {
+    public static long value(long request, @Nullable Request known, long argument) {
         boolean address = !isValue(request, known) || known == null && (argument < 0 || argument > MOST_VALUE);
         return address ? 0 : argument;
     }
 
     /** Whether the kernel may write into it. */
-    static boolean isWritten(long request, @Nullable Request known) {
+    public static boolean isWritten(long request, @Nullable Request known) {
         return known == null ? (request >>> 31 & 1) == 1 || isVfio(request) : known.writes();
     }
 
@@ -81,7 +85,7 @@ final class Arguments {
     }
 
     /** How many bytes of the argument say how long it is; 0 where the request alone does. */
-    static int headLength(long request, @Nullable Request known) {
+    public static int headLength(long request, @Nullable Request known) {
         @Nullable Struct struct = struct(known);
         if (struct == null) {
             return isVfio(request) ? Integer.BYTES : 0;
@@ -92,7 +96,7 @@ final class Arguments {
     }
 
     /** @param head of that many bytes, or longer */
-    static long length(long request, @Nullable Request known, ByteBuffer head) {
+    public static long length(long request, @Nullable Request known, ByteBuffer head) {
         @Nullable Struct struct = struct(known);
         if (known != null && known.text()) {
             return textLength(head);
@@ -117,7 +121,7 @@ final class Arguments {
         return length + 1;
     }
 
-    static int most(long request) {
+    public static int most(long request) {
         return request == Uapi.KVM_SET_GSI_ROUTING ? MOST : MOST_SIZED;
     }
 
@@ -132,7 +136,7 @@ final class Arguments {
     }
 
     /** Whether a field is there. */
-    static boolean holds(UapiTable.When when, ByteBuffer bytes, int length) {
+    public static boolean holds(UapiTable.When when, ByteBuffer bytes, int length) {
         return when.at() < 0 || when.at() + Integer.BYTES <= length && when.holds(bytes.getInt(when.at()));
     }
 
@@ -142,7 +146,7 @@ final class Arguments {
      * @param to gets the offsets, room for {@value #MOST_FDS}
      * @return how many
      */
-    static int places(@Nullable Request known, Role role, ByteBuffer bytes, int length, int[] to) {
+    public static int places(@Nullable Request known, Role role, ByteBuffer bytes, int length, int[] to) {
         return places(known, role, bytes, length, to, 0);
     }
 
@@ -167,7 +171,7 @@ final class Arguments {
      * Where addresses of the process are, 8 bytes each. On a file that is not known they are those of every request with
      * this number.
      */
-    static int addresses(Long request, FileKind kind, ByteBuffer bytes, int length, int[] to) {
+    public static int addresses(Long request, FileKind kind, ByteBuffer bytes, int length, int[] to) {
         @Nullable Request known = UapiTable.find(request, kind);
         if (known == null || known.kind() == kind) {
             return places(known, Role.ADDRESS, bytes, length, to);
@@ -181,13 +185,13 @@ final class Arguments {
     }
 
     /** The address of a guest's memory; null where none is. */
-    static @Nullable Field guestMemory(@Nullable Request known) {
+    public static @Nullable Field guestMemory(@Nullable Request known) {
         @Nullable Field address = address(known);
         return address != null && address.target().guest() ? address : null;
     }
 
     /** How many bytes a tape holds of the value that an attribute's address points to. */
-    static int valueLength(@Nullable Request known, ByteBuffer bytes, int length) {
+    public static int valueLength(@Nullable Request known, ByteBuffer bytes, int length) {
         return known != null && known.number() == Uapi.KVM_SET_DEVICE_ATTR && length >= Uapi.KvmDeviceAttr.SIZE
                 ? valueLength(known.kind(), bytes.getInt(Uapi.KvmDeviceAttr.GROUP))
                 : 0;
@@ -219,7 +223,7 @@ final class Arguments {
     }
 
     /** Whether the value of an attribute is a descriptor, or begins with one. */
-    static boolean isDescriptor(@Nullable Request known) {
+    public static boolean isDescriptor(@Nullable Request known) {
         return known != null && known.kind() == FileKind.KVM_VFIO;
     }
 
@@ -229,37 +233,35 @@ final class Arguments {
     }
 
     /** The descriptor that the kernel made, in what it left; null where it made none. */
-    static @Nullable Field made(@Nullable Request known, ByteBuffer bytes, int length, long result) {
+    public static @Nullable Field made(@Nullable Request known, ByteBuffer bytes, int length, long result) {
         @Nullable Struct struct = struct(known);
         @Nullable Field made = struct == null || result != 0 ? null : first(struct, Role.NEW_FD);
         return made != null && made.offset() + made.size() <= length && holds(made.when(), bytes, length) ? made : null;
     }
 
     /** The kind of file that a successful call answers with; {@link FileKind#NONE} when it makes none. */
-    static FileKind makes(@Nullable Request known) {
+    public static FileKind makes(@Nullable Request known) {
         return known == null ? FileKind.NONE : known.makes();
     }
 
     /** The kind of file that the kernel made, from its field and the structure. */
-    static FileKind kind(Field made, ByteBuffer bytes) {
+    public static FileKind kind(Field made, ByteBuffer bytes) {
         return made.makes() == FileKind.KVM_DEVICE && bytes.getInt(Uapi.KvmCreateDevice.TYPE) == Uapi.KVM_DEV_TYPE_VFIO
                 ? FileKind.KVM_VFIO
                 : made.makes();
     }
 
     /** The kind of file that a call makes, as its result or in its argument. */
-    static Optional<FileKind> makesAny(TapeLine.Call call) {
-        @Nullable Request known = of(call);
+    public static Optional<FileKind> makesAny(@Nullable Request known, Optional<ByteBuffer> in) {
         if (known == null) {
             return Optional.empty();
         }
         return known.makes() != FileKind.NONE
                 ? Optional.of(known.makes())
                 : known.argument()
-                        .filter(struct -> call.in()
-                                .filter(bytes -> bytes.limit() >= struct.size())
+                        .filter(struct -> in.filter(bytes -> bytes.limit() >= struct.size())
                                 .isPresent())
                         .flatMap(struct -> struct.field(Role.NEW_FD))
-                        .map(made -> kind(made, call.in().orElseThrow()));
+                        .map(made -> kind(made, in.orElseThrow()));
     }
 }

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.replay;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.recording.tapes.TapeException;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.recording.tapes.TapeReader;
+import io.kvmirq.recording.tapes.TapeText;
+import io.kvmirq.uapi.Arguments;
+import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import java.io.BufferedInputStream;
@@ -266,8 +272,8 @@ public final class Replay implements Closeable {
         if (call.request() == Uapi.KVM_IRQ_LINE_STATUS && bytes.limit() >= Uapi.KvmIrqLevel.SIZE) {
             return "status " + bytes.getInt(Uapi.KvmIrqLevel.IRQ);
         }
-        if (call.request() == Uapi.KVM_RUN && bytes.limit() >= RecordedGuestMemory.EXIT_SIZE) {
-            return TapeText.exit(bytes);
+        if (call.request() == Uapi.KVM_RUN && bytes.limit() >= Arguments.RUN_EXIT) {
+            return Names.exit(bytes);
         }
         return call.call().equals("ppoll") ? ready(call, bytes) : "";
     }

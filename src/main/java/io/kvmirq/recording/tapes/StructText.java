@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.tapes;
 
+import io.kvmirq.uapi.Arguments;
+import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Field;
@@ -138,7 +140,7 @@ final class StructText {
         long attribute = bytes.getLong(Uapi.KvmDeviceAttr.ATTR);
         String flags = Names.flags(unsigned(bytes, Uapi.KvmDeviceAttr.FLAGS), Map.of());
         @Nullable ByteBuffer data = call.data().orElse(null);
-        int length = Arguments.valueLength(Arguments.of(call), bytes, bytes.limit());
+        int length = Arguments.valueLength(Arguments.of(call.request(), call.on()), bytes, bytes.limit());
         if (FileKind.ofName(call.on()) != FileKind.KVM_VFIO || length == 0 || data == null || data.limit() < length) {
             return " group=" + group + " attr=" + Long.toUnsignedString(attribute) + flags + value(data);
         }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.tapes;
 
 import io.kvmirq.Errno;
+import io.kvmirq.uapi.Arguments;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Field;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.uapi;
 
-import io.kvmirq.uapi.Uapi;
+import java.nio.ByteBuffer;
 import java.util.Map;
 import java.util.StringJoiner;
 import java.util.regex.Pattern;
 
 /** Numbers of the kernel as people read them. */
-final class Names {
+public final class Names {
     /** Of eventfd and dup3. */
-    static final Map<Integer, String> EVENTFD =
+    public static final Map<Integer, String> EVENTFD =
             Map.of(Uapi.EFD_SEMAPHORE, "SEMAPHORE", Uapi.O_NONBLOCK, "NONBLOCK", Uapi.O_CLOEXEC, "CLOEXEC");
 
     /** What a terminal could take for a command, or that hides other text. */
@@ -18,12 +18,12 @@ final class Names {
     private Names() {}
 
     /** Text of a tape without control characters. A tape may come from an untrusted source. */
-    static String printable(String text) {
+    public static String printable(String text) {
         return UNPRINTABLE.matcher(text).replaceAll("?");
     }
 
     /** {@code " flags=A|B|0x80"}, or nothing for 0. */
-    static String flags(long value, Map<Integer, String> known) {
+    public static String flags(long value, Map<Integer, String> known) {
         if (value == 0) {
             return "";
         }
@@ -42,7 +42,17 @@ final class Names {
         return names.toString();
     }
 
-    static String hex(long value) {
+    public static String hex(long value) {
         return "0x" + Long.toHexString(value);
+    }
+
+    /** Why a guest left. */
+    public static String exit(ByteBuffer run) {
+        int reason = run.getInt(Uapi.KvmRun.EXIT_REASON);
+        if (reason != Uapi.KVM_EXIT_IO) {
+            return "exit " + reason;
+        }
+        return "exit IO " + (run.get(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT ? "out" : "in") + " port "
+                + hex(run.getShort(Uapi.KvmRun.IO_PORT) & 0xffff);
     }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.tapes;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
@@ -73,15 +73,18 @@ class TapeReaderTest {
             value = {
                 "hello                              | tape line 2: not a tape: not JSON",
                 "[1]                                | tape line 2: not a tape: expected an object",
-                "{'a':1}                            | tape line 2: not a tape: expected a line with field header, call or end",
+                "{'a':1}                            | tape line 2: not a tape: expected a line with field header, call"
+                        + " or end",
                 "{'pid                     | tape line 2: the tape ends within the line",
                 "{'pid':1,'call':'ioc      | tape line 2: the tape ends within the line, in field call",
                 "{'call':'x','fd':1,'tid':1}  | tape line 2: field pid is missing or no number",
                 "{'call':'x','fd':1,'pid':1,'tid':'x'} | tape line 2: field tid is missing or no number",
                 "{'call':'x','fd':1,'pid':99999999999} | tape line 2: field pid is 99999999999: expected 32 bits",
-                "{'call':'x','fd':1,'pid':99999999999999999999} | tape line 2: field pid is no number of 64 bits: 99999999999999999999",
+                "{'call':'x','fd':1,'pid':99999999999999999999} | tape line 2: field pid is no number of 64 bits:"
+                        + " 99999999999999999999",
                 "{'pid':1,'tid':1,'fd':1,'call':5} | tape line 2: field call is missing or no text",
-                "{'pid':1,'tid':1,'call':'x','fd':1,'in':'0g','result':0} | tape line 2: field in is not hex: found: 1 characters",
+                "{'pid':1,'tid':1,'call':'x','fd':1,'in':'0g','result':0} | tape line 2: field in is not hex: found: 1"
+                        + " characters",
                 "{'call':'x','fd':1,'errno':5000} | tape line 2: field errno is 5000: expected 0–4095",
                 "{'header':{'pid':1}}      | tape line 2: field header.arch is missing or no text",
             })
@@ -111,23 +114,23 @@ class TapeReaderTest {
     @Timeout(120)
     void descriptorsOfManyProcessesEndTheTapeWhereAReplayWould() {
         StringBuilder tape = new StringBuilder();
-        for (int pid = 1; pid <= ReplayRules.MOST_OPEN + 1; pid++) {
+        for (int pid = 1; pid <= TapeReader.MOST_OPEN + 1; pid++) {
             tape.append("{'header':{'pid':" + pid + ",'program':'/x','arch':'x86_64','kernel':'6.18.0'}}\n");
             tape.append("{'pid':" + pid + ",'tid':1,'call':'eventfd','fd':-1,'file':null,'result':3}\n");
         }
         assertThatExceptionOfType(TapeException.class)
                 .isThrownBy(() -> read(tape.toString()))
-                .withMessage("tape line " + 2 * (ReplayRules.MOST_OPEN + 1) + ": more than " + ReplayRules.MOST_OPEN
+                .withMessage("tape line " + 2 * (TapeReader.MOST_OPEN + 1) + ": more than " + TapeReader.MOST_OPEN
                         + " descriptors are open");
     }
 
     @Test
     void processThatIsStartedAgainCountsOnce() throws IOException {
         StringBuilder tape = new StringBuilder();
-        for (int i = 0; i <= ReplayRules.MOST_OPEN; i++) {
+        for (int i = 0; i <= TapeReader.MOST_OPEN; i++) {
             tape.append("{'header':{'pid':1,'program':'/x','arch':'x86_64','kernel':'6.18.0'}}\n");
             tape.append("{'pid':1,'tid':1,'call':'eventfd','fd':-1,'file':null,'result':3}\n");
         }
-        assertThat(read(tape.toString())).hasSize(2 * (ReplayRules.MOST_OPEN + 1));
+        assertThat(read(tape.toString())).hasSize(2 * (TapeReader.MOST_OPEN + 1));
     }
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.recording;
+package io.kvmirq.recording.tapes;
 
 import io.kvmirq.Errno;
+import io.kvmirq.uapi.Arguments;
+import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.FileKind;
@@ -154,7 +156,7 @@ public final class TapeText {
     }
 
     static Optional<UapiTable.Request> request(TapeLine.Call call) {
-        return Optional.ofNullable(Arguments.of(call));
+        return Optional.ofNullable(Arguments.of(call.request(), call.on()));
     }
 
     private String argument(TapeLine.Call call, Optional<UapiTable.Request> request) {
@@ -191,22 +193,12 @@ public final class TapeText {
                 : " " + named.orElseGet(() -> Long.toUnsignedString(call.value()));
     }
 
-    /** Why a guest left. */
-    static String exit(ByteBuffer run) {
-        int reason = run.getInt(Uapi.KvmRun.EXIT_REASON);
-        if (reason != Uapi.KVM_EXIT_IO) {
-            return "exit " + reason;
-        }
-        return "exit IO " + (run.get(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT ? "out" : "in") + " port "
-                + Names.hex(run.getShort(Uapi.KvmRun.IO_PORT) & 0xffff);
-    }
-
     private static String ioctlResult(TapeLine.Call call) {
         if (call.request() == Uapi.KVM_RUN) {
             return result(call)
                     + call.out()
-                            .filter(run -> run.limit() >= RecordedGuestMemory.EXIT_SIZE)
-                            .map(run -> " " + exit(run))
+                            .filter(run -> run.limit() >= Arguments.RUN_EXIT)
+                            .map(run -> " " + Names.exit(run))
                             .orElse("");
         }
         if (call.request() == Uapi.KVM_IRQ_LINE_STATUS && call.result() >= 0) {
