@@ -34,7 +34,7 @@ final class DebugfsFile {
             throw new IllegalArgumentException(kind + " is a file of debugfs: expected its name, such as "
                     + FileSentence.DEBUGFS + "/kvm/TID-FD/" + kind + ", or - for standard input");
         }
-        return BatchFile.read(words.subList(1, 2), terminal, in -> {
+        return InputFile.read(words.subList(1, 2), terminal, in -> {
             try {
                 print(kind, in, json, terminal);
             } catch (IllegalArgumentException e) {

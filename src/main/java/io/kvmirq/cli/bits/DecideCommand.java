@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.bits;
 
-import com.fasterxml.jackson.core.JsonFactory;
-import com.fasterxml.jackson.core.JsonGenerator;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
@@ -27,9 +25,8 @@ import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.util.Arrays;
 import java.util.EnumSet;
 import java.util.List;
@@ -304,44 +301,36 @@ public final class DecideCommand implements Command {
     }
 
     private static void write(Question question, List<PostingDecision> decisions, Terminal terminal) {
-        try (JsonGenerator json =
-                new JsonFactory().createGenerator(terminal.out()).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
-            json.writeStartObject();
-            json.writeStringField("schema", "kvmirq.decide/1");
-            json.writeStringField("message", question.message().toString());
-            json.writeArrayFieldStart("means");
-            for (LocalApic lapic : question.vm().destinations().meant(decoded(question))) {
-                json.writeNumber(lapic.vcpuId());
-            }
-            json.writeEndArray();
-            json.writeArrayFieldStart("strange");
-            for (String remark : remarks(question)) {
-                json.writeString(remark);
-            }
-            json.writeEndArray();
+        Json.print(terminal, "kvmirq.decide/1", json -> {
+            json.text("message", question.message().toString())
+                    .numbers(
+                            "means",
+                            question.vm().destinations().meant(decoded(question)).stream()
+                                    .map(LocalApic::vcpuId)
+                                    .toList())
+                    .texts("strange", remarks(question));
             for (int i = 0; i < decisions.size(); i++) {
                 Vendor vendor = question.vendors().get(i);
-                json.writeObjectFieldStart(label(vendor));
-                if (decisions.get(i) instanceof PostingDecision.Posted posted) {
-                    json.writeBooleanField("posted", true);
-                    json.writeNumberField("vcpu", posted.vcpu().number());
-                    json.writeNumberField("vector", posted.vector().number());
-                    json.writeStringField("entryWithExampleAddress", entry(vendor, posted));
-                } else if (decisions.get(i) instanceof PostingDecision.Unposted unposted) {
-                    json.writeBooleanField("posted", false);
-                    json.writeStringField("reason", label(unposted.reason()));
-                    json.writeStringField("text", unposted.reason().text());
-                    json.writeStringField("detail", unposted.detail());
-                    json.writeStringField("decided", unposted.reason().decidedBy());
-                    json.writeStringField("see", unposted.reason().seen());
-                    json.writeStringField("do", unposted.reason().remedy());
-                }
-                json.writeEndObject();
+                PostingDecision decision = decisions.get(i);
+                json.object(label(vendor), one -> write(vendor, decision, one));
             }
-            json.writeEndObject();
-            json.writeRaw('\n');
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
+        });
+    }
+
+    private static void write(Vendor vendor, PostingDecision decision, Json json) {
+        if (decision instanceof PostingDecision.Posted posted) {
+            json.flag("posted", true)
+                    .number("vcpu", posted.vcpu().number())
+                    .number("vector", posted.vector().number())
+                    .text("entryWithExampleAddress", entry(vendor, posted));
+        } else if (decision instanceof PostingDecision.Unposted unposted) {
+            json.flag("posted", false)
+                    .text("reason", label(unposted.reason()))
+                    .text("text", unposted.reason().text())
+                    .text("detail", unposted.detail())
+                    .text("decided", unposted.reason().decidedBy())
+                    .text("see", unposted.reason().seen())
+                    .text("do", unposted.reason().remedy());
         }
     }
 }

@@ -3,7 +3,6 @@ package io.kvmirq.cli.bits;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonFactoryBuilder;
-import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
@@ -12,12 +11,13 @@ import io.kvmirq.arch.Field;
 import io.kvmirq.arch.Format;
 import io.kvmirq.arch.Violation;
 import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.PrintStream;
-import java.io.UncheckedIOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -54,7 +54,6 @@ final class FormatLines {
 
     private final Direction direction;
     private final JsonFactory factory = new JsonFactoryBuilder()
-            .rootValueSeparator("")
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
             .build();
 
@@ -73,23 +72,24 @@ final class FormatLines {
      */
     void run(InputStream in, PrintStream out) throws IOException {
         LineReader lines = new LineReader(in, LONGEST_LINE);
-        try (JsonGenerator json = factory.createGenerator(out).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
-            try {
-                while (lines.next(json::flush)) {
-                    if (!lines.isBlank()) {
-                        convert(lines, json);
-                    }
-                    if (out.checkError()) {
-                        return;
-                    }
+        Json json = new Json(out);
+        try {
+            while (lines.next(json::flush)) {
+                if (!lines.isBlank()) {
+                    convert(lines, json);
                 }
-            } catch (IllegalArgumentException e) {
-                throw new IllegalArgumentException("line " + lines.number() + ": " + e.getMessage(), e);
+                if (out.checkError()) {
+                    return;
+                }
             }
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException("line " + lines.number() + ": " + e.getMessage(), e);
+        } finally {
+            json.flush();
         }
     }
 
-    private void convert(LineReader line, JsonGenerator json) throws IOException {
+    private void convert(LineReader line, Json json) throws IOException {
         Line read = read(line);
         Format format = Formats.of(
                 read.kind().orElseThrow(() -> new IllegalArgumentException("'kind' is missing: expected a name")));
@@ -219,43 +219,33 @@ final class FormatLines {
      * @return the violations of the manual
      */
     static List<Violation> print(Format format, long[] words, Terminal terminal) {
-        try (JsonGenerator json =
-                new JsonFactory().createGenerator(terminal.out()).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
-            write(format, format.bits(words), json);
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        Json json = new Json(terminal.out());
+        write(format, format.bits(words), json);
+        json.flush();
         return format.violations(format.bits(words));
     }
 
-    private static void write(Format format, long[] bits, JsonGenerator json) throws IOException {
-        json.writeStartObject();
-        json.writeStringField("kind", format.kind());
-        json.writeArrayFieldStart("words");
-        for (long word : format.words(bits)) {
-            json.writeString(Hex.padded(word, format.wordBits()));
-        }
-        json.writeEndArray();
-        json.writeObjectFieldStart("fields");
-        for (Field field : format.fieldsOf(bits)) {
-            long value = field.value(bits);
-            if (isWritten(field, value)) {
-                json.writeStringField(field.name(), Hex.of(value));
-            }
-        }
-        json.writeEndObject();
-        json.writeArrayFieldStart("violations");
-        for (Violation violation : format.violations(bits)) {
-            json.writeString(violation.toString());
-        }
-        json.writeEndArray();
-        json.writeArrayFieldStart("remarks");
-        for (String remark : format.remarks(bits)) {
-            json.writeString(remark);
-        }
-        json.writeEndArray();
-        json.writeEndObject();
-        json.writeRaw('\n');
+    private static void write(Format format, long[] bits, Json json) {
+        json.document(line -> line.text("kind", format.kind())
+                .texts(
+                        "words",
+                        Arrays.stream(format.words(bits))
+                                .mapToObj(word -> Hex.padded(word, format.wordBits()))
+                                .toList())
+                .object("fields", fields -> {
+                    for (Field field : format.fieldsOf(bits)) {
+                        long value = field.value(bits);
+                        if (isWritten(field, value)) {
+                            fields.text(field.name(), Hex.of(value));
+                        }
+                    }
+                })
+                .texts(
+                        "violations",
+                        format.violations(bits).stream()
+                                .map(Violation::toString)
+                                .toList())
+                .texts("remarks", format.remarks(bits)));
     }
 
     private static boolean isWritten(Field field, long value) {

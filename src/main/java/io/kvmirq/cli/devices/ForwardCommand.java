@@ -10,6 +10,7 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.tapes.Taping;
 import io.kvmirq.fake.FakeKernel;
@@ -110,7 +111,7 @@ public final class ForwardCommand implements Command {
                 .build());
     }
 
-    static String label(IrqKind kind) {
+    private static String label(IrqKind kind) {
         return kind.name().toLowerCase(Locale.ROOT);
     }
 
@@ -268,7 +269,8 @@ public final class ForwardCommand implements Command {
 
     private static int run(
             Target target, PciAddress address, ForwardSelftest.Choice choice, boolean json, Terminal terminal) {
-        ForwardText text = new ForwardText(target.kernel, terminal);
+        KernelReport kernel = new KernelReport(target.kernel, terminal);
+        ForwardText text = new ForwardText(kernel, terminal);
         ForwardSelftest selftest =
                 new ForwardSelftest(target.kernel, address, target::mirror, choice, json ? new Silent() : text);
         ForwardResult result;
@@ -282,7 +284,7 @@ public final class ForwardCommand implements Command {
         target.host().interrupts().ifPresent(irqs -> irqs.armed(address)
                 .forEach(one -> left.add(one.irq() + ", which VFIO has armed")));
         if (json) {
-            ForwardJson.write(target.kernel, result, left, terminal);
+            ForwardJson.write(kernel, result, left, terminal);
         } else {
             text.end(result, left);
         }

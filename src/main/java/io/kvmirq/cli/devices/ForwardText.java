@@ -2,9 +2,9 @@
 package io.kvmirq.cli.devices;
 
 import io.kvmirq.Gsi;
+import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.forward.Abi2014;
-import io.kvmirq.kernel.Kernel;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.selftest.ForwardAnswer;
 import io.kvmirq.selftest.ForwardPlan;
@@ -18,37 +18,26 @@ import java.util.Map;
 
 /** Prints the self-test of {@code kvmirq forward} as text, line by line while it runs. */
 final class ForwardText implements ForwardSelftest.Journal {
-    private final Kernel kernel;
+    private final KernelReport kernel;
     private final Terminal terminal;
     private boolean guestRuns;
     private boolean saysHow;
 
-    ForwardText(Kernel kernel, Terminal terminal) {
+    ForwardText(KernelReport kernel, Terminal terminal) {
         this.kernel = kernel;
         this.terminal = terminal;
-    }
-
-    /** Marks every line of a run on the fake kernel. */
-    private void line(String text) {
-        terminal.out().println(kernel.isReal() ? text : "FAKE " + text);
-    }
-
-    private String which() {
-        return kernel.isReal()
-                ? "real kernel " + System.getProperty("os.version") + " through " + kernel.backendName()
-                : "fake kernel " + kernel.backendDescription();
     }
 
     @Override
     public void begin(ForwardPlan plan) {
         guestRuns = plan.guestRuns();
-        line(which());
-        line(terminal.bold(plan.device() + "  " + what(plan)) + " → "
+        kernel.line(kernel.nameAndBinding());
+        kernel.line(terminal.bold(plan.device() + "  " + what(plan)) + " → "
                 + (guestRuns ? "a throw-away guest" : "a throw-away VGIC; no guest runs")
                 + (plan.rounds() > 1 ? ", " + plan.atOnce() + " at a time in " + plan.rounds() + " rounds" : ""));
         plan.abi2014()
                 .filter(probe -> probe != Abi2014.Probe.ABSENT || plan.kind() == IrqKind.INTX)
-                .ifPresent(probe -> line("direct EOI: " + probe.text()));
+                .ifPresent(probe -> kernel.line("direct EOI: " + probe.text()));
     }
 
     private static String what(ForwardPlan plan) {
@@ -67,12 +56,13 @@ final class ForwardText implements ForwardSelftest.Journal {
     public void answered(ForwardAnswer answer) {
         if (!guestRuns && !saysHow && answer.predicted() instanceof Posting.Posted) {
             saysHow = true;
-            line("each is triggered while KVM delivers its LPI, then forwarded again: KVM does not show which vLPIs of"
-                    + " GICv4 are pending");
+            kernel.line(
+                    "each is triggered while KVM delivers its LPI, then forwarded again: KVM does not show which vLPIs"
+                            + " of GICv4 are pending");
         }
         String name = answer.kind().label() + (answer.kind() == IrqKind.INTX ? "" : " " + answer.vector());
         String gsi = answer.gsi().map(Gsi::toString).orElse("user space");
-        line("  " + padded(name, 10) + " → " + padded(answer.event(), 16) + " → " + padded(gsi, 8) + " → "
+        kernel.line("  " + padded(name, 10) + " → " + padded(answer.event(), 16) + " → " + padded(gsi, 8) + " → "
                 + padded(answer.target(), 11) + "  " + arrived(answer) + "  "
                 + padded(answer.mechanism().label(), 8) + "  " + posting(answer.predicted()));
     }
@@ -97,7 +87,7 @@ final class ForwardText implements ForwardSelftest.Journal {
             having.computeIfAbsent(reason(answer.predicted()), reason -> new ArrayList<>())
                     .add(answer);
         }
-        having.forEach((reason, which) -> line(
+        having.forEach((reason, which) -> kernel.line(
                 "predicted for " + (having.size() == 1 && which.size() > 1 ? "all" : named(which)) + ": " + reason));
     }
 
@@ -129,10 +119,10 @@ final class ForwardText implements ForwardSelftest.Journal {
     /** @param left what is left, by handle or by irq */
     void end(ForwardResult result, List<String> left) {
         reasons(result.answers());
-        result.failure().ifPresent(failure -> line(terminal.bad("FAIL") + "  " + failure));
-        left.forEach(one -> line(terminal.bad("LEFT") + "  " + one));
+        result.failure().ifPresent(failure -> kernel.line(terminal.bad("FAIL") + "  " + failure));
+        left.forEach(one -> kernel.line(terminal.bad("LEFT") + "  " + one));
         int count = result.plan().count();
-        line(result.answered() + " of " + count + (count == 1 ? " interrupt" : " interrupts")
+        kernel.line(result.answered() + " of " + count + (count == 1 ? " interrupt" : " interrupts")
                 + (guestRuns ? " answered" : " seen pending, no guest ran") + ", "
                 + (left.isEmpty() ? "nothing is left" : "something is left") + ": "
                 + (result.passed() && left.isEmpty() ? terminal.good("PASS") : terminal.bad("FAIL")));

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.host;
 
-import com.fasterxml.jackson.core.JsonFactory;
-import com.fasterxml.jackson.core.JsonGenerator;
-import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.util.List;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
@@ -56,25 +52,11 @@ public final class BackendsCommand implements Command {
     }
 
     private static void write(List<Backends.Probe> probes, Terminal terminal) {
-        try (JsonGenerator json = new JsonFactory()
-                .createGenerator(terminal.out())
-                .disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)
-                .enable(JsonWriteFeature.ESCAPE_NON_ASCII.mappedFeature())) {
-            json.writeStartObject();
-            json.writeStringField("schema", "kvmirq.backends/1");
-            json.writeArrayFieldStart("backends");
-            for (Backends.Probe probe : probes) {
-                json.writeStartObject();
-                json.writeStringField("name", probe.name());
-                json.writeBooleanField("usable", probe.backend().isPresent());
-                json.writeStringField("reason", probe.reason());
-                json.writeEndObject();
-            }
-            json.writeEndArray();
-            json.writeEndObject();
-            json.writeRaw('\n');
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        Json.print(
+                terminal,
+                "kvmirq.backends/1",
+                json -> json.objects("backends", probes, (one, probe) -> one.text("name", probe.name())
+                        .flag("usable", probe.backend().isPresent())
+                        .text("reason", probe.reason())));
     }
 }

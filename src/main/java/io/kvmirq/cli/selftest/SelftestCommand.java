@@ -8,6 +8,7 @@ import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.KernelChoice;
+import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.cli.tapes.Taping;
 import io.kvmirq.fake.FakeKernel;
@@ -237,7 +238,7 @@ public final class SelftestCommand implements Command {
         List<Result> results = selftest.run(scenarios);
         taping.beforeEnd(() -> {});
         if (json) {
-            SelftestJson.write(kernel, irqchip, target.fake(), results, terminal.out());
+            SelftestJson.write(new KernelReport(kernel, terminal), irqchip, target.fake(), results, terminal);
         } else {
             text.summary(results);
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.selftest;
 
+import io.kvmirq.cli.frame.KernelReport;
 import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
@@ -24,6 +25,7 @@ final class TextJournal implements Journal {
 
     private final Terminal terminal;
     private final Kernel kernel;
+    private final KernelReport report;
     private final Irqchip irqchip;
     private final Optional<FakeKernel> fake;
     private boolean begun;
@@ -31,38 +33,25 @@ final class TextJournal implements Journal {
     TextJournal(Terminal terminal, Kernel kernel, Irqchip irqchip, Optional<FakeKernel> fake) {
         this.terminal = terminal;
         this.kernel = kernel;
+        this.report = new KernelReport(kernel, terminal);
         this.irqchip = irqchip;
         this.fake = fake;
-    }
-
-    /** Marks every line of a run on the fake kernel. */
-    private void line(String text) {
-        terminal.out().println(kernel.isReal() ? text : "FAKE " + text);
-    }
-
-    private String which() {
-        return kernel.isReal()
-                ? "real kernel " + System.getProperty("os.version")
-                : "fake kernel " + kernel.backendDescription();
     }
 
     @Override
     public void begin(Scenario scenario) {
         if (!begun) {
             begun = true;
-            line(
-                    kernel.isReal()
-                            ? which() + " through " + kernel.backendName() + " ("
-                                    + Terminal.printable(kernel.backendDescription()) + ")"
-                            : which());
+            report.line(report.nameAndBinding()
+                    + (kernel.isReal() ? " (" + Terminal.printable(kernel.backendDescription()) + ")" : ""));
         }
-        line("");
-        line(terminal.bold(padded(scenario.label(), 11)) + scenario.way(irqchip));
+        report.line("");
+        report.line(terminal.bold(padded(scenario.label(), 11)) + scenario.way(irqchip));
     }
 
     @Override
     public void step(String done, String answer) {
-        line("  " + padded(done, ANSWER_COLUMN) + " " + answer);
+        report.line("  " + padded(done, ANSWER_COLUMN) + " " + answer);
     }
 
     @Override
@@ -82,14 +71,14 @@ final class TextJournal implements Journal {
 
     void summary(List<Result> results) {
         long passed = results.stream().filter(Result::passed).count();
-        line("");
+        report.line("");
         long skipped =
                 results.stream().filter(result -> result.skipped().isPresent()).count();
-        line(passed + " of " + results.size() + " scenarios passed"
+        report.line(passed + " of " + results.size() + " scenarios passed"
                 + (skipped == 0 ? "" : ", " + skipped + " skipped")
                 + (irqchip.runsGuest() ? "" : " in the pending state, no guest ran,") + " on the "
-                + (kernel.isReal() ? "real kernel" : which()));
-        fake.ifPresent(kernel -> line(rulesUsed(kernel.rulesUsed())));
+                + (kernel.isReal() ? "real kernel" : report.name()));
+        fake.ifPresent(kernel -> report.line(rulesUsed(kernel.rulesUsed())));
     }
 
     /** The rules used, by grade: they tell how much a pass on the fake proves. */
