@@ -4,6 +4,7 @@ package io.kvmirq.cli.races;
 import io.kvmirq.arch.intx.InterruptMode;
 import io.kvmirq.arch.intx.LineController;
 import io.kvmirq.arch.intx.PhysicalLine;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
 
@@ -14,26 +15,20 @@ import java.util.function.Function;
  *
  * <p>Source: the thread "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler" of May 2017.
  */
-final class IntxExclusive2017 implements Race {
-    @Override
-    public String name() {
-        return "intx-exclusive";
-    }
-
-    @Override
-    public String summary() {
-        return "A line that one device has for itself, as direct EOI needs it, makes others fail (VFIO INTx).";
-    }
+final class IntxExclusive2017 {
+    private IntxExclusive2017() {}
 
     /** A line with the devices of two VMs, and a second device of the first VM. */
-    static final class Side {
+    static final class Side implements Race.Side {
         private final PhysicalLine line = new PhysicalLine(LineController.GIC);
         private final IntxGuest a = new IntxGuest(line);
         private final IntxGuest secondOfA = a.another();
         private final IntxGuest b = new IntxGuest(line);
+        private final Conflict conflict;
         private final boolean exclusive;
 
-        Side(boolean exclusive) {
+        Side(Conflict conflict, boolean exclusive) {
+            this.conflict = conflict;
             this.exclusive = exclusive;
         }
 
@@ -75,21 +70,24 @@ final class IntxExclusive2017 implements Race {
             return guest.run();
         }
 
+        @Override
+        public String state() {
+            return String.format("%-8d  ", line.handlers());
+        }
+
         /** How many of the devices that the conflict ends with are served, if each requests once. */
-        int served(Conflict conflict) {
+        int served() {
             return conflict.ends().apply(this).stream().mapToInt(this::deliver).sum();
         }
-    }
 
-    /** What a step does. */
-    @FunctionalInterface
-    interface Action {
-        /** @return what is seen of it */
-        String on(Side side);
+        @Override
+        public Race.Outcome outcome() {
+            int served = served();
+            int needed = conflict.devices();
+            return new Race.Outcome(
+                    served < needed, served + " of " + needed + " served: " + (served < needed ? "FAILS" : "RUNS"));
+        }
     }
-
-    /** One step of a conflict. */
-    record Step(String actor, String what, Action action) {}
 
     /**
      * A conflict, on a line of its own.
@@ -97,15 +95,24 @@ final class IntxExclusive2017 implements Race {
      * @param end who needs interrupts at the end
      * @param ends their devices
      */
-    record Conflict(String what, String end, Function<Side, List<IntxGuest>> ends, List<Step> steps) {
+    record Conflict(String what, String end, Function<Side, List<IntxGuest>> ends, List<Race.Step<Side>> steps) {
+        /** A side after all steps. */
+        Side played(boolean exclusive) {
+            Side side = new Side(this, exclusive);
+            steps.forEach(step -> step.on(side));
+            return side;
+        }
+
         /** How many devices have to be served at the end. */
         int devices() {
-            return ends.apply(new Side(false)).size();
+            return ends.apply(new Side(this, false)).size();
         }
     }
 
-    private static final Step FIRST = new Step("A's VM", "boots: enables INTx", side -> side.start(side.a));
-    private static final Step SECOND = new Step("B's VM", "boots: enables INTx", side -> side.start(side.b));
+    private static final Race.Step<Side> FIRST =
+            Race.Step.of("A's VM", "boots: enables INTx", side -> side.start(side.a));
+    private static final Race.Step<Side> SECOND =
+            Race.Step.of("B's VM", "boots: enables INTx", side -> side.start(side.b));
 
     /** The three conflicts of the thread. */
     static List<Conflict> conflicts() {
@@ -117,16 +124,16 @@ final class IntxExclusive2017 implements Race {
                         side -> List.of(side.a),
                         List.of(
                                 FIRST,
-                                new Step("A's VM", "changes to MSI", side -> side.useMessages(side.a)),
+                                Race.Step.of("A's VM", "changes to MSI", side -> side.useMessages(side.a)),
                                 SECOND,
-                                new Step("A's VM", "reboots: enables INTx", side -> side.restart(side.a)))),
+                                Race.Step.of("A's VM", "reboots: enables INTx", side -> side.restart(side.a)))),
                 new Conflict(
                         "A VM has two devices on the line",
                         "A's VM",
                         side -> List.of(side.a, side.secondOfA),
                         List.of(
-                                new Step("A's VM", "enables INTx of A", side -> side.start(side.a)),
-                                new Step(
+                                Race.Step.of("A's VM", "enables INTx of A", side -> side.start(side.a)),
+                                Race.Step.of(
                                         "A's VM",
                                         "enables INTx of a second device",
                                         side -> side.start(side.secondOfA)))));
@@ -141,56 +148,46 @@ final class IntxExclusive2017 implements Race {
                 List.of(
                         FIRST,
                         SECOND,
-                        new Step("B's VM", "falls back: requests to share", side -> side.fallBack(side.b)),
-                        new Step("A's VM", "falls back: frees, requests to share", side -> side.giveBack(side.a)),
-                        new Step("B's VM", "falls back: requests to share", side -> side.fallBack(side.b))));
+                        Race.Step.of("B's VM", "falls back: requests to share", side -> side.fallBack(side.b)),
+                        Race.Step.of("A's VM", "falls back: frees, requests to share", side -> side.giveBack(side.a)),
+                        Race.Step.of("B's VM", "falls back: requests to share", side -> side.fallBack(side.b))));
     }
 
-    @Override
-    public void play(RacePrinter printer) {
-        printer.text("""
-            Devices A and B share a level-triggered line. VFIO requests the line for each device that enables INTx. An
-            exclusive request gets EBUSY if another device has the line. After an exclusive request is granted, all other
-            requests get EBUSY, also those that would share. At the end of each conflict each device of the named VM requests
-            service once.
-            handlers: how many handlers have the line after the step.
+    static Race race() {
+        return new Race(
+                "intx-exclusive",
+                "A line that one device has for itself, as direct EOI needs it, makes others fail (VFIO INTx).",
+                """
+                Devices A and B share a level-triggered line. VFIO requests the line for each device that enables INTx. An
+                exclusive request gets EBUSY if another device has the line. After an exclusive request is granted, all other
+                requests get EBUSY, also those that would share. At the end of each conflict each device of the named VM requests
+                service once.
+                handlers: how many handlers have the line after the step.
+                """,
+                "exclusive, for direct EOI",
+                "shared, with the automatic mask",
+                "handlers",
+                IntxExclusive2017::parts);
+    }
 
-            """);
-        printer.head("exclusive, for direct EOI", "shared, with the automatic mask", "handlers");
-        int failed = 0;
-        for (Conflict conflict : conflicts()) {
-            failed += play(printer, conflict) ? 1 : 0;
-        }
-        play(printer, fallback());
-        printer.text(failed + " of " + conflicts().size()
+    private static List<Race.Part> parts() {
+        List<Race.Part> parts = new ArrayList<>();
+        conflicts().forEach(conflict -> play(conflict, parts));
+        play(fallback(), parts);
+        long failed = conflicts().stream()
+                .filter(conflict -> conflict.played(true).outcome().lost())
+                .count();
+        parts.add(new Race.Text(failed + " of " + conflicts().size()
                 + " conflicts fail with an exclusive line. A VM that falls back alone fails, too, while another VM has"
                 + " the line exclusively.\n"
                 + "The module parameter nointxmask of vfio-pci makes the same conflicts, since vfio-pci then masks at"
                 + " the interrupt controller\n"
-                + "and requests the line exclusively. A platform device has a line of its own.");
+                + "and requests the line exclusively. A platform device has a line of its own."));
+        return parts;
     }
 
-    /** @return whether it fails with an exclusive line */
-    private static boolean play(RacePrinter printer, Conflict conflict) {
-        Side exclusive = new Side(true);
-        Side shared = new Side(false);
-        printer.text(conflict.what() + ":");
-        for (Step step : conflict.steps()) {
-            printer.row(step.actor(), step.what(), play(exclusive, step), play(shared, step));
-        }
-        int left = exclusive.served(conflict);
-        int right = shared.served(conflict);
-        int needed = conflict.devices();
-        printer.outcome(conflict.end(), left < needed, outcome(left, needed), right < needed, outcome(right, needed));
-        return left < needed;
-    }
-
-    private static String play(Side side, Step step) {
-        String seen = step.action().on(side);
-        return String.format("%-8d  %s", side.line.handlers(), seen);
-    }
-
-    private static String outcome(int served, int needed) {
-        return served + " of " + needed + " served: " + (served < needed ? "FAILS" : "RUNS");
+    private static void play(Conflict conflict, List<Race.Part> to) {
+        to.add(new Race.Text(conflict.what() + ":"));
+        to.add(new Race.Play<>(conflict.end(), new Side(conflict, true), new Side(conflict, false), conflict.steps()));
     }
 }

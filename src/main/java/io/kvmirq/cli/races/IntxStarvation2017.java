@@ -7,7 +7,9 @@ import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.arch.intx.LineController;
 import io.kvmirq.arch.intx.NotDirect;
 import io.kvmirq.arch.intx.PhysicalLine;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
@@ -16,22 +18,14 @@ import java.util.stream.Stream;
  *
  * <p>Source: the thread "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler" of May 2017.
  */
-final class IntxStarvation2017 implements Race {
+final class IntxStarvation2017 {
+    private IntxStarvation2017() {}
+
     /** How often B requests. */
     static final int ROUNDS = 1_000;
 
-    @Override
-    public String name() {
-        return "intx-starvation";
-    }
-
-    @Override
-    public String summary() {
-        return "Direct EOI of one device, as posted in 2017, starves the other devices on its line (VFIO INTx).";
-    }
-
     /** A line that devices A and B share, each of a VM. */
-    static final class Side {
+    static final class Side implements Race.Side {
         private final PhysicalLine line = new PhysicalLine(LineController.GIC);
         private final IntxGuest a = new IntxGuest(line);
         private final IntxGuest b = new IntxGuest(line);
@@ -45,14 +39,21 @@ final class IntxStarvation2017 implements Race {
         }
 
         /** Whether the line is high, active, and each device masked, and how often B was served. */
-        String state() {
+        @Override
+        public String state() {
             return String.format(
-                    "%d    %d      %d %d  %4d",
+                    "%d    %d      %d %d  %4d  ",
                     bit(line.isHigh()),
                     bit(line.isActive()),
                     bit(a.vfio().isMasked()),
                     bit(b.vfio().isMasked()),
                     b.served());
+        }
+
+        @Override
+        public Race.Outcome outcome() {
+            return new Race.Outcome(
+                    isStarved(), b.served() + " of " + ROUNDS + " served: " + (isStarved() ? "STARVED" : "KEPT"));
         }
 
         /** One round: A and B request, the host takes the line, and B's guest runs. */
@@ -87,16 +88,6 @@ final class IntxStarvation2017 implements Race {
         }
     }
 
-    /** What a step does. */
-    @FunctionalInterface
-    interface Action {
-        /** @return the text to print beside the state */
-        String on(Side side);
-    }
-
-    /** One step of the order. */
-    record Step(String actor, String what, Action action) {}
-
     private static int bit(boolean set) {
         return set ? 1 : 0;
     }
@@ -110,20 +101,16 @@ final class IntxStarvation2017 implements Race {
     }
 
     /** A's vCPU is stopped in all steps. */
-    static List<Step> steps() {
+    static List<Race.Step<Side>> steps() {
         return List.of(
-                new Step("A", "requests service", side -> {
-                    side.a.device().request();
-                    return "";
-                }),
-                new Step("host", "takes the line: A's VM is signalled", side -> taken(side.line.take())),
-                new Step("B", "requests service", side -> {
-                    side.b.device().request();
-                    return "";
-                }),
-                new Step("host", "takes the line: B's VM is signalled", side -> taken(side.line.take())),
-                new Step("B's VM", "serves B and ends the interrupt", side -> served(side.b.run())),
-                new Step("B", "requests " + (ROUNDS - 1) + " times more", side -> {
+                Race.Step.silent(
+                        "A", "requests service", side -> side.a.device().request()),
+                Race.Step.of("host", "takes the line: A's VM is signalled", side -> taken(side.line.take())),
+                Race.Step.silent(
+                        "B", "requests service", side -> side.b.device().request()),
+                Race.Step.of("host", "takes the line: B's VM is signalled", side -> taken(side.line.take())),
+                Race.Step.of("B's VM", "serves B and ends the interrupt", side -> served(side.b.run())),
+                Race.Step.of("B", "requests " + (ROUNDS - 1) + " times more", side -> {
                     for (int i = 1; i < ROUNDS; i++) {
                         side.round();
                     }
@@ -131,84 +118,75 @@ final class IntxStarvation2017 implements Race {
                 }));
     }
 
-    @Override
-    public void play(RacePrinter printer) {
-        printer.text("""
-            Devices A and B, of two VMs, share a level-triggered line of a GIC. The automatic mask: A's handler sets DisINTx of
-            A, and A's EOI clears it. Direct EOI: the interrupt stays active until A's guest ends it, and an active interrupt
-            keeps the line from interrupting the host. A's vCPU is stopped.
-            high: a device asserts the line. active: the interrupt waits for an EOI. A, B: whether the device is masked.
-            B served: how often, up to this step.
+    static Race race() {
+        return new Race(
+                "intx-starvation",
+                "Direct EOI of one device, as posted in 2017, starves the other devices on its line (VFIO INTx).",
+                """
+                Devices A and B, of two VMs, share a level-triggered line of a GIC. The automatic mask: A's handler sets DisINTx of
+                A, and A's EOI clears it. Direct EOI: the interrupt stays active until A's guest ends it, and an active interrupt
+                keeps the line from interrupting the host. A's vCPU is stopped.
+                high: a device asserts the line. active: the interrupt waits for an EOI. A, B: whether the device is masked.
+                B served: how often, up to this step.
+                """,
+                "direct EOI for A",
+                "automatic mask",
+                "high active A B  B served",
+                IntxStarvation2017::parts);
+    }
 
-            """);
-        Side direct = new Side(true);
-        Side masked = new Side(false);
-        printer.head("direct EOI for A", "automatic mask", "high active A B  B served");
-        for (Step step : steps()) {
-            printer.row(step.actor(), step.what(), play(direct, step), play(masked, step));
-        }
-        printer.outcome("B", direct.isStarved(), outcome(direct), masked.isStarved(), outcome(masked));
-        printer.text("How often B is served in " + ROUNDS + " rounds, if A's vCPU runs");
+    private static List<Race.Part> parts() {
+        List<Race.Part> parts = new ArrayList<>();
+        parts.add(new Race.Play<>("B", new Side(true), new Side(false), steps()));
+        parts.add(new Race.Text("How often B is served in " + ROUNDS + " rounds, if A's vCPU runs"));
         for (int every : new int[] {1, 10, 100, 0}) {
-            printer.row(
-                    "",
+            parts.add(new Race.Row(
                     every == 0 ? "never" : every == 1 ? "in each round" : "in every " + every + "th round",
                     String.valueOf(new Side(true).play(every)),
-                    String.valueOf(new Side(false).play(every)));
+                    String.valueOf(new Side(false).play(every))));
         }
-        printer.text("""
+        parts.add(new Race.Text("""
 
             Which interrupts may have direct EOI:
             no: it is masked automatically instead.
             yes: no other device waits for this guest's EOI.
             trust: another device may wait, and the administrator asserts that this does not matter.
-            """);
-        judge(printer, "a line that others share", new DirectEoiPolicy(false, true, true, 1, true, false));
-        judge(
-                printer,
+            """));
+        parts.add(judge("a line that others share", new DirectEoiPolicy(false, true, true, 1, true, false)));
+        parts.add(judge(
                 "a line that others share, asserted to be safe",
-                new DirectEoiPolicy(false, true, true, 1, true, true));
-        judge(
-                printer,
+                new DirectEoiPolicy(false, true, true, 1, true, true)));
+        parts.add(judge(
                 "an exclusive request for a line that another device has",
-                new DirectEoiPolicy(false, true, true, 1, false, true));
-        judge(
-                printer,
+                new DirectEoiPolicy(false, true, true, 1, false, true)));
+        parts.add(judge(
                 "an exclusive request for a line of an IOAPIC (x86)",
-                new DirectEoiPolicy(false, true, false, 0, false, true));
-        judge(printer, "an exclusive request for a free line", new DirectEoiPolicy(false, true, true, 0, false, false));
-        judge(
-                printer,
+                new DirectEoiPolicy(false, true, false, 0, false, true)));
+        parts.add(
+                judge("an exclusive request for a free line", new DirectEoiPolicy(false, true, true, 0, false, false)));
+        parts.add(judge(
                 "a platform device, which has a line of its own",
-                new DirectEoiPolicy(true, true, true, 0, false, false));
-        printer.end("A line for itself has conflicts of its own: see kvmirq races intx-exclusive.");
+                new DirectEoiPolicy(true, true, true, 0, false, false)));
+        parts.add(new Race.End("A line for itself has conflicts of its own: see kvmirq races intx-exclusive."));
+        return parts;
     }
 
-    private static String play(Side side, Step step) {
-        String seen = step.action().on(side);
-        return (side.state() + "  " + seen).stripTrailing();
-    }
-
-    private static String outcome(Side side) {
-        return side.b.served() + " of " + ROUNDS + " served: " + (side.isStarved() ? "STARVED" : "KEPT");
-    }
-
-    private static void judge(RacePrinter printer, String what, DirectEoiPolicy policy) {
+    private static Race.Finding judge(String what, DirectEoiPolicy policy) {
         DirectEoiDecision decision = policy.decide();
         if (decision instanceof DirectEoiDecision.Refused refused) {
-            printer.verdict(true, "no   ", what, lines(refused.reasons(), List.of()));
-        } else if (decision instanceof DirectEoiDecision.AllowedByAssertion asserted) {
-            printer.verdict(true, "trust", what, lines(asserted.outweighed(), asserted.breaks()));
-        } else if (decision instanceof DirectEoiDecision.Allowed allowed) {
-            printer.verdict(false, "yes  ", what, lines(List.of(), allowed.breaks()));
+            return new Race.Finding(true, "no", what, lines(refused.reasons(), List.of()));
         }
+        if (decision instanceof DirectEoiDecision.AllowedByAssertion asserted) {
+            return new Race.Finding(true, "trust", what, lines(asserted.outweighed(), asserted.breaks()));
+        }
+        return new Race.Finding(false, "yes", what, lines(List.of(), ((DirectEoiDecision.Allowed) decision).breaks()));
     }
 
     /** The reasons against direct EOI, and what breaks with it. */
-    private static List<String> lines(List<NotDirect> reasons, List<Breakage> breaks) {
+    private static String lines(List<NotDirect> reasons, List<Breakage> breaks) {
         return Stream.concat(
                         reasons.stream().map(reason -> "against: " + reason.text()),
                         breaks.stream().map(broken -> "breaks:  " + broken.text()))
-                .toList();
+                .collect(Collectors.joining("\n"));
     }
 }

@@ -2,9 +2,8 @@
 package io.kvmirq.cli.races;
 
 import io.kvmirq.cli.frame.Terminal;
-import java.util.List;
 
-/** Prints a race: text, a table of steps with two columns, and verdicts. Lines do not end in spaces. */
+/** Plays a race and prints it: text, a table of steps with two columns, and findings. Lines do not end in spaces. */
 final class RacePrinter {
     private static final int COLUMN = 40;
     private static final String ROW = "  %-7s %-38s %-" + COLUMN + "s %s";
@@ -15,53 +14,58 @@ final class RacePrinter {
         this.terminal = terminal;
     }
 
-    /** The first line, and an empty one. */
-    void title(Race race) {
+    void play(Race race) {
         terminal.out().println(terminal.bold(race.name()) + "   " + race.summary());
         terminal.out().println();
+        text(race.theory() + "\n");
+        row("", "", race.left(), race.right());
+        row("actor", "step", race.columns(), race.columns());
+        race.parts().get().forEach(this::print);
     }
 
-    /** Lines of text before a table or a list. */
-    void text(String text) {
+    private void print(Race.Part part) {
+        if (part instanceof Race.Text text) {
+            text(text.text());
+        } else if (part instanceof Race.Row row) {
+            row("", row.what(), row.left(), row.right());
+        } else if (part instanceof Race.Play<?> play) {
+            play(play);
+        } else if (part instanceof Race.Finding finding) {
+            terminal.out()
+                    .println("    " + verdict(finding.bad(), String.format("%-5s", finding.word())) + "  "
+                            + finding.what() + "\n           " + finding.why().replace("\n", "\n           "));
+        } else if (part instanceof Race.End end) {
+            terminal.out().print("\n" + end.sentence().indent(2));
+        }
+    }
+
+    private void text(String text) {
         terminal.out().print(text.indent(2).replaceAll("(?m)^ +$", ""));
     }
 
-    /** The last sentence, after an empty line. */
-    void end(String sentence) {
-        terminal.out().print("\n" + sentence.indent(2));
-    }
-
-    /**
-     * The head of the table of steps.
-     *
-     * @param left what the left column plays
-     * @param right what the right column plays
-     * @param columns the names of the values in both
-     */
-    void head(String left, String right, String columns) {
-        row("", "", left, right);
-        row("actor", "step", columns, columns);
-    }
-
-    /** A step, and the values after it on each side. */
-    void row(String actor, String step, String left, String right) {
+    private void row(String actor, String step, String left, String right) {
         terminal.out().println(String.format(ROW, actor, step, left, right).stripTrailing());
     }
 
-    /** How both sides end, in colour. Followed by an empty line. */
-    void outcome(String actor, boolean leftLost, String left, boolean rightLost, String right) {
-        row(actor, "", verdict(leftLost, String.format("%-" + COLUMN + "s", left)), verdict(rightLost, right));
+    /** The steps, then the outcome of both sides in colour, then an empty line. */
+    private <S extends Race.Side> void play(Race.Play<S> play) {
+        for (Race.Step<S> step : play.steps()) {
+            String left = step.repair() ? "" : after(step, play.left());
+            row(step.actor(), step.what(), left, after(step, play.right()));
+        }
+        Race.Outcome left = play.left().outcome();
+        Race.Outcome right = play.right().outcome();
+        row(
+                play.actor(),
+                "",
+                verdict(left.lost(), String.format("%-" + COLUMN + "s", left.text())),
+                verdict(right.lost(), right.text()));
         terminal.out().println();
     }
 
-    /** What is found of one form: a coloured word of five letters, the form, and lines of why. */
-    void verdict(boolean bad, String word, String what, List<String> why) {
-        verdict(bad, word, what, String.join("\n           ", why));
-    }
-
-    /** What is found of one form: a coloured word of five letters, the form, and why. */
-    void verdict(boolean bad, String word, String what, String why) {
-        terminal.out().println("    " + verdict(bad, word) + "  " + what + "\n           " + why);
+    private static <S extends Race.Side> String after(Race.Step<S> step, S side) {
+        String seen = step.on(side);
+        return side.state() + seen;
     }
 
     private String verdict(boolean bad, String text) {

@@ -17,11 +17,11 @@ public final class RacesCommand implements Command {
     /** Loaded only if a race is named or listed. */
     private static final class Races {
         private static final List<Race> ALL = List.of(
-                new LostInterrupt2019(),
-                new IrList2016(),
-                new IntxStarvation2017(),
-                new IntxExclusive2017(),
-                new VgicLateMaintenance2012());
+                LostInterrupt2019.race(),
+                IrList2016.race(),
+                IntxStarvation2017.race(),
+                IntxExclusive2017.race(),
+                VgicLateMaintenance2012.race());
 
         private static List<String> names() {
             return ALL.stream().map(Race::name).toList();
@@ -79,9 +79,7 @@ public final class RacesCommand implements Command {
                             + String.join(", ", Races.names()) + ". See kvmirq races --help");
             return ExitCode.USAGE;
         }
-        RacePrinter printer = new RacePrinter(terminal);
-        printer.title(race.get());
-        race.get().play(printer);
+        new RacePrinter(terminal).play(race.get());
         return ExitCode.OK;
     }
 }

@@ -21,15 +21,6 @@ import picocli.CommandLine.ParseResult;
 
 /** {@code kvmirq tape}: records the kernel calls of another program and prints one line for each. */
 public final class TapeCommand implements Command {
-    /** A file cannot be read or written. Its content is not judged. */
-    static final class TapeFileException extends RuntimeException {
-        private static final long serialVersionUID = 1;
-
-        TapeFileException(String message, IOException cause) {
-            super(message, cause);
-        }
-    }
-
     @Override
     public String name() {
         return "tape";

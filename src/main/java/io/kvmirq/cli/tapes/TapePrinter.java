@@ -41,7 +41,7 @@ final class TapePrinter {
                 calls += line.get() instanceof TapeLine.Call ? 1 : 0;
             }
         } catch (IOException e) {
-            throw new TapeCommand.TapeFileException(FileSentence.cannotRead(file, e), e);
+            throw new TapeFileException(FileSentence.cannotRead(file, e), e);
         } finally {
             out.flush();
         }

@@ -6,7 +6,6 @@ import io.kvmirq.backend.library.NativeLibrary;
 import io.kvmirq.cli.frame.ExitCode;
 import io.kvmirq.cli.frame.FileSentence;
 import io.kvmirq.cli.frame.Terminal;
-import io.kvmirq.cli.tapes.TapeCommand.TapeFileException;
 import io.kvmirq.recording.Preload;
 import io.kvmirq.recording.tapes.TapeException;
 import io.kvmirq.recording.tapes.TapeFiles;

@@ -49,7 +49,7 @@ final class TemporaryTape implements AutoCloseable {
                 locked.close();
             }
         } catch (IOException e) {
-            throw new TapeCommand.TapeFileException(
+            throw new TapeFileException(
                     "cannot make a temporary file in " + FileSentence.shown(directory) + ": " + e, e);
         }
     }

@@ -15,9 +15,9 @@ class IntxRaces2017Test {
     @ValueSource(booleans = {false, true})
     void onlyDirectEoiStarves(boolean direct) {
         IntxStarvation2017.Side side = new IntxStarvation2017.Side(direct);
-        IntxStarvation2017.steps().forEach(step -> step.action().on(side));
+        IntxStarvation2017.steps().forEach(step -> step.on(side));
         assertThat(side.isStarved()).isEqualTo(direct);
-        assertThat(side.state()).endsWith(direct ? "   0" : "1000");
+        assertThat(side.state()).endsWith(direct ? "   0  " : "1000  ");
     }
 
     /** B is served once for each EOI of A. */
@@ -29,7 +29,7 @@ class IntxRaces2017Test {
     }
 
     private static List<String> play(IntxExclusive2017.Side side, IntxExclusive2017.Conflict conflict) {
-        return conflict.steps().stream().map(step -> step.action().on(side)).toList();
+        return conflict.steps().stream().map(step -> step.on(side)).toList();
     }
 
     @Test
@@ -38,12 +38,10 @@ class IntxRaces2017Test {
         assertThat(conflicts).hasSize(3);
         for (IntxExclusive2017.Conflict conflict : conflicts) {
             for (boolean exclusive : new boolean[] {false, true}) {
-                IntxExclusive2017.Side side = new IntxExclusive2017.Side(exclusive);
+                IntxExclusive2017.Side side = new IntxExclusive2017.Side(conflict, exclusive);
                 List<String> seen = play(side, conflict);
                 assertThat(seen.get(seen.size() - 1)).isEqualTo(exclusive ? "EBUSY" : "granted");
-                assertThat(side.served(conflict))
-                        .as(conflict.what())
-                        .isEqualTo(conflict.devices() - (exclusive ? 1 : 0));
+                assertThat(side.served()).as(conflict.what()).isEqualTo(conflict.devices() - (exclusive ? 1 : 0));
             }
         }
         assertThat(conflicts).extracting(IntxExclusive2017.Conflict::devices).containsExactly(1, 1, 2);
@@ -53,18 +51,18 @@ class IntxRaces2017Test {
     @Test
     void fallbackHelpsWhenBothVmsShare() {
         IntxExclusive2017.Conflict fallback = IntxExclusive2017.fallback();
-        IntxExclusive2017.Side exclusive = new IntxExclusive2017.Side(true);
+        IntxExclusive2017.Side exclusive = new IntxExclusive2017.Side(fallback, true);
         assertThat(play(exclusive, fallback)).containsExactly("granted", "EBUSY", "EBUSY", "granted", "granted");
-        assertThat(exclusive.served(fallback)).isEqualTo(2);
-        IntxExclusive2017.Side shared = new IntxExclusive2017.Side(false);
+        assertThat(exclusive.served()).isEqualTo(2);
+        IntxExclusive2017.Side shared = new IntxExclusive2017.Side(fallback, false);
         assertThat(play(shared, fallback))
                 .containsExactly("granted", "granted", "has the line", "granted", "has the line");
-        assertThat(shared.served(fallback)).isEqualTo(2);
+        assertThat(shared.served()).isEqualTo(2);
     }
 
     @Test
     void summariesFitALine() {
-        assertThat(List.of(new IntxStarvation2017(), new IntxExclusive2017()))
+        assertThat(List.of(IntxStarvation2017.race(), IntxExclusive2017.race()))
                 .allMatch(race -> race.summary().length() <= 110);
     }
 }

@@ -28,7 +28,7 @@ class IrList2016Test {
     @ValueSource(booleans = {false, true})
     void sleeperIsWokenOnlyWithTheRepair(boolean repaired) {
         IrList2016.Side side = new IrList2016.Side(repaired);
-        IrList2016.steps().forEach(step -> step.action().on(side));
+        IrList2016.steps().forEach(step -> step.on(side));
         assertThat(side.isLost()).isNotEqualTo(repaired);
     }
 
@@ -44,8 +44,8 @@ class IrList2016Test {
                 .toList();
         IrList2016.Side side = new IrList2016.Side(false);
         List<String> told = new ArrayList<>();
-        for (IrList2016.Step step : IrList2016.steps().subList(0, searched.size())) {
-            step.action().on(side);
+        for (Race.Step<IrList2016.Side> step : IrList2016.steps().subList(0, searched.size())) {
+            step.on(side);
             List<Long> entry = side.entry();
             told.add(step.actor() + ": "
                     + (step.actor().equals("device")
@@ -60,7 +60,7 @@ class IrList2016Test {
     @Test
     void verdictsAreThoseOfTheSearch() {
         assertThat(IrList2016.repairs())
-                .extracting(IrList2016.Repair::loses)
+                .extracting(Race.Finding::bad)
                 .containsExactlyElementsOf(REPAIRS.stream()
                         .map(repair ->
                                 "L".equals(AvicRaces.VERDICTS.expected(repair).get(AvicScenario.MOVE)))

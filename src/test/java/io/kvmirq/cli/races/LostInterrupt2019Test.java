@@ -29,9 +29,9 @@ class LostInterrupt2019Test {
     @ValueSource(booleans = {false, true})
     void vectorArrivesOnlyWithTheRepair(boolean repaired) {
         LostInterrupt2019.Side side = new LostInterrupt2019.Side();
-        for (LostInterrupt2019.Step step : LostInterrupt2019.steps()) {
+        for (Race.Step<LostInterrupt2019.Side> step : LostInterrupt2019.steps()) {
             if (repaired || !step.repair()) {
-                step.action().on(side);
+                step.on(side);
             }
         }
         assertThat(side.isInIrr()).isEqualTo(repaired);
@@ -55,9 +55,9 @@ class LostInterrupt2019Test {
                         "reads ON 0, SN 0");
         LostInterrupt2019.Side side = new LostInterrupt2019.Side();
         List<String> told = new ArrayList<>();
-        for (LostInterrupt2019.Step step : LostInterrupt2019.steps()) {
+        for (Race.Step<LostInterrupt2019.Side> step : LostInterrupt2019.steps()) {
             if (!step.repair()) {
-                step.action().on(side);
+                step.on(side);
                 told.add((side.isRequested() ? "PIR, " : "") + "ON " + (side.isOn() ? 1 : 0) + ", SN "
                         + (side.isSuppressed() ? 1 : 0));
             }
@@ -70,7 +70,7 @@ class LostInterrupt2019Test {
     @Test
     void verdictsAreThoseOfTheSearch() {
         assertThat(LostInterrupt2019.repairs())
-                .extracting(LostInterrupt2019.Repair::verdict)
+                .extracting(Race.Finding::word)
                 .containsExactlyElementsOf(REPAIRS.stream()
                         .map(repair -> verdict(PostedRaces.VERDICTS
                                 .expected(repair)
@@ -78,11 +78,11 @@ class LostInterrupt2019Test {
                         .toList());
     }
 
-    private static LostInterrupt2019.Verdict verdict(String searched) {
+    private static String verdict(String searched) {
         return switch (searched) {
-            case "LL" -> LostInterrupt2019.Verdict.LOSES;
-            case "hh" -> LostInterrupt2019.Verdict.LATE;
-            case ".." -> LostInterrupt2019.Verdict.KEEPS;
+            case "LL" -> "loses";
+            case "hh" -> "late";
+            case ".." -> "keeps";
             default -> throw new AssertionError(searched);
         };
     }
@@ -91,13 +91,13 @@ class LostInterrupt2019Test {
     @Test
     void deviceThatPostsAgainNotifies() {
         LostInterrupt2019.Side side = new LostInterrupt2019.Side();
-        for (LostInterrupt2019.Step step : LostInterrupt2019.steps()) {
+        for (Race.Step<LostInterrupt2019.Side> step : LostInterrupt2019.steps()) {
             if (!step.repair()) {
-                step.action().on(side);
+                step.on(side);
             }
         }
         assertThat(side.isInIrr()).isFalse();
-        assertThat(LostInterrupt2019.postAgain().action().on(side)).isEqualTo("notified");
+        assertThat(side.post()).isEqualTo("notified");
         assertThat(side.isOn()).isTrue();
     }
 }

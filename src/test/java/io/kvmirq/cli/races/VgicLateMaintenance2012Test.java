@@ -33,7 +33,7 @@ class VgicLateMaintenance2012Test {
     void vcpuSleepsOnlyWithoutTheRepair(boolean repaired) {
         VgicLateMaintenance2012.Side side = new VgicLateMaintenance2012.Side(repaired);
         assertThat(side.register()).isEqualTo("active");
-        VgicLateMaintenance2012.steps().forEach(step -> step.action().on(side));
+        VgicLateMaintenance2012.steps().forEach(step -> step.on(side));
         assertThat(side.isLost()).isNotEqualTo(repaired);
         assertThat(side.register()).isEqualTo(repaired ? "pending" : "empty");
     }
@@ -42,8 +42,8 @@ class VgicLateMaintenance2012Test {
     void flagIsClearedAfterTheHandlerSetIt() {
         VgicLateMaintenance2012.Side side = new VgicLateMaintenance2012.Side(false);
         List<String> seen = new ArrayList<>();
-        for (VgicLateMaintenance2012.Step step : VgicLateMaintenance2012.steps()) {
-            step.action().on(side);
+        for (Race.Step<VgicLateMaintenance2012.Side> step : VgicLateMaintenance2012.steps()) {
+            step.on(side);
             seen.add(side.register() + " " + side.isFlagged());
         }
         assertThat(seen)
@@ -62,10 +62,11 @@ class VgicLateMaintenance2012Test {
     @Tag("search")
     void verdictsAreThoseOfTheSearch() {
         assertThat(VgicLateMaintenance2012.findings())
-                .extracting(finding -> switch (finding.found()) {
-                    case KEEPS -> ".";
-                    case WAITS -> "h";
-                    case LOSES -> "L";
+                .extracting(finding -> switch (finding.word()) {
+                    case "keeps" -> ".";
+                    case "waits" -> "h";
+                    case "loses" -> "L";
+                    default -> finding.word();
                 })
                 .containsExactlyElementsOf(FINDINGS.stream()
                         .map(searched -> VgicRaces.VERDICTS.verdict(searched.variant(), searched.scenario()))
