@@ -1,6 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import io.kvmirq.cli.bits.DecideCommand;
+import io.kvmirq.cli.bits.DecodeCommand;
+import io.kvmirq.cli.bits.EncodeCommand;
+import io.kvmirq.cli.devices.ForwardCommand;
+import io.kvmirq.cli.devices.VfioCommand;
+import io.kvmirq.cli.frame.Commands;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Stdout;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.frame.Version;
+import io.kvmirq.cli.host.BackendsCommand;
+import io.kvmirq.cli.host.ErrnoCommand;
+import io.kvmirq.cli.races.RacesCommand;
+import io.kvmirq.cli.selftest.SelftestCommand;
+import io.kvmirq.cli.tapes.ReplayCommand;
+import io.kvmirq.cli.tapes.TapeCommand;
 import java.util.List;
 
 /** Entry point. Answers {@code --version} without loading the parser. */

@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.io.BufferedReader;
