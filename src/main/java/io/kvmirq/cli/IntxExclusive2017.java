@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
-import io.kvmirq.arch.intx.InterruptMode;
-import io.kvmirq.arch.intx.LineController;
-import io.kvmirq.arch.intx.PhysicalLine;
+import io.kvmirq.arch.intx.model.InterruptMode;
+import io.kvmirq.arch.intx.model.LineController;
+import io.kvmirq.arch.intx.model.PhysicalLine;
 import java.util.List;
 import java.util.function.Function;
 
@@ -149,13 +149,13 @@ final class IntxExclusive2017 implements Race {
     @Override
     public void play(RacePrinter printer) {
         printer.text("""
-                Devices A and B share a level-triggered line. VFIO requests the line for each device that enables INTx. An
-                exclusive request gets EBUSY if another device has the line. After an exclusive request is granted, all other
-                requests get EBUSY, also those that would share. At the end of each conflict each device of the named VM requests
-                service once.
-                handlers: how many handlers have the line after the step.
+            Devices A and B share a level-triggered line. VFIO requests the line for each device that enables INTx. An
+            exclusive request gets EBUSY if another device has the line. After an exclusive request is granted, all other
+            requests get EBUSY, also those that would share. At the end of each conflict each device of the named VM requests
+            service once.
+            handlers: how many handlers have the line after the step.
 
-                """);
+            """);
         printer.head("exclusive, for direct EOI", "shared, with the automatic mask", "handlers");
         int failed = 0;
         for (Conflict conflict : conflicts()) {
@@ -163,10 +163,11 @@ final class IntxExclusive2017 implements Race {
         }
         play(printer, fallback());
         printer.text(failed + " of " + conflicts().size()
-                + " conflicts fail with an exclusive line. A VM that falls back alone"
-                + " fails, too, while another VM has the line exclusively.\nThe module parameter nointxmask of vfio-pci makes"
-                + " the same conflicts, since vfio-pci then masks at the interrupt controller\nand requests the line"
-                + " exclusively. A platform device has a line of its own.");
+                + " conflicts fail with an exclusive line. A VM that falls back alone fails, too, while another VM has"
+                + " the line exclusively.\n"
+                + "The module parameter nointxmask of vfio-pci makes the same conflicts, since vfio-pci then masks at"
+                + " the interrupt controller\n"
+                + "and requests the line exclusively. A platform device has a line of its own.");
     }
 
     /** @return whether it fails with an exclusive line */

@@ -4,9 +4,9 @@ package io.kvmirq.cli;
 import io.kvmirq.arch.intx.Breakage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
-import io.kvmirq.arch.intx.LineController;
 import io.kvmirq.arch.intx.NotDirect;
-import io.kvmirq.arch.intx.PhysicalLine;
+import io.kvmirq.arch.intx.model.LineController;
+import io.kvmirq.arch.intx.model.PhysicalLine;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -134,13 +134,13 @@ final class IntxStarvation2017 implements Race {
     @Override
     public void play(RacePrinter printer) {
         printer.text("""
-                Devices A and B, of two VMs, share a level-triggered line of a GIC. The automatic mask: A's handler sets DisINTx of
-                A, and A's EOI clears it. Direct EOI: the interrupt stays active until A's guest ends it, and an active interrupt
-                keeps the line from interrupting the host. A's vCPU is stopped.
-                high: a device asserts the line. active: the interrupt waits for an EOI. A, B: whether the device is masked.
-                B served: how often, up to this step.
+            Devices A and B, of two VMs, share a level-triggered line of a GIC. The automatic mask: A's handler sets DisINTx of
+            A, and A's EOI clears it. Direct EOI: the interrupt stays active until A's guest ends it, and an active interrupt
+            keeps the line from interrupting the host. A's vCPU is stopped.
+            high: a device asserts the line. active: the interrupt waits for an EOI. A, B: whether the device is masked.
+            B served: how often, up to this step.
 
-                """);
+            """);
         Side direct = new Side(true);
         Side masked = new Side(false);
         printer.head("direct EOI for A", "automatic mask", "high active A B  B served");
@@ -158,11 +158,11 @@ final class IntxStarvation2017 implements Race {
         }
         printer.text("""
 
-                Which interrupts may have direct EOI:
-                no: it is masked automatically instead.
-                yes: no other device waits for this guest's EOI.
-                trust: another device may wait, and the administrator asserts that this does not matter.
-                """);
+            Which interrupts may have direct EOI:
+            no: it is masked automatically instead.
+            yes: no other device waits for this guest's EOI.
+            trust: another device may wait, and the administrator asserts that this does not matter.
+            """);
         judge(printer, "a line that others share", new DirectEoiPolicy(false, true, true, 1, true, false));
         judge(
                 printer,

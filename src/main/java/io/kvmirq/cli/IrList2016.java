@@ -2,13 +2,13 @@
 package io.kvmirq.cli;
 
 import io.kvmirq.InterruptVector;
-import io.kvmirq.arch.amd.AvicHost;
-import io.kvmirq.arch.amd.AvicIrqfd;
 import io.kvmirq.arch.amd.AvicKernel;
-import io.kvmirq.arch.amd.AvicVm;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.GaTag;
-import io.kvmirq.arch.amd.GaUnit;
+import io.kvmirq.arch.amd.model.AvicHost;
+import io.kvmirq.arch.amd.model.AvicIrqfd;
+import io.kvmirq.arch.amd.model.AvicVm;
+import io.kvmirq.arch.amd.model.GaUnit;
 import io.kvmirq.arch.vcpu.Host;
 import java.util.List;
 import java.util.Locale;
@@ -35,7 +35,8 @@ final class IrList2016 implements Race {
 
     @Override
     public String summary() {
-        return "AVIC as posted in 2016 leaves an entry on the list of its old vCPU, which then writes it (AMD posting).";
+        return "AVIC as posted in 2016 leaves an entry on the list of its old vCPU, which then writes it (AMD"
+                + " posting).";
     }
 
     /**
@@ -157,11 +158,11 @@ final class IrList2016 implements Race {
     @Override
     public void play(RacePrinter printer) {
         printer.text("""
-                Each vCPU has a list of the remapping entries that are posted to it. At each load and put it writes them. IsRun: a
-                request rings the doorbell of the CPU in Destination. Otherwise GALogIntr: a request is logged, and KVM wakes the
-                vCPU. Otherwise the request is silent. vCPU 0 is loaded on CPU 0, vCPU 1 sleeps, and the entry is posted to vCPU 0.
+            Each vCPU has a list of the remapping entries that are posted to it. At each load and put it writes them. IsRun: a
+            request rings the doorbell of the CPU in Destination. Otherwise GALogIntr: a request is logged, and KVM wakes the
+            vCPU. Otherwise the request is silent. vCPU 0 is loaded on CPU 0, vCPU 1 sleeps, and the entry is posted to vCPU 0.
 
-                """);
+            """);
         Side was = new Side(false);
         Side is = new Side(true);
         printer.head("today's kernel without the repair", "today's kernel", "vCPU IsRun Dest. GALog");
@@ -169,8 +170,8 @@ final class IrList2016 implements Race {
             printer.row(step.actor(), step.what(), play(was, step), play(is, step));
         }
         printer.outcome("vcpu 1", was.isLost(), outcome(was), is.isLost(), outcome(is));
-        printer.text(
-                "How an entry is added, and whether some order loses an interrupt, though the device is masked meanwhile:");
+        printer.text("How an entry is added, and whether some order loses an interrupt, though the device is masked"
+                + " meanwhile:");
         for (Repair repair : repairs()) {
             printer.verdict(repair.loses(), repair.loses() ? "loses" : "keeps", repair.what(), repair.why());
         }

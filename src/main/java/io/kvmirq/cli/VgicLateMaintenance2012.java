@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
-import io.kvmirq.arch.gic.Distributor;
-import io.kvmirq.arch.gic.InterruptState;
 import io.kvmirq.arch.gic.ListRegister;
-import io.kvmirq.arch.gic.SyncSteps;
-import io.kvmirq.arch.gic.VirtualInterface;
+import io.kvmirq.arch.gic.model.Distributor;
+import io.kvmirq.arch.gic.model.InterruptState;
+import io.kvmirq.arch.gic.model.SyncSteps;
+import io.kvmirq.arch.gic.model.VirtualInterface;
 import java.util.List;
 import java.util.Locale;
 
@@ -174,12 +174,12 @@ final class VgicLateMaintenance2012 implements Race {
     @Override
     public void play(RacePrinter printer) {
         printer.text("""
-                Before a vCPU enters its guest, KVM puts pending interrupts into list registers (LR). If all are queued, it clears
-                the vCPU's flag, without which the vCPU may sleep. The end of a level-triggered interrupt raises a maintenance
-                interrupt, and EISR names its LR. The handler frees the LR and sets the flag if the line is high. Until then the
-                interrupt is not queued again. SPI 34 is active in LR0.
+            Before a vCPU enters its guest, KVM puts pending interrupts into list registers (LR). If all are queued, it clears
+            the vCPU's flag, without which the vCPU may sleep. The end of a level-triggered interrupt raises a maintenance
+            interrupt, and EISR names its LR. The handler frees the LR and sets the flag if the line is high. Until then the
+            interrupt is not queued again. SPI 34 is active in LR0.
 
-                """);
+            """);
         Side was = new Side(false);
         Side is = new Side(true);
         printer.head("as posted, interrupts on", "interrupts off", "LR0      flag");
@@ -188,13 +188,14 @@ final class VgicLateMaintenance2012 implements Race {
         }
         printer.outcome("vcpu", was.isLost(), outcome(was), is.isLost(), outcome(is));
         printer.text("""
-                As posted, an entry with a clear flag queues nothing. So a guest that does not sleep waits, too: until another
-                interrupt of its vCPU, or an exit with an LR in use, sets the flag. The review on the mailing list ("[PATCH v4
-                07/13] ARM: KVM: VGIC virtual CPU interface management", December 2012) expects that the interrupt is lost for a
-                round, an exit and an entry: "Probably not fatal".
+            As posted, an entry with a clear flag queues nothing. So a guest that does not sleep waits, too: until another
+            interrupt of its vCPU, or an exit with an LR in use, sets the flag. The review on the mailing list ("[PATCH v4
+            07/13] ARM: KVM: VGIC virtual CPU interface management", December 2012) expects that the interrupt is lost for a
+            round, an exit and an entry: "Probably not fatal".
 
-                What the search finds of each answer of the review, and of three forms of ours:
-                keeps: no order loses an interrupt. waits: an order delivers it a round later. loses: an order loses it.""");
+            What the search finds of each answer of the review, and of three forms of ours:
+            keeps: no order loses an interrupt. waits: an order delivers it a round later. loses: an order loses it.\
+            """);
         for (Finding finding : findings()) {
             printer.verdict(
                     finding.found() != Found.KEEPS,

@@ -12,7 +12,7 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.NotPosted;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.arch.gic.VlpiMapping.Kernel;
+import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
@@ -95,7 +95,7 @@ class PredictedPostingTest {
         return Stream.of(
                 MirrorHost.x86(PostingHost.of(Vendor.AMD)),
                 MirrorHost.unknown("the host's files are not readable"),
-                MirrorHost.arm64(false, Kernel.BY_HOST_IRQ));
+                MirrorHost.arm64(false, VlpiKernel.BY_HOST_IRQ));
     }
 
     /** No host posts a line: what the host has, or is not known of it, does not matter. */

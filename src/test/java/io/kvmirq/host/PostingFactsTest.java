@@ -15,7 +15,7 @@ import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.PostingIrq;
 import io.kvmirq.arch.apic.PostingVm;
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.arch.gic.VlpiMapping;
+import io.kvmirq.arch.gic.VlpiKernel;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
@@ -175,7 +175,7 @@ class PostingFactsTest {
         assertThat(facts(RecordedHost.of("arm64-6.12")).gicv4()).contains(false);
         assertThat(facts(intel()).gicv4()).contains(false);
         assertThat(facts(new RecordedHost()).gicv4()).isEmpty();
-        assertThat(facts(arm("", "")).vlpiKernel()).contains(VlpiMapping.Kernel.BY_ROUTE);
+        assertThat(facts(arm("", "")).vlpiKernel()).contains(VlpiKernel.BY_ROUTE);
         assertThat(facts(arm("", "")).posting()).isEmpty();
     }
 }
