@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
-import io.kvmirq.arch.gic.ItsState;
-import io.kvmirq.arch.gic.VgicState;
+import io.kvmirq.arch.gic.debugfs.ItsState;
+import io.kvmirq.arch.gic.debugfs.VgicState;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;

@@ -3,8 +3,8 @@ package io.kvmirq.cli;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
-import io.kvmirq.arch.gic.ItsState;
-import io.kvmirq.arch.gic.VgicState;
+import io.kvmirq.arch.gic.debugfs.ItsState;
+import io.kvmirq.arch.gic.debugfs.VgicState;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.Locale;

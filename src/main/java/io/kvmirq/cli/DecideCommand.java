@@ -10,19 +10,19 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.Violation;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.GaTag;
-import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.CompatibilityMsi;
-import io.kvmirq.arch.apic.Destinations;
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.arch.apic.LapicIds;
-import io.kvmirq.arch.apic.LocalApic;
-import io.kvmirq.arch.apic.NotPosted;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
-import io.kvmirq.arch.apic.PostingDecision;
 import io.kvmirq.arch.apic.PostingHost;
-import io.kvmirq.arch.apic.PostingIrq;
-import io.kvmirq.arch.apic.PostingVm;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.apic.model.ApicMessage;
+import io.kvmirq.arch.apic.model.Destinations;
+import io.kvmirq.arch.apic.model.LapicIds;
+import io.kvmirq.arch.apic.model.LocalApic;
+import io.kvmirq.arch.apic.model.PostingDecision;
+import io.kvmirq.arch.apic.model.PostingIrq;
+import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.arch.vtd.PostedIrte;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -61,11 +61,11 @@ final class DecideCommand implements Command {
     public void describe(CommandSpec spec) {
         spec.usageMessage()
                 .description(
-                        "Takes the message that a guest wrote into its MSI or MSI-X table, and decides as KVM does on a host"
-                                + " where everything else is in order: which vCPUs are meant, whether the IOMMU posts to"
-                                + " one of them, and the entry that it gets. Asks no kernel. Exit code 1 when the message"
-                                + " is not posted. For x86 only: on arm64, kvmirq decode vgic-state shows what is"
-                                + " forwarded.")
+                        "Takes the message that a guest wrote into its MSI or MSI-X table, and decides as KVM does on"
+                            + " a host where everything else is in order: which vCPUs are meant, whether the IOMMU"
+                            + " posts to one of them, and the entry that it gets. Asks no kernel. Exit code 1 when the"
+                            + " message is not posted. For x86 only: on arm64, kvmirq decode vgic-state shows what is"
+                            + " forwarded.")
                 .footer("", "Example: kvmirq decide --vendor amd --msi 0xfee01000/0x41 --vcpus 4");
         spec.addOption(OptionSpec.builder("--msi")
                 .paramLabel("ADDRESS/DATA")
@@ -263,7 +263,7 @@ final class DecideCommand implements Command {
                         .println("  inhibited: " + reason.cause()
                                 + "; the entry stays posted, and software takes the vector to the guest"));
             } else if (decisions.get(i) instanceof PostingDecision.Unposted unposted) {
-                NotPosted reason = unposted.reason();
+                PostingObstacle reason = unposted.reason();
                 terminal.out().println(label(vendor) + ": " + terminal.bad("not posted") + ": " + reason.text());
                 terminal.out().println("  here:    " + unposted.detail());
                 terminal.out().println("  decided: " + reason.decidedBy());
@@ -291,7 +291,7 @@ final class DecideCommand implements Command {
     }
 
     private static void printReasons(Terminal terminal) {
-        for (NotPosted reason : NotPosted.values()) {
+        for (PostingObstacle reason : PostingObstacle.values()) {
             terminal.out().println(terminal.bold(label(reason)) + ": " + reason.text());
             terminal.out().println("  decided: " + reason.decidedBy());
             terminal.out().println("  see:     " + reason.seen());

@@ -163,24 +163,20 @@ final class IntxStarvation2017 implements Race {
             yes: no other device waits for this guest's EOI.
             trust: another device may wait, and the administrator asserts that this does not matter.
             """);
-        judge(printer, "a line that others share", new DirectEoiPolicy(false, true, true, 1, true, false));
-        judge(
-                printer,
-                "a line that others share, asserted to be safe",
-                new DirectEoiPolicy(false, true, true, 1, true, true));
+        DirectEoiPolicy exclusive = DirectEoiPolicy.exclusive();
+        DirectEoiPolicy shared = DirectEoiPolicy.shared(1);
+        judge(printer, "a line that others share", shared);
+        judge(printer, "a line that others share, asserted to be safe", shared.assertSafe());
         judge(
                 printer,
                 "an exclusive request for a line that another device has",
-                new DirectEoiPolicy(false, true, true, 1, false, true));
+                new DirectEoiPolicy(exclusive.assertSafe().traits(), 1));
         judge(
                 printer,
                 "an exclusive request for a line of an IOAPIC (x86)",
-                new DirectEoiPolicy(false, true, false, 0, false, true));
-        judge(printer, "an exclusive request for a free line", new DirectEoiPolicy(false, true, true, 0, false, false));
-        judge(
-                printer,
-                "a platform device, which has a line of its own",
-                new DirectEoiPolicy(true, true, true, 0, false, false));
+                exclusive.withDeactivatingEoi(false).assertSafe());
+        judge(printer, "an exclusive request for a free line", exclusive);
+        judge(printer, "a platform device, which has a line of its own", exclusive.ofPlatformDevice(true));
         printer.end("A line for itself has conflicts of its own: see kvmirq races intx-exclusive.");
     }
 

@@ -99,7 +99,7 @@ final class VfioJson {
         }
         json.writeEndArray();
         json.writeArrayFieldStart("armed");
-        for (HostInterrupts.Armed irq : one.armed()) {
+        for (HostInterrupts.ArmedVector irq : one.armed()) {
             json.writeStartObject();
             json.writeNumberField("hostIrq", irq.irq().number());
             json.writeStringField("mode", irq.kind().name().toLowerCase(Locale.ROOT));

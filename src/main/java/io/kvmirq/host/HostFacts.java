@@ -205,8 +205,9 @@ public final class HostFacts {
                 .findFirst();
     }
 
-    private PciConfig config(String path) {
-        return PciConfig.of(tree.bytes(path + "config", PciConfig.BYTES).orElse(new byte[0]));
+    private PciCapabilities config(String path) {
+        return PciCapabilities.of(
+                tree.bytes(path + "config", PciCapabilities.BYTES).orElse(new byte[0]));
     }
 
     private List<PciDevice.Member> others(int group, PciAddress address) {

@@ -87,8 +87,8 @@ record RawCall(
                     out,
                     data,
                     Map.copyOf(names),
-                    made,
                     false,
+                    made,
                     raw.cut,
                     made.isPresent() ? 0 : raw.result,
                     raw.errno);

@@ -3,7 +3,7 @@ package io.kvmirq.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.arch.apic.NotPosted;
+import io.kvmirq.arch.apic.PostingObstacle;
 import java.util.Locale;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -73,10 +73,10 @@ class DecideCommandIT {
         Cli.Ended ended = decide("--reasons");
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out().lines().filter(line -> !line.startsWith(" ")))
-                .hasSize(NotPosted.values().length)
+                .hasSize(PostingObstacle.values().length)
                 .first()
                 .asString()
-                .startsWith(NotPosted.NO_REMAPPING.name().toLowerCase(Locale.ROOT) + ": ");
+                .startsWith(PostingObstacle.NO_REMAPPING.name().toLowerCase(Locale.ROOT) + ": ");
     }
 
     @ParameterizedTest
@@ -85,7 +85,8 @@ class DecideCommandIT {
             value = {
                 "--msi foo | --msi is 'foo': expected ADDRESS/DATA",
                 "--msi 1/2/3 | --msi is '1/2/3': expected ADDRESS/DATA",
-                "--msi 0x8090040/0x1 | 0x8090040 is not the address of an MSI of x86: expected 0xfee in bits 31:20; on arm64 see",
+                "--msi 0x8090040/0x1 | 0x8090040 is not the address of an MSI of x86: expected 0xfee in bits 31:20; on"
+                        + " arm64 see",
                 "--msi 0x1000/0x41 --json | 0x1000 is not the address of an MSI of x86",
                 "--msi xyz/41 | the address is 'xyz': expected 1 to 16 hex digits",
                 "--msi fee01000/41 --vcpus 0 | --vcpus is 0: expected 1-4096",

@@ -10,7 +10,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.VgicState;
+import io.kvmirq.arch.gic.debugfs.VgicState;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV2;

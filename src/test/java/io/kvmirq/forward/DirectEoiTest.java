@@ -139,7 +139,7 @@ class DirectEoiTest {
     @Test
     void kindOfTheDeviceIsThatOfTheInterrupt() {
         assertRefused(forwarding, line, DirectEoiPolicy.shared(1).assertSafe(), "the line has handlers");
-        DirectEoiPolicy ofPci = DirectEoiPolicy.shared(0).withMappedEoi(false);
+        DirectEoiPolicy ofPci = DirectEoiPolicy.shared(0).withDeactivatingEoi(false);
         assertThat(forwarding.forwardDirect(line, GSI, abi, ofPci).directEoi())
                 .contains(new DirectEoiDecision.Allowed(List.of(Breakage.VM_GONE)));
     }

@@ -9,8 +9,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.apic.NotPosted;
 import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.mirror.Mirror;
@@ -74,7 +74,8 @@ class PredictedPostingTest {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
             assertThat(irq.mechanism()).isEqualTo(Mechanism.IRQFD);
             assertThat(irq.predicted())
-                    .isEqualTo(new Posting.NotPosted(NotPosted.SWITCHED_OFF.text(), NotPosted.SWITCHED_OFF.remedy()));
+                    .isEqualTo(new Posting.NotPosted(
+                            PostingObstacle.SWITCHED_OFF.text(), PostingObstacle.SWITCHED_OFF.remedy()));
         }
     }
 

@@ -11,9 +11,10 @@ import io.kvmirq.PlatformName;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.apic.NotPosted;
-import io.kvmirq.arch.gic.NotVlpi;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.arch.gic.VlpiObstacle;
+import io.kvmirq.mirror.PredictedListRegister.Eoi;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -66,7 +67,7 @@ class VlpiPredictionTest {
         return new Posting.Posted(new Posting.ToLpi(lpi, new VcpuId(vcpu)), Optional.empty());
     }
 
-    private static void assertRefused(Mirror mirror, EventFdId event, NotVlpi refusal) {
+    private static void assertRefused(Mirror mirror, EventFdId event, VlpiObstacle refusal) {
         assertThat(irq(mirror, event).posting()).isEqualTo(new Posting.NotPosted(refusal.text(), refusal.remedy()));
     }
 
@@ -91,7 +92,7 @@ class VlpiPredictionTest {
         mirror.apply(mapped(6, 8193, 0));
         mirror.apply(route(GSI, 6));
         assertThat(irq(mirror, FIRST).posting().text()).contains("remove the irqfd and assign it again");
-        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(8193, false, false));
+        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(8193, Eoi.NONE));
         assertThat(mirror.now().byVcpu(new VcpuId(1))).isEmpty();
         mirror.apply(route(GSI, 5));
         assertThat(irq(mirror, FIRST).posting()).isInstanceOf(Posting.NotPosted.class);
@@ -117,7 +118,7 @@ class VlpiPredictionTest {
         mirror.apply(new Event.ConsumerAdded(FIRST, GSI));
         assertThat(irq(mirror, FIRST).posting()).isEqualTo(forwarded(8193, 0));
         mirror.apply(new Event.ProducerRemoved(FIRST, vector(0)));
-        assertThat(irq(mirror, FIRST).posting().text()).contains(NotPosted.NO_PRODUCER.text());
+        assertThat(irq(mirror, FIRST).posting().text()).contains(PostingObstacle.NO_PRODUCER.text());
     }
 
     @Test
@@ -158,28 +159,28 @@ class VlpiPredictionTest {
     void everyRefusalComesFromEvents() {
         Mirror old = Mirror.of(MirrorHost.arm64(false, VlpiKernel.BY_HOST_IRQ));
         old.apply(new Event.ConsumerAdded(FIRST, GSI));
-        assertRefused(old, FIRST, NotVlpi.NO_GICV4);
+        assertRefused(old, FIRST, VlpiObstacle.NO_GICV4);
 
         Mirror mirror = paired(VlpiKernel.BY_HOST_IRQ);
         mirror.apply(Event.RoutesCommitted.of(new Route.Msi(
                 GSI, new MsiMessage(MsiMessage.toIts(ITS, DEVICE, 5).address(), 5))));
         again(mirror, FIRST, GSI);
-        assertRefused(mirror, FIRST, NotVlpi.NO_DEVICE_ID);
+        assertRefused(mirror, FIRST, VlpiObstacle.NO_DEVICE_ID);
 
         mirror.apply(Event.RoutesCommitted.of(new Route.Msi(GSI, MsiMessage.toIts(ITS * 2, DEVICE, 5))));
         again(mirror, FIRST, GSI);
-        assertRefused(mirror, FIRST, NotVlpi.NO_ITS);
+        assertRefused(mirror, FIRST, VlpiObstacle.NO_ITS);
 
         mirror.apply(new Event.EventUnmapped(ITS, DEVICE, 9));
         mirror.apply(route(GSI, 9));
         again(mirror, FIRST, GSI);
-        assertRefused(mirror, FIRST, NotVlpi.UNMAPPED);
+        assertRefused(mirror, FIRST, VlpiObstacle.UNMAPPED);
 
         Mirror two = paired(VlpiKernel.BY_HOST_IRQ);
         two.apply(route(OTHER, 5));
         two.apply(new Event.ProducerAdded(SECOND, vector(1)));
         two.apply(new Event.ConsumerAdded(SECOND, OTHER));
-        assertRefused(two, SECOND, NotVlpi.TAKEN);
+        assertRefused(two, SECOND, VlpiObstacle.TAKEN);
         assertThat(irq(two, FIRST).posting()).isEqualTo(forwarded(8192, 1));
     }
 
@@ -191,7 +192,7 @@ class VlpiPredictionTest {
         two.apply(route(OTHER, 9));
         two.apply(new Event.ProducerAdded(SECOND, vector(1)));
         two.apply(new Event.ConsumerAdded(SECOND, OTHER));
-        assertRefused(two, SECOND, NotVlpi.UNMAPPED);
+        assertRefused(two, SECOND, VlpiObstacle.UNMAPPED);
         two.apply(route(OTHER, 5));
         two.apply(new Event.ConsumerRemoved(SECOND, OTHER));
         assertThat(irq(two, FIRST).posting()).isEqualTo(forwarded(8192, 1));
@@ -204,7 +205,7 @@ class VlpiPredictionTest {
         two.apply(new Event.ProducerAdded(SECOND, vector(1)));
         two.apply(new Event.ConsumerAdded(SECOND, OTHER));
         assertThat(irq(two, SECOND).posting()).isEqualTo(forwarded(8192, 1));
-        assertRefused(two, FIRST, NotVlpi.TAKEN);
+        assertRefused(two, FIRST, VlpiObstacle.TAKEN);
         // Its end takes the vLPI from the other.
         two.apply(new Event.ConsumerRemoved(FIRST, GSI));
         assertThat(irq(two, SECOND).posting()).isInstanceOf(Posting.NotPosted.class);
@@ -224,7 +225,7 @@ class VlpiPredictionTest {
         unknown.apply(mapped(5, 8192, 1));
         unknown.apply(route(GSI, 5));
         unknown.apply(new Event.ConsumerAdded(FIRST, GSI));
-        assertThat(irq(unknown, FIRST).posting().text()).contains(NotPosted.NO_PRODUCER.text());
+        assertThat(irq(unknown, FIRST).posting().text()).contains(PostingObstacle.NO_PRODUCER.text());
         unknown.apply(new Event.ProducerAdded(FIRST, vector(0)));
         assertThat(irq(unknown, FIRST).posting().text()).contains("whether KVM uses GICv4");
     }
@@ -238,9 +239,9 @@ class VlpiPredictionTest {
                 new Event.ConsumerAdded(FIRST, GSI, Optional.of(SECOND)),
                 Event.RoutesCommitted.of(Route.Pin.to(GSI, new Spi(40))));
         assertThat(irq(mirror, FIRST).handler()).contains(LineHandler.AUTO_MASK);
-        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(40, false, true));
+        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(40, Eoi.MAINTENANCE));
         mirror.apply(new Event.LineForwarded(FIRST));
         assertThat(irq(mirror, FIRST).handler()).contains(LineHandler.DIRECT_EOI);
-        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(40, true, false));
+        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(40, Eoi.PHYSICAL));
     }
 }

@@ -7,8 +7,8 @@
  * io.kvmirq.arch.gic.Maintenance} and {@link io.kvmirq.arch.gic.VgicType}. {@link io.kvmirq.arch.gic.ItsCommand} encodes
  * what a guest writes to its ITS.
  *
- * <p>On a host with GICv4, debugfs shows which LPIs are vLPIs: {@link io.kvmirq.arch.gic.VgicState} and {@link
- * io.kvmirq.arch.gic.ItsState}.
+ * <p>On a host with GICv4, debugfs shows which LPIs are vLPIs: {@link io.kvmirq.arch.gic.debugfs.VgicState} and {@link
+ * io.kvmirq.arch.gic.debugfs.ItsState}.
  *
  * <p>Sources: GIC architecture specification, versions 2 and 3; arch/arm64/kvm/vgic of Linux.
  */

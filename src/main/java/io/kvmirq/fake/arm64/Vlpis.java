@@ -2,8 +2,8 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.arch.gic.InterruptId;
-import io.kvmirq.arch.gic.NotVlpi;
 import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.arch.gic.model.Lpis;
 import io.kvmirq.arch.gic.model.VlpiMapping;
 import io.kvmirq.arch.gic.model.VlpiMapping.Outcome;
@@ -99,9 +99,9 @@ final class Vlpis {
     /** @return whether the irqfd and the interrupt of the device are connected, which says nothing of a vLPI */
     boolean connect(FakeIrqfd irqfd, Producer producer, Route route) {
         VlpiMapping mapping = new VlpiMapping(kernel, gicv4, lpis, vpes(), producer.number());
-        Optional<NotVlpi> refused = mapping.register(route);
+        Optional<VlpiObstacle> refused = mapping.register(route);
         vm.note(refused.isEmpty() ? ArmRule.VLPI_MADE : ArmRule.VLPI_NOT_MADE);
-        if (refused.filter(NotVlpi.UNMAPPED::equals).isPresent() && kernel == VlpiKernel.BY_ROUTE) {
+        if (refused.filter(VlpiObstacle.UNMAPPED::equals).isPresent() && kernel == VlpiKernel.BY_ROUTE) {
             vm.note(ArmRule.VLPI_NOT_CONNECTED_BEFORE);
             return false;
         }

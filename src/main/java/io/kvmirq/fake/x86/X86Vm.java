@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.intx.model.PinSources;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Producer;

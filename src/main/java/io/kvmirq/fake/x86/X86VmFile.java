@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.arch.apic.ApicMessage;
+import io.kvmirq.arch.apic.model.ApicMessage;
 import io.kvmirq.arch.intx.model.PinSources;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.model;
 
-import io.kvmirq.arch.gic.NotVlpi;
 import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.arch.gic.VlpiObstacle;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -65,35 +65,35 @@ public final class VlpiMapping {
      * @return why the LPI is no vLPI; empty if it is one
      * @throws IllegalStateException if it is registered already
      */
-    public Optional<NotVlpi> register(Route to) {
+    public Optional<VlpiObstacle> register(Route to) {
         if (route.isPresent()) {
             throw new IllegalStateException(
                     "host interrupt " + hostIrq + " is registered: unregister it before it is registered again");
         }
         route = Optional.of(to);
-        Optional<NotVlpi> refused = refusal(to);
+        Optional<VlpiObstacle> refused = refusal(to);
         if (refused.isEmpty()) {
             lpis.forward(lpi(to).orElseThrow(), new LpiForwarding(hostIrq, vpes));
         }
         return refused;
     }
 
-    private Optional<NotVlpi> refusal(Route to) {
+    private Optional<VlpiObstacle> refusal(Route to) {
         if (!gicv4) {
-            return Optional.of(NotVlpi.NO_GICV4);
+            return Optional.of(VlpiObstacle.NO_GICV4);
         }
         if (to.device().isEmpty()) {
-            return Optional.of(NotVlpi.NO_DEVICE_ID);
+            return Optional.of(VlpiObstacle.NO_DEVICE_ID);
         }
         if (to.its().isEmpty()) {
-            return Optional.of(NotVlpi.NO_ITS);
+            return Optional.of(VlpiObstacle.NO_ITS);
         }
         OptionalInt lpi = lpi(to);
         if (lpi.isEmpty()) {
-            return Optional.of(NotVlpi.UNMAPPED);
+            return Optional.of(VlpiObstacle.UNMAPPED);
         }
         boolean taken = lpis.hostIrq(lpi.getAsInt()).isPresent();
-        return taken && kernel == VlpiKernel.BY_HOST_IRQ ? Optional.of(NotVlpi.TAKEN) : Optional.empty();
+        return taken && kernel == VlpiKernel.BY_HOST_IRQ ? Optional.of(VlpiObstacle.TAKEN) : Optional.empty();
     }
 
     private static OptionalInt lpi(Route of) {

@@ -8,8 +8,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ItsCommand;
-import io.kvmirq.arch.gic.NotVlpi;
 import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.arch.gic.model.VlpiMapping.Outcome;
 import io.kvmirq.arch.gic.model.VlpiMapping.Route;
 import io.kvmirq.arch.vcpu.Host;
@@ -111,14 +111,14 @@ class VlpiTest {
     void everyReasonIsGivenInOrder() {
         Route nothing = new Route(Optional.empty(), OptionalInt.empty(), 9);
         assertThat(new VlpiMapping(VlpiKernel.BY_HOST_IRQ, false, lpis, vpes, HOST_IRQ).register(nothing))
-                .contains(NotVlpi.NO_GICV4);
-        assertThat(mapping(VlpiKernel.BY_HOST_IRQ).register(nothing)).contains(NotVlpi.NO_DEVICE_ID);
+                .contains(VlpiObstacle.NO_GICV4);
+        assertThat(mapping(VlpiKernel.BY_HOST_IRQ).register(nothing)).contains(VlpiObstacle.NO_DEVICE_ID);
         assertThat(mapping(VlpiKernel.BY_HOST_IRQ).register(new Route(Optional.empty(), OptionalInt.of(DEVICE), 9)))
-                .contains(NotVlpi.NO_ITS);
-        assertThat(mapping(VlpiKernel.BY_HOST_IRQ).register(route(9))).contains(NotVlpi.UNMAPPED);
+                .contains(VlpiObstacle.NO_ITS);
+        assertThat(mapping(VlpiKernel.BY_HOST_IRQ).register(route(9))).contains(VlpiObstacle.UNMAPPED);
         assertThat(mapping(VlpiKernel.BY_HOST_IRQ).register(route(0))).isEmpty();
         assertThat(new VlpiMapping(VlpiKernel.BY_HOST_IRQ, true, lpis, vpes, HOST_IRQ + 1).register(route(0)))
-                .contains(NotVlpi.TAKEN);
+                .contains(VlpiObstacle.TAKEN);
     }
 
     @Test
@@ -189,7 +189,7 @@ class VlpiTest {
     @Test
     void eventThatTheGuestMapsLateIsNoVlpi() {
         VlpiMapping mapping = mapping(VlpiKernel.BY_ROUTE);
-        assertThat(mapping.register(route(2))).contains(NotVlpi.UNMAPPED);
+        assertThat(mapping.register(route(2))).contains(VlpiObstacle.UNMAPPED);
         ram.mapEvent(its, DEVICE, 2, LPI + 2, 0);
         assertThat(mapping.isForwarded()).isFalse();
         assertThat(mapping.unregister()).isEqualTo(Outcome.WARNS);

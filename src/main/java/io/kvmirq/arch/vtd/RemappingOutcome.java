@@ -5,13 +5,13 @@ import io.kvmirq.InterruptVector;
 import java.util.Optional;
 
 /** The outcome of a device's request. */
-public sealed interface Outcome {
+public sealed interface RemappingOutcome {
     /**
      * The unit sent the host interrupt of the entry.
      *
      * @param entry as the unit read it
      */
-    record Remapped(RemappedIrte entry) implements Outcome {}
+    record Remapped(RemappedIrte entry) implements RemappingOutcome {}
 
     /**
      * The unit set the vector in PIR.
@@ -19,7 +19,7 @@ public sealed interface Outcome {
      * @param entry as the unit read it
      * @param notification the notification that the unit sent; empty if one was outstanding or suppressed
      */
-    record Posted(PostedIrte entry, Optional<Notification> notification) implements Outcome {}
+    record Posted(PostedIrte entry, Optional<Notification> notification) implements RemappingOutcome {}
 
     /**
      * An interrupt to a CPU of the host.
@@ -35,5 +35,5 @@ public sealed interface Outcome {
      * @param reason the number in the fault record
      * @param recorded whether the unit records the fault: FPD of the entry can suppress the record
      */
-    record Blocked(FaultReason reason, boolean recorded) implements Outcome {}
+    record Blocked(FaultReason reason, boolean recorded) implements RemappingOutcome {}
 }

@@ -2,7 +2,7 @@
 package io.kvmirq.arch.gic;
 
 /** The reasons for which KVM itself delivers the LPI of an irqfd, in the order of the kernel's checks. The VMM is not told. */
-public enum NotVlpi {
+public enum VlpiObstacle {
     NO_GICV4(
             "the host has no GICv4, or kvm-arm.vgic_v4_enable is not set",
             "on a host with GICv4, boot with kvm-arm.vgic_v4_enable=1"),
@@ -17,7 +17,7 @@ public enum NotVlpi {
     private final String text;
     private final String remedy;
 
-    NotVlpi(String text, String remedy) {
+    VlpiObstacle(String text, String remedy) {
         this.text = text;
         this.remedy = remedy;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.apic;
+package io.kvmirq.arch.apic.model;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -8,6 +8,12 @@ import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingHost.Feature;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.apic.Vendor;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
@@ -63,43 +69,15 @@ class PostingDecisionTest {
     }
 
     /** Makes one row hold, whatever else holds. */
-    private static void spoil(Case all, NotPosted row) {
+    private static void spoil(Case all, PostingObstacle row) {
         PostingHost host = all.host;
         boolean none = false;
         switch (row) {
-            case NO_REMAPPING ->
-                all.host = new PostingHost(
-                        host.vendor(),
-                        none,
-                        host.commandLine(),
-                        host.unitsPost(),
-                        host.apicVirtualization(),
-                        host.devicePostedIrqs());
+            case NO_REMAPPING -> all.host = host.without(Feature.REMAPPING);
             case SWITCHED_OFF -> all.host = host.withCommandLine(host.commandLine() + " intremap=nosid,nopost ");
-            case UNIT_CANNOT_POST, NO_VIRTUAL_APIC ->
-                all.host = new PostingHost(
-                        host.vendor(),
-                        host.remapping(),
-                        host.commandLine(),
-                        none,
-                        host.apicVirtualization(),
-                        host.devicePostedIrqs());
-            case NO_APIC_VIRTUALIZATION ->
-                all.host = new PostingHost(
-                        host.vendor(),
-                        host.remapping(),
-                        host.commandLine(),
-                        host.unitsPost(),
-                        none,
-                        host.devicePostedIrqs());
-            case DEVICES_NOT_POSTED ->
-                all.host = new PostingHost(
-                        host.vendor(),
-                        host.remapping(),
-                        host.commandLine(),
-                        host.unitsPost(),
-                        host.apicVirtualization(),
-                        Optional.of(none));
+            case UNIT_CANNOT_POST, NO_VIRTUAL_APIC -> all.host = host.without(Feature.POSTING_UNITS);
+            case NO_APIC_VIRTUALIZATION -> all.host = host.without(Feature.APIC_VIRTUALIZATION);
+            case DEVICES_NOT_POSTED -> all.host = host.without(Feature.DEVICE_POSTED_IRQS);
             case NO_LAPIC_IN_KERNEL -> all.lapicsInKernel = none;
             case NO_PRODUCER -> all.producer = none;
             case NO_CONSUMER -> all.consumer = none;
@@ -116,7 +94,7 @@ class PostingDecisionTest {
         }
     }
 
-    private static boolean exists(NotPosted row, Vendor vendor) {
+    private static boolean exists(PostingObstacle row, Vendor vendor) {
         return switch (row) {
             case UNIT_CANNOT_POST -> vendor == Vendor.INTEL;
             case NO_VIRTUAL_APIC, DOMAIN_NOT_UNMANAGED, INHIBITED -> vendor == Vendor.AMD;
@@ -124,7 +102,7 @@ class PostingDecisionTest {
         };
     }
 
-    private static NotPosted rowOf(PostingDecision decision) {
+    private static PostingObstacle rowOf(PostingDecision decision) {
         assertThat(decision).isInstanceOf(PostingDecision.Unposted.class);
         return ((PostingDecision.Unposted) decision).reason();
     }
@@ -134,7 +112,7 @@ class PostingDecisionTest {
     @EnumSource
     void everyRowIsReached(Vendor vendor) {
         List<String> table = new ArrayList<>();
-        for (NotPosted row : NotPosted.values()) {
+        for (PostingObstacle row : PostingObstacle.values()) {
             if (exists(row, vendor)) {
                 Case spoilt = new Case(vendor);
                 spoil(spoilt, row);
@@ -150,8 +128,8 @@ class PostingDecisionTest {
     @EnumSource
     void theFirstOfTwoRowsIsTheAnswer(Vendor vendor) {
         int pairs = 0;
-        for (NotPosted first : NotPosted.values()) {
-            for (NotPosted second : NotPosted.values()) {
+        for (PostingObstacle first : PostingObstacle.values()) {
+            for (PostingObstacle second : PostingObstacle.values()) {
                 if (first.compareTo(second) < 0 && exists(first, vendor) && exists(second, vendor)) {
                     Case spoilt = new Case(vendor);
                     spoil(spoilt, second);
@@ -186,7 +164,7 @@ class PostingDecisionTest {
                             reason.counts(Vendor.INTEL) ? Set.of(reason) : Set.of()));
             Case amd = new Case(Vendor.AMD);
             amd.inhibits = EnumSet.of(reason);
-            assertThat(rowOf(amd.decide())).isEqualTo(NotPosted.INHIBITED);
+            assertThat(rowOf(amd.decide())).isEqualTo(PostingObstacle.INHIBITED);
             assertThat(((PostingDecision.Unposted) amd.decide()).detail()).contains(reason.cause());
         }
     }
@@ -205,7 +183,7 @@ class PostingDecisionTest {
         Case fixed = new Case(vendor);
         fixed.destination = 0b1111;
         fixed.addressBits = LOGICAL;
-        assertThat(rowOf(fixed.decide())).isEqualTo(NotPosted.NOT_ONE_VCPU);
+        assertThat(rowOf(fixed.decide())).isEqualTo(PostingObstacle.NOT_ONE_VCPU);
     }
 
     /** The last word wins, as the kernel applies them in order. */
@@ -223,15 +201,7 @@ class PostingDecisionTest {
         "AMD, amd_iommu_intr=legacy amd_iommu_intr=vapic,",
         "AMD, intremap=nopost, SWITCHED_OFF"
     })
-    void commandLineIsReadInOrder(Vendor vendor, String line, @Nullable NotPosted expected) {
+    void commandLineIsReadInOrder(Vendor vendor, String line, @Nullable PostingObstacle expected) {
         assertThat(PostingHost.of(vendor).withCommandLine(line).flaw()).isEqualTo(Optional.ofNullable(expected));
-    }
-
-    /** Before Linux 6.16 there is no parameter to ask. */
-    @Test
-    void kernelWithoutTheParameterIsNotHeldAgainstIt() {
-        PostingHost host = PostingHost.of(Vendor.INTEL);
-        assertThat(new PostingHost(host.vendor(), true, "", true, true, Optional.empty()).flaw())
-                .isEmpty();
     }
 }

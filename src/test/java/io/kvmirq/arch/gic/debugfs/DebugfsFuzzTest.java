@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.gic;
+package io.kvmirq.arch.gic.debugfs;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.code_intelligence.jazzer.junit.FuzzTest;
-import io.kvmirq.arch.gic.VgicState.Interrupt;
+import io.kvmirq.arch.gic.InterruptId;
+import io.kvmirq.arch.gic.debugfs.VgicState.Interrupt;
 import java.nio.charset.StandardCharsets;
 import java.util.function.Function;
 

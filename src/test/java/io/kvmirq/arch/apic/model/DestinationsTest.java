@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.apic;
+package io.kvmirq.arch.apic.model;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.arch.apic.DeliveryMode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;

@@ -8,7 +8,7 @@ import java.util.OptionalInt;
  *
  * <p>Source: PCI Local Bus Specification 3.0, 6.1 and 6.8; include/uapi/linux/pci_regs.h.
  */
-public final class PciConfig {
+public final class PciCapabilities {
     /** The size of the conventional configuration space, in bytes. All capabilities that are read are in it. */
     public static final int BYTES = 256;
 
@@ -31,13 +31,13 @@ public final class PciConfig {
 
     private final byte[] bytes;
 
-    private PciConfig(byte[] bytes) {
+    private PciCapabilities(byte[] bytes) {
         this.bytes = bytes;
     }
 
     /** Takes the first bytes of a configuration space, as the file {@code config} of sysfs has them. */
-    public static PciConfig of(byte[] bytes) {
-        return new PciConfig(bytes.clone());
+    public static PciCapabilities of(byte[] bytes) {
+        return new PciCapabilities(bytes.clone());
     }
 
     /** Whether the capabilities could be read. Without CAP_SYS_ADMIN, sysfs shows {@value #PUBLIC_BYTES} bytes only. */

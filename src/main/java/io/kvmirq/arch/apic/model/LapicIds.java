@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.apic;
+package io.kvmirq.arch.apic.model;
 
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.LapicPage;
 
 /**
  * An enabled LAPIC with the ids that an operating system gives it.

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.apic;
+package io.kvmirq.arch.apic.model;
+
+import io.kvmirq.arch.apic.LapicPage;
 
 /**
  * What a local APIC shows to those that send to it: its ids and its modes.

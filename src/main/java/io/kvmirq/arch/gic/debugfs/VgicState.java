@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.gic;
+package io.kvmirq.arch.gic.debugfs;
 
+import io.kvmirq.arch.gic.InterruptId;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;

@@ -7,7 +7,7 @@ package io.kvmirq.arch.apic;
  *
  * <p>Source: {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c and its callers, Linux 7.1.
  */
-public enum NotPosted {
+public enum PostingObstacle {
     /** Row 1. */
     NO_REMAPPING(
             "the host does not remap interrupts",
@@ -110,7 +110,7 @@ public enum NotPosted {
     private final String seen;
     private final String remedy;
 
-    NotPosted(String text, String decidedBy, String seen, String remedy) {
+    PostingObstacle(String text, String decidedBy, String seen, String remedy) {
         this.text = text;
         this.decidedBy = decidedBy;
         this.seen = seen;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.gic;
+package io.kvmirq.arch.gic.debugfs;
 
 /**
  * A line of a debugfs file, for the sentence about what is wrong with it.

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.apic;
+package io.kvmirq.arch.apic.model;
+
+import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.arch.apic.IoapicEntry;
 
 /**
  * An interrupt on its way to the LAPICs, decoded from a message or from a pin of an I/O APIC.

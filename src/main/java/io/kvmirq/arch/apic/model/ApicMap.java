@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.apic;
+package io.kvmirq.arch.apic.model;
 
+import io.kvmirq.arch.apic.LapicPage;
 import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;

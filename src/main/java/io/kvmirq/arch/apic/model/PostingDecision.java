@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.apic;
+package io.kvmirq.arch.apic.model;
 
 import io.kvmirq.InterruptVector;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.apic.Vendor;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
@@ -32,62 +37,62 @@ public sealed interface PostingDecision {
      * @param reason the first reason that holds
      * @param detail what of this interrupt makes the reason hold, in one sentence
      */
-    record Unposted(NotPosted reason, String detail) implements PostingDecision {}
+    record Unposted(PostingObstacle reason, String detail) implements PostingDecision {}
 
-    /** Decides in the order of {@link NotPosted}. */
+    /** Decides in the order of {@link PostingObstacle}. */
     static PostingDecision of(PostingHost host, PostingVm vm, PostingIrq irq) {
-        Optional<NotPosted> flaw = host.flaw().or(() -> flawOfPath(vm, irq));
+        Optional<PostingObstacle> flaw = host.flaw().or(() -> flawOfPath(vm, irq));
         if (flaw.isPresent()) {
             return unposted(flaw.get());
         }
         Optional<MsiMessage> found = irq.message();
         if (found.isEmpty()) {
-            return new Unposted(NotPosted.NOT_ONE_MESSAGE, "the routes of the GSI are " + irq.routes());
+            return new Unposted(PostingObstacle.NOT_ONE_MESSAGE, "the routes of the GSI are " + irq.routes());
         }
         ApicMessage message = ApicMessage.of(
                 new CompatibilityMsi(found.get().address(), found.get().data()));
         if (message.isInvalid(vm.apicIds32Bit())) {
             return new Unposted(
-                    NotPosted.NOT_DECODED,
+                    PostingObstacle.NOT_DECODED,
                     "the address is 0x" + Long.toHexString(found.get().address()));
         }
         if (!message.mode().hasVector()) {
-            return new Unposted(NotPosted.MODE_NOT_POSTABLE, "the delivery mode is " + message.mode());
+            return new Unposted(PostingObstacle.MODE_NOT_POSTABLE, "the delivery mode is " + message.mode());
         }
         Optional<? extends LocalApic> single = vm.destinations().single(message);
         if (single.isEmpty()) {
-            return new Unposted(NotPosted.NOT_ONE_VCPU, meant(vm, message));
+            return new Unposted(PostingObstacle.NOT_ONE_VCPU, meant(vm, message));
         }
         if (host.vendor() == Vendor.AMD && !irq.unmanagedDomain()) {
-            return unposted(NotPosted.DOMAIN_NOT_UNMANAGED);
+            return unposted(PostingObstacle.DOMAIN_NOT_UNMANAGED);
         }
         Set<InhibitReason> inhibits = vm.inhibits().stream()
                 .filter(reason -> reason.counts(host.vendor()))
                 .collect(Collectors.toCollection(() -> EnumSet.noneOf(InhibitReason.class)));
         if (host.vendor() == Vendor.AMD && !inhibits.isEmpty()) {
             return new Unposted(
-                    NotPosted.INHIBITED,
+                    PostingObstacle.INHIBITED,
                     inhibits.stream().map(InhibitReason::cause).collect(Collectors.joining("; ")));
         }
         return new Posted(
                 new VcpuId(single.get().vcpuId()), new InterruptVector(message.vector()), Set.copyOf(inhibits));
     }
 
-    private static Unposted unposted(NotPosted reason) {
+    private static Unposted unposted(PostingObstacle reason) {
         return new Unposted(reason, reason.text());
     }
 
-    private static Optional<NotPosted> flawOfPath(PostingVm vm, PostingIrq irq) {
+    private static Optional<PostingObstacle> flawOfPath(PostingVm vm, PostingIrq irq) {
         if (!vm.lapicsInKernel()) {
-            return Optional.of(NotPosted.NO_LAPIC_IN_KERNEL);
+            return Optional.of(PostingObstacle.NO_LAPIC_IN_KERNEL);
         }
         if (!irq.producer()) {
-            return Optional.of(NotPosted.NO_PRODUCER);
+            return Optional.of(PostingObstacle.NO_PRODUCER);
         }
         if (!irq.consumer()) {
-            return Optional.of(NotPosted.NO_CONSUMER);
+            return Optional.of(PostingObstacle.NO_CONSUMER);
         }
-        return irq.alone() ? Optional.empty() : Optional.of(NotPosted.EVENTFD_TAKEN);
+        return irq.alone() ? Optional.empty() : Optional.of(PostingObstacle.EVENTFD_TAKEN);
     }
 
     private static String meant(PostingVm vm, ApicMessage message) {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-package io.kvmirq.arch.apic;
+package io.kvmirq.arch.apic.model;
 
 import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.apic.IrteUpdate;
 import java.util.Optional;
 
 /**
