@@ -6,9 +6,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.fake.FakePciDevice;
+import io.kvmirq.fake.FakePlatformDevice;
 
 /** What a device does of its own accord. */
-interface Hardware {
+public interface Hardware {
     /** Sends the message of a vector. */
     void send(int vector);
 
@@ -44,6 +45,26 @@ interface Hardware {
             @Override
             public void serve() {
                 device.serve();
+            }
+        };
+    }
+
+    /** A platform device of a fake kernel: a level at index 0, and edges at other indexes. */
+    static Hardware of(FakePlatformDevice device) {
+        return new Hardware() {
+            @Override
+            public void send(int index) {
+                device.pulse(index);
+            }
+
+            @Override
+            public void request() {
+                device.requestService(0);
+            }
+
+            @Override
+            public void serve() {
+                device.serve(0);
             }
         };
     }

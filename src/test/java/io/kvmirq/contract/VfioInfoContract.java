@@ -15,7 +15,6 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
-import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.AfterEach;
@@ -119,23 +118,14 @@ class VfioInfoContract {
     void interruptInfoNeedsItsSizeAndAnIndex() {
         VfioDevice device = vfio.device(E1000E);
         assertErrno(Errno.EFAULT, vfio.ioctl(device.fd, UapiVfio.VFIO_DEVICE_GET_IRQ_INFO, 0));
-        assertErrno(Errno.EINVAL, rawInfo(device, 15, INTX));
-        assertErrno(Errno.EINVAL, rawInfo(device, 16, 5));
-        assertErrno(Errno.EINVAL, rawInfo(device, 16, -1));
-        assertOk(rawInfo(device, 16, REQ));
-        assertOk(rawInfo(device, 4096, REQ));
+        assertErrno(Errno.EINVAL, device.irqInfo(15, INTX));
+        assertErrno(Errno.EINVAL, device.irqInfo(16, 5));
+        assertErrno(Errno.EINVAL, device.irqInfo(16, -1));
+        assertOk(device.irqInfo(16, REQ));
+        assertOk(device.irqInfo(4096, REQ));
         ByteBuffer record = Buffers.allocate(KernelBackend.VFIO_IRQ_SIZE).putLong(0, -1);
         assertErrno(Errno.EINVAL, vfio.kernel().vfioIrqInfo(device.fd, 5, record));
         assertThat(record.getLong(0)).as("record after an error").isEqualTo(-1);
-    }
-
-    private int rawInfo(VfioDevice device, int argsz, int index) {
-        return vfio.ioctl(
-                device.fd,
-                UapiVfio.VFIO_DEVICE_GET_IRQ_INFO,
-                Buffers.allocate(VfioIrqInfo.SIZE)
-                        .putInt(VfioIrqInfo.ARGSZ, argsz)
-                        .putInt(VfioIrqInfo.INDEX, index));
     }
 
     // Regions
@@ -161,6 +151,7 @@ class VfioInfoContract {
         ByteBuffer info = Buffers.allocate(VfioRegionInfo.SIZE);
         assertErrno(Errno.EINVAL, device.region(31, CONFIG, info));
         assertErrno(Errno.EINVAL, device.region(32, -1, info));
+        assertErrno(Errno.EINVAL, device.region(32, CONFIG + 1, info));
         assertErrno(Errno.EINVAL, device.region(32, UapiVfio.VFIO_PCI_NUM_REGIONS, info));
     }
 

@@ -11,6 +11,7 @@ import static io.kvmirq.contract.World.eventually;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.fake.FakePciDevice;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -327,17 +328,16 @@ class VfioIntxContract {
     @Test
     void deviceWithoutDisIntxNeedsItsLineAlone() {
         VfioWorld alone = vfio.fakeAlone("QEMU's devices all have DisINTx");
-        Hardware hardware = Hardware.of(alone.fake()
-                .pciDevice("0000:00:1e.0", 8)
+        String address = "0000:00:1e.0";
+        FakePciDevice hardware = alone.fake()
+                .pciDevice(address, 8)
                 .intxWithoutDisIntx()
                 .onSharedLine()
-                .add());
-        int group = alone.world.own(alone.open("/dev/vfio/8"));
-        int container = alone.attach(group);
-        int fd = alone.world.own(alone.deviceFd(group, "0000:00:1e.0"));
-        VfioDevice device = new VfioDevice(alone, container, group, fd, hardware);
+                .add();
+        VfioDevice device = alone.device(hardware, 8, address);
         assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
         assertErrno(Errno.EBUSY, device.arm(INTX, 0, alone.world.eventfd()));
+        assertErrno(Errno.EBUSY, device.arm(INTX, 0, -1));
         assertErrno(Errno.EINVAL, device.intx(MASK));
     }
 }

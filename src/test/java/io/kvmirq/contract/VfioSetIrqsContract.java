@@ -11,6 +11,7 @@ import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
+import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.uapi.UapiVfio;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -181,9 +182,14 @@ class VfioSetIrqsContract {
         int[] events = alone.events(2);
         assertOk(device.arm(ERR, 0, events[0]));
         assertOk(device.arm(REQ, 0, events[1]));
-        alone.hardware(E1000E).reportError();
-        alone.hardware(E1000E).askBack();
+        FakePciDevice hardware = alone.hardware(E1000E);
+        assertThat(hardware.reportError()).isTrue();
+        assertThat(hardware.askBack()).isTrue();
         assertThat(alone.take(events[0])).isEqualTo(1);
         assertThat(alone.take(events[1])).isEqualTo(1);
+        assertOk(device.disable(ERR));
+        assertOk(device.disable(REQ));
+        assertThat(hardware.reportError()).isFalse();
+        assertThat(hardware.askBack()).isFalse();
     }
 }

@@ -111,7 +111,7 @@ public final class World {
         return fake(release);
     }
 
-    private static World fake(String profile) {
+    static World fake(String profile) {
         return new World(
                 FAKE + "-" + profile, profile, new FakeKernel(Profile.of(profile)).backend(), Optional.empty());
     }
@@ -126,7 +126,7 @@ public final class World {
     }
 
     /** Skips, with the reason, where this world's kernel cannot be used. */
-    KernelBackend kernel() {
+    public KernelBackend kernel() {
         assumeTrue(flaw.isEmpty(), () -> flaw.orElse(""));
         return kernel;
     }
@@ -137,13 +137,13 @@ public final class World {
     }
 
     /** Keeps a new descriptor to be closed. */
-    int own(int result) {
+    public int own(int result) {
         assertThat(result).as("a new descriptor").isNotNegative();
         open.add(result);
         return result;
     }
 
-    void close(int fd) {
+    public void close(int fd) {
         open.remove((Integer) fd);
         assertOk(kernel.fdClose(fd));
     }
@@ -181,7 +181,7 @@ public final class World {
     }
 
     /** Fresh memory, or a file's, unmapped after the test. */
-    long map(long length, int fd) {
+    public long map(long length, int fd) {
         int flags = fd < 0 ? Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS : Uapi.MAP_SHARED;
         long address = kernel.libc().mmap(length, Uapi.PROT_READ | Uapi.PROT_WRITE, flags, fd, 0);
         assertOk(address);
@@ -207,11 +207,11 @@ public final class World {
         return own(kernel.kvmOpen(Buffers.cString("/dev/kvm")));
     }
 
-    int bareVm() {
+    public int bareVm() {
         return own(kernel.vmCreate(kvm(), 0));
     }
 
-    int fullVm() {
+    public int fullVm() {
         int vm = bareVm();
         createFullIrqchip(vm);
         return vm;
@@ -238,7 +238,7 @@ public final class World {
         return vm;
     }
 
-    int eventfd() {
+    public int eventfd() {
         return own(kernel.eventfdCreate());
     }
 
@@ -252,7 +252,7 @@ public final class World {
         assumeTrue(!kernel.isReal() || Machine.isX86(), "needs KVM on x86-64, and this one is arm64");
     }
 
-    int vcpu(int vm, int id) {
+    public int vcpu(int vm, int id) {
         return own(kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, id));
     }
 
@@ -398,11 +398,11 @@ public final class World {
         return count.getLong(0);
     }
 
-    static void assertOk(long result) {
+    public static void assertOk(long result) {
         assertThat(result).as("result").isNotNegative();
     }
 
-    static void assertErrno(Errno expected, long result) {
+    public static void assertErrno(Errno expected, long result) {
         assertThat(result).as("result, expected " + expected).isEqualTo(-expected.number());
     }
 }
