@@ -24,6 +24,9 @@ import org.junit.jupiter.api.Test;
 @VfioContract
 class VfioInfoContract {
     private static final int CONFIG = UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
+    /** Of a graphics card. */
+    private static final int VGA = CONFIG + 1;
+
     private static final int READ_WRITE = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
 
     private final VfioWorld vfio;
@@ -151,7 +154,7 @@ class VfioInfoContract {
         ByteBuffer info = Buffers.allocate(VfioRegionInfo.SIZE);
         assertErrno(Errno.EINVAL, device.region(31, CONFIG, info));
         assertErrno(Errno.EINVAL, device.region(32, -1, info));
-        assertErrno(Errno.EINVAL, device.region(32, CONFIG + 1, info));
+        assertErrno(Errno.EINVAL, device.region(32, VGA, info));
         assertErrno(Errno.EINVAL, device.region(32, UapiVfio.VFIO_PCI_NUM_REGIONS, info));
     }
 
