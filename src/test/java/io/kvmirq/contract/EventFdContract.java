@@ -10,25 +10,11 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** eventfd(2): fs/eventfd.c. */
 @Contract
-class EventFdContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    EventFdContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class EventFdContract extends KernelSuite {
     @Test
     void signalsAddUpAndOneDrainTakesThemAll() {
         int fd = world.eventfd();

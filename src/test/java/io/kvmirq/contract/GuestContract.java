@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Journal;
@@ -16,29 +15,15 @@ import io.kvmirq.selftest.Selftest;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.List;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** What a vCPU that runs answers: KVM_RUN in arch/x86/kvm/x86.c, and the guest of the self-test. */
 @Contract
-class GuestContract {
+class GuestContract extends KernelSuite {
     private static final int PAGE = 4096;
     private static final int ROUND_TRIPS = 20;
-
-    private final World world;
-    private final Libc libc;
-
-    GuestContract(World world) {
-        this.world = world;
-        this.libc = world.kernel().libc();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
 
     private static final class Silent implements Journal {
         @Override

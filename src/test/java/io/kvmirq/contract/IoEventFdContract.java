@@ -9,25 +9,11 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** KVM_IOEVENTFD: virt/kvm/eventfd.c. */
 @Contract
-class IoEventFdContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    IoEventFdContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class IoEventFdContract extends KernelSuite {
     private static final int PIO = KernelBackend.IOEVENTFD_PIO;
     private static final int MATCH = KernelBackend.IOEVENTFD_DATAMATCH;
     private static final long PORT = 0x80;

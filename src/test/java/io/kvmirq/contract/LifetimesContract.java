@@ -9,25 +9,11 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** What outlives what: files, the references they hold, and registrations: virt/kvm/kvm_main.c, eventfd.c. */
 @Contract
-class LifetimesContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    LifetimesContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class LifetimesContract extends KernelSuite {
     private static final int PIO = KernelBackend.IOEVENTFD_PIO;
     private static final long PORT = 0x80;
     private static final String WRITES = "66b807000000e680e681";

@@ -6,34 +6,19 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** Level interrupts that are looked at again when the guest has ended them: irqfd_resampler in virt/kvm/eventfd.c. */
 @Contract
-class ResampleContract {
+class ResampleContract extends KernelSuite {
     private static final int GSI = 5;
     /** IOAPIC_SUCCESSIVE_IRQ_MAX_COUNT of ioapic.c. */
     private static final int STORM = 10_000;
 
     private static final int RESAMPLE = Uapi.KVM_IRQFD_FLAG_RESAMPLE;
     private static final int DEASSIGN = Uapi.KVM_IRQFD_FLAG_DEASSIGN;
-
-    private final World world;
-    private final KernelBackend kernel;
-
-    ResampleContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
 
     private int level(int vm, int resample) {
         int event = world.eventfd();

@@ -23,25 +23,11 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.IntSupplier;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** Calls from several threads at once: each call is whole, and of those that exclude each other one wins. */
 @Contract
-class ThreadsContract {
-    private final World world;
-    private final KernelBackend kernel;
-
-    ThreadsContract(World world) {
-        this.world = world;
-        this.kernel = world.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        world.closeAll();
-    }
-
+class ThreadsContract extends KernelSuite {
     private static final int ROUNDS = 200;
     /** Beyond what the JVM opens, so that a number closed here is nobody else's. */
     private static final int HIGH = 5000;

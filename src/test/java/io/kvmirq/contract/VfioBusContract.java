@@ -11,27 +11,15 @@ import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceFeature;
 import io.kvmirq.uapi.UapiVfio.VfioPciHotResetInfo;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The reset of a bus and the features of a device, where there are none: drivers/vfio/pci/vfio_pci_core.c. */
 @VfioContract
-class VfioBusContract {
+class VfioBusContract extends VfioSuite {
     private static final int PROBE = UapiVfio.VFIO_DEVICE_FEATURE_PROBE;
     private static final int GET = UapiVfio.VFIO_DEVICE_FEATURE_GET;
     private static final int SET = UapiVfio.VFIO_DEVICE_FEATURE_SET;
     private static final int LOW_POWER_ENTRY = 3;
-
-    private final VfioWorld vfio;
-
-    VfioBusContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     private int info(int device, int argsz) {
         ByteBuffer info = Buffers.allocate(64).putInt(VfioPciHotResetInfo.ARGSZ, argsz);

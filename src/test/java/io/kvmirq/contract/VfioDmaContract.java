@@ -11,12 +11,11 @@ import io.kvmirq.Errno;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaUnmap;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** The mappings of a container: drivers/vfio/vfio_iommu_type1.c. */
 @VfioContract
-class VfioDmaContract {
+class VfioDmaContract extends VfioSuite {
     private static final int READ_WRITE = UapiVfio.VFIO_DMA_MAP_FLAG_READ | UapiVfio.VFIO_DMA_MAP_FLAG_WRITE;
     private static final int ALL = UapiVfio.VFIO_DMA_UNMAP_FLAG_ALL;
     private static final int DIRTY = UapiVfio.VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
@@ -28,18 +27,8 @@ class VfioDmaContract {
 
     private static final long ARM64_MESSAGES = 0x8000000L;
 
-    private final VfioWorld vfio;
     private int container;
     private long memory;
-
-    VfioDmaContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     private void attach() {
         attach(UapiVfio.VFIO_TYPE1v2_IOMMU);

@@ -7,11 +7,9 @@ import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.contract.World.MsiRoute;
 import io.kvmirq.contract.World.PinRoute;
 import io.kvmirq.uapi.Uapi;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedClass;
@@ -21,25 +19,10 @@ import org.junit.jupiter.params.provider.MethodSource;
 @Tag("contract")
 @ParameterizedClass(name = "{0}")
 @MethodSource("io.kvmirq.contract.VfioWorld#x86")
-class VfioGuestContract {
+class VfioGuestContract extends VfioSuite {
     private static final int VECTORS = 5;
     private static final int GSI = 24;
     private static final int PIN = 10;
-
-    private final VfioWorld vfio;
-    private final World world;
-    private final KernelBackend kernel;
-
-    VfioGuestContract(VfioWorld vfio) {
-        this.vfio = vfio;
-        this.world = vfio.world;
-        this.kernel = vfio.kernel();
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     /** Opens a device whose group KVM knows, as a VMM does it: the KVM-VFIO device first. */
     private VfioDevice deviceOf(int vm, TestDevice which) {

@@ -17,28 +17,16 @@ import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** What a VFIO device says of itself, and its reset: drivers/vfio/pci/vfio_pci_core.c. */
 @VfioContract
-class VfioInfoContract {
+class VfioInfoContract extends VfioSuite {
     private static final int CONFIG = UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;
     /** Of a graphics card. */
     private static final int VGA = CONFIG + 1;
 
     private static final int READ_WRITE = UapiVfio.VFIO_REGION_INFO_FLAG_READ | UapiVfio.VFIO_REGION_INFO_FLAG_WRITE;
-
-    private final VfioWorld vfio;
-
-    VfioInfoContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     // The device
 

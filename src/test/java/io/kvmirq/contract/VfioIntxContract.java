@@ -12,7 +12,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.fake.FakePciDevice;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -20,18 +19,7 @@ import org.junit.jupiter.api.Test;
  * what the eventfd counts together with the loopback that follows.
  */
 @VfioContract
-class VfioIntxContract {
-    private final VfioWorld vfio;
-
-    VfioIntxContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
-
+class VfioIntxContract extends VfioSuite {
     /** A device whose INTx signals an eventfd. */
     private VfioDevice armed(int event) {
         VfioDevice device = vfio.device(EDU);

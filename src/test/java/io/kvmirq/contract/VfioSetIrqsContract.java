@@ -13,26 +13,14 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.uapi.UapiVfio;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The checks of VFIO_DEVICE_SET_IRQS for all indexes, and the error and the request interrupt. */
 @VfioContract
-class VfioSetIrqsContract {
+class VfioSetIrqsContract extends VfioSuite {
     private static final int HEADER = 20;
-
-    private final VfioWorld vfio;
-
-    VfioSetIrqsContract(VfioWorld vfio) {
-        this.vfio = vfio;
-    }
-
-    @AfterEach
-    void close() {
-        vfio.closeAll();
-    }
 
     // Each call breaks the next rule too
 
