@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.selftest.Heard;
 import io.kvmirq.selftest.Irqchip;
-import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.selftest.Selftest;
@@ -25,24 +25,13 @@ class GuestContract extends KernelSuite {
     private static final int PAGE = 4096;
     private static final int ROUND_TRIPS = 20;
 
-    private static final class Silent implements Journal {
-        @Override
-        public void begin(Scenario scenario) {}
-
-        @Override
-        public void step(String done, String answer) {}
-
-        @Override
-        public void end(Result result) {}
-    }
-
     /** Interrupts reach the guest, its EOI reaches the resamplefd, its answer the ioeventfd. */
     @ParameterizedTest
     @EnumSource
     void guestAnswersInEveryScenario(Scenario scenario) {
         world.assumeFullIrqchip();
         try (Kernel kernel = Kernel.over(world.kernel(), Kernel.DEVICE)) {
-            List<Result> results = new Selftest(kernel, Irqchip.FULL, ROUND_TRIPS, new Silent()).run(List.of(scenario));
+            List<Result> results = new Selftest(kernel, Irqchip.FULL, ROUND_TRIPS, new Heard()).run(List.of(scenario));
             assertThat(results).singleElement().satisfies(result -> {
                 assertThat(result.failure()).isEmpty();
                 assertThat(result.sent()).isPositive().isEqualTo(result.answered());

@@ -192,8 +192,7 @@ class LifetimesContract extends KernelSuite {
         world.close(resample);
         assertOk(kernel.eventfdSignal(event, 1));
         eventually("pin 5 is high", () -> world.ioapicLine(vm, 5));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.ioapicLine(vm, 5)).isFalse();
     }
 

@@ -251,8 +251,7 @@ class ResampleContract extends KernelSuite {
         int event = level(vm, resample);
         for (int i = 0; i < 3; i++) {
             raise(vm, event);
-            guest.runTo(RealModeGuest.IN_SERVICE);
-            guest.runTo(RealModeGuest.ENDED);
+            guest.answer();
             assertThat(world.drain(resample)).isEqualTo(1);
         }
     }
@@ -285,8 +284,7 @@ class ResampleContract extends KernelSuite {
         level(vm, shared);
         level(vm, own);
         raise(vm, event);
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(own)).isEqualTo(1);
         assertThat(world.drain(shared)).isEqualTo(2);
     }
@@ -299,8 +297,7 @@ class ResampleContract extends KernelSuite {
         level(vm, resample);
         assertOk(kernel.lineSet(vm, GSI, 1));
         assertOk(kernel.lineSet(vm, GSI, 0));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(resample)).isEqualTo(1);
     }
 
@@ -311,13 +308,11 @@ class ResampleContract extends KernelSuite {
         RealModeGuest guest = RealModeGuest.answering(world, vm);
         level(vm, resample);
         assertOk(kernel.lineSet(vm, GSI, 1));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(resample)).isEqualTo(1);
         assertThat(world.redirection(vm, GSI) & REMOTE_IRR).isNotZero();
         assertOk(kernel.lineSet(vm, GSI, 0));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(resample)).isEqualTo(1);
     }
 
@@ -355,8 +350,7 @@ class ResampleContract extends KernelSuite {
         assertOk(kernel.irqfdAssign(vm, event, GSI));
         assertOk(kernel.eventfdSignal(event, 1));
         eventually("the vector is requested", () -> world.requested(guest.vcpu(), VECTOR));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(event)).isZero();
         assertThat(world.ioapicLine(vm, GSI)).isFalse();
     }
@@ -369,8 +363,7 @@ class ResampleContract extends KernelSuite {
         RealModeGuest guest = RealModeGuest.answering(world, vm);
         assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), others, 6));
         raise(vm, level(vm, resample));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(resample)).isEqualTo(1);
         assertThat(world.drain(others)).isZero();
     }
@@ -397,8 +390,7 @@ class ResampleContract extends KernelSuite {
     private void pulse(int vm, RealModeGuest guest) {
         assertOk(kernel.lineSet(vm, GSI, 1));
         assertOk(kernel.lineSet(vm, GSI, 0));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
     }
 
     @Test
@@ -409,8 +401,7 @@ class ResampleContract extends KernelSuite {
         int event = level(vm, resample);
         raise(vm, event);
         assertOk(kernel.irqfdDeassign(vm, event, GSI));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertThat(world.drain(resample)).isZero();
         assertThat(world.ioapicLine(vm, GSI)).isFalse();
     }
@@ -423,8 +414,7 @@ class ResampleContract extends KernelSuite {
         assertOk(kernel.eventfdSignal(resample, -2));
         RealModeGuest guest = RealModeGuest.answering(world, vm);
         raise(vm, level(vm, resample));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertErrno(Errno.EAGAIN, kernel.eventfdSignal(resample, 1));
         assertErrno(Errno.EAGAIN, kernel.eventfdSignal(resample, 0));
         assertThat(polled(resample)).isEqualTo(Uapi.POLLIN | Uapi.POLLERR);
@@ -441,8 +431,7 @@ class ResampleContract extends KernelSuite {
         assertOk(kernel.irqfdAssignLevel(vm, event, event, GSI));
         raise(vm, event);
         for (int i = 0; i < 3; i++) {
-            guest.runTo(RealModeGuest.IN_SERVICE);
-            guest.runTo(RealModeGuest.ENDED);
+            guest.answer();
             eventually("the pin is high again", () -> world.ioapicLine(vm, GSI));
         }
         assertOk(kernel.irqfdDeassign(vm, event, GSI));
@@ -457,8 +446,7 @@ class ResampleContract extends KernelSuite {
         assertOk(kernel.irqfdAssign(vm, resample, 6));
         world.redirect(vm, 6, 0x40);
         raise(vm, level(vm, resample));
-        guest.runTo(RealModeGuest.IN_SERVICE);
-        guest.runTo(RealModeGuest.ENDED);
+        guest.answer();
         assertOk(kernel.irqfdDeassign(vm, resample, 6));
         assertThat(world.requested(guest.vcpu(), 0x40)).isTrue();
         assertThat(world.drain(resample)).isZero();

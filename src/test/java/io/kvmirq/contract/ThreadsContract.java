@@ -302,8 +302,7 @@ class ThreadsContract extends KernelSuite {
         for (int i = 0; i < 20; i++) {
             together(List.of(
                     () -> {
-                        guest.runTo(RealModeGuest.IN_SERVICE);
-                        guest.runTo(RealModeGuest.ENDED);
+                        guest.answer();
                     },
                     () -> assertOk(kernel.eventfdSignal(event, 1))));
         }
