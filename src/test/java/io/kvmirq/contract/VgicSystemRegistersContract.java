@@ -14,7 +14,6 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.util.EnumSet;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /**
@@ -23,7 +22,6 @@ import org.junit.jupiter.api.Test;
  */
 @ArmContract
 class VgicSystemRegistersContract extends ArmVms {
-    private static final VcpuId SECOND = new VcpuId(1);
     private static final VcpuId MISSING = new VcpuId(2);
     /** ICC_IAR1_EL1, which nobody saves. */
     private static final int ACKNOWLEDGE = VgicV3.systemRegister(3, 0, 12, 12, 0);
@@ -43,20 +41,10 @@ class VgicSystemRegistersContract extends ArmVms {
 
     private static final long NOWHERE = 8;
 
-    private Vm vm;
-    private VgicV3 vgic;
+    private final VgicV3 vgic = vgicOfTwo(vm());
 
-    @SuppressWarnings("NullAway.Init")
     VgicSystemRegistersContract(World world) {
         super(world);
-    }
-
-    @BeforeEach
-    void setUp() {
-        vm = vm();
-        vcpu(vm, 0).initialize();
-        vcpu(vm, 1).initialize();
-        vgic = made.add(vm.createVgicV3());
         vgic.init();
     }
 

@@ -28,7 +28,6 @@ import org.junit.jupiter.api.Test;
 class VgicV2Contract extends GicV2Vms {
     private static final Spi SPI = new Spi(42);
     private static final Ppi PRIVATE = new Ppi(23);
-    private static final VcpuId SECOND = new VcpuId(1);
     private static final int SPI_WORD = UapiArm64.KVM_ARM_IRQ_TYPE_SPI << UapiArm64.KVM_ARM_IRQ_TYPE_SHIFT;
     private static final MsiMessage MESSAGE = MsiMessage.toIts(ITS, 0x10, 1);
 

@@ -17,6 +17,15 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** An ITS with its ring and its tables in a memory of 1 MiB. */
 class ItsTest extends ItsSetUp {
+    /** Writes a register while the ITS is disabled, and enables the ITS again. */
+    private void writeDisabled(int register, long... values) {
+        its.write(Its.CTLR, 0);
+        for (long value : values) {
+            its.write(register, value);
+        }
+        its.write(Its.CTLR, Its.ENABLED);
+    }
+
     @Test
     void messageMakesTheLpiPending() {
         map();
@@ -56,9 +65,7 @@ class ItsTest extends ItsSetUp {
     @ParameterizedTest
     @ValueSource(ints = {Its.CBASER, Its.BASER_DEVICES, Its.BASER_COLLECTIONS})
     void itsIsNotEnabledWithoutOneOfItsTables(int register) {
-        its.write(Its.CTLR, 0);
-        its.write(register, 0);
-        its.write(Its.CTLR, Its.ENABLED);
+        writeDisabled(register, 0);
         assertThat(its.read(Its.CTLR) & Its.ENABLED).isZero();
     }
 
@@ -172,9 +179,7 @@ class ItsTest extends ItsSetUp {
         mapEvent(DEVICE, 1, LPI, 0x2000);
         assertThat(its.lpi(DEVICE, 1)).isEmpty();
         mapCollection(0x1fff, 1, true);
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_COLLECTIONS, Its.VALID | SIZE);
-        its.write(Its.CTLR, Its.ENABLED);
+        writeDisabled(Its.BASER_COLLECTIONS, Its.VALID | SIZE);
         mapEvent(DEVICE, 1, LPI, 0x1fff);
         assertThat(its.lpi(DEVICE, 1)).hasValue(LPI);
     }
@@ -219,9 +224,7 @@ class ItsTest extends ItsSetUp {
 
     @Test
     void tableOfTwoLevelsHasToBeValid() {
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
-        its.write(Its.CTLR, Its.ENABLED);
+        writeDisabled(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
         map();
         assertThat(its.lpi(DEVICE, 1)).isEmpty();
         memory.putLong(DEVICES, Its.VALID | 0x8_0000);
@@ -287,9 +290,7 @@ class ItsTest extends ItsSetUp {
 
     @Test
     void tablesOfTwoLevelsAreSavedAndRestored() {
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
-        its.write(Its.CTLR, Its.ENABLED);
+        writeDisabled(Its.BASER_DEVICES, Its.VALID | 1L << 62 | DEVICES);
         memory.putLong(DEVICES + 8, Its.VALID | 0x8_0000);
         mapDevice(0x2003, 5);
         mapCollection(COLLECTION, 1, true);
@@ -299,9 +300,7 @@ class ItsTest extends ItsSetUp {
         long devices = its.read(Its.BASER_DEVICES);
         its.reset();
         ram.enable(lpis, VCPUS, its);
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_DEVICES, devices);
-        its.write(Its.CTLR, Its.ENABLED);
+        writeDisabled(Its.BASER_DEVICES, devices);
         assertThat(its.restore()).isEmpty();
         assertThat(its.lpi(0x2003, 1)).hasValue(LPI);
     }
@@ -330,10 +329,7 @@ class ItsTest extends ItsSetUp {
     @Test
     void invalidTableForgetsEverything() {
         map();
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_DEVICES, 0);
-        its.write(Its.BASER_DEVICES, Its.VALID | DEVICES);
-        its.write(Its.CTLR, Its.ENABLED);
+        writeDisabled(Its.BASER_DEVICES, 0, Its.VALID | DEVICES);
         assertThat(its.lpi(DEVICE, 1)).isEmpty();
         assertThat(lpis.vcpu(LPI)).isEmpty();
     }
@@ -351,10 +347,7 @@ class ItsTest extends ItsSetUp {
     @Test
     void invalidTableOfCollectionsForgetsThem() {
         map();
-        its.write(Its.CTLR, 0);
-        its.write(Its.BASER_COLLECTIONS, 0);
-        its.write(Its.BASER_COLLECTIONS, Its.VALID | COLLECTIONS);
-        its.write(Its.CTLR, Its.ENABLED);
+        writeDisabled(Its.BASER_COLLECTIONS, 0, Its.VALID | COLLECTIONS);
         assertThat(its.lpi(DEVICE, 1)).isEmpty();
         assertThat(its.lpiOfEvent(DEVICE, 1)).as("the event stays").hasValue(LPI);
         assertThat(its.save()).contains(Its.TableFault.LOST_COLLECTION);
