@@ -55,7 +55,7 @@ class EpollContract extends KernelSuite {
 
     private record Event(long data, int events) {}
 
-    /** What is ready now. */
+    /** The events that are ready now. */
     private List<Event> ready(int set, int most) {
         return wait(set, most, 0);
     }

@@ -10,7 +10,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
 
-/** What files of each kind answer to what is not theirs: fs/ioctl.c, fs/read_write.c, arch/x86/kvm/x86.c. */
+/** The answers of each kind of file to requests of another: fs/ioctl.c, fs/read_write.c, arch/x86/kvm/x86.c. */
 @Contract
 class FilesContract extends KernelSuite {
     private static final long NOWHERE = 8;

@@ -70,7 +70,7 @@ class ForwardSelftestContract extends VfioSuite {
         assertThat(result.answers()).extracting(ForwardAnswer::mechanism).containsExactly(Mechanism.RESAMPLE);
     }
 
-    /** What it prints of a real device is kept in the log. */
+    /** Its output for a real device is kept in the log. */
     @Test
     void commandShowsEachWay() throws Exception {
         String address = vfio.place(E1000E).address();

@@ -19,7 +19,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** What a vCPU that runs answers: KVM_RUN in arch/x86/kvm/x86.c, and the guest of the self-test. */
+/** The answers of a vCPU that runs: KVM_RUN in arch/x86/kvm/x86.c, and the guest of the self-test. */
 @Contract
 class GuestContract extends KernelSuite {
     private static final int PAGE = 4096;

@@ -8,7 +8,7 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.fake.FakePciDevice;
 import io.kvmirq.fake.FakePlatformDevice;
 
-/** What a device does of its own accord. */
+/** The actions of a device's hardware. */
 public interface Hardware {
     /** Sends the message of a vector. */
     void send(int vector);
@@ -22,8 +22,8 @@ public interface Hardware {
     default void start() {}
 
     /**
-     * Whether it must be reset before its interrupts are disabled. QEMU's e1000e counts 128 us from each message, and QEMU
-     * aborts if MSI-X is off at their end; a reset stops that.
+     * Whether it must be reset before its interrupts are disabled. QEMU's e1000e counts 128 us from each message, and
+     * QEMU aborts if MSI-X is off at their end; a reset stops that.
      */
     default boolean isCounting() {
         return false;

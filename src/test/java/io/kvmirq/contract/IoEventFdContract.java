@@ -334,7 +334,7 @@ class IoEventFdContract extends KernelSuite {
         assertThat(world.drain(fd)).isEqualTo(3);
     }
 
-    /** What is compared is what was written, with nothing above it. */
+    /** The written bytes are compared, with zeros above them. */
     @Test
     void matchWiderThanItsLengthIsNeverMet() {
         assertOk(assign(vm, fd, 1, PIO | MATCH, 0x11223344));

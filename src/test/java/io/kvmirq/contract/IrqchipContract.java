@@ -154,7 +154,7 @@ class IrqchipContract extends KernelSuite {
 
     // KVM_CAP_X2APIC_API
 
-    /** What bits there are is the kernel's version: 2 until 6.18, then 4, of which one needs the split irqchip. */
+    /** The number of bits depends on the version: 2 until 6.18, then 4, of which one needs the split irqchip. */
     @Test
     void x2apicBitsAreThoseTheVmSays() {
         int full = world.fullVm();

@@ -166,7 +166,7 @@ class IrqfdContract extends KernelSuite {
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, keeper, 31));
     }
 
-    /** What is left of it shows in the level of a pin that only this irqfd held high. */
+    /** The level of a pin that only this irqfd held high shows whether the irqfd is left. */
     @Test
     void closingTheLastDescriptorDetachesTheIrqfd() {
         int vm = world.fullVm();

@@ -29,8 +29,8 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /**
- * An ITS that the VMM sets up as a guest's driver does, through the registers and tables by which a guest is restored: no
- * guest runs. Source: Documentation/virt/kvm/devices/arm-vgic-its.rst, arch/arm64/kvm/vgic/vgic-its.c.
+ * An ITS that the VMM sets up as a guest's driver does, through the registers and tables by which a guest is restored:
+ * no guest runs. Source: Documentation/virt/kvm/devices/arm-vgic-its.rst, arch/arm64/kvm/vgic/vgic-its.c.
  */
 @ArmContract
 class ItsContract extends ArmVms {

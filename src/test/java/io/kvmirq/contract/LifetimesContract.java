@@ -11,7 +11,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
 
-/** What outlives what: files, the references they hold, and registrations: virt/kvm/kvm_main.c, eventfd.c. */
+/** Lifetimes of files, of the references they hold, and of registrations: virt/kvm/kvm_main.c, eventfd.c. */
 @Contract
 class LifetimesContract extends KernelSuite {
     private static final int PIO = KernelBackend.IOEVENTFD_PIO;

@@ -54,7 +54,7 @@ class OddBuffersContract extends KernelSuite {
         return Buffers.allocate(before + length + after).put(before, bytes, 0, length);
     }
 
-    /** What the kernel wrote there. */
+    /** The bytes that the kernel wrote there. */
     private static ByteBuffer content(ByteBuffer odd, int length) {
         return ByteBuffer.allocate(length).order(ByteOrder.nativeOrder()).put(0, odd, 0, length);
     }

@@ -219,8 +219,8 @@ class ResampleContract extends KernelSuite {
     }
 
     /**
-     * The level interrupt of crosvm's broadcast_eoi. The host module kvm_pvm ends an interrupt when it injects it into a
-     * real-mode guest: what is in service is asked, not supposed.
+     * The level interrupt of crosvm's broadcast_eoi. The host module kvm_pvm ends an interrupt when it injects it into
+     * a real-mode guest: what is in service is asked, not supposed.
      */
     @Test
     void resamplefdIsSilentUntilTheInterruptEndsThenFiresOnceAndTheLineDrops() {
@@ -317,7 +317,8 @@ class ResampleContract extends KernelSuite {
     }
 
     /**
-     * The delay is a hundredth of a second: a thread that is held up longer than that misses it, and looks at the next one.
+     * The delay is a hundredth of a second: a thread that is held up longer than that misses it, and looks at the next
+     * one.
      */
     @Test
     void pinThatIsHighAtEachEndIsDelayedOnceInTenThousand() {

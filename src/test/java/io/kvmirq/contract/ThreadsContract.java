@@ -59,7 +59,7 @@ class ThreadsContract extends KernelSuite {
         }
     }
 
-    /** What {@code threads} threads get that make the same call at the same time. */
+    /** The results of {@code threads} threads that make the same call at the same time. */
     private static List<Integer> race(int threads, IntSupplier call) {
         List<Integer> results = Collections.synchronizedList(new ArrayList<>());
         together(Collections.nCopies(threads, () -> results.add(call.getAsInt())));
@@ -229,7 +229,7 @@ class ThreadsContract extends KernelSuite {
     // As the kernel's own irqfd_test has it
 
     /**
-     * One thread assigns an eventfd to a GSI of one VM, then to another and to another VM, and makes a new one each round.
+     * One thread assigns an eventfd to a GSI of one VM, then to others of another VM, and makes a new one each round.
      * A second thread does as it likes with the same number and other GSIs of both VMs.
      */
     @Test

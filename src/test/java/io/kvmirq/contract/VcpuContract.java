@@ -10,7 +10,7 @@ import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
 
-/** What a vCPU is asked without being run far: arch/x86/kvm/x86.c, lapic.c. */
+/** The requests of a vCPU that runs little or not at all: arch/x86/kvm/x86.c, lapic.c. */
 @Contract
 class VcpuContract extends KernelSuite {
     @Test

@@ -19,7 +19,7 @@ import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import org.junit.jupiter.api.Test;
 
-/** What a VFIO device says of itself, and its reset: drivers/vfio/pci/vfio_pci_core.c. */
+/** The information about a VFIO device, and its reset: drivers/vfio/pci/vfio_pci_core.c. */
 @VfioContract
 class VfioInfoContract extends VfioSuite {
     private static final int CONFIG = UapiVfio.VFIO_PCI_CONFIG_REGION_INDEX;

@@ -15,8 +15,8 @@ import io.kvmirq.fake.FakePciDevice;
 import org.junit.jupiter.api.Test;
 
 /**
- * INTx of a VFIO device: {@code vfio_intx_*()} in drivers/vfio/pci/vfio_pci_intrs.c. That no interrupt comes is shown by
- * what the eventfd counts together with the loopback that follows.
+ * INTx of a VFIO device: {@code vfio_intx_*()} in drivers/vfio/pci/vfio_pci_intrs.c. That no interrupt comes is shown
+ * by what the eventfd counts together with the loopback that follows.
  */
 @VfioContract
 class VfioIntxContract extends VfioSuite {

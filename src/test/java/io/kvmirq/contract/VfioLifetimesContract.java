@@ -13,7 +13,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.uapi.UapiVfio;
 import org.junit.jupiter.api.Test;
 
-/** What VFIO keeps alive, and what goes with the last close of its files. */
+/** The objects that VFIO keeps alive, and those that end with the last close of its files. */
 @VfioContract
 class VfioLifetimesContract extends VfioSuite {
     // Devices
@@ -119,7 +119,7 @@ class VfioLifetimesContract extends VfioSuite {
 
     // Eventfds
 
-    /** VFIO holds the eventfd's counter and not its file, so the device goes on signalling a counter without a reader. */
+    /** VFIO holds the eventfd's counter and not its file, so the device still signals a counter without a reader. */
     @Test
     void closedEventfdStaysArmed() {
         VfioDevice device = vfio.device(EDU);

@@ -229,7 +229,7 @@ class VfioMessagesContract extends VfioSuite {
 
     // Shortage
 
-    /** What the table of AMD's IOMMU holds for one device. */
+    /** The number of entries for one device in the table of AMD's IOMMU. */
     private static final int HOST_HAS = 512;
 
     private static final int MORE = 1000;

@@ -18,7 +18,7 @@ import java.util.stream.Collectors;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 
-/** What {@link VfioOutlook} derives from the files of a host is what VFIO answers there. */
+/** The answers that {@link VfioOutlook} derives from the files of a host are those of VFIO there. */
 @VfioContract
 class VfioOutlookContract extends VfioSuite {
     private HostFacts host() {

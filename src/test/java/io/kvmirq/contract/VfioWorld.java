@@ -133,7 +133,7 @@ public final class VfioWorld implements AutoCloseable {
         return world.fake().orElseThrow();
     }
 
-    /** What a device of a fake kernel does. */
+    /** The hardware of a device of a fake kernel. */
     public FakePciDevice hardware(TestDevice device) {
         FakePciDevice hardware = fakes.get(device);
         if (hardware == null) {
@@ -256,7 +256,7 @@ public final class VfioWorld implements AutoCloseable {
         return new VfioDevice(this, iommufd, -1, fd, hardwareOf(device, fd));
     }
 
-    /** What the device does that is open as this descriptor. */
+    /** The hardware of the device that is open as this descriptor. */
     Hardware hardwareOf(TestDevice device, int fd) {
         if (world.fake().isPresent()) {
             return Hardware.of(hardware(device));

@@ -17,8 +17,8 @@ import java.util.EnumSet;
 import org.junit.jupiter.api.Test;
 
 /**
- * The system registers of a VGICv3's CPU interfaces as a VMM saves and restores them: arch/arm64/kvm/vgic-sys-reg-v3.c. What
- * the host has is read from ICC_CTLR_EL1.
+ * The system registers of a VGICv3's CPU interfaces as a VMM saves and restores them: arch/arm64/kvm/vgic-sys-reg-v3.c.
+ * The features of the host are read from ICC_CTLR_EL1.
  */
 @ArmContract
 class VgicSystemRegistersContract extends ArmVms {

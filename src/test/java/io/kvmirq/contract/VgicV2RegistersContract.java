@@ -279,7 +279,7 @@ class VgicV2RegistersContract extends GicV2Vms {
         return !clears;
     }
 
-    /** GICD_ISPENDR before GICD_SPENDSGIR: it adds the vCPU itself as the source of its SGIs, which is then one too many. */
+    /** GICD_ISPENDR before GICD_SPENDSGIR adds the vCPU itself as a source of its SGIs: one too many. */
     @Test
     void stateIsSavedAndRestored() {
         vgic.writeDistributor(GICD_CTLR.offset(), 1);

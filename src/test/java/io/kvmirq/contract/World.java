@@ -57,8 +57,8 @@ public final class World {
     static final String FAKE = "fake";
 
     /**
-     * The kernels to ask: {@code -Dkvmirq.test.backends}, separated by spaces, else the real one by all that work on this
-     * JVM, and the fake in each profile.
+     * The kernels to ask: {@code -Dkvmirq.test.backends}, separated by spaces, else the real one by all that work on
+     * this JVM, and the fake in each profile.
      */
     static Stream<World> all() {
         return kernels(Machine.kvmFlaw(), Profile.labels());
@@ -69,7 +69,7 @@ public final class World {
         return kernels(Machine.arm64Flaw(), List.of("6.1,arm64", "6.12,arm64", "7.1,arm64"));
     }
 
-    /** As {@link #arm64}, where the host of the real one must run a GICv2. Of the fake those profiles whose host has one. */
+    /** As {@link #arm64}, where the host of the real one must run a GICv2. The fakes have hosts with one. */
     static Stream<World> gicV2() {
         return kernels(Machine.gicV2Flaw(), GICV2_PROFILES);
     }
@@ -247,7 +247,7 @@ public final class World {
         return own(kernel.libc().epollCreate(0));
     }
 
-    /** Skips, with the reason, where this world's kernel is of another architecture: the suites of arm64 are its own. */
+    /** Skips, with the reason, where this world's kernel is of another architecture: arm64 has suites of its own. */
     void assumeX86() {
         assumeTrue(!kernel.isReal() || Machine.isX86(), "needs KVM on x86-64, and this one is arm64");
     }
@@ -309,7 +309,7 @@ public final class World {
         assertOk(kernel.irqchipSet(vm, IOAPIC, state));
     }
 
-    /** What KVM_IRQ_LINE_STATUS says came of it. */
+    /** Sets a line. Returns the status of KVM_IRQ_LINE_STATUS. */
     int status(int vm, int gsi, int level) {
         ByteBuffer status = Buffers.allocate(Integer.BYTES);
         assertOk(kernel.lineSetStatus(vm, gsi, level, status));

@@ -48,7 +48,7 @@ class DifferentialTest {
         }
     }
 
-    /** What the search found is pasted as calls of this. */
+    /** A sequence that the search found is pasted as calls of this method. */
     private static void agree(Call... calls) {
         Machine.assumeX86();
         try (Differential differential = Differential.ofThisMachine()) {

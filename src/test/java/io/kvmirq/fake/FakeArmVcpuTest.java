@@ -27,7 +27,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** What the played guest of arm64 takes, by the registers that a VMM or a driver has written. */
+/** The interrupts that the played guest of arm64 takes, by the registers that a VMM or a driver has written. */
 class FakeArmVcpuTest {
     private static final VcpuId FIRST = new VcpuId(0);
     private static final VcpuId SECOND = new VcpuId(1);
@@ -39,7 +39,7 @@ class FakeArmVcpuTest {
     private static final Set<DistributorRegister> CLEARING =
             EnumSet.of(DistributorRegister.GICD_ICENABLER, DistributorRegister.GICD_ICACTIVER);
 
-    /** What the host has, ICC_CTLR_EL1 first. */
+    /** The registers of the host, ICC_CTLR_EL1 first. */
     private static final List<CpuInterfaceRegister> SAVED = List.of(
             CpuInterfaceRegister.ICC_CTLR_EL1,
             CpuInterfaceRegister.ICC_SRE_EL1,
@@ -283,7 +283,7 @@ class FakeArmVcpuTest {
         assertThat(first.acknowledge()).isEqualTo(SPI.number());
     }
 
-    /** That of an edge is cleared when the guest takes the interrupt: ArmGuestContract sees the same of a real kernel. */
+    /** The latch of an edge is cleared when the guest takes the interrupt, as ArmGuestContract sees on a real kernel. */
     @Test
     void latchOfALevelIsClearedAtItsEnd() {
         vgic.makeLevel(SPI);

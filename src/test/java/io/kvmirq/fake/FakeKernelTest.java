@@ -36,7 +36,7 @@ class FakeKernelTest {
         return fake.vmCreate(openKvm(), 0);
     }
 
-    /** What kernels know and the fake does not is never answered as if it were unknown to all. */
+    /** A request that kernels know and the fake does not is never answered as if no kernel knew it. */
     @Test
     void whatIsNotModelledIsRefusedByName() {
         int vm = createVm();
@@ -214,7 +214,7 @@ class FakeKernelTest {
         assertThat(fake.vmCreate(kvm, 0)).isNotNegative();
     }
 
-    /** What could not get a descriptor was not made: the same call succeeds later. */
+    /** A vCPU that gets no descriptor is not made: the same call succeeds later. */
     @Test
     void vcpuWithoutDescriptorIsNone() {
         int vm = createVm();

@@ -103,7 +103,7 @@ class MirrorTest {
         assertThat(mirror.now().byVcpu(vcpu(1))).containsExactly(irq(mirror, 0));
     }
 
-    /** What makes one row of the table hold: another host, or more events. */
+    /** The host or the events that make one row of the table hold. */
     private static Mirror spoilt(NotPosted row, Vendor vendor) {
         PostingHost host = PostingHost.of(vendor);
         List<Event> events = postedVector();
@@ -373,8 +373,8 @@ class MirrorTest {
         assertThat(line.handler()).contains(LineHandler.DIRECT_EOI);
         assertThat(line.irte()).isEmpty();
         assertThat(line.posting().text())
-                .isEqualTo(
-                        "not posted: hardware posts messages only, and INTx is a line (let the guest use MSI or MSI-X)");
+                .isEqualTo("not posted: hardware posts messages only, and INTx is a line (let the guest use MSI or"
+                        + " MSI-X)");
         mirror.apply(new Event.LineUnforwarded(fd(20)));
         assertThat(mirror.now().line(NIC).orElseThrow().handler()).contains(LineHandler.AUTO_MASK);
     }

@@ -6,8 +6,8 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.explorer.Variant;
 
 /**
- * Ours, those of the thread of August 2016, the kernels up to 6.16, and ours with one order or lock dropped. Each is ours
- * but for what is overridden here.
+ * Ours, those of the thread of August 2016, the kernels up to 6.16, and ours with one order or lock dropped. Each is
+ * ours but for what is overridden here.
  */
 public enum AvicVariant implements Variant<AvicScenario> {
     EMBEDDED_NODE(

@@ -24,7 +24,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The files of debugfs on a VGIC: of real hosts (Linux 6.1 and 7.2, GICv4 and GICv3), and as the source prints them. */
+/** The files of debugfs on a VGIC: of real hosts (Linux 6.1 and 7.2, GICv4 and GICv3), and as the source has them. */
 class DebugfsTest {
     private static final Path SAMPLES = Path.of(System.getProperty("kvmirq.basedir", ""), "../shared/lab/samples");
 
@@ -91,24 +91,24 @@ class DebugfsTest {
     @Test
     void aRowHasEveryField() {
         VgicState state = VgicState.parse("""
-                Distributor
-                ===========
-                vgic_model:\tGICv2
-                nr_spis:\t32
-                enabled:\t0
+            Distributor
+            ===========
+            vgic_model:\tGICv2
+            nr_spis:\t32
+            enabled:\t0
 
-                P=pending_latch, L=line_level, A=active
-                E=enabled, H=hw, C=config (level=1, edge=0)
-                G=group
+            P=pending_latch, L=line_level, A=active
+            E=enabled, H=hw, C=config (level=1, edge=0)
+            G=group
 
-                VCPU 3 TYP   ID TGT_ID PLAEHCG     HWID   TARGET SRC PRI VCPU_ID
-                ----------------------------------------------------------------
-                       SGI    5      3 1010100        0        8  a5 176       3\s
+            VCPU 3 TYP   ID TGT_ID PLAEHCG     HWID   TARGET SRC PRI VCPU_ID
+            ----------------------------------------------------------------
+                   SGI    5      3 1010100        0        8  a5 176       3\s
 
-                SPI  0 TYP   ID TGT_ID PLAEHCG     HWID   TARGET SRC PRI VCPU_ID
-                ----------------------------------------------------------------
-                       SPI   40     -1 0101010      112       ff   0   0      -1\s
-                """);
+            SPI  0 TYP   ID TGT_ID PLAEHCG     HWID   TARGET SRC PRI VCPU_ID
+            ----------------------------------------------------------------
+                   SPI   40     -1 0101010      112       ff   0   0      -1\s
+            """);
         assertThat(state.model()).isEqualTo("GICv2");
         assertThat(state.enabled()).isFalse();
         assertThat(state.lpis()).isEmpty();
@@ -155,16 +155,16 @@ class DebugfsTest {
     @CsvSource(
             delimiter = '|',
             value = {
-                "''|vgic-state has no line vgic_model: expected the file kvm/TID-FD/vgic-state of debugfs, from its first"
-                        + " line on",
+                "''|vgic-state has no line vgic_model: expected the file kvm/TID-FD/vgic-state of debugfs, from its"
+                        + " first line on",
                 "vgic_model: GICv3,nr_spis: many,enabled: 1|vgic-state has nr_spis many: expected a number",
-                "vgic_model: GICv3,SPI 40 0 0012000 0 0 0 160 -1|line 2 of vgic-state is 'SPI 40 0 0012000 0 0 0 160 -1':"
-                        + " expected a row such as 'LPI 8257 0 0001101 0 0 0 160 -1'",
+                "vgic_model: GICv3,SPI 40 0 0012000 0 0 0 160 -1|line 2 of vgic-state is 'SPI 40 0 0012000 0 0 0 160"
+                        + " -1': expected a row such as 'LPI 8257 0 0001101 0 0 0 160 -1'",
                 "vgic_model: GICv9,nr_spis: 1,enabled: 1|vgic-state has vgic_model GICv9: expected GICv2 or GICv3",
                 "SPI 40 0 0001000 0 0 0 999 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 0 0 999 -1':"
                         + " expected a priority of 0–255 and not 999",
-                "SPI 99999999999 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SPI 99999999999 0 0001000 0 0 0 160 -1':"
-                        + " expected a number of 32 bits and not 99999999999",
+                "SPI 99999999999 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SPI 99999999999 0 0001000 0 0 0 160"
+                        + " -1': expected a number of 32 bits and not 99999999999",
                 "SPI 40 0 0001000 0 123456789 0 160 -1|line 1 of vgic-state is 'SPI 40 0 0001000 0 123456789 0 160 -1':"
                         + " expected a number of 32 bits and not 123456789",
                 "SGI 40 0 0001000 0 0 0 160 -1|line 1 of vgic-state is 'SGI 40 0 0001000 0 0 0 160 -1':"

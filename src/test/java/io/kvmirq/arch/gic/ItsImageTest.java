@@ -175,7 +175,7 @@ class ItsImageTest extends ItsSetUp {
         assertThat(its.restore()).isEmpty();
     }
 
-    /** What is before the fault is unmapped, too. */
+    /** Events before the fault are unmapped, too. */
     @Test
     void faultOfALaterDeviceUnmapsTheEarlier() {
         map();

@@ -46,7 +46,7 @@ class VirtualInterfaceTest extends VgicSetUp {
         assertThat(only.guest().acknowledge()).isEqualTo(33);
     }
 
-    /** What waits for its end is not what the underflow interrupt is for. */
+    /** The underflow interrupt is not for an interrupt that waits for its end. */
     @Test
     void waitingEdgeDoesNotHideAMissingListRegister() {
         registers.setListRegister(0, HW | 33L << 10 | ACTIVE_BIT | 33);
@@ -155,8 +155,10 @@ class VirtualInterfaceTest extends VgicSetUp {
             value = {
                 "0x10001c05 | vCPU 7 does not exist: expected 0–1",
                 "0x00100000 | list register 0 cannot be 0x100000: rsvd_20_22: reserved bits 22:20 are 0x1 and not 0",
-                "0x000803ff | list register 0 cannot be 0x803ff: virtualid: id 1023 is special: expected an interrupt, 0–1019",
-                "0x9000141b | list register 0 cannot be 0x9000141b: physicalid: id 5 is an SGI: expected a physical PPI or SPI, 16–1019"
+                "0x000803ff | list register 0 cannot be 0x803ff: virtualid: id 1023 is special: expected an interrupt,"
+                        + " 0–1019",
+                "0x9000141b | list register 0 cannot be 0x9000141b: physicalid: id 5 is an SGI: expected a physical"
+                        + " PPI or SPI, 16–1019"
             })
     void impossibleListRegisterIsRefused(String word, String sentence) {
         assertThatThrownBy(() -> registers.setListRegister(0, Long.decode(word)))
