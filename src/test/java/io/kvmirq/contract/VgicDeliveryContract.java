@@ -316,11 +316,11 @@ class VgicDeliveryContract extends ArmVms {
         ready(vm);
         assertThat(refused(Errno.ENODEV, () -> vm.signal(MESSAGE))).endsWith("ENODEV (the VM has no ITS)");
         refused(Errno.ENODEV, () -> vm.signal(withoutDevice));
-        Its its = made.add(vm.createIts());
+        Its service = made.add(vm.createIts());
         assertThat(refused(Errno.EINVAL, () -> vm.signal(withoutDevice)))
                 .endsWith("EINVAL (an ITS needs the device: VALID_DEVID is missing)");
         assertThat(refused(Errno.EINVAL, () -> vm.signal(MESSAGE))).contains("no ITS is at that address");
-        its.setAddress(ITS);
+        service.setAddress(ITS);
         assertThat(refused(Errno.EINVAL, () -> vm.signal(MsiMessage.toIts(0x909_0000L, 0x10, 1))))
                 .contains("no ITS is at that address");
         refused(Errno.EINVAL, () -> vm.signal(withoutDevice));
@@ -406,11 +406,11 @@ class VgicDeliveryContract extends ArmVms {
     void adoptedVgicAndItsAreRead() {
         Vm mine = vm();
         VgicV3 vgic = ready(mine);
-        Its its = made.add(mine.createIts());
-        its.setAddress(ITS);
+        Its service = made.add(mine.createIts());
+        service.setAddress(ITS);
         try (var vm = mine.fd().lease();
                 var ofVgic = vgic.fd().lease();
-                var ofIts = its.fd().lease()) {
+                var ofIts = service.fd().lease()) {
             Route kept = new Route.Msi(new Gsi(224), MESSAGE);
             Vm adopted = made.add(Vm.adopt(kernel, vm.number(), Ownership.BORROWED, List.of(kept), new Gsi(224)));
             try (VgicV3 theirs = adopted.adoptVgicV3(ofVgic.number(), Ownership.BORROWED);
@@ -420,7 +420,7 @@ class VgicDeliveryContract extends ArmVms {
                 adopted.setSpi(EDGE, true);
                 assertThat(theirs.isLatched(EDGE)).isTrue();
                 assertThatThrownBy(() -> theirs.makeLevel(new Spi(500))).hasMessageContaining("expected 32–255");
-                assertThat(theirIts.readRegister(8)).isEqualTo(its.readRegister(8));
+                assertThat(theirIts.readRegister(8)).isEqualTo(service.readRegister(8));
             }
             assertThat(adopted.routes().routes()).containsExactly(kept);
             assertThat(vgic.isLatched(EDGE)).isTrue();

@@ -362,23 +362,23 @@ class FakeArmVcpuTest {
     void lpiNeedsDistributorAndRedistributor() {
         Vm other = made.add(Vm.create(kernel));
         made.add(other.createVcpu(FIRST)).initialize();
-        GuestIts its = new GuestIts(other, 1, made);
+        GuestIts service = new GuestIts(other, 1, made);
         FakeArmVcpu guest = guest(other, FIRST);
         int control = RedistributorRegister.GICR_CTLR.offset();
-        its.map(3);
+        service.map(3);
         other.signal(GuestIts.message(3));
         int mask = CpuInterfaceRegister.ICC_PMR_EL1.id();
-        its.vgic().writeSystemRegister(FIRST, mask, 0xa0);
+        service.vgic().writeSystemRegister(FIRST, mask, 0xa0);
         assertThat(guest.acknowledge()).as("masked").isEqualTo(NONE);
-        its.vgic().writeSystemRegister(FIRST, mask, 0xa8);
-        its.vgic().writeRedistributor(FIRST, control, 0);
+        service.vgic().writeSystemRegister(FIRST, mask, 0xa8);
+        service.vgic().writeRedistributor(FIRST, control, 0);
         assertThat(guest.acknowledge()).isEqualTo(NONE);
-        its.vgic().writeRedistributor(FIRST, control, 1);
+        service.vgic().writeRedistributor(FIRST, control, 1);
         other.signal(GuestIts.message(3));
         assertThat(guest.acknowledge()).isEqualTo(InterruptId.FIRST_LPI + 3);
         other.signal(GuestIts.message(3));
-        GuestGic.disable(its.vgic());
-        GuestGic.enable(its.vgic());
+        GuestGic.disable(service.vgic());
+        GuestGic.enable(service.vgic());
         assertThat(guest.acknowledge()).as("queued all the time").isEqualTo(InterruptId.FIRST_LPI + 3);
     }
 
@@ -387,18 +387,18 @@ class FakeArmVcpuTest {
     void lpiWithoutDistributorWaitsForItsNextMessage() {
         Vm other = made.add(Vm.create(kernel));
         made.add(other.createVcpu(FIRST)).initialize();
-        GuestIts its = new GuestIts(other, 1, made);
+        GuestIts service = new GuestIts(other, 1, made);
         FakeArmVcpu guest = guest(other, FIRST);
-        its.map(3);
-        GuestGic.disable(its.vgic());
+        service.map(3);
+        GuestGic.disable(service.vgic());
         other.signal(GuestIts.message(3));
-        GuestGic.enable(its.vgic());
+        GuestGic.enable(service.vgic());
         assertThat(guest.acknowledge()).isEqualTo(NONE);
         assertThat(guest.isPending(InterruptId.FIRST_LPI + 3)).isTrue();
         other.signal(GuestIts.message(3));
-        GuestGic.disable(its.vgic());
+        GuestGic.disable(service.vgic());
         assertThat(guest.acknowledge()).isEqualTo(NONE);
-        GuestGic.enable(its.vgic());
+        GuestGic.enable(service.vgic());
         assertThat(guest.acknowledge()).as("the guest entered without").isEqualTo(NONE);
         other.signal(GuestIts.message(3));
         assertThat(guest.acknowledge()).isEqualTo(InterruptId.FIRST_LPI + 3);

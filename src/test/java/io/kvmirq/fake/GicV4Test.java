@@ -223,9 +223,11 @@ class GicV4Test {
     @Test
     void tablesWithAVlpiCannotBeSaved() {
         Irqfd irqfd = arm.forward();
-        assertThatThrownBy(arm.its::saveTables).hasMessageContaining("EACCES").hasMessageContaining("GICv4.0");
+        assertThatThrownBy(arm.service::saveTables)
+                .hasMessageContaining("EACCES")
+                .hasMessageContaining("GICv4.0");
         irqfd.mask();
-        arm.its.saveTables();
+        arm.service.saveTables();
     }
 
     // Residency

@@ -247,12 +247,12 @@ class VgicTest {
     @Test
     void tablesAndReset() {
         vm.createVgicV3().savePendingTables();
-        Its its = vm.createIts();
-        its.saveTables();
-        its.restoreTables();
-        its.reset();
-        its.writeRegister(0x80, 0x8765_4321_0000_0001L);
-        assertThat(its.readRegister(8)).isEqualTo(0x1234_5678_9abc_def0L);
+        Its service = vm.createIts();
+        service.saveTables();
+        service.restoreTables();
+        service.reset();
+        service.writeRegister(0x80, 0x8765_4321_0000_0001L);
+        assertThat(service.readRegister(8)).isEqualTo(0x1234_5678_9abc_def0L);
         assertThat(calls)
                 .containsExactly(
                         "set 4:0x3:0x0",
