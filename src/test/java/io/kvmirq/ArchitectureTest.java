@@ -137,7 +137,7 @@ class ArchitectureTest {
                 "io.kvmirq.kernel.."));
     }
 
-    /** What joins the two layers sees both. */
+    /** The package that joins the two layers sees both. */
     @Test
     void forwardUsesVfioAndKvm() {
         check(mayUse(

@@ -149,7 +149,7 @@ class Arm64Test {
         assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).isZero();
     }
 
-    /** What only x86 knows is unknown here; what the code of all architectures knows is refused by name. */
+    /** Requests of x86 only are unknown here; requests of all architectures are refused by name. */
     @Test
     void requestsOfX86AreUnknown() {
         FakeKernel kernel = new FakeKernel(Profile.of("6.12,arm64"));

@@ -21,7 +21,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
-/** What the played guest of a VM with a GICv2 takes; VgicV2GuestContract sees a real guest do the same. */
+/** The interrupts that the played guest of a GICv2 takes; VgicV2GuestContract sees a real guest do the same. */
 class FakeGicV2Test {
     private static final VcpuId FIRST = new VcpuId(0);
     private static final VcpuId SECOND = new VcpuId(1);

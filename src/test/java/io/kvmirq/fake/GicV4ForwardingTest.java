@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** What {@link Forwarding} does with the hardware of an arm64 host: a random use of one vector. */
+/** The effect of {@link Forwarding} on the hardware of an arm64 host: a random use of one vector. */
 class GicV4ForwardingTest {
     private static final int NONE = 1023;
     private static final int STEPS = 2000;

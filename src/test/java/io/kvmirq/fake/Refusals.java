@@ -7,7 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 
-/** What fakes have refused, for tests of other packages. */
+/** The calls that fakes have refused, for tests of other packages. */
 public final class Refusals {
     /**
      * A call that was refused.
