@@ -41,9 +41,9 @@ import org.junit.platform.launcher.core.LauncherFactory;
 import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
 
 /**
- * README, CONTRIBUTING and the pages of src/docs: their links lead somewhere, the names in them exist, and a block of Java
- * is an example that prints what is shown, a test class that passes, or an excerpt of a source. {@code ReadmeIT} runs the
- * commands.
+ * README, CONTRIBUTING and the pages of src/docs: their links lead somewhere, the names in them exist, and a block of
+ * Java is an example that prints what is shown, a test class that passes, or an excerpt of a source. {@code ReadmeIT}
+ * runs the commands.
  */
 class DocsTest {
     /** The kinds of blocks that a test runs, here or in {@code ReadmeIT}. */
