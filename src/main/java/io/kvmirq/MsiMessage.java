@@ -50,8 +50,8 @@ public record MsiMessage(long address, int data, OptionalInt deviceId) {
     }
 
     /**
-     * Makes a message to an ARM ITS: it writes {@code eventId} to the register GITS_TRANSLATER. The guest has mapped
-     * the event of the device to an interrupt (LPI) and a vCPU.
+     * Makes a message to an ARM ITS: it writes {@code eventId} to the register GITS_TRANSLATER. The guest's
+     * commands to the ITS give the event of the device an interrupt (LPI) and a vCPU.
      *
      * @param address the guest physical address of the ITS, a multiple of 64 KiB below 2^52
      * @throws IllegalArgumentException for another address
