@@ -215,7 +215,8 @@ class DocsTest {
     /** An empty line of an excerpt stands for lines that are left out. */
     @Test
     void everyExcerptIsInASource() throws IOException {
-        String sources = unindented(String.join("", sources()));
+        String sources = unindented(String.join("", texts("src/main/java", ".java"))
+                + String.join("", texts("src/test/java/io/kvmirq/contract", ".java")));
         for (Block block : javaBlocks(block -> !isClass(block))) {
             for (String excerpt : block.text().split("\n\n")) {
                 assertThat(sources.contains(unindented(excerpt.strip())))
@@ -229,15 +230,16 @@ class DocsTest {
         return java.replaceAll("\\s+", " ");
     }
 
-    private static List<String> sources() throws IOException {
-        List<String> sources = new ArrayList<>();
-        try (Stream<Path> files = Files.walk(Machine.root().resolve("src/main"))) {
-            for (Path file :
-                    files.filter(path -> path.toString().endsWith(".java")).toList()) {
-                sources.add(Files.readString(file));
+    /** The files of a directory, and of those in it, with names that end so. */
+    private static List<String> texts(String directory, String end) throws IOException {
+        List<String> texts = new ArrayList<>();
+        try (Stream<Path> files = Files.walk(Machine.root().resolve(directory))) {
+            for (Path file : files.filter(path -> path.toString().endsWith(end) && Files.isRegularFile(path))
+                    .toList()) {
+                texts.add(Files.readString(file));
             }
         }
-        return sources;
+        return texts;
     }
 
     @ParameterizedTest
@@ -278,7 +280,7 @@ class DocsTest {
     @MethodSource("pages")
     void everyTargetNamedExists(Page page) throws IOException {
         String makefile = Files.readString(Machine.root().resolve("Makefile"));
-        String read = makefile + Files.readString(Machine.root().resolve("scripts/lab/run"));
+        String read = makefile + String.join("", texts("scripts", ""));
         String whole = String.join("\n", page.text())
                 + page.blocks().stream().map(Block::text).collect(Collectors.joining());
         for (MatchResult target : TARGET.matcher(whole).results().toList()) {
@@ -331,7 +333,7 @@ class DocsTest {
         Pattern name = Pattern.compile("\"(kvmirq\\.[a-z._]+)\"");
         Set<String> properties = new TreeSet<>();
         Set<String> loggers = new TreeSet<>();
-        for (String source : sources()) {
+        for (String source : texts("src/main", ".java")) {
             if (Stream.of(
                             "System.getProperty",
                             "Integer.getInteger",
