@@ -78,7 +78,7 @@ class ReadmeIT {
         if (!command.startsWith(COMMAND) || command.matches(".*[|$'\"<>].*")) {
             return printedByShell(command);
         }
-        Cli.Ended ended = Cli.launcher().run(command.substring(COMMAND.length()).split(" ", -1));
+        Cli.Ended ended = Cli.run(command.substring(COMMAND.length()).split(" ", -1));
         assertThat(ended.exitCode()).as(command + "\n" + ended.err()).isZero();
         return ended.out() + ended.err();
     }
