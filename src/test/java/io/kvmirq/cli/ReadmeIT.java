@@ -84,6 +84,9 @@ class ReadmeIT {
     }
 
     private static String printedByShell(String command) throws Exception {
+        if (command.contains("kvmirq-cli.jar")) {
+            Machine.jar();
+        }
         Process process = new ProcessBuilder("bash", "-c", command)
                 .directory(Machine.root().toFile())
                 .redirectErrorStream(true)
