@@ -88,8 +88,8 @@ record RawCall(
                     out,
                     data,
                     Map.copyOf(names),
-                    made,
                     false,
+                    made,
                     raw.cut,
                     made.isPresent() ? 0 : raw.result,
                     raw.errno);
