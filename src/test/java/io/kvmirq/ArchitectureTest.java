@@ -137,7 +137,7 @@ class ArchitectureTest {
                 "io.kvmirq.kernel.."));
     }
 
-    /** The package that joins the two layers sees both. */
+    /** Forwarding joins the two layers and sees both. */
     @Test
     void forwardUsesVfioAndKvm() {
         check(mayUse(

@@ -13,7 +13,7 @@ import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Set;
 
-/** What can be said of a device node before any native code is loaded; opening it has the last word. */
+/** Checks a device node before any native code is loaded. Opening it may fail all the same. */
 final class DeviceNode {
     private static final Set<PosixFilePermission> GROUP_MAY =
             Set.of(PosixFilePermission.GROUP_READ, PosixFilePermission.GROUP_WRITE);
