@@ -3,9 +3,9 @@ package io.kvmirq.cli;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Grade;
 import io.kvmirq.fake.FakeKernel;
-import io.kvmirq.fake.rules.Grade;
-import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Result;
@@ -36,7 +36,7 @@ final class SelftestJson {
             }
             if (fake.isPresent()) {
                 json.writeArrayFieldStart("inferredRules");
-                for (KernelRule rule : fake.get().rulesUsed()) {
+                for (Answer rule : fake.get().rulesUsed()) {
                     if (rule.grade() == Grade.INFERRED) {
                         json.writeString(rule.name());
                     }

@@ -9,7 +9,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.RedistributorRegister;
-import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.testing.GuestGic;
@@ -46,7 +46,7 @@ class GicV4Test {
         assertThat(arm.vcpu().isPending(LPI)).isTrue();
         assertThat(arm.vcpu().acknowledge()).isEqualTo(LPI);
         assertThat(arm.vcpu().acknowledge()).isEqualTo(NONE);
-        assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_MADE);
+        assertThat(arm.fake.rulesUsed()).contains(VgicAnswer.VLPI_MADE);
     }
 
     /** Hardware knows neither: they are KVM's. The CPU interface is hardware's. */
@@ -117,7 +117,7 @@ class GicV4Test {
         assertThat(arm.vcpu().hostIrq(LPI)).isEmpty();
         assertThat(arm.hardware.sendMessage(0)).isTrue();
         assertThat(arm.counts()).containsExactly(1, 0);
-        assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_NOT_MADE);
+        assertThat(arm.fake.rulesUsed()).contains(VgicAnswer.VLPI_NOT_MADE);
     }
 
     @ParameterizedTest
@@ -172,7 +172,9 @@ class GicV4Test {
         assertThat(arm.vcpu().hostIrq(SECOND)).isPresent();
         assertThat(arm.hardware.sendMessage(0)).isFalse();
         assertThat(arm.vcpus.get(1).acknowledge()).isEqualTo(SECOND);
-        assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_ENDS_WITH_ROUTE).doesNotContain(ArmRule.VLPI_WARNS);
+        assertThat(arm.fake.rulesUsed())
+                .contains(VgicAnswer.VLPI_ENDS_WITH_ROUTE)
+                .doesNotContain(VgicAnswer.VLPI_WARNS);
     }
 
     @Test
@@ -192,7 +194,7 @@ class GicV4Test {
         arm.hardware.sendMessage(0);
         assertThat(arm.vcpus.get(1).acknowledge()).as("the new route").isEqualTo(NONE);
         assertThat(arm.vcpu().acknowledge()).as("the old route").isEqualTo(LPI);
-        assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_STAYS_BEFORE, ArmRule.VLPI_WARNS);
+        assertThat(arm.fake.rulesUsed()).contains(VgicAnswer.VLPI_STAYS_BEFORE, VgicAnswer.VLPI_WARNS);
     }
 
     @ParameterizedTest
@@ -206,7 +208,7 @@ class GicV4Test {
         assertThat(arm.hardware.sendMessage(0)).isFalse();
         assertThat(arm.vcpus.get(1).acknowledge()).isEqualTo(SECOND);
         irqfd.close();
-        assertThat(arm.fake.rulesUsed()).doesNotContain(ArmRule.VLPI_WARNS);
+        assertThat(arm.fake.rulesUsed()).doesNotContain(VgicAnswer.VLPI_WARNS);
     }
 
     // The end

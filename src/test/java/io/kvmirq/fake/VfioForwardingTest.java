@@ -7,7 +7,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.fake.rules.KvmRule;
+import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmArchForwardedIrq;
 import io.kvmirq.uapi.UapiArm64;
@@ -140,7 +140,7 @@ class VfioForwardingTest {
         Guest guest = new Guest("6.1,historic");
         assertThat(guest.set(FORWARD, guest.device, 99, 7, -1)).isZero();
         assertThat(guest.set(FORWARD, guest.device, 99, 7, -1)).isEqualTo(refused(Errno.EINVAL));
-        assertThat(guest.user.kernel.rulesUsed()).contains(KvmRule.FORWARD_STUB);
+        assertThat(guest.user.kernel.rulesUsed()).contains(InterruptAnswer.FORWARD_STUB);
         assertThat(guest.set(UNFORWARD, guest.device, 99, 7, -1)).isZero();
     }
 
