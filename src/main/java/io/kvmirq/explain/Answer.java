@@ -4,8 +4,8 @@ package io.kvmirq.explain;
 import java.util.List;
 
 /**
- * A row of the table of answers: one refusal of the kernel, or one behaviour, with its evidence. The constants are in one
- * enum per area; within a call and an errno they stand likeliest first.
+ * A row of the table of answers: one refusal of the kernel, or one behaviour, with its evidence. The constants are in
+ * one enum per area; within a call and an errno the likeliest row is the first.
  */
 public interface Answer {
     /** The constant's name, such as {@code IRQFD_BUSY_HOST}; no two answers have the same. */
@@ -29,7 +29,7 @@ public interface Answer {
         return row().text();
     }
 
-    /** What to look at or do next, one clause; empty for a behaviour. */
+    /** The next thing to look at or to do, one clause; empty for a behaviour. */
     default String check() {
         return row().check();
     }
@@ -39,7 +39,7 @@ public interface Answer {
         return row().source();
     }
 
-    /** What must be so for it to be the cause, in words: all of these. */
+    /** The conditions without which it is not the cause, in words; all must hold. */
     default List<String> conditions() {
         return row().conditions();
     }

@@ -9,17 +9,17 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * What an {@link Answer} says.
+ * The cells of an {@link Answer}.
  *
  * @param grade the evidence
  * @param calls the calls that are answered so; empty for a behaviour, and for a row that is {@link #like} another one
  * @param errno its number; 0 for an answer that is no refusal
  * @param text the cause or the behaviour, one clause that begins in lower case
- * @param check what to look at or do next, one clause; empty for a behaviour
+ * @param check the next thing to look at or to do, one clause; empty for a behaviour
  * @param source file and function of the kernel
- * @param needs what must be so for it to be the cause; of two that exclude each other, one or the other
- * @param certain whether it is the cause as soon as all it needs is known to be so
- * @param excluding what rules it out
+ * @param needs conditions without which it is not the cause; of two that exclude each other, one must hold
+ * @param certain whether it is the cause as soon as all needed conditions are known to hold
+ * @param excluding conditions that rule it out
  * @param others rows of the same refusal, which explain it in other calls or states
  */
 public record Row(
@@ -38,17 +38,17 @@ public record Row(
         return new Row(grade, List.of(call), errno.number(), text, check, source);
     }
 
-    /** Of a call that succeeds, and does less than its caller may think. */
+    /** A call that succeeds and does less than its caller may think. */
     static Row success(Grade grade, KernelCall call, String text, String check, String source) {
         return new Row(grade, List.of(call), 0, text, check, source);
     }
 
-    /** No answer to explain: a decision of the kernel that shows itself otherwise. */
+    /** A decision of the kernel that refuses nothing. */
     static Row behaviour(Grade grade, String text, String source) {
         return new Row(grade, List.of(), 0, text, "", source);
     }
 
-    /** The refusal of another row at another place of the kernel, with its own evidence. */
+    /** Another check of the kernel that refuses for the cause of that row, with its own evidence. */
     static Row like(Grade grade, Row row) {
         return new Row(grade, List.of(), row.errno, row.text, row.check, row.source).or(row);
     }
@@ -57,34 +57,34 @@ public record Row(
         this(grade, calls, errno, text, check, source, List.of(), false, List.of(), List.of());
     }
 
-    /** These calls are refused so, too. */
+    /** The same cause in these calls, too. */
     Row also(KernelCall... more) {
         List<KernelCall> all = Stream.concat(calls.stream(), Stream.of(more)).toList();
         return new Row(grade, all, errno, text, check, source, needs, certain, excluding, others);
     }
 
-    /** The cause is possible only if these are so. */
+    /** The cause is possible only if these hold. */
     Row needs(Fact... facts) {
         return new Row(grade, calls, errno, text, check, source, List.of(facts), certain, excluding, others);
     }
 
-    /** The cause is possible only if these are so, and certain if they are. */
+    /** The cause is possible only if these hold, and certain if they do. */
     Row certainWhen(Fact... facts) {
         return new Row(grade, calls, errno, text, check, source, List.of(facts), true, excluding, others);
     }
 
-    /** The cause is impossible if one of these is so. */
+    /** The cause is impossible if one of these holds. */
     Row unless(Fact... facts) {
         return new Row(grade, calls, errno, text, check, source, needs, certain, List.of(facts), others);
     }
 
-    /** The refusal is that of this row, too, which explains it in another call or state. */
+    /** The other row explains the same refusal in another call or state. */
     Row or(Row other) {
         List<Row> all = Stream.concat(others.stream(), Stream.of(other)).toList();
         return new Row(grade, calls, errno, text, check, source, needs, certain, excluding, all);
     }
 
-    /** Whether nothing known speaks against it. */
+    /** Whether the known facts allow the cause. */
     boolean isPossible(Set<Fact> known) {
         return excluding.stream().noneMatch(known::contains)
                 && known.stream()
@@ -92,14 +92,14 @@ public record Row(
                                 fact -> !needs.contains(fact) && needs.stream().anyMatch(fact::excludes));
     }
 
-    /** Whether what is known leaves no other cause. */
+    /** Whether the known facts leave no other cause. */
     boolean isCertain(Set<Fact> known) {
         return certain
                 && needs.stream().allMatch(need -> needs.stream()
                         .anyMatch(other -> known.contains(other) && (other == need || other.excludes(need))));
     }
 
-    /** How much of what it needs is known to be so. */
+    /** The number of needed conditions that are known to hold. */
     int support(Set<Fact> known) {
         Set<Fact> supported = EnumSet.noneOf(Fact.class);
         supported.addAll(needs);
@@ -107,7 +107,7 @@ public record Row(
         return supported.size();
     }
 
-    /** What it needs, in words: all of these. */
+    /** The needed conditions, in words; all must hold. */
     List<String> conditions() {
         return needs.stream()
                 .map(need -> needs.stream()

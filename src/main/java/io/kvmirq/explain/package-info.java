@@ -1,39 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The table of answers: what the kernel answers, why, how that is known, and what to look at next. Exceptions, the command
- * {@code kvmirq errno}, the fake kernel and the grades in the summary of a test run all read this table, and each refusal
- * stands in one row of it.
+ * The table of answers: how the kernel answers, why, how that is known, and what to look at next. Exceptions, the
+ * command {@code kvmirq errno}, the fake kernel and the grades in the summary of a test run all read this table. Each
+ * refusal of the kernel is one row of it.
  *
- * <p>An {@link io.kvmirq.explain.Answer} is a row, a constant of the enum of its area:
+ * <p>A row is an {@link io.kvmirq.explain.Answer}, a constant of the enum of its area:
  *
  * <pre>{@code
  * NAME(refusal(GRADE, CALL, ERRNO, "cause", "what to look at next", "source").needs(FACT)),
  * }</pre>
  *
- * <p>Within a call and an errno the order of the rows is the order of likelihood. The other forms of a row:
+ * <p>Within a call and an errno the rows are in the order of likelihood. The other forms of a row:
  *
  * <ul>
- *   <li>{@code .also(CALL)}: other calls that are refused for the same cause;
+ *   <li>{@code .also(CALL)}: the same cause in another call;
  *   <li>{@code success(GRADE, CALL, ...)}: the result is 0, and the call did less than its caller may think;
- *   <li>{@code like(GRADE, ROW.row)}: another check of the kernel that refuses for the same cause, with its own evidence;
+ *   <li>{@code like(GRADE, ROW.row)}: another check of the kernel that refuses for the cause of that row, with its own
+ *       evidence;
  *   <li>{@code .or(ROW.row)}: the other row explains the same refusal in another call or state;
- *   <li>{@code behaviour(GRADE, "text", "source")}: a decision of the kernel that refuses nothing. A version before which the
- *       kernel decided otherwise is a row of its own, which ends in {@code _BEFORE}.
+ *   <li>{@code behaviour(GRADE, "text", "source")}: a decision of the kernel that refuses nothing. An older version's
+ *       other decision is a row of its own, whose name ends in {@code _BEFORE}.
  * </ul>
  *
- * <p>The {@link io.kvmirq.explain.Grade} is the evidence. MEASURED means on 6.18, and for KVM on x86-64, unless the row names
- * another kernel. LAB means Debian's kernels in QEMU; the lab of arm64 is 6.1 and 6.12 on a machine with GICv3 only, so that
- * a change is dated between these two, and 6.1, 6.12 and 7.2 on one with GICv2. SOURCE means Linux 7.1, or the commit that
- * changed the answer. The rows with evidence are the rules of the fake kernel; the others only explain.
+ * <p>The {@link io.kvmirq.explain.Grade} is the evidence. MEASURED means on 6.18, and for KVM on x86-64, unless the row
+ * names another kernel. LAB means Debian's kernels in QEMU: on arm64 these are 6.1 and 6.12 with a GICv3, so that a
+ * change is dated between the two, and 6.1, 6.12 and 7.2 with a GICv2. SOURCE means Linux 7.1, or the commit that
+ * changed the answer. The rows with evidence are the rules of the fake kernel; UNTESTED rows only explain.
  *
- * <p>To add a refusal: add the row to the enum of its area, before the less likely causes of the same errno, let the fake
- * refuse by it, and provoke it in the contract suite. A test checks that the errno of each refused call leads to its row.
+ * <p>To add a refusal: add the row to the enum of its area, before the less likely causes of the same errno; let the
+ * fake refuse by it; provoke it in the contract suite. A test checks that the errno of each refused call leads to its
+ * row.
  *
- * <p>A {@link io.kvmirq.explain.Fact} says what is known of the state. {@code needs} lists facts without which a cause is
- * impossible; of two facts that exclude each other one is enough. {@code certainWhen} lists such facts and adds that the
- * cause is certain once they are known: an error message then names it alone. {@code unless} lists facts that rule a cause
- * out. {@link io.kvmirq.explain.Answers} filters and ranks: certain first, then by how many of the needed facts are known,
- * then in the order of the tables.
+ * <p>A {@link io.kvmirq.explain.Fact} is a known condition of the state. {@code needs} lists facts without which a
+ * cause is impossible; of two facts that exclude each other one is enough. {@code certainWhen} lists such facts, and
+ * the cause is certain once they are known: an error message then names it alone. {@code unless} lists facts that rule
+ * a cause out. {@link io.kvmirq.explain.Answers} filters and ranks the causes: certain ones first, then by the number
+ * of needed facts that are known, then in the order of the tables.
  */
 @NullMarked
 package io.kvmirq.explain;

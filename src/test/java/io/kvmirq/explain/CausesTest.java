@@ -111,7 +111,7 @@ class CausesTest {
         assertThat(causes.get(0).text()).contains(expected);
     }
 
-    /** What is certain is said alone, what is not with the next likeliest. */
+    /** A certain cause is named alone, an uncertain one with the next likeliest. */
     @Test
     void sentenceNamesOneCauseWhenItIsCertain() {
         Set<Fact> split = EnumSet.of(Fact.X86, Fact.SPLIT_IRQCHIP);
@@ -160,7 +160,7 @@ class CausesTest {
                 .noneMatch(cause -> cause.text().contains("iommufd"));
     }
 
-    /** What a real kernel says it for stays, whatever else is known. */
+    /** Causes that a real kernel was seen to have stay, whatever else is known. */
     @ParameterizedTest
     @CsvSource(
             delimiter = '|',

@@ -20,7 +20,7 @@ import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
 
-/** Whatever errno the contract suite and the tests of VFIO provoke on the fake, the explainer names the rule that made it. */
+/** For each errno that contracts and VFIO tests provoke on the fake, the explainer names the rule that refused. */
 class ProvokedErrnosTest {
     @Test
     void everyErrnoTheContractProvokesIsExplainedByItsCause() {
