@@ -118,7 +118,7 @@ public enum FileAnswer implements Answer {
         "tfd: lines in /proc/PID/fdinfo of the set", "fs/eventpoll.c do_epoll_ctl()")),
     EPOLL_LOOP(refusal(MEASURED, EPOLL_CTL, ELOOP, "the file is an epoll set that holds this one",
         "tfd: lines in /proc/PID/fdinfo of both sets", "fs/eventpoll.c ep_loop_check()")),
-    EPOLL_NOT_A_SET(refusal(MEASURED, EPOLL_CTL, EINVAL, "the first descriptor is not an epoll set", FDS,
+    EPOLL_NOT_A_SET(refusal(MEASURED, EPOLL_CTL, EINVAL, "epfd is not an epoll set", FDS,
         "fs/eventpoll.c is_file_epoll()").also(EPOLL_WAIT)),
     EPOLL_ITSELF(refusal(MEASURED, EPOLL_CTL, EINVAL, "an epoll set cannot hold itself", FDS,
         "fs/eventpoll.c do_epoll_ctl()")),
