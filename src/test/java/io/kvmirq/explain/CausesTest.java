@@ -8,6 +8,7 @@ import io.kvmirq.Errno;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -100,15 +101,20 @@ class CausesTest {
                 "vcpu create          | 22 | arm64 vcpu-id-low | with a GICv2 in the VM or the host"
             })
     void firstCauseIsTheRightOne(String call, int errno, String facts, String expected) {
+        List<Answer> causes = causes(call, errno, facts);
+        assertThat(causes).isNotEmpty();
+        assertThat(causes.get(0).text()).contains(expected);
+    }
+
+    /** @param facts their labels; null for none */
+    private static List<Answer> causes(String call, int errno, @Nullable String facts) {
         Set<Fact> known = EnumSet.noneOf(Fact.class);
         if (facts != null) {
             for (String fact : facts.split(" ", -1)) {
                 known.add(Fact.of(fact).orElseThrow());
             }
         }
-        List<Answer> causes = Answers.of(KernelCall.of(call).orElseThrow(), errno, known);
-        assertThat(causes).isNotEmpty();
-        assertThat(causes.get(0).text()).contains(expected);
+        return Answers.of(KernelCall.of(call).orElseThrow(), errno, known);
     }
 
     /** A certain cause is named alone, an uncertain one with the next likeliest. */
@@ -178,15 +184,7 @@ class CausesTest {
                 "vcpu init      | 22 | since-6.17 arm64  | ARM_VCPU_FEATURES_BEFORE"
             })
     void trueCausesStay(String call, int errno, String facts, String cause) {
-        Set<Fact> known = EnumSet.noneOf(Fact.class);
-        if (facts != null) {
-            for (String fact : facts.split(" ", -1)) {
-                known.add(Fact.of(fact).orElseThrow());
-            }
-        }
-        assertThat(Answers.of(KernelCall.of(call).orElseThrow(), errno, known))
-                .extracting(Answer::name)
-                .contains(cause);
+        assertThat(causes(call, errno, facts)).extracting(Answer::name).contains(cause);
     }
 
     @Test
