@@ -35,6 +35,8 @@ module io.kvmirq {
     exports io.kvmirq.kvm;
     exports io.kvmirq.mirror;
     exports io.kvmirq.recording;
+    exports io.kvmirq.recording.replay;
+    exports io.kvmirq.recording.tapes;
     exports io.kvmirq.vfio;
 
     uses io.kvmirq.backend.BackendProvider;
