@@ -41,7 +41,7 @@ final class ArmRules {
         if (message.deviceId().isEmpty()) {
             return Optional.of(refused(Refusal.NO_DEVICE_ID));
         }
-        if (vm.itses().get(message.address()) == null && !vm.itses().isEmpty()) {
+        if (vm.lacksIts(message.address())) {
             return Optional.of(refused(Refusal.NO_ITS));
         }
         Mapping mapping = vm.mapping(message);
@@ -53,7 +53,7 @@ final class ArmRules {
         if (mapping.lpi() == 0) {
             return Optional.of(UNMAPPED);
         }
-        if (vm.vlpis().get(mapping.lpi()) != null && host.kernel() == Kernel.BY_HOST_IRQ) {
+        if (vm.owner(mapping.lpi()) != null && host.kernel() == Kernel.BY_HOST_IRQ) {
             return Optional.of(refused(Refusal.TAKEN));
         }
         return host.gicv4().isPresent()
@@ -83,7 +83,7 @@ final class ArmRules {
                 ? Verdict.ANY
                 : ArmVm.key(message.deviceId().getAsInt(), message.data());
         boolean known = producer.equals(its.producer());
-        Mapping sent = known ? vm.sent().get(its.event().number()) : null;
+        Mapping sent = known ? vm.sent(its.event()) : null;
         if (sent != null) {
             Optional<String> note = sent.equals(mapping) && its.isPaired() ? Optional.empty() : Optional.of(STALE);
             Posting posted = new Posting.Posted(new Posting.ToLpi(sent.lpi(), sent.vcpu()), note);
@@ -106,7 +106,7 @@ final class ArmRules {
 
     /** Only old kernels let another host interrupt take an LPI. */
     private static Posting lost(ArmVm vm, @Nullable Mapping mapping) {
-        return mapping != null && vm.vlpis().get(mapping.lpi()) != null ? refused(Refusal.TAKEN) : LOST;
+        return mapping != null && vm.owner(mapping.lpi()) != null ? refused(Refusal.TAKEN) : LOST;
     }
 
     private static Optional<PredictedListRegister> spi(Ends its, List<Route> routes) {

@@ -18,7 +18,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
             return its;
         }
         if (host.kernel() == Kernel.BY_HOST_IRQ) {
-            state.arm = state.arm.withoutHostIrq(its.event());
+            state.arm.endHostIrq(its.event());
         }
         return its.obstructed(Optional.of(ArmRules.LOST));
     }
@@ -27,15 +27,12 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
     void map(long its, long key, ArmVm.Mapping now) {
         long doorbell = ArmVm.doorbell(its);
         EventFdId owner = state.arm.owner(doorbell, key);
-        state.arm = state.arm.with(doorbell, key, now);
-        LongMap<EventFdId> there = state.aimed.get(key);
-        if (there != null) {
-            there.forEach(event -> {
-                Ends one = state.at(event);
-                boolean vlpi = state.arm.sent().get(event.number()) != null;
-                state.predict(one.isPaired() && !vlpi ? one.obstructed(Optional.of(ArmRules.unmapped(one))) : one);
-            });
-        }
+        state.arm.map(doorbell, key, now);
+        state.aimedAt(key).forEach(event -> {
+            Ends one = state.at(event);
+            boolean vlpi = state.arm.sent(event) != null;
+            state.predict(one.isPaired() && !vlpi ? one.obstructed(Optional.of(ArmRules.unmapped(one))) : one);
+        });
         if (owner != null) {
             state.predict(state.at(owner));
         }
@@ -48,7 +45,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
             part(before);
         }
         if (now.producer().isEmpty()) {
-            state.arm = state.arm.withoutHostIrq(now.event());
+            state.arm.endHostIrq(now.event());
         }
         if (!now.isPaired()) {
             return now.obstructed(Optional.empty());
@@ -59,13 +56,13 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
     /** Before 6.16 KVM ends the vLPI of the present route, whose ever it is, and no other. */
     private void part(Ends its) {
         if (host.kernel() == Kernel.BY_HOST_IRQ) {
-            state.arm = state.arm.withoutHostIrq(its.event());
+            state.arm.endHostIrq(its.event());
             return;
         }
         ArmVm.Mapping present = mapping(its);
         if (present != null) {
-            EventFdId owner = state.arm.vlpis().get(present.lpi());
-            state.arm = state.arm.withoutVlpi(present.lpi());
+            EventFdId owner = state.arm.owner(present.lpi());
+            state.arm.endVlpi(present.lpi());
             predictOther(owner, its.event());
         }
     }
@@ -74,8 +71,8 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         Optional<Posting> why = ArmRules.obstacle(host, state.arm, state.routes(its));
         ArmVm.Mapping mapping = mapping(its);
         if (why.isEmpty() && mapping != null) {
-            EventFdId owner = state.arm.vlpis().get(mapping.lpi());
-            state.arm = state.arm.withVlpi(mapping, its.event());
+            EventFdId owner = state.arm.owner(mapping.lpi());
+            state.arm.makeVlpi(mapping, its.event());
             predictOther(owner, its.event());
         }
         return why;

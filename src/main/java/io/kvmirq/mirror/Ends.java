@@ -12,6 +12,7 @@ import java.util.Optional;
  * @param producer the message that irqbypass knows
  * @param others lines, and messages that irqbypass refused, in the order in which they came
  * @param direct whether the line has direct EOI
+ * @param delivery of the interrupt
  * @param obstacle what an earlier step left behind that keeps the interrupt from being posted. arm64: why KVM made no vLPI
  * @param irq the prediction; empty while nothing is predicted yet
  * @param rest a prediction for each of the others that {@code irq} is not about
@@ -23,6 +24,7 @@ record Ends(
         List<Producer> others,
         Optional<Consumer> consumer,
         boolean direct,
+        Delivery delivery,
         Optional<Posting> obstacle,
         Optional<PredictedIrq> irq,
         List<PredictedIrq> rest,
@@ -34,6 +36,7 @@ record Ends(
                 List.of(),
                 Optional.empty(),
                 false,
+                Delivery.KERNEL,
                 Optional.empty(),
                 Optional.empty(),
                 List.of(),
@@ -46,7 +49,7 @@ record Ends(
 
     /** Whether irqbypass joins the two ends. */
     boolean isPaired() {
-        return producer.isPresent() && consumer.isPresent();
+        return producer.isPresent() && consumer.isPresent() && delivery != Delivery.CLOSED;
     }
 
     boolean has(Producer one) {
@@ -82,15 +85,21 @@ record Ends(
         return with(producer, others, consumer, directEoi);
     }
 
+    Ends with(Delivery changed) {
+        Delivery next = delivery == Delivery.CLOSED ? delivery : changed;
+        return new Ends(event, producer, others, consumer, direct, next, obstacle, irq, rest, aim);
+    }
+
     Ends obstructed(Optional<Posting> why) {
-        return new Ends(event, producer, others, consumer, direct, why, irq, rest, aim);
+        return new Ends(event, producer, others, consumer, direct, delivery, why, irq, rest, aim);
     }
 
     private Ends with(Optional<Producer> first, List<Producer> more, Optional<Consumer> guest, boolean directEoi) {
-        return new Ends(event, first, more, guest, directEoi, obstacle, irq, rest, aim);
+        return new Ends(event, first, more, guest, directEoi, delivery, obstacle, irq, rest, aim);
     }
 
-    Ends predicted(PredictedIrq main, List<PredictedIrq> further, long itsAim) {
-        return new Ends(event, producer, others, consumer, direct, obstacle, Optional.of(main), further, itsAim);
+    Ends predicted(PredictedIrq main, List<PredictedIrq> further, long aimed) {
+        return new Ends(
+                event, producer, others, consumer, direct, delivery, obstacle, Optional.of(main), further, aimed);
     }
 }

@@ -19,7 +19,8 @@ import java.util.stream.Stream;
  * A step of the control plane that succeeded. Immutable. An event that changes nothing is ignored, so tear-down may report
  * steps twice.
  *
- * <p>A mask that takes the irqfd away and keeps the route is {@link ConsumerRemoved}; the unmask is {@link ConsumerAdded}.
+ * <p>A mask that takes the irqfd away and keeps the route is {@link ConsumerRemoved} with {@link DeliveryChanged}; the unmask
+ * is {@link ConsumerAdded} with another one.
  */
 public sealed interface Event {
     /** The interrupt controllers that KVM emulates. */
@@ -120,6 +121,15 @@ public sealed interface Event {
      * @param producer the interrupt of the device
      */
     record ProducerRemoved(EventFdId event, Producer producer) implements Event {}
+
+    /**
+     * The delivery of a device's interrupt changed. Without this event it is {@link Delivery#KERNEL}. Nothing follows {@link
+     * Delivery#CLOSED}.
+     *
+     * @param event the eventfd that VFIO signals
+     * @param delivery from now on
+     */
+    record DeliveryChanged(EventFdId event, Delivery delivery) implements Event {}
 
     /**
      * A device entered or left a domain of VFIO. Without this event it is in one, since VFIO enables no interrupt before.

@@ -8,10 +8,12 @@ import java.util.List;
  * #now} takes none and does not allocate.
  */
 public final class Mirror {
+    private final State state;
     private volatile Snapshot now;
 
     private Mirror(MirrorHost host) {
-        this.now = new Snapshot(new State(host));
+        this.state = new State(host);
+        this.now = state.snapshot();
     }
 
     /** A mirror of a VM that nothing is set up for. */
@@ -26,7 +28,8 @@ public final class Mirror {
 
     /** Folds events into the state, in their order. No snapshot shows a part of them. */
     public synchronized void apply(List<? extends Event> events) {
-        now = new Snapshot(now.state().after(events));
+        events.forEach(state::fold);
+        now = state.snapshot();
     }
 
     /** The state now. It does not change when more events come. */

@@ -13,14 +13,15 @@ import java.util.OptionalInt;
 
 /** What a mirror predicted at one moment. Immutable. */
 public final class Snapshot {
-    private final State state;
+    private final LongMap<Ends> ends;
+    private final LongMap<VcpuRun> runs;
+    private final boolean descriptors;
 
-    Snapshot(State state) {
-        this.state = state;
-    }
-
-    State state() {
-        return state;
+    /** @param descriptors whether KVM keeps the descriptors of the vCPUs up to date */
+    Snapshot(LongMap<Ends> ends, LongMap<VcpuRun> runs, boolean descriptors) {
+        this.ends = ends;
+        this.runs = runs;
+        this.descriptors = descriptors;
     }
 
     /**
@@ -28,8 +29,8 @@ public final class Snapshot {
      * else the first. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
-        Ends ends = state.ends.get(event.number());
-        return ends == null ? Optional.empty() : ends.irq();
+        Ends found = ends.get(event.number());
+        return found == null ? Optional.empty() : found.irq();
     }
 
     /**
@@ -38,9 +39,9 @@ public final class Snapshot {
      */
     public List<PredictedIrq> irqs() {
         List<PredictedIrq> all = new ArrayList<>();
-        state.ends.forEach(ends -> {
-            ends.irq().ifPresent(all::add);
-            all.addAll(ends.rest());
+        ends.forEach(one -> {
+            one.irq().ifPresent(all::add);
+            all.addAll(one.rest());
         });
         return List.copyOf(all);
     }
@@ -50,8 +51,11 @@ public final class Snapshot {
      * if AVIC were not inhibited.
      */
     public List<PredictedIrq> byVcpu(VcpuId vcpu) {
-        LongMap<PredictedIrq> list = state.lists.get(vcpu.number());
-        return list == null ? List.of() : List.copyOf(list.values());
+        List<PredictedIrq> list = new ArrayList<>();
+        ends.forEach(one -> one.irq()
+                .filter(irq -> irq.vcpu().equals(Optional.of(vcpu)))
+                .ifPresent(list::add));
+        return List.copyOf(list);
     }
 
     /** The line of a device: INTx, or the first platform interrupt that is level-triggered. */
@@ -70,8 +74,8 @@ public final class Snapshot {
      * vCPU that sleeps while its guest has disabled interrupts looks preempted.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
-        VcpuRun run = state.runs.get(vcpu.number());
-        if (run == null || !run.descriptor() || !state.hasDescriptors()) {
+        VcpuRun run = runs.get(vcpu.number());
+        if (run == null || !run.descriptor() || !descriptors) {
             return Optional.empty();
         }
         return Optional.of(new PredictedPid(
