@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.forward;
 
+import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.kernel.EventFd;
+import io.kvmirq.kernel.Undo;
+import io.kvmirq.kvm.Irqfd;
+import io.kvmirq.mirror.Delivery;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
@@ -13,8 +17,11 @@ import io.kvmirq.vfio.Armed;
 import io.kvmirq.vfio.ArmedIrq;
 import io.kvmirq.vfio.ArmedVectors;
 import io.kvmirq.vfio.DeviceIrq;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An interrupt of a device that is forwarded to a guest. Closing it ends that: nothing of it is left in the kernel, in
@@ -22,14 +29,86 @@ import java.util.Optional;
  */
 public abstract sealed class ForwardedIrq implements AutoCloseable permits ForwardedMessage, ForwardedLine {
     private final Forwarding forwarding;
-    private volatile boolean closed;
+    /** An interrupt that moved to user space keeps its irqfd, masked, and with it its GSI. */
+    private volatile @Nullable Irqfd irqfd;
+    // Read without a lock: an injector or a guest's EOI may look while another thread waits for it
+    private volatile State state;
+
+    private enum Phase {
+        OPEN,
+        MASKED,
+        /** Masked, and before that KVM was known not to post it. */
+        MASKED_UNPOSTED,
+        CLOSED
+    }
+
+    /**
+     * The state of a forwarded interrupt.
+     *
+     * @param relay injects the interrupt; null if an irqfd does
+     */
+    private record State(Phase phase, @Nullable RelayedIrq relay) {
+        private static final State KERNEL = new State(Phase.OPEN, null);
+        private static final State MASKED = new State(Phase.MASKED, null);
+        private static final State MASKED_UNPOSTED = new State(Phase.MASKED_UNPOSTED, null);
+        private static final State CLOSED = new State(Phase.CLOSED, null);
+
+        static State of(Phase phase, @Nullable RelayedIrq relay) {
+            if (relay != null) {
+                return new State(phase, relay);
+            }
+            return switch (phase) {
+                case OPEN -> KERNEL;
+                case MASKED -> MASKED;
+                case MASKED_UNPOSTED -> MASKED_UNPOSTED;
+                case CLOSED -> CLOSED;
+            };
+        }
+
+        boolean isMasked() {
+            return phase == Phase.MASKED || phase == Phase.MASKED_UNPOSTED;
+        }
+
+        Delivery delivery() {
+            return isMasked() ? Delivery.MASKED : relay == null ? Delivery.KERNEL : Delivery.USERSPACE;
+        }
+    }
 
     ForwardedIrq(Forwarding forwarding) {
         this.forwarding = forwarding;
+        this.state = State.KERNEL;
+    }
+
+    /** The guest's half of a new interrupt: one of the two. */
+    final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq relay) {
+        irqfd = assigned;
+        state = State.of(Phase.OPEN, relay);
     }
 
     final Forwarding forwarding() {
         return forwarding;
+    }
+
+    /** Another irqfd has taken the eventfd. */
+    final void replace(Irqfd other) {
+        irqfd = other;
+    }
+
+    final @Nullable Irqfd irqfd() {
+        return irqfd;
+    }
+
+    /** The irqfd of an interrupt that is not relayed. */
+    final Irqfd assigned() {
+        return Objects.requireNonNull(irqfd, "neither irqfd nor relay");
+    }
+
+    final @Nullable RelayedIrq relay() {
+        return state.relay();
+    }
+
+    final boolean isRelayed() {
+        return state.relay() != null;
     }
 
     /** The interrupt of the device. */
@@ -45,7 +124,18 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public abstract Optional<Gsi> gsi();
 
     /** How the interrupt reaches the guest now; while it is masked, how it did before. */
-    public abstract Mechanism mechanism();
+    public final Mechanism mechanism() {
+        return isRelayed() ? Mechanism.USERSPACE : inKernel();
+    }
+
+    /** How the kernel delivers it. */
+    abstract Mechanism inKernel();
+
+    /** Whether KVM is known not to post the interrupt; while it is masked, whether it was. */
+    final boolean isUnposted() {
+        Phase phase = state.phase();
+        return phase == Phase.OPEN ? predicted() instanceof Posting.NotPosted : phase == Phase.MASKED_UNPOSTED;
+    }
 
     /**
      * The decision that allowed direct EOI: the reasons that an assertion outweighs, and what breaks. Empty for an interrupt
@@ -60,20 +150,6 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * why. It is predicted, not observed. While the interrupt is masked, nothing posts it.
      */
     public final Posting predicted() {
-        if (irq().device().fd().isClosed()) {
-            return new Posting.NotPosted(irq().device().name() + " is closed", "open it again, and forward it again");
-        }
-        if (isMasked()) {
-            return new Posting.NotPosted("it is masked", "unmask it");
-        }
-        if (mechanism() == Mechanism.USERSPACE) {
-            return new Posting.NotPosted("this process injects it", "move it to bypass");
-        }
-        return mirrored();
-    }
-
-    /** What the mirror says. */
-    final Posting mirrored() {
         return forwarding
                 .mirror()
                 .now()
@@ -82,15 +158,66 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
                 .orElseGet(() -> new Posting.Unknown(irq() + " is not forwarded any more"));
     }
 
+    // The mirror
+
+    private void tell(List<? extends Event> events) {
+        forwarding.mirror().apply(events);
+    }
+
+    /** Whether the irqfd is assigned changed, while the device's half stays. */
+    private void become(Phase phase, @Nullable RelayedIrq relay) {
+        state = State.of(phase, relay);
+        tellDelivery();
+    }
+
+    final void tellDelivery() {
+        List<Event> events = new ArrayList<>();
+        events.add(new Event.DeliveryChanged(event().id(), state.delivery()));
+        gsi().ifPresent(gsi -> events.add(state.delivery() == Delivery.KERNEL ? irqfdIsThere(gsi) : irqfdIsGone(gsi)));
+        tell(events);
+    }
+
+    private Event irqfdIsThere(Gsi gsi) {
+        return new Event.ConsumerAdded(event().id(), gsi, notified());
+    }
+
+    private Event irqfdIsGone(Gsi gsi) {
+        return new Event.ConsumerRemoved(event().id(), gsi);
+    }
+
+    final void tellIrqfdIsGone() {
+        gsi().ifPresent(gsi -> tell(List.of(irqfdIsGone(gsi))));
+    }
+
+    /** The eventfd that the guest's EOI signals. */
+    Optional<EventFdId> notified() {
+        return Optional.empty();
+    }
+
+    /** The events that tell a mirror of the route that this has. */
+    List<Event> routed() {
+        return List.of();
+    }
+
     /** The events that tell a mirror of this when it begins. */
-    abstract List<Event> begun();
+    List<Event> begun() {
+        List<Event> events = new ArrayList<>(routed());
+        if (irqfd != null) {
+            gsi().ifPresent(gsi -> events.add(irqfdIsThere(gsi)));
+        }
+        events.add(new Event.ProducerAdded(event().id(), producer()));
+        if (isRelayed()) {
+            events.add(new Event.DeliveryChanged(event().id(), state.delivery()));
+        }
+        return events;
+    }
 
     /** The events that tell a mirror of its end. */
-    abstract List<Event> ended();
-
-    /** The irqfd comes or goes while the device's half stays. */
-    final void tell(Event event) {
-        forwarding.mirror().apply(event);
+    List<Event> ended() {
+        List<Event> events = new ArrayList<>();
+        events.add(new Event.ProducerRemoved(event().id(), producer()));
+        gsi().ifPresent(gsi -> events.add(irqfdIsGone(gsi)));
+        return events;
     }
 
     final Producer producer() {
@@ -106,8 +233,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         return new Producer(irq.device().name(), kind, irq.number());
     }
 
+    // Masks
+
     /** Whether {@link #mask} holds it back. */
-    public abstract boolean isMasked();
+    public final boolean isMasked() {
+        return state.isMasked();
+    }
 
     /**
      * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where many
@@ -117,7 +248,28 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *
      * @throws IllegalStateException after {@link #close}
      */
-    public abstract void mask();
+    public final synchronized void mask() {
+        requireOpen();
+        if (!isMasked()) {
+            Phase phase = isUnposted() ? Phase.MASKED_UNPOSTED : Phase.MASKED;
+            holdBack();
+            become(phase, relay());
+        }
+    }
+
+    /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
+    final void holdBack() {
+        boolean vlpi = forwarding.vm().isArm64() && predicted() instanceof Posting.Posted;
+        RelayedIrq relay = relay();
+        if (relay != null) {
+            relay.mask();
+        } else {
+            assigned().mask();
+        }
+        if (vlpi) {
+            TearDown.quietly(event()::signal);
+        }
+    }
 
     /**
      * Lets interrupts through again; at once, if there was one meanwhile.
@@ -126,7 +278,37 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      *     masked
      * @throws IllegalStateException after {@link #close}
      */
-    public abstract void unmask();
+    public final synchronized void unmask() {
+        requireOpen();
+        if (isMasked()) {
+            resume();
+        }
+    }
+
+    private void resume() {
+        RelayedIrq relay = relay();
+        if (relay != null) {
+            relay.unmask();
+        } else {
+            assigned().unmask();
+        }
+        become(Phase.OPEN, relay);
+    }
+
+    /** Ends {@link #holdBack}. If that fails, the interrupt is masked: none is lost, and an unmask tries again. */
+    final @Nullable RuntimeException resumed(@Nullable RuntimeException cause) {
+        try {
+            resume();
+            return cause;
+        } catch (RuntimeException e) {
+            become(Phase.MASKED, relay());
+            if (cause == null) {
+                return e;
+            }
+            cause.addSuppressed(e);
+            return cause;
+        }
+    }
 
     /**
      * Sends the interrupt to another vector or vCPU from now on. No interrupt is lost: it arrives by the old message or by
@@ -137,6 +319,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * @throws IllegalStateException after {@link #close}
      */
     public abstract void reroute(MsiMessage message);
+
+    // Moves: the eventfd stays, and the next taker of the eventfd gets what waits in it
 
     /**
      * Changes how the interrupt reaches the guest: from the kernel into this process, or back. No interrupt is lost: what was
@@ -150,6 +334,70 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      * @throws IllegalStateException without {@link Forwarding.Builder#userspace}; after {@link #close}
      */
     public abstract void moveTo(Mechanism to);
+
+    /** A relay of this process takes the eventfd. */
+    abstract RelayedIrq relayed(Userspace userspace, boolean masked);
+
+    /** An irqfd for an interrupt that began in this process, masked. */
+    abstract Irqfd maskedIrqfd();
+
+    /** The device's half of {@link #moveToUserspace}, while the irqfd is masked. */
+    void leaveKernel(Undo undo) {}
+
+    /** The device's half of {@link #moveToKernel}, while the relay is masked. */
+    void enterKernel() {}
+
+    /** After a move, or an attempt: the device signals again if it still asserts its interrupt. */
+    void moved() {}
+
+    final void moveToUserspace() {
+        if (isRelayed()) {
+            return;
+        }
+        Userspace userspace = forwarding.userspace(irq());
+        boolean masked = isMasked();
+        if (!masked) {
+            holdBack();
+        }
+        RelayedIrq relay;
+        try (Undo undo = new Undo()) {
+            undo.add(this::moved);
+            leaveKernel(undo);
+            relay = relayed(userspace, masked);
+            undo.keep();
+        } catch (RuntimeException e) {
+            throw masked ? e : Objects.requireNonNull(resumed(e));
+        }
+        become(state.phase(), relay);
+        moved();
+    }
+
+    final void moveToKernel() {
+        RelayedIrq relay = relay();
+        if (relay == null) {
+            return;
+        }
+        boolean masked = isMasked();
+        relay.mask();
+        try (Undo undo = new Undo()) {
+            undo.add(this::moved);
+            Irqfd kept = irqfd;
+            Irqfd assigned = kept == null ? maskedIrqfd() : kept;
+            irqfd = assigned;
+            if (!masked) {
+                assigned.unmask();
+                undo.add(assigned::mask);
+            }
+            enterKernel();
+            undo.keep();
+        } catch (RuntimeException e) {
+            throw masked ? e : Objects.requireNonNull(resumed(e));
+        }
+        relay.close();
+        tell(routed());
+        become(masked ? Phase.MASKED : Phase.OPEN, null);
+        moved();
+    }
 
     /**
      * Tells a level-triggered line that is injected by this process of the guest's end of interrupt: the line goes low, and a
@@ -178,17 +426,31 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         }
     }
 
+    // The end
+
     final void requireOpen() {
-        if (closed) {
+        if (state.phase() == Phase.CLOSED) {
             throw new IllegalStateException(irq() + " is not forwarded any more: forward it again");
         }
     }
 
     /** @return false if it was closed before */
     final synchronized boolean end() {
-        boolean first = !closed;
-        closed = true;
+        boolean first = state.phase() != Phase.CLOSED;
+        state = State.of(Phase.CLOSED, relay());
         return first;
+    }
+
+    /** Ends the guest's half. Never fails. */
+    final void closeGuestHalf() {
+        RelayedIrq relay = relay();
+        if (relay != null) {
+            relay.close();
+        }
+        Irqfd ended = irqfd;
+        if (ended != null) {
+            ended.close();
+        }
     }
 
     /**

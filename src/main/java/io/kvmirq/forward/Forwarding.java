@@ -4,6 +4,7 @@ package io.kvmirq.forward;
 import io.kvmirq.Gsi;
 import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
 import io.kvmirq.arch.intx.NotDirect;
@@ -11,6 +12,9 @@ import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.kvm.VmListener;
+import io.kvmirq.mirror.Delivery;
+import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.vfio.DeviceIrq;
@@ -20,14 +24,14 @@ import io.kvmirq.vfio.MessageIrq;
 import io.kvmirq.vfio.MessageIrqs;
 import io.kvmirq.vfio.VfioDevice;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
+import java.util.BitSet;
 import java.util.List;
-import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.IntFunction;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * Interrupts of one device in one guest. Thread-safe.
@@ -57,11 +61,24 @@ public final class Forwarding implements AutoCloseable {
     private final Triggers triggers = new Triggers();
     private final ForwardChecks checks;
     private final GuestSide guest;
-    private final Map<DeviceIrq, ForwardedIrq> irqs = new LinkedHashMap<>();
-    /** {@link #irqs} as they are, to be looked at without the lock. */
-    private volatile List<ForwardedIrq> now = List.of();
+    private final ForwardedIrqs irqs = new ForwardedIrqs();
+    /** The numbers of the vectors whose eventfds their owner wired. */
+    private final BitSet wired = new BitSet();
 
     private boolean closed;
+
+    private final VmListener vmListener = new VmListener() {
+        @Override
+        public void vcpuAdded(VcpuId vcpu) {
+            mirror.apply(new Event.VcpuAdded(vcpu));
+        }
+
+        @Override
+        public void apicIdsWidened() {
+            mirror.apply(new Event.ApicIdsWidened());
+        }
+    };
+    private final Runnable closeListener = this::deviceClosed;
 
     private Forwarding(Builder told) {
         this.vm = told.vm;
@@ -74,6 +91,8 @@ public final class Forwarding implements AutoCloseable {
             throw new IllegalArgumentException(
                     vm + " and " + device.name() + " belong to two kernels: open both from one Kernel");
         }
+        vm.addListener(vmListener);
+        device.addCloseListener(closeListener);
         warnings().forEach(warning -> LOGGER.log(System.Logger.Level.WARNING, warning));
     }
 
@@ -105,7 +124,10 @@ public final class Forwarding implements AutoCloseable {
             this.device = device;
         }
 
-        /** Tells this mirror of each step, and predicts by it. All devices of a VM share one. */
+        /**
+         * Tells this mirror of each step and of the VM's vCPUs, and predicts by it. All devices of a VM share one. Of an
+         * adopted VM not all vCPUs are known: tell the mirror of them.
+         */
         public Builder mirror(Mirror told) {
             mirror = told;
             return this;
@@ -135,6 +157,14 @@ public final class Forwarding implements AutoCloseable {
 
     Optional<Userspace> userspace() {
         return userspace;
+    }
+
+    Vm vm() {
+        return vm;
+    }
+
+    VfioDevice device() {
+        return device;
     }
 
     /** The predicted state of all that this was told to predict. */
@@ -234,7 +264,7 @@ public final class Forwarding implements AutoCloseable {
     private List<ForwardedIrq> forward(Batch batch, List<MsiMessage> messages) {
         MessageIrqs which = batch.which;
         which.forEach(this::requireForwardable);
-        boolean enabledElsewhere = checks.isEnabledElsewhere(which.get(0), batch.takesOver);
+        boolean enabledElsewhere = checks.isEnabledElsewhere(which.get(0), batch.takesOver, !wired.isEmpty());
         triggers.requireRoom(which);
         boolean routed =
                 batch.gsis.map(gsis -> checks.areRouted(gsis, messages)).orElse(false);
@@ -243,17 +273,18 @@ public final class Forwarding implements AutoCloseable {
         }
         try (Undo undo = new Undo()) {
             List<EventFd> events = batch.wired.orElseGet(() -> guest.events(which.size(), undo));
-            List<ForwardedMessage> forwarded = new ArrayList<>();
-            List<GuestHalf> halves = guest.halves(events, messages, batch.gsis, !routed, undo);
+            GuestSide.Halves halves = guest.halves(events, messages, batch.gsis, !routed, undo);
             if (batch.wired.isEmpty()) {
                 triggers.arm(which, events, enabledElsewhere);
             }
+            List<ForwardedIrq> forwarded = new ArrayList<>();
             for (int i = 0; i < which.size(); i++) {
-                forwarded.add(new ForwardedMessage(
-                        this, vm, which.get(i), events.get(i), batch.wired.isEmpty(), messages.get(i), halves.get(i)));
+                MessageIrq irq = which.get(i);
+                forwarded.add(
+                        new ForwardedMessage(this, irq, messages.get(i), halves.irqfd(i), halves.relay(i), routed));
+                wired.set(irq.number(), batch.wired.isPresent());
             }
-            forwarded.forEach(irq -> irqs.put(irq.irq(), irq));
-            now = List.copyOf(irqs.values());
+            forwarded.forEach(irqs::add);
             mirror.apply(forwarded.stream().flatMap(irq -> irq.begun().stream()).toList());
             undo.keep();
             return List.copyOf(forwarded);
@@ -311,13 +342,12 @@ public final class Forwarding implements AutoCloseable {
 
     private synchronized ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {
         requireForwardable(irq);
-        checks.isEnabledElsewhere(irq, takesOver);
+        checks.isEnabledElsewhere(irq, takesOver, false);
         if (userspace.isEmpty()) {
             checks.requireRoute(gsi, irq);
         }
         ForwardedIrq line = new ForwardedLine(this, checks, irq, gsi, takesOver, direct);
-        irqs.put(irq, line);
-        now = List.copyOf(irqs.values());
+        irqs.add(line);
         mirror.apply(line.begun());
         return line;
     }
@@ -327,15 +357,21 @@ public final class Forwarding implements AutoCloseable {
             throw new IllegalStateException("the forwarding of " + device.name() + " is closed: make another");
         }
         checks.requireOpen(irq);
-        ForwardChecks.requireNew(irq, Optional.ofNullable(irqs.get(irq)));
-        ForwardChecks.requireOneKind(irq, irqs.values());
+        checks.requireNew(irq, irqs);
     }
 
     // Look
 
-    /** The interrupts that are forwarded now, in the order in which they were. */
+    /** The interrupts that are forwarded now, in the order of their numbers. */
     public List<ForwardedIrq> irqs() {
-        return now;
+        return irqs.all();
+    }
+
+    /** VFIO has ended all interrupts of the device. */
+    private void deviceClosed() {
+        mirror.apply(irqs().stream()
+                .map(irq -> new Event.DeliveryChanged(irq.event().id(), Delivery.CLOSED))
+                .toList());
     }
 
     // End
@@ -343,8 +379,7 @@ public final class Forwarding implements AutoCloseable {
     /** Ends one. The device first, the route last. */
     synchronized void unforward(ForwardedIrq irq) {
         if (irq.end()) {
-            irqs.remove(irq.irq());
-            now = List.copyOf(irqs.values());
+            irqs.remove(irq);
             tearDown(List.of(irq));
         }
     }
@@ -358,19 +393,16 @@ public final class Forwarding implements AutoCloseable {
                 line.tearDown();
             }
         }
-        triggers.disarm(messages.stream()
-                .filter(ForwardedMessage::isTriggeredByUs)
-                .map(ForwardedMessage::irq)
-                .toList());
-        messages.forEach(ForwardedMessage::closeEvent); // the end of its file ends an irqfd, and costs less
-        Irqfd.closeAll(messages.stream()
-                .flatMap(message -> message.half().irqfd().stream())
-                .toList());
-        messages.forEach(message -> message.half().close());
+        List<ForwardedMessage> ours =
+                messages.stream().filter(one -> !wired.get(one.irq().number())).toList();
+        triggers.disarm(ours.stream().map(ForwardedMessage::irq).toList());
+        ours.forEach(one -> one.event().close()); // the end of its file ends an irqfd, and costs less
+        Irqfd.closeAll(
+                messages.stream().flatMap(one -> Stream.ofNullable(one.irqfd())).toList());
+        messages.forEach(ForwardedIrq::closeGuestHalf);
         messages.forEach(ForwardedMessage::restoreRoute);
-        guest.unroute(messages.stream()
-                .flatMap(message -> message.ownRoute().stream())
-                .toList());
+        guest.unroute(messages.stream().flatMap(one -> one.ownRoute().stream()).toList());
+        messages.forEach(one -> wired.clear(one.irq().number()));
         mirror.apply(ended.stream().flatMap(irq -> irq.ended().stream()).toList());
     }
 
@@ -381,11 +413,12 @@ public final class Forwarding implements AutoCloseable {
     @Override
     public synchronized void close() {
         closed = true;
-        List<ForwardedIrq> all = now;
-        irqs.clear();
-        now = List.of();
+        List<ForwardedIrq> all = irqs.all();
+        all.forEach(irqs::remove);
         all.forEach(ForwardedIrq::end);
         tearDown(all);
+        vm.removeListener(vmListener);
+        device.removeCloseListener(closeListener);
     }
 
     @Override

@@ -16,6 +16,7 @@ import io.kvmirq.kernel.Ownership;
 import java.util.List;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
  * A virtual machine: made here, or made elsewhere and adopted. Thread-safe.
@@ -28,6 +29,11 @@ public final class Vm implements AutoCloseable {
     private final VgicCalls vgicCalls;
     private final RouteTable routes;
     private final MemorySlots slots;
+    /** In the order of creation. */
+    private final List<VcpuId> vcpus = new CopyOnWriteArrayList<>();
+
+    private volatile boolean apicIdsWidened;
+    private final List<VmListener> listeners = new CopyOnWriteArrayList<>();
 
     private Vm(VmCalls calls, List<Route> routesNow, Gsi firstFree) {
         this.calls = calls;
@@ -147,6 +153,8 @@ public final class Vm implements AutoCloseable {
     public void use32BitApicIds() {
         calls.refuseOnArm64("an APIC id", "a message to an ITS names no vCPU");
         calls.use32BitApicIds();
+        apicIdsWidened = true;
+        listeners.forEach(VmListener::apicIdsWidened);
     }
 
     /**
@@ -371,7 +379,36 @@ public final class Vm implements AutoCloseable {
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {
-        return new Vcpu(this, id);
+        Vcpu vcpu = new Vcpu(this, id);
+        vcpus.add(id);
+        if (knowsVcpus()) {
+            listeners.forEach(listener -> listener.vcpuAdded(id));
+        }
+        return vcpu;
+    }
+
+    /** The VMM of an adopted VM may have made others. */
+    private boolean knowsVcpus() {
+        return calls.known().contains(Fact.OWN);
+    }
+
+    /**
+     * Tells of the vCPUs, of those that exist and of those to come. Of an adopted VM no vCPU is told, since not all are
+     * known.
+     */
+    public void addListener(VmListener listener) {
+        listeners.add(listener);
+        if (apicIdsWidened) {
+            listener.apicIdsWidened();
+        }
+        if (knowsVcpus()) {
+            vcpus.forEach(listener::vcpuAdded);
+        }
+    }
+
+    /** Ends {@link #addListener}. */
+    public void removeListener(VmListener listener) {
+        listeners.remove(listener);
     }
 
     /**

@@ -52,9 +52,8 @@ public final class Snapshot {
      */
     public List<PredictedIrq> byVcpu(VcpuId vcpu) {
         List<PredictedIrq> list = new ArrayList<>();
-        ends.forEach(one -> one.irq()
-                .filter(irq -> irq.vcpu().equals(Optional.of(vcpu)))
-                .ifPresent(list::add));
+        ends.forEach(one ->
+                one.irq().filter(irq -> irq.vcpu().equals(Optional.of(vcpu))).ifPresent(list::add));
         return List.copyOf(list);
     }
 

@@ -63,8 +63,7 @@ final class State {
 
         Target without(EventFdId event) {
             return new Target(
-                    routes,
-                    listeners.stream().filter(one -> !one.equals(event)).toList());
+                    routes, listeners.stream().filter(one -> !one.equals(event)).toList());
         }
     }
 
@@ -271,7 +270,10 @@ final class State {
     }
 
     private void listen(EventFdId event, Optional<Consumer> consumer) {
-        at(event).consumer().map(Consumer::gsi).ifPresent(gsi -> put(gsi, target(gsi).without(event)));
+        at(event)
+                .consumer()
+                .map(Consumer::gsi)
+                .ifPresent(gsi -> put(gsi, target(gsi).without(event)));
         consumer.map(Consumer::gsi).ifPresent(gsi -> put(gsi, target(gsi).with(event)));
         change(event, one -> one.with(consumer));
     }
@@ -317,9 +319,7 @@ final class State {
     }
 
     List<Route> routes(Ends its) {
-        return its.consumer()
-                .map(consumer -> target(consumer.gsi()).routes())
-                .orElse(List.of());
+        return its.consumer().map(consumer -> target(consumer.gsi()).routes()).orElse(List.of());
     }
 
     private PredictedIrq irq(Ends its, Optional<Producer> producer, Verdict verdict) {

@@ -47,7 +47,7 @@ public abstract sealed class DeviceIrq permits MessageIrq, LineIrq, NoticeIrq {
      * @throws io.kvmirq.KernelException as the kernel refuses the question
      */
     public final Optional<IrqKind> enabledKind() {
-        return info().kind().excludesOthers() ? device.interrupts().enabledKind() : Optional.empty();
+        return info().kind().excludesOthers() ? device.interrupts().enabledKind(index) : Optional.empty();
     }
 
     final int index() {

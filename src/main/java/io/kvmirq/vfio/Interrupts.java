@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 
 /** Which interrupts of a device are armed. Its monitor is the lock of all of them. */
 final class Interrupts {
@@ -131,14 +132,20 @@ final class Interrupts {
         return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1, small);
     }
 
-    /** The kind of INTx, MSI and MSI-X that the kernel has enabled, by whatever program. */
-    synchronized Optional<IrqKind> enabledKind() {
-        for (int index = 0; index < info.irqs().size(); index++) {
-            if (info(index).kind().excludesOthers() && info(index).count() > 0 && isEnabled(index)) {
-                return Optional.of(info(index).kind());
-            }
-        }
-        return Optional.empty();
+    /**
+     * The kind of INTx, MSI and MSI-X that the kernel has enabled, by whatever program.
+     *
+     * @param likely the index that is asked first: the kernel enables one at a time
+     */
+    synchronized Optional<IrqKind> enabledKind(int likely) {
+        return IntStream.concat(
+                        IntStream.of(likely),
+                        IntStream.range(0, info.irqs().size()).filter(index -> index != likely))
+                .filter(index ->
+                        info(index).kind().excludesOthers() && info(index).count() > 0)
+                .filter(this::isEnabled)
+                .mapToObj(index -> info(index).kind())
+                .findFirst();
     }
 
     /**

@@ -13,6 +13,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
  * A device of the host in the hands of this process. Thread-safe.
@@ -47,6 +48,8 @@ public final class VfioDevice implements AutoCloseable {
     private final Interrupts interrupts;
     /** What was opened only for this device, with which it goes. */
     private final Undo parts = new Undo();
+
+    private final List<Runnable> listeners = new CopyOnWriteArrayList<>();
 
     private Optional<FileHolder.Hold> hold = Optional.empty();
     private Optional<DmaSpace> space = Optional.empty();
@@ -102,6 +105,16 @@ public final class VfioDevice implements AutoCloseable {
     /** Has something done after the device was closed. Only before the device is given to the user. */
     void onClose(AutoCloseable step) {
         parts.add(step);
+    }
+
+    /** Has a step run whenever {@link #close} has closed the device: in its thread, with no lock held. */
+    public void addCloseListener(Runnable step) {
+        listeners.add(step);
+    }
+
+    /** Ends {@link #addCloseListener}. */
+    public void removeCloseListener(Runnable step) {
+        listeners.remove(step);
     }
 
     /** @param fd closed with the device; stays open if this throws */
@@ -339,6 +352,7 @@ public final class VfioDevice implements AutoCloseable {
             calls.closeDevice();
             parts.close();
         }
+        listeners.forEach(Runnable::run);
     }
 
     @Override

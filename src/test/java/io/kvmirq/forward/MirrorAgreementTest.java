@@ -21,7 +21,6 @@ import io.kvmirq.mirror.PredictedPid;
 import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.HashSet;
-import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Random;
@@ -64,7 +63,6 @@ class MirrorAgreementTest {
             this.forms = forms;
             this.mirror = Mirror.of(host(world));
             mirror.apply(new Event.IrqchipCreated(Event.Irqchip.FULL));
-            mirror.apply(List.of(new Event.VcpuAdded(new VcpuId(0)), new Event.VcpuAdded(new VcpuId(1))));
             if (profile.contains("inhibited")) {
                 mirror.apply(new Event.Inhibited(EnumSet.of(InhibitReason.HYPERV)));
             }

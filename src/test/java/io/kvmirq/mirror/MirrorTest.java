@@ -103,6 +103,44 @@ class MirrorTest {
         assertThat(mirror.now().byVcpu(vcpu(1))).containsExactly(irq(mirror, 0));
     }
 
+    private static Event delivery(Delivery delivery) {
+        return new Event.DeliveryChanged(fd(0), delivery);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void onlyAnIrqfdIsPosted(Vendor vendor) {
+        Mirror mirror = mirror(vendor);
+        mirror.apply(delivery(Delivery.MASKED));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(new Posting.NotPosted("it is masked", "unmask it"));
+        mirror.apply(delivery(Delivery.USERSPACE));
+        assertThat(irq(mirror, 0).posting())
+                .isEqualTo(new Posting.NotPosted("this process injects it", "move it to bypass"));
+        mirror.apply(delivery(Delivery.KERNEL));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void closedDeviceInterruptsNeverAgain(Vendor vendor) {
+        Mirror mirror = mirror(vendor);
+        mirror.apply(List.of(delivery(Delivery.CLOSED), delivery(Delivery.KERNEL), consumer(0)));
+        assertThat(irq(mirror, 0).posting().text())
+                .isEqualTo("not posted: 0000:3b:00.0 is closed (open it again, and forward it again)");
+        assertThat(mirror.now().byVcpu(vcpu(1))).isEmpty();
+        mirror.apply(List.of(
+                new Event.ProducerRemoved(fd(0), msix(0)), new Event.ConsumerRemoved(fd(0), gsi(0)), producer(0)));
+        assertThat(irq(mirror, 0).posting().text()).doesNotContain("is closed");
+    }
+
+    /** An eventfd that nothing meets at has no delivery. */
+    @Test
+    void deliveryOfAnUnknownEventFdIsIgnored() {
+        Mirror mirror = mirror(Vendor.INTEL);
+        mirror.apply(new Event.DeliveryChanged(fd(9), Delivery.MASKED));
+        assertThat(mirror.now().of(fd(9))).isEmpty();
+    }
+
     /** What makes one row of the table hold: another host, or more events. */
     private static Mirror spoilt(NotPosted row, Vendor vendor) {
         PostingHost host = PostingHost.of(vendor);
@@ -373,8 +411,8 @@ class MirrorTest {
         assertThat(line.handler()).contains(LineHandler.DIRECT_EOI);
         assertThat(line.irte()).isEmpty();
         assertThat(line.posting().text())
-                .isEqualTo(
-                        "not posted: hardware posts messages only, and INTx is a line (let the guest use MSI or MSI-X)");
+                .isEqualTo("not posted: hardware posts messages only, and INTx is a line (let the guest use MSI or"
+                        + " MSI-X)");
         mirror.apply(new Event.LineUnforwarded(fd(20)));
         assertThat(mirror.now().line(NIC).orElseThrow().handler()).contains(LineHandler.AUTO_MASK);
     }
