@@ -37,15 +37,23 @@ final class DeviceCalls extends Calls {
         return device;
     }
 
-    Fd.Lease lease(EventFd event) {
-        return leased(event);
+    Fd hold(EventFd event) {
+        return held(event.fd());
     }
 
-    /** Whether a leased eventfd has a count; that is left. A signal that ends the call says yes. */
-    boolean isSignalled(Fd.Lease event) {
+    void letGo(Fd event) {
+        release(event);
+    }
+
+    /** The number of a held eventfd. */
+    int numberOf(Fd event) {
+        return number(event);
+    }
+
+    /** Whether a held eventfd has a count; that is left. A signal that ends the call says yes. */
+    boolean isSignalled(Fd event) {
         int ready = backend().fdWait(number(event), -1, 0);
-        return ready == EINTR
-                || check(ready, KernelCall.EVENTFD_WAIT, Set.of(), () -> "eventfd=" + event.number()) != 0;
+        return ready == EINTR || check(ready, KernelCall.EVENTFD_WAIT, Set.of(), () -> "eventfd=" + number(event)) != 0;
     }
 
     void closeDevice() {

@@ -13,6 +13,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /** Which interrupts of a device are armed. Its monitor is the lock of all of them. */
 final class Interrupts {
@@ -83,28 +84,40 @@ final class Interrupts {
     }
 
     /**
-     * A lease on an eventfd.
+     * Holds an eventfd open.
      *
      * @throws IllegalArgumentException if it belongs to another kernel
      */
-    Fd.Lease lease(EventFd event) {
-        return calls.lease(event);
+    Fd hold(EventFd event) {
+        return calls.hold(event);
     }
 
-    boolean isSignalled(Fd.Lease event) {
+    /** Ends {@link #hold}. Does nothing for none. */
+    void letGo(@Nullable Fd event) {
+        if (event != null) {
+            calls.letGo(event);
+        }
+    }
+
+    /** The descriptor of a held eventfd; {@link #NO_EVENTFD} for none. */
+    int number(@Nullable Fd event) {
+        return event == null ? NO_EVENTFD : calls.numberOf(event);
+    }
+
+    boolean isSignalled(Fd event) {
         return calls.isSignalled(event);
     }
 
     // Calls. The result is as that of DeviceCalls.setIrqs, and each one counts
 
     /** Gives interrupts of an index from {@code start} their eventfds. */
-    synchronized int trigger(int index, int start, List<Integer> numbers) {
-        ByteBuffer set = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + numbers.size() * Integer.BYTES);
-        for (int i = 0; i < numbers.size(); i++) {
-            set.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE + i * Integer.BYTES, numbers.get(i));
+    synchronized int trigger(int index, int start, int... numbers) {
+        ByteBuffer set = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + numbers.length * Integer.BYTES);
+        for (int i = 0; i < numbers.length; i++) {
+            set.putInt(KernelBackend.VFIO_IRQS_HEADER_SIZE + i * Integer.BYTES, numbers[i]);
         }
         int flags = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER | UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD;
-        return setIrqs(flags, index, start, numbers.size(), set);
+        return setIrqs(flags, index, start, numbers.length, set);
     }
 
     private int setIrqs(int flags, int index, int start, int count, ByteBuffer set) {
