@@ -55,15 +55,15 @@ final class State {
         static final Target NONE = new Target(List.of(), List.of());
 
         Target with(EventFdId event) {
-            Target rest = without(event);
-            return new Target(
-                    routes,
-                    Stream.concat(rest.listeners.stream(), Stream.of(event)).toList());
+            List<EventFdId> more = new ArrayList<>(without(event).listeners);
+            more.add(event);
+            return new Target(routes, List.copyOf(more));
         }
 
         Target without(EventFdId event) {
-            return new Target(
-                    routes, listeners.stream().filter(one -> !one.equals(event)).toList());
+            List<EventFdId> rest = new ArrayList<>(listeners);
+            rest.remove(event);
+            return new Target(routes, List.copyOf(rest));
         }
     }
 
