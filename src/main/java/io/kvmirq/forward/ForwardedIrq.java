@@ -8,7 +8,7 @@ import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
-import io.kvmirq.mirror.Delivery;
+import io.kvmirq.mirror.DeliveryPath;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Posting;
 import io.kvmirq.mirror.PredictedIrq;
@@ -69,8 +69,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
             return phase == Phase.MASKED || phase == Phase.MASKED_UNPOSTED;
         }
 
-        Delivery delivery() {
-            return isMasked() ? Delivery.MASKED : relay == null ? Delivery.KERNEL : Delivery.USERSPACE;
+        DeliveryPath delivery() {
+            return isMasked() ? DeliveryPath.MASKED : relay == null ? DeliveryPath.KERNEL : DeliveryPath.USERSPACE;
         }
     }
 
@@ -173,7 +173,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     final void tellDelivery() {
         List<Event> events = new ArrayList<>();
         events.add(new Event.DeliveryChanged(event().id(), state.delivery()));
-        gsi().ifPresent(gsi -> events.add(state.delivery() == Delivery.KERNEL ? irqfdIsThere(gsi) : irqfdIsGone(gsi)));
+        gsi().ifPresent(gsi ->
+                events.add(state.delivery() == DeliveryPath.KERNEL ? irqfdIsThere(gsi) : irqfdIsGone(gsi)));
         tell(events);
     }
 

@@ -13,7 +13,7 @@ import io.kvmirq.kernel.Undo;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.kvm.VmListener;
-import io.kvmirq.mirror.Delivery;
+import io.kvmirq.mirror.DeliveryPath;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
@@ -370,7 +370,7 @@ public final class Forwarding implements AutoCloseable {
     /** VFIO has ended all interrupts of the device. */
     private void deviceClosed() {
         mirror.apply(irqs().stream()
-                .map(irq -> new Event.DeliveryChanged(irq.event().id(), Delivery.CLOSED))
+                .map(irq -> new Event.DeliveryChanged(irq.event().id(), DeliveryPath.CLOSED))
                 .toList());
     }
 

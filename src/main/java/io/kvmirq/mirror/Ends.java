@@ -24,7 +24,7 @@ record Ends(
         List<Producer> others,
         Optional<Consumer> consumer,
         boolean direct,
-        Delivery delivery,
+        DeliveryPath delivery,
         Optional<Posting> obstacle,
         Optional<PredictedIrq> irq,
         List<PredictedIrq> rest,
@@ -36,7 +36,7 @@ record Ends(
                 List.of(),
                 Optional.empty(),
                 false,
-                Delivery.KERNEL,
+                DeliveryPath.KERNEL,
                 Optional.empty(),
                 Optional.empty(),
                 List.of(),
@@ -49,7 +49,7 @@ record Ends(
 
     /** Whether irqbypass joins the two ends. */
     boolean isPaired() {
-        return producer.isPresent() && consumer.isPresent() && delivery != Delivery.CLOSED;
+        return producer.isPresent() && consumer.isPresent() && delivery != DeliveryPath.CLOSED;
     }
 
     boolean has(Producer one) {
@@ -85,8 +85,8 @@ record Ends(
         return with(producer, others, consumer, directEoi);
     }
 
-    Ends with(Delivery changed) {
-        Delivery next = delivery == Delivery.CLOSED ? delivery : changed;
+    Ends with(DeliveryPath changed) {
+        DeliveryPath next = delivery == DeliveryPath.CLOSED ? delivery : changed;
         return new Ends(event, producer, others, consumer, direct, next, obstacle, irq, rest, aim);
     }
 

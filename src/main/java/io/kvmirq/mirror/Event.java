@@ -123,13 +123,13 @@ public sealed interface Event {
     record ProducerRemoved(EventFdId event, Producer producer) implements Event {}
 
     /**
-     * The delivery of a device's interrupt changed. Without this event it is {@link Delivery#KERNEL}. Nothing follows {@link
-     * Delivery#CLOSED}.
+     * The delivery of a device's interrupt changed. Without this event it is {@link DeliveryPath#KERNEL}. Nothing follows {@link
+     * DeliveryPath#CLOSED}.
      *
      * @param event the eventfd that VFIO signals
      * @param delivery from now on
      */
-    record DeliveryChanged(EventFdId event, Delivery delivery) implements Event {}
+    record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {}
 
     /**
      * A device entered or left a domain of VFIO. Without this event it is in one, since VFIO enables no interrupt before.

@@ -344,15 +344,15 @@ final class State {
     }
 
     private Verdict verdict(Ends its, Optional<Producer> producer) {
-        if (producer.isPresent() && its.delivery() == Delivery.CLOSED) {
+        if (producer.isPresent() && its.delivery() == DeliveryPath.CLOSED) {
             return Verdict.of(new Posting.NotPosted(
                     producer.get().device() + " is closed", "open it again, and forward it again"));
         }
         Verdict verdict = ofHost(its, producer);
-        if (its.delivery() == Delivery.MASKED) {
+        if (its.delivery() == DeliveryPath.MASKED) {
             return verdict.with(new Posting.NotPosted("it is masked", "unmask it"));
         }
-        if (its.delivery() == Delivery.USERSPACE) {
+        if (its.delivery() == DeliveryPath.USERSPACE) {
             return verdict.with(new Posting.NotPosted("this process injects it", "move it to bypass"));
         }
         return producer.filter(one -> !one.kind().isMessage())

@@ -103,7 +103,7 @@ class MirrorTest {
         assertThat(mirror.now().byVcpu(vcpu(1))).containsExactly(irq(mirror, 0));
     }
 
-    private static Event delivery(Delivery delivery) {
+    private static Event delivery(DeliveryPath delivery) {
         return new Event.DeliveryChanged(fd(0), delivery);
     }
 
@@ -111,12 +111,12 @@ class MirrorTest {
     @EnumSource
     void onlyAnIrqfdIsPosted(Vendor vendor) {
         Mirror mirror = mirror(vendor);
-        mirror.apply(delivery(Delivery.MASKED));
+        mirror.apply(delivery(DeliveryPath.MASKED));
         assertThat(irq(mirror, 0).posting()).isEqualTo(new Posting.NotPosted("it is masked", "unmask it"));
-        mirror.apply(delivery(Delivery.USERSPACE));
+        mirror.apply(delivery(DeliveryPath.USERSPACE));
         assertThat(irq(mirror, 0).posting())
                 .isEqualTo(new Posting.NotPosted("this process injects it", "move it to bypass"));
-        mirror.apply(delivery(Delivery.KERNEL));
+        mirror.apply(delivery(DeliveryPath.KERNEL));
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
     }
 
@@ -124,7 +124,7 @@ class MirrorTest {
     @EnumSource
     void closedDeviceInterruptsNeverAgain(Vendor vendor) {
         Mirror mirror = mirror(vendor);
-        mirror.apply(List.of(delivery(Delivery.CLOSED), delivery(Delivery.KERNEL), consumer(0)));
+        mirror.apply(List.of(delivery(DeliveryPath.CLOSED), delivery(DeliveryPath.KERNEL), consumer(0)));
         assertThat(irq(mirror, 0).posting().text())
                 .isEqualTo("not posted: 0000:3b:00.0 is closed (open it again, and forward it again)");
         assertThat(mirror.now().byVcpu(vcpu(1))).isEmpty();
@@ -137,7 +137,7 @@ class MirrorTest {
     @Test
     void deliveryOfAnUnknownEventFdIsIgnored() {
         Mirror mirror = mirror(Vendor.INTEL);
-        mirror.apply(new Event.DeliveryChanged(fd(9), Delivery.MASKED));
+        mirror.apply(new Event.DeliveryChanged(fd(9), DeliveryPath.MASKED));
         assertThat(mirror.now().of(fd(9))).isEmpty();
     }
 

@@ -2,7 +2,7 @@
 package io.kvmirq.mirror;
 
 /** How the forwarding of a device's interrupt delivers it. */
-public enum Delivery {
+public enum DeliveryPath {
     /** By an irqfd: the only delivery that hardware can take over. */
     KERNEL,
     /** Not at all, until it is unmasked. */
