@@ -22,11 +22,8 @@ public final class Its extends KvmDevice {
 
     private static final long IDENTIFICATION = 0xffd0;
 
-    private final VgicCalls calls;
-
     Its(Vm vm, Fd fd) {
-        super(vm.calls(), fd);
-        this.calls = vm.vgicCalls();
+        super(vm, fd);
     }
 
     /**
@@ -37,8 +34,7 @@ public final class Its extends KvmDevice {
      */
     public void setAddress(long address) {
         Vgic.requireAligned("ITS", address, PAGE);
-        calls.setAttribute(
-                fd(),
+        set(
                 KernelCall.ITS_ADDRESS,
                 UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
                 UapiArm64.KVM_VGIC_ITS_ADDR_TYPE,
@@ -52,7 +48,7 @@ public final class Its extends KvmDevice {
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
     public OptionalLong address() {
-        return calls.place(fd(), UapiArm64.KVM_VGIC_ITS_ADDR_TYPE);
+        return place(UapiArm64.KVM_VGIC_ITS_ADDR_TYPE);
     }
 
     /**
@@ -95,13 +91,8 @@ public final class Its extends KvmDevice {
     }
 
     private void control(int attribute, String what) {
-        calls.setAttribute(
-                fd(),
-                KernelCall.ITS_CONTROL,
-                UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL,
-                attribute,
-                VgicCalls.value(0),
-                () -> what);
+        int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL;
+        set(KernelCall.ITS_CONTROL, group, attribute, VgicCalls.value(0), () -> what);
     }
 
     /**
@@ -115,8 +106,7 @@ public final class Its extends KvmDevice {
      */
     public long readRegister(long offset) {
         requireOffset(offset);
-        return calls.getAttribute(
-                        fd(),
+        return get(
                         KernelCall.ITS_REGISTER,
                         UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS,
                         offset,
@@ -134,8 +124,7 @@ public final class Its extends KvmDevice {
      */
     public void writeRegister(long offset, long value) {
         requireOffset(offset);
-        calls.setAttribute(
-                fd(),
+        set(
                 offset == IIDR
                         ? KernelCall.ITS_IIDR
                         : offset == CREADR ? KernelCall.ITS_CREADR : KernelCall.ITS_REGISTER,

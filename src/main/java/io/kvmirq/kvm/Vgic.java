@@ -32,7 +32,6 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     private static final int CONFIGURATIONS = 0xc00;
     private static final int PER_CONFIGURATION = 16;
 
-    private final Vm vm;
     /** Bytes that the distributor occupies; its address is a multiple. */
     private final int size;
     /** KVM_VGIC_V*_ADDR_TYPE_DIST. */
@@ -44,15 +43,10 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /** @param initialized whether a VMM does it, so that the routes are what the VMM said */
     Vgic(Vm vm, Fd fd, int size, int distributorType, boolean initialized) {
-        super(vm.calls(), fd);
-        this.vm = vm;
+        super(vm, fd);
         this.size = size;
         this.distributorType = distributorType;
         this.initialized = initialized;
-    }
-
-    final VgicCalls vgicCalls() {
-        return vm.vgicCalls();
     }
 
     /** @throws IllegalArgumentException if {@code address} is negative or not a multiple of {@code step} bytes */
@@ -64,15 +58,13 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
         }
     }
 
-    final void place(KernelCall call, String what, int attribute, long word) {
-        vgicCalls()
-                .setAttribute(
-                        fd(),
-                        call,
-                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
-                        attribute,
-                        VgicCalls.value(word),
-                        () -> what + "=0x" + Long.toHexString(word));
+    final void place(KernelCall call, String what, int type, long word) {
+        set(
+                call,
+                UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
+                type,
+                VgicCalls.value(word),
+                () -> what + "=0x" + Long.toHexString(word));
     }
 
     /**
@@ -93,7 +85,7 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
     public OptionalLong distributor() {
-        return vgicCalls().place(fd(), distributorType);
+        return place(distributorType);
     }
 
     /**
@@ -102,14 +94,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
      * @throws io.kvmirq.KernelException ENOMEM
      */
     public int interrupts() {
-        return vgicCalls()
-                .getAttribute(
-                        fd(),
-                        KernelCall.VGIC_INTERRUPTS,
-                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS,
-                        0,
-                        VgicCalls.value(0),
-                        () -> "interrupts")
+        int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS;
+        return get(KernelCall.VGIC_INTERRUPTS, group, 0, VgicCalls.value(0), () -> "interrupts")
                 .getInt(0);
     }
 
@@ -124,14 +110,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
             throw new IllegalArgumentException(count + " interrupts are not possible: expected " + FEWEST_INTERRUPTS
                     + "–" + MOST_INTERRUPTS + ", a multiple of " + STEP + ", with the 32 private ones");
         }
-        vgicCalls()
-                .setAttribute(
-                        fd(),
-                        KernelCall.VGIC_INTERRUPTS,
-                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS,
-                        0,
-                        VgicCalls.value(count),
-                        () -> "interrupts=" + count);
+        int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_NR_IRQS;
+        set(KernelCall.VGIC_INTERRUPTS, group, 0, VgicCalls.value(count), () -> "interrupts=" + count);
     }
 
     /**
@@ -145,23 +125,17 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
             control(UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
             return;
         }
-        vm.routes().becomeDefaults(() -> {
+        vm().routes().becomeDefaults(() -> {
             control(UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT, "init");
             return defaultRoutes(interrupts() - Spi.FIRST);
         });
         initialized = true;
-        vgicCalls().awaitInit(false);
+        vm().vgicCalls().awaitInit(false);
     }
 
     final void control(int attribute, String what) {
-        vgicCalls()
-                .setAttribute(
-                        fd(),
-                        KernelCall.VGIC_CONTROL,
-                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL,
-                        attribute,
-                        VgicCalls.value(0),
-                        () -> what);
+        int group = UapiArm64.KVM_DEV_ARM_VGIC_GRP_CTRL;
+        set(KernelCall.VGIC_CONTROL, group, attribute, VgicCalls.value(0), () -> what);
     }
 
     /** Source: {@code kvm_vgic_setup_default_irq_routing()} in vgic-irqfd.c. */
@@ -236,26 +210,16 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
 
     /** The value of an attribute: 4 bytes, 8 in the group of system registers. */
     final ByteBuffer read(KernelCall call, int group, long attribute) {
-        return vgicCalls()
-                .getAttribute(
-                        fd(),
-                        call,
-                        group,
-                        attribute,
-                        VgicCalls.value(0L),
-                        () -> "get group=" + group + " attribute=0x" + Long.toHexString(attribute));
+        return get(call, group, attribute, VgicCalls.value(0L), () -> operands("get", group, attribute));
     }
 
     /** @param hex of the value, for the message */
     final void write(KernelCall call, int group, long attribute, ByteBuffer value, String hex) {
-        vgicCalls()
-                .setAttribute(
-                        fd(),
-                        call,
-                        group,
-                        attribute,
-                        value,
-                        () -> "set group=" + group + " attribute=0x" + Long.toHexString(attribute) + " value=0x" + hex);
+        set(call, group, attribute, value, () -> operands("set", group, attribute) + " value=0x" + hex);
+    }
+
+    private static String operands(String access, int group, long attribute) {
+        return access + " group=" + group + " attribute=0x" + Long.toHexString(attribute);
     }
 
     /**

@@ -56,7 +56,7 @@ public final class VgicV2 extends Vgic {
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
     public OptionalLong cpuInterface() {
-        return vgicCalls().place(fd(), UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU);
+        return place(UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU);
     }
 
     // Registers of a vCPU

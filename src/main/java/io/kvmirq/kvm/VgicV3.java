@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.kvm;
 
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
@@ -9,7 +11,6 @@ import io.kvmirq.kernel.Fd;
 import io.kvmirq.uapi.UapiArm64;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.OptionalLong;
 
 /**
  * A GICv3: one distributor, one redistributor for each vCPU. Message-signalled interrupts need an {@link Its} beside it.
@@ -103,16 +104,28 @@ public final class VgicV3 extends Vgic {
      */
     public List<Region> redistributors() {
         List<Region> regions = new ArrayList<>();
-        while (regions.size() <= LAST_REGION) {
-            int index = regions.size();
-            OptionalLong word = vgicCalls().region(fd(), index);
-            if (word.isEmpty()) {
-                break;
+        try {
+            while (regions.size() <= LAST_REGION) {
+                long region = region(regions.size());
+                regions.add(new Region(region & REGION_BASE, (int) (region >>> COUNT_SHIFT)));
             }
-            long region = word.getAsLong();
-            regions.add(new Region(region & REGION_BASE, (int) (region >>> COUNT_SHIFT)));
+        } catch (KernelException e) {
+            if (!e.errno().equals(Errno.ENOENT)) {
+                throw e;
+            }
         }
         return regions;
+    }
+
+    /** @throws KernelException ENOENT if no region has this index */
+    private long region(long index) {
+        return get(
+                        KernelCall.ATTRIBUTE_GET,
+                        UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR,
+                        UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST_REGION,
+                        VgicCalls.value(index),
+                        () -> "region=" + index)
+                .getLong(0);
     }
 
     /**

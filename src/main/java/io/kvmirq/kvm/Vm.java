@@ -183,10 +183,7 @@ public final class Vm implements AutoCloseable {
      */
     public VgicV2 createVgicV2() {
         calls.requireArm64("a VGIC");
-        VgicV2 vgic = VgicV2.made(this, calls.createDevice(KvmDevice.Type.VGIC_V2.number()));
-        calls.learn(Fact.VGIC);
-        calls.learn(Fact.GICV2);
-        return vgic;
+        return learned(Fact.GICV2, VgicV2.made(this, calls.createDevice(KvmDevice.Type.VGIC_V2.number())));
     }
 
     /**
@@ -197,10 +194,7 @@ public final class Vm implements AutoCloseable {
      */
     public VgicV3 createVgicV3() {
         calls.requireArm64("a VGIC");
-        VgicV3 vgic = VgicV3.made(this, calls.createDevice(KvmDevice.Type.VGIC_V3.number()));
-        calls.learn(Fact.VGIC);
-        calls.learn(Fact.GICV3);
-        return vgic;
+        return learned(Fact.GICV3, VgicV3.made(this, calls.createDevice(KvmDevice.Type.VGIC_V3.number())));
     }
 
     /**
@@ -223,23 +217,23 @@ public final class Vm implements AutoCloseable {
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
     public VgicV2 adoptVgicV2(int number, Ownership ownership) {
-        VgicV2 vgic = VgicV2.adopted(this, adoptDevice("a VGIC", number, ownership));
-        calls.learn(Fact.VGIC);
-        calls.learn(Fact.GICV2);
-        return vgic;
+        return learned(Fact.GICV2, VgicV2.adopted(this, adoptDevice("a VGIC", number, ownership)));
     }
 
     /** A GICv3, as {@link #adoptVgicV2}. */
     public VgicV3 adoptVgicV3(int number, Ownership ownership) {
-        VgicV3 vgic = VgicV3.adopted(this, adoptDevice("a VGIC", number, ownership));
-        calls.learn(Fact.VGIC);
-        calls.learn(Fact.GICV3);
-        return vgic;
+        return learned(Fact.GICV3, VgicV3.adopted(this, adoptDevice("a VGIC", number, ownership)));
     }
 
     /** An ITS, as {@link #adoptVgicV2}. It has no part in the routes. */
     public Its adoptIts(int number, Ownership ownership) {
         return new Its(this, adoptDevice("an ITS", number, ownership));
+    }
+
+    private <V extends Vgic> V learned(Fact version, V vgic) {
+        calls.learn(Fact.VGIC);
+        calls.learn(version);
+        return vgic;
     }
 
     private Fd adoptDevice(String what, int number, Ownership ownership) {
@@ -362,7 +356,7 @@ public final class Vm implements AutoCloseable {
     /** @throws io.kvmirq.KernelException ENODEV when this kernel has none; EBUSY when the VM has its one already */
     public KvmDevice createDevice(KvmDevice.Type type) {
         return switch (type) {
-            case VFIO -> new KvmDevice(calls, calls.createDevice(type.number()));
+            case VFIO -> new KvmDevice(this, calls.createDevice(type.number()));
             case VGIC_V2 -> createVgicV2();
             case VGIC_V3 -> createVgicV3();
             case ITS -> createIts();
