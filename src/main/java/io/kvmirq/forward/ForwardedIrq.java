@@ -49,21 +49,6 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
      */
     private record State(Phase phase, @Nullable RelayedIrq relay) {
         private static final State KERNEL = new State(Phase.OPEN, null);
-        private static final State MASKED = new State(Phase.MASKED, null);
-        private static final State MASKED_UNPOSTED = new State(Phase.MASKED_UNPOSTED, null);
-        private static final State CLOSED = new State(Phase.CLOSED, null);
-
-        static State of(Phase phase, @Nullable RelayedIrq relay) {
-            if (relay != null) {
-                return new State(phase, relay);
-            }
-            return switch (phase) {
-                case OPEN -> KERNEL;
-                case MASKED -> MASKED;
-                case MASKED_UNPOSTED -> MASKED_UNPOSTED;
-                case CLOSED -> CLOSED;
-            };
-        }
 
         boolean isMasked() {
             return phase == Phase.MASKED || phase == Phase.MASKED_UNPOSTED;
@@ -82,7 +67,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** The guest's half of a new interrupt: one of the two. */
     final void begin(@Nullable Irqfd assigned, @Nullable RelayedIrq relay) {
         irqfd = assigned;
-        state = State.of(Phase.OPEN, relay);
+        state = relay == null ? state : new State(Phase.OPEN, relay);
     }
 
     final Forwarding forwarding() {
@@ -166,7 +151,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /** Whether the irqfd is assigned changed, while the device's half stays. */
     private void become(Phase phase, @Nullable RelayedIrq relay) {
-        state = State.of(phase, relay);
+        state = phase == Phase.OPEN && relay == null ? State.KERNEL : new State(phase, relay);
         tellDelivery();
     }
 
@@ -438,7 +423,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     /** @return false if it was closed before */
     final synchronized boolean end() {
         boolean first = state.phase() != Phase.CLOSED;
-        state = State.of(Phase.CLOSED, relay());
+        state = new State(Phase.CLOSED, relay());
         return first;
     }
 

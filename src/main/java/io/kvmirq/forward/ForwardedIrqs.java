@@ -3,10 +3,11 @@ package io.kvmirq.forward;
 
 import io.kvmirq.vfio.DeviceIrq;
 import io.kvmirq.vfio.IrqKind;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReferenceArray;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -22,18 +23,10 @@ final class ForwardedIrqs {
     /** In the order of their numbers. */
     List<ForwardedIrq> all() {
         AtomicReferenceArray<@Nullable ForwardedIrq> byNumber = now.byNumber;
-        List<ForwardedIrq> all = new ArrayList<>();
-        for (int i = 0; i < byNumber.length(); i++) {
-            ForwardedIrq irq = byNumber.get(i);
-            if (irq != null) {
-                all.add(irq);
-            }
-        }
-        return List.copyOf(all);
-    }
-
-    boolean isEmpty() {
-        return count == 0;
+        return IntStream.range(0, byNumber.length())
+                .mapToObj(byNumber::get)
+                .flatMap(Stream::ofNullable)
+                .toList();
     }
 
     private boolean isOfOurKind(DeviceIrq irq) {
@@ -48,7 +41,9 @@ final class ForwardedIrqs {
 
     /** One that keeps this interrupt from being forwarded, since a device uses one kind at a time. */
     Optional<ForwardedIrq> ofAnotherKind(DeviceIrq irq) {
-        return isEmpty() || isOfOurKind(irq) ? Optional.empty() : all().stream().findFirst();
+        return count == 0 || isOfOurKind(irq)
+                ? Optional.empty()
+                : all().stream().findFirst();
     }
 
     void add(ForwardedIrq added) {

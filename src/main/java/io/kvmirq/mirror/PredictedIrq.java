@@ -33,6 +33,11 @@ public record PredictedIrq(
         Optional<PredictedIrte> irte,
         Optional<PredictedListRegister> listRegister,
         Optional<LineHandler> handler) {
+    PredictedIrq with(PredictedIrte entry) {
+        return new PredictedIrq(
+                event, producer, consumer, routes, posting, vcpu, Optional.of(entry), listRegister, handler);
+    }
+
     /** The GSI of the irqfd. */
     public Optional<Gsi> gsi() {
         return consumer.map(Consumer::gsi);

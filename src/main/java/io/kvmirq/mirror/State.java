@@ -250,18 +250,8 @@ final class State {
     }
 
     private void replace(PredictedIrq irq, PredictedIrte entry) {
-        PredictedIrq changed = new PredictedIrq(
-                irq.event(),
-                irq.producer(),
-                irq.consumer(),
-                irq.routes(),
-                irq.posting(),
-                irq.vcpu(),
-                Optional.of(entry),
-                irq.listRegister(),
-                irq.handler());
         Ends one = at(irq.event());
-        publish(one.predicted(changed, one.rest(), one.aim()));
+        publish(one.predicted(irq.with(entry), one.rest(), one.aim()));
     }
 
     Ends at(EventFdId event) {
