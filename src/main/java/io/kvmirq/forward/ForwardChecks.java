@@ -16,7 +16,7 @@ import io.kvmirq.vfio.VfioDevice;
 import java.util.List;
 import java.util.Optional;
 
-/** What is looked at before anything is touched. */
+/** The checks that come before the first change. */
 record ForwardChecks(Vm vm, VfioDevice device, Triggers triggers) {
     /** @throws IllegalArgumentException if the interrupt is of another device handle */
     void requireOpen(DeviceIrq irq) {

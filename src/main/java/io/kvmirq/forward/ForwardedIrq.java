@@ -123,16 +123,16 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * The decision that allowed direct EOI: the reasons that an assertion outweighs, and what breaks. Empty for an interrupt
-     * without direct EOI, also after {@link #moveTo} ended it.
+     * The decision that allowed direct EOI: the reasons that an assertion outweighs, and what breaks. Empty for an
+     * interrupt without direct EOI, also after {@link #moveTo} ended it.
      */
     public Optional<DirectEoiDecision> directEoi() {
         return Optional.empty();
     }
 
     /**
-     * Whether hardware delivers the interrupt to the guest, by what was set up and what is known of the host; and if not,
-     * why. It is predicted, not observed. While the interrupt is masked, nothing posts it.
+     * Whether hardware delivers the interrupt to the guest, by what was set up and what is known of the host; and if
+     * not, why. It is predicted, not observed. While the interrupt is masked, nothing posts it.
      */
     public final Posting predicted() {
         return forwarding
@@ -227,9 +227,9 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where many
-     * become one, and a line stays asserted by the device. On GICv4, which tells no one whether a vLPI was pending, the guest
-     * may get one interrupt more. The route stays. When this returns, the guest gets no more.
+     * Holds interrupts back from the guest, until {@link #unmask}. None is lost: a message stays in the eventfd, where
+     * many become one, and a line stays asserted by the device. On GICv4, which tells no one whether a vLPI was
+     * pending, the guest may get one interrupt more. The route stays. When this returns, the guest gets no more.
      * Masking twice is masking once.
      *
      * @throws IllegalStateException after {@link #close}
@@ -297,8 +297,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Sends the interrupt to another vector or vCPU from now on. No interrupt is lost: it arrives by the old message or by
-     * the new one. The same message again makes no call.
+     * Sends the interrupt to another vector or vCPU from now on. No interrupt is lost: it arrives by the old message or
+     * by the new one. The same message again makes no call.
      *
      * @throws UnsupportedOperationException for a line, which has a pin: change the routes of its GSI
      * @throws io.kvmirq.KernelException EINVAL if KVM refuses the message; it arrives as before
@@ -309,12 +309,12 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     // Moves: the eventfd stays, and the next taker of the eventfd gets what waits in it
 
     /**
-     * Changes how the interrupt reaches the guest: from the kernel into this process, or back. No interrupt is lost: what was
-     * signalled and not delivered stays in the eventfd, and is delivered by the other one. A mask stays. To where it is
-     * already, nothing happens.
+     * Changes how the interrupt reaches the guest: from the kernel into this process, or back. No interrupt is lost:
+     * what was signalled and not delivered stays in the eventfd, and is delivered by the other one. A mask stays. To
+     * where it is already, nothing happens.
      *
-     * @param to for a message {@link Mechanism#USERSPACE}, or {@link Mechanism#BYPASS} and {@link Mechanism#IRQFD}, which are
-     *     one; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
+     * @param to for a message {@link Mechanism#USERSPACE}, or {@link Mechanism#BYPASS} and {@link Mechanism#IRQFD},
+     *     which are one; for a line {@link Mechanism#USERSPACE} or {@link Mechanism#RESAMPLE} (an edge: IRQFD)
      * @throws UnsupportedOperationException for another one
      * @throws io.kvmirq.KernelException as {@link Forwarding#forward}; the interrupt arrives as before
      * @throws IllegalStateException without {@link Forwarding.Builder#userspace}; after {@link #close}
@@ -386,8 +386,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Tells a level-triggered line that is injected by this process of the guest's end of interrupt: the line goes low, and a
-     * device that still asserts its own interrupts again. In the kernel KVM sees it, and this does nothing.
+     * Tells a level-triggered line that is injected by this process of the guest's end of interrupt: the line goes low,
+     * and a device that still asserts its own interrupts again. In the kernel KVM sees it, and this does nothing.
      *
      * @throws UnsupportedOperationException for a message
      * @throws IllegalStateException after {@link #close}
@@ -440,8 +440,8 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     }
 
     /**
-     * Ends the forwarding of this interrupt: when it returns the guest gets no more, also of what was held back. Idempotent,
-     * never fails.
+     * Ends the forwarding of this interrupt: when it returns the guest gets no more, also of what was held back.
+     * Idempotent, never fails.
      */
     @Override
     public final void close() {

@@ -11,8 +11,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The forwarded interrupts of one device, which are of one kind, by number. Changes need the lock of the {@link Forwarding};
- * {@link #all} needs none.
+ * The forwarded interrupts of one device, which are of one kind, by number. Changes need the lock of the {@link
+ * Forwarding}; {@link #all} needs none.
  */
 final class ForwardedIrqs {
     private record Table(@Nullable IrqKind kind, AtomicReferenceArray<@Nullable ForwardedIrq> byNumber) {}

@@ -20,8 +20,8 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * A line: INTx of a PCI device, or an interrupt of a platform device. Each signal masks a level-triggered line until the
- * guest's EOI.
+ * A line: INTx of a PCI device, or an interrupt of a platform device. Each signal masks a level-triggered line until
+ * the guest's EOI.
  */
 final class ForwardedLine extends ForwardedIrq {
     private final Vm vm;

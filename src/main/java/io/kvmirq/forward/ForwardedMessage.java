@@ -72,8 +72,8 @@ final class ForwardedMessage extends ForwardedIrq {
     }
 
     /**
-     * On x86 the route changes under the irqfd. On arm64 a changed route ends a vLPI, and only a new registration of the
-     * irqfd makes one: it is deassigned meanwhile, and signals wait in the eventfd. A relay pauses for the change.
+     * On x86 the route changes under the irqfd. On arm64 a changed route ends a vLPI, and only a new registration of
+     * the irqfd makes one: it is deassigned meanwhile, and signals wait in the eventfd. A relay pauses for the change.
      */
     @Override
     public synchronized void reroute(MsiMessage to) {

@@ -44,10 +44,9 @@ import java.util.stream.Stream;
  * }
  * }</pre>
  *
- * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and none if nothing changes. The order
- * loses no interrupt: routes, irqfds, and the device last; back in reverse. A batch that fails leaves everything as it was, except triggers
- * that it took over.
- * The end never fails, whatever was closed before.
+ * <p>A batch makes one call of KVM_SET_GSI_ROUTING and one of VFIO_DEVICE_SET_IRQS, and none if nothing changes. The
+ * order loses no interrupt: routes, irqfds, and the device last; back in reverse. A batch that fails leaves everything
+ * as it was, except triggers that it took over. The end never fails, whatever was closed before.
  *
  * <p>Locks: this has one for what is set up and torn down, and each {@link ForwardedIrq} has its own, taken after it.
  */
@@ -110,7 +109,7 @@ public final class Forwarding implements AutoCloseable {
         return new Builder(vm, device);
     }
 
-    /** What a forwarding is given. */
+    /** The parts of a forwarding. */
     public static final class Builder {
         private final Vm vm;
         private final VfioDevice device;
@@ -125,8 +124,8 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Tells this mirror of each step and of the VM's vCPUs, and predicts by it. All devices of a VM share one. Of an
-         * adopted VM not all vCPUs are known: tell the mirror of them.
+         * Tells this mirror of each step and of the VM's vCPUs, and predicts by it. All devices of a VM share one. Of
+         * an adopted VM not all vCPUs are known: tell the mirror of them.
          */
         public Builder mirror(Mirror told) {
             mirror = told;
@@ -134,9 +133,9 @@ public final class Forwarding implements AutoCloseable {
         }
 
         /**
-         * Lets this process inject what no irqfd can take: all interrupts of an x86 VM without irqchip in the kernel, lines
-         * where it is split, and those that are moved to it. A line may interrupt before {@link Forwarding#forward} returns:
-         * its injector has to remember an end of interrupt that comes as early.
+         * Lets this process inject what no irqfd can take: all interrupts of an x86 VM without irqchip in the kernel,
+         * lines where it is split, and those that are moved to it. A line may interrupt before {@link
+         * Forwarding#forward} returns: its injector has to remember an end of interrupt that comes as early.
          */
         public Builder userspace(Userspace relay) {
             userspace = Optional.of(relay);
@@ -172,7 +171,7 @@ public final class Forwarding implements AutoCloseable {
         return mirror;
     }
 
-    /** What is not as it should be, although interrupts work: a sentence each. They are logged as WARNING, too. */
+    /** Defects of the set-up with which interrupts still work, a sentence each. They are logged as WARNING, too. */
     public List<String> warnings() {
         if (device.isHeld() || device.access() == VfioDevice.Access.ADOPTED) {
             return List.of();
@@ -208,9 +207,9 @@ public final class Forwarding implements AutoCloseable {
      * Forwards vectors, each to a new GSI: one call of KVM_SET_GSI_ROUTING, one of VFIO_DEVICE_SET_IRQS.
      *
      * @param messages by place in {@code which}, from 0; called before anything is checked, without a lock
-     * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if the device has a trigger that is not ours:
-     *     {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without irqchip in the kernel; what the
-     *     kernel refuses else
+     * @throws KernelException EINVAL if a vector is forwarded already; EBUSY if the device has a trigger that is not
+     *     ours: {@link #takeOver}; EMFILE if there are too few descriptors; EINVAL without irqchip in the kernel; what
+     *     the kernel refuses else
      * @throws io.kvmirq.kvm.RoutesExhaustedException if the VM has too few GSIs or routes left
      * @throws io.kvmirq.vfio.VectorsExhaustedException if the host has too few vectors; it says how many there are
      * @throws IllegalStateException if the kernel cannot add vectors to those that are enabled; after {@link #close}
@@ -220,19 +219,19 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards vectors although another program, or the device's user, has given them triggers: those are replaced, in one
-     * call, and not given back. MSI-X keeps messages meanwhile; MSI may lose one. Signals that are in the former eventfds
-     * stay there. Close what you armed after the forwarding: its end disables all vectors. If the eventfds are known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing. Else as
-     * {@link #forwardAll}.
+     * Forwards vectors although another program, or the device's user, has given them triggers: those are replaced, in
+     * one call, and not given back. MSI-X keeps messages meanwhile; MSI may lose one. Signals that are in the former
+     * eventfds stay there. Close what you armed after the forwarding: its end disables all vectors. If the eventfds are
+     * known, {@link #takeOver(MessageIrqs, List, IntFunction)} loses nothing. Else as {@link #forwardAll}.
      */
     public List<ForwardedIrq> takeOver(MessageIrqs which, IntFunction<MsiMessage> messages) {
         return forward(new Batch(which, messages, Optional.empty(), Optional.empty(), true));
     }
 
     /**
-     * Forwards vectors of a device that is wired already, by the eventfds that they signal now. VFIO is not called: nothing
-     * is lost, and what waits in the eventfds arrives. When this ends the triggers stay, and are their owner's to end.
-     * Else as {@link #forwardAll}.
+     * Forwards vectors of a device that is wired already, by the eventfds that they signal now. VFIO is not called:
+     * nothing is lost, and what waits in the eventfds arrives. When this ends the triggers stay, and are their owner's
+     * to end. Else as {@link #forwardAll}.
      *
      * @param wired the eventfd of each vector. That it is the right one no kernel can tell
      */
@@ -244,7 +243,7 @@ public final class Forwarding implements AutoCloseable {
         return forward(new Batch(which, messages, Optional.empty(), Optional.of(wired), true));
     }
 
-    /** What is forwarded at once. */
+    /** Vectors that are forwarded in one call. */
     private record Batch(
             MessageIrqs which,
             IntFunction<MsiMessage> messages,
@@ -292,11 +291,11 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line to the pin that a GSI's routes name. The line masks itself with each interrupt, and the guest's EOI
-     * unmasks it; an edge of a platform device just arrives.
+     * Forwards a line to the pin that a GSI's routes name. The line masks itself with each interrupt, and the guest's
+     * EOI unmasks it; an edge of a platform device just arrives.
      *
-     * @throws KernelException EINVAL if it is forwarded already, and without the full irqchip in the kernel; EBUSY if the
-     *     line has a trigger that is not ours, or the host's line must be exclusive and is not
+     * @throws KernelException EINVAL if it is forwarded already, and without the full irqchip in the kernel; EBUSY if
+     *     the line has a trigger that is not ours, or the host's line must be exclusive and is not
      * @throws IllegalStateException while messages of the device are forwarded; after {@link #close}
      */
     public ForwardedIrq forward(LineIrq irq, Gsi gsi) {
@@ -304,8 +303,8 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line although another program, or the device's user, has given it a trigger: that is replaced, as is the
-     * eventfd that unmasks it, and not given back. Nothing is lost: the line stays asserted. Else as {@link
+     * Forwards a line although another program, or the device's user, has given it a trigger: that is replaced, as is
+     * the eventfd that unmasks it, and not given back. Nothing is lost: the line stays asserted. Else as {@link
      * #forward(LineIrq, Gsi)}.
      */
     public ForwardedIrq takeOver(LineIrq irq, Gsi gsi) {
@@ -313,12 +312,12 @@ public final class Forwarding implements AutoCloseable {
     }
 
     /**
-     * Forwards a line with direct EOI: the guest's EOI ends the interrupt of the host, which does not mask it. It needs a kernel
-     * that the caller names as having the ABI of 2014, and a platform on which it harms no other device.
+     * Forwards a line with direct EOI: the guest's EOI ends the interrupt of the host, which does not mask it. It needs
+     * a kernel that the caller names as having the ABI of 2014, and a platform on which it harms no other device.
      *
-     * @param policy what this process cannot know of the line: its other handlers, whether it is shareable, and what the
-     *     administrator asserts. The kind of the device, whether the interrupt is a level and whether the architecture maps
-     *     the EOI are taken from the interrupt and the VM, whatever the policy says
+     * @param policy what this process cannot know of the line: its other handlers, whether it is shareable, and what
+     *     the administrator asserts. The kind of the device, whether the interrupt is a level and whether the
+     *     architecture maps the EOI are taken from the interrupt and the VM, whatever the policy says
      * @return a line whose {@link ForwardedIrq#directEoi} is the decision, with what it breaks
      * @throws IllegalStateException if direct EOI is refused: the message says why
      * @throws KernelException ENXIO on every kernel without that ABI; else as {@link #forward(LineIrq, Gsi)}

@@ -33,7 +33,9 @@ abstract sealed class RelayedIrq implements AutoCloseable permits RelayedEdge, R
     /** Ends {@link #mask}; signals that came meanwhile are injected once. */
     abstract void unmask();
 
-    /** Signals from then on stay in the eventfd. When it returns the loop injects nothing more. Idempotent, never fails. */
+    /**
+     * Signals from then on stay in the eventfd. When it returns the loop injects nothing more. Idempotent, never fails.
+     */
     @Override
     public abstract void close();
 }

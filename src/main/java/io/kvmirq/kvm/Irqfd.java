@@ -94,8 +94,8 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * An irqfd that is masked from its beginning: KVM does not know of it before {@link #unmask}. What was signalled before
-     * stays in the eventfd until then.
+     * An irqfd that is masked from its beginning: KVM does not know of it before {@link #unmask}. What was signalled
+     * before stays in the eventfd until then.
      *
      * @param resample for a level interrupt, as {@link Vm#assignLevelIrqfd}
      */
@@ -123,8 +123,8 @@ public final class Irqfd implements AutoCloseable {
     }
 
     /**
-     * Holds interrupts back: signals stay in the eventfd. A level interrupt that is asserted is taken off the line and its
-     * resample eventfd signalled, so that a device still asserting it signals again. Masking twice is masking once.
+     * Holds interrupts back: signals stay in the eventfd. A level interrupt that is asserted is taken off the line and
+     * its resample eventfd signalled, so that a device still asserting it signals again. Masking twice is masking once.
      *
      * @throws IllegalStateException after {@link #close}
      */
@@ -161,12 +161,13 @@ public final class Irqfd implements AutoCloseable {
 
     /**
      * Closes many irqfds, of one VM or of several: when it returns none of them is left in the kernel. Where the {@link
-     * EventFd} was closed before, and the kernel's file of it has no other holder, the file's end takes the irqfd with it:
-     * close the eventfds first, and the cost of all is a fraction of closing each irqfd. One that was adopted or leased by
-     * {@link EventFd#fd} may have a duplicate, and one that something else leases is in use: those irqfds are deassigned each.
+     * EventFd} was closed before, and the kernel's file of it has no other holder, the file's end takes the irqfd with
+     * it: close the eventfds first, and the cost of all is a fraction of closing each irqfd. One that was adopted or
+     * leased by {@link EventFd#fd} may have a duplicate, and one that something else leases is in use: those irqfds are
+     * deassigned each.
      *
-     * <p>If another thread is starting a child process at this moment, the child holds the files until its exec, and the
-     * irqfds stay as long; no signal can come by then. Idempotent, never fails.
+     * <p>If another thread is starting a child process at this moment, the child holds the files until its exec, and
+     * the irqfds stay as long; no signal can come by then. Idempotent, never fails.
      */
     public static void closeAll(Collection<Irqfd> irqfds) {
         @Nullable Irqfd kept = null;
@@ -200,8 +201,8 @@ public final class Irqfd implements AutoCloseable {
     /**
      * Deassigns: when it returns no further interrupt comes from this eventfd. Idempotent, and nothing is thrown.
      *
-     * <p>Called from another process than the one that made the VM, the kernel returns EIO and the irqfd stays until the
-     * VM or the eventfd is closed in every process. The GSI is free for other irqfds all the same.
+     * <p>Called from another process than the one that made the VM, the kernel returns EIO and the irqfd stays until
+     * the VM or the eventfd is closed in every process. The GSI is free for other irqfds all the same.
      */
     @Override
     public synchronized void close() {

@@ -50,9 +50,9 @@ final class IrqfdCalls extends Calls {
     }
 
     /**
-     * When it returns, no interrupt of this irqfd is in flight, and the kernel has finished every irqfd of the host whose
-     * eventfd was closed before: the kernel accepts any open eventfd. The result is not looked at. Called from another
-     * process than the one that made the VM the kernel returns EIO, and the irqfd stays.
+     * When it returns, no interrupt of this irqfd is in flight, and the kernel has finished every irqfd of the host
+     * whose eventfd was closed before: the kernel accepts any open eventfd. The result is not looked at. Called from
+     * another process than the one that made the VM the kernel returns EIO, and the irqfd stays.
      */
     void deassign(EventFd event, Gsi gsi) {
         backend().irqfdDeassign(number(vm.vm()), number(event.fd()), gsi.number());

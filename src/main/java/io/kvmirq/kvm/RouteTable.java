@@ -15,11 +15,12 @@ import java.util.stream.IntStream;
 
 /**
  * A VM's GSI routes. The kernel replaces the whole table in each call, and a call costs more the more routes there are.
- * Make changes that belong together in one {@link #change}: it makes one call, or none if nothing differs, and fails as a
- * whole. Routes that another program set on an adopted VM are unknown here, and the next change removes them.
+ * Make changes that belong together in one {@link #change}: it makes one call, or none if nothing differs, and fails as
+ * a whole. Routes that another program set on an adopted VM are unknown here, and the next change removes them.
  *
- * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin. Thread-safe. The
- * table has one lock. It is held during KVM_SET_GSI_ROUTING, and not while a function given to {@link #change} runs.
+ * <p>{@link #add} takes the lowest GSI that has no route and no {@link Irqfd}, and is not the GSI of a pin.
+ * Thread-safe. The table has one lock. It is held during KVM_SET_GSI_ROUTING, and not while a function given to {@link
+ * #change} runs.
  *
  * <p>Source: {@code kvm_set_irq_routing()} in virt/kvm/irqchip.c.
  */
@@ -105,8 +106,8 @@ public final class RouteTable {
      * Changes the table in one step.
      *
      * @param change edits a copy of the table. If it throws, the table stays as it was. It may run several times, each
-     *     time with a new copy, because another thread changed the table first: it must have no other effect. A slow function may run again as
-     *     long as other threads change the table without a pause
+     *     time with a new copy, because another thread changed the table first: it must have no other effect. A slow
+     *     function may run again as long as other threads change the table without a pause
      * @return what {@code change} returned
      * @throws RoutesExhaustedException if the table has {@value #CAPACITY} entries, or no GSI is free
      * @throws IllegalStateException from within another change of this table
@@ -176,8 +177,8 @@ public final class RouteTable {
     }
 
     /**
-     * Removes all routes of {@code gsi}, in a change of its own. A signal of an irqfd that is still on this GSI is lost,
-     * unless the route is back before the kernel injects it.
+     * Removes all routes of {@code gsi}, in a change of its own. A signal of an irqfd that is still on this GSI is
+     * lost, unless the route is back before the kernel injects it.
      */
     public void remove(Gsi gsi) {
         change(edit -> edit.remove(gsi));
@@ -232,7 +233,10 @@ public final class RouteTable {
         return "routes of " + calls.vm();
     }
 
-    /** A copy of the table that a change edits. Valid until the function given to {@link #change} returns. Not thread-safe. */
+    /**
+     * A copy of the table that a change edits. Valid until the function given to {@link #change} returns. Not
+     * thread-safe.
+     */
     public final class Edit {
         private final Routes original;
         private final Routes copy;
@@ -248,8 +252,8 @@ public final class RouteTable {
         }
 
         /**
-         * Routes the lowest free GSI to {@code message}. Another thread that names the same GSI by hand at this moment, as
-         * in {@code Vm.assignIrqfd}, gets it too.
+         * Routes the lowest free GSI to {@code message}. Another thread that names the same GSI by hand at this moment,
+         * as in {@code Vm.assignIrqfd}, gets it too.
          */
         public Gsi add(MsiMessage message) {
             requireOpen();

@@ -12,8 +12,8 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The routes of each GSI: one message, or pins of different chips. A VM may have thousands of messages, so a message is not
- * stored as a {@link Route}. Not thread-safe.
+ * The routes of each GSI: one message, or pins of different chips. A VM may have thousands of messages, so a message is
+ * not stored as a {@link Route}. Not thread-safe.
  */
 final class Routes {
     /** By GSI, up to the last that has one. */

@@ -17,8 +17,9 @@ import java.util.OptionalLong;
  * The virtual interrupt controller (VGIC) of an arm64 VM. A VM has at most one, and it lives as long as the VM: {@link
  * #close} closes its descriptor only.
  *
- * <p>Order: number of interrupts, vCPUs, {@link #init}, then irqfds and lines. Addresses may be set before or after init,
- * and before the first vCPU runs. Thread-safe; changes of single interrupts are not atomic against a running guest.
+ * <p>Order: number of interrupts, vCPUs, {@link #init}, then irqfds and lines. Addresses may be set before or after
+ * init, and before the first vCPU runs. Thread-safe; changes of single interrupts are not atomic against a running
+ * guest.
  *
  * <p>Source: Documentation/virt/kvm/devices/arm-vgic.rst and arm-vgic-v3.rst.
  */
@@ -115,8 +116,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes the VGIC ready, with 256 interrupts if no other number was set. From now on the VM takes irqfds and lines, no
-     * further vCPU, and GSI n has its default route: pin n, which raises SPI n + 32. A second call changes nothing.
+     * Makes the VGIC ready, with 256 interrupts if no other number was set. From now on the VM takes irqfds and lines,
+     * no further vCPU, and GSI n has its default route: pin n, which raises SPI n + 32. A second call changes nothing.
      *
      * @throws io.kvmirq.KernelException EBUSY while another thread creates a vCPU; ENOMEM
      */
@@ -150,8 +151,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     // Registers
 
     /**
-     * Reads a register of the distributor, as a VMM does to save it; some differ from what the guest reads. With a GICv2
-     * the registers of private interrupts are those of vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
+     * Reads a register of the distributor, as a VMM does to save it; some differ from what the guest reads. With a
+     * GICv2 the registers of private interrupts are those of vCPU 0, see {@link VgicV2#readDistributor(VcpuId, int)}.
      *
      * @param offset bytes, a multiple of 4, below 0x10000 (GICv3) or 0x1000 (GICv2). Where no register is, 0 is read
      * @throws io.kvmirq.KernelException EBUSY before {@link #init} or while a vCPU runs; EINVAL without vCPU
@@ -233,7 +234,8 @@ public abstract sealed class Vgic extends KvmDevice permits VgicV2, VgicV3 {
     }
 
     /**
-     * Makes an SPI edge-triggered, as every SPI is at first: a rising line is latched until the guest takes the interrupt.
+     * Makes an SPI edge-triggered, as every SPI is at first: a rising line is latched until the guest takes the
+     * interrupt.
      *
      * @throws io.kvmirq.KernelException as {@link #readDistributor}
      * @throws IllegalArgumentException for an SPI beyond {@link #interrupts}

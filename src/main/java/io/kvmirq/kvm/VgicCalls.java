@@ -39,8 +39,8 @@ final class VgicCalls extends Calls {
     }
 
     /**
-     * The kernel initialises a GICv2 by itself in calls that need one, and then sets the default routes, unseen from here.
-     * A GICv3 it leaves alone. Source: {@code vgic_lazy_init()}; {@code vgic_v2_attr_regs_access()}; {@code
+     * The kernel initialises a GICv2 by itself in calls that need one, and then sets the default routes, unseen from
+     * here. A GICv3 it leaves alone. Source: {@code vgic_lazy_init()}; {@code vgic_v2_attr_regs_access()}; {@code
      * vgic_v2_map_resources()}.
      *
      * @throws IllegalStateException if the kernel would initialise the GICv2

@@ -21,8 +21,8 @@ import java.util.concurrent.CopyOnWriteArrayList;
 /**
  * A virtual machine: made here, or made elsewhere and adopted. Thread-safe.
  *
- * <p>What is registered with a VM (irqfds, ioeventfds, memory) leases it: {@link #close} takes effect when the last of them
- * is closed. A vCPU does not.
+ * <p>What is registered with a VM (irqfds, ioeventfds, memory) leases it: {@link #close} takes effect when the last of
+ * them is closed. A vCPU does not.
  */
 public final class Vm implements AutoCloseable {
     private final VmCalls calls;
@@ -70,8 +70,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * A VM that a VMM in this process made; KVM answers EIO to any other process. It needs no node of the KVM device: the
-     * kernel's architecture, which some calls depend on, is asked of the VM, once.
+     * A VM that a VMM in this process made; KVM answers EIO to any other process. It needs no node of the KVM device:
+     * the kernel's architecture, which some calls depend on, is asked of the VM, once.
      *
      * @param number the VM's descriptor
      * @param routesNow the GSI routes it has. The kernel has no call to read them, and each change replaces all: routes
@@ -144,8 +144,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Makes vCPUs with ids above 255 reachable by messages; without it the kernel ignores the high bits of a destination
-     * and delivers to the vCPU that the low 8 name.
+     * Makes vCPUs with ids above 255 reachable by messages; without it the kernel ignores the high bits of a
+     * destination and delivers to the vCPU that the low 8 name.
      *
      * @throws io.kvmirq.KernelException EINVAL on a kernel without it
      * @throws UnsupportedOperationException on arm64
@@ -198,8 +198,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * An ITS (arm64), which takes messages of devices. A VM may have several. Create it before GICR_PROPBASER is restored:
-     * creating an ITS resets it.
+     * An ITS (arm64), which takes messages of devices. A VM may have several. Create it before GICR_PROPBASER is
+     * restored: creating an ITS resets it.
      *
      * @throws io.kvmirq.KernelException ENODEV on a host with a GICv2
      * @throws UnsupportedOperationException if the kernel is not arm64
@@ -250,7 +250,8 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Makes each signal of {@code event} raise {@code gsi} once, edge-triggered, in the kernel. If {@code event} was
-     * signalled before, one interrupt is raised now. Route {@code gsi} first: without a route signals are lost for ever.
+     * signalled before, one interrupt is raised now. Route {@code gsi} first: without a route signals are lost for
+     * ever.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EAGAIN before an ARM VGIC is initialised;
      *     EBUSY when {@code event} feeds a GSI already, since 6.17 also one of another VM
@@ -260,7 +261,8 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * As {@link #assignIrqfd}, for each eventfd and the GSI at its place: all, or none. {@link Irqfd#closeAll} ends many.
+     * As {@link #assignIrqfd}, for each eventfd and the GSI at its place: all, or none. {@link Irqfd#closeAll} ends
+     * many.
      */
     public List<Irqfd> assignIrqfds(List<EventFd> events, List<Gsi> gsis) {
         return Irqfd.edges(this, events, gsis);
@@ -282,8 +284,8 @@ public final class Vm implements AutoCloseable {
      * MsiMessage#toIts}; {@link MsiOutcome#NOT_ACCEPTED} then means an event that the guest has not mapped.
      *
      * @throws io.kvmirq.KernelException EINVAL without in-kernel irqchip; EPERM when a system call filter refuses the
-     *     call; on arm64 ENODEV without ITS, EINVAL without device id or at an address without ITS, EBUSY before the guest
-     *     has enabled the ITS
+     *     call; on arm64 ENODEV without ITS, EINVAL without device id or at an address without ITS, EBUSY before the
+     *     guest has enabled the ITS
      */
     public MsiOutcome signal(MsiMessage message) {
         int result = calls.signalMsi(message);
@@ -294,11 +296,11 @@ public final class Vm implements AutoCloseable {
     }
 
     /**
-     * Drives a line of the PIC or the IOAPIC from user space. On arm64 use {@link #setSpi}. Irqfds drive the same pins as other sources; a pin is high while any source is.
-     * Allocates nothing.
+     * Drives a line of the PIC or the IOAPIC from user space. On arm64 use {@link #setSpi}. Irqfds drive the same pins
+     * as other sources; a pin is high while any source is. Allocates nothing.
      *
-     * @throws io.kvmirq.KernelException ENXIO without in-kernel irqchip; of an adopted VM EPERM when a system call filter
-     *     refuses KVM_CHECK_EXTENSION
+     * @throws io.kvmirq.KernelException ENXIO without in-kernel irqchip; of an adopted VM EPERM when a system call
+     *     filter refuses KVM_CHECK_EXTENSION
      * @throws UnsupportedOperationException on arm64, where lines have no GSI
      */
     public LineOutcome setLine(Gsi gsi, boolean high) {
@@ -308,10 +310,11 @@ public final class Vm implements AutoCloseable {
 
     /**
      * Drives the line of an SPI from user space (arm64); GSI routes have no part in it. An edge-triggered SPI latches a
-     * rise. A level-triggered one is pending while its line is high, and the last value counts, whichever source gave it.
-     * Allocates nothing.
+     * rise. A level-triggered one is pending while its line is high, and the last value counts, whichever source gave
+     * it. Allocates nothing.
      *
-     * @throws io.kvmirq.KernelException ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's SPIs
+     * @throws io.kvmirq.KernelException ENXIO without VGIC; EBUSY before {@link Vgic#init}; EINVAL beyond the VGIC's
+     *     SPIs
      * @throws IllegalStateException before the {@link Vgic#init} of a GICv2 that was created here
      * @throws UnsupportedOperationException if the kernel is not arm64
      */
@@ -336,8 +339,8 @@ public final class Vm implements AutoCloseable {
     // Interrupts out
 
     /**
-     * Signals {@code event} when the guest writes to {@code address}, without leaving the kernel. An address, length and
-     * data taken once cannot be taken again.
+     * Signals {@code event} when the guest writes to {@code address}, without leaving the kernel. An address, length
+     * and data taken once cannot be taken again.
      *
      * @throws io.kvmirq.KernelException EINVAL for a range that wraps; EEXIST when another one takes the same writes;
      *     ENOSPC when the VM's bus is full
@@ -368,8 +371,9 @@ public final class Vm implements AutoCloseable {
     /**
      * A vCPU of the calling thread, the only one that may use it.
      *
-     * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when addresses
-     *     of the VGIC overlap or end beyond the VM's; EEXIST for an id that exists; EBUSY after {@link Vgic#init}
+     * @throws io.kvmirq.KernelException EINVAL for an id beyond the limit (on arm64 511, with a GICv2 7), or when
+     *     addresses of the VGIC overlap or end beyond the VM's; EEXIST for an id that exists; EBUSY after {@link
+     *     Vgic#init}
      * @throws IllegalStateException on a virtual thread
      */
     public Vcpu createVcpu(VcpuId id) {

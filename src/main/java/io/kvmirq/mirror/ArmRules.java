@@ -61,45 +61,45 @@ final class ArmRules {
                 : Optional.of(new Posting.Unknown("the host does not show whether KVM uses GICv4"));
     }
 
-    /** What keeps the LPI from being a vLPI after its mapping changed while the ends met. */
-    static Posting unmapped(Ends its) {
-        return its.obstacle().isEmpty()
+    /** The reason why the LPI is no vLPI after its mapping changed while the ends met. */
+    static Posting unmapped(Ends ends) {
+        return ends.obstacle().isEmpty()
                 ? LOST
-                : its.obstacle().get() instanceof Posting.Unknown
+                : ends.obstacle().get() instanceof Posting.Unknown
                         ? UNMAPPED
-                        : its.obstacle().get();
+                        : ends.obstacle().get();
     }
 
     /** Before 6.16 KVM does not connect an irqfd whose event has no LPI: what comes later does not concern it. */
-    static boolean isConnected(MirrorHost.Arm64 host, Ends its) {
-        return its.isPaired()
-                && !(host.kernel() == Kernel.BY_ROUTE && its.obstacle().equals(Optional.of(UNMAPPED)));
+    static boolean isConnected(MirrorHost.Arm64 host, Ends ends) {
+        return ends.isPaired()
+                && !(host.kernel() == Kernel.BY_ROUTE && ends.obstacle().equals(Optional.of(UNMAPPED)));
     }
 
-    static Verdict of(MirrorHost.Arm64 host, ArmVm vm, Ends its, Optional<Producer> producer, List<Route> routes) {
+    static Verdict of(MirrorHost.Arm64 host, ArmVm vm, Ends ends, Optional<Producer> producer, List<Route> routes) {
         MsiMessage message = ArmVm.message(routes);
         Mapping mapping = vm.mapping(message);
         long aim = message == null || message.deviceId().isEmpty()
                 ? Verdict.ANY
                 : ArmVm.key(message.deviceId().getAsInt(), message.data());
-        boolean known = producer.equals(its.producer());
-        Mapping sent = known ? vm.sent(its.event()) : null;
+        boolean known = producer.equals(ends.producer());
+        Mapping sent = known ? vm.sent(ends.event()) : null;
         if (sent != null) {
-            Optional<String> note = sent.equals(mapping) && its.isPaired() ? Optional.empty() : Optional.of(STALE);
+            Optional<String> note = sent.equals(mapping) && ends.isPaired() ? Optional.empty() : Optional.of(STALE);
             Posting posted = new Posting.Posted(new Posting.ToLpi(sent.lpi(), sent.vcpu()), note);
             return new Verdict(posted, Optional.of(sent.vcpu()), Optional.empty(), Optional.empty(), aim);
         }
         Optional<PredictedListRegister> listed = mapping != null && mapping.lpi() != 0
                 ? Optional.of(new PredictedListRegister(mapping.lpi(), false, false))
-                : spi(its, routes);
+                : spi(ends, routes);
         Posting posting = !host.gicv4().orElse(true)
                 ? refused(Refusal.NO_GICV4)
                 : producer.filter(one -> one.kind().isMessage()).isEmpty()
                         ? row(NotPosted.NO_PRODUCER)
-                        : its.consumer().isEmpty()
+                        : ends.consumer().isEmpty()
                                 ? row(NotPosted.NO_CONSUMER)
                                 : known
-                                        ? its.obstacle().orElseGet(() -> lost(vm, mapping))
+                                        ? ends.obstacle().orElseGet(() -> lost(vm, mapping))
                                         : row(NotPosted.EVENTFD_TAKEN);
         return new Verdict(posting, Optional.empty(), Optional.empty(), listed, aim);
     }
@@ -109,10 +109,10 @@ final class ArmRules {
         return mapping != null && vm.owner(mapping.lpi()) != null ? refused(Refusal.TAKEN) : LOST;
     }
 
-    private static Optional<PredictedListRegister> spi(Ends its, List<Route> routes) {
-        boolean level = its.consumer().flatMap(Consumer::resample).isPresent();
+    private static Optional<PredictedListRegister> spi(Ends ends, List<Route> routes) {
+        boolean level = ends.consumer().flatMap(Consumer::resample).isPresent();
         return routes.size() == 1 && routes.get(0) instanceof Route.Pin pin && pin.chip() == Route.Chip.VGIC
-                ? Optional.of(new PredictedListRegister(Spi.FIRST + pin.pin(), its.direct(), level && !its.direct()))
+                ? Optional.of(new PredictedListRegister(Spi.FIRST + pin.pin(), ends.direct(), level && !ends.direct()))
                 : Optional.empty();
     }
 

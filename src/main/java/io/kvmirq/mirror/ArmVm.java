@@ -17,8 +17,8 @@ final class ArmVm {
     /** By LPI: the eventfd whose host interrupt KVM takes it for a vLPI of. */
     private final Map<Integer, EventFdId> vlpis = new HashMap<>();
     /**
-     * By eventfd: where hardware sends the message of its host interrupt. Before Linux 6.16 a change of the route leaves it
-     * as it was.
+     * By eventfd: where hardware sends the message of its host interrupt. Before Linux 6.16 a change of the route
+     * leaves it as it was.
      */
     private final Map<EventFdId, Mapping> sent = new HashMap<>();
 

@@ -7,13 +7,14 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What meets at one eventfd.
+ * The ends of interrupts that meet at one eventfd.
  *
  * @param producer the message that irqbypass knows
  * @param others lines, and messages that irqbypass refused, in the order in which they came
  * @param direct whether the line has direct EOI
  * @param delivery of the interrupt
- * @param obstacle what an earlier step left behind that keeps the interrupt from being posted. arm64: why KVM made no vLPI
+ * @param obstacle what an earlier step left behind that keeps the interrupt from being posted. arm64: why KVM made no
+ *     vLPI
  * @param irq the prediction; empty while nothing is predicted yet
  * @param rest a prediction for each of the others that {@code irq} is not about
  * @param aim of the verdict

@@ -16,11 +16,11 @@ import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /**
- * A step of the control plane that succeeded. Immutable. An event that changes nothing is ignored, so tear-down may report
- * steps twice.
+ * A step of the control plane that succeeded. Immutable. An event that changes nothing is ignored, so tear-down may
+ * report steps twice.
  *
- * <p>A mask that takes the irqfd away and keeps the route is {@link ConsumerRemoved} with {@link DeliveryChanged}; the unmask
- * is {@link ConsumerAdded} with another one.
+ * <p>A mask that takes the irqfd away and keeps the route is {@link ConsumerRemoved} with {@link DeliveryChanged}; the
+ * unmask is {@link ConsumerAdded} with another one.
  */
 public sealed interface Event {
     /** The interrupt controllers that KVM emulates. */
@@ -52,8 +52,8 @@ public sealed interface Event {
     /**
      * The routing table changed.
      *
-     * @param changed the GSIs whose routes changed, each with all routes that it has now. No routes: the GSI has none any
-     *     more. GSIs that keep their routes may be left out, so that the fold costs what changed
+     * @param changed the GSIs whose routes changed, each with all routes that it has now. No routes: the GSI has none
+     *     any more. GSIs that keep their routes may be left out, so that the fold costs what changed
      */
     record RoutesCommitted(Map<Gsi, List<Route>> changed) implements Event {
         /** Copies the map. */
@@ -74,8 +74,8 @@ public sealed interface Event {
     }
 
     /**
-     * An irqfd listens to an eventfd. A second irqfd of the VM on the same eventfd replaces the first in the mirror: the
-     * kernel refuses it while the first exists.
+     * An irqfd listens to an eventfd. A second irqfd of the VM on the same eventfd replaces the first in the mirror:
+     * the kernel refuses it while the first exists.
      *
      * @param resample the eventfd that the guest's EOI signals, for a level-triggered interrupt
      */
@@ -96,14 +96,14 @@ public sealed interface Event {
     record ProducerAdded(EventFdId event, Producer producer) implements Event {}
 
     /**
-     * VFIO no longer signals an eventfd for an interrupt of a device. An interrupt that gets another eventfd is removed and
-     * added.
+     * VFIO no longer signals an eventfd for an interrupt of a device. An interrupt that gets another eventfd is removed
+     * and added.
      */
     record ProducerRemoved(EventFdId event, Producer producer) implements Event {}
 
     /**
-     * The delivery of a device's interrupt changed. Without this event it is {@link DeliveryPath#KERNEL}. Nothing follows {@link
-     * DeliveryPath#CLOSED}.
+     * The delivery of a device's interrupt changed. Without this event it is {@link DeliveryPath#KERNEL}. Nothing
+     * follows {@link DeliveryPath#CLOSED}.
      *
      * @param event the eventfd that VFIO signals
      * @param delivery from now on
@@ -111,15 +111,16 @@ public sealed interface Event {
     record DeliveryChanged(EventFdId event, DeliveryPath delivery) implements Event {}
 
     /**
-     * A device entered or left a domain of VFIO. Without this event it is in one, since VFIO enables no interrupt before.
+     * A device entered or left a domain of VFIO. Without this event it is in one, since VFIO enables no interrupt
+     * before.
      *
      * @param unmanaged whether the domain is of type UNMANAGED; it counts on AMD only
      */
     record DomainChanged(DeviceName device, boolean unmanaged) implements Event {}
 
     /**
-     * x86: the reasons that inhibit APIC virtualization changed. On AMD a vCPU follows when it next enters the guest; the
-     * mirror predicts the state after that.
+     * x86: the reasons that inhibit APIC virtualization changed. On AMD a vCPU follows when it next enters the guest;
+     * the mirror predicts the state after that.
      *
      * @param reasons all that hold now
      */
@@ -131,16 +132,16 @@ public sealed interface Event {
     }
 
     /**
-     * A vCPU is loaded on a CPU of the host. Without this event and the next two the mirror says nothing of what follows a
-     * vCPU's schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
+     * A vCPU is loaded on a CPU of the host. Without this event and the next two the mirror says nothing of what
+     * follows a vCPU's schedule: IsRun, Destination, PID.SN, PID.NV and PID.NDST.
      *
      * @param cpu the physical APIC id of the CPU, {@code apicid} in {@code /proc/cpuinfo}
      */
     record VcpuLoaded(VcpuId vcpu, int cpu) implements Event {}
 
     /**
-     * A vCPU is not loaded any more: it is preempted, or its thread is in user space. It does not change a vCPU that sleeps:
-     * one that is woken is as it was until it is loaded.
+     * A vCPU is not loaded any more: it is preempted, or its thread is in user space. It does not change a vCPU that
+     * sleeps: one that is woken is as it was until it is loaded.
      */
     record VcpuPreempted(VcpuId vcpu) implements Event {}
 
@@ -151,8 +152,8 @@ public sealed interface Event {
     record ItsAdded(long its) implements Event {}
 
     /**
-     * arm64: a guest maps an event of a device to an LPI, or moves it to another vCPU. A VMM learns this only if it reads
-     * the tables of the ITS.
+     * arm64: a guest maps an event of a device to an LPI, or moves it to another vCPU. A VMM learns this only if it
+     * reads the tables of the ITS.
      *
      * @param lpi 8192 or more
      * @param vcpu the vCPU of the LPI's collection

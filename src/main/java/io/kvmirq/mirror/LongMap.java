@@ -7,8 +7,8 @@ import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An immutable map from longs to values: a big-endian Patricia tree. A change copies the path to one leaf and shares the
- * rest. The shape depends on the keys alone, not on the order in which they came.
+ * An immutable map from longs to values: a big-endian Patricia tree. A change copies the path to one leaf and shares
+ * the rest. The shape depends on the keys alone, not on the order in which they came.
  */
 final class LongMap<V> {
     private static final LongMap<?> EMPTY = new LongMap<>(0, 0, null, null, null);
@@ -50,16 +50,16 @@ final class LongMap<V> {
     }
 
     /** The same map with another value of a key. */
-    LongMap<V> with(long added, V its) {
+    LongMap<V> with(long added, V other) {
         if (isEmpty() || bit == 0 && key == added) {
-            return value == its ? this : new LongMap<>(added, 0, its, null, null);
+            return value == other ? this : new LongMap<>(added, 0, other, null, null);
         }
         if (clear == null || set == null || !covers(added)) {
-            return joined(added, new LongMap<>(added, 0, its, null, null));
+            return joined(added, new LongMap<>(added, 0, other, null, null));
         }
         return (added & bit) == 0
-                ? branch(key, bit, clear.with(added, its), set)
-                : branch(key, bit, clear, set.with(added, its));
+                ? branch(key, bit, clear.with(added, other), set)
+                : branch(key, bit, clear, set.with(added, other));
     }
 
     /** The same map without a key. */

@@ -4,8 +4,8 @@ package io.kvmirq.mirror;
 import java.util.List;
 
 /**
- * The predicted state of the device interrupts of one VM: see the package. Thread-safe. {@link #apply} takes a lock; {@link
- * #now} takes none and does not allocate.
+ * The predicted state of the device interrupts of one VM: see the package. Thread-safe. {@link #apply} takes a lock;
+ * {@link #now} takes none and does not allocate.
  */
 public final class Mirror {
     private final State state;

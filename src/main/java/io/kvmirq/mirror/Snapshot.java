@@ -11,7 +11,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
 
-/** What a mirror predicted at one moment. Immutable. */
+/** A mirror's predictions at one moment. Immutable. */
 public final class Snapshot {
     private final LongMap<Ends> ends;
     private final LongMap<VcpuRun> runs;
@@ -25,8 +25,8 @@ public final class Snapshot {
     }
 
     /**
-     * The interrupt of an eventfd. If several interrupts of devices share the eventfd, it is the one that irqbypass knows, or
-     * else the first. Does not allocate.
+     * The interrupt of an eventfd. If several interrupts of devices share the eventfd, it is the one that irqbypass
+     * knows, or else the first. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
         Ends found = ends.get(event.number());
@@ -34,8 +34,8 @@ public final class Snapshot {
     }
 
     /**
-     * All interrupts, in the order of their eventfds' numbers, unsigned. An eventfd that several interrupts of devices share
-     * comes once for each of them.
+     * All interrupts, in the order of their eventfds' numbers, unsigned. An eventfd that several interrupts of devices
+     * share comes once for each of them.
      */
     public List<PredictedIrq> irqs() {
         List<PredictedIrq> all = new ArrayList<>();
@@ -47,8 +47,8 @@ public final class Snapshot {
     }
 
     /**
-     * The interrupts on the list of a vCPU, in the order of their eventfds' numbers: those that hardware posts to it, or would
-     * if AVIC were not inhibited.
+     * The interrupts on the list of a vCPU, in the order of their eventfds' numbers: those that hardware posts to it,
+     * or would if AVIC were not inhibited.
      */
     public List<PredictedIrq> byVcpu(VcpuId vcpu) {
         List<PredictedIrq> list = new ArrayList<>();
@@ -68,9 +68,9 @@ public final class Snapshot {
     }
 
     /**
-     * The descriptor of a vCPU on an Intel host. Empty on other hosts, if no event said how the vCPU is scheduled, while no
-     * interrupt of the VM is posted, and if none was when the vCPU stopped: KVM may then leave the descriptor as it was. A
-     * vCPU that sleeps while its guest has disabled interrupts looks preempted.
+     * The descriptor of a vCPU on an Intel host. Empty on other hosts, if no event said how the vCPU is scheduled,
+     * while no interrupt of the VM is posted, and if none was when the vCPU stopped: KVM may then leave the descriptor
+     * as it was. A vCPU that sleeps while its guest has disabled interrupts looks preempted.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
         VcpuRun run = runs.get(vcpu.number());

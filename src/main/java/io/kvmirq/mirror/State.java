@@ -296,53 +296,53 @@ final class State {
         events.forEach(event -> predict(at(event)));
     }
 
-    void predict(Ends its) {
-        Optional<Producer> first = its.producer().or(() -> its.others().stream().findFirst());
-        Verdict verdict = verdict(its, first);
+    void predict(Ends met) {
+        Optional<Producer> first = met.producer().or(() -> met.others().stream().findFirst());
+        Verdict verdict = verdict(met, first);
         List<PredictedIrq> rest = new ArrayList<>();
-        for (Producer other : its.others()) {
+        for (Producer other : met.others()) {
             if (!first.equals(Optional.of(other))) {
-                rest.add(irq(its, Optional.of(other), verdict(its, Optional.of(other))));
+                rest.add(irq(met, Optional.of(other), verdict(met, Optional.of(other))));
             }
         }
-        publish(its.predicted(irq(its, first, verdict), List.copyOf(rest), verdict.aim()));
+        publish(met.predicted(irq(met, first, verdict), List.copyOf(rest), verdict.aim()));
     }
 
-    List<Route> routes(Ends its) {
-        return its.consumer().map(consumer -> target(consumer.gsi()).routes()).orElse(List.of());
+    List<Route> routes(Ends met) {
+        return met.consumer().map(consumer -> target(consumer.gsi()).routes()).orElse(List.of());
     }
 
-    private PredictedIrq irq(Ends its, Optional<Producer> producer, Verdict verdict) {
+    private PredictedIrq irq(Ends met, Optional<Producer> producer, Verdict verdict) {
         return new PredictedIrq(
-                its.event(),
+                met.event(),
                 producer,
-                its.consumer(),
-                routes(its),
+                met.consumer(),
+                routes(met),
                 verdict.posting(),
                 verdict.vcpu(),
                 verdict.irte(),
                 verdict.listRegister(),
-                producer.flatMap(one -> handler(its, one)));
+                producer.flatMap(one -> handler(met, one)));
     }
 
-    private static Optional<LineHandler> handler(Ends its, Producer producer) {
+    private static Optional<LineHandler> handler(Ends met, Producer producer) {
         boolean line = producer.kind() == Producer.Kind.INTX
                 || producer.kind() == Producer.Kind.PLATFORM
-                        && (its.direct()
-                                || its.consumer().flatMap(Consumer::resample).isPresent());
-        return line ? Optional.of(its.direct() ? LineHandler.DIRECT_EOI : LineHandler.AUTO_MASK) : Optional.empty();
+                        && (met.direct()
+                                || met.consumer().flatMap(Consumer::resample).isPresent());
+        return line ? Optional.of(met.direct() ? LineHandler.DIRECT_EOI : LineHandler.AUTO_MASK) : Optional.empty();
     }
 
-    private Verdict verdict(Ends its, Optional<Producer> producer) {
-        if (producer.isPresent() && its.delivery() == DeliveryPath.CLOSED) {
+    private Verdict verdict(Ends met, Optional<Producer> producer) {
+        if (producer.isPresent() && met.delivery() == DeliveryPath.CLOSED) {
             return Verdict.of(new Posting.NotPosted(
                     producer.get().device() + " is closed", "open it again, and forward it again"));
         }
-        Verdict verdict = ofHost(its, producer);
-        if (its.delivery() == DeliveryPath.MASKED) {
+        Verdict verdict = ofHost(met, producer);
+        if (met.delivery() == DeliveryPath.MASKED) {
             return verdict.with(new Posting.NotPosted("it is masked", "unmask it"));
         }
-        if (its.delivery() == DeliveryPath.USERSPACE) {
+        if (met.delivery() == DeliveryPath.USERSPACE) {
             return verdict.with(new Posting.NotPosted("this process injects it", "move it to bypass"));
         }
         return producer.filter(one -> !one.kind().isMessage())
@@ -360,33 +360,33 @@ final class State {
                         "nothing to do: such an interrupt is always delivered by KVM");
     }
 
-    private Verdict ofHost(Ends its, Optional<Producer> producer) {
+    private Verdict ofHost(Ends met, Optional<Producer> producer) {
         if (host instanceof MirrorHost.X86 x86) {
             boolean message = producer.filter(one -> one.kind().isMessage()).isPresent();
             return X86Rules.of(
                     x86,
                     this,
-                    its.obstacle(),
+                    met.obstacle(),
                     new PostingIrq(
                             message,
-                            its.consumer().isPresent(),
-                            !message || producer.equals(its.producer()),
-                            routes(its),
+                            met.consumer().isPresent(),
+                            !message || producer.equals(met.producer()),
+                            routes(met),
                             producer.filter(one -> outside.contains(one.device()))
                                     .isEmpty()));
         }
         if (host instanceof MirrorHost.Arm64 arm64) {
-            return ArmRules.of(arm64, arm, its, producer, routes(its));
+            return ArmRules.of(arm64, arm, met, producer, routes(met));
         }
         return Verdict.of(new Posting.Unknown(((MirrorHost.Unknown) host).reason()));
     }
 
     /** Moves the eventfd from its old places in the indexes to the new ones, and replaces what is known of it. */
-    private void publish(Ends its) {
-        withdraw(its.event());
-        aimed.computeIfAbsent(its.aim(), aim -> new HashSet<>()).add(its.event());
-        listed += its.irq().flatMap(PredictedIrq::vcpu).isPresent() ? 1 : 0;
-        ends = ends.with(its.event().number(), its);
+    private void publish(Ends met) {
+        withdraw(met.event());
+        aimed.computeIfAbsent(met.aim(), aim -> new HashSet<>()).add(met.event());
+        listed += met.irq().flatMap(PredictedIrq::vcpu).isPresent() ? 1 : 0;
+        ends = ends.with(met.event().number(), met);
     }
 
     private void withdraw(EventFdId event) {

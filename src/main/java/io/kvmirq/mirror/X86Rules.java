@@ -29,7 +29,8 @@ final class X86Rules {
 
     /** {@link AvicKernel#UP_TO_6_16}. */
     static final Posting WRITTEN_ONCE = new Posting.NotPosted(
-            "KVM wrote the entry while AVIC was inhibited, and up to Linux 6.16 does not write it again when the inhibit ends",
+            "KVM wrote the entry while AVIC was inhibited, and up to Linux 6.16 does not write it again when the"
+                    + " inhibit ends",
             "write the vector's route again");
 
     private static final int GA_BITS = 128;

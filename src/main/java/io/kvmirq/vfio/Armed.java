@@ -15,11 +15,11 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Interrupts of one kind that a device may raise, each with its eventfd, which it holds open. Closing disarms all of them; so
- * does closing the device. Thread-safe.
+ * Interrupts of one kind that a device may raise, each with its eventfd, which it holds open. Closing disarms all of
+ * them; so does closing the device. Thread-safe.
  *
- * <p>A change that the kernel refuses detaches interrupts that had an eventfd; the change then gives them back what they
- * had, and says so with {@link VectorsDisturbedException}.
+ * <p>A change that the kernel refuses detaches interrupts that had an eventfd; the change then gives them back what
+ * they had, and says so with {@link VectorsDisturbedException}.
  */
 public abstract sealed class Armed implements AutoCloseable permits ArmedVectors, ArmedIrq {
     static final int TRIGGER = UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
@@ -168,8 +168,8 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
     }
 
     /**
-     * Disables the index and enables it again with more. If the kernel refuses that, the index gets back what it had. The
-     * caller holds the lock.
+     * Disables the index and enables it again with more. If the kernel refuses that, the index gets back what it had.
+     * The caller holds the lock.
      *
      * @param total how many vectors it has then
      * @param before how many it has now

@@ -12,9 +12,9 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * INTx or an interrupt of a platform device, enabled. A level-triggered line masks itself with each signal; after the guest
- * has served the device, unmask it, by a call or by an eventfd such as the resample eventfd of an irqfd. A device that
- * still asserts its line then signals again. Thread-safe.
+ * INTx or an interrupt of a platform device, enabled. A level-triggered line masks itself with each signal; after the
+ * guest has served the device, unmask it, by a call or by an eventfd such as the resample eventfd of an irqfd. A device
+ * that still asserts its line then signals again. Thread-safe.
  */
 public final class ArmedLine extends ArmedIrq {
     private static final int MASK = UapiVfio.VFIO_IRQ_SET_ACTION_MASK;
@@ -82,14 +82,14 @@ public final class ArmedLine extends ArmedIrq {
     }
 
     /**
-     * Unmasks the line with each signal of {@code event}, in the kernel; at once if it was signalled before. It replaces the
-     * one set before; a signal of that one meanwhile counts. The eventfd is leased: if its last file were closed, the line
-     * would stay masked for ever.
+     * Unmasks the line with each signal of {@code event}, in the kernel; at once if it was signalled before. It
+     * replaces the one set before; a signal of that one meanwhile counts. The eventfd is leased: if its last file were
+     * closed, the line would stay masked for ever.
      *
-     * @throws io.kvmirq.KernelException EBUSY when another program set one; EINVAL if an adopted eventfd is something else.
-     *     The one set before stays
-     * @throws IllegalStateException after {@link #detach}; or if the kernel refuses this one and then the one set before,
-     *     so that none is set
+     * @throws io.kvmirq.KernelException EBUSY when another program set one; EINVAL if an adopted eventfd is something
+     *     else. The one set before stays
+     * @throws IllegalStateException after {@link #detach}; or if the kernel refuses this one and then the one set
+     *     before, so that none is set
      * @throws IllegalArgumentException for the eventfd that the line signals
      */
     public void unmaskBy(EventFd event) {

@@ -104,7 +104,7 @@ final class DeviceCalls extends Calls {
         return on(device, raw -> backend().vfioIrqsSet(raw, flags, index, start, count, set));
     }
 
-    /** What a result of {@link #setIrqs} other than 0 means. */
+    /** The exception for a result of {@link #setIrqs} other than 0. */
     RuntimeException refused(int result, int flags, IrqInfo irq, String range) {
         if (result > 0) {
             return new VectorsExhaustedException(device + " " + range, result);

@@ -62,7 +62,7 @@ final class Interrupts {
         armed.remove(index);
     }
 
-    /** What is in the way of arming an index. */
+    /** The armed interrupts that keep an index from being armed. */
     synchronized Optional<Armed> inTheWay(int index) {
         return armed.entrySet().stream()
                 .filter(other -> other.getKey() == index

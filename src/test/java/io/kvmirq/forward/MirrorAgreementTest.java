@@ -30,9 +30,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * The mirror's predictions beside the hardware of the fake, through random schedules of forwarding, masking, rerouting,
- * vCPU moves and interrupts. This shows that our own parts are consistent, and nothing more: the mirror and the fake share
- * the rules of {@code io.kvmirq.arch}, so a wrong rule agrees with itself. The evidence for the rules is what stock kernels
- * did in the lab.
+ * vCPU moves and interrupts. This shows that our own parts are consistent, and nothing more: the mirror and the fake
+ * share the rules of {@code io.kvmirq.arch}, so a wrong rule agrees with itself. The evidence for the rules is what
+ * stock kernels did in the lab.
  */
 class MirrorAgreementTest {
     private static final int SCHEDULES = 15;
@@ -40,7 +40,7 @@ class MirrorAgreementTest {
     /** The physical APIC ids of the fake's processors. */
     private static final int[] APIC_IDS = {0, 2, 4, 6};
 
-    /** What a program makes of the host's files. */
+    /** The host, as a program reads it from the host's files. */
     private static MirrorHost host(ForwardWorld world) {
         HostFacts facts = new HostFacts(world.fake.hostFiles());
         assertThat(facts.unreadableOfPosting()).isEmpty();

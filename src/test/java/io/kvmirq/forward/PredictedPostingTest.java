@@ -29,7 +29,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** What forwarding says of posting, and that it told the mirror each step. */
+/** Forwarding predicts posting, and tells the mirror each step. */
 class PredictedPostingTest {
     private final ForwardWorld world = new ForwardWorld("6.12");
 

@@ -131,7 +131,7 @@ class UserspaceTest {
 
     // Into a VMM's own controllers
 
-    /** What a VMM's irqchip was told: its VM has none in the kernel. */
+    /** The irqchip of a VMM whose VM has none in the kernel: it keeps the calls that it gets. */
     private static final class Chip implements Userspace.Injector {
         private final List<String> told = new ArrayList<>();
 
@@ -301,7 +301,7 @@ class UserspaceTest {
         }
     }
 
-    /** What another thread does while this one is in the injector. */
+    /** The action of another thread while this one is in the injector. */
     private enum Meanwhile {
         SIGNAL,
         SERVE_AND_END,

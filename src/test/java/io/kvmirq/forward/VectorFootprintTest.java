@@ -25,8 +25,9 @@ import javax.management.ObjectName;
 import org.junit.jupiter.api.Test;
 
 /**
- * The heap that a forwarded vector keeps, from the JVM's own count of live objects by class after a collection. The kernel is
- * a stub that keeps nothing, so the difference between two counts is the library's. Compressed references are assumed.
+ * The heap that a forwarded vector keeps, from the JVM's own count of live objects by class after a collection. The
+ * kernel is a stub that keeps nothing, so the difference between two counts is the library's. Compressed references are
+ * assumed.
  */
 class VectorFootprintTest {
     private static final int VECTORS = 2048;
@@ -69,7 +70,10 @@ class VectorFootprintTest {
 
     /** Parts of the library that keep objects for a vector, and the bytes that each may keep. */
     private enum Part {
-        /** An interrupt, its irqfd, its route, its place among the device's interrupts; the message is the caller's object. */
+        /**
+         * An interrupt, its irqfd, its route, its place among the device's interrupts; the message is the caller's
+         * object.
+         */
         FORWARDING(150, "io\\.kvmirq\\.(forward|kvm|vfio)\\..*|io\\.kvmirq\\.(Gsi|MsiMessage)|\\[Lio\\.kvmirq\\..*"),
         /** The handle of the eventfd: use count, report of a forgotten handle, identity. */
         EVENTFD(170, "io\\.kvmirq\\.(kernel\\..*|EventFdId)"),

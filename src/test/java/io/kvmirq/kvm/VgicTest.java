@@ -39,7 +39,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** What the contract cannot see on a fake without GICv2 and tables: the attributes that calls become; and x86. */
+/** The attributes that calls become, which the contract cannot see on a fake without GICv2 and tables; and x86. */
 class VgicTest {
     private static final int INTERRUPTS = 64;
 

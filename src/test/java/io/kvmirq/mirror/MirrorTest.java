@@ -141,7 +141,7 @@ class MirrorTest {
         assertThat(mirror.now().of(fd(9))).isEmpty();
     }
 
-    /** What makes one row of the table hold: another host, or more events. */
+    /** A mirror for which one row of the table holds, by another host or by more events. */
     private static Mirror spoilt(NotPosted row, Vendor vendor) {
         PostingHost host = PostingHost.of(vendor);
         List<Event> events = postedVector();
