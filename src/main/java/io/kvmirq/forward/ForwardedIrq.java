@@ -245,7 +245,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
 
     /** The end of a vLPI drops its pending bit, which nobody can read before: it is signalled again. */
     final void holdBack() {
-        boolean vlpi = forwarding.vm().isArm64() && predicted() instanceof Posting.Posted;
+        boolean vlpi = predicted() instanceof Posting.Posted && forwarding.vm().isArm64();
         RelayedIrq relay = relay();
         if (relay != null) {
             relay.mask();
