@@ -137,8 +137,7 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
     public final Posting predicted() {
         return forwarding
                 .mirror()
-                .now()
-                .of(event().id())
+                .irq(event().id())
                 .map(PredictedIrq::posting)
                 .orElseGet(() -> new Posting.Unknown(irq() + " is not forwarded any more"));
     }

@@ -6,19 +6,20 @@ import io.kvmirq.EventFdId;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.Apic;
 import io.kvmirq.mirror.VcpuRun.Stage;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.stream.Stream;
 
 /** A mirror's predictions at one moment. Immutable. */
 public final class Snapshot {
-    private final LongMap<Ends> ends;
-    private final LongMap<VcpuRun> runs;
+    private final Map<EventFdId, Ends> ends;
+    private final Map<VcpuId, VcpuRun> runs;
     private final boolean descriptors;
 
     /** @param descriptors whether KVM keeps the descriptors of the vCPUs up to date */
-    Snapshot(LongMap<Ends> ends, LongMap<VcpuRun> runs, boolean descriptors) {
+    Snapshot(Map<EventFdId, Ends> ends, Map<VcpuId, VcpuRun> runs, boolean descriptors) {
         this.ends = ends;
         this.runs = runs;
         this.descriptors = descriptors;
@@ -29,7 +30,7 @@ public final class Snapshot {
      * knows, or else the first. Does not allocate.
      */
     public Optional<PredictedIrq> of(EventFdId event) {
-        Ends found = ends.get(event.number());
+        Ends found = ends.get(event);
         return found == null ? Optional.empty() : found.irq();
     }
 
@@ -38,12 +39,8 @@ public final class Snapshot {
      * share comes once for each of them.
      */
     public List<PredictedIrq> irqs() {
-        List<PredictedIrq> all = new ArrayList<>();
-        ends.forEach(one -> {
-            one.irq().ifPresent(all::add);
-            all.addAll(one.rest());
-        });
-        return List.copyOf(all);
+        return sorted().flatMap(one -> Stream.concat(one.irq().stream(), one.rest().stream()))
+                .toList();
     }
 
     /**
@@ -51,10 +48,15 @@ public final class Snapshot {
      * or would if AVIC were not inhibited.
      */
     public List<PredictedIrq> byVcpu(VcpuId vcpu) {
-        List<PredictedIrq> list = new ArrayList<>();
-        ends.forEach(one ->
-                one.irq().filter(irq -> irq.vcpu().equals(Optional.of(vcpu))).ifPresent(list::add));
-        return List.copyOf(list);
+        return sorted().flatMap(one -> one.irq().stream())
+                .filter(irq -> irq.vcpu().equals(Optional.of(vcpu)))
+                .toList();
+    }
+
+    private Stream<Ends> sorted() {
+        return ends.values().stream()
+                .sorted((one, other) ->
+                        Long.compareUnsigned(one.event().number(), other.event().number()));
     }
 
     /** The line of a device: INTx, or the first platform interrupt that is level-triggered. */
@@ -73,7 +75,7 @@ public final class Snapshot {
      * as it was. A vCPU that sleeps while its guest has disabled interrupts looks preempted.
      */
     public Optional<PredictedPid> pid(VcpuId vcpu) {
-        VcpuRun run = runs.get(vcpu.number());
+        VcpuRun run = runs.get(vcpu);
         if (run == null || !run.descriptor() || !descriptors) {
             return Optional.empty();
         }

@@ -24,20 +24,21 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 
 /**
- * Everything that a mirror knows and predicts. It changes with each event, under the mirror's lock. The two maps that
- * snapshots show are persistent.
+ * Everything that a mirror knows and predicts. It changes with each event, under the mirror's lock; {@link #at} needs
+ * none.
  */
 final class State {
     /** xAPIC ids end below the broadcast. A vCPU with a higher number needs x2APIC mode to be reached. */
     private static final int LAST_XAPIC_ID = 0xfe;
 
     private final MirrorHost host;
-    private LongMap<Ends> ends = LongMap.empty();
-    LongMap<VcpuRun> runs = LongMap.empty();
+    private final Map<EventFdId, Ends> ends = new ConcurrentHashMap<>();
+    final Map<VcpuId, VcpuRun> runs = new HashMap<>();
     private final Map<Gsi, Target> targets = new HashMap<>();
     /** By {@link Verdict#aim}: the eventfds. */
     private final Map<Long, Set<EventFdId>> aimed = new HashMap<>();
@@ -72,7 +73,7 @@ final class State {
     }
 
     Snapshot snapshot() {
-        return new Snapshot(ends, runs, hasDescriptors());
+        return new Snapshot(new HashMap<>(ends), new HashMap<>(runs), hasDescriptors());
     }
 
     void fold(Event event) {
@@ -85,7 +86,7 @@ final class State {
                 vcpus(added.vcpu(), vcpus.size() == 1);
             }
         } else if (event instanceof Event.VcpuRemoved removed) {
-            runs = runs.without(removed.vcpu().number());
+            runs.remove(removed.vcpu());
             if (vcpus.remove(removed.vcpu())) {
                 vcpus(removed.vcpu(), vcpus.isEmpty());
             }
@@ -153,7 +154,7 @@ final class State {
     /** Up to 6.16 the entries do not say that their vCPUs run, until those are loaded again. */
     private void inhibit(Set<InhibitReason> reasons) {
         if (writesOnce() && reasons.isEmpty() && !vm.inhibits().isEmpty()) {
-            runs = LongMap.empty();
+            runs.clear();
         }
         become(vm.withInhibits(reasons));
     }
@@ -179,7 +180,7 @@ final class State {
     private void become(PostingVm changed) {
         if (!changed.equals(vm)) {
             vm = changed;
-            ends.forEach(this::predict);
+            ends.values().forEach(this::predict);
         }
     }
 
@@ -187,7 +188,7 @@ final class State {
     private void vcpus(VcpuId one, boolean all) {
         vm = new PostingVm(vm.lapicsInKernel(), vm.apicIds32Bit(), destinations(vm.apicIds32Bit()), vm.inhibits());
         if (all) {
-            ends.forEach(this::predict);
+            ends.values().forEach(this::predict);
         } else {
             predict(aimedAt(one.number()));
             predict(aimedAt(Verdict.ANY));
@@ -209,7 +210,7 @@ final class State {
             Ends one = at(event);
             Ends changed =
                     host instanceof MirrorHost.Arm64 arm64 ? new ArmSteps(this, arm64).reroute(one) : written(one);
-            ends = ends.with(event.number(), changed);
+            ends.put(event, changed);
         }
         put(gsi, new Target(now, target.listeners()));
         predict(target.listeners());
@@ -225,17 +226,17 @@ final class State {
 
     private void domain(DeviceName device, boolean unmanaged) {
         if (unmanaged ? outside.remove(device) : outside.add(device)) {
-            ends.forEach(this::predict);
+            ends.values().forEach(this::predict);
         }
     }
 
     /** On AMD the entries on the vCPU's list follow it. A sleeper that is woken changes nothing before it is loaded. */
     private void run(VcpuId vcpu, VcpuRun run) {
-        VcpuRun before = runs.get(vcpu.number());
+        VcpuRun before = runs.get(vcpu);
         if (before != null && before.stage() == Stage.BLOCKED && run.stage() == Stage.PREEMPTED) {
             return;
         }
-        runs = runs.with(vcpu.number(), run);
+        runs.put(vcpu, run);
         if (host instanceof MirrorHost.X86 x86) {
             Stream.of(aimedAt(vcpu.number()), aimedAt(Verdict.ANY))
                     .flatMap(Collection::stream)
@@ -255,7 +256,7 @@ final class State {
     }
 
     Ends at(EventFdId event) {
-        Ends known = ends.get(event.number());
+        Ends known = ends.get(event);
         return known == null ? Ends.none(event) : known;
     }
 
@@ -283,7 +284,7 @@ final class State {
             predict(now);
         } else if (!before.isEmpty()) {
             withdraw(now.event());
-            ends = ends.without(now.event().number());
+            ends.remove(now.event());
         }
     }
 
@@ -386,11 +387,11 @@ final class State {
         withdraw(met.event());
         aimed.computeIfAbsent(met.aim(), aim -> new HashSet<>()).add(met.event());
         listed += met.irq().flatMap(PredictedIrq::vcpu).isPresent() ? 1 : 0;
-        ends = ends.with(met.event().number(), met);
+        ends.put(met.event(), met);
     }
 
     private void withdraw(EventFdId event) {
-        Ends old = ends.get(event.number());
+        Ends old = ends.get(event);
         Set<EventFdId> there = old == null ? null : aimed.get(old.aim());
         if (old != null && there != null && there.remove(event)) {
             if (there.isEmpty()) {

@@ -13,9 +13,8 @@
  * io.kvmirq.mirror.MirrorHost} describes. What a VMM cannot know is absent from a prediction: the address of a
  * descriptor, the id that KVM gave the VM, the logical ids that a guest gives its LAPICs.
  *
- * <p>Snapshots are persistent trees. An event copies the path to each interrupt that it changes, so it costs the
- * logarithm of the number of interrupts. Taking a snapshot costs one volatile read. Indexes that no snapshot shows are
- * plain maps under the mirror's lock.
+ * <p>An event costs what it changes: predictions that stay are shared with the snapshot before. The first look at the
+ * state after an event copies a reference for each interrupt. A look at one interrupt copies nothing.
  */
 @NullMarked
 package io.kvmirq.mirror;

@@ -78,9 +78,9 @@ class VectorFootprintTest {
         /** The handle of the eventfd: use count, report of a forgotten handle, identity. */
         EVENTFD(170, "io\\.kvmirq\\.(kernel\\..*|EventFdId)"),
         /** The prediction. */
-        MIRROR(300, "io\\.kvmirq\\.(mirror\\..*|Route.*)"),
+        MIRROR(220, "io\\.kvmirq\\.(mirror\\..*|Route.*)"),
         /** Maps, lists and optionals: of the mirror, and 12 bytes of the first part. */
-        JDK(250, "java\\.util\\.(Optional.*|Immutable.*|HashMap.*)|\\[Ljava\\.(util|lang\\.Object).*");
+        JDK(250, "java\\.util\\.(Optional.*|Immutable.*|.*HashMap.*)|\\[Ljava\\.(util|lang\\.Object).*");
 
         private final int most;
         private final Pattern classes;

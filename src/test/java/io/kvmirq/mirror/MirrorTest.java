@@ -133,6 +133,17 @@ class MirrorTest {
         assertThat(irq(mirror, 0).posting().text()).doesNotContain("is closed");
     }
 
+    @Test
+    void interruptsComeInTheOrderOfTheirEventFdsUnsigned() {
+        Mirror mirror = mirror(Vendor.INTEL);
+        for (int number : new int[] {-1, 7, Integer.MIN_VALUE, 3}) {
+            mirror.apply(new Event.ProducerAdded(new EventFdId(number), msix(1)));
+        }
+        assertThat(mirror.now().irqs().stream().map(irq -> irq.event().number()))
+                .containsExactly(0L, 3L, 7L, (long) Integer.MIN_VALUE, -1L);
+        assertThat(mirror.irq(fd(3))).isEqualTo(mirror.now().of(fd(3))).isPresent();
+    }
+
     /** An eventfd that nothing meets at has no delivery. */
     @Test
     void deliveryOfAnUnknownEventFdIsIgnored() {
