@@ -208,36 +208,29 @@ public abstract sealed class Armed implements AutoCloseable permits ArmedVectors
             irqs.trigger(index, i, Interrupts.NO_EVENTFD); // a line may still have its former one
             store(i, new Fd[1]);
         }
-        return new VectorsDisturbedException(
-                cause,
-                info().kind().label() + " " + interrupted + " of " + irqs + " had no eventfd for a moment"
-                        + (lost.isEmpty()
-                                ? " and have their former ones again"
-                                : ", of which " + lost + " could not be armed again: arm them"),
-                interrupted,
-                lost);
+        return disturbed(cause, interrupted, lost);
     }
 
     /** Undoes a refused {@link #replaceAll}; if the kernel refuses that too, all are disarmed. */
     private RuntimeException enabledAgain(int count, RuntimeException cause) {
         List<Integer> interrupted = set(0, count);
-        boolean lost = irqs.trigger(index, 0, numbers(0, count)) != 0;
-        if (lost) {
-            close();
-            return new VectorsDisturbedException(
-                    cause,
-                    "the former vectors were refused too, so " + this + " is disarmed",
-                    interrupted,
-                    interrupted);
+        if (irqs.trigger(index, 0, numbers(0, count)) == 0) {
+            return disturbed(cause, interrupted, List.of());
         }
-        return interrupted.isEmpty()
-                ? cause
-                : new VectorsDisturbedException(
-                        cause,
-                        info().kind().label() + " " + interrupted + " of " + irqs
-                                + " had no eventfd for a moment and have their former ones again",
-                        interrupted,
-                        List.of());
+        close();
+        String lost = "the former vectors were refused too, so " + this + " is disarmed";
+        return new VectorsDisturbedException(cause, lost, interrupted, interrupted);
+    }
+
+    private RuntimeException disturbed(RuntimeException cause, List<Integer> interrupted, List<Integer> lost) {
+        if (interrupted.isEmpty()) {
+            return cause;
+        }
+        String what = info().kind().label() + " " + interrupted + " of " + irqs + " had no eventfd for a moment"
+                + (lost.isEmpty()
+                        ? " and have their former ones again"
+                        : ", of which " + lost + " could not be armed again: arm them");
+        return new VectorsDisturbedException(cause, what, interrupted, lost);
     }
 
     /** Those of a range that have an eventfd. */

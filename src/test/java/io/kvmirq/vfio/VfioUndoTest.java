@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The remains of a VFIO_DEVICE_SET_IRQS that the kernel refuses. */
+/** What remains of a VFIO_DEVICE_SET_IRQS that the kernel does not do as asked. */
 class VfioUndoTest {
     private final TestDevice.Fake hardware = TestDevice.fake("6.12");
     private final Faults faults = new Faults();
@@ -100,7 +100,7 @@ class VfioUndoTest {
         }
     }
 
-    /** A vector that the kernel refuses to arm again is reported, and not armed. */
+    /** What the kernel refuses to arm again is told, and not armed. */
     @Test
     void whatCannotBeArmedAgainIsLost() {
         VfioDevice device = open();
