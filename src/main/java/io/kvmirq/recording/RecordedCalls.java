@@ -3,6 +3,7 @@ package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.uapi.Masking;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import java.io.IOException;
@@ -236,7 +237,7 @@ final class RecordedCalls {
                 long fd = Capture.number(arguments[2]);
                 @Nullable String name = files.find((int) fd);
                 if (name != null) {
-                    writer.name(TapeWriter.IN_VALUE, name);
+                    writer.name(Masking.IN_VALUE, name);
                 }
                 writer.arguments(Capture.number(arguments[1]), "", name == null ? fd : 0, 0);
                 lines.structures(capture, null);
@@ -324,9 +325,7 @@ final class RecordedCalls {
         if (result >= 0) {
             capture.storeChanged(arguments[0]);
         }
-        for (int at = 0; at < capture.inLength; at += Uapi.Pollfd.SIZE) {
-            lines.name(capture, at);
-        }
+        ioctls.maskPoll(capture);
         lines.structures(capture, null);
         lines.end(result);
     }
