@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -9,9 +10,6 @@ import org.jspecify.annotations.Nullable;
 
 /** Checks buffers before their addresses are passed to the kernel. All checks are here. */
 public final class Buffers {
-    private static final int VFIO_TYPE = ';';
-    private static final int KVM_TYPE = 0xae;
-
     private Buffers() {}
 
     /**
@@ -143,7 +141,7 @@ public final class Buffers {
     public static ByteBuffer ioctlArgument(long request, @Nullable ByteBuffer argument) {
         long size = request >>> 16 & 0x3fff;
         int type = (int) (request >>> 8 & 0xff);
-        boolean sizeInside = type == VFIO_TYPE && size == 0;
+        boolean sizeInside = type == UapiVfio.VFIO_TYPE && size == 0;
         boolean kernelWrites = (request >>> 31 & 1) == 1 || sizeInside;
         if (request == UapiVfio.VFIO_GROUP_GET_DEVICE_FD) {
             return cStringIn(argument);
@@ -155,7 +153,7 @@ public final class Buffers {
         if (sizeInside) {
             return writable(checked, checked.limit() < Integer.BYTES ? Integer.BYTES : firstWord(checked));
         }
-        long each = type == KVM_TYPE ? elementSize((int) (request & 0xff)) : 0;
+        long each = type == Uapi.KVMIO ? elementSize((int) (request & 0xff)) : 0;
         return each == 0 ? checked : readable(checked, size + each * firstWord(checked));
     }
 
