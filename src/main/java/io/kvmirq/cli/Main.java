@@ -34,7 +34,21 @@ public final class Main {
         }
         Stdout stdout = new Stdout();
         Terminal terminal = Terminal.ofProcess(stdout, System.getenv());
-        int code = new Commands(List.of(
+        int code = run(arguments, terminal);
+        terminal.out().flush();
+        if (stdout.lost().isPresent()) {
+            terminal.complain("cannot write to stdout: " + stdout.lost().get());
+            code = Math.max(code, ExitCode.FAILED);
+        }
+        // Returning is faster than System.exit, and no thread of kvmirq keeps the JVM alive.
+        if (code != ExitCode.OK) {
+            System.exit(code);
+        }
+    }
+
+    /** Runs a command on this terminal and returns its exit code. */
+    static int run(String[] arguments, Terminal terminal) {
+        return new Commands(List.of(
                         new SelftestCommand(),
                         new BackendsCommand(),
                         new TapeCommand(),
@@ -47,14 +61,5 @@ public final class Main {
                         new VfioCommand(),
                         new ForwardCommand()))
                 .run(arguments, terminal);
-        terminal.out().flush();
-        if (stdout.lost().isPresent()) {
-            terminal.complain("cannot write to stdout: " + stdout.lost().get());
-            code = Math.max(code, ExitCode.FAILED);
-        }
-        // Returning is faster than System.exit, and no thread of kvmirq keeps the JVM alive.
-        if (code != ExitCode.OK) {
-            System.exit(code);
-        }
     }
 }

@@ -106,9 +106,7 @@ class ReadmeIT {
                 .toList();
         assertThat(commands).hasSizeGreaterThan(3);
         for (String command : commands) {
-            assertThat(Cli.launcher().run(command.split(" ", -1)).exitCode())
-                    .as(command)
-                    .isZero();
+            assertThat(Cli.run(command.split(" ", -1)).exitCode()).as(command).isZero();
         }
     }
 
@@ -117,7 +115,7 @@ class ReadmeIT {
     @RealKvm(fullIrqchip = true)
     void outputShownIsWhatIsPrinted() throws Exception {
         String shown = block("");
-        String printed = Cli.launcher().run("selftest").out();
+        String printed = Cli.run("selftest").out();
         List<String> lines = printed.lines().map(ReadmeIT::shape).toList();
         assertThat(shown.lines().map(ReadmeIT::shape).filter(line -> !line.startsWith("real kernel")))
                 .allSatisfy(line -> assertThat(lines).contains(line));

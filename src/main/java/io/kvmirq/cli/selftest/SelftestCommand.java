@@ -160,18 +160,15 @@ public final class SelftestCommand implements Command {
                     + "' is not one of " + String.join(", ", backends.names()));
             return ExitCode.USAGE;
         }
-        if (arguments.hasMatchedOption("--profile")) {
-            if (!backend.equals(Backends.FAKE)) {
-                terminal.complain("--profile is for the fake kernel: add --backend " + Backends.FAKE);
-                return ExitCode.USAGE;
-            }
-            String profile = arguments.matchedOptionValue("--profile", "");
-            System.setProperty(FakeProvider.PROFILE, profile);
+        Optional<String> profile = Optional.ofNullable(arguments.matchedOptionValue("--profile", null));
+        if (profile.isPresent() && !backend.equals(Backends.FAKE)) {
+            terminal.complain("--profile is for the fake kernel: add --backend " + Backends.FAKE);
+            return ExitCode.USAGE;
         }
         Optional<Path> tape = Optional.ofNullable(arguments.matchedOptionValue("--record", null));
         int code = ExitCode.COULD_NOT_RUN;
         try (Taping taping = new Taping(tape);
-                Target target = backend.equals(Backends.FAKE) ? fake(taping) : real(backend, taping)) {
+                Target target = backend.equals(Backends.FAKE) ? fake(profile, taping) : real(backend, taping)) {
             target.kernel().device();
             taping.begin();
             // From here on, stdout has results: an incomplete tape is a failure.
@@ -200,8 +197,8 @@ public final class SelftestCommand implements Command {
         return new Target(kernel, Optional.empty());
     }
 
-    private static Target fake(Taping taping) {
-        FakeKernel fake = new FakeKernel(FakeProvider.profile());
+    private static Target fake(Optional<String> profile, Taping taping) {
+        FakeKernel fake = new FakeKernel(profile.map(Profile::of).orElseGet(FakeProvider::profile));
         return new Target(Kernel.over(taping.over(fake.backend()), Kernel.DEVICE), Optional.of(fake));
     }
 

@@ -16,6 +16,7 @@ import io.kvmirq.recording.replay.Replay;
 import io.kvmirq.recording.tapes.TapeException;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Optional;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.Model.PositionalParamSpec;
@@ -84,12 +85,10 @@ public final class ReplayCommand implements Command {
     public int run(ParseResult arguments, Terminal terminal) {
         String name = arguments.matchedOptionValue("--backend", Backends.FAKE);
         boolean fake = name.equals(Backends.FAKE);
-        if (arguments.hasMatchedOption("--profile")) {
-            if (!fake) {
-                terminal.complain("--profile is for the fake kernel: leave --backend out");
-                return ExitCode.USAGE;
-            }
-            System.setProperty(FakeProvider.PROFILE, arguments.matchedOptionValue("--profile", ""));
+        Optional<String> named = Optional.ofNullable(arguments.matchedOptionValue("--profile", null));
+        if (named.isPresent() && !fake) {
+            terminal.complain("--profile is for the fake kernel: leave --backend out");
+            return ExitCode.USAGE;
         }
         Path file = arguments.matchedPositionalValue(0, Path.of(""));
         try {
@@ -99,7 +98,7 @@ public final class ReplayCommand implements Command {
             }
             Profile profile;
             try {
-                profile = profile(file);
+                profile = profile(named, file);
             } catch (IllegalArgumentException e) {
                 terminal.complain(FileSentence.shown(file) + ": " + e.getMessage() + "; name one with --profile");
                 return ExitCode.COULD_NOT_RUN;
@@ -115,8 +114,11 @@ public final class ReplayCommand implements Command {
         return ExitCode.COULD_NOT_RUN;
     }
 
-    /** The profile of -D, which --profile sets, or the tape's own. */
-    private static Profile profile(Path file) throws IOException {
+    /** The profile of --profile, else that of -D, else the tape's own. */
+    private static Profile profile(Optional<String> named, Path file) throws IOException {
+        if (named.isPresent()) {
+            return Profile.of(named.get());
+        }
         if (System.getProperty(FakeProvider.PROFILE) != null) {
             return FakeProvider.profile();
         }

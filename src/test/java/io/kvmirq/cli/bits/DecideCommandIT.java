@@ -17,7 +17,7 @@ class DecideCommandIT {
         String[] all = new String[arguments.length + 1];
         all[0] = "decide";
         System.arraycopy(arguments, 0, all, 1, arguments.length);
-        return Cli.jvm(Cli.jar()).run(all);
+        return Cli.jvm().execute(all);
     }
 
     @Test
@@ -36,7 +36,7 @@ class DecideCommandIT {
                 .findFirst()
                 .orElseThrow()
                 .replaceAll(".*(irte.vtd.posted \\S+ \\S+).*", "$1");
-        Cli.Ended decoded = Cli.jvm(Cli.jar()).run(("decode " + words).split(" "));
+        Cli.Ended decoded = Cli.jvm().execute(("decode " + words).split(" "));
         assertThat(decoded.exitCode()).as(decoded.err()).isZero();
         assertThat(decoded.out()).contains("0x41").doesNotContain("violation:");
     }

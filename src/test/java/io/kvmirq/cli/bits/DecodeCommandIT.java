@@ -34,7 +34,7 @@ class DecodeCommandIT {
 
     @Test
     void batchAgreesWithTheGoldenSetBothWays() throws Exception {
-        Cli.Ended decoded = Cli.launcher().run("decode", "--batch", Golden.COPY.toString());
+        Cli.Ended decoded = Cli.run("decode", "--batch", Golden.COPY.toString());
         assertThat(decoded.err()).isEmpty();
         assertThat(decoded.exitCode()).isZero();
         List<String> golden = Files.readAllLines(Golden.COPY);
@@ -50,11 +50,7 @@ class DecodeCommandIT {
             }
         }
         Path file = Files.write(temporary.resolve("lines"), encodable);
-        assertThat(Cli.launcher()
-                        .run("encode", "--batch", file.toString())
-                        .out()
-                        .lines())
-                .isEqualTo(encodable);
+        assertThat(Cli.run("encode", "--batch", file.toString()).out().lines()).isEqualTo(encodable);
     }
 
     @Test
@@ -66,7 +62,7 @@ class DecodeCommandIT {
         }
         Path file = Files.write(temporary.resolve("lines"), lines);
         String heap = "-Xmx16m";
-        Cli.Ended ended = Cli.jvm(Cli.jar(), heap, "-XX:+UseSerialGC").run("decode", "--batch", file.toString());
+        Cli.Ended ended = Cli.jvm(heap, "-XX:+UseSerialGC").execute("decode", "--batch", file.toString());
         assertThat(ended.err()).isEmpty();
         assertThat(ended.out().lines()).hasSameSizeAs(lines);
     }
@@ -88,7 +84,7 @@ class DecodeCommandIT {
 
     @Test
     void everyFieldIsALineNextToTheManual() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("decode", "pid", "0", "2", "0", "0", "2500F10001", "0", "0", "0");
+        Cli.Ended ended = Cli.run("decode", "pid", "0", "2", "0", "0", "2500F10001", "0", "0", "0");
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out().lines().map(line -> line.strip().replaceAll(" +", " ")))
                 .hasSize(19)
@@ -103,34 +99,33 @@ class DecodeCommandIT {
     void wordsCanBeGivenAsTheKernelPrintsThem() throws Exception {
         String low = "0x28ab000000318001";
         String high = "0x0000000100043b01";
-        String out = Cli.launcher().run("decode", "irte.vtd.posted", low, high).out();
+        String out = Cli.run("decode", "irte.vtd.posted", low, high).out();
         assertThat(out).contains("0x128ab0000  descriptor address", "requester 3b:00.1");
-        assertThat(Cli.launcher()
-                        .run("decode", "--high-first", "irte.vtd.posted", high, low)
+        assertThat(Cli.run("decode", "--high-first", "irte.vtd.posted", high, low)
                         .out())
                 .isEqualTo(out);
     }
 
     @Test
     void violationIsPrintedAndExitCode1() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("decode", "irte.amd.legacy32", "ff300281");
+        Cli.Ended ended = Cli.run("decode", "irte.amd.legacy32", "ff300281");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(ended.out()).contains("violation  rsvd_2: reserved bits 31:24 are 0xff and not 0");
     }
 
     @Test
     void encodeIsTheReverseOfDecode() throws Exception {
-        Cli.Ended tag = Cli.launcher().run("encode", "gatag", "vm_id=1", "vcpu_idx=0x3");
+        Cli.Ended tag = Cli.run("encode", "gatag", "vm_id=1", "vcpu_idx=0x3");
         assertThat(tag.err()).isEmpty();
         assertThat(tag.exitCode()).isZero();
         assertThat(tag.out()).isEqualTo("0x00001003\n");
         String[] decode = ("decode gatag " + tag.out().strip()).split(" ", -1);
-        assertThat(Cli.launcher().run(decode).out()).contains("vm_id", "0x1", "vcpu_idx", "0x3");
+        assertThat(Cli.run(decode).out()).contains("vm_id", "0x1", "vcpu_idx", "0x3");
     }
 
     @Test
     void encodedViolationIsPrintedAndExitCode1() throws Exception {
-        Cli.Ended ended = Cli.launcher().run(("encode irte.amd.legacy32 " + fieldsOfViolation()).split(" ", -1));
+        Cli.Ended ended = Cli.run(("encode irte.amd.legacy32 " + fieldsOfViolation()).split(" ", -1));
         assertThat(ended.exitCode()).as(ended.err()).isEqualTo(ExitCode.FAILED);
         assertThat(ended.out())
                 .isEqualTo("0xff300281\nviolation  rsvd_1: reserved bit 7 is 0x1 and not 0\n"
@@ -139,8 +134,7 @@ class DecodeCommandIT {
 
     /** As decode shows them. */
     private static String fieldsOfViolation() throws Exception {
-        return Cli.launcher()
-                .run("decode", "irte.amd.legacy32", "ff300281")
+        return Cli.run("decode", "irte.amd.legacy32", "ff300281")
                 .out()
                 .lines()
                 .filter(line -> line.startsWith("  ["))
@@ -206,7 +200,7 @@ class DecodeCommandIT {
                         + " leave bits out; give its words. See kvmirq encode --help"
             })
     void wrongUsageIsOneSentenceAndExitCode2(String arguments, String sentence) throws Exception {
-        Cli.Ended ended = Cli.launcher().run(arguments.strip().split(" +"));
+        Cli.Ended ended = Cli.run(arguments.strip().split(" +"));
         assertThat(ended.err().strip()).isEqualTo(sentence);
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.out()).isEmpty();
@@ -216,7 +210,7 @@ class DecodeCommandIT {
     void badLineIsExitCode2AndTheOnesBeforeAreWritten() throws IOException, InterruptedException {
         Path file = Files.writeString(
                 temporary.resolve("lines"), "{\"kind\":\"gatag\",\"words\":[\"1\"]}\n{\"kind\":\"gatag\"}\n");
-        Cli.Ended ended = Cli.launcher().run("decode", "--batch", file.toString());
+        Cli.Ended ended = Cli.run("decode", "--batch", file.toString());
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.err().strip())
                 .isEqualTo("kvmirq: line 2: 'words' is missing: expected an array of 1 word of 32 bits."
@@ -226,15 +220,15 @@ class DecodeCommandIT {
 
     @Test
     void fileThatCannotBeReadIsExitCode3() throws Exception {
-        Cli.Ended missing = Cli.launcher().run("decode", "--batch", "/nonexistent/file");
+        Cli.Ended missing = Cli.run("decode", "--batch", "/nonexistent/file");
         assertThat(missing.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(missing.err().strip()).isEqualTo("kvmirq: cannot read /nonexistent/file: no such file");
-        Cli.Ended directory = Cli.launcher().run("encode", "--batch", temporary.toString());
+        Cli.Ended directory = Cli.run("encode", "--batch", temporary.toString());
         assertThat(directory.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(directory.err())
                 .isEqualTo("kvmirq: cannot read " + temporary + ": it is a directory; name a file in it\n");
         String file = "/sys/kernel/debug/kvm/1-2/vgic-state";
-        Cli.Ended ended = Cli.launcher().run("decode", "vgic-state", file);
+        Cli.Ended ended = Cli.run("decode", "vgic-state", file);
         assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err())
                 .matches("kvmirq: cannot read " + file + ": (no such file|permission denied); debugfs must be mounted,"
@@ -243,22 +237,19 @@ class DecodeCommandIT {
 
     @Test
     void whatIsAllowedAndStrangeIsRemarkedOn() throws Exception {
-        Cli.Ended swapped = Cli.launcher().run("decode", "irte.vtd.remapped", "43b00", "400220009");
+        Cli.Ended swapped = Cli.run("decode", "irte.vtd.remapped", "43b00", "400220009");
         assertThat(swapped.exitCode()).isZero();
         assertThat(swapped.out()).contains("no violations\nremark  P is 0: hardware reads nothing else");
-        assertThat(Cli.launcher()
-                        .run("decode", "irte.vtd.remapped", "400220009", "43b00")
-                        .out())
+        assertThat(Cli.run("decode", "irte.vtd.remapped", "400220009", "43b00").out())
                 .doesNotContain("remark");
-        assertThat(Cli.launcher()
-                        .run("decode", "pid", "0x1000", "0", "0", "0", "0x2500f20000", "0", "0", "0")
+        assertThat(Cli.run("decode", "pid", "0x1000", "0", "0", "0", "0x2500f20000", "0", "0", "0")
                         .out())
                 .contains("remark  PIR is not empty while ON and SN are clear");
     }
 
     @Test
     void helpListsTheKindsWithTheirWords() throws Exception {
-        assertThat(Cli.launcher().run("decode", "--help").out())
+        assertThat(Cli.run("decode", "--help").out())
                 .contains(
                         "pid                 posted-interrupt descriptor: 8 words of 64 bits",
                         "MSI of compatibility format: address, high address, data",
@@ -271,7 +262,7 @@ class DecodeCommandIT {
     @Test
     void fileOfDebugfsTellsWhatIsForwarded() throws Exception {
         Path file = Machine.root().resolve("src/test/resources/io/kvmirq/arch/gic/vgic-state-gicv4.txt");
-        Cli.Ended ended = Cli.launcher().run("decode", "vgic-state", file.toString());
+        Cli.Ended ended = Cli.run("decode", "vgic-state", file.toString());
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         assertThat(ended.out().lines().map(line -> line.strip().replaceAll(" +", " ")))
                 .startsWith("GICv3, enabled: 64 SPIs, 47 LPIs")
@@ -285,7 +276,7 @@ class DecodeCommandIT {
     @Test
     void fileOfAnotherKindIsRefused() throws Exception {
         String file = Machine.root().resolve("README.md").toString();
-        Cli.Ended ended = Cli.launcher().run("decode", "vgic-its-state", file);
+        Cli.Ended ended = Cli.run("decode", "vgic-its-state", file);
         assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())
@@ -296,12 +287,12 @@ class DecodeCommandIT {
 
     @Test
     void jsonOfWordsIsALineOfABatch() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("decode", "--json", "gatag", "0x1003");
+        Cli.Ended ended = Cli.run("decode", "--json", "gatag", "0x1003");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         assertThat(ended.out())
                 .isEqualTo("{\"kind\":\"gatag\",\"words\":[\"0x00001003\"],"
                         + "\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x3\"},\"violations\":[],\"remarks\":[]}\n");
-        Cli.Ended bad = Cli.launcher().run("decode", "irte.amd.legacy32", "ff300281", "--json");
+        Cli.Ended bad = Cli.run("decode", "irte.amd.legacy32", "ff300281", "--json");
         assertThat(bad.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(bad.out()).contains("\"violations\":[\"rsvd_1: ");
     }

@@ -12,7 +12,7 @@ import org.junit.jupiter.api.Test;
 class RacesCommandIT {
     @Test
     void listsWhatItCanPlay() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races");
+        Cli.Ended ended = Cli.run("races");
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out())
                 .startsWith("lost-interrupt-2019  ")
@@ -33,7 +33,7 @@ class RacesCommandIT {
 
     @Test
     void lostInterruptIsShownBesideTheRepair() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "lost-interrupt-2019");
+        Cli.Ended ended = Cli.run("races", "lost-interrupt-2019");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         List<String> lines = lines(ended);
         assertThat(lines)
@@ -56,7 +56,7 @@ class RacesCommandIT {
 
     @Test
     void entryOnTwoListsIsShownBesideTheRepair() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "ir-list-2016");
+        Cli.Ended ended = Cli.run("races", "ir-list-2016");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         List<String> lines = lines(ended);
         assertThat(lines)
@@ -73,7 +73,7 @@ class RacesCommandIT {
 
     @Test
     void starvationIsShownBesideTheAutomaticMask() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "intx-starvation");
+        Cli.Ended ended = Cli.run("races", "intx-starvation");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         List<String> lines = lines(ended);
         assertThat(lines)
@@ -94,7 +94,7 @@ class RacesCommandIT {
 
     @Test
     void conflictsOfAnExclusiveLineAreShownBesideTheSharedOne() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "intx-exclusive");
+        Cli.Ended ended = Cli.run("races", "intx-exclusive");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         List<String> lines = lines(ended);
         assertThat(lines)
@@ -121,7 +121,7 @@ class RacesCommandIT {
 
     @Test
     void lateMaintenanceInterruptIsShownBesideTheLock() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "vgic-late-maintenance");
+        Cli.Ended ended = Cli.run("races", "vgic-late-maintenance");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         List<String> lines = lines(ended);
         assertThat(lines)
@@ -140,7 +140,7 @@ class RacesCommandIT {
 
     @Test
     void unknownRaceIsRefused() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("races", "lost-interrupt-2016");
+        Cli.Ended ended = Cli.run("races", "lost-interrupt-2016");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())

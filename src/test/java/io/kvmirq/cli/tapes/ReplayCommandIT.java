@@ -27,7 +27,7 @@ class ReplayCommandIT {
     }
 
     private static Cli.Ended run(String... arguments) throws Exception {
-        return Cli.launcher().run(arguments);
+        return Cli.run(arguments);
     }
 
     @RealKvm(fullIrqchip = true)
@@ -51,7 +51,7 @@ class ReplayCommandIT {
         String hide = Machine.root() + "/scripts/without-kvm";
         Machine.assumeSucceeds(hide, "true");
         run("selftest", "--backend", "fake", "--scenario", "guestless", "--record", tape());
-        Cli.Ended ended = Cli.launcher().under(hide).run("replay", tape(), "--backend", "auto");
+        Cli.Ended ended = Cli.launcher().under(hide).execute("replay", tape(), "--backend", "auto");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.out()).isEmpty();
         assertThat(ended.err())

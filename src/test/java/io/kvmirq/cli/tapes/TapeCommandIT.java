@@ -45,7 +45,7 @@ class TapeCommandIT {
     @Test
     @RealKvm(fullIrqchip = true)
     void callsOfAProgramAreReadable() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("tape", "--", compiled("taped"));
+        Cli.Ended ended = Cli.run("tape", "--", compiled("taped"));
         assertThat(ended.exitCode()).as(ended.out() + ended.err()).isEqualTo(TAPED_EXITS_WITH);
         List<String> lines = ended.out().lines().toList();
         assertThat(lines.get(0)).startsWith("# " + temporary + "/taped as process ");
@@ -82,7 +82,7 @@ class TapeCommandIT {
     void selftestIsTapedAsItHappens() throws Exception {
         Path tape = temporary.resolve("edge.tape");
         Cli.Ended ended = Cli.launcher()
-                .run(
+                .execute(
                         "tape",
                         "-o",
                         tape.toString(),
@@ -96,7 +96,7 @@ class TapeCommandIT {
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         assertThat(ended.out()).contains("sent 3, answered 3, lost 0").doesNotContain("KVM_IRQFD");
         assertThat(Files.getPosixFilePermissions(tape)).isEqualTo(PosixFilePermissions.fromString("rw-------"));
-        Cli.Ended shown = Cli.launcher().run("tape", "--show", tape.toString());
+        Cli.Ended shown = Cli.run("tape", "--show", tape.toString());
         assertThat(shown.exitCode()).isZero();
         assertThat(shown.out().lines())
                 .containsSubsequence(
@@ -141,7 +141,7 @@ class TapeCommandIT {
         Path go = temporary.resolve("go");
         Path done = temporary.resolve("done");
         Path tmp = Files.createSymbolicLink(temporary.resolve("tmp"), temporary);
-        Process process = Cli.jvm(Cli.jar(), "-Djava.io.tmpdir=" + tmp)
+        Process process = Cli.jvm("-Djava.io.tmpdir=" + tmp)
                 .start("tape", "-o", tape.toString(), "--", program, go.toString(), done.toString());
         try (BufferedReader err =
                 new BufferedReader(new InputStreamReader(process.getErrorStream(), StandardCharsets.UTF_8))) {
@@ -159,7 +159,7 @@ class TapeCommandIT {
     @Test
     void mistypedCommandCostsNoEarlierTape() throws Exception {
         Path tape = Files.writeString(temporary.resolve("earlier.tape"), "earlier");
-        Cli.Ended ended = Cli.launcher().run("tape", "-o", tape.toString(), "--", "/nonexistent/program");
+        Cli.Ended ended = Cli.run("tape", "-o", tape.toString(), "--", "/nonexistent/program");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err()).contains("cannot run /nonexistent/program: not found");
         assertThat(tape).hasContent("earlier");
@@ -171,7 +171,7 @@ class TapeCommandIT {
         Path source = Files.writeString(temporary.resolve("empty.c"), "int main(void) { return 4; }\n");
         String program = temporary.resolve("static").toString();
         Machine.assumeSucceeds("cc", "-static", "-o", program, source.toString());
-        Cli.Ended ended = Cli.launcher().run("tape", "--", program);
+        Cli.Ended ended = Cli.run("tape", "--", program);
         assertThat(ended.exitCode()).isEqualTo(4);
         assertThat(ended.err().strip())
                 .isEqualTo("kvmirq: nothing was recorded: " + program
@@ -208,7 +208,7 @@ class TapeCommandIT {
         String program = temporary.resolve("told").toString();
         Machine.assumeSucceeds("cc", "-o", program, source.toString());
         Path tape = temporary.resolve("kept");
-        Cli cli = Cli.jvm(Cli.jar(), "-Djava.io.tmpdir=" + temporary);
+        Cli cli = Cli.jvm("-Djava.io.tmpdir=" + temporary);
         Process process =
                 printed ? cli.start("tape", program) : cli.start("tape", "-o", tape.toString(), "--", program);
         String out;
@@ -225,7 +225,7 @@ class TapeCommandIT {
         assertThat(process.waitFor()).isEqualTo(Cli.ENDED_BY_SIGTERM);
         if (!printed) {
             assertThat(out).isEmpty();
-            out = Cli.launcher().run("tape", "--show", tape.toString()).out();
+            out = Cli.run("tape", "--show", tape.toString()).out();
         }
         assertThat(out.lines().skip(1))
                 .containsExactly("eventfd 0 = eventfd#1", "eventfd#1 write 1 = 8", "eventfd#1 dup2 900 = eventfd#1");
@@ -273,12 +273,12 @@ class TapeCommandIT {
     void programHasTheLocaleItWasStartedWith() throws Exception {
         String print = "echo \"${LC_ALL-unset} ${LANG-unset}\"";
         Cli cli = Cli.launcher().under("env", "-u", "LC_ALL", "LANG=");
-        assertThat(cli.run("tape", "-o", temporary.resolve("unread").toString(), "--", "sh", "-c", print)
+        assertThat(cli.execute("tape", "-o", temporary.resolve("unread").toString(), "--", "sh", "-c", print)
                         .out())
                 .isEqualTo("unset \n");
         assertThat(Cli.launcher()
                         .with("LC_ALL", "POSIX")
-                        .run("tape", "-o", temporary.resolve("unread").toString(), "--", "sh", "-c", print)
+                        .execute("tape", "-o", temporary.resolve("unread").toString(), "--", "sh", "-c", print)
                         .out())
                 .startsWith("POSIX ");
     }
@@ -294,8 +294,8 @@ class TapeCommandIT {
     @Test
     void selftestToldToEndLeavesAWholeTape() throws Exception {
         Path tape = temporary.resolve("interrupted");
-        Process process = Cli.jvm(Cli.jar())
-                .start("selftest", "--backend", "fake", "--count", "10000000", "--record", tape.toString());
+        Process process =
+                Cli.jvm().start("selftest", "--backend", "fake", "--count", "10000000", "--record", tape.toString());
         try (BufferedReader reader =
                 new BufferedReader(new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
             eventually("a part of the tape is written", () -> tape.toFile().length() >= 1 << 20);
@@ -311,7 +311,7 @@ class TapeCommandIT {
         Path built = Machine.root().resolve("target/native/libkvmirqtape.so");
         assumeTrue(Files.exists(built), "needs " + built);
         Path tape = temporary.resolve("tape");
-        Cli.Ended ended = Cli.launcher().run("tape", "-o", tape.toString(), "--", compiled("tapedraw"));
+        Cli.Ended ended = Cli.run("tape", "-o", tape.toString(), "--", compiled("tapedraw"));
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         List<String> lines = Files.readAllLines(tape);
         assertThat(lines).hasSize(12);
@@ -330,7 +330,7 @@ class TapeCommandIT {
     void argumentsReachTheProgramAsTheyAre() throws Exception {
         Path at = Files.writeString(temporary.resolve("words"), "expanded\n");
         Cli.Ended ended = Cli.launcher()
-                .run(
+                .execute(
                         "tape",
                         "-o",
                         temporary.resolve("unread").toString(),
@@ -363,7 +363,7 @@ class TapeCommandIT {
                 "tape -- /nonexistent/x      | 3 | kvmirq: cannot run /nonexistent/x: not found"
             })
     void whatCannotBeDoneIsOneSentence(String arguments, int exitCode, String sentence) throws Exception {
-        Cli.Ended ended = Cli.launcher().run(arguments.strip().split(" ", -1));
+        Cli.Ended ended = Cli.run(arguments.strip().split(" ", -1));
         assertThat(ended.err().strip()).isEqualTo(sentence);
         assertThat(ended.exitCode()).isEqualTo(exitCode);
         assertThat(ended.out()).isEmpty();
@@ -375,7 +375,7 @@ class TapeCommandIT {
                 temporary.resolve("cut.tape"),
                 "{\"pid\":1,\"tid\":1,\"call\":\"open\",\"fd\":-1,\"file\":\"/dev/kvm\",\"result\":3}\n"
                         + "{\"pid\":1,\"call\":\"io");
-        Cli.Ended ended = Cli.launcher().run("tape", "--show", tape.toString());
+        Cli.Ended ended = Cli.run("tape", "--show", tape.toString());
         assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(ended.out().strip()).isEqualTo("open /dev/kvm = kvm#1");
         assertThat(ended.err().strip()).isEqualTo("kvmirq: tape line 2: the tape ends within the line, in field call");

@@ -63,18 +63,18 @@ class TapeLimitsIT {
     void limitOnFileSizesEndsTheTapeAndNotTheProgram() throws Exception {
         Path tape = temporary.resolve("tape");
         Cli.Ended ended =
-                Cli.jvm(Cli.jar()).run("tape", "-o", tape.toString(), "--", "sh", "-c", "ulimit -f 8; exec " + program);
+                Cli.jvm().execute("tape", "-o", tape.toString(), "--", "sh", "-c", "ulimit -f 8; exec " + program);
         assertThat(ended.exitCode()).as(ended.err()).isEqualTo(PROGRAM_EXITS_WITH);
         assertThat(ended.err()).isEqualTo(cut("the tape " + tape));
         assertThat(Files.readAllLines(tape)).hasSizeGreaterThan(9).noneMatch(line -> line.contains("\"end\""));
-        Cli.Ended replayed = Cli.jvm(Cli.jar()).run("replay", tape.toString());
+        Cli.Ended replayed = Cli.jvm().execute("replay", tape.toString());
         assertThat(replayed.out()).contains("the tape has no end");
         assertThat(replayed.exitCode()).isZero();
     }
 
     @Test
     void limitOnFileSizesIsToldOfPrintedCalls() throws Exception {
-        Cli.Ended ended = Cli.jvm(Cli.jar()).run("tape", "--", "sh", "-c", "ulimit -f 8; exec " + program);
+        Cli.Ended ended = Cli.jvm().execute("tape", "--", "sh", "-c", "ulimit -f 8; exec " + program);
         assertThat(ended.exitCode()).as(ended.err()).isEqualTo(PROGRAM_EXITS_WITH);
         assertThat(ended.err()).isEqualTo(cut("the output"));
         assertThat(ended.out()).contains("eventfd#1 write 1 = 8");
@@ -85,9 +85,9 @@ class TapeLimitsIT {
         Machine.assumeSucceeds("unshare", "--mount", "true");
         Path disk = Files.createDirectory(temporary.resolve("disk"));
         String mounted = "mount -t tmpfs -o size=16k none " + disk + " && exec \"$@\"";
-        Cli.Ended ended = Cli.jvm(Cli.jar(), "-Djava.io.tmpdir=" + disk, "-Dkvmirq.cache=" + temporary.resolve("cache"))
+        Cli.Ended ended = Cli.jvm("-Djava.io.tmpdir=" + disk, "-Dkvmirq.cache=" + temporary.resolve("cache"))
                 .under("unshare", "--mount", "sh", "-c", mounted, "sh")
-                .run("tape", "--", program);
+                .execute("tape", "--", program);
         assertThat(ended.exitCode()).as(ended.err()).isEqualTo(PROGRAM_EXITS_WITH);
         assertThat(ended.err()).isEqualTo(cut("the output"));
     }
@@ -109,7 +109,7 @@ class TapeLimitsIT {
     @Test
     void killedCommandsFileIsRemovedByTheNext() throws Exception {
         Path tmp = Files.createDirectory(temporary.resolve("tmp"));
-        Cli cli = Cli.jvm(Cli.jar(), "-Djava.io.tmpdir=" + tmp);
+        Cli cli = Cli.jvm("-Djava.io.tmpdir=" + tmp);
         Process killed = cli.start("tape", "--", "sh", "-c", "echo ready; read line");
         try (BufferedReader out =
                 new BufferedReader(new InputStreamReader(killed.getInputStream(), StandardCharsets.UTF_8))) {
@@ -124,7 +124,7 @@ class TapeLimitsIT {
         }
         assertThat(files(tmp)).hasSize(1);
         Files.writeString(tmp.resolve("kvmirq.tape"), "a user's");
-        cli.run("tape", "--", "true");
+        cli.execute("tape", "--", "true");
         assertThat(files(tmp)).containsExactly(tmp.resolve("kvmirq.tape"));
     }
 
@@ -140,8 +140,8 @@ class TapeLimitsIT {
         Machine.assumeProgram("setpriv");
         Files.setPosixFilePermissions(temporary, PosixFilePermissions.fromString("rwxr-xr-x"));
         Path cache = temporary.resolve("cache");
-        Cli.Ended ended = Cli.jvm(Cli.jar(), "-Dkvmirq.cache=" + cache)
-                .run("tape", "--", "setpriv", "--reuid=54321", "--clear-groups", program);
+        Cli.Ended ended = Cli.jvm("-Dkvmirq.cache=" + cache)
+                .execute("tape", "--", "setpriv", "--reuid=54321", "--clear-groups", program);
         assertThat(ended.exitCode()).isEqualTo(PROGRAM_EXITS_WITH);
         assertThat(ended.err())
                 .contains("kvmirq: no call was recorded: setpriv made none, or started a program that did not load the"
@@ -165,7 +165,7 @@ class TapeLimitsIT {
         String[] words = Stream.of(command.split(" ", -1))
                 .map(word -> word.replace("NAME", name))
                 .toArray(String[]::new);
-        Cli.Ended ended = Cli.launcher().run(words);
+        Cli.Ended ended = Cli.run(words);
         assertThat(ended.exitCode()).isNotZero();
         assertThat(ended.err()).contains("?]0;title??31m").doesNotContainPattern("[\\p{Cc}&&[^\n]]");
         assertThat(ended.out()).isEmpty();
@@ -175,8 +175,8 @@ class TapeLimitsIT {
     @ValueSource(strings = {"--json", ""})
     void pathsOfLibrariesReachTheTerminalWithoutControlCharacters(String option) throws Exception {
         String name = "-Dkvmirq.library=/nonexistent/\033]0;title\007\u009b31m";
-        Cli.Ended ended = Cli.jvm(Cli.jar(), name)
-                .run(Stream.of("backends", option)
+        Cli.Ended ended = Cli.jvm(name)
+                .execute(Stream.of("backends", option)
                         .filter(word -> !word.isEmpty())
                         .toArray(String[]::new));
         assertThat(ended.out()).contains("]0;title").doesNotContainPattern("[\\p{Cc}&&[^\n]]");
