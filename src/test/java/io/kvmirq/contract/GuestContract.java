@@ -40,24 +40,14 @@ class GuestContract {
         world.closeAll();
     }
 
-    private static final class Silent implements Journal {
-        @Override
-        public void begin(Scenario scenario) {}
-
-        @Override
-        public void step(String done, String answer) {}
-
-        @Override
-        public void end(Result result) {}
-    }
-
     /** Interrupts reach the guest, its EOI reaches the resamplefd, its answer the ioeventfd. */
     @ParameterizedTest
     @EnumSource
     void guestAnswersInEveryScenario(Scenario scenario) {
         world.assumeFullIrqchip();
         try (Kernel kernel = Kernel.over(world.kernel(), Kernel.DEVICE)) {
-            List<Result> results = new Selftest(kernel, Irqchip.FULL, ROUND_TRIPS, new Silent()).run(List.of(scenario));
+            List<Result> results =
+                    new Selftest(kernel, Irqchip.FULL, ROUND_TRIPS, new Journal() {}).run(List.of(scenario));
             assertThat(results).singleElement().satisfies(result -> {
                 assertThat(result.failure()).isEmpty();
                 assertThat(result.sent()).isPositive().isEqualTo(result.answered());

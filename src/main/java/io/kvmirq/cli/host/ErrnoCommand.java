@@ -42,8 +42,8 @@ public final class ErrnoCommand implements Command {
         spec.usageMessage()
                 .description(
                         "Prints why the kernel answers CALL with ERRNO, likeliest cause first, and what to check next."
-                            + " ERRNO is a name or a number; 0 asks about an unexpected success. Known conditions rule"
-                            + " out causes. Asks no kernel. Exit code 1 when no cause is known.")
+                                + " ERRNO is a name or a number; 0 asks about an unexpected success. Known conditions rule"
+                                + " out causes. Asks no kernel. Exit code 1 when no cause is known.")
                 .footer(footer());
         spec.addPositional(PositionalParamSpec.builder()
                 .index("0")
