@@ -206,8 +206,8 @@ class ArchitectureTest {
         String kvm = "io.kvmirq.fake.kvm";
         check(mayUse(rules, "io.kvmirq", "io.kvmirq.explain.."));
         check(mayUse(file, "io.kvmirq", "io.kvmirq.uapi..", rules));
-        check(mayUse(kvm, "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch.intx", rules, file));
-        check(mayUse("io.kvmirq.fake.vfio", "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch.intx", rules, file));
+        check(mayUse(kvm, "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch.intx.model", rules, file));
+        check(mayUse("io.kvmirq.fake.vfio", "io.kvmirq", "io.kvmirq.uapi..", "io.kvmirq.arch.intx.model", rules, file));
         String posting = "io.kvmirq.fake.posting";
         check(mayUse(posting, "io.kvmirq", "io.kvmirq.arch..", rules, file));
         check(mayUse(

@@ -306,7 +306,7 @@ public final class Forwarding implements AutoCloseable {
         DirectEoiPolicy policy = irq.info().kind() == IrqKind.PLATFORM
                 ? given.ofPlatformDevice(irq.info().automasked())
                 : given.ofPciDevice();
-        return policy.withMappedEoi(vm.isArm64());
+        return policy.withDeactivatingEoi(vm.isArm64());
     }
 
     private synchronized ForwardedIrq forward(LineIrq irq, Gsi gsi, boolean takesOver, Optional<DirectEoi> direct) {

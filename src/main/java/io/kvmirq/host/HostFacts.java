@@ -5,7 +5,7 @@ import io.kvmirq.HostIrq;
 import io.kvmirq.PciAddress;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.PostingHost;
-import io.kvmirq.arch.gic.VlpiMapping;
+import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.backend.HostFiles;
 import java.util.ArrayList;
 import java.util.List;
@@ -83,8 +83,8 @@ public final class HostFacts {
     }
 
     /** How KVM on arm64 finds the LPI of a host irq. Empty if the version is not known; stable kernels may have the later way. */
-    public Optional<VlpiMapping.Kernel> vlpiKernel() {
-        return isSince(6, 16).map(since -> since ? VlpiMapping.Kernel.BY_HOST_IRQ : VlpiMapping.Kernel.BY_ROUTE);
+    public Optional<VlpiKernel> vlpiKernel() {
+        return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);
     }
 
     /**
@@ -205,8 +205,9 @@ public final class HostFacts {
                 .findFirst();
     }
 
-    private PciConfig config(String path) {
-        return PciConfig.of(tree.bytes(path + "config", PciConfig.BYTES).orElse(new byte[0]));
+    private PciCapabilities config(String path) {
+        return PciCapabilities.of(
+                tree.bytes(path + "config", PciCapabilities.BYTES).orElse(new byte[0]));
     }
 
     private List<PciDevice.Member> others(int group, PciAddress address) {

@@ -38,7 +38,7 @@ public final class VgicV3 extends Vgic {
      * @param address guest physical, of the first one
      * @param count 1–4095; 0 for one per vCPU, which {@link #setRedistributors} placed
      */
-    public record Region(long address, int count) {}
+    public record RedistributorRegion(long address, int count) {}
 
     private VgicV3(Vm vm, Fd fd, boolean initialized) {
         super(vm, fd, PAGE, UapiArm64.KVM_VGIC_V3_ADDR_TYPE_DIST, initialized);
@@ -101,8 +101,8 @@ public final class VgicV3 extends Vgic {
      *
      * @throws io.kvmirq.KernelException EIO from another process than the one that created the VM
      */
-    public List<Region> redistributors() {
-        List<Region> regions = new ArrayList<>();
+    public List<RedistributorRegion> redistributors() {
+        List<RedistributorRegion> regions = new ArrayList<>();
         while (regions.size() <= LAST_REGION) {
             int index = regions.size();
             OptionalLong word = vgicCalls().region(fd(), index);
@@ -110,7 +110,7 @@ public final class VgicV3 extends Vgic {
                 break;
             }
             long region = word.getAsLong();
-            regions.add(new Region(region & REGION_BASE, (int) (region >>> COUNT_SHIFT)));
+            regions.add(new RedistributorRegion(region & REGION_BASE, (int) (region >>> COUNT_SHIFT)));
         }
         return regions;
     }

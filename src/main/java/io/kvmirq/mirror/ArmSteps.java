@@ -2,7 +2,7 @@
 package io.kvmirq.mirror;
 
 import io.kvmirq.EventFdId;
-import io.kvmirq.arch.gic.VlpiMapping.Kernel;
+import io.kvmirq.arch.gic.VlpiKernel;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -17,7 +17,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
         if (!ArmRules.isConnected(host, its)) {
             return its;
         }
-        if (host.kernel() == Kernel.BY_HOST_IRQ) {
+        if (host.kernel() == VlpiKernel.BY_HOST_IRQ) {
             state.arm = state.arm.withoutHostIrq(its.event());
         }
         return its.obstructed(Optional.of(ArmRules.LOST));
@@ -58,7 +58,7 @@ record ArmSteps(State state, MirrorHost.Arm64 host) {
 
     /** Before 6.16 KVM ends the vLPI of the present route, whose ever it is, and no other. */
     private void part(Ends its) {
-        if (host.kernel() == Kernel.BY_HOST_IRQ) {
+        if (host.kernel() == VlpiKernel.BY_HOST_IRQ) {
             state.arm = state.arm.withoutHostIrq(its.event());
             return;
         }

@@ -21,7 +21,7 @@ public final class UapiArm64 {
 
     // spotless:off: a table, a line for each field
 
-    private static final long IO = Uapi.KVMIO << 8;
+    private static final long KVMIO = Uapi.KVMIO << 8;
     private static final long WRITE = 1L << 30;
     private static final long READ = 2L << 30;
 
@@ -38,28 +38,25 @@ public final class UapiArm64 {
     /** The largest size of guest addresses in bits; 0 on x86. */
     public static final int KVM_CAP_ARM_VM_IPA_SIZE = 165;
     @Ioctl(on = VCPU, argument = KvmVcpuInit.class, arm64 = true)
-    public static final long KVM_ARM_VCPU_INIT = WRITE | size(KvmVcpuInit.SIZE) | IO | 0xae;
+    public static final long KVM_ARM_VCPU_INIT = WRITE | size(KvmVcpuInit.SIZE) | KVMIO | 0xae;
     @Ioctl(on = VM, argument = KvmVcpuInit.class, arm64 = true)
-    public static final long KVM_ARM_PREFERRED_TARGET = READ | size(KvmVcpuInit.SIZE) | IO | 0xaf;
+    public static final long KVM_ARM_PREFERRED_TARGET = READ | size(KvmVcpuInit.SIZE) | KVMIO | 0xaf;
 
     public static final long KVM_GET_REG_LIST = Uapi.KVM_GET_REG_LIST;
     public static final long KVM_GET_ONE_REG = Uapi.KVM_GET_ONE_REG;
     public static final long KVM_SET_ONE_REG = Uapi.KVM_SET_ONE_REG;
     @Ioctl(on = VM, argument = KvmArmCopyMteTags.class, arm64 = true)
-    public static final long KVM_ARM_MTE_COPY_TAGS = READ | size(48) | IO | 0xb4;
-    @Ioctl(on = VCPU, arm64 = true)
-    public static final long KVM_ARM_VCPU_FINALIZE = WRITE | size(4) | IO | 0xc2;
-    @Ioctl(on = VCPU, arm64 = true)
-    public static final long KVM_SET_GUEST_DEBUG = WRITE | size(520) | IO | 0x9b;
+    public static final long KVM_ARM_MTE_COPY_TAGS = READ | size(48) | KVMIO | 0xb4;
+    @Ioctl(on = VCPU, arm64 = true) public static final long KVM_ARM_VCPU_FINALIZE = WRITE | size(4) | KVMIO | 0xc2;
+    @Ioctl(on = VCPU, arm64 = true) public static final long KVM_SET_GUEST_DEBUG = WRITE | size(520) | KVMIO | 0x9b;
     /** The number is that of KVM_GET_ONE_REG, on a VM. */
     @Ioctl(on = VM, argument = KvmArmDeviceAddr.class, arm64 = true)
-    public static final long KVM_ARM_SET_DEVICE_ADDR = WRITE | size(16) | IO | 0xab;
+    public static final long KVM_ARM_SET_DEVICE_ADDR = WRITE | size(16) | KVMIO | 0xab;
     /** Not in the headers of 6.1. */
-    @Ioctl(on = VM, arm64 = true)
-    public static final long KVM_ARM_SET_COUNTER_OFFSET = WRITE | size(16) | IO | 0xb5;
+    @Ioctl(on = VM, arm64 = true) public static final long KVM_ARM_SET_COUNTER_OFFSET = WRITE | size(16) | KVMIO | 0xb5;
     /** Not in the headers of 6.1. */
     @Ioctl(on = VM, argument = RegMaskRange.class, arm64 = true)
-    public static final long KVM_ARM_GET_REG_WRITABLE_MASKS = READ | size(64) | IO | 0xb6;
+    public static final long KVM_ARM_GET_REG_WRITABLE_MASKS = READ | size(64) | KVMIO | 0xb6;
 
     // arch/arm64/include/uapi/asm/kvm.h: vCPUs
 
@@ -70,12 +67,10 @@ public final class UapiArm64 {
     public static final int KVM_ARM_VCPU_PSCI_0_2 = 2;
 
     /** arch/arm64/include/uapi/asm/kvm.h: the target and seven words of features. */
-    public static final class KvmVcpuInit {
-        public static final int SIZE = 32;
-        @U32 public static final int TARGET = 0;
-        @Bytes(28) public static final int FEATURES = 4;
-
-        private KvmVcpuInit() {}
+    public interface KvmVcpuInit {
+        int SIZE = 32;
+        @U32 int TARGET = 0;
+        @Bytes(28) int FEATURES = 4;
     }
 
     // KVM_IRQ_LINE: the fields of the interrupt
@@ -127,32 +122,26 @@ public final class UapiArm64 {
     public static final int KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT = 10;
 
     /** arch/arm64/include/uapi/asm/kvm.h. */
-    public static final class KvmArmCopyMteTags {
-        public static final int SIZE = 48;
-        @U64 public static final int GUEST_IPA = 0;
-        @U64 public static final int LENGTH = 8;
-        @U64 @Address public static final int ADDR = 16;
-        @U64 @Flags public static final int FLAGS = 24;
-
-        private KvmArmCopyMteTags() {}
+    public interface KvmArmCopyMteTags {
+        int SIZE = 48;
+        @U64 int GUEST_IPA = 0;
+        @U64 int LENGTH = 8;
+        @U64 @Address int ADDR = 16;
+        @U64 @Flags int FLAGS = 24;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmArmDeviceAddr {
-        public static final int SIZE = 16;
-        @U64 public static final int ID = 0;
-        @U64 public static final int ADDR = 8;
-
-        private KvmArmDeviceAddr() {}
+    public interface KvmArmDeviceAddr {
+        int SIZE = 16;
+        @U64 int ID = 0;
+        @U64 int ADDR = 8;
     }
 
     /** arch/arm64/include/uapi/asm/kvm.h. */
-    public static final class RegMaskRange {
-        public static final int SIZE = 64;
-        @U64 @Address public static final int ADDR = 0;
-        @U32 public static final int RANGE = 8;
-
-        private RegMaskRange() {}
+    public interface RegMaskRange {
+        int SIZE = 64;
+        @U64 @Address int ADDR = 0;
+        @U32 int RANGE = 8;
     }
     // spotless:on
 }

@@ -84,7 +84,7 @@ final class DeviceCalls extends Calls {
             if (result != EINVAL) {
                 check(result, KernelCall.VFIO_IRQ_INFO, Set.of(), () -> device + " index=" + index);
             }
-            return IrqInfo.of(
+            return new IrqInfo(
                     kind, info.getInt(KernelBackend.VFIO_IRQ_COUNT), info.getInt(KernelBackend.VFIO_IRQ_FLAGS));
         } finally {
             done(info);

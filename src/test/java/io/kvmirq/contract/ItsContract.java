@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.arch.gic.Its.BASER_COLLECTIONS;
-import static io.kvmirq.arch.gic.Its.BASER_DEVICES;
-import static io.kvmirq.arch.gic.Its.CBASER;
-import static io.kvmirq.arch.gic.Its.CREADR;
-import static io.kvmirq.arch.gic.Its.CTLR;
-import static io.kvmirq.arch.gic.Its.CWRITER;
-import static io.kvmirq.arch.gic.Its.IIDR;
-import static io.kvmirq.arch.gic.Its.TYPER;
+import static io.kvmirq.arch.gic.model.Its.BASER_COLLECTIONS;
+import static io.kvmirq.arch.gic.model.Its.BASER_DEVICES;
+import static io.kvmirq.arch.gic.model.Its.CBASER;
+import static io.kvmirq.arch.gic.model.Its.CREADR;
+import static io.kvmirq.arch.gic.model.Its.CTLR;
+import static io.kvmirq.arch.gic.model.Its.CWRITER;
+import static io.kvmirq.arch.gic.model.Its.IIDR;
+import static io.kvmirq.arch.gic.model.Its.TYPER;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -16,7 +16,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.ItsCommand;
-import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.Its;

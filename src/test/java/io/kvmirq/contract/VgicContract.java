@@ -165,7 +165,7 @@ class VgicContract extends ArmVms {
         vgic.setRedistributors(REDISTRIBUTORS);
         its.setAddress(ITS);
         assertThat(vgic.distributor()).hasValue(DISTRIBUTOR);
-        assertThat(vgic.redistributors()).containsExactly(new VgicV3.Region(REDISTRIBUTORS, 0));
+        assertThat(vgic.redistributors()).containsExactly(new VgicV3.RedistributorRegion(REDISTRIBUTORS, 0));
         assertThat(its.address()).hasValue(ITS);
     }
 
@@ -175,7 +175,9 @@ class VgicContract extends ArmVms {
         vgic.addRedistributors(0, REDISTRIBUTORS, 2);
         vgic.addRedistributors(1, 0xff_ffe0_0000L, 3);
         assertThat(vgic.redistributors())
-                .containsExactly(new VgicV3.Region(REDISTRIBUTORS, 2), new VgicV3.Region(0xff_ffe0_0000L, 3));
+                .containsExactly(
+                        new VgicV3.RedistributorRegion(REDISTRIBUTORS, 2),
+                        new VgicV3.RedistributorRegion(0xff_ffe0_0000L, 3));
     }
 
     /** The kernel takes the region, although no vCPU will ever have a redistributor there. */
@@ -279,9 +281,9 @@ class VgicContract extends ArmVms {
         for (int count : new int[] {-64, 32, 63, 65, 993, 1024}) {
             assertThatThrownBy(() -> vgic.setInterrupts(count))
                     .isInstanceOf(IllegalArgumentException.class)
-                    .hasMessage(
-                            count
-                                    + " interrupts are not possible: expected 64–992, a multiple of 32, with the 32 private ones");
+                    .hasMessage(count
+                            + " interrupts are not possible: expected 64–992, a multiple of 32, with the 32"
+                            + " private ones");
         }
         vgic.setInterrupts(992);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.arch.gic.DistributorRegister.*;
+import static io.kvmirq.arch.gic.model.DistributorRegister.*;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 

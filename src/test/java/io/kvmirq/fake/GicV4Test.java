@@ -7,8 +7,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.CpuInterfaceRegister;
-import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
+import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.kvm.Irqfd;

@@ -14,7 +14,7 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.ItsCommand;
-import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
@@ -79,11 +79,11 @@ class VfioArm64Test {
             memory.put(end, ItsCommand.bytes(command));
             end += ItsCommand.SIZE;
         }
-        its.writeRegister(io.kvmirq.arch.gic.Its.CBASER, VALID | MEMORY);
-        its.writeRegister(io.kvmirq.arch.gic.Its.BASER_DEVICES, VALID | MEMORY + DEVICES);
-        its.writeRegister(io.kvmirq.arch.gic.Its.BASER_COLLECTIONS, VALID | MEMORY + COLLECTIONS);
-        its.writeRegister(io.kvmirq.arch.gic.Its.CTLR, 1);
-        its.writeRegister(io.kvmirq.arch.gic.Its.CWRITER, end);
+        its.writeRegister(io.kvmirq.arch.gic.model.Its.CBASER, VALID | MEMORY);
+        its.writeRegister(io.kvmirq.arch.gic.model.Its.BASER_DEVICES, VALID | MEMORY + DEVICES);
+        its.writeRegister(io.kvmirq.arch.gic.model.Its.BASER_COLLECTIONS, VALID | MEMORY + COLLECTIONS);
+        its.writeRegister(io.kvmirq.arch.gic.model.Its.CTLR, 1);
+        its.writeRegister(io.kvmirq.arch.gic.model.Its.CWRITER, end);
 
         int device = user.device(1);
         int number = user.event();

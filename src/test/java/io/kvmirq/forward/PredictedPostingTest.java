@@ -9,10 +9,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.apic.NotPosted;
 import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.arch.gic.VlpiMapping.Kernel;
+import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
 import io.kvmirq.mirror.Posting;
@@ -74,7 +74,8 @@ class PredictedPostingTest {
             ForwardedIrq irq = forwarding.forward(world.device.msix().get(0), message(0x30));
             assertThat(irq.mechanism()).isEqualTo(Mechanism.IRQFD);
             assertThat(irq.predicted())
-                    .isEqualTo(new Posting.NotPosted(NotPosted.SWITCHED_OFF.text(), NotPosted.SWITCHED_OFF.remedy()));
+                    .isEqualTo(new Posting.NotPosted(
+                            PostingObstacle.SWITCHED_OFF.text(), PostingObstacle.SWITCHED_OFF.remedy()));
         }
     }
 
@@ -95,7 +96,7 @@ class PredictedPostingTest {
         return Stream.of(
                 MirrorHost.x86(PostingHost.of(Vendor.AMD)),
                 MirrorHost.unknown("the host's files are not readable"),
-                MirrorHost.arm64(false, Kernel.BY_HOST_IRQ));
+                MirrorHost.arm64(false, VlpiKernel.BY_HOST_IRQ));
     }
 
     /** No host posts a line: what the host has, or is not known of it, does not matter. */

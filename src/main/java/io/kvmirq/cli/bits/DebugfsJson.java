@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.bits;
 
-import io.kvmirq.arch.gic.ItsState;
-import io.kvmirq.arch.gic.VgicState;
+import io.kvmirq.arch.gic.debugfs.ItsState;
+import io.kvmirq.arch.gic.debugfs.VgicState;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Json;
 import io.kvmirq.cli.frame.Terminal;

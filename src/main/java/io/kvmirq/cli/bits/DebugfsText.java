@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.bits;
 
-import io.kvmirq.arch.gic.ItsState;
-import io.kvmirq.arch.gic.VgicState;
-import io.kvmirq.arch.gic.VgicState.Delivery;
-import io.kvmirq.arch.gic.VgicState.Interrupt;
+import io.kvmirq.arch.gic.debugfs.ItsState;
+import io.kvmirq.arch.gic.debugfs.VgicState;
+import io.kvmirq.arch.gic.debugfs.VgicState.Delivery;
+import io.kvmirq.arch.gic.debugfs.VgicState.Interrupt;
 import io.kvmirq.cli.frame.Hex;
 import io.kvmirq.cli.frame.Terminal;
 import java.util.ArrayList;

@@ -8,19 +8,19 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.Violation;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.GaTag;
-import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.CompatibilityMsi;
-import io.kvmirq.arch.apic.Destinations;
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.arch.apic.LapicIds;
-import io.kvmirq.arch.apic.LocalApic;
-import io.kvmirq.arch.apic.NotPosted;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
-import io.kvmirq.arch.apic.PostingDecision;
 import io.kvmirq.arch.apic.PostingHost;
-import io.kvmirq.arch.apic.PostingIrq;
-import io.kvmirq.arch.apic.PostingVm;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.apic.model.ApicMessage;
+import io.kvmirq.arch.apic.model.Destinations;
+import io.kvmirq.arch.apic.model.LapicIds;
+import io.kvmirq.arch.apic.model.LocalApic;
+import io.kvmirq.arch.apic.model.PostingDecision;
+import io.kvmirq.arch.apic.model.PostingIrq;
+import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.cli.frame.Command;
 import io.kvmirq.cli.frame.ExitCode;
@@ -264,7 +264,7 @@ public final class DecideCommand implements Command {
                         .println("  inhibited: " + reason.cause()
                                 + "; the entry stays posted, and software takes the vector to the guest"));
             } else if (decisions.get(i) instanceof PostingDecision.Unposted unposted) {
-                NotPosted reason = unposted.reason();
+                PostingObstacle reason = unposted.reason();
                 terminal.out().println(label(vendor) + ": " + terminal.bad("not posted") + ": " + reason.text());
                 terminal.out().println("  here:    " + unposted.detail());
                 terminal.out().println("  decided: " + reason.decidedBy());
@@ -292,7 +292,7 @@ public final class DecideCommand implements Command {
     }
 
     private static void printReasons(Terminal terminal) {
-        for (NotPosted reason : NotPosted.values()) {
+        for (PostingObstacle reason : PostingObstacle.values()) {
             terminal.out().println(terminal.bold(label(reason)) + ": " + reason.text());
             terminal.out().println("  decided: " + reason.decidedBy());
             terminal.out().println("  see:     " + reason.seen());

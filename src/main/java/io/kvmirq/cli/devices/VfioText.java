@@ -84,7 +84,7 @@ final class VfioText {
         if (!one.device().config().isComplete()) {
             out.println("  ? needs root: the configuration space could not be read whole");
         }
-        List<HostInterrupts.Armed> armed = one.armed();
+        List<HostInterrupts.ArmedVector> armed = one.armed();
         armed.forEach(irq -> out.println("  armed: " + irq.kind() + " " + irq.vector() + ", " + irq.irq()));
         List<HostIrq> unarmed = one.device().messageIrqs().stream()
                 .filter(irq -> armed.stream().noneMatch(other -> other.irq().equals(irq)))
@@ -130,7 +130,7 @@ final class VfioText {
                 : ", group " + device.group().getAsInt() + (device.others().isEmpty() ? ", nothing else in it" : "");
     }
 
-    static String label(VfioOutlook.Cause cause) {
+    static String label(VfioOutlook.Obstacle cause) {
         return cause.name().toLowerCase(Locale.ROOT).replace('_', '-');
     }
 

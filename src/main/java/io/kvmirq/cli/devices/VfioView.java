@@ -20,9 +20,9 @@ import java.util.regex.Pattern;
  * @param outlook how VFIO will answer
  * @param armed the irqs that VFIO has armed
  */
-record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.Armed> armed) {
-    private static final Set<VfioOutlook.Cause> IN_VAIN =
-            EnumSet.of(VfioOutlook.Cause.BRIDGE, VfioOutlook.Cause.NO_IOMMU, VfioOutlook.Cause.NO_GROUP);
+record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.ArmedVector> armed) {
+    private static final Set<VfioOutlook.Obstacle> IN_VAIN =
+            EnumSet.of(VfioOutlook.Obstacle.BRIDGE, VfioOutlook.Obstacle.NO_IOMMU, VfioOutlook.Obstacle.NO_GROUP);
 
     private static final Pattern WORD = Pattern.compile("[A-Za-z_][A-Za-z0-9_-]*");
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.races;
 
-import io.kvmirq.arch.intx.InterruptMode;
-import io.kvmirq.arch.intx.LineController;
-import io.kvmirq.arch.intx.PhysicalLine;
+import io.kvmirq.arch.intx.model.InterruptMode;
+import io.kvmirq.arch.intx.model.LineController;
+import io.kvmirq.arch.intx.model.PhysicalLine;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.races;
 
-import io.kvmirq.arch.intx.GuestLine;
-import io.kvmirq.arch.intx.IntxDevice;
-import io.kvmirq.arch.intx.IntxVcpu;
-import io.kvmirq.arch.intx.LineEvent;
-import io.kvmirq.arch.intx.PhysicalLine;
-import io.kvmirq.arch.intx.VfioIntx;
+import io.kvmirq.arch.intx.model.GuestLine;
+import io.kvmirq.arch.intx.model.IntxDevice;
+import io.kvmirq.arch.intx.model.IntxVcpu;
+import io.kvmirq.arch.intx.model.LineEvent;
+import io.kvmirq.arch.intx.model.PhysicalLine;
+import io.kvmirq.arch.intx.model.VfioIntx;
 import io.kvmirq.arch.vcpu.Host;
 import java.util.Optional;
 

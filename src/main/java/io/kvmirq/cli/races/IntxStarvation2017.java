@@ -4,9 +4,9 @@ package io.kvmirq.cli.races;
 import io.kvmirq.arch.intx.Breakage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
-import io.kvmirq.arch.intx.LineController;
 import io.kvmirq.arch.intx.NotDirect;
-import io.kvmirq.arch.intx.PhysicalLine;
+import io.kvmirq.arch.intx.model.LineController;
+import io.kvmirq.arch.intx.model.PhysicalLine;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -152,21 +152,18 @@ final class IntxStarvation2017 {
             yes: no other device waits for this guest's EOI.
             trust: another device may wait, and the administrator asserts that this does not matter.
             """));
-        parts.add(judge("a line that others share", new DirectEoiPolicy(false, true, true, 1, true, false)));
-        parts.add(judge(
-                "a line that others share, asserted to be safe",
-                new DirectEoiPolicy(false, true, true, 1, true, true)));
+        DirectEoiPolicy exclusive = DirectEoiPolicy.exclusive();
+        DirectEoiPolicy shared = DirectEoiPolicy.shared(1);
+        parts.add(judge("a line that others share", shared));
+        parts.add(judge("a line that others share, asserted to be safe", shared.assertSafe()));
         parts.add(judge(
                 "an exclusive request for a line that another device has",
-                new DirectEoiPolicy(false, true, true, 1, false, true)));
+                new DirectEoiPolicy(exclusive.assertSafe().traits(), 1)));
         parts.add(judge(
                 "an exclusive request for a line of an IOAPIC (x86)",
-                new DirectEoiPolicy(false, true, false, 0, false, true)));
-        parts.add(
-                judge("an exclusive request for a free line", new DirectEoiPolicy(false, true, true, 0, false, false)));
-        parts.add(judge(
-                "a platform device, which has a line of its own",
-                new DirectEoiPolicy(true, true, true, 0, false, false)));
+                exclusive.withDeactivatingEoi(false).assertSafe()));
+        parts.add(judge("an exclusive request for a free line", exclusive));
+        parts.add(judge("a platform device, which has a line of its own", exclusive.ofPlatformDevice(true)));
         parts.add(new Race.End("A line for itself has conflicts of its own: see kvmirq races intx-exclusive."));
         return parts;
     }

@@ -2,13 +2,13 @@
 package io.kvmirq.cli.races;
 
 import io.kvmirq.InterruptVector;
-import io.kvmirq.arch.amd.AvicHost;
-import io.kvmirq.arch.amd.AvicIrqfd;
 import io.kvmirq.arch.amd.AvicKernel;
-import io.kvmirq.arch.amd.AvicVm;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.GaTag;
-import io.kvmirq.arch.amd.GaUnit;
+import io.kvmirq.arch.amd.model.AvicHost;
+import io.kvmirq.arch.amd.model.AvicIrqfd;
+import io.kvmirq.arch.amd.model.AvicVm;
+import io.kvmirq.arch.amd.model.GaUnit;
 import io.kvmirq.arch.vcpu.Host;
 import java.util.ArrayList;
 import java.util.List;

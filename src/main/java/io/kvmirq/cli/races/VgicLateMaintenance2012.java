@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli.races;
 
-import io.kvmirq.arch.gic.Distributor;
-import io.kvmirq.arch.gic.InterruptState;
 import io.kvmirq.arch.gic.ListRegister;
-import io.kvmirq.arch.gic.SyncSteps;
-import io.kvmirq.arch.gic.VirtualInterface;
+import io.kvmirq.arch.gic.model.Distributor;
+import io.kvmirq.arch.gic.model.InterruptState;
+import io.kvmirq.arch.gic.model.SyncSteps;
+import io.kvmirq.arch.gic.model.VirtualInterface;
 import java.util.ArrayList;
 import java.util.List;
 

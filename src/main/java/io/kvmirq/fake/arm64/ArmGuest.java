@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.arch.gic.Distributor;
-import io.kvmirq.arch.gic.GuestCpuInterface;
 import io.kvmirq.arch.gic.InterruptId;
-import io.kvmirq.arch.gic.InterruptState;
 import io.kvmirq.arch.gic.ListRegister;
-import io.kvmirq.arch.gic.VirtualInterface;
-import io.kvmirq.arch.gic.Vpe;
+import io.kvmirq.arch.gic.model.Distributor;
+import io.kvmirq.arch.gic.model.GuestCpuInterface;
+import io.kvmirq.arch.gic.model.InterruptState;
+import io.kvmirq.arch.gic.model.VirtualInterface;
+import io.kvmirq.arch.gic.model.Vpe;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.rules.ArmRule;
 import java.util.OptionalInt;

@@ -3,8 +3,8 @@ package io.kvmirq.fake.arm64;
 
 import io.kvmirq.Spi;
 import io.kvmirq.arch.gic.InterruptId;
-import io.kvmirq.arch.gic.Lpis;
-import io.kvmirq.arch.gic.VlpiMapping;
+import io.kvmirq.arch.gic.model.Lpis;
+import io.kvmirq.arch.gic.model.VlpiMapping;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.Producer;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.arch.gic.Its;
+import io.kvmirq.arch.gic.model.Its;
 import io.kvmirq.fake.rules.KernelRule;
 import java.util.Optional;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.arch.gic.Distributor;
 import io.kvmirq.arch.gic.InterruptId;
-import io.kvmirq.arch.gic.InterruptState;
 import io.kvmirq.arch.gic.ListRegister;
+import io.kvmirq.arch.gic.model.Distributor;
+import io.kvmirq.arch.gic.model.InterruptState;
 import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KernelRule;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.arch.gic.Its;
-import io.kvmirq.arch.gic.ItsRegister;
+import io.kvmirq.arch.gic.model.Its;
+import io.kvmirq.arch.gic.model.ItsRegister;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.KvmDeviceFile;

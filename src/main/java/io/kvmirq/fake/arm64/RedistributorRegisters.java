@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.arch.gic.DistributorRegister;
-import io.kvmirq.arch.gic.Lpis;
-import io.kvmirq.arch.gic.RedistributorRegister;
-import io.kvmirq.arch.gic.RegisterFields;
+import io.kvmirq.arch.gic.model.DistributorRegister;
+import io.kvmirq.arch.gic.model.Lpis;
+import io.kvmirq.arch.gic.model.RedistributorRegister;
+import io.kvmirq.arch.gic.model.RegisterFields;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import java.util.Optional;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.arch.gic.Distributor;
 import io.kvmirq.arch.gic.InterruptId;
-import io.kvmirq.arch.gic.InterruptState;
 import io.kvmirq.arch.gic.ListRegister;
-import io.kvmirq.arch.gic.VirtualInterface;
+import io.kvmirq.arch.gic.model.Distributor;
+import io.kvmirq.arch.gic.model.InterruptState;
+import io.kvmirq.arch.gic.model.VirtualInterface;
 import io.kvmirq.fake.rules.ArmRule;
 import java.util.ArrayList;
 import java.util.BitSet;

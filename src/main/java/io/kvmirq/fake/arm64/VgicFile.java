@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.arch.gic.CpuInterfaceRegister;
-import io.kvmirq.arch.gic.DistributorRegister;
+import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
+import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.rules.ArmRule;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
-import io.kvmirq.arch.gic.Distributor;
-import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.InterruptId;
-import io.kvmirq.arch.gic.InterruptState;
-import io.kvmirq.arch.gic.RegisterFields;
+import io.kvmirq.arch.gic.model.Distributor;
+import io.kvmirq.arch.gic.model.DistributorRegister;
+import io.kvmirq.arch.gic.model.InterruptState;
+import io.kvmirq.arch.gic.model.RegisterFields;
 import io.kvmirq.fake.rules.ArmRule;
 import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.rules.NotModelledException;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
-import io.kvmirq.arch.intx.PinSources;
-import io.kvmirq.arch.intx.Signal;
+import io.kvmirq.arch.intx.model.PinSources;
+import io.kvmirq.arch.intx.model.Signal;
 import io.kvmirq.fake.file.Bypass;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventWaiter;

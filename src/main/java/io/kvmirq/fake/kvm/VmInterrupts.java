@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.kvm;
 
-import io.kvmirq.arch.intx.PinSources;
-import io.kvmirq.arch.intx.Resampler;
+import io.kvmirq.arch.intx.model.PinSources;
+import io.kvmirq.arch.intx.model.Resampler;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.arch.intx.LineController;
-import io.kvmirq.arch.intx.PhysicalLine;
+import io.kvmirq.arch.intx.model.LineController;
+import io.kvmirq.arch.intx.model.PhysicalLine;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.VfioRule;
 import java.time.Duration;

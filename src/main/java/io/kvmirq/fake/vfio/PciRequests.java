@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.arch.intx.InterruptMode;
+import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.rules.FileRule;

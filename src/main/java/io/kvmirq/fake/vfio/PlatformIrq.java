@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.arch.intx.IntxDevice;
-import io.kvmirq.arch.intx.LineController;
-import io.kvmirq.arch.intx.PhysicalLine;
-import io.kvmirq.arch.intx.VfioIntx;
+import io.kvmirq.arch.intx.model.IntxDevice;
+import io.kvmirq.arch.intx.model.LineController;
+import io.kvmirq.arch.intx.model.PhysicalLine;
+import io.kvmirq.arch.intx.model.VfioIntx;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.VfioRule;

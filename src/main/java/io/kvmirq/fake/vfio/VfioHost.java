@@ -2,8 +2,8 @@
 package io.kvmirq.fake.vfio;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.arch.intx.InterruptMode;
-import io.kvmirq.arch.intx.LineController;
+import io.kvmirq.arch.intx.model.InterruptMode;
+import io.kvmirq.arch.intx.model.LineController;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.VfioRule;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.arch.intx.InterruptMode;
-import io.kvmirq.arch.intx.IntxDevice;
-import io.kvmirq.arch.intx.VfioIntx;
+import io.kvmirq.arch.intx.model.InterruptMode;
+import io.kvmirq.arch.intx.model.IntxDevice;
+import io.kvmirq.arch.intx.model.VfioIntx;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.IoapicEntry;
-import io.kvmirq.arch.intx.PinSources;
+import io.kvmirq.arch.apic.model.ApicMessage;
+import io.kvmirq.arch.intx.model.PinSources;
 import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;

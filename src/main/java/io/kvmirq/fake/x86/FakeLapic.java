@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.LapicPage;
-import io.kvmirq.arch.apic.LocalApic;
+import io.kvmirq.arch.apic.model.ApicMessage;
+import io.kvmirq.arch.apic.model.LocalApic;
 import io.kvmirq.fake.posting.PostingVcpu;
 import io.kvmirq.fake.posting.VirtualLapic;
 import io.kvmirq.fake.rules.KvmRule;

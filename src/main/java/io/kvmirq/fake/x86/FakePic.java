@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.arch.intx.PinSources;
+import io.kvmirq.arch.intx.model.PinSources;
 import io.kvmirq.fake.rules.KvmRule;
 import java.nio.ByteBuffer;
 

@@ -2,8 +2,8 @@
 package io.kvmirq.fake.x86;
 
 import io.kvmirq.KernelException;
-import io.kvmirq.arch.apic.ApicMessage;
-import io.kvmirq.arch.apic.PostedIrqfd;
+import io.kvmirq.arch.apic.model.ApicMessage;
+import io.kvmirq.arch.apic.model.PostedIrqfd;
 import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.kvm.FakeIrqfd;
 import io.kvmirq.fake.posting.PostingGuest;

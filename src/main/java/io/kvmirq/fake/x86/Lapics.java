@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.arch.apic.ApicMap;
-import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.DeliveryMode;
-import io.kvmirq.arch.apic.Destinations;
-import io.kvmirq.arch.apic.PostingVm;
+import io.kvmirq.arch.apic.model.ApicMap;
+import io.kvmirq.arch.apic.model.ApicMessage;
+import io.kvmirq.arch.apic.model.Destinations;
+import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.fake.rules.KvmRule;
 import java.util.ArrayList;
 import java.util.List;

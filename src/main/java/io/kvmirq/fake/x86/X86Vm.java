@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.x86;
 
-import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.CompatibilityMsi;
-import io.kvmirq.arch.intx.PinSources;
+import io.kvmirq.arch.apic.model.ApicMessage;
+import io.kvmirq.arch.intx.model.PinSources;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.kvm.FakeIrqfd;

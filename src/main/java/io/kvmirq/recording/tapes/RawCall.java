@@ -89,8 +89,8 @@ record RawCall(
                     readOnly(out),
                     readOnly(data),
                     Map.copyOf(names),
-                    made,
                     false,
+                    made,
                     raw.cut,
                     made.isPresent() ? 0 : raw.result,
                     raw.errno);

@@ -34,8 +34,8 @@ public sealed interface TapeLine {
      * @param data what a pointer in the structure pointed to
      * @param names what the descriptor or address at an offset of {@code in} means; of {@code data} by {@code data}, of
      *     {@code value} by {@code value}
-     * @param made the file or mapping that came of it; the result is then 0
      * @param begins whether the call only begins here: it blocks, and another line is its end
+     * @param made the file or mapping that came of it; the result is then 0
      * @param cut whether {@code in} and {@code out} are only the beginning of what the kernel saw
      * @param result of the C function
      * @param errno when the result is -1
@@ -54,8 +54,8 @@ public sealed interface TapeLine {
             Optional<ByteBuffer> out,
             Optional<ByteBuffer> data,
             Map<String, String> names,
-            Optional<String> made,
             boolean begins,
+            Optional<String> made,
             boolean cut,
             long result,
             Optional<Errno> errno)

@@ -178,8 +178,8 @@ public final class TapeReader implements Closeable {
                 fields.bytes("out"),
                 fields.bytes("data"),
                 fields.names(),
-                fields.named("made", false),
                 begins,
+                fields.named("made", false),
                 fields.isTrue("cut"),
                 begins ? 0 : fields.required("result"),
                 fields.optionalText("errno").map(name -> Errno.of(name)

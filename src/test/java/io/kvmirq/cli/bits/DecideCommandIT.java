@@ -3,7 +3,7 @@ package io.kvmirq.cli.bits;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.arch.apic.NotPosted;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
 import java.util.Locale;
@@ -75,10 +75,10 @@ class DecideCommandIT {
         Cli.Ended ended = decide("--reasons");
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out().lines().filter(line -> !line.startsWith(" ")))
-                .hasSize(NotPosted.values().length)
+                .hasSize(PostingObstacle.values().length)
                 .first()
                 .asString()
-                .startsWith(NotPosted.NO_REMAPPING.name().toLowerCase(Locale.ROOT) + ": ");
+                .startsWith(PostingObstacle.NO_REMAPPING.name().toLowerCase(Locale.ROOT) + ": ");
     }
 
     @ParameterizedTest

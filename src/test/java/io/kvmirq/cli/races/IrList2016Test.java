@@ -3,9 +3,9 @@ package io.kvmirq.cli.races;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.arch.amd.AvicRaces;
-import io.kvmirq.arch.amd.AvicScenario;
-import io.kvmirq.arch.amd.AvicVariant;
+import io.kvmirq.arch.amd.model.AvicRaces;
+import io.kvmirq.arch.amd.model.AvicScenario;
+import io.kvmirq.arch.amd.model.AvicVariant;
 import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.Memory;
 import java.util.ArrayList;

@@ -3,9 +3,9 @@ package io.kvmirq.cli.races;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.arch.gic.VgicRaces;
-import io.kvmirq.arch.gic.VgicScenario;
-import io.kvmirq.arch.gic.VgicVariant;
+import io.kvmirq.arch.gic.model.VgicRaces;
+import io.kvmirq.arch.gic.model.VgicScenario;
+import io.kvmirq.arch.gic.model.VgicVariant;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
