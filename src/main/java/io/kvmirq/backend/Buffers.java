@@ -10,6 +10,9 @@ import org.jspecify.annotations.Nullable;
 
 /** Checks buffers before their addresses are passed to the kernel. All checks are here. */
 public final class Buffers {
+    /** Bytes of a record of {@link KernelBackend#routesSet}. */
+    static final int ROUTE_SIZE = 40;
+
     private Buffers() {}
 
     /**
@@ -100,7 +103,7 @@ public final class Buffers {
         if (count < 0) {
             throw new IllegalArgumentException("route count " + count + " is negative");
         }
-        return inNativeOrder(readable(routes, (long) KernelBackend.ROUTE_SIZE * count));
+        return inNativeOrder(readable(routes, (long) ROUTE_SIZE * count));
     }
 
     /**
@@ -115,7 +118,7 @@ public final class Buffers {
                     case UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD -> Integer.BYTES;
                     default -> 0; // no data, or a type that the kernel refuses
                 };
-        long bytes = KernelBackend.VFIO_IRQS_HEADER_SIZE + each * Integer.toUnsignedLong(count);
+        long bytes = UapiVfio.VfioIrqSet.SIZE + each * Integer.toUnsignedLong(count);
         writable(set, bytes);
         return (int) bytes;
     }
