@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.backend;
 
+import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -9,8 +10,8 @@ import org.jspecify.annotations.Nullable;
 
 /** Checks buffers before their addresses are passed to the kernel. All checks are here. */
 public final class Buffers {
-    private static final int VFIO_TYPE = ';';
-    private static final int KVM_TYPE = 0xae;
+    /** Bytes of a record of {@link KernelBackend#routesSet}. */
+    static final int ROUTE_SIZE = 40;
 
     private Buffers() {}
 
@@ -102,7 +103,7 @@ public final class Buffers {
         if (count < 0) {
             throw new IllegalArgumentException("route count " + count + " is negative");
         }
-        return inNativeOrder(readable(routes, (long) KernelBackend.ROUTE_SIZE * count));
+        return inNativeOrder(readable(routes, (long) ROUTE_SIZE * count));
     }
 
     /**
@@ -117,7 +118,7 @@ public final class Buffers {
                     case UapiVfio.VFIO_IRQ_SET_DATA_EVENTFD -> Integer.BYTES;
                     default -> 0; // no data, or a type that the kernel refuses
                 };
-        long bytes = KernelBackend.VFIO_IRQS_HEADER_SIZE + each * Integer.toUnsignedLong(count);
+        long bytes = UapiVfio.VfioIrqSet.SIZE + each * Integer.toUnsignedLong(count);
         writable(set, bytes);
         return (int) bytes;
     }
@@ -143,7 +144,7 @@ public final class Buffers {
     public static ByteBuffer ioctlArgument(long request, @Nullable ByteBuffer argument) {
         long size = request >>> 16 & 0x3fff;
         int type = (int) (request >>> 8 & 0xff);
-        boolean sizeInside = type == VFIO_TYPE && size == 0;
+        boolean sizeInside = type == UapiVfio.VFIO_TYPE && size == 0;
         boolean kernelWrites = (request >>> 31 & 1) == 1 || sizeInside;
         if (request == UapiVfio.VFIO_GROUP_GET_DEVICE_FD) {
             return cStringIn(argument);
@@ -155,7 +156,7 @@ public final class Buffers {
         if (sizeInside) {
             return writable(checked, checked.limit() < Integer.BYTES ? Integer.BYTES : firstWord(checked));
         }
-        long each = type == KVM_TYPE ? elementSize((int) (request & 0xff)) : 0;
+        long each = type == Uapi.KVMIO ? elementSize((int) (request & 0xff)) : 0;
         return each == 0 ? checked : readable(checked, size + each * firstWord(checked));
     }
 

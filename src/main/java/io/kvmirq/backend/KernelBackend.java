@@ -107,7 +107,7 @@ public interface KernelBackend {
     // routes
 
     /** Bytes of one record of {@link #routesSet}: {@code struct kvmirq_route}. */
-    int ROUTE_SIZE = 40;
+    int ROUTE_SIZE = Buffers.ROUTE_SIZE;
 
     /** Offset of the GSI, 4 bytes. */
     int ROUTE_GSI = 0;

@@ -44,15 +44,6 @@ final class CallLines {
         writer.end(0, null);
     }
 
-    /** Instead of the descriptor at an offset of what was read. */
-    void name(Capture capture, int at) {
-        @Nullable String name = files.find(capture.in.getInt(at));
-        if (name != null) {
-            writer.name(at, name);
-            capture.putIn(at, 0);
-        }
-    }
-
     /** @param struct that was read, if it is known */
     void structures(Capture capture, UapiTable.@Nullable Struct struct) {
         if (capture.inLength >= 0) {

@@ -2,7 +2,6 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.uapi.Arguments;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;
@@ -15,7 +14,6 @@ final class Capture {
     private static final int MOST_TEXT = 64;
 
     final int tid = (int) Thread.currentThread().getId();
-    final int[] places = new int[Arguments.MOST_FDS];
     final ByteBuffer data = Buffers.allocate(Uapi.KvmArchForwardedIrq.SIZE);
     ByteBuffer in = Buffers.allocate(MOST_DATA);
     ByteBuffer out = Buffers.allocate(MOST_DATA);
@@ -115,13 +113,6 @@ final class Capture {
             outLength = in.mismatch(out) < 0 ? -1 : inLength;
             in.clear();
             out.clear();
-        }
-    }
-
-    void putIn(int at, int value) {
-        in.putInt(at, value);
-        if (outLength >= at + Integer.BYTES) {
-            out.putInt(at, value);
         }
     }
 }

@@ -31,7 +31,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class Faults {
     /** Names every call that answers with a result. */
-    public static final String ANY = "any";
+    public static final String ANY = FaultNames.ANY;
 
     private static final int EVERY = 0;
     private static final Set<String> TAKE_DOWN = Set.of("close", "fdClose", "munmap");

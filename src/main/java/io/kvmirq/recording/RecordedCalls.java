@@ -3,6 +3,7 @@ package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.uapi.Masking;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import java.io.IOException;
@@ -19,9 +20,6 @@ import org.jspecify.annotations.Nullable;
 /** Turns each call of a {@link Libc} into a line: before it what the kernel will read, after it what it wrote. */
 final class RecordedCalls {
     private static final int MOST_POLLED = 64;
-    private static final int F_DUPFD = 0;
-    private static final int F_SETFL = 4;
-    private static final long FIONBIO = 0x5421;
     private static final int EPOLL_EVENT = 12;
     private static final String COUNT = "eventfd-count:";
 
@@ -112,13 +110,13 @@ final class RecordedCalls {
         }
         switch (name) {
             case "ioctl" -> {
-                if (RecordedIoctls.request(arguments) == FIONBIO) {
+                if (RecordedIoctls.request(arguments) == Uapi.FIONBIO) {
                     flagsChange((int) Capture.number(arguments[0]));
                 }
                 ioctls.before(capture, arguments);
             }
             case "fcntl" -> {
-                if (Capture.number(arguments[1]) == F_SETFL) {
+                if (Capture.number(arguments[1]) == Uapi.F_SETFL) {
                     flagsChange((int) Capture.number(arguments[0]));
                 }
             }
@@ -236,7 +234,7 @@ final class RecordedCalls {
                 long fd = Capture.number(arguments[2]);
                 @Nullable String name = files.find((int) fd);
                 if (name != null) {
-                    writer.name(TapeWriter.IN_VALUE, name);
+                    writer.name(Masking.IN_VALUE, name);
                 }
                 writer.arguments(Capture.number(arguments[1]), "", name == null ? fd : 0, 0);
                 lines.structures(capture, null);
@@ -282,7 +280,7 @@ final class RecordedCalls {
         lines.begin(capture, "fcntl", from);
         writer.arguments(command, "", Capture.number(arguments[2]), 0);
         @Nullable
-        String name = result >= 0 && (command == Uapi.F_DUPFD_CLOEXEC || command == F_DUPFD)
+        String name = result >= 0 && (command == Uapi.F_DUPFD_CLOEXEC || command == Uapi.F_DUPFD)
                 ? files.duplicated(from, (int) result)
                 : null;
         if (name == null) {
@@ -324,9 +322,7 @@ final class RecordedCalls {
         if (result >= 0) {
             capture.storeChanged(arguments[0]);
         }
-        for (int at = 0; at < capture.inLength; at += Uapi.Pollfd.SIZE) {
-            lines.name(capture, at);
-        }
+        ioctls.maskPoll(capture);
         lines.structures(capture, null);
         lines.end(result);
     }

@@ -3,21 +3,22 @@ package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.uapi.Arguments;
+import io.kvmirq.uapi.Masking;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
-import io.kvmirq.uapi.UapiTable.Field;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Request;
-import io.kvmirq.uapi.UapiTable.Role;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** The lines of ioctls, and of what programs write into guests. */
-final class RecordedIoctls {
+final class RecordedIoctls implements Masking.Process {
     private final CallLines lines;
     private final ProcessMemory memory;
     private final RecordedGuestMemory guests;
+    private final Masking masking = new Masking(this);
     /** What each vCPU shares with its VMM. */
     private final Map<String, Run> runs = new HashMap<>();
 
@@ -120,51 +121,44 @@ final class RecordedIoctls {
         if (Arguments.isWritten(request, known)) {
             capture.storeChanged(arguments[2]);
         }
-        int count = Arguments.places(known, Role.FD, capture.in, capture.inLength, capture.places);
-        for (int i = 0; i < count; i++) {
-            lines.name(capture, capture.places[i]);
-        }
-        nameGuestMemory(capture, known);
-        if (arguments[1] instanceof Long number) {
-            count = Arguments.addresses(
-                    number, lines.files.type(fd(arguments)), capture.in, capture.inLength, capture.places);
-            for (int i = 0; i < count; i++) {
-                capture.putIn(capture.places[i], 0);
-                capture.putIn(capture.places[i] + Integer.BYTES, 0);
-            }
-        }
-        @Nullable
-        String file = capture.dataLength >= 0 && Arguments.isDescriptor(known)
-                ? lines.files.find(capture.data.getInt(0))
-                : null;
-        if (file != null) {
-            lines.writer.name(TapeWriter.IN_DATA, file);
-            capture.data.putInt(0, 0);
-        }
-        ByteBuffer after = capture.outLength < 0 ? capture.in : capture.out;
-        @Nullable Field made = Arguments.made(known, after, capture.inLength, result);
-        String name = "";
-        if (made != null) {
-            name = lines.files.made(after.getInt(made.offset()), Arguments.kind(made, after));
-            after.putInt(made.offset(), 0);
-        }
+        masking.over(capture.in, capture.inLength, capture.out, capture.outLength);
+        String made = arguments[1] instanceof Long number
+                ? masking.ioctl(number, lines.files.type(fd(arguments)), capture.data, capture.dataLength, result)
+                : "";
         lines.structures(capture, known == null ? null : known.argument().orElse(null));
-        if (name.isEmpty()) {
-            lines.end(result, Arguments.makes(known));
+        if (made.isEmpty()) {
+            lines.end(result);
         } else {
-            lines.made(name);
+            lines.made(made);
         }
     }
 
-    private void nameGuestMemory(Capture capture, @Nullable Request known) {
-        @Nullable Field address = Arguments.guestMemory(known);
-        if (address != null && capture.inLength >= address.offset() + Long.BYTES) {
-            String place = memory.placeOf(capture.in.getLong(address.offset()));
-            String mapping = place.isEmpty() ? "" : place.substring(0, place.indexOf('+'));
-            if (guests.add(mapping)) {
-                lines.writer.name(address.offset(), place);
-            }
-        }
+    /** Names the descriptors of a poll. */
+    void maskPoll(Capture capture) {
+        masking.over(capture.in, capture.inLength, capture.out, capture.outLength);
+        masking.poll();
+    }
+
+    @Override
+    public @Nullable String file(int fd) {
+        return lines.files.find(fd);
+    }
+
+    @Override
+    public String made(int fd, FileKind kind) {
+        return lines.files.made(fd, kind);
+    }
+
+    @Override
+    public String guestMemory(long address) {
+        String place = memory.placeOf(address);
+        String mapping = place.isEmpty() ? "" : place.substring(0, place.indexOf('+'));
+        return guests.add(mapping) ? place : "";
+    }
+
+    @Override
+    public void named(int place, String name) {
+        lines.writer.name(place, name);
     }
 
     private void endRun(int fd, long result) {

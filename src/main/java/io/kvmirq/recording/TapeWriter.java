@@ -5,6 +5,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.recording.tapes.TapeReader;
 import io.kvmirq.uapi.Arguments;
+import io.kvmirq.uapi.Masking;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Field;
 import io.kvmirq.uapi.UapiTable.Struct;
@@ -21,15 +22,9 @@ import org.jspecify.annotations.Nullable;
  * one thread at a time; the recorder holds a lock.
  */
 public final class TapeWriter extends JsonLines {
-    /** The place of a name that belongs to the bytes of {@code data}. */
-    static final int IN_DATA = -1;
-
-    /** The place of a name that belongs to the argument {@code value}. */
-    static final int IN_VALUE = -2;
-
     private long calls;
     private boolean closed;
-    /** The place of each name on the current line: an offset in {@code in}, {@link #IN_DATA} or {@link #IN_VALUE}. */
+    /** The place of each name on the current line: an offset in {@code in}, {@link Masking#IN_DATA} or {@link Masking#IN_VALUE}. */
     private final int[] namedAt = new int[Arguments.MOST_FDS];
 
     private final String[] nameOf = new String[Arguments.MOST_FDS];
@@ -130,8 +125,8 @@ public final class TapeWriter extends JsonLines {
 
     private static int place(String place) {
         return switch (place) {
-            case "data" -> IN_DATA;
-            case "value" -> IN_VALUE;
+            case "data" -> Masking.IN_DATA;
+            case "value" -> Masking.IN_VALUE;
             default -> Integer.parseInt(place);
         };
     }
@@ -152,7 +147,7 @@ public final class TapeWriter extends JsonLines {
         beginObject("names");
         for (int i = 0; i < named; i++) {
             if (namedAt[i] < 0) {
-                text(namedAt[i] == IN_DATA ? "data" : "value", nameOf[i]);
+                text(namedAt[i] == Masking.IN_DATA ? "data" : "value", nameOf[i]);
             } else {
                 numberKey(namedAt[i]);
                 quoted(nameOf[i]);

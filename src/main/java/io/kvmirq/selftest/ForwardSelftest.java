@@ -37,10 +37,10 @@ public final class ForwardSelftest {
     /** Hears of each step as it happens, on the thread that runs the test. */
     public interface Journal {
         /** The device is open, and interrupts will be forwarded. */
-        void begin(ForwardPlan plan);
+        default void begin(ForwardPlan plan) {}
 
         /** An interrupt was triggered, and arrived or was lost. */
-        void answered(ForwardAnswer answer);
+        default void answered(ForwardAnswer answer) {}
     }
 
     /**

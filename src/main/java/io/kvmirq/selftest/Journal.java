@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-/** Receives the steps of a self-test as they happen. The thread that runs the test makes the calls. */
+/**
+ * Receives the steps of a self-test as they happen; each method does nothing unless it is overridden. The thread that runs
+ * the test makes the calls.
+ */
 public interface Journal {
     /** A scenario begins. */
-    void begin(Scenario scenario);
+    default void begin(Scenario scenario) {}
 
     /** A step is done, and the kernel or the guest has answered. */
-    void step(String done, String answer);
+    default void step(String done, String answer) {}
 
     /**
      * A round trip of the running scenario is over; called for each, so return at once.
@@ -18,5 +21,5 @@ public interface Journal {
     default void progress(long done, long total) {}
 
     /** The scenario of the last {@link #begin} is over. */
-    void end(Result result);
+    default void end(Result result) {}
 }

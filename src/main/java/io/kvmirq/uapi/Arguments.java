@@ -28,23 +28,19 @@ public final class Arguments {
     /** Descriptors in one argument that are named at most. */
     public static final int MOST_FDS = 256;
 
-    /** asm-generic/ioctls.h, from before requests had sizes. */
-    private static final long FIONBIO = 0x5421;
-
     /** No page of a program begins below. */
     private static final int MOST_VALUE = 0xffff;
 
-    private static final int VFIO_TYPE = ';';
     private static final int MOST_TEXT = 64;
 
     private Arguments() {}
 
     public static boolean isKvm(long request) {
-        return (request & 0xff00) == (Uapi.KVM_GET_API_VERSION & 0xff00);
+        return (request >>> 8 & 0xff) == Uapi.KVMIO;
     }
 
     private static boolean isVfio(long request) {
-        return (request >>> 8 & 0xff) == VFIO_TYPE;
+        return (request >>> 8 & 0xff) == UapiVfio.VFIO_TYPE;
     }
 
     /**
@@ -77,7 +73,7 @@ public final class Arguments {
     }
 
     private static int size(long request, @Nullable Struct struct) {
-        if (request == FIONBIO) {
+        if (request == Uapi.FIONBIO) {
             return Integer.BYTES;
         }
         int encoded = (int) (request >>> 16 & 0x3fff);

@@ -43,20 +43,25 @@ public final class Uapi {
 
     // include/uapi/asm-generic/ioctl.h: direction, 14 bits of size, KVM's type; the number follows
 
-    private static final long IO = 0xae00;
+    public static final int KVMIO = 0xae;
+    private static final long IO = KVMIO << 8;
     private static final long IOW = 1L << 30 | IO;
     private static final long IOR = 2L << 30 | IO;
     private static final long IOWR = 3L << 30 | IO;
 
-    // include/uapi/asm-generic/fcntl.h, mman-common.h, poll.h; linux/eventfd.h, fs.h
+    // include/uapi/asm-generic/fcntl.h, ioctls.h, mman-common.h, poll.h; linux/eventfd.h, fs.h
 
     public static final int O_RDWR = 2;
     public static final int O_NONBLOCK = 04000;
     public static final int O_CLOEXEC = 02000000;
     public static final int FD_CLOEXEC = 1;
+    public static final int F_DUPFD = 0;
     public static final int F_GETFD = 1;
+    public static final int F_SETFD = 2;
     public static final int F_GETFL = 3;
+    public static final int F_SETFL = 4;
     public static final int F_DUPFD_CLOEXEC = 1030;
+    public static final int FIONBIO = 0x5421;
     public static final int PROT_READ = 1;
     public static final int PROT_WRITE = 2;
     public static final int MAP_SHARED = 1;

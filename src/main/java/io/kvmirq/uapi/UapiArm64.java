@@ -21,7 +21,7 @@ public final class UapiArm64 {
 
     // spotless:off: a table, a line for each field
 
-    private static final long KVMIO = 0xae00;
+    private static final long KVMIO = Uapi.KVMIO << 8;
     private static final long WRITE = 1L << 30;
     private static final long READ = 2L << 30;
 

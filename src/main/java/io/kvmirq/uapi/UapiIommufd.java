@@ -28,7 +28,7 @@ public final class UapiIommufd {
 
     // spotless:off: a table, a line for each field
 
-    private static final long IOMMU = (long) ';' << 8 | 0x80;
+    private static final long IOMMU = UapiVfio.VFIO_TYPE << 8 | 0x80;
 
     @Ioctl(on = IOMMUFD, argument = IommuDestroy.class) public static final long IOMMU_DESTROY = IOMMU;
     @Ioctl(on = IOMMUFD, argument = IommuIoasAlloc.class) public static final long IOMMU_IOAS_ALLOC = IOMMU + 1;

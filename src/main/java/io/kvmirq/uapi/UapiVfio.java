@@ -32,7 +32,8 @@ public final class UapiVfio {
 
     // The number has no size: the structure begins with its own
 
-    private static final long VFIO = (long) ';' << 8 | 100;
+    public static final int VFIO_TYPE = ';';
+    private static final long VFIO = VFIO_TYPE << 8 | 100;
 
     // Containers; an iommufd answers these too
 

@@ -7,6 +7,7 @@ import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.testing.Machine;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -16,6 +17,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 
 /** The command: {@link #run} in this process, {@link #launcher} and {@link #jvm} as a process of its own. */
@@ -41,6 +43,13 @@ public final class Cli {
         Terminal terminal = new Terminal(utf8(out), utf8(err), false, Terminal.DEFAULT_COLUMNS, 0);
         int code = Main.run(arguments, terminal);
         return new Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+    }
+
+    /** The content of a resource beside a test: the output that the command must print, letter by letter. */
+    public static String golden(Class<?> test, String name) throws IOException {
+        try (InputStream in = Objects.requireNonNull(test.getResourceAsStream(name), name)) {
+            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+        }
     }
 
     private static PrintStream utf8(OutputStream stream) {

@@ -51,7 +51,7 @@ public final class Recordings {
     public static Path ofSelftest(Path file, KernelBackend backend, Scenario scenario, Irqchip... irqchips) {
         return of(file, backend, kernel -> {
             for (Irqchip irqchip : irqchips) {
-                List<Result> results = new Selftest(kernel, irqchip, 5, new Silent()).run(List.of(scenario));
+                List<Result> results = new Selftest(kernel, irqchip, 5, new Journal() {}).run(List.of(scenario));
                 assertThat(results).allSatisfy(result -> assertThat(result.failure())
                         .as(scenario.label())
                         .isEmpty());
@@ -74,16 +74,5 @@ public final class Recordings {
     public static List<String> text(Path file) {
         TapeText text = new TapeText();
         return lines(file).stream().map(text::render).toList();
-    }
-
-    private static final class Silent implements Journal {
-        @Override
-        public void begin(Scenario scenario) {}
-
-        @Override
-        public void step(String done, String answer) {}
-
-        @Override
-        public void end(Result result) {}
     }
 }

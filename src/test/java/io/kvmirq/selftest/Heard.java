@@ -4,20 +4,14 @@ package io.kvmirq.selftest;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A journal that keeps the steps of a self-test. */
+/** Keeps the steps of a self-test, each with its answer. */
 public final class Heard implements Journal {
     private final List<String> steps = new ArrayList<>();
-
-    @Override
-    public void begin(Scenario scenario) {}
 
     @Override
     public void step(String done, String answer) {
         steps.add(done + ": " + answer);
     }
-
-    @Override
-    public void end(Result result) {}
 
     public List<String> steps() {
         return steps;

@@ -23,8 +23,6 @@ import io.kvmirq.kernel.KernelFacts;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
-import io.kvmirq.selftest.ForwardAnswer;
-import io.kvmirq.selftest.ForwardPlan;
 import io.kvmirq.selftest.ForwardResult;
 import io.kvmirq.selftest.ForwardSelftest;
 import io.kvmirq.vfio.IrqKind;
@@ -271,8 +269,8 @@ public final class ForwardCommand implements Command {
             Target target, PciAddress address, ForwardSelftest.Choice choice, boolean json, Terminal terminal) {
         KernelReport kernel = new KernelReport(target.kernel, terminal);
         ForwardText text = new ForwardText(kernel, terminal);
-        ForwardSelftest selftest =
-                new ForwardSelftest(target.kernel, address, target::mirror, choice, json ? new Silent() : text);
+        ForwardSelftest selftest = new ForwardSelftest(
+                target.kernel, address, target::mirror, choice, json ? new ForwardSelftest.Journal() {} : text);
         ForwardResult result;
         try (Taping hook = new Taping(Optional.empty())) {
             hook.beforeEnd(selftest::stop); // Ctrl-C gives the device back before the JVM ends
@@ -289,13 +287,5 @@ public final class ForwardCommand implements Command {
             text.end(result, left);
         }
         return result.passed() && left.isEmpty() ? ExitCode.OK : ExitCode.FAILED;
-    }
-
-    private static final class Silent implements ForwardSelftest.Journal {
-        @Override
-        public void begin(ForwardPlan plan) {}
-
-        @Override
-        public void answered(ForwardAnswer answer) {}
     }
 }

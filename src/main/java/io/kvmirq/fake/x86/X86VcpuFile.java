@@ -24,10 +24,8 @@ final class X86VcpuFile extends VcpuFile {
     private static final Set<Integer> ENABLED_ELSEWHERE = Set.of(123, 148, 163, 190, 191);
 
     private static final int LAST_VECTOR = 255;
-    /** The bit position of the type in a request number, and KVM's type. */
+    /** The bit position of the type in a request number. */
     private static final int TYPE_SHIFT = 8;
-
-    private static final int KVM_TYPE = 0xae;
 
     private static final Requests<X86VcpuFile> REQUESTS = new Requests<X86VcpuFile>(
                     VmAnswer.VCPU_UNKNOWN_REQUEST, number -> X86KvmFile.notModelled(UapiTable.FileKind.VCPU, number))
@@ -82,7 +80,7 @@ final class X86VcpuFile extends VcpuFile {
     /** One ioctl at a time: others wait until KVM_RUN returns, also while the guest is halted. */
     @Override
     public int ioctl(long request, long argument) {
-        if ((request >>> TYPE_SHIFT & 0xff) != KVM_TYPE) {
+        if ((request >>> TYPE_SHIFT & 0xff) != Uapi.KVMIO) {
             return host.refuse(VmAnswer.VCPU_UNKNOWN_REQUEST);
         }
         while (running) {

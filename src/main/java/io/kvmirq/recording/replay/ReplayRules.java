@@ -22,8 +22,6 @@ final class ReplayRules {
     /** Guests that run at a time, each on a thread. */
     static final int MOST_RUNNING = 1024;
 
-    private static final int F_DUPFD = 0;
-
     private final TapeReader reader;
     private final String here = System.getProperty("os.arch", "").replace("amd64", "x86_64");
     private final Map<String, Integer> open = new HashMap<>();
@@ -81,7 +79,7 @@ final class ReplayRules {
     }
 
     private void requireDuplicate(TapeLine.Call call) {
-        boolean known = call.request() == F_DUPFD
+        boolean known = call.request() == Uapi.F_DUPFD
                 || call.request() == Uapi.F_DUPFD_CLOEXEC
                 || call.request() == Uapi.F_GETFL && call.made().isEmpty();
         if (!known) {

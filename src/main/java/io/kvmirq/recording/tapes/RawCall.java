@@ -3,17 +3,16 @@ package io.kvmirq.recording.tapes;
 
 import io.kvmirq.Errno;
 import io.kvmirq.uapi.Arguments;
-import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.Masking;
 import io.kvmirq.uapi.UapiTable;
-import io.kvmirq.uapi.UapiTable.Field;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import io.kvmirq.uapi.UapiTable.Request;
-import io.kvmirq.uapi.UapiTable.Role;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -42,7 +41,9 @@ record RawCall(
     }
 
     /** The naming of one call. */
-    private static final class Naming {
+    private static final class Naming implements Masking.Process {
+        private static final ByteBuffer NONE = ByteBuffer.allocate(0);
+
         private final RawCall raw;
         private final Identities files;
         private final Map<String, String> names = new HashMap<>();
@@ -71,7 +72,7 @@ record RawCall(
                 case "eventfd" -> made(FileKind.EVENTFD);
                 case "fcntl", "dup", "dup2", "dup3" -> duplicate();
                 case "close" -> files.closed(raw.pid, raw.fd);
-                case "ppoll" -> poll();
+                case "ppoll" -> masked(this::poll);
                 default -> {}
             }
             return new TapeLine.Call(
@@ -84,9 +85,9 @@ record RawCall(
                     raw.request,
                     value,
                     raw.flags,
-                    in,
-                    out,
-                    data,
+                    readOnly(in),
+                    readOnly(out),
+                    readOnly(data),
                     Map.copyOf(names),
                     false,
                     made,
@@ -112,10 +113,33 @@ record RawCall(
             made = files.of(raw.pid, raw.fd);
         }
 
-        private void poll() {
-            for (int at = 0; in.isPresent() && at + Uapi.Pollfd.SIZE <= in.get().limit(); at += Uapi.Pollfd.SIZE) {
-                nameDescriptor(at);
-            }
+        /** Masks copies of the bytes. */
+        private void masked(Function<Masking, String> call) {
+            in = in.map(Naming::copy);
+            out = out.map(Naming::copy);
+            data = data.map(Naming::copy);
+            Masking masking = new Masking(this);
+            masking.over(in.orElse(NONE), length(in), out.orElse(NONE), length(out));
+            made = Optional.of(call.apply(masking)).filter(name -> !name.isEmpty());
+        }
+
+        private static ByteBuffer copy(ByteBuffer bytes) {
+            return ByteBuffer.allocate(bytes.limit())
+                    .order(ByteOrder.nativeOrder())
+                    .put(0, bytes, 0, bytes.limit());
+        }
+
+        private static Optional<ByteBuffer> readOnly(Optional<ByteBuffer> bytes) {
+            return bytes.map(all -> all.asReadOnlyBuffer().order(ByteOrder.nativeOrder()));
+        }
+
+        private static int length(Optional<ByteBuffer> bytes) {
+            return bytes.map(ByteBuffer::limit).orElse(-1);
+        }
+
+        private String poll(Masking masking) {
+            masking.poll();
+            return "";
         }
 
         private void ioctl(String on) {
@@ -131,53 +155,28 @@ record RawCall(
             data = raw.data
                     .filter(bytes -> length > 0 && bytes.limit() >= length)
                     .map(bytes -> bytes.slice(0, length).order(ByteOrder.nativeOrder()));
-            if (in.isPresent()) {
-                int[] at = new int[Arguments.MOST_FDS];
-                int addresses = Arguments.addresses(
-                        raw.request, kind, in.get(), in.get().limit(), at);
-                for (int i = 0; i < addresses; i++) {
-                    zero(at[i]);
-                    zero(at[i] + Integer.BYTES);
-                }
-                int count = Arguments.places(known, Role.FD, in.get(), in.get().limit(), at);
-                for (int i = 0; i < count; i++) {
-                    nameDescriptor(at[i]);
-                }
-            }
-            data.filter(bytes -> Arguments.isDescriptor(known))
-                    .flatMap(bytes -> files.of(raw.pid, bytes.getInt(0)))
-                    .ifPresent(name -> names.put("data", name));
-            made(Arguments.makes(known));
-            // What the kernel left as it was is on the tape once.
-            out.or(() -> in).ifPresent(after -> {
-                @Nullable Field field = Arguments.made(known, after, after.limit(), raw.result);
-                if (field != null) {
-                    made = Optional.of(
-                            files.created(raw.pid, after.getInt(field.offset()), Arguments.kind(field, after)));
-                    out = Optional.of(zeroed(after, field.offset()));
-                }
-            });
+            masked(masking -> masking.ioctl(raw.request, kind, data.orElse(NONE), length(data), raw.result));
         }
 
-        private void nameDescriptor(int at) {
-            Optional<String> name = files.of(raw.pid, in.orElseThrow().getInt(at));
-            if (name.isPresent()) {
-                names.put(String.valueOf(at), name.get());
-                zero(at);
-            }
+        @Override
+        public @Nullable String file(int fd) {
+            return files.of(raw.pid, fd).orElse(null);
         }
 
-        private void zero(int at) {
-            in = in.map(bytes -> zeroed(bytes, at));
-            out = out.filter(bytes -> bytes.limit() >= at + Integer.BYTES)
-                    .map(bytes -> zeroed(bytes, at))
-                    .or(() -> out);
+        @Override
+        public String made(int fd, FileKind kind) {
+            return files.created(raw.pid, fd, kind);
         }
 
-        private static ByteBuffer zeroed(ByteBuffer bytes, int at) {
-            ByteBuffer copy = ByteBuffer.allocate(bytes.limit()).order(ByteOrder.nativeOrder());
-            copy.put(0, bytes, 0, bytes.limit()).putInt(at, 0);
-            return copy.asReadOnlyBuffer().order(ByteOrder.nativeOrder());
+        /** A tape of another program has no mappings. */
+        @Override
+        public String guestMemory(long address) {
+            return "";
+        }
+
+        @Override
+        public void named(int place, String name) {
+            names.put(place == Masking.IN_DATA ? "data" : String.valueOf(place), name);
         }
     }
 }

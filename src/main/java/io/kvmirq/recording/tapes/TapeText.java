@@ -99,12 +99,12 @@ public final class TapeText {
 
     private static String command(TapeLine.Call call) {
         return switch ((int) call.request()) {
-            case 0 -> "F_DUPFD " + call.value();
+            case Uapi.F_DUPFD -> "F_DUPFD " + call.value();
             case Uapi.F_DUPFD_CLOEXEC -> "F_DUPFD_CLOEXEC " + call.value();
             case Uapi.F_GETFD -> "F_GETFD";
-            case 2 -> "F_SETFD " + call.value();
+            case Uapi.F_SETFD -> "F_SETFD " + call.value();
             case Uapi.F_GETFL -> "F_GETFL";
-            case 4 -> "F_SETFL " + Names.hex(call.value());
+            case Uapi.F_SETFL -> "F_SETFL " + Names.hex(call.value());
             default -> "fcntl " + call.request() + " " + call.value();
         };
     }

@@ -3,15 +3,8 @@ package io.kvmirq.cli.devices;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.cli.frame.Commands;
-import io.kvmirq.cli.frame.Terminal;
-import java.io.ByteArrayOutputStream;
+import io.kvmirq.cli.Cli;
 import java.io.IOException;
-import java.io.InputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
-import java.util.List;
-import java.util.Objects;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -21,27 +14,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 class ForwardCommandTest {
     private static final String NIC = " 0000:3b:00.0";
 
-    private record Printed(int exitCode, String out, String err) {}
-
-    private static Printed run(String arguments) {
-        ByteArrayOutputStream out = new ByteArrayOutputStream();
-        ByteArrayOutputStream err = new ByteArrayOutputStream();
-        int code = new Commands(List.of(new ForwardCommand()))
-                .run(
-                        ("forward " + arguments.strip()).split(" +", -1),
-                        new Terminal(
-                                new PrintStream(out, false, StandardCharsets.UTF_8),
-                                new PrintStream(err, false, StandardCharsets.UTF_8),
-                                false,
-                                Terminal.DEFAULT_COLUMNS,
-                                0));
-        return new Printed(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
-    }
-
-    private static String golden(String name) throws IOException {
-        try (InputStream in = Objects.requireNonNull(ForwardCommandTest.class.getResourceAsStream(name), name)) {
-            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
-        }
+    private static Cli.Ended run(String arguments) {
+        return Cli.run(("forward " + arguments.strip()).split(" +", -1));
     }
 
     @ParameterizedTest
@@ -59,9 +33,9 @@ class ForwardCommandTest {
         "--fake vtd --kind msi --json,      forward-vtd.json"
     })
     void outputIsAsRecorded(String arguments, String golden) throws IOException {
-        Printed printed = run("--selftest " + arguments + NIC);
+        Cli.Ended printed = run("--selftest " + arguments + NIC);
         assertThat(printed.err()).isEmpty();
-        assertThat(printed.out()).isEqualTo(golden(golden));
+        assertThat(printed.out()).isEqualTo(Cli.golden(ForwardCommandTest.class, golden));
         assertThat(printed.exitCode()).isZero();
     }
 
@@ -70,7 +44,7 @@ class ForwardCommandTest {
             strings = {"6.1", "6.18,split", "7.1,cdev", "vtd-posting", "amd-avic", "avic-inhibited", "gicv4", "historic"
             })
     void everyVectorOfEveryProfileArrives(String profile) {
-        Printed printed = run("--selftest --fake " + profile + NIC);
+        Cli.Ended printed = run("--selftest --fake " + profile + NIC);
         assertThat(printed.exitCode()).as(printed.out() + printed.err()).isZero();
         assertThat(printed.out()).contains("64 of 64 interrupts", "nothing is left: PASS");
         assertThat(printed.out().lines()).allMatch(line -> line.startsWith("FAKE "));
@@ -110,7 +84,7 @@ class ForwardCommandTest {
                         + " ITS, which takes the messages of devices",
             })
     void refusalIsOneSentence(String arguments, int exitCode, String sentence) {
-        Printed printed = run(arguments);
+        Cli.Ended printed = run(arguments);
         assertThat(printed.exitCode()).isEqualTo(exitCode);
         assertThat(printed.err()).startsWith("kvmirq: " + sentence).hasLineCount(1);
         assertThat(printed.out()).isEmpty();

@@ -3,21 +3,15 @@ package io.kvmirq.cli.devices;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.cli.frame.Commands;
+import io.kvmirq.cli.Cli;
 import io.kvmirq.cli.frame.ExitCode;
-import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.host.RecordedHost;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.InputStream;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Objects;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -25,38 +19,15 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** Recorded hosts, and what the command prints of them, letter by letter. */
 class VfioCommandTest {
-    private record Printed(int exitCode, String out, String err) {}
-
     @TempDir
     @SuppressWarnings("NullAway.Init")
     private Path temporary;
 
-    private static Printed run(String... arguments) {
-        ByteArrayOutputStream out = new ByteArrayOutputStream();
-        ByteArrayOutputStream err = new ByteArrayOutputStream();
-        int code = new Commands(List.of(new VfioCommand()))
-                .run(
-                        arguments,
-                        new Terminal(
-                                new PrintStream(out, false, StandardCharsets.UTF_8),
-                                new PrintStream(err, false, StandardCharsets.UTF_8),
-                                false,
-                                Terminal.DEFAULT_COLUMNS,
-                                0));
-        return new Printed(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
-    }
-
-    private Printed of(RecordedHost host, String... arguments) throws IOException {
+    private Cli.Ended of(RecordedHost host, String... arguments) throws IOException {
         host.writeTo(temporary);
         List<String> all = new ArrayList<>(List.of("vfio", "--root", temporary.toString()));
         all.addAll(List.of(arguments));
-        return run(all.toArray(String[]::new));
-    }
-
-    private static String golden(String name) throws IOException {
-        try (InputStream in = Objects.requireNonNull(VfioCommandTest.class.getResourceAsStream(name), name)) {
-            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
-        }
+        return Cli.run(all.toArray(String[]::new));
     }
 
     @ParameterizedTest
@@ -69,18 +40,18 @@ class VfioCommandTest {
     })
     void textIsAsRecorded(String host, String address, String golden, int exitCode) throws IOException {
         String[] arguments = address.isEmpty() ? new String[0] : new String[] {address};
-        Printed printed = of(RecordedHost.of(host), arguments);
+        Cli.Ended printed = of(RecordedHost.of(host), arguments);
         assertThat(printed.err()).isEmpty();
-        assertThat(printed.out()).isEqualTo(golden(golden));
+        assertThat(printed.out()).isEqualTo(Cli.golden(VfioCommandTest.class, golden));
         assertThat(printed.exitCode()).isEqualTo(exitCode);
     }
 
     @Test
     void jsonIsAsRecorded() throws IOException {
-        Printed printed = of(RecordedHost.of("intel-6.1"), "0000:00:01.0", "--json");
+        Cli.Ended printed = of(RecordedHost.of("intel-6.1"), "0000:00:01.0", "--json");
         assertThat(printed.exitCode()).isZero();
-        assertThat(printed.out()).isEqualTo(golden("vfio-intel-6.1.json"));
-        assertThat(run("vfio", "--root", temporary.toString(), "--json").out())
+        assertThat(printed.out()).isEqualTo(Cli.golden(VfioCommandTest.class, "vfio-intel-6.1.json"));
+        assertThat(Cli.run("vfio", "--root", temporary.toString(), "--json").out())
                 .startsWith("{\"schema\":\"kvmirq.vfio/1\",\"kernel\":\"6.1.0-56-amd64\",\"iommus\":[\"dmar0\"],")
                 .contains("\"address\":\"0000:00:04.0\"", "\"cause\":\"not-bound\"");
     }
@@ -91,7 +62,7 @@ class VfioCommandTest {
         RecordedHost host = RecordedHost.of("amd-6.1")
                 .remove("sys/bus/pci/devices/0000:00:02.0/driver")
                 .link("sys/bus/pci/devices/0000:00:02.0/driver", "x/\033[2J;reboot");
-        Printed printed = of(host, "0000:00:02.0");
+        Cli.Ended printed = of(host, "0000:00:02.0");
         assertThat(printed.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(printed.out()).contains("?[2J;reboot").doesNotContain("\033");
         assertThat(printed.out().substring(printed.out().indexOf("to bind it:")))
@@ -103,10 +74,10 @@ class VfioCommandTest {
     @Test
     void bridgeGetsNoCommands() throws IOException {
         RecordedHost host = RecordedHost.of("amd-6.1").put("sys/bus/pci/devices/0000:00:05.0/class", "0x060100\n");
-        Printed printed = of(host, "0000:00:05.0");
+        Cli.Ended printed = of(host, "0000:00:05.0");
         assertThat(printed.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(printed.out()).contains("0000:00:05.0 is a bridge").doesNotContain("echo");
-        assertThat(run("vfio", "--root", temporary.toString(), "0000:00:05.0", "--json")
+        assertThat(Cli.run("vfio", "--root", temporary.toString(), "0000:00:05.0", "--json")
                         .out())
                 .contains("\"cause\":\"bridge\"", "\"bind\":[],\"giveBack\":[]");
     }
@@ -119,7 +90,7 @@ class VfioCommandTest {
                 .remove("sys/bus/pci/devices/0000:00:05.0/iommu_group")
                 .remove(removed);
         assertThat(of(host, "0000:00:05.0").out()).doesNotContain("echo");
-        assertThat(run("vfio", "--root", temporary.toString(), "0000:00:05.0", "--json")
+        assertThat(Cli.run("vfio", "--root", temporary.toString(), "0000:00:05.0", "--json")
                         .out())
                 .contains("\"cause\":\"" + cause + "\"", "\"bind\":[],\"giveBack\":[]");
     }
@@ -141,8 +112,8 @@ class VfioCommandTest {
     private String giveBack(RecordedHost host) throws IOException {
         Path copy = Files.createTempDirectory(temporary, "host");
         host.writeTo(copy);
-        String out =
-                run("vfio", "--root", copy.toString(), "0000:00:05.0", "--json").out();
+        String out = Cli.run("vfio", "--root", copy.toString(), "0000:00:05.0", "--json")
+                .out();
         return out.substring(out.indexOf("\"giveBack\":") + 11, out.lastIndexOf("}]}"));
     }
 
@@ -164,7 +135,7 @@ class VfioCommandTest {
                         + " See kvmirq vfio --help"
             })
     void wrongArgumentsAreOneSentence(String arguments, int exitCode, String sentence) {
-        Printed printed = run(arguments.strip().split(" ", -1));
+        Cli.Ended printed = Cli.run(arguments.strip().split(" ", -1));
         assertThat(printed.exitCode()).isEqualTo(exitCode);
         assertThat(printed.err()).startsWith(sentence).hasLineCount(1);
         assertThat(printed.out()).isEmpty();
@@ -173,10 +144,10 @@ class VfioCommandTest {
     @Test
     void devicesOfAFakeKernel() {
         for (String profile : Profile.labels()) {
-            assertThat(run("vfio", "--fake", profile).out())
+            assertThat(Cli.run("vfio", "--fake", profile).out())
                     .contains("0000:3b:00.0", "usable", "0000:3d:00.0", "group-not-viable", "not-bound");
         }
-        Printed printed = run("vfio", "--fake", "6.12", "0000:3d:00.0");
+        Cli.Ended printed = Cli.run("vfio", "--fake", "6.12", "0000:3d:00.0");
         assertThat(printed.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(printed.out()).contains("0000:3d:00.1 (driver-of-host)", "Linux 6.12.0-fake");
     }
