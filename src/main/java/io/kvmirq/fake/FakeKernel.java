@@ -288,14 +288,9 @@ public final class FakeKernel extends SystemCalls {
      * of an x86 host, such as {@code vtd-posting}. Empty in other profiles.
      */
     public List<FakeVcpu> vcpus() {
-        time.enter();
-        try (time) {
-            return host.hardware() instanceof PostingMachine machine
-                    ? machine.vcpus().stream()
-                            .map(vcpu -> new FakeVcpu(time, vcpu))
-                            .toList()
-                    : List.of();
-        }
+        return time.locked(() -> host.hardware() instanceof PostingMachine machine
+                ? machine.vcpus().stream().map(vcpu -> new FakeVcpu(time, vcpu)).toList()
+                : List.of());
     }
 
     FakeTime time() {
@@ -308,26 +303,17 @@ public final class FakeKernel extends SystemCalls {
 
     /** The number of calls that wait for a change. */
     public int waiting() {
-        time.enter();
-        try (time) {
-            return time.waiting();
-        }
+        return time.locked(() -> time.waiting());
     }
 
     /** The rules that determined the answers so far. */
     public Set<KernelRule> rulesUsed() {
-        time.enter();
-        try (time) {
-            return host.rules().used();
-        }
+        return time.locked(() -> host.rules().used());
     }
 
     /** The calls that rules have refused so far, without duplicates. */
     List<Refusal> refusals() {
-        time.enter();
-        try (time) {
-            return host.rules().refused();
-        }
+        return time.locked(() -> host.rules().refused());
     }
 
     Profile profile() {

@@ -131,10 +131,8 @@ public final class FakePciDevice {
          */
         public FakePciDevice add() {
             FakeTime time = kernel.time();
-            time.enter();
-            try (time) {
-                return new FakePciDevice(time, kernel.vfio().add(function(), neighbour.map(other -> other.device)));
-            }
+            return time.locked(
+                    () -> new FakePciDevice(time, kernel.vfio().add(function(), neighbour.map(other -> other.device))));
         }
 
         /**
@@ -144,10 +142,7 @@ public final class FakePciDevice {
          */
         public void addToHost() {
             FakeTime time = kernel.time();
-            time.enter();
-            try (time) {
-                kernel.vfio().addToHost(function());
-            }
+            time.changing(() -> kernel.vfio().addToHost(function()));
         }
     }
 
@@ -169,8 +164,7 @@ public final class FakePciDevice {
      * @throws IllegalArgumentException if the device has no such vector
      */
     public FakeIrte irte(int vector) {
-        time.enter();
-        try (time) {
+        return time.locked(() -> {
             Optional<IrqHardware.Entry> entry = device.entry(vector);
             if (entry.isPresent() && entry.get() instanceof UnitEntry unit) {
                 UnitEntry.View now = unit.view();
@@ -179,7 +173,7 @@ public final class FakePciDevice {
             }
             FakeIrte.Form form = entry.isPresent() ? FakeIrte.Form.REMAPPED : FakeIrte.Form.NONE;
             return new FakeIrte(form, Optional.empty(), Optional.empty(), "");
-        }
+        });
     }
 
     /**

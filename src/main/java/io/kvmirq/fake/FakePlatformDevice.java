@@ -58,10 +58,7 @@ public final class FakePlatformDevice {
          */
         public FakePlatformDevice add() {
             FakeTime time = kernel.time();
-            time.enter();
-            try (time) {
-                return new FakePlatformDevice(time, kernel.vfio().add(name, group, levels, resets));
-            }
+            return time.locked(() -> new FakePlatformDevice(time, kernel.vfio().add(name, group, levels, resets)));
         }
     }
 

@@ -51,6 +51,13 @@ public final class FakeVcpu {
         });
     }
 
+    private void moved(Runnable action) {
+        moved(() -> {
+            action.run();
+            return true;
+        });
+    }
+
     // Moves
 
     /**
@@ -60,18 +67,12 @@ public final class FakeVcpu {
      * @throws IllegalArgumentException if the host has no such processor
      */
     public void load(int cpu) {
-        moved(() -> {
-            vcpu.load(cpu);
-            return true;
-        });
+        moved(() -> vcpu.load(cpu));
     }
 
     /** It enters the guest, on the processor that it is on, or else on one that the scheduler chooses. */
     public void enterGuest() {
-        moved(() -> {
-            vcpu.enterGuest();
-            return true;
-        });
+        moved(vcpu::enterGuest);
     }
 
     /** The host takes its processor away, or {@code KVM_RUN} returns. A sleeper is woken first. */
@@ -79,7 +80,6 @@ public final class FakeVcpu {
         moved(() -> {
             vcpu.load();
             vcpu.preempt();
-            return true;
         });
     }
 

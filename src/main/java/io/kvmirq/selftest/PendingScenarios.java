@@ -78,7 +78,7 @@ final class PendingScenarios {
             journal.step(
                     Guest.VCPU + ", never run; a GICv" + (v3 ? 3 : 2) + " with " + vgic.interrupts() + " interrupts",
                     "initialised");
-            PendingState state = PendingState.of(vgic);
+            PendingState state = new PendingState(vgic);
             switch (scenario) {
                 case EDGE -> edge(vm, state);
                 case LEVEL -> level(vm, vgic, state);
@@ -136,7 +136,7 @@ final class PendingScenarios {
             journal.step(irqfd + " → " + ONE + ", level", "assigned");
             interrupt.signal();
             boolean high = eventually(() -> state.isHigh(ONE));
-            require(!state.isLevelLatched(ONE), "a level interrupt was latched");
+            require(!(vgic instanceof VgicV3 v3 && v3.isLatched(ONE)), "a level interrupt was latched");
             require(resample.drain() == 0, "the resamplefd was signalled before an EOI");
             journal.step("assert", answer(high, ": line high, resamplefd silent"));
             journal.step("the guest's EOI, which signals the resamplefd", "not tried: no guest runs");

@@ -59,7 +59,7 @@ public final class PostedVm {
         }
         int base = vcpus * PostedVcpu.WORDS;
         for (int i = 0; i < host.cpus().size(); i++) {
-            lists.add(new WakeupList(words, base + i * WakeupList.words(vcpus)));
+            lists.add(new WakeupList(words, base + i * WakeupList.words(vcpus), vcpus));
         }
         bypasses = words(host.cpus().size(), vcpus) - 1;
         host.handle(Apic.NOTIFICATION, notified);

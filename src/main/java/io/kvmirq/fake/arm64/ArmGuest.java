@@ -104,10 +104,11 @@ public final class ArmGuest {
     /** Ends an active interrupt. Returns whether it was active. */
     public boolean end(int answer) {
         loadActive();
-        int register = active(answer);
-        if (register < 0) {
+        OptionalInt active = vgic.delivery().activeRegister(vcpu, word -> answer(word) == answer);
+        if (active.isEmpty()) {
             return false;
         }
+        int register = active.getAsInt();
         int id = (int) ListRegister.VIRTUAL_ID.of(registers.listRegister(register));
         vgic.delivery().active(vcpu).clear(id);
         if (distributor.is(InterruptState.LEVEL, vcpu, id)) {
@@ -177,25 +178,10 @@ public final class ArmGuest {
         return vpe().isResident();
     }
 
-    /** @return the list register with the active interrupt, or -1 */
-    private int active(int answer) {
-        for (int i = 0; i < REGISTERS; i++) {
-            long word = registers.listRegister(i);
-            if (ListRegister.ACTIVE.isSet(word) && answer(word) == answer) {
-                return i;
-            }
-        }
-        return -1;
-    }
-
     private boolean isLoaded(int id) {
-        for (int i = 0; i < REGISTERS; i++) {
-            long word = registers.listRegister(i);
-            if (ListRegister.ACTIVE.isSet(word) && ListRegister.VIRTUAL_ID.of(word) == id) {
-                return true;
-            }
-        }
-        return false;
+        return vgic.delivery()
+                .activeRegister(vcpu, word -> ListRegister.VIRTUAL_ID.of(word) == id)
+                .isPresent();
     }
 
     /** The list register, as of a GICv2, that holds an interrupt; 0 if none does. */

@@ -10,6 +10,8 @@ import io.kvmirq.fake.rules.ArmRule;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
+import java.util.OptionalInt;
+import java.util.function.LongPredicate;
 import java.util.stream.IntStream;
 
 /**
@@ -206,12 +208,15 @@ final class VgicDelivery {
 
     private void clearActive(int vcpu, int id) {
         active.get(vcpu).clear(id);
+        activeRegister(vcpu, word -> ListRegister.VIRTUAL_ID.of(word) == id)
+                .ifPresent(i -> registers.get(vcpu).setListRegister(i, 0));
+    }
+
+    /** The number of the list register that has an active interrupt of this kind. */
+    OptionalInt activeRegister(int vcpu, LongPredicate which) {
         VirtualInterface of = registers.get(vcpu);
-        for (int i = 0; i < LIST_REGISTERS; i++) {
-            long word = of.listRegister(i);
-            if (ListRegister.ACTIVE.isSet(word) && ListRegister.VIRTUAL_ID.of(word) == id) {
-                of.setListRegister(i, 0);
-            }
-        }
+        return IntStream.range(0, LIST_REGISTERS)
+                .filter(i -> ListRegister.ACTIVE.isSet(of.listRegister(i)) && which.test(of.listRegister(i)))
+                .findFirst();
     }
 }

@@ -17,8 +17,8 @@ final class VgicPlaces {
     /** VGIC_ADDR_UNDEF. */
     static final long NOWHERE = -1;
 
-    private static final long PAGE = 0x1_0000;
-    private static final long PAGE_OF_GICV2 = 0x1000;
+    static final long PAGE = 0x1_0000;
+    static final long PAGE_OF_GICV2 = 0x1000;
     private static final long DISTRIBUTOR_SIZE = PAGE;
     private static final long CPU_INTERFACE_SIZE = 2 * PAGE_OF_GICV2;
     private static final long REDISTRIBUTOR_SIZE = 2 * PAGE;
@@ -87,23 +87,16 @@ final class VgicPlaces {
         return beyond ? Optional.of(ArmRule.VGIC_PLACE_BEYOND) : Optional.empty();
     }
 
-    Optional<KernelRule> setDistributor(long to) {
-        Optional<KernelRule> refused = check(vm, distributor, to, DISTRIBUTOR_SIZE);
+    /** @param page the size of the distributor: {@link #PAGE}, or {@link #PAGE_OF_GICV2} of a GICv2 */
+    Optional<KernelRule> setDistributor(long to, long page) {
+        Optional<KernelRule> refused = check(vm, distributor, to, page, page);
         if (refused.isEmpty()) {
             distributor = to;
         }
         return refused;
     }
 
-    /** The distributor of a GICv2. An overlap with its CPU interface is found when a vCPU runs. */
-    Optional<KernelRule> setDistributorOfGicV2(long to) {
-        Optional<KernelRule> refused = check(vm, distributor, to, PAGE_OF_GICV2, PAGE_OF_GICV2);
-        if (refused.isEmpty()) {
-            distributor = to;
-        }
-        return refused;
-    }
-
+    /** An overlap with the distributor is found when a vCPU runs. */
     Optional<KernelRule> setCpuInterface(long to) {
         Optional<KernelRule> refused = check(vm, cpuInterface, to, CPU_INTERFACE_SIZE, PAGE_OF_GICV2);
         if (refused.isEmpty()) {

@@ -5,6 +5,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.AvicTables;
@@ -159,7 +160,7 @@ public class AvicIrqfd implements IrteUpdate {
     void unlink() {
         int vcpu = (int) words.get(bypass()) - 1;
         if (vcpu >= 0) {
-            IrList list = vm.vcpu(vcpu).list();
+            SharedSet list = vm.vcpu(vcpu).list();
             list.lock();
             list.remove(number);
             list.unlock();

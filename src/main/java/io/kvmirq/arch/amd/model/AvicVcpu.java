@@ -5,6 +5,7 @@ import static io.kvmirq.arch.amd.AvicTables.GA_LOG_INTR;
 import static io.kvmirq.arch.amd.AvicTables.HOST_ID;
 import static io.kvmirq.arch.amd.AvicTables.IS_RUNNING;
 
+import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.AvicTables;
@@ -42,11 +43,11 @@ public final class AvicVcpu {
     private final long page;
     private final SharedWords words;
     private final int base;
-    private final IrList list;
+    private final SharedSet list;
     private final VcpuThread thread;
     private final boolean alwaysLogs;
 
-    AvicVcpu(AvicVm vm, int index, long page, SharedWords words, int base, IrList list) {
+    AvicVcpu(AvicVm vm, int index, long page, SharedWords words, int base, SharedSet list) {
         this.vm = vm;
         this.index = index;
         this.page = page;
@@ -62,7 +63,7 @@ public final class AvicVcpu {
     }
 
     static int words(int irqfds) {
-        return LIST + IrList.words(irqfds);
+        return LIST + SharedSet.words(irqfds);
     }
 
     int at(int word) {
@@ -82,7 +83,7 @@ public final class AvicVcpu {
         return vm;
     }
 
-    IrList list() {
+    SharedSet list() {
         return list;
     }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.amd.model;
 
+import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.GaTag;
 import io.kvmirq.arch.apic.InhibitReason;
@@ -37,7 +38,7 @@ public final class AvicVm {
 
     /** Makes the list of a vCPU. */
     interface Lists {
-        IrList at(SharedWords words, int base, int irqfds);
+        SharedSet at(SharedWords words, int base, int irqfds);
     }
 
     /**
@@ -50,7 +51,7 @@ public final class AvicVm {
      * @throws IllegalArgumentException if a number is out of range, or a page belongs to another VM
      */
     public AvicVm(AvicHost avic, int vcpus, int irqfds, long firstPage) {
-        this(avic, SharedWords.of(new long[words(vcpus, irqfds)]), 0, vcpus, irqfds, firstPage, IrList::new);
+        this(avic, SharedWords.of(new long[words(vcpus, irqfds)]), 0, vcpus, irqfds, firstPage, SharedSet::new);
     }
 
     AvicVm(AvicHost avic, SharedWords words, int base, int vcpus, int irqfds, long firstPage, Lists lists) {
@@ -69,7 +70,7 @@ public final class AvicVm {
         this.vcpus = new AvicVcpu[vcpus];
         for (int i = 0; i < vcpus; i++) {
             int at = base + BYPASSES + irqfds + i * AvicVcpu.words(irqfds);
-            IrList list = lists.at(words, at + AvicVcpu.LIST, irqfds);
+            SharedSet list = lists.at(words, at + AvicVcpu.LIST, irqfds);
             this.vcpus[i] = new AvicVcpu(this, i, firstPage + (long) i * PAGE, words, at, list);
         }
         this.id = avic.add(this);
