@@ -27,9 +27,6 @@ import java.util.function.ToLongFunction;
  * not modelled throws {@link NotModelledException}.
  */
 abstract class SystemCalls implements Libc {
-    /** FIONBIO of asm-generic/ioctls.h: an int at the argument, 0 for blocking. */
-    private static final long FIONBIO = 0x5421;
-
     private static final int LONGEST_PATH = 4096;
     private static final long LONGEST_WAIT_SECONDS = 1L << 32;
     private static final ByteBuffer NOTHING = ByteBuffer.allocate(0);
@@ -205,7 +202,7 @@ abstract class SystemCalls implements Libc {
     }
 
     private int ioctlLocked(FakeFile file, long request, long argument) {
-        if (request == FIONBIO) {
+        if (request == Uapi.FIONBIO) {
             return host.copied(argument, Integer.BYTES, nonblocking -> {
                 file.setBlocking(nonblocking.getInt(0) == 0);
                 return 0;

@@ -28,9 +28,6 @@ final class Arguments {
     /** Descriptors in one argument that are named at most. */
     static final int MOST_FDS = 256;
 
-    /** asm-generic/ioctls.h, from before requests had sizes. */
-    private static final long FIONBIO = 0x5421;
-
     /** No page of a program begins below. */
     private static final int MOST_VALUE = 0xffff;
 
@@ -73,7 +70,7 @@ final class Arguments {
     }
 
     private static int size(long request, @Nullable Struct struct) {
-        if (request == FIONBIO) {
+        if (request == Uapi.FIONBIO) {
             return Integer.BYTES;
         }
         int encoded = (int) (request >>> 16 & 0x3fff);

@@ -21,7 +21,6 @@ final class RecordedCalls {
     private static final int MOST_POLLED = 64;
     private static final int F_DUPFD = 0;
     private static final int F_SETFL = 4;
-    private static final long FIONBIO = 0x5421;
     private static final int EPOLL_EVENT = 12;
     private static final String COUNT = "eventfd-count:";
 
@@ -112,7 +111,7 @@ final class RecordedCalls {
         }
         switch (name) {
             case "ioctl" -> {
-                if (RecordedIoctls.request(arguments) == FIONBIO) {
+                if (RecordedIoctls.request(arguments) == Uapi.FIONBIO) {
                     flagsChange((int) Capture.number(arguments[0]));
                 }
                 ioctls.before(capture, arguments);

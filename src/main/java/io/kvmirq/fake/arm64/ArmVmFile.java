@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.arch.gic.model.Distributor;
 import io.kvmirq.fake.file.Requests;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.FakeRoutes;
@@ -11,6 +12,7 @@ import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -24,7 +26,7 @@ public final class ArmVmFile extends VmFile {
     private static final Set<Integer> CAPABILITIES = Set.of(168, 177, 182, 192, 205, 217, 223, 225, 228);
 
     private static final Requests<ArmVmFile> REQUESTS = VmFile.<ArmVmFile>requests(
-                    ArmRule.ARM_VM_UNKNOWN_REQUEST, ArmRequests.OF_VM::get)
+                    ArmRule.ARM_VM_UNKNOWN_REQUEST, number -> ArmRequests.name(FileKind.VM, number))
             .value(Uapi.KVM_CHECK_EXTENSION, ArmVmFile::check)
             .value(Uapi.KVM_CREATE_VCPU, ArmVmFile::createVcpu)
             .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.createIrqchip())
@@ -98,18 +100,18 @@ public final class ArmVmFile extends VmFile {
             host.note(ArmRule.ARM_VCPU_ID_TRUNCATED);
             id = Integer.toUnsignedLong((int) argument);
         }
-        if (id < 0 || id >= ArmCapabilities.MAX_VCPUS) {
+        if (id < 0 || id >= Distributor.MOST_VCPUS) {
             return host.refuse(ArmRule.ARM_VCPU_ID);
         }
         boolean gicv2 = ArmCapabilities.isGicV2(host);
-        if (gicv2 && vm.vcpus().size() == ArmCapabilities.MAX_VCPUS_OF_GICV2) {
+        if (gicv2 && vm.vcpus().size() == Distributor.MOST_VCPUS_OF_GICV2) {
             return host.refuse(ArmRule.GICV2_VCPUS);
         }
         Optional<FakeVgic> vgic = vm.vgic();
         if (vgic.filter(FakeVgic::isInitialized).isPresent()) {
             return host.refuse(ArmRule.ARM_VCPU_AFTER_INIT);
         }
-        if (gicv2 && id >= ArmCapabilities.MAX_VCPUS_OF_GICV2) {
+        if (gicv2 && id >= Distributor.MOST_VCPUS_OF_GICV2) {
             return host.refuse(ArmRule.GICV2_VCPUS);
         }
         ArmVcpu vcpu = new ArmVcpu(vm, (int) id);

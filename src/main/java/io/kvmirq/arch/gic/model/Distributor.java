@@ -20,8 +20,11 @@ public class Distributor {
     public static final int WORD = 32;
 
     private static final int MOST_SHARED = InterruptId.FIRST_SPECIAL - InterruptId.FIRST_SPI;
-    private static final int MOST_VCPUS_OF_GICV2 = 8;
-    private static final int MOST_VCPUS = 512;
+    /** VGIC_V2_MAX_CPUS. */
+    public static final int MOST_VCPUS_OF_GICV2 = 8;
+    /** VGIC_V3_MAX_CPUS. */
+    public static final int MOST_VCPUS = 512;
+
     private static final int NONE = -1;
     private static final int SGIS = (1 << InterruptId.FIRST_PPI) - 1;
 
