@@ -50,7 +50,7 @@ final class DebugfsJson {
         json.writeNumberField("spis", state.spis());
         number("lpis", state.lpis());
         json.writeBooleanField("hasAllLpis", state.hasAllLpis());
-        json.writeNumberField("forwarded", state.forwarded().size());
+        json.writeNumberField("forwarded", state.vlpis().size());
         json.writeArrayFieldStart("interrupts");
         for (VgicState.Interrupt one : state.interrupts()) {
             interrupt(one);
@@ -111,7 +111,7 @@ final class DebugfsJson {
             json.writeNullField("target");
         }
         json.writeNumberField("collection", one.collection());
-        json.writeBooleanField("forwarded", one.forwarded());
+        json.writeBooleanField("forwarded", one.isVlpi());
         json.writeEndObject();
     }
 

@@ -139,7 +139,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     final void add(FakeIrqfd irqfd) {
         irqfds.add(irqfd);
-        irqfd.event().attach(irqfd);
+        irqfd.event().add(irqfd);
         if (hasBypass()) {
             irqfd.event().bypass().add(irqfd);
         }

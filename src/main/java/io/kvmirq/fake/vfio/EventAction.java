@@ -20,13 +20,13 @@ final class EventAction implements EventReader {
             return false;
         }
         event = next;
-        next.attach(this);
+        next.add(this);
         return true;
     }
 
     void clear() {
         if (event != null) {
-            event.detach(this);
+            event.remove(this);
             event = null;
         }
     }

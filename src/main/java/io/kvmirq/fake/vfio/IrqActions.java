@@ -121,7 +121,7 @@ final class IrqActions {
         if (!on && !device.intx().enable(() -> {})) {
             return host.refuse(VfioRule.VFIO_IRQS_SHARED);
         }
-        device.intx().detach();
+        device.intx().unwire();
         device.setTrigger(null);
         device.settle();
         return 0;

@@ -62,7 +62,7 @@ final class PlatformIrq {
         if (!intx.enable(() -> {})) {
             throw new IllegalStateException("the line of a platform device is its own");
         }
-        intx.detach();
+        intx.unwire();
     }
 
     void disable() {
@@ -72,12 +72,12 @@ final class PlatformIrq {
         intx.close();
     }
 
-    void detach() {
+    void unwire() {
         forwardable.setTrigger(null);
-        intx.detach();
+        intx.unwire();
     }
 
-    void attach(EventFile event) {
+    void wire(EventFile event) {
         forwardable.setTrigger(event);
         intx.trigger(() -> event.signal(1));
         if (latched) {

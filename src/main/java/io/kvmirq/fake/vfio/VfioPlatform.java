@@ -199,18 +199,18 @@ public final class VfioPlatform extends VfioDevice {
     /** The old eventfd is gone before the new one is looked at. */
     private int trigger(PlatformIrq irq, IrqSet set) {
         if (set.count() == 0 && set.isNone()) {
-            irq.detach();
+            irq.unwire();
             return 0;
         }
         if (!isOne(set)) {
             return host.refuse(VfioRule.VFIO_PLATFORM_ONE);
         }
         if (set.isEventfd()) {
-            irq.detach();
+            irq.unwire();
             return set.fd(0) < 0
                     ? 0
                     : onEvent(set.fd(0), event -> {
-                        irq.attach(event);
+                        irq.wire(event);
                         return 0;
                     });
         }

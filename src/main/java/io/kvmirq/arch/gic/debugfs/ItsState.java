@@ -48,10 +48,10 @@ public record ItsState(List<Device> devices) {
      * @param hardwareId the INTID of the physical interrupt; 0 for a vLPI
      * @param target the vCPU's id; empty if the collection has no vCPU, so that messages are dropped
      * @param collection the id of the collection
-     * @param forwarded whether GICv4 delivers it as a vLPI: the proof that it is forwarded
+     * @param isVlpi whether GICv4 delivers it
      */
     public record Translation(
-            long event, long id, long hardwareId, OptionalLong target, long collection, boolean forwarded) {}
+            long event, long id, long hardwareId, OptionalLong target, long collection, boolean isVlpi) {}
 
     public ItsState {
         devices = List.copyOf(devices);

@@ -115,7 +115,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
             return switch (kind) {
                 case LPI -> Delivery.VLPI;
                 case SGI -> Delivery.VSGI;
-                case PPI, SPI -> Delivery.MAPPED;
+                case PPI, SPI -> Delivery.HW_INTERRUPT;
             };
         }
     }
@@ -125,8 +125,8 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         /** KVM writes it to a list register. */
         SOFTWARE,
         /** KVM writes it to a list register with HW=1: the guest's end deactivates the physical interrupt. Timers do so. */
-        MAPPED,
-        /** GICv4: the ITS delivers the LPI, and no host handler runs. This is the proof that it is forwarded. */
+        HW_INTERRUPT,
+        /** GICv4: the ITS delivers the LPI, and no host handler runs. This is the proof that the LPI is mapped to a vLPI. */
         VLPI,
         /** GICv4.1: the redistributor delivers the SGI. */
         VSGI
@@ -167,8 +167,8 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         return count(Kind.LPI) == lpis.orElse(0);
     }
 
-    /** The LPIs that GICv4 delivers: the interrupts of devices that are forwarded. */
-    public List<Interrupt> forwarded() {
+    /** The LPIs that GICv4 delivers. */
+    public List<Interrupt> vlpis() {
         return interrupts.stream()
                 .filter(interrupt -> interrupt.delivery() == Delivery.VLPI)
                 .toList();

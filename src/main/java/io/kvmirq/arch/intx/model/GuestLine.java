@@ -127,7 +127,7 @@ public class GuestLine {
         boolean delivers = !gone && sources.set(0, PHYSICAL, true) && open();
         words.unlock(at(LOCK));
         if (gone) {
-            device.ifPresent(VfioIntx::endForwarded);
+            device.ifPresent(VfioIntx::endDirect);
         } else if (delivers) {
             vcpu.request(number);
         }
@@ -196,7 +196,7 @@ public class GuestLine {
     /**
      * The VM is gone. A physical interrupt that the guest has not ended is deactivated, since no EOI of it comes any more
      * ({@code kvm_vgic_unmap_phys_irq} and the release of the host interrupt). It stays active if another device on the line
-     * forwarded it too.
+     * left it to the EOI too.
      */
     public void destroy() {
         words.lock(at(LOCK));
@@ -207,7 +207,7 @@ public class GuestLine {
         words.unlock(at(LOCK));
         boolean raised = (words.swap(at(RAISED), 0) >>> PHYSICAL & 1) != 0;
         if (device.isPresent() && (waits || raised)) {
-            device.get().endForwarded();
+            device.get().endDirect();
         }
     }
 }

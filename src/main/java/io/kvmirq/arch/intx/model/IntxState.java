@@ -197,7 +197,7 @@ abstract class IntxState {
      *
      * @throws IllegalStateException if the mode is not INTx
      */
-    public void detach() {
+    public void unwire() {
         words.lock(at(GATE));
         try {
             check(InterruptMode.INTX);
@@ -248,7 +248,7 @@ abstract class IntxState {
     public void clearUnmaskEvent() {
         words.lock(at(GATE));
         try {
-            detachUnmaskEvent();
+            removeUnmaskEvent();
         } finally {
             words.unlock(at(GATE));
         }
@@ -262,10 +262,10 @@ abstract class IntxState {
         }
     }
 
-    void detachUnmaskEvent() {
+    void removeUnmaskEvent() {
         LineEvent event = unmaskEvent;
         if (event != null && words.get(at(UNMASK)) != 0) {
-            event.detach();
+            event.unlisten();
             words.set(at(UNMASK), 0);
         }
     }

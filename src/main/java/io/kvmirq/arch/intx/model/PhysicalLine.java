@@ -22,8 +22,8 @@ public final class PhysicalLine {
     static final int RUNNING = 1;
     /** Whether the controller holds the interrupt active. */
     static final int ACTIVE = 2;
-    /** The handlers that forwarded the active interrupt, a bit each. While they run: all that run. */
-    static final int FORWARDED = 3;
+    /** The handlers that left the active interrupt to the guest's EOI, a bit each. While they run: all that run. */
+    static final int DIRECT = 3;
     /** How often the line is disabled and not enabled again. */
     static final int DEPTH = 4;
     /** The handlers that requested the line, a bit each. */
@@ -45,7 +45,7 @@ public final class PhysicalLine {
         /** The interrupt is handled. */
         HANDLED,
         /** The guest was signalled, and its EOI deactivates the interrupt: direct EOI. */
-        FORWARDED
+        DIRECT
     }
 
     /** A handler of the line. */
@@ -235,21 +235,21 @@ public final class PhysicalLine {
         }
     }
 
-    /** Deactivates the interrupt, if the handler forwarded it: the guest's EOI. Others that forwarded it wait no more. */
+    /** Deactivates the interrupt, if the handler left it to the guest's EOI, which this is. Others wait no more. */
     void deactivate(int handler) {
         words.lock(at(LOCK));
-        if ((words.get(at(FORWARDED)) >>> handler & 1) != 0) {
-            setForwarded(0);
+        if ((words.get(at(DIRECT)) >>> handler & 1) != 0) {
+            setDirect(0);
         }
         words.unlock(at(LOCK));
     }
 
-    /** No EOI of the handler's guest comes. Deactivates the interrupt if the handler forwarded it, and no other did. */
+    /** No EOI of the handler's guest comes. Deactivates the interrupt if only this handler left it to the EOI. */
     void end(int handler) {
         words.lock(at(LOCK));
-        long forwarded = words.get(at(FORWARDED));
-        if ((forwarded >>> handler & 1) != 0) {
-            setForwarded(forwarded & ~(1L << handler));
+        long direct = words.get(at(DIRECT));
+        if ((direct >>> handler & 1) != 0) {
+            setDirect(direct & ~(1L << handler));
         }
         words.unlock(at(LOCK));
     }
@@ -260,8 +260,8 @@ public final class PhysicalLine {
         words.unlock(at(RUNNING));
     }
 
-    private void setForwarded(long handlers) {
-        words.set(at(FORWARDED), handlers);
+    private void setDirect(long handlers) {
+        words.set(at(DIRECT), handlers);
         words.set(at(ACTIVE), handlers == 0 ? 0 : 1);
     }
 
@@ -302,7 +302,7 @@ public final class PhysicalLine {
 
     /**
      * A CPU takes the interrupt, if there is one, and runs all handlers. Waits while another CPU does. An interrupt that no
-     * handler forwards is deactivated when they return. Does not allocate.
+     * handler leaves to the guest's EOI is deactivated when they return. Does not allocate.
      *
      * @return whether there was an interrupt
      */
@@ -314,7 +314,7 @@ public final class PhysicalLine {
             long requested = words.get(at(REQUESTED));
             if (interrupts) {
                 words.set(at(ACTIVE), 1);
-                words.set(at(FORWARDED), controller == LineController.GIC ? requested : 0);
+                words.set(at(DIRECT), controller == LineController.GIC ? requested : 0);
             }
             words.unlock(at(LOCK));
             if (interrupts) {
@@ -351,19 +351,19 @@ public final class PhysicalLine {
 
     private void run(long requested, boolean counts) {
         boolean handled = false;
-        long forwarded = 0;
+        long direct = 0;
         try {
             for (int i = 0; i < handlers.size(); i++) {
                 if ((requested >>> i & 1) != 0) {
                     Taken taken = handlers.get(i).handle();
                     handled |= taken != Taken.NONE;
-                    forwarded |= taken == Taken.FORWARDED ? 1L << i : 0;
+                    direct |= taken == Taken.DIRECT ? 1L << i : 0;
                 }
             }
         } finally {
             words.lock(at(LOCK));
             // The guest's EOI may have deactivated it already.
-            setForwarded(words.get(at(FORWARDED)) & forwarded);
+            setDirect(words.get(at(DIRECT)) & direct);
             if (counts) {
                 account(handled);
             }

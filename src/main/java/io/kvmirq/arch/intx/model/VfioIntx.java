@@ -84,9 +84,9 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Disables INTx, and removes the trigger and the unmask eventfd. A running handler ends before. An interrupt that the
-     * device forwarded and that waits for the guest's EOI is deactivated, unless another device forwarded it too. A late EOI
-     * of it does nothing. The choice between direct EOI and the automatic mask stays.
+     * Disables INTx, and removes the trigger and the unmask eventfd. A running handler ends before. An interrupt that
+     * waits for the guest's EOI is deactivated, unless another device on the line waits for its own guest's EOI. A late EOI
+     * does nothing. The choice between direct EOI and the automatic mask stays.
      *
      * @throws IllegalStateException if the mode is not INTx
      */
@@ -94,7 +94,7 @@ public class VfioIntx extends IntxState {
         words.lock(at(GATE));
         try {
             check(InterruptMode.INTX);
-            detachUnmaskEvent();
+            removeUnmaskEvent();
             freeLine();
         } finally {
             words.unlock(at(GATE));
@@ -104,15 +104,15 @@ public class VfioIntx extends IntxState {
     private void freeLine() {
         line.free(handler);
         setMode(InterruptMode.NONE);
-        endForwarded();
+        endDirect();
     }
 
-    /** Deactivates an interrupt that the device forwarded, unless another device did too: no EOI of it may come any more. */
-    public void endForwarded() {
+    /** Deactivates an interrupt that waits for the EOI of this guest, and of no other: none may come any more. */
+    public void endDirect() {
         line.end(handler);
     }
 
-    /** The guest's EOI of an interrupt that the device forwarded. Does nothing after {@link #endForwarded}. */
+    /** The guest's EOI of an interrupt with direct EOI. Does nothing after {@link #endDirect}. */
     public void deactivate() {
         line.deactivate(handler);
     }
@@ -133,7 +133,7 @@ public class VfioIntx extends IntxState {
     }
 
     private void closeDevice() {
-        detachUnmaskEvent();
+        removeUnmaskEvent();
         device.shut();
         if (mode() == InterruptMode.INTX) {
             freeLine();
@@ -171,7 +171,7 @@ public class VfioIntx extends IntxState {
             if (free) {
                 unmaskEvent = event;
                 words.set(at(UNMASK), 1);
-                event.attach(this::unmaskAndSignal);
+                event.listen(this::unmaskAndSignal);
             }
             return free;
         } finally {
@@ -210,7 +210,7 @@ public class VfioIntx extends IntxState {
             if (isDirect() && !isMasked() && reaches()) {
                 // Under the lock: the guest is signalled, also if it writes DisINTx next.
                 signalMapped();
-                taken = Taken.FORWARDED;
+                taken = Taken.DIRECT;
             } else {
                 taken = maskForGuest() ? Taken.HANDLED : Taken.NONE;
             }

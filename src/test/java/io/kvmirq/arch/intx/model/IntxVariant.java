@@ -160,7 +160,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
                     if (mine) {
                         signal();
                     }
-                    return forwards ? Taken.FORWARDED : mine ? Taken.HANDLED : Taken.NONE;
+                    return forwards ? Taken.DIRECT : mine ? Taken.HANDLED : Taken.NONE;
                 }
             };
         }
@@ -202,7 +202,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
                         signalMapped();
                     }
                     words.unlock(at(LOCK));
-                    return Taken.FORWARDED;
+                    return Taken.DIRECT;
                 }
             };
         }
@@ -234,7 +234,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
         VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
             return new VfioIntx(device, false, words, base) {
                 @Override
-                public void endForwarded() {}
+                public void endDirect() {}
             };
         }
     },
@@ -243,9 +243,9 @@ public enum IntxVariant implements Variant<IntxScenario> {
         VfioIntx vfio(IntxDevice device, SharedWords words, int base) {
             return new VfioIntx(device, false, words, base) {
                 @Override
-                public void endForwarded() {
+                public void endDirect() {
                     if (isDirect()) {
-                        super.endForwarded();
+                        super.endDirect();
                     }
                 }
             };
