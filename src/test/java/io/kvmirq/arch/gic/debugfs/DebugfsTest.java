@@ -29,7 +29,7 @@ class DebugfsTest {
     private static final Path SAMPLES = Path.of(System.getProperty("kvmirq.basedir", ""), "../shared/lab/samples");
 
     static String resource(String name) throws IOException {
-        try (InputStream in = DebugfsTest.class.getResourceAsStream(name)) {
+        try (InputStream in = DebugfsTest.class.getResourceAsStream("/io/kvmirq/arch/gic/" + name)) {
             return new String(Objects.requireNonNull(in, name).readAllBytes(), StandardCharsets.UTF_8);
         }
     }
