@@ -29,7 +29,8 @@ import io.kvmirq.uapi.UapiTable.FileKind;
 
 /**
  * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure, whose constants are
- * the offsets of its fields in bytes ({@code SIZE}: all of it). Constants are inlined where they are used. What stands
+ * the offsets of its fields in bytes ({@code SIZE}: all of it). A structure is of include/uapi/linux/kvm.h unless it names
+ * another header. Constants are inlined where they are used. What stands
  * beside one is for tapes, decoders and error texts, which read it through {@link UapiTable}; a test holds both against
  * the C compiler and against vectors made from the kernel's own headers.
  *
@@ -157,7 +158,6 @@ public final class Uapi {
     public static final long KVM_ENABLE_CAP = IOW | KvmEnableCap.SIZE << 16 | 0xa3;
     @Ioctl(on = {VM, VCPU}, makes = FileKind.STATS) public static final long KVM_GET_STATS_FD = IO | 0xce;
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmUserspaceMemoryRegion {
         int SIZE = 32;
         @U32 int SLOT = 0;
@@ -167,7 +167,6 @@ public final class Uapi {
         @U64 @Address(lengthAt = MEMORY_SIZE, guest = true) int USERSPACE_ADDR = 24;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmUserspaceMemoryRegion2 {
         int SIZE = 160;
         @U32 int SLOT = 0;
@@ -190,7 +189,6 @@ public final class Uapi {
         @U32 int DATA_OFFSET = 20;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmEnableCap {
         int SIZE = 104;
         @U32 @OneOf(value = "KVM_CAP_", whole = true) int CAP = 0;
@@ -252,7 +250,6 @@ public final class Uapi {
         @U32 @Flags int FLAGS = 4;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmIrqRoutingEntry {
         int SIZE = 48;
         @U32 @Gsi int GSI = 0;
@@ -277,7 +274,6 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmIrqfd.class, interrupts = true)
     public static final long KVM_IRQFD = IOW | KvmIrqfd.SIZE << 16 | 0x76;
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmIrqfd {
         int SIZE = 32;
         @U32 @Fd int FD = 0;
@@ -294,7 +290,6 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmIoeventfd.class, interrupts = true)
     public static final long KVM_IOEVENTFD = IOW | KvmIoeventfd.SIZE << 16 | 0x79;
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmIoeventfd {
         int SIZE = 64;
         @U64 @When(KVM_IOEVENTFD_FLAG_DATAMATCH) int DATAMATCH = 0;
@@ -320,7 +315,6 @@ public final class Uapi {
         @U32 int LEVEL = 4;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmMsi {
         int SIZE = 32;
         @U32 int ADDRESS_LO = 0;
@@ -359,7 +353,6 @@ public final class Uapi {
     @Ioctl(on = {KVM_DEVICE, KVM_VFIO, KVM, VCPU}, argument = KvmDeviceAttr.class)
     public static final long KVM_HAS_DEVICE_ATTR = IOW | KvmDeviceAttr.SIZE << 16 | 0xe3;
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmCreateDevice {
         int SIZE = 12;
         @U32 @OneOf("KVM_DEV_TYPE_") int TYPE = 0;
@@ -367,7 +360,6 @@ public final class Uapi {
         @U32 @Flags("KVM_CREATE_DEVICE_") int FLAGS = 8;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmDeviceAttr {
         int SIZE = 24;
         @U32 @Flags int FLAGS = 0;
@@ -447,13 +439,11 @@ public final class Uapi {
         @U8 @Path("mmio.is_write") int MMIO_IS_WRITE = 52;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmInterrupt {
         int SIZE = 4;
         @U32 int IRQ = 0;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmMpState {
         int SIZE = 4;
         @U32 @OneOf("KVM_MP_STATE_") int MP_STATE = 0;
@@ -588,14 +578,12 @@ public final class Uapi {
 
     public static final int KVM_HYPERV_EVENTFD_DEASSIGN = 1;
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmDirtyLog {
         int SIZE = 16;
         @U32 int SLOT = 0;
         @U64 @Address int DIRTY_BITMAP = 8;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmClearDirtyLog {
         int SIZE = 24;
         @U32 int SLOT = 0;
@@ -604,34 +592,29 @@ public final class Uapi {
         @U64 @Address int DIRTY_BITMAP = 16;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmCreateGuestMemfd {
         int SIZE = 64;
         @U64 @Path("size") int SIZE_OF_FILE = 0;
         @U64 @Flags int FLAGS = 8;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmOneReg {
         int SIZE = 16;
         @U64 int ID = 0;
         @U64 @Address int ADDR = 8;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmRegList {
         int SIZE = 8;
         @U64 @Count(bytes = 8) int N = 0;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmEncRegion {
         int SIZE = 16;
         @U64 @Address(lengthAt = KvmEncRegion.LENGTH) int ADDR = 0;
         @U64 @Path("size") int LENGTH = 8;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmSignalMask {
         int SIZE = 4;
         @U32 @Count(bytes = 1) int LEN = 0;
@@ -648,7 +631,6 @@ public final class Uapi {
         @U8 int BLOB_SIZE_64 = 25;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmHypervEventfd {
         int SIZE = 24;
         @U32 int CONN_ID = 0;

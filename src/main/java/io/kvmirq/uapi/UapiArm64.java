@@ -121,7 +121,6 @@ public final class UapiArm64 {
     /** Below it the number of an interrupt, from it what is asked about it. */
     public static final int KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT = 10;
 
-    /** arch/arm64/include/uapi/asm/kvm.h. */
     public interface KvmArmCopyMteTags {
         int SIZE = 48;
         @U64 int GUEST_IPA = 0;
@@ -137,7 +136,6 @@ public final class UapiArm64 {
         @U64 int ADDR = 8;
     }
 
-    /** arch/arm64/include/uapi/asm/kvm.h. */
     public interface RegMaskRange {
         int SIZE = 64;
         @U64 @Address int ADDR = 0;

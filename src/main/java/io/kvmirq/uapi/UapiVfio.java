@@ -67,7 +67,6 @@ public final class UapiVfio {
     public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP = 2;
     public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP = 4;
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioIommuType1Info {
         int SIZE = 24;
         @U32 @Length int ARGSZ = 0;
@@ -76,7 +75,6 @@ public final class UapiVfio {
         @U32 @Out int CAP_OFFSET = 16;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioIommuType1DmaMap {
         int SIZE = 32;
         @U32 @Length int ARGSZ = 0;
@@ -117,7 +115,6 @@ public final class UapiVfio {
     public static final int VFIO_GROUP_FLAGS_VIABLE = 1;
     public static final int VFIO_GROUP_FLAGS_CONTAINER_SET = 2;
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioGroupStatus {
         int SIZE = 8;
         @U32 @Length int ARGSZ = 0;
@@ -215,7 +212,6 @@ public final class UapiVfio {
     public static final int VFIO_DEVICE_IOEVENTFD_32 = 4;
     public static final int VFIO_DEVICE_IOEVENTFD_64 = 8;
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioDeviceInfo {
         int SIZE = 24;
         @U32 @Length int ARGSZ = 0;
@@ -225,7 +221,6 @@ public final class UapiVfio {
         @U32 @Out int CAP_OFFSET = 16;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioRegionInfo {
         int SIZE = 32;
         @U32 @Length int ARGSZ = 0;
@@ -236,7 +231,6 @@ public final class UapiVfio {
         @U64 @Out int OFFSET = 24;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioIrqInfo {
         int SIZE = 16;
         @U32 @Length int ARGSZ = 0;
@@ -264,7 +258,6 @@ public final class UapiVfio {
         @U32 @Out int COUNT = 8;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioPciDependentDevice {
         int SIZE = 8;
         @U32 @Out int GROUP_ID = 0;
@@ -282,7 +275,6 @@ public final class UapiVfio {
         @U32 @Fd @Each(4) int GROUP_FDS = 12;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioDeviceGfxPlaneInfo {
         int SIZE = 64;
         @U32 @Length int ARGSZ = 0;
@@ -296,7 +288,6 @@ public final class UapiVfio {
         @U32 int ID = 0;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioDeviceIoeventfd {
         int SIZE = 32;
         @U32 @Length int ARGSZ = 0;
@@ -350,7 +341,6 @@ public final class UapiVfio {
 
     @Ioctl(on = NONE, argument = VfioPrecopyInfo.class) public static final long VFIO_MIG_GET_PRECOPY_INFO = VFIO + 21;
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioPrecopyInfo {
         int SIZE = 24;
         @U32 @Length int ARGSZ = 0;
