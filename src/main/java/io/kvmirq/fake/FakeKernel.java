@@ -64,9 +64,8 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
-     * The files in which the host shows its kernel, its devices and its interrupt hardware: {@code proc/version}, {@code
-     * sys/bus/pci/devices}, {@code sys/class/iommu}.
-     * They are as the host was when this was called.
+     * The files in which the host shows its kernel, its devices and its interrupt hardware: {@code proc/version},
+     * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. They are as the host was when this was called.
      */
     @Override
     public HostFiles hostFiles() {
@@ -119,10 +118,11 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
-     * The profile on which a tape can be replayed, from its first line. A tape of a fake kernel names its profile. For a
-     * tape of a real kernel it is the newest version that is not newer than the kernel, or 6.1 for an older kernel, with
-     * {@code arm64} if the kernel is one, and with {@code gicv2} if the tape's calls create a GICv2 or find 8 vCPUs at
-     * most, and create no GICv3. A file without such a line has 6.18. Needs {@code com.fasterxml.jackson.core:jackson-core}.
+     * The profile on which a tape can be replayed, from its first line. A tape of a fake kernel names its profile. For
+     * a tape of a real kernel it is the newest version that is not newer than the kernel, or 6.1 for an older kernel,
+     * with {@code arm64} if the kernel is one, and with {@code gicv2} if the tape's calls create a GICv2 or find 8
+     * vCPUs at most, and create no GICv3. A file without such a line has 6.18. Needs {@code
+     * com.fasterxml.jackson.core:jackson-core}.
      *
      * @throws io.kvmirq.recording.TapeException if the file is not a tape
      * @throws IOException if the file cannot be read
@@ -253,8 +253,8 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
-     * Sets the module parameter {@code nointxmask} of vfio-pci. With it VFIO masks INTx at the interrupt controller, also
-     * of devices that have DisINTx, and each device needs its line for itself. It is off unless set.
+     * Sets the module parameter {@code nointxmask} of vfio-pci. With it VFIO masks INTx at the interrupt controller,
+     * also of devices that have DisINTx, and each device needs its line for itself. It is off unless set.
      *
      * @throws IllegalStateException if this kernel has a PCI device at vfio-pci already
      */
@@ -284,8 +284,8 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
-     * The vCPUs that have a LAPIC in the kernel, in the order of their creation, if the profile names the interrupt hardware
-     * of an x86 host, such as {@code vtd-posting}. Empty in other profiles.
+     * The vCPUs that have a LAPIC in the kernel, in the order of their creation, if the profile names the interrupt
+     * hardware of an x86 host, such as {@code vtd-posting}. Empty in other profiles.
      */
     public List<FakeVcpu> vcpus() {
         return time.locked(() -> host.hardware() instanceof PostingMachine machine

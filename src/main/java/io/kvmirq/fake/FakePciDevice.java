@@ -74,8 +74,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device an interrupt pin on the line of another device, of the same VM or of another one. Without this
-         * the device has a line of its own. At most 64 devices and drivers share a line.
+         * Gives the device an interrupt pin on the line of another device, of the same VM or of another one. Without
+         * this the device has a line of its own. At most 64 devices and drivers share a line.
          *
          * @throws IllegalArgumentException if the other device has no pin, or belongs to another kernel
          */
@@ -158,8 +158,8 @@ public final class FakePciDevice {
     }
 
     /**
-     * The entry of the host's remapping unit for a vector of MSI or MSI-X, as it is now. Without hardware in the profile
-     * every entry is remapped.
+     * The entry of the host's remapping unit for a vector of MSI or MSI-X, as it is now. Without hardware in the
+     * profile every entry is remapped.
      *
      * @throws IllegalArgumentException if the device has no such vector
      */
@@ -196,8 +196,9 @@ public final class FakePciDevice {
     }
 
     /**
-     * The host removes the device: it asks the user to release the device, and removes it as soon as no file of it is open.
-     * Until then everything works as before, and more files can be opened. Source: {@code vfio_unregister_group_dev()}.
+     * The host removes the device: it asks the user to release the device, and removes it as soon as no file of it is
+     * open. Until then everything works as before, and more files can be opened. Source: {@code
+     * vfio_unregister_group_dev()}.
      *
      * @return whether the device is gone
      */

@@ -7,8 +7,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A platform device of a fake kernel's host, for a user through VFIO: one interrupt for each index, and no registers. The
- * methods do what the hardware does. Thread-safe.
+ * A platform device of a fake kernel's host, for a user through VFIO: one interrupt for each index, and no registers.
+ * The methods do what the hardware does. Thread-safe.
  */
 public final class FakePlatformDevice {
     private final FakeTime time;

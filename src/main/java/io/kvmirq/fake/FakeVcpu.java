@@ -13,10 +13,10 @@ import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 
 /**
- * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test puts it where {@code KVM_RUN}
- * and the host's scheduler put a vCPU, and sees what a posted interrupt of a device does. Get it from {@link
- * FakeKernel#vcpus}. The host has 4 processors; one runs one vCPU at a time, and whoever comes preempts whoever was there.
- * Thread-safe.
+ * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test puts it where {@code
+ * KVM_RUN} and the host's scheduler put a vCPU, and sees what a posted interrupt of a device does. Get it from {@link
+ * FakeKernel#vcpus}. The host has 4 processors; one runs one vCPU at a time, and whoever comes preempts whoever was
+ * there. Thread-safe.
  *
  * <p>The methods that move it throw IllegalStateException while a thread is in {@code KVM_RUN}, which moves it itself.
  */
@@ -179,14 +179,16 @@ public final class FakeVcpu {
     }
 
     /**
-     * Its entry of AVIC's table of physical APIC ids, with IsRunning, as KVM has it: kind {@code avic.physical} of {@code
-     * kvmirq decode}. Empty on Intel.
+     * Its entry of AVIC's table of physical APIC ids, with IsRunning, as KVM has it: kind {@code avic.physical} of
+     * {@code kvmirq decode}. Empty on Intel.
      */
     public Optional<Long> physicalEntry() {
         return time.locked(vcpu::physicalEntry);
     }
 
-    /** How many interrupts of devices are on its list of posted ones ({@code ir_list}). Empty on Intel, which has none. */
+    /**
+     * How many interrupts of devices are on its list of posted ones ({@code ir_list}). Empty on Intel, which has none.
+     */
     public OptionalInt listed() {
         return time.locked(vcpu::listed);
     }

@@ -23,8 +23,8 @@ import java.util.function.ToLongFunction;
 
 /**
  * The fake kernel's system calls. A call holds the lock of {@link FakeTime} until it returns, and releases it while it
- * waits. A call on a descriptor goes to its {@link FakeFile}. The result is a negative errno for a refusal. A call that is
- * not modelled throws {@link NotModelledException}.
+ * waits. A call on a descriptor goes to its {@link FakeFile}. The result is a negative errno for a refusal. A call that
+ * is not modelled throws {@link NotModelledException}.
  */
 abstract class SystemCalls implements Libc {
     private static final int LONGEST_PATH = 4096;

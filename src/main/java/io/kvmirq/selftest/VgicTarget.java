@@ -96,8 +96,8 @@ final class VgicTarget extends ForwardTarget {
     void start() {}
 
     /**
-     * Each vector has an LPI of its own: no guest would take it before the next round. It is mapped only now, after it was
-     * forwarded: else hardware with GICv4 would have it, whose pending state KVM does not show.
+     * Each vector has an LPI of its own: no guest would take it before the next round. It is mapped only now, after it
+     * was forwarded: else hardware with GICv4 would have it, whose pending state KVM does not show.
      */
     @Override
     long arrivals(int vector, Runnable trigger) {

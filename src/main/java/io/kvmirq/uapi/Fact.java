@@ -8,13 +8,16 @@ import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
 
 /**
- * What stands beside a constant of {@link Uapi} and its companions, for {@link UapiTable}. A call uses the constant, which
- * the compiler inlines; nothing on a call's way reads these.
+ * What stands beside a constant of {@link Uapi} and its companions, for {@link UapiTable}. A call uses the constant,
+ * which the compiler inlines; nothing on a call's way reads these.
  */
 final class Fact {
     private Fact() {}
 
-    /** An ioctl. Its argument is the structure given; without one, memory of the size in the number, or a value if that is 0. */
+    /**
+     * An ioctl. Its argument is the structure given; without one, memory of the size in the number, or a value if that
+     * is 0.
+     */
     @Retention(RetentionPolicy.RUNTIME)
     @Target(ElementType.FIELD)
     @interface Ioctl {

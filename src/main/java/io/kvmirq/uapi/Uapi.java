@@ -28,14 +28,14 @@ import io.kvmirq.uapi.Fact.When;
 import io.kvmirq.uapi.UapiTable.FileKind;
 
 /**
- * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure, whose constants are
- * the offsets of its fields in bytes ({@code SIZE}: all of it). A structure is of include/uapi/linux/kvm.h unless it names
- * another header. Constants are inlined where they are used. What stands
+ * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure, whose
+ * constants are the offsets of its fields in bytes ({@code SIZE}: all of it). A structure is of
+ * include/uapi/linux/kvm.h unless it names another header. Constants are inlined where they are used. What stands
  * beside one is for tapes, decoders and error texts, which read it through {@link UapiTable}; a test holds both against
  * the C compiler and against vectors made from the kernel's own headers.
  *
- * <p>The ioctl encoding is that of asm-generic/ioctl.h (x86, arm64, riscv); alpha, mips, powerpc and sparc differ and are
- * refused by {@code backend.libc.LibcBackend}.
+ * <p>The ioctl encoding is that of asm-generic/ioctl.h (x86, arm64, riscv); alpha, mips, powerpc and sparc differ and
+ * are refused by {@code backend.libc.LibcBackend}.
  */
 public final class Uapi {
     private Uapi() {}
@@ -334,8 +334,8 @@ public final class Uapi {
     public static final int KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3;
 
     /**
-     * Proposed in 2014 and never merged, so no header has it. In 2025 another series proposed the same numbers for another
-     * purpose, TDI_BIND and TDI_UNBIND: a kernel that knows the group may mean that.
+     * Proposed in 2014 and never merged, so no header has it. In 2025 another series proposed the same numbers for
+     * another purpose, TDI_BIND and TDI_UNBIND: a kernel that knows the group may mean that.
      */
     @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
     public static final int KVM_DEV_VFIO_DEVICE = 2;
@@ -368,7 +368,10 @@ public final class Uapi {
         @U64 @Address(bytes = KvmArchForwardedIrq.SIZE) int ADDR = 16;
     }
 
-    /** What an attribute of {@link #KVM_DEV_VFIO_DEVICE} points to. Index and subindex are VFIO's, the GSI is the guest's. */
+    /**
+     * What an attribute of {@link #KVM_DEV_VFIO_DEVICE} points to. Index and subindex are VFIO's, the GSI is the
+     * guest's.
+     */
     @Inferred("the same series uses these members; a later variant begins with argsz")
     public interface KvmArchForwardedIrq {
         int SIZE = 16;

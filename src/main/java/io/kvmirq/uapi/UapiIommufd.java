@@ -20,8 +20,8 @@ import io.kvmirq.uapi.Fact.U64;
 import io.kvmirq.uapi.Fact.When;
 
 /**
- * {@link Uapi} of include/uapi/linux/iommufd.h. Objects of an iommufd (address spaces, page tables, virtual IOMMUs) have
- * numbers of its own, which are no descriptors.
+ * {@link Uapi} of include/uapi/linux/iommufd.h. Objects of an iommufd (address spaces, page tables, virtual IOMMUs)
+ * have numbers of its own, which are no descriptors.
  */
 public final class UapiIommufd {
     private UapiIommufd() {}

@@ -11,9 +11,9 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name, with
- * the facts that annotations beside the constants state. The class reads the annotations once, when it is loaded. Recorder,
- * tapes and fake kernel use it; the bindings to the real kernel do not. Immutable.
+ * The requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name,
+ * with the facts that annotations beside the constants state. The class reads the annotations once, when it is loaded.
+ * Recorder, tapes and fake kernel use it; the bindings to the real kernel do not. Immutable.
  */
 public final class UapiTable {
     private UapiTable() {}
@@ -67,7 +67,9 @@ public final class UapiTable {
             return NONE;
         }
 
-        /** The kind of a file by its link target in {@code /proc/self/fd}; {@link #NONE} if no kind has such a target. */
+        /**
+         * The kind of a file by its link target in {@code /proc/self/fd}; {@link #NONE} if no kind has such a target.
+         */
         public static FileKind ofLink(String link) {
             return Arrays.stream(values())
                     .filter(kind ->
@@ -235,8 +237,8 @@ public final class UapiTable {
     }
 
     /**
-     * The request with this number on this kind of file. If there is none, the first request with this number. Null if no
-     * request has the number. Does not allocate.
+     * The request with this number on this kind of file. If there is none, the first request with this number. Null if
+     * no request has the number. Does not allocate.
      */
     public static @Nullable Request find(Long number, FileKind kind) {
         List<Request> named = find(number);

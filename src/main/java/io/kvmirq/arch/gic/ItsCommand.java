@@ -90,7 +90,10 @@ public enum ItsCommand {
 
     // The words of a command
 
-    /** MAPD: the device may send events of {@code eventBits} bits. KVM keeps them in {@code table} when it saves the ITS. */
+    /**
+     * MAPD: the device may send events of {@code eventBits} bits. KVM keeps them in {@code table} when it saves the
+     * ITS.
+     */
     public static long[] mapDevice(int device, int eventBits, long table) {
         return MAPD.with(DEVICE, device)
                 .and(EVENT_BITS, eventBits - 1)

@@ -8,8 +8,8 @@ import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Format;
 
 /**
- * The fields of the register in which the hypervisor sees the guest's control of its virtual CPU interface: GICH_VMCR and
- * ICH_VMCR.
+ * The fields of the register in which the hypervisor sees the guest's control of its virtual CPU interface: GICH_VMCR
+ * and ICH_VMCR.
  *
  * <p>Source: ARM IHI 0048, "GICH_VMCR"; ARM IHI 0069, "ICH_VMCR_EL2".
  */

@@ -18,9 +18,10 @@ import java.util.stream.IntStream;
  * What decides with the state in the {@link Distributor} whether a vCPU gets an interrupt of a GICv3: whether the
  * distributor is enabled, the affinity that an SPI is routed to, and what the guest has active.
  *
- * <p>Linux queues an interrupt for a vCPU when it is signalled or written, and only if the distributor is enabled then. An
- * interrupt that became pending before stays pending, and waits for its next signal or write. Source: {@code
- * vgic_target_oracle()}, {@code vgic_queue_irq_unlock()} and {@code vgic_prune_ap_list()} in arch/arm64/kvm/vgic/vgic.c.
+ * <p>Linux queues an interrupt for a vCPU when it is signalled or written, and only if the distributor is enabled then.
+ * An interrupt that became pending before stays pending, and waits for its next signal or write. Source: {@code
+ * vgic_target_oracle()}, {@code vgic_queue_irq_unlock()} and {@code vgic_prune_ap_list()} in
+ * arch/arm64/kvm/vgic/vgic.c.
  */
 final class VgicDelivery {
     /** The number of list registers of a vCPU. */

@@ -155,8 +155,9 @@ final class VgicPlaces {
     }
 
     /**
-     * Gives a vCPU a free redistributor. Without a free one the vCPU has none for now, which is no error. A single region
-     * grows with the number of vCPUs, so the places are checked again. Source: {@code vgic_register_redist_iodev()}.
+     * Gives a vCPU a free redistributor. Without a free one the vCPU has none for now, which is no error. A single
+     * region grows with the number of vCPUs, so the places are checked again. Source: {@code
+     * vgic_register_redist_iodev()}.
      */
     Optional<KernelRule> take(ArmVcpu vcpu) {
         for (int i = 0; i < regions.size() && !slots.containsKey(vcpu); i++) {

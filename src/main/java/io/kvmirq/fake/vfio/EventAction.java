@@ -5,7 +5,9 @@ import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventReader;
 import org.jspecify.annotations.Nullable;
 
-/** An eventfd each signal of which is consumed and does something, until its last close. Source: drivers/vfio/virqfd.c. */
+/**
+ * An eventfd each signal of which is consumed and does something, until its last close. Source: drivers/vfio/virqfd.c.
+ */
 final class EventAction implements EventReader {
     private final Runnable action;
     private @Nullable EventFile event;

@@ -11,8 +11,8 @@ import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 
 /**
- * One interrupt of a platform device, which has a line of its own: a level, which its handler masks, or an edge. Source:
- * {@code struct vfio_platform_irq} in drivers/vfio/platform/vfio_platform_irq.c.
+ * One interrupt of a platform device, which has a line of its own: a level, which its handler masks, or an edge.
+ * Source: {@code struct vfio_platform_irq} in drivers/vfio/platform/vfio_platform_irq.c.
  */
 final class PlatformIrq {
     private final Host host;

@@ -16,8 +16,8 @@ import java.util.Optional;
 import java.util.function.IntSupplier;
 
 /**
- * A platform device that vfio-platform is bound to: one interrupt for each index, and no regions. The caller of each method
- * holds the kernel's lock. Source: drivers/vfio/platform/vfio_platform_common.c, vfio_platform_irq.c.
+ * A platform device that vfio-platform is bound to: one interrupt for each index, and no regions. The caller of each
+ * method holds the kernel's lock. Source: drivers/vfio/platform/vfio_platform_common.c, vfio_platform_irq.c.
  */
 public final class VfioPlatform extends VfioDevice {
     private static final int INFO_SIZE = VfioDeviceInfo.NUM_IRQS + Integer.BYTES;

@@ -18,8 +18,9 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * A vCPU with AVIC: its thread, the IRR and ISR of its backing page, its entry of the physical table, and the irqfds that
- * are posted to it. At each step of its {@link #thread} the vCPU changes its entry and the remapping entries together.
+ * A vCPU with AVIC: its thread, the IRR and ISR of its backing page, its entry of the physical table, and the irqfds
+ * that are posted to it. At each step of its {@link #thread} the vCPU changes its entry and the remapping entries
+ * together.
  *
  * <p>Safe for use by one thread of its own and any number of others.
  */
@@ -136,8 +137,8 @@ public final class AvicVcpu {
     }
 
     /**
-     * Requests a vector from software, as the irqfd of a remapped interrupt does ({@code svm_complete_interrupt_delivery}).
-     * Does not allocate.
+     * Requests a vector from software, as the irqfd of a remapped interrupt does ({@code
+     * svm_complete_interrupt_delivery}). Does not allocate.
      *
      * @param vector 0–255
      */
@@ -246,7 +247,10 @@ public final class AvicVcpu {
         }
     }
 
-    /** {@code __avic_vcpu_load}. The lock lets an update of an irqfd see the new entry, or makes it link the irqfd first. */
+    /**
+     * {@code __avic_vcpu_load}. The lock lets an update of an irqfd see the new entry, or makes it link the irqfd
+     * first.
+     */
     private void run(HostCpu here, boolean activates) {
         list.lock();
         long entry = IS_RUNNING.put(GA_LOG_INTR.put(HOST_ID.put(shadowEntry(), here.id()), 0), 1);

@@ -14,8 +14,8 @@ import org.jspecify.annotations.Nullable;
  * A VM with AVIC: its vCPUs, the irqfds that may be posted, and the reasons that inhibit AVIC.
  *
  * <p>Make irqfds before other threads use the VM. After that it is safe for use by any number of threads. A spinlock
- * makes others wait. Nested guests and the delivery of IPIs are not modelled. Source: {@code arch/x86/kvm/svm/avic.c} of
- * Linux 7.1.
+ * makes others wait. Nested guests and the delivery of IPIs are not modelled. Source: {@code arch/x86/kvm/svm/avic.c}
+ * of Linux 7.1.
  */
 public final class AvicVm {
     private static final int PAGE = 4096;
@@ -197,8 +197,8 @@ public final class AvicVm {
      *   <li>L1: an irqfd is on one list at most.
      *   <li>L2: an irqfd is on the list of the vCPU that it is posted to, and on no other.
      *   <li>L3: the entry of an irqfd that is on no list is remapped.
-     *   <li>L4: an entry in guest mode has IsRun and, if that is set, the Destination of its vCPU. Up to 6.16 IsRun stays
-     *       clear after an inhibit ends, until the vCPU is loaded again.
+     *   <li>L4: an entry in guest mode has IsRun and, if that is set, the Destination of its vCPU. Up to 6.16 IsRun
+     *       stays clear after an inhibit ends, until the vCPU is loaded again.
      *   <li>L5, from 6.17: GALogIntr is set only while the vCPU blocks.
      * </ul>
      */

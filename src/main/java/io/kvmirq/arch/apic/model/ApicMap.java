@@ -9,8 +9,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * KVM's map from destinations to LAPICs. It shows the LAPICs as they were when the map was made. Immutable.
  *
- * <p>Source: {@code struct kvm_apic_map}, {@code kvm_recalculate_apic_map()} and {@code kvm_apic_map_get_dest_lapic()} in
- * arch/x86/kvm/lapic.c.
+ * <p>Source: {@code struct kvm_apic_map}, {@code kvm_recalculate_apic_map()} and {@code kvm_apic_map_get_dest_lapic()}
+ * in arch/x86/kvm/lapic.c.
  *
  * @param <A> the LAPICs
  */
@@ -158,7 +158,8 @@ public final class ApicMap<A extends LocalApic> {
     }
 
     /**
-     * The bit that a vector selects, even one that no LAPIC has ({@code kvm_vector_to_index}, parameter vector_hashing).
+     * The bit that a vector selects, even one that no LAPIC has ({@code kvm_vector_to_index}, parameter
+     * vector_hashing).
      *
      * @param bits not 0
      * @param vector 0–255

@@ -24,7 +24,8 @@ public record PostingVm(
     }
 
     /**
-     * A VM with LAPICs in the kernel, nothing inhibited, vector hashing and the broadcast quirk, as Linux and KVM begin.
+     * A VM with LAPICs in the kernel, nothing inhibited, vector hashing and the broadcast quirk, as Linux and KVM
+     * begin.
      *
      * @param lapics in the order of the vCPUs' indices
      * @param apicIds32Bit whether the VM uses 32-bit APIC ids

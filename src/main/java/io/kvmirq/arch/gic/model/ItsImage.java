@@ -14,8 +14,8 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
- * The tables of an ITS in guest memory, in version 0 of the form that KVM gives them. Each entry has 8 bytes, lowest byte
- * first. An entry names the distance to the next one. Source: "ITS Table ABI REV0" in
+ * The tables of an ITS in guest memory, in version 0 of the form that KVM gives them. Each entry has 8 bytes, lowest
+ * byte first. An entry names the distance to the next one. Source: "ITS Table ABI REV0" in
  * Documentation/virt/kvm/devices/arm-vgic-its.rst; {@code vgic_its_save_tables_v0()} in vgic-its.c.
  */
 final class ItsImage {

@@ -35,10 +35,10 @@ public final class Lpis {
     /**
      * No LPIs.
      *
-     * @param vcpus gives the index of the vCPU that a collection's target names, empty if there is none. Before Linux 6.7
-     *     the target is the index, since then it is the vCPU's id.
-     * @param delivers whether the distributor is enabled. An LPI that becomes pending while it is not waits for its next
-     *     message, INV or INVALL, or until its vCPU enables LPIs again
+     * @param vcpus gives the index of the vCPU that a collection's target names, empty if there is none. Before Linux
+     *     6.7 the target is the index, since then it is the vCPU's id.
+     * @param delivers whether the distributor is enabled. An LPI that becomes pending while it is not waits for its
+     *     next message, INV or INVALL, or until its vCPU enables LPIs again
      */
     public Lpis(IntFunction<OptionalInt> vcpus, GuestRam ram, BooleanSupplier delivers) {
         this.vcpus = vcpus;
@@ -69,9 +69,9 @@ public final class Lpis {
     }
 
     /**
-     * Writes GICR_CTLR.EnableLPIs. At the change to 1, the vCPU's LPIs take their pending bits from its pending table. At
-     * the change to 0 they stay pending but reach no guest, and messages are dropped from then on. A vLPI is delivered all
-     * the same.
+     * Writes GICR_CTLR.EnableLPIs. At the change to 1, the vCPU's LPIs take their pending bits from its pending table.
+     * At the change to 0 they stay pending but reach no guest, and messages are dropped from then on. A vLPI is
+     * delivered all the same.
      */
     public void enable(int vcpu, boolean enable) {
         if (enable && !isEnabled(vcpu) && tables.mayHavePending(vcpu)) {
@@ -90,8 +90,8 @@ public final class Lpis {
     }
 
     /**
-     * Linux has no LPI of a vCPU queued any more, as when the vCPU entered its guest while the distributor is disabled. They
-     * stay pending.
+     * Linux has no LPI of a vCPU queued any more, as when the vCPU entered its guest while the distributor is disabled.
+     * They stay pending.
      */
     public void forget(int vcpu) {
         lpis.values().stream().filter(lpi -> isFor(lpi, vcpu)).forEach(lpi -> lpi.queued = false);
@@ -293,8 +293,8 @@ public final class Lpis {
     }
 
     /**
-     * The guest of a vCPU takes its LPI with the highest priority that Linux has queued or hardware delivers, which is not
-     * pending then. Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
+     * The guest of a vCPU takes its LPI with the highest priority that Linux has queued or hardware delivers, which is
+     * not pending then. Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
      *
      * @param passes whether the vCPU's CPU interface lets a priority pass, 0–252
      * @return the INTID; empty if there is none
@@ -345,7 +345,8 @@ public final class Lpis {
     }
 
     /**
-     * Writes the pending bits of all LPIs to the guest's pending tables, as a VMM has it done before it saves the guest.
+     * Writes the pending bits of all LPIs to the guest's pending tables, as a VMM has it done before it saves the
+     * guest.
      *
      * @return whether the tables are memory
      */

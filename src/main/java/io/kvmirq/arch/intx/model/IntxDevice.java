@@ -5,8 +5,8 @@ import io.kvmirq.arch.SharedWords;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * A device that asserts a {@link PhysicalLine} while it requests service, COMMAND.DisINTx is clear, and neither MSI nor MSI-X
- * is enabled. Each change is one access, except where a method says so. Safe for use by any number of threads.
+ * A device that asserts a {@link PhysicalLine} while it requests service, COMMAND.DisINTx is clear, and neither MSI nor
+ * MSI-X is enabled. Each change is one access, except where a method says so. Safe for use by any number of threads.
  */
 public final class IntxDevice {
     /** What a device can do. */

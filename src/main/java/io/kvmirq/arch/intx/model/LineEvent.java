@@ -6,8 +6,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * An eventfd that one listener may have, such as the unmask eventfd of VFIO. Signals without a listener are kept, as
- * one. A listener runs under a lock: it must not signal the same eventfd or change its listener. Safe for use by any number of
- * threads.
+ * one. A listener runs under a lock: it must not signal the same eventfd or change its listener. Safe for use by any
+ * number of threads.
  */
 public final class LineEvent implements Signal {
     /** Whether a signal waits for a listener. */

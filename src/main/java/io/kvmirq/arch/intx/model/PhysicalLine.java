@@ -6,12 +6,12 @@ import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
- * A level-triggered line of the host's interrupt controller: the devices that assert it, the handlers that share it, its
- * disable depth and its active state. Connect devices and add handlers before other threads use the line. After that it is
- * safe for use by any number of threads.
+ * A level-triggered line of the host's interrupt controller: the devices that assert it, the handlers that share it,
+ * its disable depth and its active state. Connect devices and add handlers before other threads use the line. After
+ * that it is safe for use by any number of threads.
  *
- * <p>A disabled line is masked at once, as vfio-pci asks for without DisINTx ({@code IRQ_DISABLE_UNLAZY}). Linux masks the
- * lines of platform devices lazily, at their next interrupt.
+ * <p>A disabled line is masked at once, as vfio-pci asks for without DisINTx ({@code IRQ_DISABLE_UNLAZY}). Linux masks
+ * the lines of platform devices lazily, at their next interrupt.
  *
  * <p>Source: kernel/irq/manage.c, kernel/irq/spurious.c of Linux 7.1.
  */
@@ -52,8 +52,8 @@ public final class PhysicalLine {
     @FunctionalInterface
     public interface Handler {
         /**
-         * Called by {@link #take} when the line interrupts. It is never called twice at once. It runs under a lock: it must not
-         * throw, wait, or take, request or free the line.
+         * Called by {@link #take} when the line interrupts. It is never called twice at once. It runs under a lock: it
+         * must not throw, wait, or take, request or free the line.
          */
         Taken handle();
     }
@@ -146,15 +146,15 @@ public final class PhysicalLine {
     }
 
     /**
-     * Requests the line for a handler ({@code request_irq}). A shared request enables a line again that was disabled because
-     * no handler claimed its interrupts.
+     * Requests the line for a handler ({@code request_irq}). A shared request enables a line again that was disabled
+     * because no handler claimed its interrupts.
      *
      * @param handler the number of the handler
      * @param shared whether the handler shares the line ({@code IRQF_SHARED})
-     * @param enabled whether the line is enabled, if this is its first handler; otherwise it stays disabled until {@link
-     *     #enable} ({@code IRQF_NO_AUTOEN})
-     * @return whether the line is granted; false is EBUSY: another handler has the line, and one of the two does not share
-     *     it
+     * @param enabled whether the line is enabled, if this is its first handler; otherwise it stays disabled until
+     *     {@link #enable} ({@code IRQF_NO_AUTOEN})
+     * @return whether the line is granted; false is EBUSY: another handler has the line, and one of the two does not
+     *     share it
      * @throws IllegalArgumentException if there is no such handler
      * @throws IllegalStateException if the line has no device, or the handler has the line already
      */
@@ -301,8 +301,8 @@ public final class PhysicalLine {
     }
 
     /**
-     * A CPU takes the interrupt, if there is one, and runs all handlers. Waits while another CPU does. An interrupt that no
-     * handler leaves to the guest's EOI is deactivated when they return. Does not allocate.
+     * A CPU takes the interrupt, if there is one, and runs all handlers. Waits while another CPU does. An interrupt
+     * that no handler leaves to the guest's EOI is deactivated when they return. Does not allocate.
      *
      * @return whether there was an interrupt
      */
@@ -327,9 +327,10 @@ public final class PhysicalLine {
     }
 
     /**
-     * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. A timer of Linux does
-     * so each tenth of a second ({@code poll_spurious_irqs}), until a handler is added: a device on the line is served at
-     * most ten times a second. What a handler returns is not counted, and keeps no interrupt active. Does not allocate.
+     * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. A timer of Linux
+     * does so each tenth of a second ({@code poll_spurious_irqs}), until a handler is added: a device on the line is
+     * served at most ten times a second. What a handler returns is not counted, and keeps no interrupt active. Does not
+     * allocate.
      *
      * @return whether the handlers ran: the line is stuck, and shared
      */
@@ -372,8 +373,8 @@ public final class PhysicalLine {
     }
 
     /**
-     * {@code note_interrupt}: of 100 000 interrupts at most 99 900 may be unhandled. The count begins at the first unhandled
-     * one. Linux also forgets those that are 0.1 s apart.
+     * {@code note_interrupt}: of 100 000 interrupts at most 99 900 may be unhandled. The count begins at the first
+     * unhandled one. Linux also forgets those that are 0.1 s apart.
      */
     private void account(boolean handled) {
         long unhandled = words.get(at(UNHANDLED)) + (handled ? 0 : 1);
