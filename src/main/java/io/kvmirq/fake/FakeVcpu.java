@@ -186,9 +186,7 @@ public final class FakeVcpu {
         return time.locked(vcpu::physicalEntry);
     }
 
-    /**
-     * How many interrupts of devices are on its list of posted ones ({@code ir_list}). Empty on Intel, which has none.
-     */
+    /** How many interrupts of devices are on its list of posted ones ({@code ir_list}). Empty on Intel. */
     public OptionalInt listed() {
         return time.locked(vcpu::listed);
     }

@@ -73,10 +73,7 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
      */
     abstract long arrivals(int vector, Runnable trigger);
 
-    /**
-     * Runs {@code trigger} and waits. @return how often the line was raised since, and lowered by the EOI if a guest
-     * runs
-     */
+    /** Runs {@code trigger} and waits. @return how often the line rose since, and fell by the EOI if a guest runs */
     abstract long lineArrivals(Runnable trigger);
 
     /** Ends waiting; any thread may call it. */

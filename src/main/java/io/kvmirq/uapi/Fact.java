@@ -14,10 +14,7 @@ import java.lang.annotation.Target;
 final class Fact {
     private Fact() {}
 
-    /**
-     * An ioctl. Its argument is the structure given; without one, memory of the size in the number, or a value if that
-     * is 0.
-     */
+    /** An ioctl. Its argument is the structure given; else memory of the size in the number, or a value. */
     @Retention(RetentionPolicy.RUNTIME)
     @Target(ElementType.FIELD)
     @interface Ioctl {

@@ -368,10 +368,7 @@ public final class Uapi {
         @U64 @Address(bytes = KvmArchForwardedIrq.SIZE) int ADDR = 16;
     }
 
-    /**
-     * What an attribute of {@link #KVM_DEV_VFIO_DEVICE} points to. Index and subindex are VFIO's, the GSI is the
-     * guest's.
-     */
+    /** Argument of {@link #KVM_DEV_VFIO_DEVICE}. Index and subindex are VFIO's, the GSI is the guest's. */
     @Inferred("the same series uses these members; a later variant begins with argsz")
     public interface KvmArchForwardedIrq {
         int SIZE = 16;

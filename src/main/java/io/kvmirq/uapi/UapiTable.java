@@ -67,9 +67,7 @@ public final class UapiTable {
             return NONE;
         }
 
-        /**
-         * The kind of a file by its link target in {@code /proc/self/fd}; {@link #NONE} if no kind has such a target.
-         */
+        /** The kind of a file by its link target in {@code /proc/self/fd}; {@link #NONE} if there is none. */
         public static FileKind ofLink(String link) {
             return Arrays.stream(values())
                     .filter(kind ->

@@ -87,9 +87,7 @@ public final class PostedVm {
         return vcpus[index];
     }
 
-    /**
-     * The descriptor of a vCPU of this VM by its {@link PostedVcpu#descriptorAddress}. Empty if it is no such address.
-     */
+    /** The descriptor of a vCPU of this VM by its {@link PostedVcpu#descriptorAddress}. Empty for another address. */
     public Optional<PiDescriptor> descriptorAt(long address) {
         for (PostedVcpu vcpu : vcpus) {
             if (vcpu.descriptorAddress() == address) {
@@ -157,9 +155,7 @@ public final class PostedVm {
         host.interrupt(x2apic ? ndst : ndst >>> 8, vector);
     }
 
-    /**
-     * Vector 0xf2 moves the requests of the guest that runs into its IRR. Without a guest of this VM it does nothing.
-     */
+    /** Vector 0xf2 moves the requests of the guest that runs into its IRR. Without such a guest it does nothing. */
     private void notified(HostCpu cpu) {
         for (PostedVcpu vcpu : vcpus) {
             if (vcpu.thread().isGuestOf(cpu)) {

@@ -24,10 +24,7 @@ public record PostingHost(Vendor vendor, String commandLine, Set<Feature> featur
         POSTING_UNITS,
         /** The module parameter enable_apicv of kvm_intel, or avic of kvm_amd. */
         APIC_VIRTUALIZATION,
-        /**
-         * The module parameter enable_device_posted_irqs; before Linux 6.16, which has none, every host has the
-         * feature.
-         */
+        /** The module parameter enable_device_posted_irqs; before Linux 6.16 every host has the feature. */
         DEVICE_POSTED_IRQS
     }
 

@@ -32,9 +32,7 @@ public interface VcpuHooks {
      */
     default void entered(HostCpu here) {}
 
-    /**
-     * The guest has exited, or its entry was refused. Interrupts are off. A VGIC reads its list registers back here.
-     */
+    /** The guest exited, or its entry was refused. Interrupts are off. A VGIC reads its list registers back here. */
     default void exited(HostCpu here) {}
 
     /**

@@ -80,9 +80,7 @@ public final class RemappingTable {
         this(memory, 0, SharedWords.of(new long[words]), 0, checkedEntries(words), unit, extended, observer);
     }
 
-    /**
-     * A table in {@code memory} from {@code first}, and the unit's copies in {@code cache} from {@code firstCached}.
-     */
+    /** A table in {@code memory} from {@code first}, the unit's copies in {@code cache} from {@code firstCached}. */
     RemappingTable(
             SharedWords memory,
             int first,

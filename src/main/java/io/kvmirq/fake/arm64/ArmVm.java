@@ -152,9 +152,7 @@ final class ArmVm extends VmInterrupts {
         return isClosed();
     }
 
-    /**
-     * How often the doorbell of each vPE rang. There are vPEs while the VM has an ITS and a VGIC that is initialized.
-     */
+    /** How often the doorbell of each vPE rang. vPEs exist while the VM has an ITS and an initialized VGIC. */
     int[] doorbells() {
         boolean has =
                 !isClosed() && hasIts() && vgic.filter(FakeVgic::isInitialized).isPresent();

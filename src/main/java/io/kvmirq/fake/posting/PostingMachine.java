@@ -166,9 +166,7 @@ public abstract class PostingMachine implements IrqHardware {
         loaded[cpu] = vcpu;
     }
 
-    /**
-     * A processor for a vCPU: the one that it prefers, if no other vCPU is there; else an idle one, if there is one.
-     */
+    /** A processor for a vCPU: the preferred one if no other vCPU is there; else an idle one, if there is one. */
     final int idle(int preferred) {
         for (int i = 0; i < loaded.length; i++) {
             int cpu = (preferred + i) % loaded.length;

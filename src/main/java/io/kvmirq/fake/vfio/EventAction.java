@@ -5,9 +5,7 @@ import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventReader;
 import org.jspecify.annotations.Nullable;
 
-/**
- * An eventfd each signal of which is consumed and does something, until its last close. Source: drivers/vfio/virqfd.c.
- */
+/** An eventfd whose signals each run an action, until its last close. Source: drivers/vfio/virqfd.c. */
 final class EventAction implements EventReader {
     private final Runnable action;
     private @Nullable EventFile event;

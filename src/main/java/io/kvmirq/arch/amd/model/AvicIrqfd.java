@@ -53,9 +53,7 @@ public class AvicIrqfd implements IrteUpdate {
         return vm.at(AvicVm.BYPASSES + number);
     }
 
-    /**
-     * The index of the vCPU that the irqfd is posted to: {@code irq_bypass_vcpu}. The entry may be remapped meanwhile.
-     */
+    /** The index of the irqfd's vCPU: {@code irq_bypass_vcpu}. The entry may be remapped meanwhile. */
     public OptionalInt vcpu() {
         int vcpu = (int) words.get(bypass());
         return vcpu == 0 ? OptionalInt.empty() : OptionalInt.of(vcpu - 1);
@@ -119,9 +117,7 @@ public class AvicIrqfd implements IrteUpdate {
         words.unlock(vm.at(AvicVm.IRQFDS_LOCK));
     }
 
-    /**
-     * From 6.17. The new vCPU is not loaded and not put between the write and the link. @return whether it is linked
-     */
+    /** From 6.17. The new vCPU is not loaded or put between the write and the link. @return whether it is linked */
     boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
         unlink();
         boolean guestMode = vcpu.isActive();

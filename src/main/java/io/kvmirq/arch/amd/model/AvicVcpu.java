@@ -247,10 +247,7 @@ public final class AvicVcpu {
         }
     }
 
-    /**
-     * {@code __avic_vcpu_load}. The lock lets an update of an irqfd see the new entry, or makes it link the irqfd
-     * first.
-     */
+    /** {@code __avic_vcpu_load}. The lock lets an update of an irqfd see the new entry, or link first. */
     private void run(HostCpu here, boolean activates) {
         list.lock();
         long entry = IS_RUNNING.put(GA_LOG_INTR.put(HOST_ID.put(shadowEntry(), here.id()), 0), 1);

@@ -24,9 +24,7 @@ public interface LocalApic {
     /** The register LDR: in xAPIC mode the logical id is in bits [31:24]. */
     int logicalId();
 
-    /**
-     * The register DFR, see {@link LapicPage#DFR_FLAT} and {@link LapicPage#DFR_CLUSTER}. It counts in xAPIC mode only.
-     */
+    /** The register DFR, see {@link LapicPage#DFR_FLAT} and {@link LapicPage#DFR_CLUSTER}. For xAPIC mode only. */
     int logicalFormat();
 
     /** How often the LAPIC was taken by priority; it counts only without vector hashing ({@code apic_arb_prio}). */

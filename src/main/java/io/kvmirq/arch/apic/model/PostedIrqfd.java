@@ -23,10 +23,7 @@ public final class PostedIrqfd {
         this.irte = irte;
     }
 
-    /**
-     * The vCPU that the irqfd is posted to: {@code irq_bypass_vcpu}. On AMD the entry is remapped while AVIC is
-     * inhibited.
-     */
+    /** The irqfd's vCPU: {@code irq_bypass_vcpu}. On AMD the entry is remapped while AVIC is inhibited. */
     public Optional<VcpuId> vcpu() {
         return vcpu;
     }

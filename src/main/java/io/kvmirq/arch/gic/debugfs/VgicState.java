@@ -124,14 +124,9 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     public enum Delivery {
         /** KVM writes it to a list register. */
         SOFTWARE,
-        /**
-         * KVM writes it to a list register with HW=1: the guest's end deactivates the physical interrupt. Timers do so.
-         */
+        /** KVM writes it to a list register with HW=1: the guest's end deactivates the physical one. Timers do so. */
         HW_INTERRUPT,
-        /**
-         * GICv4: the ITS delivers the LPI, and no host handler runs. This is the proof that the LPI is mapped to a
-         * vLPI.
-         */
+        /** GICv4: the ITS delivers the LPI, and no host handler runs. So the LPI is mapped to a vLPI. */
         VLPI,
         /** GICv4.1: the redistributor delivers the SGI. */
         VSGI
@@ -156,9 +151,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         return enabled || lpis.orElse(0) > 0 || !interrupts.isEmpty();
     }
 
-    /**
-     * Whether the file has all SPIs that its head announces. Otherwise it is cut off, or the VGIC is not initialized.
-     */
+    /** Whether the file has all SPIs that its head announces. Else it is cut off, or the VGIC is not initialized. */
     public boolean hasAllSpis() {
         return interrupts.stream()
                         .filter(one -> one.kind() == Kind.SPI && one.id() < InterruptId.FIRST_SPI + spis)

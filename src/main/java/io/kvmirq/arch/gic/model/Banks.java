@@ -122,10 +122,7 @@ final class Banks {
         setField(bank(vcpu, id) + PRIORITY, id, Byte.SIZE, priority);
     }
 
-    /**
-     * The vCPU that gets an interrupt. An SPI stays with a vCPU whose list register holds it; a private one with its
-     * own.
-     */
+    /** The vCPU that gets an interrupt. An SPI stays with a vCPU whose list register holds it. */
     int target(int vcpu, int id) {
         int holder = InterruptId.isPrivate(id) ? vcpu : holder(id);
         return holder >= 0 ? holder : route(id);

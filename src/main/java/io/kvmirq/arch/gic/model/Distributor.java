@@ -386,9 +386,7 @@ public class Distributor {
         banks.setSources(vcpu, sgi, banks.sources(vcpu, sgi) & ~(1 << source));
     }
 
-    /**
-     * A list register took the interrupt. A level-triggered one is not queued again until its end, and keeps its latch.
-     */
+    /** A list register took the interrupt. A level is not queued again until its end, and keeps its latch. */
     void queued(int vcpu, int id) {
         boolean level = isLevel(vcpu, id);
         if (!level) {

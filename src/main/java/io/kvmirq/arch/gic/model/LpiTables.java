@@ -20,9 +20,7 @@ final class LpiTables {
     private static final long PROPERTY_RESERVED = 0xf8f0_0000_0000_0060L;
     private static final long PENDING_RESERVED = 0xb8f0_0000_0000_f07fL;
 
-    /**
-     * GICR_PENDBASER at first, and GICR_PROPBASER once there is an ITS: inner shareable, cached for reads and writes.
-     */
+    /** GICR_PENDBASER at first, and GICR_PROPBASER once there is an ITS: inner shareable, write-back. */
     private static final long INITIAL = Baser.sanitised(1 << 10, Baser.Attributes.OF_REDISTRIBUTOR);
 
     /** Of one vCPU. */

@@ -20,9 +20,7 @@ public final class VlpiMapping {
     public enum Outcome {
         /** Nothing. */
         CLEAN,
-        /**
-         * The LPI of an old route is still a vLPI of this host interrupt. The kernel warns when the guest discards it.
-         */
+        /** The LPI of an old route is still this host interrupt's vLPI. The kernel warns when the guest discards it. */
         LEFT_BEHIND,
         /** The kernel warns: the LPI of the present route is no vLPI of this host interrupt. */
         WARNS

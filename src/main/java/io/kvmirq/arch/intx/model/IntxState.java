@@ -8,10 +8,7 @@ import org.jspecify.annotations.Nullable;
 abstract class IntxState {
     /** {@code igate}: held by all that a user or the guest's configuration writes do. Taken before LOCK. */
     static final int GATE = 0;
-    /**
-     * {@code irqlock}: held by the handlers and by an unmask. While there is a handler or an unmask eventfd it guards
-     * MASKED.
-     */
+    /** {@code irqlock}: held by the handlers and by an unmask. With a handler or an unmask eventfd it guards MASKED. */
     static final int LOCK = 1;
 
     static final int MASKED = 2;
