@@ -28,7 +28,7 @@ public final class FakePciDevice {
         this.device = device;
     }
 
-    /** What a device is to be: without interrupts, without a reset and not PCI Express, unless it is said. */
+    /** Describes a device. By default it has no interrupts and no reset, and is not PCI Express. */
     public static final class Builder {
         private final FakeKernel kernel;
         private final PciAddress address;

@@ -19,7 +19,7 @@ public final class FakePlatformDevice {
         this.device = device;
     }
 
-    /** What a device is to be: without interrupts and without a reset, unless it is said. */
+    /** Describes a device. By default it has no interrupts and no reset. */
     public static final class Builder {
         private final FakeKernel kernel;
         private final String name;

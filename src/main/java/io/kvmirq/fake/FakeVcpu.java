@@ -15,8 +15,8 @@ import java.util.function.Supplier;
 /**
  * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test puts it where {@code
  * KVM_RUN} and the host's scheduler put a vCPU, and sees what a posted interrupt of a device does. Get it from {@link
- * FakeKernel#vcpus}. The host has 4 processors; one runs one vCPU at a time, and whoever comes preempts whoever was
- * there. Thread-safe.
+ * FakeKernel#vcpus}. The host has 4 processors; one runs one vCPU at a time. Loading a vCPU preempts
+ * the one that is loaded. Thread-safe.
  *
  * <p>The methods that move it throw IllegalStateException while a thread is in {@code KVM_RUN}, which moves it itself.
  */

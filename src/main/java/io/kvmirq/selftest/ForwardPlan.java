@@ -6,7 +6,7 @@ import io.kvmirq.vfio.IrqKind;
 import java.util.Optional;
 
 /**
- * What a self-test forwards.
+ * The interrupts that a self-test forwards.
  *
  * @param device the name of the device
  * @param kind INTx, MSI or MSI-X

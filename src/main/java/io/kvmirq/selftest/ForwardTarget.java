@@ -55,7 +55,7 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
     /** The message for a vector of the device. */
     abstract MsiMessage message(int vector);
 
-    /** What the guest calls it. */
+    /** The guest's name of it. */
     abstract String name(int vector);
 
     /** Prepares a level-triggered pin, and gives its GSI. */

@@ -237,7 +237,7 @@ final class PendingScenarios {
         }
     }
 
-    /** What no pin serves: a PPI by a call, and a message through an ITS that is programmed from here. */
+    /** Interrupts without a pin: a PPI by a call, and a message through an ITS that is programmed from here. */
     private void privateAndMessage(Vm vm, Vgic vgic, PendingState state) {
         vm.setPpi(Guest.VCPU, PRIVATE, true);
         journal.step("raise " + PRIVATE + " of " + Guest.VCPU, answer(state.isHigh(PRIVATE), ": line high"));
@@ -248,13 +248,13 @@ final class PendingScenarios {
             journal.step("a message to an ITS", "not tried: this host has none");
             return;
         }
-        try (Its its = vm.createIts();
+        try (Its service = vm.createIts();
                 GuestMemory memory = vm.addMemory(RAM, ItsDriver.MEMORY);
                 EventFd interrupt = EventFd.create(kernel)) {
-            its.setAddress(ITS);
-            its.init();
+            service.setAddress(ITS);
+            service.init();
             requireOff(vm);
-            ItsDriver driver = new ItsDriver(v3, its, RAM, memory);
+            ItsDriver driver = new ItsDriver(v3, service, RAM, memory);
             driver.enable(Guest.VCPU);
             driver.mapDevice(DEVICE);
             driver.mapEvent(DEVICE, EVENT, LPI);

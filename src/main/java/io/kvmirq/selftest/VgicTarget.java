@@ -40,11 +40,11 @@ final class VgicTarget extends ForwardTarget {
             vgic = undo.add(parts.add(vm.createVgicV3()));
             vgic.init();
             require(KvmDevice.Type.ITS, "this host gives a VM no ITS, which takes the messages of devices");
-            Its its = undo.add(parts.add(vm.createIts()));
-            its.setAddress(ITS);
-            its.init();
+            Its service = undo.add(parts.add(vm.createIts()));
+            service.setAddress(ITS);
+            service.init();
             GuestMemory memory = undo.add(parts.add(vm.addMemory(RAM, ItsDriver.MEMORY)));
-            driver = new ItsDriver(vgic, its, RAM, memory);
+            driver = new ItsDriver(vgic, service, RAM, memory);
             driver.enable(Guest.VCPU);
             driver.mapDevice(DEVICE);
             undo.keep();

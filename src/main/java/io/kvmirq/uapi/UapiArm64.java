@@ -12,9 +12,9 @@ import io.kvmirq.uapi.Fact.U32;
 import io.kvmirq.uapi.Fact.U64;
 
 /**
- * What of {@link Uapi} only the headers of arm64 have: requests that encode the size of one of its structures, and the
- * attributes of its interrupt controllers. The numbers as the arm64 compiler has them are kept with what the lab
- * recorded (arm64-6.1.txt of the tests), and a test compares them.
+ * The part of {@link Uapi} that only the headers of arm64 have: requests that encode the size of one of its structures,
+ * and the attributes of its interrupt controllers. The numbers as the arm64 compiler has them are kept with what the
+ * lab recorded (arm64-6.1.txt of the tests), and a test compares them.
  */
 public final class UapiArm64 {
     private UapiArm64() {}

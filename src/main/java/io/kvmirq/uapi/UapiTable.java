@@ -18,7 +18,7 @@ import org.jspecify.annotations.Nullable;
 public final class UapiTable {
     private UapiTable() {}
 
-    /** What kind of open file a request is for: the same number means different things on different ones. */
+    /** The kind of open file a request is for: the same number means different things on different kinds. */
     public enum FileKind {
         KVM("kvm", "/dev/kvm"),
         VM("vm", "anon_inode:kvm-vm"),
@@ -83,7 +83,7 @@ public final class UapiTable {
         }
     }
 
-    /** What the number in a field is. */
+    /** The meaning of the number in a field. */
     public enum Role {
         NUMBER,
         /** A descriptor that the caller passes. */
@@ -121,7 +121,7 @@ public final class UapiTable {
     }
 
     /**
-     * What an address points to.
+     * The memory that an address points to.
      *
      * @param lengthAt the offset of the field with the length in bytes, or -1
      * @param bytes the most bytes that a tape keeps, 0 for none

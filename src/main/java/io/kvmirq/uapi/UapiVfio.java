@@ -121,7 +121,7 @@ public final class UapiVfio {
         @U32 @Out @Flags("VFIO_GROUP_FLAGS_") int FLAGS = 4;
     }
 
-    /** What VFIO_GROUP_SET_CONTAINER points to: an int. */
+    /** The argument of VFIO_GROUP_SET_CONTAINER: an int. */
     @Fact.NoStruct
     public interface VfioContainer {
         int SIZE = 4;
@@ -281,7 +281,7 @@ public final class UapiVfio {
         @U32 @Flags int FLAGS = 4;
     }
 
-    /** What VFIO_DEVICE_GET_GFX_DMABUF points to: a number. */
+    /** The argument of VFIO_DEVICE_GET_GFX_DMABUF: a number. */
     @Fact.NoStruct
     public interface VfioGfxDmabuf {
         int SIZE = 4;

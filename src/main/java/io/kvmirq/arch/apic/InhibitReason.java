@@ -59,7 +59,7 @@ public enum InhibitReason {
         return clears;
     }
 
-    /** What makes the reason, and what ends it. */
+    /** The event that makes the reason, and the one that ends it. */
     public String cause() {
         return cause;
     }

@@ -27,7 +27,7 @@ public enum VlpiObstacle {
         return text;
     }
 
-    /** What to do about it. */
+    /** The remedy. */
     public String remedy() {
         return remedy;
     }

@@ -4,7 +4,7 @@ package io.kvmirq.arch.vcpu;
 import java.util.Optional;
 
 /**
- * What the interrupt hardware of a vCPU does at each step of its {@link VcpuThread}. The thread calls the methods; each
+ * The part of a vCPU's interrupt hardware in each step of its {@link VcpuThread}. The thread calls the methods; each
  * does nothing unless it is overridden.
  */
 public interface VcpuHooks {

@@ -75,7 +75,7 @@ public record RemappedIrte(long low, long high) implements Irte {
             .fields(BitField.reserved("rsvd_84_127", 84, 44))
             .build();
 
-    /** What posting keeps of the low word: {@code dmar_copy_shared_irte}. */
+    /** The bits of the low word that posting keeps: {@code dmar_copy_shared_irte}. */
     private static final long KEPT_LOW = PRESENT.mask() | FAULT_DISABLED.mask() | AVAILABLE.mask();
 
     private static final long KEPT_HIGH = SOURCE_ID.mask() | SOURCE_QUALIFIER.mask() | SOURCE_VALIDATION.mask();

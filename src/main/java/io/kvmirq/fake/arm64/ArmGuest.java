@@ -15,7 +15,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 
 /**
- * What the guest of a vCPU does with its interrupts, played by a test: no code runs. Each step is an entry and an exit:
+ * The guest of a vCPU, whose part a test plays: no code runs. Each step is an entry and an exit:
  * the list registers are filled, and what the guest did not take is pending in the distributor afterwards. An SPI that
  * is mapped to an interrupt of the host has HW set. Source: {@code vgic_v3_populate_lr()} and
  * {@code vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
@@ -81,7 +81,7 @@ public final class ArmGuest {
         return answer(word);
     }
 
-    /** What GICC_IAR reads: the source of an SGI is part of it. */
+    /** The value of GICC_IAR: the source of an SGI is part of it. */
     private static int answer(long word) {
         long source = ListRegister.HW.isSet(word) ? 0 : ListRegister.SOURCE.of(word);
         return (int) (ListRegister.VIRTUAL_ID.of(word) | source << ListRegister.VIRTUAL_ID.width());

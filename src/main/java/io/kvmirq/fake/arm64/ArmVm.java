@@ -114,9 +114,9 @@ final class ArmVm extends VmInterrupts {
     }
 
     FakeIts createIts() {
-        FakeIts its = new FakeIts(this);
-        itss.add(its);
-        return its;
+        FakeIts service = new FakeIts(this);
+        itss.add(service);
+        return service;
     }
 
     /** Whether an ITS was ever created. Like a VGIC, an ITS stays when its last descriptor is closed. */
@@ -133,7 +133,7 @@ final class ArmVm extends VmInterrupts {
         if (address == -1 && itss.stream().anyMatch(FakeIts::hasPlace)) {
             throw new NotModelledException("a message to the last address");
         }
-        return itss.stream().filter(its -> its.isAt(address)).findFirst();
+        return itss.stream().filter(service -> service.isAt(address)).findFirst();
     }
 
     // vLPIs
@@ -276,11 +276,11 @@ final class ArmVm extends VmInterrupts {
         if (message.device().isEmpty()) {
             return host().refuse(ArmRule.ARM_MSI_NEEDS_DEVICE);
         }
-        FakeIts its = its(message.doorbell()).orElse(null);
-        if (its == null) {
+        FakeIts service = its(message.doorbell()).orElse(null);
+        if (service == null) {
             return host().refuse(ArmRule.ARM_MSI_DOORBELL);
         }
-        return switch (its.its().message(message.device().getAsInt(), message.event())) {
+        return switch (service.its().message(message.device().getAsInt(), message.event())) {
             case PENDING -> 1;
             case UNMAPPED -> {
                 note(ArmRule.ARM_MSI_UNMAPPED);

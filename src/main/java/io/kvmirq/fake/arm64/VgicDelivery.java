@@ -15,7 +15,7 @@ import java.util.function.LongPredicate;
 import java.util.stream.IntStream;
 
 /**
- * What decides with the state in the {@link Distributor} whether a vCPU gets an interrupt of a GICv3: whether the
+ * Decides with the state in the {@link Distributor} whether a vCPU gets an interrupt of a GICv3: whether the
  * distributor is enabled, the affinity that an SPI is routed to, and what the guest has active.
  *
  * <p>Linux queues an interrupt for a vCPU when it is signalled or written, and only if the distributor is enabled then.
@@ -160,7 +160,7 @@ final class VgicDelivery {
 
     // Active interrupts
 
-    /** What the guest of a vCPU has active. */
+    /** The interrupts that the guest of a vCPU has active. */
     BitSet active(int vcpu) {
         return active.get(vcpu);
     }

@@ -18,7 +18,7 @@ final class IrqActions {
         this.device = device;
     }
 
-    /** What to do with the eventfd of a descriptor. */
+    /** Handles the eventfd of a descriptor. */
     private interface OnEvent {
         int apply(EventFile event);
     }

@@ -53,7 +53,7 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         return index;
     }
 
-    /** What the device is to its iommufd; null while it is not bound to one. */
+    /** The device's object in its iommufd; null while it is not bound to one. */
     final @Nullable BoundDevice bound() {
         return bound;
     }

@@ -64,7 +64,7 @@ public class GaUnit {
     private static final int LOW_BITS = 24;
     private static final int PAGE_BITS = 12;
 
-    /** What the unit did with a request. */
+    /** The answer of the unit to a request. */
     public enum Outcome {
         /** The entry is not valid, or its page is none. */
         BLOCKED,
@@ -81,7 +81,7 @@ public class GaUnit {
     }
 
     /**
-     * What a unit has.
+     * The sizes and the features of a unit.
      *
      * @param entries of the table
      * @param logEntries of the GA log, 2 or more; Linux uses 512. One of them stays free

@@ -78,14 +78,14 @@ public final class ApicMap<A extends LocalApic> {
         if (logical == Logical.AMBIGUOUS || !lapic.enabled() || lapic.logicalId() == 0) {
             return;
         }
-        Logical its = lapic.isX2apic()
+        Logical own = lapic.isX2apic()
                 ? Logical.X2APIC
                 : lapic.logicalFormat() == LapicPage.DFR_FLAT ? Logical.FLAT : Logical.CLUSTERS;
-        if (logical != Logical.NOBODY && logical != its) {
+        if (logical != Logical.NOBODY && logical != own) {
             logical = Logical.AMBIGUOUS;
             return;
         }
-        logical = its;
+        logical = own;
         int id = (int) LapicPage.XAPIC_ID.of(Integer.toUnsignedLong(lapic.logicalId()));
         int bits = logical == Logical.FLAT ? id : id & 0xf;
         if (logical == Logical.X2APIC || bits == 0) {

@@ -4,7 +4,7 @@ package io.kvmirq.arch.apic.model;
 import io.kvmirq.arch.apic.LapicPage;
 
 /**
- * What a local APIC shows to those that send to it: its ids and its modes.
+ * The ids and modes of a local APIC, by which senders find it.
  *
  * <p>Source: Intel SDM vol. 3, "Determining IPI Destination"; {@code kvm_apic_match_dest()} in arch/x86/kvm/lapic.c.
  */

@@ -9,7 +9,7 @@ import io.kvmirq.arch.apic.IrteUpdate;
 import java.util.Optional;
 
 /**
- * What KVM does with an irqfd that has a producer when its route changes: {@code kvm_pi_update_irte} of Linux 7.1, for
+ * An irqfd that has a producer, when its route changes: {@code kvm_pi_update_irte} of Linux 7.1, for
  * both vendors. {@link PostingDecision} says why an interrupt is not posted.
  *
  * <p>For use by one thread at a time: {@code kvm->irqfds.lock} of Linux.

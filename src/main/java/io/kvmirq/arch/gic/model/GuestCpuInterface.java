@@ -25,7 +25,7 @@ import java.util.function.IntConsumer;
  * "GICV_EOIR".
  */
 public final class GuestCpuInterface {
-    /** What {@link #acknowledge} returns if there is nothing to take. */
+    /** The answer of {@link #acknowledge} if there is nothing to take. */
     public static final int SPURIOUS = 1023;
 
     private final VgicVcpu vcpu;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.model;
 
-/** What a {@link Distributor} keeps one bit of for each interrupt. */
+/** The states of which a {@link Distributor} keeps one bit for each interrupt. */
 public enum InterruptState {
     /** The interrupt is enabled. SGIs are from the start. */
     ENABLED(0),

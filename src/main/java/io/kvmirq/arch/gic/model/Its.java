@@ -232,7 +232,7 @@ public final class Its {
 
     // Messages
 
-    /** What becomes of a message. */
+    /** The fate of a message. */
     public enum Outcome {
         /** The LPI is pending. */
         PENDING,

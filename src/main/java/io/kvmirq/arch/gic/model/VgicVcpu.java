@@ -63,7 +63,7 @@ public final class VgicVcpu {
         return registers;
     }
 
-    /** What the guest does with its interrupts. */
+    /** The guest's side: it takes and ends interrupts. */
     public GuestCpuInterface guest() {
         return guest;
     }

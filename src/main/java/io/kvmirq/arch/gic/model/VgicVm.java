@@ -27,7 +27,7 @@ public final class VgicVm {
     private final Parts parts;
     private volatile boolean late;
 
-    /** What a VM is made of: a test replaces parts. */
+    /** The parts of a VM: a test replaces some. */
     interface Parts {
         default VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
             return new VirtualInterface(gic, vcpu, registers, words, base);

@@ -16,7 +16,7 @@ import java.util.OptionalInt;
  * arch/arm64/kvm/arm.c.
  */
 public final class VlpiMapping {
-    /** What a step leaves behind. */
+    /** The state that a step leaves behind. */
     public enum Outcome {
         /** Nothing. */
         CLEAN,

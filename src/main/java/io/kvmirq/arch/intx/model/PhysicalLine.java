@@ -38,7 +38,7 @@ public final class PhysicalLine {
 
     static final int WORDS = 10;
 
-    /** What a handler did. */
+    /** The answer of a handler. */
     public enum Taken {
         /** The interrupt is of another device: {@code IRQ_NONE}. */
         NONE,
