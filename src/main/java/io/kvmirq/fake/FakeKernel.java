@@ -69,12 +69,11 @@ public final class FakeKernel extends SystemCalls {
      */
     @Override
     public HostFiles hostFiles() {
-        time.enter();
-        try (time) {
+        return time.locked(() -> {
             DeviceFiles files = new DeviceFiles(profile.build(), host.hardware().files());
             vfio.show(files);
             return HostFiles.of(files.files(), files.links());
-        }
+        });
     }
 
     /** Makes a kernel with a virtual clock: only {@link #pass} advances it and ends the timeout of a poll. */
@@ -153,10 +152,7 @@ public final class FakeKernel extends SystemCalls {
      * @throws IllegalStateException if this kernel uses the machine's clock
      */
     public void pass(Duration passed) {
-        time.enter();
-        try (time) {
-            time.pass(passed);
-        }
+        time.changing(() -> time.pass(passed));
     }
 
     /**
@@ -164,10 +160,7 @@ public final class FakeKernel extends SystemCalls {
      * descriptors, as after fork or SCM_RIGHTS. Each gets EIO from VMs, vCPUs and devices that the other created.
      */
     public void callAsForeignProcess(boolean on) {
-        time.enter();
-        try (time) {
-            host.files().setForeign(on);
-        }
+        time.changing(() -> host.files().setForeign(on));
     }
 
     /** Sets RLIMIT_NOFILE: a new descriptor of this number or above fails with EMFILE. */
@@ -175,10 +168,7 @@ public final class FakeKernel extends SystemCalls {
         if (limit < 0) {
             throw new IllegalArgumentException("a limit of " + limit + " descriptors: expected 0 or more");
         }
-        time.enter();
-        try (time) {
-            host.files().limit(limit);
-        }
+        time.changing(() -> host.files().limit(limit));
     }
 
     /**
@@ -187,19 +177,12 @@ public final class FakeKernel extends SystemCalls {
      * their work. The workers of a real kernel may be as late.
      */
     public void holdWorkers() {
-        time.enter();
-        try (time) {
-            host.work().hold();
-        }
+        time.changing(() -> host.work().hold());
     }
 
     /** Runs all suspended work. Later work is done immediately. */
     public void runWorkers() {
-        time.enter();
-        try (time) {
-            host.work().run();
-            time.changed();
-        }
+        time.changing(host.work()::run);
     }
 
     // Devices
@@ -246,10 +229,7 @@ public final class FakeKernel extends SystemCalls {
         if (free < 0) {
             throw new IllegalArgumentException("a limit of " + free + " vectors: expected 0 or more");
         }
-        time.enter();
-        try (time) {
-            vfio.limitVectors(free);
-        }
+        time.changing(() -> vfio.limitVectors(free));
     }
 
     /**
@@ -259,10 +239,7 @@ public final class FakeKernel extends SystemCalls {
      * @throws IllegalStateException if this kernel has a PCI device at vfio-pci already
      */
     public void setNointxmask(boolean on) {
-        time.enter();
-        try (time) {
-            vfio.setNointxmask(on);
-        }
+        time.changing(() -> vfio.setNointxmask(on));
     }
 
     /**
@@ -272,15 +249,14 @@ public final class FakeKernel extends SystemCalls {
      * @throws IllegalArgumentException if there is none
      */
     public FakeArmVcpu armVcpu(int vm, VcpuId id) {
-        time.enter();
-        try (time) {
+        return time.locked(() -> {
             Optional<ArmGuest> guest =
                     host.file(vm) instanceof ArmVmFile file ? file.guest(id.number()) : Optional.empty();
             return new FakeArmVcpu(
                     time,
                     guest.orElseThrow(() -> new IllegalArgumentException("descriptor " + vm + " is no arm64 VM with "
                             + id + " and a VGIC: create the vCPU, then initialize the VGIC")));
-        }
+        });
     }
 
     /**
