@@ -9,8 +9,8 @@ import java.util.function.LongUnaryOperator;
 import java.util.stream.Stream;
 
 /**
- * What is known of a field besides its name and its bits. A description is made by {@link #saying}, {@link #oneOf} or {@link
- * #always}; every other method returns a changed copy. Immutable.
+ * The label, the meaning and the rules of a field. A description is made by {@link #saying}, {@link #oneOf} or
+ * {@link #always}; every other method returns a changed copy. Immutable.
  *
  * @param label the short name in the manual, such as FPD
  * @param meaning the meaning of a value, for people

@@ -118,7 +118,9 @@ public final class Format {
         return fields;
     }
 
-    /** The fields that these bits have, in the order of printing: another field may decide which of two names is meant. */
+    /**
+     * The fields that these bits have, in the order of printing: another field may decide which of two names is meant.
+     */
     public List<Field> fieldsOf(long... bits) {
         return fields.stream().filter(field -> isThere(field, bits)).toList();
     }
@@ -269,8 +271,8 @@ public final class Format {
      * Makes a structure from named values.
      *
      * @param values by field name. A field that follows from others may be left out; it is ignored if its name begins
-     *     with {@code derived_}. Otherwise fields whose bits it shows may be left out instead. Fields that another field
-     *     excludes are refused
+     *     with {@code derived_}. Otherwise fields whose bits it shows may be left out instead. Fields that another
+     *     field excludes are refused
      * @return the bits
      * @throws IllegalArgumentException if a field is unknown or missing, does not fit or contradicts another
      */

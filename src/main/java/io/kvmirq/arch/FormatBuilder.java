@@ -40,7 +40,8 @@ public final class FormatBuilder {
     }
 
     /**
-     * Adds fields that are there only if another field has a value. With its other value the same bits have other fields.
+     * Adds fields that are there only if another field has a value. With its other value the same bits have other
+     * fields.
      *
      * @param selector a field of one bit
      * @param value 0 or 1

@@ -54,9 +54,7 @@ public final class FakeArmVcpu {
 
     // vLPIs
 
-    /**
-     * The host interrupt that an LPI is a vLPI of, as with HW set in {@code vgic-its-state}; empty if KVM delivers it.
-     */
+    /** The host interrupt that an LPI is a vLPI of, as HW in {@code vgic-its-state}; empty if KVM delivers it. */
     public OptionalInt hostIrq(int lpi) {
         return time.changing(() -> guest.hostIrq(lpi));
     }

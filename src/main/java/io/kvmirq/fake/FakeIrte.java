@@ -6,7 +6,7 @@ import io.kvmirq.VcpuId;
 import java.util.Optional;
 
 /**
- * What the host's remapping unit does with a message of a device.
+ * The entry of the host's remapping unit for a message of a device.
  *
  * @param form the form of the entry
  * @param vcpu the vCPU that the entry posts to

@@ -64,18 +64,16 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
-     * The files in which the host shows its kernel, its devices and its interrupt hardware: {@code proc/version}, {@code
-     * sys/bus/pci/devices}, {@code sys/class/iommu}.
-     * They are as the host was when this was called.
+     * The files in which the host shows its kernel, its devices and its interrupt hardware: {@code proc/version},
+     * {@code sys/bus/pci/devices}, {@code sys/class/iommu}. They are as the host was when this was called.
      */
     @Override
     public HostFiles hostFiles() {
-        time.enter();
-        try (time) {
+        return time.locked(() -> {
             DeviceFiles files = new DeviceFiles(profile.build(), host.hardware().files());
             vfio.show(files);
             return HostFiles.of(files.files(), files.links());
-        }
+        });
     }
 
     /** Makes a kernel with a virtual clock: only {@link #pass} advances it and ends the timeout of a poll. */
@@ -119,10 +117,11 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /**
-     * The profile on which a tape can be replayed, from its first line. A tape of a fake kernel names its profile. For a
-     * tape of a real kernel it is the newest version that is not newer than the kernel, or 6.1 for an older kernel, with
-     * {@code arm64} if the kernel is one, and with {@code gicv2} if the tape's calls create a GICv2 or find 8 vCPUs at
-     * most, and create no GICv3. A file without such a line has 6.18. Needs {@code com.fasterxml.jackson.core:jackson-core}.
+     * The profile on which a tape can be replayed, from its first line. A tape of a fake kernel names its profile. For
+     * a tape of a real kernel it is the newest version that is not newer than the kernel, or 6.1 for an older kernel,
+     * with {@code arm64} if the kernel is one, and with {@code gicv2} if the tape's calls create a GICv2 or find 8
+     * vCPUs at most, and create no GICv3. A file without such a line has 6.18. Needs {@code
+     * com.fasterxml.jackson.core:jackson-core}.
      *
      * @throws io.kvmirq.recording.tapes.TapeException if the file is not a tape
      * @throws IOException if the file cannot be read
@@ -153,10 +152,7 @@ public final class FakeKernel extends SystemCalls {
      * @throws IllegalStateException if this kernel uses the machine's clock
      */
     public void pass(Duration passed) {
-        time.enter();
-        try (time) {
-            time.pass(passed);
-        }
+        time.changing(() -> time.pass(passed));
     }
 
     /**
@@ -164,10 +160,7 @@ public final class FakeKernel extends SystemCalls {
      * descriptors, as after fork or SCM_RIGHTS. Each gets EIO from VMs, vCPUs and devices that the other created.
      */
     public void callAsForeignProcess(boolean on) {
-        time.enter();
-        try (time) {
-            host.files().setForeign(on);
-        }
+        time.changing(() -> host.files().setForeign(on));
     }
 
     /** Sets RLIMIT_NOFILE: a new descriptor of this number or above fails with EMFILE. */
@@ -175,10 +168,7 @@ public final class FakeKernel extends SystemCalls {
         if (limit < 0) {
             throw new IllegalArgumentException("a limit of " + limit + " descriptors: expected 0 or more");
         }
-        time.enter();
-        try (time) {
-            host.files().limit(limit);
-        }
+        time.changing(() -> host.files().limit(limit));
     }
 
     /**
@@ -187,19 +177,12 @@ public final class FakeKernel extends SystemCalls {
      * their work. The workers of a real kernel may be as late.
      */
     public void holdWorkers() {
-        time.enter();
-        try (time) {
-            host.work().hold();
-        }
+        time.changing(() -> host.work().hold());
     }
 
     /** Runs all suspended work. Later work is done immediately. */
     public void runWorkers() {
-        time.enter();
-        try (time) {
-            host.work().run();
-            time.changed();
-        }
+        time.changing(host.work()::run);
     }
 
     // Devices
@@ -246,23 +229,17 @@ public final class FakeKernel extends SystemCalls {
         if (free < 0) {
             throw new IllegalArgumentException("a limit of " + free + " vectors: expected 0 or more");
         }
-        time.enter();
-        try (time) {
-            vfio.limitVectors(free);
-        }
+        time.changing(() -> vfio.limitVectors(free));
     }
 
     /**
-     * Sets the module parameter {@code nointxmask} of vfio-pci. With it VFIO masks INTx at the interrupt controller, also
-     * of devices that have DisINTx, and each device needs its line for itself. It is off unless set.
+     * Sets the module parameter {@code nointxmask} of vfio-pci. With it VFIO masks INTx at the interrupt controller,
+     * also of devices that have DisINTx, and each device needs its line for itself. It is off unless set.
      *
      * @throws IllegalStateException if this kernel has a PCI device at vfio-pci already
      */
     public void setNointxmask(boolean on) {
-        time.enter();
-        try (time) {
-            vfio.setNointxmask(on);
-        }
+        time.changing(() -> vfio.setNointxmask(on));
     }
 
     /**
@@ -272,30 +249,24 @@ public final class FakeKernel extends SystemCalls {
      * @throws IllegalArgumentException if there is none
      */
     public FakeArmVcpu armVcpu(int vm, VcpuId id) {
-        time.enter();
-        try (time) {
+        return time.locked(() -> {
             Optional<ArmGuest> guest =
                     host.file(vm) instanceof ArmVmFile file ? file.guest(id.number()) : Optional.empty();
             return new FakeArmVcpu(
                     time,
                     guest.orElseThrow(() -> new IllegalArgumentException("descriptor " + vm + " is no arm64 VM with "
                             + id + " and a VGIC: create the vCPU, then initialize the VGIC")));
-        }
+        });
     }
 
     /**
-     * The vCPUs that have a LAPIC in the kernel, in the order of their creation, if the profile names the interrupt hardware
-     * of an x86 host, such as {@code vtd-posting}. Empty in other profiles.
+     * The vCPUs that have a LAPIC in the kernel, in the order of their creation, if the profile names the interrupt
+     * hardware of an x86 host, such as {@code vtd-posting}. Empty in other profiles.
      */
     public List<FakeVcpu> vcpus() {
-        time.enter();
-        try (time) {
-            return host.hardware() instanceof PostingMachine machine
-                    ? machine.vcpus().stream()
-                            .map(vcpu -> new FakeVcpu(time, vcpu))
-                            .toList()
-                    : List.of();
-        }
+        return time.locked(() -> host.hardware() instanceof PostingMachine machine
+                ? machine.vcpus().stream().map(vcpu -> new FakeVcpu(time, vcpu)).toList()
+                : List.of());
     }
 
     FakeTime time() {
@@ -308,26 +279,17 @@ public final class FakeKernel extends SystemCalls {
 
     /** The number of calls that wait for a change. */
     public int waiting() {
-        time.enter();
-        try (time) {
-            return time.waiting();
-        }
+        return time.locked(() -> time.waiting());
     }
 
     /** The rules that determined the answers so far. */
     public Set<Answer> rulesUsed() {
-        time.enter();
-        try (time) {
-            return host.rules().used();
-        }
+        return time.locked(() -> host.rules().used());
     }
 
     /** The calls that rules have refused so far, without duplicates. */
     List<Refusal> refusals() {
-        time.enter();
-        try (time) {
-            return host.rules().refused();
-        }
+        return time.locked(() -> host.rules().refused());
     }
 
     Profile profile() {

@@ -28,7 +28,7 @@ public final class FakePciDevice {
         this.device = device;
     }
 
-    /** What a device is to be: without interrupts, without a reset and not PCI Express, unless it is said. */
+    /** Describes a device. By default it has no interrupts and no reset, and is not PCI Express. */
     public static final class Builder {
         private final FakeKernel kernel;
         private final PciAddress address;
@@ -74,8 +74,8 @@ public final class FakePciDevice {
         }
 
         /**
-         * Gives the device an interrupt pin on the line of another device, of the same VM or of another one. Without this
-         * the device has a line of its own. At most 64 devices and drivers share a line.
+         * Gives the device an interrupt pin on the line of another device, of the same VM or of another one. Without
+         * this the device has a line of its own. At most 64 devices and drivers share a line.
          *
          * @throws IllegalArgumentException if the other device has no pin, or belongs to another kernel
          */
@@ -131,10 +131,8 @@ public final class FakePciDevice {
          */
         public FakePciDevice add() {
             FakeTime time = kernel.time();
-            time.enter();
-            try (time) {
-                return new FakePciDevice(time, kernel.vfio().add(function(), neighbour.map(other -> other.device)));
-            }
+            return time.locked(
+                    () -> new FakePciDevice(time, kernel.vfio().add(function(), neighbour.map(other -> other.device))));
         }
 
         /**
@@ -144,10 +142,7 @@ public final class FakePciDevice {
          */
         public void addToHost() {
             FakeTime time = kernel.time();
-            time.enter();
-            try (time) {
-                kernel.vfio().addToHost(function());
-            }
+            time.changing(() -> kernel.vfio().addToHost(function()));
         }
     }
 
@@ -163,14 +158,13 @@ public final class FakePciDevice {
     }
 
     /**
-     * The entry of the host's remapping unit for a vector of MSI or MSI-X, as it is now. Without hardware in the profile
-     * every entry is remapped.
+     * The entry of the host's remapping unit for a vector of MSI or MSI-X, as it is now. Without hardware in the
+     * profile every entry is remapped.
      *
      * @throws IllegalArgumentException if the device has no such vector
      */
     public FakeIrte irte(int vector) {
-        time.enter();
-        try (time) {
+        return time.locked(() -> {
             Optional<IrqHardware.Entry> entry = device.entry(vector);
             if (entry.isPresent() && entry.get() instanceof UnitEntry unit) {
                 UnitEntry.View now = unit.view();
@@ -179,7 +173,7 @@ public final class FakePciDevice {
             }
             FakeIrte.Form form = entry.isPresent() ? FakeIrte.Form.REMAPPED : FakeIrte.Form.NONE;
             return new FakeIrte(form, Optional.empty(), Optional.empty(), "");
-        }
+        });
     }
 
     /**
@@ -202,8 +196,9 @@ public final class FakePciDevice {
     }
 
     /**
-     * The host removes the device: it asks the user to release the device, and removes it as soon as no file of it is open.
-     * Until then everything works as before, and more files can be opened. Source: {@code vfio_unregister_group_dev()}.
+     * The host removes the device: it asks the user to release the device, and removes it as soon as no file of it is
+     * open. Until then everything works as before, and more files can be opened. Source: {@code
+     * vfio_unregister_group_dev()}.
      *
      * @return whether the device is gone
      */

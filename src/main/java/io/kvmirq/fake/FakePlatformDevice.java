@@ -7,8 +7,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A platform device of a fake kernel's host, for a user through VFIO: one interrupt for each index, and no registers. The
- * methods do what the hardware does. Thread-safe.
+ * A platform device of a fake kernel's host, for a user through VFIO: one interrupt for each index, and no registers.
+ * The methods do what the hardware does. Thread-safe.
  */
 public final class FakePlatformDevice {
     private final FakeTime time;
@@ -19,7 +19,7 @@ public final class FakePlatformDevice {
         this.device = device;
     }
 
-    /** What a device is to be: without interrupts and without a reset, unless it is said. */
+    /** Describes a device. By default it has no interrupts and no reset. */
     public static final class Builder {
         private final FakeKernel kernel;
         private final String name;
@@ -58,10 +58,7 @@ public final class FakePlatformDevice {
          */
         public FakePlatformDevice add() {
             FakeTime time = kernel.time();
-            time.enter();
-            try (time) {
-                return new FakePlatformDevice(time, kernel.vfio().add(name, group, levels, resets));
-            }
+            return time.locked(() -> new FakePlatformDevice(time, kernel.vfio().add(name, group, levels, resets)));
         }
     }
 

@@ -13,10 +13,10 @@ import java.util.function.IntSupplier;
 import java.util.function.Supplier;
 
 /**
- * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test puts it where {@code KVM_RUN}
- * and the host's scheduler put a vCPU, and sees what a posted interrupt of a device does. Get it from {@link
- * FakeKernel#vcpus}. The host has 4 processors; one runs one vCPU at a time, and whoever comes preempts whoever was there.
- * Thread-safe.
+ * A vCPU of a fake kernel whose profile names the interrupt hardware of an x86 host. A test puts it where {@code
+ * KVM_RUN} and the host's scheduler put a vCPU, and sees what a posted interrupt of a device does. Get it from {@link
+ * FakeKernel#vcpus}. The host has 4 processors; one runs one vCPU at a time. Loading a vCPU preempts
+ * the one that is loaded. Thread-safe.
  *
  * <p>The methods that move it throw IllegalStateException while a thread is in {@code KVM_RUN}, which moves it itself.
  */
@@ -51,6 +51,13 @@ public final class FakeVcpu {
         });
     }
 
+    private void moved(Runnable action) {
+        moved(() -> {
+            action.run();
+            return true;
+        });
+    }
+
     // Moves
 
     /**
@@ -60,18 +67,12 @@ public final class FakeVcpu {
      * @throws IllegalArgumentException if the host has no such processor
      */
     public void load(int cpu) {
-        moved(() -> {
-            vcpu.load(cpu);
-            return true;
-        });
+        moved(() -> vcpu.load(cpu));
     }
 
     /** It enters the guest, on the processor that it is on, or else on one that the scheduler chooses. */
     public void enterGuest() {
-        moved(() -> {
-            vcpu.enterGuest();
-            return true;
-        });
+        moved(vcpu::enterGuest);
     }
 
     /** The host takes its processor away, or {@code KVM_RUN} returns. A sleeper is woken first. */
@@ -79,7 +80,6 @@ public final class FakeVcpu {
         moved(() -> {
             vcpu.load();
             vcpu.preempt();
-            return true;
         });
     }
 
@@ -179,14 +179,14 @@ public final class FakeVcpu {
     }
 
     /**
-     * Its entry of AVIC's table of physical APIC ids, with IsRunning, as KVM has it: kind {@code avic.physical} of {@code
-     * kvmirq decode}. Empty on Intel.
+     * Its entry of AVIC's table of physical APIC ids, with IsRunning, as KVM has it: kind {@code avic.physical} of
+     * {@code kvmirq decode}. Empty on Intel.
      */
     public Optional<Long> physicalEntry() {
         return time.locked(vcpu::physicalEntry);
     }
 
-    /** How many interrupts of devices are on its list of posted ones ({@code ir_list}). Empty on Intel, which has none. */
+    /** How many interrupts of devices are on its list of posted ones ({@code ir_list}). Empty on Intel. */
     public OptionalInt listed() {
         return time.locked(vcpu::listed);
     }

@@ -23,8 +23,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Source: 6.18 was measured. The others are as built by Debian, seen on its 6.1, 6.12 and, for 7.1, its 7.2 ({@code
  * make lab}); git history of virt/kvm/eventfd.c (2cdd64cbf990) and arch/x86/kvm. On arm64, Debian's 6.1.192 and
- * 6.12.117 were seen; later versions answer like 6.12, with the differences that were read in their source. The GICv3 of
- * the lab runs no GICv2. Its GICv2 was seen on Debian's 6.1, 6.12 and 7.2.
+ * 6.12.117 were seen; later versions answer like 6.12, with the differences that were read in their source. The GICv3
+ * of the lab runs no GICv2. Its GICv2 was seen on Debian's 6.1, 6.12 and 7.2.
  */
 public final class Profile {
     private static final int HOST_WIDE_MINOR = 17;

@@ -14,8 +14,8 @@ import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The rules that a fake kernel has applied. {@link #note} allocates at the first use of a rule only. The caller holds the
- * kernel's lock.
+ * The rules that a fake kernel has applied. {@link #note} allocates at the first use of a rule only. The caller holds
+ * the kernel's lock.
  */
 final class Rulebook {
     private final Set<Answer> used = new HashSet<>();

@@ -17,12 +17,14 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.time.Duration;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
+import java.util.function.IntSupplier;
+import java.util.function.LongSupplier;
+import java.util.function.ToLongFunction;
 
 /**
  * The fake kernel's system calls. A call holds the lock of {@link FakeTime} until it returns, and releases it while it
- * waits. A call on a descriptor goes to its {@link FakeFile}. The result is a negative errno for a refusal. A call that is
- * not modelled throws {@link NotModelledException}.
+ * waits. A call on a descriptor goes to its {@link FakeFile}. The result is a negative errno for a refusal. A call that
+ * is not modelled throws {@link NotModelledException}.
  */
 abstract class SystemCalls implements Libc {
     private static final int LONGEST_PATH = 4096;
@@ -57,8 +59,24 @@ abstract class SystemCalls implements Libc {
         return result;
     }
 
-    private long answered(String call, int fd, long result) {
-        return answered(call, 0, fd, result);
+    private long call(String call, long request, int fd, LongSupplier action) {
+        begin();
+        try (time) {
+            return answered(call, request, fd, action.getAsLong());
+        }
+    }
+
+    /** A call on no descriptor. */
+    private int call(String call, IntSupplier action) {
+        return (int) call(call, 0, -1, action::getAsInt);
+    }
+
+    /** A call on a descriptor, which has to be open. */
+    private long call(String call, long request, int fd, ToLongFunction<FakeFile> action) {
+        return call(call, request, fd, () -> {
+            FakeFile file = files.get(fd);
+            return file == null ? refuse(FileAnswer.FD_NOT_OPEN) : action.applyAsLong(file);
+        });
     }
 
     private int refuse(Answer rule) {
@@ -69,15 +87,10 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public int open(long path, int flags, int mode) {
-        begin();
-        try (time) {
-            return (int) answered("open", -1, openLocked(path));
-        }
-    }
-
-    private int openLocked(long path) {
-        String name = memory.text(path, LONGEST_PATH);
-        return name == null ? refuse(FileAnswer.FAULT) : open(name);
+        return call("open", () -> {
+            String name = memory.text(path, LONGEST_PATH);
+            return name == null ? refuse(FileAnswer.FAULT) : open(name);
+        });
     }
 
     /** Opens a path. Returns a descriptor or a negative errno. */
@@ -85,47 +98,29 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public int eventfd(int count, int flags) {
-        begin();
-        try (time) {
-            return (int) answered("eventfd2", -1, eventfdLocked(count, flags));
-        }
-    }
-
-    private int eventfdLocked(int count, int flags) {
-        if ((flags & ~(Uapi.EFD_SEMAPHORE | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC)) != 0) {
-            return refuse(FileAnswer.EVENTFD_FLAGS);
-        }
-        boolean semaphore = (flags & Uapi.EFD_SEMAPHORE) != 0;
-        boolean blocking = (flags & Uapi.O_NONBLOCK) == 0;
-        return host.install(new EventFile(host, Integer.toUnsignedLong(count), semaphore, blocking));
+        return call("eventfd2", () -> {
+            if ((flags & ~(Uapi.EFD_SEMAPHORE | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC)) != 0) {
+                return refuse(FileAnswer.EVENTFD_FLAGS);
+            }
+            boolean semaphore = (flags & Uapi.EFD_SEMAPHORE) != 0;
+            boolean blocking = (flags & Uapi.O_NONBLOCK) == 0;
+            return host.install(new EventFile(host, Integer.toUnsignedLong(count), semaphore, blocking));
+        });
     }
 
     @Override
     public int close(int fd) {
-        begin();
-        try (time) {
-            FakeFile file = files.remove(fd);
-            if (file == null) {
-                return (int) answered("close", fd, refuse(FileAnswer.FD_NOT_OPEN));
-            }
+        return (int) call("close", 0, fd, file -> {
+            files.remove(fd);
             file.closed();
             time.changed();
             return 0;
-        }
+        });
     }
 
     @Override
     public int fcntl(int fd, int command, int argument) {
-        begin();
-        try (time) {
-            FakeFile file = files.get(fd);
-            return (int) answered(
-                    "fcntl", fd, file == null ? refuse(FileAnswer.FD_NOT_OPEN) : fcntlLocked(file, command, argument));
-        }
-    }
-
-    private int fcntlLocked(FakeFile file, int command, int argument) {
-        return switch (command) {
+        return (int) call("fcntl", 0, fd, file -> switch (command) {
             case Uapi.F_GETFD -> {
                 host.note(FileAnswer.FD_CLOSED_ON_EXEC);
                 yield Uapi.FD_CLOEXEC;
@@ -136,67 +131,44 @@ abstract class SystemCalls implements Libc {
                         ? refuse(FileAnswer.FD_DUP_LIMIT)
                         : host.install(file, argument);
             default -> throw new NotModelledException("fcntl " + command);
-        };
+        });
     }
 
     // Reading, writing, requests
 
     @Override
     public long read(int fd, long to, long length) {
-        begin();
-        try (time) {
-            FakeFile file = files.get(fd);
-            return answered("read", fd, file == null ? refuse(FileAnswer.FD_NOT_OPEN) : file.read(to, length));
-        }
+        return call("read", 0, fd, file -> file.read(to, length));
     }
 
+    /** Signals pass here, so that nothing is allocated. */
     @Override
     public long write(int fd, long from, long length) {
         begin();
         try (time) {
             FakeFile file = files.get(fd);
-            return answered("write", fd, file == null ? refuse(FileAnswer.FD_NOT_OPEN) : file.write(from, length));
+            return answered("write", 0, fd, file == null ? refuse(FileAnswer.FD_NOT_OPEN) : file.write(from, length));
         }
     }
 
     @Override
     public long pread(int fd, long to, long length, long offset) {
-        begin();
-        try (time) {
-            FakeFile file = files.get(fd);
-            int refused = refusePlace(file, offset);
-            return answered("pread", fd, file == null || refused < 0 ? refused : file.pread(to, length, offset));
-        }
+        return at("pread", fd, offset, file -> file.pread(to, length, offset));
     }
 
     @Override
     public long pwrite(int fd, long from, long length, long offset) {
-        begin();
-        try (time) {
-            FakeFile file = files.get(fd);
-            int refused = refusePlace(file, offset);
-            return answered("pwrite", fd, file == null || refused < 0 ? refused : file.pwrite(from, length, offset));
-        }
+        return at("pwrite", fd, offset, file -> file.pwrite(from, length, offset));
     }
 
-    /** The refusal of a negative offset, or of a missing file, in this order; else 0. */
-    private int refusePlace(@Nullable FakeFile file, long offset) {
-        if (offset < 0) {
-            return refuse(FileAnswer.NEGATIVE_OFFSET);
-        }
-        return file == null ? refuse(FileAnswer.FD_NOT_OPEN) : 0;
+    /** The kernel looks at the offset before the descriptor. */
+    private long at(String call, int fd, long offset, ToLongFunction<FakeFile> action) {
+        return offset < 0 ? call(call, 0, fd, () -> refuse(FileAnswer.NEGATIVE_OFFSET)) : call(call, 0, fd, action);
     }
 
     @Override
     public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        begin();
-        try (time) {
-            FakeFile file = files.get(fd);
-            return answered(
-                    "preadv2",
-                    fd,
-                    file == null ? refuse(FileAnswer.FD_NOT_OPEN) : preadv2Locked(file, vectors, count, offset, flags));
-        }
+        return call("preadv2", 0, fd, file -> preadv2Locked(file, vectors, count, offset, flags));
     }
 
     private long preadv2Locked(FakeFile file, long vectors, int count, long offset, int flags) {
@@ -221,15 +193,12 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public int ioctl(int fd, long request, long argument) {
-        begin();
-        try (time) {
-            FakeFile file = files.get(fd);
-            int result = file == null ? refuse(FileAnswer.FD_NOT_OPEN) : ioctlLocked(file, request, argument);
-            answered("ioctl", request, fd, result);
+        return (int) call("ioctl", request, fd, file -> {
+            int result = ioctlLocked(file, request, argument);
             // The ioctl may have raised an interrupt for a halted vCPU.
             time.changed();
             return result;
-        }
+        });
     }
 
     private int ioctlLocked(FakeFile file, long request, long argument) {
@@ -248,10 +217,7 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public int ppoll(long fds, long count, long timeout) {
-        begin();
-        try (time) {
-            return (int) answered("ppoll", -1, ppollLocked(fds, count, timeout));
-        }
+        return call("ppoll", () -> ppollLocked(fds, count, timeout));
     }
 
     private int ppollLocked(long fds, long count, long timeout) {
@@ -272,38 +238,27 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public int epollCreate(int flags) {
-        begin();
-        try (time) {
+        return call("epoll_create1", () -> {
             boolean known = (flags & ~Uapi.EPOLL_CLOEXEC) == 0;
-            int fd = known ? host.install(new EpollFile(host)) : refuse(FileAnswer.EPOLL_FLAGS);
-            return (int) answered("epoll_create1", -1, fd);
-        }
+            return known ? host.install(new EpollFile(host)) : refuse(FileAnswer.EPOLL_FLAGS);
+        });
     }
 
     @Override
     public int epollCtl(int epoll, int operation, int fd, long event) {
-        begin();
-        try (time) {
-            return (int) answered("epoll_ctl", epoll, EpollFile.control(host, epoll, operation, fd, event));
-        }
+        return (int) call("epoll_ctl", 0, epoll, () -> EpollFile.control(host, epoll, operation, fd, event));
     }
 
     @Override
     public int epollWait(int epoll, long events, int max, int timeoutMillis) {
-        begin();
-        try (time) {
-            return (int) answered("epoll_wait", epoll, EpollFile.await(host, epoll, events, max, timeoutMillis));
-        }
+        return (int) call("epoll_wait", 0, epoll, () -> EpollFile.await(host, epoll, events, max, timeoutMillis));
     }
 
     // Memory
 
     @Override
     public long mmap(long length, int protection, int flags, int fd, long offset) {
-        begin();
-        try (time) {
-            return answered("mmap", fd, mmapLocked(length, flags, fd, offset));
-        }
+        return call("mmap", 0, fd, () -> mmapLocked(length, flags, fd, offset));
     }
 
     private long mmapLocked(long length, int flags, int fd, long offset) {
@@ -330,14 +285,13 @@ abstract class SystemCalls implements Libc {
 
     @Override
     public int munmap(long address, long length) {
-        begin();
-        try (time) {
+        return call("munmap", () -> {
             if (address % PAGE != 0 || length <= 0) {
-                return (int) answered("munmap", -1, refuse(FileAnswer.UNMAP_ALIGNMENT));
+                return refuse(FileAnswer.UNMAP_ALIGNMENT);
             }
             memory.unmap(address, (length + PAGE - 1) / PAGE * PAGE);
             return 0;
-        }
+        });
     }
 
     @Override
@@ -348,21 +302,17 @@ abstract class SystemCalls implements Libc {
     @Override
     public ByteBuffer view(long address, long length) {
         int bytes = Buffers.viewLength(length);
-        time.enter();
-        try (time) {
+        return time.locked(() -> {
             ByteBuffer mapped = memory.at(address, bytes);
             if (mapped == null) {
                 throw new IllegalArgumentException("nothing is mapped at 0x" + Long.toHexString(address));
             }
             return mapped.slice(memory.offset(address), bytes).order(ByteOrder.nativeOrder());
-        }
+        });
     }
 
     @Override
     public long addressOf(ByteBuffer buffer) {
-        time.enter();
-        try (time) {
-            return memory.addressOf(Buffers.readable(buffer, 0));
-        }
+        return time.locked(() -> memory.addressOf(Buffers.readable(buffer, 0)));
     }
 }

@@ -6,17 +6,18 @@ import io.kvmirq.vfio.IrqKind;
 import java.util.Optional;
 
 /**
- * What a self-test forwards.
+ * The interrupts that a self-test forwards.
  *
  * @param device the name of the device
  * @param kind INTx, MSI or MSI-X
  * @param first the first vector; 0 for INTx
  * @param count how many vectors, 1 for INTx
  * @param inDevice how many of the kind the device has
- * @param atOnce how many are forwarded at the same time. The others follow in rounds, with the same interrupts of the guest
+ * @param atOnce how many are forwarded at the same time. The others follow in rounds, with the same interrupts of the
+ *     guest
  * @param guestRuns whether a guest takes the interrupts. Otherwise they are seen pending in a VGIC
- * @param abi2014 what the kernel says of the forwarding that was proposed in 2014; empty without KVM-VFIO device. The test
- *     does not use it
+ * @param abi2014 what the kernel says of the forwarding that was proposed in 2014; empty without KVM-VFIO device. The
+ *     test does not use it
  */
 public record ForwardPlan(
         String device,

@@ -29,9 +29,9 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Forwards interrupts of a device into a throw-away VM, triggers each by VFIO's loopback, and gives all back. The device
- * itself raises none, and no memory of this machine is mapped for it. One thread calls {@link #run}, once. Any thread may
- * call {@link #stop}, for example a shutdown hook.
+ * Forwards interrupts of a device into a throw-away VM, triggers each by VFIO's loopback, and gives all back. The
+ * device itself raises none, and no memory of this machine is mapped for it. One thread calls {@link #run}, once. Any
+ * thread may call {@link #stop}, for example a shutdown hook.
  */
 public final class ForwardSelftest {
     /** Hears of each step as it happens, on the thread that runs the test. */

@@ -14,8 +14,8 @@ import java.util.function.Supplier;
 /** A throw-away VM that takes the interrupts of a device. For one thread, except {@link #stop}. */
 abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget, VgicTarget {
     /**
-     * How many vectors are forwarded at once: those from 0x30 to 0xef of x86, which no exception and no spurious interrupt
-     * uses. More vectors of the device use them again.
+     * How many vectors are forwarded at once: those from 0x30 to 0xef of x86, which no exception and no spurious
+     * interrupt uses. More vectors of the device use them again.
      */
     static final int AT_ONCE = 0xc0;
 
@@ -55,7 +55,7 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
     /** The message for a vector of the device. */
     abstract MsiMessage message(int vector);
 
-    /** What the guest calls it. */
+    /** The guest's name of it. */
     abstract String name(int vector);
 
     /** Prepares a level-triggered pin, and gives its GSI. */
@@ -73,7 +73,7 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
      */
     abstract long arrivals(int vector, Runnable trigger);
 
-    /** Runs {@code trigger} and waits. @return how often the line was raised since, and lowered by the EOI if a guest runs */
+    /** Runs {@code trigger} and waits. @return how often the line rose since, and fell by the EOI if a guest runs */
     abstract long lineArrivals(Runnable trigger);
 
     /** Ends waiting; any thread may call it. */

@@ -45,15 +45,15 @@ final class ItsDriver {
     private static final int QUEUE = COMMAND_PAGES * 0x1000;
 
     private final VgicV3 vgic;
-    private final Its its;
+    private final Its service;
     private final long base;
     private final Mapping memory;
     private int end;
 
     /** @param base the guest-physical address of {@code memory} */
-    ItsDriver(VgicV3 vgic, Its its, long base, GuestMemory memory) {
+    ItsDriver(VgicV3 vgic, Its service, long base, GuestMemory memory) {
         this.vgic = vgic;
-        this.its = its;
+        this.service = service;
         this.base = base;
         this.memory = memory.mapping();
     }
@@ -63,10 +63,10 @@ final class ItsDriver {
         writeWide(vcpu, RedistributorRegister.GICR_PROPBASER, base + PROPERTIES | NUMBER_BITS - 1);
         writeWide(vcpu, RedistributorRegister.GICR_PENDBASER, base + PENDING);
         vgic.writeRedistributor(vcpu, RedistributorRegister.GICR_CTLR.offset(), 1);
-        its.writeRegister(BASER_DEVICES, VALID | base + DEVICES);
-        its.writeRegister(BASER_COLLECTIONS, VALID | base + COLLECTIONS);
-        its.writeRegister(CBASER, VALID | base + COMMANDS | COMMAND_PAGES - 1);
-        its.writeRegister(CTLR, ENABLED);
+        service.writeRegister(BASER_DEVICES, VALID | base + DEVICES);
+        service.writeRegister(BASER_COLLECTIONS, VALID | base + COLLECTIONS);
+        service.writeRegister(CBASER, VALID | base + COMMANDS | COMMAND_PAGES - 1);
+        service.writeRegister(CTLR, ENABLED);
     }
 
     private void writeWide(VcpuId vcpu, RedistributorRegister register, long value) {
@@ -89,7 +89,7 @@ final class ItsDriver {
     private void send(long... words) {
         memory.put(COMMANDS + end, ItsCommand.bytes(words));
         end = (end + ItsCommand.SIZE) % QUEUE;
-        its.writeRegister(CWRITER, end);
+        service.writeRegister(CWRITER, end);
     }
 
     /** Whether an LPI is pending: the VGIC writes the table that a VMM saves. */

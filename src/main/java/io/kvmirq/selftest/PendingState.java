@@ -3,6 +3,7 @@ package io.kvmirq.selftest;
 
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
+import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.kvm.Vgic;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.VgicV3;
@@ -11,106 +12,42 @@ import io.kvmirq.kvm.VgicV3;
  * The pending state of a VGIC. A GICv3 shows latches and lines. A GICv2 has one bit for both in GICD_ISPENDR: the latch
  * of an edge, or the line or latch of a level.
  */
-abstract class PendingState {
+record PendingState(Vgic vgic) {
     /** Whether the latch of an edge is set. */
-    abstract boolean isLatched(Spi spi);
+    boolean isLatched(Spi spi) {
+        return vgic instanceof VgicV3 v3 ? v3.isLatched(spi) : isPending(spi.number());
+    }
 
     /** Clears the latch. */
-    abstract void clear(Spi spi);
-
-    /** Whether a level is latched beside its line; false if the VGIC does not show it. */
-    abstract boolean isLevelLatched(Spi spi);
+    void clear(Spi spi) {
+        if (vgic instanceof VgicV3 v3) {
+            v3.setLatched(spi, false);
+        } else {
+            int word = word(DistributorRegister.GICD_ICPENDR, spi.number());
+            ((VgicV2) vgic).writeDistributor(Guest.VCPU, word, bit(spi.number()));
+        }
+    }
 
     /** Whether the line of a level is high. */
-    abstract boolean isHigh(Spi spi);
+    boolean isHigh(Spi spi) {
+        return vgic instanceof VgicV3 v3 ? v3.isHigh(spi) : isPending(spi.number());
+    }
 
     /** Whether the line of a PPI of the first vCPU is high. */
-    abstract boolean isHigh(Ppi ppi);
-
-    static PendingState of(Vgic vgic) {
-        return vgic instanceof VgicV3 v3 ? new V3(v3) : new V2((VgicV2) vgic);
+    boolean isHigh(Ppi ppi) {
+        return vgic instanceof VgicV3 v3 ? v3.isHigh(Guest.VCPU, ppi) : isPending(ppi.number());
     }
 
-    private static final class V3 extends PendingState {
-        private final VgicV3 vgic;
-
-        V3(VgicV3 vgic) {
-            this.vgic = vgic;
-        }
-
-        @Override
-        boolean isLatched(Spi spi) {
-            return vgic.isLatched(spi);
-        }
-
-        @Override
-        void clear(Spi spi) {
-            vgic.setLatched(spi, false);
-        }
-
-        @Override
-        boolean isLevelLatched(Spi spi) {
-            return vgic.isLatched(spi);
-        }
-
-        @Override
-        boolean isHigh(Spi spi) {
-            return vgic.isHigh(spi);
-        }
-
-        @Override
-        boolean isHigh(Ppi ppi) {
-            return vgic.isHigh(Guest.VCPU, ppi);
-        }
+    private boolean isPending(int interrupt) {
+        int word = word(DistributorRegister.GICD_ISPENDR, interrupt);
+        return (((VgicV2) vgic).readDistributor(Guest.VCPU, word) & bit(interrupt)) != 0;
     }
 
-    private static final class V2 extends PendingState {
-        /** GICD_ISPENDR. */
-        private static final int SET = 0x200;
-        /** GICD_ICPENDR. */
-        private static final int CLEAR = 0x280;
+    private static int word(DistributorRegister register, int interrupt) {
+        return register.offset() + interrupt / Integer.SIZE * Integer.BYTES;
+    }
 
-        private final VgicV2 vgic;
-
-        V2(VgicV2 vgic) {
-            this.vgic = vgic;
-        }
-
-        private boolean isPending(int interrupt) {
-            return (vgic.readDistributor(Guest.VCPU, word(SET, interrupt)) & bit(interrupt)) != 0;
-        }
-
-        private static int word(int registers, int interrupt) {
-            return registers + interrupt / Integer.SIZE * Integer.BYTES;
-        }
-
-        private static int bit(int interrupt) {
-            return 1 << interrupt % Integer.SIZE;
-        }
-
-        @Override
-        boolean isLatched(Spi spi) {
-            return isPending(spi.number());
-        }
-
-        @Override
-        void clear(Spi spi) {
-            vgic.writeDistributor(Guest.VCPU, word(CLEAR, spi.number()), bit(spi.number()));
-        }
-
-        @Override
-        boolean isLevelLatched(Spi spi) {
-            return false;
-        }
-
-        @Override
-        boolean isHigh(Spi spi) {
-            return isPending(spi.number());
-        }
-
-        @Override
-        boolean isHigh(Ppi ppi) {
-            return isPending(ppi.number());
-        }
+    private static int bit(int interrupt) {
+        return 1 << interrupt % Integer.SIZE;
     }
 }

@@ -40,11 +40,11 @@ final class VgicTarget extends ForwardTarget {
             vgic = undo.add(parts.add(vm.createVgicV3()));
             vgic.init();
             require(KvmDevice.Type.ITS, "this host gives a VM no ITS, which takes the messages of devices");
-            Its its = undo.add(parts.add(vm.createIts()));
-            its.setAddress(ITS);
-            its.init();
+            Its service = undo.add(parts.add(vm.createIts()));
+            service.setAddress(ITS);
+            service.init();
             GuestMemory memory = undo.add(parts.add(vm.addMemory(RAM, ItsDriver.MEMORY)));
-            driver = new ItsDriver(vgic, its, RAM, memory);
+            driver = new ItsDriver(vgic, service, RAM, memory);
             driver.enable(Guest.VCPU);
             driver.mapDevice(DEVICE);
             undo.keep();
@@ -96,8 +96,8 @@ final class VgicTarget extends ForwardTarget {
     void start() {}
 
     /**
-     * Each vector has an LPI of its own: no guest would take it before the next round. It is mapped only now, after it was
-     * forwarded: else hardware with GICv4 would have it, whose pending state KVM does not show.
+     * Each vector has an LPI of its own: no guest would take it before the next round. It is mapped only now, after it
+     * was forwarded: else hardware with GICv4 would have it, whose pending state KVM does not show.
      */
     @Override
     long arrivals(int vector, Runnable trigger) {

@@ -2,8 +2,8 @@
 package io.kvmirq.uapi;
 
 /**
- * epoll(7) in numbers, under the kernel's names; source: include/uapi/linux/eventpoll.h. Its structure is packed on x86-64
- * alone, so the size and the place of {@code data} are those of the machine that this runs on.
+ * epoll(7) in numbers, under the kernel's names; source: include/uapi/linux/eventpoll.h. Its structure is packed on
+ * x86-64 alone, so the size and the place of {@code data} are those of the machine that this runs on.
  */
 public final class Epoll {
     public static final int EPOLL_CTL_ADD = 1;

@@ -8,13 +8,13 @@ import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
 
 /**
- * What stands beside a constant of {@link Uapi} and its companions, for {@link UapiTable}. A call uses the constant, which
- * the compiler inlines; nothing on a call's way reads these.
+ * Annotations of the constants of {@link Uapi} and its companions, for {@link UapiTable}. A call uses the constant,
+ * which the compiler inlines; nothing on a call's way reads these.
  */
 final class Fact {
     private Fact() {}
 
-    /** An ioctl. Its argument is the structure given; without one, memory of the size in the number, or a value if that is 0. */
+    /** An ioctl. Its argument is the structure given; else memory of the size in the number, or a value. */
     @Retention(RetentionPolicy.RUNTIME)
     @Target(ElementType.FIELD)
     @interface Ioctl {
@@ -24,7 +24,7 @@ final class Fact {
         /** The same, where nothing else is to be said. */
         FileKind[] value() default {};
 
-        /** What the argument points to. */
+        /** The structure that the argument points to. */
         Class<?> argument() default Void.class;
 
         /** The kind of file whose descriptor is the result. */
@@ -39,7 +39,7 @@ final class Fact {
         /** Changes how interrupts go: without it, what follows on a tape is another story. */
         boolean interrupts() default false;
 
-        /** What the argument says is an address too, in bytes that are not described. */
+        /** The argument holds another address, in bytes that are not described. */
         boolean leadsOn() default false;
 
         /** For arm64 alone. */
@@ -159,7 +159,7 @@ final class Fact {
         /** The offset of the field asked, of 4 bytes; -1 for the structure's flags. */
         int at() default -1;
 
-        /** What of that field counts; 0 for the bits of {@code value}. */
+        /** The bits of that field that count; 0 for those of {@code value}. */
         int mask() default 0;
 
         /** The bits are not set. */
@@ -191,12 +191,12 @@ final class Fact {
         String value();
     }
 
-    /** What an argument points to that has no structure's name in C. */
+    /** The argument points to memory that has no structure's name in C. */
     @Retention(RetentionPolicy.RUNTIME)
     @Target(ElementType.TYPE)
     @interface NoStruct {}
 
-    /** What an argument points to: text that ends in NUL. */
+    /** The argument points to text that ends in NUL. */
     static final class Text {
         private Text() {}
     }

@@ -28,13 +28,14 @@ import io.kvmirq.uapi.Fact.When;
 import io.kvmirq.uapi.UapiTable.FileKind;
 
 /**
- * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure, whose constants are
- * the offsets of its fields in bytes ({@code SIZE}: all of it). Constants are inlined where they are used. What stands
+ * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure, whose
+ * constants are the offsets of its fields in bytes ({@code SIZE}: all of it). A structure is of
+ * include/uapi/linux/kvm.h unless it names another header. Constants are inlined where they are used. What stands
  * beside one is for tapes, decoders and error texts, which read it through {@link UapiTable}; a test holds both against
  * the C compiler and against vectors made from the kernel's own headers.
  *
- * <p>The ioctl encoding is that of asm-generic/ioctl.h (x86, arm64, riscv); alpha, mips, powerpc and sparc differ and are
- * refused by {@code backend.libc.LibcBackend}.
+ * <p>The ioctl encoding is that of asm-generic/ioctl.h (x86, arm64, riscv); alpha, mips, powerpc and sparc differ and
+ * are refused by {@code backend.libc.LibcBackend}.
  */
 public final class Uapi {
     private Uapi() {}
@@ -53,6 +54,8 @@ public final class Uapi {
 
     public static final int O_RDWR = 2;
     public static final int O_NONBLOCK = 04000;
+    /** include/uapi/asm-generic/ioctls.h: sets or clears O_NONBLOCK by an int at the argument, 0 for blocking. */
+    public static final int FIONBIO = 0x5421;
     public static final int O_CLOEXEC = 02000000;
     public static final int FD_CLOEXEC = 1;
     public static final int F_DUPFD = 0;
@@ -61,7 +64,6 @@ public final class Uapi {
     public static final int F_GETFL = 3;
     public static final int F_SETFL = 4;
     public static final int F_DUPFD_CLOEXEC = 1030;
-    public static final int FIONBIO = 0x5421;
     public static final int PROT_READ = 1;
     public static final int PROT_WRITE = 2;
     public static final int MAP_SHARED = 1;
@@ -160,7 +162,6 @@ public final class Uapi {
     public static final long KVM_ENABLE_CAP = IOW | KvmEnableCap.SIZE << 16 | 0xa3;
     @Ioctl(on = {VM, VCPU}, makes = FileKind.STATS) public static final long KVM_GET_STATS_FD = IO | 0xce;
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmUserspaceMemoryRegion {
         int SIZE = 32;
         @U32 int SLOT = 0;
@@ -170,7 +171,6 @@ public final class Uapi {
         @U64 @Address(lengthAt = MEMORY_SIZE, guest = true) int USERSPACE_ADDR = 24;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmUserspaceMemoryRegion2 {
         int SIZE = 160;
         @U32 int SLOT = 0;
@@ -193,7 +193,6 @@ public final class Uapi {
         @U32 int DATA_OFFSET = 20;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmEnableCap {
         int SIZE = 104;
         @U32 @OneOf(value = "KVM_CAP_", whole = true) int CAP = 0;
@@ -255,7 +254,6 @@ public final class Uapi {
         @U32 @Flags int FLAGS = 4;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmIrqRoutingEntry {
         int SIZE = 48;
         @U32 @Gsi int GSI = 0;
@@ -280,7 +278,6 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmIrqfd.class, interrupts = true)
     public static final long KVM_IRQFD = IOW | KvmIrqfd.SIZE << 16 | 0x76;
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmIrqfd {
         int SIZE = 32;
         @U32 @Fd int FD = 0;
@@ -297,7 +294,6 @@ public final class Uapi {
     @Ioctl(on = VM, argument = KvmIoeventfd.class, interrupts = true)
     public static final long KVM_IOEVENTFD = IOW | KvmIoeventfd.SIZE << 16 | 0x79;
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmIoeventfd {
         int SIZE = 64;
         @U64 @When(KVM_IOEVENTFD_FLAG_DATAMATCH) int DATAMATCH = 0;
@@ -323,7 +319,6 @@ public final class Uapi {
         @U32 int LEVEL = 4;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmMsi {
         int SIZE = 32;
         @U32 int ADDRESS_LO = 0;
@@ -343,8 +338,8 @@ public final class Uapi {
     public static final int KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE = 3;
 
     /**
-     * Proposed in 2014 and never merged, so no header has it. In 2025 another series proposed the same numbers for another
-     * purpose, TDI_BIND and TDI_UNBIND: a kernel that knows the group may mean that.
+     * Proposed in 2014 and never merged, so no header has it. In 2025 another series proposed the same numbers for
+     * another purpose, TDI_BIND and TDI_UNBIND: a kernel that knows the group may mean that.
      */
     @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
     public static final int KVM_DEV_VFIO_DEVICE = 2;
@@ -362,7 +357,6 @@ public final class Uapi {
     @Ioctl(on = {KVM_DEVICE, KVM_VFIO, KVM, VCPU}, argument = KvmDeviceAttr.class)
     public static final long KVM_HAS_DEVICE_ATTR = IOW | KvmDeviceAttr.SIZE << 16 | 0xe3;
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmCreateDevice {
         int SIZE = 12;
         @U32 @OneOf("KVM_DEV_TYPE_") int TYPE = 0;
@@ -370,7 +364,6 @@ public final class Uapi {
         @U32 @Flags("KVM_CREATE_DEVICE_") int FLAGS = 8;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmDeviceAttr {
         int SIZE = 24;
         @U32 @Flags int FLAGS = 0;
@@ -379,7 +372,7 @@ public final class Uapi {
         @U64 @Address(bytes = KvmArchForwardedIrq.SIZE) int ADDR = 16;
     }
 
-    /** What an attribute of {@link #KVM_DEV_VFIO_DEVICE} points to. Index and subindex are VFIO's, the GSI is the guest's. */
+    /** Argument of {@link #KVM_DEV_VFIO_DEVICE}. Index and subindex are VFIO's, the GSI is the guest's. */
     @Inferred("the same series uses these members; a later variant begins with argsz")
     public interface KvmArchForwardedIrq {
         int SIZE = 16;
@@ -450,13 +443,11 @@ public final class Uapi {
         @U8 @Path("mmio.is_write") int MMIO_IS_WRITE = 52;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmInterrupt {
         int SIZE = 4;
         @U32 int IRQ = 0;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmMpState {
         int SIZE = 4;
         @U32 @OneOf("KVM_MP_STATE_") int MP_STATE = 0;
@@ -591,14 +582,12 @@ public final class Uapi {
 
     public static final int KVM_HYPERV_EVENTFD_DEASSIGN = 1;
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmDirtyLog {
         int SIZE = 16;
         @U32 int SLOT = 0;
         @U64 @Address int DIRTY_BITMAP = 8;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmClearDirtyLog {
         int SIZE = 24;
         @U32 int SLOT = 0;
@@ -607,34 +596,29 @@ public final class Uapi {
         @U64 @Address int DIRTY_BITMAP = 16;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmCreateGuestMemfd {
         int SIZE = 64;
         @U64 @Path("size") int SIZE_OF_FILE = 0;
         @U64 @Flags int FLAGS = 8;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmOneReg {
         int SIZE = 16;
         @U64 int ID = 0;
         @U64 @Address int ADDR = 8;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmRegList {
         int SIZE = 8;
         @U64 @Count(bytes = 8) int N = 0;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmEncRegion {
         int SIZE = 16;
         @U64 @Address(lengthAt = KvmEncRegion.LENGTH) int ADDR = 0;
         @U64 @Path("size") int LENGTH = 8;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmSignalMask {
         int SIZE = 4;
         @U32 @Count(bytes = 1) int LEN = 0;
@@ -651,7 +635,6 @@ public final class Uapi {
         @U8 int BLOB_SIZE_64 = 25;
     }
 
-    /** include/uapi/linux/kvm.h. */
     public interface KvmHypervEventfd {
         int SIZE = 24;
         @U32 int CONN_ID = 0;

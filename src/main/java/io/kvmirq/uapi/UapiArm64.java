@@ -12,9 +12,9 @@ import io.kvmirq.uapi.Fact.U32;
 import io.kvmirq.uapi.Fact.U64;
 
 /**
- * What of {@link Uapi} only the headers of arm64 have: requests that encode the size of one of its structures, and the
- * attributes of its interrupt controllers. The numbers as the arm64 compiler has them are kept with what the lab
- * recorded (arm64-6.1.txt of the tests), and a test compares them.
+ * The part of {@link Uapi} that only the headers of arm64 have: requests that encode the size of one of its structures,
+ * and the attributes of its interrupt controllers. The numbers as the arm64 compiler has them are kept with what the
+ * lab recorded (arm64-6.1.txt of the tests), and a test compares them.
  */
 public final class UapiArm64 {
     private UapiArm64() {}
@@ -121,7 +121,6 @@ public final class UapiArm64 {
     /** Below it the number of an interrupt, from it what is asked about it. */
     public static final int KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT = 10;
 
-    /** arch/arm64/include/uapi/asm/kvm.h. */
     public interface KvmArmCopyMteTags {
         int SIZE = 48;
         @U64 int GUEST_IPA = 0;
@@ -137,7 +136,6 @@ public final class UapiArm64 {
         @U64 int ADDR = 8;
     }
 
-    /** arch/arm64/include/uapi/asm/kvm.h. */
     public interface RegMaskRange {
         int SIZE = 64;
         @U64 @Address int ADDR = 0;

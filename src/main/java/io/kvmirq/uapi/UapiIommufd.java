@@ -20,8 +20,8 @@ import io.kvmirq.uapi.Fact.U64;
 import io.kvmirq.uapi.Fact.When;
 
 /**
- * {@link Uapi} of include/uapi/linux/iommufd.h. Objects of an iommufd (address spaces, page tables, virtual IOMMUs) have
- * numbers of its own, which are no descriptors.
+ * {@link Uapi} of include/uapi/linux/iommufd.h. Objects of an iommufd (address spaces, page tables, virtual IOMMUs)
+ * have numbers of its own, which are no descriptors.
  */
 public final class UapiIommufd {
     private UapiIommufd() {}
@@ -74,14 +74,12 @@ public final class UapiIommufd {
     public static final int IOMMU_HWPT_FAULT_ID_VALID = 4;
     public static final int IOMMU_HWPT_ALLOC_PASID = 8;
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuDestroy {
         int SIZE = 8;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
         @U32 int ID = 4;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuIoasAlloc {
         int SIZE = 12;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -89,7 +87,6 @@ public final class UapiIommufd {
         @U32 @Out int OUT_IOAS_ID = 8;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuIoasAllowIovas {
         int SIZE = 24;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -98,7 +95,6 @@ public final class UapiIommufd {
         @U64 @Address int ALLOWED_IOVAS = 16;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuIoasCopy {
         int SIZE = 40;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -110,7 +106,6 @@ public final class UapiIommufd {
         @U64 int SRC_IOVA = 32;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuIoasIovaRanges {
         int SIZE = 32;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -120,7 +115,6 @@ public final class UapiIommufd {
         @U64 @Out int OUT_IOVA_ALIGNMENT = 24;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuIoasMap {
         int SIZE = 40;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -131,7 +125,6 @@ public final class UapiIommufd {
         @U64 int IOVA = 32;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuIoasMapFile {
         int SIZE = 40;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -143,7 +136,6 @@ public final class UapiIommufd {
         @U64 int IOVA = 32;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuIoasUnmap {
         int SIZE = 24;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -152,7 +144,6 @@ public final class UapiIommufd {
         @U64 int LENGTH = 16;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuOption {
         int SIZE = 24;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -162,7 +153,6 @@ public final class UapiIommufd {
         @U64 int VAL64 = 16;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuVfioIoas {
         int SIZE = 12;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -170,7 +160,6 @@ public final class UapiIommufd {
         @U16 @OneOf("IOMMU_VFIO_IOAS_") int OP = 8;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuHwptAlloc {
         int SIZE = 48;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -184,7 +173,6 @@ public final class UapiIommufd {
         @U32 @When(IOMMU_HWPT_FAULT_ID_VALID) int FAULT_ID = 40;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuHwInfo {
         int SIZE = 40;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -196,7 +184,6 @@ public final class UapiIommufd {
         @U64 @Out int OUT_CAPABILITIES = 32;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuHwptSetDirtyTracking {
         int SIZE = 16;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -204,7 +191,6 @@ public final class UapiIommufd {
         @U32 int HWPT_ID = 8;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuHwptGetDirtyBitmap {
         int SIZE = 48;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -216,7 +202,6 @@ public final class UapiIommufd {
         @U64 @Address int DATA = 40;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuHwptInvalidate {
         int SIZE = 32;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -227,7 +212,6 @@ public final class UapiIommufd {
         @U32 int ENTRY_NUM = 24;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuFaultAlloc {
         int SIZE = 16;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -236,7 +220,6 @@ public final class UapiIommufd {
         @U32 @NewFd(FAULT_QUEUE) int OUT_FAULT_FD = 12;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuViommuAlloc {
         int SIZE = 40;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -249,7 +232,6 @@ public final class UapiIommufd {
         @U64 @Address(lengthAt = DATA_LEN) int DATA_UPTR = 32;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuVdeviceAlloc {
         int SIZE = 24;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -259,13 +241,11 @@ public final class UapiIommufd {
         @U64 int VIRT_ID = 16;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuIoasChangeProcess {
         int SIZE = 8;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuVeventqAlloc {
         int SIZE = 32;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
@@ -277,7 +257,6 @@ public final class UapiIommufd {
         @U32 @NewFd(EVENT_QUEUE) int OUT_VEVENTQ_FD = 24;
     }
 
-    /** include/uapi/linux/iommufd.h. */
     public interface IommuHwQueueAlloc {
         int SIZE = 40;
         @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;

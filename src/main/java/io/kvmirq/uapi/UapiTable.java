@@ -11,14 +11,14 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name, with
- * the facts that annotations beside the constants state. The class reads the annotations once, when it is loaded. Recorder,
- * tapes and fake kernel use it; the bindings to the real kernel do not. Immutable.
+ * The requests and structures of {@link Uapi}, {@link UapiVfio}, {@link UapiIommufd} and {@link UapiArm64} by name,
+ * with the facts that annotations beside the constants state. The class reads the annotations once, when it is loaded.
+ * Recorder, tapes and fake kernel use it; the bindings to the real kernel do not. Immutable.
  */
 public final class UapiTable {
     private UapiTable() {}
 
-    /** What kind of open file a request is for: the same number means different things on different ones. */
+    /** The kind of open file a request is for: the same number means different things on different kinds. */
     public enum FileKind {
         KVM("kvm", "/dev/kvm"),
         VM("vm", "anon_inode:kvm-vm"),
@@ -67,7 +67,7 @@ public final class UapiTable {
             return NONE;
         }
 
-        /** The kind of a file by its link target in {@code /proc/self/fd}; {@link #NONE} if no kind has such a target. */
+        /** The kind of a file by its link target in {@code /proc/self/fd}; {@link #NONE} if there is none. */
         public static FileKind ofLink(String link) {
             return Arrays.stream(values())
                     .filter(kind ->
@@ -83,7 +83,7 @@ public final class UapiTable {
         }
     }
 
-    /** What the number in a field is. */
+    /** The meaning of the number in a field. */
     public enum Role {
         NUMBER,
         /** A descriptor that the caller passes. */
@@ -121,7 +121,7 @@ public final class UapiTable {
     }
 
     /**
-     * What an address points to.
+     * The memory that an address points to.
      *
      * @param lengthAt the offset of the field with the length in bytes, or -1
      * @param bytes the most bytes that a tape keeps, 0 for none
@@ -235,8 +235,8 @@ public final class UapiTable {
     }
 
     /**
-     * The request with this number on this kind of file. If there is none, the first request with this number. Null if no
-     * request has the number. Does not allocate.
+     * The request with this number on this kind of file. If there is none, the first request with this number. Null if
+     * no request has the number. Does not allocate.
      */
     public static @Nullable Request find(Long number, FileKind kind) {
         List<Request> named = find(number);

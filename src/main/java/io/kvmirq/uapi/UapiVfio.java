@@ -22,8 +22,8 @@ import io.kvmirq.uapi.Fact.U8;
 import io.kvmirq.uapi.Fact.When;
 
 /**
- * {@link Uapi} of include/uapi/linux/vfio.h: containers, groups, devices and their interrupts. The same number is another
- * request on another kind of file.
+ * {@link Uapi} of include/uapi/linux/vfio.h: containers, groups, devices and their interrupts. The same number is
+ * another request on another kind of file.
  */
 public final class UapiVfio {
     private UapiVfio() {}
@@ -68,7 +68,6 @@ public final class UapiVfio {
     public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP = 2;
     public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP = 4;
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioIommuType1Info {
         int SIZE = 24;
         @U32 @Length int ARGSZ = 0;
@@ -77,7 +76,6 @@ public final class UapiVfio {
         @U32 @Out int CAP_OFFSET = 16;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioIommuType1DmaMap {
         int SIZE = 32;
         @U32 @Length int ARGSZ = 0;
@@ -118,14 +116,13 @@ public final class UapiVfio {
     public static final int VFIO_GROUP_FLAGS_VIABLE = 1;
     public static final int VFIO_GROUP_FLAGS_CONTAINER_SET = 2;
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioGroupStatus {
         int SIZE = 8;
         @U32 @Length int ARGSZ = 0;
         @U32 @Out @Flags("VFIO_GROUP_FLAGS_") int FLAGS = 4;
     }
 
-    /** What VFIO_GROUP_SET_CONTAINER points to: an int. */
+    /** The argument of VFIO_GROUP_SET_CONTAINER: an int. */
     @Fact.NoStruct
     public interface VfioContainer {
         int SIZE = 4;
@@ -222,7 +219,6 @@ public final class UapiVfio {
     public static final int VFIO_DEVICE_IOEVENTFD_32 = 4;
     public static final int VFIO_DEVICE_IOEVENTFD_64 = 8;
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioDeviceInfo {
         int SIZE = 24;
         @U32 @Length int ARGSZ = 0;
@@ -232,7 +228,6 @@ public final class UapiVfio {
         @U32 @Out int CAP_OFFSET = 16;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioRegionInfo {
         int SIZE = 32;
         @U32 @Length int ARGSZ = 0;
@@ -243,7 +238,6 @@ public final class UapiVfio {
         @U64 @Out int OFFSET = 24;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioIrqInfo {
         int SIZE = 16;
         @U32 @Length int ARGSZ = 0;
@@ -271,7 +265,6 @@ public final class UapiVfio {
         @U32 @Out int COUNT = 8;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioPciDependentDevice {
         int SIZE = 8;
         @U32 @Out int GROUP_ID = 0;
@@ -289,21 +282,19 @@ public final class UapiVfio {
         @U32 @Fd @Each(4) int GROUP_FDS = 12;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioDeviceGfxPlaneInfo {
         int SIZE = 64;
         @U32 @Length int ARGSZ = 0;
         @U32 @Flags int FLAGS = 4;
     }
 
-    /** What VFIO_DEVICE_GET_GFX_DMABUF points to: a number. */
+    /** The argument of VFIO_DEVICE_GET_GFX_DMABUF: a number. */
     @Fact.NoStruct
     public interface VfioGfxDmabuf {
         int SIZE = 4;
         @U32 int ID = 0;
     }
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioDeviceIoeventfd {
         int SIZE = 32;
         @U32 @Length int ARGSZ = 0;
@@ -357,7 +348,6 @@ public final class UapiVfio {
 
     @Ioctl(on = NONE, argument = VfioPrecopyInfo.class) public static final long VFIO_MIG_GET_PRECOPY_INFO = VFIO + 21;
 
-    /** include/uapi/linux/vfio.h. */
     public interface VfioPrecopyInfo {
         int SIZE = 24;
         @U32 @Length int ARGSZ = 0;

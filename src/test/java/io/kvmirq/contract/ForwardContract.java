@@ -407,7 +407,7 @@ class ForwardContract {
         KvmDebugfs debugfs = new KvmDebugfs(world, pair.guest.vm());
         List<ForwardedIrq> irqs =
                 pair.forwarding.forwardAll(pair.device.msix(0, 2), i -> pair.guest.message(i == 0 ? 0 : unmapped));
-        assertThat(VgicState.parse(debugfs.read("vgic-state")).forwarded())
+        assertThat(VgicState.parse(debugfs.read("vgic-state")).vlpis())
                 .extracting(VgicState.Interrupt::id)
                 .containsExactly(GuestIts.lpi(0));
         if (world.isSince(6, 16)) {
@@ -415,13 +415,13 @@ class ForwardContract {
             System.out.println(translations);
             assertThat(ItsState.parse(translations).devices())
                     .flatExtracting(ItsState.Device::translations)
-                    .filteredOn(ItsState.Translation::forwarded)
+                    .filteredOn(ItsState.Translation::isVlpi)
                     .extracting(ItsState.Translation::event)
                     .containsExactly(0L);
         }
         irqs.get(0).mask();
-        assertThat(VgicState.parse(debugfs.read("vgic-state")).forwarded()).isEmpty();
+        assertThat(VgicState.parse(debugfs.read("vgic-state")).vlpis()).isEmpty();
         irqs.get(0).unmask();
-        assertThat(VgicState.parse(debugfs.read("vgic-state")).forwarded()).hasSize(1);
+        assertThat(VgicState.parse(debugfs.read("vgic-state")).vlpis()).hasSize(1);
     }
 }

@@ -55,7 +55,7 @@ class VgicDebugfsContract extends ArmVms {
         assertThat(state.model()).isEqualTo("GICv3");
         assertThat(state.lpis()).hasValue(EVENTS);
         assertThat(state.count(Kind.SGI)).isEqualTo(VCPUS * 16);
-        assertThat(state.forwarded()).isEmpty();
+        assertThat(state.vlpis()).isEmpty();
         Interrupt line = find(state, Kind.SPI, LINE.number());
         assertThat(line.level()).isTrue();
         assertThat(line.lineHigh()).isTrue();

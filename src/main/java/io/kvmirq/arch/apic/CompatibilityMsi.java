@@ -11,8 +11,8 @@ import io.kvmirq.arch.SplitField;
 import io.kvmirq.arch.Structure;
 
 /**
- * An MSI in compatibility format. A device writes it if interrupts are not remapped, and a guest's route holds it. Three
- * words of 32 bits: low address, high address, data.
+ * An MSI in compatibility format. A device writes it if interrupts are not remapped, and a guest's route holds it.
+ * Three words of 32 bits: low address, high address, data.
  *
  * <p>Source: Intel SDM vol. 3, "Message Signalled Interrupts"; {@code struct x86_msi_addr_lo} and its neighbours in
  * arch/x86/include/asm/msi.h; {@code kvm_msi_to_lapic_irq} in arch/x86/kvm/irq.c.

@@ -2,8 +2,8 @@
 package io.kvmirq.arch.apic;
 
 /**
- * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is the bit, and the {@code reason=} of the
- * tracepoint kvm_apicv_inhibit_changed.
+ * A reason for which KVM inhibits APIC virtualization in a VM. {@link #ordinal} is the bit, and the {@code reason=} of
+ * the tracepoint kvm_apicv_inhibit_changed.
  *
  * <p>Source: {@code enum kvm_apicv_inhibit} in arch/x86/include/asm/kvm_host.h of Linux 7.1.
  */
@@ -59,7 +59,7 @@ public enum InhibitReason {
         return clears;
     }
 
-    /** What makes the reason, and what ends it. */
+    /** The event that makes the reason, and the one that ends it. */
     public String cause() {
         return cause;
     }

@@ -8,8 +8,8 @@ import io.kvmirq.arch.Format;
 import io.kvmirq.arch.SplitField;
 
 /**
- * The fields of a redirection entry of the IOAPIC, 64 bits, in both forms: compatibility form, and remappable form, which
- * names an entry of the remapping table.
+ * The fields of a redirection entry of the IOAPIC, 64 bits, in both forms: compatibility form, and remappable form,
+ * which names an entry of the remapping table.
  *
  * <p>Source: 82093AA datasheet, "IOREDTBL"; VT-d specification, "I/OxAPIC Programming"; {@code union
  * kvm_ioapic_redirect_entry} in arch/x86/kvm/ioapic.h; {@code struct IO_APIC_route_entry} in

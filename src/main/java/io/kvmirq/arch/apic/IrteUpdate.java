@@ -7,8 +7,8 @@ import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
 
 /**
- * A vendor's part of posting one host irq: {@code pi_update_irte}, with {@code irq_set_vcpu_affinity} behind it. VT-d only
- * writes the entry. AMD also moves the irqfd to the list of the vCPU.
+ * A vendor's part of posting one host irq: {@code pi_update_irte}, with {@code irq_set_vcpu_affinity} behind it. VT-d
+ * only writes the entry. AMD also moves the irqfd to the list of the vCPU.
  */
 public interface IrteUpdate {
     /**
@@ -16,8 +16,8 @@ public interface IrteUpdate {
      *
      * @param vcpu the id of the vCPU, which is its index in the model
      * @param vector in the guest
-     * @throws KernelException EINVAL if the entry cannot be posted, ENOSYS if the host irq is not remapped. The host irq is
-     *     then posted to no vCPU
+     * @throws KernelException EINVAL if the entry cannot be posted, ENOSYS if the host irq is not remapped. The host
+     *     irq is then posted to no vCPU
      */
     void post(VcpuId vcpu, InterruptVector vector);
 

@@ -100,7 +100,7 @@ public final class LapicPage {
     /** The number of registers, of which {@code KVM_GET_LAPIC} returns the first 64. */
     private static final int REGISTERS = 64;
 
-    /** The registers that a format names, by offset. Vectors and the local vector table are listed where they are used. */
+    /** The registers that a format names, by offset. Vectors and the local vector table are elsewhere. */
     private static final Map<Integer, List<BitField>> NAMED = Map.ofEntries(
             register(ID_AT, new BitField("id", 0, 32, always("ID", "xAPIC id in 31:24, or x2APIC id"))),
             register(

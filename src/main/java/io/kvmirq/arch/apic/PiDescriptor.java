@@ -10,14 +10,14 @@ import static io.kvmirq.arch.apic.PostedInterruptDescriptor.SN;
 import io.kvmirq.arch.SharedWords;
 
 /**
- * A live posted-interrupt descriptor. Senders set PIR and ON; the vCPU's thread and the CPU clear them; none takes a lock.
- * Every change of a bit is one locked read-modify-write, also if the bit has the value already. A sender that only tests
- * the bit would not be ordered against the receiver: the receiver could take the bit and read the sender's data before
- * that data is visible.
+ * A live posted-interrupt descriptor. Senders set PIR and ON; the vCPU's thread and the CPU clear them; none takes a
+ * lock. Every change of a bit is one locked read-modify-write, also if the bit has the value already. A sender that
+ * only tests the bit would not be ordered against the receiver: the receiver could take the bit and read the sender's
+ * data before that data is visible.
  *
- * <p>Safe for use by any number of threads; only the vCPU's own thread calls {@link #load}, {@link #resume}, {@link #put}
- * and {@link #block}. Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing"; VT-d specification, "Interrupt Posting" and
- * "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
+ * <p>Safe for use by any number of threads; only the vCPU's own thread calls {@link #load}, {@link #resume}, {@link
+ * #put} and {@link #block}. Only {@link #snapshot} allocates. Source: Intel SDM vol. 3, "Posted-Interrupt Processing";
+ * VT-d specification, "Interrupt Posting" and "Posted Interrupt Descriptor"; {@code posted_intr.c} in Linux.
  *
  * <p>Only variants in the test tree, which lose interrupts, extend this class.
  */
@@ -54,10 +54,10 @@ public class PiDescriptor {
     }
 
     /**
-     * A unit handles one request through a posted IRTE. It sets the vector's PIR bit. It sets ON unless a notification is
-     * outstanding or suppressed. A unit does both in one access of 64 bytes; here they are two accesses, PIR first. The
-     * partner is the read of PIR in {@link #load} and {@link #resume}: they see this PIR bit, or this method sees SN
-     * clear.
+     * A unit handles one request through a posted IRTE. It sets the vector's PIR bit. It sets ON unless a notification
+     * is outstanding or suppressed. A unit does both in one access of 64 bytes; here they are two accesses, PIR first.
+     * The partner is the read of PIR in {@link #load} and {@link #resume}: they see this PIR bit, or this method sees
+     * SN clear.
      *
      * @param vector 0–255
      * @param urgent URG of the IRTE: the request notifies although SN is set
@@ -78,8 +78,8 @@ public class PiDescriptor {
     }
 
     /**
-     * Software requests a vector. It sets the PIR bit, then ON. Both are full barriers. The caller reads the vCPU's mode
-     * after ON; the partner is the barrier between the mode and {@link #sync}.
+     * Software requests a vector. It sets the PIR bit, then ON. Both are full barriers. The caller reads the vCPU's
+     * mode after ON; the partner is the barrier between the mode and {@link #sync}.
      *
      * @param vector 0–255
      * @return whether this call set ON; then the caller notifies or wakes the vCPU
@@ -146,9 +146,9 @@ public class PiDescriptor {
     }
 
     /**
-     * The vCPU comes to a CPU: NDST and NV direct notifications there, and SN is cleared. While SN was set, units posted
-     * without ON, so this call then sets ON if PIR is not empty. The clearing of SN is the full barrier before PIR is
-     * read. Its partner is the unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
+     * The vCPU comes to a CPU: NDST and NV direct notifications there, and SN is cleared. While SN was set, units
+     * posted without ON, so this call then sets ON if PIR is not empty. The clearing of SN is the full barrier before
+     * PIR is read. Its partner is the unit's access: the unit sees SN clear and sets ON, or it has set PIR before.
      *
      * @param ndst the CPU's APIC id in the form of NDST, see {@link PostedInterruptDescriptor#destinationX2apic}
      * @throws IllegalArgumentException if it does not fit 32 bits
@@ -207,8 +207,8 @@ public class PiDescriptor {
      * The vCPU leaves its CPU to sleep: NV becomes the wake-up vector 0xf1. Until {@link #load} the vCPU must be on the
      * wake-up list of that CPU.
      *
-     * @return whether ON was set before. Then its notification had the old vector and wakes no vCPU, so the caller sends
-     *     0xf1 to its own CPU
+     * @return whether ON was set before. Then its notification had the old vector and wakes no vCPU, so the caller
+     *     sends 0xf1 to its own CPU
      */
     public boolean block() {
         while (true) {

@@ -11,8 +11,9 @@ import io.kvmirq.arch.Meaning;
 import io.kvmirq.arch.Structure;
 
 /**
- * The words of a posted-interrupt descriptor (PID): 64 bytes at a 64-byte boundary, one for each vCPU. An IOMMU or another
- * CPU leaves vectors for a guest in it. This record is a copy of the words; {@link PiDescriptor} is the live memory.
+ * The words of a posted-interrupt descriptor (PID): 64 bytes at a 64-byte boundary, one for each vCPU. An IOMMU or
+ * another CPU leaves vectors for a guest in it. This record is a copy of the words; {@link PiDescriptor} is the live
+ * memory.
  *
  * <p>Source: VT-d specification, Posted Interrupt Descriptor, and Intel SDM vol. 3, Posted-Interrupt Processing; {@code
  * struct pi_desc} in arch/x86/include/asm/posted_intr.h.
@@ -49,7 +50,7 @@ public record PostedInterruptDescriptor(
     public static final BitField NV =
             new BitField("nv", 272, 8, Description.saying("NV", (value, bits) -> notification((int) value)));
 
-    /** Notification destination, bits 319:288: an APIC id. See {@link #destinationX2apic} and {@link #destinationXapic}. */
+    /** NDST, bits 319:288: an APIC id. See {@link #destinationX2apic} and {@link #destinationXapic}. */
     public static final BitField NDST =
             new BitField("ndst", 288, 32, Description.saying("NDST", (value, bits) -> destination(value)));
 
@@ -131,7 +132,8 @@ public record PostedInterruptDescriptor(
     }
 
     /**
-     * NDST for a CPU of a host with APICs in xAPIC mode. Such a host has at most 255 CPUs, because 255 names all of them.
+     * NDST for a CPU of a host with APICs in xAPIC mode. Such a host has at most 255 CPUs, because 255 names all of
+     * them.
      *
      * @param apicId 0–254
      * @throws IllegalArgumentException if the id does not fit, or names all CPUs

@@ -10,8 +10,9 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * A vCPU whose interrupts can be posted: its thread, its descriptor and its IRR. Senders call {@link #deliver} and {@link
- * #post} at any time. At each step of its {@link #thread} the vCPU changes its descriptor and the wake-up lists together.
+ * A vCPU whose interrupts can be posted: its thread, its descriptor and its IRR. Senders call {@link #deliver} and
+ * {@link #post} at any time. At each step of its {@link #thread} the vCPU changes its descriptor and the wake-up lists
+ * together.
  *
  * <p>Safe for use by one thread of its own and any number of senders.
  */
@@ -95,8 +96,9 @@ public final class PostedVcpu {
     }
 
     /**
-     * Requests a vector from the vCPU's own thread, as for an IPI that the guest sends to itself. No notification is sent:
-     * {@link VcpuThread#reenter} or the next {@link VcpuThread#enter} syncs ({@code kvm_vcpu_trigger_posted_interrupt}).
+     * Requests a vector from the vCPU's own thread, as for an IPI that the guest sends to itself. No notification is
+     * sent: {@link VcpuThread#reenter} or the next {@link VcpuThread#enter} syncs ({@code
+     * kvm_vcpu_trigger_posted_interrupt}).
      *
      * @param vector 0–255
      */
@@ -160,8 +162,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * RVI, the vector that the CPU takes next in the guest; 0 if it sees none. It is set from the IRR on the way into the
-     * guest and when a notification is taken. Between them {@link #sync} leaves it as it is.
+     * RVI, the vector that the CPU takes next in the guest; 0 if it sees none. It is set from the IRR on the way into
+     * the guest and when a notification is taken. Between them {@link #sync} leaves it as it is.
      */
     public int rvi() {
         return (int) words.get(rvi);
@@ -193,8 +195,8 @@ public final class PostedVcpu {
     }
 
     /**
-     * The broken rules. All rules hold while no call is under way. R3 and R4 are orders within load and sync and leave no
-     * state behind.
+     * The broken rules. All rules hold while no call is under way. R3 and R4 are orders within load and sync and leave
+     * no state behind.
      */
     public List<String> brokenRules() {
         List<String> broken = new ArrayList<>();
@@ -235,8 +237,8 @@ public final class PostedVcpu {
         }
 
         /**
-         * A sender sets ON before it reads the mode: it sees guest mode and notifies, or its request is taken here. RVI is
-         * set also if nothing is taken: an earlier sync may have filled the IRR.
+         * A sender sets ON before it reads the mode: it sees guest mode and notifies, or its request is taken here. RVI
+         * is set also if nothing is taken: an earlier sync may have filled the IRR.
          */
         @Override
         public void entering(HostCpu here) {

@@ -10,13 +10,13 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * A VM with APICv on a host: its vCPUs, the bypasses of its devices, and the wake-up lists of the CPUs. The VM handles the
- * vectors 0xf2 and 0xf1 on its host.
+ * A VM with APICv on a host: its vCPUs, the bypasses of its devices, and the wake-up lists of the CPUs. The VM handles
+ * the vectors 0xf2 and 0xf1 on its host.
  *
- * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.RemappingUnit}, to which {@link #descriptorAt} shows
- * the descriptors. With IPI virtualization a vCPU sleeps on a list also without a bypass, and the CPU of the sender posts as
- * a unit does: call {@link #startBypass} once for such a VM, and {@link PostedVcpu#post} for each IPI. Not verified: that
- * the CPU of a sender heeds SN and ON exactly as a unit does.
+ * <p>A device's message reaches a vCPU through {@code io.kvmirq.arch.vtd.RemappingUnit}, to which {@link #descriptorAt}
+ * shows the descriptors. With IPI virtualization a vCPU sleeps on a list also without a bypass, and the CPU of the
+ * sender posts as a unit does: call {@link #startBypass} once for such a VM, and {@link PostedVcpu#post} for each IPI.
+ * Not verified: that the CPU of a sender heeds SN and ON exactly as a unit does.
  *
  * <p>Safe for use by any number of threads. A CPU with interrupts off makes others wait, spinning. Source: {@code
  * posted_intr.c} and {@code vcpu_enter_guest} of Linux 7.1; the package says what is left out.
@@ -59,7 +59,7 @@ public final class PostedVm {
         }
         int base = vcpus * PostedVcpu.WORDS;
         for (int i = 0; i < host.cpus().size(); i++) {
-            lists.add(new WakeupList(words, base + i * WakeupList.words(vcpus)));
+            lists.add(new WakeupList(words, base + i * WakeupList.words(vcpus), vcpus));
         }
         bypasses = words(host.cpus().size(), vcpus) - 1;
         host.handle(Apic.NOTIFICATION, notified);
@@ -87,7 +87,7 @@ public final class PostedVm {
         return vcpus[index];
     }
 
-    /** The descriptor of a vCPU of this VM by its {@link PostedVcpu#descriptorAddress}. Empty if it is no such address. */
+    /** The descriptor of a vCPU of this VM by its {@link PostedVcpu#descriptorAddress}. Empty for another address. */
     public Optional<PiDescriptor> descriptorAt(long address) {
         for (PostedVcpu vcpu : vcpus) {
             if (vcpu.descriptorAddress() == address) {
@@ -102,8 +102,8 @@ public final class PostedVm {
     }
 
     /**
-     * A device's interrupt may be posted to the VM from now on. The first bypass wakes all vCPUs: a vCPU that sleeps and
-     * is on no list looks again, and then sleeps on a list ({@code vmx_pi_start_bypass}).
+     * A device's interrupt may be posted to the VM from now on. The first bypass wakes all vCPUs: a vCPU that sleeps
+     * and is on no list looks again, and then sleeps on a list ({@code vmx_pi_start_bypass}).
      */
     public void startBypass() {
         if (addBypass(1) == 0) {
@@ -155,7 +155,7 @@ public final class PostedVm {
         host.interrupt(x2apic ? ndst : ndst >>> 8, vector);
     }
 
-    /** Vector 0xf2 moves the requests of the guest that runs into its IRR. Without a guest of this VM it does nothing. */
+    /** Vector 0xf2 moves the requests of the guest that runs into its IRR. Without such a guest it does nothing. */
     private void notified(HostCpu cpu) {
         for (PostedVcpu vcpu : vcpus) {
             if (vcpu.thread().isGuestOf(cpu)) {

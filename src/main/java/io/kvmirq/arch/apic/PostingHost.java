@@ -18,13 +18,13 @@ public record PostingHost(Vendor vendor, String commandLine, Set<Feature> featur
         /** The host remaps interrupts. */
         REMAPPING,
         /**
-         * Intel: CAP.PI of every remapping unit is set, and the processor has cx16. AMD: the hardware has the virtual APIC
-         * mode, EFR bit 21.
+         * Intel: CAP.PI of every remapping unit is set, and the processor has cx16. AMD: the hardware has the virtual
+         * APIC mode, EFR bit 21.
          */
         POSTING_UNITS,
         /** The module parameter enable_apicv of kvm_intel, or avic of kvm_amd. */
         APIC_VIRTUALIZATION,
-        /** The module parameter enable_device_posted_irqs; before Linux 6.16, which has none, every host has the feature. */
+        /** The module parameter enable_device_posted_irqs; before Linux 6.16 every host has the feature. */
         DEVICE_POSTED_IRQS
     }
 

@@ -117,7 +117,7 @@ public enum PostingObstacle {
         this.remedy = remedy;
     }
 
-    /** What is so. */
+    /** The obstacle. */
     public String text() {
         return text;
     }
@@ -132,7 +132,7 @@ public enum PostingObstacle {
         return seen;
     }
 
-    /** What to do about it. */
+    /** The remedy. */
     public String remedy() {
         return remedy;
     }

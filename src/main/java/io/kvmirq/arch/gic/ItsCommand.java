@@ -90,7 +90,7 @@ public enum ItsCommand {
 
     // The words of a command
 
-    /** MAPD: the device may send events of {@code eventBits} bits. KVM keeps them in {@code table} when it saves the ITS. */
+    /** MAPD: the device may send events of {@code eventBits} bits. A save of the ITS keeps them in {@code table}. */
     public static long[] mapDevice(int device, int eventBits, long table) {
         return MAPD.with(DEVICE, device)
                 .and(EVENT_BITS, eventBits - 1)

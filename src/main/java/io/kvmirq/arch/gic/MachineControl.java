@@ -8,8 +8,8 @@ import io.kvmirq.arch.Description;
 import io.kvmirq.arch.Format;
 
 /**
- * The fields of the register in which the hypervisor sees the guest's control of its virtual CPU interface: GICH_VMCR and
- * ICH_VMCR.
+ * The fields of the register in which the hypervisor sees the guest's control of its virtual CPU interface: GICH_VMCR
+ * and ICH_VMCR.
  *
  * <p>Source: ARM IHI 0048, "GICH_VMCR"; ARM IHI 0069, "ICH_VMCR_EL2".
  */
@@ -19,8 +19,10 @@ public final class MachineControl {
     /** The enable of group 1. */
     public static final BitField GROUP1 = group("vmgrp1en", 1, "VMGrp1En", "group 1");
 
-    private static final BitField ACK_CONTROL = BitField.flag(
+    /** AckCtl: a read of IAR takes group 1 too. */
+    public static final BitField ACK_CONTROL = BitField.flag(
             "vmackctl", 2, "VMAckCtl", "a read of IAR takes group 0 only", "a read of IAR takes both groups");
+
     private static final BitField FIQ =
             BitField.flag("vmfiqen", 3, "VMFIQEn", "group 0 signals IRQs", "group 0 signals FIQs");
     /** CBPR: group 1 uses the binary point of group 0. */
@@ -32,6 +34,10 @@ public final class MachineControl {
     /** EOImode: an end drops the priority only. */
     public static final BitField END_MODE = BitField.flag(
             "vem", 9, "VEM", "an end drops the priority and deactivates", "an end drops the priority only");
+
+    /** The bits of a GICv2's GICC_CTLR, which GICH_VMCR has at the same positions. */
+    public static final long CPU_CONTROL =
+            GROUP0.mask() | GROUP1.mask() | ACK_CONTROL.mask() | FIQ.mask() | COMMON.mask() | END_MODE.mask();
 
     private static final BitField MIDDLE_RESERVED =
             BitField.reserved("rsvd_10_17", 10, 8).ordinarily(0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic;
 
-/** The reasons for which KVM itself delivers the LPI of an irqfd, in the order of the kernel's checks. The VMM is not told. */
+/** The reasons for which KVM delivers an irqfd's LPI itself, in the kernel's order. The VMM is not told. */
 public enum VlpiObstacle {
     NO_GICV4(
             "the host has no GICv4, or kvm-arm.vgic_v4_enable is not set",
@@ -27,7 +27,7 @@ public enum VlpiObstacle {
         return text;
     }
 
-    /** What to do about it. */
+    /** The remedy. */
     public String remedy() {
         return remedy;
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx;
 
-/** What breaks with direct EOI that works with the automatic mask. */
+/** Conflicts of direct EOI that the automatic mask does not have. */
 public enum Breakage {
     /** On a line that others share: their devices wait until this guest ends its interrupt. */
     OTHERS_WAIT("other devices on the line wait until this guest ends its interrupt, for ever if its vCPU is stopped"),

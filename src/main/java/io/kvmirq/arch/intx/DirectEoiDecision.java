@@ -20,8 +20,8 @@ public sealed interface DirectEoiDecision {
     record Refused(List<NotDirect> reasons) implements DirectEoiDecision {}
 
     /**
-     * Other devices may wait for this guest's EOI. Direct EOI is allowed since the administrator asserts that none of them
-     * matters.
+     * Other devices may wait for this guest's EOI. Direct EOI is allowed since the administrator asserts that none of
+     * them matters.
      *
      * @param outweighed the reasons against it
      * @param breaks what breaks if the assertion is wrong, and what else breaks

@@ -9,7 +9,8 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * The traits of an interrupt that decide whether it may have direct EOI. For a PCI device that shares its line with one other:
+ * The traits of an interrupt that decide whether it may have direct EOI. For a PCI device that shares its line with one
+ * other:
  *
  * <pre>{@code
  * DirectEoiPolicy.shared(1).assertSafe().decide();
@@ -50,8 +51,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * INTx of a PCI device whose line is requested as shareable, as vfio-pci does if the device has DisINTx. The guest's
-     * EOI deactivates the physical interrupt.
+     * INTx of a PCI device whose line is requested as shareable, as vfio-pci does if the device has DisINTx. The
+     * guest's EOI deactivates the physical interrupt.
      *
      * @param otherHandlers how many other handlers have the line
      * @throws IllegalArgumentException if the number of handlers is negative
@@ -91,8 +92,8 @@ public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
     }
 
     /**
-     * Decides. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}, no reason of the hardware,
-     * and not {@link NotDirect#REFUSED}, since Linux refuses the request.
+     * Decides. An assertion outweighs {@link NotDirect#SHARED} and {@link NotDirect#SHAREABLE}, no reason of the
+     * hardware, and not {@link NotDirect#REFUSED}, since Linux refuses the request.
      */
     public DirectEoiDecision decide() {
         List<NotDirect> reasons = Stream.of(NotDirect.values())

@@ -45,7 +45,7 @@ public enum NotDirect {
         this.holds = holds;
     }
 
-    /** What is so, in one sentence. */
+    /** The fact, in one sentence. */
     public String text() {
         return text;
     }

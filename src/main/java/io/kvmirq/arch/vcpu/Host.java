@@ -10,8 +10,8 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /**
- * The CPUs of a host, and the handlers of the interrupts they take. Any number of VMs share a host. Add handlers and vCPUs
- * before other threads use the host; after that it is safe for use by any number of threads.
+ * The CPUs of a host, and the handlers of the interrupts they take. Any number of VMs share a host. Add handlers and
+ * vCPUs before other threads use the host; after that it is safe for use by any number of threads.
  */
 public final class Host {
     /** The number of vectors of a CPU. */
@@ -94,8 +94,8 @@ public final class Host {
     }
 
     /**
-     * Interrupt hardware sends an interrupt: {@link HostCpu#interrupt} of the CPU with this id. It is lost if no CPU has
-     * the id. Does not allocate.
+     * Interrupt hardware sends an interrupt: {@link HostCpu#interrupt} of the CPU with this id. It is lost if no CPU
+     * has the id. Does not allocate.
      *
      * @param vector 0–255
      */

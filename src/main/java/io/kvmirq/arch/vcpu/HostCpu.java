@@ -4,8 +4,8 @@ package io.kvmirq.arch.vcpu;
 import io.kvmirq.arch.SharedWords;
 
 /**
- * A CPU of a {@link Host}: the interrupts on their way to it, whether it accepts them, and the vCPU whose guest it runs.
- * Safe for use by any number of threads.
+ * A CPU of a {@link Host}: the interrupts on their way to it, whether it accepts them, and the vCPU whose guest it
+ * runs. Safe for use by any number of threads.
  */
 public final class HostCpu {
     /** Vectors on their way, four words, one bit each. */
@@ -49,8 +49,8 @@ public final class HostCpu {
     }
 
     /**
-     * Sends an interrupt. It is on its way until the CPU takes it; a second one until then is the same. A vector without
-     * a handler does nothing.
+     * Sends an interrupt. It is on its way until the CPU takes it; a second one until then is the same. A vector
+     * without a handler does nothing.
      *
      * @param vector 0–255
      */

@@ -4,13 +4,13 @@ package io.kvmirq.arch.vcpu;
 import java.util.Optional;
 
 /**
- * What the interrupt hardware of a vCPU does at each step of its {@link VcpuThread}. The thread calls the methods; each
+ * The part of a vCPU's interrupt hardware in each step of its {@link VcpuThread}. The thread calls the methods; each
  * does nothing unless it is overridden.
  */
 public interface VcpuHooks {
     /**
-     * The thread comes to a CPU, after a preemption or a sleep. Interrupts are on. If {@link VcpuThread#isBlocking} then
-     * {@link #unblocked} follows before the guest is entered: AVIC sets IsRun there and not here.
+     * The thread comes to a CPU, after a preemption or a sleep. Interrupts are on. If {@link VcpuThread#isBlocking}
+     * then {@link #unblocked} follows before the guest is entered: AVIC sets IsRun there and not here.
      *
      * @param here the CPU
      * @param last the CPU it was on before; empty at the first load
@@ -21,8 +21,8 @@ public interface VcpuHooks {
     default void prepare(HostCpu here) {}
 
     /**
-     * The thread has announced guest mode, and a full barrier is behind it. Interrupts are off. If the entry is refused,
-     * {@link #exited} follows.
+     * The thread has announced guest mode, and a full barrier is behind it. Interrupts are off. If the entry is
+     * refused, {@link #exited} follows.
      */
     default void entering(HostCpu here) {}
 
@@ -32,12 +32,13 @@ public interface VcpuHooks {
      */
     default void entered(HostCpu here) {}
 
-    /** The guest has exited, or its entry was refused. Interrupts are off. A VGIC reads its list registers back here. */
+    /** The guest exited, or its entry was refused. Interrupts are off. A VGIC reads its list registers back here. */
     default void exited(HostCpu here) {}
 
     /**
      * The thread is taken off its CPU and could run. Interrupts are on. This may come between {@link #blocking} and
-     * {@link #asleep}, and between a {@link #load} after sleep and {@link #unblocked}: see {@link VcpuThread#isBlocking}.
+     * {@link #asleep}, and between a {@link #load} after sleep and {@link #unblocked}: see {@link
+     * VcpuThread#isBlocking}.
      */
     default void preempted(HostCpu here) {}
 

@@ -5,16 +5,17 @@ import io.kvmirq.arch.SharedWords;
 import java.util.Optional;
 
 /**
- * A model of KVM's thread of one vCPU: its CPU, its mode, its sleep and its requests. It starts no Java thread. One Java
- * thread at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt}, {@link
+ * A model of KVM's thread of one vCPU: its CPU, its mode, its sleep and its requests. It starts no Java thread. One
+ * Java thread at a time calls {@link #load}, {@link #enter}, {@link #reenter}, {@link #exit}, {@link #preempt}, {@link
  * #startBlock}, {@link #sleep}, {@link #block} and {@link #unblock}. Any thread calls the other methods.
  *
  * <p>A vCPU blocks from {@link #startBlock} until {@link #unblock} is called or {@link #sleep} returns false. While it
  * blocks, it may be preempted and loaded any number of times. After a sleep, a wake and a load, the thread calls {@link
  * #unblock} before it enters the guest.
  *
- * <p>A method throws IllegalStateException in the wrong state: exit outside guest mode; load, enter, preempt and the methods
- * of blocking in guest mode; enter and startBlock while the vCPU blocks; all except load if the thread is not loaded.
+ * <p>A method throws IllegalStateException in the wrong state: exit outside guest mode; load, enter, preempt and the
+ * methods of blocking in guest mode; enter and startBlock while the vCPU blocks; all except load if the thread is not
+ * loaded.
  */
 public final class VcpuThread {
     /** Outside the guest, in the guest, or told to exit by a kick. */
@@ -100,9 +101,9 @@ public final class VcpuThread {
     }
 
     /**
-     * Enters the guest. The entry is refused if a {@link #request} came after this method cleared earlier requests, or a
-     * {@link #kick} after it announced guest mode ({@code kvm_vcpu_exit_request}). Then the vCPU is outside the guest, and
-     * the thread may try again. See the package for the barriers.
+     * Enters the guest. The entry is refused if a {@link #request} came after this method cleared earlier requests, or
+     * a {@link #kick} after it announced guest mode ({@code kvm_vcpu_exit_request}). Then the vCPU is outside the
+     * guest, and the thread may try again. See the package for the barriers.
      *
      * @return whether the guest runs
      * @throws IllegalStateException if the CPU runs another guest
@@ -136,9 +137,9 @@ public final class VcpuThread {
     }
 
     /**
-     * The guest exits for something that its thread does at once, and runs on (the fast path of {@code vcpu_enter_guest}).
-     * The mode stays guest mode, and interrupts stay off. The thread calls {@link VcpuHooks#entering} and not {@link
-     * VcpuHooks#prepare}. If a request or a kick is pending then, the guest exits.
+     * The guest exits for something that its thread does at once, and runs on (the fast path of {@code
+     * vcpu_enter_guest}). The mode stays guest mode, and interrupts stay off. The thread calls {@link
+     * VcpuHooks#entering} and not {@link VcpuHooks#prepare}. If a request or a kick is pending then, the guest exits.
      *
      * @param fastPath what the thread does
      * @return whether the guest runs on; otherwise it has exited
@@ -178,8 +179,8 @@ public final class VcpuThread {
     }
 
     /**
-     * The thread leaves its CPU and does not sleep: the host takes the CPU away, or {@code KVM_RUN} returns to user space.
-     * The model treats both alike. The thread comes back by {@link #load}.
+     * The thread leaves its CPU and does not sleep: the host takes the CPU away, or {@code KVM_RUN} returns to user
+     * space. The model treats both alike. The thread comes back by {@link #load}.
      */
     public void preempt() {
         HostCpu cpu = hereOutsideGuest();
@@ -205,11 +206,12 @@ public final class VcpuThread {
     }
 
     /**
-     * The thread of a vCPU that blocks goes to sleep. If it stays awake, the vCPU blocks no more. The thread may call this
-     * again after a wake and a load. The thread announces sleep before it calls {@link VcpuHooks#hasInterrupt}.
+     * The thread of a vCPU that blocks goes to sleep. If it stays awake, the vCPU blocks no more. The thread may call
+     * this again after a wake and a load. The thread announces sleep before it calls {@link VcpuHooks#hasInterrupt}.
      *
      * @param interruptible whether the guest has interrupts enabled, so that an interrupt would end the sleep
-     * @return whether the thread sleeps now, until {@link #isAsleep} is false; otherwise it has an interrupt or was woken
+     * @return whether the thread sleeps now, until {@link #isAsleep} is false; otherwise it has an interrupt or was
+     *     woken
      * @throws IllegalStateException if the vCPU does not block
      */
     public boolean sleep(boolean interruptible) {
@@ -251,18 +253,19 @@ public final class VcpuThread {
 
     /**
      * Makes the thread prepare again before the guest runs: an {@link #enter} under way is refused unless its {@link
-     * VcpuHooks#prepare} sees what the caller changed before. If the guest may run already, the caller also calls {@link
-     * #kick}, after this ({@code kvm_make_request}, {@code kvm_vcpu_kick}).
+     * VcpuHooks#prepare} sees what the caller changed before. If the guest may run already, the caller also calls
+     * {@link #kick}, after this ({@code kvm_make_request}, {@code kvm_vcpu_kick}).
      */
     public void request() {
         words.or(at(REQUEST), 1);
     }
 
     /**
-     * Wakes the thread if it sleeps, and tells its guest to exit if it is in guest mode. A kick does nothing to a thread
-     * that is awake and outside guest mode. On the thread's way into the guest {@link VcpuHooks#entering} sees what the
-     * caller changed before, but {@link VcpuHooks#prepare} may have run already. If {@code prepare} reads the change, the
-     * caller calls {@link #request} before the kick. The model sends no IPI: the guest runs until {@link #exit} is called.
+     * Wakes the thread if it sleeps, and tells its guest to exit if it is in guest mode. A kick does nothing to a
+     * thread that is awake and outside guest mode. On the thread's way into the guest {@link VcpuHooks#entering} sees
+     * what the caller changed before, but {@link VcpuHooks#prepare} may have run already. If {@code prepare} reads the
+     * change, the caller calls {@link #request} before the kick. The model sends no IPI: the guest runs until {@link
+     * #exit} is called.
      *
      * @return whether this kick told a guest to exit; false outside guest mode, and after an earlier kick
      */

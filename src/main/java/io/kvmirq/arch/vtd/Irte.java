@@ -24,7 +24,7 @@ public sealed interface Irte extends Structure permits RemappedIrte, PostedIrte 
     /** The length in bytes. */
     int BYTES = 16;
 
-    /** What hardware reports for reserved bits that are not 0. */
+    /** The fault that hardware reports for reserved bits that are not 0. */
     String RESERVED_FAULT = "fault reason 0x24";
 
     /** P, bit 0: the entry is in use. Otherwise hardware reads nothing else in it. */

@@ -26,7 +26,7 @@ public record PostedIrte(long low, long high) implements Irte {
     /** PDAL, bits 63:38: bits 31:6 of the descriptor's address. */
     public static final BitField ADDRESS_LOW = new BitField("pda_l", 38, 26, always("PDAL", "descriptor address 31:6"));
 
-    /** The low word holds bits 31:6 of the address this many bits further up. The high word holds bits 63:32 in place. */
+    /** The low word holds bits 31:6 of the address, shifted up by this. The high word holds bits 63:32 in place. */
     static final int ADDRESS_LOW_SHIFT = ADDRESS_LOW.low() - PostedInterruptDescriptor.BOUNDARY_BITS;
 
     /** PDAH, bits 127:96: bits 63:32 of the descriptor's address. */

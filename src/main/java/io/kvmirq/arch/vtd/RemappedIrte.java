@@ -50,10 +50,7 @@ public record RemappedIrte(long low, long high) implements Irte {
                             ? Optional.of("IM, bit 15, is 1: the entry is of posted form")
                             : Optional.empty()));
 
-    /**
-     * DST, bits 63:32: an x2APIC id, or an xAPIC id in bits 15:8 of it. If the destination mode is logical, a set of
-     * such.
-     */
+    /** DST, bits 63:32: an x2APIC id, or an xAPIC id in bits 15:8. In logical mode, a set of such. */
     public static final BitField DESTINATION = new BitField(
             "dest_id",
             32,
@@ -78,7 +75,7 @@ public record RemappedIrte(long low, long high) implements Irte {
             .fields(BitField.reserved("rsvd_84_127", 84, 44))
             .build();
 
-    /** What posting keeps of the low word: {@code dmar_copy_shared_irte}. */
+    /** The bits of the low word that posting keeps: {@code dmar_copy_shared_irte}. */
     private static final long KEPT_LOW = PRESENT.mask() | FAULT_DISABLED.mask() | AVAILABLE.mask();
 
     private static final long KEPT_HIGH = SOURCE_ID.mask() | SOURCE_QUALIFIER.mask() | SOURCE_VALIDATION.mask();

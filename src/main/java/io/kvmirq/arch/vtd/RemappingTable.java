@@ -11,12 +11,12 @@ import java.util.Optional;
  * The interrupt-remapping table of a unit: the unit handles requests, and Linux changes entries. Linux also keeps the
  * remapped form of each entry. A change of host affinity changes that form even while the entry posts.
  *
- * <p>The unit caches each present entry that it uses, and uses the copy until the index is invalidated. Linux invalidates
- * the index after each write. The observer sees the write, then the invalidation. Linux clears a block of entries with one
- * invalidation; here each entry has its own. A real unit may also forget a copy earlier.
+ * <p>The unit caches each present entry that it uses, and uses the copy until the index is invalidated. Linux
+ * invalidates the index after each write. The observer sees the write, then the invalidation. Linux clears a block of
+ * entries with one invalidation; here each entry has its own. A real unit may also forget a copy earlier.
  *
- * <p>For use by one thread at a time: Java cannot write an entry with one access. Source: VT-d specification 5.1 and 5.2; {@code modify_irte},
- * {@code intel_ir_set_vcpu_affinity} and {@code intel_ir_reconfigure_irte} of Linux 7.1.
+ * <p>For use by one thread at a time: Java cannot write an entry with one access. Source: VT-d specification 5.1 and
+ * 5.2; {@code modify_irte}, {@code intel_ir_set_vcpu_affinity} and {@code intel_ir_reconfigure_irte} of Linux 7.1.
  */
 public final class RemappingTable {
     /** The largest number of entries. */
@@ -33,8 +33,8 @@ public final class RemappingTable {
          * @param index of the entry
          * @param low bits 63:0
          * @param high bits 127:64
-         * @param atOnce whether one access of 128 bits wrote both words, as if the old or the new entry posts. Otherwise
-         *     the low word was first
+         * @param atOnce whether one access of 128 bits wrote both words, as if the old or the new entry posts.
+         *     Otherwise the low word was first
          */
         void written(int index, long low, long high, boolean atOnce);
 
@@ -80,7 +80,7 @@ public final class RemappingTable {
         this(memory, 0, SharedWords.of(new long[words]), 0, checkedEntries(words), unit, extended, observer);
     }
 
-    /** A table in {@code memory} from {@code first}, and the unit's copies in {@code cache} from {@code firstCached}. */
+    /** A table in {@code memory} from {@code first}, the unit's copies in {@code cache} from {@code firstCached}. */
     RemappingTable(
             SharedWords memory,
             int first,
@@ -148,8 +148,8 @@ public final class RemappingTable {
     }
 
     /**
-     * The unit forgets its copy of an entry. Every change by a method of this class ends with this; a caller that writes
-     * into memory calls it.
+     * The unit forgets its copy of an entry. Every change by a method of this class ends with this; a caller that
+     * writes into memory calls it.
      */
     public void invalidate(int index) {
         checkIndex(index);
@@ -267,8 +267,8 @@ public final class RemappingTable {
     }
 
     /**
-     * The unit handles a device's message. It blocks compatibility format, as Linux configures it. It sets PIR and ON, and
-     * says which notification is due; {@link RemappingUnit} also sends it.
+     * The unit handles a device's message. It blocks compatibility format, as Linux configures it. It sets PIR and ON,
+     * and says which notification is due; {@link RemappingUnit} also sends it.
      *
      * @param requester the device's requester id, 16 bits
      */

@@ -6,8 +6,8 @@ import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 
 /**
- * A unit on a host: it handles the message of a device and interrupts the CPU that the entry or the descriptor names. The
- * chain is device, unit, descriptor, CPU, vCPU: {@link #request} does the first three steps, {@link
+ * A unit on a host: it handles the message of a device and interrupts the CPU that the entry or the descriptor names.
+ * The chain is device, unit, descriptor, CPU, vCPU: {@link #request} does the first three steps, {@link
  * HostCpu#takeInterrupt} the fourth, and the handlers of {@link io.kvmirq.arch.apic.PostedVm} the last.
  *
  * <p>A destination is a physical id; all ones are all CPUs. Logical destinations are not modelled: such an entry

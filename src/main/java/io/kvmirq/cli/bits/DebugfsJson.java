@@ -19,7 +19,7 @@ final class DebugfsJson {
                 .number("spis", state.spis())
                 .number("lpis", state.lpis())
                 .flag("hasAllLpis", state.hasAllLpis())
-                .number("forwarded", state.forwarded().size())
+                .number("forwarded", state.vlpis().size())
                 .objects("interrupts", state.interrupts(), DebugfsJson::write));
     }
 
@@ -59,6 +59,6 @@ final class DebugfsJson {
         } else {
             json.none("target");
         }
-        json.number("collection", one.collection()).flag("forwarded", one.forwarded());
+        json.number("collection", one.collection()).flag("forwarded", one.isVlpi());
     }
 }

@@ -54,7 +54,7 @@ final class DebugfsText {
     }
 
     private void conclude(VgicState state, int announced) {
-        int forwarded = state.forwarded().size();
+        int forwarded = state.vlpis().size();
         if (state.hasAllLpis()) {
             conclude(forwarded, announced, "LPI");
             return;
@@ -126,7 +126,7 @@ final class DebugfsText {
     private static String delivery(Interrupt one) {
         return switch (one.delivery()) {
             case SOFTWARE -> "KVM";
-            case MAPPED -> "KVM, ends physical " + one.hardwareId();
+            case HW_INTERRUPT -> "KVM, ends physical " + one.hardwareId();
             case VLPI -> "GICv4 (vLPI)";
             case VSGI -> "GICv4.1 (vSGI)";
         };
@@ -151,7 +151,7 @@ final class DebugfsText {
         }
         long forwarded = state.devices().stream()
                 .flatMap(device -> device.translations().stream())
-                .filter(ItsState.Translation::forwarded)
+                .filter(ItsState.Translation::isVlpi)
                 .count();
         long all = state.devices().stream()
                 .mapToLong(device -> device.translations().size())
@@ -162,6 +162,6 @@ final class DebugfsText {
     private static String way(ItsState.Translation one) {
         return one.target().isEmpty()
                 ? "no vCPU: messages are dropped"
-                : "vCPU " + one.target().getAsLong() + ", delivered by " + (one.forwarded() ? "GICv4 (vLPI)" : "KVM");
+                : "vCPU " + one.target().getAsLong() + ", delivered by " + (one.isVlpi() ? "GICv4 (vLPI)" : "KVM");
     }
 }

@@ -15,7 +15,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 
 /**
- * What the guest of a vCPU does with its interrupts, played by a test: no code runs. Each step is an entry and an exit:
+ * The guest of a vCPU, whose part a test plays: no code runs. Each step is an entry and an exit:
  * the list registers are filled, and what the guest did not take is pending in the distributor afterwards. An SPI that
  * is mapped to an interrupt of the host has HW set. Source: {@code vgic_v3_populate_lr()} and
  * {@code vgic_v3_fold_lr_state()} in arch/arm64/kvm/vgic/vgic-v3.c.
@@ -81,7 +81,7 @@ public final class ArmGuest {
         return answer(word);
     }
 
-    /** What GICC_IAR reads: the source of an SGI is part of it. */
+    /** The value of GICC_IAR: the source of an SGI is part of it. */
     private static int answer(long word) {
         long source = ListRegister.HW.isSet(word) ? 0 : ListRegister.SOURCE.of(word);
         return (int) (ListRegister.VIRTUAL_ID.of(word) | source << ListRegister.VIRTUAL_ID.width());
@@ -104,10 +104,11 @@ public final class ArmGuest {
     /** Ends an active interrupt. Returns whether it was active. */
     public boolean end(int answer) {
         loadActive();
-        int register = active(answer);
-        if (register < 0) {
+        OptionalInt active = vgic.delivery().activeRegister(vcpu, word -> answer(word) == answer);
+        if (active.isEmpty()) {
             return false;
         }
+        int register = active.getAsInt();
         int id = (int) ListRegister.VIRTUAL_ID.of(registers.listRegister(register));
         vgic.delivery().active(vcpu).clear(id);
         if (distributor.is(InterruptState.LEVEL, vcpu, id)) {
@@ -177,25 +178,10 @@ public final class ArmGuest {
         return vpe().isResident();
     }
 
-    /** @return the list register with the active interrupt, or -1 */
-    private int active(int answer) {
-        for (int i = 0; i < REGISTERS; i++) {
-            long word = registers.listRegister(i);
-            if (ListRegister.ACTIVE.isSet(word) && answer(word) == answer) {
-                return i;
-            }
-        }
-        return -1;
-    }
-
     private boolean isLoaded(int id) {
-        for (int i = 0; i < REGISTERS; i++) {
-            long word = registers.listRegister(i);
-            if (ListRegister.ACTIVE.isSet(word) && ListRegister.VIRTUAL_ID.of(word) == id) {
-                return true;
-            }
-        }
-        return false;
+        return vgic.delivery()
+                .activeRegister(vcpu, word -> ListRegister.VIRTUAL_ID.of(word) == id)
+                .isPresent();
     }
 
     /** The list register, as of a GICv2, that holds an interrupt; 0 if none does. */

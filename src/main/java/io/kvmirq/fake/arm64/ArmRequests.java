@@ -8,7 +8,7 @@ import io.kvmirq.uapi.UapiTable.FileKind;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
-/** The requests that arm64 implements and the fake does not; source: arch/arm64/kvm/arm.c. */
+/** Requests that arm64 implements and the fake does not, by kind of file; source: arch/arm64/kvm/arm.c. */
 final class ArmRequests {
     private static final Set<Long> OF_VM = Set.of(
             Uapi.KVM_GET_DIRTY_LOG,
@@ -36,18 +36,9 @@ final class ArmRequests {
 
     private ArmRequests() {}
 
-    /** The name of such a request of a VM; null for another number. */
-    static @Nullable String ofVm(Long number) {
-        return OF_VM.contains(number) ? name(number, FileKind.VM) : null;
-    }
-
-    /** The name of such a request of a vCPU; null for another number. */
-    static @Nullable String ofVcpu(Long number) {
-        return OF_VCPU.contains(number) ? name(number, FileKind.VCPU) : null;
-    }
-
-    private static @Nullable String name(Long number, FileKind kind) {
+    /** The name of such a request; null for any other number. */
+    static @Nullable String name(FileKind kind, long number) {
         UapiTable.Request request = UapiTable.find(number, kind);
-        return request == null ? null : request.name();
+        return request != null && (kind == FileKind.VM ? OF_VM : OF_VCPU).contains(number) ? request.name() : null;
     }
 }

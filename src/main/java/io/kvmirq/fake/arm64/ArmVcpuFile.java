@@ -10,6 +10,7 @@ import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.fake.kvm.VcpuFile;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 
 /** A vCPU's descriptor on arm64; source: {@code kvm_arch_vcpu_ioctl()} in arch/arm64/kvm/arm.c. */
@@ -20,7 +21,7 @@ final class ArmVcpuFile extends VcpuFile {
     private static final int ATTRIBUTE_GROUPS = 3;
 
     private static final Requests<ArmVcpuFile> REQUESTS = new Requests<ArmVcpuFile>(
-                    VmAnswer.VCPU_UNKNOWN_REQUEST, ArmRequests::ofVcpu)
+                    VmAnswer.VCPU_UNKNOWN_REQUEST, number -> ArmRequests.name(FileKind.VCPU, number))
             .value(Uapi.KVM_RUN, ArmVcpuFile::run)
             .in(UapiArm64.KVM_ARM_VCPU_INIT, (file, init) -> file.host.refuse(file.vcpu.init(init)))
             .value(

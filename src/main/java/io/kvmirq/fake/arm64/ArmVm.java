@@ -115,9 +115,9 @@ final class ArmVm extends VmInterrupts {
     }
 
     FakeIts createIts() {
-        FakeIts its = new FakeIts(this);
-        itss.add(its);
-        return its;
+        FakeIts service = new FakeIts(this);
+        itss.add(service);
+        return service;
     }
 
     /** Whether an ITS was ever created. Like a VGIC, an ITS stays when its last descriptor is closed. */
@@ -134,7 +134,7 @@ final class ArmVm extends VmInterrupts {
         if (address == -1 && itss.stream().anyMatch(FakeIts::hasPlace)) {
             throw new NotModelledException("a message to the last address");
         }
-        return itss.stream().filter(its -> its.isAt(address)).findFirst();
+        return itss.stream().filter(service -> service.isAt(address)).findFirst();
     }
 
     // vLPIs
@@ -153,7 +153,7 @@ final class ArmVm extends VmInterrupts {
         return isClosed();
     }
 
-    /** How often the doorbell of each vPE rang. There are vPEs while the VM has an ITS and a VGIC that is initialized. */
+    /** How often the doorbell of each vPE rang. vPEs exist while the VM has an ITS and an initialized VGIC. */
     int[] doorbells() {
         boolean has =
                 !isClosed() && hasIts() && vgic.filter(FakeVgic::isInitialized).isPresent();
@@ -277,11 +277,11 @@ final class ArmVm extends VmInterrupts {
         if (message.device().isEmpty()) {
             return host().refuse(ArmAnswer.ARM_MSI_NEEDS_DEVICE);
         }
-        FakeIts its = its(message.doorbell()).orElse(null);
-        if (its == null) {
+        FakeIts service = its(message.doorbell()).orElse(null);
+        if (service == null) {
             return host().refuse(ArmAnswer.ARM_MSI_DOORBELL);
         }
-        return switch (its.its().message(message.device().getAsInt(), message.event())) {
+        return switch (service.its().message(message.device().getAsInt(), message.event())) {
             case PENDING -> 1;
             case UNMAPPED -> {
                 note(ArmAnswer.ARM_MSI_UNMAPPED);

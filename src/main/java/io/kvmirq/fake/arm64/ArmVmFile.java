@@ -14,6 +14,7 @@ import io.kvmirq.fake.kvm.FakeRoutes;
 import io.kvmirq.fake.kvm.VmFile;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
+import io.kvmirq.uapi.UapiTable.FileKind;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 import java.util.OptionalInt;
@@ -27,7 +28,7 @@ public final class ArmVmFile extends VmFile {
     private static final Set<Integer> CAPABILITIES = Set.of(168, 177, 182, 192, 205, 217, 223, 225, 228);
 
     private static final Requests<ArmVmFile> REQUESTS = VmFile.<ArmVmFile>requests(
-                    ArmAnswer.ARM_VM_UNKNOWN_REQUEST, ArmRequests::ofVm)
+                    ArmAnswer.ARM_VM_UNKNOWN_REQUEST, number -> ArmRequests.name(FileKind.VM, number))
             .value(Uapi.KVM_CHECK_EXTENSION, ArmVmFile::check)
             .value(Uapi.KVM_CREATE_VCPU, ArmVmFile::createVcpu)
             .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.createIrqchip())

@@ -8,9 +8,10 @@ import io.kvmirq.arch.gic.model.RegisterFields;
 import java.util.OptionalLong;
 
 /**
- * The CPU interface of a vCPU: its system registers as the VMM saves and restores them, and the interrupts that they mask.
- * KVM keeps in ICH_VMCR what the guest controls. The host is that of the lab: 5 bits of priority, INTIDs of 24 bits. Active
- * priorities are kept and mask nothing. Source: arch/arm64/kvm/vgic-sys-reg-v3.c; {@code vgic_v3_enable()} in vgic-v3.c.
+ * The CPU interface of a vCPU: its system registers as the VMM saves and restores them, and the interrupts that they
+ * mask. KVM keeps in ICH_VMCR what the guest controls. The host is that of the lab: 5 bits of priority, INTIDs of 24
+ * bits. Active priorities are kept and mask nothing. Source: arch/arm64/kvm/vgic-sys-reg-v3.c; {@code vgic_v3_enable()}
+ * in vgic-v3.c.
  */
 final class CpuInterface {
     private static final int PRIORITIES = 0xf8;

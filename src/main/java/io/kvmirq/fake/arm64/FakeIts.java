@@ -8,17 +8,17 @@ import java.util.Optional;
 /** An in-kernel ITS at its address; source: arch/arm64/kvm/vgic/vgic-its.c. */
 final class FakeIts {
     private final ArmVm vm;
-    private final Its its;
+    private final Its service;
     private long base = VgicPlaces.NOWHERE;
 
     FakeIts(ArmVm vm) {
         this.vm = vm;
-        this.its = new Its(vm.lpis());
+        this.service = new Its(vm.lpis());
     }
 
     /** Its registers and translations. */
     Its its() {
-        return its;
+        return service;
     }
 
     long base() {

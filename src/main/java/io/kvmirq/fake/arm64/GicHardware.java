@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** The ITS of an arm64 host. It takes the messages of devices, and with GICv4 has each a vLPI or an interrupt of the host. */
+/** The ITS of an arm64 host. With GICv4, a device's message is a vLPI or an interrupt of the host. */
 public final class GicHardware implements IrqHardware {
     /** The first host irq of a vPE. */
     private static final int FIRST_VPE = 512;

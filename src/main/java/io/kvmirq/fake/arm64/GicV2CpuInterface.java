@@ -2,7 +2,9 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.arch.BitField;
 import io.kvmirq.arch.gic.ListRegister;
+import io.kvmirq.arch.gic.MachineControl;
 import io.kvmirq.explain.VgicAnswer;
 
 /**
@@ -12,22 +14,11 @@ import io.kvmirq.explain.VgicAnswer;
  */
 final class GicV2CpuInterface {
     private static final int CONTROL = 0;
-    /** EnableGrp0 of GICC_CTLR. */
-    private static final int GROUP0 = 1;
-    /** EnableGrp1. */
-    private static final int GROUP1 = 2;
-    /** AckCtl. */
-    private static final int ACK_CONTROL = 4;
-    /** GICC_CTLR without the bits that no GICH_VMCR has. */
-    private static final int CONTROL_BITS = 0x21f;
-
     private static final int PRIORITY_MASK = 4;
-    private static final int PRIORITY_MASK_BITS = 0x1f;
     private static final int BINARY_POINT = 8;
     private static final int ALIASED_BINARY_POINT = 0x1c;
     private static final int ACTIVE_PRIORITIES = 0xd0;
     private static final int ACTIVE_PRIORITIES_END = 0xe0;
-    private static final int BINARY_POINT_BITS = 7;
     private static final int IDENTIFICATION = 0xfc;
     /** KVM, made by Arm, of a GICv2. */
     private static final int IDENTITY = 0x04b2_043b;
@@ -47,13 +38,13 @@ final class GicV2CpuInterface {
 
     /** Whether the group of an interrupt in a list register is enabled, and its priority is not masked. */
     boolean passes(long register) {
-        int group = ListRegister.GROUP1.isSet(register) ? GROUP1 : GROUP0;
-        return (control & group) != 0 && ListRegister.PRIORITY.of(register) < priorityMask;
+        BitField group = ListRegister.GROUP1.isSet(register) ? MachineControl.GROUP1 : MachineControl.GROUP0;
+        return group.isSet(control) && ListRegister.PRIORITY.of(register) < priorityMask;
     }
 
     /** Whether GICC_IAR answers the interrupt in a list register, and takes it. */
     boolean acknowledges(long register) {
-        return !ListRegister.GROUP1.isSet(register) || (control & ACK_CONTROL) != 0;
+        return !ListRegister.GROUP1.isSet(register) || MachineControl.ACK_CONTROL.isSet(control);
     }
 
     private static boolean canDeactivate(ArmVm vm) {
@@ -85,10 +76,10 @@ final class GicV2CpuInterface {
     void write(int offset, int value) {
         vm.note(VgicAnswer.GICV2_CPU_INTERFACE);
         switch (offset) {
-            case CONTROL -> control = value & CONTROL_BITS;
-            case PRIORITY_MASK -> priorityMask = value & PRIORITY_MASK_BITS;
-            case BINARY_POINT -> binaryPoint = value & BINARY_POINT_BITS;
-            case ALIASED_BINARY_POINT -> aliasedBinaryPoint = value & BINARY_POINT_BITS;
+            case CONTROL -> control = value & (int) MachineControl.CPU_CONTROL;
+            case PRIORITY_MASK -> priorityMask = value & (int) MachineControl.MASK.max();
+            case BINARY_POINT -> binaryPoint = value & (int) MachineControl.GROUP0_POINT.max();
+            case ALIASED_BINARY_POINT -> aliasedBinaryPoint = value & (int) MachineControl.GROUP1_POINT.max();
             case ACTIVE_PRIORITIES -> activePriorities = value;
             case DEACTIVATE -> {
                 if (canDeactivate(vm)) {

@@ -78,7 +78,7 @@ final class GicV2File extends VgicDeviceFile {
 
     private int setPlace(long type, long to) {
         if (type == UapiArm64.KVM_VGIC_V2_ADDR_TYPE_DIST) {
-            return host.refuse(vgic.places().setDistributorOfGicV2(to));
+            return host.refuse(vgic.places().setDistributor(to, VgicPlaces.PAGE_OF_GICV2));
         }
         return type == UapiArm64.KVM_VGIC_V2_ADDR_TYPE_CPU
                 ? host.refuse(vgic.places().setCpuInterface(to))

@@ -16,11 +16,11 @@ import java.util.Optional;
 
 /** An ITS's descriptor; source: {@code kvm_arm_vgic_its_ops} in arch/arm64/kvm/vgic/vgic-its.c. */
 final class ItsFile extends KvmDeviceFile {
-    private final FakeIts its;
+    private final FakeIts service;
 
-    ItsFile(Host host, FakeIts its) {
+    ItsFile(Host host, FakeIts service) {
         super(host, true);
-        this.its = its;
+        this.service = service;
     }
 
     private static boolean isPlace(Attribute attribute) {
@@ -53,10 +53,10 @@ final class ItsFile extends KvmDeviceFile {
     protected int get(Attribute attribute) {
         return switch (attribute.group()) {
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ADDR ->
-                isPlace(attribute) ? put(attribute, its.base()) : host.refuse(VgicAnswer.ITS_PLACE_TYPE);
+                isPlace(attribute) ? put(attribute, service.base()) : host.refuse(VgicAnswer.ITS_PLACE_TYPE);
             case UapiArm64.KVM_DEV_ARM_VGIC_GRP_ITS_REGS -> {
                 int refused = refuseRegister(attribute.number());
-                yield refused < 0 ? refused : put(attribute, its.its().read(modelled(attribute)));
+                yield refused < 0 ? refused : put(attribute, service.its().read(modelled(attribute)));
             }
             default -> host.refuse(VgicAnswer.ITS_ATTRIBUTE);
         };
@@ -73,7 +73,7 @@ final class ItsFile extends KvmDeviceFile {
         if (offset == Its.CWRITER || offset == Its.CTLR) {
             host.note(VgicAnswer.ITS_COMMANDS);
         }
-        return its.its()
+        return service.its()
                 .write(offset, value)
                 .map(refusal -> switch (refusal) {
                     case VERSION -> host.refuse(VgicAnswer.ITS_VERSION);
@@ -107,18 +107,18 @@ final class ItsFile extends KvmDeviceFile {
     }
 
     private int place(ByteBuffer to) {
-        return host.refuse(its.place(to.getLong(0)));
+        return host.refuse(service.place(to.getLong(0)));
     }
 
     private int control(long number) {
         if (number == UapiArm64.KVM_DEV_ARM_ITS_SAVE_TABLES) {
-            return tables(its.its().save());
+            return tables(service.its().save());
         }
         if (number == UapiArm64.KVM_DEV_ARM_ITS_RESTORE_TABLES) {
-            return tables(its.its().restore());
+            return tables(service.its().restore());
         }
         if (number == UapiArm64.KVM_DEV_ARM_ITS_CTRL_RESET) {
-            its.its().reset();
+            service.its().reset();
         } else if (number != UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT) {
             if (host.build().isSince(6, 17)) {
                 return host.refuse(VgicAnswer.ITS_CONTROL_UNKNOWN);
@@ -151,6 +151,6 @@ final class ItsFile extends KvmDeviceFile {
         if (!isAligned(offset)) {
             return host.refuse(VgicAnswer.ITS_REGISTER_ALIGNMENT);
         }
-        return its.hasPlace() && ItsRegister.at(offset).isPresent() ? 0 : host.refuse(VgicAnswer.ITS_NO_REGISTER);
+        return service.hasPlace() && ItsRegister.at(offset).isPresent() ? 0 : host.refuse(VgicAnswer.ITS_NO_REGISTER);
     }
 }

@@ -23,8 +23,8 @@ final class RedistributorRegisters {
     }
 
     /**
-     * Whether KVM_HAS_DEVICE_ATTR finds a register. It does not find GICR_STATUSR, which stands out of order in the table
-     * that {@code vgic_find_mmio_region()} searches by halves.
+     * Whether KVM_HAS_DEVICE_ATTR finds a register. It does not find GICR_STATUSR, which stands out of order in the
+     * table that {@code vgic_find_mmio_region()} searches by halves.
      */
     static boolean exists(int offset) {
         return RedistributorRegister.at(offset)

@@ -10,15 +10,18 @@ import io.kvmirq.explain.VgicAnswer;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.List;
+import java.util.OptionalInt;
+import java.util.function.LongPredicate;
 import java.util.stream.IntStream;
 
 /**
- * What decides with the state in the {@link Distributor} whether a vCPU gets an interrupt of a GICv3: whether the
+ * Decides with the state in the {@link Distributor} whether a vCPU gets an interrupt of a GICv3: whether the
  * distributor is enabled, the affinity that an SPI is routed to, and what the guest has active.
  *
- * <p>Linux queues an interrupt for a vCPU when it is signalled or written, and only if the distributor is enabled then. An
- * interrupt that became pending before stays pending, and waits for its next signal or write. Source: {@code
- * vgic_target_oracle()}, {@code vgic_queue_irq_unlock()} and {@code vgic_prune_ap_list()} in arch/arm64/kvm/vgic/vgic.c.
+ * <p>Linux queues an interrupt for a vCPU when it is signalled or written, and only if the distributor is enabled then.
+ * An interrupt that became pending before stays pending, and waits for its next signal or write. Source: {@code
+ * vgic_target_oracle()}, {@code vgic_queue_irq_unlock()} and {@code vgic_prune_ap_list()} in
+ * arch/arm64/kvm/vgic/vgic.c.
  */
 final class VgicDelivery {
     /** The number of list registers of a vCPU. */
@@ -157,7 +160,7 @@ final class VgicDelivery {
 
     // Active interrupts
 
-    /** What the guest of a vCPU has active. */
+    /** The interrupts that the guest of a vCPU has active. */
     BitSet active(int vcpu) {
         return active.get(vcpu);
     }
@@ -206,12 +209,15 @@ final class VgicDelivery {
 
     private void clearActive(int vcpu, int id) {
         active.get(vcpu).clear(id);
+        activeRegister(vcpu, word -> ListRegister.VIRTUAL_ID.of(word) == id)
+                .ifPresent(i -> registers.get(vcpu).setListRegister(i, 0));
+    }
+
+    /** The number of the list register that has an active interrupt of this kind. */
+    OptionalInt activeRegister(int vcpu, LongPredicate which) {
         VirtualInterface of = registers.get(vcpu);
-        for (int i = 0; i < LIST_REGISTERS; i++) {
-            long word = of.listRegister(i);
-            if (ListRegister.ACTIVE.isSet(word) && ListRegister.VIRTUAL_ID.of(word) == id) {
-                of.setListRegister(i, 0);
-            }
-        }
+        return IntStream.range(0, LIST_REGISTERS)
+                .filter(i -> ListRegister.ACTIVE.isSet(of.listRegister(i)) && which.test(of.listRegister(i)))
+                .findFirst();
     }
 }

@@ -9,7 +9,7 @@ import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
-/** What the descriptors of all VGICs have; source: {@code vgic_set_common_attr()} in vgic-kvm-device.c. */
+/** The common part of a VGIC's descriptors; source: {@code vgic_set_common_attr()} in vgic-kvm-device.c. */
 abstract class VgicDeviceFile extends KvmDeviceFile {
     final FakeVgic vgic;
 

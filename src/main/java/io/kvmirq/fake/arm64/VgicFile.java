@@ -10,8 +10,11 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.kvm.Attribute;
 import io.kvmirq.uapi.UapiArm64;
 import java.nio.ByteBuffer;
+import java.util.List;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.OptionalLong;
+import java.util.stream.IntStream;
 
 /** A VGICv3's descriptor; source: arch/arm64/kvm/vgic/vgic-kvm-device.c. */
 final class VgicFile extends VgicDeviceFile {
@@ -65,12 +68,8 @@ final class VgicFile extends VgicDeviceFile {
                         attribute.number() == UapiArm64.KVM_DEV_ARM_VGIC_CTRL_INIT
                                 || attribute.number() == UapiArm64.KVM_DEV_ARM_VGIC_SAVE_PENDING_TABLES;
                     case UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO -> asksForLevel(attribute);
-                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS -> {
-                        if (vgic.vm().vcpus().isEmpty()) {
-                            yield false;
-                        }
-                        yield registers.exists((int) (attribute.number() & OFFSET));
-                    }
+                    case UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS ->
+                        vcpu(attribute).isPresent() && registers.exists((int) (attribute.number() & OFFSET));
                     case UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS ->
                         vcpu(attribute).isPresent()
                                 && RedistributorRegisters.exists((int) (attribute.number() & OFFSET));
@@ -78,11 +77,10 @@ final class VgicFile extends VgicDeviceFile {
                         vcpu(attribute).isPresent() && systemRegister(attribute).isPresent();
                     default -> false;
                 };
-        boolean ofNobody = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS
-                        && vgic.vm().vcpus().isEmpty()
-                || (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS
-                                || attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS)
-                        && vcpu(attribute).isEmpty();
+        boolean ofNobody = vcpu(attribute).isEmpty()
+                && (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS
+                        || attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS
+                        || attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS);
         return has ? 0 : host.refuse(ofNobody ? VgicAnswer.VGIC_NO_VCPU : VgicAnswer.VGIC_ATTRIBUTE);
     }
 
@@ -113,7 +111,7 @@ final class VgicFile extends VgicDeviceFile {
         VgicPlaces places = vgic.places();
         long word = to.getLong(0);
         if (attribute.number() == UapiArm64.KVM_VGIC_V3_ADDR_TYPE_DIST) {
-            return host.refuse(places.setDistributor(word));
+            return host.refuse(places.setDistributor(word, VgicPlaces.PAGE));
         }
         if (attribute.number() == UapiArm64.KVM_VGIC_V3_ADDR_TYPE_REDIST) {
             return host.refuse(places.addRegion(0, word, 0));
@@ -160,20 +158,23 @@ final class VgicFile extends VgicDeviceFile {
         return (attribute.number() & OFFSET) >>> UapiArm64.KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT == 0;
     }
 
-    private Optional<ArmVcpu> vcpu(Attribute attribute) {
+    /** The index of the vCPU, which is any for a register of the distributor. */
+    private OptionalInt vcpu(Attribute attribute) {
         int affinity = (int) (attribute.number() >>> Integer.SIZE);
-        return vgic.vm().vcpus().stream()
-                .filter(vcpu ->
-                        attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS || vcpu.affinity() == affinity)
+        List<ArmVcpu> vcpus = vgic.vm().vcpus();
+        return IntStream.range(0, vcpus.size())
+                .filter(i -> attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_DIST_REGS
+                        || vcpus.get(i).affinity() == affinity)
                 .findFirst();
     }
 
     /** The kernel looks up the vCPU first, then copies the value in, that of a system register last. */
     private int register(Attribute attribute, boolean get) {
-        ArmVcpu vcpu = vcpu(attribute).orElse(null);
-        if (vcpu == null) {
+        OptionalInt vcpu = vcpu(attribute);
+        if (vcpu.isEmpty()) {
             return host.refuse(VgicAnswer.VGIC_NO_VCPU);
         }
+        int index = vcpu.getAsInt();
         boolean ofSystem = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_CPU_SYSREGS;
         ByteBuffer next = get || ofSystem ? value(0) : host.memory().copyIn(attribute.address(), Integer.BYTES);
         if (next == null) {
@@ -184,14 +185,13 @@ final class VgicFile extends VgicDeviceFile {
             return host.refuse(VgicAnswer.VGIC_REGISTER_BEFORE_INIT);
         }
         if (attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_LEVEL_INFO) {
-            return level(attribute, vcpu, get, next.getInt(0));
+            return level(attribute, index, get, next.getInt(0));
         }
         if (ofSystem) {
-            return systemRegister(attribute, vgic.cpuInterface(vgic.vm().vcpus().indexOf(vcpu)), get);
+            return systemRegister(attribute, vgic.cpuInterface(index), get);
         }
         int offset = (int) (attribute.number() & OFFSET);
         boolean ofVcpu = attribute.group() == UapiArm64.KVM_DEV_ARM_VGIC_GRP_REDIST_REGS;
-        int index = vgic.vm().vcpus().indexOf(vcpu);
         if (get) {
             return put(attribute, ofVcpu ? redistributor.read(index, offset) : registers.read(offset), Integer.BYTES);
         }
@@ -235,15 +235,15 @@ final class VgicFile extends VgicDeviceFile {
         }
     }
 
-    private int level(Attribute attribute, ArmVcpu vcpu, boolean get, int next) {
+    private int level(Attribute attribute, int vcpu, boolean get, int next) {
         int first = (int) (attribute.number() & NUMBERS);
         if (!asksForLevel(attribute) || first % Integer.SIZE != 0) {
             return host.refuse(VgicAnswer.VGIC_LEVEL_INFO);
         }
         if (get) {
-            return put(attribute, registers.lines(vgic.vm().vcpus().indexOf(vcpu), first), Integer.BYTES);
+            return put(attribute, registers.lines(vcpu, first), Integer.BYTES);
         }
-        registers.setLines(vgic.vm().vcpus().indexOf(vcpu), first, next);
+        registers.setLines(vcpu, first, next);
         return 0;
     }
 }

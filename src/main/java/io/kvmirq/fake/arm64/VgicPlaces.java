@@ -17,8 +17,9 @@ final class VgicPlaces {
     /** VGIC_ADDR_UNDEF. */
     static final long NOWHERE = -1;
 
-    private static final long PAGE = 0x1_0000;
-    private static final long PAGE_OF_GICV2 = 0x1000;
+    static final long PAGE = 0x1_0000;
+    static final long PAGE_OF_GICV2 = 0x1000;
+    private static final long DISTRIBUTOR_SIZE = PAGE;
     private static final long CPU_INTERFACE_SIZE = 2 * PAGE_OF_GICV2;
     private static final long REPAGE = 2 * PAGE;
 
@@ -86,17 +87,8 @@ final class VgicPlaces {
         return beyond ? Optional.of(VgicAnswer.VGIC_PLACE_BEYOND) : Optional.empty();
     }
 
-    Optional<Answer> setDistributor(long to) {
-        return setDistributor(to, PAGE);
-    }
-
-    /** An overlap with the CPU interface is found when a vCPU runs. */
-    Optional<Answer> setDistributorOfGicV2(long to) {
-        return setDistributor(to, PAGE_OF_GICV2);
-    }
-
-    /** @param page the size of the distributor, and its alignment */
-    private Optional<Answer> setDistributor(long to, long page) {
+    /** @param page the size of the distributor: {@link #PAGE}, or {@link #PAGE_OF_GICV2} of a GICv2 */
+    Optional<Answer> setDistributor(long to, long page) {
         Optional<Answer> refused = check(vm, distributor, to, page, page);
         if (refused.isEmpty()) {
             distributor = to;
@@ -104,6 +96,7 @@ final class VgicPlaces {
         return refused;
     }
 
+    /** An overlap with the distributor is found when a vCPU runs. */
     Optional<Answer> setCpuInterface(long to) {
         Optional<Answer> refused = check(vm, cpuInterface, to, CPU_INTERFACE_SIZE, PAGE_OF_GICV2);
         if (refused.isEmpty()) {
@@ -162,8 +155,9 @@ final class VgicPlaces {
     }
 
     /**
-     * Gives a vCPU a free redistributor. Without a free one the vCPU has none for now, which is no error. A single region
-     * grows with the number of vCPUs, so the places are checked again. Source: {@code vgic_register_redist_iodev()}.
+     * Gives a vCPU a free redistributor. Without a free one the vCPU has none for now, which is no error. A single
+     * region grows with the number of vCPUs, so the places are checked again. Source: {@code
+     * vgic_register_redist_iodev()}.
      */
     Optional<Answer> take(ArmVcpu vcpu) {
         for (int i = 0; i < regions.size() && !slots.containsKey(vcpu); i++) {

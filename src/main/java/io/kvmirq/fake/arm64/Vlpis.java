@@ -26,8 +26,8 @@ import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 
 /**
- * The LPIs of a VM that hardware delivers, and the vPEs of its vCPUs: the consumers of irqbypass on arm64. Each vCPU has a
- * CPU of the host to itself. Source: {@code kvm_arch_irq_bypass_add_producer()} in arch/arm64/kvm/arm.c,
+ * The LPIs of a VM that hardware delivers, and the vPEs of its vCPUs: the consumers of irqbypass on arm64. Each vCPU
+ * has a CPU of the host to itself. Source: {@code kvm_arch_irq_bypass_add_producer()} in arch/arm64/kvm/arm.c,
  * arch/arm64/kvm/vgic/vgic-v4.c.
  */
 final class Vlpis {

@@ -10,7 +10,7 @@ import org.jspecify.annotations.Nullable;
  * reports none.
  */
 public final class Bypass {
-    /** What takes the interrupts of a producer. */
+    /** The consumer that takes a producer's interrupts. */
     public interface Consumer {
         /**
          * A producer is there.

@@ -155,38 +155,38 @@ public final class EventFile extends FakeFile {
         blocking = on;
     }
 
-    /** The irqfds attached now. */
+    /** The irqfds that wait now. */
     public List<EventWaiter> waiters() {
         return List.copyOf(irqfds);
     }
 
-    public void attach(EventWaiter attached) {
-        irqfds.add(attached);
+    public void add(EventWaiter added) {
+        irqfds.add(added);
         if (count != 0) {
             host.note(IrqfdAnswer.IRQFD_PRE_SIGNALLED);
-            attached.raiseLate();
+            added.raiseLate();
         }
     }
 
     /** Removes a priority waiter, which reads the count. */
-    public void detach(EventWaiter detached) {
-        if (irqfds.remove(detached) && count != 0) {
+    public void remove(EventWaiter removed) {
+        if (irqfds.remove(removed) && count != 0) {
             host.note(IrqfdAnswer.IRQFD_DETACH_DRAINS);
             take();
             wake(Epoll.EPOLLOUT);
         }
     }
 
-    public void attach(EventReader attached) {
-        readers.add(attached);
+    public void add(EventReader added) {
+        readers.add(added);
         if (count != 0) {
-            attached.signalled();
+            added.signalled();
         }
     }
 
     /** Removes a reader, which reads the count once more. */
-    public void detach(EventReader detached) {
-        if (readers.remove(detached) && count != 0) {
+    public void remove(EventReader removed) {
+        if (readers.remove(removed) && count != 0) {
             host.note(VfioIrqAnswer.VFIO_UNMASK_DETACH_DRAINS);
             take();
             wake(Epoll.EPOLLOUT);

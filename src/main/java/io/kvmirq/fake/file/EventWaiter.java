@@ -6,7 +6,7 @@ public interface EventWaiter {
     /** The eventfd was signalled; the signal has been taken from the count. */
     void raise();
 
-    /** The waiter was attached to an eventfd that had been signalled before. */
+    /** The waiter was added to an eventfd that had been signalled before. */
     void raiseLate();
 
     /** A worker injects the interrupt. */

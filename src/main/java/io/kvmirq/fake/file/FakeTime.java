@@ -12,9 +12,9 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The kernel's lock, its clock, its timers, and the calls that wait for a change or a timeout. The lock is fair: as in a real
- * kernel, a thread that makes one call after another does not starve other threads. Unless a method takes the lock, its
- * caller holds it.
+ * The kernel's lock, its clock, its timers, and the calls that wait for a change or a timeout. The lock is fair: as in
+ * a real kernel, a thread that makes one call after another does not starve other threads. Unless a method takes the
+ * lock, its caller holds it.
  */
 public final class FakeTime implements AutoCloseable {
     private final ReentrantLock lock = new ReentrantLock(true);
@@ -98,8 +98,8 @@ public final class FakeTime implements AutoCloseable {
     }
 
     /**
-     * Runs an action once, with the lock, when the time is over. In virtual time {@link #pass} runs it. Otherwise the next
-     * call runs it, or a call that waits.
+     * Runs an action once, with the lock, when the time is over. In virtual time {@link #pass} runs it. Otherwise the
+     * next call runs it, or a call that waits.
      */
     public void after(Duration delay, Runnable action) {
         timers.add(new Timer(now() + delay.toNanos(), action));

@@ -16,8 +16,8 @@ public interface HostLine {
     void forward();
 
     /**
-     * From now on the handler masks the interrupt before it signals. One that waits for the guest's EOI is ended; a line that
-     * is still high interrupts again.
+     * From now on the handler masks the interrupt before it signals. One that waits for the guest's EOI is ended; a
+     * line that is still high interrupts again.
      */
     void unforward();
 

@@ -3,7 +3,7 @@ package io.kvmirq.fake.file;
 
 import java.util.Map;
 
-/** The hardware of the host that takes the messages of its devices. The caller of each method holds the kernel's lock. */
+/** The host's hardware that takes the messages of devices. The caller of each method holds the kernel's lock. */
 public interface IrqHardware {
     /** Hardware that interrupts the host for every message. */
     IrqHardware TO_HOST = requester -> () -> true;

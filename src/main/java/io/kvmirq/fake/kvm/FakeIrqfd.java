@@ -94,7 +94,7 @@ public final class FakeIrqfd implements EventWaiter, Signal, Bypass.Consumer {
 
     @Override
     public void shutDown() {
-        event.detach(this);
+        event.remove(this);
         vm.host().work().finishInjection(this);
         vm.forget(this);
         event.bypass().remove(this);

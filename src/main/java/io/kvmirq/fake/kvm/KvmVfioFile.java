@@ -16,9 +16,9 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * The KVM-VFIO device of a VM. It holds the files that were added, and with the patches of 2014 the devices of forwarded
- * interrupts. Source: virt/kvm/vfio.c; "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", with the remarks of its
- * review.
+ * The KVM-VFIO device of a VM. It holds the files that were added, and with the patches of 2014 the devices of
+ * forwarded interrupts. Source: virt/kvm/vfio.c; "[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control", with the
+ * remarks of its review.
  */
 final class KvmVfioFile extends KvmDeviceFile {
     /** An interrupt by VFIO's numbers: which one is forwarded, to whatever GSI. */

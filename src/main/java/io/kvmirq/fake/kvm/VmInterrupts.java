@@ -63,7 +63,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
      */
     protected abstract boolean driveAtOnce(FakeIrqfd irqfd);
 
-    /** Whether the architecture forwards interrupts for KVM-VFIO of 2014. Without, KVM-VFIO answers 0 and does nothing. */
+    /** Whether the architecture forwards interrupts for KVM-VFIO of 2014. Else KVM-VFIO answers 0 and does nothing. */
     protected boolean forwards() {
         return false;
     }
@@ -139,7 +139,7 @@ public abstract class VmInterrupts implements FakeRoutes.Entries {
 
     final void add(FakeIrqfd irqfd) {
         irqfds.add(irqfd);
-        irqfd.event().attach(irqfd);
+        irqfd.event().add(irqfd);
         if (hasBypass()) {
             irqfd.event().bypass().add(irqfd);
         }

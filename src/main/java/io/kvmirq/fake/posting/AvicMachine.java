@@ -2,7 +2,6 @@
 package io.kvmirq.fake.posting;
 
 import io.kvmirq.InterruptVector;
-import io.kvmirq.VcpuId;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.GaIrte;
@@ -18,7 +17,6 @@ import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.Hardware;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -27,10 +25,9 @@ import java.util.OptionalInt;
 
 /** A host with AVIC and an IOMMU in GA mode. */
 final class AvicMachine extends PostingMachine {
-    /** The vectors of a device's interrupt and of the GA log's on processor 0 of the host. */
-    private static final int HOST_VECTOR = 0x31;
-
+    /** The vector of the GA log's interrupt on processor 0 of the host. */
     private static final int LOG_VECTOR = 0x24;
+
     private static final int LOG_ENTRIES = 512;
     private static final int PAGE_BITS = 12;
     private static final String IVHD = "sys/class/iommu/ivhd0/amd-iommu/";
@@ -45,7 +42,6 @@ final class AvicMachine extends PostingMachine {
 
     private final AvicHost avic;
     private final GaUnit unit;
-    private final List<Guest> guests = new ArrayList<>();
     /** The physical address of the next VM's first backing page. */
     private long nextPage = 1L << PAGE_BITS;
 
@@ -71,21 +67,8 @@ final class AvicMachine extends PostingMachine {
     }
 
     @Override
-    public PostingGuest newGuest() {
-        Guest guest = new Guest();
-        guests.add(guest);
-        return guest;
-    }
-
-    private Optional<VcpuId> vcpuWith(long page) {
-        for (Guest guest : guests) {
-            for (int i = 0; i < VCPUS; i++) {
-                if (guest.vm.vcpu(i).page() == page) {
-                    return Optional.of(guest.id(i));
-                }
-            }
-        }
-        return Optional.empty();
+    PostingGuest makeGuest() {
+        return new Guest();
     }
 
     @Override
@@ -111,7 +94,7 @@ final class AvicMachine extends PostingMachine {
                 boolean posted = GaIrte.GUEST_MODE.isSet(low);
                 return new View(
                         posted,
-                        posted ? vcpuWith(GaIrte.ROOT.of(high) << PAGE_BITS) : Optional.empty(),
+                        posted ? vcpuAt(GaIrte.ROOT.of(high) << PAGE_BITS) : Optional.empty(),
                         posted ? Optional.of(new InterruptVector((int) GaIrte.VECTOR.of(high))) : Optional.empty(),
                         (posted ? GaIrte.GUEST : GaIrte.REMAPPED).text(low, high));
             }
@@ -153,9 +136,13 @@ final class AvicMachine extends PostingMachine {
         }
 
         @Override
-        public void close() {
+        long address(int index) {
+            return vm.vcpu(index).page();
+        }
+
+        @Override
+        void destroy() {
             vm.destroy();
-            guests.remove(this);
         }
     }
 
@@ -164,14 +151,9 @@ final class AvicMachine extends PostingMachine {
         private final AvicVcpu vcpu;
 
         Vcpu(AvicVm vm, AvicVcpu vcpu, VirtualLapic lapic) {
-            super(AvicMachine.this, vcpu.index(), vcpu.thread(), lapic);
+            super(AvicMachine.this, vcpu.index(), vcpu.thread(), to -> vcpu.takeInterrupts(to, 0), lapic);
             this.vm = vm;
             this.vcpu = vcpu;
-        }
-
-        @Override
-        void take(SharedWords to) {
-            vcpu.takeInterrupts(to, 0);
         }
 
         /** The unit writes into the page. */

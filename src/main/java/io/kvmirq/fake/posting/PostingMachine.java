@@ -2,6 +2,7 @@
 package io.kvmirq.fake.posting;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.fake.file.Build;
@@ -12,6 +13,7 @@ import java.util.BitSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** A host of a vendor: 4 processors and one unit. The caller of each method holds the kernel's lock. */
@@ -25,10 +27,14 @@ public abstract class PostingMachine implements IrqHardware {
     /** Other numbers than those of the processors. */
     private static final long[] APIC_IDS = {0, 2, 4, 6};
 
+    /** The vector of a device's interrupt on processor 0 of the host. */
+    static final int HOST_VECTOR = 0x31;
+
     private final Build build;
     private final FakeTime time;
     private final Host cpus = new Host(APIC_IDS);
     private final BitSet entries = new BitSet();
+    private final List<PostingGuest> guests = new ArrayList<>();
     private final List<PostingVcpu> vcpus = new ArrayList<>();
     /** By processor: the vCPU that was loaded there last. */
     private final @Nullable PostingVcpu[] loaded = new PostingVcpu[APIC_IDS.length];
@@ -51,7 +57,29 @@ public abstract class PostingMachine implements IrqHardware {
     public abstract boolean posts();
 
     /** A VM is created. */
-    public abstract PostingGuest newGuest();
+    public final PostingGuest newGuest() {
+        PostingGuest guest = makeGuest();
+        guests.add(guest);
+        return guest;
+    }
+
+    abstract PostingGuest makeGuest();
+
+    final List<PostingGuest> guests() {
+        return guests;
+    }
+
+    /** The vCPU to which hardware posts at an address. */
+    final Optional<VcpuId> vcpuAt(long address) {
+        for (PostingGuest guest : guests) {
+            for (int i = 0; i < VCPUS; i++) {
+                if (guest.address(i) == address) {
+                    return Optional.of(guest.id(i));
+                }
+            }
+        }
+        return Optional.empty();
+    }
 
     /**
      * The files of the processors and of the modules, as root reads them.
@@ -138,7 +166,7 @@ public abstract class PostingMachine implements IrqHardware {
         loaded[cpu] = vcpu;
     }
 
-    /** A processor for a vCPU: the one that it prefers, if no other vCPU is there; else an idle one, if there is one. */
+    /** A processor for a vCPU: the preferred one if no other vCPU is there; else an idle one, if there is one. */
     final int idle(int preferred) {
         for (int i = 0; i < loaded.length; i++) {
             int cpu = (preferred + i) % loaded.length;

@@ -10,27 +10,29 @@ import io.kvmirq.arch.vcpu.VcpuThread;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.function.Consumer;
 
 /** A vCPU on its way through the processors. {@code KVM_RUN}, or a test, moves it. */
 public abstract class PostingVcpu {
     private final PostingMachine host;
     private final int index;
     private final VcpuThread thread;
+    /** Moves the vectors that the model has in its IRR, and on AMD in its ISR. */
+    private final Consumer<SharedWords> take;
+
     private final VirtualLapic lapic;
     private final SharedWords taken = SharedWords.of(new long[PiDescriptor.PIR_WORDS]);
     private boolean inRun;
 
-    PostingVcpu(PostingMachine host, int index, VcpuThread thread, VirtualLapic lapic) {
+    PostingVcpu(PostingMachine host, int index, VcpuThread thread, Consumer<SharedWords> take, VirtualLapic lapic) {
         this.host = host;
         this.index = index;
         this.thread = thread;
+        this.take = take;
         this.lapic = lapic;
     }
 
     // The vendor's part
-
-    /** Moves the vectors that the model has in its IRR, and on AMD in its ISR, to {@code to}. */
-    abstract void take(SharedWords to);
 
     /** KVM looks for requests that are not in the IRR. */
     abstract void sync();
@@ -218,7 +220,7 @@ public abstract class PostingVcpu {
     }
 
     private void drain() {
-        take(taken);
+        take.accept(taken);
         for (int i = 0; i < PiDescriptor.PIR_WORDS; i++) {
             if (taken.get(i) != 0) {
                 for (long bits = taken.swap(i, 0); bits != 0; bits &= bits - 1) {

@@ -9,7 +9,7 @@ import java.util.Optional;
 /** An entry of the remapping table of a host that posts. */
 public abstract class UnitEntry implements IrqHardware.Entry {
     /**
-     * What an entry says.
+     * The content of an entry.
      *
      * @param posted whether it posts
      * @param vcpu the vCPU that it posts to

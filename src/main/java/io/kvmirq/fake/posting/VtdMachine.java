@@ -2,8 +2,6 @@
 package io.kvmirq.fake.posting;
 
 import io.kvmirq.InterruptVector;
-import io.kvmirq.VcpuId;
-import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.apic.IrteUpdate;
 import io.kvmirq.arch.apic.PiDescriptor;
 import io.kvmirq.arch.apic.PostedInterruptDescriptor;
@@ -22,7 +20,6 @@ import io.kvmirq.arch.vtd.VtdIrte;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.Hardware;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -30,9 +27,6 @@ import java.util.OptionalInt;
 
 /** A host with VT-d and APICv. */
 final class VtdMachine extends PostingMachine {
-    /** The vector of a device's interrupt on processor 0 of the host. */
-    private static final int HOST_VECTOR = 0x31;
-
     private static final int VERIFY_BY_ID = 1;
     private static final String DMAR = "sys/class/iommu/dmar0/intel-iommu/";
     /** Guest addresses of 48 bits and 65536 domains. */
@@ -42,7 +36,6 @@ final class VtdMachine extends PostingMachine {
     private final UnitCapabilities capabilities;
     private final RemappingTable table;
     private final RemappingUnit unit;
-    private final List<Guest> guests = new ArrayList<>();
 
     VtdMachine(Build build, FakeTime time) {
         super(build, time);
@@ -78,20 +71,9 @@ final class VtdMachine extends PostingMachine {
     }
 
     private Optional<PiDescriptor> descriptorAt(long address) {
-        return guests.stream()
-                .flatMap(guest -> guest.vm.descriptorAt(address).stream())
+        return guests().stream()
+                .flatMap(guest -> ((Guest) guest).vm.descriptorAt(address).stream())
                 .findFirst();
-    }
-
-    private Optional<VcpuId> vcpuAt(long address) {
-        for (Guest guest : guests) {
-            for (int i = 0; i < VCPUS; i++) {
-                if (guest.vm.vcpu(i).descriptorAddress() == address) {
-                    return Optional.of(guest.id(i));
-                }
-            }
-        }
-        return Optional.empty();
     }
 
     @Override
@@ -100,10 +82,8 @@ final class VtdMachine extends PostingMachine {
     }
 
     @Override
-    public PostingGuest newGuest() {
-        Guest guest = new Guest();
-        guests.add(guest);
-        return guest;
+    PostingGuest makeGuest() {
+        return new Guest();
     }
 
     @Override
@@ -169,9 +149,13 @@ final class VtdMachine extends PostingMachine {
         }
 
         @Override
-        public void close() {
+        long address(int index) {
+            return vm.vcpu(index).descriptorAddress();
+        }
+
+        @Override
+        void destroy() {
             vm.destroy();
-            guests.remove(this);
         }
     }
 
@@ -180,14 +164,9 @@ final class VtdMachine extends PostingMachine {
         private final PostedVcpu vcpu;
 
         Vcpu(PostedVm vm, PostedVcpu vcpu, VirtualLapic lapic) {
-            super(VtdMachine.this, vcpu.index(), vcpu.thread(), lapic);
+            super(VtdMachine.this, vcpu.index(), vcpu.thread(), to -> vcpu.takeInterrupts(to, 0), lapic);
             this.vm = vm;
             this.vcpu = vcpu;
-        }
-
-        @Override
-        void take(SharedWords to) {
-            vcpu.takeInterrupts(to, 0);
         }
 
         @Override

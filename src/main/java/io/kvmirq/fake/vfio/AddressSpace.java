@@ -118,7 +118,7 @@ final class AddressSpace extends IommuObject {
     }
 
     /**
-     * What was unmapped.
+     * The result of an unmap.
      *
      * @param bytes how much, also if the rest was refused
      */

@@ -40,7 +40,7 @@ final class BoundDevice extends IommuObject {
         table = to;
     }
 
-    /** Attaches the device, or moves it and its group. Returns 0 or a negative errno; then {@link #table} is the new one. */
+    /** Attaches the device, or moves it and its group. Returns 0 or a negative errno. */
     int attach(int object) {
         return iommufd.attach(this, object);
     }

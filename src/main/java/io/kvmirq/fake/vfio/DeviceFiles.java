@@ -29,8 +29,8 @@ public final class DeviceFiles {
     /**
      * The files of a host without PCI devices. It has an IOMMU that remaps interrupts, and the module vfio-pci.
      *
-     * @param hardware the files of the IOMMU and the processors, and further rows of /proc/interrupts; empty for an IOMMU
-     *     of which nothing is shown but a name
+     * @param hardware the files of the IOMMU and the processors, and further rows of /proc/interrupts; empty for an
+     *     IOMMU of which nothing is shown but a name
      */
     public DeviceFiles(Build build, Map<String, String> hardware) {
         text("proc/version", "Linux version " + build.major() + "." + build.minor() + ".0-fake");

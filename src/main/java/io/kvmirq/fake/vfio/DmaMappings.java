@@ -16,7 +16,7 @@ import java.util.NavigableMap;
 import java.util.Optional;
 import java.util.TreeMap;
 
-/** What the devices of a container may access; source: drivers/vfio/vfio_iommu_type1.c. */
+/** The DMA mappings of a container's devices; source: drivers/vfio/vfio_iommu_type1.c. */
 final class DmaMappings {
     private static final long PAGE_MASK = 4095;
     /** The module parameter dma_entry_limit. */

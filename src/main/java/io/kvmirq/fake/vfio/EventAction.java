@@ -5,7 +5,7 @@ import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventReader;
 import org.jspecify.annotations.Nullable;
 
-/** An eventfd each signal of which is consumed and does something, until its last close. Source: drivers/vfio/virqfd.c. */
+/** An eventfd whose signals each run an action, until its last close. Source: drivers/vfio/virqfd.c. */
 final class EventAction implements EventReader {
     private final Runnable action;
     private @Nullable EventFile event;
@@ -20,13 +20,13 @@ final class EventAction implements EventReader {
             return false;
         }
         event = next;
-        next.attach(this);
+        next.add(this);
         return true;
     }
 
     void clear() {
         if (event != null) {
-            event.detach(this);
+            event.remove(this);
             event = null;
         }
     }

@@ -64,7 +64,7 @@ final class ForwardableLine implements HostLine {
     @Override
     public void unforward() {
         intx.chooseAutoMask();
-        intx.endForwarded();
+        intx.endDirect();
         settle.run();
     }
 

@@ -5,7 +5,7 @@ import io.kvmirq.fake.file.IrqHardware;
 import io.kvmirq.fake.file.Producer;
 import java.util.BitSet;
 
-/** The interrupt vectors of the host's CPUs that MSI and MSI-X may still allocate, and the numbers of their host irqs. */
+/** The vectors of the host's CPUs that MSI and MSI-X may still allocate, and the numbers of their host irqs. */
 final class HostVectors {
     private static final int FIRST_LINE = 16;
     /** The first number of a message of a device. */

@@ -14,7 +14,7 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
-/** /dev/iommu, an iommufd: address spaces, and the devices bound to it. Source: drivers/iommu/iommufd/main.c, device.c. */
+/** /dev/iommu, an iommufd: address spaces, bound devices. Source: drivers/iommu/iommufd/main.c, device.c. */
 final class IommuFile extends FakeFile {
     private final NavigableMap<Integer, IommuObject> objects = new TreeMap<>();
     /** The address space of requests that were made for containers. */

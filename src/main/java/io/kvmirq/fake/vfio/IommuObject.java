@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-/** An object of an iommufd, which has a number there. Source: {@code struct iommufd_object} in drivers/iommu/iommufd/main.c. */
+/** A numbered object of an iommufd. Source: {@code struct iommufd_object} in drivers/iommu/iommufd/main.c. */
 abstract sealed class IommuObject permits AddressSpace, PageTable, BoundDevice {
     private int users;
 

@@ -95,7 +95,8 @@ final class IommuRequests {
     }
 
     /**
-     * Copies a structure that begins with its size, as {@code copy_struct_from_user()}. What the caller leaves out is 0.
+     * Copies a structure that begins with its size, as {@code copy_struct_from_user()}. What the caller leaves out is
+     * 0.
      *
      * @param least the size below which {@code tooShort} refuses the structure
      */

@@ -18,7 +18,7 @@ final class IrqActions {
         this.device = device;
     }
 
-    /** What to do with the eventfd of a descriptor. */
+    /** Handles the eventfd of a descriptor. */
     private interface OnEvent {
         int apply(EventFile event);
     }
@@ -122,7 +122,7 @@ final class IrqActions {
         if (!on && !device.intx().enable(() -> {})) {
             return host.refuse(VfioIrqAnswer.VFIO_IRQS_SHARED);
         }
-        device.intx().detach();
+        device.intx().unwire();
         device.setTrigger(null);
         device.settle();
         return 0;

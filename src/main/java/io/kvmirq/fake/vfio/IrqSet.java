@@ -18,7 +18,7 @@ import java.util.function.IntUnaryOperator;
 record IrqSet(int index, int start, int count, int flags, ByteBuffer data) {
     private static final long MAX_U32 = 0xffff_ffffL;
 
-    /** What to do with a structure. */
+    /** Handles a structure. */
     interface OnSet {
         int apply(IrqSet set);
     }

@@ -15,7 +15,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
-/** The vectors of MSI or MSI-X and their eventfds; source: {@code vfio_msi_*()} in drivers/vfio/pci/vfio_pci_intrs.c. */
+/** Vectors of MSI or MSI-X and their eventfds; source: {@code vfio_msi_*()} in drivers/vfio/pci/vfio_pci_intrs.c. */
 final class MessageVectors {
     private final Host host;
     private final VfioPci device;

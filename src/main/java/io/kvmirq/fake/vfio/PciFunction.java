@@ -6,7 +6,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
- * What a PCI device is.
+ * The identity and the capabilities of a PCI device.
  *
  * @param address its place
  * @param group the number of its IOMMU group

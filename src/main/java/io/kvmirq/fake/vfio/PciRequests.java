@@ -15,7 +15,7 @@ import io.kvmirq.uapi.UapiVfio.VfioRegionInfo;
 import java.nio.ByteBuffer;
 import java.util.Optional;
 
-/** What vfio-pci answers to the requests on a device; source: drivers/vfio/pci/vfio_pci_core.c. */
+/** The answers of vfio-pci to requests on a device; source: drivers/vfio/pci/vfio_pci_core.c. */
 final class PciRequests {
     /** The size of struct vfio_device_info before 6.6. */
     private static final int INFO_BEFORE = 20;

@@ -11,8 +11,8 @@ import io.kvmirq.fake.file.Host;
 import io.kvmirq.uapi.UapiVfio;
 
 /**
- * One interrupt of a platform device, which has a line of its own: a level, which its handler masks, or an edge. Source:
- * {@code struct vfio_platform_irq} in drivers/vfio/platform/vfio_platform_irq.c.
+ * One interrupt of a platform device, which has a line of its own: a level, which its handler masks, or an edge.
+ * Source: {@code struct vfio_platform_irq} in drivers/vfio/platform/vfio_platform_irq.c.
  */
 final class PlatformIrq {
     private final Host host;
@@ -62,7 +62,7 @@ final class PlatformIrq {
         if (!intx.enable(() -> {})) {
             throw new IllegalStateException("the line of a platform device is its own");
         }
-        intx.detach();
+        intx.unwire();
     }
 
     void disable() {
@@ -72,12 +72,12 @@ final class PlatformIrq {
         intx.close();
     }
 
-    void detach() {
+    void unwire() {
         forwardable.setTrigger(null);
-        intx.detach();
+        intx.unwire();
     }
 
-    void attach(EventFile event) {
+    void wire(EventFile event) {
         forwardable.setTrigger(event);
         intx.trigger(() -> event.signal(1));
         if (latched) {

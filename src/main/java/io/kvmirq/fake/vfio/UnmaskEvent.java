@@ -24,13 +24,13 @@ final class UnmaskEvent implements EventReader {
         }
         line = signalled;
         event = next;
-        next.attach(this);
+        next.add(this);
         return true;
     }
 
     void clear() {
         if (event != null) {
-            event.detach(this);
+            event.remove(this);
             event = null;
             device.intx().clearUnmaskEvent();
         }

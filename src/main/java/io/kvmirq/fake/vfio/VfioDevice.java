@@ -13,8 +13,8 @@ import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A device that a bus driver of VFIO is bound to. All its open files share its state. The caller of each method holds the
- * kernel's lock. Source: drivers/vfio/vfio_main.c.
+ * A device that a bus driver of VFIO is bound to. All its open files share its state. The caller of each method holds
+ * the kernel's lock. Source: drivers/vfio/vfio_main.c.
  */
 public abstract sealed class VfioDevice implements VfioLines permits VfioPci, VfioPlatform {
     /** The end of num_irqs: the least argsz of VFIO_DEVICE_GET_INFO. */
@@ -54,7 +54,7 @@ public abstract sealed class VfioDevice implements VfioLines permits VfioPci, Vf
         return index;
     }
 
-    /** What the device is to its iommufd; null while it is not bound to one. */
+    /** The device's object in its iommufd; null while it is not bound to one. */
     final @Nullable BoundDevice bound() {
         return bound;
     }

@@ -116,8 +116,8 @@ public final class VfioPci extends VfioDevice {
     }
 
     /**
-     * Disables all interrupts. The configuration is restored: DisINTx is clear, and a device that was not reset may assert
-     * its line. PCI Express devices sleep in D3hot then, and assert nothing.
+     * Disables all interrupts. The configuration is restored: DisINTx is clear, and a device that was not reset may
+     * assert its line. PCI Express devices sleep in D3hot then, and assert nothing.
      */
     @Override
     void disable() {

@@ -17,8 +17,8 @@ import java.util.Optional;
 import java.util.function.IntSupplier;
 
 /**
- * A platform device that vfio-platform is bound to: one interrupt for each index, and no regions. The caller of each method
- * holds the kernel's lock. Source: drivers/vfio/platform/vfio_platform_common.c, vfio_platform_irq.c.
+ * A platform device that vfio-platform is bound to: one interrupt for each index, and no regions. The caller of each
+ * method holds the kernel's lock. Source: drivers/vfio/platform/vfio_platform_common.c, vfio_platform_irq.c.
  */
 public final class VfioPlatform extends VfioDevice {
     private static final int INFO_SIZE = VfioDeviceInfo.NUM_IRQS + Integer.BYTES;
@@ -201,18 +201,18 @@ public final class VfioPlatform extends VfioDevice {
     /** The old eventfd is gone before the new one is looked at. */
     private int trigger(PlatformIrq irq, IrqSet set) {
         if (set.count() == 0 && set.isNone()) {
-            irq.detach();
+            irq.unwire();
             return 0;
         }
         if (!isOne(set)) {
             return host.refuse(VfioIrqAnswer.VFIO_PLATFORM_ONE);
         }
         if (set.isEventfd()) {
-            irq.detach();
+            irq.unwire();
             return set.fd(0) < 0
                     ? 0
                     : onEvent(set.fd(0), event -> {
-                        irq.attach(event);
+                        irq.wire(event);
                         return 0;
                     });
         }

@@ -8,9 +8,9 @@
  * {@link io.kvmirq.arch.intx}, and so is a level of a platform device. A device has no BARs, and a write to its
  * configuration space reaches COMMAND only.
  *
- * <p>{@code VfioDevice} is what all devices share: its files, its group, and its iommufd. {@code PciRequests} and {@code
- * VfioPlatform} are the bus drivers. A {@code DeviceFile} comes from a group, or is the device's own (cdev) and answers
- * after it was bound to an {@code IommuFile}.
+ * <p>{@code VfioDevice} is what all devices share: its files, its group, and its iommufd. {@code PciRequests} and
+ * {@code VfioPlatform} are the bus drivers. A {@code DeviceFile} comes from a group, or is the device's own (cdev) and
+ * answers after it was bound to an {@code IommuFile}.
  */
 @NullMarked
 package io.kvmirq.fake.vfio;

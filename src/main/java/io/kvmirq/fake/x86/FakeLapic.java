@@ -35,7 +35,7 @@ final class FakeLapic implements LocalApic, VirtualLapic {
     private final VectorSet levels = new VectorSet(registers, LapicPage.TMR_AT);
     private final EoiExitBitmap eoiExitBitmap = new EoiExitBitmap();
     private final VcpuEvents events = new VcpuEvents();
-    /** What hardware does for the vCPU; null on a host whose hardware does nothing. */
+    /** The hardware's part of the vCPU; null on a host whose hardware does nothing. */
     private @Nullable PostingVcpu hardware;
 
     private boolean x2apicOffered;

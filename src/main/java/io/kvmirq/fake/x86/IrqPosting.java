@@ -18,7 +18,8 @@ import java.util.Optional;
 
 /**
  * Posting in a VM: its irqfds that are connected to interrupts of devices. Source: {@code
- * kvm_arch_irq_bypass_add_producer()} and {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c of Linux 7.1, for all versions.
+ * kvm_arch_irq_bypass_add_producer()} and {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c of Linux 7.1, for all
+ * versions.
  */
 final class IrqPosting {
     private final X86Vm vm;

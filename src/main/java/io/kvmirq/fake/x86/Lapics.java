@@ -69,7 +69,7 @@ final class Lapics {
         broadcastQuirk = false;
     }
 
-    /** What posting asks. */
+    /** The settings that decide about posting. */
     PostingVm destinations() {
         return new PostingVm(true, ids32Bit, new Destinations<>(lapics, ids32Bit, broadcastQuirk, true), Set.of());
     }

@@ -19,8 +19,8 @@ import org.jspecify.annotations.Nullable;
  */
 public final class AvicHost {
     /**
-     * The pending bit of a {@link HostCpu} that stands for the doorbell. The real doorbell has no vector, and no interrupt
-     * has the vector 0.
+     * The pending bit of a {@link HostCpu} that stands for the doorbell. The real doorbell has no vector, and no
+     * interrupt has the vector 0.
      */
     static final int DOORBELL = 0;
 
@@ -34,8 +34,8 @@ public final class AvicHost {
     /**
      * KVM without a VM.
      *
-     * @param ipiv whether senders in a guest may see IsRunning: the parameter enable_ipiv of kvm_amd. Always true before
-     *     Linux 6.17, which brought the parameter
+     * @param ipiv whether senders in a guest may see IsRunning: the parameter enable_ipiv of kvm_amd. Always true
+     *     before Linux 6.17, which brought the parameter
      * @throws IllegalArgumentException if the id of a CPU does not fit an entry of the physical table: 12 bits
      */
     public AvicHost(Host host, AvicKernel kernel, boolean ipiv) {
@@ -109,8 +109,8 @@ public final class AvicHost {
     }
 
     /**
-     * The notifier of the GA log: wakes the vCPU that the GATag names. It sets nothing: the vector is in the backing page
-     * already. A tag that names no vCPU does nothing.
+     * The notifier of the GA log: wakes the vCPU that the GATag names. It sets nothing: the vector is in the backing
+     * page already. A tag that names no vCPU does nothing.
      */
     void wake(long gaTag) {
         vcpu(gaTag).ifPresent(vcpu -> vcpu.thread().wake());

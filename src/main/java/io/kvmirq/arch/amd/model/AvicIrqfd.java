@@ -5,6 +5,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.KernelException;
 import io.kvmirq.VcpuId;
+import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.AvicTables;
@@ -15,8 +16,8 @@ import java.util.OptionalInt;
 import java.util.stream.IntStream;
 
 /**
- * An irqfd whose producer is the interrupt of a device: KVM posts it to a vCPU, or not. It is on the list of one vCPU at
- * most. Each change is under the VM's lock of irqfds, so that one mediator changes the entry.
+ * An irqfd whose producer is the interrupt of a device: KVM posts it to a vCPU, or not. It is on the list of one vCPU
+ * at most. Each change is under the VM's lock of irqfds, so that one mediator changes the entry.
  *
  * <p>Safe for use by any number of threads. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux
  * 7.1, {@code svm_ir_list_add} of Linux 6.12.
@@ -52,18 +53,18 @@ public class AvicIrqfd implements IrteUpdate {
         return vm.at(AvicVm.BYPASSES + number);
     }
 
-    /** The index of the vCPU that the irqfd is posted to: {@code irq_bypass_vcpu}. The entry may be remapped meanwhile. */
+    /** The index of the irqfd's vCPU: {@code irq_bypass_vcpu}. The entry may be remapped meanwhile. */
     public OptionalInt vcpu() {
         int vcpu = (int) words.get(bypass());
         return vcpu == 0 ? OptionalInt.empty() : OptionalInt.of(vcpu - 1);
     }
 
     /**
-     * Posts the interrupt to a vCPU from now on. While AVIC is inhibited the entry stays remapped. If the unit has no guest
-     * mode, kernels up to 6.16 leave the entry remapped and report no error.
+     * Posts the interrupt to a vCPU from now on. While AVIC is inhibited the entry stays remapped. If the unit has no
+     * guest mode, kernels up to 6.16 leave the entry remapped and report no error.
      *
-     * @throws KernelException EINVAL if the device's domain is not UNMANAGED, or the unit has no guest mode. From 6.17 the
-     *     irqfd is then posted to no vCPU; up to 6.16 it stays on the list that it was on
+     * @throws KernelException EINVAL if the device's domain is not UNMANAGED, or the unit has no guest mode. From 6.17
+     *     the irqfd is then posted to no vCPU; up to 6.16 it stays on the list that it was on
      * @throws IllegalArgumentException if the vCPU belongs to another VM
      */
     public void post(AvicVcpu vcpu, InterruptVector vector) {
@@ -116,7 +117,7 @@ public class AvicIrqfd implements IrteUpdate {
         words.unlock(vm.at(AvicVm.IRQFDS_LOCK));
     }
 
-    /** From 6.17. The new vCPU is not loaded and not put between the write and the link. @return whether it is linked */
+    /** From 6.17. The new vCPU is not loaded or put between the write and the link. @return whether it is linked */
     boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
         unlink();
         boolean guestMode = vcpu.isActive();
@@ -159,7 +160,7 @@ public class AvicIrqfd implements IrteUpdate {
     void unlink() {
         int vcpu = (int) words.get(bypass()) - 1;
         if (vcpu >= 0) {
-            IrList list = vm.vcpu(vcpu).list();
+            SharedSet list = vm.vcpu(vcpu).list();
             list.lock();
             list.remove(number);
             list.unlock();

@@ -5,6 +5,7 @@ import static io.kvmirq.arch.amd.AvicTables.GA_LOG_INTR;
 import static io.kvmirq.arch.amd.AvicTables.HOST_ID;
 import static io.kvmirq.arch.amd.AvicTables.IS_RUNNING;
 
+import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.AvicTables;
@@ -17,8 +18,9 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * A vCPU with AVIC: its thread, the IRR and ISR of its backing page, its entry of the physical table, and the irqfds that
- * are posted to it. At each step of its {@link #thread} the vCPU changes its entry and the remapping entries together.
+ * A vCPU with AVIC: its thread, the IRR and ISR of its backing page, its entry of the physical table, and the irqfds
+ * that are posted to it. At each step of its {@link #thread} the vCPU changes its entry and the remapping entries
+ * together.
  *
  * <p>Safe for use by one thread of its own and any number of others.
  */
@@ -42,11 +44,11 @@ public final class AvicVcpu {
     private final long page;
     private final SharedWords words;
     private final int base;
-    private final IrList list;
+    private final SharedSet list;
     private final VcpuThread thread;
     private final boolean alwaysLogs;
 
-    AvicVcpu(AvicVm vm, int index, long page, SharedWords words, int base, IrList list) {
+    AvicVcpu(AvicVm vm, int index, long page, SharedWords words, int base, SharedSet list) {
         this.vm = vm;
         this.index = index;
         this.page = page;
@@ -62,7 +64,7 @@ public final class AvicVcpu {
     }
 
     static int words(int irqfds) {
-        return LIST + IrList.words(irqfds);
+        return LIST + SharedSet.words(irqfds);
     }
 
     int at(int word) {
@@ -82,7 +84,7 @@ public final class AvicVcpu {
         return vm;
     }
 
-    IrList list() {
+    SharedSet list() {
         return list;
     }
 
@@ -135,8 +137,8 @@ public final class AvicVcpu {
     }
 
     /**
-     * Requests a vector from software, as the irqfd of a remapped interrupt does ({@code svm_complete_interrupt_delivery}).
-     * Does not allocate.
+     * Requests a vector from software, as the irqfd of a remapped interrupt does ({@code
+     * svm_complete_interrupt_delivery}). Does not allocate.
      *
      * @param vector 0–255
      */
@@ -245,7 +247,7 @@ public final class AvicVcpu {
         }
     }
 
-    /** {@code __avic_vcpu_load}. The lock lets an update of an irqfd see the new entry, or makes it link the irqfd first. */
+    /** {@code __avic_vcpu_load}. The lock lets an update of an irqfd see the new entry, or link first. */
     private void run(HostCpu here, boolean activates) {
         list.lock();
         long entry = IS_RUNNING.put(GA_LOG_INTR.put(HOST_ID.put(shadowEntry(), here.id()), 0), 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.amd.model;
 
+import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.GaTag;
 import io.kvmirq.arch.apic.InhibitReason;
@@ -13,8 +14,8 @@ import org.jspecify.annotations.Nullable;
  * A VM with AVIC: its vCPUs, the irqfds that may be posted, and the reasons that inhibit AVIC.
  *
  * <p>Make irqfds before other threads use the VM. After that it is safe for use by any number of threads. A spinlock
- * makes others wait. Nested guests and the delivery of IPIs are not modelled. Source: {@code arch/x86/kvm/svm/avic.c} of
- * Linux 7.1.
+ * makes others wait. Nested guests and the delivery of IPIs are not modelled. Source: {@code arch/x86/kvm/svm/avic.c}
+ * of Linux 7.1.
  */
 public final class AvicVm {
     private static final int PAGE = 4096;
@@ -37,7 +38,7 @@ public final class AvicVm {
 
     /** Makes the list of a vCPU. */
     interface Lists {
-        IrList at(SharedWords words, int base, int irqfds);
+        SharedSet at(SharedWords words, int base, int irqfds);
     }
 
     /**
@@ -50,7 +51,7 @@ public final class AvicVm {
      * @throws IllegalArgumentException if a number is out of range, or a page belongs to another VM
      */
     public AvicVm(AvicHost avic, int vcpus, int irqfds, long firstPage) {
-        this(avic, SharedWords.of(new long[words(vcpus, irqfds)]), 0, vcpus, irqfds, firstPage, IrList::new);
+        this(avic, SharedWords.of(new long[words(vcpus, irqfds)]), 0, vcpus, irqfds, firstPage, SharedSet::new);
     }
 
     AvicVm(AvicHost avic, SharedWords words, int base, int vcpus, int irqfds, long firstPage, Lists lists) {
@@ -69,7 +70,7 @@ public final class AvicVm {
         this.vcpus = new AvicVcpu[vcpus];
         for (int i = 0; i < vcpus; i++) {
             int at = base + BYPASSES + irqfds + i * AvicVcpu.words(irqfds);
-            IrList list = lists.at(words, at + AvicVcpu.LIST, irqfds);
+            SharedSet list = lists.at(words, at + AvicVcpu.LIST, irqfds);
             this.vcpus[i] = new AvicVcpu(this, i, firstPage + (long) i * PAGE, words, at, list);
         }
         this.id = avic.add(this);
@@ -196,8 +197,8 @@ public final class AvicVm {
      *   <li>L1: an irqfd is on one list at most.
      *   <li>L2: an irqfd is on the list of the vCPU that it is posted to, and on no other.
      *   <li>L3: the entry of an irqfd that is on no list is remapped.
-     *   <li>L4: an entry in guest mode has IsRun and, if that is set, the Destination of its vCPU. Up to 6.16 IsRun stays
-     *       clear after an inhibit ends, until the vCPU is loaded again.
+     *   <li>L4: an entry in guest mode has IsRun and, if that is set, the Destination of its vCPU. Up to 6.16 IsRun
+     *       stays clear after an inhibit ends, until the vCPU is loaded again.
      *   <li>L5, from 6.17: GALogIntr is set only while the vCPU blocks.
      * </ul>
      */

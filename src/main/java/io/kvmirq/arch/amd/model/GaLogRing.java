@@ -66,7 +66,7 @@ class GaLogRing {
         return room;
     }
 
-    /** The kernel handles the interrupt. It clears the bit and then takes entries: an entry after that interrupts anew. */
+    /** The kernel handles the interrupt. It clears the bit, then takes entries: a later entry interrupts anew. */
     void handle() {
         while ((clearInterrupt() & INTERRUPT) != 0) {
             poll();

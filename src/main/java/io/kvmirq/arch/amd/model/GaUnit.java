@@ -22,13 +22,13 @@ import io.kvmirq.arch.amd.GaLog;
  * handles requests, and Linux changes entries.
  *
  * <p>A spinlock for each entry stands for the accesses of 128 bits: cmpxchg16b of Linux, and the reads of the unit.
- * Destination, IsRun and GATag are not cached, so that a change of these needs no invalidation. Linux relies on the same
- * for GALogIntr. All else may be used from the cache until the entry is invalidated. An invalidation waits for the request
- * under way.
+ * Destination, IsRun and GATag are not cached, so that a change of these needs no invalidation. Linux relies on the
+ * same for GALogIntr. All else may be used from the cache until the entry is invalidated. An invalidation waits for the
+ * request under way.
  *
- * <p>Set entries before other threads use the unit. After that it is safe for use by any number of threads. A request does
- * not allocate. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology specification,
- * Guest Virtual APIC.
+ * <p>Set entries before other threads use the unit. After that it is safe for use by any number of threads. A request
+ * does not allocate. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology
+ * specification, Guest Virtual APIC.
  */
 public class GaUnit {
     /** For {@link #update}: the vCPU does not run. */
@@ -64,7 +64,7 @@ public class GaUnit {
     private static final int LOW_BITS = 24;
     private static final int PAGE_BITS = 12;
 
-    /** What the unit did with a request. */
+    /** The answer of the unit to a request. */
     public enum Outcome {
         /** The entry is not valid, or its page is none. */
         BLOCKED,
@@ -81,7 +81,7 @@ public class GaUnit {
     }
 
     /**
-     * What a unit has.
+     * The sizes and the features of a unit.
      *
      * @param entries of the table
      * @param logEntries of the GA log, 2 or more; Linux uses 512. One of them stays free

@@ -9,8 +9,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * KVM's map from destinations to LAPICs. It shows the LAPICs as they were when the map was made. Immutable.
  *
- * <p>Source: {@code struct kvm_apic_map}, {@code kvm_recalculate_apic_map()} and {@code kvm_apic_map_get_dest_lapic()} in
- * arch/x86/kvm/lapic.c.
+ * <p>Source: {@code struct kvm_apic_map}, {@code kvm_recalculate_apic_map()} and {@code kvm_apic_map_get_dest_lapic()}
+ * in arch/x86/kvm/lapic.c.
  *
  * @param <A> the LAPICs
  */
@@ -78,14 +78,14 @@ public final class ApicMap<A extends LocalApic> {
         if (logical == Logical.AMBIGUOUS || !lapic.enabled() || lapic.logicalId() == 0) {
             return;
         }
-        Logical its = lapic.isX2apic()
+        Logical own = lapic.isX2apic()
                 ? Logical.X2APIC
                 : lapic.logicalFormat() == LapicPage.DFR_FLAT ? Logical.FLAT : Logical.CLUSTERS;
-        if (logical != Logical.NOBODY && logical != its) {
+        if (logical != Logical.NOBODY && logical != own) {
             logical = Logical.AMBIGUOUS;
             return;
         }
-        logical = its;
+        logical = own;
         int id = (int) LapicPage.XAPIC_ID.of(Integer.toUnsignedLong(lapic.logicalId()));
         int bits = logical == Logical.FLAT ? id : id & 0xf;
         if (logical == Logical.X2APIC || bits == 0) {
@@ -158,7 +158,8 @@ public final class ApicMap<A extends LocalApic> {
     }
 
     /**
-     * The bit that a vector selects, even one that no LAPIC has ({@code kvm_vector_to_index}, parameter vector_hashing).
+     * The bit that a vector selects, even one that no LAPIC has ({@code kvm_vector_to_index}, parameter
+     * vector_hashing).
      *
      * @param bits not 0
      * @param vector 0–255

@@ -4,7 +4,7 @@ package io.kvmirq.arch.apic.model;
 import io.kvmirq.arch.apic.LapicPage;
 
 /**
- * What a local APIC shows to those that send to it: its ids and its modes.
+ * The ids and modes of a local APIC, by which senders find it.
  *
  * <p>Source: Intel SDM vol. 3, "Determining IPI Destination"; {@code kvm_apic_match_dest()} in arch/x86/kvm/lapic.c.
  */
@@ -24,7 +24,7 @@ public interface LocalApic {
     /** The register LDR: in xAPIC mode the logical id is in bits [31:24]. */
     int logicalId();
 
-    /** The register DFR, see {@link LapicPage#DFR_FLAT} and {@link LapicPage#DFR_CLUSTER}. It counts in xAPIC mode only. */
+    /** The register DFR, see {@link LapicPage#DFR_FLAT} and {@link LapicPage#DFR_CLUSTER}. For xAPIC mode only. */
     int logicalFormat();
 
     /** How often the LAPIC was taken by priority; it counts only without vector hashing ({@code apic_arb_prio}). */

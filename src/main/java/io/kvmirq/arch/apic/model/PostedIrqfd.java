@@ -9,8 +9,8 @@ import io.kvmirq.arch.apic.IrteUpdate;
 import java.util.Optional;
 
 /**
- * What KVM does with an irqfd that has a producer when its route changes: {@code kvm_pi_update_irte} of Linux 7.1, for both
- * vendors. {@link PostingDecision} says why an interrupt is not posted.
+ * An irqfd that has a producer, when its route changes: {@code kvm_pi_update_irte} of Linux 7.1, for
+ * both vendors. {@link PostingDecision} says why an interrupt is not posted.
  *
  * <p>For use by one thread at a time: {@code kvm->irqfds.lock} of Linux.
  */
@@ -23,7 +23,7 @@ public final class PostedIrqfd {
         this.irte = irte;
     }
 
-    /** The vCPU that the irqfd is posted to: {@code irq_bypass_vcpu}. On AMD the entry is remapped while AVIC is inhibited. */
+    /** The irqfd's vCPU: {@code irq_bypass_vcpu}. On AMD the entry is remapped while AVIC is inhibited. */
     public Optional<VcpuId> vcpu() {
         return vcpu;
     }

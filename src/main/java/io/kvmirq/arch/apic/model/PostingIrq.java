@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What is known of an interrupt of a device on its way to a GSI.
+ * The way of a device's interrupt to a GSI, as far as it is known.
  *
  * @param producer whether a driver offers the interrupt: a vector of MSI or MSI-X that VFIO or vhost-vDPA has enabled
  * @param consumer whether an irqfd listens to its eventfd

@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Set;
 
 /**
- * What a VM says about posting.
+ * The settings of a VM that decide about posting.
  *
  * @param lapicsInKernel whether the VM has an irqchip in the kernel, full or split
  * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
@@ -24,7 +24,8 @@ public record PostingVm(
     }
 
     /**
-     * A VM with LAPICs in the kernel, nothing inhibited, vector hashing and the broadcast quirk, as Linux and KVM begin.
+     * A VM with LAPICs in the kernel, nothing inhibited, vector hashing and the broadcast quirk, as Linux and KVM
+     * begin.
      *
      * @param lapics in the order of the vCPUs' indices
      * @param apicIds32Bit whether the VM uses 32-bit APIC ids

@@ -9,9 +9,9 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The translations of a guest's ITS as debugfs prints them, in {@code kvm/TID-FD/vgic-its-state@BASE}, from Linux 6.16 on.
- * Reading that file makes the kernel take the ITS's lock. A device without a mapped event is not in the file. While the
- * guest maps and unmaps events, a row may come twice, or be missing. Immutable.
+ * The translations of a guest's ITS as debugfs prints them, in {@code kvm/TID-FD/vgic-its-state@BASE}, from Linux 6.16
+ * on. Reading that file makes the kernel take the ITS's lock. A device without a mapped event is not in the file. While
+ * the guest maps and unmaps events, a row may come twice, or be missing. Immutable.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-its-debug.c, {@code vgic_its_debug_show()}.
  *
@@ -48,10 +48,10 @@ public record ItsState(List<Device> devices) {
      * @param hardwareId the INTID of the physical interrupt; 0 for a vLPI
      * @param target the vCPU's id; empty if the collection has no vCPU, so that messages are dropped
      * @param collection the id of the collection
-     * @param forwarded whether GICv4 delivers it as a vLPI: the proof that it is forwarded
+     * @param isVlpi whether GICv4 delivers it
      */
     public record Translation(
-            long event, long id, long hardwareId, OptionalLong target, long collection, boolean forwarded) {}
+            long event, long id, long hardwareId, OptionalLong target, long collection, boolean isVlpi) {}
 
     public ItsState {
         devices = List.copyOf(devices);
@@ -60,8 +60,8 @@ public record ItsState(List<Device> devices) {
     /**
      * Reads the text of the file. The file of an ITS without mapped events is empty.
      *
-     * @throws IllegalArgumentException if a line is none of the file's, names what it cannot, or a device has no event; the
-     *     sentence names the line
+     * @throws IllegalArgumentException if a line is none of the file's, names what it cannot, or a device has no event;
+     *     the sentence names the line
      */
     public static ItsState parse(String text) {
         List<Device> devices = new ArrayList<>();

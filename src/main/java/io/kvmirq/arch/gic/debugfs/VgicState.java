@@ -66,10 +66,10 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
      *
      * @param owner the vCPU that has this SGI or PPI, as the table's head names it; empty for SPIs and LPIs
      * @param id the INTID
-     * @param target the vCPU that it is routed to; empty if there is none. Since Linux 6.7 vCPUs are given by index, before by
-     *     id.
-     * @param pendingLatch whether an edge, a message or the guest made it pending. Of an SGI that hardware delivers, the
-     *     hardware's pending bit.
+     * @param target the vCPU that it is routed to; empty if there is none. Since Linux 6.7 vCPUs are given by index,
+     *     before by id.
+     * @param pendingLatch whether an edge, a message or the guest made it pending. Of an SGI that hardware delivers,
+     *     the hardware's pending bit.
      * @param lineHigh whether its line is high
      * @param active whether the guest has acknowledged it and not ended it
      * @param enabled whether the guest has enabled it
@@ -100,8 +100,8 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
             int priority,
             OptionalInt queuedOn) {
         /**
-         * Whether a guest could take it now, if it is enabled: a latched edge, or the line of a level interrupt. False for a
-         * vLPI: hardware has its pending bit, which the file does not show.
+         * Whether a guest could take it now, if it is enabled: a latched edge, or the line of a level interrupt. False
+         * for a vLPI: hardware has its pending bit, which the file does not show.
          */
         public boolean isPending() {
             return pendingLatch || level && lineHigh;
@@ -115,7 +115,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
             return switch (kind) {
                 case LPI -> Delivery.VLPI;
                 case SGI -> Delivery.VSGI;
-                case PPI, SPI -> Delivery.MAPPED;
+                case PPI, SPI -> Delivery.HW_INTERRUPT;
             };
         }
     }
@@ -124,9 +124,9 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     public enum Delivery {
         /** KVM writes it to a list register. */
         SOFTWARE,
-        /** KVM writes it to a list register with HW=1: the guest's end deactivates the physical interrupt. Timers do so. */
-        MAPPED,
-        /** GICv4: the ITS delivers the LPI, and no host handler runs. This is the proof that it is forwarded. */
+        /** KVM writes it to a list register with HW=1: the guest's end deactivates the physical one. Timers do so. */
+        HW_INTERRUPT,
+        /** GICv4: the ITS delivers the LPI, and no host handler runs. So the LPI is mapped to a vLPI. */
         VLPI,
         /** GICv4.1: the redistributor delivers the SGI. */
         VSGI
@@ -151,7 +151,7 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
         return enabled || lpis.orElse(0) > 0 || !interrupts.isEmpty();
     }
 
-    /** Whether the file has all SPIs that its head announces. Otherwise it is cut off, or the VGIC is not initialized. */
+    /** Whether the file has all SPIs that its head announces. Else it is cut off, or the VGIC is not initialized. */
     public boolean hasAllSpis() {
         return interrupts.stream()
                         .filter(one -> one.kind() == Kind.SPI && one.id() < InterruptId.FIRST_SPI + spis)
@@ -160,15 +160,15 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     }
 
     /**
-     * Whether the file has as many LPIs as its head announces. Otherwise it is cut off, or the guest maps and unmaps LPIs
-     * while the kernel prints.
+     * Whether the file has as many LPIs as its head announces. Otherwise it is cut off, or the guest maps and unmaps
+     * LPIs while the kernel prints.
      */
     public boolean hasAllLpis() {
         return count(Kind.LPI) == lpis.orElse(0);
     }
 
-    /** The LPIs that GICv4 delivers: the interrupts of devices that are forwarded. */
-    public List<Interrupt> forwarded() {
+    /** The LPIs that GICv4 delivers. */
+    public List<Interrupt> vlpis() {
         return interrupts.stream()
                 .filter(interrupt -> interrupt.delivery() == Delivery.VLPI)
                 .toList();
@@ -177,8 +177,8 @@ public record VgicState(String model, boolean enabled, int spis, OptionalInt lpi
     /**
      * Reads the text of the file.
      *
-     * @throws IllegalArgumentException if a line is none of the file's, a number in it is out of range, or a line of the
-     *     distributor is missing or comes twice; the sentence names the line
+     * @throws IllegalArgumentException if a line is none of the file's, a number in it is out of range, or a line of
+     *     the distributor is missing or comes twice; the sentence names the line
      */
     public static VgicState parse(String text) {
         Map<String, String> settings = new HashMap<>();

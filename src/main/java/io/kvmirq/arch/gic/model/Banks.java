@@ -5,8 +5,8 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.gic.InterruptId;
 
 /**
- * The state of the interrupts of a {@link Distributor}, in banks of 32: one bank of private interrupts for each vCPU, then
- * those of the SPIs. The caller holds the distributor's lock.
+ * The state of the interrupts of a {@link Distributor}, in banks of 32: one bank of private interrupts for each vCPU,
+ * then those of the SPIs. The caller holds the distributor's lock.
  */
 final class Banks {
     private static final long ALL = 0xffff_ffffL;
@@ -122,7 +122,7 @@ final class Banks {
         setField(bank(vcpu, id) + PRIORITY, id, Byte.SIZE, priority);
     }
 
-    /** The vCPU that gets an interrupt. An SPI stays with a vCPU whose list register holds it; a private one with its own. */
+    /** The vCPU that gets an interrupt. An SPI stays with a vCPU whose list register holds it. */
     int target(int vcpu, int id) {
         int holder = InterruptId.isPrivate(id) ? vcpu : holder(id);
         return holder >= 0 ? holder : route(id);

@@ -4,8 +4,8 @@ package io.kvmirq.arch.gic.model;
 import io.kvmirq.arch.BitField;
 
 /**
- * What KVM changes in the registers that hold the address of a table: memory attributes that it does not emulate. Source:
- * {@code vgic_sanitise_shareability()} and its neighbours in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
+ * Memory attributes that KVM does not emulate, and changes in the registers that hold the address of a table.
+ * Source: {@code vgic_sanitise_shareability()} and its neighbours in arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 final class Baser {
     private static final int OUTER_SHAREABLE = 2;

@@ -5,8 +5,8 @@ import io.kvmirq.arch.gic.MachineControl;
 import java.util.Optional;
 
 /**
- * The system registers of a GICv3's CPU interface that a VMM saves and restores. A field that {@link MachineControl#ICH} has
- * too is that field, moved to bit 0 of its register, except in {@link #ICC_CTLR_EL1}.
+ * The system registers of a GICv3's CPU interface that a VMM saves and restores. A field that {@link
+ * MachineControl#ICH} has too is that field, moved to bit 0 of its register, except in {@link #ICC_CTLR_EL1}.
  *
  * <p>Source: ARM IHI 0069, "AArch64 System register descriptions"; {@code gic_v3_icc_reg_descs} in
  * arch/arm64/kvm/vgic-sys-reg-v3.c.

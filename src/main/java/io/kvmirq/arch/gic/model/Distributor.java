@@ -7,11 +7,11 @@ import io.kvmirq.arch.gic.InterruptId;
 import java.util.function.IntConsumer;
 
 /**
- * The distributor of a VM's VGIC: the state of every interrupt, under one lock. Each vCPU has its own SGIs and PPIs, ids
- * 0–31. SPIs, from id 32 on, belong to the VM. A method that takes a vCPU and the id of an SPI ignores the vCPU.
+ * The distributor of a VM's VGIC: the state of every interrupt, under one lock. Each vCPU has its own SGIs and PPIs,
+ * ids 0–31. SPIs, from id 32 on, belong to the VM. A method that takes a vCPU and the id of an SPI ignores the vCPU.
  *
- * <p>If an interrupt becomes deliverable to a vCPU, the distributor sets the flag of the vCPU and calls the {@code kick} it
- * was made with, after it gave the lock back. The distributor as a whole is enabled.
+ * <p>If an interrupt becomes deliverable to a vCPU, the distributor sets the flag of the vCPU and calls the {@code
+ * kick} it was made with, after it gave the lock back. The distributor as a whole is enabled.
  *
  * <p>Safe for use by any number of threads. A spinlock makes others wait. No method allocates. Source: {@code
  * virt/kvm/arm/vgic.c} of 2013, arch/arm64/kvm/vgic of Linux 7.1.
@@ -148,12 +148,13 @@ public class Distributor {
     }
 
     /**
-     * Sets bits of up to 32 interrupts, one interrupt at a time. Ignored are bits of interrupts that do not exist, the LEVEL
-     * of SGIs, and the LATCH of a GICv2's SGIs: each of them has a source, so use {@link #send}.
+     * Sets bits of up to 32 interrupts, one interrupt at a time. Ignored are bits of interrupts that do not exist, the
+     * LEVEL of SGIs, and the LATCH of a GICv2's SGIs: each of them has a source, so use {@link #send}.
      *
      * @param first the first id, a multiple of 32
      * @param bits a 1 for each interrupt to change
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the state is {@link InterruptState#ACTIVE}
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the state is {@link
+     *     InterruptState#ACTIVE}
      */
     public void set(InterruptState what, int vcpu, int first, int bits) {
         change(what, vcpu, first, bits, true);
@@ -164,7 +165,8 @@ public class Distributor {
      *
      * @param first the first id, a multiple of 32
      * @param bits a 1 for each interrupt to change
-     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the state is {@link InterruptState#ACTIVE}
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the state is {@link
+     *     InterruptState#ACTIVE}
      */
     public void clear(InterruptState what, int vcpu, int first, int bits) {
         change(what, vcpu, first, bits, false);
@@ -220,8 +222,9 @@ public class Distributor {
     }
 
     /**
-     * Routes an SPI to a vCPU. At first it goes to vCPU 0. KVM of 2012 takes the lowest vCPU of a GICv2's target mask. An SPI
-     * in a list register stays with the vCPU of the list register until it leaves it ({@code vgic_target_oracle()}).
+     * Routes an SPI to a vCPU. At first it goes to vCPU 0. KVM of 2012 takes the lowest vCPU of a GICv2's target mask.
+     * An SPI in a list register stays with the vCPU of the list register until it leaves it ({@code
+     * vgic_target_oracle()}).
      *
      * @throws IllegalArgumentException if there is no such vCPU or SPI
      */
@@ -264,8 +267,8 @@ public class Distributor {
     }
 
     /**
-     * The line of a PPI or SPI rises: an edge-triggered interrupt is latched at each call. A level-triggered one is pending
-     * while its line is high.
+     * The line of a PPI or SPI rises: an edge-triggered interrupt is latched at each call. A level-triggered one is
+     * pending while its line is high.
      *
      * @throws IllegalArgumentException if there is no such vCPU or interrupt, or it is an SGI
      */
@@ -379,7 +382,7 @@ public class Distributor {
         banks.setSources(vcpu, sgi, banks.sources(vcpu, sgi) & ~(1 << source));
     }
 
-    /** A list register took the interrupt. A level-triggered one is not queued again until its end, and keeps its latch. */
+    /** A list register took the interrupt. A level is not queued again until its end, and keeps its latch. */
     void queued(int vcpu, int id) {
         boolean level = isLevel(vcpu, id);
         if (!level) {

@@ -4,8 +4,8 @@ package io.kvmirq.arch.gic.model;
 import java.util.Optional;
 
 /**
- * The registers of a GICv3 distributor: where each stands, and how many bits it has of each interrupt. A GICv2 has the same
- * up to GICD_ICFGR, except GICD_STATUSR.
+ * The registers of a GICv3 distributor: where each stands, and how many bits it has of each interrupt. A GICv2 has the
+ * same up to GICD_ICFGR, except GICD_STATUSR.
  *
  * <p>Source: ARM IHI 0069, "The GIC Distributor register map"; {@code vgic_v3_dist_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.

@@ -17,14 +17,15 @@ import io.kvmirq.arch.gic.MachineControl;
 import java.util.function.IntConsumer;
 
 /**
- * The CPU interface as a guest sees it: it takes interrupts from the list registers and ends them. Hardware does this, so no
- * lock is taken. Of GICH_VMCR the group enables and the priority mask count. An end deactivates, as with EOImode 0, and IAR
- * takes both groups, as with AckCtl 1, whatever the other bits are.
+ * The CPU interface as a guest sees it: it takes interrupts from the list registers and ends them. Hardware does this,
+ * so no lock is taken. Of GICH_VMCR the group enables and the priority mask count. An end deactivates, as with EOImode
+ * 0, and IAR takes both groups, as with AckCtl 1, whatever the other bits are.
  *
- * <p>For use by the vCPU's thread while its guest runs. No method allocates. Source: ARM IHI 0048, "GICV_IAR", "GICV_EOIR".
+ * <p>For use by the vCPU's thread while its guest runs. No method allocates. Source: ARM IHI 0048, "GICV_IAR",
+ * "GICV_EOIR".
  */
 public final class GuestCpuInterface {
-    /** What {@link #acknowledge} returns if there is nothing to take. */
+    /** The answer of {@link #acknowledge} if there is nothing to take. */
     public static final int SPURIOUS = 1023;
 
     private final VgicVcpu vcpu;
@@ -70,9 +71,9 @@ public final class GuestCpuInterface {
     }
 
     /**
-     * The guest writes EOIR: ends an active interrupt. A hardware interrupt is deactivated on the host. If the list register
-     * asks for it, the maintenance interrupt is raised. The end of an interrupt that no list register holds is counted in
-     * EOICount. The end of a special id, such as {@link #SPURIOUS}, does nothing.
+     * The guest writes EOIR: ends an active interrupt. A hardware interrupt is deactivated on the host. If the list
+     * register asks for it, the maintenance interrupt is raised. The end of an interrupt that no list register holds is
+     * counted in EOICount. The end of a special id, such as {@link #SPURIOUS}, does nothing.
      *
      * @param answer what {@link #acknowledge} returned
      * @throws IllegalStateException if the guest does not run

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.gic.model;
 
-/** What a {@link Distributor} keeps one bit of for each interrupt. */
+/** The states of which a {@link Distributor} keeps one bit for each interrupt. */
 public enum InterruptState {
     /** The interrupt is enabled. SGIs are from the start. */
     ENABLED(0),
     /**
-     * An edge, or a write to GICD_ISPENDR, that is not queued yet. A write latches a level until the interrupt ends. Of a
-     * GICv2 the bits of SGIs follow from their sources and cannot be written.
+     * An edge, or a write to GICD_ISPENDR, that is not queued yet. A write latches a level until the interrupt ends. Of
+     * a GICv2 the bits of SGIs follow from their sources and cannot be written.
      */
     LATCH(1),
     /** The line is high. It counts only if the interrupt is level-triggered. */

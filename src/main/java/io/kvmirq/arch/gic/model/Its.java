@@ -223,8 +223,8 @@ public final class Its {
     }
 
     /**
-     * KVM_DEV_ARM_ITS_RESTORE_TABLES: reads them back. The registers come first. After a fault no collection is mapped, and
-     * no device if it is in the table of devices.
+     * KVM_DEV_ARM_ITS_RESTORE_TABLES: reads them back. The registers come first. After a fault no collection is mapped,
+     * and no device if it is in the table of devices.
      */
     public Optional<TableFault> restore() {
         return new ItsImage(this, tables, lpis).restore();
@@ -232,7 +232,7 @@ public final class Its {
 
     // Messages
 
-    /** What becomes of a message. */
+    /** The fate of a message. */
     public enum Outcome {
         /** The LPI is pending. */
         PENDING,

@@ -14,8 +14,8 @@ import java.util.OptionalInt;
 import java.util.OptionalLong;
 
 /**
- * The tables of an ITS in guest memory, in version 0 of the form that KVM gives them. Each entry has 8 bytes, lowest byte
- * first. An entry names the distance to the next one. Source: "ITS Table ABI REV0" in
+ * The tables of an ITS in guest memory, in version 0 of the form that KVM gives them. Each entry has 8 bytes, lowest
+ * byte first. An entry names the distance to the next one. Source: "ITS Table ABI REV0" in
  * Documentation/virt/kvm/devices/arm-vgic-its.rst; {@code vgic_its_save_tables_v0()} in vgic-its.c.
  */
 final class ItsImage {
@@ -36,13 +36,13 @@ final class ItsImage {
     private static final BitField TARGET = new BitField("rdbase", 16, 32);
     private static final long NO_TARGET = 0xffff_ffffL;
 
-    private final Its its;
+    private final Its service;
     private final ItsTables tables;
     private final Lpis lpis;
     private final ByteBuffer entry = ByteBuffer.allocate(ItsTable.ENTRY).order(ByteOrder.LITTLE_ENDIAN);
 
-    ItsImage(Its its, ItsTables tables, Lpis lpis) {
-        this.its = its;
+    ItsImage(Its service, ItsTables tables, Lpis lpis) {
+        this.service = service;
         this.tables = tables;
         this.lpis = lpis;
     }
@@ -63,7 +63,7 @@ final class ItsImage {
     }
 
     private Optional<TableFault> saveDevices() {
-        long table = its.read(Its.BASER_DEVICES);
+        long table = service.read(Its.BASER_DEVICES);
         List<Integer> ids = List.copyOf(tables.devices().keySet());
         for (int i = 0; VALID.isSet(table) && i < ids.size(); i++) {
             ItsTables.Device device = Objects.requireNonNull(tables.devices().get(ids.get(i)));
@@ -115,7 +115,7 @@ final class ItsImage {
 
     /** Collections stand one after the other. An entry that is not valid ends them, if there is room. */
     private Optional<TableFault> saveCollections() {
-        long table = its.read(Its.BASER_COLLECTIONS);
+        long table = service.read(Its.BASER_COLLECTIONS);
         if (!VALID.isSet(table)) {
             return Optional.empty();
         }
@@ -151,7 +151,7 @@ final class ItsImage {
     }
 
     private Optional<TableFault> restoreCollections() {
-        long table = its.read(Its.BASER_COLLECTIONS);
+        long table = service.read(Its.BASER_COLLECTIONS);
         if (!VALID.isSet(table)) {
             return Optional.empty();
         }
@@ -173,7 +173,7 @@ final class ItsImage {
 
     private Optional<TableFault> restoreCollection(int collection, long target) {
         boolean exists = target == NO_TARGET || lpis.index((int) target).isPresent();
-        boolean fits = ItsTable.entry(its.read(Its.BASER_COLLECTIONS), collection, lpis.ram())
+        boolean fits = ItsTable.entry(service.read(Its.BASER_COLLECTIONS), collection, lpis.ram())
                 .isPresent();
         if (!exists) {
             return Optional.of(TableFault.CONTRADICTION);
@@ -193,7 +193,7 @@ final class ItsImage {
     }
 
     private Optional<TableFault> restoreDevices() {
-        long table = its.read(Its.BASER_DEVICES);
+        long table = service.read(Its.BASER_DEVICES);
         if (!VALID.isSet(table)) {
             return Optional.empty();
         }
@@ -235,7 +235,7 @@ final class ItsImage {
             if (VALID.isSet(value)) {
                 next = NEXT_DEVICE.of(value);
                 int device = first + at / ItsTable.ENTRY;
-                if (ItsTable.entry(its.read(Its.BASER_DEVICES), device, lpis.ram())
+                if (ItsTable.entry(service.read(Its.BASER_DEVICES), device, lpis.ram())
                         .isEmpty()) {
                     return Scan.failed(TableFault.CONTRADICTION);
                 }

@@ -28,7 +28,7 @@ final class ItsTable {
 
     private static final int PAGE_SHIFT = 12;
 
-    /** What KVM writes and the guest does not: the size of an entry and the type of the table. */
+    /** Fields that KVM writes and the guest does not: the size of an entry and the type of the table. */
     private static final long READ_ONLY = 0x71f_0000_0000_0000L;
 
     private static final BitField PAGES = new BitField("size", 0, 8);
@@ -44,7 +44,7 @@ final class ItsTable {
         return sanitised(1 << 10, type);
     }
 
-    /** What KVM makes of a value for GITS_BASER. */
+    /** The value that KVM keeps for one written to GITS_BASER. */
     static long sanitised(long value, long type) {
         long kept = value & ~READ_ONLY & ~(type == TYPE_COLLECTION ? INDIRECT : 0);
         long typed = TYPE.put(ENTRY_SIZE.put(kept, ENTRY - 1L), type);

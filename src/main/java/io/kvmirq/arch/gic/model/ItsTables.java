@@ -142,7 +142,7 @@ final class ItsTables {
                 && lpis.ram().isVisible(mapped.place(event));
     }
 
-    /** MAPTI of an event that {@link #takesEvent}. One that is mapped keeps its LPI. @return whether it is mapped now */
+    /** MAPTI of an event that {@link #takesEvent}. A mapped event keeps its LPI. @return whether it is mapped now */
     boolean mapEvent(int device, int event, int lpi, int collection) {
         Device mapped = Objects.requireNonNull(devices.get(device));
         if (mapped.events().containsKey(event)) {

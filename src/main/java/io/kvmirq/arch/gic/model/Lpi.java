@@ -14,7 +14,7 @@ final class Lpi {
     /** Whether Linux has it in the list of its vCPU; a vLPI is in none. */
     boolean queued;
     /** Present for a vLPI. */
-    Optional<LpiForwarding> forwarding = Optional.empty();
+    Optional<Vlpi> vlpi = Optional.empty();
 
     /** {@code vgic_queue_irq_unlock()}. */
     void queue(boolean delivers) {
@@ -22,25 +22,25 @@ final class Lpi {
     }
 
     void go(int id, int to) {
-        if (forwarding.isPresent() && vcpu.isPresent()) {
-            forwarding.get().move(id, vcpu.getAsInt(), to, enabled);
+        if (vlpi.isPresent() && vcpu.isPresent()) {
+            vlpi.get().move(id, vcpu.getAsInt(), to, enabled);
         }
         vcpu = OptionalInt.of(to);
     }
 
-    void endForwarding(int id) {
-        if (forwarding.isPresent() && vcpu.isPresent()) {
-            forwarding.get().unmap(vcpu.getAsInt(), id);
+    void endVlpi(int id) {
+        if (vlpi.isPresent() && vcpu.isPresent()) {
+            vlpi.get().unmap(vcpu.getAsInt(), id);
         }
-        forwarding = Optional.empty();
+        vlpi = Optional.empty();
     }
 
     /** KVM can look at a vLPI from GICv4.1 on. */
     boolean isPendingForKvm(int id) {
-        return forwarding.isPresent() && !forwarding.get().isReadable() ? pending : isPending(id);
+        return vlpi.isPresent() && !vlpi.get().isReadable() ? pending : isPending(id);
     }
 
     boolean isPending(int id) {
-        return forwarding.isPresent() && vcpu.isPresent() ? forwarding.get().isPending(vcpu.getAsInt(), id) : pending;
+        return vlpi.isPresent() && vcpu.isPresent() ? vlpi.get().isPending(vcpu.getAsInt(), id) : pending;
     }
 }

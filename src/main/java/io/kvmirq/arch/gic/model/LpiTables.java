@@ -8,8 +8,8 @@ import java.util.List;
 import java.util.OptionalInt;
 
 /**
- * The registers of a VM's redistributors that LPIs need, and the tables in guest memory that they point to. Source: IHI 0069,
- * "GICR_PROPBASER", "GICR_PENDBASER"; arch/arm64/kvm/vgic/vgic-mmio-v3.c.
+ * The registers of a VM's redistributors that LPIs need, and the tables in guest memory that they point to. Source: IHI
+ * 0069, "GICR_PROPBASER", "GICR_PENDBASER"; arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 final class LpiTables {
     /** GICR_PENDBASER.PTZ: the pending table is zero, so it is not read. */
@@ -20,7 +20,7 @@ final class LpiTables {
     private static final long PROPERTY_RESERVED = 0xf8f0_0000_0000_0060L;
     private static final long PENDING_RESERVED = 0xb8f0_0000_0000_f07fL;
 
-    /** GICR_PENDBASER at first, and GICR_PROPBASER once there is an ITS: inner shareable, cached for reads and writes. */
+    /** GICR_PENDBASER at first, and GICR_PROPBASER once there is an ITS: inner shareable, write-back. */
     private static final long INITIAL = Baser.sanitised(1 << 10, Baser.Attributes.OF_REDISTRIBUTOR);
 
     /** Of one vCPU. */

@@ -35,10 +35,10 @@ public final class Lpis {
     /**
      * No LPIs.
      *
-     * @param vcpus gives the index of the vCPU that a collection's target names, empty if there is none. Before Linux 6.7
-     *     the target is the index, since then it is the vCPU's id.
-     * @param delivers whether the distributor is enabled. An LPI that becomes pending while it is not waits for its next
-     *     message, INV or INVALL, or until its vCPU enables LPIs again
+     * @param vcpus gives the index of the vCPU that a collection's target names, empty if there is none. Before Linux
+     *     6.7 the target is the index, since then it is the vCPU's id.
+     * @param delivers whether the distributor is enabled. An LPI that becomes pending while it is not waits for its
+     *     next message, INV or INVALL, or until its vCPU enables LPIs again
      */
     public Lpis(IntFunction<OptionalInt> vcpus, GuestRam ram, BooleanSupplier delivers) {
         this.vcpus = vcpus;
@@ -69,9 +69,9 @@ public final class Lpis {
     }
 
     /**
-     * Writes GICR_CTLR.EnableLPIs. At the change to 1, the vCPU's LPIs take their pending bits from its pending table. At
-     * the change to 0 they stay pending but reach no guest, and messages are dropped from then on. A vLPI is delivered all
-     * the same.
+     * Writes GICR_CTLR.EnableLPIs. At the change to 1, the vCPU's LPIs take their pending bits from its pending table.
+     * At the change to 0 they stay pending but reach no guest, and messages are dropped from then on. A vLPI is
+     * delivered all the same.
      */
     public void enable(int vcpu, boolean enable) {
         if (enable && !isEnabled(vcpu) && tables.mayHavePending(vcpu)) {
@@ -90,8 +90,8 @@ public final class Lpis {
     }
 
     /**
-     * Linux has no LPI of a vCPU queued any more, as when the vCPU entered its guest while the distributor is disabled. They
-     * stay pending.
+     * Linux has no LPI of a vCPU queued any more, as when the vCPU entered its guest while the distributor is disabled.
+     * They stay pending.
      */
     public void forget(int vcpu) {
         lpis.values().stream().filter(lpi -> isFor(lpi, vcpu)).forEach(lpi -> lpi.queued = false);
@@ -161,7 +161,7 @@ public final class Lpis {
     void remove(int id) {
         Lpi lpi = lpis.get(id);
         if (lpi != null && --lpi.references == 0) {
-            lpi.endForwarding(id);
+            lpi.endVlpi(id);
             lpis.remove(id);
         }
     }
@@ -173,8 +173,8 @@ public final class Lpis {
         }
         lpi.priority = property.getAsInt() & PROPERTY_PRIORITY;
         lpi.enabled = (property.getAsInt() & PROPERTY_ENABLED) != 0;
-        if (lpi.forwarding.isPresent() && lpi.vcpu.isPresent()) {
-            lpi.forwarding.get().setEnabled(lpi.vcpu.getAsInt(), id, lpi.enabled);
+        if (lpi.vlpi.isPresent() && lpi.vcpu.isPresent()) {
+            lpi.vlpi.get().setEnabled(lpi.vcpu.getAsInt(), id, lpi.enabled);
         }
         lpi.queue(delivers.getAsBoolean());
         return true;
@@ -229,8 +229,8 @@ public final class Lpis {
         if (lpi == null) {
             return;
         }
-        if (lpi.forwarding.isPresent() && lpi.vcpu.isPresent()) {
-            lpi.forwarding.get().setPending(lpi.vcpu.getAsInt(), id, pending);
+        if (lpi.vlpi.isPresent() && lpi.vcpu.isPresent()) {
+            lpi.vlpi.get().setPending(lpi.vcpu.getAsInt(), id, pending);
         } else {
             lpi.pending = pending;
             lpi.queue(delivers.getAsBoolean());
@@ -240,14 +240,14 @@ public final class Lpis {
     // vLPIs
 
     /** The LPI becomes a vLPI. If it is pending, its vPE has it pending from then on. It has a target. */
-    void forward(int id, LpiForwarding forwarding) {
+    void makeVlpi(int id, Vlpi vlpi) {
         Lpi lpi = lpis.get(id);
         if (lpi != null) {
             boolean pending = lpi.pending;
             lpi.pending = false;
             lpi.queued = false;
-            lpi.forwarding = Optional.of(forwarding);
-            forwarding.setEnabled(lpi.vcpu.orElseThrow(), id, lpi.enabled);
+            lpi.vlpi = Optional.of(vlpi);
+            vlpi.setEnabled(lpi.vcpu.orElseThrow(), id, lpi.enabled);
             if (pending) {
                 setPending(id, true);
             }
@@ -258,23 +258,23 @@ public final class Lpis {
      * The LPI is no vLPI from then on. Hardware drops its pending state with the mapping, and KVM does not take it back
      * before ({@code its_vlpi_unmap()}: DISCARD).
      */
-    void endForwarding(int id) {
+    void endVlpi(int id) {
         Lpi lpi = lpis.get(id);
         if (lpi != null) {
-            lpi.endForwarding(id);
+            lpi.endVlpi(id);
         }
     }
 
     /** The host interrupt that an LPI is a vLPI of; empty if KVM delivers it. */
     public OptionalInt hostIrq(int id) {
         return Optional.ofNullable(lpis.get(id))
-                .flatMap(lpi -> lpi.forwarding)
-                .map(forwarding -> OptionalInt.of(forwarding.hostIrq()))
+                .flatMap(lpi -> lpi.vlpi)
+                .map(vlpi -> OptionalInt.of(vlpi.hostIrq()))
                 .orElse(NONE);
     }
 
     /** The LPI that is a vLPI of a host interrupt; empty if there is none. */
-    OptionalInt forwardedBy(int hostIrq) {
+    OptionalInt vlpiOf(int hostIrq) {
         return lpis.keySet().stream()
                 .mapToInt(id -> id)
                 .filter(id -> hostIrq(id).equals(OptionalInt.of(hostIrq)))
@@ -287,14 +287,14 @@ public final class Lpis {
      * @return whether the host interrupt is a vLPI, which is pending then; otherwise the host is interrupted
      */
     public boolean receive(int hostIrq) {
-        OptionalInt lpi = forwardedBy(hostIrq);
+        OptionalInt lpi = vlpiOf(hostIrq);
         lpi.ifPresent(id -> setPending(id, true));
         return lpi.isPresent();
     }
 
     /**
-     * The guest of a vCPU takes its LPI with the highest priority that Linux has queued or hardware delivers, which is not
-     * pending then. Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
+     * The guest of a vCPU takes its LPI with the highest priority that Linux has queued or hardware delivers, which is
+     * not pending then. Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
      *
      * @param passes whether the vCPU's CPU interface lets a priority pass, 0–252
      * @return the INTID; empty if there is none
@@ -304,8 +304,7 @@ public final class Lpis {
                 .filter(entry -> isFor(entry.getValue(), vcpu)
                         && entry.getValue().enabled
                         && passes.test(entry.getValue().priority)
-                        && (entry.getValue().queued
-                                || entry.getValue().forwarding.isPresent())
+                        && (entry.getValue().queued || entry.getValue().vlpi.isPresent())
                         && entry.getValue().isPending(entry.getKey()))
                 .min(Comparator.comparingInt(entry -> entry.getValue().priority))
                 .map(entry -> OptionalInt.of(entry.getKey()))
@@ -317,9 +316,7 @@ public final class Lpis {
     /** Whether KVM cannot read the state of an LPI, because it is a vLPI of GICv4.0. */
     boolean isUnreadable(int id) {
         Lpi lpi = lpis.get(id);
-        return lpi != null
-                && lpi.forwarding.isPresent()
-                && !lpi.forwarding.get().isReadable();
+        return lpi != null && lpi.vlpi.isPresent() && !lpi.vlpi.get().isReadable();
     }
 
     // For people and for the VMM
@@ -348,7 +345,8 @@ public final class Lpis {
     }
 
     /**
-     * Writes the pending bits of all LPIs to the guest's pending tables, as a VMM has it done before it saves the guest.
+     * Writes the pending bits of all LPIs to the guest's pending tables, as a VMM has it done before it saves the
+     * guest.
      *
      * @return whether the tables are memory
      */

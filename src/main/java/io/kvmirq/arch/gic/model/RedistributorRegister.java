@@ -5,8 +5,8 @@ import io.kvmirq.arch.gic.InterruptId;
 import java.util.Optional;
 
 /**
- * The registers of a GICv3 redistributor that are not per interrupt. Those of SGIs and PPIs are in its second frame, from
- * {@link #PRIVATE_FRAME} on, at the offsets of {@link DistributorRegister}.
+ * The registers of a GICv3 redistributor that are not per interrupt. Those of SGIs and PPIs are in its second frame,
+ * from {@link #PRIVATE_FRAME} on, at the offsets of {@link DistributorRegister}.
  *
  * <p>Source: ARM IHI 0069, "The GIC Redistributor register map"; {@code vgic_v3_rd_registers} in
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.

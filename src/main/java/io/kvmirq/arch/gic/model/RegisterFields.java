@@ -13,7 +13,7 @@ import io.kvmirq.arch.gic.MachineControl;
  * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
  */
 public final class RegisterFields {
-    /** GICD_CTLR.EnableGrp1, of one security state: the distributor forwards interrupts of group 1. */
+    /** GICD_CTLR.EnableGrp1, of one security state: the distributor passes interrupts of group 1 on. */
     public static final BitField CTLR_ENABLE_GROUP1 = new BitField("enablegrp1", 1, 1);
     /** GICD_CTLR.ARE: affinity routing. KVM reads 1. */
     public static final BitField CTLR_AFFINITY_ROUTING = new BitField("are", 4, 1);

@@ -8,8 +8,8 @@ import io.kvmirq.arch.vcpu.VcpuThread;
 import java.util.Optional;
 
 /**
- * A vCPU with a VGIC: its thread, its virtual CPU interface, and what its guest does with it. The list registers are filled
- * before the guest is entered and read back after it exits.
+ * A vCPU with a VGIC: its thread, its virtual CPU interface, and what its guest does with it. The list registers are
+ * filled before the guest is entered and read back after it exits.
  *
  * <p>Safe for use by one thread of its own and any number of others.
  */
@@ -63,7 +63,7 @@ public final class VgicVcpu {
         return registers;
     }
 
-    /** What the guest does with its interrupts. */
+    /** The guest's side: it takes and ends interrupts. */
     public GuestCpuInterface guest() {
         return guest;
     }

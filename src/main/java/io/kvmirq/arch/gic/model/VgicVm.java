@@ -9,12 +9,12 @@ import java.util.function.IntConsumer;
 /**
  * A VM with a GICv2 in the kernel: its distributor and its vCPUs.
  *
- * <p>The maintenance interrupt has a vector of each host CPU, and its handler serves the vCPU whose thread is on that CPU.
- * An interrupt that arrives later, when another vCPU is there, finds nothing to do for that one, and the vCPU it was raised
- * for waits until its list registers are loaded again. KVM cannot tell: hardware must not be that late.
+ * <p>The maintenance interrupt has a vector of each host CPU, and its handler serves the vCPU whose thread is on that
+ * CPU. An interrupt that arrives later, when another vCPU is there, finds nothing to do for that one, and the vCPU it
+ * was raised for waits until its list registers are loaded again. KVM cannot tell: hardware must not be that late.
  *
- * <p>Make a VM before other threads use its host. After that it is safe for use by any number of threads. A spinlock makes
- * others wait.
+ * <p>Make a VM before other threads use its host. After that it is safe for use by any number of threads. A spinlock
+ * makes others wait.
  */
 public final class VgicVm {
     /** The vector of a {@link HostCpu} that stands for the maintenance interrupt: its PPI, INTID 25. */
@@ -27,7 +27,7 @@ public final class VgicVm {
     private final Parts parts;
     private volatile boolean late;
 
-    /** What a VM is made of: a test replaces parts. */
+    /** The parts of a VM: a test replaces some. */
     interface Parts {
         default VirtualInterface registers(Distributor gic, int vcpu, int registers, SharedWords words, int base) {
             return new VirtualInterface(gic, vcpu, registers, words, base);
@@ -59,8 +59,8 @@ public final class VgicVm {
      *
      * @param vcpus 1–8
      * @param shared the number of SPIs, 0–988
-     * @param registers the number of list registers of each vCPU, 1–64. With one, UIE always has its cause: the guest gets
-     *     as far as the maintenance interrupt is late
+     * @param registers the number of list registers of each vCPU, 1–64. With one, UIE always has its cause: the guest
+     *     gets as far as the maintenance interrupt is late
      * @param deactivate takes the id of a physical interrupt that a guest's end deactivates
      * @throws IllegalArgumentException if a number is out of range, or the host has more than 64 CPUs
      */

@@ -22,19 +22,19 @@ import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 
 /**
- * The virtual CPU interface of a vCPU, a GICv2's: list registers, GICH_HCR and the registers that follow from them. KVM fills
- * the list registers before the guest runs and reads them back after it exits, both under the distributor's lock with
- * interrupts off. So no maintenance interrupt comes between the decision that all is queued and the clear flag.
+ * The virtual CPU interface of a vCPU, a GICv2's: list registers, GICH_HCR and the registers that follow from them. KVM
+ * fills the list registers before the guest runs and reads them back after it exits, both under the distributor's lock
+ * with interrupts off. So no maintenance interrupt comes between the decision that all is queued and the clear flag.
  *
- * <p>An interrupt is in one list register at most, an SGI in one for each source. SGIs come first, then PPIs, then SPIs.
- * What finds no free register stays pending, and UIE is set: an underflow interrupt ends the guest's run when at most one
- * register is in use. A level-triggered interrupt has EOI set: its end raises a maintenance interrupt, which looks at the
- * line again. An interrupt in a list register reaches the guest also if it is disabled or routed elsewhere meanwhile, or if
- * its line falls.
+ * <p>An interrupt is in one list register at most, an SGI in one for each source. SGIs come first, then PPIs, then
+ * SPIs. What finds no free register stays pending, and UIE is set: an underflow interrupt ends the guest's run when at
+ * most one register is in use. A level-triggered interrupt has EOI set: its end raises a maintenance interrupt, which
+ * looks at the line again. An interrupt in a list register reaches the guest also if it is disabled or routed elsewhere
+ * meanwhile, or if its line falls.
  *
  * <p>For use by the vCPU's CPU; readers may be any thread. {@link #setListRegister} and {@link #setMachineControl}
- * allocate, no other method does. Source: {@code __kvm_vgic_sync_to_cpu} and others of "[PATCH v4 07/13] ARM: KVM: VGIC virtual CPU interface
- * management", December 2012, with the remarks of its review.
+ * allocate, no other method does. Source: {@code __kvm_vgic_sync_to_cpu} and others of "[PATCH v4 07/13] ARM: KVM: VGIC
+ * virtual CPU interface management", December 2012, with the remarks of its review.
  */
 public class VirtualInterface {
     private static final int MOST_REGISTERS = 64;
@@ -116,13 +116,13 @@ public class VirtualInterface {
     }
 
     /**
-     * Writes a list register, as KVM does for a hardware interrupt before its guest runs. It flags the vCPU and does not wake
-     * it. A level-triggered interrupt in it is not queued again until it leaves the register, at its end or by another
-     * write.
+     * Writes a list register, as KVM does for a hardware interrupt before its guest runs. It flags the vCPU and does
+     * not wake it. A level-triggered interrupt in it is not queued again until it leaves the register, at its end or by
+     * another write.
      *
      * @param word 32 bits
-     * @throws IllegalArgumentException if there is no such register or interrupt, or no vCPU that is the source of the SGI;
-     *     if the manual forbids the word; or if another register, of any vCPU, holds the interrupt
+     * @throws IllegalArgumentException if there is no such register or interrupt, or no vCPU that is the source of the
+     *     SGI; if the manual forbids the word; or if another register, of any vCPU, holds the interrupt
      */
     public void setListRegister(int number, long word) {
         checkRegister(number);
@@ -185,8 +185,8 @@ public class VirtualInterface {
     }
 
     /**
-     * Writes GICH_VMCR, as the guest's writes to its CPU interface do. At first both groups are enabled and the mask lets all
-     * priorities pass but the lowest.
+     * Writes GICH_VMCR, as the guest's writes to its CPU interface do. At first both groups are enabled and the mask
+     * lets all priorities pass but the lowest.
      *
      * @param word 32 bits
      * @throws IllegalArgumentException if the manual forbids the word
@@ -243,8 +243,8 @@ public class VirtualInterface {
     /**
      * Fills the list registers before the guest runs, with a part of what is pending. Interrupts are off.
      *
-     * @param withheld takes the first id of 32, and returns a 1 for each interrupt that stays in the distributor. The lock of
-     *     the distributor is held
+     * @param withheld takes the first id of 32, and returns a 1 for each interrupt that stays in the distributor. The
+     *     lock of the distributor is held
      */
     public void syncToCpu(IntUnaryOperator withheld) {
         gic.lock();
@@ -313,8 +313,8 @@ public class VirtualInterface {
     }
 
     /**
-     * Whether a list register holds the interrupt as an active hardware interrupt, which is not made pending. The interrupt
-     * stays pending in the distributor, which offers it again when the list register gives it up.
+     * Whether a list register holds the interrupt as an active hardware interrupt, which is not made pending. The
+     * interrupt stays pending in the distributor, which offers it again when the list register gives it up.
      */
     private boolean awaitsEnd(int id, int source) {
         int number = find(id, source);
@@ -322,7 +322,9 @@ public class VirtualInterface {
         return HW.isSet(word) && ACTIVE.isSet(word);
     }
 
-    /** @return whether a list register takes it: the one that holds the same interrupt of the same source, or a free one */
+    /**
+     * @return whether a list register takes it: the one that holds the same interrupt of the same source, or a free one
+     */
     boolean queue(int id, int source) {
         int number = find(id, source);
         long word;
@@ -378,8 +380,8 @@ public class VirtualInterface {
     }
 
     /**
-     * Sets UIE if something found no list register. Otherwise nothing is left for the vCPU, and its flag is cleared. The lock
-     * is held.
+     * Sets UIE if something found no list register. Otherwise nothing is left for the vCPU, and its flag is cleared.
+     * The lock is held.
      *
      * @param all what {@link #queueAll()} returned
      */
@@ -392,8 +394,8 @@ public class VirtualInterface {
     }
 
     /**
-     * Reads the list registers back after the guest exited. Interrupts are off. A level-triggered interrupt without EOI,
-     * such as a hardware interrupt, is pending again if it has ended and its line is still high.
+     * Reads the list registers back after the guest exited. Interrupts are off. A level-triggered interrupt without
+     * EOI, such as a hardware interrupt, is pending again if it has ended and its line is still high.
      */
     public void syncFromCpu() {
         gic.lock();
@@ -433,9 +435,9 @@ public class VirtualInterface {
     }
 
     /**
-     * Handles the maintenance interrupt on the vCPU's CPU, outside the guest. Interrupts are off. An ended level-triggered
-     * interrupt whose line is still high is pending again. It is queued at the next entry of this vCPU, or another vCPU is
-     * kicked to which it was routed meanwhile.
+     * Handles the maintenance interrupt on the vCPU's CPU, outside the guest. Interrupts are off. An ended
+     * level-triggered interrupt whose line is still high is pending again. It is queued at the next entry of this vCPU,
+     * or another vCPU is kicked to which it was routed meanwhile.
      */
     public void maintain() {
         gic.lock();

@@ -16,11 +16,11 @@ import java.util.OptionalInt;
  * arch/arm64/kvm/arm.c.
  */
 public final class VlpiMapping {
-    /** What a step leaves behind. */
+    /** The state that a step leaves behind. */
     public enum Outcome {
         /** Nothing. */
         CLEAN,
-        /** The LPI of an old route is still a vLPI of this host interrupt. The kernel warns when the guest discards it. */
+        /** The LPI of an old route is still this host interrupt's vLPI. The kernel warns when the guest discards it. */
         LEFT_BEHIND,
         /** The kernel warns: the LPI of the present route is no vLPI of this host interrupt. */
         WARNS
@@ -73,7 +73,7 @@ public final class VlpiMapping {
         route = Optional.of(to);
         Optional<VlpiObstacle> refused = refusal(to);
         if (refused.isEmpty()) {
-            lpis.forward(lpi(to).orElseThrow(), new LpiForwarding(hostIrq, vpes));
+            lpis.makeVlpi(lpi(to).orElseThrow(), new Vlpi(hostIrq, vpes));
         }
         return refused;
     }
@@ -114,7 +114,7 @@ public final class VlpiMapping {
             return Outcome.CLEAN;
         }
         if (kernel == VlpiKernel.BY_HOST_IRQ) {
-            endForwarding();
+            endVlpi();
         }
         route = Optional.of(to);
         return leftBehind();
@@ -129,23 +129,23 @@ public final class VlpiMapping {
         Route from = registered();
         boolean warns = false;
         if (kernel == VlpiKernel.BY_HOST_IRQ) {
-            endForwarding();
+            endVlpi();
         } else {
             OptionalInt lpi = gicv4 ? lpi(from) : OptionalInt.empty();
-            warns = lpi.isPresent() && !isForwarded();
+            warns = lpi.isPresent() && !isVlpi();
             // It does not matter whose vLPI it is.
-            lpi.ifPresent(lpis::endForwarding);
+            lpi.ifPresent(lpis::endVlpi);
         }
         route = Optional.empty();
         return warns ? Outcome.WARNS : leftBehind();
     }
 
-    private void endForwarding() {
-        lpis.forwardedBy(hostIrq).ifPresent(lpis::endForwarding);
+    private void endVlpi() {
+        lpis.vlpiOf(hostIrq).ifPresent(lpis::endVlpi);
     }
 
     private Outcome leftBehind() {
-        return lpis.forwardedBy(hostIrq).isPresent() ? Outcome.LEFT_BEHIND : Outcome.CLEAN;
+        return lpis.vlpiOf(hostIrq).isPresent() ? Outcome.LEFT_BEHIND : Outcome.CLEAN;
     }
 
     private Route registered() {
@@ -154,7 +154,7 @@ public final class VlpiMapping {
     }
 
     /** Whether the LPI of the present route is a vLPI of this host interrupt. */
-    public boolean isForwarded() {
+    public boolean isVlpi() {
         Route now = route.orElse(NOWHERE);
         OptionalInt lpi = now.its().isPresent() && now.device().isPresent()
                 ? now.its().get().lpiOfEvent(now.device().getAsInt(), now.event())

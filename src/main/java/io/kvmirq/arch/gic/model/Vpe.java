@@ -9,9 +9,9 @@ import io.kvmirq.arch.vcpu.VcpuThread;
 import java.util.Optional;
 
 /**
- * A vCPU as GICv4 knows it (vPE): its table of pending vLPIs, whether a redistributor has it resident, and its doorbell. A
- * resident vPE takes vLPIs without KVM. Otherwise they stay in the table; if the vCPU blocks, the doorbell, an interrupt of
- * the host, wakes it. Safe for use by any number of threads.
+ * A vCPU as GICv4 knows it (vPE): its table of pending vLPIs, whether a redistributor has it resident, and its
+ * doorbell. A resident vPE takes vLPIs without KVM. Otherwise they stay in the table; if the vCPU blocks, the doorbell,
+ * an interrupt of the host, wakes it. Safe for use by any number of threads.
  *
  * <p>Source: arch/arm64/kvm/vgic/vgic-v4.c; {@code its_make_vpe_resident()} and {@code its_make_vpe_non_resident()} in
  * drivers/irqchip/irq-gic-v4.c; {@code its_vpe_deschedule()} and {@code its_vpe_4_1_deschedule()} in irq-gic-v3-its.c.
@@ -20,9 +20,9 @@ public final class Vpe implements VcpuHooks {
     /** The versions of the hardware. */
     public enum Version {
         /**
-         * The doorbell is an LPI that KVM enables before the vPE leaves its redistributor, and that disables itself. While it
-         * is disabled it may become pending; KVM clears that when it makes the vPE resident ({@code vgic_v4_load()}), so the
-         * model does not keep it.
+         * The doorbell is an LPI that KVM enables before the vPE leaves its redistributor, and that disables itself.
+         * While it is disabled it may become pending; KVM clears that when it makes the vPE resident ({@code
+         * vgic_v4_load()}), so the model does not keep it.
          */
         V4_0,
         /** The redistributor sends a doorbell only if it was asked to, and once. */
@@ -113,7 +113,8 @@ public final class Vpe implements VcpuHooks {
     // Hardware
 
     /**
-     * A vLPI becomes pending, or not pending. A doorbell rings if it is enabled, and the vPE is not resident and wants one.
+     * A vLPI becomes pending, or not pending. A doorbell rings if it is enabled, and the vPE is not resident and wants
+     * one.
      *
      * @param vlpi a number below the constructor's
      * @throws IllegalArgumentException if the number is out of range

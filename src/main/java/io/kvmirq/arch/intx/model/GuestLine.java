@@ -5,13 +5,13 @@ import io.kvmirq.arch.SharedWords;
 import java.util.Optional;
 
 /**
- * A level-triggered pin of a guest's interrupt controller, with its irqfd and its resampling irqfds. While an interrupt of
- * the pin is not ended, the pin requests no other (Remote IRR).
+ * A level-triggered pin of a guest's interrupt controller, with its irqfd and its resampling irqfds. While an interrupt
+ * of the pin is not ended, the pin requests no other (Remote IRR).
  *
  * <p>An irqfd does not raise the pin itself: a worker of the kernel calls {@link #inject}. Add resamplefds before other
  * threads use the pin. After that it is safe for use by any number of threads. Source: {@code irqfd_inject} and {@code
- * kvm_ioapic_update_eoi_one} of Linux 7.1; vgic_v2_populate_lr for mapped interrupts. Not modelled: after 10 000 EOIs that
- * each find the pin high, Linux delays the next interrupt by a hundredth of a second. The fake's IOAPIC does so.
+ * kvm_ioapic_update_eoi_one} of Linux 7.1; vgic_v2_populate_lr for mapped interrupts. Not modelled: after 10 000 EOIs
+ * that each find the pin high, Linux delays the next interrupt by a hundredth of a second. The fake's IOAPIC does so.
  */
 public class GuestLine {
     /** Guards SOURCES, REMOTE_IRR, MAPPED and GONE. */
@@ -127,7 +127,7 @@ public class GuestLine {
         boolean delivers = !gone && sources.set(0, PHYSICAL, true) && open();
         words.unlock(at(LOCK));
         if (gone) {
-            device.ifPresent(VfioIntx::endForwarded);
+            device.ifPresent(VfioIntx::endDirect);
         } else if (delivers) {
             vcpu.request(number);
         }
@@ -194,9 +194,9 @@ public class GuestLine {
     }
 
     /**
-     * The VM is gone. A physical interrupt that the guest has not ended is deactivated, since no EOI of it comes any more
-     * ({@code kvm_vgic_unmap_phys_irq} and the release of the host interrupt). It stays active if another device on the line
-     * forwarded it too.
+     * The VM is gone. A physical interrupt that the guest has not ended is deactivated, since no EOI of it comes any
+     * more ({@code kvm_vgic_unmap_phys_irq} and the release of the host interrupt). It stays active if another device
+     * on the line left it to the EOI too.
      */
     public void destroy() {
         words.lock(at(LOCK));
@@ -207,7 +207,7 @@ public class GuestLine {
         words.unlock(at(LOCK));
         boolean raised = (words.swap(at(RAISED), 0) >>> PHYSICAL & 1) != 0;
         if (device.isPresent() && (waits || raised)) {
-            device.get().endForwarded();
+            device.get().endDirect();
         }
     }
 }

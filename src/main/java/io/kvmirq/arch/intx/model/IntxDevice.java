@@ -5,11 +5,11 @@ import io.kvmirq.arch.SharedWords;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * A device that asserts a {@link PhysicalLine} while it requests service, COMMAND.DisINTx is clear, and neither MSI nor MSI-X
- * is enabled. Each change is one access, except where a method says so. Safe for use by any number of threads.
+ * A device that asserts a {@link PhysicalLine} while it requests service, COMMAND.DisINTx is clear, and neither MSI nor
+ * MSI-X is enabled. Each change is one access, except where a method says so. Safe for use by any number of threads.
  */
 public final class IntxDevice {
-    /** What a device can do. */
+    /** The abilities of a device. */
     public enum Kind {
         /** PCI 2.3 and later: has STATUS.INTx and COMMAND.DisINTx. */
         PCI_2_3,
@@ -65,7 +65,7 @@ public final class IntxDevice {
         return line;
     }
 
-    /** What the device can do. */
+    /** The abilities of the device. */
     public Kind kind() {
         return kind;
     }

@@ -8,7 +8,7 @@ import org.jspecify.annotations.Nullable;
 abstract class IntxState {
     /** {@code igate}: held by all that a user or the guest's configuration writes do. Taken before LOCK. */
     static final int GATE = 0;
-    /** {@code irqlock}: held by the handlers and by an unmask. While there is a handler or an unmask eventfd it guards MASKED. */
+    /** {@code irqlock}: held by the handlers and by an unmask. With a handler or an unmask eventfd it guards MASKED. */
     static final int LOCK = 1;
 
     static final int MASKED = 2;
@@ -83,8 +83,8 @@ abstract class IntxState {
     }
 
     /**
-     * The next user of a closed device opens it: DisINTx is clear, and masks and writes of DisINTx act again. A mode that is
-     * enabled opens the device too.
+     * The next user of a closed device opens it: DisINTx is clear, and masks and writes of DisINTx act again. A mode
+     * that is enabled opens the device too.
      */
     public void open() {
         words.lock(at(GATE));
@@ -192,12 +192,12 @@ abstract class IntxState {
     }
 
     /**
-     * Removes the trigger, which is signalled no more when this returns. INTx stays enabled, and its interrupts go nowhere.
-     * The line of a platform device is disabled until there is a trigger again.
+     * Removes the trigger, which is signalled no more when this returns. INTx stays enabled, and its interrupts go
+     * nowhere. The line of a platform device is disabled until there is a trigger again.
      *
      * @throws IllegalStateException if the mode is not INTx
      */
-    public void detach() {
+    public void unwire() {
         words.lock(at(GATE));
         try {
             check(InterruptMode.INTX);
@@ -248,7 +248,7 @@ abstract class IntxState {
     public void clearUnmaskEvent() {
         words.lock(at(GATE));
         try {
-            detachUnmaskEvent();
+            removeUnmaskEvent();
         } finally {
             words.unlock(at(GATE));
         }
@@ -262,10 +262,10 @@ abstract class IntxState {
         }
     }
 
-    void detachUnmaskEvent() {
+    void removeUnmaskEvent() {
         LineEvent event = unmaskEvent;
         if (event != null && words.get(at(UNMASK)) != 0) {
-            event.detach();
+            event.unlisten();
             words.set(at(UNMASK), 0);
         }
     }

@@ -9,9 +9,9 @@ import io.kvmirq.arch.vcpu.VcpuThread;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A vCPU that takes the interrupts of its {@link GuestLine}s at the entries of its {@link #thread}, and ends them while the
- * guest runs. The guest has interrupts enabled, and takes all at once: priorities are not modelled. Connect lines before
- * other threads use the vCPU. After that it is safe for use by one thread of its own and any number of others.
+ * A vCPU that takes the interrupts of its {@link GuestLine}s at the entries of its {@link #thread}, and ends them while
+ * the guest runs. The guest has interrupts enabled, and takes all at once: priorities are not modelled. Connect lines
+ * before other threads use the vCPU. After that it is safe for use by one thread of its own and any number of others.
  */
 public final class IntxVcpu {
     /** The lines that are requested and not taken, a bit each. */

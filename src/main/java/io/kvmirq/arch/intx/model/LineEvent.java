@@ -5,14 +5,14 @@ import io.kvmirq.arch.SharedWords;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An eventfd that one listener may attach to, such as the unmask eventfd of VFIO. Signals without a listener are kept, as
- * one. A listener runs under a lock: it must not signal, attach or detach the same eventfd. Safe for use by any number of
- * threads.
+ * An eventfd that one listener may have, such as the unmask eventfd of VFIO. Signals without a listener are kept, as
+ * one. A listener runs under a lock: it must not signal the same eventfd or change its listener. Safe for use by any
+ * number of threads.
  */
 public final class LineEvent implements Signal {
     /** Whether a signal waits for a listener. */
     static final int SIGNALLED = 0;
-    /** Whether a listener is attached. */
+    /** Whether there is a listener. */
     static final int LISTENED = 1;
 
     /** Taken while the listener runs: {@code virqfd_disable} flushes. Guards LISTENED. */
@@ -62,8 +62,8 @@ public final class LineEvent implements Signal {
         return words.get(at(SIGNALLED)) != 0;
     }
 
-    /** Attaches a listener. A signal that waits is passed to it at once. */
-    void attach(Signal next) {
+    /** Sets the listener. A signal that waits is passed to it at once. */
+    void listen(Signal next) {
         words.lock(at(PASSING));
         listener = next;
         words.set(at(LISTENED), 1);
@@ -78,7 +78,7 @@ public final class LineEvent implements Signal {
     }
 
     /** From now on signals are kept. A listener that runs ends before. */
-    void detach() {
+    void unlisten() {
         words.lock(at(PASSING));
         words.set(at(LISTENED), 0);
         words.unlock(at(PASSING));

@@ -6,12 +6,12 @@ import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
- * A level-triggered line of the host's interrupt controller: the devices that assert it, the handlers that share it, its
- * disable depth and its active state. Connect devices and add handlers before other threads use the line. After that it is
- * safe for use by any number of threads.
+ * A level-triggered line of the host's interrupt controller: the devices that assert it, the handlers that share it,
+ * its disable depth and its active state. Connect devices and add handlers before other threads use the line. After
+ * that it is safe for use by any number of threads.
  *
- * <p>A disabled line is masked at once, as vfio-pci asks for without DisINTx ({@code IRQ_DISABLE_UNLAZY}). Linux masks the
- * lines of platform devices lazily, at their next interrupt.
+ * <p>A disabled line is masked at once, as vfio-pci asks for without DisINTx ({@code IRQ_DISABLE_UNLAZY}). Linux masks
+ * the lines of platform devices lazily, at their next interrupt.
  *
  * <p>Source: kernel/irq/manage.c, kernel/irq/spurious.c of Linux 7.1.
  */
@@ -22,8 +22,8 @@ public final class PhysicalLine {
     static final int RUNNING = 1;
     /** Whether the controller holds the interrupt active. */
     static final int ACTIVE = 2;
-    /** The handlers that forwarded the active interrupt, a bit each. While they run: all that run. */
-    static final int FORWARDED = 3;
+    /** The handlers that left the active interrupt to the guest's EOI, a bit each. While they run: all that run. */
+    static final int DIRECT = 3;
     /** How often the line is disabled and not enabled again. */
     static final int DEPTH = 4;
     /** The handlers that requested the line, a bit each. */
@@ -38,22 +38,22 @@ public final class PhysicalLine {
 
     static final int WORDS = 10;
 
-    /** What a handler did. */
+    /** The answer of a handler. */
     public enum Taken {
         /** The interrupt is of another device: {@code IRQ_NONE}. */
         NONE,
         /** The interrupt is handled. */
         HANDLED,
         /** The guest was signalled, and its EOI deactivates the interrupt: direct EOI. */
-        FORWARDED
+        DIRECT
     }
 
     /** A handler of the line. */
     @FunctionalInterface
     public interface Handler {
         /**
-         * Called by {@link #take} when the line interrupts. It is never called twice at once. It runs under a lock: it must not
-         * throw, wait, or take, request or free the line.
+         * Called by {@link #take} when the line interrupts. It is never called twice at once. It runs under a lock: it
+         * must not throw, wait, or take, request or free the line.
          */
         Taken handle();
     }
@@ -146,15 +146,15 @@ public final class PhysicalLine {
     }
 
     /**
-     * Requests the line for a handler ({@code request_irq}). A shared request enables a line again that was disabled because
-     * no handler claimed its interrupts.
+     * Requests the line for a handler ({@code request_irq}). A shared request enables a line again that was disabled
+     * because no handler claimed its interrupts.
      *
      * @param handler the number of the handler
      * @param shared whether the handler shares the line ({@code IRQF_SHARED})
-     * @param enabled whether the line is enabled, if this is its first handler; otherwise it stays disabled until {@link
-     *     #enable} ({@code IRQF_NO_AUTOEN})
-     * @return whether the line is granted; false is EBUSY: another handler has the line, and one of the two does not share
-     *     it
+     * @param enabled whether the line is enabled, if this is its first handler; otherwise it stays disabled until
+     *     {@link #enable} ({@code IRQF_NO_AUTOEN})
+     * @return whether the line is granted; false is EBUSY: another handler has the line, and one of the two does not
+     *     share it
      * @throws IllegalArgumentException if there is no such handler
      * @throws IllegalStateException if the line has no device, or the handler has the line already
      */
@@ -235,21 +235,21 @@ public final class PhysicalLine {
         }
     }
 
-    /** Deactivates the interrupt, if the handler forwarded it: the guest's EOI. Others that forwarded it wait no more. */
+    /** Deactivates the interrupt, if the handler left it to the guest's EOI, which this is. Others wait no more. */
     void deactivate(int handler) {
         words.lock(at(LOCK));
-        if ((words.get(at(FORWARDED)) >>> handler & 1) != 0) {
-            setForwarded(0);
+        if ((words.get(at(DIRECT)) >>> handler & 1) != 0) {
+            setDirect(0);
         }
         words.unlock(at(LOCK));
     }
 
-    /** No EOI of the handler's guest comes. Deactivates the interrupt if the handler forwarded it, and no other did. */
+    /** No EOI of the handler's guest comes. Deactivates the interrupt if only this handler left it to the EOI. */
     void end(int handler) {
         words.lock(at(LOCK));
-        long forwarded = words.get(at(FORWARDED));
-        if ((forwarded >>> handler & 1) != 0) {
-            setForwarded(forwarded & ~(1L << handler));
+        long direct = words.get(at(DIRECT));
+        if ((direct >>> handler & 1) != 0) {
+            setDirect(direct & ~(1L << handler));
         }
         words.unlock(at(LOCK));
     }
@@ -260,8 +260,8 @@ public final class PhysicalLine {
         words.unlock(at(RUNNING));
     }
 
-    private void setForwarded(long handlers) {
-        words.set(at(FORWARDED), handlers);
+    private void setDirect(long handlers) {
+        words.set(at(DIRECT), handlers);
         words.set(at(ACTIVE), handlers == 0 ? 0 : 1);
     }
 
@@ -301,8 +301,8 @@ public final class PhysicalLine {
     }
 
     /**
-     * A CPU takes the interrupt, if there is one, and runs all handlers. Waits while another CPU does. An interrupt that no
-     * handler forwards is deactivated when they return. Does not allocate.
+     * A CPU takes the interrupt, if there is one, and runs all handlers. Waits while another CPU does. An interrupt
+     * that no handler leaves to the guest's EOI is deactivated when they return. Does not allocate.
      *
      * @return whether there was an interrupt
      */
@@ -314,7 +314,7 @@ public final class PhysicalLine {
             long requested = words.get(at(REQUESTED));
             if (interrupts) {
                 words.set(at(ACTIVE), 1);
-                words.set(at(FORWARDED), controller == LineController.GIC ? requested : 0);
+                words.set(at(DIRECT), controller == LineController.GIC ? requested : 0);
             }
             words.unlock(at(LOCK));
             if (interrupts) {
@@ -327,9 +327,10 @@ public final class PhysicalLine {
     }
 
     /**
-     * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. A timer of Linux does
-     * so each tenth of a second ({@code poll_spurious_irqs}), until a handler is added: a device on the line is served at
-     * most ten times a second. What a handler returns is not counted, and keeps no interrupt active. Does not allocate.
+     * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. A timer of Linux
+     * does so each tenth of a second ({@code poll_spurious_irqs}), until a handler is added: a device on the line is
+     * served at most ten times a second. What a handler returns is not counted, and keeps no interrupt active. Does not
+     * allocate.
      *
      * @return whether the handlers ran: the line is stuck, and shared
      */
@@ -351,19 +352,19 @@ public final class PhysicalLine {
 
     private void run(long requested, boolean counts) {
         boolean handled = false;
-        long forwarded = 0;
+        long direct = 0;
         try {
             for (int i = 0; i < handlers.size(); i++) {
                 if ((requested >>> i & 1) != 0) {
                     Taken taken = handlers.get(i).handle();
                     handled |= taken != Taken.NONE;
-                    forwarded |= taken == Taken.FORWARDED ? 1L << i : 0;
+                    direct |= taken == Taken.DIRECT ? 1L << i : 0;
                 }
             }
         } finally {
             words.lock(at(LOCK));
             // The guest's EOI may have deactivated it already.
-            setForwarded(words.get(at(FORWARDED)) & forwarded);
+            setDirect(words.get(at(DIRECT)) & direct);
             if (counts) {
                 account(handled);
             }
@@ -372,8 +373,8 @@ public final class PhysicalLine {
     }
 
     /**
-     * {@code note_interrupt}: of 100 000 interrupts at most 99 900 may be unhandled. The count begins at the first unhandled
-     * one. Linux also forgets those that are 0.1 s apart.
+     * {@code note_interrupt}: of 100 000 interrupts at most 99 900 may be unhandled. The count begins at the first
+     * unhandled one. Linux also forgets those that are 0.1 s apart.
      */
     private void account(boolean handled) {
         long unhandled = words.get(at(UNHANDLED)) + (handled ? 0 : 1);

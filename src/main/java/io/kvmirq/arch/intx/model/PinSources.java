@@ -4,8 +4,8 @@ package io.kvmirq.arch.intx.model;
 import io.kvmirq.arch.SharedWords;
 
 /**
- * The sources that drive the pins of a guest's interrupt controller. A pin is high while one of its sources is. Each change
- * is one access. Safe for use by any number of threads. Source: {@code __kvm_irq_line_state} of Linux 7.1.
+ * The sources that drive the pins of a guest's interrupt controller. A pin is high while one of its sources is. Each
+ * change is one access. Safe for use by any number of threads. Source: {@code __kvm_irq_line_state} of Linux 7.1.
  */
 public final class PinSources {
     /** The source of KVM_IRQ_LINE and of plain irqfds: {@code KVM_USERSPACE_IRQ_SOURCE_ID}. */

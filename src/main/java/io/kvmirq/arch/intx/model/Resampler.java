@@ -6,9 +6,9 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * The resampling irqfds of one GSI. They share one source, which stays high until the guest's EOI. The EOI lowers it and
- * signals every resamplefd, whichever irqfd, plain irqfd or KVM_IRQ_LINE raised the GSI. Safe for use by any number of
- * threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
+ * The resampling irqfds of one GSI. They share one source, which stays high until the guest's EOI. The EOI lowers it
+ * and signals every resamplefd, whichever irqfd, plain irqfd or KVM_IRQ_LINE raised the GSI. Safe for use by any number
+ * of threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
  */
 public final class Resampler {
     /** The GSI, as the resampling source drives it. It is driven under a lock of the resampler. */
@@ -41,8 +41,8 @@ public final class Resampler {
     }
 
     /**
-     * Removes a resampling irqfd, once. Waits for an {@link #acknowledge} of another thread: the resamplefd is signalled no
-     * more when this returns. The last one lowers the source before another can be added.
+     * Removes a resampling irqfd, once. Waits for an {@link #acknowledge} of another thread: the resamplefd is
+     * signalled no more when this returns. The last one lowers the source before another can be added.
      *
      * @return whether none is left
      */
@@ -62,9 +62,9 @@ public final class Resampler {
     }
 
     /**
-     * The guest's EOI: lowers the source, then signals each resamplefd. In this order, since a device that asserts again
-     * raises the source anew. Does nothing without a resampling irqfd. {@link #add} and {@link
-     * #remove} wait until a running call has ended, as by {@code synchronize_srcu} in Linux. Does not allocate.
+     * The guest's EOI: lowers the source, then signals each resamplefd. In this order, since a device that asserts
+     * again raises the source anew. Does nothing without a resampling irqfd. {@link #add} and {@link #remove} wait
+     * until a running call has ended, as by {@code synchronize_srcu} in Linux. Does not allocate.
      */
     public synchronized void acknowledge() {
         Signal[] all = resamplefds;

@@ -5,24 +5,25 @@ import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
 
 /**
- * VFIO's state of a device's INTx, or of the level-triggered interrupt of a platform device, and its two handlers. One bool
- * says whether the device is masked: a user and the automatic mask set it alike.
+ * VFIO's state of a device's INTx, or of the level-triggered interrupt of a platform device, and its two handlers. One
+ * bool says whether the device is masked: a user and the automatic mask set it alike.
  *
  * <p>Rules that differ from the sources:
  *
  * <ul>
- *   <li>A device that is masked at the controller is disabled once, also if its handler is late. vfio-pci disables again,
- *       and the line then stays disabled.
- *   <li>The handler is chosen under the lock that runs it, and direct EOI leaves no interrupt active that the guest is not
- *       signalled. No released kernel has direct EOI for VFIO.
+ *   <li>A device that is masked at the controller is disabled once, also if its handler is late. vfio-pci disables
+ *       again, and the line then stays disabled.
+ *   <li>The handler is chosen under the lock that runs it, and direct EOI leaves no interrupt active that the guest is
+ *       not signalled. No released kernel has direct EOI for VFIO.
  *   <li>The guest's DisINTx is written under both locks. {@code vfio_basic_config_write} writes it outside of them.
- *   <li>The close sets DisINTx before the handler is freed, and leaves it set. Linux frees the handler first, sets DisINTx
- *       while it resets the device, and clears it then: a device that cannot be reset asserts its line without a handler.
+ *   <li>The close sets DisINTx before the handler is freed, and leaves it set. Linux frees the handler first, sets
+ *       DisINTx while it resets the device, and clears it then: a device that cannot be reset asserts its line without
+ *       a handler.
  *   <li>A loopback of a platform device masks also with direct EOI.
  * </ul>
  *
- * <p>Safe for use by any number of threads: an outer lock is held by all that a user does, as {@code igate} of VFIO. The
- * handler and the unmask eventfd do not take it. Source: drivers/vfio/pci/vfio_pci_intrs.c and
+ * <p>Safe for use by any number of threads: an outer lock is held by all that a user does, as {@code igate} of VFIO.
+ * The handler and the unmask eventfd do not take it. Source: drivers/vfio/pci/vfio_pci_intrs.c and
  * drivers/vfio/platform/vfio_platform_irq.c of Linux 7.1.
  */
 public class VfioIntx extends IntxState {
@@ -37,9 +38,10 @@ public class VfioIntx extends IntxState {
     /**
      * A device that interrupts in no way.
      *
-     * @param nointxmask the module parameter of vfio-pci: mask at the interrupt controller, also if the device has DisINTx
-     * @throws IllegalStateException if the device has one already, or its line has 64 handlers. The handler is the device's
-     *     until {@link #remove}, also while the device is closed.
+     * @param nointxmask the module parameter of vfio-pci: mask at the interrupt controller, also if the device has
+     *     DisINTx
+     * @throws IllegalStateException if the device has one already, or its line has 64 handlers. The handler is the
+     *     device's until {@link #remove}, also while the device is closed.
      */
     public static VfioIntx of(IntxDevice device, boolean nointxmask) {
         return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
@@ -84,9 +86,9 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Disables INTx, and removes the trigger and the unmask eventfd. A running handler ends before. An interrupt that the
-     * device forwarded and that waits for the guest's EOI is deactivated, unless another device forwarded it too. A late EOI
-     * of it does nothing. The choice between direct EOI and the automatic mask stays.
+     * Disables INTx, and removes the trigger and the unmask eventfd. A running handler ends before. An interrupt that
+     * waits for the guest's EOI is deactivated, unless another device on the line waits for its own guest's EOI. A late
+     * EOI does nothing. The choice between direct EOI and the automatic mask stays.
      *
      * @throws IllegalStateException if the mode is not INTx
      */
@@ -94,7 +96,7 @@ public class VfioIntx extends IntxState {
         words.lock(at(GATE));
         try {
             check(InterruptMode.INTX);
-            detachUnmaskEvent();
+            removeUnmaskEvent();
             freeLine();
         } finally {
             words.unlock(at(GATE));
@@ -104,24 +106,24 @@ public class VfioIntx extends IntxState {
     private void freeLine() {
         line.free(handler);
         setMode(InterruptMode.NONE);
-        endForwarded();
+        endDirect();
     }
 
-    /** Deactivates an interrupt that the device forwarded, unless another device did too: no EOI of it may come any more. */
-    public void endForwarded() {
+    /** Deactivates an interrupt that waits for the EOI of this guest, and of no other: none may come any more. */
+    public void endDirect() {
         line.end(handler);
     }
 
-    /** The guest's EOI of an interrupt that the device forwarded. Does nothing after {@link #endForwarded}. */
+    /** The guest's EOI of an interrupt with direct EOI. Does nothing after {@link #endDirect}. */
     public void deactivate() {
         line.deactivate(handler);
     }
 
     /**
-     * The last close of the device: removes the unmask eventfd, sets DisINTx if there is one, and disables the mode. In this
-     * order: an unmask would clear DisINTx, and no handler claims the interrupts of a device without its handler. The next
-     * user starts with the automatic mask. Until the next {@link #open}, masks and writes of DisINTx do nothing, since no
-     * user has the device.
+     * The last close of the device: removes the unmask eventfd, sets DisINTx if there is one, and disables the mode. In
+     * this order: an unmask would clear DisINTx, and no handler claims the interrupts of a device without its handler.
+     * The next user starts with the automatic mask. Until the next {@link #open}, masks and writes of DisINTx do
+     * nothing, since no user has the device.
      */
     public void close() {
         words.lock(at(GATE));
@@ -133,7 +135,7 @@ public class VfioIntx extends IntxState {
     }
 
     private void closeDevice() {
-        detachUnmaskEvent();
+        removeUnmaskEvent();
         device.shut();
         if (mode() == InterruptMode.INTX) {
             freeLine();
@@ -146,8 +148,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * The device is removed from the host: it asserts its line no more, and the line may have another handler. Do not use
-     * this object afterwards. No other thread may use the line.
+     * The device is removed from the host: it asserts its line no more, and the line may have another handler. Do not
+     * use this object afterwards. No other thread may use the line.
      *
      * @throws IllegalStateException if a mode is enabled
      */
@@ -171,7 +173,7 @@ public class VfioIntx extends IntxState {
             if (free) {
                 unmaskEvent = event;
                 words.set(at(UNMASK), 1);
-                event.attach(this::unmaskAndSignal);
+                event.listen(this::unmaskAndSignal);
             }
             return free;
         } finally {
@@ -210,7 +212,7 @@ public class VfioIntx extends IntxState {
             if (isDirect() && !isMasked() && reaches()) {
                 // Under the lock: the guest is signalled, also if it writes DisINTx next.
                 signalMapped();
-                taken = Taken.FORWARDED;
+                taken = Taken.DIRECT;
             } else {
                 taken = maskForGuest() ? Taken.HANDLED : Taken.NONE;
             }
@@ -237,8 +239,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Signals the trigger as if the device had interrupted. A platform device is masked first, also with direct EOI: its
-     * line is not active, so that no EOI can deactivate it. Nothing is signalled if it is masked already.
+     * Signals the trigger as if the device had interrupted. A platform device is masked first, also with direct EOI:
+     * its line is not active, so that no EOI can deactivate it. Nothing is signalled if it is masked already.
      *
      * @throws IllegalStateException if the mode is not INTx
      */
@@ -302,8 +304,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * Unmasks the device, unless the guest has set DisINTx. If the device still requests service and masks by DisINTx, it
-     * stays masked and the trigger is signalled again. In another mode DisINTx follows. Does not allocate.
+     * Unmasks the device, unless the guest has set DisINTx. If the device still requests service and masks by DisINTx,
+     * it stays masked and the trigger is signalled again. In another mode DisINTx follows. Does not allocate.
      */
     public void unmask() {
         words.lock(at(GATE));
@@ -353,8 +355,8 @@ public class VfioIntx extends IntxState {
     }
 
     /**
-     * The guest writes COMMAND.DisINTx, which VFIO emulates. While it is set no signal reaches the guest, and an unmask does
-     * nothing. Clearing it unmasks.
+     * The guest writes COMMAND.DisINTx, which VFIO emulates. While it is set no signal reaches the guest, and an unmask
+     * does nothing. Clearing it unmasks.
      *
      * @throws IllegalStateException if the device is a platform device
      */

@@ -2,6 +2,7 @@
 package io.kvmirq.arch.amd.model;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.amd.GaIrte;
 import io.kvmirq.arch.amd.GaTag;
 import io.kvmirq.arch.apic.InhibitReason;
@@ -339,8 +340,8 @@ final class AvicSpace implements Space, Explorer.Model {
             }
             AvicVcpu vcpu = vcpu(cpu.number());
             if (word == vcpu.at(AvicVcpu.SHADOW) && variant.readsShadowLocked()
-                    || word == vcpu.list().at(IrList.BITS) && variant.readsListLocked()) {
-                return vcpu.list().at(IrList.LOCK);
+                    || word == vcpu.list().at(SharedSet.BITS) && variant.readsListLocked()) {
+                return vcpu.list().at(SharedSet.LOCK);
             }
         }
         if (word == unit.at(ENTRY, GaUnit.CACHED_LOW) || word == unit.at(ENTRY, GaUnit.CACHED_HIGH)) {
@@ -397,7 +398,7 @@ final class AvicSpace implements Space, Explorer.Model {
             if (word == vcpu.at(AvicVcpu.IRR)) {
                 return "IRR of vcpu " + i;
             }
-            if (word == vcpu.list().at(IrList.BITS)) {
+            if (word == vcpu.list().at(SharedSet.BITS)) {
                 return "list of vcpu " + i;
             }
             if (word == vcpu.thread().at(VcpuThread.ASLEEP)) {
@@ -429,7 +430,7 @@ final class AvicSpace implements Space, Explorer.Model {
             if (word == vcpu(i).at(AvicVcpu.IRR)) {
                 return value == 0 ? "{}" : "{0x31}";
             }
-            if (word == vcpu(i).list().at(IrList.BITS)) {
+            if (word == vcpu(i).list().at(SharedSet.BITS)) {
                 return value == 0 ? "{}" : "{irqfd}";
             }
             if (word == avic.host().cpu(i).at(HostCpu.PENDING)) {

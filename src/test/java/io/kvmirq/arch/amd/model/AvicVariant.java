@@ -2,6 +2,7 @@
 package io.kvmirq.arch.amd.model;
 
 import io.kvmirq.InterruptVector;
+import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.AvicTables;
@@ -242,7 +243,7 @@ public enum AvicVariant implements Variant<AvicScenario> {
 
     AvicVm.Lists lists(Links links) {
         if (!isLinked()) {
-            return IrList::new;
+            return SharedSet::new;
         }
         int[] made = {0};
         return (words, base, most) -> links.new Linked(words, base, most, made[0]++);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.amd.model;
 
+import io.kvmirq.arch.SharedSet;
 import io.kvmirq.arch.SharedWords;
 
 /** The lists of a VM as {@code list_head} has them: a node in each irqfd, a head in each vCPU, with next and prev. */
@@ -45,7 +46,7 @@ final class Links {
     }
 
     /** The list of a vCPU. */
-    final class Linked extends IrList {
+    final class Linked extends SharedSet {
         private final int vcpu;
 
         Linked(SharedWords words, int base, int irqfds, int vcpu) {
@@ -55,7 +56,7 @@ final class Links {
 
         /** {@code list_add}. */
         @Override
-        void add(int irqfd) {
+        public void add(int irqfd) {
             int node = vcpus + irqfd;
             long next = get(vcpu, NEXT);
             set(next, PREV, node);
@@ -66,7 +67,7 @@ final class Links {
 
         /** {@code list_del_init}. */
         @Override
-        void remove(int irqfd) {
+        public void remove(int irqfd) {
             int node = vcpus + irqfd;
             long next = get(node, NEXT);
             long prev = get(node, PREV);
@@ -78,7 +79,7 @@ final class Links {
 
         /** {@code list_for_each_entry}. A node that follows itself, and the head of another list, are noted. */
         @Override
-        int next(int irqfd) {
+        public int next(int irqfd) {
             int from = irqfd == 0 ? vcpu : vcpus + irqfd - 1;
             long next = get(from, NEXT);
             if (next == vcpu) {

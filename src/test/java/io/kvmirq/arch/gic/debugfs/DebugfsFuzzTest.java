@@ -64,7 +64,7 @@ class DebugfsFuzzTest {
                     + "]\n");
             for (ItsState.Translation one : device.translations()) {
                 text.append(one.event() + " " + one.id() + " " + one.hardwareId() + " "
-                        + one.target().orElse(0xffff_ffffL) + " " + one.collection() + " " + digit(one.forwarded())
+                        + one.target().orElse(0xffff_ffffL) + " " + one.collection() + " " + digit(one.isVlpi())
                         + "\n");
             }
         }

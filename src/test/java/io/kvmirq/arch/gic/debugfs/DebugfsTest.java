@@ -29,7 +29,7 @@ class DebugfsTest {
     private static final Path SAMPLES = Path.of(System.getProperty("kvmirq.basedir", ""), "../shared/lab/samples");
 
     static String resource(String name) throws IOException {
-        try (InputStream in = DebugfsTest.class.getResourceAsStream(name)) {
+        try (InputStream in = DebugfsTest.class.getResourceAsStream("/io/kvmirq/arch/gic/" + name)) {
             return new String(Objects.requireNonNull(in, name).readAllBytes(), StandardCharsets.UTF_8);
         }
     }
@@ -46,8 +46,8 @@ class DebugfsTest {
         assertThat(state.spis()).isEqualTo(64);
         assertThat(state.lpis()).hasValue(47);
         assertThat(state.interrupts()).hasSize(16 + 16 + 64 + 47);
-        assertThat(ids(state.forwarded())).containsExactlyInAnyOrder(8257, 8258, 8259, 8260, 8261);
-        assertThat(state.forwarded())
+        assertThat(ids(state.vlpis())).containsExactlyInAnyOrder(8257, 8258, 8259, 8260, 8261);
+        assertThat(state.vlpis())
                 .allMatch(lpi -> lpi.kind() == Kind.LPI && lpi.owner().isEmpty() && lpi.priority() == 160);
     }
 
@@ -55,7 +55,7 @@ class DebugfsTest {
     void gicV3HostForwardsNoLpi() throws IOException {
         VgicState state = VgicState.parse(resource("vgic-state-gicv3.txt"));
         assertThat(state.lpis()).hasValue(47);
-        assertThat(state.forwarded()).isEmpty();
+        assertThat(state.vlpis()).isEmpty();
     }
 
     /** HW=1 of a timer's PPI is another thing than HW=1 of an LPI. */
@@ -63,7 +63,7 @@ class DebugfsTest {
     void timersAreMappedAndNotForwarded() throws IOException {
         VgicState state = VgicState.parse(resource("vgic-state-gicv4.txt"));
         List<Interrupt> mapped = state.interrupts().stream()
-                .filter(one -> one.delivery() == Delivery.MAPPED)
+                .filter(one -> one.delivery() == Delivery.HW_INTERRUPT)
                 .toList();
         assertThat(ids(mapped)).containsExactly(27, 30);
         assertThat(mapped).allMatch(ppi -> ppi.kind() == Kind.PPI && ppi.hardwareId() == ppi.id() && ppi.level());
@@ -82,7 +82,7 @@ class DebugfsTest {
             VgicState state = VgicState.parse(Files.readString(file));
             int forwarded =
                     !file.toString().contains("v4") ? 0 : file.toString().contains("edu") ? 1 : 5;
-            assertThat(state.forwarded()).as(file.toString()).hasSize(forwarded);
+            assertThat(state.vlpis()).as(file.toString()).hasSize(forwarded);
             assertThat(state.interrupts())
                     .hasSize(32 + state.spis() + state.lpis().orElseThrow());
         }

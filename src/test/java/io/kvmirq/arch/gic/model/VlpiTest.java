@@ -97,14 +97,14 @@ class VlpiTest {
         VlpiMapping mapping = mapping(VlpiKernel.BY_ROUTE);
         service.message(DEVICE, 0);
         assertThat(mapping.register(route(0))).isEmpty();
-        assertThat(mapping.isForwarded()).isTrue();
+        assertThat(mapping.isVlpi()).isTrue();
         assertThat(lpis.hostIrq(LPI)).hasValue(HOST_IRQ);
         assertThat(lpis.hostIrq(LPI + 1)).isEmpty();
         assertThat(vpes.get(0).isPending(vlpi(LPI))).as("what was pending").isTrue();
         assertThat(lpis.isPending(LPI)).isTrue();
         assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
         assertThat(lpis.hostIrq(LPI)).isEmpty();
-        assertThat(mapping.isForwarded()).isFalse();
+        assertThat(mapping.isVlpi()).isFalse();
     }
 
     @Test
@@ -143,7 +143,7 @@ class VlpiTest {
             VlpiMapping mapping = mapping(VlpiKernel.BY_HOST_IRQ);
             mapping.register(route(0));
             change.run();
-            assertThat(mapping.isForwarded()).isTrue();
+            assertThat(mapping.isVlpi()).isTrue();
             assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
             assertThat(lpis.hostIrq(LPI)).isEmpty();
             service.write(Its.CTLR, Its.ENABLED);
@@ -159,7 +159,7 @@ class VlpiTest {
         assertThat(mapping.changeRoute(route(0))).as("an equal route").isEqualTo(Outcome.CLEAN);
         assertThat(mapping.changeRoute(route(1))).isEqualTo(Outcome.LEFT_BEHIND);
         assertThat(lpis.hostIrq(LPI)).hasValue(HOST_IRQ);
-        assertThat(mapping.isForwarded()).isFalse();
+        assertThat(mapping.isVlpi()).isFalse();
         assertThat(mapping.unregister()).isEqualTo(Outcome.WARNS);
         assertThat(lpis.hostIrq(LPI)).hasValue(HOST_IRQ);
     }
@@ -171,7 +171,7 @@ class VlpiTest {
             mapping.register(route(0));
             assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
             assertThat(mapping.register(route(1))).isEmpty();
-            assertThat(mapping.isForwarded()).isTrue();
+            assertThat(mapping.isVlpi()).isTrue();
             assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
         }
     }
@@ -182,10 +182,10 @@ class VlpiTest {
         mapping.register(route(0));
         assertThat(mapping.changeRoute(route(1))).isEqualTo(Outcome.CLEAN);
         assertThat(lpis.hostIrq(LPI)).isEmpty();
-        assertThat(mapping.isForwarded()).as("until it is registered again").isFalse();
+        assertThat(mapping.isVlpi()).as("until it is registered again").isFalse();
         assertThat(mapping.unregister()).isEqualTo(Outcome.CLEAN);
         assertThat(mapping.register(route(1))).isEmpty();
-        assertThat(mapping.isForwarded()).isTrue();
+        assertThat(mapping.isVlpi()).isTrue();
     }
 
     @Test
@@ -193,7 +193,7 @@ class VlpiTest {
         VlpiMapping mapping = mapping(VlpiKernel.BY_ROUTE);
         assertThat(mapping.register(route(2))).contains(VlpiObstacle.UNMAPPED);
         ram.mapEvent(service, DEVICE, 2, LPI + 2, 0);
-        assertThat(mapping.isForwarded()).isFalse();
+        assertThat(mapping.isVlpi()).isFalse();
         assertThat(mapping.unregister()).isEqualTo(Outcome.WARNS);
     }
 
@@ -202,9 +202,9 @@ class VlpiTest {
         VlpiMapping mapping = mapping(VlpiKernel.BY_HOST_IRQ);
         mapping.register(route(0));
         ram.command(service, ItsCommand.DISCARD, with(ItsCommand.DEVICE, DEVICE), with(ItsCommand.EVENT, 0));
-        assertThat(mapping.isForwarded()).isFalse();
+        assertThat(mapping.isVlpi()).isFalse();
         ram.mapEvent(service, DEVICE, 0, LPI, 0);
-        assertThat(mapping.isForwarded()).isFalse();
+        assertThat(mapping.isVlpi()).isFalse();
     }
 
     @Test

@@ -429,13 +429,13 @@ class GuestLineTest {
         LineEvent event = new LineEvent();
         event.signal();
         event.signal();
-        event.attach(() -> events.add("signalled"));
+        event.listen(() -> events.add("signalled"));
         assertThat(events).hasSize(1);
-        event.attach(() -> events.add("signalled"));
+        event.listen(() -> events.add("signalled"));
         assertThat(events).hasSize(1);
         event.signal();
         assertThat(events).hasSize(2);
-        event.detach();
+        event.unlisten();
         event.signal();
         assertThat(events).hasSize(2);
         assertThat(event.isSignalled()).isTrue();

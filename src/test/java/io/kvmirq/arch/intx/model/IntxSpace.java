@@ -109,7 +109,7 @@ final class IntxSpace extends IntxParts implements Space {
         replaces = true;
         actors.add(Actor.of(
                 "user",
-                operation("remove the trigger", vfio::detach),
+                operation("remove the trigger", vfio::unwire),
                 operation("set it again", () -> vfio.trigger(guest::signal))));
         return this;
     }
@@ -220,7 +220,7 @@ final class IntxSpace extends IntxParts implements Space {
                                 boolean isMapped = words.swap(signalled, 0) >= DIRECT;
                                 other.serve();
                                 if (isMapped && variant.waitsForAll()) {
-                                    otherVfio.endForwarded();
+                                    otherVfio.endDirect();
                                 } else if (isMapped) {
                                     otherVfio.deactivate();
                                 }

@@ -147,7 +147,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
                     if (mine) {
                         signal();
                     }
-                    return forwards ? Taken.FORWARDED : mine ? Taken.HANDLED : Taken.NONE;
+                    return forwards ? Taken.DIRECT : mine ? Taken.HANDLED : Taken.NONE;
                 }
             },
             SWITCH) {
@@ -178,7 +178,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
                         signalMapped();
                     }
                     words.unlock(at(LOCK));
-                    return Taken.FORWARDED;
+                    return Taken.DIRECT;
                 }
             },
             SHARED,
@@ -213,7 +213,7 @@ public enum IntxVariant implements Variant<IntxScenario> {
             "the close of a device with direct EOI does not deactivate",
             (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
-                public void endForwarded() {}
+                public void endDirect() {}
             },
             GONE,
             SWITCH_CLOSE,
@@ -222,9 +222,9 @@ public enum IntxVariant implements Variant<IntxScenario> {
             "the same, unless the handler is that of direct EOI at the close",
             (device, words, base) -> new VfioIntx(device, false, words, base) {
                 @Override
-                public void endForwarded() {
+                public void endDirect() {
                     if (isDirect()) {
-                        super.endForwarded();
+                        super.endDirect();
                     }
                 }
             },

@@ -129,7 +129,7 @@ class PhysicalLineTest {
 
     @Test
     void forwardedInterruptStaysActiveUntilItIsDeactivated() {
-        answer = Taken.FORWARDED;
+        answer = Taken.DIRECT;
         line.request(first, true, true);
         device.request();
         assertThat(line.take()).isTrue();
@@ -154,7 +154,7 @@ class PhysicalLineTest {
     void ioapicForwardsNothing() {
         PhysicalLine ioapic = new PhysicalLine(LineController.IOAPIC);
         IntxDevice asserting = new IntxDevice(ioapic, Kind.PCI);
-        ioapic.request(ioapic.add(() -> Taken.FORWARDED), false, true);
+        ioapic.request(ioapic.add(() -> Taken.DIRECT), false, true);
         asserting.request();
         for (int i = 0; i < 5; i++) {
             assertThat(ioapic.take()).isTrue();
@@ -298,7 +298,7 @@ class PhysicalLineTest {
         line.remove(first);
         assertThatIllegalArgumentException().isThrownBy(() -> line.request(first, true, true));
         answer = Taken.NONE;
-        assertThat(line.add(() -> Taken.FORWARDED)).isEqualTo(first);
+        assertThat(line.add(() -> Taken.DIRECT)).isEqualTo(first);
         line.request(first, true, true);
         device.request();
         line.take();

@@ -75,7 +75,7 @@ class VfioIntxDirectTest {
     void directEoiLeavesNoInterruptActiveThatReachesNoGuest() {
         OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
         one.vfio.chooseDirect(one::signal);
-        one.vfio.detach();
+        one.vfio.unwire();
         one.device.request();
         one.line.take();
         assertThat(one.line.isActive()).isFalse();

@@ -23,7 +23,7 @@ class VfioIntxEventsTest {
     @Test
     void withoutATriggerNothingIsSignalled() {
         OneDevice one = new OneDevice(Kind.PCI_2_3).enabled();
-        one.vfio.detach();
+        one.vfio.unwire();
         one.device.request();
         assertThat(one.line.take()).isTrue();
         assertThat(one.vfio.isMasked()).isTrue();

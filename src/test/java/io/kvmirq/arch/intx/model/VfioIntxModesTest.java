@@ -189,7 +189,7 @@ class VfioIntxModesTest {
         assertThatIllegalStateException()
                 .isThrownBy(() -> one.vfio.trigger(one::signal))
                 .withMessage("the device is in mode NONE: expected INTX; enable it first");
-        assertThatIllegalStateException().isThrownBy(one.vfio::detach);
+        assertThatIllegalStateException().isThrownBy(one.vfio::unwire);
         assertThatIllegalStateException().isThrownBy(() -> one.vfio.setUnmaskEvent(new LineEvent()));
         assertThatIllegalStateException().isThrownBy(one.vfio::disableMessages);
         one.vfio.enableMessages(InterruptMode.MSI);

@@ -65,8 +65,8 @@ class VfioIntxPlatformTest {
     @Test
     void lineOfAPlatformDeviceIsDisabledWithoutATrigger() {
         OneDevice one = new OneDevice(Kind.PLATFORM).enabled();
-        one.vfio.detach();
-        one.vfio.detach();
+        one.vfio.unwire();
+        one.vfio.unwire();
         assertThat(one.line.isDisabled()).isTrue();
         one.vfio.mask();
         one.vfio.trigger(one::signal);

@@ -10,7 +10,7 @@ import java.util.List;
  * @param hostIrq the device's interrupt on the host
  * @param vpes the vPE of each vCPU, by index
  */
-record LpiForwarding(int hostIrq, List<Vpe> vpes) {
+record Vlpi(int hostIrq, List<Vpe> vpes) {
     private static int vlpi(int id) {
         return id - InterruptId.FIRST_LPI;
     }

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch;
+
+/** A set of small numbers in shared words, under a spinlock: the vCPUs or the irqfds of a VM on a list of KVM. */
+public class SharedSet {
+    /** The word of the lock. */
+    public static final int LOCK = 0;
+
+    /** A bit for each number from here. */
+    public static final int BITS = 1;
+
+    private final SharedWords words;
+    private final int base;
+    private final int size;
+
+    /**
+     * An empty set.
+     *
+     * @param base the first of its words
+     * @param size numbers are below this
+     */
+    public SharedSet(SharedWords words, int base, int size) {
+        this.words = words;
+        this.base = base;
+        this.size = size;
+    }
+
+    /** How many words a set of numbers below {@code size} needs. */
+    public static int words(int size) {
+        return BITS + (size + Long.SIZE - 1) / Long.SIZE;
+    }
+
+    /** The index of one of its words among the shared ones. */
+    public int at(int word) {
+        return base + word;
+    }
+
+    /** Takes the lock. */
+    public void lock() {
+        words.lock(at(LOCK));
+    }
+
+    /** Releases the lock. */
+    public void unlock() {
+        words.unlock(at(LOCK));
+    }
+
+    /** Adds a number. The lock is held. */
+    public void add(int number) {
+        words.or(word(number), 1L << number);
+    }
+
+    /** Removes a number. The lock is held. */
+    public void remove(int number) {
+        words.and(word(number), ~(1L << number));
+    }
+
+    /** Whether a number is in the set. */
+    public boolean has(int number) {
+        return (words.get(word(number)) & 1L << number) != 0;
+    }
+
+    /** The first number in the set from {@code number} on, or -1. The lock is held. */
+    public int next(int number) {
+        for (int i = number; i < size; i++) {
+            if (has(i)) {
+                return i;
+            }
+        }
+        return -1;
+    }
+
+    private int word(int number) {
+        return at(BITS + number / Long.SIZE);
+    }
+}
