@@ -148,12 +148,13 @@ public abstract sealed class ForwardedIrq implements AutoCloseable permits Forwa
         forwarding.mirror().apply(events);
     }
 
-    /** Whether the irqfd is assigned changed, while the device's half stays. */
+    /** Enters a state and tells the mirror. The device's half stays. */
     private void become(Phase phase, @Nullable RelayedIrq relay) {
         state = phase == Phase.OPEN && relay == null ? State.KERNEL : new State(phase, relay);
         tellDelivery();
     }
 
+    /** Tells the mirror the delivery, and whether the irqfd is assigned. */
     final void tellDelivery() {
         List<Event> events = new ArrayList<>();
         events.add(new Event.DeliveryChanged(event().id(), state.delivery()));

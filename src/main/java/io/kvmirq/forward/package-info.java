@@ -4,10 +4,11 @@
  * package sees both.
  *
  * <p>{@link io.kvmirq.forward.Forwarding} joins the interrupts of one device and one VM, by the best {@link
- * io.kvmirq.forward.Mechanism}, and gives a {@link io.kvmirq.forward.ForwardedIrq} for each. {@code Triggers} is the
- * device's half of messages, {@code ForwardedMessage} and {@code ForwardedLine} join the halves. {@link
- * io.kvmirq.forward.KvmVfio} tells KVM which files of VFIO the guest uses. {@link io.kvmirq.forward.Abi2014} is the
- * forwarding proposed in 2014.
+ * io.kvmirq.forward.Mechanism}, and gives a {@link io.kvmirq.forward.ForwardedIrq} for each, whose state says whether
+ * an irqfd or a relay delivers it, and whether it is masked. Each change of the state is told to the mirror. {@code
+ * Triggers} is the device's half of messages, {@code ForwardedMessage} and {@code ForwardedLine} join the halves.
+ * {@link io.kvmirq.forward.KvmVfio} tells KVM which files of VFIO the guest uses. {@link io.kvmirq.forward.Abi2014} is
+ * the forwarding proposed in 2014.
  *
  * <p>Rules. An interrupt that is forwarded already is EINVAL; a trigger that is not ours is EBUSY, until it is taken
  * over. Forwarding may fail, and then nothing has changed; its end cannot fail, in whatever order handles are closed.

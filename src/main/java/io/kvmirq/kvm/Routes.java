@@ -6,8 +6,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.TreeMap;
+import java.util.Objects;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -16,21 +15,20 @@ import org.jspecify.annotations.Nullable;
  * not stored as a {@link Route}. Not thread-safe.
  */
 final class Routes {
-    /** By GSI, up to the last that has one. */
+    /** By GSI, each up to the last that has one. */
     private final List<@Nullable MsiMessage> messages;
-    /** By GSI. */
-    private final Map<Integer, List<Route>> pins;
 
+    private final List<@Nullable List<Route>> pins;
     private int size;
 
     Routes() {
         messages = new ArrayList<>();
-        pins = new TreeMap<>();
+        pins = new ArrayList<>();
     }
 
     private Routes(Routes other) {
         messages = new ArrayList<>(other.messages);
-        pins = new TreeMap<>(other.pins);
+        pins = new ArrayList<>(other.pins);
         size = other.size;
     }
 
@@ -44,49 +42,55 @@ final class Routes {
 
     /** One more than the last GSI that has a pin. */
     int gsisOfPins() {
-        return pins.keySet().stream().mapToInt(gsi -> gsi + 1).max().orElse(0);
+        return pins.size();
     }
 
-    private @Nullable MsiMessage message(int gsi) {
-        return gsi < messages.size() ? messages.get(gsi) : null;
+    private static <T> @Nullable T at(List<@Nullable T> all, int gsi) {
+        return gsi < all.size() ? all.get(gsi) : null;
+    }
+
+    private static <T> void set(List<@Nullable T> all, int gsi, @Nullable T value) {
+        while (all.size() <= gsi) {
+            all.add(null);
+        }
+        all.set(gsi, value);
+        while (!all.isEmpty() && all.get(all.size() - 1) == null) {
+            all.remove(all.size() - 1);
+        }
+    }
+
+    private List<Route> pins(int gsi) {
+        return Objects.requireNonNullElse(at(pins, gsi), List.of());
     }
 
     boolean has(int gsi) {
-        return message(gsi) != null || pins.containsKey(gsi);
+        return at(messages, gsi) != null || at(pins, gsi) != null;
     }
 
     List<Route> of(int gsi) {
-        MsiMessage message = message(gsi);
-        return message == null ? pins.getOrDefault(gsi, List.of()) : List.of(new Route.Msi(new Gsi(gsi), message));
+        MsiMessage message = at(messages, gsi);
+        return message == null ? pins(gsi) : List.of(new Route.Msi(new Gsi(gsi), message));
     }
 
     void put(Route route) {
         int gsi = route.gsi().number();
         if (route instanceof Route.Msi msi) {
-            while (messages.size() <= gsi) {
-                messages.add(null);
-            }
-            messages.set(gsi, msi.message());
+            set(messages, gsi, msi.message());
         } else {
-            pins.merge(gsi, List.of(route), (there, one) -> Stream.concat(there.stream(), one.stream())
-                    .toList());
+            set(pins, gsi, Stream.concat(pins(gsi).stream(), Stream.of(route)).toList());
         }
         size++;
     }
 
     /** @return whether the GSI had any */
     boolean remove(int gsi) {
-        if (message(gsi) != null) {
-            messages.set(gsi, null);
-            size--;
-            while (!messages.isEmpty() && messages.get(messages.size() - 1) == null) {
-                messages.remove(messages.size() - 1);
-            }
-            return true;
+        int removed = at(messages, gsi) == null ? pins(gsi).size() : 1;
+        if (removed > 0) {
+            set(messages, gsi, null);
+            set(pins, gsi, null);
+            size -= removed;
         }
-        List<Route> removed = pins.remove(gsi);
-        size -= removed == null ? 0 : removed.size();
-        return removed != null;
+        return removed > 0;
     }
 
     boolean isSame(Routes other) {
@@ -96,13 +100,13 @@ final class Routes {
     /** All, by GSI. */
     void encode(RouteRecords records) {
         records.begin(size);
-        int gsis = Math.max(messages.size(), gsisOfPins());
+        int gsis = Math.max(messages.size(), pins.size());
         for (int gsi = 0; gsi < gsis; gsi++) {
-            MsiMessage message = message(gsi);
+            MsiMessage message = at(messages, gsi);
             if (message != null) {
                 records.add(gsi, message);
             }
-            for (Route pin : pins.getOrDefault(gsi, List.of())) {
+            for (Route pin : pins(gsi)) {
                 records.add((Route.Pin) pin);
             }
         }

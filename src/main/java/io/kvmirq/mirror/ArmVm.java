@@ -85,8 +85,8 @@ final class ArmVm {
 
     /** The guest's event has this LPI now. A vLPI that it had before ends, unless only the vCPU differs. */
     void map(long doorbell, long key, Mapping now) {
-        addIts(doorbell);
-        Mapping before = itses.get(doorbell).put(key, now);
+        Mapping before =
+                itses.computeIfAbsent(doorbell, absent -> new HashMap<>()).put(key, now);
         if (before == null) {
             return;
         }

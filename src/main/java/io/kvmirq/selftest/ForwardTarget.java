@@ -8,7 +8,6 @@ import io.kvmirq.kvm.Vm;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
 import io.kvmirq.mirror.MirrorHost;
-import java.util.List;
 import java.util.function.Supplier;
 
 /** A throw-away VM that takes the interrupts of a device. For one thread, except {@link #stop}. */
@@ -29,14 +28,12 @@ abstract sealed class ForwardTarget implements AutoCloseable permits GuestTarget
             target.close();
             throw e;
         }
-        target.mirror.apply(List.of(
-                new Event.IrqchipCreated(
-                        switch (irqchip) {
-                            case FULL -> Event.Irqchip.FULL;
-                            case SPLIT -> Event.Irqchip.SPLIT;
-                            case VGIC -> Event.Irqchip.VGIC;
-                        }),
-                new Event.VcpuAdded(Guest.VCPU)));
+        target.mirror.apply(new Event.IrqchipCreated(
+                switch (irqchip) {
+                    case FULL -> Event.Irqchip.FULL;
+                    case SPLIT -> Event.Irqchip.SPLIT;
+                    case VGIC -> Event.Irqchip.VGIC;
+                }));
         return target;
     }
 

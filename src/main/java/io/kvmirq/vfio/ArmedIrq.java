@@ -108,7 +108,7 @@ public sealed class ArmedIrq extends Armed permits ArmedLine {
     final void act(int action, boolean on) {
         synchronized (irqs()) {
             requireOpen();
-            check(irqs().act(action, index(), 0, List.of(on)), action, 0, 1);
+            check(irqs().act(action, index(), 0, on), action, 0, 1);
         }
     }
 }

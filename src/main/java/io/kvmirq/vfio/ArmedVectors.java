@@ -2,7 +2,6 @@
 package io.kvmirq.vfio;
 
 import io.kvmirq.kernel.EventFd;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
@@ -139,13 +138,7 @@ public final class ArmedVectors extends Armed {
         synchronized (irqs()) {
             requireOpen();
             require(first, which.length);
-            check(irqs().act(TRIGGER, index(), first, boxed(which)), TRIGGER, first, which.length);
+            check(irqs().act(TRIGGER, index(), first, which), TRIGGER, first, which.length);
         }
-    }
-
-    private static List<Boolean> boxed(boolean[] which) {
-        Boolean[] boxed = new Boolean[which.length];
-        Arrays.setAll(boxed, i -> which[i]);
-        return List.of(boxed);
     }
 }

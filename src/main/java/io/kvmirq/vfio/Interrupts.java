@@ -126,12 +126,12 @@ final class Interrupts {
     }
 
     /** Acts on the interrupts that {@code which} chooses. */
-    synchronized int act(int action, int index, int start, List<Boolean> which) {
-        ByteBuffer set = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + which.size());
-        for (int i = 0; i < which.size(); i++) {
-            set.put(KernelBackend.VFIO_IRQS_HEADER_SIZE + i, (byte) (which.get(i) ? 1 : 0));
+    synchronized int act(int action, int index, int start, boolean... which) {
+        ByteBuffer set = Buffers.allocate(KernelBackend.VFIO_IRQS_HEADER_SIZE + which.length);
+        for (int i = 0; i < which.length; i++) {
+            set.put(KernelBackend.VFIO_IRQS_HEADER_SIZE + i, (byte) (which[i] ? 1 : 0));
         }
-        return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_BOOL, index, start, which.size(), set);
+        return setIrqs(action | UapiVfio.VFIO_IRQ_SET_DATA_BOOL, index, start, which.length, set);
     }
 
     /** Acts on {@code count} interrupts; TRIGGER on none disables the index. */

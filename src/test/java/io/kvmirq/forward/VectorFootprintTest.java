@@ -19,6 +19,8 @@ import java.lang.management.ManagementFactory;
 import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.Proxy;
 import java.nio.ByteBuffer;
+import java.util.EnumMap;
+import java.util.Map;
 import java.util.regex.Pattern;
 import javax.management.JMException;
 import javax.management.ObjectName;
@@ -92,14 +94,14 @@ class VectorFootprintTest {
     }
 
     /** By part: the bytes of the objects that a collection leaves. */
-    private static long[] live() throws JMException {
+    private static Map<Part, Long> live() throws JMException {
         String histogram = (String) ManagementFactory.getPlatformMBeanServer()
                 .invoke(
                         new ObjectName("com.sun.management:type=DiagnosticCommand"),
                         "gcClassHistogram",
                         new Object[] {new String[0]},
                         new String[] {String[].class.getName()});
-        long[] bytes = new long[Part.values().length];
+        Map<Part, Long> bytes = new EnumMap<>(Part.class);
         histogram
                 .lines()
                 .map(String::trim)
@@ -108,7 +110,7 @@ class VectorFootprintTest {
                     String[] columns = line.split("\\s+");
                     for (Part part : Part.values()) {
                         if (part.classes.matcher(columns[3]).matches()) {
-                            bytes[part.ordinal()] += Long.parseLong(columns[2]);
+                            bytes.merge(part, Long.parseLong(columns[2]), Long::sum);
                         }
                     }
                 });
@@ -130,14 +132,16 @@ class VectorFootprintTest {
                 forwarding.forwardAll(device.msix(), VectorFootprintTest::message);
             }
             live();
-            long[] before = live();
+            Map<Part, Long> before = live();
             try (Forwarding forwarding = Forwarding.of(vm, device)) {
                 forwarding.forwardAll(device.msix(), VectorFootprintTest::message);
-                long[] after = live();
-                for (Part part : Part.values()) {
-                    long each = (after[part.ordinal()] - before[part.ordinal()]) / VECTORS;
-                    assertThat(each).as("bytes of %s, of one vector", part).isBetween(1L, (long) part.most);
-                }
+                Map<Part, Long> after = live();
+                Map<Part, Long> each = new EnumMap<>(Part.class);
+                after.forEach((part, bytes) -> each.put(part, (bytes - before.getOrDefault(part, 0L)) / VECTORS));
+                System.out.println("bytes of a forwarded vector: " + each);
+                each.forEach((part, bytes) ->
+                        assertThat(bytes).as("bytes of %s, of one vector", part).isBetween(1L, (long) part.most));
+                assertThat(each).containsOnlyKeys(Part.values());
                 assertThat(forwarding.irqs()).hasSize(VECTORS);
             }
         }
