@@ -4,7 +4,7 @@ package io.kvmirq.kernel;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.explain.Causes;
+import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
 import java.nio.ByteBuffer;
@@ -84,7 +84,7 @@ public class Calls {
         Errno errno = Errno.ofResult(result);
         Set<Fact> facts = EnumSet.copyOf(kernel.knownFacts());
         facts.addAll(known);
-        return new KernelException(call.label(), operands.get(), errno, Causes.sentence(call, errno, facts));
+        return new KernelException(call.label(), operands.get(), errno, Answers.sentence(call, errno, facts));
     }
 
     // Handles

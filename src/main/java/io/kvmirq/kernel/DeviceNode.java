@@ -3,7 +3,7 @@ package io.kvmirq.kernel;
 
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
-import io.kvmirq.explain.Causes;
+import io.kvmirq.explain.Answers;
 import io.kvmirq.explain.KernelCall;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -27,7 +27,7 @@ final class DeviceNode {
                     KernelCall.OPEN.label(),
                     node.toString(),
                     Errno.ENOENT,
-                    Causes.sentence(KernelCall.OPEN, Errno.ENOENT, Set.of()));
+                    Answers.sentence(KernelCall.OPEN, Errno.ENOENT, Set.of()));
         }
         if (!Files.isReadable(node) || !Files.isWritable(node)) {
             throw new KernelException(KernelCall.OPEN.label(), node.toString(), Errno.EACCES, whoMay(node));
@@ -46,7 +46,7 @@ final class DeviceNode {
                     + ": run as that user, or let a group in with"
                     + " chgrp kvm " + node + " && chmod 660 " + node;
         } catch (IOException e) {
-            return Causes.sentence(KernelCall.OPEN, Errno.EACCES, Set.of());
+            return Answers.sentence(KernelCall.OPEN, Errno.EACCES, Set.of());
         }
     }
 }

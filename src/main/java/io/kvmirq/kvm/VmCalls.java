@@ -10,7 +10,7 @@ import io.kvmirq.Route;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.explain.Fact;
-import io.kvmirq.explain.InterruptCause;
+import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.explain.KernelCall;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.Fd;
@@ -275,7 +275,7 @@ final class VmCalls extends Calls {
                         KernelCall.MSI.label(),
                         "vm=" + raw + " " + message,
                         Errno.EPERM,
-                        InterruptCause.MSI_FILTERED.text());
+                        InterruptAnswer.MSI_FILTERED.text());
             }
             return result;
         } finally {

@@ -5,11 +5,10 @@ import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.explain.Cause;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.Fact;
 import io.kvmirq.explain.KernelCall;
-import io.kvmirq.explain.VfioCause;
-import io.kvmirq.explain.VfioDeviceCause;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.kernel.Calls;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
@@ -108,7 +107,7 @@ final class DeviceCalls extends Calls {
                     default -> "";
                 };
         if (result == -Errno.EBUSY.number()) {
-            Cause cause = busy(irq.kind(), action.isEmpty());
+            Answer cause = busy(irq.kind(), action.isEmpty());
             return new KernelException(
                     KernelCall.SET_IRQS.label(), device + " " + range + action, Errno.EBUSY, cause.text());
         }
@@ -116,11 +115,11 @@ final class DeviceCalls extends Calls {
     }
 
     /** Why an interrupt is busy when it is armed, or gets an eventfd that masks or unmasks it. */
-    static Cause busy(IrqKind kind, boolean arming) {
+    static Answer busy(IrqKind kind, boolean arming) {
         if (kind == IrqKind.PLATFORM) {
-            return arming ? VfioDeviceCause.PLATFORM_SHARED : VfioDeviceCause.PLATFORM_EVENTFD;
+            return arming ? VfioIrqAnswer.PLATFORM_SHARED : VfioIrqAnswer.VFIO_PLATFORM_EVENTFD;
         }
-        return arming ? VfioCause.SET_IRQS_SHARED : VfioCause.SET_IRQS_UNMASK_EVENTFD;
+        return arming ? VfioIrqAnswer.VFIO_IRQS_SHARED : VfioIrqAnswer.VFIO_IRQS_UNMASK_EVENTFD;
     }
 
     private static Set<Fact> facts(IrqKind kind) {

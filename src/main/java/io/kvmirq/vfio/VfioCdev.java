@@ -4,9 +4,10 @@ package io.kvmirq.vfio;
 import io.kvmirq.DeviceName;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
-import io.kvmirq.explain.Causes;
+import io.kvmirq.explain.Answers;
+import io.kvmirq.explain.IommufdAnswer;
 import io.kvmirq.explain.KernelCall;
-import io.kvmirq.explain.VfioFileCause;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
@@ -46,7 +47,7 @@ public final class VfioCdev extends VfioFile {
                         name.toString(),
                         Errno.ENOENT,
                         device.notBound()
-                                .orElseGet(() -> Causes.sentence(KernelCall.VFIO_CDEV, Errno.ENOENT, Set.of()))));
+                                .orElseGet(() -> Answers.sentence(KernelCall.VFIO_CDEV, Errno.ENOENT, Set.of()))));
         return new VfioCdev(
                 calls,
                 calls.open(KernelCall.VFIO_CDEV, "vfio device " + name, DIRECTORY + file, Optional.of(device)),
@@ -89,7 +90,7 @@ public final class VfioCdev extends VfioFile {
             calls().bind(
                             fd(),
                             space.iommufd(),
-                            () -> device.notPermitted(VfioFileCause.BIND_NO_REMAPPING, VfioFileCause.BIND_ELSEWHERE));
+                            () -> device.notPermitted(VfioAnswer.BIND_NO_REMAPPING, IommufdAnswer.BIND_ELSEWHERE));
             use(); // the driver has taken the VM
             calls().attach(fd(), space.number());
             VfioDevice made = VfioDevice.opened(fd(), name, VfioDevice.Access.CDEV);

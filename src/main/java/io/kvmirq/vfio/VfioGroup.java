@@ -3,7 +3,7 @@ package io.kvmirq.vfio;
 
 import io.kvmirq.DeviceName;
 import io.kvmirq.explain.KernelCall;
-import io.kvmirq.explain.VfioCause;
+import io.kvmirq.explain.VfioAnswer;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Ownership;
@@ -95,7 +95,7 @@ public final class VfioGroup extends VfioFile {
         HostDevice device = calls().device(name);
         try (Undo undo = new Undo()) {
             if (container == null) {
-                in.attach(this, () -> device.notPermitted(VfioCause.GROUP_NO_REMAPPING));
+                in.attach(this, () -> device.notPermitted(VfioAnswer.GROUP_NO_REMAPPING));
                 undo.add(() -> calls().unsetContainer(fd()));
             }
             VfioDevice opened = open(device, undo);

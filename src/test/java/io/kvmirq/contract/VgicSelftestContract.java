@@ -3,12 +3,11 @@ package io.kvmirq.contract;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.selftest.Heard;
 import io.kvmirq.selftest.Irqchip;
-import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.selftest.Selftest;
-import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -22,21 +21,6 @@ class VgicSelftestContract extends ArmVms {
         super(world);
     }
 
-    private static final class Heard implements Journal {
-        private final List<String> steps = new ArrayList<>();
-
-        @Override
-        public void begin(Scenario scenario) {}
-
-        @Override
-        public void step(String done, String answer) {
-            steps.add(done + ": " + answer);
-        }
-
-        @Override
-        public void end(Result result) {}
-    }
-
     @ParameterizedTest
     @EnumSource
     void everyScenarioPassesWithoutAGuest(Scenario scenario) {
@@ -48,7 +32,7 @@ class VgicSelftestContract extends ArmVms {
             assertThat(result.skipped()).isEmpty();
             assertThat(result.sent()).isPositive().isEqualTo(result.answered());
         });
-        assertThat(heard.steps)
+        assertThat(heard.steps())
                 .filteredOn(step -> step.contains("seen pending"))
                 .isNotEmpty()
                 .noneMatch(step -> step.contains("NOT"));

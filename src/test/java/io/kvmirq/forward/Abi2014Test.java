@@ -20,11 +20,11 @@ import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.fake.FakeArmVcpu;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.FakePlatformDevice;
 import io.kvmirq.fake.Profile;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Fd;
 import io.kvmirq.kernel.Kernel;
@@ -274,7 +274,7 @@ class Abi2014Test {
         host.hardware.serve(0);
         host.hardware.requestService(0);
         assertThat(event.drain()).as("the line masked itself").isZero();
-        assertThat(host.fake.rulesUsed()).contains(KvmRule.FORWARD_STUB);
+        assertThat(host.fake.rulesUsed()).contains(InterruptAnswer.FORWARD_STUB);
         host.abi.unforward(host.irq);
     }
 
@@ -322,7 +322,7 @@ class Abi2014Test {
         arm.hardware.requestService(0);
         assertThat(arm.guest.acknowledge()).isEqualTo(ID);
         arm.abi.unforward(arm.irq);
-        assertThat(arm.fake.rulesUsed()).contains(KvmRule.UNFORWARD_LIVE);
+        assertThat(arm.fake.rulesUsed()).contains(InterruptAnswer.UNFORWARD_LIVE);
         arm.guest.end(ID);
         assertThat(arm.guest.acknowledge()).as("the line was still high").isEqualTo(ID);
         assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isFalse();

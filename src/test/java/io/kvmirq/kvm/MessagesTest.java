@@ -59,7 +59,7 @@ class MessagesTest {
         }
     }
 
-    /** What a VMM made of an adopted VM is not known: its message has more than one cause. */
+    /** The VMM may have changed an adopted VM, so that its message has more than one cause. */
     @Test
     void adoptedVmGuesses() {
         try (Fd.Lease lease = vm.fd().lease();

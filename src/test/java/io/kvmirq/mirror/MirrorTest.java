@@ -104,7 +104,7 @@ class MirrorTest {
         assertThat(mirror.now().byVcpu(vcpu(1))).containsExactly(irq(mirror, 0));
     }
 
-    /** What makes one row of the table hold: another host, or more events. */
+    /** The host or the events that make one row of the table hold. */
     private static Mirror spoilt(PostingObstacle row, Vendor vendor) {
         PostingHost host = PostingHost.of(vendor);
         List<Event> events = postedVector();

@@ -46,21 +46,6 @@ class SelftestTest {
         kernel.close();
     }
 
-    private static final class Heard implements Journal {
-        private final List<String> steps = new ArrayList<>();
-
-        @Override
-        public void begin(Scenario scenario) {}
-
-        @Override
-        public void step(String done, String answer) {
-            steps.add(done + ": " + answer);
-        }
-
-        @Override
-        public void end(Result result) {}
-    }
-
     @ParameterizedTest
     @EnumSource
     void everyScenarioPasses(Scenario scenario) {
@@ -71,7 +56,7 @@ class SelftestTest {
             assertThat(result.sent()).isPositive();
             assertThat(result.lost()).isZero();
         });
-        assertThat(heard.steps).hasSizeGreaterThan(2);
+        assertThat(heard.steps()).hasSizeGreaterThan(2);
     }
 
     /** Many VMMs keep the pins to themselves: messages arrive all the same. */

@@ -63,10 +63,10 @@ public final class DecideCommand implements Command {
         spec.usageMessage()
                 .description(
                         "Takes the message that a guest wrote into its MSI or MSI-X table, and decides as KVM does on"
-                            + " a host where everything else is in order: which vCPUs are meant, whether the IOMMU"
-                            + " posts to one of them, and the entry that it gets. Asks no kernel. Exit code 1 when the"
-                            + " message is not posted. For x86 only: on arm64, kvmirq decode vgic-state shows what is"
-                            + " forwarded.")
+                                + " a host where everything else is in order: which vCPUs are meant, whether the IOMMU"
+                                + " posts to one of them, and the entry that it gets. Asks no kernel. Exit code 1 when the"
+                                + " message is not posted. For x86 only: on arm64, kvmirq decode vgic-state shows what is"
+                                + " forwarded.")
                 .footer("", "Example: kvmirq decide --vendor amd --msi 0xfee01000/0x41 --vcpus 4");
         spec.addOption(OptionSpec.builder("--msi")
                 .paramLabel("ADDRESS/DATA")

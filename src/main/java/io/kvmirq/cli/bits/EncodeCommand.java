@@ -36,16 +36,16 @@ public final class EncodeCommand implements Command {
         spec.usageMessage()
                 .description(
                         "Prints the words of a structure from the values of its fields, lowest address first. Then"
-                            + " prints each violation of the manual. Exit code 1 if there is one. Values are hex, with"
-                            + " or without 0x. kvmirq decode shows the fields of a kind. Fields named derived_... are"
-                            + " computed from other fields and ignored here. Fields that another field excludes, as"
-                            + " hw=1 excludes eoi in a list register, are refused. To check the result, run kvmirq"
-                            + " decode KIND $(kvmirq encode KIND ...). Asks no kernel.",
+                                + " prints each violation of the manual. Exit code 1 if there is one. Values are hex, with"
+                                + " or without 0x. kvmirq decode shows the fields of a kind. Fields named derived_... are"
+                                + " computed from other fields and ignored here. Fields that another field excludes, as"
+                                + " hw=1 excludes eoi in a list register, are refused. To check the result, run kvmirq"
+                                + " decode KIND $(kvmirq encode KIND ...). Asks no kernel.",
                         "",
                         "With --batch, reads lines of JSON such as"
-                            + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE or"
-                            + " standard input and writes each line with its words, violations and remarks. Violations"
-                            + " do not change the exit code then. The first bad line stops the command.")
+                                + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE or"
+                                + " standard input and writes each line with its words, violations and remarks. Violations"
+                                + " do not change the exit code then. The first bad line stops the command.")
                 .footer(footer.toArray(String[]::new));
         spec.addPositional(Formats.parameter(Formats.ENCODABLE, List.of()));
         spec.addPositional(PositionalParamSpec.builder()

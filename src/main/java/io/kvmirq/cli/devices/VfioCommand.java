@@ -35,10 +35,10 @@ public final class VfioCommand implements Command {
         spec.usageMessage()
                 .description(
                         "Reads sysfs and /proc and prints the driver of the device, its IOMMU group, the interrupts"
-                            + " that VFIO will report, why VFIO would refuse the device, and the commands that bind it"
-                            + " to vfio-pci and give it back. Opens no device, because opening a VFIO device resets"
-                            + " it, and writes nothing. Without BDF, lists the devices. The counts of MSI and MSI-X"
-                            + " need root. Exit code 1 when VFIO would refuse the device.")
+                                + " that VFIO will report, why VFIO would refuse the device, and the commands that bind it"
+                                + " to vfio-pci and give it back. Opens no device, because opening a VFIO device resets"
+                                + " it, and writes nothing. Without BDF, lists the devices. The counts of MSI and MSI-X"
+                                + " need root. Exit code 1 when VFIO would refuse the device.")
                 .footer(
                         "",
                         "DIR has the files with their paths: sys/bus/pci/devices/*/{vendor,device,",

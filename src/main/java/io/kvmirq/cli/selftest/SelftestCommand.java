@@ -54,11 +54,11 @@ public final class SelftestCommand implements Command {
         spec.usageMessage()
                 .description(
                         "Starts a throw-away VM with one vCPU for each scenario, raises interrupts as a device does,"
-                            + " and prints the answers of the kernel and the guest. Needs access to /dev/kvm, but not"
-                            + " root. On arm64 no guest runs: interrupts are seen in the VGIC's pending state."
-                            + " --backend fake runs the same on a fake kernel and marks every line FAKE; the fake is"
-                            + " never used unless you ask for it. Exit code 1 when a scenario fails or all are"
-                            + " skipped, 3 when KVM cannot be used.")
+                                + " and prints the answers of the kernel and the guest. Needs access to /dev/kvm, but not"
+                                + " root. On arm64 no guest runs: interrupts are seen in the VGIC's pending state."
+                                + " --backend fake runs the same on a fake kernel and marks every line FAKE; the fake is"
+                                + " never used unless you ask for it. Exit code 1 when a scenario fails or all are"
+                                + " skipped, 3 when KVM cannot be used.")
                 .footer(scenarios());
         spec.addOption(OptionSpec.builder("--count")
                 .paramLabel("N")
@@ -84,7 +84,7 @@ public final class SelftestCommand implements Command {
                         Arrays.stream(Irqchip.values()).map(Irqchip::label).toList())
                 .description(
                         "Interrupt controllers in the kernel: full (PIC, IOAPIC and LAPICs; the default if the kernel"
-                            + " has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or GICv2).")
+                                + " has them) or split (LAPICs only, as in many VMMs); on arm64 vgic (a GICv3 or GICv2).")
                 .build());
         spec.addOption(OptionSpec.builder("--backend")
                 .paramLabel("BACKEND")
@@ -107,8 +107,8 @@ public final class SelftestCommand implements Command {
                 .type(Path.class)
                 .description(
                         "Write a tape of all kernel calls and of all writes to guest memory to FILE. An earlier file"
-                            + " of yours is replaced by one for you alone. Print it with kvmirq tape --show, repeat it"
-                            + " with kvmirq replay.")
+                                + " of yours is replaced by one for you alone. Print it with kvmirq tape --show, repeat it"
+                                + " with kvmirq replay.")
                 .build());
         spec.addOption(OptionSpec.builder("--json")
                 .description("Print one JSON document instead of text.")

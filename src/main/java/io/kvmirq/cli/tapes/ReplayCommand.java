@@ -41,15 +41,15 @@ public final class ReplayCommand implements Command {
         spec.usageMessage()
                 .description(
                         "Repeats the calls on the tape in FILE, in their order, on a fake kernel, or with --backend on"
-                            + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
-                            + " descriptors and exit reasons of vCPUs. It does not compare what depends on the"
-                            + " processor: CPUID, registers, the state of interrupt chips. The fake has the PCI"
-                            + " devices that the tape opened through VFIO; devices of this machine are never opened.",
+                                + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
+                                + " descriptors and exit reasons of vCPUs. It does not compare what depends on the"
+                                + " processor: CPUID, registers, the state of interrupt chips. The fake has the PCI"
+                                + " devices that the tape opened through VFIO; devices of this machine are never opened.",
                         "",
                         "Exit code 1 when an answer differs: the call is printed with the expected answer and the open"
-                            + " files. Exit code 3 when FILE is not a complete tape of this architecture (nothing is"
-                            + " replayed then), or when a call cannot be repeated: the fake does not model it, or the"
-                            + " tape lacks its data, such as the guest memory of another program.",
+                                + " files. Exit code 3 when FILE is not a complete tape of this architecture (nothing is"
+                                + " replayed then), or when a call cannot be repeated: the fake does not model it, or the"
+                                + " tape lacks its data, such as the guest memory of another program.",
                         "",
                         "With a --backend other than fake, the calls of the tape are made on this machine's kernel with"
                                 + " your rights: use it only for tapes that you trust.",

@@ -36,19 +36,19 @@ public final class TapeCommand implements Command {
         spec.usageMessage()
                 .description(
                         "Runs CMD and prints its calls as they are made, one line each, mixed with the output of CMD."
-                            + " A descriptor is shown as the file it is open on, such as vm#1 or eventfd#3. The exit"
-                            + " code is that of CMD, or 3 when CMD could not be started. On SIGTERM, CMD is stopped"
-                            + " and its last calls are printed. Root is needed only if CMD needs it.",
+                                + " A descriptor is shown as the file it is open on, such as vm#1 or eventfd#3. The exit"
+                                + " code is that of CMD, or 3 when CMD could not be started. On SIGTERM, CMD is stopped"
+                                + " and its last calls are printed. Root is needed only if CMD needs it.",
                         "",
                         "The tape holds the arguments of the calls, with zeros for known pointers. It holds no guest"
                                 + " memory; a tape of selftest --record does.",
                         "",
                         "Not recorded: raw system calls, statically linked programs (Go), programs of a user who"
-                            + " cannot read the recorder, eventfd_read, eventfd_write, poll, readv, writev,"
-                            + " close_range, the checked functions of fortified programs, and most calls in a chroot"
-                            + " without /proc. A seccomp allow-list may kill CMD for a system call of the recorder. A"
-                            + " signal handler of CMD needs 8 KB of stack. When a full disk or a limit on file sizes"
-                            + " cuts the line of one of several processes, the lines after it cannot be read.");
+                                + " cannot read the recorder, eventfd_read, eventfd_write, poll, readv, writev,"
+                                + " close_range, the checked functions of fortified programs, and most calls in a chroot"
+                                + " without /proc. A seccomp allow-list may kill CMD for a system call of the recorder. A"
+                                + " signal handler of CMD needs 8 KB of stack. When a full disk or a limit on file sizes"
+                                + " cuts the line of one of several processes, the lines after it cannot be read.");
         spec.parser().stopAtPositional(true);
         spec.addOption(OptionSpec.builder("-o", "--output")
                 .paramLabel("FILE")

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.explain.ArmAnswer;
+import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Host;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.KvmRule;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.util.Map;
@@ -50,7 +50,7 @@ final class ArmCapabilities {
 
     static int check(Host host, long capability) {
         if (capability == Uapi.KVM_CAP_MSI_DEVID) {
-            return host.refuse(ArmRule.ARM_MSI_DEVID_OF_VM);
+            return host.refuse(ArmAnswer.ARM_MSI_DEVID_OF_VM);
         }
         if (capability == UapiArm64.KVM_CAP_ARM_VM_IPA_SIZE) {
             return addressBits(host);
@@ -63,7 +63,7 @@ final class ArmCapabilities {
         }
         Integer value = VALUES.get(capability);
         if (value == null) {
-            host.note(KvmRule.CAPABILITY_UNKNOWN);
+            host.note(VmAnswer.CAPABILITY_UNKNOWN);
             return 0;
         }
         return value;

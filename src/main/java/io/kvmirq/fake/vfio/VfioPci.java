@@ -4,11 +4,12 @@ package io.kvmirq.fake.vfio;
 import io.kvmirq.arch.intx.model.InterruptMode;
 import io.kvmirq.arch.intx.model.IntxDevice;
 import io.kvmirq.arch.intx.model.VfioIntx;
+import io.kvmirq.explain.VfioAnswer;
+import io.kvmirq.explain.VfioIrqAnswer;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.Host;
 import io.kvmirq.fake.file.HostLine;
 import io.kvmirq.fake.file.IrqHardware;
-import io.kvmirq.fake.rules.VfioRule;
 import io.kvmirq.uapi.UapiVfio;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
@@ -125,7 +126,7 @@ public final class VfioPci extends VfioDevice {
      */
     @Override
     void disable() {
-        host.note(VfioRule.VFIO_LAST_CLOSE);
+        host.note(VfioAnswer.VFIO_LAST_CLOSE);
         config.clear();
         unmask.clear();
         vectors.disable();
@@ -135,7 +136,7 @@ public final class VfioPci extends VfioDevice {
             reset();
         }
         if (function.disIntx() && !function.express()) {
-            host.note(VfioRule.VFIO_CLOSE_DISINTX);
+            host.note(VfioIrqAnswer.VFIO_CLOSE_DISINTX);
             device.disable(false);
         }
         settle();
@@ -213,7 +214,7 @@ public final class VfioPci extends VfioDevice {
     public boolean send(int vector) {
         checkVector(vector);
         if (!config.isMaster()) {
-            host.note(VfioRule.VFIO_BUS_MASTER);
+            host.note(VfioAnswer.VFIO_BUS_MASTER);
             return false;
         }
         return vectors.send(vector);

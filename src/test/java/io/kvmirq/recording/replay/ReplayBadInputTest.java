@@ -85,11 +85,11 @@ class ReplayBadInputTest {
                 "{'seq':2,'call':'close','pid':1,'tid':1,'on':'kvm#1','made':'kvm#2','result':0} | tape line 3: field"
                         + " made is kvm#2: this close makes none",
                 "{'seq':2,'call':'ioctl','pid':1,'tid':1,'on':'kvm#1','request':44544,'value':0,'made':'eventfd#1','result':0}"
-                    + " | tape line 3: field made is eventfd#1: this ioctl makes none",
+                        + " | tape line 3: field made is eventfd#1: this ioctl makes none",
                 "{'seq':2,'call':'fcntl','pid':1,'tid':1,'on':'kvm#1','request':4,'value':0,'result':0} | tape line 3:"
                         + " field request is 4: of fcntl, F_DUPFD, F_DUPFD_CLOEXEC and F_GETFL are replayed",
                 "{'seq':2,'call':'fcntl','pid':1,'tid':1,'on':'kvm#1','request':1030,'value':0,'made':'eventfd#1','result':0}"
-                    + " | tape line 3: field made is eventfd#1: this fcntl makes none",
+                        + " | tape line 3: field made is eventfd#1: this fcntl makes none",
                 "{'seq':2,'call':'write','pid':1,'tid':1,'on':'kvm#1','value':9,'in':'000000000000000000','result':9}"
                         + " | tape line 3: field in has 9 bytes: a write of 9 is replayed with as many, up to 8",
                 "{'seq':2,'call':'write','pid':1,'tid':1,'on':'kvm#1','value':4096,'in':'0000000000000000','result':8}"
