@@ -133,18 +133,31 @@ public class Calls {
         }
     }
 
-    /** A lease on an eventfd, which is refused now and not when its number is needed. */
-    protected final Fd.Lease leased(EventFd event) {
-        requireOurs(event.fd());
-        return event.fd().leaseWithin();
+    /**
+     * Keeps a file open until {@link #release}, whatever becomes of its handle. As {@link Fd#lease}, without an object, for
+     * a holder that makes no duplicate.
+     */
+    protected final Fd held(Fd fd) {
+        begin(fd);
+        return fd;
+    }
+
+    /** Ends {@link #held}. */
+    protected static void release(Fd held) {
+        held.exit();
+    }
+
+    /** The number of a held file. */
+    protected static int number(Fd held) {
+        return held.number();
     }
 
     /**
-     * Whether the end of this lease closes the kernel's file: its handle is closed, nothing else uses it, and its number
+     * Whether {@link #release} closes the kernel's file: its handle is closed, nothing else uses it, and its number
      * never left the library, so that there is no duplicate. Once true it stays true.
      */
-    protected static boolean holdsLastFile(Fd.Lease lease) {
-        return lease.fd().isLastUseOfPrivateFile();
+    protected static boolean holdsLastFile(Fd held) {
+        return held.isLastUseOfPrivateFile();
     }
 
     /** The number of a leased descriptor. The descriptor stays open even if its handle is closed. */

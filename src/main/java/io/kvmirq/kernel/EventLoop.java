@@ -109,8 +109,9 @@ public final class EventLoop implements AutoCloseable {
             if (closed) {
                 throw new ClosedHandleException(toString());
             }
-            Fd.Lease lease = undo.add(kernel.calls().leased(event));
-            Registration made = new Registration(event, lease, handler, registrations.next(), paused);
+            Fd held = kernel.calls().held(event.fd());
+            undo.add(held::exit);
+            Registration made = new Registration(event, handler, registrations.next(), paused);
             registrations.put(made.number, made); // before the kernel may report it
             undo.add(() -> registrations.remove(made.number));
             set.add(event.fd(), made.number, paused);
@@ -267,16 +268,14 @@ public final class EventLoop implements AutoCloseable {
         private static final int CLOSED = 4;
 
         private final EventFd event;
-        private final Fd.Lease lease;
         private final Handler handler;
         private final long number;
         /** The bits above. A run begins only when none is set. */
         private final AtomicInteger state;
 
-        private Registration(EventFd event, Fd.Lease lease, Handler handler, long number, boolean paused) {
+        private Registration(EventFd event, Handler handler, long number, boolean paused) {
             this.state = new AtomicInteger(paused ? PAUSED : 0);
             this.event = event;
-            this.lease = lease;
             this.handler = handler;
             this.number = number;
         }
@@ -310,7 +309,7 @@ public final class EventLoop implements AutoCloseable {
 
         private long drained() {
             try {
-                return event.drain(lease.number(), count);
+                return event.drain(event.fd().number(), count);
             } catch (RuntimeException e) {
                 pause(); // or the kernel would report it for ever
                 kernel.logger().log(Level.ERROR, event + " cannot be read; its registration is paused", e);
@@ -360,12 +359,15 @@ public final class EventLoop implements AutoCloseable {
         public void close() {
             lock.lock();
             try {
-                if ((set(CLOSED) & CLOSED) == 0) {
+                boolean first = (set(CLOSED) & CLOSED) == 0;
+                if (first) {
                     set.remove(event.fd());
                 }
                 awaitHandler();
                 registrations.remove(number);
-                lease.close();
+                if (first) {
+                    event.fd().exit();
+                }
             } finally {
                 lock.unlock();
             }

@@ -75,14 +75,8 @@ public final class Fd {
      * @throws ClosedHandleException after the handle was closed
      */
     public Lease lease() {
-        Lease lease = leaseWithin();
-        shared = true;
-        return lease;
-    }
-
-    /** As {@link #lease}, for a holder that makes no duplicate. */
-    Lease leaseWithin() {
         enter();
+        shared = true;
         return new Lease(this);
     }
 

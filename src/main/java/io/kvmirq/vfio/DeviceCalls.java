@@ -36,15 +36,23 @@ final class DeviceCalls extends Calls {
         return device;
     }
 
-    Fd.Lease lease(EventFd event) {
-        return leased(event);
+    Fd hold(EventFd event) {
+        return held(event.fd());
     }
 
-    /** Whether a leased eventfd has a count; that is left. A signal that ends the call says yes. */
-    boolean isSignalled(Fd.Lease event) {
+    void letGo(Fd event) {
+        release(event);
+    }
+
+    /** The number of a held eventfd. */
+    int numberOf(Fd event) {
+        return number(event);
+    }
+
+    /** Whether a held eventfd has a count; that is left. A signal that ends the call says yes. */
+    boolean isSignalled(Fd event) {
         int ready = backend().fdWait(number(event), -1, 0);
-        return ready == EINTR
-                || check(ready, KernelCall.EVENTFD_WAIT, Set.of(), () -> "eventfd=" + event.number()) != 0;
+        return ready == EINTR || check(ready, KernelCall.EVENTFD_WAIT, Set.of(), () -> "eventfd=" + number(event)) != 0;
     }
 
     void closeDevice() {
@@ -95,7 +103,7 @@ final class DeviceCalls extends Calls {
         return on(device, raw -> backend().vfioIrqsSet(raw, flags, index, start, count, set));
     }
 
-    /** What a result of {@link #setIrqs} other than 0 means. */
+    /** The exception for a result of {@link #setIrqs} other than 0. */
     RuntimeException refused(int result, int flags, IrqInfo irq, String range) {
         if (result > 0) {
             return new VectorsExhaustedException(device + " " + range, result);

@@ -12,7 +12,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
 
-/** What sysfs says of a device: where VFIO has it, and why VFIO cannot open it. */
+/** A device in sysfs: its files of VFIO, and the reasons why VFIO cannot open it. */
 record HostDevice(HostFiles files, DeviceName name) {
     private static final String GROUPS = "sys/kernel/iommu_groups/";
 

@@ -16,8 +16,8 @@ import java.util.Optional;
 import java.util.Set;
 
 /**
- * A device's own file, {@code /dev/vfio/devices/vfioN}, before it is bound to an iommufd. Kernels have it since 6.6 with
- * CONFIG_VFIO_DEVICE_CDEV; Debian's do not. Thread-safe.
+ * A device's own file, {@code /dev/vfio/devices/vfioN}, before it is bound to an iommufd. Kernels have it since 6.6
+ * with CONFIG_VFIO_DEVICE_CDEV; Debian's do not. Thread-safe.
  *
  * <p>Source: drivers/vfio/device_cdev.c.
  */
@@ -35,8 +35,8 @@ public final class VfioCdev extends VfioFile {
     /**
      * Opens the device file of a device. sysfs tells which one it is.
      *
-     * @throws KernelException ENOENT when the device is not bound to a VFIO driver, or the kernel has no such files; EACCES;
-     *     ENODEV when it was removed
+     * @throws KernelException ENOENT when the device is not bound to a VFIO driver, or the kernel has no such files;
+     *     EACCES; ENODEV when it was removed
      */
     public static VfioCdev open(Kernel kernel, DeviceName name) {
         VfioCalls calls = new VfioCalls(kernel);
@@ -72,8 +72,8 @@ public final class VfioCdev extends VfioFile {
     }
 
     /**
-     * Binds the file to the iommufd and attaches the device to the address space. From then on the file is the device's:
-     * {@link VfioDevice#close} closes it. After a failure close this: a file cannot be bound twice.
+     * Binds the file to the iommufd and attaches the device to the address space. From then on the file is the
+     * device's: {@link VfioDevice#close} closes it. After a failure close this: a file cannot be bound twice.
      *
      * @throws KernelException EPERM when drivers of the host have other devices of the group, which the message names;
      *     EBUSY when the group is open; EINVAL when the file is bound already

@@ -361,7 +361,7 @@ class Abi2014Test {
         assertThat(ListRegister.HW.isSet(arm.guest.listRegister(ID))).isTrue();
     }
 
-    /** What a tear-down closes, in each order. */
+    /** The handles that a tear-down closes, in each order. */
     @Test
     void anyOrderOfClosesLeavesTheLineRight() {
         for (List<Integer> order : orders(List.of(0, 1, 2, 3))) {
@@ -396,7 +396,9 @@ class Abi2014Test {
         assertThat(event.drain()).as("the handler masked").isZero();
     }
 
-    /** At any point of any use: no interrupt stays active, the device is free, and its line works for the next process. */
+    /**
+     * At any point of any use: no interrupt stays active, the device is free, and its line works for the next process.
+     */
     @Test
     void processKilledAtAnyPointLeavesTheLineRight() {
         for (int seed = 0; seed < 200; seed++) {

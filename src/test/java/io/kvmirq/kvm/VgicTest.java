@@ -39,7 +39,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** The attributes that calls become, which the contract cannot see, and the refusals on x86. */
+/** The attributes that calls become, which the contract cannot see on a fake without GICv2 and tables; and x86. */
 class VgicTest {
     private static final int INTERRUPTS = 64;
 

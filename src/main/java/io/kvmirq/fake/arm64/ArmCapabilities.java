@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.VcpuId;
 import io.kvmirq.explain.ArmAnswer;
 import io.kvmirq.explain.VmAnswer;
 import io.kvmirq.fake.file.Hardware;
@@ -14,10 +15,6 @@ import java.util.Map;
  * {@code kvm_vm_ioctl_check_extension()} in arch/arm64/kvm/arm.c.
  */
 final class ArmCapabilities {
-    /** VGIC_V3_MAX_CPUS. */
-    static final int MAX_VCPUS = 512;
-    /** VGIC_V2_MAX_CPUS. */
-    static final int MAX_VCPUS_OF_GICV2 = 8;
     /** KVM_USER_MEM_SLOTS. */
     static final int SLOTS = 32767;
 
@@ -56,7 +53,7 @@ final class ArmCapabilities {
             return addressBits(host);
         }
         if (capability == Uapi.KVM_CAP_MAX_VCPUS || capability == Uapi.KVM_CAP_MAX_VCPU_ID) {
-            return isGicV2(host) ? MAX_VCPUS_OF_GICV2 : MAX_VCPUS;
+            return isGicV2(host) ? VcpuId.MOST_OF_GICV2 : VcpuId.MOST_OF_GICV3;
         }
         if (capability == Uapi.KVM_CAP_USER_MEMORY2) {
             return host.build().isSince(6, 8) ? 1 : 0;

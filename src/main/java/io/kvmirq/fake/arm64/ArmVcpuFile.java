@@ -20,7 +20,7 @@ final class ArmVcpuFile extends VcpuFile {
     private static final int ATTRIBUTE_GROUPS = 3;
 
     private static final Requests<ArmVcpuFile> REQUESTS = new Requests<ArmVcpuFile>(
-                    VmAnswer.VCPU_UNKNOWN_REQUEST, ArmRequests.OF_VCPU::get)
+                    VmAnswer.VCPU_UNKNOWN_REQUEST, ArmRequests::ofVcpu)
             .value(Uapi.KVM_RUN, ArmVcpuFile::run)
             .in(UapiArm64.KVM_ARM_VCPU_INIT, (file, init) -> file.host.refuse(file.vcpu.init(init)))
             .value(

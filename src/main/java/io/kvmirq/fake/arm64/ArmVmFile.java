@@ -2,6 +2,7 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.NotModelledException;
+import io.kvmirq.VcpuId;
 import io.kvmirq.explain.Answer;
 import io.kvmirq.explain.ArmAnswer;
 import io.kvmirq.explain.InterruptAnswer;
@@ -26,7 +27,7 @@ public final class ArmVmFile extends VmFile {
     private static final Set<Integer> CAPABILITIES = Set.of(168, 177, 182, 192, 205, 217, 223, 225, 228);
 
     private static final Requests<ArmVmFile> REQUESTS = VmFile.<ArmVmFile>requests(
-                    ArmAnswer.ARM_VM_UNKNOWN_REQUEST, ArmRequests.OF_VM::get)
+                    ArmAnswer.ARM_VM_UNKNOWN_REQUEST, ArmRequests::ofVm)
             .value(Uapi.KVM_CHECK_EXTENSION, ArmVmFile::check)
             .value(Uapi.KVM_CREATE_VCPU, ArmVmFile::createVcpu)
             .value(Uapi.KVM_CREATE_IRQCHIP, (vm, argument) -> vm.createIrqchip())
@@ -100,18 +101,18 @@ public final class ArmVmFile extends VmFile {
             host.note(ArmAnswer.ARM_VCPU_ID_TRUNCATED);
             id = Integer.toUnsignedLong((int) argument);
         }
-        if (id < 0 || id >= ArmCapabilities.MAX_VCPUS) {
+        if (id < 0 || id >= VcpuId.MOST_OF_GICV3) {
             return host.refuse(ArmAnswer.ARM_VCPU_ID);
         }
         boolean gicv2 = ArmCapabilities.isGicV2(host);
-        if (gicv2 && vm.vcpus().size() == ArmCapabilities.MAX_VCPUS_OF_GICV2) {
+        if (gicv2 && vm.vcpus().size() == VcpuId.MOST_OF_GICV2) {
             return host.refuse(VgicAnswer.GICV2_VCPUS);
         }
         Optional<FakeVgic> vgic = vm.vgic();
         if (vgic.filter(FakeVgic::isInitialized).isPresent()) {
             return host.refuse(ArmAnswer.ARM_VCPU_AFTER_INIT);
         }
-        if (gicv2 && id >= ArmCapabilities.MAX_VCPUS_OF_GICV2) {
+        if (gicv2 && id >= VcpuId.MOST_OF_GICV2) {
             return host.refuse(VgicAnswer.GICV2_VCPUS);
         }
         ArmVcpu vcpu = new ArmVcpu(vm, (int) id);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ListRegister;
 import io.kvmirq.arch.gic.model.Distributor;
@@ -39,7 +40,7 @@ final class FakeVgic {
         this.vm = vm;
         this.gicv2 = gicv2;
         this.places = new VgicPlaces(vm);
-        for (int i = 0; i < ArmCapabilities.MAX_VCPUS_OF_GICV2; i++) {
+        for (int i = 0; i < VcpuId.MOST_OF_GICV2; i++) {
             gicV2Interfaces.add(new GicV2CpuInterface(vm));
         }
     }
@@ -114,7 +115,7 @@ final class FakeVgic {
         // Without a vCPU nobody can reach an interrupt; the model wants one.
         // Any of 8 bits may be written as the source of an SGI.
         Distributor made = gicv2
-                ? Distributor.gicv2(ArmCapabilities.MAX_VCPUS_OF_GICV2, shared, vcpu -> {})
+                ? Distributor.gicv2(VcpuId.MOST_OF_GICV2, shared, vcpu -> {})
                 : Distributor.gicv3(Math.max(1, vm.vcpus().size()), shared, vcpu -> {});
         distributor = Optional.of(made);
         delivery = Optional.of(new VgicDelivery(vm, made));

@@ -19,9 +19,8 @@ final class VgicPlaces {
 
     private static final long PAGE = 0x1_0000;
     private static final long PAGE_OF_GICV2 = 0x1000;
-    private static final long DISTRIBUTOR_SIZE = PAGE;
     private static final long CPU_INTERFACE_SIZE = 2 * PAGE_OF_GICV2;
-    private static final long REDISTRIBUTOR_SIZE = 2 * PAGE;
+    private static final long REPAGE = 2 * PAGE;
 
     /**
      * A region of consecutive redistributors.
@@ -88,16 +87,17 @@ final class VgicPlaces {
     }
 
     Optional<Answer> setDistributor(long to) {
-        Optional<Answer> refused = check(vm, distributor, to, DISTRIBUTOR_SIZE);
-        if (refused.isEmpty()) {
-            distributor = to;
-        }
-        return refused;
+        return setDistributor(to, PAGE);
     }
 
-    /** The distributor of a GICv2. An overlap with its CPU interface is found when a vCPU runs. */
+    /** An overlap with the CPU interface is found when a vCPU runs. */
     Optional<Answer> setDistributorOfGicV2(long to) {
-        Optional<Answer> refused = check(vm, distributor, to, PAGE_OF_GICV2, PAGE_OF_GICV2);
+        return setDistributor(to, PAGE_OF_GICV2);
+    }
+
+    /** @param page the size of the distributor, and its alignment */
+    private Optional<Answer> setDistributor(long to, long page) {
+        Optional<Answer> refused = check(vm, distributor, to, page, page);
         if (refused.isEmpty()) {
             distributor = to;
         }
@@ -203,16 +203,16 @@ final class VgicPlaces {
         if (beyond) {
             return Optional.of(VgicAnswer.VGIC_REGION_GROWN);
         }
-        boolean overlaps = distributor != NOWHERE && hitsRegion(distributor, DISTRIBUTOR_SIZE);
+        boolean overlaps = distributor != NOWHERE && hitsRegion(distributor, PAGE);
         return overlaps ? Optional.of(VgicAnswer.VGIC_REGION_OVERLAP) : Optional.empty();
     }
 
     private long size(int count) {
-        return REDISTRIBUTOR_SIZE * (count == 0 ? vm.vcpus().size() : count);
+        return REPAGE * (count == 0 ? vm.vcpus().size() : count);
     }
 
     private boolean hitsDistributor(long base, long size) {
-        return distributor != NOWHERE && base + size > distributor && base < distributor + DISTRIBUTOR_SIZE;
+        return distributor != NOWHERE && base + size > distributor && base < distributor + PAGE;
     }
 
     private boolean hitsRegion(long base, long size) {

@@ -19,11 +19,6 @@ import org.jspecify.annotations.Nullable;
  * drivers/vfio/pci/vfio_pci_core.c.
  */
 public final class VfioPci extends VfioDevice {
-    /** VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, _ENTRY_WITH_WAKEUP and _EXIT of vfio.h. */
-    private static final int LOW_POWER_ENTRY = 3;
-
-    private static final int LOW_POWER_ENTRY_WITH_WAKEUP = 4;
-    private static final int LOW_POWER_EXIT = 5;
     /** The size of struct vfio_device_low_power_entry_with_wakeup. */
     private static final int WAKEUP_SIZE = 8;
 
@@ -185,10 +180,12 @@ public final class VfioPci extends VfioDevice {
     @Override
     int feature(FeatureRequest request) {
         return switch (request.feature()) {
-            case LOW_POWER_ENTRY -> request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY", 0);
-            case LOW_POWER_ENTRY_WITH_WAKEUP ->
+            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY ->
+                request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY", 0);
+            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP ->
                 request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP", WAKEUP_SIZE);
-            case LOW_POWER_EXIT -> request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_EXIT", 0);
+            case UapiVfio.VFIO_DEVICE_FEATURE_LOW_POWER_EXIT ->
+                request.settable("VFIO_DEVICE_FEATURE_LOW_POWER_EXIT", 0);
             default -> request.refuseUnknown();
         };
     }
