@@ -53,6 +53,9 @@ class DocsTest {
     private static final Pattern CLASS = Pattern.compile("^class (\\w+)", Pattern.MULTILINE);
     private static final Pattern LINK = Pattern.compile("\\[[^]]+]\\(([^)#]*)(?:#([^)]*))?\\)");
     private static final Pattern SPAN = Pattern.compile("`([^`]+)`");
+    private static final Pattern TYPE = Pattern.compile("(?<![-\\w/*])[A-Z][a-z]\\w*[a-z]\\b(?!\\*)");
+    private static final Set<String> OF_OTHERS =
+            Set.of("HdrHistogram", "Logger", "Path", "System", "UnsupportedOperationException");
     private static final Pattern TARGET = Pattern.compile("(?m)(?:^|`)make ([a-z-]+)([^`\n]*)");
     private static final Path EXAMPLES = Machine.root().resolve("src/examples");
 
@@ -269,6 +272,22 @@ class DocsTest {
                         .filter(path.asMatchPredicate())
                         .filter(name -> ROOTS.stream().noneMatch(root -> Files.exists(root.resolve(name)))))
                 .as("paths that do not exist")
+                .isEmpty();
+    }
+
+    @Test
+    void everyTypeNamedExists() throws IOException {
+        String sources =
+                String.join("", texts("src/main/java", ".java")) + String.join("", texts("src/test/java", ".java"));
+        assertThat(SPAN.matcher(allText())
+                        .results()
+                        .flatMap(span -> TYPE.matcher(span.group(1)).results())
+                        .map(MatchResult::group)
+                        .filter(name -> !OF_OTHERS.contains(name))
+                        .filter(name -> !Pattern.compile("\\b(class|interface|enum|record) " + name + "\\b")
+                                .matcher(sources)
+                                .find()))
+                .as("types that do not exist")
                 .isEmpty();
     }
 

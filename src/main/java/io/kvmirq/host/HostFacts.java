@@ -82,7 +82,10 @@ public final class HostFacts {
         return isSince(6, 17).map(since -> since ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);
     }
 
-    /** How KVM on arm64 finds the LPI of a host irq. Empty if the version is not known; stable kernels may have the later way. */
+    /**
+     * How KVM on arm64 finds the LPI of a host irq. Empty if the version is not known; stable kernels may have the
+     * later way.
+     */
     public Optional<VlpiKernel> vlpiKernel() {
         return isSince(6, 16).map(since -> since ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE);
     }

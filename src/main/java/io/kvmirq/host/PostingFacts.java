@@ -15,8 +15,8 @@ import java.util.function.Function;
 import java.util.regex.Pattern;
 
 /**
- * Reads what decides of posting on an x86 host, where {@link io.kvmirq.arch.apic.PostingObstacle#seen} says. For use by one thread,
- * once.
+ * Reads the facts that decide posting on an x86 host, from the places that {@link
+ * io.kvmirq.arch.apic.PostingObstacle#seen} names. For one use by one thread.
  */
 final class PostingFacts {
     private static final Pattern HEX = Pattern.compile("[0-9a-f]{1,16}");

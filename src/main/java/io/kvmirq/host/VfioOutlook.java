@@ -46,7 +46,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         }
     }
 
-    /** What VFIO reports of an index. */
+    /** The flags that VFIO reports of an index. */
     public enum Flag {
         /** An eventfd may be its trigger. */
         EVENTFD(1),

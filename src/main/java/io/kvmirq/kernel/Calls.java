@@ -134,8 +134,8 @@ public class Calls {
     }
 
     /**
-     * Keeps a file open until {@link #release}, whatever becomes of its handle. As {@link Fd#lease}, without an object, for
-     * a holder that makes no duplicate.
+     * Keeps a file open until {@link #release}, even if its handle is closed earlier. Like {@link Fd#lease}, but without an
+     * object, and for a holder that makes no duplicate. A closed handle is refused.
      */
     protected final Fd held(Fd fd) {
         begin(fd);
@@ -177,8 +177,7 @@ public class Calls {
      * @param expected for the message
      * @param kinds the kinds of file that it may be, as labels of {@code UapiTable.FileKind}
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
-     *     on
-     *     another kind of file
+     *     on another kind of file
      */
     protected final Fd adopted(String kind, int number, Ownership ownership, String expected, String... kinds) {
         if (number >= 0 && kernel.isReal()) {
@@ -202,8 +201,7 @@ public class Calls {
      *
      * @param offset bytes, a multiple of 4
      * @return the int that the call left at {@code offset}, even if the mapping's owner was closed during the call; or
-     *     the
-     *     call's {@code -errno}
+     *     the call's {@code -errno}
      */
     protected static int after(Mapping mapping, IntSupplier call, int offset) {
         return mapping.after(call, offset);

@@ -75,8 +75,7 @@ public final class EventFd implements AutoCloseable {
      *
      * @param number an open eventfd of this process
      * @throws IllegalArgumentException if {@code number} is negative, or if /proc says that it is not open, or is open
-     *     on
-     *     another kind of file, such as a regular file, whose bytes {@link #signal} would overwrite
+     *     on another kind of file, such as a regular file, whose bytes {@link #signal} would overwrite
      */
     public static EventFd adopt(Kernel kernel, int number, Ownership ownership) {
         String expected = "an eventfd, made by eventfd(2)";

@@ -40,7 +40,7 @@ class EventLoopTest {
     private final Faults faults = new Faults();
     private final Kernel fake = Kernel.over(faults.over(new FakeKernel(Machine.profile()).backend()), Kernel.DEVICE);
 
-    // What pause and close promise
+    // Pause and close
 
     /** The actions of another thread that end a handler's runs. */
     private enum End {
