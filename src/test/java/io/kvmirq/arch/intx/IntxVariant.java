@@ -1,26 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx;
 
-import static io.kvmirq.arch.intx.IntxScenario.CONTROLLER;
-import static io.kvmirq.arch.intx.IntxScenario.CONTROLLER_MESSAGES;
-import static io.kvmirq.arch.intx.IntxScenario.DESTROYED;
-import static io.kvmirq.arch.intx.IntxScenario.DIRECT;
-import static io.kvmirq.arch.intx.IntxScenario.DIRECT_DISINTX;
-import static io.kvmirq.arch.intx.IntxScenario.DIRECT_MESSAGES;
-import static io.kvmirq.arch.intx.IntxScenario.DISINTX;
-import static io.kvmirq.arch.intx.IntxScenario.GONE;
-import static io.kvmirq.arch.intx.IntxScenario.GONE_RUNNING;
-import static io.kvmirq.arch.intx.IntxScenario.MESSAGES;
-import static io.kvmirq.arch.intx.IntxScenario.ONE;
-import static io.kvmirq.arch.intx.IntxScenario.PLATFORM;
-import static io.kvmirq.arch.intx.IntxScenario.PLATFORM_DIRECT;
-import static io.kvmirq.arch.intx.IntxScenario.PLATFORM_TRIGGER;
-import static io.kvmirq.arch.intx.IntxScenario.SHARED;
-import static io.kvmirq.arch.intx.IntxScenario.SWITCH;
-import static io.kvmirq.arch.intx.IntxScenario.SWITCH_CLOSE;
-import static io.kvmirq.arch.intx.IntxScenario.TRIGGER;
-import static io.kvmirq.arch.intx.IntxScenario.TWO_DIRECT;
-import static io.kvmirq.arch.intx.IntxScenario.USER;
+import static io.kvmirq.arch.intx.IntxScenario.*;
 
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.intx.PhysicalLine.Taken;
