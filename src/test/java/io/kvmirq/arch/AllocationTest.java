@@ -3,8 +3,6 @@ package io.kvmirq.arch;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.testing.Allocations;
-import com.sun.management.ThreadMXBean;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.amd.AvicHost;
 import io.kvmirq.arch.amd.AvicKernel;
@@ -29,7 +27,7 @@ import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
-import java.lang.management.ManagementFactory;
+import io.kvmirq.testing.Allocations;
 import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 import org.junit.jupiter.api.Test;

@@ -4,7 +4,6 @@ package io.kvmirq.fake;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.kvmirq.testing.Allocations;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
@@ -12,9 +11,9 @@ import io.kvmirq.backend.Libc;
 import io.kvmirq.fake.file.StandardFile;
 import io.kvmirq.fake.rules.FileRule;
 import io.kvmirq.fake.rules.NotModelledException;
+import io.kvmirq.testing.Allocations;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
-import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.List;

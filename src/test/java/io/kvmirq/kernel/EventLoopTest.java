@@ -5,15 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import io.kvmirq.testing.Allocations;
-import com.sun.management.ThreadMXBean;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.recording.Faults;
+import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
-import java.lang.management.ManagementFactory;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;

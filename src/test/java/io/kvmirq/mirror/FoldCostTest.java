@@ -3,8 +3,6 @@ package io.kvmirq.mirror;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.kvmirq.testing.Allocations;
-import com.sun.management.ThreadMXBean;
 import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
@@ -14,7 +12,7 @@ import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
-import java.lang.management.ManagementFactory;
+import io.kvmirq.testing.Allocations;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;

@@ -4,14 +4,12 @@ package io.kvmirq.arch.vtd;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.kvmirq.testing.Allocations;
-import com.sun.management.ThreadMXBean;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.Golden;
 import io.kvmirq.arch.Violation;
 import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.testing.Allocations;
 import java.io.IOException;
-import java.lang.management.ManagementFactory;
 import java.util.SplittableRandom;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
