@@ -7,13 +7,16 @@ help: ## list the targets
 run: ## build, then watch interrupts reach a guest on this machine's KVM, or on the fake kernel without KVM
 	@scripts/run
 
+try: ## compile what changed and run tests at once: T="IrqfdTest Vfio*Contract CliIT.helpListsCommands", T=--rerun-failed; without T list them
+	@scripts/try $(T)
+
 test: ## run all tests that this machine can run; ends with a table of what ran on which kernel
 	@scripts/test all
 
 build: ## build the command and its native library, without testing
 	@scripts/build
 
-check: ## run the fast tests before each commit: format, static analysis, unit and contract tests
+check: ## run the fast tests before each commit: format, static analysis, unit tests, contract on jni and fake
 	@scripts/test check
 
 format: ## format the Java sources
@@ -82,7 +85,7 @@ target/kvmirq-cli.jar:
 
 publish-local: ## install the library, sources and Javadoc into the local Maven repository as io.kvmirq:kvmirq
 	@scripts/bootstrap
-	@scripts/phases target/publish.log install -Ppublish -DskipTests
+	@scripts/phases target/publish.log install -Ppublish
 	@grep -oE 'Installing .* to .*/kvmirq-[^/]*\.(jar|pom)$$' target/publish.log
 
 javadoc: ## write the library's Javadoc to target/reports/apidocs
@@ -93,4 +96,4 @@ javadoc: ## write the library's Javadoc to target/reports/apidocs
 clean: ## remove all build results
 	rm -rf target native/build .cifuzz-corpus
 
-.PHONY: help run test build check format native-test headers-test bench-selftest bench-calls bench-attach bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean
+.PHONY: help run try test build check format native-test headers-test bench-selftest bench-calls bench-attach bench-posting bench-fake bench-recording differential fuzz races lost stress mutation lab lab-full install uninstall publish-local javadoc clean

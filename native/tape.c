@@ -68,6 +68,7 @@ void record(const struct simple *done, long long result)
 		put_bytes(&line, done->bytes_key, true, done->bytes,
 			  done->size);
 	end(&line, result, error);
+	tape_append(&line);
 	errno = error;
 }
 

@@ -12,12 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* tape_file.c: the tape. */
-
-bool tape_is_open(void);
-void tape_append(const char *line, size_t length);
-
-/* tape_line.c: a line of it being made. */
+/* tape_line.c: a line of the tape being made. */
 
 #define LINE_ROOM 1024 /* of a line, beside two arguments in hex */
 
@@ -38,6 +33,12 @@ void put_bytes(struct line *line, const char *key, bool readable,
 void begin(struct line *line, char *room, size_t size, const char *call,
 	   int fd, const char *file);
 void end(struct line *line, long long result, int error);
+void end_line(struct line *line);
+
+/* tape_file.c: the tape. */
+
+bool tape_is_open(void);
+void tape_append(const struct line *line);
 
 /* tape_argument.c: what is recorded, and what of the program's memory. */
 
@@ -55,9 +56,6 @@ bool is_vfio(unsigned long request);
 
 /* False, not a signal, where the program has no such memory. */
 bool copy(void *to, uintptr_t from, size_t size);
-
-/* What numbers of requests do not say: $KVMIRQ_TAPE_LENGTHS. */
-void lengths_read(const char *words);
 
 /*
  * How much to record of the structure that the argument points to; 0: it may

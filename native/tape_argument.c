@@ -99,8 +99,10 @@ static size_t number(const char **at, char mark)
 	return value;
 }
 
-void lengths_read(const char *words)
+__attribute__((constructor)) static void read_lengths(void)
 {
+	const char *words = getenv("KVMIRQ_TAPE_LENGTHS");
+
 	while (words && *words && known_count < MAX_KNOWN) {
 		struct known *one = &table[known_count++];
 

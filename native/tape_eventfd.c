@@ -160,6 +160,7 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t count,
 		put_bytes(&line, "out", copy(after, (uintptr_t)fds, size),
 			  (unsigned char *)after, size);
 		end(&line, ret, error);
+		tape_append(&line);
 		errno = error;
 	}
 	return ret;

@@ -74,7 +74,7 @@ static int write_all(int fd, const char *line, size_t length)
  * handler that leaves by longjmp() while the tape's pipe is full leaves SIGPIPE
  * and SIGXFSZ blocked in that thread.
  */
-static void tape_write(int fd, const char *line, size_t length)
+static void tape_write(int fd, const struct line *line)
 {
 	const uint64_t ours = BIT(SIGPIPE) | BIT(SIGXFSZ);
 	const struct timespec now = { 0 };
@@ -84,7 +84,7 @@ static void tape_write(int fd, const char *line, size_t length)
 	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &ours, &mask, sizeof(mask));
 	if (mask & ours)
 		syscall(SYS_rt_sigpending, &waiting, sizeof(waiting));
-	ret = write_all(fd, line, length);
+	ret = write_all(fd, line->start, (size_t)(line->at - line->start));
 	if (ret < 0)
 		tape.fd = -1;
 	raised = ret == -EPIPE ? BIT(SIGPIPE) :
@@ -96,21 +96,21 @@ static void tape_write(int fd, const char *line, size_t length)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 }
 
-void tape_append(const char *line, size_t length)
+void tape_append(const struct line *line)
 {
 	int fd = tape.fd;
 
 	if (fd < 0) /* another thread's write failed */
 		return;
 	if (tape_is(fd)) {
-		tape_write(fd, line, length);
+		tape_write(fd, line);
 		return;
 	}
 	/* Waits for no reader: a FIFO may have none left. */
 	fd = *tape.path ? tape_open(tape.path, O_NONBLOCK) : -1;
 	if (fd >= 0) {
 		if (tape_is(fd))
-			tape_write(fd, line, length);
+			tape_write(fd, line);
 		syscall(SYS_close, fd);
 	}
 }
@@ -134,9 +134,9 @@ static void put_header(void)
 	put_text(&line, "program", program);
 	put_text(&line, "arch", system.machine);
 	put_text(&line, "kernel", system.release);
-	put(&line, "}}");
-	*line.at++ = '\n';
-	tape_append(room, (size_t)(line.at - room));
+	put(&line, "}");
+	end_line(&line);
+	tape_append(&line);
 }
 
 /* The program may change its environment and its directory. */
@@ -183,6 +183,5 @@ __attribute__((constructor)) static void start(void)
 	tape.dev = now.st_dev;
 	tape.ino = now.st_ino;
 	tape.fd = fd;
-	lengths_read(getenv("KVMIRQ_TAPE_LENGTHS"));
 	put_header();
 }

@@ -80,6 +80,7 @@ static int ioctl_recorded(int fd, unsigned long request, uintptr_t argument,
 	if (written && (!readable || memcmp(room.before, room.after, size)))
 		put_bytes(&line, "out", true, room.after, size);
 	end(&line, ret, error);
+	tape_append(&line);
 	room_leave(&room);
 	errno = error;
 	return ret;

@@ -106,7 +106,11 @@ void end(struct line *line, long long result, int error)
 {
 	put_field(line, "result", result);
 	put_field(line, "errno", result == -1 ? error : 0);
+	end_line(line);
+}
+
+void end_line(struct line *line)
+{
 	put(line, "}");
 	*line->at++ = '\n';
-	tape_append(line->start, (size_t)(line->at - line->start));
 }

@@ -29,13 +29,14 @@ module io.kvmirq {
     exports io.kvmirq.backend;
     exports io.kvmirq.explain;
     exports io.kvmirq.fake;
-    exports io.kvmirq.fake.rules;
     exports io.kvmirq.forward;
     exports io.kvmirq.host;
     exports io.kvmirq.kernel;
     exports io.kvmirq.kvm;
     exports io.kvmirq.mirror;
     exports io.kvmirq.recording;
+    exports io.kvmirq.recording.replay;
+    exports io.kvmirq.recording.tapes;
     exports io.kvmirq.vfio;
 
     uses io.kvmirq.backend.BackendProvider;

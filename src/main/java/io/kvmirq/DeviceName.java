@@ -2,7 +2,7 @@
 package io.kvmirq;
 
 /** The name of a host device that VFIO can open. {@code toString} gives the name as sysfs has it. */
-public sealed interface DeviceName permits PciAddress, PlatformName {
+public interface DeviceName {
     /** The bus of the device: its directory below {@code /sys/bus}. */
     String busName();
 }

@@ -61,7 +61,7 @@ class DocumentedTest {
         assertThat(missing).isEmpty();
     }
 
-    private static Set<String> exported() throws IOException, URISyntaxException {
+    static Set<String> exported() throws IOException, URISyntaxException {
         Path classes = Path.of(KernelException.class
                 .getProtectionDomain()
                 .getCodeSource()

@@ -1,6 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.cli;
 
+import io.kvmirq.cli.bits.DecideCommand;
+import io.kvmirq.cli.bits.DecodeCommand;
+import io.kvmirq.cli.bits.EncodeCommand;
+import io.kvmirq.cli.devices.ForwardCommand;
+import io.kvmirq.cli.devices.VfioCommand;
+import io.kvmirq.cli.frame.Commands;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Stdout;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.frame.Version;
+import io.kvmirq.cli.host.BackendsCommand;
+import io.kvmirq.cli.host.ErrnoCommand;
+import io.kvmirq.cli.races.RacesCommand;
+import io.kvmirq.cli.selftest.SelftestCommand;
+import io.kvmirq.cli.tapes.ReplayCommand;
+import io.kvmirq.cli.tapes.TapeCommand;
 import java.util.List;
 
 /** Entry point. Answers {@code --version} without loading the parser. */
@@ -18,7 +34,21 @@ public final class Main {
         }
         Stdout stdout = new Stdout();
         Terminal terminal = Terminal.ofProcess(stdout, System.getenv());
-        int code = new Commands(List.of(
+        int code = run(arguments, terminal);
+        terminal.out().flush();
+        if (stdout.lost().isPresent()) {
+            terminal.complain("cannot write to stdout: " + stdout.lost().get());
+            code = Math.max(code, ExitCode.FAILED);
+        }
+        // Returning is faster than System.exit, and no thread of kvmirq keeps the JVM alive.
+        if (code != ExitCode.OK) {
+            System.exit(code);
+        }
+    }
+
+    /** Runs a command on this terminal and returns its exit code. */
+    static int run(String[] arguments, Terminal terminal) {
+        return new Commands(List.of(
                         new SelftestCommand(),
                         new BackendsCommand(),
                         new TapeCommand(),
@@ -31,14 +61,5 @@ public final class Main {
                         new VfioCommand(),
                         new ForwardCommand()))
                 .run(arguments, terminal);
-        terminal.out().flush();
-        if (stdout.lost().isPresent()) {
-            terminal.complain("cannot write to stdout: " + stdout.lost().get());
-            code = Math.max(code, ExitCode.FAILED);
-        }
-        // Returning is faster than System.exit, and no thread of kvmirq keeps the JVM alive.
-        if (code != ExitCode.OK) {
-            System.exit(code);
-        }
     }
 }

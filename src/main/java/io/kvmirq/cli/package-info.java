@@ -23,7 +23,7 @@
  *
  * <p>Only picocli has sub-commands, completion, manual pages and good messages; with the other libraries most of that
  * would be our own code. Picocli costs 80 ms for each start; the commands themselves take longer. To keep this cost low,
- * {@link io.kvmirq.cli.Command} builds only the options of the named command, without reflection. {@code --version} does
+ * {@link io.kvmirq.cli.frame.Command} builds only the options of the named command, without reflection. {@code --version} does
  * not load picocli, because scripts call it often.
  */
 @NullMarked

@@ -7,13 +7,13 @@ import io.kvmirq.backend.HostFiles;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.explain.Answer;
 import io.kvmirq.fake.arm64.ArmGuest;
 import io.kvmirq.fake.arm64.ArmKvmFile;
 import io.kvmirq.fake.arm64.ArmVmFile;
 import io.kvmirq.fake.file.FakeTime;
 import io.kvmirq.fake.file.StandardFile;
 import io.kvmirq.fake.posting.PostingMachine;
-import io.kvmirq.fake.rules.KernelRule;
 import io.kvmirq.fake.vfio.DeviceFiles;
 import io.kvmirq.fake.vfio.VfioHost;
 import io.kvmirq.fake.x86.X86KvmFile;
@@ -95,7 +95,7 @@ public final class FakeKernel extends SystemCalls {
      *
      * @param tape of {@code io.kvmirq.recording.Recorder}, {@code kvmirq selftest --record} or {@code kvmirq tape -o}
      * @throws IllegalArgumentException naming the first call that this kernel answers differently, or does not model
-     * @throws io.kvmirq.recording.TapeException if the file is not a tape
+     * @throws io.kvmirq.recording.tapes.TapeException if the file is not a tape
      * @throws java.io.UncheckedIOException if the file cannot be read
      */
     public static FakeKernel from(Path tape, Profile profile) {
@@ -124,7 +124,7 @@ public final class FakeKernel extends SystemCalls {
      * {@code arm64} if the kernel is one, and with {@code gicv2} if the tape's calls create a GICv2 or find 8 vCPUs at
      * most, and create no GICv3. A file without such a line has 6.18. Needs {@code com.fasterxml.jackson.core:jackson-core}.
      *
-     * @throws io.kvmirq.recording.TapeException if the file is not a tape
+     * @throws io.kvmirq.recording.tapes.TapeException if the file is not a tape
      * @throws IOException if the file cannot be read
      * @throws IllegalArgumentException if a fake kernel recorded the tape and its profile is unknown here
      */
@@ -220,7 +220,7 @@ public final class FakeKernel extends SystemCalls {
      * Adds the PCI devices that a tape's program opened through VFIO. The tape tells how many interrupts they have at
      * least. Needs {@code com.fasterxml.jackson.core:jackson-core}.
      *
-     * @throws io.kvmirq.recording.TapeException if the file is not a tape
+     * @throws io.kvmirq.recording.tapes.TapeException if the file is not a tape
      * @throws IOException if the file cannot be read
      * @throws IllegalArgumentException if this kernel has such a device already
      */
@@ -315,7 +315,7 @@ public final class FakeKernel extends SystemCalls {
     }
 
     /** The rules that determined the answers so far. */
-    public Set<KernelRule> rulesUsed() {
+    public Set<Answer> rulesUsed() {
         time.enter();
         try (time) {
             return host.rules().used();

@@ -2,9 +2,9 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.backend.choice.Backends;
-import io.kvmirq.recording.Replay;
-import io.kvmirq.recording.TapeLine;
-import io.kvmirq.recording.TapeReader;
+import io.kvmirq.recording.replay.Replay;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.recording.tapes.TapeReader;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiArm64;
 import java.io.BufferedInputStream;

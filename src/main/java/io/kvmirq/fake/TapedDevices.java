@@ -2,8 +2,8 @@
 package io.kvmirq.fake;
 
 import io.kvmirq.PciAddress;
-import io.kvmirq.recording.TapeLine;
-import io.kvmirq.recording.TapeReader;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.recording.tapes.TapeReader;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioDeviceInfo;
 import io.kvmirq.uapi.UapiVfio.VfioIrqInfo;
@@ -78,7 +78,7 @@ final class TapedDevices {
     /**
      * Adds the devices of a tape to a kernel.
      *
-     * @throws io.kvmirq.recording.TapeException if the file is not a tape
+     * @throws io.kvmirq.recording.tapes.TapeException if the file is not a tape
      */
     static void add(Path tape, FakeKernel kernel) throws IOException {
         TapedDevices devices = new TapedDevices();

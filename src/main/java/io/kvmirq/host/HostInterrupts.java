@@ -31,9 +31,9 @@ public final class HostInterrupts implements HostIrqs {
      * @param kind INTx, MSI or MSI-X
      * @param vector the vector of MSI or MSI-X; 0 for INTx
      */
-    public record Armed(HostIrq irq, PciAddress address, IrqKind kind, int vector) {}
+    public record ArmedVector(HostIrq irq, PciAddress address, IrqKind kind, int vector) {}
 
-    private final List<Armed> armed = new ArrayList<>();
+    private final List<ArmedVector> armed = new ArrayList<>();
     private final List<String> chips = new ArrayList<>();
 
     /** Reads the text of {@code /proc/interrupts}. Lines of another form are ignored. */
@@ -53,7 +53,7 @@ public final class HostInterrupts implements HostIrqs {
             try {
                 int vector = action.group(2) == null ? 0 : Integer.parseInt(action.group(2));
                 IrqKind kind = IrqKind.valueOf(action.group(1).toUpperCase(Locale.ROOT));
-                armed.add(new Armed(new HostIrq(irq), PciAddress.parse(action.group(3)), kind, vector));
+                armed.add(new ArmedVector(new HostIrq(irq), PciAddress.parse(action.group(3)), kind, vector));
             } catch (IllegalArgumentException e) {
                 // The name of a handler that is not VFIO's.
             }
@@ -61,7 +61,7 @@ public final class HostInterrupts implements HostIrqs {
     }
 
     /** The irqs of a device that VFIO has armed, in the order of the irqs. */
-    public List<Armed> armed(PciAddress address) {
+    public List<ArmedVector> armed(PciAddress address) {
         return armed.stream().filter(one -> one.address().equals(address)).toList();
     }
 
@@ -72,7 +72,7 @@ public final class HostInterrupts implements HostIrqs {
                 .filter(one -> one.address().equals(irq.device().name())
                         && one.kind() == irq.info().kind()
                         && one.vector() == irq.number())
-                .map(Armed::irq)
+                .map(ArmedVector::irq)
                 .findFirst();
     }
 

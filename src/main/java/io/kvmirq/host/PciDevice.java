@@ -37,7 +37,7 @@ public record PciDevice(
         OptionalInt group,
         List<Member> others,
         Optional<String> cdev,
-        PciConfig config,
+        PciCapabilities config,
         long irq,
         List<HostIrq> messageIrqs,
         boolean isVirtual,

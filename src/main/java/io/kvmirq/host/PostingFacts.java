@@ -2,18 +2,20 @@
 package io.kvmirq.host;
 
 import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingHost.Feature;
 import io.kvmirq.arch.apic.Vendor;
 import io.kvmirq.arch.vtd.UnitCapabilities;
 import io.kvmirq.backend.HostFiles;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Function;
 import java.util.regex.Pattern;
 
 /**
- * Reads what decides of posting on an x86 host, where {@link io.kvmirq.arch.apic.NotPosted#seen} says. For use by one thread,
+ * Reads what decides of posting on an x86 host, where {@link io.kvmirq.arch.apic.PostingObstacle#seen} says. For use by one thread,
  * once.
  */
 final class PostingFacts {
@@ -40,7 +42,7 @@ final class PostingFacts {
         this.tree = tree;
     }
 
-    /** What could not be read, a sentence each, after {@link #host}. */
+    /** The facts that could not be read, a sentence each, after {@link #host}. */
     List<String> unreadable() {
         return unreadable;
     }
@@ -64,10 +66,19 @@ final class PostingFacts {
         Optional<Boolean> devices = parameter(module, "enable_device_posted_irqs");
         Optional<Boolean> units =
                 remapping.get() ? unitsPost(vendor.get(), processor.orElse(""), devices) : Optional.of(false);
-        return apic.isEmpty() || units.isEmpty()
-                ? Optional.empty()
-                : Optional.of(
-                        new PostingHost(vendor.get(), remapping.get(), line.get(), units.get(), apic.get(), devices));
+        if (apic.isEmpty() || units.isEmpty()) {
+            return Optional.empty();
+        }
+        Map<Feature, Boolean> has = Map.of(
+                Feature.REMAPPING, remapping.get(),
+                Feature.POSTING_UNITS, units.get(),
+                Feature.APIC_VIRTUALIZATION, apic.get(),
+                Feature.DEVICE_POSTED_IRQS, devices.orElse(true));
+        PostingHost host = PostingHost.of(vendor.get()).withCommandLine(line.get());
+        for (Feature feature : Feature.values()) {
+            host = has.getOrDefault(feature, false) ? host : host.without(feature);
+        }
+        return Optional.of(host);
     }
 
     private <T> Optional<T> known(Optional<T> fact, String otherwise) {

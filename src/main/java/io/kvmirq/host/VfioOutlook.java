@@ -79,7 +79,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     public record Irqs(Kind kind, OptionalInt count, Set<Flag> flags) {}
 
     /** Why VFIO refuses a device. */
-    public enum Cause {
+    public enum Obstacle {
         /** The function is a bridge. */
         BRIDGE,
         /** No IOMMU is in use. */
@@ -109,7 +109,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
      * @param text the cause, one sentence with the names it is about
      * @param remedy what to do
      */
-    public record Refusal(Cause cause, String text, String remedy) {}
+    public record Refusal(Obstacle cause, String text, String remedy) {}
 
     private static final String ENABLE_IOMMU =
             "enable VT-d or AMD-Vi in the firmware; on Intel, boot with intel_iommu=on";
@@ -127,7 +127,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
     // Interrupts
 
     private static List<Irqs> irqs(HostFacts host, PciDevice device) {
-        PciConfig config = device.config();
+        PciCapabilities config = device.config();
         OptionalInt msix = ifComplete(config, config::msixVectors);
         // pci_msix_can_alloc_dyn() says no without the capability.
         boolean grows = growsMsix(host) && msix.orElse(1) != 0;
@@ -148,7 +148,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         return count.orElse(1) == 0 ? new Irqs(Kind.ERR, count, Set.of()) : fixed(Kind.ERR, count);
     }
 
-    private static OptionalInt ifComplete(PciConfig config, IntSupplier count) {
+    private static OptionalInt ifComplete(PciCapabilities config, IntSupplier count) {
         return config.isComplete() ? OptionalInt.of(count.getAsInt()) : OptionalInt.empty();
     }
 
@@ -192,7 +192,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
         List<Refusal> refusals = new ArrayList<>();
         if (device.isBridge()) {
             refusals.add(new Refusal(
-                    Cause.BRIDGE,
+                    Obstacle.BRIDGE,
                     device.address() + " is a bridge",
                     "name a device behind it: bridges stay with the host"));
             return refusals;
@@ -201,35 +201,34 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             refusals.add(noGroup(host, device));
         }
         if (!host.hasVfioPci() && !device.isBoundToVfio()) {
-            refusals.add(new Refusal(Cause.NO_MODULE, "the module vfio-pci is not loaded", "modprobe vfio-pci"));
+            refusals.add(new Refusal(Obstacle.NO_MODULE, "the module vfio-pci is not loaded", "modprobe vfio-pci"));
         }
         if (!device.isBoundToVfio()) {
             String bound = device.driver()
                     .map(driver -> "the driver " + driver + " is bound to " + device.address())
                     .orElse("no driver is bound to " + device.address());
-            refusals.add(new Refusal(Cause.NOT_BOUND, bound + ", and VFIO needs vfio-pci", "bind it to vfio-pci"));
+            refusals.add(new Refusal(Obstacle.NOT_BOUND, bound + ", and VFIO needs vfio-pci", "bind it to vfio-pci"));
         }
         List<PciDevice.Member> blocking =
                 device.others().stream().filter(PciDevice.Member::blocks).toList();
         if (!blocking.isEmpty()) {
-            refusals.add(
-                    new Refusal(
-                            Cause.GROUP_NOT_VIABLE,
-                            "drivers of the host use other devices of IOMMU group "
-                                    + device.group().orElse(0) + ": "
-                                    + blocking.stream()
-                                            .map(one -> one.name() + " ("
-                                                    + one.driver().orElse("") + ")")
-                                            .collect(Collectors.joining(", "))
-                                    + "; VFIO_GROUP_SET_CONTAINER answers EPERM",
-                            "bind each of them to vfio-pci too, or unbind its driver; 'kvmirq vfio' with its address prints how"));
+            refusals.add(new Refusal(
+                    Obstacle.GROUP_NOT_VIABLE,
+                    "drivers of the host use other devices of IOMMU group "
+                            + device.group().orElse(0) + ": "
+                            + blocking.stream()
+                                    .map(one -> one.name() + " (" + one.driver().orElse("") + ")")
+                                    .collect(Collectors.joining(", "))
+                            + "; VFIO_GROUP_SET_CONTAINER answers EPERM",
+                    "bind each of them to vfio-pci too, or unbind its driver; 'kvmirq vfio' with its address"
+                            + " prints how"));
         }
         boolean remaps = host.allowsUnsafeInterrupts()
                 || isArm(host)
                 || host.interrupts().map(irqs -> irqs.hasChip("IR-")).orElse(true);
         if (device.group().isPresent() && !remaps) {
             refusals.add(new Refusal(
-                    Cause.NO_REMAPPING,
+                    Obstacle.NO_REMAPPING,
                     "the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM",
                     "enable interrupt remapping in the firmware (x2APIC, VT-d), or, if all guests are trusted,"
                             + " modprobe vfio_iommu_type1 allow_unsafe_interrupts=1"));
@@ -238,7 +237,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             file(host, device).ifPresent(refusals::add);
             host.users(device)
                     .forEach(process -> refusals.add(new Refusal(
-                            Cause.IN_USE,
+                            Obstacle.IN_USE,
                             "process " + process + " has it open; open() answers EBUSY",
                             "end that process, or let it release the device")));
         }
@@ -247,9 +246,9 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
 
     private static Refusal noGroup(HostFacts host, PciDevice device) {
         return host.iommus().isEmpty()
-                ? new Refusal(Cause.NO_IOMMU, "no IOMMU is in use on this host", ENABLE_IOMMU)
+                ? new Refusal(Obstacle.NO_IOMMU, "no IOMMU is in use on this host", ENABLE_IOMMU)
                 : new Refusal(
-                        Cause.NO_GROUP,
+                        Obstacle.NO_GROUP,
                         device.address() + " has no IOMMU group: no IOMMU translates its DMA",
                         "use a device behind the IOMMU " + host.iommus().get(0));
     }
@@ -266,7 +265,7 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
                 .filter(access -> access != HostFiles.Access.ABSENT)
                 .isPresent()) {
             return Optional.of(new Refusal(
-                    Cause.NO_IOMMU,
+                    Obstacle.NO_IOMMU,
                     "no IOMMU serves " + device.address() + ", whose group is /dev/vfio/" + without,
                     ENABLE_IOMMU));
         }
@@ -274,12 +273,12 @@ public record VfioOutlook(List<Irqs> irqs, List<Refusal> refusals) {
             case ALLOWED -> Optional.empty();
             case ABSENT ->
                 Optional.of(new Refusal(
-                        Cause.NO_FILE,
+                        Obstacle.NO_FILE,
                         "/dev/vfio/" + group + " does not exist here",
                         "in a container, pass /dev/vfio/vfio and /dev/vfio/" + group + " to it"));
             case DENIED ->
                 Optional.of(new Refusal(
-                        Cause.NO_PERMISSION,
+                        Obstacle.NO_PERMISSION,
                         "this user may not open /dev/vfio/" + group,
                         "run as root, or make the user the owner of /dev/vfio/" + group));
         });

@@ -4,24 +4,25 @@ package io.kvmirq.mirror;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
-import io.kvmirq.arch.apic.NotPosted;
-import io.kvmirq.arch.gic.VlpiMapping.Kernel;
-import io.kvmirq.arch.gic.VlpiMapping.Refusal;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.arch.gic.VlpiObstacle;
 import io.kvmirq.mirror.ArmVm.Mapping;
+import io.kvmirq.mirror.PredictedListRegister.Eoi;
 import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The prediction for an interrupt on arm64. KVM decides once, when the two ends meet: {@link
- * io.kvmirq.arch.gic.VlpiMapping}.
+ * io.kvmirq.arch.gic.model.VlpiMapping}.
  */
 final class ArmRules {
     static final Posting LOST = new Posting.NotPosted(
             "KVM makes a vLPI only when the irqfd is assigned, and the route or the LPI changed since",
             "remove the irqfd and assign it again");
 
-    private static final Posting UNMAPPED = refused(Refusal.UNMAPPED);
+    private static final Posting UNMAPPED = refused(VlpiObstacle.UNMAPPED);
 
     /** {@link Kernel#BY_ROUTE}. */
     private static final String STALE = "the LPI is that of an old route, which kernels before 6.16 leave as it was;"
@@ -32,17 +33,17 @@ final class ArmRules {
     /** Why KVM makes no vLPI of a message when its two ends meet. Empty if it makes one. */
     static Optional<Posting> obstacle(MirrorHost.Arm64 host, ArmVm vm, List<Route> routes) {
         if (!host.gicv4().orElse(true)) {
-            return Optional.of(refused(Refusal.NO_GICV4));
+            return Optional.of(refused(VlpiObstacle.NO_GICV4));
         }
         MsiMessage message = ArmVm.message(routes);
         if (message == null) {
-            return Optional.of(row(NotPosted.NOT_ONE_MESSAGE));
+            return Optional.of(row(PostingObstacle.NOT_ONE_MESSAGE));
         }
         if (message.deviceId().isEmpty()) {
-            return Optional.of(refused(Refusal.NO_DEVICE_ID));
+            return Optional.of(refused(VlpiObstacle.NO_DEVICE_ID));
         }
-        if (vm.itses().get(message.address()) == null && !vm.itses().isEmpty()) {
-            return Optional.of(refused(Refusal.NO_ITS));
+        if (vm.lacksIts(message.address())) {
+            return Optional.of(refused(VlpiObstacle.NO_ITS));
         }
         Mapping mapping = vm.mapping(message);
         if (mapping == null) {
@@ -53,74 +54,75 @@ final class ArmRules {
         if (mapping.lpi() == 0) {
             return Optional.of(UNMAPPED);
         }
-        if (vm.vlpis().get(mapping.lpi()) != null && host.kernel() == Kernel.BY_HOST_IRQ) {
-            return Optional.of(refused(Refusal.TAKEN));
+        if (vm.owner(mapping.lpi()) != null && host.kernel() == VlpiKernel.BY_HOST_IRQ) {
+            return Optional.of(refused(VlpiObstacle.TAKEN));
         }
         return host.gicv4().isPresent()
                 ? Optional.empty()
                 : Optional.of(new Posting.Unknown("the host does not show whether KVM uses GICv4"));
     }
 
-    /** What keeps the LPI from being a vLPI after its mapping changed while the ends met. */
-    static Posting unmapped(Ends its) {
-        return its.obstacle().isEmpty()
+    /** The reason why the LPI is no vLPI after its mapping changed while the ends met. */
+    static Posting unmapped(Ends ends) {
+        return ends.obstacle().isEmpty()
                 ? LOST
-                : its.obstacle().get() instanceof Posting.Unknown
+                : ends.obstacle().get() instanceof Posting.Unknown
                         ? UNMAPPED
-                        : its.obstacle().get();
+                        : ends.obstacle().get();
     }
 
     /** Before 6.16 KVM does not connect an irqfd whose event has no LPI: what comes later does not concern it. */
-    static boolean isConnected(MirrorHost.Arm64 host, Ends its) {
-        return its.isPaired()
-                && !(host.kernel() == Kernel.BY_ROUTE && its.obstacle().equals(Optional.of(UNMAPPED)));
+    static boolean isConnected(MirrorHost.Arm64 host, Ends ends) {
+        return ends.isPaired()
+                && !(host.kernel() == VlpiKernel.BY_ROUTE && ends.obstacle().equals(Optional.of(UNMAPPED)));
     }
 
-    static Verdict of(MirrorHost.Arm64 host, ArmVm vm, Ends its, Optional<Producer> producer, List<Route> routes) {
+    static Verdict of(MirrorHost.Arm64 host, ArmVm vm, Ends ends, Optional<Producer> producer, List<Route> routes) {
         MsiMessage message = ArmVm.message(routes);
         Mapping mapping = vm.mapping(message);
         long aim = message == null || message.deviceId().isEmpty()
                 ? Verdict.ANY
                 : ArmVm.key(message.deviceId().getAsInt(), message.data());
-        boolean known = producer.equals(its.producer());
-        Mapping sent = known ? vm.sent().get(its.event().number()) : null;
+        boolean known = producer.equals(ends.producer());
+        Mapping sent = known ? vm.sent(ends.event()) : null;
         if (sent != null) {
-            Optional<String> note = sent.equals(mapping) && its.isPaired() ? Optional.empty() : Optional.of(STALE);
+            Optional<String> note = sent.equals(mapping) && ends.isPaired() ? Optional.empty() : Optional.of(STALE);
             Posting posted = new Posting.Posted(new Posting.ToLpi(sent.lpi(), sent.vcpu()), note);
             return new Verdict(posted, Optional.of(sent.vcpu()), Optional.empty(), Optional.empty(), aim);
         }
         Optional<PredictedListRegister> listed = mapping != null && mapping.lpi() != 0
-                ? Optional.of(new PredictedListRegister(mapping.lpi(), false, false))
-                : spi(its, routes);
+                ? Optional.of(new PredictedListRegister(mapping.lpi(), Eoi.NONE))
+                : spi(ends, routes);
         Posting posting = !host.gicv4().orElse(true)
-                ? refused(Refusal.NO_GICV4)
+                ? refused(VlpiObstacle.NO_GICV4)
                 : producer.filter(one -> one.kind().isMessage()).isEmpty()
-                        ? row(NotPosted.NO_PRODUCER)
-                        : its.consumer().isEmpty()
-                                ? row(NotPosted.NO_CONSUMER)
+                        ? row(PostingObstacle.NO_PRODUCER)
+                        : ends.consumer().isEmpty()
+                                ? row(PostingObstacle.NO_CONSUMER)
                                 : known
-                                        ? its.obstacle().orElseGet(() -> lost(vm, mapping))
-                                        : row(NotPosted.EVENTFD_TAKEN);
+                                        ? ends.obstacle().orElseGet(() -> lost(vm, mapping))
+                                        : row(PostingObstacle.EVENTFD_TAKEN);
         return new Verdict(posting, Optional.empty(), Optional.empty(), listed, aim);
     }
 
     /** Only old kernels let another host interrupt take an LPI. */
     private static Posting lost(ArmVm vm, @Nullable Mapping mapping) {
-        return mapping != null && vm.vlpis().get(mapping.lpi()) != null ? refused(Refusal.TAKEN) : LOST;
+        return mapping != null && vm.owner(mapping.lpi()) != null ? refused(VlpiObstacle.TAKEN) : LOST;
     }
 
-    private static Optional<PredictedListRegister> spi(Ends its, List<Route> routes) {
-        boolean level = its.consumer().flatMap(Consumer::resample).isPresent();
+    private static Optional<PredictedListRegister> spi(Ends ends, List<Route> routes) {
+        boolean level = ends.consumer().flatMap(Consumer::resample).isPresent();
         return routes.size() == 1 && routes.get(0) instanceof Route.Pin pin && pin.chip() == Route.Chip.VGIC
-                ? Optional.of(new PredictedListRegister(Spi.FIRST + pin.pin(), its.direct(), level && !its.direct()))
+                ? Optional.of(new PredictedListRegister(
+                        Spi.FIRST + pin.pin(), ends.direct() ? Eoi.PHYSICAL : level ? Eoi.MAINTENANCE : Eoi.NONE))
                 : Optional.empty();
     }
 
-    private static Posting refused(Refusal refusal) {
+    private static Posting refused(VlpiObstacle refusal) {
         return new Posting.NotPosted(refusal.text(), refusal.remedy());
     }
 
-    private static Posting row(NotPosted row) {
+    private static Posting row(PostingObstacle row) {
         return new Posting.NotPosted(row.text(), row.remedy());
     }
 }

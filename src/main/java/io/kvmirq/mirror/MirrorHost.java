@@ -3,10 +3,10 @@ package io.kvmirq.mirror;
 
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.PostingHost;
-import io.kvmirq.arch.gic.VlpiMapping;
+import io.kvmirq.arch.gic.VlpiKernel;
 import java.util.Optional;
 
-/** What is known of the host that a mirror predicts for. Immutable. */
+/** The known facts of the host that a mirror predicts for. Immutable. */
 public sealed interface MirrorHost {
     /** An x86 host. */
     static MirrorHost x86(PostingHost host) {
@@ -19,12 +19,12 @@ public sealed interface MirrorHost {
     }
 
     /** An arm64 host. */
-    static MirrorHost arm64(boolean gicv4, VlpiMapping.Kernel kernel) {
+    static MirrorHost arm64(boolean gicv4, VlpiKernel kernel) {
         return new Arm64(Optional.of(gicv4), kernel);
     }
 
     /** An arm64 host that does not show whether KVM uses GICv4. */
-    static MirrorHost arm64(VlpiMapping.Kernel kernel) {
+    static MirrorHost arm64(VlpiKernel kernel) {
         return new Arm64(Optional.empty(), kernel);
     }
 
@@ -47,7 +47,7 @@ public sealed interface MirrorHost {
      * @param gicv4 whether the host has GICv4 and KVM uses it; empty if not known
      * @param kernel how KVM finds the LPI of a host irq
      */
-    record Arm64(Optional<Boolean> gicv4, VlpiMapping.Kernel kernel) implements MirrorHost {}
+    record Arm64(Optional<Boolean> gicv4, VlpiKernel kernel) implements MirrorHost {}
 
     /**
      * A host of which nothing is known.

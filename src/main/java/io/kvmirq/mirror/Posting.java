@@ -3,8 +3,8 @@ package io.kvmirq.mirror;
 
 import io.kvmirq.InterruptVector;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.apic.NotPosted;
-import io.kvmirq.arch.gic.VlpiMapping;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.gic.VlpiObstacle;
 import java.util.Optional;
 
 /** Whether hardware delivers an interrupt to the guest without the host's software. Immutable. */
@@ -28,8 +28,8 @@ public sealed interface Posting {
     /**
      * Software delivers the interrupt.
      *
-     * @param reason that the interrupt is no message; otherwise the first reason that holds, from {@link NotPosted} or
-     *     {@link VlpiMapping.Refusal}, and what of this interrupt makes it hold
+     * @param reason that the interrupt is no message; otherwise the first reason that holds, from {@link PostingObstacle} or
+     *     {@link VlpiObstacle}, and what of this interrupt makes it hold
      * @param remedy what to do about it
      */
     record NotPosted(String reason, String remedy) implements Posting {
@@ -57,7 +57,6 @@ public sealed interface Posting {
     /**
      * A vector of a vCPU, on x86.
      *
-     * @param vcpu the vCPU
      * @param vector the vector in the guest
      */
     record ToVcpu(VcpuId vcpu, InterruptVector vector) implements Target {

@@ -5,7 +5,16 @@ package io.kvmirq.mirror;
  * How an interrupt looks in a list register of arm64, when KVM delivers it.
  *
  * @param intid the guest's interrupt: an SPI, 32–1019, or an LPI, 8192 or more
- * @param hw LR.HW: whether the guest's EOI ends a physical interrupt
- * @param eoi LR.EOI: whether the guest's EOI raises a maintenance interrupt
+ * @param eoi the effect of the guest's EOI outside the guest
  */
-public record PredictedListRegister(int intid, boolean hw, boolean eoi) {}
+public record PredictedListRegister(int intid, Eoi eoi) {
+    /** The effect of the guest's EOI outside the guest. */
+    public enum Eoi {
+        /** None. */
+        NONE,
+        /** LR.HW: it ends a physical interrupt. */
+        PHYSICAL,
+        /** LR.EOI: it raises a maintenance interrupt. */
+        MAINTENANCE
+    }
+}

@@ -5,16 +5,17 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.amd.AvicKernel;
-import io.kvmirq.arch.apic.ApicMessage;
 import io.kvmirq.arch.apic.CompatibilityMsi;
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.arch.apic.LapicIds;
-import io.kvmirq.arch.apic.LocalApic;
-import io.kvmirq.arch.apic.NotPosted;
-import io.kvmirq.arch.apic.PostingDecision;
-import io.kvmirq.arch.apic.PostingIrq;
-import io.kvmirq.arch.apic.PostingVm;
+import io.kvmirq.arch.apic.PostingHost.Feature;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.apic.model.ApicMessage;
+import io.kvmirq.arch.apic.model.LapicIds;
+import io.kvmirq.arch.apic.model.LocalApic;
+import io.kvmirq.arch.apic.model.PostingDecision;
+import io.kvmirq.arch.apic.model.PostingIrq;
+import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.mirror.VcpuRun.Stage;
 import java.util.List;
 import java.util.Optional;
@@ -29,7 +30,8 @@ final class X86Rules {
 
     /** {@link AvicKernel#UP_TO_6_16}. */
     static final Posting WRITTEN_ONCE = new Posting.NotPosted(
-            "KVM wrote the entry while AVIC was inhibited, and up to Linux 6.16 does not write it again when the inhibit ends",
+            "KVM wrote the entry while AVIC was inhibited, and up to Linux 6.16 does not write it again when the"
+                    + " inhibit ends",
             "write the vector's route again");
 
     private static final int GA_BITS = 128;
@@ -49,8 +51,8 @@ final class X86Rules {
         Optional<VcpuId> vcpu = known ? single(state.vm, message) : destination.map(VcpuId::new);
         long aim = destination.map(Integer::longValue).orElse(Verdict.ANY);
         if (decision instanceof PostingDecision.Unposted unposted) {
-            boolean listed = unposted.reason() == NotPosted.INHIBITED && obstacle.isEmpty();
-            Optional<PredictedIrte> entry = irq.producer() && unposted.reason() != NotPosted.NO_REMAPPING
+            boolean listed = unposted.reason() == PostingObstacle.INHIBITED && obstacle.isEmpty();
+            Optional<PredictedIrte> entry = irq.producer() && unposted.reason() != PostingObstacle.NO_REMAPPING
                     ? Optional.of(remapped(host))
                     : Optional.empty();
             return new Verdict(notPosted(unposted), listed ? vcpu : Optional.empty(), entry, Optional.empty(), aim);
@@ -73,7 +75,7 @@ final class X86Rules {
                         new PredictedIrte.AmdGuest(
                                 vcpu.get(), posted.vector(), Optional.empty(), Optional.empty(), OptionalInt.empty()),
                         host.avic(),
-                        state.runs.get(vcpu.get().number()));
+                        state.runs.get(vcpu.get()));
         return new Verdict(
                 new Posting.Posted(new Posting.ToVcpu(vcpu.get(), posted.vector()), note(posted)),
                 vcpu,
@@ -112,7 +114,7 @@ final class X86Rules {
     }
 
     private static Posting notPosted(PostingDecision.Unposted unposted) {
-        NotPosted row = unposted.reason();
+        PostingObstacle row = unposted.reason();
         String reason = unposted.detail().equals(row.text()) ? row.text() : row.text() + ": " + unposted.detail();
         return new Posting.NotPosted(reason, row.remedy());
     }
@@ -138,7 +140,9 @@ final class X86Rules {
         return host.host().vendor() == Vendor.INTEL
                 ? new PredictedIrte.VtdRemapped()
                 : new PredictedIrte.AmdRemapped(
-                        host.host().unitsPost() ? OptionalInt.of(GA_BITS) : OptionalInt.empty());
+                        host.host().features().contains(Feature.POSTING_UNITS)
+                                ? OptionalInt.of(GA_BITS)
+                                : OptionalInt.empty());
     }
 
     /** The entry after a step of its vCPU's schedule. Source: {@code avic_vcpu_load}, {@code avic_vcpu_put}. */

@@ -2,6 +2,7 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Arguments;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import org.jspecify.annotations.Nullable;

@@ -5,6 +5,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.FileKind;
 import java.lang.reflect.Method;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.recording.tapes.TapeException;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.recording.tapes.TapeReader;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Field;
 import io.kvmirq.uapi.UapiTable.Request;

@@ -3,6 +3,7 @@ package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.uapi.Names;
 import io.kvmirq.uapi.Uapi;
 import java.lang.ref.Reference;
 import java.lang.ref.WeakReference;

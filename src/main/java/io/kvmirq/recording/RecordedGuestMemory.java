@@ -2,7 +2,6 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
-import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.HashSet;
 import java.util.List;
@@ -106,7 +105,4 @@ final class RecordedGuestMemory {
         // Where that fails, it does so again when one begins to run.
         shadows.values().forEach(shadow -> memory.copyUnknown(shadow.address, shadow.seen.capacity(), shadow.seen));
     }
-
-    /** Bytes of {@code struct kvm_run} that say how a run ended. */
-    static final int EXIT_SIZE = Uapi.KvmRun.IO_DATA_OFFSET + Long.BYTES;
 }

@@ -2,6 +2,7 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.backend.Buffers;
+import io.kvmirq.uapi.Arguments;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Field;
@@ -22,7 +23,7 @@ final class RecordedIoctls {
 
     private record Run(String mapping, long address) {}
 
-    private final ByteBuffer run = Buffers.allocate(RecordedGuestMemory.EXIT_SIZE);
+    private final ByteBuffer run = Buffers.allocate(Arguments.RUN_EXIT);
 
     RecordedIoctls(CallLines lines, ProcessMemory memory) {
         this.lines = lines;
@@ -168,7 +169,7 @@ final class RecordedIoctls {
 
     private void endRun(int fd, long result) {
         if (result >= 0 && copyRun(lines.files.subject(fd))) {
-            lines.writer.bytes("out", run, RecordedGuestMemory.EXIT_SIZE);
+            lines.writer.bytes("out", run, Arguments.RUN_EXIT);
         }
         guests.ran();
         lines.end(result);
@@ -176,7 +177,7 @@ final class RecordedIoctls {
 
     private boolean copyRun(String vcpu) {
         @Nullable Run known = runs.get(vcpu);
-        return known != null && memory.copyUnknown(known.address, RecordedGuestMemory.EXIT_SIZE, run);
+        return known != null && memory.copyUnknown(known.address, Arguments.RUN_EXIT, run);
     }
 
     // Mappings
@@ -186,7 +187,7 @@ final class RecordedIoctls {
     }
 
     void mapped(String vcpu, String mapping) {
-        if (memory.length(mapping) >= RecordedGuestMemory.EXIT_SIZE) {
+        if (memory.length(mapping) >= Arguments.RUN_EXIT) {
             runs.put(vcpu, new Run(mapping, memory.address(mapping)));
         }
     }

@@ -4,6 +4,7 @@ package io.kvmirq.recording;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.libc.LibcBackend;
+import io.kvmirq.recording.tapes.TapeLine;
 import java.io.Closeable;
 import java.io.IOException;
 import java.io.OutputStream;

@@ -2,6 +2,9 @@
 package io.kvmirq.recording;
 
 import io.kvmirq.Errno;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.recording.tapes.TapeReader;
+import io.kvmirq.uapi.Arguments;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Field;
 import io.kvmirq.uapi.UapiTable.Struct;
@@ -49,7 +52,7 @@ public final class TapeWriter extends JsonLines {
         TapeLine.Call call = (TapeLine.Call) line;
         begin(call.pid(), call.tid(), call.call(), call.on());
         call.path().ifPresent(path -> text("path", path));
-        Optional<UapiTable.Request> request = TapeText.request(call);
+        Optional<UapiTable.Request> request = Optional.ofNullable(Arguments.of(call.request(), call.on()));
         arguments(call.request(), request.map(UapiTable.Request::name).orElse(""), call.value(), call.flags());
         new TreeMap<>(call.names()).forEach((place, name) -> name(place(place), name));
         call.in().ifPresent(bytes -> {

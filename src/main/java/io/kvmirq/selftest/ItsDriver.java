@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.selftest;
 
-import static io.kvmirq.arch.gic.Its.BASER_COLLECTIONS;
-import static io.kvmirq.arch.gic.Its.BASER_DEVICES;
-import static io.kvmirq.arch.gic.Its.CBASER;
-import static io.kvmirq.arch.gic.Its.CTLR;
-import static io.kvmirq.arch.gic.Its.CWRITER;
-import static io.kvmirq.arch.gic.Its.ENABLED;
-import static io.kvmirq.arch.gic.Its.VALID;
+import static io.kvmirq.arch.gic.model.Its.BASER_COLLECTIONS;
+import static io.kvmirq.arch.gic.model.Its.BASER_DEVICES;
+import static io.kvmirq.arch.gic.model.Its.CBASER;
+import static io.kvmirq.arch.gic.model.Its.CTLR;
+import static io.kvmirq.arch.gic.model.Its.CWRITER;
+import static io.kvmirq.arch.gic.model.Its.ENABLED;
+import static io.kvmirq.arch.gic.model.Its.VALID;
 
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.InterruptId;
 import io.kvmirq.arch.gic.ItsCommand;
-import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.GuestMemory;
 import io.kvmirq.kvm.Its;

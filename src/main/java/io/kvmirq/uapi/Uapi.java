@@ -28,7 +28,7 @@ import io.kvmirq.uapi.Fact.When;
 import io.kvmirq.uapi.UapiTable.FileKind;
 
 /**
- * The kernel's ABI in numbers: constants under the kernel's names, and one class for each structure, whose constants are
+ * The kernel's ABI in numbers: constants under the kernel's names, and one interface for each structure, whose constants are
  * the offsets of its fields in bytes ({@code SIZE}: all of it). Constants are inlined where they are used. What stands
  * beside one is for tapes, decoders and error texts, which read it through {@link UapiTable}; a test holds both against
  * the C compiler and against vectors made from the kernel's own headers.
@@ -70,31 +70,25 @@ public final class Uapi {
     public static final int POLLNVAL = 0x20;
 
     /** include/uapi/asm-generic/poll.h. */
-    public static final class Pollfd {
-        public static final int SIZE = 8;
-        @U32 @Fd public static final int FD = 0;
-        @U16 public static final int EVENTS = 4;
-        @U16 public static final int REVENTS = 6;
-
-        private Pollfd() {}
+    public interface Pollfd {
+        int SIZE = 8;
+        @U32 @Fd int FD = 0;
+        @U16 int EVENTS = 4;
+        @U16 int REVENTS = 6;
     }
 
     /** include/uapi/linux/time.h, 64-bit. */
-    public static final class Timespec {
-        public static final int SIZE = 16;
-        @U64 public static final int TV_SEC = 0;
-        @U64 public static final int TV_NSEC = 8;
-
-        private Timespec() {}
+    public interface Timespec {
+        int SIZE = 16;
+        @U64 int TV_SEC = 0;
+        @U64 int TV_NSEC = 8;
     }
 
     /** include/uapi/linux/uio.h, 64-bit. */
-    public static final class Iovec {
-        public static final int SIZE = 16;
-        @U64 public static final int IOV_BASE = 0;
-        @U64 public static final int IOV_LEN = 8;
-
-        private Iovec() {}
+    public interface Iovec {
+        int SIZE = 16;
+        @U64 int IOV_BASE = 0;
+        @U64 int IOV_LEN = 8;
     }
 
     // include/uapi/linux/kvm.h: the KVM device and VMs
@@ -141,88 +135,65 @@ public final class Uapi {
     public static final int KVM_MEM_READONLY = 2;
     public static final int KVM_MEM_GUEST_MEMFD = 4;
 
-    @Ioctl(KVM)
-    public static final long KVM_GET_API_VERSION = IO | 0x00;
-    @Ioctl(on = KVM, makes = VM)
-    public static final long KVM_CREATE_VM = IO | 0x01;
-    @Ioctl(
-            on = {KVM, VM},
-            values = "KVM_CAP_")
-    public static final long KVM_CHECK_EXTENSION = IO | 0x03;
-    @Ioctl(KVM)
-    public static final long KVM_GET_VCPU_MMAP_SIZE = IO | 0x04;
+    @Ioctl(KVM) public static final long KVM_GET_API_VERSION = IO | 0x00;
+    @Ioctl(on = KVM, makes = VM) public static final long KVM_CREATE_VM = IO | 0x01;
+    @Ioctl(on = {KVM, VM}, values = "KVM_CAP_") public static final long KVM_CHECK_EXTENSION = IO | 0x03;
+    @Ioctl(KVM) public static final long KVM_GET_VCPU_MMAP_SIZE = IO | 0x04;
     @Ioctl(on = KVM, argument = KvmCpuid2.class)
     public static final long KVM_GET_SUPPORTED_CPUID = IOWR | KvmCpuid2.SIZE << 16 | 0x05;
-    @Ioctl(on = VM, makes = VCPU)
-    public static final long KVM_CREATE_VCPU = IO | 0x41;
-    @Ioctl(VM)
-    public static final long KVM_SET_TSS_ADDR = IO | 0x47;
-    @Ioctl(VM)
-    public static final long KVM_SET_IDENTITY_MAP_ADDR = IOW | 8 << 16 | 0x48;
-    @Ioctl(VM)
-    public static final long KVM_SET_BOOT_CPU_ID = IO | 0x78;
+    @Ioctl(on = VM, makes = VCPU) public static final long KVM_CREATE_VCPU = IO | 0x41;
+    @Ioctl(VM) public static final long KVM_SET_TSS_ADDR = IO | 0x47;
+    @Ioctl(VM) public static final long KVM_SET_IDENTITY_MAP_ADDR = IOW | 8 << 16 | 0x48;
+    @Ioctl(VM) public static final long KVM_SET_BOOT_CPU_ID = IO | 0x78;
     @Ioctl(on = VM, argument = KvmUserspaceMemoryRegion.class, interrupts = true)
     public static final long KVM_SET_USER_MEMORY_REGION = IOW | KvmUserspaceMemoryRegion.SIZE << 16 | 0x46;
     @Ioctl(on = VM, argument = KvmUserspaceMemoryRegion2.class, interrupts = true)
     public static final long KVM_SET_USER_MEMORY_REGION2 = IOW | KvmUserspaceMemoryRegion2.SIZE << 16 | 0x49;
     @Ioctl(on = VM, argument = KvmCreateGuestMemfd.class, makes = FileKind.GUEST_MEMFD)
     public static final long KVM_CREATE_GUEST_MEMFD = IOWR | KvmCreateGuestMemfd.SIZE << 16 | 0xd4;
-    @Ioctl(
-            on = {VM, VCPU},
-            argument = KvmEnableCap.class)
+    @Ioctl(on = {VM, VCPU}, argument = KvmEnableCap.class)
     public static final long KVM_ENABLE_CAP = IOW | KvmEnableCap.SIZE << 16 | 0xa3;
-    @Ioctl(
-            on = {VM, VCPU},
-            makes = FileKind.STATS)
-    public static final long KVM_GET_STATS_FD = IO | 0xce;
+    @Ioctl(on = {VM, VCPU}, makes = FileKind.STATS) public static final long KVM_GET_STATS_FD = IO | 0xce;
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmUserspaceMemoryRegion {
-        public static final int SIZE = 32;
-        @U32 public static final int SLOT = 0;
-        @U32 @Flags("KVM_MEM_") public static final int FLAGS = 4;
-        @U64 public static final int GUEST_PHYS_ADDR = 8;
-        @U64 public static final int MEMORY_SIZE = 16;
-        @U64 @Address(lengthAt = MEMORY_SIZE, guest = true) public static final int USERSPACE_ADDR = 24;
-
-        private KvmUserspaceMemoryRegion() {}
+    public interface KvmUserspaceMemoryRegion {
+        int SIZE = 32;
+        @U32 int SLOT = 0;
+        @U32 @Flags("KVM_MEM_") int FLAGS = 4;
+        @U64 int GUEST_PHYS_ADDR = 8;
+        @U64 int MEMORY_SIZE = 16;
+        @U64 @Address(lengthAt = MEMORY_SIZE, guest = true) int USERSPACE_ADDR = 24;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmUserspaceMemoryRegion2 {
-        public static final int SIZE = 160;
-        @U32 public static final int SLOT = 0;
-        @U32 @Flags("KVM_MEM_") public static final int FLAGS = 4;
-        @U64 public static final int GUEST_PHYS_ADDR = 8;
-        @U64 public static final int MEMORY_SIZE = 16;
-        @U64 @Address(lengthAt = MEMORY_SIZE, guest = true) public static final int USERSPACE_ADDR = 24;
-        @U64 @When(KVM_MEM_GUEST_MEMFD) public static final int GUEST_MEMFD_OFFSET = 32;
-        @U32 @Fd @When(KVM_MEM_GUEST_MEMFD) public static final int GUEST_MEMFD = 40;
-
-        private KvmUserspaceMemoryRegion2() {}
+    public interface KvmUserspaceMemoryRegion2 {
+        int SIZE = 160;
+        @U32 int SLOT = 0;
+        @U32 @Flags("KVM_MEM_") int FLAGS = 4;
+        @U64 int GUEST_PHYS_ADDR = 8;
+        @U64 int MEMORY_SIZE = 16;
+        @U64 @Address(lengthAt = MEMORY_SIZE, guest = true) int USERSPACE_ADDR = 24;
+        @U64 @When(KVM_MEM_GUEST_MEMFD) int GUEST_MEMFD_OFFSET = 32;
+        @U32 @Fd @When(KVM_MEM_GUEST_MEMFD) int GUEST_MEMFD = 40;
     }
 
     /** include/uapi/linux/kvm.h: how the file of KVM_GET_STATS_FD begins. */
-    public static final class KvmStatsHeader {
-        public static final int SIZE = 24;
-        @U32 public static final int FLAGS = 0;
-        @U32 public static final int NAME_SIZE = 4;
-        @U32 public static final int NUM_DESC = 8;
-        @U32 public static final int ID_OFFSET = 12;
-        @U32 public static final int DESC_OFFSET = 16;
-        @U32 public static final int DATA_OFFSET = 20;
-
-        private KvmStatsHeader() {}
+    public interface KvmStatsHeader {
+        int SIZE = 24;
+        @U32 int FLAGS = 0;
+        @U32 int NAME_SIZE = 4;
+        @U32 int NUM_DESC = 8;
+        @U32 int ID_OFFSET = 12;
+        @U32 int DESC_OFFSET = 16;
+        @U32 int DATA_OFFSET = 20;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmEnableCap {
-        public static final int SIZE = 104;
-        @U32 @OneOf(value = "KVM_CAP_", whole = true) public static final int CAP = 0;
-        @U32 @Flags public static final int FLAGS = 4;
-        @Bytes(32) public static final int ARGS = 8;
-
-        private KvmEnableCap() {}
+    public interface KvmEnableCap {
+        int SIZE = 104;
+        @U32 @OneOf(value = "KVM_CAP_", whole = true) int CAP = 0;
+        @U32 @Flags int FLAGS = 4;
+        @Bytes(32) int ARGS = 8;
     }
 
     // Interrupt controllers
@@ -231,8 +202,7 @@ public final class Uapi {
     public static final int KVM_IRQCHIP_PIC_SLAVE = 1;
     public static final int KVM_IRQCHIP_IOAPIC = 2;
 
-    @Ioctl(on = VM, interrupts = true)
-    public static final long KVM_CREATE_IRQCHIP = IO | 0x60;
+    @Ioctl(on = VM, interrupts = true) public static final long KVM_CREATE_IRQCHIP = IO | 0x60;
     @Ioctl(on = VM, argument = KvmIrqchip.class)
     public static final long KVM_GET_IRQCHIP = IOWR | KvmIrqchip.SIZE << 16 | 0x62;
     /** Encoded as a read, historically. */
@@ -242,29 +212,23 @@ public final class Uapi {
     public static final long KVM_CREATE_PIT2 = IOW | KvmPitConfig.SIZE << 16 | 0x77;
 
     /** include/uapi/linux/kvm.h; the rest is reserved. */
-    public static final class KvmPitConfig {
-        public static final int SIZE = 64;
-        @U32 @Flags public static final int FLAGS = 0;
-
-        private KvmPitConfig() {}
+    public interface KvmPitConfig {
+        int SIZE = 64;
+        @U32 @Flags int FLAGS = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
-    public static final class KvmIrqchip {
-        public static final int SIZE = 520;
-        @U32 @OneOf("KVM_IRQCHIP_") public static final int CHIP_ID = 0;
-        @Bytes(512) public static final int CHIP = 8;
-
-        private KvmIrqchip() {}
+    public interface KvmIrqchip {
+        int SIZE = 520;
+        @U32 @OneOf("KVM_IRQCHIP_") int CHIP_ID = 0;
+        @Bytes(512) int CHIP = 8;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
-    public static final class KvmIoapicState {
-        public static final int SIZE = 216;
-        @U32 public static final int IRR = 16;
-        @Bytes(192) public static final int REDIRTBL = 24;
-
-        private KvmIoapicState() {}
+    public interface KvmIoapicState {
+        int SIZE = 216;
+        @U32 int IRR = 16;
+        @Bytes(192) int REDIRTBL = 24;
     }
 
     // Routes
@@ -280,34 +244,27 @@ public final class Uapi {
     public static final long KVM_SET_GSI_ROUTING = IOW | KvmIrqRouting.SIZE << 16 | 0x6a;
 
     /** include/uapi/linux/kvm.h: the header; entries follow. */
-    public static final class KvmIrqRouting {
-        public static final int SIZE = 8;
-        @U32 @Count(of = KvmIrqRoutingEntry.class) public static final int NR = 0;
-        @U32 @Flags public static final int FLAGS = 4;
-
-        private KvmIrqRouting() {}
+    public interface KvmIrqRouting {
+        int SIZE = 8;
+        @U32 @Count(of = KvmIrqRoutingEntry.class) int NR = 0;
+        @U32 @Flags int FLAGS = 4;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmIrqRoutingEntry {
-        public static final int SIZE = 48;
-        @U32 @Gsi public static final int GSI = 0;
-        @U32 @OneOf("KVM_IRQ_ROUTING_") public static final int TYPE = 4;
-        @U32 @Flags("KVM_MSI_") public static final int FLAGS = 8;
+    public interface KvmIrqRoutingEntry {
+        int SIZE = 48;
+        @U32 @Gsi int GSI = 0;
+        @U32 @OneOf("KVM_IRQ_ROUTING_") int TYPE = 4;
+        @U32 @Flags("KVM_MSI_") int FLAGS = 8;
         @U32 @Path("u.irqchip.irqchip") @When(at = TYPE, value = KVM_IRQ_ROUTING_IRQCHIP, mask = -1)
-        public static final int U_IRQCHIP_IRQCHIP = 16;
-        @U32 @Path("u.irqchip.pin") @When(at = TYPE, value = KVM_IRQ_ROUTING_IRQCHIP, mask = -1)
-        public static final int U_IRQCHIP_PIN = 20;
+        int U_IRQCHIP_IRQCHIP = 16;
+        @U32 @Path("u.irqchip.pin") @When(at = TYPE, value = KVM_IRQ_ROUTING_IRQCHIP, mask = -1) int U_IRQCHIP_PIN = 20;
         @U32 @Path("u.msi.address_lo") @When(at = TYPE, value = KVM_IRQ_ROUTING_MSI, mask = -1)
-        public static final int U_MSI_ADDRESS_LO = 16;
+        int U_MSI_ADDRESS_LO = 16;
         @U32 @Path("u.msi.address_hi") @When(at = TYPE, value = KVM_IRQ_ROUTING_MSI, mask = -1)
-        public static final int U_MSI_ADDRESS_HI = 20;
-        @U32 @Path("u.msi.data") @When(at = TYPE, value = KVM_IRQ_ROUTING_MSI, mask = -1)
-        public static final int U_MSI_DATA = 24;
-        @U32 @Path("u.msi.devid") @When(at = TYPE, value = KVM_IRQ_ROUTING_MSI, mask = -1)
-        public static final int U_MSI_DEVID = 28;
-
-        private KvmIrqRoutingEntry() {}
+        int U_MSI_ADDRESS_HI = 20;
+        @U32 @Path("u.msi.data") @When(at = TYPE, value = KVM_IRQ_ROUTING_MSI, mask = -1) int U_MSI_DATA = 24;
+        @U32 @Path("u.msi.devid") @When(at = TYPE, value = KVM_IRQ_ROUTING_MSI, mask = -1) int U_MSI_DEVID = 28;
     }
 
     // irqfd and ioeventfd
@@ -319,14 +276,12 @@ public final class Uapi {
     public static final long KVM_IRQFD = IOW | KvmIrqfd.SIZE << 16 | 0x76;
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmIrqfd {
-        public static final int SIZE = 32;
-        @U32 @Fd public static final int FD = 0;
-        @U32 @Gsi public static final int GSI = 4;
-        @U32 @Flags("KVM_IRQFD_FLAG_") public static final int FLAGS = 8;
-        @U32 @Fd @When(KVM_IRQFD_FLAG_RESAMPLE) public static final int RESAMPLEFD = 12;
-
-        private KvmIrqfd() {}
+    public interface KvmIrqfd {
+        int SIZE = 32;
+        @U32 @Fd int FD = 0;
+        @U32 @Gsi int GSI = 4;
+        @U32 @Flags("KVM_IRQFD_FLAG_") int FLAGS = 8;
+        @U32 @Fd @When(KVM_IRQFD_FLAG_RESAMPLE) int RESAMPLEFD = 12;
     }
 
     public static final int KVM_IOEVENTFD_FLAG_DATAMATCH = 1;
@@ -338,15 +293,13 @@ public final class Uapi {
     public static final long KVM_IOEVENTFD = IOW | KvmIoeventfd.SIZE << 16 | 0x79;
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmIoeventfd {
-        public static final int SIZE = 64;
-        @U64 @When(KVM_IOEVENTFD_FLAG_DATAMATCH) public static final int DATAMATCH = 0;
-        @U64 public static final int ADDR = 8;
-        @U32 public static final int LEN = 16;
-        @U32 @Fd public static final int FD = 20;
-        @U32 @Flags("KVM_IOEVENTFD_FLAG_") public static final int FLAGS = 24;
-
-        private KvmIoeventfd() {}
+    public interface KvmIoeventfd {
+        int SIZE = 64;
+        @U64 @When(KVM_IOEVENTFD_FLAG_DATAMATCH) int DATAMATCH = 0;
+        @U64 int ADDR = 8;
+        @U32 int LEN = 16;
+        @U32 @Fd int FD = 20;
+        @U32 @Flags("KVM_IOEVENTFD_FLAG_") int FLAGS = 24;
     }
 
     // Injection
@@ -359,24 +312,20 @@ public final class Uapi {
     public static final long KVM_SIGNAL_MSI = IOW | KvmMsi.SIZE << 16 | 0xa5;
 
     /** include/uapi/linux/kvm.h; the status comes back in {@code irq}'s place. */
-    public static final class KvmIrqLevel {
-        public static final int SIZE = 8;
-        @U32 @Gsi public static final int IRQ = 0;
-        @U32 public static final int LEVEL = 4;
-
-        private KvmIrqLevel() {}
+    public interface KvmIrqLevel {
+        int SIZE = 8;
+        @U32 @Gsi int IRQ = 0;
+        @U32 int LEVEL = 4;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmMsi {
-        public static final int SIZE = 32;
-        @U32 public static final int ADDRESS_LO = 0;
-        @U32 public static final int ADDRESS_HI = 4;
-        @U32 public static final int DATA = 8;
-        @U32 @Flags("KVM_MSI_") public static final int FLAGS = 12;
-        @U32 @When(KVM_MSI_VALID_DEVID) public static final int DEVID = 16;
-
-        private KvmMsi() {}
+    public interface KvmMsi {
+        int SIZE = 32;
+        @U32 int ADDRESS_LO = 0;
+        @U32 int ADDRESS_HI = 4;
+        @U32 int DATA = 8;
+        @U32 @Flags("KVM_MSI_") int FLAGS = 12;
+        @U32 @When(KVM_MSI_VALID_DEVID) int DEVID = 16;
     }
 
     // Devices
@@ -395,69 +344,51 @@ public final class Uapi {
     @Inferred("[PATCH v3 7/8] KVM: kvm-vfio: generic forwarding control, December 2014; the next free number")
     public static final int KVM_DEV_VFIO_DEVICE = 2;
 
-    @Inferred("the same series")
-    public static final int KVM_DEV_VFIO_DEVICE_FORWARD_IRQ = 1;
+    @Inferred("the same series") public static final int KVM_DEV_VFIO_DEVICE_FORWARD_IRQ = 1;
 
-    @Inferred("the same series")
-    public static final int KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ = 2;
+    @Inferred("the same series") public static final int KVM_DEV_VFIO_DEVICE_UNFORWARD_IRQ = 2;
 
     @Ioctl(on = VM, argument = KvmCreateDevice.class, interrupts = true)
     public static final long KVM_CREATE_DEVICE = IOWR | KvmCreateDevice.SIZE << 16 | 0xe0;
-    @Ioctl(
-            on = {KVM_DEVICE, KVM_VFIO, VCPU},
-            argument = KvmDeviceAttr.class,
-            interrupts = true)
+    @Ioctl(on = {KVM_DEVICE, KVM_VFIO, VCPU}, argument = KvmDeviceAttr.class, interrupts = true)
     public static final long KVM_SET_DEVICE_ATTR = IOW | KvmDeviceAttr.SIZE << 16 | 0xe1;
-    @Ioctl(
-            on = {KVM_DEVICE, KVM_VFIO, KVM, VCPU},
-            argument = KvmDeviceAttr.class)
+    @Ioctl(on = {KVM_DEVICE, KVM_VFIO, KVM, VCPU}, argument = KvmDeviceAttr.class)
     public static final long KVM_GET_DEVICE_ATTR = IOW | KvmDeviceAttr.SIZE << 16 | 0xe2;
-    @Ioctl(
-            on = {KVM_DEVICE, KVM_VFIO, KVM, VCPU},
-            argument = KvmDeviceAttr.class)
+    @Ioctl(on = {KVM_DEVICE, KVM_VFIO, KVM, VCPU}, argument = KvmDeviceAttr.class)
     public static final long KVM_HAS_DEVICE_ATTR = IOW | KvmDeviceAttr.SIZE << 16 | 0xe3;
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmCreateDevice {
-        public static final int SIZE = 12;
-        @U32 @OneOf("KVM_DEV_TYPE_") public static final int TYPE = 0;
-        @U32 @NewFd(KVM_DEVICE) @When(value = KVM_CREATE_DEVICE_TEST, not = true) public static final int FD = 4;
-        @U32 @Flags("KVM_CREATE_DEVICE_") public static final int FLAGS = 8;
-
-        private KvmCreateDevice() {}
+    public interface KvmCreateDevice {
+        int SIZE = 12;
+        @U32 @OneOf("KVM_DEV_TYPE_") int TYPE = 0;
+        @U32 @NewFd(KVM_DEVICE) @When(value = KVM_CREATE_DEVICE_TEST, not = true) int FD = 4;
+        @U32 @Flags("KVM_CREATE_DEVICE_") int FLAGS = 8;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmDeviceAttr {
-        public static final int SIZE = 24;
-        @U32 @Flags public static final int FLAGS = 0;
-        @U32 public static final int GROUP = 4;
-        @U64 public static final int ATTR = 8;
-        @U64 @Address(bytes = KvmArchForwardedIrq.SIZE) public static final int ADDR = 16;
-
-        private KvmDeviceAttr() {}
+    public interface KvmDeviceAttr {
+        int SIZE = 24;
+        @U32 @Flags int FLAGS = 0;
+        @U32 int GROUP = 4;
+        @U64 int ATTR = 8;
+        @U64 @Address(bytes = KvmArchForwardedIrq.SIZE) int ADDR = 16;
     }
 
     /** What an attribute of {@link #KVM_DEV_VFIO_DEVICE} points to. Index and subindex are VFIO's, the GSI is the guest's. */
     @Inferred("the same series uses these members; a later variant begins with argsz")
-    public static final class KvmArchForwardedIrq {
-        public static final int SIZE = 16;
-        @U32 @Fd public static final int FD = 0;
-        @U32 public static final int INDEX = 4;
-        @U32 public static final int SUBINDEX = 8;
-        @U32 @Gsi public static final int GSI = 12;
-
-        private KvmArchForwardedIrq() {}
+    public interface KvmArchForwardedIrq {
+        int SIZE = 16;
+        @U32 @Fd int FD = 0;
+        @U32 int INDEX = 4;
+        @U32 int SUBINDEX = 8;
+        @U32 @Gsi int GSI = 12;
     }
 
     // vCPU
 
-    @Ioctl(on = VCPU, interrupts = true)
-    public static final long KVM_RUN = IO | 0x80;
-    @Ioctl(on = VCPU, argument = KvmRegs.class)
-    public static final long KVM_GET_REGS = IOR | KvmRegs.SIZE << 16 | 0x81;
-    @Ioctl(on = VCPU, argument = KvmRegs.class)
-    public static final long KVM_SET_REGS = IOW | KvmRegs.SIZE << 16 | 0x82;
+    @Ioctl(on = VCPU, interrupts = true) public static final long KVM_RUN = IO | 0x80;
+    @Ioctl(on = VCPU, argument = KvmRegs.class) public static final long KVM_GET_REGS = IOR | KvmRegs.SIZE << 16 | 0x81;
+    @Ioctl(on = VCPU, argument = KvmRegs.class) public static final long KVM_SET_REGS = IOW | KvmRegs.SIZE << 16 | 0x82;
     @Ioctl(on = VCPU, argument = KvmSregs.class)
     public static final long KVM_GET_SREGS = IOR | KvmSregs.SIZE << 16 | 0x83;
     @Ioctl(on = VCPU, argument = KvmSregs.class)
@@ -476,12 +407,9 @@ public final class Uapi {
     public static final long KVM_GET_MP_STATE = IOR | KvmMpState.SIZE << 16 | 0x98;
     @Ioctl(on = VCPU, argument = KvmMpState.class)
     public static final long KVM_SET_MP_STATE = IOW | KvmMpState.SIZE << 16 | 0x99;
-    @Ioctl(on = VCPU, interrupts = true)
-    public static final long KVM_NMI = IO | 0x9a;
-    @Ioctl(VCPU)
-    public static final long KVM_SET_GUEST_DEBUG = IOW | 72 << 16 | 0x9b;
-    @Ioctl(VCPU)
-    public static final long KVM_GET_VCPU_EVENTS = IOR | 64 << 16 | 0x9f;
+    @Ioctl(on = VCPU, interrupts = true) public static final long KVM_NMI = IO | 0x9a;
+    @Ioctl(VCPU) public static final long KVM_SET_GUEST_DEBUG = IOW | 72 << 16 | 0x9b;
+    @Ioctl(VCPU) public static final long KVM_GET_VCPU_EVENTS = IOR | 64 << 16 | 0x9f;
 
     public static final int KVM_MP_STATE_RUNNABLE = 0;
     public static final int KVM_MP_STATE_UNINITIALIZED = 1;
@@ -503,76 +431,62 @@ public final class Uapi {
     public static final int KVM_EXIT_IO_OUT = 1;
 
     /** include/uapi/linux/kvm.h; shared with the kernel while KVM_RUN lasts. */
-    public static final class KvmRun {
-        public static final int SIZE = 2352;
-        @U8 public static final int IMMEDIATE_EXIT = 1;
-        @U32 public static final int EXIT_REASON = 8;
-        @U8 @Path("io.direction") public static final int IO_DIRECTION = 32;
-        @U16 @Path("io.port") public static final int IO_PORT = 34;
-        @U8 @Path("eoi.vector") public static final int EOI_VECTOR = 32;
-        @U64 @Path("io.data_offset") public static final int IO_DATA_OFFSET = 40;
-        @U64 @Path("mmio.phys_addr") public static final int MMIO_PHYS_ADDR = 32;
-        @U64 @Path("mmio.data") public static final int MMIO_DATA = 40;
-        @U32 @Path("mmio.len") public static final int MMIO_LEN = 48;
-        @U8 @Path("mmio.is_write") public static final int MMIO_IS_WRITE = 52;
-
-        private KvmRun() {}
+    public interface KvmRun {
+        int SIZE = 2352;
+        @U8 int IMMEDIATE_EXIT = 1;
+        @U32 int EXIT_REASON = 8;
+        @U8 @Path("io.direction") int IO_DIRECTION = 32;
+        @U16 @Path("io.port") int IO_PORT = 34;
+        @U8 @Path("eoi.vector") int EOI_VECTOR = 32;
+        @U64 @Path("io.data_offset") int IO_DATA_OFFSET = 40;
+        @U64 @Path("mmio.phys_addr") int MMIO_PHYS_ADDR = 32;
+        @U64 @Path("mmio.data") int MMIO_DATA = 40;
+        @U32 @Path("mmio.len") int MMIO_LEN = 48;
+        @U8 @Path("mmio.is_write") int MMIO_IS_WRITE = 52;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmInterrupt {
-        public static final int SIZE = 4;
-        @U32 public static final int IRQ = 0;
-
-        private KvmInterrupt() {}
+    public interface KvmInterrupt {
+        int SIZE = 4;
+        @U32 int IRQ = 0;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmMpState {
-        public static final int SIZE = 4;
-        @U32 @OneOf("KVM_MP_STATE_") public static final int MP_STATE = 0;
-
-        private KvmMpState() {}
+    public interface KvmMpState {
+        int SIZE = 4;
+        @U32 @OneOf("KVM_MP_STATE_") int MP_STATE = 0;
     }
 
     /** include/uapi/linux/kvm.h: {@code nent} and padding; entries follow. */
-    public static final class KvmCpuid2 {
-        public static final int SIZE = 8;
-        @U32 @Count(bytes = KvmCpuid2.ENTRY_SIZE) public static final int NENT = 0;
-        public static final int ENTRY_SIZE = 40;
-        public static final int ENTRY_ECX = 20;
-
-        private KvmCpuid2() {}
+    public interface KvmCpuid2 {
+        int SIZE = 8;
+        @U32 @Count(bytes = KvmCpuid2.ENTRY_SIZE) int NENT = 0;
+        int ENTRY_SIZE = 40;
+        int ENTRY_ECX = 20;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
-    public static final class KvmRegs {
-        public static final int SIZE = 144;
-        @U64 public static final int RSP = 48;
-        @U64 public static final int RIP = 128;
-        @U64 public static final int RFLAGS = 136;
-
-        private KvmRegs() {}
+    public interface KvmRegs {
+        int SIZE = 144;
+        @U64 int RSP = 48;
+        @U64 int RIP = 128;
+        @U64 int RFLAGS = 136;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
-    public static final class KvmSregs {
-        public static final int SIZE = 312;
-        @U64 @Path("cs.base") public static final int CS_BASE = 0;
-        @U16 @Path("cs.selector") public static final int CS_SELECTOR = 12;
-        @U64 public static final int CR8 = 256;
-
-        private KvmSregs() {}
+    public interface KvmSregs {
+        int SIZE = 312;
+        @U64 @Path("cs.base") int CS_BASE = 0;
+        @U16 @Path("cs.selector") int CS_SELECTOR = 12;
+        @U64 int CR8 = 256;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h: registers at their xAPIC offsets (Intel SDM vol. 3, table 11-1). */
-    public static final class KvmLapicState {
-        public static final int SIZE = 1024;
-        public static final int SVR = 0xf0;
-        public static final int SVR_ENABLE = 0x100;
-        public static final int IRR = 0x200;
-
-        private KvmLapicState() {}
+    public interface KvmLapicState {
+        int SIZE = 1024;
+        int SVR = 0xf0;
+        int SVR_ENABLE = 0x100;
+        int IRR = 0x200;
     }
 
     // What else a VMM asks, known by name so that tapes of it can be read
@@ -581,124 +495,78 @@ public final class Uapi {
     public static final long KVM_GET_MSR_INDEX_LIST = IOWR | KvmMsrList.SIZE << 16 | 0x02;
     @Ioctl(on = KVM, argument = KvmMsrList.class)
     public static final long KVM_GET_MSR_FEATURE_INDEX_LIST = IOWR | KvmMsrList.SIZE << 16 | 0x0a;
-    @Ioctl(KVM)
-    public static final long KVM_X86_GET_MCE_CAP_SUPPORTED = IOR | 8 << 16 | 0x9d;
+    @Ioctl(KVM) public static final long KVM_X86_GET_MCE_CAP_SUPPORTED = IOR | 8 << 16 | 0x9d;
     @Ioctl(on = KVM, argument = KvmCpuid2.class)
     public static final long KVM_GET_EMULATED_CPUID = IOWR | KvmCpuid2.SIZE << 16 | 0x09;
     @Ioctl(on = VM, argument = KvmDirtyLog.class)
     public static final long KVM_GET_DIRTY_LOG = IOW | KvmDirtyLog.SIZE << 16 | 0x42;
     @Ioctl(on = VM, argument = KvmClearDirtyLog.class)
     public static final long KVM_CLEAR_DIRTY_LOG = IOWR | KvmClearDirtyLog.SIZE << 16 | 0xc0;
-    @Ioctl(VM)
-    public static final long KVM_RESET_DIRTY_RINGS = IO | 0xc7;
-    @Ioctl(VM)
-    public static final long KVM_REGISTER_COALESCED_MMIO = IOW | 16 << 16 | 0x67;
-    @Ioctl(VM)
-    public static final long KVM_UNREGISTER_COALESCED_MMIO = IOW | 16 << 16 | 0x68;
-    @Ioctl(VM)
-    public static final long KVM_SET_CLOCK = IOW | 48 << 16 | 0x7b;
-    @Ioctl(VM)
-    public static final long KVM_GET_CLOCK = IOR | 48 << 16 | 0x7c;
-    @Ioctl(VM)
-    public static final long KVM_GET_PIT2 = IOR | 112 << 16 | 0x9f;
-    @Ioctl(VM)
-    public static final long KVM_SET_PIT2 = IOW | 112 << 16 | 0xa0;
+    @Ioctl(VM) public static final long KVM_RESET_DIRTY_RINGS = IO | 0xc7;
+    @Ioctl(VM) public static final long KVM_REGISTER_COALESCED_MMIO = IOW | 16 << 16 | 0x67;
+    @Ioctl(VM) public static final long KVM_UNREGISTER_COALESCED_MMIO = IOW | 16 << 16 | 0x68;
+    @Ioctl(VM) public static final long KVM_SET_CLOCK = IOW | 48 << 16 | 0x7b;
+    @Ioctl(VM) public static final long KVM_GET_CLOCK = IOR | 48 << 16 | 0x7c;
+    @Ioctl(VM) public static final long KVM_GET_PIT2 = IOR | 112 << 16 | 0x9f;
+    @Ioctl(VM) public static final long KVM_SET_PIT2 = IOW | 112 << 16 | 0xa0;
     @Ioctl(on = VM, argument = KvmMsrFilter.class)
     public static final long KVM_X86_SET_MSR_FILTER = IOW | KvmMsrFilter.SIZE << 16 | 0xc6;
-    @Ioctl(
-            on = {VCPU, KVM},
-            argument = KvmMsrs.class)
+    @Ioctl(on = {VCPU, KVM}, argument = KvmMsrs.class)
     public static final long KVM_GET_MSRS = IOWR | KvmMsrs.SIZE << 16 | 0x88;
-    @Ioctl(on = VCPU, argument = KvmMsrs.class)
-    public static final long KVM_SET_MSRS = IOW | KvmMsrs.SIZE << 16 | 0x89;
-    @Ioctl(VCPU)
-    public static final long KVM_TPR_ACCESS_REPORTING = IOWR | 40 << 16 | 0x92;
-    @Ioctl(VCPU)
-    public static final long KVM_SET_VAPIC_ADDR = IOW | 8 << 16 | 0x93;
-    @Ioctl(VCPU)
-    public static final long KVM_X86_SETUP_MCE = IOW | 8 << 16 | 0x9c;
-    @Ioctl(VCPU)
-    public static final long KVM_SET_VCPU_EVENTS = IOW | 64 << 16 | 0xa0;
-    @Ioctl(VCPU)
-    public static final long KVM_GET_DEBUGREGS = IOR | 128 << 16 | 0xa1;
-    @Ioctl(VCPU)
-    public static final long KVM_SET_DEBUGREGS = IOW | 128 << 16 | 0xa2;
-    @Ioctl(on = {VCPU, VM})
-    public static final long KVM_SET_TSC_KHZ = IO | 0xa2;
-    @Ioctl(on = {VCPU, VM})
-    public static final long KVM_GET_TSC_KHZ = IO | 0xa3;
-    @Ioctl(VCPU)
-    public static final long KVM_SET_XSAVE = IOW | 4096 << 16 | 0xa5;
-    @Ioctl(VCPU)
-    public static final long KVM_GET_XCRS = IOR | 392 << 16 | 0xa6;
-    @Ioctl(VCPU)
-    public static final long KVM_SET_XCRS = IOW | 392 << 16 | 0xa7;
+    @Ioctl(on = VCPU, argument = KvmMsrs.class) public static final long KVM_SET_MSRS = IOW | KvmMsrs.SIZE << 16 | 0x89;
+    @Ioctl(VCPU) public static final long KVM_TPR_ACCESS_REPORTING = IOWR | 40 << 16 | 0x92;
+    @Ioctl(VCPU) public static final long KVM_SET_VAPIC_ADDR = IOW | 8 << 16 | 0x93;
+    @Ioctl(VCPU) public static final long KVM_X86_SETUP_MCE = IOW | 8 << 16 | 0x9c;
+    @Ioctl(VCPU) public static final long KVM_SET_VCPU_EVENTS = IOW | 64 << 16 | 0xa0;
+    @Ioctl(VCPU) public static final long KVM_GET_DEBUGREGS = IOR | 128 << 16 | 0xa1;
+    @Ioctl(VCPU) public static final long KVM_SET_DEBUGREGS = IOW | 128 << 16 | 0xa2;
+    @Ioctl(on = {VCPU, VM}) public static final long KVM_SET_TSC_KHZ = IO | 0xa2;
+    @Ioctl(on = {VCPU, VM}) public static final long KVM_GET_TSC_KHZ = IO | 0xa3;
+    @Ioctl(VCPU) public static final long KVM_SET_XSAVE = IOW | 4096 << 16 | 0xa5;
+    @Ioctl(VCPU) public static final long KVM_GET_XCRS = IOR | 392 << 16 | 0xa6;
+    @Ioctl(VCPU) public static final long KVM_SET_XCRS = IOW | 392 << 16 | 0xa7;
     /** Encoded without a size; its argument points to 32 bytes. */
-    @Ioctl(on = VM, argument = KvmReinjectControl.class)
-    public static final long KVM_REINJECT_CONTROL = IO | 0x71;
-    @Ioctl(VCPU)
-    public static final long KVM_KVMCLOCK_CTRL = IO | 0xad;
-    @Ioctl(VCPU)
-    public static final long KVM_GET_SREGS2 = IOR | 320 << 16 | 0xcc;
-    @Ioctl(VCPU)
-    public static final long KVM_SET_SREGS2 = IOW | 320 << 16 | 0xcd;
-    @Ioctl(VCPU)
-    public static final long KVM_GET_XSAVE2 = IOR | 4096 << 16 | 0xcf;
+    @Ioctl(on = VM, argument = KvmReinjectControl.class) public static final long KVM_REINJECT_CONTROL = IO | 0x71;
+    @Ioctl(VCPU) public static final long KVM_KVMCLOCK_CTRL = IO | 0xad;
+    @Ioctl(VCPU) public static final long KVM_GET_SREGS2 = IOR | 320 << 16 | 0xcc;
+    @Ioctl(VCPU) public static final long KVM_SET_SREGS2 = IOW | 320 << 16 | 0xcd;
+    @Ioctl(VCPU) public static final long KVM_GET_XSAVE2 = IOR | 4096 << 16 | 0xcf;
 
     // Requests that kvmirq neither makes nor describes: a kernel from 6.1 to 7.1 on x86 may answer them
 
-    @Ioctl(
-            on = {KVM, VCPU},
-            argument = KvmCpuid2.class)
+    @Ioctl(on = {KVM, VCPU}, argument = KvmCpuid2.class)
     public static final long KVM_GET_SUPPORTED_HV_CPUID = IOWR | KvmCpuid2.SIZE << 16 | 0xc1;
-    @Ioctl(VM)
-    public static final long KVM_SET_NR_MMU_PAGES = IO | 0x44;
+    @Ioctl(VM) public static final long KVM_SET_NR_MMU_PAGES = IO | 0x44;
     /** Gone by 6.18. */
-    @Ioctl(VM)
-    public static final long KVM_GET_NR_MMU_PAGES = IO | 0x45;
+    @Ioctl(VM) public static final long KVM_GET_NR_MMU_PAGES = IO | 0x45;
     /** Since 6.8. */
-    @Ioctl(VM)
-    public static final long KVM_SET_MEMORY_ATTRIBUTES = IOW | 32 << 16 | 0xd2;
-    @Ioctl(
-            on = {VM, VCPU},
-            leadsOn = true)
-    public static final long KVM_MEMORY_ENCRYPT_OP = IOWR | 8 << 16 | 0xba;
+    @Ioctl(VM) public static final long KVM_SET_MEMORY_ATTRIBUTES = IOW | 32 << 16 | 0xd2;
+    @Ioctl(on = {VM, VCPU}, leadsOn = true) public static final long KVM_MEMORY_ENCRYPT_OP = IOWR | 8 << 16 | 0xba;
     @Ioctl(on = VM, argument = KvmEncRegion.class, reads = true)
     public static final long KVM_MEMORY_ENCRYPT_REG_REGION = IOR | KvmEncRegion.SIZE << 16 | 0xbb;
     @Ioctl(on = VM, argument = KvmEncRegion.class, reads = true)
     public static final long KVM_MEMORY_ENCRYPT_UNREG_REGION = IOR | KvmEncRegion.SIZE << 16 | 0xbc;
-    @Ioctl(VM)
-    public static final long KVM_CREATE_PIT = IO | 0x64;
-    @Ioctl(VM)
-    public static final long KVM_GET_PIT = IOWR | 72 << 16 | 0x65;
-    @Ioctl(on = VM, reads = true)
-    public static final long KVM_SET_PIT = IOR | 72 << 16 | 0x66;
+    @Ioctl(VM) public static final long KVM_CREATE_PIT = IO | 0x64;
+    @Ioctl(VM) public static final long KVM_GET_PIT = IOWR | 72 << 16 | 0x65;
+    @Ioctl(on = VM, reads = true) public static final long KVM_SET_PIT = IOR | 72 << 16 | 0x66;
     @Ioctl(on = VM, argument = KvmXenHvmConfig.class)
     public static final long KVM_XEN_HVM_CONFIG = IOW | KvmXenHvmConfig.SIZE << 16 | 0x7a;
-    @Ioctl(VM)
-    public static final long KVM_XEN_HVM_GET_ATTR = IOWR | 72 << 16 | 0xc8;
-    @Ioctl(VM)
-    public static final long KVM_XEN_HVM_SET_ATTR = IOW | 72 << 16 | 0xc9;
-    @Ioctl(VM)
-    public static final long KVM_XEN_HVM_EVTCHN_SEND = IOW | 12 << 16 | 0xd0;
+    @Ioctl(VM) public static final long KVM_XEN_HVM_GET_ATTR = IOWR | 72 << 16 | 0xc8;
+    @Ioctl(VM) public static final long KVM_XEN_HVM_SET_ATTR = IOW | 72 << 16 | 0xc9;
+    @Ioctl(VM) public static final long KVM_XEN_HVM_EVTCHN_SEND = IOW | 12 << 16 | 0xd0;
     @Ioctl(on = VM, argument = KvmHypervEventfd.class)
     public static final long KVM_HYPERV_EVENTFD = IOW | KvmHypervEventfd.SIZE << 16 | 0xbd;
     @Ioctl(on = VM, argument = KvmPmuEventFilter.class)
     public static final long KVM_SET_PMU_EVENT_FILTER = IOW | KvmPmuEventFilter.SIZE << 16 | 0xb2;
-    @Ioctl(VCPU)
-    public static final long KVM_TRANSLATE = IOWR | 24 << 16 | 0x85;
+    @Ioctl(VCPU) public static final long KVM_TRANSLATE = IOWR | 24 << 16 | 0x85;
     @Ioctl(on = VCPU, argument = KvmCpuid.class)
     public static final long KVM_SET_CPUID = IOW | KvmCpuid.SIZE << 16 | 0x8a;
     @Ioctl(on = VCPU, argument = KvmCpuid2.class)
     public static final long KVM_GET_CPUID2 = IOWR | KvmCpuid2.SIZE << 16 | 0x91;
-    @Ioctl(VCPU)
-    public static final long KVM_GET_FPU = IOR | 416 << 16 | 0x8c;
-    @Ioctl(VCPU)
-    public static final long KVM_SET_FPU = IOW | 416 << 16 | 0x8d;
-    @Ioctl(VCPU)
-    public static final long KVM_X86_SET_MCE = IOW | 64 << 16 | 0x9e;
-    @Ioctl(VCPU)
-    public static final long KVM_GET_XSAVE = IOR | 4096 << 16 | 0xa4;
+    @Ioctl(VCPU) public static final long KVM_GET_FPU = IOR | 416 << 16 | 0x8c;
+    @Ioctl(VCPU) public static final long KVM_SET_FPU = IOW | 416 << 16 | 0x8d;
+    @Ioctl(VCPU) public static final long KVM_X86_SET_MCE = IOW | 64 << 16 | 0x9e;
+    @Ioctl(VCPU) public static final long KVM_GET_XSAVE = IOR | 4096 << 16 | 0xa4;
     /** Since 6.18. */
     @Ioctl(on = VCPU, argument = KvmOneReg.class)
     public static final long KVM_GET_ONE_REG = IOW | KvmOneReg.SIZE << 16 | 0xab;
@@ -708,157 +576,121 @@ public final class Uapi {
     /** Since 6.18. */
     @Ioctl(on = VCPU, argument = KvmRegList.class)
     public static final long KVM_GET_REG_LIST = IOWR | KvmRegList.SIZE << 16 | 0xb0;
-    @Ioctl(VCPU)
-    public static final long KVM_SMI = IO | 0xb7;
-    @Ioctl(VCPU)
-    public static final long KVM_GET_NESTED_STATE = IOWR | 128 << 16 | 0xbe;
-    @Ioctl(VCPU)
-    public static final long KVM_SET_NESTED_STATE = IOW | 128 << 16 | 0xbf;
-    @Ioctl(VCPU)
-    public static final long KVM_XEN_VCPU_GET_ATTR = IOWR | 72 << 16 | 0xca;
-    @Ioctl(VCPU)
-    public static final long KVM_XEN_VCPU_SET_ATTR = IOW | 72 << 16 | 0xcb;
+    @Ioctl(VCPU) public static final long KVM_SMI = IO | 0xb7;
+    @Ioctl(VCPU) public static final long KVM_GET_NESTED_STATE = IOWR | 128 << 16 | 0xbe;
+    @Ioctl(VCPU) public static final long KVM_SET_NESTED_STATE = IOW | 128 << 16 | 0xbf;
+    @Ioctl(VCPU) public static final long KVM_XEN_VCPU_GET_ATTR = IOWR | 72 << 16 | 0xca;
+    @Ioctl(VCPU) public static final long KVM_XEN_VCPU_SET_ATTR = IOW | 72 << 16 | 0xcb;
     /** Since 6.11. */
-    @Ioctl(VCPU)
-    public static final long KVM_PRE_FAULT_MEMORY = IOWR | 64 << 16 | 0xd5;
+    @Ioctl(VCPU) public static final long KVM_PRE_FAULT_MEMORY = IOWR | 64 << 16 | 0xd5;
 
     public static final int KVM_HYPERV_EVENTFD_DEASSIGN = 1;
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmDirtyLog {
-        public static final int SIZE = 16;
-        @U32 public static final int SLOT = 0;
-        @U64 @Address public static final int DIRTY_BITMAP = 8;
-
-        private KvmDirtyLog() {}
+    public interface KvmDirtyLog {
+        int SIZE = 16;
+        @U32 int SLOT = 0;
+        @U64 @Address int DIRTY_BITMAP = 8;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmClearDirtyLog {
-        public static final int SIZE = 24;
-        @U32 public static final int SLOT = 0;
-        @U32 public static final int NUM_PAGES = 4;
-        @U64 public static final int FIRST_PAGE = 8;
-        @U64 @Address public static final int DIRTY_BITMAP = 16;
-
-        private KvmClearDirtyLog() {}
+    public interface KvmClearDirtyLog {
+        int SIZE = 24;
+        @U32 int SLOT = 0;
+        @U32 int NUM_PAGES = 4;
+        @U64 int FIRST_PAGE = 8;
+        @U64 @Address int DIRTY_BITMAP = 16;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmCreateGuestMemfd {
-        public static final int SIZE = 64;
-        @U64 @Path("size") public static final int SIZE_OF_FILE = 0;
-        @U64 @Flags public static final int FLAGS = 8;
-
-        private KvmCreateGuestMemfd() {}
+    public interface KvmCreateGuestMemfd {
+        int SIZE = 64;
+        @U64 @Path("size") int SIZE_OF_FILE = 0;
+        @U64 @Flags int FLAGS = 8;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmOneReg {
-        public static final int SIZE = 16;
-        @U64 public static final int ID = 0;
-        @U64 @Address public static final int ADDR = 8;
-
-        private KvmOneReg() {}
+    public interface KvmOneReg {
+        int SIZE = 16;
+        @U64 int ID = 0;
+        @U64 @Address int ADDR = 8;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmRegList {
-        public static final int SIZE = 8;
-        @U64 @Count(bytes = 8) public static final int N = 0;
-
-        private KvmRegList() {}
+    public interface KvmRegList {
+        int SIZE = 8;
+        @U64 @Count(bytes = 8) int N = 0;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmEncRegion {
-        public static final int SIZE = 16;
-        @U64 @Address(lengthAt = KvmEncRegion.LENGTH) public static final int ADDR = 0;
-        @U64 @Path("size") public static final int LENGTH = 8;
-
-        private KvmEncRegion() {}
+    public interface KvmEncRegion {
+        int SIZE = 16;
+        @U64 @Address(lengthAt = KvmEncRegion.LENGTH) int ADDR = 0;
+        @U64 @Path("size") int LENGTH = 8;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmSignalMask {
-        public static final int SIZE = 4;
-        @U32 @Count(bytes = 1) public static final int LEN = 0;
-
-        private KvmSignalMask() {}
+    public interface KvmSignalMask {
+        int SIZE = 4;
+        @U32 @Count(bytes = 1) int LEN = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
-    public static final class KvmXenHvmConfig {
-        public static final int SIZE = 56;
-        @U32 @Flags public static final int FLAGS = 0;
-        @U32 public static final int MSR = 4;
-        @U64 @Address public static final int BLOB_ADDR_32 = 8;
-        @U64 @Address public static final int BLOB_ADDR_64 = 16;
-        @U8 public static final int BLOB_SIZE_32 = 24;
-        @U8 public static final int BLOB_SIZE_64 = 25;
-
-        private KvmXenHvmConfig() {}
+    public interface KvmXenHvmConfig {
+        int SIZE = 56;
+        @U32 @Flags int FLAGS = 0;
+        @U32 int MSR = 4;
+        @U64 @Address int BLOB_ADDR_32 = 8;
+        @U64 @Address int BLOB_ADDR_64 = 16;
+        @U8 int BLOB_SIZE_32 = 24;
+        @U8 int BLOB_SIZE_64 = 25;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmHypervEventfd {
-        public static final int SIZE = 24;
-        @U32 public static final int CONN_ID = 0;
-        @U32 @Fd @When(value = KVM_HYPERV_EVENTFD_DEASSIGN, not = true) public static final int FD = 4;
-        @U32 @Flags("KVM_HYPERV_EVENTFD_") public static final int FLAGS = 8;
-
-        private KvmHypervEventfd() {}
+    public interface KvmHypervEventfd {
+        int SIZE = 24;
+        @U32 int CONN_ID = 0;
+        @U32 @Fd @When(value = KVM_HYPERV_EVENTFD_DEASSIGN, not = true) int FD = 4;
+        @U32 @Flags("KVM_HYPERV_EVENTFD_") int FLAGS = 8;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
-    public static final class KvmReinjectControl {
-        public static final int SIZE = 32;
-        @U8 public static final int PIT_REINJECT = 0;
-
-        private KvmReinjectControl() {}
+    public interface KvmReinjectControl {
+        int SIZE = 32;
+        @U8 int PIT_REINJECT = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
-    public static final class KvmMsrList {
-        public static final int SIZE = 4;
-        @U32 @Count(bytes = 4) public static final int NMSRS = 0;
-
-        private KvmMsrList() {}
+    public interface KvmMsrList {
+        int SIZE = 4;
+        @U32 @Count(bytes = 4) int NMSRS = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
-    public static final class KvmMsrs {
-        public static final int SIZE = 8;
-        @U32 @Count(bytes = 16) public static final int NMSRS = 0;
-
-        private KvmMsrs() {}
+    public interface KvmMsrs {
+        int SIZE = 8;
+        @U32 @Count(bytes = 16) int NMSRS = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
-    public static final class KvmCpuid {
-        public static final int SIZE = 8;
-        @U32 @Count(bytes = 24) public static final int NENT = 0;
-
-        private KvmCpuid() {}
+    public interface KvmCpuid {
+        int SIZE = 8;
+        @U32 @Count(bytes = 24) int NENT = 0;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h. */
-    public static final class KvmPmuEventFilter {
-        public static final int SIZE = 32;
-        @U32 public static final int ACTION = 0;
-        @U32 @Count(bytes = 8) public static final int NEVENTS = 4;
-        @U32 @Flags public static final int FLAGS = 12;
-
-        private KvmPmuEventFilter() {}
+    public interface KvmPmuEventFilter {
+        int SIZE = 32;
+        @U32 int ACTION = 0;
+        @U32 @Count(bytes = 8) int NEVENTS = 4;
+        @U32 @Flags int FLAGS = 12;
     }
 
     /** arch/x86/include/uapi/asm/kvm.h: the flags, then 16 ranges. */
-    public static final class KvmMsrFilter {
-        public static final int SIZE = 392;
-        @U32 @Flags public static final int FLAGS = 0;
-        @U64 @Path("ranges[0].bitmap") @Address @Each(24) public static final int RANGES_BITMAP = 24;
-
-        private KvmMsrFilter() {}
+    public interface KvmMsrFilter {
+        int SIZE = 392;
+        @U32 @Flags int FLAGS = 0;
+        @U64 @Path("ranges[0].bitmap") @Address @Each(24) int RANGES_BITMAP = 24;
     }
     // spotless:on
 }

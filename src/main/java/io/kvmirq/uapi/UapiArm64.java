@@ -47,16 +47,13 @@ public final class UapiArm64 {
     public static final long KVM_SET_ONE_REG = Uapi.KVM_SET_ONE_REG;
     @Ioctl(on = VM, argument = KvmArmCopyMteTags.class, arm64 = true)
     public static final long KVM_ARM_MTE_COPY_TAGS = READ | size(48) | KVMIO | 0xb4;
-    @Ioctl(on = VCPU, arm64 = true)
-    public static final long KVM_ARM_VCPU_FINALIZE = WRITE | size(4) | KVMIO | 0xc2;
-    @Ioctl(on = VCPU, arm64 = true)
-    public static final long KVM_SET_GUEST_DEBUG = WRITE | size(520) | KVMIO | 0x9b;
+    @Ioctl(on = VCPU, arm64 = true) public static final long KVM_ARM_VCPU_FINALIZE = WRITE | size(4) | KVMIO | 0xc2;
+    @Ioctl(on = VCPU, arm64 = true) public static final long KVM_SET_GUEST_DEBUG = WRITE | size(520) | KVMIO | 0x9b;
     /** The number is that of KVM_GET_ONE_REG, on a VM. */
     @Ioctl(on = VM, argument = KvmArmDeviceAddr.class, arm64 = true)
     public static final long KVM_ARM_SET_DEVICE_ADDR = WRITE | size(16) | KVMIO | 0xab;
     /** Not in the headers of 6.1. */
-    @Ioctl(on = VM, arm64 = true)
-    public static final long KVM_ARM_SET_COUNTER_OFFSET = WRITE | size(16) | KVMIO | 0xb5;
+    @Ioctl(on = VM, arm64 = true) public static final long KVM_ARM_SET_COUNTER_OFFSET = WRITE | size(16) | KVMIO | 0xb5;
     /** Not in the headers of 6.1. */
     @Ioctl(on = VM, argument = RegMaskRange.class, arm64 = true)
     public static final long KVM_ARM_GET_REG_WRITABLE_MASKS = READ | size(64) | KVMIO | 0xb6;
@@ -70,12 +67,10 @@ public final class UapiArm64 {
     public static final int KVM_ARM_VCPU_PSCI_0_2 = 2;
 
     /** arch/arm64/include/uapi/asm/kvm.h: the target and seven words of features. */
-    public static final class KvmVcpuInit {
-        public static final int SIZE = 32;
-        @U32 public static final int TARGET = 0;
-        @Bytes(28) public static final int FEATURES = 4;
-
-        private KvmVcpuInit() {}
+    public interface KvmVcpuInit {
+        int SIZE = 32;
+        @U32 int TARGET = 0;
+        @Bytes(28) int FEATURES = 4;
     }
 
     // KVM_IRQ_LINE: the fields of the interrupt
@@ -127,32 +122,26 @@ public final class UapiArm64 {
     public static final int KVM_DEV_ARM_VGIC_LINE_LEVEL_INFO_SHIFT = 10;
 
     /** arch/arm64/include/uapi/asm/kvm.h. */
-    public static final class KvmArmCopyMteTags {
-        public static final int SIZE = 48;
-        @U64 public static final int GUEST_IPA = 0;
-        @U64 public static final int LENGTH = 8;
-        @U64 @Address public static final int ADDR = 16;
-        @U64 @Flags public static final int FLAGS = 24;
-
-        private KvmArmCopyMteTags() {}
+    public interface KvmArmCopyMteTags {
+        int SIZE = 48;
+        @U64 int GUEST_IPA = 0;
+        @U64 int LENGTH = 8;
+        @U64 @Address int ADDR = 16;
+        @U64 @Flags int FLAGS = 24;
     }
 
     /** include/uapi/linux/kvm.h. */
-    public static final class KvmArmDeviceAddr {
-        public static final int SIZE = 16;
-        @U64 public static final int ID = 0;
-        @U64 public static final int ADDR = 8;
-
-        private KvmArmDeviceAddr() {}
+    public interface KvmArmDeviceAddr {
+        int SIZE = 16;
+        @U64 int ID = 0;
+        @U64 int ADDR = 8;
     }
 
     /** arch/arm64/include/uapi/asm/kvm.h. */
-    public static final class RegMaskRange {
-        public static final int SIZE = 64;
-        @U64 @Address public static final int ADDR = 0;
-        @U32 public static final int RANGE = 8;
-
-        private RegMaskRange() {}
+    public interface RegMaskRange {
+        int SIZE = 64;
+        @U64 @Address int ADDR = 0;
+        @U32 int RANGE = 8;
     }
     // spotless:on
 }

@@ -30,28 +30,19 @@ public final class UapiIommufd {
 
     private static final long IOMMU = (long) ';' << 8 | 0x80;
 
-    @Ioctl(on = IOMMUFD, argument = IommuDestroy.class)
-    public static final long IOMMU_DESTROY = IOMMU;
-    @Ioctl(on = IOMMUFD, argument = IommuIoasAlloc.class)
-    public static final long IOMMU_IOAS_ALLOC = IOMMU + 1;
+    @Ioctl(on = IOMMUFD, argument = IommuDestroy.class) public static final long IOMMU_DESTROY = IOMMU;
+    @Ioctl(on = IOMMUFD, argument = IommuIoasAlloc.class) public static final long IOMMU_IOAS_ALLOC = IOMMU + 1;
     @Ioctl(on = IOMMUFD, argument = IommuIoasAllowIovas.class)
     public static final long IOMMU_IOAS_ALLOW_IOVAS = IOMMU + 2;
-    @Ioctl(on = IOMMUFD, argument = IommuIoasCopy.class)
-    public static final long IOMMU_IOAS_COPY = IOMMU + 3;
+    @Ioctl(on = IOMMUFD, argument = IommuIoasCopy.class) public static final long IOMMU_IOAS_COPY = IOMMU + 3;
     @Ioctl(on = IOMMUFD, argument = IommuIoasIovaRanges.class)
     public static final long IOMMU_IOAS_IOVA_RANGES = IOMMU + 4;
-    @Ioctl(on = IOMMUFD, argument = IommuIoasMap.class)
-    public static final long IOMMU_IOAS_MAP = IOMMU + 5;
-    @Ioctl(on = IOMMUFD, argument = IommuIoasUnmap.class)
-    public static final long IOMMU_IOAS_UNMAP = IOMMU + 6;
-    @Ioctl(on = IOMMUFD, argument = IommuOption.class)
-    public static final long IOMMU_OPTION = IOMMU + 7;
-    @Ioctl(on = IOMMUFD, argument = IommuVfioIoas.class)
-    public static final long IOMMU_VFIO_IOAS = IOMMU + 8;
-    @Ioctl(on = IOMMUFD, argument = IommuHwptAlloc.class)
-    public static final long IOMMU_HWPT_ALLOC = IOMMU + 9;
-    @Ioctl(on = IOMMUFD, argument = IommuHwInfo.class)
-    public static final long IOMMU_GET_HW_INFO = IOMMU + 10;
+    @Ioctl(on = IOMMUFD, argument = IommuIoasMap.class) public static final long IOMMU_IOAS_MAP = IOMMU + 5;
+    @Ioctl(on = IOMMUFD, argument = IommuIoasUnmap.class) public static final long IOMMU_IOAS_UNMAP = IOMMU + 6;
+    @Ioctl(on = IOMMUFD, argument = IommuOption.class) public static final long IOMMU_OPTION = IOMMU + 7;
+    @Ioctl(on = IOMMUFD, argument = IommuVfioIoas.class) public static final long IOMMU_VFIO_IOAS = IOMMU + 8;
+    @Ioctl(on = IOMMUFD, argument = IommuHwptAlloc.class) public static final long IOMMU_HWPT_ALLOC = IOMMU + 9;
+    @Ioctl(on = IOMMUFD, argument = IommuHwInfo.class) public static final long IOMMU_GET_HW_INFO = IOMMU + 10;
     @Ioctl(on = IOMMUFD, argument = IommuHwptSetDirtyTracking.class)
     public static final long IOMMU_HWPT_SET_DIRTY_TRACKING = IOMMU + 11;
     @Ioctl(on = IOMMUFD, argument = IommuHwptGetDirtyBitmap.class)
@@ -60,18 +51,13 @@ public final class UapiIommufd {
     public static final long IOMMU_HWPT_INVALIDATE = IOMMU + 13;
     @Ioctl(on = IOMMUFD, argument = IommuFaultAlloc.class)
     public static final long IOMMU_FAULT_QUEUE_ALLOC = IOMMU + 14;
-    @Ioctl(on = IOMMUFD, argument = IommuIoasMapFile.class)
-    public static final long IOMMU_IOAS_MAP_FILE = IOMMU + 15;
-    @Ioctl(on = IOMMUFD, argument = IommuViommuAlloc.class)
-    public static final long IOMMU_VIOMMU_ALLOC = IOMMU + 16;
-    @Ioctl(on = IOMMUFD, argument = IommuVdeviceAlloc.class)
-    public static final long IOMMU_VDEVICE_ALLOC = IOMMU + 17;
+    @Ioctl(on = IOMMUFD, argument = IommuIoasMapFile.class) public static final long IOMMU_IOAS_MAP_FILE = IOMMU + 15;
+    @Ioctl(on = IOMMUFD, argument = IommuViommuAlloc.class) public static final long IOMMU_VIOMMU_ALLOC = IOMMU + 16;
+    @Ioctl(on = IOMMUFD, argument = IommuVdeviceAlloc.class) public static final long IOMMU_VDEVICE_ALLOC = IOMMU + 17;
     @Ioctl(on = IOMMUFD, argument = IommuIoasChangeProcess.class)
     public static final long IOMMU_IOAS_CHANGE_PROCESS = IOMMU + 18;
-    @Ioctl(on = IOMMUFD, argument = IommuVeventqAlloc.class)
-    public static final long IOMMU_VEVENTQ_ALLOC = IOMMU + 19;
-    @Ioctl(on = IOMMUFD, argument = IommuHwQueueAlloc.class)
-    public static final long IOMMU_HW_QUEUE_ALLOC = IOMMU + 20;
+    @Ioctl(on = IOMMUFD, argument = IommuVeventqAlloc.class) public static final long IOMMU_VEVENTQ_ALLOC = IOMMU + 19;
+    @Ioctl(on = IOMMUFD, argument = IommuHwQueueAlloc.class) public static final long IOMMU_HW_QUEUE_ALLOC = IOMMU + 20;
 
     public static final int IOMMU_IOAS_MAP_FIXED_IOVA = 1;
     public static final int IOMMU_IOAS_MAP_WRITEABLE = 2;
@@ -89,261 +75,219 @@ public final class UapiIommufd {
     public static final int IOMMU_HWPT_ALLOC_PASID = 8;
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuDestroy {
-        public static final int SIZE = 8;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 public static final int ID = 4;
-
-        private IommuDestroy() {}
+    public interface IommuDestroy {
+        int SIZE = 8;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 int ID = 4;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuIoasAlloc {
-        public static final int SIZE = 12;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 @Flags public static final int FLAGS = 4;
-        @U32 @Out public static final int OUT_IOAS_ID = 8;
-
-        private IommuIoasAlloc() {}
+    public interface IommuIoasAlloc {
+        int SIZE = 12;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 @Flags int FLAGS = 4;
+        @U32 @Out int OUT_IOAS_ID = 8;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuIoasAllowIovas {
-        public static final int SIZE = 24;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 public static final int IOAS_ID = 4;
-        @U32 public static final int NUM_IOVAS = 8;
-        @U64 @Address public static final int ALLOWED_IOVAS = 16;
-
-        private IommuIoasAllowIovas() {}
+    public interface IommuIoasAllowIovas {
+        int SIZE = 24;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 int IOAS_ID = 4;
+        @U32 int NUM_IOVAS = 8;
+        @U64 @Address int ALLOWED_IOVAS = 16;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuIoasCopy {
-        public static final int SIZE = 40;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 @Flags("IOMMU_IOAS_MAP_") public static final int FLAGS = 4;
-        @U32 public static final int DST_IOAS_ID = 8;
-        @U32 public static final int SRC_IOAS_ID = 12;
-        @U64 public static final int LENGTH = 16;
-        @U64 public static final int DST_IOVA = 24;
-        @U64 public static final int SRC_IOVA = 32;
-
-        private IommuIoasCopy() {}
+    public interface IommuIoasCopy {
+        int SIZE = 40;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 @Flags("IOMMU_IOAS_MAP_") int FLAGS = 4;
+        @U32 int DST_IOAS_ID = 8;
+        @U32 int SRC_IOAS_ID = 12;
+        @U64 int LENGTH = 16;
+        @U64 int DST_IOVA = 24;
+        @U64 int SRC_IOVA = 32;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuIoasIovaRanges {
-        public static final int SIZE = 32;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 public static final int IOAS_ID = 4;
-        @U32 public static final int NUM_IOVAS = 8;
-        @U64 @Address public static final int ALLOWED_IOVAS = 16;
-        @U64 @Out public static final int OUT_IOVA_ALIGNMENT = 24;
-
-        private IommuIoasIovaRanges() {}
+    public interface IommuIoasIovaRanges {
+        int SIZE = 32;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 int IOAS_ID = 4;
+        @U32 int NUM_IOVAS = 8;
+        @U64 @Address int ALLOWED_IOVAS = 16;
+        @U64 @Out int OUT_IOVA_ALIGNMENT = 24;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuIoasMap {
-        public static final int SIZE = 40;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 @Flags("IOMMU_IOAS_MAP_") public static final int FLAGS = 4;
-        @U32 public static final int IOAS_ID = 8;
-        @U64 @Address(lengthAt = IommuIoasMap.LENGTH) public static final int USER_VA = 16;
-        @U64 public static final int LENGTH = 24;
-        @U64 public static final int IOVA = 32;
-
-        private IommuIoasMap() {}
+    public interface IommuIoasMap {
+        int SIZE = 40;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 @Flags("IOMMU_IOAS_MAP_") int FLAGS = 4;
+        @U32 int IOAS_ID = 8;
+        @U64 @Address(lengthAt = IommuIoasMap.LENGTH) int USER_VA = 16;
+        @U64 int LENGTH = 24;
+        @U64 int IOVA = 32;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuIoasMapFile {
-        public static final int SIZE = 40;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 @Flags("IOMMU_IOAS_MAP_") public static final int FLAGS = 4;
-        @U32 public static final int IOAS_ID = 8;
-        @U32 @Fd public static final int FD = 12;
-        @U64 public static final int START = 16;
-        @U64 public static final int LENGTH = 24;
-        @U64 public static final int IOVA = 32;
-
-        private IommuIoasMapFile() {}
+    public interface IommuIoasMapFile {
+        int SIZE = 40;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 @Flags("IOMMU_IOAS_MAP_") int FLAGS = 4;
+        @U32 int IOAS_ID = 8;
+        @U32 @Fd int FD = 12;
+        @U64 int START = 16;
+        @U64 int LENGTH = 24;
+        @U64 int IOVA = 32;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuIoasUnmap {
-        public static final int SIZE = 24;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 public static final int IOAS_ID = 4;
-        @U64 public static final int IOVA = 8;
-        @U64 public static final int LENGTH = 16;
-
-        private IommuIoasUnmap() {}
+    public interface IommuIoasUnmap {
+        int SIZE = 24;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 int IOAS_ID = 4;
+        @U64 int IOVA = 8;
+        @U64 int LENGTH = 16;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuOption {
-        public static final int SIZE = 24;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 public static final int OPTION_ID = 4;
-        @U16 @OneOf("IOMMU_OPTION_OP_") public static final int OP = 8;
-        @U32 public static final int OBJECT_ID = 12;
-        @U64 public static final int VAL64 = 16;
-
-        private IommuOption() {}
+    public interface IommuOption {
+        int SIZE = 24;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 int OPTION_ID = 4;
+        @U16 @OneOf("IOMMU_OPTION_OP_") int OP = 8;
+        @U32 int OBJECT_ID = 12;
+        @U64 int VAL64 = 16;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuVfioIoas {
-        public static final int SIZE = 12;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 public static final int IOAS_ID = 4;
-        @U16 @OneOf("IOMMU_VFIO_IOAS_") public static final int OP = 8;
-
-        private IommuVfioIoas() {}
+    public interface IommuVfioIoas {
+        int SIZE = 12;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 int IOAS_ID = 4;
+        @U16 @OneOf("IOMMU_VFIO_IOAS_") int OP = 8;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuHwptAlloc {
-        public static final int SIZE = 48;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 @Flags("IOMMU_HWPT_") public static final int FLAGS = 4;
-        @U32 public static final int DEV_ID = 8;
-        @U32 public static final int PT_ID = 12;
-        @U32 @Out public static final int OUT_HWPT_ID = 16;
-        @U32 public static final int DATA_TYPE = 24;
-        @U32 public static final int DATA_LEN = 28;
-        @U64 @Address(lengthAt = DATA_LEN) public static final int DATA_UPTR = 32;
-        @U32 @When(IOMMU_HWPT_FAULT_ID_VALID) public static final int FAULT_ID = 40;
-
-        private IommuHwptAlloc() {}
+    public interface IommuHwptAlloc {
+        int SIZE = 48;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 @Flags("IOMMU_HWPT_") int FLAGS = 4;
+        @U32 int DEV_ID = 8;
+        @U32 int PT_ID = 12;
+        @U32 @Out int OUT_HWPT_ID = 16;
+        @U32 int DATA_TYPE = 24;
+        @U32 int DATA_LEN = 28;
+        @U64 @Address(lengthAt = DATA_LEN) int DATA_UPTR = 32;
+        @U32 @When(IOMMU_HWPT_FAULT_ID_VALID) int FAULT_ID = 40;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuHwInfo {
-        public static final int SIZE = 40;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 @Flags public static final int FLAGS = 4;
-        @U32 public static final int DEV_ID = 8;
-        @U32 public static final int DATA_LEN = 12;
-        @U64 @Address(lengthAt = DATA_LEN) public static final int DATA_UPTR = 16;
-        @U32 @Out public static final int OUT_DATA_TYPE = 24;
-        @U64 @Out public static final int OUT_CAPABILITIES = 32;
-
-        private IommuHwInfo() {}
+    public interface IommuHwInfo {
+        int SIZE = 40;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 @Flags int FLAGS = 4;
+        @U32 int DEV_ID = 8;
+        @U32 int DATA_LEN = 12;
+        @U64 @Address(lengthAt = DATA_LEN) int DATA_UPTR = 16;
+        @U32 @Out int OUT_DATA_TYPE = 24;
+        @U64 @Out int OUT_CAPABILITIES = 32;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuHwptSetDirtyTracking {
-        public static final int SIZE = 16;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 @Flags public static final int FLAGS = 4;
-        @U32 public static final int HWPT_ID = 8;
-
-        private IommuHwptSetDirtyTracking() {}
+    public interface IommuHwptSetDirtyTracking {
+        int SIZE = 16;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 @Flags int FLAGS = 4;
+        @U32 int HWPT_ID = 8;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuHwptGetDirtyBitmap {
-        public static final int SIZE = 48;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 public static final int HWPT_ID = 4;
-        @U32 @Flags public static final int FLAGS = 8;
-        @U64 public static final int IOVA = 16;
-        @U64 public static final int LENGTH = 24;
-        @U64 public static final int PAGE_SIZE = 32;
-        @U64 @Address public static final int DATA = 40;
-
-        private IommuHwptGetDirtyBitmap() {}
+    public interface IommuHwptGetDirtyBitmap {
+        int SIZE = 48;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 int HWPT_ID = 4;
+        @U32 @Flags int FLAGS = 8;
+        @U64 int IOVA = 16;
+        @U64 int LENGTH = 24;
+        @U64 int PAGE_SIZE = 32;
+        @U64 @Address int DATA = 40;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuHwptInvalidate {
-        public static final int SIZE = 32;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 public static final int HWPT_ID = 4;
-        @U64 @Address public static final int DATA_UPTR = 8;
-        @U32 public static final int DATA_TYPE = 16;
-        @U32 public static final int ENTRY_LEN = 20;
-        @U32 public static final int ENTRY_NUM = 24;
-
-        private IommuHwptInvalidate() {}
+    public interface IommuHwptInvalidate {
+        int SIZE = 32;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 int HWPT_ID = 4;
+        @U64 @Address int DATA_UPTR = 8;
+        @U32 int DATA_TYPE = 16;
+        @U32 int ENTRY_LEN = 20;
+        @U32 int ENTRY_NUM = 24;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuFaultAlloc {
-        public static final int SIZE = 16;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 @Flags public static final int FLAGS = 4;
-        @U32 @Out public static final int OUT_FAULT_ID = 8;
-        @U32 @NewFd(FAULT_QUEUE) public static final int OUT_FAULT_FD = 12;
-
-        private IommuFaultAlloc() {}
+    public interface IommuFaultAlloc {
+        int SIZE = 16;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 @Flags int FLAGS = 4;
+        @U32 @Out int OUT_FAULT_ID = 8;
+        @U32 @NewFd(FAULT_QUEUE) int OUT_FAULT_FD = 12;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuViommuAlloc {
-        public static final int SIZE = 40;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 @Flags public static final int FLAGS = 4;
-        @U32 public static final int TYPE = 8;
-        @U32 public static final int DEV_ID = 12;
-        @U32 public static final int HWPT_ID = 16;
-        @U32 @Out public static final int OUT_VIOMMU_ID = 20;
-        @U32 public static final int DATA_LEN = 24;
-        @U64 @Address(lengthAt = DATA_LEN) public static final int DATA_UPTR = 32;
-
-        private IommuViommuAlloc() {}
+    public interface IommuViommuAlloc {
+        int SIZE = 40;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 @Flags int FLAGS = 4;
+        @U32 int TYPE = 8;
+        @U32 int DEV_ID = 12;
+        @U32 int HWPT_ID = 16;
+        @U32 @Out int OUT_VIOMMU_ID = 20;
+        @U32 int DATA_LEN = 24;
+        @U64 @Address(lengthAt = DATA_LEN) int DATA_UPTR = 32;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuVdeviceAlloc {
-        public static final int SIZE = 24;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 public static final int VIOMMU_ID = 4;
-        @U32 public static final int DEV_ID = 8;
-        @U32 @Out public static final int OUT_VDEVICE_ID = 12;
-        @U64 public static final int VIRT_ID = 16;
-
-        private IommuVdeviceAlloc() {}
+    public interface IommuVdeviceAlloc {
+        int SIZE = 24;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 int VIOMMU_ID = 4;
+        @U32 int DEV_ID = 8;
+        @U32 @Out int OUT_VDEVICE_ID = 12;
+        @U64 int VIRT_ID = 16;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuIoasChangeProcess {
-        public static final int SIZE = 8;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-
-        private IommuIoasChangeProcess() {}
+    public interface IommuIoasChangeProcess {
+        int SIZE = 8;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuVeventqAlloc {
-        public static final int SIZE = 32;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 @Flags public static final int FLAGS = 4;
-        @U32 public static final int VIOMMU_ID = 8;
-        @U32 public static final int TYPE = 12;
-        @U32 public static final int VEVENTQ_DEPTH = 16;
-        @U32 @Out public static final int OUT_VEVENTQ_ID = 20;
-        @U32 @NewFd(EVENT_QUEUE) public static final int OUT_VEVENTQ_FD = 24;
-
-        private IommuVeventqAlloc() {}
+    public interface IommuVeventqAlloc {
+        int SIZE = 32;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 @Flags int FLAGS = 4;
+        @U32 int VIOMMU_ID = 8;
+        @U32 int TYPE = 12;
+        @U32 int VEVENTQ_DEPTH = 16;
+        @U32 @Out int OUT_VEVENTQ_ID = 20;
+        @U32 @NewFd(EVENT_QUEUE) int OUT_VEVENTQ_FD = 24;
     }
 
     /** include/uapi/linux/iommufd.h. */
-    public static final class IommuHwQueueAlloc {
-        public static final int SIZE = 40;
-        @U32 @Length @Path("size") public static final int LENGTH_OF_ARGUMENT = 0;
-        @U32 @Flags public static final int FLAGS = 4;
-        @U32 public static final int VIOMMU_ID = 8;
-        @U32 public static final int TYPE = 12;
-        @U32 public static final int INDEX = 16;
-        @U32 @Out public static final int OUT_HW_QUEUE_ID = 20;
-        @U64 public static final int NESTING_PARENT_IOVA = 24;
-        @U64 @Path("length") public static final int LENGTH = 32;
-
-        private IommuHwQueueAlloc() {}
+    public interface IommuHwQueueAlloc {
+        int SIZE = 40;
+        @U32 @Length @Path("size") int LENGTH_OF_ARGUMENT = 0;
+        @U32 @Flags int FLAGS = 4;
+        @U32 int VIOMMU_ID = 8;
+        @U32 int TYPE = 12;
+        @U32 int INDEX = 16;
+        @U32 @Out int OUT_HW_QUEUE_ID = 20;
+        @U64 int NESTING_PARENT_IOVA = 24;
+        @U64 @Path("length") int LENGTH = 32;
     }
     // spotless:on
 }

@@ -41,31 +41,18 @@ public final class UapiVfio {
     public static final int VFIO_TYPE1v2_IOMMU = 3;
     public static final int VFIO_NOIOMMU_IOMMU = 8;
 
-    @Ioctl({VFIO_CONTAINER, IOMMUFD})
-    public static final long VFIO_GET_API_VERSION = VFIO;
-    @Ioctl({VFIO_CONTAINER, IOMMUFD})
-    public static final long VFIO_CHECK_EXTENSION = VFIO + 1;
-    @Ioctl({VFIO_CONTAINER, IOMMUFD})
-    public static final long VFIO_SET_IOMMU = VFIO + 2;
-    @Ioctl(
-            on = {VFIO_CONTAINER, IOMMUFD},
-            argument = VfioIommuType1Info.class)
+    @Ioctl({VFIO_CONTAINER, IOMMUFD}) public static final long VFIO_GET_API_VERSION = VFIO;
+    @Ioctl({VFIO_CONTAINER, IOMMUFD}) public static final long VFIO_CHECK_EXTENSION = VFIO + 1;
+    @Ioctl({VFIO_CONTAINER, IOMMUFD}) public static final long VFIO_SET_IOMMU = VFIO + 2;
+    @Ioctl(on = {VFIO_CONTAINER, IOMMUFD}, argument = VfioIommuType1Info.class)
     public static final long VFIO_IOMMU_GET_INFO = VFIO + 12;
-    @Ioctl(
-            on = {VFIO_CONTAINER, IOMMUFD},
-            argument = VfioIommuType1DmaMap.class)
+    @Ioctl(on = {VFIO_CONTAINER, IOMMUFD}, argument = VfioIommuType1DmaMap.class)
     public static final long VFIO_IOMMU_MAP_DMA = VFIO + 13;
-    @Ioctl(
-            on = {VFIO_CONTAINER, IOMMUFD},
-            argument = VfioIommuType1DmaUnmap.class)
+    @Ioctl(on = {VFIO_CONTAINER, IOMMUFD}, argument = VfioIommuType1DmaUnmap.class)
     public static final long VFIO_IOMMU_UNMAP_DMA = VFIO + 14;
-    @Ioctl({VFIO_CONTAINER, IOMMUFD})
-    public static final long VFIO_IOMMU_ENABLE = VFIO + 15;
-    @Ioctl({VFIO_CONTAINER, IOMMUFD})
-    public static final long VFIO_IOMMU_DISABLE = VFIO + 16;
-    @Ioctl(
-            on = {VFIO_CONTAINER, IOMMUFD},
-            argument = VfioIommuType1DirtyBitmap.class)
+    @Ioctl({VFIO_CONTAINER, IOMMUFD}) public static final long VFIO_IOMMU_ENABLE = VFIO + 15;
+    @Ioctl({VFIO_CONTAINER, IOMMUFD}) public static final long VFIO_IOMMU_DISABLE = VFIO + 16;
+    @Ioctl(on = {VFIO_CONTAINER, IOMMUFD}, argument = VfioIommuType1DirtyBitmap.class)
     public static final long VFIO_IOMMU_DIRTY_PAGES = VFIO + 17;
 
     public static final int VFIO_IOMMU_INFO_PGSIZES = 1;
@@ -81,58 +68,48 @@ public final class UapiVfio {
     public static final int VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP = 4;
 
     /** include/uapi/linux/vfio.h. */
-    public static final class VfioIommuType1Info {
-        public static final int SIZE = 24;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Out @Flags("VFIO_IOMMU_INFO_") public static final int FLAGS = 4;
-        @U64 @Out public static final int IOVA_PGSIZES = 8;
-        @U32 @Out public static final int CAP_OFFSET = 16;
-
-        private VfioIommuType1Info() {}
+    public interface VfioIommuType1Info {
+        int SIZE = 24;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_IOMMU_INFO_") int FLAGS = 4;
+        @U64 @Out int IOVA_PGSIZES = 8;
+        @U32 @Out int CAP_OFFSET = 16;
     }
 
     /** include/uapi/linux/vfio.h. */
-    public static final class VfioIommuType1DmaMap {
-        public static final int SIZE = 32;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Flags("VFIO_DMA_MAP_FLAG_") public static final int FLAGS = 4;
-        @U64 @Address(lengthAt = VfioIommuType1DmaMap.LENGTH) public static final int VADDR = 8;
-        @U64 public static final int IOVA = 16;
-        @U64 @Path("size") public static final int LENGTH = 24;
-
-        private VfioIommuType1DmaMap() {}
+    public interface VfioIommuType1DmaMap {
+        int SIZE = 32;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Flags("VFIO_DMA_MAP_FLAG_") int FLAGS = 4;
+        @U64 @Address(lengthAt = VfioIommuType1DmaMap.LENGTH) int VADDR = 8;
+        @U64 int IOVA = 16;
+        @U64 @Path("size") int LENGTH = 24;
     }
 
     /** include/uapi/linux/vfio.h; a struct vfio_bitmap follows under its flag. */
-    public static final class VfioIommuType1DmaUnmap {
-        public static final int SIZE = 24;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Flags("VFIO_DMA_UNMAP_FLAG_") public static final int FLAGS = 4;
-        @U64 public static final int IOVA = 8;
-        @U64 @Path("size") public static final int LENGTH = 16;
-        @U64 @Path("data.data") @Address(lengthAt = 32) public static final int BITMAP_DATA = 40;
-
-        private VfioIommuType1DmaUnmap() {}
+    public interface VfioIommuType1DmaUnmap {
+        int SIZE = 24;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Flags("VFIO_DMA_UNMAP_FLAG_") int FLAGS = 4;
+        @U64 int IOVA = 8;
+        @U64 @Path("size") int LENGTH = 16;
+        @U64 @Path("data.data") @Address(lengthAt = 32) int BITMAP_DATA = 40;
     }
 
     /** include/uapi/linux/vfio.h; a struct vfio_iommu_type1_dirty_bitmap_get follows under its flag. */
-    public static final class VfioIommuType1DirtyBitmap {
-        public static final int SIZE = 8;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Flags("VFIO_IOMMU_DIRTY_PAGES_FLAG_") public static final int FLAGS = 4;
-        @U64 @Path("data.bitmap.data") @Address(lengthAt = 32) public static final int BITMAP_DATA = 40;
-
-        private VfioIommuType1DirtyBitmap() {}
+    public interface VfioIommuType1DirtyBitmap {
+        int SIZE = 8;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Flags("VFIO_IOMMU_DIRTY_PAGES_FLAG_") int FLAGS = 4;
+        @U64 @Path("data.bitmap.data") @Address(lengthAt = 32) int BITMAP_DATA = 40;
     }
 
     // Groups
 
-    @Ioctl(on = VFIO_GROUP, argument = VfioGroupStatus.class)
-    public static final long VFIO_GROUP_GET_STATUS = VFIO + 3;
+    @Ioctl(on = VFIO_GROUP, argument = VfioGroupStatus.class) public static final long VFIO_GROUP_GET_STATUS = VFIO + 3;
     @Ioctl(on = VFIO_GROUP, argument = VfioContainer.class)
     public static final long VFIO_GROUP_SET_CONTAINER = VFIO + 4;
-    @Ioctl(VFIO_GROUP)
-    public static final long VFIO_GROUP_UNSET_CONTAINER = VFIO + 5;
+    @Ioctl(VFIO_GROUP) public static final long VFIO_GROUP_UNSET_CONTAINER = VFIO + 5;
     /** The argument is the device's name, which ends in NUL. */
     @Ioctl(on = VFIO_GROUP, argument = Fact.Text.class, makes = VFIO_DEVICE)
     public static final long VFIO_GROUP_GET_DEVICE_FD = VFIO + 6;
@@ -141,35 +118,28 @@ public final class UapiVfio {
     public static final int VFIO_GROUP_FLAGS_CONTAINER_SET = 2;
 
     /** include/uapi/linux/vfio.h. */
-    public static final class VfioGroupStatus {
-        public static final int SIZE = 8;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Out @Flags("VFIO_GROUP_FLAGS_") public static final int FLAGS = 4;
-
-        private VfioGroupStatus() {}
+    public interface VfioGroupStatus {
+        int SIZE = 8;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_GROUP_FLAGS_") int FLAGS = 4;
     }
 
     /** What VFIO_GROUP_SET_CONTAINER points to: an int. */
     @Fact.NoStruct
-    public static final class VfioContainer {
-        public static final int SIZE = 4;
-        @U32 @Fd public static final int FD = 0;
-
-        private VfioContainer() {}
+    public interface VfioContainer {
+        int SIZE = 4;
+        @U32 @Fd int FD = 0;
     }
 
     // Devices
 
-    @Ioctl(on = VFIO_DEVICE, argument = VfioDeviceInfo.class)
-    public static final long VFIO_DEVICE_GET_INFO = VFIO + 7;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioDeviceInfo.class) public static final long VFIO_DEVICE_GET_INFO = VFIO + 7;
     @Ioctl(on = VFIO_DEVICE, argument = VfioRegionInfo.class)
     public static final long VFIO_DEVICE_GET_REGION_INFO = VFIO + 8;
-    @Ioctl(on = VFIO_DEVICE, argument = VfioIrqInfo.class)
-    public static final long VFIO_DEVICE_GET_IRQ_INFO = VFIO + 9;
+    @Ioctl(on = VFIO_DEVICE, argument = VfioIrqInfo.class) public static final long VFIO_DEVICE_GET_IRQ_INFO = VFIO + 9;
     @Ioctl(on = VFIO_DEVICE, argument = VfioIrqSet.class, interrupts = true)
     public static final long VFIO_DEVICE_SET_IRQS = VFIO + 10;
-    @Ioctl(VFIO_DEVICE)
-    public static final long VFIO_DEVICE_RESET = VFIO + 11;
+    @Ioctl(VFIO_DEVICE) public static final long VFIO_DEVICE_RESET = VFIO + 11;
     @Ioctl(on = VFIO_DEVICE, argument = VfioPciHotResetInfo.class)
     public static final long VFIO_DEVICE_GET_PCI_HOT_RESET_INFO = VFIO + 12;
     @Ioctl(on = VFIO_DEVICE, argument = VfioPciHotReset.class)
@@ -234,6 +204,12 @@ public final class UapiVfio {
 
     @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE = 2;
 
+    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY = 3;
+
+    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP = 4;
+
+    @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_LOW_POWER_EXIT = 5;
+
     @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_DMA_LOGGING_START = 6;
 
     @Fact.NotAFlag public static final int VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT = 8;
@@ -246,178 +222,147 @@ public final class UapiVfio {
     public static final int VFIO_DEVICE_IOEVENTFD_64 = 8;
 
     /** include/uapi/linux/vfio.h. */
-    public static final class VfioDeviceInfo {
-        public static final int SIZE = 24;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Out @Flags("VFIO_DEVICE_FLAGS_") public static final int FLAGS = 4;
-        @U32 @Out public static final int NUM_REGIONS = 8;
-        @U32 @Out public static final int NUM_IRQS = 12;
-        @U32 @Out public static final int CAP_OFFSET = 16;
-
-        private VfioDeviceInfo() {}
+    public interface VfioDeviceInfo {
+        int SIZE = 24;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_DEVICE_FLAGS_") int FLAGS = 4;
+        @U32 @Out int NUM_REGIONS = 8;
+        @U32 @Out int NUM_IRQS = 12;
+        @U32 @Out int CAP_OFFSET = 16;
     }
 
     /** include/uapi/linux/vfio.h. */
-    public static final class VfioRegionInfo {
-        public static final int SIZE = 32;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Out @Flags("VFIO_REGION_INFO_FLAG_") public static final int FLAGS = 4;
-        @U32 public static final int INDEX = 8;
-        @U32 @Out public static final int CAP_OFFSET = 12;
-        @U64 @Out @Path("size") public static final int LENGTH = 16;
-        @U64 @Out public static final int OFFSET = 24;
-
-        private VfioRegionInfo() {}
+    public interface VfioRegionInfo {
+        int SIZE = 32;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_REGION_INFO_FLAG_") int FLAGS = 4;
+        @U32 int INDEX = 8;
+        @U32 @Out int CAP_OFFSET = 12;
+        @U64 @Out @Path("size") int LENGTH = 16;
+        @U64 @Out int OFFSET = 24;
     }
 
     /** include/uapi/linux/vfio.h. */
-    public static final class VfioIrqInfo {
-        public static final int SIZE = 16;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Out @Flags("VFIO_IRQ_INFO_") public static final int FLAGS = 4;
-        @U32 public static final int INDEX = 8;
-        @U32 @Out public static final int COUNT = 12;
-
-        private VfioIrqInfo() {}
+    public interface VfioIrqInfo {
+        int SIZE = 16;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_IRQ_INFO_") int FLAGS = 4;
+        @U32 int INDEX = 8;
+        @U32 @Out int COUNT = 12;
     }
 
     /** include/uapi/linux/vfio.h: data follows: a byte for each interrupt, or a descriptor, which is -1 for none. */
-    public static final class VfioIrqSet {
-        public static final int SIZE = 20;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Flags("VFIO_IRQ_SET_") public static final int FLAGS = 4;
-        @U32 public static final int INDEX = 8;
-        @U32 public static final int START = 12;
-        @U32 public static final int COUNT = 16;
-        @U32 @Path("data") @Fd @Each(4) @When(VFIO_IRQ_SET_DATA_EVENTFD) public static final int DATA = 20;
-
-        private VfioIrqSet() {}
+    public interface VfioIrqSet {
+        int SIZE = 20;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Flags("VFIO_IRQ_SET_") int FLAGS = 4;
+        @U32 int INDEX = 8;
+        @U32 int START = 12;
+        @U32 int COUNT = 16;
+        @U32 @Path("data") @Fd @Each(4) @When(VFIO_IRQ_SET_DATA_EVENTFD) int DATA = 20;
     }
 
     /** include/uapi/linux/vfio.h: devices of 8 bytes follow. */
-    public static final class VfioPciHotResetInfo {
-        public static final int SIZE = 12;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Out @Flags("VFIO_PCI_HOT_RESET_FLAG_") public static final int FLAGS = 4;
-        @U32 @Out public static final int COUNT = 8;
-
-        private VfioPciHotResetInfo() {}
+    public interface VfioPciHotResetInfo {
+        int SIZE = 12;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Out @Flags("VFIO_PCI_HOT_RESET_FLAG_") int FLAGS = 4;
+        @U32 @Out int COUNT = 8;
     }
 
     /** include/uapi/linux/vfio.h. */
-    public static final class VfioPciDependentDevice {
-        public static final int SIZE = 8;
-        @U32 @Out public static final int GROUP_ID = 0;
-        @U16 @Out public static final int SEGMENT = 4;
-        @U8 @Out public static final int BUS = 6;
-        @U8 @Out public static final int DEVFN = 7;
-
-        private VfioPciDependentDevice() {}
+    public interface VfioPciDependentDevice {
+        int SIZE = 8;
+        @U32 @Out int GROUP_ID = 0;
+        @U16 @Out int SEGMENT = 4;
+        @U8 @Out int BUS = 6;
+        @U8 @Out int DEVFN = 7;
     }
 
     /** include/uapi/linux/vfio.h: descriptors of groups, or of devices, follow. */
-    public static final class VfioPciHotReset {
-        public static final int SIZE = 12;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Flags public static final int FLAGS = 4;
-        @U32 public static final int COUNT = 8;
-        @U32 @Fd @Each(4) public static final int GROUP_FDS = 12;
-
-        private VfioPciHotReset() {}
+    public interface VfioPciHotReset {
+        int SIZE = 12;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Flags int FLAGS = 4;
+        @U32 int COUNT = 8;
+        @U32 @Fd @Each(4) int GROUP_FDS = 12;
     }
 
     /** include/uapi/linux/vfio.h. */
-    public static final class VfioDeviceGfxPlaneInfo {
-        public static final int SIZE = 64;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Flags public static final int FLAGS = 4;
-
-        private VfioDeviceGfxPlaneInfo() {}
+    public interface VfioDeviceGfxPlaneInfo {
+        int SIZE = 64;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Flags int FLAGS = 4;
     }
 
     /** What VFIO_DEVICE_GET_GFX_DMABUF points to: a number. */
     @Fact.NoStruct
-    public static final class VfioGfxDmabuf {
-        public static final int SIZE = 4;
-        @U32 public static final int ID = 0;
-
-        private VfioGfxDmabuf() {}
+    public interface VfioGfxDmabuf {
+        int SIZE = 4;
+        @U32 int ID = 0;
     }
 
     /** include/uapi/linux/vfio.h. */
-    public static final class VfioDeviceIoeventfd {
-        public static final int SIZE = 32;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Flags("VFIO_DEVICE_IOEVENTFD_") public static final int FLAGS = 4;
-        @U64 public static final int OFFSET = 8;
-        @U64 public static final int DATA = 16;
-        @U32 @Fd public static final int FD = 24;
-
-        private VfioDeviceIoeventfd() {}
+    public interface VfioDeviceIoeventfd {
+        int SIZE = 32;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Flags("VFIO_DEVICE_IOEVENTFD_") int FLAGS = 4;
+        @U64 int OFFSET = 8;
+        @U64 int DATA = 16;
+        @U32 @Fd int FD = 24;
     }
 
     /** include/uapi/linux/vfio.h: the low bits of the flags name a feature, whose structure follows. */
-    public static final class VfioDeviceFeature {
-        public static final int SIZE = 8;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Flags("VFIO_DEVICE_FEATURE_") public static final int FLAGS = 4;
+    public interface VfioDeviceFeature {
+        int SIZE = 8;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Flags("VFIO_DEVICE_FEATURE_") int FLAGS = 4;
         @U64 @Path("data") @Address @When(value = VFIO_DEVICE_FEATURE_DMA_LOGGING_START, mask = VFIO_DEVICE_FEATURE_MASK)
-        public static final int RANGES = 24;
+        int RANGES = 24;
         @U64 @Path("data") @Address @When(value = VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT, mask = VFIO_DEVICE_FEATURE_MASK)
-        public static final int BITMAP = 32;
+        int BITMAP = 32;
         @U32 @Path("data") @Out @When(value = VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, mask = VFIO_DEVICE_FEATURE_MASK)
-        public static final int DATA_FD = 12;
-
-        private VfioDeviceFeature() {}
+        int DATA_FD = 12;
     }
 
     /** include/uapi/linux/vfio.h; 16 bytes before 6.17. */
-    public static final class VfioDeviceBindIommufd {
-        public static final int SIZE = 24;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Flags("VFIO_DEVICE_BIND_FLAG_") public static final int FLAGS = 4;
-        @U32 @Fd public static final int IOMMUFD = 8;
-        @U32 @Out public static final int OUT_DEVID = 12;
-        @U64 @Address public static final int TOKEN_UUID_PTR = 16;
-
-        private VfioDeviceBindIommufd() {}
+    public interface VfioDeviceBindIommufd {
+        int SIZE = 24;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Flags("VFIO_DEVICE_BIND_FLAG_") int FLAGS = 4;
+        @U32 @Fd int IOMMUFD = 8;
+        @U32 @Out int OUT_DEVID = 12;
+        @U64 @Address int TOKEN_UUID_PTR = 16;
     }
 
     /** include/uapi/linux/vfio.h; 12 bytes before 6.15. */
-    public static final class VfioDeviceAttachIommufdPt {
-        public static final int SIZE = 16;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Flags("VFIO_DEVICE_ATTACH_") public static final int FLAGS = 4;
-        @U32 public static final int PT_ID = 8;
-        @U32 @When(VFIO_DEVICE_ATTACH_PASID) public static final int PASID = 12;
-
-        private VfioDeviceAttachIommufdPt() {}
+    public interface VfioDeviceAttachIommufdPt {
+        int SIZE = 16;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Flags("VFIO_DEVICE_ATTACH_") int FLAGS = 4;
+        @U32 int PT_ID = 8;
+        @U32 @When(VFIO_DEVICE_ATTACH_PASID) int PASID = 12;
     }
 
     /** include/uapi/linux/vfio.h; 8 bytes before 6.15. */
-    public static final class VfioDeviceDetachIommufdPt {
-        public static final int SIZE = 12;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Flags("VFIO_DEVICE_DETACH_") public static final int FLAGS = 4;
-        @U32 @When(VFIO_DEVICE_DETACH_PASID) public static final int PASID = 8;
-
-        private VfioDeviceDetachIommufdPt() {}
+    public interface VfioDeviceDetachIommufdPt {
+        int SIZE = 12;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Flags("VFIO_DEVICE_DETACH_") int FLAGS = 4;
+        @U32 @When(VFIO_DEVICE_DETACH_PASID) int PASID = 8;
     }
 
     // Migration data, on a file that VFIO_DEVICE_FEATURE gives; its link depends on the driver
 
-    @Ioctl(on = NONE, argument = VfioPrecopyInfo.class)
-    public static final long VFIO_MIG_GET_PRECOPY_INFO = VFIO + 21;
+    @Ioctl(on = NONE, argument = VfioPrecopyInfo.class) public static final long VFIO_MIG_GET_PRECOPY_INFO = VFIO + 21;
 
     /** include/uapi/linux/vfio.h. */
-    public static final class VfioPrecopyInfo {
-        public static final int SIZE = 24;
-        @U32 @Length public static final int ARGSZ = 0;
-        @U32 @Out @Flags public static final int FLAGS = 4;
-        @U64 @Out public static final int INITIAL_BYTES = 8;
-        @U64 @Out public static final int DIRTY_BYTES = 16;
-
-        private VfioPrecopyInfo() {}
+    public interface VfioPrecopyInfo {
+        int SIZE = 24;
+        @U32 @Length int ARGSZ = 0;
+        @U32 @Out @Flags int FLAGS = 4;
+        @U64 @Out int INITIAL_BYTES = 8;
+        @U64 @Out int DIRTY_BYTES = 16;
     }
     // spotless:on
 }

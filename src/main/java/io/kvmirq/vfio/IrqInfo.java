@@ -4,23 +4,29 @@ package io.kvmirq.vfio;
 import io.kvmirq.uapi.UapiVfio;
 
 /**
- * What VFIO says of the interrupts of one index.
+ * VFIO's description of the interrupts of one index.
  *
  * @param count how many there are; 0 if the device has none of this kind
- * @param eventfd whether they can signal eventfds
- * @param maskable whether they can be masked
- * @param automasked whether each one masks itself until it is unmasked
- * @param noResize whether an armed index must be disabled to get more vectors, which loses interrupts meanwhile
+ * @param flags VFIO_IRQ_INFO_*, a bit each
  */
-public record IrqInfo(
-        IrqKind kind, int count, boolean eventfd, boolean maskable, boolean automasked, boolean noResize) {
-    static IrqInfo of(IrqKind kind, int count, int flags) {
-        return new IrqInfo(
-                kind,
-                count,
-                (flags & UapiVfio.VFIO_IRQ_INFO_EVENTFD) != 0,
-                (flags & UapiVfio.VFIO_IRQ_INFO_MASKABLE) != 0,
-                (flags & UapiVfio.VFIO_IRQ_INFO_AUTOMASKED) != 0,
-                (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0);
+public record IrqInfo(IrqKind kind, int count, int flags) {
+    /** Whether they can signal eventfds. */
+    public boolean eventfd() {
+        return (flags & UapiVfio.VFIO_IRQ_INFO_EVENTFD) != 0;
+    }
+
+    /** Whether they can be masked. */
+    public boolean maskable() {
+        return (flags & UapiVfio.VFIO_IRQ_INFO_MASKABLE) != 0;
+    }
+
+    /** Whether each one masks itself until it is unmasked. */
+    public boolean automasked() {
+        return (flags & UapiVfio.VFIO_IRQ_INFO_AUTOMASKED) != 0;
+    }
+
+    /** Whether an armed index must be disabled to get more vectors, which loses interrupts meanwhile. */
+    public boolean noResize() {
+        return (flags & UapiVfio.VFIO_IRQ_INFO_NORESIZE) != 0;
     }
 }

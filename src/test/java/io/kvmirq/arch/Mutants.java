@@ -35,7 +35,7 @@ final class Mutants {
     private static final int SECONDS = 120;
     /** By the directory of the changed file. */
     private static final Map<String, String> RACES =
-            Map.of("amd", "amd.AvicRaces", "gic", "gic.VgicRaces", "intx", "intx.IntxRaces");
+            Map.of("amd", "amd.model.AvicRaces", "gic", "gic.model.VgicRaces", "intx", "intx.model.IntxRaces");
 
     private Mutants() {}
 

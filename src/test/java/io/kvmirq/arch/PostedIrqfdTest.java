@@ -11,24 +11,24 @@ import io.kvmirq.KernelException;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.amd.AvicHost;
 import io.kvmirq.arch.amd.AvicKernel;
-import io.kvmirq.arch.amd.AvicVm;
-import io.kvmirq.arch.amd.GaUnit;
+import io.kvmirq.arch.amd.model.AvicHost;
+import io.kvmirq.arch.amd.model.AvicVm;
+import io.kvmirq.arch.amd.model.GaUnit;
 import io.kvmirq.arch.apic.InhibitReason;
 import io.kvmirq.arch.apic.IrteUpdate;
-import io.kvmirq.arch.apic.LapicIds;
-import io.kvmirq.arch.apic.PostedIrqfd;
 import io.kvmirq.arch.apic.PostedVm;
-import io.kvmirq.arch.apic.PostingDecision;
 import io.kvmirq.arch.apic.PostingHost;
-import io.kvmirq.arch.apic.PostingIrq;
-import io.kvmirq.arch.apic.PostingVm;
 import io.kvmirq.arch.apic.Vendor;
+import io.kvmirq.arch.apic.model.LapicIds;
+import io.kvmirq.arch.apic.model.PostedIrqfd;
+import io.kvmirq.arch.apic.model.PostingDecision;
+import io.kvmirq.arch.apic.model.PostingIrq;
+import io.kvmirq.arch.apic.model.PostingVm;
 import io.kvmirq.arch.vcpu.Host;
-import io.kvmirq.arch.vtd.Outcome;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.arch.vtd.RemappingOutcome;
 import io.kvmirq.arch.vtd.RemappingTable;
 import io.kvmirq.arch.vtd.UnitCapabilities;
 import io.kvmirq.arch.vtd.VtdIrte;
@@ -77,8 +77,8 @@ class PostedIrqfdTest {
 
         @Override
         public Optional<VcpuId> request() {
-            Outcome outcome = table.request(RemappableMsi.to(ENTRY, 0), 0x3b00, vm::descriptorAt);
-            return outcome instanceof Outcome.Remapped
+            RemappingOutcome outcome = table.request(RemappableMsi.to(ENTRY, 0), 0x3b00, vm::descriptorAt);
+            return outcome instanceof RemappingOutcome.Remapped
                     ? Optional.empty()
                     : reached(vcpu -> vm.vcpu(vcpu).descriptor().hasPending());
         }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch;
 
-import io.kvmirq.arch.amd.AvicRaces;
+import io.kvmirq.arch.amd.model.AvicRaces;
 import io.kvmirq.arch.apic.PostedRaces;
-import io.kvmirq.arch.gic.VgicRaces;
-import io.kvmirq.arch.intx.IntxRaces;
+import io.kvmirq.arch.gic.model.VgicRaces;
+import io.kvmirq.arch.intx.model.IntxRaces;
 import io.kvmirq.explorer.Verdicts;
 import java.util.List;
 

@@ -39,7 +39,7 @@ class ServiceUserIT {
         Machine.assumeRoot("to become another user");
         Machine.assumeSucceeds("setpriv", "--reuid", "" + USER, "--regid", "" + USER, "--clear-groups", "true");
         mode(temporary, "rwxr-xr-x");
-        jar = Files.copy(Machine.root().resolve("target/kvmirq-cli.jar"), temporary.resolve("kvmirq-cli.jar"));
+        jar = Files.copy(Machine.jar(), temporary.resolve("kvmirq-cli.jar"));
         tmp = Files.createDirectory(temporary.resolve("tmp"));
         Files.setAttribute(tmp, "unix:mode", 01777);
     }

@@ -3,8 +3,12 @@ package io.kvmirq.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.testing.Machine;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,52 +18,81 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
-/** The command as a process, through its launcher. */
-final class Cli {
-    /** How a process ended. */
-    record Ended(int exitCode, String out, String err) {}
+/** The command: {@link #run} in this process, {@link #launcher} and {@link #jvm} as a process of its own. */
+public final class Cli {
+    /** How the command ended. */
+    public record Ended(int exitCode, String out, String err) {}
 
     /** Exit codes of a process that a signal ended: 128 and its number. */
-    static final int ENDED_BY_SIGINT = 128 + 2;
+    public static final int ENDED_BY_SIGINT = 128 + 2;
 
-    static final int ENDED_BY_SIGTERM = 128 + 15;
+    public static final int ENDED_BY_SIGTERM = 128 + 15;
 
     private final List<String> before = new ArrayList<>();
     private final Map<String, String> environment = new HashMap<>();
 
-    static Cli launcher() {
+    /**
+     * Runs the command in this process. Use {@link #launcher} where the process is the subject: its exit, signals,
+     * environment, start-up and installed layout.
+     */
+    public static Ended run(String... arguments) {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        ByteArrayOutputStream err = new ByteArrayOutputStream();
+        Terminal terminal = new Terminal(utf8(out), utf8(err), false, Terminal.DEFAULT_COLUMNS, 0);
+        int code = Main.run(arguments, terminal);
+        return new Ended(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+    }
+
+    private static PrintStream utf8(OutputStream stream) {
+        return new PrintStream(stream, true, StandardCharsets.UTF_8);
+    }
+
+    public static Cli launcher() {
         Cli cli = new Cli();
         cli.before.add(Machine.root().resolve("scripts/kvmirq").toString());
         return cli;
     }
 
-    /** The jar without the launcher, with options for the JVM. */
-    static Cli jvm(Path jar, String... options) {
-        Cli cli = new Cli();
-        cli.before.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        cli.before.add("--enable-native-access=ALL-UNNAMED");
-        cli.before.addAll(List.of(options));
+    /** A JVM with options and the class path of this one. */
+    public static Cli jvm(String... options) {
+        Cli cli = of(options);
+        cli.before.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));
+        return cli;
+    }
+
+    /** A JVM with options that starts a jar. */
+    public static Cli jvm(Path jar, String... options) {
+        Cli cli = of(options);
         cli.before.addAll(List.of("-jar", jar.toString()));
         return cli;
     }
 
-    static Path jar() {
-        return Machine.root().resolve("target/kvmirq-cli.jar");
+    private static Cli of(String... options) {
+        Cli cli = new Cli();
+        cli.before.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        cli.before.add("--enable-native-access=ALL-UNNAMED");
+        cli.before.addAll(List.of(options));
+        return cli;
     }
 
-    Cli with(String variable, String value) {
+    /** The jar of the command; skips the test where it is older than the classes. */
+    public static Path jar() {
+        return Machine.jar();
+    }
+
+    public Cli with(String variable, String value) {
         environment.put(variable, value);
         return this;
     }
 
     /** Runs under another program, such as {@code setpriv}. */
-    Cli under(String... program) {
+    public Cli under(String... program) {
         before.addAll(0, List.of(program));
         return this;
     }
 
     /** Runs with a terminal as standard output and standard error, which are then one. */
-    Cli onTerminal(int columns) {
+    public Cli onTerminal(int columns) {
         Machine.assumeProgram("script");
         String script =
                 "exec script -qec \"stty rows 24 cols " + columns + " -onlcr; exec $(printf '%q ' \"$@\")\" /dev/null";
@@ -76,11 +109,11 @@ final class Cli {
         return builder;
     }
 
-    Process start(String... arguments) throws IOException {
+    public Process start(String... arguments) throws IOException {
         return builder(arguments).start();
     }
 
-    Ended run(String... arguments) throws IOException, InterruptedException {
+    public Ended execute(String... arguments) throws IOException, InterruptedException {
         Path err = Files.createTempFile("kvmirq-test", ".err");
         try {
             Process process = builder(arguments).redirectError(err.toFile()).start();

@@ -6,6 +6,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import java.io.BufferedReader;
@@ -43,7 +45,7 @@ class CliIT {
 
     @Test
     void versionLoadsNeitherParserNorNativeCode() throws Exception {
-        Cli.Ended ended = Cli.jvm(Cli.jar(), "-Xlog:class+load:stdout").run("--version");
+        Cli.Ended ended = Cli.jvm(Cli.jar(), "-Xlog:class+load:stdout").execute("--version");
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out())
                 .containsPattern("(?m)^kvmirq \\d+\\.\\d+\\.\\d+\\S* \\(ABI 1\\.\\d+, Java .*, Linux .*\\)$")
@@ -53,7 +55,7 @@ class CliIT {
 
     @Test
     void usageErrorLoadsNoNativeCode() throws Exception {
-        Cli.Ended ended = Cli.jvm(Cli.jar(), "-Xlog:class+load:stdout").run("selftest", "--cuont", "3");
+        Cli.Ended ended = Cli.jvm("-Xlog:class+load:stdout").execute("selftest", "--cuont", "3");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.out())
                 .doesNotContain("io.kvmirq.backend.jni")
@@ -64,16 +66,22 @@ class CliIT {
     @CsvSource(
             delimiter = '|',
             value = {
-                "selftest --coun 3      | kvmirq: Unknown options: '--coun', '3'. Did you mean --count? See kvmirq selftest --help",
-                "selftest --count ten   | kvmirq: Invalid value for option '--count': 'ten' is not a number from 1 to 10000000. See kvmirq selftest --help",
-                "selftest --count 0     | kvmirq: Invalid value for option '--count': '0' is not a number from 1 to 10000000. See kvmirq selftest --help",
-                "selftest --scenario x  | kvmirq: Invalid value for option '--scenario' (SCENARIO): 'x' is not one of edge, level, many, mask, reroute, guestless. See kvmirq selftest --help",
-                "selftest --backend x   | kvmirq: Invalid value for option '--backend': 'x' is not one of auto, jni, ffm, jna, jnr, fake. See kvmirq selftest --help",
-                "selftset               | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest? See kvmirq --help",
+                "selftest --coun 3      | kvmirq: Unknown options: '--coun', '3'. Did you mean --count? See kvmirq"
+                        + " selftest --help",
+                "selftest --count ten   | kvmirq: Invalid value for option '--count': 'ten' is not a number from 1 to"
+                        + " 10000000. See kvmirq selftest --help",
+                "selftest --count 0     | kvmirq: Invalid value for option '--count': '0' is not a number from 1 to"
+                        + " 10000000. See kvmirq selftest --help",
+                "selftest --scenario x  | kvmirq: Invalid value for option '--scenario' (SCENARIO): 'x' is not one of"
+                        + " edge, level, many, mask, reroute, guestless. See kvmirq selftest --help",
+                "selftest --backend x   | kvmirq: Invalid value for option '--backend': 'x' is not one of auto, jni,"
+                        + " ffm, jna, jnr, fake. See kvmirq selftest --help",
+                "selftset               | kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest?"
+                        + " See kvmirq --help",
                 "selftest more          | kvmirq: Unmatched argument at index 1: 'more'. See kvmirq selftest --help"
             })
     void wrongUsageIsOneSentenceAndExitCode2(String arguments, String sentence) throws Exception {
-        Cli.Ended ended = Cli.launcher().run(arguments.strip().split(" ", -1));
+        Cli.Ended ended = Cli.run(arguments.strip().split(" ", -1));
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.err().strip()).isEqualTo(sentence);
         assertThat(ended.out()).isEmpty();
@@ -81,27 +89,27 @@ class CliIT {
 
     @Test
     void helpListsCommandsAndExitCodes() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("--help");
+        Cli.Ended ended = Cli.run("--help");
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out()).contains("selftest", "Exit codes:");
-        assertThat(Cli.launcher().run("selftest", "--help").out()).contains("--count", "guestless", "--json");
-        Cli.Ended nothing = Cli.launcher().run();
+        assertThat(Cli.run("selftest", "--help").out()).contains("--count", "guestless", "--json");
+        Cli.Ended nothing = Cli.run();
         assertThat(nothing.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(nothing.err()).contains("Usage: kvmirq");
     }
 
     @Test
     void helpOfACommandIsWhatItsOptionPrints() throws Exception {
-        assertThat(Cli.launcher().run("help").out())
-                .isEqualTo(Cli.launcher().run("--help").out())
+        assertThat(Cli.run("help").out())
+                .isEqualTo(Cli.run("--help").out())
                 .contains("help", "Print the help of a command.");
-        assertThat(Cli.launcher().run("help", "help").out()).startsWith("Usage: kvmirq help");
-        Cli.Ended tape = Cli.launcher().run("help", "tape", "true");
+        assertThat(Cli.run("help", "help").out()).startsWith("Usage: kvmirq help");
+        Cli.Ended tape = Cli.run("help", "tape", "true");
         assertThat(tape.exitCode()).isZero();
         assertThat(tape.out())
                 .startsWith("Usage: kvmirq tape")
-                .isEqualTo(Cli.launcher().run("tape", "--help").out());
-        Cli.Ended unknown = Cli.launcher().run("help", "selftset");
+                .isEqualTo(Cli.run("tape", "--help").out());
+        Cli.Ended unknown = Cli.run("help", "selftset");
         assertThat(unknown.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(unknown.err())
                 .isEqualTo("kvmirq: Unmatched argument at index 0: 'selftset'. Did you mean selftest?"
@@ -111,14 +119,16 @@ class CliIT {
     @Test
     void helpIsAsWideAsTheTerminal() throws Exception {
         int longestWord = 12;
-        String piped =
-                Cli.launcher().with("COLUMNS", "120").run("selftest", "--help").out();
+        String piped = Cli.launcher()
+                .with("COLUMNS", "120")
+                .execute("selftest", "--help")
+                .out();
         assertThat(longest(piped)).isBetween(Terminal.DEFAULT_COLUMNS - longestWord, Terminal.DEFAULT_COLUMNS);
         for (int columns : List.of(60, 120)) {
             String out = Cli.launcher()
                     .onTerminal(columns)
                     .with("NO_COLOR", "1")
-                    .run("selftest", "--help")
+                    .execute("selftest", "--help")
                     .out();
             assertThat(longest(out)).as(out).isBetween(columns - longestWord, columns);
         }
@@ -133,7 +143,7 @@ class CliIT {
 
     @Test
     void completionScriptIsValid() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("generate-completion");
+        Cli.Ended ended = Cli.run("generate-completion");
         assertThat(ended.exitCode()).isZero();
         Path script = Files.writeString(temporary.resolve("completion"), ended.out());
         assertThat(new ProcessBuilder("bash", "-n", script.toString()).start().waitFor())
@@ -170,21 +180,24 @@ class CliIT {
 
     @Test
     void javaThatIsNotThereIsToldSo() throws Exception {
-        Cli.Ended ended = Cli.launcher().with("JAVA", "/nonexistent/java").run("--version");
+        Cli.Ended ended = Cli.launcher().with("JAVA", "/nonexistent/java").execute("--version");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err()).startsWith("kvmirq: /nonexistent/java cannot be run: install Java 17 or newer");
     }
 
     @Test
     void unknownBackendInTheEnvironmentIsAUsageError() throws Exception {
-        Cli.Ended ended = Cli.launcher().with("KVMIRQ_BACKEND", "x").run("selftest");
+        Cli.Ended ended = Cli.launcher().with("KVMIRQ_BACKEND", "x").execute("selftest");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(ended.err()).contains("$KVMIRQ_BACKEND: 'x' is not one of auto, jni, ffm, jna, jnr, fake");
     }
 
     @Test
     void helpIsUtf8InAnyLocale() throws Exception {
-        assertThat(Cli.launcher().with("LC_ALL", "C").run("selftest", "--help").out())
+        assertThat(Cli.launcher()
+                        .with("LC_ALL", "C")
+                        .execute("selftest", "--help")
+                        .out())
                 .contains("eventfd → irqfd", "1–10000000");
     }
 
@@ -193,7 +206,7 @@ class CliIT {
     @Test
     @RealKvm(fullIrqchip = true)
     void selftestPassesAndExplains() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("selftest", "--count", "100");
+        Cli.Ended ended = Cli.run("selftest", "--count", "100");
         assertThat(ended.exitCode()).as(ended.out()).isZero();
         assertThat(ended.out())
                 .contains("sent 100, answered 100, lost 0", "6 of 6 scenarios passed on the real kernel")
@@ -206,7 +219,7 @@ class CliIT {
     @RealKvm
     void everyJdkHereRunsItWithoutAWarning(Path jdk) throws Exception {
         Cli.Ended ended =
-                Cli.launcher().with("JAVA", jdk.resolve("bin/java").toString()).run("selftest", "--count", "10");
+                Cli.launcher().with("JAVA", jdk.resolve("bin/java").toString()).execute("selftest", "--count", "10");
         assertThat(ended.exitCode()).as(ended.out()).isZero();
         assertThat(ended.err()).isEmpty();
         assertThat(ended.out()).doesNotContain("WARNING");
@@ -222,8 +235,7 @@ class CliIT {
     @Test
     @RealKvm(fullIrqchip = true)
     void jsonIsOneDocument() throws Exception {
-        Cli.Ended ended =
-                Cli.launcher().run("selftest", "--json", "--count", "50", "--scenario", "edge", "--scenario", "many");
+        Cli.Ended ended = Cli.run("selftest", "--json", "--count", "50", "--scenario", "edge", "--scenario", "many");
         assertThat(ended.exitCode()).isZero();
         List<String> names = new ArrayList<>();
         List<String> fields = new ArrayList<>();
@@ -251,9 +263,9 @@ class CliIT {
     @RealKvm
     void colourIsForTerminalsThatWantIt() throws Exception {
         String[] arguments = {"selftest", "--scenario", "guestless"};
-        Cli onTerminal = Cli.jvm(Cli.jar(), "-Dkvmirq.terminal=true").with("TERM", "xterm");
-        assertThat(onTerminal.run(arguments).out()).contains(ESCAPE);
-        assertThat(onTerminal.with("NO_COLOR", "1").run(arguments).out()).doesNotContain(ESCAPE);
+        Cli onTerminal = Cli.jvm("-Dkvmirq.terminal=true").with("TERM", "xterm");
+        assertThat(onTerminal.execute(arguments).out()).contains(ESCAPE);
+        assertThat(onTerminal.with("NO_COLOR", "1").execute(arguments).out()).doesNotContain(ESCAPE);
     }
 
     // Progress
@@ -267,7 +279,7 @@ class CliIT {
     /** The launcher reports a terminal of 70 columns. The run is stopped when its progress line was seen. */
     @Test
     void longRunShowsOnATerminalHowFarItIs() throws Exception {
-        Process process = Cli.jvm(Cli.jar(), "-Dkvmirq.progress=70", "-Xlog:class+load:file=" + temporary + "/loaded")
+        Process process = Cli.jvm("-Dkvmirq.progress=70", "-Xlog:class+load:file=" + temporary + "/loaded")
                 .start(rounds("10000000"));
         StringBuilder seen = new StringBuilder();
         try (InputStream err = process.getErrorStream()) {
@@ -285,11 +297,11 @@ class CliIT {
 
     @Test
     void progressIsForTerminalsAndLongRuns() throws Exception {
-        Cli.Ended piped = Cli.jvm(Cli.jar(), "-Xlog:class+load:file=" + temporary + "/loaded")
-                .run(rounds("20000"));
+        Cli.Ended piped =
+                Cli.jvm("-Xlog:class+load:file=" + temporary + "/loaded").execute(rounds("20000"));
         assertThat(piped.err()).isEmpty();
-        Cli.Ended quick = Cli.jvm(Cli.jar(), "-Dkvmirq.progress=70", "-Xlog:class+load:file=" + temporary + "/quick")
-                .run("selftest", "--backend", "fake", "--count", "10");
+        Cli.Ended quick = Cli.jvm("-Dkvmirq.progress=70", "-Xlog:class+load:file=" + temporary + "/quick")
+                .execute("selftest", "--backend", "fake", "--count", "10");
         assertThat(quick.err()).isEmpty();
         assertThat(Files.readString(temporary.resolve("loaded"))).doesNotContain("me.tongfei.");
         assertThat(Files.readString(temporary.resolve("quick"))).doesNotContain("me.tongfei.");
@@ -301,8 +313,8 @@ class CliIT {
         Files.writeString(java, "#!/bin/sh\necho \"$@\"\n");
         Files.setPosixFilePermissions(java, PosixFilePermissions.fromString("rwxr-xr-x"));
         Cli cli = Cli.launcher().with("JAVA", java.toString());
-        assertThat(cli.run("races").out()).doesNotContain("kvmirq.progress", "kvmirq.columns");
-        assertThat(cli.onTerminal(90).run("races").out()).contains("-Dkvmirq.progress=90", "-Dkvmirq.columns=90");
+        assertThat(cli.execute("races").out()).doesNotContain("kvmirq.progress", "kvmirq.columns");
+        assertThat(cli.onTerminal(90).execute("races").out()).contains("-Dkvmirq.progress=90", "-Dkvmirq.columns=90");
     }
 
     // Bindings
@@ -324,7 +336,7 @@ class CliIT {
     @RealKvm(fullIrqchip = true)
     void withoutOurLibraryOthersServe(String backend) throws Exception {
         Cli.Ended ended = Cli.jvm(withoutOurLibrary(temporary), "-Djava.library.path=/nonexistent")
-                .run("selftest", "--backend", backend, "--count", "100");
+                .execute("selftest", "--backend", backend, "--count", "100");
         assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
         assertThat(ended.out()).contains("through " + backend, "6 of 6 scenarios passed");
     }
@@ -335,17 +347,17 @@ class CliIT {
     void otherBindingsUnpackIntoThePrivateDirectory() throws Exception {
         Path cache = temporary.resolve("cache");
         Path others = cache.resolve("others");
-        Cli jnr = Cli.jvm(Cli.jar(), "-Dkvmirq.cache=" + cache, "-Djava.io.tmpdir=/nonexistent");
-        assertThat(jnr.run("selftest", "--backend", "jnr", "--scenario", "guestless")
+        Cli jnr = Cli.jvm("-Dkvmirq.cache=" + cache, "-Djava.io.tmpdir=/nonexistent");
+        assertThat(jnr.execute("selftest", "--backend", "jnr", "--scenario", "guestless")
                         .exitCode())
                 .isZero();
         try (Stream<Path> files = Files.list(others)) {
             assertThat(files).singleElement().satisfies(file -> Files.write(file, new byte[] {1, 2, 3}));
         }
-        assertThat(jnr.run("selftest", "--backend", "jnr", "--scenario", "guestless")
+        assertThat(jnr.execute("selftest", "--backend", "jnr", "--scenario", "guestless")
                         .exitCode())
                 .isZero();
-        assertThat(jnr.run("selftest", "--backend", "jna", "--scenario", "guestless")
+        assertThat(jnr.execute("selftest", "--backend", "jna", "--scenario", "guestless")
                         .exitCode())
                 .isZero();
     }
@@ -354,7 +366,7 @@ class CliIT {
     @RealKvm
     void autoWithoutOurLibraryTakesTheNextThatWorks() throws Exception {
         Cli.Ended ended = Cli.jvm(withoutOurLibrary(temporary), "-Djava.library.path=/nonexistent")
-                .run("selftest", "--count", "10", "--json");
+                .execute("selftest", "--count", "10", "--json");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         assertThat(ended.out()).containsPattern("\"backend\":\"(ffm|jna)\"");
     }
@@ -365,7 +377,7 @@ class CliIT {
     void everyBindingPassesEveryScenario(Path jdk, String backend) throws Exception {
         Cli.Ended ended = Cli.launcher()
                 .with("JAVA", jdk.resolve("bin/java").toString())
-                .run("selftest", "--backend", backend, "--count", "100");
+                .execute("selftest", "--backend", backend, "--count", "100");
         assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
         assertThat(ended.out()).contains("6 of 6 scenarios passed on the real kernel");
     }
@@ -387,18 +399,18 @@ class CliIT {
 
     @Test
     void backendsSaysWhyEachIsUsableOrNot() throws Exception {
-        String out = Cli.launcher().run("backends").out();
+        String out = Cli.run("backends").out();
         assertThat(out.lines().filter(line -> line.matches("(jni|ffm|jna|jnr) .*")))
                 .hasSize(4);
         assertThat(out).contains("jni  usable ", "jna  usable    JNA 5.");
-        assertThat(Cli.launcher().run("backends", "--json").out())
+        assertThat(Cli.run("backends", "--json").out())
                 .startsWith("{\"schema\":\"kvmirq.backends/1\",\"backends\":[{\"name\":\"jni\",\"usable\":true");
     }
 
     @Test
     @RealKvm
     void classesOfUnusedBindingsAreNotLoaded() throws Exception {
-        Cli.Ended ended = Cli.jvm(Cli.jar(), "-Xlog:class+load:stdout").run("selftest", "--scenario", "guestless");
+        Cli.Ended ended = Cli.jvm("-Xlog:class+load:stdout").execute("selftest", "--scenario", "guestless");
         assertThat(ended.exitCode()).isZero();
         assertThat(ended.out())
                 .contains("io.kvmirq.backend.jni.JniBackend")
@@ -406,8 +418,8 @@ class CliIT {
                 .doesNotContain("jnr.ffi.")
                 .doesNotContain("io.kvmirq.backend.libc.LibcBackend")
                 .doesNotContain("io.kvmirq.backend.libc.FfmLibc");
-        String jna = Cli.jvm(Cli.jar(), "-Xlog:class+load:stdout")
-                .run("selftest", "--scenario", "guestless", "--backend", "jna")
+        String jna = Cli.jvm("-Xlog:class+load:stdout")
+                .execute("selftest", "--scenario", "guestless", "--backend", "jna")
                 .out();
         assertThat(jna)
                 .contains("com.sun.jna.Native")
@@ -420,7 +432,7 @@ class CliIT {
     @Test
     void hiddenLibraryListsThePlacesLookedAt() throws Exception {
         Cli.Ended ended = Cli.jvm(withoutOurLibrary(temporary), "-Djava.library.path=/nonexistent/a:/nonexistent/b")
-                .run("backends");
+                .execute("backends");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         assertThat(ended.out())
                 .contains("jni  unusable  no usable libkvmirq.so; looked at:")
@@ -432,7 +444,7 @@ class CliIT {
     @RealKvm
     void selftestWithoutTheLibraryAskedForCannotLook() throws Exception {
         Cli.Ended ended = Cli.jvm(withoutOurLibrary(temporary), "-Djava.library.path=/nonexistent")
-                .run("selftest", "--backend", "jni");
+                .execute("selftest", "--backend", "jni");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err()).startsWith("kvmirq: backend jni cannot be used: no usable libkvmirq.so; looked at:");
     }
@@ -448,7 +460,7 @@ class CliIT {
         Files.setAttribute(home, "unix:uid", Integer.valueOf(NOBODY));
         Cli.Ended ended = Cli.jvm(jar, "-Dkvmirq.cache=" + home.resolve("cache"))
                 .under("setpriv", "--reuid=" + NOBODY, "--regid=" + NOBODY, "--clear-groups")
-                .run("selftest");
+                .execute("selftest");
         assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err().strip())
                 .startsWith("kvmirq: open /dev/kvm: EACCES (")
@@ -465,7 +477,7 @@ class CliIT {
     /** A backend chosen by no means, by option, by property and by environment. */
     private static Cli choosing(String means, String backend) {
         return switch (means) {
-            case "property" -> Cli.jvm(Cli.jar(), "-Dkvmirq.backend=" + backend);
+            case "property" -> Cli.jvm("-Dkvmirq.backend=" + backend);
             case "environment" -> Cli.launcher().with("KVMIRQ_BACKEND", backend);
             default -> Cli.launcher();
         };
@@ -490,7 +502,7 @@ class CliIT {
     })
     void withoutKvmTheExitCodeIs3UnlessTheFakeWasAskedFor(String means, @Nullable String named) throws Exception {
         String backend = named == null ? "" : named;
-        Cli.Ended ended = withoutDevice(choosing(means, backend)).run(selftest(means, backend, "--json"));
+        Cli.Ended ended = withoutDevice(choosing(means, backend)).execute(selftest(means, backend, "--json"));
         assertThat(ended.exitCode()).isEqualTo(ExitCode.COULD_NOT_RUN);
         assertThat(ended.err())
                 .startsWith("kvmirq: open /dev/kvm: ENOENT (no KVM here: load kvm_intel or kvm_amd")
@@ -502,7 +514,7 @@ class CliIT {
     @ParameterizedTest
     @ValueSource(strings = {"option", "property", "environment"})
     void withoutKvmTheFakeRunsWhenAskedForAndEveryLineSaysSo(String means) throws Exception {
-        Cli.Ended ended = withoutDevice(choosing(means, "fake")).run(selftest(means, "fake", "--count", "100"));
+        Cli.Ended ended = withoutDevice(choosing(means, "fake")).execute(selftest(means, "fake", "--count", "100"));
         assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
         assertThat(ended.err()).isEmpty();
         assertThat(ended.out().lines()).allMatch(line -> line.startsWith("FAKE"));
@@ -515,14 +527,15 @@ class CliIT {
     @CsvSource(
             delimiter = '|',
             value = {
-                "/nonexistent/x | 3 | the directory /nonexistent does not exist; make it with mkdir -p, or name another file",
+                "/nonexistent/x | 3 | the directory /nonexistent does not exist; make it with mkdir -p, or name"
+                        + " another file",
                 "/dev           | 3 | it is a directory; name a file in it, such as /dev/kvmirq.tape",
                 "/dev/null      | 3 | it is not a regular file; name another file",
                 "/dev/null/x    | 3 | Not a directory; name another file"
             })
     void tapeThatCannotBeWrittenIsOneSentence(String file, int exitCode, String why) throws Exception {
-        Cli.Ended ended = Cli.launcher()
-                .run("selftest", "--backend", "fake", "--scenario", "guestless", "--json", "--record", file);
+        Cli.Ended ended =
+                Cli.run("selftest", "--backend", "fake", "--scenario", "guestless", "--json", "--record", file);
         assertThat(ended.err()).isEqualTo("kvmirq: cannot write " + file + ": " + why + "\n");
         assertThat(ended.exitCode()).isEqualTo(exitCode);
         assertThat(ended.out().isEmpty()).isEqualTo(exitCode == ExitCode.COULD_NOT_RUN);
@@ -536,7 +549,7 @@ class CliIT {
         Path tape = disk.resolve("tape");
         Cli.Ended ended = Cli.launcher()
                 .under("unshare", "--mount", "sh", "-c", mounted, "sh")
-                .run("selftest", "--backend", "fake", "--scenario", "edge", "--json", "--record", tape.toString());
+                .execute("selftest", "--backend", "fake", "--scenario", "edge", "--json", "--record", tape.toString());
         assertThat(ended.err())
                 .isEqualTo("kvmirq: cannot write " + tape
                         + ": the disk is full; free space there, or name a file on another disk\n");
@@ -553,7 +566,7 @@ class CliIT {
         Path tape = temporary.resolve("tape");
         Cli.Ended ended = Cli.jvm(jar)
                 .under("setpriv", "--reuid=" + NOBODY, "--regid=" + NOBODY, "--clear-groups")
-                .run("selftest", "--backend", "fake", "--scenario", "guestless", "--record", tape.toString());
+                .execute("selftest", "--backend", "fake", "--scenario", "guestless", "--record", tape.toString());
         assertThat(ended.err())
                 .isEqualTo("kvmirq: cannot write " + tape
                         + ": permission denied; name a file in a directory that you may write to\n");
@@ -564,7 +577,7 @@ class CliIT {
     @ParameterizedTest
     @ValueSource(strings = {"6.1", "6.12", "6.18", "7.1"})
     void fakePassesOnRequestForEachProfile(String profile) throws Exception {
-        Cli.Ended ended = Cli.launcher().run("selftest", "--backend", "fake", "--profile", profile, "--count", "200");
+        Cli.Ended ended = Cli.run("selftest", "--backend", "fake", "--profile", profile, "--count", "200");
         assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
         assertThat(ended.out()).contains("FAKE 6 of 6 scenarios passed on the fake kernel " + profile);
     }
@@ -572,8 +585,8 @@ class CliIT {
     @ParameterizedTest
     @ValueSource(strings = {"6.1", "6.12", "6.18", "7.1"})
     void fakePassesWithTheSplitIrqchipForEachProfile(String profile) throws Exception {
-        Cli.Ended ended = Cli.launcher()
-                .run("selftest", "--backend", "fake", "--profile", profile, "--irqchip", "split", "--count", "50");
+        Cli.Ended ended =
+                Cli.run("selftest", "--backend", "fake", "--profile", profile, "--irqchip", "split", "--count", "50");
         assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
         assertThat(ended.out())
                 .contains("FAKE 5 of 6 scenarios passed, 1 skipped on the fake kernel " + profile)
@@ -585,21 +598,20 @@ class CliIT {
     @ValueSource(strings = {"6.1,arm64", "6.12,arm64"})
     void fakeOfArm64SeesInterruptsInThePendingState(String profile) throws Exception {
         String[] arguments = {"selftest", "--backend", "fake", "--profile", profile, "--count", "50"};
-        Cli.Ended ended = Cli.launcher().run(arguments);
+        Cli.Ended ended = Cli.run(arguments);
         assertThat(ended.exitCode()).as(ended.out() + ended.err()).isZero();
         assertThat(ended.out())
                 .contains("FAKE 6 of 6 scenarios passed in the pending state, no guest ran, on the fake kernel "
                         + profile)
                 .contains("sent 50, seen pending 50, lost 0; no guest ran")
                 .doesNotContain("answered");
-        Cli.Ended json = Cli.launcher()
-                .run(Stream.concat(Stream.of(arguments), Stream.of("--json")).toArray(String[]::new));
+        Cli.Ended json =
+                Cli.run(Stream.concat(Stream.of(arguments), Stream.of("--json")).toArray(String[]::new));
         assertThat(json.exitCode()).isZero();
         assertThat(json.out())
                 .contains("\"irqchip\":\"vgic\",\"guestRan\":false", "{\"name\":\"edge\",\"passed\":true,\"sent\":50,");
-        Cli.Ended refused = Cli.launcher()
-                .run(Stream.concat(Stream.of(arguments), Stream.of("--irqchip", "full"))
-                        .toArray(String[]::new));
+        Cli.Ended refused = Cli.run(Stream.concat(Stream.of(arguments), Stream.of("--irqchip", "full"))
+                .toArray(String[]::new));
         assertThat(refused.exitCode()).isEqualTo(ExitCode.USAGE);
         assertThat(refused.out()).isEmpty();
         assertThat(refused.err())
@@ -610,9 +622,8 @@ class CliIT {
     @Test
     void kernelWithoutPinsIsTestedWithTheSplitIrqchip() throws Exception {
         String[] split = {"selftest", "--backend", "fake", "--profile", "6.18,split", "--count", "50"};
-        assertThat(Cli.launcher().run(split).out()).contains("FAKE 5 of 6 scenarios passed, 1 skipped");
-        Cli.Ended refused =
-                Cli.launcher().run("selftest", "--backend", "fake", "--profile", "6.18,split", "--irqchip", "full");
+        assertThat(Cli.run(split).out()).contains("FAKE 5 of 6 scenarios passed, 1 skipped");
+        Cli.Ended refused = Cli.run("selftest", "--backend", "fake", "--profile", "6.18,split", "--irqchip", "full");
         assertThat(refused.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(refused.out()).contains("FAKE 0 of 6 scenarios passed").contains("ENOTTY");
     }
@@ -620,16 +631,12 @@ class CliIT {
     /** The summary names the inferred rules: a pass that uses them proves less. */
     @Test
     void fakeSaysHowFarItCanBeBelieved() throws Exception {
-        assertThat(Cli.launcher()
-                        .run("selftest", "--backend", "fake", "--count", "5")
-                        .out())
+        assertThat(Cli.run("selftest", "--backend", "fake", "--count", "5").out())
                 .containsPattern("FAKE used \\d+ rules of the fake: \\d+ measured on x86 6\\.18.*; none inferred");
-        assertThat(Cli.launcher()
-                        .run("selftest", "--backend", "fake", "--profile", "6.1", "--count", "5")
+        assertThat(Cli.run("selftest", "--backend", "fake", "--profile", "6.1", "--count", "5")
                         .out())
                 .containsPattern("rules of the fake: \\d+ measured on x86 6\\.18, \\d+ lab");
-        assertThat(Cli.launcher()
-                        .run("selftest", "--backend", "fake", "--count", "5", "--json")
+        assertThat(Cli.run("selftest", "--backend", "fake", "--count", "5", "--json")
                         .out())
                 .contains("\"kernel\":\"fake\"", "\"inferredRules\":[");
     }
@@ -637,7 +644,7 @@ class CliIT {
     @Test
     @RealKvm
     void splitIrqchipPassesOnTheRealKernel() throws Exception {
-        Cli.Ended ended = Cli.launcher().run("selftest", "--irqchip", "split", "--count", "50");
+        Cli.Ended ended = Cli.run("selftest", "--irqchip", "split", "--count", "50");
         assertThat(ended.out()).contains("5 of 6 scenarios passed, 1 skipped on the real kernel");
     }
 
@@ -645,11 +652,11 @@ class CliIT {
     @Test
     void selftestThatSkippedAllIsNoSuccess() throws Exception {
         String[] level = {"selftest", "--backend", "fake", "--irqchip", "split", "--scenario", "level"};
-        Cli.Ended text = Cli.launcher().run(level);
+        Cli.Ended text = Cli.run(level);
         assertThat(text.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(text.out()).contains("FAKE 0 of 1 scenarios passed, 1 skipped");
-        Cli.Ended json = Cli.launcher()
-                .run(Stream.concat(Stream.of(level), Stream.of("--json")).toArray(String[]::new));
+        Cli.Ended json =
+                Cli.run(Stream.concat(Stream.of(level), Stream.of("--json")).toArray(String[]::new));
         assertThat(json.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(json.out())
                 .contains("\"irqchip\":\"split\"", "\"passed\":false", "\"skipped\":\"a split irqchip has no pins")
@@ -658,14 +665,11 @@ class CliIT {
 
     @Test
     void unknownProfileIsAUsageError() throws Exception {
-        assertThat(Cli.launcher()
-                        .run("selftest", "--backend", "fake", "--profile", "5.4")
-                        .err())
+        assertThat(Cli.run("selftest", "--backend", "fake", "--profile", "5.4").err())
                 .contains("profile '5.4' is unknown: expected one of 6.1, 6.12, 6.18, 7.1");
-        assertThat(Cli.launcher().run("selftest", "--profile", "6.1").err())
+        assertThat(Cli.run("selftest", "--profile", "6.1").err())
                 .contains("--profile is for the fake kernel: add --backend fake");
-        assertThat(Cli.launcher()
-                        .run("selftest", "--backend", "fake", "--profile", "6.1,split")
+        assertThat(Cli.run("selftest", "--backend", "fake", "--profile", "6.1,split")
                         .err())
                 .contains("profile '6.1,split' contradicts itself");
     }
@@ -709,7 +713,7 @@ class CliIT {
         Path cache = temporary.resolve("cache");
         String option = "-Dkvmirq.cache=" + cache;
         for (int millis = 20; millis <= 400; millis += 20) {
-            Process process = Cli.jvm(Cli.jar(), option).start("selftest", "--count", "10000000");
+            Process process = Cli.jvm(option).start("selftest", "--count", "10000000");
             process.waitFor(millis, TimeUnit.MILLISECONDS);
             process.destroyForcibly().waitFor();
             assertThat(processesWith(option)).isEmpty();
@@ -719,7 +723,7 @@ class CliIT {
         Files.createDirectories(cache);
         Files.setPosixFilePermissions(cache, PosixFilePermissions.fromString("rwx------"));
         Files.createFile(cache.resolve("libkvmirq0.tmp"));
-        Cli.Ended ended = Cli.jvm(Cli.jar(), option).run("selftest", "--scenario", "guestless");
+        Cli.Ended ended = Cli.jvm(option).execute("selftest", "--scenario", "guestless");
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         assertThat(unfinished(cache)).isEmpty();
     }
@@ -768,7 +772,7 @@ class CliIT {
                 "irqfd-deassign 0            | does not say that anything was assigned"
             })
     void errnoAnswersAsAnExpertWould(String arguments, String expected) throws Exception {
-        Cli.Ended ended = Cli.launcher().run(("errno " + arguments).split(" +", -1));
+        Cli.Ended ended = Cli.run(("errno " + arguments).split(" +", -1));
         assertThat(ended.exitCode()).as(ended.err()).isZero();
         assertThat(ended.out().lines().skip(1).findFirst())
                 .hasValueSatisfying(first -> assertThat(first).contains(expected));
@@ -776,15 +780,15 @@ class CliIT {
 
     @Test
     void errnoSaysWhatItDoesNotKnowAndWhatItDoesNotUnderstand() throws Exception {
-        Cli.Ended nothing = Cli.launcher().run("errno", "irqfd", "EXDEV");
+        Cli.Ended nothing = Cli.run("errno", "irqfd", "EXDEV");
         assertThat(nothing.exitCode()).isEqualTo(ExitCode.FAILED);
         assertThat(nothing.out()).contains("no cause is known");
-        assertThat(Cli.launcher().run("errno", "irqfd").err()).contains("expected a call and an errno");
-        assertThat(Cli.launcher().run("errno", "irqfd", "EFOO").err()).contains("'EFOO' is not an errno");
-        assertThat(Cli.launcher().run("errno", "frob", "EIO").err()).contains("call 'frob' is unknown");
-        assertThat(Cli.launcher().run("errno", "irqfd", "EIO", "full", "split").err())
+        assertThat(Cli.run("errno", "irqfd").err()).contains("expected a call and an errno");
+        assertThat(Cli.run("errno", "irqfd", "EFOO").err()).contains("'EFOO' is not an errno");
+        assertThat(Cli.run("errno", "frob", "EIO").err()).contains("call 'frob' is unknown");
+        assertThat(Cli.run("errno", "irqfd", "EIO", "full", "split").err())
                 .contains("'split' and 'full' exclude each other");
-        assertThat(Cli.launcher().run("errno", "irqfd", "EBUSY", "--json").out())
+        assertThat(Cli.run("errno", "irqfd", "EBUSY", "--json").out())
                 .startsWith("{\"schema\":\"kvmirq.errno/1\",\"call\":\"irqfd assign\",\"errno\":\"EBUSY\"");
     }
 }

@@ -15,15 +15,15 @@ import org.junit.jupiter.api.io.TempDir;
 class InstallIT {
     /** Bash makes the letter, which this JVM's locale may not have. */
     private static final String PREPARE = """
-            set -e
-            unset MAKEFLAGS MAKELEVEL MFLAGS
-            destination="$2/a b "$'\\xc3\\xa9'
-            mkdir "$destination"
-            run() { make -s --no-print-directory -C "$1" "$2" DESTDIR="$destination" PREFIX=/opt/kv; }
-            bin="$destination/opt/kv/bin"
-            share="$destination/opt/kv/share"
-            run "$1" install > /dev/null
-            """;
+        set -e
+        unset MAKEFLAGS MAKELEVEL MFLAGS
+        destination="$2/a b "$'\\xc3\\xa9'
+        mkdir "$destination"
+        run() { make -s --no-print-directory -C "$1" "$2" DESTDIR="$destination" PREFIX=/opt/kv; }
+        bin="$destination/opt/kv/bin"
+        share="$destination/opt/kv/share"
+        run "$1" install > /dev/null
+        """;
 
     @TempDir
     @SuppressWarnings("NullAway.Init")
@@ -45,13 +45,13 @@ class InstallIT {
     @Test
     void uninstallTakesAwayExactlyWhatWasInstalled() throws Exception {
         List<String> lines = installed("""
-                touch "$share/another"
-                run "$1" install > /dev/null
-                (cd "$destination/opt/kv" && find . -type f | sort)
-                echo --
-                run "$1" uninstall
-                (cd "$destination" && find . -mindepth 1 | sort)
-                """);
+            touch "$share/another"
+            run "$1" install > /dev/null
+            (cd "$destination/opt/kv" && find . -type f | sort)
+            echo --
+            run "$1" uninstall
+            (cd "$destination" && find . -mindepth 1 | sort)
+            """);
         assertThat(lines)
                 .contains(
                         "./share/another",
@@ -69,27 +69,27 @@ class InstallIT {
     @Test
     void upgradeRemovesFilesThatTheNewVersionDoesNotHave() throws Exception {
         List<String> lines = installed("""
-                echo old > "$share/man/man1/kvmirq-gone.1"
-                printf 'file\\t/opt/kv/share/man/man1/kvmirq-gone.1\\n' >> "$destination/opt/kv/lib/kvmirq/installed"
-                run "$1" install > /dev/null
-                (cd "$destination" && find . -name '*gone*' -o -name '*new*')
-                "$bin/kvmirq" --version
-                run "$1" uninstall
-                (cd "$destination" && find . -mindepth 1)
-                """);
+            echo old > "$share/man/man1/kvmirq-gone.1"
+            printf 'file\\t/opt/kv/share/man/man1/kvmirq-gone.1\\n' >> "$destination/opt/kv/lib/kvmirq/installed"
+            run "$1" install > /dev/null
+            (cd "$destination" && find . -name '*gone*' -o -name '*new*')
+            "$bin/kvmirq" --version
+            run "$1" uninstall
+            (cd "$destination" && find . -mindepth 1)
+            """);
         assertThat(lines).hasSize(1).first().asString().startsWith("kvmirq ");
     }
 
     @Test
     void fileOfAnotherProgramIsNotReplacedAndNothingIsHalfDone() throws Exception {
         List<String> lines = installed("""
-                run "$1" uninstall
-                mkdir -p "$share/man/man1"
-                echo other > "$share/man/man1/kvmirq.1"
-                ! run "$1" install 2>&1 | grep -v '^make'
-                (cd "$destination" && find . -type f)
-                cat "$share/man/man1/kvmirq.1"
-                """);
+            run "$1" uninstall
+            mkdir -p "$share/man/man1"
+            echo other > "$share/man/man1/kvmirq.1"
+            ! run "$1" install 2>&1 | grep -v '^make'
+            (cd "$destination" && find . -type f)
+            cat "$share/man/man1/kvmirq.1"
+            """);
         assertThat(lines.get(0))
                 .contains("/opt/kv/share/man/man1/kvmirq.1 exists and make install did not put it there");
         assertThat(lines.subList(1, lines.size()))
@@ -99,22 +99,22 @@ class InstallIT {
     @Test
     void uninstallOfAllLeavesNothing() throws Exception {
         assertThat(installed("""
-                run "$1" uninstall
-                (cd "$destination" && find . -mindepth 1)
-                """)).isEmpty();
+            run "$1" uninstall
+            (cd "$destination" && find . -mindepth 1)
+            """)).isEmpty();
     }
 
     @Test
     void launcherWorksFromAnyPathThroughALinkAndWithoutALocale() throws Exception {
         List<String> lines = installed("""
-                "$bin/kvmirq" --version
-                LANG= LC_ALL= LC_CTYPE= "$bin/kvmirq" backends | grep -c jni
-                ln -s "$bin/kvmirq" "$2/link"
-                cd /
-                CDPATH=/tmp LANG= LC_ALL=C "$2/link" decode gatag $(LC_ALL=POSIX "$2/link" encode gatag vm_id=1 vcpu_idx=3)
-                cd "$bin"
-                PATH=$bin:$PATH kvmirq help races
-                """);
+            "$bin/kvmirq" --version
+            LANG= LC_ALL= LC_CTYPE= "$bin/kvmirq" backends | grep -c jni
+            ln -s "$bin/kvmirq" "$2/link"
+            cd /
+            CDPATH=/tmp LANG= LC_ALL=C "$2/link" decode gatag $(LC_ALL=POSIX "$2/link" encode gatag vm_id=1 vcpu_idx=3)
+            cd "$bin"
+            PATH=$bin:$PATH kvmirq help races
+            """);
         assertThat(lines.get(0)).startsWith("kvmirq ");
         assertThat(lines.get(1)).isEqualTo("1");
         assertThat(lines).contains("no violations", "Usage: kvmirq races [-h] [RACE]");
@@ -135,29 +135,29 @@ class InstallIT {
     @Test
     void bashCompletesCommandsOptionsAndNames() throws Exception {
         assertThat(installed("""
-                . "$share/bash-completion/completions/kvmirq"
-                # Bash has it while it completes only.
-                compopt() { :; }
-                complete_last() {
-                    COMP_WORDS=("$@")
-                    COMP_CWORD=$(($# - 1))
-                    COMPREPLY=()
-                    _complete_kvmirq
-                    echo "${COMPREPLY[*]}"
-                }
-                complete_last kvmirq sel
-                complete_last kvmirq help ta
-                complete_last kvmirq races lost
-                complete_last kvmirq errno vcpu-r
-                complete_last kvmirq errno irqfd-assign EINVAL sp
-                complete_last kvmirq decode gat
-                complete_last kvmirq encode msi.c
-                complete_last kvmirq selftest --profile 7
-                complete_last kvmirq selftest --scenario gu
-                complete_last kvmirq vfio --fake 6.12
-                complete_last kvmirq forward --kind i
-                complete_last kvmirq gen
-                """))
+            . "$share/bash-completion/completions/kvmirq"
+            # Bash has it while it completes only.
+            compopt() { :; }
+            complete_last() {
+                COMP_WORDS=("$@")
+                COMP_CWORD=$(($# - 1))
+                COMPREPLY=()
+                _complete_kvmirq
+                echo "${COMPREPLY[*]}"
+            }
+            complete_last kvmirq sel
+            complete_last kvmirq help ta
+            complete_last kvmirq races lost
+            complete_last kvmirq errno vcpu-r
+            complete_last kvmirq errno irqfd-assign EINVAL sp
+            complete_last kvmirq decode gat
+            complete_last kvmirq encode msi.c
+            complete_last kvmirq selftest --profile 7
+            complete_last kvmirq selftest --scenario gu
+            complete_last kvmirq vfio --fake 6.12
+            complete_last kvmirq forward --kind i
+            complete_last kvmirq gen
+            """))
                 .containsExactly(
                         "selftest",
                         "tape",
@@ -183,11 +183,11 @@ class InstallIT {
     void manualPagesHaveNoWarningsAndSayWhatHelpSays() throws Exception {
         Machine.assumeProgram("groff");
         List<String> lines = installed("""
-                ! grep -P "[^\\x00-\\x7f]" "$share"/man/man1/*.1
-                for page in "$share"/man/man1/*.1; do groff -man -Tascii -ww -z "$page"; done
-                echo --
-                for page in "$share"/man/man1/*.1; do groff -man -Tutf8 -P-bou -rLL=9000n "$page"; done
-                """);
+            ! grep -P "[^\\x00-\\x7f]" "$share"/man/man1/*.1
+            for page in "$share"/man/man1/*.1; do groff -man -Tascii -ww -z "$page"; done
+            echo --
+            for page in "$share"/man/man1/*.1; do groff -man -Tutf8 -P-bou -rLL=9000n "$page"; done
+            """);
         assertThat(lines.get(0)).as("warnings of groff").isEqualTo("--");
         String pages = String.join("\n", lines).toLowerCase(Locale.ROOT);
         for (String command : List.of(
@@ -202,9 +202,8 @@ class InstallIT {
                 "vfio",
                 "forward",
                 "backends")) {
-            String help = Cli.jvm(Cli.jar(), "-Dkvmirq.columns=9000")
-                    .run("help", command)
-                    .out();
+            String help =
+                    Cli.jvm("-Dkvmirq.columns=9000").execute("help", command).out();
             // Headings have no colon there.
             String words = help.replaceFirst("Usage:", "")
                     .replaceAll("(?m)^([\\w ]+):$", "$1")

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.arch.gic.CpuInterfaceRegister.*;
-import static io.kvmirq.arch.gic.DistributorRegister.*;
-import static io.kvmirq.arch.gic.RedistributorRegister.PRIVATE_FRAME;
+import static io.kvmirq.arch.gic.model.CpuInterfaceRegister.*;
+import static io.kvmirq.arch.gic.model.DistributorRegister.*;
+import static io.kvmirq.arch.gic.model.RedistributorRegister.PRIVATE_FRAME;
 import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -13,7 +13,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.IoAddress;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
-import io.kvmirq.arch.gic.CpuInterfaceRegister;
+import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;

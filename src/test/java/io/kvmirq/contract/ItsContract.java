@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.arch.gic.Its.*;
+import static io.kvmirq.arch.gic.model.Its.*;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -9,7 +9,7 @@ import io.kvmirq.Errno;
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.gic.ItsCommand;
-import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Mapping;
 import io.kvmirq.kvm.Its;

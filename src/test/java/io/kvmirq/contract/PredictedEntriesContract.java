@@ -64,7 +64,7 @@ class PredictedEntriesContract {
     private static MirrorHost host(KernelIrtes kernel) throws IOException {
         HostFacts facts = new HostFacts(HostFiles.of(Path.of("/")));
         if (facts.iommus().stream().anyMatch(name -> name.startsWith("dmar"))) {
-            return MirrorHost.x86(new PostingHost(Vendor.INTEL, true, "", false, true, Optional.empty()));
+            return MirrorHost.x86(PostingHost.of(Vendor.INTEL).without(PostingHost.Feature.POSTING_UNITS));
         }
         Optional<PostingHost> posting = kernel.isVapic() ? Optional.of(PostingHost.of(Vendor.AMD)) : facts.posting();
         assertThat(posting)

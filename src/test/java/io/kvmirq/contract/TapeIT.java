@@ -125,7 +125,7 @@ class TapeIT {
                         "--",
                         java.resolve("bin/java").toString(),
                         "-cp",
-                        target.resolve("kvmirq-cli.jar") + ":" + target.resolve("test-classes"),
+                        Machine.jar() + ":" + target.resolve("test-classes"),
                         "--enable-native-access=ALL-UNNAMED",
                         TapedPrimitives.class.getName(),
                         backend)

@@ -86,10 +86,11 @@ class VfioOutlookContract extends VfioSuite {
         int[] events = vfio.events(3);
         assertOk(device.arm(VfioDevice.MSIX, 0, events));
         PciDevice facts = device(E1000E);
-        List<HostInterrupts.Armed> armed = host().interrupts().orElseThrow().armed(facts.address());
-        assertThat(armed).extracting(HostInterrupts.Armed::vector).containsExactly(0, 1, 2);
-        assertThat(armed).extracting(HostInterrupts.Armed::kind).containsOnly(IrqKind.MSIX);
+        List<HostInterrupts.ArmedVector> armed =
+                host().interrupts().orElseThrow().armed(facts.address());
+        assertThat(armed).extracting(HostInterrupts.ArmedVector::vector).containsExactly(0, 1, 2);
+        assertThat(armed).extracting(HostInterrupts.ArmedVector::kind).containsOnly(IrqKind.MSIX);
         assertThat(facts.messageIrqs())
-                .containsAll(armed.stream().map(HostInterrupts.Armed::irq).collect(Collectors.toList()));
+                .containsAll(armed.stream().map(HostInterrupts.ArmedVector::irq).collect(Collectors.toList()));
     }
 }

@@ -165,7 +165,7 @@ class VgicContract extends ArmVms {
         vgic.setRedistributors(REDISTRIBUTORS);
         service.setAddress(ITS);
         assertThat(vgic.distributor()).hasValue(DISTRIBUTOR);
-        assertThat(vgic.redistributors()).containsExactly(new VgicV3.Region(REDISTRIBUTORS, 0));
+        assertThat(vgic.redistributors()).containsExactly(new VgicV3.RedistributorRegion(REDISTRIBUTORS, 0));
         assertThat(service.address()).hasValue(ITS);
     }
 
@@ -175,7 +175,9 @@ class VgicContract extends ArmVms {
         vgic.addRedistributors(0, REDISTRIBUTORS, 2);
         vgic.addRedistributors(1, 0xff_ffe0_0000L, 3);
         assertThat(vgic.redistributors())
-                .containsExactly(new VgicV3.Region(REDISTRIBUTORS, 2), new VgicV3.Region(0xff_ffe0_0000L, 3));
+                .containsExactly(
+                        new VgicV3.RedistributorRegion(REDISTRIBUTORS, 2),
+                        new VgicV3.RedistributorRegion(0xff_ffe0_0000L, 3));
     }
 
     /** The kernel takes the region, although no vCPU will ever have a redistributor there. */

@@ -5,10 +5,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.kvmirq.Spi;
-import io.kvmirq.arch.gic.ItsState;
-import io.kvmirq.arch.gic.VgicState;
-import io.kvmirq.arch.gic.VgicState.Interrupt;
-import io.kvmirq.arch.gic.VgicState.Kind;
+import io.kvmirq.arch.gic.debugfs.ItsState;
+import io.kvmirq.arch.gic.debugfs.VgicState;
+import io.kvmirq.arch.gic.debugfs.VgicState.Interrupt;
+import io.kvmirq.arch.gic.debugfs.VgicState.Kind;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestIts;
 import java.io.IOException;

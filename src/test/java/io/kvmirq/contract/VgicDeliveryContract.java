@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.arch.gic.DistributorRegister.*;
-import static io.kvmirq.arch.gic.RedistributorRegister.PRIVATE_FRAME;
+import static io.kvmirq.arch.gic.model.DistributorRegister.*;
+import static io.kvmirq.arch.gic.model.RedistributorRegister.PRIVATE_FRAME;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;

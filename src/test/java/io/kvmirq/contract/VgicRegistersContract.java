@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.arch.gic.DistributorRegister.*;
-import static io.kvmirq.arch.gic.RedistributorRegister.*;
+import static io.kvmirq.arch.gic.model.DistributorRegister.*;
+import static io.kvmirq.arch.gic.model.RedistributorRegister.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.DistributorRegister;
-import io.kvmirq.arch.gic.RegisterFields;
+import io.kvmirq.arch.gic.model.DistributorRegister;
+import io.kvmirq.arch.gic.model.RegisterFields;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.testing.GuestGic;

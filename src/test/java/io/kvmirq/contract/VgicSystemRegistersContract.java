@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.arch.gic.CpuInterfaceRegister.*;
+import static io.kvmirq.arch.gic.model.CpuInterfaceRegister.*;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.CpuInterfaceRegister;
+import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.arch.gic.DistributorRegister.*;
+import static io.kvmirq.arch.gic.model.DistributorRegister.*;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -10,7 +10,7 @@ import io.kvmirq.Gsi;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.VgicState;
+import io.kvmirq.arch.gic.debugfs.VgicState;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV2;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.arch.gic.DistributorRegister.*;
+import static io.kvmirq.arch.gic.model.DistributorRegister.*;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.Errno;
 import io.kvmirq.Ppi;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.DistributorRegister;
+import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.kvm.VgicV2;
 import io.kvmirq.kvm.Vm;
 import java.util.Map;

@@ -5,12 +5,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
+import io.kvmirq.explain.FileAnswer;
 import io.kvmirq.fake.file.StandardFile;
-import io.kvmirq.fake.rules.FileRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.testing.Allocations;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiTable;
@@ -94,8 +94,8 @@ class FakeKernelTest {
         kernel.read(none, 0, 8);
         assertThat(kernel.refusals())
                 .containsExactly(
-                        new Refusal(FileRule.FD_NOT_OPEN, "ioctl", Uapi.KVM_CREATE_VM, List.of()),
-                        new Refusal(FileRule.FD_NOT_OPEN, "read", 0, List.of()));
+                        new Refusal(FileAnswer.FD_NOT_OPEN, "ioctl", Uapi.KVM_CREATE_VM, List.of()),
+                        new Refusal(FileAnswer.FD_NOT_OPEN, "read", 0, List.of()));
     }
 
     @Test
@@ -103,7 +103,7 @@ class FakeKernelTest {
         FakeHost host = new FakeHost(Profile.V6_18.build(), false);
         host.files().limit(0);
         assertThat(host.install(new StandardFile(host))).isEqualTo(-Errno.EMFILE.number());
-        assertThat(host.rules().used()).containsExactly(FileRule.FD_TABLE_FULL);
+        assertThat(host.rules().used()).containsExactly(FileAnswer.FD_TABLE_FULL);
     }
 
     private static final List<String> OF_VM = List.of(
@@ -199,7 +199,7 @@ class FakeKernelTest {
         assertThat(fake.vmCreate(kvm, 0)).isNotNegative();
         kernel.callAsForeignProcess(false);
         assertThat(fake.irqchipCreate(vm)).isZero();
-        assertThat(kernel.rulesUsed()).contains(FileRule.FOREIGN_PROCESS);
+        assertThat(kernel.rulesUsed()).contains(FileAnswer.FOREIGN_PROCESS);
     }
 
     /** A full table is seen before the type of the VM. */

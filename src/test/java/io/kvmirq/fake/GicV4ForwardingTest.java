@@ -5,8 +5,8 @@ import static io.kvmirq.fake.GicV4World.message;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.VlpiMapping;
-import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.forward.ForwardedIrq;
 import io.kvmirq.forward.Forwarding;
 import io.kvmirq.mirror.Event;
@@ -35,7 +35,7 @@ class GicV4ForwardingTest {
         private int sent;
         private int taken;
 
-        Use(String profile, VlpiMapping.Kernel kernel, int seed) {
+        Use(String profile, VlpiKernel kernel, int seed) {
             world = new GicV4World(profile);
             MirrorHost host = MirrorHost.arm64(profile.endsWith("gicv4"), kernel);
             Mirror mirror = Mirror.of(host);
@@ -123,7 +123,7 @@ class GicV4ForwardingTest {
 
     @ParameterizedTest
     @CsvSource({"gicv4,BY_HOST_IRQ", "'6.12,gicv4',BY_ROUTE", "'6.1,gicv4',BY_ROUTE", "gicv3,BY_HOST_IRQ"})
-    void nothingIsLostAndTheMirrorAgrees(String profile, VlpiMapping.Kernel kernel) {
+    void nothingIsLostAndTheMirrorAgrees(String profile, VlpiKernel kernel) {
         Use use = new Use(profile, kernel, 1);
         int posted = 0;
         for (int i = 0; i < STEPS; i++) {
@@ -144,7 +144,7 @@ class GicV4ForwardingTest {
         assertThat(posted > 0).isEqualTo(profile.endsWith("gicv4"));
         System.out.println(profile + ": sent " + use.sent + ", taken " + use.taken + ", posted in " + posted + " of "
                 + STEPS + " steps");
-        assertThat(use.world.fake.rulesUsed()).doesNotContain(ArmRule.VLPI_WARNS);
+        assertThat(use.world.fake.rulesUsed()).doesNotContain(VgicAnswer.VLPI_WARNS);
     }
 
     @Test
@@ -157,6 +157,6 @@ class GicV4ForwardingTest {
         assertThat(world.vcpus.get(1).acknowledge())
                 .as("the vCPU of the new route")
                 .isEqualTo(NONE);
-        assertThat(world.fake.rulesUsed()).contains(ArmRule.VLPI_WARNS);
+        assertThat(world.fake.rulesUsed()).contains(VgicAnswer.VLPI_WARNS);
     }
 }

@@ -7,9 +7,9 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.MsiMessage;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.CpuInterfaceRegister;
-import io.kvmirq.arch.gic.RedistributorRegister;
-import io.kvmirq.fake.rules.ArmRule;
+import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
+import io.kvmirq.arch.gic.model.RedistributorRegister;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.host.HostFacts;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.testing.GuestGic;
@@ -47,7 +47,7 @@ class GicV4Test {
         assertThat(arm.vcpu().isPending(LPI)).isTrue();
         assertThat(arm.vcpu().acknowledge()).isEqualTo(LPI);
         assertThat(arm.vcpu().acknowledge()).isEqualTo(NONE);
-        assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_MADE);
+        assertThat(arm.fake.rulesUsed()).contains(VgicAnswer.VLPI_MADE);
     }
 
     /** Hardware knows neither: they are KVM's. The CPU interface is hardware's. */
@@ -114,7 +114,7 @@ class GicV4Test {
         assertThat(arm.vcpu().hostIrq(LPI)).isEmpty();
         assertThat(arm.hardware.sendMessage(0)).isTrue();
         assertThat(arm.counts()).containsExactly(1, 0);
-        assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_NOT_MADE);
+        assertThat(arm.fake.rulesUsed()).contains(VgicAnswer.VLPI_NOT_MADE);
     }
 
     @ParameterizedTest
@@ -166,7 +166,9 @@ class GicV4Test {
         assertThat(arm.vcpu().hostIrq(SECOND)).isPresent();
         assertThat(arm.hardware.sendMessage(0)).isFalse();
         assertThat(arm.vcpus.get(1).acknowledge()).isEqualTo(SECOND);
-        assertThat(arm.fake.rulesUsed()).contains(ArmRule.VLPI_ENDS_WITH_ROUTE).doesNotContain(ArmRule.VLPI_WARNS);
+        assertThat(arm.fake.rulesUsed())
+                .contains(VgicAnswer.VLPI_ENDS_WITH_ROUTE)
+                .doesNotContain(VgicAnswer.VLPI_WARNS);
     }
 
     @Test
@@ -185,7 +187,7 @@ class GicV4Test {
         host.hardware.sendMessage(0);
         assertThat(host.vcpus.get(1).acknowledge()).as("the new route").isEqualTo(NONE);
         assertThat(host.vcpu().acknowledge()).as("the old route").isEqualTo(LPI);
-        assertThat(host.fake.rulesUsed()).contains(ArmRule.VLPI_STAYS_BEFORE, ArmRule.VLPI_WARNS);
+        assertThat(host.fake.rulesUsed()).contains(VgicAnswer.VLPI_STAYS_BEFORE, VgicAnswer.VLPI_WARNS);
     }
 
     @ParameterizedTest
@@ -199,7 +201,7 @@ class GicV4Test {
         assertThat(host.hardware.sendMessage(0)).isFalse();
         assertThat(host.vcpus.get(1).acknowledge()).isEqualTo(SECOND);
         irqfd.close();
-        assertThat(host.fake.rulesUsed()).doesNotContain(ArmRule.VLPI_WARNS);
+        assertThat(host.fake.rulesUsed()).doesNotContain(VgicAnswer.VLPI_WARNS);
     }
 
     // The end

@@ -8,10 +8,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.UapiVfio;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;

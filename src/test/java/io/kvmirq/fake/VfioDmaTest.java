@@ -6,10 +6,10 @@ import static io.kvmirq.contract.World.assertOk;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.contract.TestDevice;
 import io.kvmirq.contract.VfioWorld;
-import io.kvmirq.fake.rules.NotModelledException;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIommuType1DmaMap;
 import java.nio.ByteBuffer;

@@ -9,7 +9,7 @@ import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.contract.VfioDevice;
 import io.kvmirq.contract.VfioWorld;
-import io.kvmirq.fake.rules.KvmRule;
+import io.kvmirq.explain.InterruptAnswer;
 import io.kvmirq.kernel.Undo;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.Uapi.KvmArchForwardedIrq;
@@ -140,7 +140,7 @@ class VfioForwardingTest {
         Guest guest = new Guest("6.1,historic");
         assertThat(guest.set(FORWARD, guest.device.fd, 99, 7, -1)).isZero();
         assertErrno(Errno.EINVAL, guest.set(FORWARD, guest.device.fd, 99, 7, -1));
-        assertThat(guest.host.fake().rulesUsed()).contains(KvmRule.FORWARD_STUB);
+        assertThat(guest.host.fake().rulesUsed()).contains(InterruptAnswer.FORWARD_STUB);
         assertThat(guest.set(UNFORWARD, guest.device.fd, 99, 7, -1)).isZero();
     }
 

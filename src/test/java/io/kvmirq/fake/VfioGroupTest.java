@@ -8,9 +8,9 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.Errno;
+import io.kvmirq.NotModelledException;
 import io.kvmirq.backend.HostFiles;
 import io.kvmirq.contract.VfioWorld;
-import io.kvmirq.fake.rules.NotModelledException;
 import java.util.Optional;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;

@@ -9,7 +9,7 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.PciAddress;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.VlpiMapping.Kernel;
+import io.kvmirq.arch.gic.VlpiKernel;
 import io.kvmirq.kvm.Irqfd;
 import io.kvmirq.mirror.Event;
 import io.kvmirq.mirror.Mirror;
@@ -48,7 +48,7 @@ class VlpiAgreementTest {
         Play(String profile, long seed) {
             arm = new GicV4World(profile);
             arm.device.msix(0, VECTORS).arm(arm.events);
-            mirror = Mirror.of(MirrorHost.arm64(true, Kernel.BY_HOST_IRQ));
+            mirror = Mirror.of(MirrorHost.arm64(true, VlpiKernel.BY_HOST_IRQ));
             random = new Random(seed);
             mirror.apply(List.of(new Event.IrqchipCreated(Event.Irqchip.VGIC), new Event.ItsAdded(GicV4World.ITS)));
             mapped(0, 0);

@@ -11,8 +11,8 @@ import io.kvmirq.PciAddress;
 import io.kvmirq.PlatformName;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.ListRegister;
+import io.kvmirq.arch.gic.model.DistributorRegister;
 import io.kvmirq.arch.intx.Breakage;
 import io.kvmirq.arch.intx.DirectEoiDecision;
 import io.kvmirq.arch.intx.DirectEoiPolicy;
@@ -139,7 +139,7 @@ class DirectEoiTest {
     @Test
     void kindOfTheDeviceIsThatOfTheInterrupt() {
         assertRefused(forwarding, line, DirectEoiPolicy.shared(1).assertSafe(), "the line has handlers");
-        DirectEoiPolicy ofPci = DirectEoiPolicy.shared(0).withMappedEoi(false);
+        DirectEoiPolicy ofPci = DirectEoiPolicy.shared(0).withDeactivatingEoi(false);
         assertThat(forwarding.forwardDirect(line, GSI, abi, ofPci).directEoi())
                 .contains(new DirectEoiDecision.Allowed(List.of(Breakage.VM_GONE)));
     }

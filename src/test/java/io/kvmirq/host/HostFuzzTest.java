@@ -16,13 +16,13 @@ class HostFuzzTest {
     /** Any configuration space. */
     @FuzzTest(maxDuration = DURATION)
     void configSpace(byte[] bytes) {
-        PciConfig config = PciConfig.of(bytes);
+        PciCapabilities config = PciCapabilities.of(bytes);
         assertThat(config.msiVectors()).isBetween(0, 32);
         assertThat(config.msixVectors()).isBetween(0, 2048);
-        assertThat(config.interruptPin().isPresent()).isEqualTo(bytes.length >= PciConfig.PUBLIC_BYTES);
-        assertThat(config.isComplete()).isEqualTo(bytes.length >= PciConfig.BYTES);
+        assertThat(config.interruptPin().isPresent()).isEqualTo(bytes.length >= PciCapabilities.PUBLIC_BYTES);
+        assertThat(config.isComplete()).isEqualTo(bytes.length >= PciCapabilities.BYTES);
         if (config.isExpress()) {
-            assertThat(bytes.length).isGreaterThan(PciConfig.PUBLIC_BYTES);
+            assertThat(bytes.length).isGreaterThan(PciCapabilities.PUBLIC_BYTES);
         }
     }
 

@@ -8,14 +8,14 @@ import io.kvmirq.MsiMessage;
 import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.amd.AvicKernel;
-import io.kvmirq.arch.apic.LapicIds;
-import io.kvmirq.arch.apic.NotPosted;
-import io.kvmirq.arch.apic.PostingDecision;
 import io.kvmirq.arch.apic.PostingHost;
-import io.kvmirq.arch.apic.PostingIrq;
-import io.kvmirq.arch.apic.PostingVm;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
-import io.kvmirq.arch.gic.VlpiMapping;
+import io.kvmirq.arch.apic.model.LapicIds;
+import io.kvmirq.arch.apic.model.PostingDecision;
+import io.kvmirq.arch.apic.model.PostingIrq;
+import io.kvmirq.arch.apic.model.PostingVm;
+import io.kvmirq.arch.gic.VlpiKernel;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
@@ -23,7 +23,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** The facts about posting in a host's files. */
+/** Posting, as a host's files show it. */
 class PostingFactsTest {
     private static final String INTEL_CAP = "sys/class/iommu/dmar0/intel-iommu/cap";
     private static final String AMD_FEATURES = "sys/class/iommu/ivhd0/amd-iommu/features";
@@ -55,7 +55,7 @@ class PostingFactsTest {
                 .put(AMD_FEATURES, "246577efa2254afa:0\n");
     }
 
-    private static Optional<NotPosted> flaw(RecordedHost host) {
+    private static Optional<PostingObstacle> flaw(RecordedHost host) {
         PostingHost posting = facts(host).posting().orElseThrow();
         PostingIrq irq = PostingIrq.of(
                 new Route.Msi(new io.kvmirq.Gsi(24), MsiMessage.to(new VcpuId(0), new InterruptVector(0x41))));
@@ -68,16 +68,14 @@ class PostingFactsTest {
     @Test
     void hostsThatPost() {
         assertThat(facts(intel()).posting())
-                .contains(new PostingHost(
-                        Vendor.INTEL, true, "root=/dev/sda intel_iommu=on", true, true, Optional.empty()));
+                .contains(PostingHost.of(Vendor.INTEL).withCommandLine("root=/dev/sda intel_iommu=on"));
         assertThat(facts(intel()).unreadableOfPosting()).isEmpty();
         assertThat(flaw(intel())).isEmpty();
-        assertThat(facts(amd()).posting())
-                .contains(new PostingHost(Vendor.AMD, true, "root=/dev/sda", true, true, Optional.empty()));
+        assertThat(facts(amd()).posting()).contains(PostingHost.of(Vendor.AMD).withCommandLine("root=/dev/sda"));
         assertThat(flaw(amd())).isEmpty();
     }
 
-    /** Each file that {@link NotPosted#seen} names for a row, as it is where the row holds. */
+    /** Each file that {@link PostingObstacle#seen} names for a row, as it is where the row holds. */
     @ParameterizedTest
     @CsvSource({
         "intel, NO_REMAPPING, proc/interrupts, '  24:   1   PCI-MSIX-0000:3b:00.0   0-edge   nic'",
@@ -95,7 +93,7 @@ class PostingFactsTest {
         "intel, DEVICES_NOT_POSTED, sys/module/kvm_intel/parameters/enable_device_posted_irqs, N",
         "amd, DEVICES_NOT_POSTED, sys/module/kvm_amd/parameters/enable_device_posted_irqs, N"
     })
-    void everyRowOfAHostIsSeenInItsFile(String vendor, NotPosted row, String path, String text) {
+    void everyRowOfAHostIsSeenInItsFile(String vendor, PostingObstacle row, String path, String text) {
         RecordedHost host = vendor.equals("intel") ? intel() : amd();
         assertThat(flaw(host.put(path, text + "\n"))).contains(row);
     }
@@ -107,13 +105,13 @@ class PostingFactsTest {
         assertThat(facts(two).unreadableOfPosting()).singleElement().satisfies(text -> assertThat(text)
                 .contains("/sys/class/iommu/dmar1/intel-iommu/cap cannot be read"));
         assertThat(flaw(two.put("sys/class/iommu/dmar1/intel-iommu/cap", "0\n")))
-                .contains(NotPosted.UNIT_CANNOT_POST);
+                .contains(PostingObstacle.UNIT_CANNOT_POST);
     }
 
     @Test
     void kernelsBefore67PrintTheFeaturesInTheOtherOrder() {
         RecordedHost old = amd().put("proc/version", "Linux version 6.1.0-56-amd64 (gcc) #1\n");
-        assertThat(flaw(old)).contains(NotPosted.NO_VIRTUAL_APIC);
+        assertThat(flaw(old)).contains(PostingObstacle.NO_VIRTUAL_APIC);
         assertThat(flaw(old.put(AMD_FEATURES, "0:246577efa2254afa\n"))).isEmpty();
     }
 
@@ -147,7 +145,7 @@ class PostingFactsTest {
     void recordedHostsOfQemuPostNothing(String name) throws IOException {
         RecordedHost host = RecordedHost.of(name);
         assertThat(facts(host).unreadableOfPosting()).isEmpty();
-        assertThat(flaw(host)).contains(NotPosted.NO_VIRTUAL_APIC);
+        assertThat(flaw(host)).contains(PostingObstacle.NO_VIRTUAL_APIC);
         assertThat(facts(host).avicKernel())
                 .contains(name.equals("amd-7.1") ? AvicKernel.FROM_6_17 : AvicKernel.UP_TO_6_16);
     }
@@ -175,7 +173,7 @@ class PostingFactsTest {
         assertThat(facts(RecordedHost.of("arm64-6.12")).gicv4()).contains(false);
         assertThat(facts(intel()).gicv4()).contains(false);
         assertThat(facts(new RecordedHost()).gicv4()).isEmpty();
-        assertThat(facts(arm("", "")).vlpiKernel()).contains(VlpiMapping.Kernel.BY_ROUTE);
+        assertThat(facts(arm("", "")).vlpiKernel()).contains(VlpiKernel.BY_ROUTE);
         assertThat(facts(arm("", "")).posting()).isEmpty();
     }
 }

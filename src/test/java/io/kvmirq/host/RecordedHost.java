@@ -25,7 +25,7 @@ public final class RecordedHost {
     /** The hosts that are recorded. */
     public static final List<String> NAMES = List.of("amd-6.1", "intel-6.1", "amd-6.12", "arm64-6.12", "amd-7.1");
 
-    /** The report of VFIO. Without a count it answered EINVAL. */
+    /** The answer of VFIO for an index. Without a count it was EINVAL. */
     public record Observed(PciAddress address, String kind, int count, int flags) {}
 
     private final Map<String, byte[]> files = new TreeMap<>();
@@ -95,7 +95,7 @@ public final class RecordedHost {
         return this;
     }
 
-    /** The reports of VFIO there. */
+    /** The answers of VFIO on that host. */
     public List<Observed> observed() {
         return observed;
     }

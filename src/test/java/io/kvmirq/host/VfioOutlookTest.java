@@ -15,7 +15,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** The outlook from the files of recorded hosts, against the answers of VFIO on them. */
+/** Compares the outlook from the files of recorded hosts with the answers of VFIO on these hosts. */
 class VfioOutlookTest {
     private static final PciAddress NETWORK = PciAddress.parse("0000:00:02.0");
     private static final String NETWORK_FILES = "sys/bus/pci/devices/0000:00:02.0/";
@@ -36,13 +36,13 @@ class VfioOutlookTest {
                 .orElseThrow();
     }
 
-    private static List<VfioOutlook.Cause> causes(RecordedHost host, PciAddress address) {
+    private static List<VfioOutlook.Obstacle> causes(RecordedHost host, PciAddress address) {
         return outlook(host, address).refusals().stream()
                 .map(VfioOutlook.Refusal::cause)
                 .toList();
     }
 
-    private static String only(RecordedHost host, VfioOutlook.Cause cause) {
+    private static String only(RecordedHost host, VfioOutlook.Obstacle cause) {
         assertThat(causes(host, NETWORK)).containsExactly(cause);
         return outlook(host, NETWORK).refusals().get(0).text();
     }
@@ -79,20 +79,20 @@ class VfioOutlookTest {
                 new HostFacts(RecordedHost.of("amd-7.1").tree()).interrupts().orElseThrow();
         assertThat(interrupts.armed(NETWORK))
                 .hasSize(5)
-                .contains(new HostInterrupts.Armed(new HostIrq(29), NETWORK, IrqKind.MSIX, 2));
+                .contains(new HostInterrupts.ArmedVector(new HostIrq(29), NETWORK, IrqKind.MSIX, 2));
         assertThat(new HostInterrupts(" 22:  0 3 IR-IO-APIC  22-fasteoi   vfio-intx(0000:00:02.0)\n"
                                 + "garbage\n 23: 1 X vfio-msi[1](0000:00:99.0), vfio-msi[1](0000:00:02.0)")
                         .armed(NETWORK))
                 .containsExactly(
-                        new HostInterrupts.Armed(new HostIrq(22), NETWORK, IrqKind.INTX, 0),
-                        new HostInterrupts.Armed(new HostIrq(23), NETWORK, IrqKind.MSI, 1));
+                        new HostInterrupts.ArmedVector(new HostIrq(22), NETWORK, IrqKind.INTX, 0),
+                        new HostInterrupts.ArmedVector(new HostIrq(23), NETWORK, IrqKind.MSI, 1));
     }
 
     // Interrupts
 
     @Test
     void capabilitiesNeedRoot() throws Exception {
-        RecordedHost host = RecordedHost.of("amd-6.1").cut(NETWORK_FILES + "config", PciConfig.PUBLIC_BYTES);
+        RecordedHost host = RecordedHost.of("amd-6.1").cut(NETWORK_FILES + "config", PciCapabilities.PUBLIC_BYTES);
         assertThat(irqs(host, VfioOutlook.Kind.INTX).count()).hasValue(1);
         assertThat(irqs(host, VfioOutlook.Kind.MSI).count()).isEmpty();
         assertThat(irqs(host, VfioOutlook.Kind.MSIX).count()).isEmpty();
@@ -122,10 +122,10 @@ class VfioOutlookTest {
     @Test
     void deviceOfTheHostIsNotBound() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.1").link(NETWORK_FILES + "driver", "../e1000e");
-        assertThat(only(host, VfioOutlook.Cause.NOT_BOUND))
+        assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND))
                 .isEqualTo("the driver e1000e is bound to 0000:00:02.0, and VFIO needs vfio-pci");
         host.remove(NETWORK_FILES + "driver");
-        assertThat(only(host, VfioOutlook.Cause.NOT_BOUND)).startsWith("no driver is bound to 0000:00:02.0");
+        assertThat(only(host, VfioOutlook.Obstacle.NOT_BOUND)).startsWith("no driver is bound to 0000:00:02.0");
     }
 
     @Test
@@ -144,7 +144,7 @@ class VfioOutlookTest {
         host.link("sys/bus/pci/devices/0000:00:1f.0/driver", "../pcieport");
         host.link("sys/bus/pci/devices/0000:00:1f.2/driver", "../ahci");
         host.link("sys/bus/pci/devices/0000:00:1f.3/driver", "../i801_smbus");
-        assertThat(only(host, VfioOutlook.Cause.GROUP_NOT_VIABLE))
+        assertThat(only(host, VfioOutlook.Obstacle.GROUP_NOT_VIABLE))
                 .isEqualTo("drivers of the host use other devices of IOMMU group 1: 0000:00:1f.2 (ahci), 0000:00:1f.3"
                         + " (i801_smbus); VFIO_GROUP_SET_CONTAINER answers EPERM");
         for (String harmless : List.of("vfio-pci", "pci-stub")) {
@@ -157,9 +157,9 @@ class VfioOutlookTest {
     @Test
     void hostWithoutAnIommu() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.1").remove("sys/class/iommu").remove(NETWORK_FILES + "iommu_group");
-        assertThat(only(host, VfioOutlook.Cause.NO_IOMMU)).isEqualTo("no IOMMU is in use on this host");
+        assertThat(only(host, VfioOutlook.Obstacle.NO_IOMMU)).isEqualTo("no IOMMU is in use on this host");
         assertThat(causes(RecordedHost.of("amd-6.1"), PciAddress.parse("0000:00:01.0")))
-                .containsExactly(VfioOutlook.Cause.NO_GROUP, VfioOutlook.Cause.NOT_BOUND);
+                .containsExactly(VfioOutlook.Obstacle.NO_GROUP, VfioOutlook.Obstacle.NOT_BOUND);
     }
 
     @Test
@@ -168,14 +168,15 @@ class VfioOutlookTest {
                 .remove("sys/bus/pci/drivers/vfio-pci")
                 .put("sys/bus/pci/drivers/ahci/new_id", "")
                 .remove(NETWORK_FILES + "driver");
-        assertThat(causes(host, NETWORK)).containsExactly(VfioOutlook.Cause.NO_MODULE, VfioOutlook.Cause.NOT_BOUND);
+        assertThat(causes(host, NETWORK))
+                .containsExactly(VfioOutlook.Obstacle.NO_MODULE, VfioOutlook.Obstacle.NOT_BOUND);
     }
 
     @Test
     void interruptsThatAreNotRemapped() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.1")
                 .put("proc/interrupts", " CPU0\n 27: 0 PCI-MSI 32768-edge vfio-msix[0](0000:00:02.0)\n");
-        assertThat(only(host, VfioOutlook.Cause.NO_REMAPPING))
+        assertThat(only(host, VfioOutlook.Obstacle.NO_REMAPPING))
                 .isEqualTo("the IOMMU does not remap interrupts; VFIO_SET_IOMMU answers EPERM");
         host.put("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n");
         assertThat(causes(host, NETWORK)).isEmpty();
@@ -184,7 +185,7 @@ class VfioOutlookTest {
     @Test
     void bridgeIsRefused() throws Exception {
         RecordedHost host = RecordedHost.of("amd-6.1").put(NETWORK_FILES + "config", "\0".repeat(14) + "\1");
-        assertThat(only(host, VfioOutlook.Cause.BRIDGE)).isEqualTo("0000:00:02.0 is a bridge");
+        assertThat(only(host, VfioOutlook.Obstacle.BRIDGE)).isEqualTo("0000:00:02.0 is a bridge");
     }
 
     @Test
@@ -194,7 +195,7 @@ class VfioOutlookTest {
                 .link("proc/70/fd/3", "/dev/vfio/11")
                 .link("proc/71/fd/3", "/dev/vfio/1")
                 .put("proc/71/comm", "qemu-system-x86\n");
-        assertThat(only(host, VfioOutlook.Cause.IN_USE))
+        assertThat(only(host, VfioOutlook.Obstacle.IN_USE))
                 .isEqualTo("process 71 (qemu-system-x86) has it open; open() answers EBUSY");
     }
 
@@ -247,7 +248,7 @@ class VfioOutlookTest {
             assertThat(refusals("noiommu-1", access))
                     .extracting(VfioOutlook.Refusal::cause, VfioOutlook.Refusal::text)
                     .containsExactly(tuple(
-                            VfioOutlook.Cause.NO_IOMMU,
+                            VfioOutlook.Obstacle.NO_IOMMU,
                             "no IOMMU serves 0000:00:02.0, whose group is /dev/vfio/noiommu-1"));
         }
     }

@@ -56,7 +56,9 @@ class EventLoopTest {
         }
     }
 
-    /** One round of the loop with a thread that acts before the loop's nth kernel call, until it ends or waits. */
+    /**
+     * One round of the loop with another thread that acts before its nth call of the kernel, until it ends or waits.
+     */
     private final class Interleaving {
         private final EventFd event = EventFd.create(fake);
         private final EventLoop loop = EventLoop.create(fake);
@@ -145,7 +147,10 @@ class EventLoopTest {
         assertThat(step).as("calls of a round").isGreaterThan(4);
     }
 
-    /** Random signals and pauses: a handler never runs while it is paused, and every signal is delivered once. */
+    /**
+     * Signals, pauses and handlers at random: a handler never runs while it is paused, and every signal is delivered
+     * once.
+     */
     @ParameterizedTest
     @EnumSource
     void nothingIsLostBetweenSignalsPausesAndHandlers(Kernels on) throws Exception {

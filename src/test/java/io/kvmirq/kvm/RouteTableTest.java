@@ -94,7 +94,7 @@ class RouteTableTest {
         order.verifyNoMoreInteractions();
     }
 
-    /** A change of a VMM may wait for another thread, which takes down an irqfd. */
+    /** A VMM's change may wait for another thread, which takes down an irqfd. */
     @Test
     void noLockIsHeldWhileTheUsersChangeRuns() {
         Irqfd irqfd = mocked.vm.assignIrqfd(EventFd.create(mocked.kernel), FIRST);

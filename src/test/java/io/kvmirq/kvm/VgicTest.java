@@ -18,10 +18,10 @@ import io.kvmirq.Ppi;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.CpuInterfaceRegister;
-import io.kvmirq.arch.gic.DistributorRegister;
 import io.kvmirq.arch.gic.InterruptId;
-import io.kvmirq.arch.gic.RedistributorRegister;
+import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
+import io.kvmirq.arch.gic.model.DistributorRegister;
+import io.kvmirq.arch.gic.model.RedistributorRegister;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.kernel.Kernel;
@@ -39,7 +39,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** The attributes that calls become, which the contract cannot see, and the refusals on x86. */
+/** The attributes that calls become, which the contract cannot see on a fake without GICv2 and tables; and x86. */
 class VgicTest {
     private static final int INTERRUPTS = 64;
 

@@ -13,8 +13,9 @@ import io.kvmirq.VcpuId;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.apic.DeliveryMode;
 import io.kvmirq.arch.apic.InhibitReason;
-import io.kvmirq.arch.apic.NotPosted;
 import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingHost.Feature;
+import io.kvmirq.arch.apic.PostingObstacle;
 import io.kvmirq.arch.apic.Vendor;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -103,17 +104,65 @@ class MirrorTest {
         assertThat(mirror.now().byVcpu(vcpu(1))).containsExactly(irq(mirror, 0));
     }
 
-    /** The host or the events that make one row of the table hold. */
-    private static Mirror spoilt(NotPosted row, Vendor vendor) {
+    private static Event delivery(DeliveryPath delivery) {
+        return new Event.DeliveryChanged(fd(0), delivery);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void onlyAnIrqfdIsPosted(Vendor vendor) {
+        Mirror mirror = mirror(vendor);
+        mirror.apply(delivery(DeliveryPath.MASKED));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(new Posting.NotPosted("it is masked", "unmask it"));
+        mirror.apply(delivery(DeliveryPath.USERSPACE));
+        assertThat(irq(mirror, 0).posting())
+                .isEqualTo(new Posting.NotPosted("this process injects it", "move it to bypass"));
+        mirror.apply(delivery(DeliveryPath.KERNEL));
+        assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void closedDeviceInterruptsNeverAgain(Vendor vendor) {
+        Mirror mirror = mirror(vendor);
+        mirror.apply(List.of(delivery(DeliveryPath.CLOSED), delivery(DeliveryPath.KERNEL), consumer(0)));
+        assertThat(irq(mirror, 0).posting().text())
+                .isEqualTo("not posted: 0000:3b:00.0 is closed (open it again, and forward it again)");
+        assertThat(mirror.now().byVcpu(vcpu(1))).isEmpty();
+        mirror.apply(List.of(
+                new Event.ProducerRemoved(fd(0), msix(0)), new Event.ConsumerRemoved(fd(0), gsi(0)), producer(0)));
+        assertThat(irq(mirror, 0).posting().text()).doesNotContain("is closed");
+    }
+
+    @Test
+    void interruptsComeInTheOrderOfTheirEventFdsUnsigned() {
+        Mirror mirror = mirror(Vendor.INTEL);
+        for (int number : new int[] {-1, 7, Integer.MIN_VALUE, 3}) {
+            mirror.apply(new Event.ProducerAdded(new EventFdId(number), msix(1)));
+        }
+        assertThat(mirror.now().irqs().stream().map(irq -> irq.event().number()))
+                .containsExactly(0L, 3L, 7L, (long) Integer.MIN_VALUE, -1L);
+        assertThat(mirror.irq(fd(3))).isEqualTo(mirror.now().of(fd(3))).isPresent();
+    }
+
+    /** An eventfd that nothing meets at has no delivery. */
+    @Test
+    void deliveryOfAnUnknownEventFdIsIgnored() {
+        Mirror mirror = mirror(Vendor.INTEL);
+        mirror.apply(new Event.DeliveryChanged(fd(9), DeliveryPath.MASKED));
+        assertThat(mirror.now().of(fd(9))).isEmpty();
+    }
+
+    /** A mirror for which one row of the table holds, by another host or by more events. */
+    private static Mirror spoilt(PostingObstacle row, Vendor vendor) {
         PostingHost host = PostingHost.of(vendor);
         List<Event> events = postedVector();
         switch (row) {
-            case NO_REMAPPING -> host = new PostingHost(vendor, false, "", true, true, Optional.of(true));
+            case NO_REMAPPING -> host = host.without(Feature.REMAPPING);
             case SWITCHED_OFF -> host = host.withCommandLine("quiet intremap=nopost");
-            case UNIT_CANNOT_POST, NO_VIRTUAL_APIC ->
-                host = new PostingHost(vendor, true, "", false, true, Optional.of(true));
-            case NO_APIC_VIRTUALIZATION -> host = new PostingHost(vendor, true, "", true, false, Optional.of(true));
-            case DEVICES_NOT_POSTED -> host = new PostingHost(vendor, true, "", true, true, Optional.of(false));
+            case UNIT_CANNOT_POST, NO_VIRTUAL_APIC -> host = host.without(Feature.POSTING_UNITS);
+            case NO_APIC_VIRTUALIZATION -> host = host.without(Feature.APIC_VIRTUALIZATION);
+            case DEVICES_NOT_POSTED -> host = host.without(Feature.DEVICE_POSTED_IRQS);
             case NO_LAPIC_IN_KERNEL -> {
                 events.remove(new Event.IrqchipCreated(Event.Irqchip.FULL));
                 events.remove(consumer(0));
@@ -137,7 +186,7 @@ class MirrorTest {
         return mirror(host, events);
     }
 
-    private static boolean exists(NotPosted row, Vendor vendor) {
+    private static boolean exists(PostingObstacle row, Vendor vendor) {
         return switch (row) {
             case UNIT_CANNOT_POST -> vendor == Vendor.INTEL;
             case NO_VIRTUAL_APIC, DOMAIN_NOT_UNMANAGED, INHIBITED -> vendor == Vendor.AMD;
@@ -148,7 +197,7 @@ class MirrorTest {
     @ParameterizedTest
     @EnumSource
     void everyReasonOfTheTableComesFromEvents(Vendor vendor) {
-        for (NotPosted row : NotPosted.values()) {
+        for (PostingObstacle row : PostingObstacle.values()) {
             if (exists(row, vendor)) {
                 PredictedIrq irq = irq(spoilt(row, vendor), 0);
                 Posting.NotPosted posting = (Posting.NotPosted) irq.posting();
@@ -156,7 +205,7 @@ class MirrorTest {
                 assertThat(posting.remedy()).isEqualTo(row.remedy());
                 assertThat(irq.irte().isPresent())
                         .as("%s has a remapped entry", row)
-                        .isEqualTo(row != NotPosted.NO_REMAPPING && row != NotPosted.NO_PRODUCER);
+                        .isEqualTo(row != PostingObstacle.NO_REMAPPING && row != PostingObstacle.NO_PRODUCER);
                 irq.irte().ifPresent(entry -> assertThat(entry)
                         .isInstanceOfAny(PredictedIrte.VtdRemapped.class, PredictedIrte.AmdRemapped.class));
             }
@@ -165,7 +214,7 @@ class MirrorTest {
 
     @Test
     void anInhibitedVectorStaysOnTheListOfItsVcpu() {
-        PredictedIrq irq = irq(spoilt(NotPosted.INHIBITED, Vendor.AMD), 0);
+        PredictedIrq irq = irq(spoilt(PostingObstacle.INHIBITED, Vendor.AMD), 0);
         assertThat(irq.vcpu()).contains(vcpu(1));
     }
 
@@ -253,11 +302,11 @@ class MirrorTest {
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
         List<PredictedIrq> both = mirror.now().irqs();
         assertThat(both).extracting(PredictedIrq::producer).containsExactly(Optional.of(msix(0)), Optional.of(msix(7)));
-        assertThat(both.get(1).posting().text()).contains(NotPosted.EVENTFD_TAKEN.text());
+        assertThat(both.get(1).posting().text()).contains(PostingObstacle.EVENTFD_TAKEN.text());
 
         // The kernel does not offer the second again when the first is gone.
         mirror.apply(new Event.ProducerRemoved(fd(0), msix(0)));
-        assertThat(irq(mirror, 0).posting().text()).contains(NotPosted.EVENTFD_TAKEN.text());
+        assertThat(irq(mirror, 0).posting().text()).contains(PostingObstacle.EVENTFD_TAKEN.text());
         mirror.apply(List.of(new Event.ProducerRemoved(fd(0), msix(7)), new Event.ProducerAdded(fd(0), msix(7))));
         assertThat(irq(mirror, 0).posting()).isEqualTo(postedTo(1, 0x41));
     }
@@ -343,7 +392,7 @@ class MirrorTest {
                 .isEqualTo("unknown whether posted: logical destination 0x2 is an id that the guest gives its LAPICs");
         assertThat(irq(mirror, 0).irte()).isEmpty();
         mirror.apply(new Event.ProducerRemoved(fd(0), msix(0)));
-        assertThat(irq(mirror, 0).posting().text()).contains(NotPosted.NO_PRODUCER.text());
+        assertThat(irq(mirror, 0).posting().text()).contains(PostingObstacle.NO_PRODUCER.text());
     }
 
     @Test

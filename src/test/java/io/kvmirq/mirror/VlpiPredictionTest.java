@@ -11,15 +11,16 @@ import io.kvmirq.PlatformName;
 import io.kvmirq.Route;
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.apic.NotPosted;
-import io.kvmirq.arch.gic.VlpiMapping.Kernel;
-import io.kvmirq.arch.gic.VlpiMapping.Refusal;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.arch.gic.VlpiObstacle;
+import io.kvmirq.mirror.PredictedListRegister.Eoi;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** The predictions of a mirror for LPIs that GICv4 may deliver. */
+/** Predictions for LPIs that GICv4 may deliver. */
 class VlpiPredictionTest {
     private static final long ITS = 0x808_0000L;
     private static final int DEVICE = 0x10;
@@ -40,7 +41,7 @@ class VlpiPredictionTest {
         return new Event.EventMapped(ITS, DEVICE, event, lpi, new VcpuId(vcpu));
     }
 
-    private static Mirror mirror(Kernel kernel, Event... events) {
+    private static Mirror mirror(VlpiKernel kernel, Event... events) {
         Mirror mirror = Mirror.of(MirrorHost.arm64(true, kernel));
         mirror.apply(new Event.IrqchipCreated(Event.Irqchip.VGIC));
         for (Event event : events) {
@@ -49,7 +50,7 @@ class VlpiPredictionTest {
         return mirror;
     }
 
-    private static Mirror paired(Kernel kernel) {
+    private static Mirror paired(VlpiKernel kernel) {
         return mirror(
                 kernel,
                 mapped(5, 8192, 1),
@@ -66,7 +67,7 @@ class VlpiPredictionTest {
         return new Posting.Posted(new Posting.ToLpi(lpi, new VcpuId(vcpu)), Optional.empty());
     }
 
-    private static void assertRefused(Mirror mirror, EventFdId event, Refusal refusal) {
+    private static void assertRefused(Mirror mirror, EventFdId event, VlpiObstacle refusal) {
         assertThat(irq(mirror, event).posting()).isEqualTo(new Posting.NotPosted(refusal.text(), refusal.remedy()));
     }
 
@@ -77,7 +78,7 @@ class VlpiPredictionTest {
 
     @ParameterizedTest
     @EnumSource
-    void anLpiThatIsMappedAtRegistrationIsAVlpi(Kernel kernel) {
+    void anLpiThatIsMappedAtRegistrationIsAVlpi(VlpiKernel kernel) {
         Mirror mirror = paired(kernel);
         assertThat(irq(mirror, FIRST).posting()).isEqualTo(forwarded(8192, 1));
         assertThat(irq(mirror, FIRST).posting().text()).isEqualTo("posted to vcpu 1, LPI 8192");
@@ -87,11 +88,11 @@ class VlpiPredictionTest {
 
     @Test
     void aChangedRouteEndsTheVlpiUntilTheIrqfdIsAssignedAgain() {
-        Mirror mirror = paired(Kernel.BY_HOST_IRQ);
+        Mirror mirror = paired(VlpiKernel.BY_HOST_IRQ);
         mirror.apply(mapped(6, 8193, 0));
         mirror.apply(route(GSI, 6));
         assertThat(irq(mirror, FIRST).posting().text()).contains("remove the irqfd and assign it again");
-        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(8193, false, false));
+        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(8193, Eoi.NONE));
         assertThat(mirror.now().byVcpu(new VcpuId(1))).isEmpty();
         mirror.apply(route(GSI, 5));
         assertThat(irq(mirror, FIRST).posting()).isInstanceOf(Posting.NotPosted.class);
@@ -103,7 +104,7 @@ class VlpiPredictionTest {
     /** Before 6.16 hardware goes on with the LPI of the old route. */
     @Test
     void onAnOldKernelAChangedRouteLeavesTheVlpiOfTheOldOne() {
-        Mirror mirror = paired(Kernel.BY_ROUTE);
+        Mirror mirror = paired(VlpiKernel.BY_ROUTE);
         mirror.apply(mapped(6, 8193, 0));
         mirror.apply(route(GSI, 6));
         Posting.Posted old = (Posting.Posted) irq(mirror, FIRST).posting();
@@ -117,12 +118,12 @@ class VlpiPredictionTest {
         mirror.apply(new Event.ConsumerAdded(FIRST, GSI));
         assertThat(irq(mirror, FIRST).posting()).isEqualTo(forwarded(8193, 0));
         mirror.apply(new Event.ProducerRemoved(FIRST, vector(0)));
-        assertThat(irq(mirror, FIRST).posting().text()).contains(NotPosted.NO_PRODUCER.text());
+        assertThat(irq(mirror, FIRST).posting().text()).contains(PostingObstacle.NO_PRODUCER.text());
     }
 
     @Test
     void onAnOldKernelTheOldRouteCountsAgain() {
-        Mirror mirror = paired(Kernel.BY_ROUTE);
+        Mirror mirror = paired(VlpiKernel.BY_ROUTE);
         mirror.apply(mapped(6, 8193, 0));
         mirror.apply(route(GSI, 6));
         mirror.apply(route(GSI, 5));
@@ -134,7 +135,7 @@ class VlpiPredictionTest {
 
     @ParameterizedTest
     @EnumSource
-    void aMoveToAnotherVcpuKeepsTheVlpi(Kernel kernel) {
+    void aMoveToAnotherVcpuKeepsTheVlpi(VlpiKernel kernel) {
         Mirror mirror = paired(kernel);
         mirror.apply(mapped(5, 8192, 3));
         assertThat(irq(mirror, FIRST).posting()).isEqualTo(forwarded(8192, 3));
@@ -144,7 +145,7 @@ class VlpiPredictionTest {
 
     @ParameterizedTest
     @EnumSource
-    void anEventThatIsDiscardedAndMappedAgainIsNoVlpi(Kernel kernel) {
+    void anEventThatIsDiscardedAndMappedAgainIsNoVlpi(VlpiKernel kernel) {
         Mirror mirror = paired(kernel);
         mirror.apply(new Event.EventUnmapped(ITS, DEVICE, 5));
         assertThat(irq(mirror, FIRST).posting().text()).contains("remove the irqfd and assign it again");
@@ -156,42 +157,42 @@ class VlpiPredictionTest {
 
     @Test
     void everyRefusalComesFromEvents() {
-        Mirror old = Mirror.of(MirrorHost.arm64(false, Kernel.BY_HOST_IRQ));
+        Mirror old = Mirror.of(MirrorHost.arm64(false, VlpiKernel.BY_HOST_IRQ));
         old.apply(new Event.ConsumerAdded(FIRST, GSI));
-        assertRefused(old, FIRST, Refusal.NO_GICV4);
+        assertRefused(old, FIRST, VlpiObstacle.NO_GICV4);
 
-        Mirror mirror = paired(Kernel.BY_HOST_IRQ);
+        Mirror mirror = paired(VlpiKernel.BY_HOST_IRQ);
         mirror.apply(Event.RoutesCommitted.of(new Route.Msi(
                 GSI, new MsiMessage(MsiMessage.toIts(ITS, DEVICE, 5).address(), 5))));
         again(mirror, FIRST, GSI);
-        assertRefused(mirror, FIRST, Refusal.NO_DEVICE_ID);
+        assertRefused(mirror, FIRST, VlpiObstacle.NO_DEVICE_ID);
 
         mirror.apply(Event.RoutesCommitted.of(new Route.Msi(GSI, MsiMessage.toIts(ITS * 2, DEVICE, 5))));
         again(mirror, FIRST, GSI);
-        assertRefused(mirror, FIRST, Refusal.NO_ITS);
+        assertRefused(mirror, FIRST, VlpiObstacle.NO_ITS);
 
         mirror.apply(new Event.EventUnmapped(ITS, DEVICE, 9));
         mirror.apply(route(GSI, 9));
         again(mirror, FIRST, GSI);
-        assertRefused(mirror, FIRST, Refusal.UNMAPPED);
+        assertRefused(mirror, FIRST, VlpiObstacle.UNMAPPED);
 
-        Mirror two = paired(Kernel.BY_HOST_IRQ);
+        Mirror two = paired(VlpiKernel.BY_HOST_IRQ);
         two.apply(route(OTHER, 5));
         two.apply(new Event.ProducerAdded(SECOND, vector(1)));
         two.apply(new Event.ConsumerAdded(SECOND, OTHER));
-        assertRefused(two, SECOND, Refusal.TAKEN);
+        assertRefused(two, SECOND, VlpiObstacle.TAKEN);
         assertThat(irq(two, FIRST).posting()).isEqualTo(forwarded(8192, 1));
     }
 
     /** KVM did not connect it, so its end is no end of the vLPI. */
     @Test
     void onAnOldKernelAnIrqfdWithoutAnLpiConcernsNoVlpi() {
-        Mirror two = paired(Kernel.BY_ROUTE);
+        Mirror two = paired(VlpiKernel.BY_ROUTE);
         two.apply(new Event.EventUnmapped(ITS, DEVICE, 9));
         two.apply(route(OTHER, 9));
         two.apply(new Event.ProducerAdded(SECOND, vector(1)));
         two.apply(new Event.ConsumerAdded(SECOND, OTHER));
-        assertRefused(two, SECOND, Refusal.UNMAPPED);
+        assertRefused(two, SECOND, VlpiObstacle.UNMAPPED);
         two.apply(route(OTHER, 5));
         two.apply(new Event.ConsumerRemoved(SECOND, OTHER));
         assertThat(irq(two, FIRST).posting()).isEqualTo(forwarded(8192, 1));
@@ -199,12 +200,12 @@ class VlpiPredictionTest {
 
     @Test
     void onAnOldKernelTheLaterRegistrationTakesTheLpi() {
-        Mirror two = paired(Kernel.BY_ROUTE);
+        Mirror two = paired(VlpiKernel.BY_ROUTE);
         two.apply(route(OTHER, 5));
         two.apply(new Event.ProducerAdded(SECOND, vector(1)));
         two.apply(new Event.ConsumerAdded(SECOND, OTHER));
         assertThat(irq(two, SECOND).posting()).isEqualTo(forwarded(8192, 1));
-        assertRefused(two, FIRST, Refusal.TAKEN);
+        assertRefused(two, FIRST, VlpiObstacle.TAKEN);
         // Its end takes the vLPI from the other.
         two.apply(new Event.ConsumerRemoved(FIRST, GSI));
         assertThat(irq(two, SECOND).posting()).isInstanceOf(Posting.NotPosted.class);
@@ -213,18 +214,18 @@ class VlpiPredictionTest {
     @Test
     void whatOnlyTheGuestKnowsIsUnknown() {
         Mirror mirror = mirror(
-                Kernel.BY_HOST_IRQ,
+                VlpiKernel.BY_HOST_IRQ,
                 new Event.ItsAdded(ITS),
                 route(GSI, 5),
                 new Event.ProducerAdded(FIRST, vector(0)),
                 new Event.ConsumerAdded(FIRST, GSI));
         assertThat(irq(mirror, FIRST).posting().text())
                 .isEqualTo("unknown whether posted: only the guest knows the LPI of event 5 of device 0x10");
-        Mirror unknown = Mirror.of(MirrorHost.arm64(Kernel.BY_HOST_IRQ));
+        Mirror unknown = Mirror.of(MirrorHost.arm64(VlpiKernel.BY_HOST_IRQ));
         unknown.apply(mapped(5, 8192, 1));
         unknown.apply(route(GSI, 5));
         unknown.apply(new Event.ConsumerAdded(FIRST, GSI));
-        assertThat(irq(unknown, FIRST).posting().text()).contains(NotPosted.NO_PRODUCER.text());
+        assertThat(irq(unknown, FIRST).posting().text()).contains(PostingObstacle.NO_PRODUCER.text());
         unknown.apply(new Event.ProducerAdded(FIRST, vector(0)));
         assertThat(irq(unknown, FIRST).posting().text()).contains("whether KVM uses GICv4");
     }
@@ -233,14 +234,14 @@ class VlpiPredictionTest {
     void aLineIsAnSpiInAListRegister() {
         Producer line = new Producer(new PlatformName("fff51000.ethernet"), Producer.Kind.PLATFORM, 0);
         Mirror mirror = mirror(
-                Kernel.BY_HOST_IRQ,
+                VlpiKernel.BY_HOST_IRQ,
                 new Event.ProducerAdded(FIRST, line),
                 new Event.ConsumerAdded(FIRST, GSI, Optional.of(SECOND)),
                 Event.RoutesCommitted.of(Route.Pin.to(GSI, new Spi(40))));
         assertThat(irq(mirror, FIRST).handler()).contains(LineHandler.AUTO_MASK);
-        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(40, false, true));
+        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(40, Eoi.MAINTENANCE));
         mirror.apply(new Event.LineForwarded(FIRST));
         assertThat(irq(mirror, FIRST).handler()).contains(LineHandler.DIRECT_EOI);
-        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(40, true, false));
+        assertThat(irq(mirror, FIRST).listRegister()).contains(new PredictedListRegister(40, Eoi.PHYSICAL));
     }
 }

@@ -14,6 +14,7 @@ import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.replay.Replay;
 import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Scenario;
 import io.kvmirq.uapi.Uapi;

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.uapi.UapiTable;
 import io.kvmirq.uapi.UapiTable.Role;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.recording;
 
+import io.kvmirq.recording.tapes.TapeLine;
 import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.util.HexFormat;

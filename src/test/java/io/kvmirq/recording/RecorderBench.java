@@ -9,6 +9,7 @@ import io.kvmirq.backend.choice.Backends;
 import io.kvmirq.backend.libc.LibcBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
+import io.kvmirq.recording.replay.Replay;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.io.PrintStream;

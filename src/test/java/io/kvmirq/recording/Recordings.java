@@ -7,6 +7,9 @@ import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.fake.Profile;
 import io.kvmirq.kernel.Kernel;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.recording.tapes.TapeReader;
+import io.kvmirq.recording.tapes.TapeText;
 import io.kvmirq.selftest.Irqchip;
 import io.kvmirq.selftest.Journal;
 import io.kvmirq.selftest.Result;
@@ -23,15 +26,15 @@ import java.util.Optional;
 import java.util.function.Consumer;
 
 /** Recordings that tests make. */
-final class Recordings {
+public final class Recordings {
     private Recordings() {}
 
-    static KernelBackend fake(Profile profile) {
+    public static KernelBackend fake(Profile profile) {
         return new FakeKernel(profile).backend();
     }
 
     /** What {@code program} calls through {@code backend}. */
-    static Path of(Path file, KernelBackend backend, Consumer<Kernel> program) {
+    public static Path of(Path file, KernelBackend backend, Consumer<Kernel> program) {
         try (Recorder recorder = Recorder.of(backend, Files.newOutputStream(file));
                 Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE)) {
             program.accept(kernel);
@@ -41,11 +44,11 @@ final class Recordings {
         return file;
     }
 
-    static Path ofSelftest(Path file, KernelBackend backend, Scenario scenario) {
+    public static Path ofSelftest(Path file, KernelBackend backend, Scenario scenario) {
         return ofSelftest(file, backend, scenario, Irqchip.FULL, Irqchip.SPLIT);
     }
 
-    static Path ofSelftest(Path file, KernelBackend backend, Scenario scenario, Irqchip... irqchips) {
+    public static Path ofSelftest(Path file, KernelBackend backend, Scenario scenario, Irqchip... irqchips) {
         return of(file, backend, kernel -> {
             for (Irqchip irqchip : irqchips) {
                 List<Result> results = new Selftest(kernel, irqchip, 5, new Silent()).run(List.of(scenario));
@@ -56,7 +59,7 @@ final class Recordings {
         });
     }
 
-    static List<TapeLine> lines(Path file) {
+    public static List<TapeLine> lines(Path file) {
         try (TapeReader reader = TapeReader.of(new BufferedInputStream(Files.newInputStream(file)))) {
             List<TapeLine> lines = new ArrayList<>();
             for (Optional<TapeLine> line = reader.next(); line.isPresent(); line = reader.next()) {
@@ -68,7 +71,7 @@ final class Recordings {
         }
     }
 
-    static List<String> text(Path file) {
+    public static List<String> text(Path file) {
         TapeText text = new TapeText();
         return lines(file).stream().map(text::render).toList();
     }

@@ -14,6 +14,7 @@ import io.kvmirq.forward.KvmVfio;
 import io.kvmirq.kvm.Vcpu;
 import io.kvmirq.kvm.VgicV3;
 import io.kvmirq.kvm.Vm;
+import io.kvmirq.recording.replay.Replay;
 import io.kvmirq.vfio.VfioDevice;
 import java.io.IOException;
 import java.io.InputStream;

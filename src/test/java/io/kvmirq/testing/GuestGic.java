@@ -3,9 +3,9 @@ package io.kvmirq.testing;
 
 import io.kvmirq.Spi;
 import io.kvmirq.VcpuId;
-import io.kvmirq.arch.gic.CpuInterfaceRegister;
-import io.kvmirq.arch.gic.DistributorRegister;
-import io.kvmirq.arch.gic.RegisterFields;
+import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
+import io.kvmirq.arch.gic.model.DistributorRegister;
+import io.kvmirq.arch.gic.model.RegisterFields;
 import io.kvmirq.kvm.VgicV3;
 
 /** Programs the distributor of a VM as the driver of its guest does. Until then the guest takes no interrupt. */

@@ -17,6 +17,7 @@ import io.kvmirq.kvm.KvmDevice;
 import io.kvmirq.kvm.Vm;
 import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -222,5 +223,20 @@ public final class Machine {
         kernel.fdClose(vm);
         kernel.fdClose(kvm);
         return built;
+    }
+
+    /** The jar of the command; skips the test where {@code make try} compiled newer classes. */
+    public static Path jar() {
+        Path jar = root().resolve("target/kvmirq-cli.jar");
+        Path classes = root().resolve("target/build/main.state");
+        try {
+            assumeTrue(
+                    Files.exists(jar)
+                            && Files.getLastModifiedTime(jar).compareTo(Files.getLastModifiedTime(classes)) >= 0,
+                    jar + " is older than the classes: run make build");
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return jar;
     }
 }

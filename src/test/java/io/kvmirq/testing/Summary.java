@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.testing;
 
-import io.kvmirq.fake.rules.Grade;
+import io.kvmirq.explain.Grade;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -23,14 +24,19 @@ import java.util.stream.Stream;
  * {@code scripts/native-test} wrote. The last line counts, and its number of failures is 0 exactly if the run succeeds.
  */
 final class Summary {
+    /** The number of slow classes that are named. */
+    private static final int SLOWEST = 10;
+
     private final List<TestRow> tests;
     private final List<RuleRow> rules;
+    private final List<ClassTime> times;
     private final Verdict verdict;
     private final PrintWriter out;
 
-    private Summary(List<TestRow> tests, List<RuleRow> rules, Verdict verdict, PrintWriter out) {
+    private Summary(List<TestRow> tests, List<RuleRow> rules, List<ClassTime> times, Verdict verdict, PrintWriter out) {
         this.tests = tests;
         this.rules = rules;
+        this.times = times;
         this.verdict = verdict;
         this.out = out;
     }
@@ -61,13 +67,17 @@ final class Summary {
         }
         List<RuleRow> rules = new ArrayList<>();
         for (Path file : files(directory, ".rules")) {
-            String run = file.getFileName().toString().replaceFirst("\\.rules$", "");
+            String run = file.getFileName().toString().replaceFirst("(@\\d+)?\\.rules$", "");
             Files.readAllLines(file).stream()
                     .map(line -> RuleRow.parse(run, line))
                     .forEach(rules::add);
         }
+        List<ClassTime> times = new ArrayList<>();
+        for (Path file : files(directory, ".seconds")) {
+            Files.readAllLines(file).stream().map(ClassTime::parse).forEach(times::add);
+        }
         Verdict verdict = Verdict.of(tests, rules, brokenParts, here);
-        new Summary(tests, rules, verdict, out).print();
+        new Summary(tests, rules, times, verdict, out).print();
         return verdict.failures().isEmpty() ? 0 : 1;
     }
 
@@ -93,6 +103,7 @@ final class Summary {
                         Collectors.counting()))
                 .forEach((reason, count) -> line("skipped %d: %s", count, reason));
         printRules();
+        printSlowest();
         verdict.remarks().forEach(out::println);
         verdict.failures().forEach(failure -> out.println("failed: " + failure));
         line(
@@ -172,6 +183,7 @@ final class Summary {
         Set<String> seen =
                 rules.stream().filter(RuleRow::seen).map(RuleRow::rule).collect(Collectors.toSet());
         String grades = Arrays.stream(Grade.values())
+                .filter(grade -> grade != Grade.UNTESTED)
                 .map(grade -> {
                     List<RuleRow> graded =
                             all.stream().filter(rule -> rule.grade() == grade).toList();
@@ -185,6 +197,26 @@ final class Summary {
         all.stream()
                 .filter(rule -> rule.grade() == Grade.INFERRED)
                 .forEach(rule -> line("inferred: %s, %s", rule.rule(), rule.text()));
+    }
+
+    /** The seconds of a class in one run: a line of {@code RUN.seconds}. */
+    private record ClassTime(String run, String type, double seconds) {
+        static ClassTime parse(String line) {
+            String[] cells = line.split("\t", -1);
+            return new ClassTime(cells[0], cells[1], Double.parseDouble(cells[2]));
+        }
+    }
+
+    private void printSlowest() {
+        if (times.isEmpty()) {
+            return;
+        }
+        line("%nslowest classes, seconds:");
+        times.stream()
+                .sorted(Comparator.comparingDouble(ClassTime::seconds).reversed())
+                .limit(SLOWEST)
+                .forEach(time -> line(
+                        "%7.1f  %s (%s)", time.seconds(), time.type().replaceFirst("^io\\.kvmirq\\.", ""), time.run()));
     }
 
     private static long count(List<TestRow> tests, TestRow.Status status) {

@@ -4,8 +4,11 @@ package io.kvmirq.testing;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.OpenOption;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.List;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.engine.TestTag;
@@ -16,8 +19,14 @@ import org.junit.platform.launcher.TestPlan;
 
 /** Writes a {@link TestRow} for each test and a {@link RuleRow} for each rule of the fake. {@link Summary} reads them. */
 public final class SummaryListener implements TestExecutionListener {
-    private final @Nullable String directory = System.getProperty("kvmirq.test.summary");
-    private final String run = System.getProperty("kvmirq.test.run", "tests");
+    private static final @Nullable String DIRECTORY = System.getProperty("kvmirq.test.summary");
+    private static final String RUN = System.getProperty("kvmirq.test.run", "tests");
+
+    /** Processes that share a run write files of their own: {@code RUN@PID.tsv}. */
+    private static final String FILE = System.getProperty("kvmirq.test.queue") == null
+            ? RUN
+            : RUN + "@" + ProcessHandle.current().pid();
+
     private @Nullable TestPlan plan;
 
     @Override
@@ -51,7 +60,14 @@ public final class SummaryListener implements TestExecutionListener {
     /** {@code run.rules}: what the contract and the search have leaned on. */
     @Override
     public void testPlanExecutionFinished(TestPlan finished) {
-        RulesSeen.rows(run).forEach(rule -> append(".rules", rule.line()));
+        List<RuleRow> rules = RulesSeen.rows(RUN);
+        if (!rules.isEmpty()) {
+            // All rules of this process so far: the last class writes the final ones.
+            write(
+                    ".rules",
+                    rules.stream().map(rule -> rule.line() + "\n").collect(Collectors.joining()),
+                    StandardOpenOption.TRUNCATE_EXISTING);
+        }
     }
 
     private void row(TestIdentifier test, TestRow.Status status, String reason) {
@@ -59,16 +75,31 @@ public final class SummaryListener implements TestExecutionListener {
         String kernel =
                 world.startsWith("fake") ? "fake" : world.isEmpty() && !onRealKvm(test) ? "none" : TestRow.REAL_KVM;
         String jdk = System.getProperty("java.specification.version");
-        append(".tsv", new TestRow(run, jdk, kernel, status, name(test), reason, world).line());
+        append(".tsv", new TestRow(RUN, jdk, kernel, status, name(test), reason, world).line());
     }
 
-    private void append(String suffix, String line) {
-        if (directory == null) {
+    /** The seconds of a class: a line of {@code RUN.seconds}. */
+    static void seconds(String type, double seconds) {
+        append(".seconds", RUN + "\t" + type + "\t" + Math.round(seconds * 10) / 10.0);
+    }
+
+    /** The test during which a process stopped advancing. */
+    static void stalled(String test) {
+        String jdk = System.getProperty("java.specification.version");
+        append(".tsv", new TestRow(RUN, jdk, "none", TestRow.Status.FAILED, test, "stalled", "").line());
+    }
+
+    private static void append(String suffix, String line) {
+        write(suffix, line + "\n", StandardOpenOption.APPEND);
+    }
+
+    private static void write(String suffix, String text, OpenOption option) {
+        if (DIRECTORY == null) {
             return;
         }
         try {
-            Path file = Files.createDirectories(Path.of(directory)).resolve(run + suffix);
-            Files.writeString(file, line + "\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+            Path file = Files.createDirectories(Path.of(DIRECTORY)).resolve(FILE + suffix);
+            Files.writeString(file, text, StandardOpenOption.CREATE, StandardOpenOption.WRITE, option);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
@@ -88,7 +119,7 @@ public final class SummaryListener implements TestExecutionListener {
                 || (plan != null && plan.getParent(test).filter(this::onRealKvm).isPresent());
     }
 
-    private static String name(TestIdentifier test) {
+    static String name(TestIdentifier test) {
         return test.getSource()
                 .filter(MethodSource.class::isInstance)
                 .map(MethodSource.class::cast)

@@ -10,6 +10,7 @@ import io.kvmirq.fake.FakePlatformDevice;
 import io.kvmirq.kernel.EventFd;
 import io.kvmirq.kernel.Kernel;
 import io.kvmirq.kernel.Undo;
+import io.kvmirq.uapi.UapiVfio;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
@@ -53,8 +54,13 @@ class VfioPlatformTest {
         assertThat(info.bus()).isEqualTo(DeviceInfo.Bus.PLATFORM);
         assertThat(info.irqs())
                 .containsExactly(
-                        new IrqInfo(IrqKind.PLATFORM, 1, true, true, true, false),
-                        new IrqInfo(IrqKind.PLATFORM, 1, true, false, false, false));
+                        new IrqInfo(
+                                IrqKind.PLATFORM,
+                                1,
+                                UapiVfio.VFIO_IRQ_INFO_EVENTFD
+                                        | UapiVfio.VFIO_IRQ_INFO_MASKABLE
+                                        | UapiVfio.VFIO_IRQ_INFO_AUTOMASKED),
+                        new IrqInfo(IrqKind.PLATFORM, 1, UapiVfio.VFIO_IRQ_INFO_EVENTFD));
         assertThat(setup.device.access())
                 .isEqualTo(profile.endsWith("cdev") ? VfioDevice.Access.CDEV : VfioDevice.Access.GROUP);
         assertThat(setup.device.platformIrq(1)).hasToString("platform 1 of fff51000.ethernet");

@@ -1,26 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The structures of AMD's IOMMU and of AVIC, and posting through them.
+ * The structures of AMD's IOMMU and of AVIC.
  *
  * <p>A class of a structure holds its fields, which are also the accessors over the words, and its {@link
  * io.kvmirq.arch.Format}. Such a class has constants only.
  *
- * <p>{@link io.kvmirq.arch.amd.GaUnit}, {@link io.kvmirq.arch.amd.AvicVm}, {@link io.kvmirq.arch.amd.AvicVcpu} and {@link
- * io.kvmirq.arch.amd.AvicIrqfd} are a model of posting. A unit sets the vector in the IRR of the vCPU's backing page. If
- * IsRun of the entry is set, the unit rings the doorbell of the CPU in Destination. Otherwise, if GALogIntr is set, it
- * writes the GATag into the GA log, and KVM wakes the vCPU that the tag names. So KVM changes the entries of a vCPU at each
- * load, put and block. It finds them on the vCPU's list. An entry is on one list at most: a list of another vCPU would
- * write the wrong CPU into it.
- *
- * <p>Two orders keep interrupts. The vCPU clears IsRun and sets GALogIntr before it looks at its IRR a last time, and the
- * unit sets the IRR before it reads IsRun. An entry is written and linked under the lock of its vCPU's list, so that a load
- * comes before the write, which then sees the CPU, or after the link.
- *
- * <p>The state is in {@link io.kvmirq.arch.SharedWords}, so that tests can play any order of accesses. All are safe for use
- * by any number of threads, except that only its own thread calls the methods of a vCPU that need a CPU.
- *
- * <p>Source: drivers/iommu/amd/amd_iommu_types.h, arch/x86/include/asm/svm.h and arch/x86/kvm/svm/avic.c; reserved bits
- * from the AMD I/O Virtualization Technology specification.
+ * <p>Source: drivers/iommu/amd/amd_iommu_types.h and arch/x86/include/asm/svm.h; reserved bits from the AMD I/O
+ * Virtualization Technology specification.
  */
 @NullMarked
 package io.kvmirq.arch.amd;

@@ -36,7 +36,7 @@ public final class InterruptId {
     }
 
     /** Whether the id is a special or a reserved one. */
-    static boolean isNone(long id) {
+    public static boolean isNone(long id) {
         return Long.compareUnsigned(id, FIRST_SPECIAL) >= 0
                 && Long.compareUnsigned(id, FIRST_LPI) < 0
                 && !isExtendedPpi(id)
@@ -52,7 +52,7 @@ public final class InterruptId {
     }
 
     /** The kind and the number, such as {@code SPI 32}. */
-    static String text(long id) {
+    public static String text(long id) {
         String extended = isExtendedPpi(id) || isExtendedSpi(id) ? "E" : "";
         String kind = isSgi(id)
                 ? "SGI"

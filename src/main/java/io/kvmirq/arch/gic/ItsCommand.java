@@ -131,8 +131,8 @@ public enum ItsCommand {
         }
     }
 
-    /** The command with this number; empty if KVM does not know it. */
-    static Optional<ItsCommand> of(long[] words) {
+    /** The command in these {@value #SIZE} bytes, as 4 words; empty if KVM does not know it. */
+    public static Optional<ItsCommand> of(long[] words) {
         int number = (int) NUMBER.of(words[NUMBER.word()]);
         return Arrays.stream(values())
                 .filter(command -> command.number == number)

@@ -41,7 +41,7 @@ public final class MachineControl {
     public static final BitField GROUP0_POINT = point("vmbp", 21, "VMBP", "group 0");
 
     /** VMPriMask of a GICv2, bits 7:3. */
-    static final BitField MASK = new BitField("vmprimask", 27, 5, mask("VMPriMask", 3));
+    public static final BitField MASK = new BitField("vmprimask", 27, 5, mask("VMPriMask", 3));
 
     /** Kind {@code gic.vmcr}. */
     public static final Format GICH = Format.builder("gic.vmcr", "GICv2 VM control, GICH_VMCR", 32, 1)

@@ -2,32 +2,40 @@
 package io.kvmirq.arch.intx;
 
 import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * The facts of an interrupt that decide whether it may have direct EOI. For a PCI device that shares its line with one other:
+ * The traits of an interrupt that decide whether it may have direct EOI. For a PCI device that shares its line with one other:
  *
  * <pre>{@code
  * DirectEoiPolicy.shared(1).assertSafe().decide();
  * }</pre>
  *
- * @param platformDevice whether it is a platform device; otherwise it is a PCI device, whose line other devices may share
- * @param level whether the interrupt is level-triggered
- * @param mappedEoi whether the guest's EOI deactivates the physical interrupt, as with a list register that has HW set
+ * @param traits the traits that hold
  * @param otherHandlers how many other handlers have the line
- * @param shareable whether the line is requested such that others may share it ({@code IRQF_SHARED})
- * @param assertedSafe whether the administrator asserts that the platform is safe: no other device on the line matters
  */
-public record DirectEoiPolicy(
-        boolean platformDevice,
-        boolean level,
-        boolean mappedEoi,
-        int otherHandlers,
-        boolean shareable,
-        boolean assertedSafe) {
+public record DirectEoiPolicy(Set<Trait> traits, int otherHandlers) {
+    /** A trait of the interrupt. */
+    public enum Trait {
+        /** A platform device; otherwise a PCI device, whose line other devices may share. */
+        PLATFORM_DEVICE,
+        /** The interrupt is level-triggered. */
+        LEVEL,
+        /** The guest's EOI deactivates the physical interrupt, as with a list register that has HW set. */
+        EOI_DEACTIVATES,
+        /** The line is requested such that others may share it ({@code IRQF_SHARED}). */
+        SHAREABLE,
+        /** The administrator asserts that the platform is safe: no other device on the line matters. */
+        ASSERTED_SAFE
+    }
+
     /** @throws IllegalArgumentException if the number of handlers is negative */
     public DirectEoiPolicy {
+        traits = Set.copyOf(traits);
         if (otherHandlers < 0) {
             throw new IllegalArgumentException(otherHandlers + " other handlers cannot be: expected 0 or more");
         }
@@ -38,7 +46,7 @@ public record DirectEoiPolicy(
      * shareable, as with {@code nointxmask=1} of vfio-pci. The guest's EOI deactivates the physical interrupt.
      */
     public static DirectEoiPolicy exclusive() {
-        return new DirectEoiPolicy(false, true, true, 0, false, false);
+        return new DirectEoiPolicy(EnumSet.of(Trait.LEVEL, Trait.EOI_DEACTIVATES), 0);
     }
 
     /**
@@ -49,27 +57,37 @@ public record DirectEoiPolicy(
      * @throws IllegalArgumentException if the number of handlers is negative
      */
     public static DirectEoiPolicy shared(int otherHandlers) {
-        return new DirectEoiPolicy(false, true, true, otherHandlers, true, false);
+        return new DirectEoiPolicy(EnumSet.of(Trait.LEVEL, Trait.EOI_DEACTIVATES, Trait.SHAREABLE), otherHandlers);
+    }
+
+    private DirectEoiPolicy with(Trait trait, boolean holds) {
+        Set<Trait> changed = new HashSet<>(traits);
+        if (holds) {
+            changed.add(trait);
+        } else {
+            changed.remove(trait);
+        }
+        return new DirectEoiPolicy(changed, otherHandlers);
     }
 
     /** The same, and the administrator asserts that the platform is safe. */
     public DirectEoiPolicy assertSafe() {
-        return new DirectEoiPolicy(platformDevice, level, mappedEoi, otherHandlers, shareable, true);
+        return with(Trait.ASSERTED_SAFE, true);
     }
 
-    /** The same, with or without a controller that maps the EOI. */
-    public DirectEoiPolicy withMappedEoi(boolean mapped) {
-        return new DirectEoiPolicy(platformDevice, level, mapped, otherHandlers, shareable, assertedSafe);
+    /** The same, with or without a controller whose EOI deactivates the physical interrupt. */
+    public DirectEoiPolicy withDeactivatingEoi(boolean deactivates) {
+        return with(Trait.EOI_DEACTIVATES, deactivates);
     }
 
     /** The same for INTx of a PCI device, which is a level. */
     public DirectEoiPolicy ofPciDevice() {
-        return new DirectEoiPolicy(false, true, mappedEoi, otherHandlers, shareable, assertedSafe);
+        return with(Trait.PLATFORM_DEVICE, false).with(Trait.LEVEL, true);
     }
 
     /** The same for an interrupt of a platform device, which vfio-platform never requests as shareable. */
     public DirectEoiPolicy ofPlatformDevice(boolean isLevel) {
-        return new DirectEoiPolicy(true, isLevel, mappedEoi, otherHandlers, false, assertedSafe);
+        return with(Trait.PLATFORM_DEVICE, true).with(Trait.LEVEL, isLevel).with(Trait.SHAREABLE, false);
     }
 
     /**
@@ -83,7 +101,8 @@ public record DirectEoiPolicy(
         if (reasons.isEmpty()) {
             return new DirectEoiDecision.Allowed(breaks());
         }
-        boolean outweighed = assertedSafe && reasons.stream().allMatch(NotDirect::isOutweighed);
+        boolean outweighed =
+                traits.contains(Trait.ASSERTED_SAFE) && reasons.stream().allMatch(NotDirect::isOutweighed);
         return outweighed
                 ? new DirectEoiDecision.AllowedByAssertion(reasons, breaks())
                 : new DirectEoiDecision.Refused(reasons);
@@ -91,10 +110,9 @@ public record DirectEoiPolicy(
 
     private List<Breakage> breaks() {
         List<Breakage> all = new ArrayList<>();
-        if (shareable) {
+        if (traits.contains(Trait.SHAREABLE)) {
             all.add(Breakage.OTHERS_WAIT);
-        }
-        if (!shareable && !platformDevice) {
+        } else if (!traits.contains(Trait.PLATFORM_DEVICE)) {
             all.add(Breakage.TWO_VMS);
             all.add(Breakage.LATER_REBOOT);
             all.add(Breakage.TWO_DEVICES);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx;
 
+import io.kvmirq.arch.intx.DirectEoiPolicy.Trait;
 import java.util.function.Predicate;
 
 /** Why an interrupt may not have direct EOI, in the order in which {@link DirectEoiPolicy} looks. */
@@ -9,27 +10,28 @@ public enum NotDirect {
     NOT_LEVEL(
             "the interrupt is not level-triggered: the host ends it at once, and there is no EOI to wait for",
             false,
-            policy -> !policy.level()),
-    /** The controller does not map the EOI. */
-    NO_MAPPED_EOI(
-            "the guest's EOI does not deactivate the physical interrupt: the line would interrupt the host again at once",
+            policy -> !policy.traits().contains(Trait.LEVEL)),
+    /** The guest's EOI does not deactivate the physical interrupt. */
+    EOI_DOES_NOT_DEACTIVATE(
+            "the guest's EOI does not deactivate the physical interrupt: the line would interrupt the host again at"
+                    + " once",
             false,
-            policy -> !policy.mappedEoi()),
+            policy -> !policy.traits().contains(Trait.EOI_DEACTIVATES)),
     /** Other handlers have the line, and the request does not share it. */
     REFUSED(
             "the line has handlers: an exclusive request gets EBUSY",
             false,
-            policy -> policy.otherHandlers() > 0 && !policy.shareable()),
+            policy -> policy.otherHandlers() > 0 && !policy.traits().contains(Trait.SHAREABLE)),
     /** Other handlers have the line, and the request shares it. */
     SHARED(
             "other handlers have the line: their devices would wait for this guest's EOI",
             true,
-            policy -> policy.otherHandlers() > 0 && policy.shareable()),
+            policy -> policy.otherHandlers() > 0 && policy.traits().contains(Trait.SHAREABLE)),
     /** Other handlers may request the line. */
     SHAREABLE(
             "the line is requested as shareable: a device that comes later would wait for this guest's EOI",
             true,
-            policy -> policy.shareable());
+            policy -> policy.traits().contains(Trait.SHAREABLE));
 
     private final String text;
     private final boolean outweighed;

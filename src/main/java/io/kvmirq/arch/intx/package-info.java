@@ -1,36 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Level-triggered interrupts of devices that VFIO gives to a guest: the line, the handler, and the guest's EOI.
+ * Whether a device's level-triggered interrupt may be ended by the guest's EOI itself: {@link
+ * io.kvmirq.arch.intx.DirectEoiPolicy} and its {@link io.kvmirq.arch.intx.DirectEoiDecision}.
  *
- * <p>An {@link io.kvmirq.arch.intx.IntxDevice} asserts a {@link io.kvmirq.arch.intx.PhysicalLine}, which any number of
- * devices and up to 64 handlers share. A handler of {@link io.kvmirq.arch.intx.VfioIntx} signals the guest. A {@link
- * io.kvmirq.arch.intx.GuestLine} is the pin of the guest's interrupt controller. An {@link io.kvmirq.arch.intx.IntxVcpu}
- * takes its interrupt and ends it.
- *
- * <p>The line stays asserted until the guest has served the device. So something has to keep the host quiet until then.
- * There are two ways:
- *
- * <ul>
- *   <li>Auto-mask: the handler masks the device or the line. The guest's EOI signals the resamplefd, and VFIO unmasks. If
- *       the device still asserts the line then, VFIO keeps it masked and signals the guest again.
- *   <li>Direct EOI: the handler only signals. The physical interrupt stays active, and the guest's EOI deactivates it. This
- *       needs a controller that ends an interrupt in two steps, as a GIC does. No device on the line interrupts the host
- *       until the guest's EOI. {@link io.kvmirq.arch.intx.DirectEoiDecision} says when this is allowed.
- * </ul>
- *
- * <p>Three orders keep interrupts. A handler masks before it signals. The guest's EOI lowers the resampling source before
- * the resamplefd is signalled: a device that asserts again raises the source anew. An EOI opens the pin after both, and
- * looks at the sources then.
- *
- * <p>The fake kernel's x86 delivery is a model of its own: it shares {@link io.kvmirq.arch.intx.PinSources} and {@link
- * io.kvmirq.arch.intx.Resampler} only. The remote IRR of its IOAPIC is in the fake.
- *
- * <p>The state is in {@link io.kvmirq.arch.SharedWords}, so that tests can play any order of accesses. All classes are safe
- * for use by any number of threads after set-up, except that only its own thread calls the methods of a vCPU that need a
- * CPU.
- *
- * <p>Source: drivers/vfio/pci/vfio_pci_intrs.c, virt/kvm/eventfd.c and kernel/irq of Linux 7.1, and the thread "[PATCH
- * 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler" of May 2017.
+ * <p>Source: the thread "[PATCH 05/10] VFIO: pci: Introduce direct EOI INTx interrupt handler" of May 2017.
  */
 @NullMarked
 package io.kvmirq.arch.intx;

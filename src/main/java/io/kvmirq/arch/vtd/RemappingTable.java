@@ -272,7 +272,7 @@ public final class RemappingTable {
      *
      * @param requester the device's requester id, 16 bits
      */
-    public Outcome request(RemappableMsi message, int requester, Descriptors descriptors) {
+    public RemappingOutcome request(RemappableMsi message, int requester, Descriptors descriptors) {
         int index = message.index();
         if (!message.is(RemappableMsi.REMAPPABLE)) {
             return blocked(FaultReason.COMPATIBILITY_BLOCKED, false);
@@ -289,12 +289,12 @@ public final class RemappingTable {
             return blocked(fault.get(), entry.is(Irte.FAULT_DISABLED));
         }
         if (entry instanceof RemappedIrte toHost) {
-            return new Outcome.Remapped(toHost);
+            return new RemappingOutcome.Remapped(toHost);
         }
         return post((PostedIrte) entry, descriptors);
     }
 
-    private Outcome post(PostedIrte entry, Descriptors descriptors) {
+    private RemappingOutcome post(PostedIrte entry, Descriptors descriptors) {
         Optional<PiDescriptor> descriptor = descriptors.at(entry.descriptorAddress());
         if (descriptor.isEmpty()) {
             return blocked(FaultReason.DESCRIPTOR_UNREADABLE, entry.is(Irte.FAULT_DISABLED));
@@ -304,11 +304,12 @@ public final class RemappingTable {
             return blocked(FaultReason.RESERVED_IN_DESCRIPTOR, entry.is(Irte.FAULT_DISABLED));
         }
         long notification = descriptor.get().post(entry.vector().number(), entry.is(PostedIrte.URGENT));
-        return new Outcome.Posted(entry, notification == 0 ? Optional.empty() : Optional.of(sent(notification)));
+        return new RemappingOutcome.Posted(
+                entry, notification == 0 ? Optional.empty() : Optional.of(sent(notification)));
     }
 
-    private static Outcome.Notification sent(long control) {
-        return new Outcome.Notification(
+    private static RemappingOutcome.Notification sent(long control) {
+        return new RemappingOutcome.Notification(
                 new InterruptVector((int) PostedInterruptDescriptor.NV.of(control)),
                 PostedInterruptDescriptor.NDST.of(control));
     }
@@ -335,7 +336,7 @@ public final class RemappingTable {
                 : unit.is(UnitCapabilities.POSTING);
     }
 
-    private static Outcome blocked(FaultReason reason, boolean faultDisabled) {
-        return new Outcome.Blocked(reason, !(faultDisabled && reason.isOfEntry()));
+    private static RemappingOutcome blocked(FaultReason reason, boolean faultDisabled) {
+        return new RemappingOutcome.Blocked(reason, !(faultDisabled && reason.isOfEntry()));
     }
 }

@@ -37,11 +37,11 @@ public final class RemappingUnit {
      *
      * @param requester the device's requester id, 16 bits
      */
-    public Outcome request(RemappableMsi message, int requester) {
-        Outcome outcome = table.request(message, requester, descriptors);
-        if (outcome instanceof Outcome.Posted posted) {
+    public RemappingOutcome request(RemappableMsi message, int requester) {
+        RemappingOutcome outcome = table.request(message, requester, descriptors);
+        if (outcome instanceof RemappingOutcome.Posted posted) {
             posted.notification().ifPresent(sent -> interrupt(sent.destination(), sent.vector()));
-        } else if (outcome instanceof Outcome.Remapped remapped
+        } else if (outcome instanceof RemappingOutcome.Remapped remapped
                 && remapped.entry().mode().hasVector()
                 && !remapped.entry().is(RemappedIrte.LOGICAL)) {
             interrupt(remapped.entry().destination(), remapped.entry().vector());

@@ -8,7 +8,6 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.library.LibraryCache;
-import io.kvmirq.uapi.Uapi;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.List;
@@ -17,13 +16,18 @@ import java.util.List;
  * libc through JNA's direct mapping. JNA saves the errno of each call for the calling thread before it returns to Java,
  * so no other call changes it.
  */
-public final class JnaLibc implements Libc {
+public final class JnaLibc extends ForeignLibc {
     /** The directory into which JNA unpacks its own library. */
     private static final String TEMPORARY = "jna.tmpdir";
     /** If the user sets one of these, JNA needs no directory from kvmirq. */
     private static final List<String> GIVEN = List.of(TEMPORARY, "jna.boot.library.path", "jna.nounpack");
 
-    private JnaLibc() {}
+    private final Functions functions;
+
+    private JnaLibc(Functions functions) {
+        super(functions);
+        this.functions = functions;
+    }
 
     /** @throws BackendUnavailableException if JNA is not on the class path or cannot load its own library */
     public static Libc open() {
@@ -33,7 +37,7 @@ public final class JnaLibc implements Libc {
             }
             // Look symbols up in the whole process, so that a preloaded recorder sees the calls.
             Native.register(Functions.class, NativeLibrary.getProcess());
-            return new JnaLibc();
+            return new JnaLibc(new Functions());
         } catch (NoClassDefFoundError e) {
             throw Missing.explain("net.java.dev.jna:jna", e);
         } catch (UnsatisfiedLinkError e) {
@@ -46,127 +50,64 @@ public final class JnaLibc implements Libc {
         return "JNA " + Native.VERSION;
     }
 
-    /** Signatures as in libc's headers, pointers and sizes as 64-bit numbers. */
-    private static final class Functions {
-        static native int open(long path, int flags, int mode);
+    /** The functions that JNA links. */
+    private static final class Functions implements LibcFunctions {
+        @Override
+        public native int open(long path, int flags, int mode);
 
-        static native int close(int fd);
+        @Override
+        public native int close(int fd);
 
-        static native int fcntl(int fd, int command, int argument);
+        @Override
+        public native int fcntl(int fd, int command, int argument);
 
-        static native long read(int fd, long to, long length);
+        @Override
+        public native long read(int fd, long to, long length);
 
-        static native long write(int fd, long from, long length);
+        @Override
+        public native long write(int fd, long from, long length);
 
-        static native long pread(int fd, long to, long length, long offset);
+        @Override
+        public native long pread(int fd, long to, long length, long offset);
 
-        static native long pwrite(int fd, long from, long length, long offset);
+        @Override
+        public native long pwrite(int fd, long from, long length, long offset);
 
-        static native long preadv2(int fd, long vectors, int count, long offset, int flags);
+        @Override
+        public native long preadv2(int fd, long vectors, int count, long offset, int flags);
 
-        static native int ioctl(int fd, long request, long argument);
+        @Override
+        public native int ioctl(int fd, long request, long argument);
 
-        static native long mmap(long address, long length, int protection, int flags, int fd, long offset);
+        @Override
+        public native int munmap(long address, long length);
 
-        static native int munmap(long address, long length);
+        @Override
+        public native int ppoll(long fds, long count, long timeout, long signals);
 
-        static native int ppoll(long fds, long count, long timeout, long signals);
+        @Override
+        public native int eventfd(int count, int flags);
 
-        static native int eventfd(int count, int flags);
+        @Override
+        public native int epoll_create1(int flags);
 
-        static native int epoll_create1(int flags);
+        @Override
+        public native int epoll_ctl(int epoll, int operation, int fd, long event);
 
-        static native int epoll_ctl(int epoll, int operation, int fd, long event);
+        @Override
+        public native int epoll_wait(int epoll, long events, int max, int timeout);
 
-        static native int epoll_wait(int epoll, long events, int max, int timeout);
-    }
-
-    private static int result(int result) {
-        return result < 0 ? -Native.getLastError() : result;
-    }
-
-    private static long result(long result) {
-        return result == -1 ? -Native.getLastError() : result;
-    }
-
-    @Override
-    public int open(long path, int flags, int mode) {
-        return result(Functions.open(path, flags | Uapi.O_CLOEXEC, mode));
-    }
-
-    @Override
-    public int close(int fd) {
-        return result(Functions.close(fd));
+        native long mmap(long address, long length, int protection, int flags, int fd, long offset);
     }
 
     @Override
-    public int fcntl(int fd, int command, int argument) {
-        return result(Functions.fcntl(fd, command, argument));
-    }
-
-    @Override
-    public long read(int fd, long to, long length) {
-        return result(Functions.read(fd, to, length));
-    }
-
-    @Override
-    public long write(int fd, long from, long length) {
-        return result(Functions.write(fd, from, length));
-    }
-
-    @Override
-    public long pread(int fd, long to, long length, long offset) {
-        return result(Functions.pread(fd, to, length, offset));
-    }
-
-    @Override
-    public long pwrite(int fd, long from, long length, long offset) {
-        return result(Functions.pwrite(fd, from, length, offset));
-    }
-
-    @Override
-    public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        return result(Functions.preadv2(fd, vectors, count, offset, flags));
-    }
-
-    @Override
-    public int ioctl(int fd, long request, long argument) {
-        return result(Functions.ioctl(fd, request, argument));
+    int errno() {
+        return Native.getLastError();
     }
 
     @Override
     public long mmap(long length, int protection, int flags, int fd, long offset) {
-        return result(Functions.mmap(0, length, protection, flags, fd, offset));
-    }
-
-    @Override
-    public int munmap(long address, long length) {
-        return result(Functions.munmap(address, length));
-    }
-
-    @Override
-    public int ppoll(long fds, long count, long timeout) {
-        return result(Functions.ppoll(fds, count, timeout, 0));
-    }
-
-    @Override
-    public int eventfd(int count, int flags) {
-        return result(Functions.eventfd(count, flags | Uapi.O_CLOEXEC));
-    }
-
-    @Override
-    public int epollCreate(int flags) {
-        return result(Functions.epoll_create1(flags | Uapi.EPOLL_CLOEXEC));
-    }
-
-    @Override
-    public int epollCtl(int epoll, int operation, int fd, long event) {
-        return result(Functions.epoll_ctl(epoll, operation, fd, event));
-    }
-
-    @Override
-    public int epollWait(int epoll, long events, int max, int timeoutMillis) {
-        return result(Functions.epoll_wait(epoll, events, max, timeoutMillis));
+        return result(functions.mmap(0, length, protection, flags, fd, offset));
     }
 
     @Override

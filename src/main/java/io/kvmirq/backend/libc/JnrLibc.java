@@ -6,7 +6,6 @@ import io.kvmirq.backend.BackendUnavailableException;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.Libc;
 import io.kvmirq.backend.library.LibraryCache;
-import io.kvmirq.uapi.Uapi;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.ByteBuffer;
@@ -21,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * libc through jnr-ffi. jffi saves the errno of each call for the calling thread before it returns to Java, so no other
  * call changes it.
  */
-public final class JnrLibc implements Libc {
+public final class JnrLibc extends ForeignLibc {
     /** The path of jffi's own library. Without it jffi unpacks the library, possibly into the working directory. */
     private static final String LIBRARY = "jffi.boot.library.path";
 
@@ -32,6 +31,7 @@ public final class JnrLibc implements Libc {
     private final Runtime runtime;
 
     private JnrLibc(Functions functions) {
+        super(functions);
         this.functions = functions;
         this.runtime = Runtime.getRuntime(functions);
     }
@@ -79,128 +79,20 @@ public final class JnrLibc implements Libc {
         return "jnr-ffi";
     }
 
-    /** Signatures as in libc's headers, pointers and sizes as 64-bit numbers. Public for the code jnr-ffi generates. */
-    public interface Functions {
-        int open(long path, int flags, int mode);
-
-        int close(int fd);
-
-        int fcntl(int fd, int command, int argument);
-
-        long read(int fd, long to, long length);
-
-        long write(int fd, long from, long length);
-
-        long pread(int fd, long to, long length, long offset);
-
-        long pwrite(int fd, long from, long length, long offset);
-
-        long preadv2(int fd, long vectors, int count, long offset, int flags);
-
-        int ioctl(int fd, long request, long argument);
-
+    /** The functions that jnr-ffi links. Public for the code that it generates. */
+    public interface Functions extends LibcFunctions {
         /** A null {@link Pointer} avoids the x86-64 stubs of jnr-ffi 2.3.4, which pass six numbers wrongly. */
         long mmap(@Nullable Pointer address, long length, int protection, int flags, int fd, long offset);
-
-        int munmap(long address, long length);
-
-        int ppoll(long fds, long count, long timeout, long signals);
-
-        int eventfd(int count, int flags);
-
-        int epoll_create1(int flags);
-
-        int epoll_ctl(int epoll, int operation, int fd, long event);
-
-        int epoll_wait(int epoll, long events, int max, int timeout);
-    }
-
-    private int result(int result) {
-        return result < 0 ? -runtime.getLastError() : result;
-    }
-
-    private long result(long result) {
-        return result == -1 ? -runtime.getLastError() : result;
     }
 
     @Override
-    public int open(long path, int flags, int mode) {
-        return result(functions.open(path, flags | Uapi.O_CLOEXEC, mode));
-    }
-
-    @Override
-    public int close(int fd) {
-        return result(functions.close(fd));
-    }
-
-    @Override
-    public int fcntl(int fd, int command, int argument) {
-        return result(functions.fcntl(fd, command, argument));
-    }
-
-    @Override
-    public long read(int fd, long to, long length) {
-        return result(functions.read(fd, to, length));
-    }
-
-    @Override
-    public long write(int fd, long from, long length) {
-        return result(functions.write(fd, from, length));
-    }
-
-    @Override
-    public long pread(int fd, long to, long length, long offset) {
-        return result(functions.pread(fd, to, length, offset));
-    }
-
-    @Override
-    public long pwrite(int fd, long from, long length, long offset) {
-        return result(functions.pwrite(fd, from, length, offset));
-    }
-
-    @Override
-    public long preadv2(int fd, long vectors, int count, long offset, int flags) {
-        return result(functions.preadv2(fd, vectors, count, offset, flags));
-    }
-
-    @Override
-    public int ioctl(int fd, long request, long argument) {
-        return result(functions.ioctl(fd, request, argument));
+    int errno() {
+        return runtime.getLastError();
     }
 
     @Override
     public long mmap(long length, int protection, int flags, int fd, long offset) {
         return result(functions.mmap(null, length, protection, flags, fd, offset));
-    }
-
-    @Override
-    public int munmap(long address, long length) {
-        return result(functions.munmap(address, length));
-    }
-
-    @Override
-    public int ppoll(long fds, long count, long timeout) {
-        return result(functions.ppoll(fds, count, timeout, 0));
-    }
-
-    @Override
-    public int eventfd(int count, int flags) {
-        return result(functions.eventfd(count, flags | Uapi.O_CLOEXEC));
-    }
-
-    @Override
-    public int epollCreate(int flags) {
-        return result(functions.epoll_create1(flags | Uapi.EPOLL_CLOEXEC));
-    }
-
-    @Override
-    public int epollCtl(int epoll, int operation, int fd, long event) {
-        return result(functions.epoll_ctl(epoll, operation, fd, event));
-    }
-
-    @Override
-    public int epollWait(int epoll, long events, int max, int timeoutMillis) {
-        return result(functions.epoll_wait(epoll, events, max, timeoutMillis));
     }
 
     @Override

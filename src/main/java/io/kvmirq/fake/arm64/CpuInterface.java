@@ -2,9 +2,9 @@
 package io.kvmirq.fake.arm64;
 
 import io.kvmirq.arch.BitField;
-import io.kvmirq.arch.gic.CpuInterfaceRegister;
 import io.kvmirq.arch.gic.MachineControl;
-import io.kvmirq.arch.gic.RegisterFields;
+import io.kvmirq.arch.gic.model.CpuInterfaceRegister;
+import io.kvmirq.arch.gic.model.RegisterFields;
 import java.util.OptionalLong;
 
 /**

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.arm64;
 
+import io.kvmirq.NotModelledException;
 import io.kvmirq.arch.gic.InterruptId;
-import io.kvmirq.arch.gic.Lpis;
-import io.kvmirq.arch.gic.VlpiMapping;
-import io.kvmirq.arch.gic.VlpiMapping.Kernel;
-import io.kvmirq.arch.gic.VlpiMapping.Outcome;
-import io.kvmirq.arch.gic.VlpiMapping.Refusal;
-import io.kvmirq.arch.gic.VlpiMapping.Route;
-import io.kvmirq.arch.gic.Vpe;
+import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.arch.gic.VlpiObstacle;
+import io.kvmirq.arch.gic.model.Lpis;
+import io.kvmirq.arch.gic.model.VlpiMapping;
+import io.kvmirq.arch.gic.model.VlpiMapping.Outcome;
+import io.kvmirq.arch.gic.model.VlpiMapping.Route;
+import io.kvmirq.arch.gic.model.Vpe;
 import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.explain.VgicAnswer;
 import io.kvmirq.fake.file.Build;
 import io.kvmirq.fake.file.Hardware;
 import io.kvmirq.fake.file.Producer;
 import io.kvmirq.fake.kvm.FakeIrqfd;
-import io.kvmirq.fake.rules.ArmRule;
-import io.kvmirq.fake.rules.NotModelledException;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -37,7 +37,7 @@ final class Vlpis {
     private final ArmVm vm;
     private final Lpis lpis;
     private final boolean gicv4;
-    private final Kernel kernel;
+    private final VlpiKernel kernel;
     private final Map<FakeIrqfd, VlpiMapping> mappings = new HashMap<>();
     /** Made at the first use, when the VM has all its vCPUs. */
     private List<Vpe> vpes = List.of();
@@ -50,7 +50,7 @@ final class Vlpis {
         this.vm = vm;
         this.lpis = lpis;
         this.gicv4 = build.hardware() == Hardware.GICV4;
-        this.kernel = build.isSince(6, 16) ? Kernel.BY_HOST_IRQ : Kernel.BY_ROUTE;
+        this.kernel = build.isSince(6, 16) ? VlpiKernel.BY_HOST_IRQ : VlpiKernel.BY_ROUTE;
     }
 
     private List<Vpe> vpes() {
@@ -99,10 +99,10 @@ final class Vlpis {
     /** @return whether the irqfd and the interrupt of the device are connected, which says nothing of a vLPI */
     boolean connect(FakeIrqfd irqfd, Producer producer, Route route) {
         VlpiMapping mapping = new VlpiMapping(kernel, gicv4, lpis, vpes(), producer.number());
-        Optional<Refusal> refused = mapping.register(route);
-        vm.note(refused.isEmpty() ? ArmRule.VLPI_MADE : ArmRule.VLPI_NOT_MADE);
-        if (refused.filter(Refusal.UNMAPPED::equals).isPresent() && kernel == Kernel.BY_ROUTE) {
-            vm.note(ArmRule.VLPI_NOT_CONNECTED_BEFORE);
+        Optional<VlpiObstacle> refused = mapping.register(route);
+        vm.note(refused.isEmpty() ? VgicAnswer.VLPI_MADE : VgicAnswer.VLPI_NOT_MADE);
+        if (refused.filter(VlpiObstacle.UNMAPPED::equals).isPresent() && kernel == VlpiKernel.BY_ROUTE) {
+            vm.note(VgicAnswer.VLPI_NOT_CONNECTED_BEFORE);
             return false;
         }
         if (producer.entry() instanceof GicHardware.Event event) {
@@ -114,7 +114,7 @@ final class Vlpis {
 
     void reroute(FakeIrqfd irqfd, Route route) {
         note(Objects.requireNonNull(mappings.get(irqfd)).changeRoute(route));
-        vm.note(kernel == Kernel.BY_HOST_IRQ ? ArmRule.VLPI_ENDS_WITH_ROUTE : ArmRule.VLPI_STAYS_BEFORE);
+        vm.note(kernel == VlpiKernel.BY_HOST_IRQ ? VgicAnswer.VLPI_ENDS_WITH_ROUTE : VgicAnswer.VLPI_STAYS_BEFORE);
     }
 
     void disconnect(FakeIrqfd irqfd) {
@@ -123,7 +123,7 @@ final class Vlpis {
 
     private void note(Outcome outcome) {
         if (outcome != Outcome.CLEAN) {
-            vm.note(ArmRule.VLPI_WARNS);
+            vm.note(VgicAnswer.VLPI_WARNS);
         }
     }
 }

@@ -11,10 +11,10 @@ import io.kvmirq.arch.apic.PostedVcpu;
 import io.kvmirq.arch.apic.PostedVm;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vtd.Irte;
-import io.kvmirq.arch.vtd.Outcome;
 import io.kvmirq.arch.vtd.PostedIrte;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.arch.vtd.RemappingOutcome;
 import io.kvmirq.arch.vtd.RemappingTable;
 import io.kvmirq.arch.vtd.RemappingUnit;
 import io.kvmirq.arch.vtd.UnitCapabilities;
@@ -119,7 +119,7 @@ final class VtdMachine extends PostingMachine {
         return new UnitEntry(this, index) {
             @Override
             boolean send() {
-                return !(unit.request(RemappableMsi.to(index, 0), requester) instanceof Outcome.Posted);
+                return !(unit.request(RemappableMsi.to(index, 0), requester) instanceof RemappingOutcome.Posted);
             }
 
             @Override

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake.vfio;
 
-import io.kvmirq.arch.intx.LineEvent;
+import io.kvmirq.arch.intx.model.LineEvent;
 import io.kvmirq.fake.file.EventFile;
 import io.kvmirq.fake.file.EventReader;
 import org.jspecify.annotations.Nullable;

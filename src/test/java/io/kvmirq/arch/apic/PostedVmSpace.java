@@ -6,9 +6,9 @@ import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.arch.vtd.ExploredTable;
 import io.kvmirq.arch.vtd.Irte;
-import io.kvmirq.arch.vtd.Outcome;
 import io.kvmirq.arch.vtd.RemappableMsi;
 import io.kvmirq.arch.vtd.RemappedIrte;
+import io.kvmirq.arch.vtd.RemappingOutcome;
 import io.kvmirq.arch.vtd.RemappingTable;
 import io.kvmirq.arch.vtd.RemappingUnit;
 import io.kvmirq.explorer.Actor;
@@ -147,7 +147,7 @@ final class PostedVmSpace extends PostedWords implements Space {
     }
 
     private void request(RemappableMsi message) {
-        if (unit.request(message, 0) instanceof Outcome.Blocked) {
+        if (unit.request(message, 0) instanceof RemappingOutcome.Blocked) {
             words.or(marks + 2, BLOCKED);
         }
     }

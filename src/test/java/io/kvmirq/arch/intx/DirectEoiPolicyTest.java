@@ -4,8 +4,11 @@ package io.kvmirq.arch.intx;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
+import io.kvmirq.arch.intx.DirectEoiPolicy.Trait;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -13,14 +16,21 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class DirectEoiPolicyTest {
     private static DirectEoiDecision decide(boolean platform, boolean safe, Set<NotDirect> spoiled) {
-        return new DirectEoiPolicy(
-                        platform,
-                        !spoiled.contains(NotDirect.NOT_LEVEL),
-                        !spoiled.contains(NotDirect.NO_MAPPED_EOI),
-                        spoiled.contains(NotDirect.SHARED) || spoiled.contains(NotDirect.REFUSED) ? 1 : 0,
-                        spoiled.contains(NotDirect.SHAREABLE),
-                        safe)
-                .decide();
+        Map<Trait, Boolean> traits = Map.of(
+                Trait.PLATFORM_DEVICE,
+                platform,
+                Trait.LEVEL,
+                !spoiled.contains(NotDirect.NOT_LEVEL),
+                Trait.EOI_DEACTIVATES,
+                !spoiled.contains(NotDirect.EOI_DOES_NOT_DEACTIVATE),
+                Trait.SHAREABLE,
+                spoiled.contains(NotDirect.SHAREABLE),
+                Trait.ASSERTED_SAFE,
+                safe);
+        Set<Trait> holding = EnumSet.allOf(Trait.class);
+        holding.removeIf(trait -> !traits.getOrDefault(trait, false));
+        boolean handlers = spoiled.contains(NotDirect.SHARED) || spoiled.contains(NotDirect.REFUSED);
+        return new DirectEoiPolicy(holding, handlers ? 1 : 0).decide();
     }
 
     /** The facts that can hold together: a shared line is shareable, and an exclusive request is not. */
@@ -67,7 +77,7 @@ class DirectEoiPolicyTest {
         assertThat(NotDirect.values())
                 .containsExactly(
                         NotDirect.NOT_LEVEL,
-                        NotDirect.NO_MAPPED_EOI,
+                        NotDirect.EOI_DOES_NOT_DEACTIVATE,
                         NotDirect.REFUSED,
                         NotDirect.SHARED,
                         NotDirect.SHAREABLE);
@@ -130,7 +140,7 @@ class DirectEoiPolicyTest {
     @Test
     void negativeNumberOfHandlersIsRefused() {
         assertThatIllegalArgumentException()
-                .isThrownBy(() -> new DirectEoiPolicy(true, true, true, -1, false, false))
+                .isThrownBy(() -> DirectEoiPolicy.shared(-1))
                 .withMessage("-1 other handlers cannot be: expected 0 or more");
     }
 }

@@ -54,19 +54,19 @@ class RemappingTableTest {
         return address == DESCRIPTOR ? Optional.of(descriptor) : Optional.empty();
     }
 
-    private Outcome request(RemappingTable of) {
+    private RemappingOutcome request(RemappingTable of) {
         return of.request(RemappableMsi.to(INDEX, 0), REQUESTER, this::memory);
     }
 
-    private static Outcome blocked(FaultReason reason) {
-        return new Outcome.Blocked(reason, true);
+    private static RemappingOutcome blocked(FaultReason reason) {
+        return new RemappingOutcome.Blocked(reason, true);
     }
 
     @Test
     void entryInUseSendsTheRequestToTheHost() {
         RemappedIrte entry = new RemappedIrte(LOW, HIGH);
         table.set(INDEX, entry);
-        assertThat(request(table)).isEqualTo(new Outcome.Remapped(entry));
+        assertThat(request(table)).isEqualTo(new RemappingOutcome.Remapped(entry));
         assertThat(table.isPostedToVcpu(INDEX)).isFalse();
         assertThat(seen).containsExactly("5: 0000000000043b00 0000000400220009", "5: invalidated");
     }
@@ -79,11 +79,11 @@ class RemappingTableTest {
         table.post(INDEX, DESCRIPTOR, GUEST);
         assertThat(seen).containsExactly("5: 0000000100043b00 23456fc000418001 at once", "5: invalidated");
         assertThat(table.isPostedToVcpu(INDEX)).isTrue();
-        Outcome.Posted posted = (Outcome.Posted) request(table);
-        assertThat(posted.notification()).contains(new Outcome.Notification(new InterruptVector(0xf2), 7));
+        RemappingOutcome.Posted posted = (RemappingOutcome.Posted) request(table);
+        assertThat(posted.notification()).contains(new RemappingOutcome.Notification(new InterruptVector(0xf2), 7));
         assertThat(posted.entry()).isEqualTo(table.entry(INDEX));
         assertThat(descriptor.snapshot().isRequested(GUEST)).isTrue();
-        assertThat(((Outcome.Posted) request(table)).notification())
+        assertThat(((RemappingOutcome.Posted) request(table)).notification())
                 .as("ON is set")
                 .isEmpty();
     }
@@ -156,7 +156,7 @@ class RemappingTableTest {
     void dataOfARequestIsIgnoredWithoutSubhandle() {
         table.set(INDEX, new RemappedIrte(LOW, HIGH));
         RemappableMsi message = new RemappableMsi(0xfee0_0010 | INDEX << 5, 0xdead_0041);
-        assertThat(table.request(message, REQUESTER, this::memory)).isInstanceOf(Outcome.Remapped.class);
+        assertThat(table.request(message, REQUESTER, this::memory)).isInstanceOf(RemappingOutcome.Remapped.class);
     }
 
     @ParameterizedTest
@@ -173,7 +173,7 @@ class RemappingTableTest {
         table.set(INDEX, new RemappedIrte(Long.decode(low), Long.decode(high)));
         assertThat(request(table)).isEqualTo(blocked(reason));
         table.set(INDEX, new RemappedIrte(Long.decode(low) | 2, Long.decode(high)));
-        assertThat(request(table)).as("FPD").isEqualTo(new Outcome.Blocked(reason, false));
+        assertThat(request(table)).as("FPD").isEqualTo(new RemappingOutcome.Blocked(reason, false));
     }
 
     @ParameterizedTest
@@ -198,7 +198,7 @@ class RemappingTableTest {
                 .hasMessage("entry 5 cannot post: the unit has no PI, CAP bit 59; leave it remapped");
         assertThat(seen).isEmpty();
         assertThat(old.isPostedToVcpu(INDEX)).isFalse();
-        assertThat(request(old)).isInstanceOf(Outcome.Remapped.class);
+        assertThat(request(old)).isInstanceOf(RemappingOutcome.Remapped.class);
         memory[2 * INDEX] |= 0x8000;
         old.invalidate(INDEX);
         assertThat(request(old)).as("IM is reserved there").isEqualTo(blocked(FaultReason.RESERVED_IN_ENTRY));
@@ -209,7 +209,7 @@ class RemappingTableTest {
         table.set(INDEX, new RemappedIrte(LOW, HIGH));
         assertThatThrownBy(() -> table.post(INDEX, DESCRIPTOR + 1, GUEST)).isInstanceOf(IllegalArgumentException.class);
         assertThat(table.isPostedToVcpu(INDEX)).isFalse();
-        assertThat(request(table)).isInstanceOf(Outcome.Remapped.class);
+        assertThat(request(table)).isInstanceOf(RemappingOutcome.Remapped.class);
     }
 
     @ParameterizedTest
@@ -219,9 +219,9 @@ class RemappingTableTest {
         xapic.set(INDEX, new RemappedIrte(1, HIGH));
         xapic.post(INDEX, DESCRIPTOR, GUEST);
         descriptor.load(Long.decode(ndst));
-        Outcome outcome = request(xapic);
+        RemappingOutcome outcome = request(xapic);
         if (accepted) {
-            assertThat(outcome).isInstanceOf(Outcome.Posted.class);
+            assertThat(outcome).isInstanceOf(RemappingOutcome.Posted.class);
         } else {
             assertThat(outcome).isEqualTo(blocked(FaultReason.RESERVED_IN_DESCRIPTOR));
             assertThat(descriptor.hasRequests()).isFalse();
@@ -242,7 +242,7 @@ class RemappingTableTest {
         assertThat(request(xapic)).isEqualTo(blocked(FaultReason.RESERVED_IN_ENTRY));
         RemappedIrte shifted = new RemappedIrte(0x0000040000220009L, HIGH);
         xapic.set(INDEX, shifted);
-        assertThat(request(xapic)).isEqualTo(new Outcome.Remapped(shifted));
+        assertThat(request(xapic)).isEqualTo(new RemappingOutcome.Remapped(shifted));
     }
 
     @Test

@@ -63,7 +63,7 @@ class RemappingUnitTest {
         PostedVcpu vcpu = posted(0, 0x41);
         vcpu.thread().load(1);
         assertThat(vcpu.thread().block(true)).isTrue();
-        assertThat(unit.request(MESSAGE, REQUESTER)).isInstanceOf(Outcome.Posted.class);
+        assertThat(unit.request(MESSAGE, REQUESTER)).isInstanceOf(RemappingOutcome.Posted.class);
         assertThat(host.cpu(1).isInterrupted()).isTrue();
         assertThat(host.cpu(0).isInterrupted()).isFalse();
         host.cpu(1).takeInterrupt();
@@ -95,14 +95,15 @@ class RemappingUnitTest {
         posted(0, 0x41);
         unit.request(MESSAGE, REQUESTER);
         memory[10] = 0;
-        assertThat(unit.request(MESSAGE, REQUESTER)).isInstanceOf(Outcome.Posted.class);
+        assertThat(unit.request(MESSAGE, REQUESTER)).isInstanceOf(RemappingOutcome.Posted.class);
         table.invalidate(5);
-        assertThat(unit.request(MESSAGE, REQUESTER)).isEqualTo(new Outcome.Blocked(FaultReason.NOT_PRESENT, true));
+        assertThat(unit.request(MESSAGE, REQUESTER))
+                .isEqualTo(new RemappingOutcome.Blocked(FaultReason.NOT_PRESENT, true));
         memory[10] = 9;
         memory[11] = SOURCE;
         assertThat(unit.request(MESSAGE, REQUESTER))
                 .as("what is not present is not cached")
-                .isInstanceOf(Outcome.Remapped.class);
+                .isInstanceOf(RemappingOutcome.Remapped.class);
     }
 
     @ParameterizedTest

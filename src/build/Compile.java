@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import javax.tools.JavaCompiler;
+import javax.tools.StandardJavaFileManager;
+import javax.tools.ToolProvider;
+import org.objectweb.asm.ClassReader;
+import org.objectweb.asm.ClassVisitor;
+import org.objectweb.asm.ClassWriter;
+import org.objectweb.asm.FieldVisitor;
+import org.objectweb.asm.MethodVisitor;
+import org.objectweb.asm.Opcodes;
+
+/**
+ * Compiles the sources that changed, and those that depend on a changed declaration. {@code scripts/compile} runs it.
+ *
+ * <p>A source is changed if its content is: a newer date alone compiles nothing. A class depends on each type that its
+ * constant pool names. Javac inlines constants and leaves no name there, so a changed constant compiles everything. The
+ * state of the last success is in {@code target/build/UNIT.state}; a failed run changes no state, so the next one compiles
+ * the same sources again.
+ */
+final class Compile {
+    private static final String PACKAGE = "io/kvmirq/";
+    private static final Pattern OUR_TYPE = Pattern.compile(PACKAGE + "[\\w/]+");
+
+    /** Above this share of a unit's sources, one compilation of all is faster than rounds. */
+    private static final double MOST = 0.4;
+
+    private final Path classes;
+    private final Path sources;
+    private final Path stateFile;
+    private final List<String> options;
+    private final State before;
+    private final State after = new State(new TreeMap<>(), new TreeMap<>(), new TreeMap<>());
+    private final Set<String> compiled = new TreeSet<>();
+
+    /**
+     * The state of a unit.
+     *
+     * @param hashes of the sources by path, and of the options by the empty path
+     * @param types of this unit: the hash of the declarations that other sources can see, by name of the outermost type
+     * @param seen the same of the units before it
+     */
+    private record State(Map<String, String> hashes, Map<String, String> types, Map<String, String> seen) {
+        static State read(Path file) throws IOException {
+            State state = new State(new TreeMap<>(), new TreeMap<>(), new TreeMap<>());
+            if (Files.exists(file)) {
+                for (String line : Files.readAllLines(file)) {
+                    String[] cells = line.split("\t", -1);
+                    Map<String, String> map =
+                            switch (cells[0]) {
+                                case "source" -> state.hashes;
+                                case "type" -> state.types;
+                                default -> state.seen;
+                            };
+                    map.put(cells[1], cells[2]);
+                }
+            }
+            return state;
+        }
+
+        void write(Path file) throws IOException {
+            List<String> lines = new ArrayList<>();
+            hashes.forEach((path, hash) -> lines.add("source\t" + path + "\t" + hash));
+            types.forEach((type, hash) -> lines.add("type\t" + type + "\t" + hash));
+            seen.forEach((type, hash) -> lines.add("seen\t" + type + "\t" + hash));
+            Path written = Files.write(file.resolveSibling(file.getFileName() + ".new"), lines);
+            Files.move(written, file, StandardCopyOption.REPLACE_EXISTING);
+        }
+    }
+
+    private Compile(Path sources, Path classes, Path stateFile, List<String> options) throws IOException {
+        this.sources = sources;
+        this.classes = classes;
+        this.stateFile = stateFile;
+        this.options = options;
+        before = Files.isDirectory(classes) ? State.read(stateFile) : new State(Map.of(), Map.of(), Map.of());
+    }
+
+    /**
+     * Compiles a unit: {@code NAME SOURCES CLASSES RESOURCES UNITS OPTION...}. RESOURCES is copied to CLASSES and may be
+     * missing; UNITS are the names of the units that it uses, with a comma between two, or {@code -}.
+     */
+    public static void main(String[] arguments) throws IOException {
+        Path states = Path.of("target/build");
+        Files.createDirectories(states);
+        Path classes = Path.of(arguments[2]);
+        List<String> options = new ArrayList<>(List.of(arguments).subList(5, arguments.length));
+        Compile unit = new Compile(Path.of(arguments[1]), classes, states.resolve(arguments[0] + ".state"), options);
+        for (String used : arguments[4].split(",")) {
+            unit.after.seen.putAll(State.read(states.resolve(used + ".state")).types);
+        }
+        copy(Path.of(arguments[3]), classes);
+        if (!unit.compile()) {
+            System.exit(1);
+        }
+        if (!unit.after.equals(unit.before)) {
+            unit.after.write(unit.stateFile);
+        }
+        if (!unit.compiled.isEmpty()) {
+            System.out.println("compiled " + unit.compiled.size() + " of " + (unit.after.hashes.size() - 1)
+                    + " sources of " + arguments[1]);
+        }
+    }
+
+    private static void copy(Path resources, Path classes) throws IOException {
+        for (Path file : files(resources, "")) {
+            Path copy = classes.resolve(resources.relativize(file));
+            if (!Files.exists(copy) || Files.mismatch(file, copy) >= 0) {
+                Files.createDirectories(copy.getParent());
+                Files.copy(file, copy, StandardCopyOption.REPLACE_EXISTING);
+            }
+        }
+    }
+
+    private boolean compile() throws IOException {
+        after.hashes.put("", hash(String.join("\n", options).getBytes(UTF_8)));
+        for (Path file : files(sources, ".java")) {
+            after.hashes.put(sources.relativize(file).toString(), hash(Files.readAllBytes(file)));
+        }
+        Set<String> all = new TreeSet<>(after.hashes.keySet());
+        all.remove("");
+        Set<String> changedTypes = differences(before.seen, after.seen);
+        Set<String> todo = differences(before.hashes, after.hashes);
+        boolean everything = todo.remove("") || todo.contains("module-info.java");
+        for (String source : todo) {
+            String type = source.replaceFirst("\\.java$", "");
+            deleteClasses(type);
+            if (!all.contains(source)) {
+                changedTypes.add(type);
+                if (!constants(before.types.getOrDefault(type, ".")).isEmpty()) {
+                    changedTypes.add(CONSTANTS);
+                }
+            }
+        }
+        after.types.putAll(before.types);
+        after.types.keySet().removeIf(type -> !type.equals(CONSTANTS) && !all.contains(type + ".java"));
+        todo.retainAll(all);
+        todo.addAll(everything || changedTypes.contains(CONSTANTS) ? all : dependents(changedTypes, all));
+        while (!todo.isEmpty()) {
+            if (todo.size() > MOST * all.size()) {
+                todo = new TreeSet<>(all);
+            }
+            if (!javac(todo)) {
+                return false;
+            }
+            compiled.addAll(todo);
+            changedTypes = declared(todo);
+            todo = changedTypes.contains(CONSTANTS) ? new TreeSet<>(all) : dependents(changedTypes, all);
+            todo.removeAll(compiled);
+        }
+        return true;
+    }
+
+    private void deleteClasses(String type) throws IOException {
+        Path directory = classes.resolve(type).getParent();
+        String name = type.substring(type.lastIndexOf('/') + 1);
+        if (Files.isDirectory(directory)) {
+            try (Stream<Path> files = Files.list(directory)) {
+                for (Path file : files.toList()) {
+                    String found = file.getFileName().toString();
+                    if (found.equals(name + ".class") || (found.startsWith(name + "$") && found.endsWith(".class"))) {
+                        Files.delete(file);
+                    }
+                }
+            }
+        }
+    }
+
+    private boolean javac(Collection<String> todo) throws IOException {
+        Files.createDirectories(classes);
+        JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
+        try (StandardJavaFileManager files = compiler.getStandardFileManager(null, null, UTF_8)) {
+            List<String> arguments = new ArrayList<>(options);
+            arguments.addAll(List.of("-d", classes.toString(), "-implicit:none"));
+            return compiler.getTask(
+                            null,
+                            files,
+                            null,
+                            arguments,
+                            null,
+                            files.getJavaFileObjectsFromPaths(
+                                    todo.stream().map(sources::resolve).toList()))
+                    .call();
+        }
+    }
+
+    /** The name under which a unit keeps the hash of all its constants. */
+    private static final String CONSTANTS = "=";
+
+    /** Takes up the declarations of compiled sources, and returns the types whose declaration is not as before. */
+    private Set<String> declared(Set<String> todo) throws IOException {
+        Map<String, List<Path>> files = new TreeMap<>();
+        for (Path file : files(classes, ".class")) {
+            files.computeIfAbsent(outermost(classes.relativize(file).toString()), type -> new ArrayList<>())
+                    .add(file);
+        }
+        Set<String> changed = new HashSet<>();
+        for (String source : todo) {
+            String type = source.replaceFirst("\\.java$", "");
+            StringBuilder declarations = new StringBuilder();
+            StringBuilder constants = new StringBuilder();
+            for (Path file : files.getOrDefault(type, List.of())) {
+                declarations.append(declaration(Files.readAllBytes(file), constants));
+            }
+            String hash = hash(declarations.toString().getBytes(UTF_8)) + "."
+                    + (constants.isEmpty() ? "" : hash(constants.toString().getBytes(UTF_8)));
+            String earlier = after.types.put(type, hash);
+            if (!hash.equals(earlier)) {
+                changed.add(type);
+                if (earlier != null && !constants(earlier).equals(constants(hash))) {
+                    changed.add(CONSTANTS);
+                }
+            }
+        }
+        after.types.put(
+                CONSTANTS,
+                hash(after.types.entrySet().stream()
+                        .filter(entry -> !entry.getKey().equals(CONSTANTS))
+                        .filter(entry -> !constants(entry.getValue()).isEmpty())
+                        .map(entry -> entry.getKey() + constants(entry.getValue()))
+                        .collect(Collectors.joining())
+                        .getBytes(UTF_8)));
+        return changed;
+    }
+
+    private static String constants(String hash) {
+        return hash.substring(hash.indexOf('.') + 1);
+    }
+
+    /** The hash of what other sources can see of a class: all but code and private members. */
+    private static String declaration(byte[] bytes, StringBuilder constants) {
+        ClassWriter visible = new ClassWriter(0);
+        new ClassReader(bytes)
+                .accept(
+                        new ClassVisitor(Opcodes.ASM9, visible) {
+                            @Override
+                            public FieldVisitor visitField(
+                                    int access, String name, String descriptor, String signature, Object value) {
+                                if (hidden(access)) {
+                                    return null;
+                                }
+                                if (value != null) {
+                                    constants.append(name).append(value).append('\n');
+                                }
+                                return super.visitField(access, name, descriptor, signature, value);
+                            }
+
+                            @Override
+                            public MethodVisitor visitMethod(
+                                    int access, String name, String descriptor, String signature, String[] thrown) {
+                                return hidden(access)
+                                        ? null
+                                        : super.visitMethod(access, name, descriptor, signature, thrown);
+                            }
+                        },
+                        ClassReader.SKIP_CODE | ClassReader.SKIP_DEBUG);
+        return hash(visible.toByteArray());
+    }
+
+    private static boolean hidden(int access) {
+        return (access & (Opcodes.ACC_PRIVATE | Opcodes.ACC_SYNTHETIC)) != 0;
+    }
+
+    /** The sources whose classes name one of these types or a type derived from one. */
+    private Set<String> dependents(Set<String> types, Set<String> all) throws IOException {
+        Set<String> dependents = new TreeSet<>();
+        if (types.isEmpty()) {
+            return dependents;
+        }
+        Map<String, Set<String>> named = new HashMap<>();
+        Map<String, Set<String>> parents = new HashMap<>();
+        for (Path file : files(classes, ".class")) {
+            String path = classes.relativize(file).toString();
+            if (path.startsWith(PACKAGE)) {
+                ClassReader reader = new ClassReader(Files.readAllBytes(file));
+                names(reader, named.computeIfAbsent(outermost(path), type -> new HashSet<>()));
+                Set<String> above = parents.computeIfAbsent(outermost(path), type -> new HashSet<>());
+                Stream.concat(Stream.of(reader.getSuperName()), Stream.of(reader.getInterfaces()))
+                        .map(Compile::outermost)
+                        .forEach(above::add);
+            }
+        }
+        Set<String> changed = new HashSet<>(types);
+        while (true) {
+            Set<String> derived = parents.entrySet().stream()
+                    .filter(entry -> entry.getValue().stream().anyMatch(changed::contains))
+                    .map(Map.Entry::getKey)
+                    .collect(Collectors.toSet());
+            if (!changed.addAll(derived)) {
+                break;
+            }
+        }
+        named.forEach((type, names) -> {
+            if (all.contains(type + ".java") && names.stream().anyMatch(changed::contains)) {
+                dependents.add(type + ".java");
+            }
+        });
+        return dependents;
+    }
+
+    /** Adds our types that a constant pool names, in any of its texts. */
+    private static void names(ClassReader reader, Set<String> names) {
+        char[] buffer = new char[reader.getMaxStringLength()];
+        for (int i = 1; i < reader.getItemCount(); i++) {
+            int at = reader.getItem(i);
+            // CONSTANT_Utf8; the second item of a long or double has no offset.
+            if (at > 0 && reader.readByte(at - 1) == 1) {
+                Matcher type = OUR_TYPE.matcher(utf8(reader, at, buffer));
+                while (type.find()) {
+                    names.add(type.group());
+                }
+            }
+        }
+    }
+
+    private static String utf8(ClassReader reader, int at, char[] buffer) {
+        int length = reader.readUnsignedShort(at);
+        int used = 0;
+        for (int i = 0; i < length; i++) {
+            // Names of types are ASCII; other letters only have to be no part of a name.
+            int letter = reader.readByte(at + 2 + i);
+            buffer[used++] = (char) (letter < 0x80 ? letter : ' ');
+            if (used == buffer.length && i < length - 1) {
+                buffer = java.util.Arrays.copyOf(buffer, length);
+            }
+        }
+        return new String(buffer, 0, used);
+    }
+
+    /** The name of the outermost type of a class or of its file, such as {@code io/kvmirq/kvm/Vm}. */
+    private static String outermost(String name) {
+        String type = name.replaceFirst("\\.class$", "");
+        int nested = type.indexOf('$');
+        return nested < 0 ? type : type.substring(0, nested);
+    }
+
+    private static Set<String> differences(Map<String, String> before, Map<String, String> after) {
+        Set<String> different = new TreeSet<>(before.keySet());
+        different.addAll(after.keySet());
+        different.removeIf(key -> after.getOrDefault(key, "").equals(before.getOrDefault(key, "")));
+        return different;
+    }
+
+    private static List<Path> files(Path directory, String suffix) {
+        if (!Files.isDirectory(directory)) {
+            return List.of();
+        }
+        try (Stream<Path> files = Files.walk(directory)) {
+            return files.filter(file -> file.toString().endsWith(suffix) && Files.isRegularFile(file))
+                    .filter(file -> !file.toString().contains("META-INF/versions"))
+                    .toList();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private static String hash(byte[] bytes) {
+        try {
+            return HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes), 0, 8);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+}

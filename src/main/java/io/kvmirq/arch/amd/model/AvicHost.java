@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.amd.model;
+
+import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.amd.AvicTables;
+import io.kvmirq.arch.amd.GaTag;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * KVM with AVIC on a host: the VMs by their ids, the notifier of the GA log, and the doorbell.
+ *
+ * <p>Make VMs before other threads use the host. After that it is safe for use by any number of threads. Source: {@code
+ * avic_vm_init} and {@code avic_ga_log_notifier} of Linux 7.1.
+ */
+public final class AvicHost {
+    /**
+     * The pending bit of a {@link HostCpu} that stands for the doorbell. The real doorbell has no vector, and no interrupt
+     * has the vector 0.
+     */
+    static final int DOORBELL = 0;
+
+    private final Host host;
+    private final AvicKernel kernel;
+    private final boolean ipiv;
+    private final int lastId;
+    private volatile List<AvicVm> vms = List.of();
+    private int nextId;
+
+    /**
+     * KVM without a VM.
+     *
+     * @param ipiv whether senders in a guest may see IsRunning: the parameter enable_ipiv of kvm_amd. Always true before
+     *     Linux 6.17, which brought the parameter
+     * @throws IllegalArgumentException if the id of a CPU does not fit an entry of the physical table: 12 bits
+     */
+    public AvicHost(Host host, AvicKernel kernel, boolean ipiv) {
+        this(host, kernel, ipiv, (int) GaTag.VM.max());
+    }
+
+    AvicHost(Host host, AvicKernel kernel, boolean ipiv, int lastId) {
+        host.cpus().forEach(cpu -> AvicTables.HOST_ID.with(cpu.id()));
+        this.host = host;
+        this.kernel = kernel;
+        this.ipiv = ipiv;
+        this.lastId = lastId;
+        host.handle(DOORBELL, this::rung);
+    }
+
+    /** The host. */
+    public Host host() {
+        return host;
+    }
+
+    AvicKernel kernel() {
+        return kernel;
+    }
+
+    boolean hasIpiv() {
+        return ipiv;
+    }
+
+    /**
+     * Ids start at 1, wrap, and skip those in use.
+     *
+     * @return the id of the new VM
+     * @throws IllegalStateException if all are in use
+     */
+    synchronized int add(AvicVm vm) {
+        vms.stream().filter(vm::overlaps).findFirst().ifPresent(other -> {
+            throw new IllegalArgumentException(
+                    "the backing pages overlap those of VM " + other.id() + ": give each VM pages of its own");
+        });
+        if (vms.size() == lastId) {
+            throw new IllegalStateException("all " + lastId + " ids of VMs are in use: destroy a VM first");
+        }
+        do {
+            nextId = nextId % lastId + 1;
+        } while (vm(nextId) != null);
+        List<AvicVm> more = new ArrayList<>(vms);
+        more.add(vm);
+        vms = List.copyOf(more);
+        return nextId;
+    }
+
+    synchronized void remove(AvicVm vm) {
+        vms = vms.stream().filter(other -> other != vm).toList();
+    }
+
+    private @Nullable AvicVm vm(long id) {
+        List<AvicVm> all = vms;
+        for (int i = 0; i < all.size(); i++) {
+            if (all.get(i).id() == id) {
+                return all.get(i);
+            }
+        }
+        return null;
+    }
+
+    /** The vCPU that a GATag names. Empty if there is none. */
+    public Optional<AvicVcpu> vcpu(long gaTag) {
+        AvicVm vm = vm(GaTag.VM.of(gaTag));
+        int index = (int) GaTag.VCPU.of(gaTag);
+        return vm == null || index >= vm.vcpus() ? Optional.empty() : Optional.of(vm.vcpu(index));
+    }
+
+    /**
+     * The notifier of the GA log: wakes the vCPU that the GATag names. It sets nothing: the vector is in the backing page
+     * already. A tag that names no vCPU does nothing.
+     */
+    void wake(long gaTag) {
+        vcpu(gaTag).ifPresent(vcpu -> vcpu.thread().wake());
+    }
+
+    /** Does not allocate. */
+    @Nullable
+    AvicVcpu withPage(long address) {
+        List<AvicVm> all = vms;
+        for (int i = 0; i < all.size(); i++) {
+            AvicVcpu vcpu = all.get(i).withPage(address);
+            if (vcpu != null) {
+                return vcpu;
+            }
+        }
+        return null;
+    }
+
+    /** The CPU looks again at the IRR of the guest that it runs. Without a guest the doorbell does nothing. */
+    private void rung(HostCpu cpu) {
+        List<AvicVm> all = vms;
+        for (int i = 0; i < all.size(); i++) {
+            all.get(i).rung(cpu);
+        }
+    }
+}

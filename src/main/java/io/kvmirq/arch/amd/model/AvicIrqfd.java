@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.amd.model;
+
+import io.kvmirq.Errno;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.KernelException;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.amd.AvicTables;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.apic.IrteUpdate;
+import java.util.List;
+import java.util.OptionalInt;
+import java.util.stream.IntStream;
+
+/**
+ * An irqfd whose producer is the interrupt of a device: KVM posts it to a vCPU, or not. It is on the list of one vCPU at
+ * most. Each change is under the VM's lock of irqfds, so that one mediator changes the entry.
+ *
+ * <p>Safe for use by any number of threads. Source: {@code avic_pi_update_irte} and {@code kvm_pi_update_irte} of Linux
+ * 7.1, {@code svm_ir_list_add} of Linux 6.12.
+ */
+public class AvicIrqfd implements IrteUpdate {
+    final AvicVm vm;
+    private final SharedWords words;
+    private final int number;
+    private final GaUnit unit;
+    private final int entry;
+
+    AvicIrqfd(AvicVm vm, int number, GaUnit unit, int entry) {
+        this.vm = vm;
+        this.words = vm.words();
+        this.number = number;
+        this.unit = unit;
+        this.entry = entry;
+    }
+
+    int number() {
+        return number;
+    }
+
+    GaUnit unit() {
+        return unit;
+    }
+
+    int entry() {
+        return entry;
+    }
+
+    private int bypass() {
+        return vm.at(AvicVm.BYPASSES + number);
+    }
+
+    /** The index of the vCPU that the irqfd is posted to: {@code irq_bypass_vcpu}. The entry may be remapped meanwhile. */
+    public OptionalInt vcpu() {
+        int vcpu = (int) words.get(bypass());
+        return vcpu == 0 ? OptionalInt.empty() : OptionalInt.of(vcpu - 1);
+    }
+
+    /**
+     * Posts the interrupt to a vCPU from now on. While AVIC is inhibited the entry stays remapped. If the unit has no guest
+     * mode, kernels up to 6.16 leave the entry remapped and report no error.
+     *
+     * @throws KernelException EINVAL if the device's domain is not UNMANAGED, or the unit has no guest mode. From 6.17 the
+     *     irqfd is then posted to no vCPU; up to 6.16 it stays on the list that it was on
+     * @throws IllegalArgumentException if the vCPU belongs to another VM
+     */
+    public void post(AvicVcpu vcpu, InterruptVector vector) {
+        if (vcpu.vm() != vm) {
+            throw new IllegalArgumentException(
+                    "vCPU " + vcpu.index() + " belongs to another VM: expected one of the irqfd's VM");
+        }
+        lock();
+        boolean fits = unit.isUnmanaged(entry) && (unit.isVapic() || vcpu.alwaysLogs());
+        if (!vcpu.alwaysLogs() || fits) {
+            boolean linked = vcpu.alwaysLogs()
+                    ? writeThenMove(vcpu, vector.number())
+                    : moveThenWrite(vcpu, vector.number(), fits);
+            words.set(bypass(), linked ? vcpu.index() + 1 : 0);
+        }
+        unlock();
+        if (!fits) {
+            throw new KernelException(
+                    "irq_set_vcpu_affinity",
+                    "entry=" + entry + " vcpu=" + vcpu.index(),
+                    Errno.EINVAL,
+                    unit.isVapic() ? "the domain of the device is not UNMANAGED" : "the unit has no guest mode");
+        }
+    }
+
+    @Override
+    public void post(VcpuId to, InterruptVector vector) {
+        post(vm.vcpu(to.number()), vector);
+    }
+
+    @Override
+    public void unpost() {
+        lock();
+        if (vm.avic().kernel() == AvicKernel.UP_TO_6_16) {
+            unit.deactivate(entry);
+            unlink();
+        } else {
+            unlink();
+            unit.deactivate(entry);
+        }
+        words.set(bypass(), 0);
+        unlock();
+    }
+
+    void lock() {
+        words.lock(vm.at(AvicVm.IRQFDS_LOCK));
+    }
+
+    void unlock() {
+        words.unlock(vm.at(AvicVm.IRQFDS_LOCK));
+    }
+
+    /** From 6.17. The new vCPU is not loaded and not put between the write and the link. @return whether it is linked */
+    boolean moveThenWrite(AvicVcpu vcpu, int vector, boolean fits) {
+        unlink();
+        boolean guestMode = vcpu.isActive();
+        vcpu.list().lock();
+        if (fits) {
+            long shadow = vcpu.shadowEntry();
+            unit.post(entry, vcpu, vector, guestMode, cpu(shadow), AvicTables.GA_LOG_INTR.isSet(shadow));
+            link(vcpu);
+        }
+        vcpu.list().unlock();
+        return fits;
+    }
+
+    /** Up to 6.16. Between the write and the removal the previous vCPU still updates the entry. */
+    boolean writeThenMove(AvicVcpu vcpu, int vector) {
+        boolean posts = unit.isVapic() && vcpu.isActive();
+        unit.post(entry, vcpu, vector, posts, GaUnit.NO_CPU, true);
+        unlink();
+        if (posts) {
+            vcpu.list().lock();
+            long shadow = vcpu.shadowEntry();
+            if (AvicTables.IS_RUNNING.isSet(shadow)) {
+                unit.update(entry, cpu(shadow), true);
+            }
+            link(vcpu);
+            vcpu.list().unlock();
+        }
+        return posts;
+    }
+
+    static long cpu(long shadow) {
+        return AvicTables.IS_RUNNING.isSet(shadow) ? AvicTables.HOST_ID.of(shadow) : GaUnit.NO_CPU;
+    }
+
+    /** The lock of the list is held. */
+    void link(AvicVcpu vcpu) {
+        vcpu.list().add(number);
+    }
+
+    void unlink() {
+        int vcpu = (int) words.get(bypass()) - 1;
+        if (vcpu >= 0) {
+            IrList list = vm.vcpu(vcpu).list();
+            list.lock();
+            list.remove(number);
+            list.unlock();
+        }
+    }
+
+    void addBrokenRules(List<String> broken) {
+        List<AvicVcpu> listing = IntStream.range(0, vm.vcpus())
+                .mapToObj(vm::vcpu)
+                .filter(vcpu -> vcpu.list().has(number))
+                .toList();
+        String irqfd = "irqfd " + number + " ";
+        List<Integer> lists = listing.stream().map(AvicVcpu::index).toList();
+        if (lists.size() > 1) {
+            broken.add("L1: " + irqfd + "on the lists of vCPUs " + lists);
+        }
+        if (!lists.equals(vcpu().stream().boxed().toList())) {
+            broken.add("L2: " + irqfd + "posted to " + vcpu() + ", on the lists of " + lists);
+        }
+        long low = unit.low(entry);
+        if (!GaIrte.GUEST_MODE.isSet(low)) {
+            return;
+        }
+        if (listing.isEmpty()) {
+            broken.add("L3: " + irqfd + "in guest mode, on no list");
+        }
+        for (AvicVcpu vcpu : listing) {
+            long cpu = cpu(vcpu.shadowEntry());
+            boolean runs = GaIrte.IS_RUN.isSet(low);
+            long destination = GaIrte.DESTINATION.of(low, unit.high(entry));
+            boolean late = !runs && vcpu.alwaysLogs();
+            if (!late && runs != (cpu != GaUnit.NO_CPU) || runs && destination != cpu) {
+                broken.add("L4: " + irqfd + (runs ? "runs on " + destination : "does not run") + ", vCPU "
+                        + vcpu.index() + (cpu == GaUnit.NO_CPU ? " does not run" : " runs on " + cpu));
+            }
+            if (!vcpu.alwaysLogs()
+                    && GaIrte.GA_LOG_INTR.isSet(low)
+                    && !vcpu.thread().isBlocking()) {
+                broken.add("L5: " + irqfd + "logs, vCPU " + vcpu.index() + " does not block");
+            }
+        }
+    }
+}

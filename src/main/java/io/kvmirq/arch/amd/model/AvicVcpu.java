@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.amd.model;
+
+import static io.kvmirq.arch.amd.AvicTables.GA_LOG_INTR;
+import static io.kvmirq.arch.amd.AvicTables.HOST_ID;
+import static io.kvmirq.arch.amd.AvicTables.IS_RUNNING;
+
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.amd.AvicKernel;
+import io.kvmirq.arch.amd.AvicTables;
+import io.kvmirq.arch.amd.GaTag;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.VcpuHooks;
+import io.kvmirq.arch.vcpu.VcpuThread;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * A vCPU with AVIC: its thread, the IRR and ISR of its backing page, its entry of the physical table, and the irqfds that
+ * are posted to it. At each step of its {@link #thread} the vCPU changes its entry and the remapping entries together.
+ *
+ * <p>Safe for use by one thread of its own and any number of others.
+ */
+public final class AvicVcpu {
+    static final int VECTOR_WORDS = 4;
+
+    static final int IRR = 0;
+    static final int ISR = IRR + VECTOR_WORDS;
+    /** KVM's copy of the entry, with GALogIntr: {@code avic_physical_id_entry}. */
+    static final int SHADOW = ISR + VECTOR_WORDS;
+    /** The entry of the hardware's table. */
+    static final int TABLE = SHADOW + 1;
+    /** Whether AVIC is off for this vCPU. */
+    static final int INACTIVE = TABLE + 1;
+
+    static final int THREAD = INACTIVE + 1;
+    static final int LIST = THREAD + VcpuThread.WORDS;
+
+    private final AvicVm vm;
+    private final int index;
+    private final long page;
+    private final SharedWords words;
+    private final int base;
+    private final IrList list;
+    private final VcpuThread thread;
+    private final boolean alwaysLogs;
+
+    AvicVcpu(AvicVm vm, int index, long page, SharedWords words, int base, IrList list) {
+        this.vm = vm;
+        this.index = index;
+        this.page = page;
+        this.words = words;
+        this.base = base;
+        this.list = list;
+        this.alwaysLogs = vm.avic().kernel() == AvicKernel.UP_TO_6_16;
+        // The fields check the address.
+        long entry = AvicTables.PHYSICAL_VALID.mask() | AvicTables.BACKING_PAGE.with(page >>> 12);
+        words.set(at(SHADOW), entry);
+        words.set(at(TABLE), entry);
+        this.thread = new VcpuThread(vm.avic().host(), index, words, at(THREAD), new Steps());
+    }
+
+    static int words(int irqfds) {
+        return LIST + IrList.words(irqfds);
+    }
+
+    int at(int word) {
+        return base + word;
+    }
+
+    /** The entries of its units that are posted to it: the irqfds on its list. */
+    public List<Integer> entries() {
+        List<Integer> entries = new ArrayList<>();
+        for (int i = list.next(0); i >= 0; i = list.next(i + 1)) {
+            entries.add(vm.irqfd(i).entry());
+        }
+        return entries;
+    }
+
+    AvicVm vm() {
+        return vm;
+    }
+
+    IrList list() {
+        return list;
+    }
+
+    /** The index in the VM. */
+    public int index() {
+        return index;
+    }
+
+    /** The thread of this vCPU. */
+    public VcpuThread thread() {
+        return thread;
+    }
+
+    /** The GATag of entries that are posted to this vCPU. */
+    public long gaTag() {
+        return GaTag.VM.with(vm.id()) | GaTag.VCPU.with(index);
+    }
+
+    /** The physical address of the backing page. */
+    public long page() {
+        return page;
+    }
+
+    /** The entry of the hardware's physical table. Without enable_ipiv it never shows IsRunning. */
+    public long tableEntry() {
+        return words.get(at(TABLE));
+    }
+
+    /** KVM's own copy of the entry, which also has GALogIntr. */
+    public long shadowEntry() {
+        return words.get(at(SHADOW));
+    }
+
+    /** Whether AVIC is on for this vCPU. The vCPU follows the VM before it enters the guest. */
+    public boolean isActive() {
+        return words.get(at(INACTIVE)) == 0;
+    }
+
+    boolean alwaysLogs() {
+        return alwaysLogs;
+    }
+
+    /**
+     * A unit, or KVM, sets a vector in the IRR. This is one locked access. Does not allocate.
+     *
+     * @param vector 0–255
+     */
+    void request(int vector) {
+        words.or(at(IRR + vector / Long.SIZE), 1L << vector);
+    }
+
+    /**
+     * Requests a vector from software, as the irqfd of a remapped interrupt does ({@code svm_complete_interrupt_delivery}).
+     * Does not allocate.
+     *
+     * @param vector 0–255
+     */
+    public void deliver(int vector) {
+        checkVector(vector);
+        request(vector);
+        boolean inGuest = thread.isInGuestMode();
+        if (!isActive()) {
+            thread.request();
+            thread.kick();
+        } else if (inGuest) {
+            thread.interrupt(AvicHost.DOORBELL);
+        } else {
+            thread.wake();
+        }
+    }
+
+    /** The guest takes the vectors of its IRR, all at once: priorities are not modelled. */
+    void takeInterrupts() {
+        for (int i = 0; i < VECTOR_WORDS; i++) {
+            if (words.get(at(IRR + i)) != 0) {
+                words.or(at(ISR + i), words.swap(at(IRR + i), 0));
+            }
+        }
+    }
+
+    /**
+     * As {@link #takeInterrupts()}, and another LAPIC serves the vectors: they are in this page's ISR no more.
+     *
+     * @param taken receives the vectors in four words from {@code at}
+     */
+    public void takeInterrupts(SharedWords taken, int at) {
+        takeInterrupts();
+        for (int i = 0; i < VECTOR_WORDS; i++) {
+            if (words.get(at(ISR + i)) != 0) {
+                taken.or(at + i, words.swap(at(ISR + i), 0));
+            }
+        }
+    }
+
+    /**
+     * Whether the guest has taken a vector and not ended it.
+     *
+     * @param vector 0–255
+     */
+    public boolean isInService(int vector) {
+        checkVector(vector);
+        return (words.get(at(ISR + vector / Long.SIZE)) >>> vector & 1) != 0;
+    }
+
+    /**
+     * The guest ends a vector (EOI). The EOI register ends the highest vector that is in service.
+     *
+     * @param vector 0–255
+     * @throws IllegalStateException if the guest does not run, or the vector is not the highest one in service
+     */
+    public void end(int vector) {
+        checkVector(vector);
+        if (!thread.isGuest()) {
+            throw new IllegalStateException(
+                    "the guest of vCPU " + index + " does not run: the vCPU has to enter first");
+        }
+        if (!isInService(vector)) {
+            throw new IllegalStateException("vector " + vector + " of vCPU " + index
+                    + " is not in service: the guest ends an interrupt after it took it");
+        }
+        int highest = highestInService();
+        if (vector != highest) {
+            throw new IllegalStateException("vector " + vector + " of vCPU " + index
+                    + " cannot end now: an EOI ends the highest vector in service, " + highest);
+        }
+        words.and(at(ISR + vector / Long.SIZE), ~(1L << vector));
+    }
+
+    private int highestInService() {
+        int vector = VECTOR_WORDS * Long.SIZE - 1;
+        while (!isInService(vector)) {
+            vector--;
+        }
+        return vector;
+    }
+
+    /**
+     * Whether the IRR holds a vector.
+     *
+     * @param vector 0–255
+     */
+    public boolean isRequested(int vector) {
+        checkVector(vector);
+        return (words.get(at(IRR + vector / Long.SIZE)) >>> vector & 1) != 0;
+    }
+
+    /** Whether the IRR holds a vector that the guest has not taken. */
+    public boolean hasInterrupt() {
+        for (int i = 0; i < VECTOR_WORDS; i++) {
+            if (words.get(at(IRR + i)) != 0) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private static void checkVector(int vector) {
+        if (vector < 0 || vector >= VECTOR_WORDS * Long.SIZE) {
+            throw new IllegalArgumentException("vector " + vector + " is out of range: expected 0–255");
+        }
+    }
+
+    /** {@code __avic_vcpu_load}. The lock lets an update of an irqfd see the new entry, or makes it link the irqfd first. */
+    private void run(HostCpu here, boolean activates) {
+        list.lock();
+        long entry = IS_RUNNING.put(GA_LOG_INTR.put(HOST_ID.put(shadowEntry(), here.id()), 0), 1);
+        words.set(at(SHADOW), entry);
+        words.set(at(TABLE), vm.avic().hasIpiv() ? entry : IS_RUNNING.put(entry, 0));
+        for (int i = list.next(0); i >= 0; i = list.next(i + 1)) {
+            AvicIrqfd irqfd = vm.irqfd(i);
+            if (activates) {
+                // Up to 6.16 nothing says that the vCPU runs: amd_iommu_activate_guest_mode has no CPU.
+                irqfd.unit().activate(irqfd.entry(), alwaysLogs ? GaUnit.NO_CPU : here.id(), alwaysLogs);
+            } else {
+                irqfd.unit().update(irqfd.entry(), here.id(), alwaysLogs);
+            }
+        }
+        list.unlock();
+    }
+
+    /** {@code __avic_vcpu_put}. The APIC id of the CPU stays in the entry. */
+    private void stop(boolean blocks, boolean deactivates) {
+        list.lock();
+        long entry = shadowEntry();
+        if (IS_RUNNING.isSet(entry)) {
+            for (int i = list.next(0); i >= 0; i = list.next(i + 1)) {
+                AvicIrqfd irqfd = vm.irqfd(i);
+                if (deactivates) {
+                    irqfd.unit().deactivate(irqfd.entry());
+                } else {
+                    irqfd.unit().update(irqfd.entry(), GaUnit.NO_CPU, alwaysLogs || blocks);
+                }
+            }
+            entry = IS_RUNNING.put(entry, 0);
+            if (vm.avic().hasIpiv()) {
+                words.set(at(TABLE), entry);
+            }
+            words.set(at(SHADOW), GA_LOG_INTR.put(entry, blocks ? 1 : 0));
+        }
+        list.unlock();
+    }
+
+    /** AVIC at the steps of the thread. */
+    private final class Steps implements VcpuHooks {
+        /** {@code avic_vcpu_load}. */
+        @Override
+        public void load(HostCpu here, Optional<HostCpu> last) {
+            if (isActive() && !thread.isBlocking()) {
+                run(here, false);
+            }
+        }
+
+        /** {@code avic_refresh_apicv_exec_ctrl}. */
+        @Override
+        public void prepare(HostCpu here) {
+            boolean active = !vm.isInhibited();
+            if (active != isActive()) {
+                words.set(at(INACTIVE), active ? 0 : 1);
+                if (active) {
+                    run(here, true);
+                } else {
+                    stop(false, true);
+                }
+            }
+        }
+
+        /** VMRUN looks at the IRR. A sender sets it before it reads the mode or IsRun. */
+        @Override
+        public void entered(HostCpu here) {
+            takeInterrupts();
+        }
+
+        /** {@code avic_vcpu_put}. A vCPU that blocks is stopped already. */
+        @Override
+        public void preempted(HostCpu here) {
+            if (isActive()) {
+                stop(false, false);
+            }
+        }
+
+        /** {@code avic_vcpu_blocking}. IsRun is clear before the last look at the IRR. */
+        @Override
+        public void blocking(HostCpu here) {
+            if (isActive()) {
+                stop(true, false);
+            }
+        }
+
+        @Override
+        public boolean hasInterrupt() {
+            return AvicVcpu.this.hasInterrupt();
+        }
+
+        /** {@code avic_vcpu_unblocking}. */
+        @Override
+        public void unblocked(HostCpu here) {
+            if (isActive()) {
+                run(here, false);
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.amd.model;
+
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.amd.GaTag;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.vcpu.HostCpu;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A VM with AVIC: its vCPUs, the irqfds that may be posted, and the reasons that inhibit AVIC.
+ *
+ * <p>Make irqfds before other threads use the VM. After that it is safe for use by any number of threads. A spinlock
+ * makes others wait. Nested guests and the delivery of IPIs are not modelled. Source: {@code arch/x86/kvm/svm/avic.c} of
+ * Linux 7.1.
+ */
+public final class AvicVm {
+    private static final int PAGE = 4096;
+
+    /** The reasons that inhibit AVIC, a bit each. */
+    static final int INHIBITS = 0;
+    /** {@code kvm->irqfds.lock}: one update at a time. */
+    static final int IRQFDS_LOCK = 1;
+    /** For each irqfd: {@code irq_bypass_vcpu}, the index of the vCPU + 1, or 0. */
+    static final int BYPASSES = 2;
+
+    private final AvicHost avic;
+    private final SharedWords words;
+    private final int base;
+    private final AvicVcpu[] vcpus;
+    private final AvicIrqfd[] irqfds;
+    private final long firstPage;
+    private final int id;
+    private int made;
+
+    /** Makes the list of a vCPU. */
+    interface Lists {
+        IrList at(SharedWords words, int base, int irqfds);
+    }
+
+    /**
+     * A VM in words of its own. No vCPU is loaded, and no irqfd is posted.
+     *
+     * @param vcpus 1–4096
+     * @param irqfds how many irqfds may be made
+     * @param firstPage the physical address of the backing page of vCPU 0, at a 4096-byte boundary. The pages of the
+     *     others follow
+     * @throws IllegalArgumentException if a number is out of range, or a page belongs to another VM
+     */
+    public AvicVm(AvicHost avic, int vcpus, int irqfds, long firstPage) {
+        this(avic, SharedWords.of(new long[words(vcpus, irqfds)]), 0, vcpus, irqfds, firstPage, IrList::new);
+    }
+
+    AvicVm(AvicHost avic, SharedWords words, int base, int vcpus, int irqfds, long firstPage, Lists lists) {
+        if (vcpus < 1 || vcpus - 1 > GaTag.VCPU.max()) {
+            throw new IllegalArgumentException(vcpus + " vCPUs make no VM with AVIC: expected 1–4096");
+        }
+        if (firstPage % PAGE != 0) {
+            throw new IllegalArgumentException(
+                    "page 0x" + Long.toHexString(firstPage) + ": expected a 4096-byte boundary");
+        }
+        this.avic = avic;
+        this.words = words;
+        this.base = base;
+        this.firstPage = firstPage;
+        this.irqfds = new AvicIrqfd[irqfds];
+        this.vcpus = new AvicVcpu[vcpus];
+        for (int i = 0; i < vcpus; i++) {
+            int at = base + BYPASSES + irqfds + i * AvicVcpu.words(irqfds);
+            IrList list = lists.at(words, at + AvicVcpu.LIST, irqfds);
+            this.vcpus[i] = new AvicVcpu(this, i, firstPage + (long) i * PAGE, words, at, list);
+        }
+        this.id = avic.add(this);
+    }
+
+    static int words(int vcpus, int irqfds) {
+        return BYPASSES + irqfds + vcpus * AvicVcpu.words(irqfds);
+    }
+
+    int at(int word) {
+        return base + word;
+    }
+
+    SharedWords words() {
+        return words;
+    }
+
+    /** The host. */
+    public AvicHost avic() {
+        return avic;
+    }
+
+    /** The id in the GATags of the VM, from 1. */
+    public int id() {
+        return id;
+    }
+
+    /** The number of vCPUs. */
+    public int vcpus() {
+        return vcpus.length;
+    }
+
+    /**
+     * A vCPU by its index.
+     *
+     * @throws IndexOutOfBoundsException if there is none
+     */
+    public AvicVcpu vcpu(int index) {
+        return vcpus[index];
+    }
+
+    /**
+     * An irqfd whose producer is a device's interrupt: not posted yet.
+     *
+     * @param unit the unit of the device
+     * @param entry the entry of the host irq in the unit's table
+     * @throws IllegalArgumentException if the table has no such entry
+     * @throws IllegalStateException if the VM has as many irqfds as it was made for
+     */
+    public AvicIrqfd irqfd(GaUnit unit, int entry) {
+        unit.checked(entry);
+        return add(new AvicIrqfd(this, made, unit, entry));
+    }
+
+    AvicIrqfd add(AvicIrqfd irqfd) {
+        if (made == irqfds.length) {
+            throw new IllegalStateException("the VM has " + made + " irqfds: make it for more");
+        }
+        irqfds[made++] = irqfd;
+        return irqfd;
+    }
+
+    AvicIrqfd irqfd(int number) {
+        return irqfds[number];
+    }
+
+    /** Adds a reason against AVIC. Each vCPU turns AVIC off before it enters the guest again. */
+    public void inhibit(InhibitReason reason) {
+        changed(words.or(at(INHIBITS), bit(reason)) == 0);
+    }
+
+    /** Takes a reason away. After the last one each vCPU turns AVIC on before it enters the guest again. */
+    public void permit(InhibitReason reason) {
+        changed(words.and(at(INHIBITS), ~bit(reason)) == bit(reason));
+    }
+
+    @SuppressWarnings("EnumOrdinal") // a reason's ordinal is its bit
+    private static long bit(InhibitReason reason) {
+        return 1L << reason.ordinal();
+    }
+
+    private void changed(boolean toggled) {
+        for (int i = 0; toggled && i < vcpus.length; i++) {
+            vcpus[i].thread().request();
+            if (vcpus[i].thread().isInGuestMode()) {
+                vcpus[i].thread().kick();
+            }
+        }
+    }
+
+    boolean isInhibited() {
+        return words.get(at(INHIBITS)) != 0;
+    }
+
+    /** Only memory of this VM is a backing page. */
+    @Nullable
+    AvicVcpu withPage(long address) {
+        long index = (address - firstPage) / PAGE;
+        return address < firstPage || index >= vcpus.length ? null : vcpus[(int) index];
+    }
+
+    boolean overlaps(AvicVm other) {
+        return firstPage < other.firstPage + (long) other.vcpus.length * PAGE
+                && other.firstPage < firstPage + (long) vcpus.length * PAGE;
+    }
+
+    void rung(HostCpu cpu) {
+        for (AvicVcpu vcpu : vcpus) {
+            if (vcpu.thread().isGuestOf(cpu)) {
+                vcpu.takeInterrupts();
+            }
+        }
+    }
+
+    /** Gives the id back. No irqfd of the VM is posted any more ({@code avic_vm_destroy}). */
+    public void destroy() {
+        avic.remove(this);
+    }
+
+    /**
+     * The broken rules L1 to L5. All rules hold while no call is under way.
+     *
+     * <ul>
+     *   <li>L1: an irqfd is on one list at most.
+     *   <li>L2: an irqfd is on the list of the vCPU that it is posted to, and on no other.
+     *   <li>L3: the entry of an irqfd that is on no list is remapped.
+     *   <li>L4: an entry in guest mode has IsRun and, if that is set, the Destination of its vCPU. Up to 6.16 IsRun stays
+     *       clear after an inhibit ends, until the vCPU is loaded again.
+     *   <li>L5, from 6.17: GALogIntr is set only while the vCPU blocks.
+     * </ul>
+     */
+    public List<String> brokenRules() {
+        List<String> broken = new ArrayList<>();
+        for (int i = 0; i < made; i++) {
+            irqfds[i].addBrokenRules(broken);
+        }
+        return broken;
+    }
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.amd.model;
+
+import static io.kvmirq.arch.amd.GaIrte.DESTINATION;
+import static io.kvmirq.arch.amd.GaIrte.DESTINATION_HIGH;
+import static io.kvmirq.arch.amd.GaIrte.DESTINATION_LOW;
+import static io.kvmirq.arch.amd.GaIrte.GA_LOG_INTR;
+import static io.kvmirq.arch.amd.GaIrte.GA_TAG;
+import static io.kvmirq.arch.amd.GaIrte.GUEST_MODE;
+import static io.kvmirq.arch.amd.GaIrte.IS_RUN;
+import static io.kvmirq.arch.amd.GaIrte.VECTOR;
+import static io.kvmirq.arch.amd.LegacyIrte.INT_TYPE;
+import static io.kvmirq.arch.amd.LegacyIrte.LOGICAL;
+import static io.kvmirq.arch.amd.LegacyIrte.VALID;
+
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.amd.GaIrte;
+import io.kvmirq.arch.amd.GaLog;
+
+/**
+ * An AMD IOMMU: a table of remapping entries of 128 bits, the unit's cached copies of them, and the GA log. The unit
+ * handles requests, and Linux changes entries.
+ *
+ * <p>A spinlock for each entry stands for the accesses of 128 bits: cmpxchg16b of Linux, and the reads of the unit.
+ * Destination, IsRun and GATag are not cached, so that a change of these needs no invalidation. Linux relies on the same
+ * for GALogIntr. All else may be used from the cache until the entry is invalidated. An invalidation waits for the request
+ * under way.
+ *
+ * <p>Set entries before other threads use the unit. After that it is safe for use by any number of threads. A request does
+ * not allocate. Source: {@code drivers/iommu/amd/iommu.c} of Linux 7.1; AMD I/O Virtualization Technology specification,
+ * Guest Virtual APIC.
+ */
+public class GaUnit {
+    /** For {@link #update}: the vCPU does not run. */
+    static final long NO_CPU = -1;
+
+    /** The lock of the unit: it handles one request at a time. */
+    static final int REQUEST = 0;
+
+    static final int TABLE = 1;
+
+    // The words of an entry.
+    /** The lock that stands for accesses of 128 bits. */
+    static final int ATOMIC = 0;
+
+    static final int LOW = 1;
+    static final int HIGH = 2;
+    static final int CACHED_LOW = 3;
+    static final int CACHED_HIGH = 4;
+    /** The remapped form, which Linux keeps. */
+    static final int HOST_LOW = 5;
+
+    static final int HOST_HIGH = 6;
+    /** The form in guest mode of a vCPU that does not run, which Linux keeps. */
+    static final int GUEST_LOW = 7;
+
+    static final int GUEST_HIGH = 8;
+    static final int REQUESTER = 9;
+    /** Whether the device's domain is of the type UNMANAGED. */
+    static final int UNMANAGED = 10;
+
+    static final int ENTRY_WORDS = 11;
+
+    private static final int LOW_BITS = 24;
+    private static final int PAGE_BITS = 12;
+
+    /** What the unit did with a request. */
+    public enum Outcome {
+        /** The entry is not valid, or its page is none. */
+        BLOCKED,
+        /** The unit sent the host's interrupt. KVM then delivers by software. */
+        REMAPPED,
+        /** The vector is in the IRR, and the CPU of Destination got a doorbell. */
+        DOORBELL,
+        /** The vector is in the IRR, and the GA log has an entry. */
+        LOGGED,
+        /** The vector is in the IRR, and the GA log was full: no vCPU is woken. */
+        OVERFLOW,
+        /** The vector is in the IRR. The vCPU does not run and will see it. */
+        SILENT
+    }
+
+    /**
+     * What a unit has.
+     *
+     * @param entries of the table
+     * @param logEntries of the GA log, 2 or more; Linux uses 512. One of them stays free
+     * @param logVector of the GA log's interrupt, sent to CPU 0
+     * @param vapic whether guest mode is on: GAM of the control register
+     * @param caches whether the unit caches entries: IRTCacheDis is clear
+     */
+    public record Setup(int entries, int logEntries, int logVector, boolean vapic, boolean caches) {}
+
+    private final AvicHost avic;
+    private final SharedWords words;
+    private final int base;
+    private final Setup setup;
+    private final GaLogRing log;
+
+    /**
+     * A unit in words of its own. No entry is valid.
+     *
+     * @throws IllegalArgumentException if the log or the vector cannot be
+     */
+    public GaUnit(AvicHost avic, Setup setup) {
+        this(avic, SharedWords.of(new long[words(setup)]), 0, setup, GaLogRing::new);
+    }
+
+    /** Makes the GA log. */
+    interface Logs {
+        GaLogRing at(AvicHost avic, SharedWords words, int base, Setup setup);
+    }
+
+    GaUnit(AvicHost avic, SharedWords words, int base, Setup setup, Logs logs) {
+        this.avic = avic;
+        this.words = words;
+        this.base = base;
+        this.setup = setup;
+        GaLogRing made = logs.at(avic, words, base + TABLE + setup.entries() * ENTRY_WORDS, setup);
+        this.log = made;
+        avic.host().handle(setup.logVector(), cpu -> made.handle());
+    }
+
+    static int words(Setup setup) {
+        return TABLE + setup.entries() * ENTRY_WORDS + GaLogRing.words(setup.logEntries());
+    }
+
+    int at(int entry, int word) {
+        return base + TABLE + entry * ENTRY_WORDS + word;
+    }
+
+    int request() {
+        return base + REQUEST;
+    }
+
+    GaLogRing log() {
+        return log;
+    }
+
+    private long get(int entry, int word) {
+        return words.get(at(entry, word));
+    }
+
+    private void set(int entry, int word, long value) {
+        words.set(at(entry, word), value);
+    }
+
+    int checked(int entry) {
+        if (entry < 0 || entry >= setup.entries()) {
+            throw new IllegalArgumentException("entry " + entry + " does not exist: expected 0–" + (setup.entries() - 1)
+                    + ", as the table was made");
+        }
+        return entry;
+    }
+
+    private void lock(int entry) {
+        words.lock(at(entry, ATOMIC));
+    }
+
+    private void unlock(int entry) {
+        words.unlock(at(entry, ATOMIC));
+    }
+
+    /**
+     * Puts an entry into use, in remapped form.
+     *
+     * @param low bits 63:0
+     * @param high bits 127:64
+     * @param requester the id of the device, 16 bits
+     * @param unmanaged whether the device's domain is of the type UNMANAGED, as VFIO makes it
+     * @throws IllegalArgumentException if there is no such entry, or it is in guest mode
+     */
+    public void set(int entry, long low, long high, int requester, boolean unmanaged) {
+        checked(entry);
+        if (GUEST_MODE.isSet(low)) {
+            throw new IllegalArgumentException("entry " + entry + " is in guest mode: expected bit 7 to be 0");
+        }
+        set(entry, HOST_LOW, low);
+        set(entry, HOST_HIGH, high);
+        set(entry, REQUESTER, GaLog.DEVICE.of(GaLog.DEVICE.with(requester)));
+        set(entry, UNMANAGED, unmanaged ? 1 : 0);
+        lock(entry);
+        set(entry, LOW, low);
+        set(entry, HIGH, high);
+        unlock(entry);
+        invalidate(entry);
+    }
+
+    /** Bits 63:0 of the entry in memory. */
+    public long low(int entry) {
+        return get(checked(entry), LOW);
+    }
+
+    /** Bits 127:64 of the entry in memory. */
+    public long high(int entry) {
+        return get(checked(entry), HIGH);
+    }
+
+    /** Whether guest mode is on. */
+    boolean isVapic() {
+        return setup.vapic();
+    }
+
+    boolean isUnmanaged(int entry) {
+        return get(entry, UNMANAGED) != 0;
+    }
+
+    /** {@code amd_ir_set_vcpu_affinity} for a vCPU, then {@link #update}. */
+    void post(int entry, AvicVcpu vcpu, int vector, boolean guestMode, long cpu, boolean logs) {
+        lock(entry);
+        set(entry, GUEST_LOW, GaIrte.guestLow(vcpu.gaTag(), false));
+        set(entry, GUEST_HIGH, GaIrte.guestHigh(vcpu.page(), vector));
+        if (guestMode) {
+            writeGuest(entry, cpu, logs);
+        } else {
+            writeHost(entry);
+        }
+        unlock(entry);
+        invalidate(entry);
+    }
+
+    /** {@code amd_iommu_activate_guest_mode}. */
+    void activate(int entry, long cpu, boolean logs) {
+        lock(entry);
+        writeGuest(entry, cpu, logs);
+        unlock(entry);
+        invalidate(entry);
+    }
+
+    /** {@code amd_iommu_deactivate_guest_mode}. */
+    void deactivate(int entry) {
+        lock(entry);
+        writeHost(entry);
+        unlock(entry);
+        invalidate(entry);
+    }
+
+    /**
+     * {@code amd_iommu_update_ga}: the vCPU runs on another CPU, or on none. There is no invalidation. An entry that is
+     * not in guest mode stays as it is.
+     *
+     * @param cpu the APIC id, or {@link #NO_CPU}. Then Destination stays
+     */
+    void update(int entry, long cpu, boolean logs) {
+        lock(entry);
+        long low = get(entry, LOW);
+        if (GUEST_MODE.isSet(low)) {
+            write(entry, low, get(entry, HIGH), cpu, logs);
+        }
+        unlock(entry);
+    }
+
+    /** Valid is kept. */
+    private void writeGuest(int entry, long cpu, boolean logs) {
+        long low = VALID.put(get(entry, GUEST_LOW), VALID.of(get(entry, LOW)));
+        write(entry, low, get(entry, GUEST_HIGH), cpu, logs);
+    }
+
+    private void write(int entry, long low, long high, long cpu, boolean logs) {
+        long flags = GA_LOG_INTR.put(IS_RUN.put(low, cpu == NO_CPU ? 0 : 1), logs ? 1 : 0);
+        if (cpu == NO_CPU) {
+            set(entry, LOW, flags);
+            set(entry, HIGH, high);
+        } else {
+            set(entry, LOW, DESTINATION_LOW.put(flags, cpu & DESTINATION_LOW.max()));
+            set(entry, HIGH, DESTINATION_HIGH.put(high, cpu >>> LOW_BITS));
+        }
+    }
+
+    /** Valid is kept. NoFault and RqEOI are lost: Linux writes the fields of its {@code irq_cfg} only. */
+    private void writeHost(int entry) {
+        long low = get(entry, LOW);
+        if (GUEST_MODE.isSet(low)) {
+            long host = get(entry, HOST_LOW) & (INT_TYPE.mask() | LOGICAL.mask() | DESTINATION_LOW.mask());
+            set(entry, LOW, VALID.put(host, VALID.of(low)));
+            set(entry, HIGH, get(entry, HOST_HIGH) & (VECTOR.mask() | DESTINATION_HIGH.mask()));
+        }
+    }
+
+    /** Waits for the request under way. */
+    private void invalidate(int entry) {
+        if (setup.caches()) {
+            words.lock(request());
+            set(entry, CACHED_LOW, 0);
+            words.unlock(request());
+        }
+    }
+
+    /**
+     * The unit handles a request of a device.
+     *
+     * @param entry the index in the device's message
+     * @throws IllegalArgumentException if there is no such entry
+     */
+    public Outcome request(int entry) {
+        checked(entry);
+        words.lock(request());
+        fetch(entry);
+        long low = get(entry, CACHED_LOW);
+        long high = get(entry, CACHED_HIGH);
+        Outcome outcome;
+        if (!VALID.isSet(low)) {
+            outcome = Outcome.BLOCKED;
+        } else if (!GUEST_MODE.isSet(low)) {
+            outcome = Outcome.REMAPPED;
+        } else {
+            AvicVcpu vcpu = avic.withPage(GaIrte.ROOT.of(high) << PAGE_BITS);
+            outcome = vcpu == null ? Outcome.BLOCKED : post(entry, vcpu, (int) VECTOR.of(high), low);
+        }
+        words.unlock(request());
+        return outcome;
+    }
+
+    /** An entry that is not valid is not cached. */
+    private void fetch(int entry) {
+        if (!setup.caches() || !VALID.isSet(get(entry, CACHED_LOW))) {
+            lock(entry);
+            long low = get(entry, LOW);
+            long high = get(entry, HIGH);
+            unlock(entry);
+            set(entry, CACHED_LOW, low);
+            set(entry, CACHED_HIGH, high);
+        }
+    }
+
+    /** The vCPU clears IsRun before it looks at its IRR a last time. So the unit sets the IRR before it reads IsRun. */
+    Outcome post(int entry, AvicVcpu vcpu, int vector, long cached) {
+        vcpu.request(vector);
+        return notify(entry, cached);
+    }
+
+    /** @param cached bits 63:0 as the unit has them in its cache */
+    Outcome notify(int entry, long cached) {
+        lock(entry);
+        long low = get(entry, LOW);
+        long high = get(entry, HIGH);
+        unlock(entry);
+        if (IS_RUN.isSet(low)) {
+            avic.host().interrupt(DESTINATION.of(low, high), AvicHost.DOORBELL);
+            return Outcome.DOORBELL;
+        }
+        if (!logs(cached, low)) {
+            return Outcome.SILENT;
+        }
+        return log.append(GA_TAG.of(low), (int) get(entry, REQUESTER)) ? Outcome.LOGGED : Outcome.OVERFLOW;
+    }
+
+    /** Whether GALogIntr is set: it is read with IsRun. */
+    boolean logs(long cached, long now) {
+        return GA_LOG_INTR.isSet(now);
+    }
+}

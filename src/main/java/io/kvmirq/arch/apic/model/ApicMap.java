@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic.model;
+
+import io.kvmirq.arch.apic.LapicPage;
+import java.util.List;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * KVM's map from destinations to LAPICs. It shows the LAPICs as they were when the map was made. Immutable.
+ *
+ * <p>Source: {@code struct kvm_apic_map}, {@code kvm_recalculate_apic_map()} and {@code kvm_apic_map_get_dest_lapic()} in
+ * arch/x86/kvm/lapic.c.
+ *
+ * @param <A> the LAPICs
+ */
+public final class ApicMap<A extends LocalApic> {
+    private static final int CLUSTER = 16;
+
+    /** How the enabled LAPICs that have a logical id understand logical destinations. */
+    public enum Logical {
+        /** No LAPIC has a logical id. */
+        NOBODY,
+        /** xAPIC, a set of eight. */
+        FLAT,
+        /** xAPIC, a cluster and a set of four. */
+        CLUSTERS,
+        /** x2APIC, a cluster and a set of sixteen. */
+        X2APIC,
+        /** The LAPICs disagree, or an id is not one bit of one LAPIC. The map holds no logical destinations then. */
+        AMBIGUOUS
+    }
+
+    private final @Nullable LocalApic[] physical;
+    private final @Nullable LocalApic[] flat = new LocalApic[8];
+    private final @Nullable LocalApic[][] clusters = new LocalApic[16][4];
+    private Logical logical = Logical.NOBODY;
+
+    private ApicMap(int highestId) {
+        physical = new LocalApic[highestId + 1];
+    }
+
+    /**
+     * Makes the map.
+     *
+     * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
+     * @param firstHasId whether the first of two LAPICs with one id keeps it, as before Linux 6.3
+     * @return empty if two LAPICs have one id, without 32-bit ids and without {@code firstHasId}
+     */
+    public static <A extends LocalApic> Optional<ApicMap<A>> of(
+            List<A> lapics, boolean apicIds32Bit, boolean firstHasId) {
+        int highest = lapics.stream()
+                .mapToInt(lapic -> Math.max(lapic.vcpuId(), lapic.id()))
+                .max()
+                .orElse(0);
+        ApicMap<A> map = new ApicMap<>(Math.max(highest, ApicMessage.BROADCAST));
+        for (A lapic : lapics) {
+            if (!map.addPhysical(lapic, apicIds32Bit) && !firstHasId) {
+                return Optional.empty();
+            }
+            map.addLogical(lapic);
+        }
+        return Optional.of(map);
+    }
+
+    private boolean addPhysical(A lapic, boolean apicIds32Bit) {
+        if (apicIds32Bit && lapic.vcpuId() > ApicMessage.BROADCAST) {
+            physical[lapic.vcpuId()] = lapic;
+        }
+        boolean free = physical[lapic.id()] == null;
+        if (free || apicIds32Bit && lapic.isX2apic()) {
+            physical[lapic.id()] = lapic;
+        }
+        return free || apicIds32Bit;
+    }
+
+    private void addLogical(A lapic) {
+        if (logical == Logical.AMBIGUOUS || !lapic.enabled() || lapic.logicalId() == 0) {
+            return;
+        }
+        Logical its = lapic.isX2apic()
+                ? Logical.X2APIC
+                : lapic.logicalFormat() == LapicPage.DFR_FLAT ? Logical.FLAT : Logical.CLUSTERS;
+        if (logical != Logical.NOBODY && logical != its) {
+            logical = Logical.AMBIGUOUS;
+            return;
+        }
+        logical = its;
+        int id = (int) LapicPage.XAPIC_ID.of(Integer.toUnsignedLong(lapic.logicalId()));
+        int bits = logical == Logical.FLAT ? id : id & 0xf;
+        if (logical == Logical.X2APIC || bits == 0) {
+            return;
+        }
+        @Nullable LocalApic[] members = logical == Logical.FLAT ? flat : clusters[id >>> 4];
+        int bit = Integer.numberOfTrailingZeros(bits);
+        if (Integer.bitCount(bits) > 1 || members[bit] != null) {
+            logical = Logical.AMBIGUOUS;
+        } else {
+            members[bit] = lapic;
+        }
+    }
+
+    /** How logical destinations are understood. */
+    public Logical logical() {
+        return logical;
+    }
+
+    /**
+     * Whether a destination means every LAPIC.
+     *
+     * @param quirk whether 0xff does so in x2APIC mode too
+     */
+    public boolean isBroadcast(int destination, boolean quirk) {
+        return quirk
+                ? destination == ApicMessage.BROADCAST
+                : destination == ApicMessage.X2APIC_BROADCAST
+                        || destination == ApicMessage.BROADCAST && logical != Logical.X2APIC;
+    }
+
+    /** The LAPIC that has a physical id; null if none has. Does not allocate. */
+    @SuppressWarnings("unchecked") // The map holds what of() was given.
+    public @Nullable A physical(int id) {
+        return id >= 0 && id < physical.length ? (A) physical[id] : null;
+    }
+
+    /** The bits of a logical destination that a LAPIC can have. */
+    public int bits(int destination) {
+        return switch (logical) {
+            case FLAT -> destination & 0xff;
+            case CLUSTERS -> destination & 0xf;
+            case X2APIC -> {
+                long first = firstOfCluster(destination);
+                int size = (int) Math.max(0, Math.min(physical.length - first, CLUSTER));
+                yield destination & (1 << size) - 1;
+            }
+            case NOBODY, AMBIGUOUS -> 0;
+        };
+    }
+
+    private static long firstOfCluster(int destination) {
+        return (long) (destination >>> 16) * CLUSTER;
+    }
+
+    /**
+     * The LAPIC of one bit of a logical destination; null if no LAPIC has the bit. Does not allocate.
+     *
+     * @param bit 0–15
+     */
+    @SuppressWarnings("unchecked") // The map holds what of() was given.
+    public @Nullable A member(int destination, int bit) {
+        return (A)
+                switch (logical) {
+                    case FLAT -> flat[bit];
+                    case CLUSTERS -> clusters[destination >>> 4 & 0xf][bit];
+                    case X2APIC -> physical[(int) firstOfCluster(destination) + bit];
+                    case NOBODY, AMBIGUOUS -> null;
+                };
+    }
+
+    /**
+     * The bit that a vector selects, even one that no LAPIC has ({@code kvm_vector_to_index}, parameter vector_hashing).
+     *
+     * @param bits not 0
+     * @param vector 0–255
+     */
+    public static int byVector(int bits, int vector) {
+        int left = bits;
+        for (int skipped = vector % Integer.bitCount(bits); skipped > 0; skipped--) {
+            left &= left - 1;
+        }
+        return Integer.lowestOneBit(left);
+    }
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic.model;
+
+import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.arch.apic.IoapicEntry;
+
+/**
+ * An interrupt on its way to the LAPICs, decoded from a message or from a pin of an I/O APIC.
+ *
+ * <p>Source: {@code struct kvm_lapic_irq}, {@code kvm_msi_to_lapic_irq()} in arch/x86/kvm/irq.c.
+ *
+ * @param destination32 the destination where APIC ids have 32 bits; its low 8 bits are the destination elsewhere
+ * @param reserved whether a message has bits where 32-bit APIC ids have none
+ * @param logical whether the destination is logical
+ * @param redirectionHint whether one LAPIC of a logical destination takes the interrupt, whatever the mode
+ * @param mode the delivery mode
+ * @param vector 0–255
+ * @param level whether the interrupt is level-triggered
+ */
+public record ApicMessage(
+        int destination32,
+        boolean reserved,
+        boolean logical,
+        boolean redirectionHint,
+        DeliveryMode mode,
+        int vector,
+        boolean level) {
+    /** The destination that means every LAPIC in xAPIC mode. */
+    public static final int BROADCAST = 0xff;
+
+    /** The destination that means every LAPIC in x2APIC mode. */
+    public static final int X2APIC_BROADCAST = -1;
+
+    /** A message of compatibility format. */
+    public static ApicMessage of(CompatibilityMsi message) {
+        return new ApicMessage(
+                (int) message.destination(),
+                CompatibilityMsi.RESERVED_32.isSet(message.address()),
+                CompatibilityMsi.LOGICAL.isSet(message.address()),
+                CompatibilityMsi.HINT.isSet(message.address()),
+                message.mode(),
+                message.vector().number(),
+                CompatibilityMsi.LEVEL.isSet(message.data()));
+    }
+
+    /** A redirection entry of an I/O APIC, as {@link IoapicEntry} describes it. */
+    public static ApicMessage ofPin(long entry) {
+        return new ApicMessage(
+                (int) IoapicEntry.DESTINATION.of(entry),
+                false,
+                IoapicEntry.LOGICAL.isSet(entry),
+                false,
+                DeliveryMode.of((int) IoapicEntry.MODE.of(entry)),
+                (int) IoapicEntry.VECTOR.of(entry),
+                IoapicEntry.LEVEL.isSet(entry));
+    }
+
+    /** The destination: 32 bits where the VM uses 32-bit APIC ids, else the low 8. */
+    public int destination(boolean apicIds32Bit) {
+        return apicIds32Bit ? destination32 : destination32 & BROADCAST;
+    }
+
+    /** Whether KVM refuses the message: with 32-bit APIC ids, address bits [39:32] have to be 0. */
+    public boolean isInvalid(boolean apicIds32Bit) {
+        return apicIds32Bit && reserved;
+    }
+
+    /** Whether one of several LAPICs takes the interrupt ({@code kvm_lowest_prio_delivery}). */
+    public boolean isLowestPriority() {
+        return redirectionHint || mode == DeliveryMode.LOWEST_PRIORITY;
+    }
+}

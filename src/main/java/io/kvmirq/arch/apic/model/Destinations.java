@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic.model;
+
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * The LAPICs of a VM as the destinations of messages. It shows the LAPICs as they were when it was made. Immutable.
+ *
+ * @param <A> the LAPICs
+ */
+public final class Destinations<A extends LocalApic> {
+    private final List<A> lapics;
+    private final boolean apicIds32Bit;
+    private final boolean quirk;
+    private final boolean vectorHashing;
+    private final Optional<ApicMap<A>> map;
+
+    /**
+     * Looks at the LAPICs.
+     *
+     * @param lapics in the order of the vCPUs' indices
+     * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
+     * @param quirk whether 0xff means every LAPIC in x2APIC mode too; KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK ends this
+     * @param vectorHashing the module parameter kvm.vector_hashing, which is on by default
+     */
+    public Destinations(List<A> lapics, boolean apicIds32Bit, boolean quirk, boolean vectorHashing) {
+        this.lapics = List.copyOf(lapics);
+        this.apicIds32Bit = apicIds32Bit;
+        this.quirk = quirk;
+        this.vectorHashing = vectorHashing;
+        this.map = ApicMap.of(this.lapics, apicIds32Bit, false);
+    }
+
+    /**
+     * The LAPIC that KVM posts a message to: the map has one LAPIC for it, or else one LAPIC alone says that it is meant.
+     * A message by priority to a logical destination is first reduced to one member ({@code kvm_intr_is_single_vcpu}).
+     *
+     * @return empty if no LAPIC or several LAPICs are meant
+     */
+    public Optional<A> single(ApicMessage message) {
+        Optional<A> looked = map.flatMap(known -> byMap(message, known));
+        if (looked.isPresent()) {
+            return looked;
+        }
+        List<A> meant = meant(message);
+        return meant.size() == 1 ? Optional.of(meant.get(0)) : Optional.empty();
+    }
+
+    private Optional<A> byMap(ApicMessage message, ApicMap<A> known) {
+        int destination = message.destination(apicIds32Bit);
+        if (known.isBroadcast(destination, quirk)) {
+            return Optional.empty();
+        }
+        if (!message.logical()) {
+            return Optional.ofNullable(known.physical(destination));
+        }
+        int bits = known.bits(destination);
+        if (message.isLowestPriority() && bits != 0) {
+            bits = vectorHashing ? ApicMap.byVector(bits, message.vector()) : byPriority(bits, destination, known);
+        }
+        return Integer.bitCount(bits) == 1
+                ? Optional.ofNullable(known.member(destination, Integer.numberOfTrailingZeros(bits)))
+                : Optional.empty();
+    }
+
+    /** @return the bit of the first LAPIC with the lowest arbitration priority; 0 if no LAPIC has a bit */
+    private int byPriority(int bits, int destination, ApicMap<A> known) {
+        int lowest = 0;
+        long priority = Long.MAX_VALUE;
+        for (int left = bits; left != 0; left &= left - 1) {
+            A member = known.member(destination, Integer.numberOfTrailingZeros(left));
+            if (member != null && member.arbitrationPriority() < priority) {
+                lowest = Integer.lowestOneBit(left);
+                priority = member.arbitrationPriority();
+            }
+        }
+        return lowest;
+    }
+
+    /** All LAPICs that say, asked alone, that a message means them. */
+    public List<A> meant(ApicMessage message) {
+        int destination = message.destination(apicIds32Bit);
+        return lapics.stream()
+                .filter(lapic -> lapic.isFor(destination, message.logical(), quirk))
+                .toList();
+    }
+}

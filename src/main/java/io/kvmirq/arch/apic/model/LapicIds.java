@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic.model;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.LapicPage;
+
+/**
+ * An enabled LAPIC with the ids that an operating system gives it.
+ *
+ * @param vcpuId the id of the vCPU
+ * @param id the APIC id
+ * @param isX2apic whether the LAPIC is in x2APIC mode
+ * @param logicalId the register LDR
+ * @param logicalFormat the register DFR
+ * @param arbitrationPriority how often the LAPIC was taken by priority
+ */
+public record LapicIds(int vcpuId, int id, boolean isX2apic, int logicalId, int logicalFormat, int arbitrationPriority)
+        implements LocalApic {
+    public LapicIds {
+        int most = isX2apic ? VcpuId.MAX : ApicMessage.BROADCAST;
+        if (id < 0 || id > most || vcpuId < 0 || vcpuId > VcpuId.MAX) {
+            throw new IllegalArgumentException("APIC id " + id + " of vCPU " + vcpuId
+                    + " is out of range: expected ids 0–" + most + " of vCPUs 0–" + VcpuId.MAX);
+        }
+    }
+
+    /**
+     * In xAPIC mode, flat model. The APIC id is the vCPU's id.
+     *
+     * @param logical 8 bits, one of them set
+     */
+    public static LapicIds flat(int vcpu, int logical) {
+        return xapic(vcpu, logical, LapicPage.DFR_FLAT);
+    }
+
+    /**
+     * In xAPIC mode, cluster model. The APIC id is the vCPU's id.
+     *
+     * @param cluster 0–14
+     * @param member 4 bits, one of them set
+     * @throws IllegalArgumentException if an id is out of range
+     */
+    public static LapicIds cluster(int vcpu, int cluster, int member) {
+        return xapic(vcpu, cluster << 4 | member, LapicPage.DFR_CLUSTER);
+    }
+
+    private static LapicIds xapic(int vcpu, int logical, int format) {
+        return new LapicIds(vcpu, vcpu, false, (int) LapicPage.XAPIC_ID.with(logical), format, 0);
+    }
+
+    /** In x2APIC mode. The APIC id is the vCPU's id, and the logical id follows from it. */
+    public static LapicIds x2apic(int vcpu) {
+        int logical = (int) (LapicPage.CLUSTER.with(vcpu >>> 4) | LapicPage.MEMBERS.with(1L << (vcpu & 0xf)));
+        return new LapicIds(vcpu, vcpu, true, logical, LapicPage.DFR_FLAT, 0);
+    }
+
+    /** The same LAPIC with another APIC id. */
+    public LapicIds withId(int other) {
+        return new LapicIds(vcpuId, other, isX2apic, logicalId, logicalFormat, arbitrationPriority);
+    }
+
+    /** The same LAPIC, taken so often by priority. */
+    public LapicIds withPriority(int priority) {
+        return new LapicIds(vcpuId, id, isX2apic, logicalId, logicalFormat, priority);
+    }
+
+    @Override
+    public boolean enabled() {
+        return true;
+    }
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic.model;
+
+import io.kvmirq.arch.apic.LapicPage;
+
+/**
+ * What a local APIC shows to those that send to it: its ids and its modes.
+ *
+ * <p>Source: Intel SDM vol. 3, "Determining IPI Destination"; {@code kvm_apic_match_dest()} in arch/x86/kvm/lapic.c.
+ */
+public interface LocalApic {
+    /** The id of the vCPU, which never changes. */
+    int vcpuId();
+
+    /** The APIC id: 8 bits in xAPIC mode, 32 bits in x2APIC mode. */
+    int id();
+
+    /** Whether software has switched the LAPIC on (SVR bit 8). */
+    boolean enabled();
+
+    /** Whether the LAPIC is in x2APIC mode. */
+    boolean isX2apic();
+
+    /** The register LDR: in xAPIC mode the logical id is in bits [31:24]. */
+    int logicalId();
+
+    /** The register DFR, see {@link LapicPage#DFR_FLAT} and {@link LapicPage#DFR_CLUSTER}. It counts in xAPIC mode only. */
+    int logicalFormat();
+
+    /** How often the LAPIC was taken by priority; it counts only without vector hashing ({@code apic_arb_prio}). */
+    default int arbitrationPriority() {
+        return 0;
+    }
+
+    /**
+     * Whether a destination means this LAPIC, asked alone.
+     *
+     * @param logical whether the destination is logical
+     * @param quirk whether 0xff means every LAPIC in x2APIC mode too; KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK ends this
+     */
+    default boolean isFor(int destination, boolean logical, boolean quirk) {
+        boolean everybody = isX2apic()
+                ? destination == ApicMessage.X2APIC_BROADCAST || quirk && destination == ApicMessage.BROADCAST
+                : destination == ApicMessage.BROADCAST;
+        if (everybody) {
+            return true;
+        }
+        if (!logical) {
+            return id() == destination || vcpuId() > ApicMessage.BROADCAST && vcpuId() == destination;
+        }
+        int ldr = logicalId();
+        if (isX2apic()) {
+            return ldr >>> 16 == destination >>> 16 && (ldr & destination & 0xffff) != 0;
+        }
+        int own = (int) LapicPage.XAPIC_ID.of(Integer.toUnsignedLong(ldr));
+        return switch (logicalFormat()) {
+            case LapicPage.DFR_FLAT -> (own & destination) != 0;
+            case LapicPage.DFR_CLUSTER -> own >>> 4 == destination >>> 4 && (own & destination & 0xf) != 0;
+            default -> false;
+        };
+    }
+}

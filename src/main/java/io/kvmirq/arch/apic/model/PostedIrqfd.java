@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic.model;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.KernelException;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.apic.IrteUpdate;
+import java.util.Optional;
+
+/**
+ * What KVM does with an irqfd that has a producer when its route changes: {@code kvm_pi_update_irte} of Linux 7.1, for both
+ * vendors. {@link PostingDecision} says why an interrupt is not posted.
+ *
+ * <p>For use by one thread at a time: {@code kvm->irqfds.lock} of Linux.
+ */
+public final class PostedIrqfd {
+    private final IrteUpdate irte;
+    private Optional<VcpuId> vcpu = Optional.empty();
+
+    /** An irqfd that is posted to no vCPU. */
+    public PostedIrqfd(IrteUpdate irte) {
+        this.irte = irte;
+    }
+
+    /** The vCPU that the irqfd is posted to: {@code irq_bypass_vcpu}. On AMD the entry is remapped while AVIC is inhibited. */
+    public Optional<VcpuId> vcpu() {
+        return vcpu;
+    }
+
+    /**
+     * Posts the irqfd to the vCPU that its route means, or to none if the route is no message, is not postable or means
+     * other than one vCPU. Does nothing if it means none and the irqfd is posted to none.
+     *
+     * @throws KernelException as {@link IrteUpdate#post} does. The irqfd is then posted to no vCPU
+     */
+    public void update(PostingVm vm, PostingIrq irq) {
+        update(vm, irq.message().map(msi -> ApicMessage.of(new CompatibilityMsi(msi.address(), msi.data()))));
+    }
+
+    /**
+     * As {@link #update(PostingVm, PostingIrq)}.
+     *
+     * @param route the route; empty if it is no message
+     */
+    public void update(PostingVm vm, Optional<ApicMessage> route) {
+        Optional<ApicMessage> message = route.filter(
+                found -> !found.isInvalid(vm.apicIds32Bit()) && found.mode().hasVector());
+        Optional<? extends LocalApic> single =
+                message.flatMap(found -> vm.destinations().single(found));
+        if (single.isPresent()) {
+            VcpuId to = new VcpuId(single.get().vcpuId());
+            vcpu = Optional.empty();
+            irte.post(to, new InterruptVector(message.get().vector()));
+            vcpu = Optional.of(to);
+        } else {
+            unpost();
+        }
+    }
+
+    /** The producer or the irqfd goes away. Does nothing if the irqfd is posted to none. */
+    public void unpost() {
+        if (vcpu.isPresent()) {
+            vcpu = Optional.empty();
+            irte.unpost();
+        }
+    }
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic.model;
+
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.CompatibilityMsi;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.apic.Vendor;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+
+/**
+ * Whether KVM posts an interrupt of a device to a vCPU, and if not, why.
+ *
+ * <p>Source: {@code kvm_pi_update_irte()} in arch/x86/kvm/irq.c, Linux 7.1, and what comes before it.
+ */
+public sealed interface PostingDecision {
+    /**
+     * The hardware posts the interrupt.
+     *
+     * @param vcpu the vCPU
+     * @param vector the vector in the guest
+     * @param inhibits Intel only: why APIC virtualization is inhibited. The entry stays posted, and software takes the
+     *     vector to the guest at the next entry
+     */
+    record Posted(VcpuId vcpu, InterruptVector vector, Set<InhibitReason> inhibits) implements PostingDecision {}
+
+    /**
+     * Software delivers the interrupt.
+     *
+     * @param reason the first reason that holds
+     * @param detail what of this interrupt makes the reason hold, in one sentence
+     */
+    record Unposted(PostingObstacle reason, String detail) implements PostingDecision {}
+
+    /** Decides in the order of {@link PostingObstacle}. */
+    static PostingDecision of(PostingHost host, PostingVm vm, PostingIrq irq) {
+        Optional<PostingObstacle> flaw = host.flaw().or(() -> flawOfPath(vm, irq));
+        if (flaw.isPresent()) {
+            return unposted(flaw.get());
+        }
+        Optional<MsiMessage> found = irq.message();
+        if (found.isEmpty()) {
+            return new Unposted(PostingObstacle.NOT_ONE_MESSAGE, "the routes of the GSI are " + irq.routes());
+        }
+        ApicMessage message = ApicMessage.of(
+                new CompatibilityMsi(found.get().address(), found.get().data()));
+        if (message.isInvalid(vm.apicIds32Bit())) {
+            return new Unposted(
+                    PostingObstacle.NOT_DECODED,
+                    "the address is 0x" + Long.toHexString(found.get().address()));
+        }
+        if (!message.mode().hasVector()) {
+            return new Unposted(PostingObstacle.MODE_NOT_POSTABLE, "the delivery mode is " + message.mode());
+        }
+        Optional<? extends LocalApic> single = vm.destinations().single(message);
+        if (single.isEmpty()) {
+            return new Unposted(PostingObstacle.NOT_ONE_VCPU, meant(vm, message));
+        }
+        if (host.vendor() == Vendor.AMD && !irq.unmanagedDomain()) {
+            return unposted(PostingObstacle.DOMAIN_NOT_UNMANAGED);
+        }
+        Set<InhibitReason> inhibits = vm.inhibits().stream()
+                .filter(reason -> reason.counts(host.vendor()))
+                .collect(Collectors.toCollection(() -> EnumSet.noneOf(InhibitReason.class)));
+        if (host.vendor() == Vendor.AMD && !inhibits.isEmpty()) {
+            return new Unposted(
+                    PostingObstacle.INHIBITED,
+                    inhibits.stream().map(InhibitReason::cause).collect(Collectors.joining("; ")));
+        }
+        return new Posted(
+                new VcpuId(single.get().vcpuId()), new InterruptVector(message.vector()), Set.copyOf(inhibits));
+    }
+
+    private static Unposted unposted(PostingObstacle reason) {
+        return new Unposted(reason, reason.text());
+    }
+
+    private static Optional<PostingObstacle> flawOfPath(PostingVm vm, PostingIrq irq) {
+        if (!vm.lapicsInKernel()) {
+            return Optional.of(PostingObstacle.NO_LAPIC_IN_KERNEL);
+        }
+        if (!irq.producer()) {
+            return Optional.of(PostingObstacle.NO_PRODUCER);
+        }
+        if (!irq.consumer()) {
+            return Optional.of(PostingObstacle.NO_CONSUMER);
+        }
+        return irq.alone() ? Optional.empty() : Optional.of(PostingObstacle.EVENTFD_TAKEN);
+    }
+
+    private static String meant(PostingVm vm, ApicMessage message) {
+        List<? extends LocalApic> all = vm.destinations().meant(message);
+        String destination = (message.logical() ? "logical" : "physical") + " destination 0x"
+                + Integer.toHexString(message.destination(vm.apicIds32Bit()));
+        return all.isEmpty()
+                ? destination + " means no vCPU"
+                : destination + " means vCPUs "
+                        + all.stream()
+                                .map(LocalApic::vcpuId)
+                                .map(String::valueOf)
+                                .collect(Collectors.joining(", "));
+    }
+}

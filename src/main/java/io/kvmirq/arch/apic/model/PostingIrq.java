@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic.model;
+
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * What is known of an interrupt of a device on its way to a GSI.
+ *
+ * @param producer whether a driver offers the interrupt: a vector of MSI or MSI-X that VFIO or vhost-vDPA has enabled
+ * @param consumer whether an irqfd listens to its eventfd
+ * @param alone whether no other producer or consumer has the eventfd
+ * @param routes the routing entries of the GSI
+ * @param unmanagedDomain whether the device is in a domain of VFIO; it counts on AMD only
+ */
+public record PostingIrq(
+        boolean producer, boolean consumer, boolean alone, List<Route> routes, boolean unmanagedDomain) {
+    public PostingIrq {
+        routes = List.copyOf(routes);
+    }
+
+    /** A vector that VFIO has enabled, with an irqfd, on a GSI with these routes. */
+    public static PostingIrq of(Route... routes) {
+        return new PostingIrq(true, true, true, List.of(routes), true);
+    }
+
+    /** The message, if the GSI has one route and the route is a message. */
+    Optional<MsiMessage> message() {
+        return routes.size() == 1 && routes.get(0) instanceof Route.Msi msi
+                ? Optional.of(msi.message())
+                : Optional.empty();
+    }
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic.model;
+
+import io.kvmirq.arch.apic.InhibitReason;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * What a VM says about posting.
+ *
+ * @param lapicsInKernel whether the VM has an irqchip in the kernel, full or split
+ * @param apicIds32Bit whether the VM uses 32-bit APIC ids (KVM_X2APIC_API_USE_32BIT_IDS)
+ * @param destinations the LAPICs
+ * @param inhibits why APIC virtualization is inhibited now, of the VM and of the vCPU meant together
+ */
+public record PostingVm(
+        boolean lapicsInKernel,
+        boolean apicIds32Bit,
+        Destinations<? extends LocalApic> destinations,
+        Set<InhibitReason> inhibits) {
+    public PostingVm {
+        inhibits = inhibits.isEmpty() ? Set.of() : Set.copyOf(EnumSet.copyOf(inhibits));
+    }
+
+    /**
+     * A VM with LAPICs in the kernel, nothing inhibited, vector hashing and the broadcast quirk, as Linux and KVM begin.
+     *
+     * @param lapics in the order of the vCPUs' indices
+     * @param apicIds32Bit whether the VM uses 32-bit APIC ids
+     */
+    public static PostingVm of(List<? extends LocalApic> lapics, boolean apicIds32Bit) {
+        return new PostingVm(
+                true, apicIds32Bit, new Destinations<>(List.copyOf(lapics), apicIds32Bit, true, true), Set.of());
+    }
+
+    /** The same VM, inhibited. */
+    public PostingVm withInhibits(Set<InhibitReason> reasons) {
+        return new PostingVm(lapicsInKernel, apicIds32Bit, destinations, reasons);
+    }
+}

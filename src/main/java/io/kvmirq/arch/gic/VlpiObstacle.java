@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic;
+
+/** The reasons for which KVM itself delivers the LPI of an irqfd, in the order of the kernel's checks. The VMM is not told. */
+public enum VlpiObstacle {
+    NO_GICV4(
+            "the host has no GICv4, or kvm-arm.vgic_v4_enable is not set",
+            "on a host with GICv4, boot with kvm-arm.vgic_v4_enable=1"),
+    NO_DEVICE_ID("the route has no device id", "set it with the route"),
+    NO_ITS("no ITS of the guest has this doorbell address", "use the address of GITS_TRANSLATER in the route"),
+    UNMAPPED(
+            "the guest has not mapped the event yet, or its ITS or LPIs are disabled",
+            "register the irqfd again later"),
+    /** Since 6.16. Before, the later registration takes the LPI over. */
+    TAKEN("the LPI is a vLPI of another host interrupt", "let the guest map each event to an LPI of its own");
+
+    private final String text;
+    private final String remedy;
+
+    VlpiObstacle(String text, String remedy) {
+        this.text = text;
+        this.remedy = remedy;
+    }
+
+    /** The reason in a few words. */
+    public String text() {
+        return text;
+    }
+
+    /** What to do about it. */
+    public String remedy() {
+        return remedy;
+    }
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.debugfs;
+
+/**
+ * A line of a debugfs file, for the sentence about what is wrong with it.
+ *
+ * @param file the name of the file
+ * @param line the number of the line, from 1
+ */
+record Place(String file, int line, String text) {
+    private static final int SHOWN = 60;
+
+    IllegalArgumentException unexpected(String expected) {
+        String shown = (text.length() > SHOWN ? text.substring(0, SHOWN) + "..." : text).replaceAll("\\p{Cc}", "?");
+        return new IllegalArgumentException(
+                "line " + line + " of " + file + " is '" + shown + "': expected " + expected);
+    }
+
+    int number(String digits, int radix) {
+        try {
+            return Integer.parseInt(digits, radix);
+        } catch (NumberFormatException e) {
+            throw unexpected("a number of 32 bits and not " + digits);
+        }
+    }
+
+    /** A number of 32 bits without a sign. */
+    long unsigned(String digits, int radix) {
+        try {
+            return Integer.toUnsignedLong(Integer.parseUnsignedInt(digits, radix));
+        } catch (NumberFormatException e) {
+            throw unexpected("a number of 32 bits and not " + digits);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import io.kvmirq.arch.gic.MachineControl;
+import java.util.Optional;
+
+/**
+ * The system registers of a GICv3's CPU interface that a VMM saves and restores. A field that {@link MachineControl#ICH} has
+ * too is that field, moved to bit 0 of its register, except in {@link #ICC_CTLR_EL1}.
+ *
+ * <p>Source: ARM IHI 0069, "AArch64 System register descriptions"; {@code gic_v3_icc_reg_descs} in
+ * arch/arm64/kvm/vgic-sys-reg-v3.c.
+ */
+public enum CpuInterfaceRegister {
+    /** The priority mask. */
+    ICC_PMR_EL1(4, 6, 0),
+    /** The binary point of group 0. */
+    ICC_BPR0_EL1(12, 8, 3),
+    /** Active priorities of group 0, with 5 bits of priority all of them. */
+    ICC_AP0R0_EL1(12, 8, 4),
+    /** With 6 bits of priority or more. */
+    ICC_AP0R1_EL1(12, 8, 5),
+    /** With 7 bits of priority. */
+    ICC_AP0R2_EL1(12, 8, 6),
+    /** With 7 bits of priority. */
+    ICC_AP0R3_EL1(12, 8, 7),
+    /** Active priorities of group 1, with 5 bits of priority all of them. */
+    ICC_AP1R0_EL1(12, 9, 0),
+    /** With 6 bits of priority or more. */
+    ICC_AP1R1_EL1(12, 9, 1),
+    /** With 7 bits of priority. */
+    ICC_AP1R2_EL1(12, 9, 2),
+    /** With 7 bits of priority. */
+    ICC_AP1R3_EL1(12, 9, 3),
+    /** The binary point of group 1. */
+    ICC_BPR1_EL1(12, 12, 3),
+    /** Control, and what the CPU interface supports. */
+    ICC_CTLR_EL1(12, 12, 4),
+    /** Whether the CPU interface has system registers. */
+    ICC_SRE_EL1(12, 12, 5),
+    /** Enables group 0. */
+    ICC_IGRPEN0_EL1(12, 12, 6),
+    /** Enables group 1. */
+    ICC_IGRPEN1_EL1(12, 12, 7);
+
+    private static final int OP0 = 3;
+
+    private final int id;
+
+    CpuInterfaceRegister(int crn, int crm, int op2) {
+        id = OP0 << 14 | crn << 7 | crm << 3 | op2;
+    }
+
+    /** The operands of the instructions that access the register: Op0, Op1, CRn, CRm and Op2 from bit 15 down. */
+    public int id() {
+        return id;
+    }
+
+    /** The register with an {@link #id}; empty if there is none. */
+    public static Optional<CpuInterfaceRegister> of(int id) {
+        for (CpuInterfaceRegister register : values()) {
+            if (register.id == id) {
+                return Optional.of(register);
+            }
+        }
+        return Optional.empty();
+    }
+}

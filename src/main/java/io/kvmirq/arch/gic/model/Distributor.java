@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.gic.InterruptId;
+import java.util.function.IntConsumer;
+
+/**
+ * The distributor of a VM's VGIC: the state of every interrupt, under one lock. Each vCPU has its own SGIs and PPIs, ids
+ * 0–31. SPIs, from id 32 on, belong to the VM. A method that takes a vCPU and the id of an SPI ignores the vCPU.
+ *
+ * <p>If an interrupt becomes deliverable to a vCPU, the distributor sets the flag of the vCPU and calls the {@code kick} it
+ * was made with, after it gave the lock back. The distributor as a whole is enabled.
+ *
+ * <p>Safe for use by any number of threads. A spinlock makes others wait. No method allocates. Source: {@code
+ * virt/kvm/arm/vgic.c} of 2013, arch/arm64/kvm/vgic of Linux 7.1.
+ */
+public class Distributor {
+    /** The number of interrupts in a word. */
+    public static final int WORD = 32;
+
+    private static final int MOST_SHARED = InterruptId.FIRST_SPECIAL - InterruptId.FIRST_SPI;
+    private static final int NONE = -1;
+    private static final int SGIS = (1 << InterruptId.FIRST_PPI) - 1;
+
+    /** The lock of all words. */
+    static final int LOCK = 0;
+    /** One word for each vCPU: whether an interrupt may be deliverable to it ({@code irq_pending_on_cpu}). */
+    static final int FLAGS = 1;
+
+    private final SharedWords words;
+    private final int base;
+    private final int vcpus;
+    private final boolean hasSources;
+    private final IntConsumer kick;
+    private final Banks banks;
+
+    /** The caller has checked the size. */
+    Distributor(SharedWords words, int base, int vcpus, int shared, boolean hasSources, IntConsumer kick) {
+        this.words = words;
+        this.base = base;
+        this.vcpus = vcpus;
+        this.hasSources = hasSources;
+        this.kick = kick;
+        this.banks = new Banks(words, base + FLAGS + vcpus, vcpus, shared, !hasSources);
+    }
+
+    static void checkSize(int vcpus, int shared, boolean hasSources) {
+        int most = hasSources ? VcpuId.MOST_OF_GICV2 : VcpuId.MOST_OF_GICV3;
+        if (vcpus < 1 || vcpus > most) {
+            throw new IllegalArgumentException(
+                    vcpus + " vCPUs make no " + (hasSources ? "GICv2" : "GICv3") + ": expected 1–" + most);
+        }
+        if (shared < 0 || shared > MOST_SHARED) {
+            throw new IllegalArgumentException(shared + " SPIs: expected 0–" + MOST_SHARED + ", ids 32–1019");
+        }
+    }
+
+    /**
+     * The distributor of a GICv2. An SGI has sources: those of two vCPUs are two interrupts.
+     *
+     * @param vcpus 1–8
+     * @param shared the number of SPIs, 0–988
+     * @param kick takes the index of a vCPU to which an interrupt became deliverable
+     * @throws IllegalArgumentException if a number is out of range
+     */
+    public static Distributor gicv2(int vcpus, int shared, IntConsumer kick) {
+        checkSize(vcpus, shared, true);
+        return new Distributor(SharedWords.of(new long[words(vcpus, shared)]), 0, vcpus, shared, true, kick);
+    }
+
+    /**
+     * The distributor of a GICv3. An SGI has no source.
+     *
+     * @param vcpus 1–512
+     * @param shared the number of SPIs, 0–988
+     * @param kick takes the index of a vCPU to which an interrupt became deliverable
+     * @throws IllegalArgumentException if a number is out of range
+     */
+    public static Distributor gicv3(int vcpus, int shared, IntConsumer kick) {
+        checkSize(vcpus, shared, false);
+        return new Distributor(SharedWords.of(new long[words(vcpus, shared)]), 0, vcpus, shared, false, kick);
+    }
+
+    static int words(int vcpus, int shared) {
+        return FLAGS + vcpus + Banks.words(vcpus, shared);
+    }
+
+    int at(int word) {
+        return base + word;
+    }
+
+    /** The number of vCPUs. */
+    public int vcpus() {
+        return vcpus;
+    }
+
+    /** The number of interrupts that a vCPU can get: the ids are below it. */
+    public int interrupts() {
+        return banks.interrupts();
+    }
+
+    /** Whether an SGI has sources: those of two vCPUs are two interrupts. */
+    public boolean hasSources() {
+        return hasSources;
+    }
+
+    /**
+     * Reads 32 interrupts, a bit each, the first in bit 0.
+     *
+     * @param first the first id, a multiple of 32
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt
+     */
+    public int word(InterruptState what, int vcpu, int first) {
+        checkFirst(vcpu, first);
+        lock();
+        int word = (int) banks.word(what, vcpu, first);
+        unlock();
+        return word;
+    }
+
+    /**
+     * Reads one interrupt.
+     *
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt
+     */
+    public boolean is(InterruptState what, int vcpu, int id) {
+        banks.check(vcpu, id);
+        lock();
+        boolean is = banks.is(what, vcpu, id);
+        unlock();
+        return is;
+    }
+
+    /**
+     * Reads which of 32 interrupts are pending: latched, or level-triggered with a high line.
+     *
+     * @param first the first id, a multiple of 32
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt
+     */
+    public int pending(int vcpu, int first) {
+        checkFirst(vcpu, first);
+        lock();
+        int word = (int) banks.pending(vcpu, first);
+        unlock();
+        return word;
+    }
+
+    /**
+     * Sets bits of up to 32 interrupts, one interrupt at a time. Ignored are bits of interrupts that do not exist, the LEVEL
+     * of SGIs, and the LATCH of a GICv2's SGIs: each of them has a source, so use {@link #send}.
+     *
+     * @param first the first id, a multiple of 32
+     * @param bits a 1 for each interrupt to change
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the state is {@link InterruptState#ACTIVE}
+     */
+    public void set(InterruptState what, int vcpu, int first, int bits) {
+        change(what, vcpu, first, bits, true);
+    }
+
+    /**
+     * Clears bits of up to 32 interrupts, one interrupt at a time. The same bits are ignored as by {@link #set}.
+     *
+     * @param first the first id, a multiple of 32
+     * @param bits a 1 for each interrupt to change
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the state is {@link InterruptState#ACTIVE}
+     */
+    public void clear(InterruptState what, int vcpu, int first, int bits) {
+        change(what, vcpu, first, bits, false);
+    }
+
+    private void change(InterruptState what, int vcpu, int first, int bits, boolean to) {
+        checkFirst(vcpu, first);
+        if (what == InterruptState.ACTIVE) {
+            throw new IllegalArgumentException(
+                    "ACTIVE cannot be written: it follows from the list registers at each exit");
+        }
+        boolean keepsSgis = InterruptId.isPrivate(first)
+                && (what == InterruptState.LEVEL || what == InterruptState.LATCH && hasSources);
+        for (int rest = keepsSgis ? bits & ~SGIS : bits; rest != 0; rest &= rest - 1) {
+            int id = first + Integer.numberOfTrailingZeros(rest);
+            if (id < interrupts()) {
+                lock();
+                banks.put(what, vcpu, id, to);
+                int wanting = offer(vcpu, id);
+                unlock();
+                kick(wanting);
+            }
+        }
+    }
+
+    /**
+     * Sets the priority.
+     *
+     * @param priority 0–255, the lowest first
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or the priority is out of range
+     */
+    public void setPriority(int vcpu, int id, int priority) {
+        banks.check(vcpu, id);
+        if (priority < 0 || priority > 0xff) {
+            throw new IllegalArgumentException("priority " + priority + " is out of range: expected 0–255");
+        }
+        lock();
+        banks.setPriority(vcpu, id, priority);
+        unlock();
+    }
+
+    /**
+     * The priority, 0–255.
+     *
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt
+     */
+    public int priority(int vcpu, int id) {
+        banks.check(vcpu, id);
+        lock();
+        int priority = banks.priority(vcpu, id);
+        unlock();
+        return priority;
+    }
+
+    /**
+     * Routes an SPI to a vCPU. At first it goes to vCPU 0. KVM of 2012 takes the lowest vCPU of a GICv2's target mask. An SPI
+     * in a list register stays with the vCPU of the list register until it leaves it ({@code vgic_target_oracle()}).
+     *
+     * @throws IllegalArgumentException if there is no such vCPU or SPI
+     */
+    public void setTarget(int id, int vcpu) {
+        checkShared(id);
+        banks.checkVcpu(vcpu);
+        lock();
+        banks.setTarget(id, vcpu);
+        int wanting = offer(vcpu, id);
+        unlock();
+        kick(wanting);
+    }
+
+    /**
+     * The vCPU that an SPI is routed to.
+     *
+     * @throws IllegalArgumentException if there is no such SPI
+     */
+    public int target(int id) {
+        checkShared(id);
+        lock();
+        int target = banks.route(id);
+        unlock();
+        return target;
+    }
+
+    private void checkShared(int id) {
+        banks.check(0, id);
+        if (InterruptId.isPrivate(id)) {
+            throw new IllegalArgumentException(
+                    InterruptId.text(id) + " has no target: expected an SPI, 32–" + (interrupts() - 1));
+        }
+    }
+
+    private void checkFirst(int vcpu, int first) {
+        banks.check(vcpu, first);
+        if (first % WORD != 0) {
+            throw new IllegalArgumentException("first interrupt " + first + ": expected a multiple of 32");
+        }
+    }
+
+    /**
+     * The line of a PPI or SPI rises: an edge-triggered interrupt is latched at each call. A level-triggered one is pending
+     * while its line is high.
+     *
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or it is an SGI
+     */
+    public void raise(int vcpu, int id) {
+        checkLine(vcpu, id);
+        lock();
+        banks.put(isLevel(vcpu, id) ? InterruptState.LINE : InterruptState.LATCH, vcpu, id, true);
+        int wanting = offer(vcpu, id);
+        unlock();
+        kick(wanting);
+    }
+
+    /**
+     * The line of a PPI or SPI falls. It does nothing to an edge-triggered interrupt.
+     *
+     * @throws IllegalArgumentException if there is no such vCPU or interrupt, or it is an SGI
+     */
+    public void lower(int vcpu, int id) {
+        checkLine(vcpu, id);
+        lock();
+        if (isLevel(vcpu, id)) {
+            banks.put(InterruptState.LINE, vcpu, id, false);
+        }
+        unlock();
+    }
+
+    private void checkLine(int vcpu, int id) {
+        banks.check(vcpu, id);
+        if (InterruptId.isSgi(id)) {
+            throw new IllegalArgumentException(InterruptId.text(id) + " has no line: a vCPU sends it");
+        }
+    }
+
+    /**
+     * A vCPU sends an SGI. Until it is queued, a second one of the same source is the same.
+     *
+     * @param from the source; a GICv3 does not keep it
+     * @throws IllegalArgumentException if there is no such vCPU or SGI
+     */
+    public void send(int from, int to, int sgi) {
+        banks.checkVcpu(from);
+        checkSgi(to, sgi);
+        lock();
+        if (hasSources) {
+            banks.setSources(to, sgi, banks.sources(to, sgi) | 1 << from);
+        } else {
+            banks.put(InterruptState.LATCH, to, sgi, true);
+        }
+        int wanting = offer(to, sgi);
+        unlock();
+        kick(wanting);
+    }
+
+    /**
+     * The sources of a vCPU's SGI that are not queued yet, a bit each. A GICv3 has none.
+     *
+     * @throws IllegalArgumentException if there is no such vCPU or SGI
+     */
+    public int sources(int vcpu, int sgi) {
+        checkSgi(vcpu, sgi);
+        lock();
+        int sources = banks.sources(vcpu, sgi);
+        unlock();
+        return sources;
+    }
+
+    /**
+     * A VMM restores the sources of a vCPU's SGI, which is pending while it has one. Of a GICv2.
+     *
+     * @param sources a bit for each vCPU, 0–255
+     * @throws IllegalArgumentException if there is no such vCPU or SGI
+     */
+    public void setSources(int vcpu, int sgi, int sources) {
+        checkSgi(vcpu, sgi);
+        lock();
+        banks.setSources(vcpu, sgi, sources);
+        int wanting = offer(vcpu, sgi);
+        unlock();
+        kick(wanting);
+    }
+
+    private void checkSgi(int vcpu, int sgi) {
+        if (!InterruptId.isSgi(sgi)) {
+            throw new IllegalArgumentException("id " + sgi + " is no SGI: expected 0–15");
+        }
+        banks.checkVcpu(vcpu);
+    }
+
+    // Delivery. The lock is held where nothing else is said.
+
+    /** The state of the interrupts. */
+    Banks banks() {
+        return banks;
+    }
+
+    /** The lock is not held. */
+    void lock() {
+        words.lock(at(LOCK));
+    }
+
+    void unlock() {
+        words.unlock(at(LOCK));
+    }
+
+    boolean isLevel(int vcpu, int id) {
+        return banks.is(InterruptState.LEVEL, vcpu, id);
+    }
+
+    /** A list register took a source of an SGI. The SGI is pending until the last source is queued. */
+    void queuedSource(int vcpu, int sgi, int source) {
+        banks.setSources(vcpu, sgi, banks.sources(vcpu, sgi) & ~(1 << source));
+    }
+
+    /** A list register took the interrupt. A level-triggered one is not queued again until its end, and keeps its latch. */
+    void queued(int vcpu, int id) {
+        boolean level = isLevel(vcpu, id);
+        if (!level) {
+            banks.put(InterruptState.LATCH, vcpu, id, false);
+        }
+        banks.putQueued(vcpu, id, level);
+    }
+
+    /** An interrupt ended, with the latch of a level. @return the vCPU to which it is deliverable again, or -1 */
+    int ended(int vcpu, int id) {
+        if (isLevel(vcpu, id)) {
+            banks.put(InterruptState.LATCH, vcpu, id, false);
+        }
+        return released(vcpu, id);
+    }
+
+    /** A list register gave an interrupt up. @return the vCPU to which it is deliverable again, or -1 */
+    int released(int vcpu, int id) {
+        banks.putQueued(vcpu, id, false);
+        return offer(vcpu, id);
+    }
+
+    /** Flags the vCPU that an interrupt is deliverable to. @return the vCPU, or -1 */
+    private int offer(int vcpu, int id) {
+        if ((banks.wanting(vcpu, id) >>> id % WORD & 1) == 0) {
+            return NONE;
+        }
+        int target = banks.target(vcpu, id);
+        setFlag(target, true);
+        return target;
+    }
+
+    void setFlag(int vcpu, boolean to) {
+        words.set(at(FLAGS + vcpu), to ? 1 : 0);
+    }
+
+    /**
+     * Whether an interrupt may be deliverable to the vCPU. Takes no lock.
+     *
+     * @throws IllegalArgumentException if there is no such vCPU
+     */
+    public boolean isFlagged(int vcpu) {
+        banks.checkVcpu(vcpu);
+        return words.get(at(FLAGS + vcpu)) != 0;
+    }
+
+    /** The lock is not held. */
+    void kick(int vcpu) {
+        if (vcpu != NONE) {
+            kick.accept(vcpu);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import java.util.Optional;
+
+/**
+ * The registers of a GICv3 distributor: where each stands, and how many bits it has of each interrupt. A GICv2 has the same
+ * up to GICD_ICFGR, except GICD_STATUSR.
+ *
+ * <p>Source: ARM IHI 0069, "The GIC Distributor register map"; {@code vgic_v3_dist_registers} in
+ * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
+ */
+public enum DistributorRegister {
+    /** Control: see {@link RegisterFields}. */
+    GICD_CTLR(0x0, 4, 0),
+    /** The type. */
+    GICD_TYPER(0x4, 4, 0),
+    /** The implementer. */
+    GICD_IIDR(0x8, 4, 0),
+    /** More of the type. */
+    GICD_TYPER2(0xc, 4, 0),
+    /** Errors of accesses. */
+    GICD_STATUSR(0x10, 4, 0),
+    /** Group. */
+    GICD_IGROUPR(0x80, 1),
+    /** Enabled: a 1 written enables. */
+    GICD_ISENABLER(0x100, 1),
+    /** Enabled: a 1 written disables. */
+    GICD_ICENABLER(0x180, 1),
+    /** Pending: a 1 written makes pending. */
+    GICD_ISPENDR(0x200, 1),
+    /** Pending: a 1 written makes not pending. */
+    GICD_ICPENDR(0x280, 1),
+    /** Active: a 1 written makes active. */
+    GICD_ISACTIVER(0x300, 1),
+    /** Active: a 1 written makes not active. */
+    GICD_ICACTIVER(0x380, 1),
+    /** Priority. */
+    GICD_IPRIORITYR(0x400, 8),
+    /** Target CPUs of a GICv2. */
+    GICD_ITARGETSR(0x800, 8),
+    /** Edge or level: the upper of two bits is set for edge. */
+    GICD_ICFGR(0xc00, 2),
+    /** Group modifier. */
+    GICD_IGRPMODR(0xd00, 1),
+    /** Target CPU of a GICv3, by affinity. */
+    GICD_IROUTER(0x6000, 64),
+    /** Identification. */
+    GICD_IDREGS(0xffd0, 48, 0);
+
+    private static final int INTERRUPTS = 1024;
+
+    private final int offset;
+    private final int length;
+    private final int bits;
+
+    DistributorRegister(int offset, int length, int bits) {
+        this.offset = offset;
+        this.length = length;
+        this.bits = bits;
+    }
+
+    DistributorRegister(int offset, int bits) {
+        this(offset, INTERRUPTS * bits / Byte.SIZE, bits);
+    }
+
+    /**
+     * The register at an offset.
+     *
+     * @param at in bytes from the start of the distributor
+     * @param interrupts how many interrupts the distributor has, private ones included
+     * @return empty if the offset is not word-aligned, in a gap, or beyond the last interrupt
+     */
+    public static Optional<DistributorRegister> at(int at, int interrupts) {
+        for (DistributorRegister register : values()) {
+            if (at >= register.offset && at < register.offset + register.length) {
+                boolean exists =
+                        at % Integer.BYTES == 0 && (!register.isPerInterrupt() || register.interrupt(at) < interrupts);
+                return exists ? Optional.of(register) : Optional.empty();
+            }
+        }
+        return Optional.empty();
+    }
+
+    /** In bytes from the start of the distributor. */
+    public int offset() {
+        return offset;
+    }
+
+    /** Whether the register has bits of each interrupt. */
+    public boolean isPerInterrupt() {
+        return bits != 0;
+    }
+
+    /**
+     * The first interrupt that the word at an offset describes.
+     *
+     * @param at in bytes from the start of the distributor, within this register
+     * @throws IllegalStateException if the register is not per interrupt
+     */
+    public int interrupt(int at) {
+        if (!isPerInterrupt()) {
+            throw new IllegalStateException(this + " has no bits of an interrupt: ask isPerInterrupt first");
+        }
+        return (at - offset) * Byte.SIZE / bits;
+    }
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import java.nio.ByteBuffer;
+
+/** The guest memory in which an ITS finds its commands and the tables of its guest. */
+public interface GuestRam {
+    /**
+     * Reads from a guest physical address.
+     *
+     * @param to filled to its limit
+     * @return whether all of it is memory; otherwise {@code to} is undefined
+     */
+    boolean read(long address, ByteBuffer to);
+
+    /**
+     * Writes to a guest physical address.
+     *
+     * @return whether all of it is memory that the guest may write
+     */
+    boolean write(long address, ByteBuffer from);
+
+    /** Whether there is memory at a guest physical address. */
+    boolean isVisible(long address);
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import io.kvmirq.arch.BitField;
+import io.kvmirq.arch.gic.ItsCommand;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.OptionalLong;
+
+/**
+ * An interrupt translation service (ITS) as KVM emulates it. It has registers, and takes commands from a ring in guest
+ * memory. A message names its device by a device id and the interrupt by an event id; the ITS makes an LPI of it. Not
+ * thread-safe.
+ *
+ * <p>Source: GIC architecture specification, "The ITS"; arch/arm64/kvm/vgic/vgic-its.c.
+ */
+public final class Its {
+    /** The ITS has 64 KiB of control registers, then the page with the register that messages are written to. */
+    public static final long SIZE = 0x2_0000;
+
+    /** GITS_CTLR, 32 bits. */
+    public static final int CTLR = 0;
+
+    /** GITS_IIDR, 32 bits. */
+    public static final int IIDR = 4;
+
+    /** GITS_TYPER, 64 bits. */
+    public static final int TYPER = 8;
+
+    /** GITS_CBASER, 64 bits: the ring of commands. */
+    public static final int CBASER = 0x80;
+
+    /** GITS_CWRITER, 64 bits: the offset after the last command. */
+    public static final int CWRITER = 0x88;
+
+    /** GITS_CREADR, 64 bits: the offset of the next command. */
+    public static final int CREADR = 0x90;
+
+    /** GITS_BASER0, 64 bits: the table of devices. */
+    public static final int BASER_DEVICES = 0x100;
+
+    /** GITS_BASER1, 64 bits: the table of collections. */
+    public static final int BASER_COLLECTIONS = 0x108;
+
+    /** The valid bit of GITS_CBASER and GITS_BASER. */
+    public static final long VALID = 1L << 63;
+
+    /** GITS_CTLR.Enabled. */
+    public static final int ENABLED = 1;
+
+    /** GITS_CTLR.Quiescent: no command waits. */
+    private static final long QUIESCENT = 1L << 31;
+
+    private static final long RING_ADDRESS = 0xf_ffff_ffff_f000L;
+    private static final long RING_RESERVED = 0xf000;
+    private static final long OFFSET = 0xf_ffe0;
+    private static final int PAGE_SHIFT = 12;
+
+    /** Physical LPIs; entries of 8 bytes; 16 bits of event id and of device id. */
+    private static final long KIND =
+            1 | (ItsTable.ENTRY - 1) << 4 | (ItsTable.ID_BITS - 1) << 8 | (ItsTable.ID_BITS - 1) << 13;
+    /** KVM, made by Arm; version 0 of the tables. */
+    private static final long MAKER = 0x4b00_043bL;
+
+    private final Lpis lpis;
+    private final ItsTables tables;
+    private boolean enabled;
+    private long ring;
+    private long next;
+    private long last;
+    private long devices = ItsTable.initial(ItsTable.TYPE_DEVICE);
+    private long collections = ItsTable.initial(ItsTable.TYPE_COLLECTION);
+
+    /** An ITS that is disabled. KVM then forgets GICR_PROPBASER: a VMM restores that register afterwards. */
+    public Its(Lpis lpis) {
+        this.lpis = lpis;
+        this.tables = new ItsTables(lpis);
+        lpis.addIts();
+    }
+
+    // Registers
+
+    /**
+     * Reads a register.
+     *
+     * @param offset of a register of this class, or of another table up to 0x138, which reads as 0
+     */
+    public long read(int offset) {
+        return switch (offset) {
+            case CTLR -> (next == last ? QUIESCENT : 0) | (enabled ? ENABLED : 0);
+            case IIDR -> MAKER;
+            case TYPER -> KIND;
+            case CBASER -> ring;
+            case CWRITER -> last;
+            case CREADR -> next;
+            case BASER_DEVICES -> devices;
+            case BASER_COLLECTIONS -> collections;
+            default -> 0;
+        };
+    }
+
+    /** Why a write is refused. A guest's write is never refused; these are for a VMM that restores an ITS. */
+    public enum Refusal {
+        /** GITS_IIDR names a version of the tables that KVM does not have: EINVAL. */
+        VERSION,
+        /** GITS_CREADR cannot change while the ITS is enabled: EBUSY. */
+        ENABLED,
+        /** GITS_CREADR is beyond the ring: EINVAL. */
+        BEYOND_RING
+    }
+
+    /**
+     * A VMM writes a register. A write to GITS_CWRITER, or one that enables the ITS, handles the commands that wait.
+     *
+     * @return why the write is refused; empty if it is not, or is ignored
+     */
+    public Optional<Refusal> write(int offset, long value) {
+        switch (offset) {
+            case CTLR -> control((value & ENABLED) != 0);
+            case IIDR -> {
+                return (value >>> 12 & 0xf) == 0 ? Optional.empty() : Optional.of(Refusal.VERSION);
+            }
+            case CBASER -> setRing(value);
+            case CWRITER -> {
+                if ((value & OFFSET) < ringSize()) {
+                    last = value & OFFSET;
+                    handle();
+                }
+            }
+            case CREADR -> {
+                return setNext(value & OFFSET);
+            }
+            case BASER_DEVICES -> setDevices(value);
+            case BASER_COLLECTIONS -> setCollections(value);
+            default -> {}
+        }
+        return Optional.empty();
+    }
+
+    private void control(boolean enable) {
+        boolean ready = (devices & VALID) != 0 && (collections & VALID) != 0 && (ring & VALID) != 0;
+        if (enable && !enabled && !ready) {
+            return;
+        }
+        enabled = enable;
+        handle();
+    }
+
+    private void setRing(long value) {
+        if (!enabled) {
+            ring = Baser.sanitised(value, Baser.Attributes.OF_ITS) & ~RING_RESERVED;
+            next = 0;
+            last = 0;
+        }
+    }
+
+    private long ringSize() {
+        return (ring & 0xff) + 1 << PAGE_SHIFT;
+    }
+
+    private Optional<Refusal> setNext(long to) {
+        if (enabled) {
+            return Optional.of(Refusal.ENABLED);
+        }
+        if (to >= ringSize()) {
+            return Optional.of(Refusal.BEYOND_RING);
+        }
+        next = to;
+        return Optional.empty();
+    }
+
+    private void setDevices(long value) {
+        if (!enabled) {
+            devices = ItsTable.sanitised(value, ItsTable.TYPE_DEVICE);
+            if ((devices & VALID) == 0) {
+                tables.unmapDevices();
+            }
+        }
+    }
+
+    private void setCollections(long value) {
+        if (!enabled) {
+            collections = ItsTable.sanitised(value, ItsTable.TYPE_COLLECTION);
+            if ((collections & VALID) == 0) {
+                tables.unmapCollections();
+            }
+        }
+    }
+
+    /** KVM_DEV_ARM_ITS_CTRL_RESET: the ITS is disabled, and its tables and its ring are empty. */
+    public void reset() {
+        enabled = false;
+        devices &= ~VALID;
+        collections &= ~VALID;
+        ring = 0;
+        next = 0;
+        last = 0;
+        tables.unmapDevices();
+        tables.unmapCollections();
+    }
+
+    // Saving
+
+    /** Why the tables in guest memory cannot be written or read. */
+    public enum TableFault {
+        /** A table is not in memory: EFAULT. */
+        NO_MEMORY,
+        /** An entry contradicts another, or names what does not exist: EINVAL. */
+        CONTRADICTION,
+        /** A collection is there already: EEXIST. */
+        EXISTS,
+        /** An LPI is a vLPI of GICv4.0, whose state KVM cannot read: EACCES. */
+        VLPI,
+        /** The collection of an event was unmapped. Linux reads through a null pointer there. */
+        LOST_COLLECTION
+    }
+
+    /** KVM_DEV_ARM_ITS_SAVE_TABLES: writes devices, events and collections to the guest's tables. */
+    public Optional<TableFault> save() {
+        return new ItsImage(this, tables, lpis).save();
+    }
+
+    /**
+     * KVM_DEV_ARM_ITS_RESTORE_TABLES: reads them back. The registers come first. After a fault no collection is mapped, and
+     * no device if it is in the table of devices.
+     */
+    public Optional<TableFault> restore() {
+        return new ItsImage(this, tables, lpis).restore();
+    }
+
+    // Messages
+
+    /** What becomes of a message. */
+    public enum Outcome {
+        /** The LPI is pending. */
+        PENDING,
+        /** The event is not mapped: the guest has blocked the message. */
+        UNMAPPED,
+        /** The ITS, or LPIs at the vCPU, are not enabled: EBUSY. */
+        DISABLED
+    }
+
+    /** A device writes its event id. */
+    public Outcome message(int device, int event) {
+        OptionalInt lpi = enabled ? tables.lpi(device, event) : OptionalInt.empty();
+        if (lpi.isEmpty()) {
+            return enabled ? Outcome.UNMAPPED : Outcome.DISABLED;
+        }
+        if (!takesMessages(lpi.getAsInt())) {
+            return Outcome.DISABLED;
+        }
+        lpis.setPending(lpi.getAsInt(), true);
+        return Outcome.PENDING;
+    }
+
+    private boolean takesMessages(int lpi) {
+        return lpis.isEnabled(lpis.vcpu(lpi).orElseThrow());
+    }
+
+    /** The LPI that a message would make pending; empty if it would be dropped. */
+    public OptionalInt lpi(int device, int event) {
+        OptionalInt lpi = enabled ? tables.lpi(device, event) : OptionalInt.empty();
+        return lpi.isPresent() && takesMessages(lpi.getAsInt()) ? lpi : OptionalInt.empty();
+    }
+
+    /** The LPI of an event, whether messages reach it or not; empty if the guest has not mapped the event. */
+    OptionalInt lpiOfEvent(int device, int event) {
+        return tables.lpiOfEvent(device, event);
+    }
+
+    // Commands
+
+    private void handle() {
+        ByteBuffer command = ByteBuffer.allocate(ItsCommand.SIZE).order(ByteOrder.LITTLE_ENDIAN);
+        while (enabled && next != last) {
+            if (lpis.ram().read((ring & RING_ADDRESS) + next, command.clear())) {
+                long[] words = new long[ItsCommand.SIZE / Long.BYTES];
+                command.clear().asLongBuffer().get(words);
+                ItsCommand.of(words).ifPresent(known -> handle(known, words));
+            }
+            next = (next + ItsCommand.SIZE) % ringSize();
+        }
+    }
+
+    private static int get(long[] words, BitField field) {
+        return (int) field.of(words[field.word()]);
+    }
+
+    /** The ITS does not tell the guest of a command that it refuses. */
+    private void handle(ItsCommand command, long[] words) {
+        int device = get(words, ItsCommand.DEVICE);
+        int event = get(words, ItsCommand.EVENT);
+        int collection = get(words, ItsCommand.COLLECTION);
+        switch (command) {
+            case MAPD -> mapDevice(device, words);
+            case MAPC -> mapCollection(collection, words);
+            case MAPTI -> mapEvent(device, event, get(words, ItsCommand.LPI), collection);
+            case MAPI -> mapEvent(device, event, event, collection);
+            case MOVI -> tables.moveEvent(device, event, collection);
+            case DISCARD -> tables.discardEvent(device, event);
+            case CLEAR -> tables.clear(device, event);
+            case INV -> tables.invalidate(device, event);
+            case INVALL -> tables.invalidateAll(collection);
+            case MOVALL -> moveAll(get(words, ItsCommand.TARGET), get(words, ItsCommand.SECOND_TARGET));
+            case INT -> message(device, event);
+            case SYNC -> {}
+        }
+    }
+
+    private void mapDevice(int device, long[] words) {
+        int eventBits = get(words, ItsCommand.EVENT_BITS) + 1;
+        boolean maps = get(words, ItsCommand.VALID) != 0;
+        OptionalLong entry = ItsTable.entry(devices, device, lpis.ram());
+        if (entry.isEmpty() || maps && eventBits > ItsTable.ID_BITS) {
+            return;
+        }
+        if (maps) {
+            tables.mapDevice(device, eventBits, ItsCommand.EVENT_TABLE.of(words[ItsCommand.EVENT_TABLE.word()]) << 8);
+        } else {
+            tables.unmapDevice(device);
+            lpis.ram().write(entry.getAsLong(), ByteBuffer.allocate(ItsTable.ENTRY));
+        }
+    }
+
+    private void mapCollection(int collection, long[] words) {
+        int target = get(words, ItsCommand.TARGET);
+        if (lpis.index(target).isEmpty()) {
+            return;
+        }
+        if (get(words, ItsCommand.VALID) == 0) {
+            tables.unmapCollection(collection);
+        } else if (isCollection(collection)) {
+            tables.mapCollection(collection, target);
+        }
+    }
+
+    private boolean isCollection(int collection) {
+        return tables.hasCollection(collection)
+                || ItsTable.entry(collections, collection, lpis.ram()).isPresent();
+    }
+
+    private void mapEvent(int device, int event, int lpi, int collection) {
+        if (tables.takesEvent(device, event) && lpis.isInRange(lpi) && isCollection(collection)) {
+            tables.mapEvent(device, event, lpi, collection);
+        }
+    }
+
+    private void moveAll(int from, int to) {
+        OptionalInt first = lpis.index(from);
+        OptionalInt second = lpis.index(to);
+        if (first.isPresent() && second.isPresent() && from != to) {
+            lpis.targetAll(first.getAsInt(), second.getAsInt());
+        }
+    }
+}

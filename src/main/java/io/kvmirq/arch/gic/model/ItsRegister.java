@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import java.util.Optional;
+
+/**
+ * The registers of an ITS.
+ *
+ * <p>Source: ARM IHI 0069, "The ITS register map"; {@code its_registers} in arch/arm64/kvm/vgic/vgic-its.c.
+ */
+public enum ItsRegister {
+    /** Control. */
+    GITS_CTLR(Its.CTLR, 4),
+    /** The implementer, and the version of the tables. */
+    GITS_IIDR(Its.IIDR, 4),
+    /** The type. */
+    GITS_TYPER(Its.TYPER, 8),
+    /** The ring of commands. */
+    GITS_CBASER(Its.CBASER, 8),
+    /** The offset after the last command. */
+    GITS_CWRITER(Its.CWRITER, 8),
+    /** The offset of the next command. */
+    GITS_CREADR(Its.CREADR, 8),
+    /** Eight tables, of which KVM has two. */
+    GITS_BASER(Its.BASER_DEVICES, 64),
+    /** Identification. */
+    GITS_IDREGS(0xffd0, 48);
+
+    private final int offset;
+    private final int length;
+
+    ItsRegister(int offset, int length) {
+        this.offset = offset;
+        this.length = length;
+    }
+
+    /**
+     * The register at an offset.
+     *
+     * @param at in bytes from the start of the ITS
+     * @return empty if the offset is in a gap
+     */
+    public static Optional<ItsRegister> at(long at) {
+        for (ItsRegister register : values()) {
+            if (at >= register.offset && at < register.offset + register.length) {
+                return Optional.of(register);
+            }
+        }
+        return Optional.empty();
+    }
+
+    /**
+     * The bytes of an access at an offset: 4 or 8. In a gap they are those of the registers around it.
+     *
+     * @param at in bytes from the start of the ITS
+     */
+    public static int width(long at) {
+        boolean narrow =
+                Long.compareUnsigned(at, GITS_TYPER.offset) < 0 || Long.compareUnsigned(at, GITS_IDREGS.offset) >= 0;
+        return narrow ? Integer.BYTES : Long.BYTES;
+    }
+}

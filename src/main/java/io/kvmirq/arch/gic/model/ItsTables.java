@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import java.nio.ByteBuffer;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.TreeMap;
+
+/**
+ * The translations of an ITS: device id and event id of a message to LPI and vCPU. A command that is refused changes
+ * nothing, and the guest is not told. Not thread-safe.
+ *
+ * <p>Source: {@code vgic_its_cmd_handle_*()} in arch/arm64/kvm/vgic/vgic-its.c.
+ */
+final class ItsTables {
+    /** No collection has this id. */
+    static final int NO_COLLECTION = -1;
+
+    /** An event that is mapped. The LPI has no target if the collection is not mapped to a vCPU. */
+    record Event(int lpi, int collection) {}
+
+    /**
+     * A device that is mapped.
+     *
+     * @param eventBits how wide its event ids are
+     * @param table the guest physical address of its table of events, which is written when the ITS is saved
+     * @param events by id
+     */
+    record Device(int eventBits, long table, Map<Integer, Event> events) {
+        /** The address of an event's entry in the table. */
+        private long place(int event) {
+            return table + Integer.toUnsignedLong(event) * ItsTable.ENTRY;
+        }
+    }
+
+    private final Lpis lpis;
+    private final Map<Integer, Device> devices = new TreeMap<>();
+    /** The target of each collection as MAPC gave it; empty if an event names the collection and no MAPC did. */
+    private final Map<Integer, OptionalInt> collections = new LinkedHashMap<>();
+
+    ItsTables(Lpis lpis) {
+        this.lpis = lpis;
+    }
+
+    private Optional<Event> event(int device, int event) {
+        return Optional.ofNullable(devices.get(device))
+                .map(mapped -> mapped.events().get(event));
+    }
+
+    /** The index of the vCPU that a collection is mapped to. Events of a collection that was unmapped have none. */
+    private OptionalInt vcpu(int collection) {
+        OptionalInt target = collections.getOrDefault(collection, OptionalInt.empty());
+        return target.isPresent() ? lpis.index(target.getAsInt()) : target;
+    }
+
+    /** The LPI of an event, also while it gets no messages; empty if the event is not mapped. */
+    OptionalInt lpiOfEvent(int device, int event) {
+        return event(device, event).map(mapped -> OptionalInt.of(mapped.lpi())).orElse(OptionalInt.empty());
+    }
+
+    /** The LPI that a message becomes; empty if its event is not mapped, or its collection has no vCPU. */
+    OptionalInt lpi(int device, int event) {
+        Optional<Event> found = event(device, event);
+        return found.isPresent() && vcpu(found.get().collection()).isPresent()
+                ? OptionalInt.of(found.get().lpi())
+                : OptionalInt.empty();
+    }
+
+    /** The devices by id. */
+    Map<Integer, Device> devices() {
+        return Collections.unmodifiableMap(devices);
+    }
+
+    /** The target of each collection, in the order in which they were first named. */
+    Map<Integer, OptionalInt> collections() {
+        return Collections.unmodifiableMap(collections);
+    }
+
+    void mapDevice(int device, int eventBits, long table) {
+        unmapDevice(device);
+        devices.put(device, new Device(eventBits, table, new TreeMap<>()));
+    }
+
+    void unmapDevice(int device) {
+        Device mapped = devices.remove(device);
+        if (mapped != null) {
+            mapped.events().values().forEach(event -> lpis.remove(event.lpi()));
+        }
+    }
+
+    void unmapDevices() {
+        new TreeMap<>(devices).keySet().forEach(this::unmapDevice);
+    }
+
+    boolean hasCollection(int collection) {
+        return collections.containsKey(collection);
+    }
+
+    /** MAPC. The LPIs of the collection go to the vCPU that the target names. */
+    void mapCollection(int collection, int target) {
+        collections.put(collection, OptionalInt.of(target));
+        int vcpu = lpis.index(target).orElseThrow();
+        for (Device device : devices.values()) {
+            for (Event event : device.events().values()) {
+                if (event.collection() == collection) {
+                    lpis.target(event.lpi(), vcpu);
+                }
+            }
+        }
+    }
+
+    /** A collection that no vCPU has, as a saved table may have one. */
+    void nameCollection(int collection) {
+        collections.putIfAbsent(collection, OptionalInt.empty());
+    }
+
+    /** MAPC without the valid bit. Events of the collection keep their LPIs, which get no messages. */
+    void unmapCollection(int collection) {
+        if (collections.remove(collection) == null) {
+            return;
+        }
+        for (Device device : devices.values()) {
+            device.events()
+                    .replaceAll((id, event) ->
+                            event.collection() == collection ? new Event(event.lpi(), NO_COLLECTION) : event);
+        }
+    }
+
+    void unmapCollections() {
+        new TreeMap<>(collections).keySet().forEach(this::unmapCollection);
+    }
+
+    /** Whether a device may have an event of this id: it is in range, and its place in the table is memory. */
+    boolean takesEvent(int device, int event) {
+        Device mapped = devices.get(device);
+        return mapped != null
+                && Integer.toUnsignedLong(event) < 1L << mapped.eventBits()
+                && lpis.ram().isVisible(mapped.place(event));
+    }
+
+    /** MAPTI of an event that {@link #takesEvent}. One that is mapped keeps its LPI. @return whether it is mapped now */
+    boolean mapEvent(int device, int event, int lpi, int collection) {
+        Device mapped = Objects.requireNonNull(devices.get(device));
+        if (mapped.events().containsKey(event)) {
+            return true;
+        }
+        boolean isNew = !collections.containsKey(collection);
+        nameCollection(collection);
+        if (lpis.add(lpi, vcpu(collection))) {
+            mapped.events().put(event, new Event(lpi, collection));
+            return true;
+        }
+        if (isNew) {
+            collections.remove(collection);
+        }
+        return false;
+    }
+
+    /** MOVI: the event and its LPI go to a collection that has a vCPU. */
+    void moveEvent(int device, int event, int collection) {
+        OptionalInt lpi = lpi(device, event);
+        OptionalInt to = vcpu(collection);
+        Device mapped = devices.get(device);
+        if (lpi.isPresent() && to.isPresent() && mapped != null) {
+            mapped.events().put(event, new Event(lpi.getAsInt(), collection));
+            lpis.target(lpi.getAsInt(), to.getAsInt());
+        }
+    }
+
+    /** DISCARD: an event whose collection has a vCPU is no more, nor is its entry in the saved table. */
+    void discardEvent(int device, int event) {
+        OptionalInt lpi = lpi(device, event);
+        Device mapped = devices.get(device);
+        if (lpi.isPresent() && mapped != null) {
+            mapped.events().remove(event);
+            lpis.remove(lpi.getAsInt());
+            lpis.ram().write(mapped.place(event), ByteBuffer.allocate(ItsTable.ENTRY));
+        }
+    }
+
+    void clear(int device, int event) {
+        event(device, event).ifPresent(mapped -> lpis.setPending(mapped.lpi(), false));
+    }
+
+    void invalidate(int device, int event) {
+        event(device, event).ifPresent(mapped -> lpis.invalidate(mapped.lpi()));
+    }
+
+    void invalidateAll(int collection) {
+        vcpu(collection).ifPresent(lpis::invalidateAll);
+    }
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import io.kvmirq.arch.gic.InterruptId;
+import java.util.List;
+
+/**
+ * The hardware side of an LPI that is a vLPI: its pending bit is in the table of a vPE.
+ *
+ * @param hostIrq the device's interrupt on the host
+ * @param vpes the vPE of each vCPU, by index
+ */
+record LpiForwarding(int hostIrq, List<Vpe> vpes) {
+    private static int vlpi(int id) {
+        return id - InterruptId.FIRST_LPI;
+    }
+
+    void setPending(int vcpu, int id, boolean pending) {
+        vpes.get(vcpu).setPending(vlpi(id), pending);
+    }
+
+    boolean isPending(int vcpu, int id) {
+        return vpes.get(vcpu).isPending(vlpi(id));
+    }
+
+    void setEnabled(int vcpu, int id, boolean enabled) {
+        vpes.get(vcpu).setEnabled(vlpi(id), enabled);
+    }
+
+    /** Whether KVM can read the pending bit. */
+    boolean isReadable() {
+        return vpes.stream().allMatch(vpe -> vpe.version() == Vpe.Version.V4_1);
+    }
+
+    /** The vPE keeps nothing of the vLPI. */
+    void unmap(int vcpu, int id) {
+        setPending(vcpu, id, false);
+        setEnabled(vcpu, id, false);
+    }
+
+    /** VMOVI: the pending bit and the property go along. */
+    void move(int id, int from, int to, boolean enabled) {
+        if (from == to) {
+            return;
+        }
+        boolean pending = isPending(from, id);
+        unmap(from, id);
+        setEnabled(to, id, enabled);
+        setPending(to, id, pending);
+    }
+}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import io.kvmirq.arch.gic.InterruptId;
+import java.util.Comparator;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.TreeMap;
+import java.util.function.BooleanSupplier;
+import java.util.function.IntFunction;
+import java.util.function.IntPredicate;
+
+/**
+ * The LPIs of a VM, and those registers of its redistributors that LPIs need. An LPI exists while an event of an ITS is
+ * mapped to it. It is edge-triggered and has no line. Not thread-safe.
+ *
+ * <p>Source: arch/arm64/kvm/vgic/vgic-its.c, vgic-mmio-v3.c, {@code vgic_v3_save_pending_tables()} in vgic-v3.c.
+ */
+public final class Lpis {
+    /** INTERRUPT_ID_BITS_ITS: the widest INTID. */
+    private static final int ID_BITS = 16;
+
+    private static final int PROPERTY_ENABLED = 1;
+    private static final int PROPERTY_PRIORITY = 0xfc;
+
+    private static final OptionalInt NONE = OptionalInt.empty();
+
+    private final IntFunction<OptionalInt> vcpus;
+    private final GuestRam ram;
+    private final BooleanSupplier delivers;
+    private final LpiTables tables;
+    private final Map<Integer, Lpi> lpis = new TreeMap<>();
+
+    /**
+     * No LPIs.
+     *
+     * @param vcpus gives the index of the vCPU that a collection's target names, empty if there is none. Before Linux 6.7
+     *     the target is the index, since then it is the vCPU's id.
+     * @param delivers whether the distributor is enabled. An LPI that becomes pending while it is not waits for its next
+     *     message, INV or INVALL, or until its vCPU enables LPIs again
+     */
+    public Lpis(IntFunction<OptionalInt> vcpus, GuestRam ram, BooleanSupplier delivers) {
+        this.vcpus = vcpus;
+        this.ram = ram;
+        this.tables = new LpiTables(ram);
+        this.delivers = delivers;
+    }
+
+    /** An ITS is created: GICR_PROPBASER is as at first. */
+    void addIts() {
+        tables.reset();
+    }
+
+    GuestRam ram() {
+        return ram;
+    }
+
+    /** The index of the vCPU that the target of a collection names; empty if there is none. */
+    OptionalInt index(int target) {
+        return vcpus.apply(target);
+    }
+
+    // Registers of a redistributor
+
+    /** GICR_CTLR.EnableLPIs of a vCPU: its LPIs can become pending. */
+    public boolean isEnabled(int vcpu) {
+        return tables.isEnabled(vcpu);
+    }
+
+    /**
+     * Writes GICR_CTLR.EnableLPIs. At the change to 1, the vCPU's LPIs take their pending bits from its pending table. At
+     * the change to 0 they stay pending but reach no guest, and messages are dropped from then on. A vLPI is delivered all
+     * the same.
+     */
+    public void enable(int vcpu, boolean enable) {
+        if (enable && !isEnabled(vcpu) && tables.mayHavePending(vcpu)) {
+            lpis.forEach((id, lpi) -> {
+                OptionalInt pending = isFor(lpi, vcpu) ? tables.pending(id, vcpu) : NONE;
+                if (pending.isPresent()) {
+                    lpi.pending = pending.getAsInt() != 0;
+                    lpi.queue(delivers.getAsBoolean());
+                }
+            });
+        }
+        if (!enable && isEnabled(vcpu)) {
+            forget(vcpu);
+        }
+        tables.enable(vcpu, enable);
+    }
+
+    /**
+     * Linux has no LPI of a vCPU queued any more, as when the vCPU entered its guest while the distributor is disabled. They
+     * stay pending.
+     */
+    public void forget(int vcpu) {
+        lpis.values().stream().filter(lpi -> isFor(lpi, vcpu)).forEach(lpi -> lpi.queued = false);
+    }
+
+    private static boolean isFor(Lpi lpi, int vcpu) {
+        return lpi.vcpu.isPresent() && lpi.vcpu.getAsInt() == vcpu;
+    }
+
+    /** GICR_PROPBASER, which all vCPUs share: the address of the table of priorities and enable bits. */
+    public long propertyBase() {
+        return tables.propertyBase();
+    }
+
+    /** Writes GICR_PROPBASER of a vCPU. Ignored while its LPIs are enabled. */
+    public void setPropertyBase(int vcpu, long value) {
+        if (!isEnabled(vcpu)) {
+            tables.setPropertyBase(value);
+        }
+    }
+
+    /** GICR_PENDBASER of a vCPU: the address of the table of pending bits. */
+    public long pendingBase(int vcpu) {
+        return tables.pendingBase(vcpu);
+    }
+
+    /** GICR_PENDBASER of a vCPU as it was written, with the bit that reads as 0: half of it is replaced in this. */
+    public long writtenPendingBase(int vcpu) {
+        return tables.writtenPendingBase(vcpu);
+    }
+
+    /** Writes GICR_PENDBASER of a vCPU. Ignored while its LPIs are enabled. */
+    public void setPendingBase(int vcpu, long value) {
+        if (!isEnabled(vcpu)) {
+            tables.setPendingBase(vcpu, value);
+        }
+    }
+
+    // Life of an LPI
+
+    /** Whether an event may be mapped to this INTID. */
+    boolean isInRange(int id) {
+        int bits = Math.min((int) (propertyBase() & 0x1f) + 1, ID_BITS);
+        return id >= InterruptId.FIRST_LPI && id < 1 << bits;
+    }
+
+    /**
+     * An event is mapped to an LPI. A new LPI takes its priority, enable bit and pending bit from the guest's tables.
+     *
+     * @return whether the tables could be read; otherwise the LPI is not made
+     */
+    boolean add(int id, OptionalInt vcpu) {
+        Lpi lpi = lpis.computeIfAbsent(id, absent -> new Lpi());
+        boolean isNew = lpi.references++ == 0;
+        if (!isNew) {
+            return true;
+        }
+        lpi.vcpu = vcpu;
+        if (!readProperties(id, lpi) || vcpu.isPresent() && !takePending(id, lpi, vcpu.getAsInt())) {
+            remove(id);
+            return false;
+        }
+        return true;
+    }
+
+    /** An event is no longer mapped to the LPI. */
+    void remove(int id) {
+        Lpi lpi = lpis.get(id);
+        if (lpi != null && --lpi.references == 0) {
+            lpi.endForwarding(id);
+            lpis.remove(id);
+        }
+    }
+
+    private boolean readProperties(int id, Lpi lpi) {
+        OptionalInt property = tables.property(id);
+        if (property.isEmpty()) {
+            return false;
+        }
+        lpi.priority = property.getAsInt() & PROPERTY_PRIORITY;
+        lpi.enabled = (property.getAsInt() & PROPERTY_ENABLED) != 0;
+        if (lpi.forwarding.isPresent() && lpi.vcpu.isPresent()) {
+            lpi.forwarding.get().setEnabled(lpi.vcpu.getAsInt(), id, lpi.enabled);
+        }
+        lpi.queue(delivers.getAsBoolean());
+        return true;
+    }
+
+    /** Moves the pending bit of a new LPI out of the vCPU's table. */
+    private boolean takePending(int id, Lpi lpi, int vcpu) {
+        OptionalInt pending = tables.pending(id, vcpu);
+        if (pending.isEmpty()) {
+            return false;
+        }
+        lpi.pending = pending.getAsInt() != 0;
+        lpi.queue(delivers.getAsBoolean());
+        return !lpi.pending || tables.setPending(id, vcpu, false);
+    }
+
+    /** INV: reads the LPI's priority and enable bit again. */
+    void invalidate(int id) {
+        Lpi lpi = lpis.get(id);
+        if (lpi != null) {
+            readProperties(id, lpi);
+        }
+    }
+
+    /** INVALL: the same for all LPIs of a vCPU. */
+    void invalidateAll(int vcpu) {
+        lpis.forEach((id, lpi) -> {
+            if (isFor(lpi, vcpu)) {
+                readProperties(id, lpi);
+            }
+        });
+    }
+
+    void target(int id, int vcpu) {
+        Lpi lpi = lpis.get(id);
+        if (lpi != null) {
+            lpi.go(id, vcpu);
+        }
+    }
+
+    /** MOVALL: all LPIs of one vCPU go to another. */
+    void targetAll(int from, int to) {
+        lpis.forEach((id, lpi) -> {
+            if (isFor(lpi, from)) {
+                lpi.go(id, to);
+            }
+        });
+    }
+
+    void setPending(int id, boolean pending) {
+        Lpi lpi = lpis.get(id);
+        if (lpi == null) {
+            return;
+        }
+        if (lpi.forwarding.isPresent() && lpi.vcpu.isPresent()) {
+            lpi.forwarding.get().setPending(lpi.vcpu.getAsInt(), id, pending);
+        } else {
+            lpi.pending = pending;
+            lpi.queue(delivers.getAsBoolean());
+        }
+    }
+
+    // vLPIs
+
+    /** The LPI becomes a vLPI. If it is pending, its vPE has it pending from then on. It has a target. */
+    void forward(int id, LpiForwarding forwarding) {
+        Lpi lpi = lpis.get(id);
+        if (lpi != null) {
+            boolean pending = lpi.pending;
+            lpi.pending = false;
+            lpi.queued = false;
+            lpi.forwarding = Optional.of(forwarding);
+            forwarding.setEnabled(lpi.vcpu.orElseThrow(), id, lpi.enabled);
+            if (pending) {
+                setPending(id, true);
+            }
+        }
+    }
+
+    /**
+     * The LPI is no vLPI from then on. Hardware drops its pending state with the mapping, and KVM does not take it back
+     * before ({@code its_vlpi_unmap()}: DISCARD).
+     */
+    void endForwarding(int id) {
+        Lpi lpi = lpis.get(id);
+        if (lpi != null) {
+            lpi.endForwarding(id);
+        }
+    }
+
+    /** The host interrupt that an LPI is a vLPI of; empty if KVM delivers it. */
+    public OptionalInt hostIrq(int id) {
+        return Optional.ofNullable(lpis.get(id))
+                .flatMap(lpi -> lpi.forwarding)
+                .map(forwarding -> OptionalInt.of(forwarding.hostIrq()))
+                .orElse(NONE);
+    }
+
+    /** The LPI that is a vLPI of a host interrupt; empty if there is none. */
+    OptionalInt forwardedBy(int hostIrq) {
+        return lpis.keySet().stream()
+                .mapToInt(id -> id)
+                .filter(id -> hostIrq(id).equals(OptionalInt.of(hostIrq)))
+                .findFirst();
+    }
+
+    /**
+     * The ITS of the host takes a device's message.
+     *
+     * @return whether the host interrupt is a vLPI, which is pending then; otherwise the host is interrupted
+     */
+    public boolean receive(int hostIrq) {
+        OptionalInt lpi = forwardedBy(hostIrq);
+        lpi.ifPresent(id -> setPending(id, true));
+        return lpi.isPresent();
+    }
+
+    /**
+     * The guest of a vCPU takes its LPI with the highest priority that Linux has queued or hardware delivers, which is not
+     * pending then. Source: IHI 0069, 4.8 and 5.1; {@code vgic_target_oracle()}, {@code vgic_flush_pending_lpis()}.
+     *
+     * @param passes whether the vCPU's CPU interface lets a priority pass, 0–252
+     * @return the INTID; empty if there is none
+     */
+    public OptionalInt take(int vcpu, IntPredicate passes) {
+        OptionalInt taken = lpis.entrySet().stream()
+                .filter(entry -> isFor(entry.getValue(), vcpu)
+                        && entry.getValue().enabled
+                        && passes.test(entry.getValue().priority)
+                        && (entry.getValue().queued
+                                || entry.getValue().forwarding.isPresent())
+                        && entry.getValue().isPending(entry.getKey()))
+                .min(Comparator.comparingInt(entry -> entry.getValue().priority))
+                .map(entry -> OptionalInt.of(entry.getKey()))
+                .orElse(NONE);
+        taken.ifPresent(id -> setPending(id, false));
+        return taken;
+    }
+
+    /** Whether KVM cannot read the state of an LPI, because it is a vLPI of GICv4.0. */
+    boolean isUnreadable(int id) {
+        Lpi lpi = lpis.get(id);
+        return lpi != null
+                && lpi.forwarding.isPresent()
+                && !lpi.forwarding.get().isReadable();
+    }
+
+    // For people and for the VMM
+
+    /** The vCPU that an LPI is for; empty if the LPI does not exist or has no target. */
+    public OptionalInt vcpu(int id) {
+        return Optional.ofNullable(lpis.get(id)).map(lpi -> lpi.vcpu).orElse(NONE);
+    }
+
+    /** Whether an LPI exists and is pending. */
+    public boolean isPending(int id) {
+        Lpi lpi = lpis.get(id);
+        return lpi != null && lpi.isPending(id);
+    }
+
+    /** Whether an LPI exists and its property is enabled. */
+    public boolean isEnabledByGuest(int id) {
+        Lpi lpi = lpis.get(id);
+        return lpi != null && lpi.enabled;
+    }
+
+    /** The priority of an LPI, 0–252; 0 if it does not exist. */
+    public int priority(int id) {
+        Lpi lpi = lpis.get(id);
+        return lpi == null ? 0 : lpi.priority;
+    }
+
+    /**
+     * Writes the pending bits of all LPIs to the guest's pending tables, as a VMM has it done before it saves the guest.
+     *
+     * @return whether the tables are memory
+     */
+    public boolean savePending() {
+        for (Map.Entry<Integer, Lpi> entry : lpis.entrySet()) {
+            Lpi lpi = entry.getValue();
+            if (lpi.vcpu.isEmpty()) {
+                continue;
+            }
+            int id = entry.getKey();
+            int vcpu = lpi.vcpu.getAsInt();
+            boolean pending = lpi.isPendingForKvm(id);
+            OptionalInt stored = tables.pending(id, vcpu);
+            if (stored.isEmpty() || pending != (stored.getAsInt() != 0) && !tables.setPending(id, vcpu, pending)) {
+                return false;
+            }
+        }
+        return true;
+    }
+}

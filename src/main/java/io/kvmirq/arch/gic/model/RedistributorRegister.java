@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import io.kvmirq.arch.gic.InterruptId;
+import java.util.Optional;
+
+/**
+ * The registers of a GICv3 redistributor that are not per interrupt. Those of SGIs and PPIs are in its second frame, from
+ * {@link #PRIVATE_FRAME} on, at the offsets of {@link DistributorRegister}.
+ *
+ * <p>Source: ARM IHI 0069, "The GIC Redistributor register map"; {@code vgic_v3_rd_registers} in
+ * arch/arm64/kvm/vgic/vgic-mmio-v3.c.
+ */
+public enum RedistributorRegister {
+    /** Control: bit 0 enables LPIs. */
+    GICR_CTLR(0x0, 4),
+    /** The implementer. */
+    GICR_IIDR(0x4, 4),
+    /** The type, 64 bits: the vCPU, and what it supports. */
+    GICR_TYPER(0x8, 8),
+    /** Errors of accesses. */
+    GICR_STATUSR(0x10, 4),
+    /** Power. */
+    GICR_WAKER(0x14, 4),
+    /** 64 bits: the table of LPI properties. */
+    GICR_PROPBASER(0x70, 8),
+    /** 64 bits: the table of pending LPIs. */
+    GICR_PENDBASER(0x78, 8),
+    /** 64 bits: invalidates the properties of an LPI. */
+    GICR_INVLPIR(0xa0, 8),
+    /** 64 bits: invalidates the properties of all LPIs. */
+    GICR_INVALLR(0xb0, 8),
+    /** Whether an invalidation is under way. */
+    GICR_SYNCR(0xc0, 4),
+    /** Identification. */
+    GICR_IDREGS(0xffd0, 48),
+    /** In the frame of SGIs and PPIs: accesses that are not secure. */
+    GICR_NSACR(0x1_0e00, 4);
+
+    /** The offset of the frame with the registers of SGIs and PPIs. */
+    public static final int PRIVATE_FRAME = 0x1_0000;
+
+    private final int offset;
+    private final int length;
+
+    RedistributorRegister(int offset, int length) {
+        this.offset = offset;
+        this.length = length;
+    }
+
+    /**
+     * The register that has a 32-bit word.
+     *
+     * @param at in bytes from the start of the redistributor
+     * @return empty if the offset is not a multiple of 4, or between registers
+     */
+    public static Optional<RedistributorRegister> at(int at) {
+        for (RedistributorRegister register : values()) {
+            if (at % Integer.BYTES == 0 && at >= register.offset && at < register.offset + register.length) {
+                return Optional.of(register);
+            }
+        }
+        return Optional.empty();
+    }
+
+    /**
+     * The register of SGIs and PPIs that has a 32-bit word.
+     *
+     * @param at in bytes from the start of the redistributor
+     * @return empty if the offset is not a multiple of 4, or of no such register
+     */
+    public static Optional<DistributorRegister> ofPrivate(int at) {
+        return DistributorRegister.at(at - PRIVATE_FRAME, InterruptId.FIRST_SPI)
+                .filter(DistributorRegister::isPerInterrupt)
+                .filter(register ->
+                        register != DistributorRegister.GICD_ITARGETSR && register != DistributorRegister.GICD_IROUTER);
+    }
+
+    /** In bytes from the start of the redistributor. */
+    public int offset() {
+        return offset;
+    }
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import io.kvmirq.arch.gic.VlpiKernel;
+import io.kvmirq.arch.gic.VlpiObstacle;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+
+/**
+ * An irqfd whose eventfd a device's MSI also signals, on a host with GICv4: whether the guest's LPI is a vLPI, which
+ * hardware delivers. Not thread-safe: KVM holds its locks for all of this.
+ *
+ * <p>Source: {@code kvm_vgic_v4_set_forwarding()} and {@code kvm_vgic_v4_unset_forwarding()} in
+ * arch/arm64/kvm/vgic/vgic-v4.c; {@code kvm_arch_irqfd_route_changed()} and {@code kvm_arch_update_irqfd_routing()} in
+ * arch/arm64/kvm/arm.c.
+ */
+public final class VlpiMapping {
+    /** What a step leaves behind. */
+    public enum Outcome {
+        /** Nothing. */
+        CLEAN,
+        /** The LPI of an old route is still a vLPI of this host interrupt. The kernel warns when the guest discards it. */
+        LEFT_BEHIND,
+        /** The kernel warns: the LPI of the present route is no vLPI of this host interrupt. */
+        WARNS
+    }
+
+    /**
+     * A message's route.
+     *
+     * @param its the ITS at the doorbell address; empty if there is none
+     * @param device the device id; empty if the VMM gave none
+     * @param event the event id
+     */
+    public record Route(Optional<Its> its, OptionalInt device, int event) {}
+
+    private static final Route NOWHERE = new Route(Optional.empty(), OptionalInt.empty(), 0);
+
+    private final VlpiKernel kernel;
+    private final boolean gicv4;
+    private final Lpis lpis;
+    private final List<Vpe> vpes;
+    private final int hostIrq;
+    private Optional<Route> route = Optional.empty();
+
+    /**
+     * No mapping yet.
+     *
+     * @param gicv4 whether the host has GICv4 and KVM uses it
+     * @param vpes the vPE of each vCPU, by index; LPI 8192 is its vLPI 0
+     * @param hostIrq the number of the device's interrupt on the host
+     */
+    public VlpiMapping(VlpiKernel kernel, boolean gicv4, Lpis lpis, List<Vpe> vpes, int hostIrq) {
+        this.kernel = kernel;
+        this.gicv4 = gicv4;
+        this.lpis = lpis;
+        this.vpes = List.copyOf(vpes);
+        this.hostIrq = hostIrq;
+    }
+
+    /**
+     * The irqfd is registered and meets the device's interrupt.
+     *
+     * @return why the LPI is no vLPI; empty if it is one
+     * @throws IllegalStateException if it is registered already
+     */
+    public Optional<VlpiObstacle> register(Route to) {
+        if (route.isPresent()) {
+            throw new IllegalStateException(
+                    "host interrupt " + hostIrq + " is registered: unregister it before it is registered again");
+        }
+        route = Optional.of(to);
+        Optional<VlpiObstacle> refused = refusal(to);
+        if (refused.isEmpty()) {
+            lpis.forward(lpi(to).orElseThrow(), new LpiForwarding(hostIrq, vpes));
+        }
+        return refused;
+    }
+
+    private Optional<VlpiObstacle> refusal(Route to) {
+        if (!gicv4) {
+            return Optional.of(VlpiObstacle.NO_GICV4);
+        }
+        if (to.device().isEmpty()) {
+            return Optional.of(VlpiObstacle.NO_DEVICE_ID);
+        }
+        if (to.its().isEmpty()) {
+            return Optional.of(VlpiObstacle.NO_ITS);
+        }
+        OptionalInt lpi = lpi(to);
+        if (lpi.isEmpty()) {
+            return Optional.of(VlpiObstacle.UNMAPPED);
+        }
+        boolean taken = lpis.hostIrq(lpi.getAsInt()).isPresent();
+        return taken && kernel == VlpiKernel.BY_HOST_IRQ ? Optional.of(VlpiObstacle.TAKEN) : Optional.empty();
+    }
+
+    private static OptionalInt lpi(Route of) {
+        return of.its().isPresent() && of.device().isPresent()
+                ? of.its().get().lpi(of.device().getAsInt(), of.event())
+                : OptionalInt.empty();
+    }
+
+    /**
+     * The route of the irqfd changes. Neither kernel makes a vLPI of the new one: for that the irqfd or the device's
+     * eventfd is registered again. A route that is equal changes nothing.
+     *
+     * @throws IllegalStateException if the irqfd is not registered
+     */
+    public Outcome changeRoute(Route to) {
+        Route from = registered();
+        if (from.equals(to)) {
+            return Outcome.CLEAN;
+        }
+        if (kernel == VlpiKernel.BY_HOST_IRQ) {
+            endForwarding();
+        }
+        route = Optional.of(to);
+        return leftBehind();
+    }
+
+    /**
+     * The irqfd is unregistered: the LPI of its present route is no vLPI from then on.
+     *
+     * @throws IllegalStateException if the irqfd is not registered
+     */
+    public Outcome unregister() {
+        Route from = registered();
+        boolean warns = false;
+        if (kernel == VlpiKernel.BY_HOST_IRQ) {
+            endForwarding();
+        } else {
+            OptionalInt lpi = gicv4 ? lpi(from) : OptionalInt.empty();
+            warns = lpi.isPresent() && !isForwarded();
+            // It does not matter whose vLPI it is.
+            lpi.ifPresent(lpis::endForwarding);
+        }
+        route = Optional.empty();
+        return warns ? Outcome.WARNS : leftBehind();
+    }
+
+    private void endForwarding() {
+        lpis.forwardedBy(hostIrq).ifPresent(lpis::endForwarding);
+    }
+
+    private Outcome leftBehind() {
+        return lpis.forwardedBy(hostIrq).isPresent() ? Outcome.LEFT_BEHIND : Outcome.CLEAN;
+    }
+
+    private Route registered() {
+        return route.orElseThrow(() -> new IllegalStateException(
+                "host interrupt " + hostIrq + " is not registered: register its irqfd first"));
+    }
+
+    /** Whether the LPI of the present route is a vLPI of this host interrupt. */
+    public boolean isForwarded() {
+        Route now = route.orElse(NOWHERE);
+        OptionalInt lpi = now.its().isPresent() && now.device().isPresent()
+                ? now.its().get().lpiOfEvent(now.device().getAsInt(), now.event())
+                : OptionalInt.empty();
+        return lpi.isPresent() && lpis.hostIrq(lpi.getAsInt()).equals(OptionalInt.of(hostIrq));
+    }
+}

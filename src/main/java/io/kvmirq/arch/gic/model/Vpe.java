@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.vcpu.Host;
+import io.kvmirq.arch.vcpu.HostCpu;
+import io.kvmirq.arch.vcpu.VcpuHooks;
+import io.kvmirq.arch.vcpu.VcpuThread;
+import java.util.Optional;
+
+/**
+ * A vCPU as GICv4 knows it (vPE): its table of pending vLPIs, whether a redistributor has it resident, and its doorbell. A
+ * resident vPE takes vLPIs without KVM. Otherwise they stay in the table; if the vCPU blocks, the doorbell, an interrupt of
+ * the host, wakes it. Safe for use by any number of threads.
+ *
+ * <p>Source: arch/arm64/kvm/vgic/vgic-v4.c; {@code its_make_vpe_resident()} and {@code its_make_vpe_non_resident()} in
+ * drivers/irqchip/irq-gic-v4.c; {@code its_vpe_deschedule()} and {@code its_vpe_4_1_deschedule()} in irq-gic-v3-its.c.
+ */
+public final class Vpe implements VcpuHooks {
+    /** The versions of the hardware. */
+    public enum Version {
+        /**
+         * The doorbell is an LPI that KVM enables before the vPE leaves its redistributor, and that disables itself. While it
+         * is disabled it may become pending; KVM clears that when it makes the vPE resident ({@code vgic_v4_load()}), so the
+         * model does not keep it.
+         */
+        V4_0,
+        /** The redistributor sends a doorbell only if it was asked to, and once. */
+        V4_1
+    }
+
+    /** Held by hardware for each of its steps, and by KVM for {@link #PENDING_LAST}. */
+    private static final int LOCK = 0;
+
+    private static final int RESIDENT = 1;
+    private static final int DOORBELL = 2;
+    /** Whether KVM knows of a pending vLPI; the vCPU then does not sleep. */
+    private static final int PENDING_LAST = 3;
+
+    /** A bit for each pending vLPI, then as many words with a bit for each enabled one. */
+    private static final int TABLE = 4;
+
+    private final Version version;
+    private final VcpuThread thread;
+    private final SharedWords words;
+    private final int base;
+    private final int vlpis;
+    private final int doorbell;
+    private final Host host;
+
+    /**
+     * A vPE that is not resident and has nothing pending.
+     *
+     * @param index of the vCPU in its VM
+     * @param vlpis how many vLPIs it can have, numbers from 0
+     * @param doorbell the vector of its doorbell on the host, 0–255; no other vPE has it
+     */
+    public Vpe(Host host, int index, Version version, int vlpis, int doorbell) {
+        this(host, index, version, vlpis, doorbell, SharedWords.of(new long[words(vlpis)]), 0);
+    }
+
+    Vpe(Host host, int index, Version version, int vlpis, int doorbell, SharedWords words, int base) {
+        this.host = host;
+        this.version = version;
+        this.vlpis = vlpis;
+        this.doorbell = doorbell;
+        this.words = words;
+        this.base = base;
+        this.thread = new VcpuThread(host, index, words, base + TABLE + 2 * tableWords(vlpis), this);
+        host.handle(doorbell, cpu -> ring());
+    }
+
+    static int words(int vlpis) {
+        return TABLE + 2 * tableWords(vlpis) + VcpuThread.WORDS;
+    }
+
+    private static int tableWords(int vlpis) {
+        return (vlpis + Long.SIZE - 1) / Long.SIZE;
+    }
+
+    /** The version of the hardware. */
+    public Version version() {
+        return version;
+    }
+
+    /** The vCPU's thread. */
+    public VcpuThread thread() {
+        return thread;
+    }
+
+    private int at(int word) {
+        return base + word;
+    }
+
+    private boolean is(int word) {
+        return words.get(at(word)) != 0;
+    }
+
+    private void put(int word, boolean value) {
+        words.set(at(word), value ? 1 : 0);
+    }
+
+    /** Whether a redistributor has the vPE. */
+    public boolean isResident() {
+        return is(RESIDENT);
+    }
+
+    /** Whether the doorbell would ring for the next vLPI. */
+    public boolean isDoorbellArmed() {
+        return is(DOORBELL);
+    }
+
+    // Hardware
+
+    /**
+     * A vLPI becomes pending, or not pending. A doorbell rings if it is enabled, and the vPE is not resident and wants one.
+     *
+     * @param vlpi a number below the constructor's
+     * @throws IllegalArgumentException if the number is out of range
+     */
+    public void setPending(int vlpi, boolean pending) {
+        change(vlpi, pendingWord(vlpi), pending);
+    }
+
+    /**
+     * A vLPI is enabled or disabled, as its property says. One that is pending rings as if it became pending now.
+     *
+     * @param vlpi a number below the constructor's
+     * @throws IllegalArgumentException if the number is out of range
+     */
+    public void setEnabled(int vlpi, boolean enabled) {
+        change(vlpi, enabledWord(vlpi), enabled);
+    }
+
+    private void change(int vlpi, int word, boolean to) {
+        check(vlpi);
+        words.lock(at(LOCK));
+        long bit = 1L << vlpi;
+        boolean before = (words.get(pendingWord(vlpi)) & words.get(enabledWord(vlpi)) & bit) != 0;
+        if (to) {
+            words.or(word, bit);
+        } else {
+            words.and(word, ~bit);
+        }
+        boolean now = (words.get(pendingWord(vlpi)) & words.get(enabledWord(vlpi)) & bit) != 0;
+        boolean rings = now && !before && !is(RESIDENT) && is(DOORBELL);
+        if (rings) {
+            put(DOORBELL, false);
+        }
+        words.unlock(at(LOCK));
+        if (rings) {
+            sendDoorbell();
+        }
+    }
+
+    private int pendingWord(int vlpi) {
+        return at(TABLE + vlpi / Long.SIZE);
+    }
+
+    private int enabledWord(int vlpi) {
+        return pendingWord(vlpi) + tableWords(vlpis);
+    }
+
+    private void check(int vlpi) {
+        if (vlpi < 0 || vlpi >= vlpis) {
+            throw new IllegalArgumentException("vLPI " + vlpi + " does not exist: expected 0–" + (vlpis - 1));
+        }
+    }
+
+    private void sendDoorbell() {
+        thread.last().orElse(host.cpu(0)).interrupt(doorbell);
+    }
+
+    /** Whether a vLPI is pending. */
+    public boolean isPending(int vlpi) {
+        check(vlpi);
+        return (words.get(pendingWord(vlpi)) >>> vlpi & 1) != 0;
+    }
+
+    /** Whether any vLPI is pending and enabled. */
+    public boolean hasPending() {
+        for (int word = 0; word < tableWords(vlpis); word++) {
+            if ((words.get(at(TABLE + word)) & words.get(at(TABLE + tableWords(vlpis) + word))) != 0) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    // KVM
+
+    /** The doorbell's handler. */
+    private void ring() {
+        words.lock(at(LOCK));
+        put(PENDING_LAST, true);
+        words.unlock(at(LOCK));
+        thread.request();
+        thread.kick();
+    }
+
+    private void makeResident() {
+        words.lock(at(LOCK));
+        put(RESIDENT, true);
+        put(DOORBELL, false);
+        words.unlock(at(LOCK));
+    }
+
+    /** @param blocks whether the vCPU blocks, so that it wants a doorbell */
+    private void makeNonResident(boolean blocks) {
+        if (!isResident()) {
+            return;
+        }
+        words.lock(at(LOCK));
+        put(RESIDENT, false);
+        put(DOORBELL, blocks && (version == Version.V4_0 || !hasPending()));
+        // GICv4.1 does not look if the vCPU comes back anyway.
+        put(PENDING_LAST, hasPending() || version == Version.V4_1 && !blocks);
+        words.unlock(at(LOCK));
+    }
+
+    /** A vCPU that blocks stays non-resident until {@link #unblocked}. */
+    @Override
+    public void load(HostCpu here, Optional<HostCpu> last) {
+        if (!thread.isBlocking()) {
+            makeResident();
+        }
+    }
+
+    @Override
+    public void preempted(HostCpu here) {
+        makeNonResident(false);
+    }
+
+    @Override
+    public void blocking(HostCpu here) {
+        makeNonResident(true);
+    }
+
+    @Override
+    public void unblocked(HostCpu here) {
+        makeResident();
+    }
+
+    @Override
+    public boolean hasInterrupt() {
+        return is(PENDING_LAST);
+    }
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx.model;
+
+import io.kvmirq.arch.SharedWords;
+import java.util.concurrent.atomic.AtomicBoolean;
+
+/**
+ * A device that asserts a {@link PhysicalLine} while it requests service, COMMAND.DisINTx is clear, and neither MSI nor MSI-X
+ * is enabled. Each change is one access, except where a method says so. Safe for use by any number of threads.
+ */
+public final class IntxDevice {
+    /** What a device can do. */
+    public enum Kind {
+        /** PCI 2.3 and later: has STATUS.INTx and COMMAND.DisINTx. */
+        PCI_2_3,
+        /** PCI before 2.3: has neither. Its interrupt can be masked at the interrupt controller only. */
+        PCI,
+        /** A platform device: has neither. Its line is usually its own. */
+        PLATFORM
+    }
+
+    static final int WORDS = 1;
+
+    private static final long INTX = 1;
+    private static final long DIS_INTX = 2;
+    /** Whether MSI or MSI-X is enabled: the device does not assert its pin then. */
+    private static final long MESSAGES = 4;
+
+    private final PhysicalLine line;
+    private final Kind kind;
+    private final SharedWords words;
+    private final int at;
+    private final AtomicBoolean claimed = new AtomicBoolean();
+
+    /**
+     * A device that requests nothing, connected to a line. Connect all devices before other threads use the line.
+     *
+     * @throws IllegalArgumentException if a platform device would share the line with a PCI device
+     */
+    public IntxDevice(PhysicalLine line, Kind kind) {
+        this(line, kind, SharedWords.of(new long[WORDS]), 0);
+    }
+
+    IntxDevice(PhysicalLine line, Kind kind, SharedWords words, int base) {
+        this.line = line;
+        this.kind = kind;
+        this.words = words;
+        this.at = base;
+        line.connect(this);
+    }
+
+    /** Notes that VFIO has the device. */
+    void claim() {
+        if (!claimed.compareAndSet(false, true)) {
+            throw new IllegalStateException("the device has a VfioIntx already: use that one");
+        }
+    }
+
+    int at() {
+        return at;
+    }
+
+    /** The line. */
+    public PhysicalLine line() {
+        return line;
+    }
+
+    /** What the device can do. */
+    public Kind kind() {
+        return kind;
+    }
+
+    /** The device requests service: STATUS.INTx is set. Does not allocate. */
+    public void request() {
+        words.or(at, INTX);
+    }
+
+    /** The guest's driver served the device: STATUS.INTx is clear. Does not allocate. */
+    public void serve() {
+        words.and(at, ~INTX);
+    }
+
+    /** Whether the device requests service. */
+    public boolean isRequesting() {
+        return isRequesting(words.get(at));
+    }
+
+    /** Whether the device asserts the line. */
+    public boolean isAsserting() {
+        return (words.get(at) & (INTX | DIS_INTX | MESSAGES)) == INTX;
+    }
+
+    /** COMMAND.DisINTx. */
+    public boolean isDisabled() {
+        return (words.get(at) & DIS_INTX) != 0;
+    }
+
+    private static boolean isRequesting(long state) {
+        return (state & INTX) != 0;
+    }
+
+    /**
+     * Writes COMMAND.DisINTx ({@code pci_intx}).
+     *
+     * @throws IllegalStateException if the device has no such bit
+     */
+    public void disable(boolean disabled) {
+        checkDisIntx();
+        if (disabled) {
+            words.or(at, DIS_INTX);
+        } else {
+            words.and(at, ~DIS_INTX);
+        }
+    }
+
+    /**
+     * Sets DisINTx if the device requests service ({@code pci_check_and_mask_intx}).
+     *
+     * @return whether it requests service
+     */
+    boolean checkAndMask() {
+        boolean requesting = isRequesting();
+        if (requesting) {
+            words.or(at, DIS_INTX);
+        }
+        return requesting;
+    }
+
+    /**
+     * Clears DisINTx if the device requests no service ({@code pci_check_and_unmask_intx}).
+     *
+     * @return whether it was cleared
+     */
+    boolean checkAndUnmask() {
+        boolean requesting = isRequesting();
+        if (!requesting) {
+            words.and(at, ~DIS_INTX);
+        }
+        return !requesting;
+    }
+
+    /** Enables MSI or MSI-X. Sets DisINTx too, if there is one ({@code pci_intx_for_msi}). */
+    void enableMessages() {
+        words.or(at, MESSAGES | disIntx());
+    }
+
+    /** Disables MSI or MSI-X. Clears DisINTx, whoever set it. */
+    void disableMessages() {
+        words.and(at, ~(MESSAGES | disIntx()));
+    }
+
+    /** Disables MSI or MSI-X, and leaves DisINTx set if there is one. Two accesses. */
+    void shut() {
+        words.or(at, disIntx());
+        words.and(at, ~MESSAGES);
+    }
+
+    private long disIntx() {
+        return kind == Kind.PCI_2_3 ? DIS_INTX : 0;
+    }
+
+    private void checkDisIntx() {
+        if (kind != Kind.PCI_2_3) {
+            throw new IllegalStateException("a device of kind " + kind
+                    + " has no DisINTx: expected PCI_2_3; mask the line at the interrupt controller");
+        }
+    }
+}

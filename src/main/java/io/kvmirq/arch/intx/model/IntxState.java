@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx.model;
+
+import io.kvmirq.arch.SharedWords;
+import org.jspecify.annotations.Nullable;
+
+/** The words of VFIO's state of a device, and what they say. Safe for use by any number of threads. */
+abstract class IntxState {
+    /** {@code igate}: held by all that a user or the guest's configuration writes do. Taken before LOCK. */
+    static final int GATE = 0;
+    /** {@code irqlock}: held by the handlers and by an unmask. While there is a handler or an unmask eventfd it guards MASKED. */
+    static final int LOCK = 1;
+
+    static final int MASKED = 2;
+    /** {@code virq_disabled}: DisINTx as the guest sees it. Written under both locks. */
+    static final int VIRTUAL_DISINTX = 3;
+    /** Changed under GATE, while there is no handler and no unmask eventfd. */
+    static final int MODE = 4;
+    /** Whether the handler is that of direct EOI. */
+    static final int DIRECT = 5;
+    /** Which of the triggers is signalled, from 1; 0 is none. */
+    static final int TRIGGER = 6;
+    /** Whether there is an unmask eventfd. */
+    static final int UNMASK = 7;
+    /** Whether the device was closed and not used again. */
+    static final int CLOSED = 8;
+
+    static final int WORDS = 9;
+
+    private static final InterruptMode[] MODES = InterruptMode.values();
+
+    final IntxDevice device;
+    final PhysicalLine line;
+    final SharedWords words;
+    private final int base;
+    private final boolean atDevice;
+    /** A new trigger takes the place that is not signalled. Written under GATE, while no thread signals that place. */
+    private final @Nullable Signal[] triggers = new Signal[3];
+
+    volatile @Nullable Signal mapped;
+    /** Guarded by GATE. */
+    @Nullable
+    LineEvent unmaskEvent;
+
+    IntxState(IntxDevice device, boolean nointxmask, SharedWords words, int base) {
+        this.device = device;
+        this.line = device.line();
+        this.words = words;
+        this.base = base;
+        this.atDevice = device.kind() == IntxDevice.Kind.PCI_2_3 && !nointxmask;
+    }
+
+    int at(int word) {
+        return base + word;
+    }
+
+    /** Whether the device is masked by DisINTx, and shares its line. Otherwise it needs the line for itself. */
+    public boolean masksAtDevice() {
+        return atDevice;
+    }
+
+    /** How the device interrupts. */
+    public InterruptMode mode() {
+        return MODES[(int) words.get(at(MODE))];
+    }
+
+    /** Whether the device is masked, by a user or by the handler. */
+    public boolean isMasked() {
+        return words.get(at(MASKED)) != 0;
+    }
+
+    /** Whether the handler is that of direct EOI. */
+    public boolean isDirect() {
+        return words.get(at(DIRECT)) != 0;
+    }
+
+    boolean isVirtuallyDisabled() {
+        return words.get(at(VIRTUAL_DISINTX)) != 0;
+    }
+
+    boolean isClosed() {
+        return words.get(at(CLOSED)) != 0;
+    }
+
+    /**
+     * The next user of a closed device opens it: DisINTx is clear, and masks and writes of DisINTx act again. A mode that is
+     * enabled opens the device too.
+     */
+    public void open() {
+        words.lock(at(GATE));
+        try {
+            openLocked();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    /** {@code pci_enable_device} clears DisINTx. */
+    void openLocked() {
+        if (isClosed()) {
+            words.set(at(CLOSED), 0);
+            if (device.kind() == IntxDevice.Kind.PCI_2_3) {
+                device.disable(false);
+            }
+        }
+    }
+
+    boolean isPlatform() {
+        return device.kind() == IntxDevice.Kind.PLATFORM;
+    }
+
+    @SuppressWarnings("EnumOrdinal") // A mode's ordinal is the value of the word.
+    void setMode(InterruptMode mode) {
+        words.set(at(MODE), mode.ordinal());
+    }
+
+    void check(InterruptMode expected) {
+        InterruptMode mode = mode();
+        if (mode != expected) {
+            throw new IllegalStateException("the device is in mode " + mode + ": expected " + expected
+                    + (expected == InterruptMode.NONE ? "; disable that mode first" : "; enable it first"));
+        }
+    }
+
+    /**
+     * Enables MSI or MSI-X. The device does not assert its line then. DisINTx is set, if there is one.
+     *
+     * @throws IllegalArgumentException if the mode is another
+     * @throws IllegalStateException if the device is in another mode already, or is a platform device
+     */
+    public void enableMessages(InterruptMode mode) {
+        if (mode != InterruptMode.MSI && mode != InterruptMode.MSIX) {
+            throw new IllegalArgumentException("mode " + mode + " has no messages: expected MSI or MSIX");
+        }
+        if (isPlatform()) {
+            throw new IllegalStateException("a platform device has no messages: enable its line instead");
+        }
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.NONE);
+            openLocked();
+            device.enableMessages();
+            setMode(mode);
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    /**
+     * Disables MSI or MSI-X. DisINTx is clear afterwards, also if a user or the guest set it: so does Linux.
+     *
+     * @throws IllegalStateException if the device is in neither mode
+     */
+    public void disableMessages() {
+        words.lock(at(GATE));
+        try {
+            if (mode() != InterruptMode.MSIX) {
+                check(InterruptMode.MSI);
+            }
+            device.disableMessages();
+            setMode(InterruptMode.NONE);
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    void signalMapped() {
+        Signal to = mapped;
+        if (to != null) {
+            to.signal();
+        }
+    }
+
+    /**
+     * Replaces the trigger. The mask stays as it is. The old trigger is signalled no more when this returns.
+     *
+     * @throws IllegalStateException if the mode is not INTx
+     */
+    public void trigger(Signal eventfd) {
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.INTX);
+            boolean first = !hasTrigger();
+            setTrigger(eventfd);
+            if (first && isPlatform()) {
+                line.enable();
+            }
+            awaitSignals();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    /**
+     * Removes the trigger, which is signalled no more when this returns. INTx stays enabled, and its interrupts go nowhere.
+     * The line of a platform device is disabled until there is a trigger again.
+     *
+     * @throws IllegalStateException if the mode is not INTx
+     */
+    public void detach() {
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.INTX);
+            if (hasTrigger() && isPlatform()) {
+                line.disable();
+                // A handler that runs signals the old trigger: the device is masked, and no other signal comes.
+                awaitSignals();
+            }
+            words.set(at(TRIGGER), 0);
+            awaitSignals();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    /** Waits for the handler and the unmask eventfd: both may have read the old trigger. */
+    void awaitSignals() {
+        line.awaitHandlers();
+        awaitUnmask();
+    }
+
+    /** The next signals go to this trigger. */
+    void setTrigger(Signal eventfd) {
+        int next = words.get(at(TRIGGER)) == 1 ? 2 : 1;
+        triggers[next] = eventfd;
+        words.set(at(TRIGGER), next);
+    }
+
+    boolean hasTrigger() {
+        return words.get(at(TRIGGER)) != 0;
+    }
+
+    boolean reaches() {
+        return mode() == InterruptMode.INTX && !isVirtuallyDisabled() && hasTrigger();
+    }
+
+    /** Signals the trigger, if the mode is INTx, the guest has not set DisINTx and there is a trigger. */
+    void signal() {
+        if (mode() == InterruptMode.INTX && !isVirtuallyDisabled()) {
+            Signal to = triggers[(int) words.get(at(TRIGGER))];
+            if (to != null) {
+                to.signal();
+            }
+        }
+    }
+
+    /** Removes the eventfd that unmasks, if there is one. An unmask that runs ends before. */
+    public void clearUnmaskEvent() {
+        words.lock(at(GATE));
+        try {
+            detachUnmaskEvent();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    /** An unmask that runs by the eventfd ends before. */
+    void awaitUnmask() {
+        LineEvent event = unmaskEvent;
+        if (event != null && words.get(at(UNMASK)) != 0) {
+            event.awaitListener();
+        }
+    }
+
+    void detachUnmaskEvent() {
+        LineEvent event = unmaskEvent;
+        if (event != null && words.get(at(UNMASK)) != 0) {
+            event.detach();
+            words.set(at(UNMASK), 0);
+        }
+    }
+}

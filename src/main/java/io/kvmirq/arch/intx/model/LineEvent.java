@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx.model;
+
+import io.kvmirq.arch.SharedWords;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An eventfd that one listener may attach to, such as the unmask eventfd of VFIO. Signals without a listener are kept, as
+ * one. A listener runs under a lock: it must not signal, attach or detach the same eventfd. Safe for use by any number of
+ * threads.
+ */
+public final class LineEvent implements Signal {
+    /** Whether a signal waits for a listener. */
+    static final int SIGNALLED = 0;
+    /** Whether a listener is attached. */
+    static final int LISTENED = 1;
+
+    /** Taken while the listener runs: {@code virqfd_disable} flushes. Guards LISTENED. */
+    static final int PASSING = 2;
+
+    static final int WORDS = 3;
+
+    private final SharedWords words;
+    private final int base;
+    private volatile @Nullable Signal listener;
+
+    /** An eventfd without a listener and without a signal. */
+    public LineEvent() {
+        this(SharedWords.of(new long[WORDS]), 0);
+    }
+
+    LineEvent(SharedWords words, int base) {
+        this.words = words;
+        this.base = base;
+    }
+
+    int at(int word) {
+        return base + word;
+    }
+
+    /** Passes the signal to the listener; keeps it if there is none. Does not allocate. */
+    @Override
+    public void signal() {
+        words.or(at(SIGNALLED), 1);
+        pass();
+    }
+
+    private void pass() {
+        words.lock(at(PASSING));
+        try {
+            Signal to = listener;
+            if (to != null && words.get(at(LISTENED)) != 0 && words.swap(at(SIGNALLED), 0) != 0) {
+                to.signal();
+            }
+        } finally {
+            words.unlock(at(PASSING));
+        }
+    }
+
+    /** Whether a signal waits for a listener. */
+    public boolean isSignalled() {
+        return words.get(at(SIGNALLED)) != 0;
+    }
+
+    /** Attaches a listener. A signal that waits is passed to it at once. */
+    void attach(Signal next) {
+        words.lock(at(PASSING));
+        listener = next;
+        words.set(at(LISTENED), 1);
+        words.unlock(at(PASSING));
+        pass();
+    }
+
+    /** Waits until no listener runs ({@code vfio_virqfd_flush_thread}). */
+    void awaitListener() {
+        words.lock(at(PASSING));
+        words.unlock(at(PASSING));
+    }
+
+    /** From now on signals are kept. A listener that runs ends before. */
+    void detach() {
+        words.lock(at(PASSING));
+        words.set(at(LISTENED), 0);
+        words.unlock(at(PASSING));
+    }
+}

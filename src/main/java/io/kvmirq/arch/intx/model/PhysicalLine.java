@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx.model;
+
+import io.kvmirq.arch.SharedWords;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+
+/**
+ * A level-triggered line of the host's interrupt controller: the devices that assert it, the handlers that share it, its
+ * disable depth and its active state. Connect devices and add handlers before other threads use the line. After that it is
+ * safe for use by any number of threads.
+ *
+ * <p>A disabled line is masked at once, as vfio-pci asks for without DisINTx ({@code IRQ_DISABLE_UNLAZY}). Linux masks the
+ * lines of platform devices lazily, at their next interrupt.
+ *
+ * <p>Source: kernel/irq/manage.c, kernel/irq/spurious.c of Linux 7.1.
+ */
+public final class PhysicalLine {
+    /** {@code desc->lock}: guards all words below. */
+    static final int LOCK = 0;
+    /** Taken while handlers run: {@code IRQD_IRQ_INPROGRESS}. */
+    static final int RUNNING = 1;
+    /** Whether the controller holds the interrupt active. */
+    static final int ACTIVE = 2;
+    /** The handlers that forwarded the active interrupt, a bit each. While they run: all that run. */
+    static final int FORWARDED = 3;
+    /** How often the line is disabled and not enabled again. */
+    static final int DEPTH = 4;
+    /** The handlers that requested the line, a bit each. */
+    static final int REQUESTED = 5;
+    /** Whether the one that requested it does not share it. */
+    static final int EXCLUSIVE = 6;
+
+    static final int INTERRUPTS = 7;
+    static final int UNHANDLED = 8;
+    /** Whether the line is disabled because no handler claimed its interrupts. */
+    static final int STUCK = 9;
+
+    static final int WORDS = 10;
+
+    /** What a handler did. */
+    public enum Taken {
+        /** The interrupt is of another device: {@code IRQ_NONE}. */
+        NONE,
+        /** The interrupt is handled. */
+        HANDLED,
+        /** The guest was signalled, and its EOI deactivates the interrupt: direct EOI. */
+        FORWARDED
+    }
+
+    /** A handler of the line. */
+    @FunctionalInterface
+    public interface Handler {
+        /**
+         * Called by {@link #take} when the line interrupts. It is never called twice at once. It runs under a lock: it must not
+         * throw, wait, or take, request or free the line.
+         */
+        Taken handle();
+    }
+
+    /** In the place of a handler that was removed. */
+    private static final Handler REMOVED = () -> Taken.NONE;
+
+    private static final int PERIOD = 100_000;
+    private static final int MAX_UNHANDLED = 99_900;
+    private static final int MAX_HANDLERS = Long.SIZE;
+
+    private final LineController controller;
+    private final SharedWords words;
+    private final int base;
+    private final int period;
+    private final int maxUnhandled;
+    private final List<IntxDevice> devices = new CopyOnWriteArrayList<>();
+    private final List<Handler> handlers = new CopyOnWriteArrayList<>();
+
+    /** A line without devices and handlers. */
+    public PhysicalLine(LineController controller) {
+        this(controller, SharedWords.of(new long[WORDS]), 0, PERIOD, MAX_UNHANDLED);
+    }
+
+    PhysicalLine(LineController controller, SharedWords words, int base, int period, int maxUnhandled) {
+        this.controller = controller;
+        this.words = words;
+        this.base = base;
+        this.period = period;
+        this.maxUnhandled = maxUnhandled;
+    }
+
+    int at(int word) {
+        return base + word;
+    }
+
+    /** The controller. */
+    public LineController controller() {
+        return controller;
+    }
+
+    void connect(IntxDevice device) {
+        boolean platform = device.kind() == IntxDevice.Kind.PLATFORM;
+        for (IntxDevice other : devices) {
+            if (platform != (other.kind() == IntxDevice.Kind.PLATFORM)) {
+                throw new IllegalArgumentException(
+                        "a device of kind " + device.kind() + " cannot share the line with one of kind " + other.kind()
+                                + ": give platform devices a line of their own");
+            }
+        }
+        devices.add(device);
+    }
+
+    /** The device is gone: it asserts the line no more. */
+    void disconnect(IntxDevice device) {
+        devices.remove(device);
+    }
+
+    /**
+     * Adds a handler, which is not called until {@link #request}. It keeps its number until {@link #remove}.
+     *
+     * @return the number of the handler
+     * @throws IllegalStateException if the line has 64 handlers already
+     */
+    public int add(Handler handler) {
+        int place = handlers.indexOf(REMOVED);
+        if (place >= 0) {
+            handlers.set(place, handler);
+            return place;
+        }
+        if (handlers.size() == MAX_HANDLERS) {
+            throw new IllegalStateException("the line has " + MAX_HANDLERS + " handlers already: use another line");
+        }
+        handlers.add(handler);
+        return handlers.size() - 1;
+    }
+
+    /**
+     * Removes a handler. The next one that is added gets its number. No other thread may use the line.
+     *
+     * @param handler the number of the handler
+     * @throws IllegalArgumentException if there is no such handler
+     * @throws IllegalStateException if the handler has the line
+     */
+    public void remove(int handler) {
+        if ((words.get(at(REQUESTED)) & bit(handler)) != 0) {
+            throw new IllegalStateException("handler " + handler + " has the line: free it first");
+        }
+        handlers.set(handler, REMOVED);
+    }
+
+    /**
+     * Requests the line for a handler ({@code request_irq}). A shared request enables a line again that was disabled because
+     * no handler claimed its interrupts.
+     *
+     * @param handler the number of the handler
+     * @param shared whether the handler shares the line ({@code IRQF_SHARED})
+     * @param enabled whether the line is enabled, if this is its first handler; otherwise it stays disabled until {@link
+     *     #enable} ({@code IRQF_NO_AUTOEN})
+     * @return whether the line is granted; false is EBUSY: another handler has the line, and one of the two does not share
+     *     it
+     * @throws IllegalArgumentException if there is no such handler
+     * @throws IllegalStateException if the line has no device, or the handler has the line already
+     */
+    public boolean request(int handler, boolean shared, boolean enabled) {
+        long bit = bit(handler);
+        if (devices.isEmpty()) {
+            throw new IllegalStateException("the line has no device: connect one before a handler requests the line");
+        }
+        words.lock(at(LOCK));
+        long requested = words.get(at(REQUESTED));
+        boolean granted = requested == 0 || shared && words.get(at(EXCLUSIVE)) == 0 && (requested & bit) == 0;
+        if (granted) {
+            words.set(at(REQUESTED), requested | bit);
+            words.set(at(EXCLUSIVE), shared ? 0 : 1);
+            words.set(at(STUCK), 0);
+            words.set(at(INTERRUPTS), 0);
+            words.set(at(UNHANDLED), 0);
+            if (requested == 0) {
+                words.set(at(DEPTH), enabled ? 0 : 1);
+            }
+        }
+        words.unlock(at(LOCK));
+        if ((requested & bit) != 0) {
+            throw new IllegalStateException("handler " + handler + " has the line already: free it first");
+        }
+        return granted;
+    }
+
+    /**
+     * Gives the line back for a handler ({@code free_irq}). Waits until no handler runs.
+     *
+     * @param handler the number of the handler
+     * @throws IllegalArgumentException if there is no such handler
+     * @throws IllegalStateException if the handler does not have the line
+     */
+    public void free(int handler) {
+        long bit = bit(handler);
+        words.lock(at(RUNNING));
+        words.lock(at(LOCK));
+        long requested = words.get(at(REQUESTED));
+        words.set(at(REQUESTED), requested & ~bit);
+        words.unlock(at(LOCK));
+        words.unlock(at(RUNNING));
+        if ((requested & bit) == 0) {
+            throw new IllegalStateException("handler " + handler + " does not have the line: request it first");
+        }
+    }
+
+    private long bit(int handler) {
+        if (handler < 0 || handler >= handlers.size() || handlers.get(handler) == REMOVED) {
+            throw new IllegalArgumentException(
+                    "handler " + handler + " does not exist: expected a number that add returned");
+        }
+        return 1L << handler;
+    }
+
+    /** Disables the line once more, and does not wait for a running handler ({@code disable_irq_nosync}). */
+    public void disable() {
+        words.lock(at(LOCK));
+        words.set(at(DEPTH), words.get(at(DEPTH)) + 1);
+        words.unlock(at(LOCK));
+    }
+
+    /**
+     * Takes one {@link #disable} back ({@code enable_irq}). After the last one an asserted line interrupts again.
+     *
+     * @throws IllegalStateException if the line is not disabled
+     */
+    public void enable() {
+        words.lock(at(LOCK));
+        long depth = words.get(at(DEPTH));
+        if (depth > 0) {
+            words.set(at(DEPTH), depth - 1);
+        }
+        words.unlock(at(LOCK));
+        if (depth == 0) {
+            throw new IllegalStateException("the line is enabled already: disable it first");
+        }
+    }
+
+    /** Deactivates the interrupt, if the handler forwarded it: the guest's EOI. Others that forwarded it wait no more. */
+    void deactivate(int handler) {
+        words.lock(at(LOCK));
+        if ((words.get(at(FORWARDED)) >>> handler & 1) != 0) {
+            setForwarded(0);
+        }
+        words.unlock(at(LOCK));
+    }
+
+    /** No EOI of the handler's guest comes. Deactivates the interrupt if the handler forwarded it, and no other did. */
+    void end(int handler) {
+        words.lock(at(LOCK));
+        long forwarded = words.get(at(FORWARDED));
+        if ((forwarded >>> handler & 1) != 0) {
+            setForwarded(forwarded & ~(1L << handler));
+        }
+        words.unlock(at(LOCK));
+    }
+
+    /** Waits until no handler runs ({@code synchronize_irq}). */
+    void awaitHandlers() {
+        words.lock(at(RUNNING));
+        words.unlock(at(RUNNING));
+    }
+
+    private void setForwarded(long handlers) {
+        words.set(at(FORWARDED), handlers);
+        words.set(at(ACTIVE), handlers == 0 ? 0 : 1);
+    }
+
+    /** Whether a device asserts the line. Does not allocate. */
+    public boolean isHigh() {
+        for (int i = 0; i < devices.size(); i++) {
+            if (devices.get(i).isAsserting()) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Whether the controller holds the interrupt active. Then the line does not interrupt. */
+    public boolean isActive() {
+        return words.get(at(ACTIVE)) != 0;
+    }
+
+    /** Whether the line is disabled, at least once. */
+    public boolean isDisabled() {
+        return words.get(at(DEPTH)) != 0;
+    }
+
+    /** Whether the line was disabled because no handler claimed its interrupts ("nobody cared"). See {@link #poll}. */
+    public boolean isStuck() {
+        return words.get(at(STUCK)) != 0;
+    }
+
+    /** The number of handlers that have the line. */
+    public int handlers() {
+        return Long.bitCount(words.get(at(REQUESTED)));
+    }
+
+    /** Whether the line interrupts a CPU now. */
+    public boolean isInterrupting() {
+        return handlers() > 0 && !isDisabled() && !isStuck() && !isActive() && isHigh();
+    }
+
+    /**
+     * A CPU takes the interrupt, if there is one, and runs all handlers. Waits while another CPU does. An interrupt that no
+     * handler forwards is deactivated when they return. Does not allocate.
+     *
+     * @return whether there was an interrupt
+     */
+    public boolean take() {
+        words.lock(at(RUNNING));
+        try {
+            words.lock(at(LOCK));
+            boolean interrupts = isInterrupting();
+            long requested = words.get(at(REQUESTED));
+            if (interrupts) {
+                words.set(at(ACTIVE), 1);
+                words.set(at(FORWARDED), controller == LineController.GIC ? requested : 0);
+            }
+            words.unlock(at(LOCK));
+            if (interrupts) {
+                run(requested, true);
+            }
+            return interrupts;
+        } finally {
+            words.unlock(at(RUNNING));
+        }
+    }
+
+    /**
+     * Runs the handlers of a shared line that was disabled because no handler claimed its interrupts. A timer of Linux does
+     * so each tenth of a second ({@code poll_spurious_irqs}), until a handler is added: a device on the line is served at
+     * most ten times a second. What a handler returns is not counted, and keeps no interrupt active. Does not allocate.
+     *
+     * @return whether the handlers ran: the line is stuck, and shared
+     */
+    public boolean poll() {
+        words.lock(at(RUNNING));
+        try {
+            words.lock(at(LOCK));
+            long requested = words.get(at(REQUESTED));
+            boolean polls = isStuck() && requested != 0 && words.get(at(EXCLUSIVE)) == 0;
+            words.unlock(at(LOCK));
+            if (polls) {
+                run(requested, false);
+            }
+            return polls;
+        } finally {
+            words.unlock(at(RUNNING));
+        }
+    }
+
+    private void run(long requested, boolean counts) {
+        boolean handled = false;
+        long forwarded = 0;
+        try {
+            for (int i = 0; i < handlers.size(); i++) {
+                if ((requested >>> i & 1) != 0) {
+                    Taken taken = handlers.get(i).handle();
+                    handled |= taken != Taken.NONE;
+                    forwarded |= taken == Taken.FORWARDED ? 1L << i : 0;
+                }
+            }
+        } finally {
+            words.lock(at(LOCK));
+            // The guest's EOI may have deactivated it already.
+            setForwarded(words.get(at(FORWARDED)) & forwarded);
+            if (counts) {
+                account(handled);
+            }
+            words.unlock(at(LOCK));
+        }
+    }
+
+    /**
+     * {@code note_interrupt}: of 100 000 interrupts at most 99 900 may be unhandled. The count begins at the first unhandled
+     * one. Linux also forgets those that are 0.1 s apart.
+     */
+    private void account(boolean handled) {
+        long unhandled = words.get(at(UNHANDLED)) + (handled ? 0 : 1);
+        if (unhandled == 0) {
+            return;
+        }
+        long interrupts = words.get(at(INTERRUPTS)) + 1;
+        boolean over = interrupts == period;
+        if (over && unhandled > maxUnhandled) {
+            words.set(at(STUCK), 1);
+        }
+        words.set(at(UNHANDLED), over ? 0 : unhandled);
+        words.set(at(INTERRUPTS), over ? 0 : interrupts);
+    }
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx.model;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * The resampling irqfds of one GSI. They share one source, which stays high until the guest's EOI. The EOI lowers it and
+ * signals every resamplefd, whichever irqfd, plain irqfd or KVM_IRQ_LINE raised the GSI. Safe for use by any number of
+ * threads. Source: {@code irqfd_resampler_ack} and {@code irqfd_resampler_shutdown} of Linux 7.1.
+ */
+public final class Resampler {
+    /** The GSI, as the resampling source drives it. It is driven under a lock of the resampler. */
+    @FunctionalInterface
+    public interface Line {
+        /** Drives the resampling source of the GSI. It must not add or remove an irqfd. */
+        void drive(boolean high);
+    }
+
+    private static final Signal[] NONE = {};
+
+    private final Line line;
+    private volatile Signal[] resamplefds = NONE;
+
+    /** A GSI without resampling irqfds. */
+    public Resampler(Line line) {
+        this.line = line;
+    }
+
+    /** Whether there is no resampling irqfd. */
+    public boolean isEmpty() {
+        return resamplefds.length == 0;
+    }
+
+    /** Adds a resampling irqfd. */
+    public synchronized void add(Signal resamplefd) {
+        Signal[] more = Arrays.copyOf(resamplefds, resamplefds.length + 1);
+        more[more.length - 1] = resamplefd;
+        resamplefds = more;
+    }
+
+    /**
+     * Removes a resampling irqfd, once. Waits for an {@link #acknowledge} of another thread: the resamplefd is signalled no
+     * more when this returns. The last one lowers the source before another can be added.
+     *
+     * @return whether none is left
+     */
+    public synchronized boolean remove(Signal resamplefd) {
+        List<Signal> left = new ArrayList<>(List.of(resamplefds));
+        left.remove(resamplefd);
+        resamplefds = left.toArray(Signal[]::new);
+        if (isEmpty()) {
+            line.drive(false);
+        }
+        return isEmpty();
+    }
+
+    /** One of the irqfds was signalled: raises the source. Does not allocate. */
+    public void raise() {
+        line.drive(true);
+    }
+
+    /**
+     * The guest's EOI: lowers the source, then signals each resamplefd. In this order, since a device that asserts again
+     * raises the source anew. Does nothing without a resampling irqfd. {@link #add} and {@link
+     * #remove} wait until a running call has ended, as by {@code synchronize_srcu} in Linux. Does not allocate.
+     */
+    public synchronized void acknowledge() {
+        Signal[] all = resamplefds;
+        if (all.length == 0) {
+            return;
+        }
+        line.drive(false);
+        for (Signal resamplefd : all) {
+            resamplefd.signal();
+        }
+    }
+}

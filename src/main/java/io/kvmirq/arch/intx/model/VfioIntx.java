@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.intx.model;
+
+import io.kvmirq.arch.SharedWords;
+import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
+
+/**
+ * VFIO's state of a device's INTx, or of the level-triggered interrupt of a platform device, and its two handlers. One bool
+ * says whether the device is masked: a user and the automatic mask set it alike.
+ *
+ * <p>Rules that differ from the sources:
+ *
+ * <ul>
+ *   <li>A device that is masked at the controller is disabled once, also if its handler is late. vfio-pci disables again,
+ *       and the line then stays disabled.
+ *   <li>The handler is chosen under the lock that runs it, and direct EOI leaves no interrupt active that the guest is not
+ *       signalled. No released kernel has direct EOI for VFIO.
+ *   <li>The guest's DisINTx is written under both locks. {@code vfio_basic_config_write} writes it outside of them.
+ *   <li>The close sets DisINTx before the handler is freed, and leaves it set. Linux frees the handler first, sets DisINTx
+ *       while it resets the device, and clears it then: a device that cannot be reset asserts its line without a handler.
+ *   <li>A loopback of a platform device masks also with direct EOI.
+ * </ul>
+ *
+ * <p>Safe for use by any number of threads: an outer lock is held by all that a user does, as {@code igate} of VFIO. The
+ * handler and the unmask eventfd do not take it. Source: drivers/vfio/pci/vfio_pci_intrs.c and
+ * drivers/vfio/platform/vfio_platform_irq.c of Linux 7.1.
+ */
+public class VfioIntx extends IntxState {
+    private final int handler;
+
+    VfioIntx(IntxDevice device, boolean nointxmask, SharedWords words, int base) {
+        super(device, nointxmask, words, base);
+        device.claim();
+        this.handler = line.add(this::handle);
+    }
+
+    /**
+     * A device that interrupts in no way.
+     *
+     * @param nointxmask the module parameter of vfio-pci: mask at the interrupt controller, also if the device has DisINTx
+     * @throws IllegalStateException if the device has one already, or its line has 64 handlers. The handler is the device's
+     *     until {@link #remove}, also while the device is closed.
+     */
+    public static VfioIntx of(IntxDevice device, boolean nointxmask) {
+        return new VfioIntx(device, nointxmask, SharedWords.of(new long[WORDS]), 0);
+    }
+
+    /**
+     * Enables INTx with a trigger. A device that is masked by DisINTx shares the line, any other needs it for itself.
+     *
+     * @return whether the line was granted; false is EBUSY, and the mode stays none
+     * @throws IllegalStateException if the device is in another mode
+     */
+    public boolean enable(Signal eventfd) {
+        return enable(eventfd, masksAtDevice());
+    }
+
+    /** As {@link #enable}; no other handler may have the line. */
+    public boolean enableExclusive(Signal eventfd) {
+        return enable(eventfd, false);
+    }
+
+    private boolean enable(Signal eventfd, boolean shared) {
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.NONE);
+            openLocked();
+            boolean masked = isPlatform() ? isMasked() : isVirtuallyDisabled();
+            words.set(at(MASKED), masked ? 1 : 0);
+            if (masksAtDevice()) {
+                device.disable(masked);
+            }
+            words.set(at(TRIGGER), 0);
+            setTrigger(eventfd);
+            setMode(InterruptMode.INTX);
+            boolean granted = line.request(handler, shared, masksAtDevice() || !masked);
+            if (!granted) {
+                setMode(InterruptMode.NONE);
+            }
+            return granted;
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    /**
+     * Disables INTx, and removes the trigger and the unmask eventfd. A running handler ends before. An interrupt that the
+     * device forwarded and that waits for the guest's EOI is deactivated, unless another device forwarded it too. A late EOI
+     * of it does nothing. The choice between direct EOI and the automatic mask stays.
+     *
+     * @throws IllegalStateException if the mode is not INTx
+     */
+    public void disable() {
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.INTX);
+            detachUnmaskEvent();
+            freeLine();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    private void freeLine() {
+        line.free(handler);
+        setMode(InterruptMode.NONE);
+        endForwarded();
+    }
+
+    /** Deactivates an interrupt that the device forwarded, unless another device did too: no EOI of it may come any more. */
+    public void endForwarded() {
+        line.end(handler);
+    }
+
+    /** The guest's EOI of an interrupt that the device forwarded. Does nothing after {@link #endForwarded}. */
+    public void deactivate() {
+        line.deactivate(handler);
+    }
+
+    /**
+     * The last close of the device: removes the unmask eventfd, sets DisINTx if there is one, and disables the mode. In this
+     * order: an unmask would clear DisINTx, and no handler claims the interrupts of a device without its handler. The next
+     * user starts with the automatic mask. Until the next {@link #open}, masks and writes of DisINTx do nothing, since no
+     * user has the device.
+     */
+    public void close() {
+        words.lock(at(GATE));
+        try {
+            closeDevice();
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    private void closeDevice() {
+        detachUnmaskEvent();
+        device.shut();
+        if (mode() == InterruptMode.INTX) {
+            freeLine();
+        }
+        setMode(InterruptMode.NONE);
+        chooseAutoMask();
+        words.set(at(VIRTUAL_DISINTX), 0);
+        words.set(at(MASKED), 0);
+        words.set(at(CLOSED), 1);
+    }
+
+    /**
+     * The device is removed from the host: it asserts its line no more, and the line may have another handler. Do not use
+     * this object afterwards. No other thread may use the line.
+     *
+     * @throws IllegalStateException if a mode is enabled
+     */
+    public void remove() {
+        check(InterruptMode.NONE);
+        line.remove(handler);
+        line.disconnect(device);
+    }
+
+    /**
+     * Sets the eventfd that unmasks: each signal does as {@link #unmask}. A signal from before does so at once.
+     *
+     * @return whether it was set; false is EBUSY: there is one already
+     * @throws IllegalStateException if the mode is not INTx
+     */
+    public boolean setUnmaskEvent(LineEvent event) {
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.INTX);
+            boolean free = words.get(at(UNMASK)) == 0;
+            if (free) {
+                unmaskEvent = event;
+                words.set(at(UNMASK), 1);
+                event.attach(this::unmaskAndSignal);
+            }
+            return free;
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    /**
+     * Chooses the handler of direct EOI from now on. The device may be at work: each signal carries what its EOI does.
+     *
+     * @param eventfd signalled instead of the trigger: its interrupt in the guest is mapped to the physical one
+     * @throws IllegalStateException if the line is of an IOAPIC
+     */
+    public void chooseDirect(Signal eventfd) {
+        if (line.controller() != LineController.GIC) {
+            throw new IllegalStateException("an " + line.controller()
+                    + " ends an interrupt when the handlers return: direct EOI needs a line of a GIC");
+        }
+        words.lock(at(LOCK));
+        mapped = eventfd;
+        words.set(at(DIRECT), 1);
+        words.unlock(at(LOCK));
+    }
+
+    /** Chooses the handler that masks from now on. The eventfd of direct EOI is signalled no more when this returns. */
+    public void chooseAutoMask() {
+        words.lock(at(LOCK));
+        words.set(at(DIRECT), 0);
+        words.unlock(at(LOCK));
+    }
+
+    Taken handle() {
+        Taken taken;
+        words.lock(at(LOCK));
+        try {
+            if (isDirect() && !isMasked() && reaches()) {
+                // Under the lock: the guest is signalled, also if it writes DisINTx next.
+                signalMapped();
+                taken = Taken.FORWARDED;
+            } else {
+                taken = maskForGuest() ? Taken.HANDLED : Taken.NONE;
+            }
+        } finally {
+            words.unlock(at(LOCK));
+        }
+        if (taken == Taken.HANDLED) {
+            signal();
+        }
+        return taken;
+    }
+
+    /** @return whether the interrupt is of this device */
+    boolean maskForGuest() {
+        boolean masked = isMasked();
+        if (!masked && (!masksAtDevice() || device.checkAndMask())) {
+            if (!masksAtDevice()) {
+                line.disable();
+            }
+            words.set(at(MASKED), 1);
+            return true;
+        }
+        return !masksAtDevice() && !isPlatform();
+    }
+
+    /**
+     * Signals the trigger as if the device had interrupted. A platform device is masked first, also with direct EOI: its
+     * line is not active, so that no EOI can deactivate it. Nothing is signalled if it is masked already.
+     *
+     * @throws IllegalStateException if the mode is not INTx
+     */
+    public void loopback() {
+        words.lock(at(GATE));
+        try {
+            check(InterruptMode.INTX);
+            if (!isPlatform() || maskForGuestAlone()) {
+                signal();
+            }
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    private boolean maskForGuestAlone() {
+        words.lock(at(LOCK));
+        try {
+            return maskForGuest();
+        } finally {
+            words.unlock(at(LOCK));
+        }
+    }
+
+    /** Masks the device. In another mode DisINTx follows; a platform device starts masked. Does not allocate. */
+    public void mask() {
+        words.lock(at(GATE));
+        try {
+            if (!isClosed()) {
+                maskAlone();
+            }
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    void maskAlone() {
+        words.lock(at(LOCK));
+        try {
+            maskLocked();
+        } finally {
+            words.unlock(at(LOCK));
+        }
+    }
+
+    private void maskLocked() {
+        if (mode() != InterruptMode.INTX) {
+            if (masksAtDevice()) {
+                device.disable(true);
+            } else if (isPlatform()) {
+                words.set(at(MASKED), 1);
+            }
+        } else if (!isMasked()) {
+            if (masksAtDevice()) {
+                device.disable(true);
+            } else {
+                line.disable();
+            }
+            words.set(at(MASKED), 1);
+        }
+    }
+
+    /**
+     * Unmasks the device, unless the guest has set DisINTx. If the device still requests service and masks by DisINTx, it
+     * stays masked and the trigger is signalled again. In another mode DisINTx follows. Does not allocate.
+     */
+    public void unmask() {
+        words.lock(at(GATE));
+        try {
+            if (!isClosed()) {
+                unmaskAndSignal();
+            }
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    private void unmaskAndSignal() {
+        boolean again;
+        words.lock(at(LOCK));
+        try {
+            again = unmaskLocked();
+        } finally {
+            words.unlock(at(LOCK));
+        }
+        if (again) {
+            signal();
+        }
+    }
+
+    /** @return whether the device still requests service, and stays masked */
+    boolean unmaskLocked() {
+        if (mode() != InterruptMode.INTX) {
+            if (masksAtDevice()) {
+                device.disable(false);
+            } else if (isPlatform()) {
+                words.set(at(MASKED), 0);
+            }
+            return false;
+        }
+        if (!isMasked() || isVirtuallyDisabled()) {
+            return false;
+        }
+        boolean again = false;
+        if (!masksAtDevice()) {
+            line.enable();
+        } else {
+            again = !device.checkAndUnmask();
+        }
+        words.set(at(MASKED), again ? 1 : 0);
+        return again;
+    }
+
+    /**
+     * The guest writes COMMAND.DisINTx, which VFIO emulates. While it is set no signal reaches the guest, and an unmask does
+     * nothing. Clearing it unmasks.
+     *
+     * @throws IllegalStateException if the device is a platform device
+     */
+    public void writeDisIntx(boolean disabled) {
+        if (isPlatform()) {
+            throw new IllegalStateException("a platform device has no DisINTx: mask it instead");
+        }
+        words.lock(at(GATE));
+        try {
+            if (!isClosed() && writeDisIntxAlone(disabled)) {
+                signal();
+            }
+        } finally {
+            words.unlock(at(GATE));
+        }
+    }
+
+    private boolean writeDisIntxAlone(boolean disabled) {
+        words.lock(at(LOCK));
+        try {
+            boolean before = isVirtuallyDisabled();
+            words.set(at(VIRTUAL_DISINTX), disabled ? 1 : 0);
+            boolean again = false;
+            if (disabled && !before) {
+                maskLocked();
+            } else if (!disabled && before) {
+                again = unmaskLocked();
+            }
+            return again;
+        } finally {
+            words.unlock(at(LOCK));
+        }
+    }
+}

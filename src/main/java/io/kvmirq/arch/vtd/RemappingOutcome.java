@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.vtd;
+
+import io.kvmirq.InterruptVector;
+import java.util.Optional;
+
+/** The outcome of a device's request. */
+public sealed interface RemappingOutcome {
+    /**
+     * The unit sent the host interrupt of the entry.
+     *
+     * @param entry as the unit read it
+     */
+    record Remapped(RemappedIrte entry) implements RemappingOutcome {}
+
+    /**
+     * The unit set the vector in PIR.
+     *
+     * @param entry as the unit read it
+     * @param notification the notification that the unit sent; empty if one was outstanding or suppressed
+     */
+    record Posted(PostedIrte entry, Optional<Notification> notification) implements RemappingOutcome {}
+
+    /**
+     * An interrupt to a CPU of the host.
+     *
+     * @param vector NV
+     * @param destination NDST, 32 bits unsigned
+     */
+    record Notification(InterruptVector vector, long destination) {}
+
+    /**
+     * The unit blocked the request.
+     *
+     * @param reason the number in the fault record
+     * @param recorded whether the unit records the fault: FPD of the entry can suppress the record
+     */
+    record Blocked(FaultReason reason, boolean recorded) implements RemappingOutcome {}
+}

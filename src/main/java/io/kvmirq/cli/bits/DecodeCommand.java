@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.bits;
+
+import io.kvmirq.arch.Format;
+import io.kvmirq.arch.Violation;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.FileSentence;
+import io.kvmirq.cli.frame.Terminal;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.PositionalParamSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq decode}: prints the fields of a hardware structure. Asks no kernel. */
+public final class DecodeCommand implements Command {
+    private static final String HIGH_FIRST = "--high-first";
+    private static final String JSON = "--json";
+
+    @Override
+    public String name() {
+        return "decode";
+    }
+
+    @Override
+    public String summary() {
+        return "Print the fields of an IRTE, a posted-interrupt descriptor, an MSI or another structure.";
+    }
+
+    @Override
+    public void describe(CommandSpec spec) {
+        List<String> footer = new ArrayList<>(List.of("", "Kinds:"));
+        footer.addAll(Formats.lines(Formats.ALL));
+        footer.addAll(List.of(
+                "",
+                "Files of debugfs:",
+                "  vgic-state          what is not idle in a VGIC, and what GICv4 delivers",
+                "  vgic-its-state      what an ITS translates, and what GICv4 delivers"));
+        footer.addAll(List.of(
+                "",
+                "Examples:",
+                "  kvmirq decode irte.vtd.posted 0x28ab000000318001 0x0000000100043b01",
+                "  kvmirq decode vgic-state " + FileSentence.DEBUGFS + "/kvm/1234-11/vgic-state"));
+        spec.usageMessage()
+                .customSynopsis(
+                        "kvmirq decode [--high-first] [--json] KIND HEX...",
+                        "       kvmirq decode [--json] " + String.join("|", DebugfsFile.KINDS) + " FILE",
+                        "       kvmirq decode --batch [FILE]")
+                .description(
+                        "Prints each field of a structure with bit range, name in the manual, name in the kernel,"
+                                + " value and meaning. Then prints each violation of the manual. Exit code 1 if there"
+                                + " is one. Words are hex, with or without 0x, lowest address first. Asks no kernel.",
+                        "",
+                        "A kind that is a file of debugfs takes the FILE instead of words; - is standard input. On an"
+                                + " arm64 host the file is " + FileSentence.DEBUGFS
+                                + "/kvm/TID-FD/vgic-state while the"
+                                + " VM runs, and vgic-its-state@BASE from Linux 6.16 on. TID is the thread that created"
+                                + " the VM: in Java it is not the process. Root may read the file. While the kernel"
+                                + " prints it, the kernel holds a lock that the VM's set-up also takes.",
+                        "",
+                        "With --batch, reads lines of JSON such as {\"kind\":\"gatag\",\"words\":[\"0x00001001\"]}"
+                                + " from FILE or standard input and writes each line with its fields, violations and"
+                                + " remarks. Violations do not change the exit code then. The first bad line stops the"
+                                + " command.")
+                .footer(footer.toArray(String[]::new));
+        spec.addPositional(Formats.parameter(Formats.ALL, DebugfsFile.KINDS));
+        spec.addPositional(PositionalParamSpec.builder()
+                .index("1..*")
+                .arity("0..*")
+                .hideParamSyntax(true)
+                .paramLabel("HEX|FILE")
+                .type(List.class)
+                .auxiliaryTypes(String.class)
+                .description("The words of the structure, or the file of debugfs.")
+                .build());
+        spec.addOption(OptionSpec.builder(HIGH_FIRST)
+                .description("Take the words highest address first, as ir_translation_struct prints them.")
+                .build());
+        spec.addOption(OptionSpec.builder(JSON)
+                .description("Print one JSON document: of words as a line of --batch, of a file with all interrupts.")
+                .build());
+        spec.addOption(BatchFile.option());
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        List<String> words = Command.words(arguments);
+        boolean highFirst = arguments.hasMatchedOption(HIGH_FIRST);
+        try {
+            if (arguments.hasMatchedOption(BatchFile.OPTION)) {
+                if (highFirst) {
+                    throw new IllegalArgumentException("--high-first is for typed words: leave it out with --batch");
+                }
+                if (words.size() == 2 && DebugfsFile.KINDS.contains(words.get(0))) {
+                    throw new IllegalArgumentException(
+                            "--batch takes words: expected kvmirq decode [--json] " + words.get(0) + " FILE");
+                }
+                return BatchFile.run(FormatLines.Direction.DECODE, words, terminal);
+            }
+            boolean json = arguments.hasMatchedOption(JSON);
+            if (!words.isEmpty() && DebugfsFile.KINDS.contains(words.get(0))) {
+                if (highFirst) {
+                    throw new IllegalArgumentException(
+                            "--high-first is for typed words: leave it out with " + words.get(0));
+                }
+                return DebugfsFile.run(words, json, terminal);
+            }
+            return decode(words, highFirst, json, terminal);
+        } catch (IllegalArgumentException e) {
+            terminal.complain(e.getMessage() + BatchFile.end(e) + " See kvmirq decode --help");
+            return ExitCode.USAGE;
+        }
+    }
+
+    private static int decode(List<String> words, boolean highFirst, boolean json, Terminal terminal) {
+        if (words.isEmpty()) {
+            throw new IllegalArgumentException("expected a kind and its words, such as 'gatag 0x00001001'");
+        }
+        Format format = Formats.of(words.get(0));
+        List<String> texts = new ArrayList<>(words.subList(1, words.size()));
+        long[] given = Formats.words(format, texts);
+        if (highFirst) {
+            Collections.reverse(texts);
+            given = Formats.words(format, texts);
+        }
+        List<Violation> violations =
+                json ? FormatLines.print(format, given, terminal) : FormatText.print(format, given, terminal);
+        return violations.isEmpty() ? ExitCode.OK : ExitCode.FAILED;
+    }
+}

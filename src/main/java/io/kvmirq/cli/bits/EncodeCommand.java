@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.bits;
+
+import io.kvmirq.arch.Format;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Terminal;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Collectors;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.PositionalParamSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq encode}: prints the words of a hardware structure from named values. Asks no kernel. */
+public final class EncodeCommand implements Command {
+    @Override
+    public String name() {
+        return "encode";
+    }
+
+    @Override
+    public String summary() {
+        return "Make the words of an IRTE, a posted-interrupt descriptor, an MSI or another structure.";
+    }
+
+    @Override
+    public void describe(CommandSpec spec) {
+        List<String> footer = new ArrayList<>(List.of("", "Kinds:"));
+        footer.addAll(Formats.lines(Formats.ENCODABLE));
+        footer.addAll(List.of("", "Example: kvmirq encode gatag vm_id=1 vcpu_idx=3"));
+        spec.usageMessage()
+                .description(
+                        "Prints the words of a structure from the values of its fields, lowest address first. Then"
+                                + " prints each violation of the manual. Exit code 1 if there is one. Values are hex, with"
+                                + " or without 0x. kvmirq decode shows the fields of a kind. Fields named derived_... are"
+                                + " computed from other fields and ignored here. Fields that another field excludes, as"
+                                + " hw=1 excludes eoi in a list register, are refused. To check the result, run kvmirq"
+                                + " decode KIND $(kvmirq encode KIND ...). Asks no kernel.",
+                        "",
+                        "With --batch, reads lines of JSON such as"
+                                + " {\"kind\":\"gatag\",\"fields\":{\"vm_id\":\"0x1\",\"vcpu_idx\":\"0x1\"}} from FILE or"
+                                + " standard input and writes each line with its words, violations and remarks. Violations"
+                                + " do not change the exit code then. The first bad line stops the command.")
+                .footer(footer.toArray(String[]::new));
+        spec.addPositional(Formats.parameter(Formats.ENCODABLE, List.of()));
+        spec.addPositional(PositionalParamSpec.builder()
+                .index("1..*")
+                .arity("0..*")
+                .paramLabel("FIELD=HEX")
+                .type(List.class)
+                .auxiliaryTypes(String.class)
+                .description("The fields of the structure.")
+                .build());
+        spec.addOption(BatchFile.option());
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        List<String> words = Command.words(arguments);
+        try {
+            return arguments.hasMatchedOption(BatchFile.OPTION)
+                    ? BatchFile.run(FormatLines.Direction.ENCODE, words, terminal)
+                    : encode(words, terminal);
+        } catch (IllegalArgumentException e) {
+            terminal.complain(e.getMessage() + BatchFile.end(e) + " See kvmirq encode --help");
+            return ExitCode.USAGE;
+        }
+    }
+
+    private static int encode(List<String> words, Terminal terminal) {
+        if (words.isEmpty()) {
+            throw new IllegalArgumentException(
+                    "expected a kind and the values of its fields, such as 'gatag vm_id=1 vcpu_idx=3'");
+        }
+        Format format = Formats.of(words.get(0));
+        Map<String, Long> values = new LinkedHashMap<>();
+        for (String word : words.subList(1, words.size())) {
+            int equals = word.indexOf('=');
+            if (equals < 1) {
+                throw new IllegalArgumentException(
+                        Hex.quoted(word) + " is not a field: expected FIELD=HEX, such as vm_id=1");
+            }
+            // Error sentences show the name. Valid names stay as they are.
+            String name = Hex.printable(word.substring(0, equals), word.length());
+            long value = Hex.parse(word.substring(equals + 1), "field '" + name + "' of " + format.kind(), Long.SIZE);
+            if (values.put(name, value) != null) {
+                throw new IllegalArgumentException("field '" + name + "' is given twice");
+            }
+        }
+        long[] bits = format.encode(values);
+        terminal.out()
+                .println(Arrays.stream(format.words(bits))
+                        .mapToObj(word -> Hex.padded(word, format.wordBits()))
+                        .collect(Collectors.joining(" ")));
+        return FormatText.printViolations(format, bits, terminal).isEmpty() ? ExitCode.OK : ExitCode.FAILED;
+    }
+}

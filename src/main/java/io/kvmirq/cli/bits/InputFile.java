@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.bits;
+
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.FileSentence;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Terminal;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
+import java.nio.file.Path;
+import java.util.List;
+
+/** A file that a user names, or standard input. */
+final class InputFile {
+    private InputFile() {}
+
+    /** The use of an input. */
+    @FunctionalInterface
+    interface Use {
+        /** @throws IllegalArgumentException if the input is not as expected */
+        void of(InputStream in) throws IOException;
+    }
+
+    /**
+     * Reads a file or standard input.
+     *
+     * @param files one file, or none for standard input
+     * @return the exit code
+     * @throws IllegalArgumentException for more than one file, and as {@code use} throws
+     */
+    static int read(List<String> files, Terminal terminal, Use use) {
+        if (files.size() > 1) {
+            throw new IllegalArgumentException("argument " + Hex.quoted(files.get(1))
+                    + " is unexpected: expected one FILE, or none for standard input");
+        }
+        boolean standardInput = files.isEmpty() || files.get(0).equals("-");
+        try (InputStream in = standardInput ? System.in : Files.newInputStream(Path.of(files.get(0)))) {
+            use.of(in);
+            return ExitCode.OK;
+        } catch (InvalidPathException e) {
+            terminal.complain("cannot read " + Hex.quoted(files.get(0)) + ": " + e.getReason());
+        } catch (IOException e) {
+            terminal.complain(
+                    standardInput
+                            ? "cannot read standard input: " + e.getMessage()
+                            : FileSentence.cannotRead(Path.of(files.get(0)), e));
+        }
+        return ExitCode.COULD_NOT_RUN;
+    }
+}

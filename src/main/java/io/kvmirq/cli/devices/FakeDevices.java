@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.devices;
+
+import io.kvmirq.NotModelledException;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import java.util.List;
+
+/** The host of a fake kernel, with devices as examples. */
+final class FakeDevices {
+    private FakeDevices() {}
+
+    /** The profiles that have a name of their own. */
+    static List<String> profiles() {
+        return Profile.names();
+    }
+
+    /**
+     * A kernel with a device that VFIO can use, and one that it would refuse.
+     *
+     * @throws IllegalArgumentException if there is no such profile; the message lists the profiles
+     */
+    static FakeKernel kernel(String profile) {
+        FakeKernel kernel = new FakeKernel(Profile.of(profile));
+        kernel.pciDevice("0000:3b:00.0", 15)
+                .intx()
+                .msi(1)
+                .msix(64)
+                .express()
+                .resettable()
+                .add();
+        kernel.pciDevice("0000:3d:00.0", 17).intx().msi(1).add();
+        kernel.pciDevice("0000:3d:00.1", 17).intx().addToHost();
+        return kernel;
+    }
+
+    /**
+     * The files that such a kernel shows.
+     *
+     * @throws IllegalArgumentException if the profile has no PCI devices
+     */
+    static HostFiles tree(String profile) {
+        try {
+            return kernel(profile).hostFiles();
+        } catch (NotModelledException e) {
+            throw new IllegalArgumentException("--fake is '" + profile + "': " + e.getMessage(), e);
+        }
+    }
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.devices;
+
+import io.kvmirq.Errno;
+import io.kvmirq.KernelException;
+import io.kvmirq.PciAddress;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.KernelReport;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.cli.tapes.Taping;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakeProvider;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.kernel.KernelFacts;
+import io.kvmirq.mirror.Event;
+import io.kvmirq.mirror.Mirror;
+import io.kvmirq.mirror.MirrorHost;
+import io.kvmirq.selftest.ForwardAnswer;
+import io.kvmirq.selftest.ForwardPlan;
+import io.kvmirq.selftest.ForwardResult;
+import io.kvmirq.selftest.ForwardSelftest;
+import io.kvmirq.vfio.IrqKind;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.function.Supplier;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.PositionalParamSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq forward BDF --selftest}: forwards a device's interrupts into a throw-away VM, and triggers each. */
+public final class ForwardCommand implements Command {
+    private static final List<IrqKind> KINDS = List.of(IrqKind.MSIX, IrqKind.MSI, IrqKind.INTX);
+    private static final Pattern VECTORS = Pattern.compile("(\\d{1,4})(?:-(\\d{1,4}))?");
+
+    @Override
+    public String name() {
+        return "forward";
+    }
+
+    @Override
+    public String summary() {
+        return "Prove that a PCI device's interrupts reach a throw-away guest.";
+    }
+
+    @Override
+    public void describe(CommandSpec spec) {
+        spec.usageMessage()
+                .description("Forwards the interrupts of a PCI device that is bound to vfio-pci into a throw-away VM,"
+                        + " triggers each once, and prints the way it took: eventfd, GSI, the guest's vector,"
+                        + " whether the guest answered, and by which mechanism. The kernel triggers them"
+                        + " (loopback): the device raises none and may not access memory. Opening the device"
+                        + " resets it. It is refused, and not opened, when its driver is not vfio-pci, when"
+                        + " drivers of the host use its IOMMU group, or when a program has it open. At the end,"
+                        + " also after Ctrl-C, all is given back; the device stays bound to vfio-pci. Needs"
+                        + " /dev/kvm and the device's file in /dev/vfio. On arm64 no guest runs: interrupts are"
+                        + " seen pending in the VGIC. Exit code 1 when an interrupt was lost or something is left,"
+                        + " 3 when the test could not run.")
+                .footer("", "Example: kvmirq forward 0000:3b:00.0 --selftest");
+        spec.addPositional(PositionalParamSpec.builder()
+                .index("0")
+                .arity("1")
+                .required(true)
+                .paramLabel("BDF")
+                .type(String.class)
+                .description("The address of the device, as lspci prints it.")
+                .build());
+        spec.addOption(OptionSpec.builder("--selftest")
+                .description("Run the test. Without it nothing is done: the command has no other use today.")
+                .build());
+        spec.addOption(OptionSpec.builder("--kind")
+                .paramLabel("KIND")
+                .type(String.class)
+                .completionCandidates(KINDS.stream().map(ForwardCommand::label).toList())
+                .description("The kind of interrupts: msix, msi or intx (default: the first of these that the device"
+                        + " has).")
+                .build());
+        spec.addOption(OptionSpec.builder("--vectors")
+                .paramLabel("N[-M]")
+                .type(String.class)
+                .description("Test only vector N, or vectors N to M (default: all). They are forwarded 192 at a time,"
+                        + " which is how many vectors the guest has for devices.")
+                .build());
+        spec.addOption(OptionSpec.builder("--fake")
+                .paramLabel("PROFILE")
+                .type(String.class)
+                .completionCandidates(FakeDevices.profiles())
+                .description("Run it on a fake kernel and its device 0000:3b:00.0 instead, such as 6.12, amd-avic or"
+                        + " gicv3. Each line is marked FAKE.")
+                .build());
+        spec.addOption(OptionSpec.builder("--json")
+                .description("Print one JSON document instead of text.")
+                .build());
+    }
+
+    private static String label(IrqKind kind) {
+        return kind.name().toLowerCase(Locale.ROOT);
+    }
+
+    /** The kernel, and the files of its host; those of a fake are as they were when they were taken. */
+    private record Target(Kernel kernel, Supplier<HostFiles> files, Set<InhibitReason> inhibits)
+            implements AutoCloseable {
+        HostFacts host() {
+            return new HostFacts(files.get());
+        }
+
+        Mirror mirror() {
+            Mirror mirror = Mirror.of(mirrorHost(kernel, host()));
+            mirror.apply(new Event.Inhibited(inhibits));
+            return mirror;
+        }
+
+        @Override
+        public void close() {
+            kernel.close();
+        }
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        PciAddress address;
+        ForwardSelftest.Choice choice;
+        Target target;
+        try {
+            address = VfioCommand.address(Command.words(arguments).get(0));
+            choice = choice(
+                    Optional.ofNullable(arguments.matchedOptionValue("--kind", null)),
+                    Optional.ofNullable(arguments.matchedOptionValue("--vectors", null)));
+            if (!arguments.hasMatchedOption("--selftest")) {
+                throw new IllegalArgumentException(
+                        "nothing was done, because kvmirq forward only has the self-test" + " today: add --selftest");
+            }
+            target = target(Optional.ofNullable(arguments.matchedOptionValue("--fake", null)));
+        } catch (IllegalArgumentException e) {
+            terminal.complain(e.getMessage() + ". See kvmirq forward --help");
+            return ExitCode.USAGE;
+        }
+        try (target) {
+            Optional<String> refusal = refusal(target.host(), address, choice);
+            if (refusal.isPresent()) {
+                terminal.complain(refusal.get());
+                return ExitCode.COULD_NOT_RUN;
+            }
+            return run(target, address, choice, arguments.hasMatchedOption("--json"), terminal);
+        } catch (KernelException e) {
+            boolean noKvm = e.call().equals("open") && e.operands().equals("/dev/kvm");
+            terminal.complain(e.getMessage()
+                    + (noKvm && e.errno().equals(Errno.ENOENT) ? "; --fake PROFILE runs it on a fake kernel" : ""));
+        } catch (IllegalArgumentException | IllegalStateException | UnsupportedOperationException e) {
+            terminal.complain(e.getMessage());
+        }
+        return ExitCode.COULD_NOT_RUN;
+    }
+
+    private static ForwardSelftest.Choice choice(Optional<String> kind, Optional<String> vectors) {
+        Optional<IrqKind> asked = kind.map(text -> KINDS.stream()
+                .filter(one -> label(one).equals(text))
+                .findFirst()
+                .orElseThrow(() -> new IllegalArgumentException(
+                        "--kind is " + Hex.quoted(text) + ": expected msix, msi or intx")));
+        if (vectors.isEmpty()) {
+            return new ForwardSelftest.Choice(asked, 0, Optional.empty());
+        }
+        if (asked.filter(IrqKind.INTX::equals).isPresent()) {
+            throw new IllegalArgumentException("--vectors is for msix and msi, and INTx is one line: leave it out");
+        }
+        Matcher matcher = VECTORS.matcher(vectors.get());
+        int first = matcher.matches() ? Integer.parseInt(matcher.group(1)) : 0;
+        int last = matcher.matches() && matcher.group(2) != null ? Integer.parseInt(matcher.group(2)) : first;
+        if (!matcher.matches() || last < first) {
+            throw new IllegalArgumentException(
+                    "--vectors is " + Hex.quoted(vectors.get()) + ": expected a vector or a range, such as 3 or 0-63");
+        }
+        return new ForwardSelftest.Choice(asked, first, Optional.of(last - first + 1));
+    }
+
+    private static Target target(Optional<String> profile) {
+        String backend = Backends.selection();
+        if (profile.isEmpty() && !Backends.ofThisMachine().names().contains(backend)) {
+            throw new IllegalArgumentException("-D" + Backends.PROPERTY + " or $" + Backends.ENVIRONMENT + ": '"
+                    + backend + "' is not one of "
+                    + String.join(", ", Backends.ofThisMachine().names()));
+        }
+        if (profile.isEmpty() && !backend.equals(Backends.FAKE)) {
+            return new Target(Kernel.open(backend), () -> HostFiles.of(Path.of("/")), Set.of());
+        }
+        String label = profile.orElseGet(() -> FakeProvider.profile().label());
+        FakeKernel fake = FakeDevices.kernel(label);
+        // What inhibits AVIC, a host tells by the tracepoint kvm_apicv_inhibit_changed alone.
+        Set<InhibitReason> inhibits = label.contains("avic-inhibited") ? EnumSet.of(InhibitReason.HYPERV) : Set.of();
+        return new Target(Kernel.over(fake.backend(), Kernel.DEVICE), fake::hostFiles, inhibits);
+    }
+
+    /** Why the device cannot be tested now. It is not opened to know that. */
+    private static Optional<String> refusal(HostFacts host, PciAddress address, ForwardSelftest.Choice choice) {
+        Optional<PciDevice> device = host.pci(address);
+        if (device.isEmpty()) {
+            return Optional.of("there is no PCI device " + address + ": 'kvmirq vfio' lists the devices");
+        }
+        VfioOutlook outlook = VfioOutlook.of(host, device.get());
+        return outlook.refusals().stream()
+                .findFirst()
+                .map(refusal -> address + " cannot be forwarded: " + refusal.text() + "; " + refusal.remedy()
+                        + ". See kvmirq vfio " + address)
+                .or(() -> missing(outlook, choice).map(missing -> address + " has " + missing));
+    }
+
+    /** What was chosen and the device does not have, as far as this user may know before it is opened. */
+    private static Optional<String> missing(VfioOutlook outlook, ForwardSelftest.Choice choice) {
+        Optional<IrqKind> kind = choice.kind().or(() -> KINDS.stream()
+                .filter(one -> inDevice(outlook, one).orElse(1) > 0)
+                .findFirst());
+        if (kind.isEmpty()) {
+            return Optional.of("neither MSI-X, MSI nor INTx");
+        }
+        String label = kind.get().label();
+        OptionalInt count = inDevice(outlook, kind.get());
+        int end = choice.first() + choice.count().orElse(1);
+        if (count.isEmpty() || end <= count.getAsInt()) {
+            return Optional.empty();
+        }
+        return Optional.of(
+                count.getAsInt() == 0
+                        ? "no " + label
+                        : count.getAsInt() + " vectors of " + label + ", numbered from 0, and no vector " + (end - 1));
+    }
+
+    private static OptionalInt inDevice(VfioOutlook outlook, IrqKind kind) {
+        return outlook.irqs().stream()
+                .filter(irqs -> irqs.kind().name().equals(kind.name()))
+                .map(VfioOutlook.Irqs::count)
+                .findFirst()
+                .orElseThrow();
+    }
+
+    /** What is known of the host that may post. */
+    private static MirrorHost mirrorHost(Kernel kernel, HostFacts host) {
+        if (kernel.facts().architecture() == KernelFacts.Architecture.ARM64) {
+            return host.vlpiKernel()
+                    .map(version -> host.gicv4()
+                            .map(gicv4 -> MirrorHost.arm64(gicv4, version))
+                            .orElseGet(() -> MirrorHost.arm64(version)))
+                    .orElseGet(() -> MirrorHost.unknown("the version of the kernel cannot be read"));
+        }
+        return host.posting()
+                .map(posting -> host.avicKernel()
+                        .map(version -> MirrorHost.x86(posting, version))
+                        .orElseGet(() -> MirrorHost.x86(posting)))
+                .orElseGet(() -> MirrorHost.unknown(String.join("; ", host.unreadableOfPosting())));
+    }
+
+    private static int run(
+            Target target, PciAddress address, ForwardSelftest.Choice choice, boolean json, Terminal terminal) {
+        KernelReport kernel = new KernelReport(target.kernel, terminal);
+        ForwardText text = new ForwardText(kernel, terminal);
+        ForwardSelftest selftest =
+                new ForwardSelftest(target.kernel, address, target::mirror, choice, json ? new Silent() : text);
+        ForwardResult result;
+        try (Taping hook = new Taping(Optional.empty())) {
+            hook.beforeEnd(selftest::stop); // Ctrl-C gives the device back before the JVM ends
+            result = selftest.run();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        List<String> left = new ArrayList<>(result.left());
+        target.host().interrupts().ifPresent(irqs -> irqs.armed(address)
+                .forEach(one -> left.add(one.irq() + ", which VFIO has armed")));
+        if (json) {
+            ForwardJson.write(kernel, result, left, terminal);
+        } else {
+            text.end(result, left);
+        }
+        return result.passed() && left.isEmpty() ? ExitCode.OK : ExitCode.FAILED;
+    }
+
+    private static final class Silent implements ForwardSelftest.Journal {
+        @Override
+        public void begin(ForwardPlan plan) {}
+
+        @Override
+        public void answered(ForwardAnswer answer) {}
+    }
+}

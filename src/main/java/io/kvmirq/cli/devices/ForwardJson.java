@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.devices;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.cli.frame.Json;
+import io.kvmirq.cli.frame.KernelReport;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.mirror.Posting;
+import io.kvmirq.selftest.ForwardAnswer;
+import io.kvmirq.selftest.ForwardPlan;
+import io.kvmirq.selftest.ForwardResult;
+import java.util.List;
+import java.util.Locale;
+
+/** Writes the self-test of {@code kvmirq forward} as one JSON document, {@code kvmirq.forward/1}. */
+final class ForwardJson {
+    private ForwardJson() {}
+
+    static void write(KernelReport kernel, ForwardResult result, List<String> left, Terminal terminal) {
+        ForwardPlan plan = result.plan();
+        Json.print(terminal, "kvmirq.forward/1", json -> {
+            kernel.write(json);
+            json.text("device", plan.device())
+                    .text("kind", plan.kind().name().toLowerCase(Locale.ROOT))
+                    .number("inDevice", plan.inDevice())
+                    .number("first", plan.first())
+                    .number("count", plan.count())
+                    .number("atOnce", plan.atOnce())
+                    .flag("guestRan", plan.guestRuns())
+                    .text("abi2014", plan.abi2014().map(probe -> probe.name().toLowerCase(Locale.ROOT)))
+                    .objects("vectors", result.answers(), ForwardJson::write)
+                    .number("answered", result.answered())
+                    .flag("passed", result.passed() && left.isEmpty());
+            result.failure().ifPresent(failure -> json.text("failure", failure));
+            json.texts("left", left);
+        });
+    }
+
+    private static void write(Json json, ForwardAnswer answer) {
+        json.number("vector", answer.vector())
+                .text("eventfd", answer.event())
+                .number("gsi", answer.gsi().stream().mapToInt(Gsi::number).findFirst())
+                .text("guest", answer.target())
+                .number("arrived", answer.arrived())
+                .text("mechanism", answer.mechanism().label());
+        posting(answer.predicted(), json);
+    }
+
+    /** "posted" is true, false, or null if it cannot be predicted. */
+    private static void posting(Posting predicted, Json json) {
+        if (predicted instanceof Posting.Posted posted) {
+            json.flag("posted", true);
+            posted.note().ifPresent(note -> json.text("why", note));
+        } else if (predicted instanceof Posting.NotPosted not) {
+            json.flag("posted", false).text("why", not.reason()).text("do", not.remedy());
+        } else if (predicted instanceof Posting.Unknown unknown) {
+            json.none("posted").text("why", unknown.reason());
+        }
+    }
+}

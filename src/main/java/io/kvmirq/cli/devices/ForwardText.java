@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.devices;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.cli.frame.KernelReport;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.forward.Abi2014;
+import io.kvmirq.mirror.Posting;
+import io.kvmirq.selftest.ForwardAnswer;
+import io.kvmirq.selftest.ForwardPlan;
+import io.kvmirq.selftest.ForwardResult;
+import io.kvmirq.selftest.ForwardSelftest;
+import io.kvmirq.vfio.IrqKind;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Prints the self-test of {@code kvmirq forward} as text, line by line while it runs. */
+final class ForwardText implements ForwardSelftest.Journal {
+    private final KernelReport kernel;
+    private final Terminal terminal;
+    private boolean guestRuns;
+    private boolean saysHow;
+
+    ForwardText(KernelReport kernel, Terminal terminal) {
+        this.kernel = kernel;
+        this.terminal = terminal;
+    }
+
+    @Override
+    public void begin(ForwardPlan plan) {
+        guestRuns = plan.guestRuns();
+        kernel.line(kernel.nameAndBinding());
+        kernel.line(terminal.bold(plan.device() + "  " + what(plan)) + " → "
+                + (guestRuns ? "a throw-away guest" : "a throw-away VGIC; no guest runs")
+                + (plan.rounds() > 1 ? ", " + plan.atOnce() + " at a time in " + plan.rounds() + " rounds" : ""));
+        plan.abi2014()
+                .filter(probe -> probe != Abi2014.Probe.ABSENT || plan.kind() == IrqKind.INTX)
+                .ifPresent(probe -> kernel.line("direct EOI: " + probe.text()));
+    }
+
+    private static String what(ForwardPlan plan) {
+        if (plan.kind() == IrqKind.INTX) {
+            return "INTx";
+        }
+        String kind = plan.kind().label();
+        if (plan.count() == plan.inDevice()) {
+            return plan.count() == 1 ? "the only vector of " + kind : "all " + plan.count() + " vectors of " + kind;
+        }
+        return kind + " " + plan.first() + (plan.count() == 1 ? "" : "–" + (plan.first() + plan.count() - 1)) + " of "
+                + plan.inDevice();
+    }
+
+    @Override
+    public void answered(ForwardAnswer answer) {
+        if (!guestRuns && !saysHow && answer.predicted() instanceof Posting.Posted) {
+            saysHow = true;
+            kernel.line(
+                    "each is triggered while KVM delivers its LPI, then forwarded again: KVM does not show which vLPIs"
+                            + " of GICv4 are pending");
+        }
+        String name = answer.kind().label() + (answer.kind() == IrqKind.INTX ? "" : " " + answer.vector());
+        String gsi = answer.gsi().map(Gsi::toString).orElse("user space");
+        kernel.line("  " + padded(name, 10) + " → " + padded(answer.event(), 16) + " → " + padded(gsi, 8) + " → "
+                + padded(answer.target(), 11) + "  " + arrived(answer) + "  "
+                + padded(answer.mechanism().label(), 8) + "  " + posting(answer.predicted()));
+    }
+
+    /** In a word or two; {@link #end} gives the reason, once for all vectors that have it. */
+    static String posting(Posting predicted) {
+        if (predicted instanceof Posting.Posted) {
+            return "posted";
+        }
+        return predicted instanceof Posting.NotPosted ? "not posted" : "posting unknown";
+    }
+
+    private static String reason(Posting predicted) {
+        return predicted instanceof Posting.Posted posted
+                ? "posted" + posted.note().map(note -> ": " + note).orElse("")
+                : predicted.text();
+    }
+
+    private void reasons(List<ForwardAnswer> answers) {
+        Map<String, List<ForwardAnswer>> having = new LinkedHashMap<>();
+        for (ForwardAnswer answer : answers) {
+            having.computeIfAbsent(reason(answer.predicted()), reason -> new ArrayList<>())
+                    .add(answer);
+        }
+        having.forEach((reason, which) -> kernel.line(
+                "predicted for " + (having.size() == 1 && which.size() > 1 ? "all" : named(which)) + ": " + reason));
+    }
+
+    /** Runs of consecutive vectors. */
+    private static String named(List<ForwardAnswer> answers) {
+        if (answers.get(0).kind() == IrqKind.INTX) {
+            return IrqKind.INTX.label();
+        }
+        List<String> runs = new ArrayList<>();
+        for (int i = 0; i < answers.size(); ) {
+            int first = answers.get(i).vector();
+            int last = first;
+            for (i++; i < answers.size() && answers.get(i).vector() == last + 1; i++) {
+                last++;
+            }
+            runs.add(first == last ? String.valueOf(first) : first + "–" + last);
+        }
+        return answers.get(0).kind().label() + " " + String.join(", ", runs);
+    }
+
+    private String arrived(ForwardAnswer answer) {
+        String how = guestRuns ? "answered" : "pending in the VGIC";
+        if (answer.passed()) {
+            return terminal.good(how);
+        }
+        return terminal.bad(answer.arrived() == 0 ? "NOT " + how : how + " " + answer.arrived() + " times, expected 1");
+    }
+
+    /** @param left what is left, by handle or by irq */
+    void end(ForwardResult result, List<String> left) {
+        reasons(result.answers());
+        result.failure().ifPresent(failure -> kernel.line(terminal.bad("FAIL") + "  " + failure));
+        left.forEach(one -> kernel.line(terminal.bad("LEFT") + "  " + one));
+        int count = result.plan().count();
+        kernel.line(result.answered() + " of " + count + (count == 1 ? " interrupt" : " interrupts")
+                + (guestRuns ? " answered" : " seen pending, no guest ran") + ", "
+                + (left.isEmpty() ? "nothing is left" : "something is left") + ": "
+                + (result.passed() && left.isEmpty() ? terminal.good("PASS") : terminal.bad("FAIL")));
+    }
+
+    private static String padded(String text, int width) {
+        return text + " ".repeat(Math.max(0, width - text.codePointCount(0, text.length())));
+    }
+}

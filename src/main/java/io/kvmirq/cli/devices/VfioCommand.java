@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.devices;
+
+import io.kvmirq.PciAddress;
+import io.kvmirq.backend.HostFiles;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.PciDevice;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.PositionalParamSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq vfio}: shows a PCI device as VFIO will see it. Opens no device and writes nothing. */
+public final class VfioCommand implements Command {
+    @Override
+    public String name() {
+        return "vfio";
+    }
+
+    @Override
+    public String summary() {
+        return "Show whether VFIO can use a PCI device, its interrupts, and how to bind it.";
+    }
+
+    @Override
+    public void describe(CommandSpec spec) {
+        spec.usageMessage()
+                .description(
+                        "Reads sysfs and /proc and prints the driver of the device, its IOMMU group, the interrupts"
+                                + " that VFIO will report, why VFIO would refuse the device, and the commands that bind it"
+                                + " to vfio-pci and give it back. Opens no device, because opening a VFIO device resets"
+                                + " it, and writes nothing. Without BDF, lists the devices. The counts of MSI and MSI-X"
+                                + " need root. Exit code 1 when VFIO would refuse the device.")
+                .footer(
+                        "",
+                        "DIR has the files with their paths: sys/bus/pci/devices/*/{vendor,device,",
+                        "class,config,irq,driver,driver_override,iommu_group,msi_irqs,numa_node,",
+                        "physfn,reset_method,vfio-dev}, sys/kernel/iommu_groups/*/devices,",
+                        "sys/class/iommu, proc/version and proc/interrupts. Absent files are not shown.",
+                        "",
+                        "Example: kvmirq vfio 0000:3b:00.0");
+        spec.addPositional(PositionalParamSpec.builder()
+                .index("0")
+                .arity("0..1")
+                .paramLabel("BDF")
+                .type(String.class)
+                .description("The address of the device, as lspci prints it.")
+                .build());
+        spec.addOption(OptionSpec.builder("--fake")
+                .paramLabel("PROFILE")
+                .type(String.class)
+                .completionCandidates(FakeDevices.profiles())
+                .description("Show the devices of a fake kernel instead, such as 6.1 or 7.1.")
+                .build());
+        spec.addOption(OptionSpec.builder("--root")
+                .paramLabel("DIR")
+                .type(Path.class)
+                .description("Read a copy of another machine's files instead; see below.")
+                .build());
+        spec.addOption(OptionSpec.builder("--json")
+                .description("Print one JSON document instead of text.")
+                .build());
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        List<String> words = Command.words(arguments);
+        Optional<PciAddress> address;
+        HostFiles tree;
+        try {
+            address = words.stream().findFirst().map(VfioCommand::address);
+            tree = tree(arguments);
+        } catch (IllegalArgumentException e) {
+            terminal.complain(e.getMessage() + ". See kvmirq vfio --help");
+            return ExitCode.USAGE;
+        }
+        HostFacts host = new HostFacts(tree);
+        boolean json = arguments.hasMatchedOption("--json");
+        if (address.isEmpty()) {
+            List<VfioView> devices = host.pciAddresses().stream()
+                    .flatMap(one -> host.pci(one).stream())
+                    .filter(device -> !device.isBridge())
+                    .map(device -> VfioView.of(host, device))
+                    .toList();
+            if (json) {
+                VfioJson.write(host, devices, terminal);
+            } else {
+                VfioText.list(host, devices, terminal);
+            }
+            return ExitCode.OK;
+        }
+        Optional<PciDevice> device = host.pci(address.get());
+        if (device.isEmpty()) {
+            terminal.complain("there is no PCI device " + address.get() + ": 'kvmirq vfio' lists the devices");
+            return ExitCode.COULD_NOT_RUN;
+        }
+        VfioView one = VfioView.of(host, device.get());
+        if (json) {
+            VfioJson.write(host, List.of(one), terminal);
+        } else {
+            VfioText.print(host, one, terminal);
+        }
+        return one.outlook().refusals().isEmpty() ? ExitCode.OK : ExitCode.FAILED;
+    }
+
+    static PciAddress address(String typed) {
+        try {
+            return PciAddress.parse(typed);
+        } catch (IllegalArgumentException e) {
+            throw new IllegalArgumentException(
+                    Hex.quoted(typed)
+                            + " is not a PCI address: expected DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0",
+                    e);
+        }
+    }
+
+    private static HostFiles tree(ParseResult arguments) {
+        boolean fake = arguments.hasMatchedOption("--fake");
+        boolean root = arguments.hasMatchedOption("--root");
+        if (fake && root) {
+            throw new IllegalArgumentException("--fake and --root exclude each other: give one of them");
+        }
+        if (fake) {
+            return FakeDevices.tree(arguments.matchedOptionValue("--fake", ""));
+        }
+        Path directory = arguments.matchedOptionValue("--root", Path.of("/"));
+        if (!Files.isDirectory(directory.resolve("sys/bus/pci/devices"))) {
+            throw new IllegalArgumentException(
+                    (root ? "--root is " + Hex.quoted(directory.toString()) : "/sys is not mounted")
+                            + ": expected a directory with sys/bus/pci/devices in it");
+        }
+        return HostFiles.of(directory);
+    }
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.devices;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Json;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.PciDevice;
+import java.util.List;
+import java.util.Locale;
+
+/** Prints what {@code kvmirq vfio} shows, as one JSON document. What the host does not show is null. */
+final class VfioJson {
+    private VfioJson() {}
+
+    static void write(HostFacts host, List<VfioView> devices, Terminal terminal) {
+        Json.print(terminal, "kvmirq.vfio/1", json -> json.text("kernel", host.kernel())
+                .texts("iommus", host.iommus())
+                .objects("devices", devices, (one, device) -> write(host, device, one)));
+    }
+
+    private static void write(HostFacts host, VfioView view, Json json) {
+        PciDevice device = view.device();
+        json.text("address", device.address().toString())
+                .text("vendor", Hex.padded(device.vendor(), 16))
+                .text("device", Hex.padded(device.device(), 16))
+                .text("class", Hex.padded(device.classCode(), 24))
+                .text("driver", device.driver())
+                .text("driverOverride", device.override())
+                .number("group", device.group())
+                .objects("groupOthers", device.others(), (one, other) -> one.text("name", other.name())
+                        .text("driver", other.driver())
+                        .flag("blocks", other.blocks()))
+                .text("cdev", device.cdev())
+                .texts("resets", device.resets())
+                .number("numaNode", device.numaNode())
+                .objects("irqs", view.outlook().irqs(), (one, irqs) -> one.number(
+                                "index", irqs.kind().index())
+                        .text("name", irqs.kind().name())
+                        .number("count", irqs.count())
+                        .texts("flags", irqs.flags().stream().map(Enum::name).toList()))
+                .objects("armed", view.armed(), (one, irq) -> one.number(
+                                "hostIrq", irq.irq().number())
+                        .text("mode", irq.kind().name().toLowerCase(Locale.ROOT))
+                        .number("vector", irq.vector()))
+                .numbers(
+                        "allocatedHostIrqs",
+                        device.messageIrqs().stream().map(HostIrq::number).toList())
+                .flag("usable", view.outlook().refusals().isEmpty())
+                .objects("refusals", view.outlook().refusals(), (one, refusal) -> one.text(
+                                "cause", VfioText.label(refusal.cause()))
+                        .text("text", refusal.text())
+                        .text("do", refusal.remedy()))
+                .texts("bind", view.bind(host))
+                .texts("giveBack", view.giveBack(host));
+    }
+}

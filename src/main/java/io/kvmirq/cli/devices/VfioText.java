@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.devices;
+
+import io.kvmirq.HostIrq;
+import io.kvmirq.cli.frame.Hex;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.VfioOutlook;
+import java.io.PrintStream;
+import java.util.List;
+import java.util.Locale;
+import java.util.OptionalInt;
+import java.util.stream.Collectors;
+
+/** Prints what {@code kvmirq vfio} shows, as text. Names come from files, so they are made printable. */
+final class VfioText {
+    private VfioText() {}
+
+    static void list(HostFacts host, List<VfioView> devices, Terminal terminal) {
+        PrintStream out = terminal.out();
+        out.println(iommus(host));
+        if (devices.isEmpty()) {
+            out.println("no PCI device");
+            return;
+        }
+        out.println(terminal.bold(
+                String.format("%-13s %-10s %-9s %-6s %-16s %s", "address", "id", "class", "group", "driver", "VFIO")));
+        for (VfioView one : devices) {
+            PciDevice device = one.device();
+            String refusals = one.outlook().refusals().stream()
+                    .map(refusal -> label(refusal.cause()))
+                    .collect(Collectors.joining(", "));
+            out.println(String.format(
+                            "%-13s %-10s %-9s %-6s %-16s ",
+                            device.address(), id(device), classCode(device), number(device.group()), driver(device))
+                    + (refusals.isEmpty() ? terminal.good("usable") : refusals));
+        }
+    }
+
+    static void print(HostFacts host, VfioView one, Terminal terminal) {
+        PciDevice device = one.device();
+        PrintStream out = terminal.out();
+        out.println(terminal.bold(device.address() + "  " + id(device) + "  class " + classCode(device)));
+        line(
+                out,
+                "driver",
+                driver(device)
+                        + device.override()
+                                .map(name -> ", override " + printable(name))
+                                .orElse(""));
+        line(out, "IOMMU", (host.iommus().isEmpty() ? "none" : iommus(host)) + group(device));
+        device.others()
+                .forEach(other -> line(
+                        out,
+                        "",
+                        "with " + printable(other.name()) + ", "
+                                + other.driver()
+                                        .map(name -> "driver " + printable(name))
+                                        .orElse("no driver")
+                                + (other.blocks() ? ", which blocks the group" : "")));
+        device.cdev().ifPresent(name -> line(out, "file", "/dev/vfio/devices/" + printable(name)));
+        line(out, "reset", device.resets().isEmpty() ? "not shown" : printable(String.join(", ", device.resets())));
+        device.numaNode().ifPresent(node -> line(out, "NUMA node", String.valueOf(node)));
+        irqs(host, one, out);
+        refusals(one, terminal);
+        commands(out, "to bind it:", one.bind(host));
+        commands(out, device.isBoundToVfio() ? "to give it back:" : "afterwards, to give it back:", one.giveBack(host));
+    }
+
+    private static void irqs(HostFacts host, VfioView one, PrintStream out) {
+        String kernel =
+                host.kernel().map(release -> " of Linux " + printable(release)).orElse("");
+        out.println("interrupts that VFIO" + kernel + " will report");
+        for (VfioOutlook.Irqs irqs : one.outlook().irqs()) {
+            String count =
+                    irqs.count().isPresent() ? String.valueOf(irqs.count().getAsInt()) : "?";
+            out.println(String.format("  %d %-5s %5s  ", irqs.kind().index(), irqs.kind(), count)
+                    + (irqs.flags().isEmpty()
+                            ? "not described: VFIO answers EINVAL"
+                            : irqs.flags().stream().map(Enum::name).collect(Collectors.joining(" "))));
+        }
+        if (!one.device().config().isComplete()) {
+            out.println("  ? needs root: the configuration space could not be read whole");
+        }
+        List<HostInterrupts.ArmedVector> armed = one.armed();
+        armed.forEach(irq -> out.println("  armed: " + irq.kind() + " " + irq.vector() + ", " + irq.irq()));
+        List<HostIrq> unarmed = one.device().messageIrqs().stream()
+                .filter(irq -> armed.stream().noneMatch(other -> other.irq().equals(irq)))
+                .toList();
+        if (!unarmed.isEmpty()) {
+            out.println("  allocated, not armed by VFIO: "
+                    + unarmed.stream().map(HostIrq::toString).collect(Collectors.joining(", ")));
+        }
+    }
+
+    private static void refusals(VfioView one, Terminal terminal) {
+        List<VfioOutlook.Refusal> refusals = one.outlook().refusals();
+        if (refusals.isEmpty()) {
+            terminal.out().println(terminal.good("VFIO can use it"));
+            return;
+        }
+        terminal.out().println(terminal.bad("VFIO would refuse it"));
+        for (int i = 0; i < refusals.size(); i++) {
+            terminal.out()
+                    .println("  " + (i + 1) + "  " + printable(refusals.get(i).text()));
+            terminal.out().println("     do: " + printable(refusals.get(i).remedy()));
+        }
+    }
+
+    private static void commands(PrintStream out, String heading, List<String> commands) {
+        if (!commands.isEmpty()) {
+            out.println(heading);
+            commands.forEach(command -> out.println("  " + command));
+        }
+    }
+
+    private static void line(PrintStream out, String name, String text) {
+        out.println(String.format("  %-10s ", name) + text);
+    }
+
+    private static String iommus(HostFacts host) {
+        return host.iommus().isEmpty() ? "no IOMMU" : printable(String.join(", ", host.iommus()));
+    }
+
+    private static String group(PciDevice device) {
+        return device.group().isEmpty()
+                ? ", no group"
+                : ", group " + device.group().getAsInt() + (device.others().isEmpty() ? ", nothing else in it" : "");
+    }
+
+    static String label(VfioOutlook.Obstacle cause) {
+        return cause.name().toLowerCase(Locale.ROOT).replace('_', '-');
+    }
+
+    private static String id(PciDevice device) {
+        return String.format("%04x:%04x", device.vendor(), device.device());
+    }
+
+    private static String classCode(PciDevice device) {
+        return Hex.padded(device.classCode(), 24);
+    }
+
+    private static String number(OptionalInt number) {
+        return number.isPresent() ? String.valueOf(number.getAsInt()) : "-";
+    }
+
+    private static String driver(PciDevice device) {
+        return device.driver().map(VfioText::printable).orElse("none");
+    }
+
+    private static String printable(String text) {
+        return Hex.printable(text, 200);
+    }
+}

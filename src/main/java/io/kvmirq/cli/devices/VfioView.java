@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.devices;
+
+import io.kvmirq.host.HostFacts;
+import io.kvmirq.host.HostInterrupts;
+import io.kvmirq.host.PciDevice;
+import io.kvmirq.host.VfioOutlook;
+import io.kvmirq.vfio.VfioGroup;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.regex.Pattern;
+
+/**
+ * What {@code kvmirq vfio} shows of a device.
+ *
+ * @param device the device
+ * @param outlook how VFIO will answer
+ * @param armed the irqs that VFIO has armed
+ */
+record VfioView(PciDevice device, VfioOutlook outlook, List<HostInterrupts.ArmedVector> armed) {
+    private static final Set<VfioOutlook.Obstacle> IN_VAIN =
+            EnumSet.of(VfioOutlook.Obstacle.BRIDGE, VfioOutlook.Obstacle.NO_IOMMU, VfioOutlook.Obstacle.NO_GROUP);
+
+    private static final Pattern WORD = Pattern.compile("[A-Za-z_][A-Za-z0-9_-]*");
+
+    static VfioView of(HostFacts host, PciDevice device) {
+        return new VfioView(
+                device,
+                VfioOutlook.of(host, device),
+                host.interrupts().map(irqs -> irqs.armed(device.address())).orElse(List.of()));
+    }
+
+    private String sysfs() {
+        return "/sys/bus/pci/devices/" + device.address();
+    }
+
+    /**
+     * The commands that bind it to vfio-pci. None where its probe would fail and leave the device without a driver. They
+     * hold no text from files, so a shell may run them.
+     */
+    List<String> bind(HostFacts host) {
+        List<String> commands = new ArrayList<>();
+        if (device.isBoundToVfio()
+                || outlook.refusals().stream().anyMatch(refusal -> IN_VAIN.contains(refusal.cause()))) {
+            return commands;
+        }
+        if (!host.hasVfioPci()) {
+            commands.add("modprobe vfio-pci");
+        }
+        commands.add("echo vfio-pci > " + override());
+        if (device.driver().isPresent()) {
+            commands.add(unbind());
+        }
+        commands.add(probe());
+        return commands;
+    }
+
+    /**
+     * The commands that give it back to the host's driver, now or after those of {@link #bind}. An override that the host
+     * set before stays or is set again; none if its name is more than a word of a shell.
+     */
+    List<String> giveBack(HostFacts host) {
+        Optional<String> before = device.override().filter(name -> !VfioGroup.isDriver(name));
+        if (device.isBoundToVfio()) {
+            return before.isPresent() ? List.of(unbind(), probe()) : List.of("echo > " + override(), unbind(), probe());
+        }
+        if (bind(host).isEmpty()
+                || before.filter(name -> !WORD.matcher(name).matches()).isPresent()) {
+            return List.of();
+        }
+        return List.of("echo " + before.map(name -> name + " ").orElse("") + "> " + override(), unbind(), probe());
+    }
+
+    private String override() {
+        return sysfs() + "/driver_override";
+    }
+
+    private String unbind() {
+        return "echo " + device.address() + " > " + sysfs() + "/driver/unbind";
+    }
+
+    private String probe() {
+        return "echo " + device.address() + " > /sys/bus/pci/drivers_probe";
+    }
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.frame;
+
+import io.kvmirq.KernelException;
+import io.kvmirq.backend.BackendUnavailableException;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Predicate;
+import picocli.AutoComplete;
+import picocli.CommandLine;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.PositionalParamSpec;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.UnmatchedArgumentException;
+
+/** Parses the command line, runs the named command and reports usage errors. */
+public final class Commands {
+    private static final String COMPLETION = "generate-completion";
+    private static final String HELP = "help";
+
+    /** Hidden from users: {@code make install} runs it. */
+    private static final String FILES = "generate-files";
+
+    /** Smallest width at which options and descriptions fit side by side. */
+    private static final int LEAST_COLUMNS = 55;
+
+    private final List<Command> commands;
+
+    public Commands(List<Command> commands) {
+        this.commands = commands;
+    }
+
+    public int run(String[] given, Terminal terminal) {
+        String[] arguments = withHelpAsOption(given);
+        CommandLine line = commandLine(arguments)
+                .setUsageHelpWidth(Math.max(LEAST_COLUMNS, terminal.columns()))
+                .setOut(new PrintWriter(terminal.out(), true, StandardCharsets.UTF_8));
+        try {
+            ParseResult parsed = line.parseArgs(arguments);
+            if (CommandLine.printHelpIfRequested(parsed)) {
+                return ExitCode.OK;
+            }
+            return run(parsed, line, terminal);
+        } catch (ParameterException e) {
+            terminal.complain(usageError(e));
+            return ExitCode.USAGE;
+        } catch (BackendUnavailableException | KernelException e) {
+            terminal.complain(e.getMessage());
+            return ExitCode.COULD_NOT_RUN;
+        }
+    }
+
+    private int run(ParseResult parsed, CommandLine line, Terminal terminal) {
+        if (!parsed.hasSubcommand()) {
+            line.usage(terminal.err());
+            return ExitCode.USAGE;
+        }
+        ParseResult named = parsed.subcommand();
+        String name = named.commandSpec().name();
+        if (name.equals(COMPLETION)) {
+            terminal.out().print(AutoComplete.bash("kvmirq", all()));
+            return ExitCode.OK;
+        }
+        if (name.equals(FILES)) {
+            return writeFiles(Path.of(named.matchedPositionalValue(0, "")), terminal);
+        }
+        return commands.stream()
+                .filter(command -> command.name().equals(name))
+                .findFirst()
+                .orElseThrow()
+                .run(named, terminal);
+    }
+
+    private CommandLine all() {
+        return new CommandLine(root(command -> true));
+    }
+
+    private int writeFiles(Path directory, Terminal terminal) {
+        Map<String, String> summaries = new HashMap<>();
+        CommandLine undescribed = new CommandLine(root(command -> false));
+        summaries.put(undescribed.getCommandName(), summary(undescribed));
+        undescribed.getSubcommands().forEach((name, command) -> summaries.put(name, summary(command)));
+        try {
+            InstalledFiles.write(directory, all(), summaries);
+            return ExitCode.OK;
+        } catch (IOException e) {
+            terminal.complain(FileSentence.cannotWrite(directory, e));
+            return ExitCode.COULD_NOT_RUN;
+        }
+    }
+
+    private static String summary(CommandLine command) {
+        return command.getCommandSpec().usageMessage().description()[0];
+    }
+
+    /** Turns {@code help tape} into {@code tape --help}. */
+    private String[] withHelpAsOption(String[] arguments) {
+        if (arguments.length == 0 || !arguments[0].equals(HELP)) {
+            return arguments;
+        }
+        if (arguments.length == 1 || arguments[1].startsWith("-")) {
+            return new String[] {"--help"};
+        }
+        String name = arguments[1];
+        boolean known = name.equals(COMPLETION)
+                || name.equals(HELP)
+                || commands.stream().anyMatch(command -> command.name().equals(name));
+        // The parser refuses an unknown name and suggests the nearest command.
+        return known ? new String[] {name, "--help"} : new String[] {name};
+    }
+
+    private CommandLine commandLine(String[] arguments) {
+        List<String> words = Arrays.asList(arguments);
+        // Arguments may belong to the CMD of tape: @file is not expanded here.
+        return new CommandLine(root(command -> words.contains(command.name()))).setExpandAtFiles(false);
+    }
+
+    /** Builds options only for the commands that are {@code wanted}: building all slows every start. */
+    private CommandSpec root(Predicate<Command> wanted) {
+        CommandSpec root = CommandSpec.create().name("kvmirq");
+        root.usageMessage()
+                .description("See and wire the interrupts of KVM guests.")
+                .footer("", "Exit codes: 0 nothing failed, 1 something failed, 2 usage error, 3 could not run.");
+        root.addOption(help());
+        root.addOption(OptionSpec.builder("-V", "--version")
+                .versionHelp(true)
+                .description("Print version, ABI, Java and kernel, and exit.")
+                .build());
+        root.version(Version.line());
+        for (Command command : commands) {
+            CommandSpec spec = CommandSpec.create().name(command.name());
+            spec.usageMessage().description(command.summary());
+            if (wanted.test(command)) {
+                spec.addOption(help());
+                command.describe(spec);
+            }
+            root.addSubcommand(command.name(), spec);
+        }
+        root.addSubcommand(HELP, helpCommand());
+        CommandSpec completion = CommandSpec.create().name(COMPLETION);
+        completion.usageMessage().description("Print a completion script for bash and zsh.");
+        completion.addOption(help());
+        root.addSubcommand(COMPLETION, completion);
+        CommandSpec files = CommandSpec.create().name(FILES);
+        files.usageMessage().hidden(true).description("Write manual pages and completions.");
+        files.addPositional(PositionalParamSpec.builder()
+                .index("0")
+                .arity("1")
+                .paramLabel("DIRECTORY")
+                .type(String.class)
+                .build());
+        root.addSubcommand(FILES, files);
+        return root;
+    }
+
+    private CommandSpec helpCommand() {
+        CommandSpec spec = CommandSpec.create().name(HELP);
+        spec.usageMessage().description("Print the help of a command.");
+        spec.addOption(help());
+        spec.addPositional(PositionalParamSpec.builder()
+                .index("0")
+                .arity("0..1")
+                .paramLabel("COMMAND")
+                .type(String.class)
+                .completionCandidates(commands.stream().map(Command::name).toList())
+                .description("The command. Without it, the help of kvmirq is printed.")
+                .build());
+        return spec;
+    }
+
+    private static OptionSpec help() {
+        return OptionSpec.builder("-h", "--help")
+                .usageHelp(true)
+                .description("Print this help and exit.")
+                .build();
+    }
+
+    private static String usageError(ParameterException e) {
+        String command = e.getCommandLine().getCommandSpec().qualifiedName();
+        String suggestion = "";
+        if (e instanceof UnmatchedArgumentException unmatched
+                && !unmatched.getSuggestions().isEmpty()) {
+            suggestion = " Did you mean " + unmatched.getSuggestions().get(0) + "?";
+        }
+        return e.getMessage() + "." + suggestion + " See " + command + " --help";
+    }
+}

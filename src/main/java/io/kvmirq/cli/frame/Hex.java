@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.frame;
+
+/** Parses and prints unsigned hex numbers, and prints input of users safely. */
+public final class Hex {
+    private static final int BITS_OF_A_DIGIT = 4;
+    private static final int SHOWN = 40;
+
+    private Hex() {}
+
+    /**
+     * Reads hex digits with or without 0x. Digits are ASCII: no sign, blank or underscore.
+     *
+     * @param what the name of the number in the message, such as {@code word 2 of pid}
+     * @param bits the largest width; leading zeros count as digits
+     * @throws IllegalArgumentException if {@code text} is not such a number
+     */
+    public static long parse(String text, String what, int bits) {
+        int start = text.startsWith("0x") || text.startsWith("0X") ? 2 : 0;
+        int digits = text.length() - start;
+        long value = 0;
+        boolean good = digits > 0 && digits <= bits / BITS_OF_A_DIGIT;
+        for (int i = start; good && i < text.length(); i++) {
+            int digit = digit(text.charAt(i));
+            good = digit >= 0;
+            value = value << BITS_OF_A_DIGIT | digit & 0xf;
+        }
+        if (!good) {
+            throw new IllegalArgumentException(what + " is " + quoted(text) + ": expected 1 to "
+                    + bits / BITS_OF_A_DIGIT + " hex digits, with or without 0x");
+        }
+        return value;
+    }
+
+    private static int digit(char c) {
+        if (c >= '0' && c <= '9') {
+            return c - '0';
+        }
+        char lower = (char) (c | 0x20);
+        return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+    }
+
+    /** 0x and the digits, without leading zeros. */
+    public static String of(long value) {
+        return "0x" + Long.toHexString(value);
+    }
+
+    /** 0x and the digits, with leading zeros for a number of {@code bits}. */
+    public static String padded(long value, int bits) {
+        String digits = Long.toHexString(value);
+        return "0x" + "0".repeat(bits / BITS_OF_A_DIGIT - digits.length()) + digits;
+    }
+
+    /** {@link #printable} text in quotes. */
+    public static String quoted(String text) {
+        return "'" + printable(text, SHOWN) + "'";
+    }
+
+    /** The first {@code longest} characters; control and invisible characters become question marks. */
+    public static String printable(String text, int longest) {
+        StringBuilder shown = new StringBuilder();
+        text.codePoints().limit(longest).forEach(c -> shown.appendCodePoint(isPrinted(c) ? c : '?'));
+        return shown.append(text.codePointCount(0, text.length()) > longest ? "..." : "")
+                .toString();
+    }
+
+    private static boolean isPrinted(int c) {
+        return switch (Character.getType(c)) {
+            case Character.CONTROL,
+                    Character.FORMAT,
+                    Character.SURROGATE,
+                    Character.PRIVATE_USE,
+                    Character.UNASSIGNED,
+                    Character.LINE_SEPARATOR,
+                    Character.PARAGRAPH_SEPARATOR -> false;
+            default -> true;
+        };
+    }
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.frame;
+
+import io.kvmirq.kernel.Kernel;
+
+/** Reports on a kernel, as text or in JSON. Marks every line about a fake kernel. */
+public final class KernelReport {
+    private final Kernel kernel;
+    private final Terminal terminal;
+
+    public KernelReport(Kernel kernel, Terminal terminal) {
+        this.kernel = kernel;
+        this.terminal = terminal;
+    }
+
+    public void line(String text) {
+        terminal.out().println(kernel.isReal() ? text : "FAKE " + text);
+    }
+
+    private String release() {
+        return kernel.isReal() ? System.getProperty("os.version") : kernel.backendDescription();
+    }
+
+    /** The kernel by its release, or the fake by its profile. */
+    public String name() {
+        return (kernel.isReal() ? "real kernel " : "fake kernel ") + release();
+    }
+
+    /** The name, and for a real kernel the binding. */
+    public String nameAndBinding() {
+        return name() + (kernel.isReal() ? " through " + kernel.backendName() : "");
+    }
+
+    /** Writes the members that say which kernel it was. */
+    public void write(Json json) {
+        json.text("kernel", kernel.isReal() ? "real" : "fake")
+                .text("kernelRelease", release())
+                .text("backend", kernel.backendName());
+    }
+}

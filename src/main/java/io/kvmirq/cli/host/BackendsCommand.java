@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Json;
+import io.kvmirq.cli.frame.Terminal;
+import java.util.List;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq backends}: shows which bindings to the kernel work here, and why the others do not. */
+public final class BackendsCommand implements Command {
+    @Override
+    public String name() {
+        return "backends";
+    }
+
+    @Override
+    public String summary() {
+        return "Show which bindings to the kernel work here, and why others do not.";
+    }
+
+    @Override
+    public void describe(CommandSpec spec) {
+        spec.usageMessage()
+                .description("Tries every binding and prints where it was loaded from, or why it cannot be used. 'auto'"
+                        + " takes the first binding that works. Exit code 1 when none works.");
+        spec.addOption(OptionSpec.builder("--json")
+                .description("Print one JSON document instead of text.")
+                .build());
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        List<Backends.Probe> probes = Backends.ofThisMachine().probeAll();
+        if (arguments.hasMatchedOption("--json")) {
+            write(probes, terminal);
+        } else {
+            probes.forEach(probe -> print(probe, terminal));
+        }
+        return probes.stream().anyMatch(probe -> probe.backend().isPresent()) ? ExitCode.OK : ExitCode.FAILED;
+    }
+
+    private static void print(Backends.Probe probe, Terminal terminal) {
+        String verdict = probe.backend().isPresent() ? terminal.good("usable  ") : terminal.bad("unusable");
+        terminal.out()
+                .println(terminal.bold(String.format("%-4s", probe.name())) + " " + verdict + "  "
+                        + Terminal.printable(probe.reason()));
+    }
+
+    private static void write(List<Backends.Probe> probes, Terminal terminal) {
+        Json.print(
+                terminal,
+                "kvmirq.backends/1",
+                json -> json.objects("backends", probes, (one, probe) -> one.text("name", probe.name())
+                        .flag("usable", probe.backend().isPresent())
+                        .text("reason", probe.reason())));
+    }
+}

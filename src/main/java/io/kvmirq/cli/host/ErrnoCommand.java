@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.host;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonGenerator;
+import io.kvmirq.Errno;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Answers;
+import io.kvmirq.explain.Fact;
+import io.kvmirq.explain.KernelCall;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.stream.Collectors;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.PositionalParamSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq errno}: explains the errno of a call and says what to check next. Asks no kernel. */
+public final class ErrnoCommand implements Command {
+    @Override
+    public String name() {
+        return "errno";
+    }
+
+    @Override
+    public String summary() {
+        return "Explain what an errno of a KVM or VFIO call means.";
+    }
+
+    @Override
+    public void describe(CommandSpec spec) {
+        spec.usageMessage()
+                .description(
+                        "Prints why the kernel answers CALL with ERRNO, likeliest cause first, and what to check next."
+                                + " ERRNO is a name or a number; 0 asks about an unexpected success. Known conditions rule"
+                                + " out causes. Asks no kernel. Exit code 1 when no cause is known.")
+                .footer(footer());
+        spec.addPositional(PositionalParamSpec.builder()
+                .index("0")
+                .arity("0..1")
+                .hideParamSyntax(true)
+                .paramLabel("CALL")
+                .type(String.class)
+                .completionCandidates(typedCalls())
+                .description("A call; see below.")
+                .build());
+        spec.addPositional(PositionalParamSpec.builder()
+                .index("1")
+                .arity("0..1")
+                .hideParamSyntax(true)
+                .paramLabel("ERRNO")
+                .type(String.class)
+                .description("The errno of the call, such as EBUSY or 16.")
+                .build());
+        spec.addPositional(PositionalParamSpec.builder()
+                .index("2..*")
+                .arity("0..*")
+                .paramLabel("KNOWN")
+                .type(List.class)
+                .auxiliaryTypes(String.class)
+                .completionCandidates(
+                        Arrays.stream(Fact.values()).map(Fact::label).toList())
+                .description("A known condition; see below.")
+                .build());
+        spec.addOption(OptionSpec.builder("--json")
+                .description("Print one JSON document instead of text.")
+                .build());
+    }
+
+    private static String[] footer() {
+        List<String> lines = new ArrayList<>(
+                List.of("", "Calls: " + calls() + ", or the kernel's names, such as KVM_IRQFD.", "", "Known:"));
+        for (Fact fact : Fact.values()) {
+            lines.add(String.format("  %-12s %s", fact.label(), fact.text()));
+        }
+        lines.addAll(List.of("", "Example: kvmirq errno irqfd EINVAL level split"));
+        return lines.toArray(String[]::new);
+    }
+
+    private static String calls() {
+        return String.join(", ", typedCalls());
+    }
+
+    private static List<String> typedCalls() {
+        return Arrays.stream(KernelCall.values())
+                .map(call -> typed(call.label()))
+                .toList();
+    }
+
+    private static String typed(String label) {
+        return label.replace(' ', '-');
+    }
+
+    private record Question(KernelCall call, int errno, Set<Fact> known) {
+        String errnoName() {
+            return errno == 0 ? "0" : new Errno(errno).toString();
+        }
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        List<String> words = Command.words(arguments);
+        Question question;
+        try {
+            question = question(words);
+        } catch (IllegalArgumentException e) {
+            terminal.complain(e.getMessage() + ". See kvmirq errno --help");
+            return ExitCode.USAGE;
+        }
+        List<Answer> causes = Answers.of(question.call(), question.errno(), question.known());
+        if (arguments.hasMatchedOption("--json")) {
+            write(question, causes, terminal);
+        } else {
+            print(question, causes, terminal);
+        }
+        return causes.isEmpty() ? ExitCode.FAILED : ExitCode.OK;
+    }
+
+    private static Question question(List<String> words) {
+        if (words.size() < 2) {
+            throw new IllegalArgumentException(
+                    "expected a call and an errno, such as 'irqfd EBUSY', got '" + String.join(" ", words) + "'");
+        }
+        KernelCall call = KernelCall.of(words.get(0))
+                .orElseThrow(() -> new IllegalArgumentException(
+                        "call '" + words.get(0) + "' is unknown: expected one of " + calls()));
+        Set<Fact> known = EnumSet.noneOf(Fact.class);
+        for (String word : words.subList(2, words.size())) {
+            Fact fact = Fact.of(word)
+                    .orElseThrow(() -> new IllegalArgumentException("'" + word + "' is not a known condition:"
+                            + " expected one of "
+                            + Arrays.stream(Fact.values()).map(Fact::label).collect(Collectors.joining(", "))));
+            known.stream().filter(fact::excludes).findFirst().ifPresent(other -> {
+                throw new IllegalArgumentException("'" + fact.label() + "' and '" + other.label()
+                        + "' exclude each other: give the one that holds");
+            });
+            known.add(fact);
+        }
+        return new Question(call, errno(words.get(1)), known);
+    }
+
+    private static int errno(String word) {
+        OptionalInt number = Errno.numberOf(word);
+        if (number.isEmpty()) {
+            throw new IllegalArgumentException("'" + word
+                    + "' is not an errno: expected a name such as EBUSY, a number from 1 to 4095 or its"
+                    + " negative, or 0");
+        }
+        return number.getAsInt();
+    }
+
+    private static void print(Question question, List<Answer> causes, Terminal terminal) {
+        String known = question.known().stream().map(Fact::text).collect(Collectors.joining(", "));
+        terminal.out()
+                .println(terminal.bold(question.call().label() + ": " + question.errnoName())
+                        + (known.isEmpty() ? "" : "   given: " + known));
+        if (causes.isEmpty()) {
+            terminal.out().println("  no cause is known; see the documentation of the kernel");
+        }
+        for (int i = 0; i < causes.size(); i++) {
+            Answer cause = causes.get(i);
+            terminal.out().println("  " + (i + 1) + "  " + cause.text());
+            if (!cause.conditions().isEmpty()) {
+                terminal.out().println("     if:    " + String.join(", and ", cause.conditions()));
+            }
+            terminal.out().println("     check: " + cause.check());
+        }
+    }
+
+    private static void write(Question question, List<Answer> causes, Terminal terminal) {
+        try (JsonGenerator json =
+                new JsonFactory().createGenerator(terminal.out()).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET)) {
+            json.writeStartObject();
+            json.writeStringField("schema", "kvmirq.errno/1");
+            json.writeStringField("call", question.call().label());
+            json.writeStringField("errno", question.errnoName());
+            json.writeArrayFieldStart("causes");
+            for (Answer cause : causes) {
+                json.writeStartObject();
+                json.writeStringField("cause", cause.text());
+                json.writeArrayFieldStart("if");
+                for (String condition : cause.conditions()) {
+                    json.writeString(condition);
+                }
+                json.writeEndArray();
+                json.writeStringField("check", cause.check());
+                json.writeStringField("name", cause.name());
+                json.writeStringField("source", cause.source());
+                json.writeEndObject();
+            }
+            json.writeEndArray();
+            json.writeEndObject();
+            json.writeRaw('\n');
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+}

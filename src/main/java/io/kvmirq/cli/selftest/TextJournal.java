@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.selftest;
+
+import io.kvmirq.cli.frame.KernelReport;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.explain.Answer;
+import io.kvmirq.explain.Grade;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.selftest.Irqchip;
+import io.kvmirq.selftest.Journal;
+import io.kvmirq.selftest.Result;
+import io.kvmirq.selftest.Scenario;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
+
+/** Prints a self-test as text, line by line while it runs. */
+final class TextJournal implements Journal {
+    private static final int ANSWER_COLUMN = 62;
+
+    private final Terminal terminal;
+    private final Kernel kernel;
+    private final KernelReport report;
+    private final Irqchip irqchip;
+    private final Optional<FakeKernel> fake;
+    private boolean begun;
+
+    TextJournal(Terminal terminal, Kernel kernel, Irqchip irqchip, Optional<FakeKernel> fake) {
+        this.terminal = terminal;
+        this.kernel = kernel;
+        this.report = new KernelReport(kernel, terminal);
+        this.irqchip = irqchip;
+        this.fake = fake;
+    }
+
+    @Override
+    public void begin(Scenario scenario) {
+        if (!begun) {
+            begun = true;
+            report.line(report.nameAndBinding()
+                    + (kernel.isReal() ? " (" + Terminal.printable(kernel.backendDescription()) + ")" : ""));
+        }
+        report.line("");
+        report.line(terminal.bold(padded(scenario.label(), 11)) + scenario.way(irqchip));
+    }
+
+    @Override
+    public void step(String done, String answer) {
+        report.line("  " + padded(done, ANSWER_COLUMN) + " " + answer);
+    }
+
+    @Override
+    public void end(Result result) {
+        if (result.skipped().isPresent()) {
+            step(result.skipped().get(), "SKIPPED");
+            return;
+        }
+        result.latency().ifPresent(latency -> step("round trip", text(latency)));
+        String counts = "sent " + result.sent() + (irqchip.runsGuest() ? ", answered " : ", seen pending ")
+                + result.answered() + ", lost " + result.lost() + (irqchip.runsGuest() ? "" : "; no guest ran");
+        String verdict = result.failure()
+                .map(failure -> terminal.bad("FAIL") + "  " + failure)
+                .orElse(terminal.good("PASS"));
+        step(counts, verdict);
+    }
+
+    void summary(List<Result> results) {
+        long passed = results.stream().filter(Result::passed).count();
+        report.line("");
+        long skipped =
+                results.stream().filter(result -> result.skipped().isPresent()).count();
+        report.line(passed + " of " + results.size() + " scenarios passed"
+                + (skipped == 0 ? "" : ", " + skipped + " skipped")
+                + (irqchip.runsGuest() ? "" : " in the pending state, no guest ran,") + " on the "
+                + (kernel.isReal() ? "real kernel" : report.name()));
+        fake.ifPresent(kernel -> report.line(rulesUsed(kernel.rulesUsed())));
+    }
+
+    /** The rules used, by grade: they tell how much a pass on the fake proves. */
+    private static String rulesUsed(Set<Answer> rules) {
+        List<String> inferred = rules.stream()
+                .filter(rule -> rule.grade() == Grade.INFERRED)
+                .map(Answer::text)
+                .toList();
+        Map<Grade, Long> counts = rules.stream().collect(Collectors.groupingBy(Answer::grade, Collectors.counting()));
+        String surer = Arrays.stream(Grade.values())
+                .filter(grade -> grade != Grade.INFERRED && counts.containsKey(grade))
+                .map(grade -> counts.get(grade) + " " + grade.label()
+                        + (grade == Grade.MEASURED ? " on x86 " + Profile.V6_18.label() : ""))
+                .collect(Collectors.joining(", "));
+        return "used " + rules.size() + " rules of the fake: " + surer + "; "
+                + (inferred.isEmpty()
+                        ? "none inferred"
+                        : inferred.size() + " inferred: " + String.join("; ", inferred));
+    }
+
+    private static String text(Result.Latency latency) {
+        return "min " + micros(latency.min()) + "  p50 " + micros(latency.p50()) + "  p90 " + micros(latency.p90())
+                + "  p99 " + micros(latency.p99()) + "  max " + micros(latency.max()) + " µs";
+    }
+
+    private static String micros(long nanos) {
+        return nanos / 1000 + "." + nanos % 1000 / 100;
+    }
+
+    private static String padded(String text, int width) {
+        return text + " ".repeat(Math.max(0, width - text.codePointCount(0, text.length())));
+    }
+}

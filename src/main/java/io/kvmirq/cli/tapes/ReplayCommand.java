@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.tapes;
+
+import io.kvmirq.backend.KernelBackend;
+import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.FileSentence;
+import io.kvmirq.cli.frame.KernelChoice;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.fake.FakeKernel;
+import io.kvmirq.fake.FakeProvider;
+import io.kvmirq.fake.Profile;
+import io.kvmirq.kernel.Kernel;
+import io.kvmirq.recording.replay.Replay;
+import io.kvmirq.recording.tapes.TapeException;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Optional;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.PositionalParamSpec;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq replay}: repeats the calls of a tape and prints the first call whose answer differs. */
+public final class ReplayCommand implements Command {
+    private final Backends backends = Backends.ofThisMachine();
+
+    @Override
+    public String name() {
+        return "replay";
+    }
+
+    @Override
+    public String summary() {
+        return "Repeat the calls of a tape, and show the first whose answer differs.";
+    }
+
+    @Override
+    public void describe(CommandSpec spec) {
+        spec.usageMessage()
+                .description(
+                        "Repeats the calls on the tape in FILE, in their order, on a fake kernel, or with --backend on"
+                                + " this machine's kernel. It compares results, errnos, counts of eventfds, ready"
+                                + " descriptors and exit reasons of vCPUs. It does not compare what depends on the"
+                                + " processor: CPUID, registers, the state of interrupt chips. The fake has the PCI"
+                                + " devices that the tape opened through VFIO; devices of this machine are never opened.",
+                        "",
+                        "Exit code 1 when an answer differs: the call is printed with the expected answer and the open"
+                                + " files. Exit code 3 when FILE is not a complete tape of this architecture (nothing is"
+                                + " replayed then), or when a call cannot be repeated: the fake does not model it, or the"
+                                + " tape lacks its data, such as the guest memory of another program.",
+                        "",
+                        "With a --backend other than fake, the calls of the tape are made on this machine's kernel with"
+                                + " your rights: use it only for tapes that you trust.",
+                        "",
+                        "FILE is from 'kvmirq selftest --record', 'kvmirq tape -o', or io.kvmirq.recording.Recorder.");
+        spec.addOption(OptionSpec.builder("--backend")
+                .paramLabel("BACKEND")
+                .type(String.class)
+                .converters(KernelChoice.backend(backends))
+                .completionCandidates(backends.names())
+                .defaultValue(Backends.FAKE)
+                .description("Binding to the kernel: " + String.join(", ", backends.names())
+                        + " (default ${DEFAULT-VALUE}).")
+                .build());
+        spec.addOption(OptionSpec.builder("--profile")
+                .paramLabel("PROFILE")
+                .type(String.class)
+                .converters(KernelChoice.profile())
+                .completionCandidates(Profile.names())
+                .description("Kernel that the fake imitates: " + Profile.expected() + " (default: -D"
+                        + FakeProvider.PROFILE + ", then the kernel of the tape, or the next older one).")
+                .build());
+        spec.addPositional(PositionalParamSpec.builder()
+                .paramLabel("FILE")
+                .type(Path.class)
+                .required(true)
+                .arity("1")
+                .description("The tape.")
+                .build());
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        String name = arguments.matchedOptionValue("--backend", Backends.FAKE);
+        boolean fake = name.equals(Backends.FAKE);
+        Optional<String> named = Optional.ofNullable(arguments.matchedOptionValue("--profile", null));
+        if (named.isPresent() && !fake) {
+            terminal.complain("--profile is for the fake kernel: leave --backend out");
+            return ExitCode.USAGE;
+        }
+        Path file = arguments.matchedPositionalValue(0, Path.of(""));
+        try {
+            if (!fake) {
+                KernelBackend backend = backends.open(name);
+                return replay(backend, file, "this machine's kernel, " + backend.name(), terminal);
+            }
+            Profile profile;
+            try {
+                profile = profile(named, file);
+            } catch (IllegalArgumentException e) {
+                terminal.complain(FileSentence.shown(file) + ": " + e.getMessage() + "; name one with --profile");
+                return ExitCode.COULD_NOT_RUN;
+            }
+            FakeKernel kernel = new FakeKernel(profile);
+            kernel.addDevicesOf(file);
+            return replay(kernel.backend(), file, kernel.toString(), terminal);
+        } catch (TapeException e) {
+            terminal.complain(FileSentence.shown(file) + ": " + e.getMessage() + "; nothing was replayed");
+        } catch (IOException e) {
+            terminal.complain(FileSentence.cannotRead(file, e));
+        }
+        return ExitCode.COULD_NOT_RUN;
+    }
+
+    /** The profile of --profile, else that of -D, else the tape's own. */
+    private static Profile profile(Optional<String> named, Path file) throws IOException {
+        if (named.isPresent()) {
+            return Profile.of(named.get());
+        }
+        if (System.getProperty(FakeProvider.PROFILE) != null) {
+            return FakeProvider.profile();
+        }
+        return FakeKernel.profileOf(file);
+    }
+
+    private static int replay(KernelBackend backend, Path file, String on, Terminal terminal) throws IOException {
+        try (Replay replay = new Replay(backend.libc())) {
+            int code = tell(replay.run(file), on, terminal);
+            replay.remarks().forEach(remark -> (code == ExitCode.COULD_NOT_RUN ? terminal.err() : terminal.out())
+                    .println(remark));
+            return code;
+        }
+    }
+
+    private static int tell(Replay.Outcome outcome, String on, Terminal terminal) {
+        if (outcome instanceof Replay.Same same) {
+            terminal.out().println(same.calls() + " calls replayed on " + on + ", all answered as on the tape");
+            return ExitCode.OK;
+        }
+        if (outcome instanceof Replay.Diverged diverged && diverged.call().startsWith("open " + Kernel.DEVICE)) {
+            terminal.complain("cannot replay: open " + Kernel.DEVICE + " gives " + diverged.got() + " here and "
+                    + diverged.expected() + " on the tape; leave --backend out to replay on the fake kernel");
+            return ExitCode.COULD_NOT_RUN;
+        }
+        if (outcome instanceof Replay.Diverged diverged) {
+            terminal.out().println(terminal.bad("diverged") + " at call " + diverged.number() + " on " + on);
+            terminal.out().println("  call      " + diverged.call());
+            terminal.out().println("  expected  " + diverged.expected());
+            terminal.out().println("  got       " + diverged.got());
+            terminal.out().println("  open      " + String.join(", ", diverged.open()));
+            return ExitCode.FAILED;
+        }
+        terminal.complain(outcome.toString());
+        return ExitCode.COULD_NOT_RUN;
+    }
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.tapes;
+
+import io.kvmirq.cli.frame.Command;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.FileSentence;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.recording.tapes.TapeException;
+import io.kvmirq.recording.tapes.TapeFiles;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import picocli.CommandLine;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
+import picocli.CommandLine.Model.PositionalParamSpec;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
+
+/** {@code kvmirq tape}: records the kernel calls of another program and prints one line for each. */
+public final class TapeCommand implements Command {
+    @Override
+    public String name() {
+        return "tape";
+    }
+
+    @Override
+    public String summary() {
+        return "Record the KVM, VFIO, iommufd and eventfd calls of a program.";
+    }
+
+    @Override
+    public void describe(CommandSpec spec) {
+        spec.usageMessage()
+                .description(
+                        "Runs CMD and prints its calls as they are made, one line each, mixed with the output of CMD."
+                                + " A descriptor is shown as the file it is open on, such as vm#1 or eventfd#3. The exit"
+                                + " code is that of CMD, or 3 when CMD could not be started. On SIGTERM, CMD is stopped"
+                                + " and its last calls are printed. Root is needed only if CMD needs it.",
+                        "",
+                        "The tape holds the arguments of the calls, with zeros for known pointers. It holds no guest"
+                                + " memory; a tape of selftest --record does.",
+                        "",
+                        "Not recorded: raw system calls, statically linked programs (Go), programs of a user who"
+                                + " cannot read the recorder, eventfd_read, eventfd_write, poll, readv, writev,"
+                                + " close_range, the checked functions of fortified programs, and most calls in a chroot"
+                                + " without /proc. A seccomp allow-list may kill CMD for a system call of the recorder. A"
+                                + " signal handler of CMD needs 8 KB of stack. When a full disk or a limit on file sizes"
+                                + " cuts the line of one of several processes, the lines after it cannot be read.");
+        spec.parser().stopAtPositional(true);
+        spec.addOption(OptionSpec.builder("-o", "--output")
+                .paramLabel("FILE")
+                .type(Path.class)
+                .description("Write the tape to FILE as lines of JSON and print nothing. An earlier file of yours is"
+                        + " replaced by one for you alone. --show and kvmirq replay read FILE. Processes that CMD"
+                        + " leaves running are recorded too: the command ends when they end, or at Ctrl-C.")
+                .build());
+        spec.addOption(OptionSpec.builder("--show")
+                .paramLabel("FILE")
+                .type(Path.class)
+                .description("Print the tape in FILE and run nothing. Exit code 1 when FILE is not a complete tape.")
+                .build());
+        spec.addPositional(PositionalParamSpec.builder()
+                .paramLabel("CMD")
+                .type(List.class)
+                .auxiliaryTypes(String.class)
+                .arity("0..*")
+                .description("The program to run and its arguments. Write -- before it.")
+                .build());
+    }
+
+    @Override
+    public int run(ParseResult arguments, Terminal terminal) {
+        List<String> command = arguments.matchedPositionalValue(0, List.of());
+        Optional<Path> shown = Optional.ofNullable(arguments.matchedOptionValue("--show", null));
+        Optional<Path> output = Optional.ofNullable(arguments.matchedOptionValue("--output", null));
+        CommandLine line = arguments.commandSpec().commandLine();
+        if (shown.isPresent() == !command.isEmpty()) {
+            throw new ParameterException(line, "Give either CMD or --show FILE");
+        }
+        if (shown.isPresent() && output.isPresent()) {
+            throw new ParameterException(line, "--output needs a CMD and excludes --show");
+        }
+        try {
+            return shown.map(file -> show(file, terminal)).orElseGet(() -> record(command, output, terminal));
+        } catch (TapeException e) {
+            terminal.complain(e.getMessage());
+            return ExitCode.FAILED;
+        } catch (TapeFileException e) {
+            terminal.complain(e.getMessage());
+            return ExitCode.COULD_NOT_RUN;
+        }
+    }
+
+    private static int show(Path file, Terminal terminal) {
+        TapePrinter printer = new TapePrinter(terminal);
+        printer.print(file, () -> Files.newInputStream(file));
+        if (printer.lines() > 0) {
+            return ExitCode.OK;
+        }
+        terminal.complain(FileSentence.shown(file) + " is empty: no program wrote to it");
+        return ExitCode.FAILED;
+    }
+
+    // Recording
+
+    private static int record(List<String> command, Optional<Path> output, Terminal terminal) {
+        try (TapedProgram program = new TapedProgram(command, terminal)) {
+            output.map(Path::toAbsolutePath).ifPresent(TapeCommand::empty);
+            try (TemporaryTape tape = TemporaryTape.create()) {
+                return output.map(file -> program.runAndFinish(tape.file(), file.toAbsolutePath()))
+                        .orElseGet(() -> program.runAndPrint(tape.file()));
+            }
+        }
+    }
+
+    private static void empty(Path file) {
+        try {
+            TapeFiles.replace(file).close();
+        } catch (IOException e) {
+            throw new TapeFileException(FileSentence.cannotWrite(file, e), e);
+        }
+    }
+}

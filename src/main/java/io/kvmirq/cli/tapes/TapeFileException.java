@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.tapes;
+
+import java.io.IOException;
+
+/** A file cannot be read or written. Its content is not judged. */
+final class TapeFileException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    TapeFileException(String message, IOException cause) {
+        super(message, cause);
+    }
+}

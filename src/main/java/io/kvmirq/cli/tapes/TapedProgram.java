@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.tapes;
+
+import io.kvmirq.backend.BackendUnavailableException;
+import io.kvmirq.backend.library.NativeLibrary;
+import io.kvmirq.cli.frame.ExitCode;
+import io.kvmirq.cli.frame.FileSentence;
+import io.kvmirq.cli.frame.Terminal;
+import io.kvmirq.recording.Preload;
+import io.kvmirq.recording.tapes.TapeException;
+import io.kvmirq.recording.tapes.TapeFiles;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Stream;
+
+/**
+ * A program that runs with the recorder. From the constructor to {@link #close}, a signal that ends this command stops the
+ * program first and waits until its calls are printed. For one thread.
+ */
+final class TapedProgram implements AutoCloseable {
+    private static final String PRELOAD = "LD_PRELOAD";
+    private static final String LC_ALL = "LC_ALL";
+
+    /** Set by the launcher if it changed the locale of this JVM: the earlier LC_ALL, or empty. */
+    private static final String LOCALE = "kvmirq.lc_all";
+
+    /** Limit for the program to end after SIGTERM, and again for its calls to be printed. */
+    private static final long PATIENCE_SECONDS = 10;
+
+    /** The interval between two checks whether a process still writes. */
+    private static final long LOOK_MILLIS = 100;
+
+    private final List<String> command;
+    private final Terminal terminal;
+    private final Path recorder = NativeLibrary.recorderOfThisMachine().file();
+    private final Ending ending = new Ending();
+
+    /** @throws TapeFileException when there is no such program: a mistyped name must not cost an earlier tape */
+    TapedProgram(List<String> command, Terminal terminal) {
+        this.command = command;
+        this.terminal = terminal;
+        if (recorder.toString().matches(".*[ :].*")) {
+            throw new BackendUnavailableException(
+                    recorder + " cannot be preloaded: the path contains a space or a colon;"
+                            + " set $XDG_CACHE_HOME or -Dkvmirq.cache to another directory");
+        }
+        requireProgram(command.get(0));
+        Runtime.getRuntime().addShutdownHook(ending);
+    }
+
+    @Override
+    public void close() {
+        ending.finished();
+    }
+
+    /**
+     * Runs the program and writes its tape. What the recorder appends has addresses of the program in it: it is no tape to be
+     * kept.
+     *
+     * @param raw to which the recorder appends
+     * @return the exit code
+     */
+    int runAndFinish(Path raw, Path file) {
+        Process program = start(raw);
+        int code = waitFor(program);
+        awaitOthers(raw);
+        try {
+            return code(code, raw, Preload.finish(raw, TapeFiles.replace(file)));
+        } catch (TapeException e) {
+            return codeOfCut(code, "the tape " + FileSentence.shown(file), e);
+        } catch (IOException e) {
+            throw new TapeFileException(FileSentence.cannotWrite(file, e), e);
+        }
+    }
+
+    /** As qemu -daemonize leaves one. */
+    private void awaitOthers(Path raw) {
+        List<Long> writers = Preload.writers(raw);
+        if (!writers.isEmpty()) {
+            terminal.complain("process " + writers.get(0)
+                    + " still runs and is recorded until it ends; Ctrl-C ends the tape now");
+        }
+        while (!writers.isEmpty() && !ending.hasBegun()) {
+            LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(LOOK_MILLIS));
+            writers = Preload.writers(raw);
+        }
+    }
+
+    /**
+     * Runs the program and prints each line of its tape when it is written.
+     *
+     * @param raw to which the recorder appends
+     * @return the exit code
+     */
+    int runAndPrint(Path raw) {
+        Process program = start(raw);
+        TapePrinter printer = new TapePrinter(terminal);
+        try {
+            printer.print(raw, () -> new FollowedFile(raw, program, printer::flush));
+            return code(waitFor(program), raw, printer.calls());
+        } catch (TapeException e) {
+            return codeOfCut(waitFor(program), "the output", e);
+        } finally {
+            waitFor(program);
+        }
+    }
+
+    private Process start(Path tape) {
+        ProcessBuilder builder = new ProcessBuilder(command).inheritIO();
+        Map<String, String> environment = builder.environment();
+        String others = environment.getOrDefault(PRELOAD, "");
+        environment.put(PRELOAD, others.isEmpty() ? recorder.toString() : recorder + ":" + others);
+        environment.putAll(Preload.environment(tape));
+        Optional.ofNullable(System.getProperty(LOCALE)).ifPresent(locale -> {
+            environment.remove(LC_ALL);
+            if (!locale.isEmpty()) {
+                environment.put(LC_ALL, locale);
+            }
+        });
+        try {
+            return ending.start(builder);
+        } catch (IOException e) {
+            throw new TapeFileException(
+                    "cannot run " + command.get(0) + ": " + (isNotFound(e) ? "not found" : e.getMessage()), e);
+        }
+    }
+
+    /** Every program that loads the recorder writes a line when it starts. */
+    private int code(int code, Path raw, long calls) {
+        if (raw.toFile().length() == 0) {
+            terminal.complain("nothing was recorded: " + command.get(0)
+                    + " did not load the recorder; is it statically linked, or set-user-id?");
+            return code == ExitCode.OK ? ExitCode.COULD_NOT_RUN : code;
+        }
+        if (calls == 0) {
+            terminal.complain("no call was recorded: " + command.get(0)
+                    + " made none, or started a program that did not load the recorder; does that run as a user who"
+                    + " cannot read " + recorder + ", or is it statically linked, or set-user-id?");
+        }
+        return code;
+    }
+
+    private int codeOfCut(int code, String what, TapeException e) {
+        if (!e.isCut()) {
+            throw e;
+        }
+        terminal.complain(what + " is incomplete: its last line is cut, as by a full disk or a limit on file sizes");
+        return code;
+    }
+
+    /** Whether the message says ENOENT; JDKs word it in two ways. */
+    private static boolean isNotFound(IOException e) {
+        String message = String.valueOf(e.getMessage());
+        return message.contains("error=2,") || message.contains("error: 2 ");
+    }
+
+    private static int waitFor(Process process) {
+        while (true) {
+            try {
+                return process.waitFor();
+            } catch (InterruptedException e) {
+                // The main thread is never interrupted; only the end of the program ends the loop.
+            }
+        }
+    }
+
+    /**
+     * The shutdown hook. It stops the recorded program, which may not have received the signal, and waits until its calls
+     * are printed.
+     */
+    private static final class Ending extends Thread {
+        private final CountDownLatch shown = new CountDownLatch(1);
+        private Optional<Process> program = Optional.empty();
+        private boolean begun;
+
+        Ending() {
+            super("kvmirq-stop");
+        }
+
+        synchronized Process start(ProcessBuilder builder) throws IOException {
+            if (begun) {
+                throw new IOException("kvmirq is being stopped");
+            }
+            Process process = builder.start();
+            program = Optional.of(process);
+            return process;
+        }
+
+        synchronized boolean hasBegun() {
+            return begun;
+        }
+
+        private synchronized Optional<Process> begin() {
+            begun = true;
+            return program;
+        }
+
+        void finished() {
+            shown.countDown();
+            try {
+                Runtime.getRuntime().removeShutdownHook(this);
+            } catch (IllegalStateException e) {
+                // The hook is running already, and ends now.
+            }
+        }
+
+        @Override
+        public void run() {
+            try {
+                Optional<Process> process = begin();
+                process.ifPresent(Process::destroy);
+                if (process.isPresent() && !process.get().waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
+                    process.get().destroyForcibly();
+                }
+                if (!shown.await(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
+                    System.err.println("kvmirq: stopped before all calls were printed; -o keeps them in a file");
+                }
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        }
+    }
+
+    private static void requireProgram(String name) {
+        boolean found = name.contains("/")
+                ? Files.exists(Path.of(name))
+                : Stream.of(System.getenv().getOrDefault("PATH", "").split(":"))
+                        .anyMatch(directory -> Files.isExecutable(Path.of(directory, name)));
+        if (!found) {
+            throw new TapeFileException("cannot run " + name + ": not found", new NoSuchFileException(name));
+        }
+    }
+}

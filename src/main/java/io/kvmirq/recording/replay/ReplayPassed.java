@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording.replay;
+
+import io.kvmirq.Errno;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.uapi.Arguments;
+import io.kvmirq.uapi.Names;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable;
+import io.kvmirq.uapi.UapiTable.Field;
+import io.kvmirq.uapi.UapiTable.FileKind;
+import io.kvmirq.uapi.UapiTable.Request;
+import io.kvmirq.uapi.UapiTable.Role;
+import java.nio.ByteBuffer;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
+
+/** Calls of a tape that are not made again, or whose answer says nothing; they are counted by request. */
+final class ReplayPassed {
+    private final Map<String, Long> counts = new TreeMap<>();
+    private long all;
+
+    /** How many. */
+    long all() {
+        return all;
+    }
+
+    void add(TapeLine.Call call) {
+        all++;
+        counts.merge(
+                call.call().equals("ioctl")
+                        ? Optional.ofNullable(Arguments.of(call.request(), call.on()))
+                                .map(Request::name)
+                                .orElseGet(() -> Names.hex(call.request()))
+                        : call.call(),
+                1L,
+                Long::sum);
+    }
+
+    /** A sentence, if there were any. */
+    Optional<String> remark() {
+        return counts.isEmpty()
+                ? Optional.empty()
+                : Optional.of(counts.entrySet().stream()
+                        .map(count -> count.getKey() + " " + count.getValue())
+                        .collect(Collectors.joining(", ", "passed over: ", "")));
+    }
+
+    /** Whether it cannot be made: what it points to was the program's, and is not on the tape. */
+    static boolean points(TapeLine.Call call) {
+        if (FileKind.ofName(call.on()) == FileKind.VFIO_DEVICE
+                && Set.of("mmap", "pread", "pwrite").contains(call.call())) {
+            return true;
+        }
+        @Nullable Request request = Arguments.of(call.request(), call.on());
+        if (!call.call().equals("ioctl") || call.in().isEmpty() || request == null || request.isValue()) {
+            return false;
+        }
+        if (Arguments.isKvm(call.request())
+                && call.request() != Uapi.KVM_SET_GSI_ROUTING
+                && succeeded(call)
+                && lacksElements(call)) {
+            return true;
+        }
+        if (request.leadsOn()) {
+            return true;
+        }
+        return request.argument().flatMap(struct -> struct.field(Role.ADDRESS)).stream()
+                .anyMatch(address -> !address.target().guest() && points(call, request, address));
+    }
+
+    private static boolean points(TapeLine.Call call, Request request, Field address) {
+        if (address.target().bytes() == 0) {
+            return Arguments.holds(
+                    address.when(),
+                    call.in().orElseThrow(),
+                    call.in().orElseThrow().limit());
+        }
+        boolean recorded = call.data().isPresent() || call.names().containsKey("data");
+        boolean asked = request.number() == Uapi.KVM_GET_DEVICE_ATTR
+                || request.number() == Uapi.KVM_SET_DEVICE_ATTR
+                        && request.kind() != FileKind.KVM_DEVICE
+                        && request.kind() != FileKind.KVM_VFIO;
+        return asked && !recorded && succeeded(call);
+    }
+
+    private static boolean lacksElements(TapeLine.Call call) {
+        int length = call.in().map(ByteBuffer::limit).orElse(0);
+        int head = Arguments.headLength(call.request(), Arguments.of(call.request(), call.on()));
+        return head > 0
+                && length == head
+                && Arguments.length(
+                                call.request(),
+                                Arguments.of(call.request(), call.on()),
+                                call.in().orElseThrow())
+                        > length;
+    }
+
+    /** Whether a kernel without a model of it can be spared it. */
+    static boolean isSpared(TapeLine.Call call) {
+        return (succeeded(call) || asksLength(call) || isInvalid(call))
+                && (Arguments.isKvm(call.request()) || FileKind.ofName(call.on()) == FileKind.VFIO_CONTAINER)
+                && Optional.ofNullable(Arguments.of(call.request(), call.on()))
+                        .filter(Request::interrupts)
+                        .isEmpty()
+                && (call.request() != Uapi.KVM_ENABLE_CAP || isOther(call));
+    }
+
+    /** Whether another answer says nothing: it is about a capability that has nothing to do with interrupts. */
+    static boolean isSilent(TapeLine.Call call) {
+        if (!call.call().equals("ioctl")) {
+            return false;
+        }
+        return asksLength(call)
+                || call.request() == Uapi.KVM_CHECK_EXTENSION && isOfMachine(call.value())
+                || call.request() == Uapi.KVM_ENABLE_CAP && succeeded(call) && isOther(call)
+                || call.request() == Uapi.KVM_SET_DEVICE_ATTR && succeeded(call) && isUnknownValue(call);
+    }
+
+    /** A program asks how long a list is by asking for too few. The answer is of the processor. */
+    private static boolean asksLength(TapeLine.Call call) {
+        return call.call().equals("ioctl")
+                && Arguments.isKvm(call.request())
+                && call.errno().filter(Errno.E2BIG::equals).isPresent()
+                && Optional.ofNullable(Arguments.of(call.request(), call.on()))
+                        .filter(request -> request.writes()
+                                && request.argument()
+                                        .flatMap(struct -> struct.field(Role.COUNT))
+                                        .isPresent())
+                        .isPresent();
+    }
+
+    /** KVM_CAP_NR_VCPUS is the number of the host's processors. */
+    private static boolean isOfMachine(long capability) {
+        return !UapiTable.isCapability(capability) || capability == Uapi.KVM_CAP_NR_VCPUS;
+    }
+
+    private static boolean isInvalid(TapeLine.Call call) {
+        return call.call().equals("ioctl")
+                && call.errno().filter(Errno.EINVAL::equals).isPresent();
+    }
+
+    private static boolean isUnknownValue(TapeLine.Call call) {
+        return call.data().isEmpty() && !call.names().containsKey("data");
+    }
+
+    private static boolean isOther(TapeLine.Call call) {
+        return call.in()
+                .filter(bytes -> bytes.limit() >= Uapi.KvmEnableCap.SIZE)
+                .map(bytes -> bytes.getInt(Uapi.KvmEnableCap.CAP))
+                .filter(number -> !UapiTable.isCapability(number) || number == Uapi.KVM_CAP_MAX_VCPU_ID)
+                .isPresent();
+    }
+
+    private static boolean succeeded(TapeLine.Call call) {
+        return call.call().equals("ioctl")
+                && call.errno().isEmpty()
+                && call.result() >= 0
+                && call.made().isEmpty()
+                && !call.begins();
+    }
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording.replay;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Buffers;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.uapi.Arguments;
+import io.kvmirq.uapi.Uapi;
+import io.kvmirq.uapi.UapiTable.Field;
+import io.kvmirq.uapi.UapiTable.FileKind;
+import io.kvmirq.uapi.UapiTable.Request;
+import io.kvmirq.uapi.UapiTable.Role;
+import io.kvmirq.uapi.UapiVfio;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
+
+/** Makes the calls of a tape again, on what stands for the files they were made on. For one thread. */
+final class ReplayedCalls {
+    /** What a call answered, as a line of a tape would have it; {@code out} is good until the next call. */
+    record Answer(long result, ByteBuffer out) {}
+
+    private static final int MOST_DATA = 4096;
+    private static final int DATA_AT = Arguments.MOST;
+    private static final int TIMEOUT_AT = DATA_AT + MOST_DATA;
+    private static final int OPEN_FLAGS = Uapi.O_RDWR | Uapi.O_NONBLOCK | Uapi.O_CLOEXEC;
+    /** A valid address without memory behind it, for guest memory that the tape does not hold. */
+    private static final long NOBODYS = 0x10000;
+    /** Whole names: what only begins so may lead anywhere. */
+    private static final Pattern DEVICES =
+            Pattern.compile("/dev/kvm|/dev/iommu|/dev/vfio/(vfio|[0-9]{1,10}|devices/vfio[0-9]{1,10})");
+    /** What memory of a guest is mapped with. */
+    private static final int PROTECTION = Uapi.PROT_READ | Uapi.PROT_WRITE;
+
+    private static final int MAP_FLAGS = Uapi.MAP_SHARED | Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS;
+
+    private final Libc libc;
+    private final ReplayedFiles files;
+    private final Runs runs;
+    private final ByteBuffer argument = Buffers.allocate(TIMEOUT_AT + Uapi.Timespec.SIZE);
+    private final long address;
+    private final int[] places = new int[Arguments.MOST_FDS];
+    private boolean memoryUnknown;
+
+    ReplayedCalls(Libc libc, ReplayedFiles files, Runs runs) {
+        this.libc = libc;
+        this.files = files;
+        this.runs = runs;
+        this.address = libc.addressOf(argument);
+    }
+
+    /** @throws TimeoutException when a guest does not leave */
+    Answer make(TapeLine.Call call) throws TimeoutException {
+        try {
+            long result = result(call);
+            if (result >= 0) {
+                made(call, result);
+            }
+            return new Answer(result, argument);
+        } finally {
+            Reference.reachabilityFence(argument);
+        }
+    }
+
+    private void made(TapeLine.Call call, long result) {
+        if (call.made().isPresent() && !call.call().equals("mmap")) {
+            @Nullable
+            Field made = call.call().equals("ioctl")
+                    ? Arguments.made(Arguments.of(call.request(), call.on()), argument, argument.limit(), result)
+                    : null;
+            files.opened(call.made().get(), made == null ? (int) result : argument.getInt(made.offset()));
+        }
+    }
+
+    private long result(TapeLine.Call call) throws TimeoutException {
+        return switch (call.call()) {
+            case "open", "openat" -> open(call);
+            case "eventfd" -> libc.eventfd((int) call.value(), (int) call.flags());
+            case "epoll_create" -> libc.epollCreate((int) call.flags());
+            case "epoll_ctl" -> epollControl(call);
+            case "epoll_wait" -> epollWait(call);
+            case "close" -> close(call.on());
+            case "fcntl" -> libc.fcntl(files.subject(call.on()), command(call), (int) call.value());
+            case "dup", "dup2", "dup3" -> duplicate(call);
+            case "read" -> read(call);
+            case "write" -> write(call);
+            case "preadv2" -> readVector(call);
+            case "ppoll" -> poll(call);
+            case "mmap" -> map(call);
+            case "munmap" -> unmap(call);
+            case "memory" -> fill(call);
+            case "ioctl" -> ioctl(call);
+            default -> throw new CannotReplayException(call.call());
+        };
+    }
+
+    private long open(TapeLine.Call call) {
+        String path = call.path()
+                .filter(known -> !libc.isReal() || DEVICES.matcher(known).matches())
+                .orElseThrow(() -> new CannotReplayException("a file that is no device of KVM, VFIO or iommufd"));
+        return libc.open(Buffers.cString(path), (int) call.flags() & OPEN_FLAGS);
+    }
+
+    private static int command(TapeLine.Call call) {
+        return (int) (call.request() == 0 ? Uapi.F_DUPFD_CLOEXEC : call.request());
+    }
+
+    private long duplicate(TapeLine.Call call) {
+        long result = libc.fcntl(files.subject(call.on()), Uapi.F_DUPFD_CLOEXEC, 0);
+        Optional.ofNullable(call.names().get("value")).ifPresent(this::close);
+        return result;
+    }
+
+    private int close(String name) {
+        int result = libc.close(files.subject(name));
+        files.closed(name);
+        return result;
+    }
+
+    // Data
+
+    private static int length(TapeLine.Call call) {
+        if (call.value() < 0 || call.value() > MOST_DATA) {
+            throw new CannotReplayException("a transfer of " + call.value() + " bytes");
+        }
+        return (int) call.value();
+    }
+
+    /** Bytes of the tape, or an address that is wrong as it was. */
+    private long load(Optional<ByteBuffer> bytes, TapeLine.Call call) {
+        if (call.cut()) {
+            throw new CannotReplayException("an argument that was cut");
+        }
+        if (bytes.map(ByteBuffer::limit).orElse(0) > Arguments.MOST) {
+            throw new CannotReplayException("an argument of more than " + Arguments.MOST + " bytes");
+        }
+        bytes.ifPresent(known -> argument.put(0, known, 0, known.limit()));
+        return bytes.isPresent() ? address : 0;
+    }
+
+    private long read(TapeLine.Call call) {
+        int fd = files.subject(call.on());
+        if (call.errno().isEmpty()) {
+            awaitReadable(fd);
+        }
+        boolean unreadable = call.errno().filter(Errno.EFAULT::equals).isPresent();
+        return libc.read(fd, unreadable ? 0 : address, length(call));
+    }
+
+    /** What raises it may do so in a worker of the kernel, or in a guest; a read that blocks must not block for ever. */
+    private void awaitReadable(int fd) {
+        pollfd(0, fd);
+        libc.ppoll(address, 1, timeout(TimeUnit.SECONDS.toNanos(Runs.PATIENCE_SECONDS)));
+    }
+
+    private void pollfd(int at, int fd) {
+        argument.putInt(at + Uapi.Pollfd.FD, fd)
+                .putShort(at + Uapi.Pollfd.EVENTS, (short) Uapi.POLLIN)
+                .putShort(at + Uapi.Pollfd.REVENTS, (short) 0);
+    }
+
+    private long timeout(long nanos) {
+        argument.putLong(TIMEOUT_AT + Uapi.Timespec.TV_SEC, nanos / 1_000_000_000L)
+                .putLong(TIMEOUT_AT + Uapi.Timespec.TV_NSEC, nanos % 1_000_000_000L);
+        return address + TIMEOUT_AT;
+    }
+
+    private long write(TapeLine.Call call) {
+        int fd = files.subject(call.on());
+        if (fd != ReplayedFiles.NO_FD && FileKind.ofName(call.on()) != FileKind.EVENTFD) {
+            throw new CannotReplayException("a write to " + call.on() + ", which is no eventfd");
+        }
+        return libc.write(fd, load(call.in(), call), length(call));
+    }
+
+    private long readVector(TapeLine.Call call) {
+        int fd = files.subject(call.on());
+        if (call.errno().isEmpty()) {
+            awaitReadable(fd);
+        }
+        argument.putLong(DATA_AT + Uapi.Iovec.IOV_BASE, address).putLong(DATA_AT + Uapi.Iovec.IOV_LEN, length(call));
+        return libc.preadv2(fd, address + DATA_AT, 1, -1, Uapi.RWF_NOWAIT);
+    }
+
+    private long poll(TapeLine.Call call) {
+        long at = load(call.in(), call);
+        int bytes = call.in().map(ByteBuffer::limit).orElse(0);
+        for (int entry = 0; entry + Uapi.Pollfd.SIZE <= bytes; entry += Uapi.Pollfd.SIZE) {
+            putDescriptor(call, entry);
+        }
+        boolean waits = call.result() > 0;
+        long patience = waits ? TimeUnit.SECONDS.toNanos(Runs.PATIENCE_SECONDS) : 0;
+        return libc.ppoll(at, bytes / Uapi.Pollfd.SIZE, timeout(patience));
+    }
+
+    private void putDescriptor(TapeLine.Call call, int at) {
+        String name = call.names().get(String.valueOf(at));
+        argument.putInt(at, name == null ? files.unnamed(argument.getInt(at), call) : files.subject(name));
+    }
+
+    private long epollControl(TapeLine.Call call) {
+        String name = call.names().get("value");
+        int fd = name == null ? files.unnamed((int) call.value(), call) : files.subject(name);
+        return libc.epollCtl(files.subject(call.on()), (int) call.request(), fd, load(call.in(), call));
+    }
+
+    private long epollWait(TapeLine.Call call) {
+        int most = (int) Math.max(1, Math.min(call.flags(), MOST_DATA / Uapi.Iovec.SIZE));
+        int patience = call.result() > 0 ? (int) TimeUnit.SECONDS.toMillis(Runs.PATIENCE_SECONDS) : 0;
+        return libc.epollWait(files.subject(call.on()), address, most, patience);
+    }
+
+    // Memory
+
+    private long map(TapeLine.Call call) {
+        files.requireRoom(call.value());
+        int fd = call.on().isEmpty() ? -1 : files.subject(call.on());
+        boolean fails = call.errno().isPresent();
+        // libkvmirqtape.so records no protection, nor what is done with the memory.
+        boolean bare = !fails && call.made().isEmpty() && call.request() == 0;
+        int protection = bare ? PROTECTION : (int) call.request();
+        int flags = bare ? Uapi.MAP_SHARED : (int) call.flags() & MAP_FLAGS;
+        if (!fails && protection != PROTECTION) {
+            throw new CannotReplayException("a mapping that is not to be read and written");
+        }
+        long mapped = libc.mmap(call.value(), protection, flags, fd, 0);
+        if (mapped < 0) {
+            return mapped;
+        }
+        if (fails || call.made().isEmpty()) {
+            libc.munmap(mapped, call.value());
+        } else {
+            files.mapped(call.made().get(), call.on(), mapped, call.value());
+        }
+        return 0;
+    }
+
+    private long unmap(TapeLine.Call call) {
+        return files.unmap(call.on());
+    }
+
+    private long fill(TapeLine.Call call) {
+        ReplayedFiles.Mapping mapping = files.mapping(call.on());
+        if (!mapping.anonymous()) {
+            throw new CannotReplayException("writing into " + call.on() + ", which is a mapping of a file");
+        }
+        ByteBuffer memory = mapping.bytes();
+        ByteBuffer bytes = call.in().orElseThrow(() -> new CannotReplayException("memory without bytes"));
+        if (call.value() < 0 || call.value() > memory.capacity() - bytes.limit()) {
+            throw new CannotReplayException("bytes beyond the end of " + call.on());
+        }
+        memory.put((int) call.value(), bytes, 0, bytes.limit());
+        return 0;
+    }
+
+    // ioctl
+
+    private long ioctl(TapeLine.Call call) throws TimeoutException {
+        int fd = files.subject(call.on());
+        if (call.request() == Uapi.KVM_RUN) {
+            return run(call, fd);
+        }
+        @Nullable Request known = Arguments.of(call.request(), call.on());
+        if (Arguments.isValue(call.request(), known)) {
+            return libc.ioctl(fd, call.request(), call.value());
+        }
+        if (call.request() == UapiVfio.VFIO_GROUP_GET_DEVICE_FD && libc.isReal()) {
+            throw new CannotReplayException("a device of this machine, which VFIO resets as it opens it");
+        }
+        long at = load(call.in(), call);
+        if (at != 0) {
+            int given = call.in().orElseThrow().limit();
+            for (int rest = given; rest < Arguments.length(call.request(), known, argument); rest++) {
+                argument.put(rest, (byte) 0);
+            }
+            putNames(call, known);
+        }
+        return libc.ioctl(fd, call.request(), at);
+    }
+
+    private void putNames(TapeLine.Call call, @Nullable Request known) {
+        int length = call.in().orElseThrow().limit();
+        int count = Arguments.places(known, Role.FD, argument, length, places);
+        for (int i = 0; i < count; i++) {
+            putDescriptor(call, places[i]);
+        }
+        @Nullable Field memory = Arguments.guestMemory(known);
+        if (memory != null && length >= memory.offset() + Long.BYTES) {
+            long size = argument.getLong(memory.target().lengthAt());
+            @Nullable String place = call.names().get(String.valueOf(memory.offset()));
+            memoryUnknown |= size != 0 && place == null;
+            argument.putLong(memory.offset(), place == null ? NOBODYS : files.address(place, size));
+            return;
+        }
+        count = Arguments.places(known, Role.ADDRESS, argument, length, places);
+        for (int i = 0; i < count; i++) {
+            argument.putLong(places[i], data(call));
+        }
+    }
+
+    /** What an attribute's address points to: recorded, or zeros. */
+    private long data(TapeLine.Call call) {
+        argument.putLong(DATA_AT, 0);
+        call.data().ifPresent(bytes -> argument.put(DATA_AT, bytes, 0, Math.min(bytes.limit(), MOST_DATA)));
+        Map<String, String> names = call.names();
+        if (names.containsKey("data")) {
+            argument.putInt(DATA_AT, files.subject(names.getOrDefault("data", "")));
+        }
+        return address + DATA_AT;
+    }
+
+    private long run(TapeLine.Call call, int fd) throws TimeoutException {
+        if (!call.begins()) {
+            return runs.end(call.on());
+        }
+        if (memoryUnknown) {
+            throw new CannotReplayException("a guest whose memory is not on the tape");
+        }
+        files.run(call.on()).ifPresent(run -> call.in()
+                .filter(bytes -> bytes.limit() > Uapi.KvmRun.IMMEDIATE_EXIT)
+                .ifPresent(bytes -> run.put(Uapi.KvmRun.IMMEDIATE_EXIT, bytes.get(Uapi.KvmRun.IMMEDIATE_EXIT))));
+        runs.begin(call.on(), fd);
+        return 0;
+    }
+}

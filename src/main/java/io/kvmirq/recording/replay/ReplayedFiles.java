@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording.replay;
+
+import io.kvmirq.Errno;
+import io.kvmirq.backend.Libc;
+import io.kvmirq.recording.tapes.TapeLine;
+import io.kvmirq.uapi.UapiTable.FileKind;
+import java.nio.ByteBuffer;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeMap;
+
+/** What a replay has open, by the names of the tape. For one thread. */
+final class ReplayedFiles {
+    /** A number that no file has: beyond what a process may open. */
+    static final int NO_FD = 1 << 20;
+
+    /** Bytes mapped at once; a tape may come from an untrusted source. */
+    private static final long MOST_MAPPED = 1L << 28;
+
+    private static final int MOST_MAPPINGS = 4096;
+    private static final long PAGE = 4096;
+
+    /** Memory that a call mapped. */
+    record Mapping(long address, long length, ByteBuffer bytes, String on) {
+        boolean anonymous() {
+            return on.isEmpty();
+        }
+    }
+
+    private final Libc libc;
+    private final Map<String, Deque<Integer>> open = new HashMap<>();
+    private final Map<String, Mapping> mappings = new HashMap<>();
+    /** By vCPU. */
+    private final Map<String, ByteBuffer> runs = new HashMap<>();
+
+    /** Of a VM now or before: what else came to be at their addresses would be its memory too. */
+    private final Set<String> given = new HashSet<>();
+
+    private final List<Mapping> kept = new ArrayList<>();
+
+    private long mapped;
+    private int stranger = -1;
+
+    ReplayedFiles(Libc libc) {
+        this.libc = libc;
+    }
+
+    void opened(String name, int fd) {
+        open.computeIfAbsent(name, absent -> new ArrayDeque<>(1)).push(fd);
+    }
+
+    Optional<Integer> find(String name) {
+        return Optional.ofNullable(open.get(name)).map(Deque::peek);
+    }
+
+    Map<String, Integer> descriptors() {
+        Map<String, Integer> descriptors = new TreeMap<>();
+        open.forEach((name, numbers) -> descriptors.put(name, numbers.getFirst()));
+        return descriptors;
+    }
+
+    /** What a call is made on; a number that was not open is not open here. */
+    int subject(String name) {
+        return name.startsWith("closed(fd ") ? NO_FD : find(name).orElseThrow(() -> foreign(name));
+    }
+
+    private static CannotReplayException foreign(String name) {
+        return new CannotReplayException(name + ", which no call on the tape opened");
+    }
+
+    /** A number in a structure that no call on the tape opened: some other file, or none. */
+    int unnamed(int number, TapeLine.Call call) {
+        boolean none = number < 0
+                || call.errno().filter(errno -> errno.equals(Errno.EBADF)).isPresent();
+        if (none) {
+            return number < 0 ? number : NO_FD;
+        }
+        if (call.errno().isEmpty()) {
+            throw foreign("descriptor " + number);
+        }
+        if (stranger < 0) {
+            stranger = libc.epollCreate(0);
+        }
+        return stranger;
+    }
+
+    /** One of the descriptors of a file goes. */
+    void closed(String name) {
+        Deque<Integer> numbers = open.get(name);
+        if (numbers != null) {
+            numbers.pop();
+            if (numbers.isEmpty()) {
+                open.remove(name);
+                runs.remove(name);
+            }
+        }
+    }
+
+    void requireRoom(long length) {
+        if (length < 0 || length > MOST_MAPPED || pages(length) > MOST_MAPPED - mapped) {
+            throw new CannotReplayException("mappings of more than " + (MOST_MAPPED >> 20) + " MiB");
+        }
+        if (mappings.size() + kept.size() >= MOST_MAPPINGS) {
+            throw new CannotReplayException("more than " + MOST_MAPPINGS + " mappings");
+        }
+    }
+
+    private static long pages(long length) {
+        return (length + PAGE - 1) / PAGE * PAGE;
+    }
+
+    void mapped(String name, String on, long address, long length) {
+        if (mappings.containsKey(name)) {
+            libc.munmap(address, length);
+            throw new CannotReplayException(name + " twice");
+        }
+        Mapping mapping = new Mapping(address, length, libc.view(address, length), on);
+        mappings.put(name, mapping);
+        mapped += pages(length);
+        if (on.startsWith(FileKind.VCPU.label())) {
+            runs.put(on, mapping.bytes);
+        }
+    }
+
+    Mapping mapping(String name) {
+        return Optional.ofNullable(mappings.get(name)).orElseThrow(() -> foreign(name));
+    }
+
+    int unmap(String name) {
+        Mapping mapping = mapping(name);
+        mappings.remove(name);
+        runs.remove(mapping.on);
+        if (given.remove(name)) {
+            kept.add(mapping);
+            return 0;
+        }
+        mapped -= pages(mapping.length);
+        return libc.munmap(mapping.address, mapping.length);
+    }
+
+    /** The address of memory for a VM, at a place such as {@code memory#1+0x1000}. */
+    long address(String place, long size) {
+        int plus = place.indexOf('+');
+        String name = plus < 0 ? place : place.substring(0, plus);
+        long offset = plus < 0 ? 0 : Long.parseUnsignedLong(place.substring(plus + 3), 16);
+        Mapping mapping = mapping(name);
+        boolean within = size >= 0 && offset >= 0 && offset <= mapping.length && size <= mapping.length - offset;
+        if (!within) {
+            throw new CannotReplayException("memory beyond the end of " + name);
+        }
+        given.add(name);
+        return mapping.address + offset;
+    }
+
+    /** What a vCPU shares with its VMM. */
+    Optional<ByteBuffer> run(String vcpu) {
+        return Optional.ofNullable(runs.get(vcpu));
+    }
+
+    /** The names of what is open, those with several descriptors with how many. */
+    List<String> names() {
+        List<String> names = new ArrayList<>();
+        Map<String, Deque<Integer>> sorted = new TreeMap<>(ReplayedFiles::inOrder);
+        sorted.putAll(open);
+        sorted.forEach((name, numbers) -> names.add(numbers.size() == 1 ? name : name + " x" + numbers.size()));
+        return names;
+    }
+
+    private static int inOrder(String one, String other) {
+        int ones = one.indexOf('#');
+        int others = other.indexOf('#');
+        int byKind = one.substring(0, ones).compareTo(other.substring(0, others));
+        return byKind != 0
+                ? byKind
+                : Integer.compare(
+                        Integer.parseInt(one.substring(ones + 1)), Integer.parseInt(other.substring(others + 1)));
+    }
+
+    /** @param running whether a guest still runs, with its memory */
+    void closeAll(boolean running) {
+        open.values().forEach(numbers -> numbers.forEach(libc::close));
+        open.clear();
+        if (!running) {
+            mappings.values().forEach(mapping -> libc.munmap(mapping.address, mapping.length));
+            kept.forEach(mapping -> libc.munmap(mapping.address, mapping.length));
+        }
+        mappings.clear();
+        kept.clear();
+        if (stranger >= 0) {
+            libc.close(stranger);
+            stranger = -1;
+        }
+    }
+}

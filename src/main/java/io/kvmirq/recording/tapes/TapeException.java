@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording.tapes;
+
+import io.kvmirq.uapi.Names;
+
+/** What was read is not a tape, or not a whole one; the message names line and field. */
+public final class TapeException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    private final boolean cut;
+
+    TapeException(long line, String flaw) {
+        super("tape line " + line + ": " + Names.printable(flaw));
+        this.cut = false;
+    }
+
+    TapeException(long line, String flaw, Throwable cause) {
+        this(line, flaw, cause, false);
+    }
+
+    TapeException(long line, String flaw, Throwable cause, boolean cut) {
+        super("tape line " + line + ": " + Names.printable(flaw), cause);
+        this.cut = cut;
+    }
+
+    /** Whether the tape ends within its last line, as by a full disk. The lines before it are whole. */
+    public boolean isCut() {
+        return cut;
+    }
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.recording.tapes;
+
+import io.kvmirq.Errno;
+import java.nio.ByteBuffer;
+import java.util.Map;
+import java.util.Optional;
+
+/** One line of a tape. */
+public sealed interface TapeLine {
+    /**
+     * A program was started, or replaced itself by another.
+     *
+     * @param architecture as uname has it
+     * @param kernel its release
+     * @param program the path of its file
+     * @param backend what recorded: {@code preload}, or the binding's name
+     */
+    record Header(int pid, String architecture, String kernel, String program, String backend) implements TapeLine {}
+
+    /**
+     * A call. Buffers are in native order and read-only; descriptors and addresses in them that have a name are zero.
+     *
+     * @param number from 1, in the order of the tape
+     * @param call the function's name; {@code memory} for what the program wrote into a mapping since the last run
+     * @param on the file or mapping it was called on, such as {@code vm#1}; {@code closed(fd 99)} for none that is known;
+     *     empty where calls have none
+     * @param path of what was opened, if that is known
+     * @param request of an ioctl or fcntl, else 0
+     * @param value the argument that is no pointer, else 0
+     * @param flags of the call, not those in a structure
+     * @param in the structure before the call; absent when there is none or it could not be read
+     * @param out the structure after the call, when the kernel changed it
+     * @param data what a pointer in the structure pointed to
+     * @param names what the descriptor or address at an offset of {@code in} means; of {@code data} by {@code data}, of
+     *     {@code value} by {@code value}
+     * @param begins whether the call only begins here: it blocks, and another line is its end
+     * @param made the file or mapping that came of it; the result is then 0
+     * @param cut whether {@code in} and {@code out} are only the beginning of what the kernel saw
+     * @param result of the C function
+     * @param errno when the result is -1
+     */
+    record Call(
+            long number,
+            int pid,
+            int tid,
+            String call,
+            String on,
+            Optional<String> path,
+            long request,
+            long value,
+            long flags,
+            Optional<ByteBuffer> in,
+            Optional<ByteBuffer> out,
+            Optional<ByteBuffer> data,
+            Map<String, String> names,
+            boolean begins,
+            Optional<String> made,
+            boolean cut,
+            long result,
+            Optional<Errno> errno)
+            implements TapeLine {}
+}

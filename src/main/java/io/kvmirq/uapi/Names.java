@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.uapi;
+
+import java.nio.ByteBuffer;
+import java.util.Map;
+import java.util.StringJoiner;
+import java.util.regex.Pattern;
+
+/** Numbers of the kernel as people read them. */
+public final class Names {
+    /** Of eventfd and dup3. */
+    public static final Map<Integer, String> EVENTFD =
+            Map.of(Uapi.EFD_SEMAPHORE, "SEMAPHORE", Uapi.O_NONBLOCK, "NONBLOCK", Uapi.O_CLOEXEC, "CLOEXEC");
+
+    /** What a terminal could take for a command, or that hides other text. */
+    private static final Pattern UNPRINTABLE = Pattern.compile("[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]");
+
+    private Names() {}
+
+    /** Text of a tape without control characters. A tape may come from an untrusted source. */
+    public static String printable(String text) {
+        return UNPRINTABLE.matcher(text).replaceAll("?");
+    }
+
+    /** {@code " flags=A|B|0x80"}, or nothing for 0. */
+    public static String flags(long value, Map<Integer, String> known) {
+        if (value == 0) {
+            return "";
+        }
+        StringJoiner names = new StringJoiner("|", " flags=", "");
+        long rest = value;
+        for (int bit = 0; bit < Integer.SIZE; bit++) {
+            String name = known.getOrDefault(1 << bit, "");
+            if ((rest >>> bit & 1) != 0 && !name.isEmpty()) {
+                names.add(name);
+                rest &= ~(1L << bit);
+            }
+        }
+        if (rest != 0) {
+            names.add(hex(rest));
+        }
+        return names.toString();
+    }
+
+    public static String hex(long value) {
+        return "0x" + Long.toHexString(value);
+    }
+
+    /** Why a guest left. */
+    public static String exit(ByteBuffer run) {
+        int reason = run.getInt(Uapi.KvmRun.EXIT_REASON);
+        if (reason != Uapi.KVM_EXIT_IO) {
+            return "exit " + reason;
+        }
+        return "exit IO " + (run.get(Uapi.KvmRun.IO_DIRECTION) == Uapi.KVM_EXIT_IO_OUT ? "out" : "in") + " port "
+                + hex(run.getShort(Uapi.KvmRun.IO_PORT) & 0xffff);
+    }
+}

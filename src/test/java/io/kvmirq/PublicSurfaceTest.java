@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.tngtech.archunit.core.domain.JavaClass;
+import com.tngtech.archunit.core.domain.JavaClasses;
+import com.tngtech.archunit.core.domain.JavaCodeUnit;
+import com.tngtech.archunit.core.domain.JavaModifier;
+import com.tngtech.archunit.core.importer.ClassFileImporter;
+import com.tngtech.archunit.core.importer.ImportOption;
+import io.kvmirq.testing.Machine;
+import java.io.IOException;
+import java.net.URISyntaxException;
+import java.nio.file.Files;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+
+/** The types and methods that users of the module see. */
+class PublicSurfaceTest {
+    private static final JavaClasses CLASSES = new ClassFileImporter()
+            .withImportOption(new ImportOption.DoNotIncludeTests())
+            .importPackages("io.kvmirq");
+
+    private static List<JavaClass> types() throws IOException, URISyntaxException {
+        Set<String> exported = DocumentedTest.exported();
+        return CLASSES.stream()
+                .filter(type -> exported.contains(type.getPackageName()) && isPublic(type))
+                .toList();
+    }
+
+    private static boolean isPublic(JavaClass type) {
+        return type.getModifiers().contains(JavaModifier.PUBLIC)
+                && type.getEnclosingClass().map(PublicSurfaceTest::isPublic).orElse(true);
+    }
+
+    private static boolean isVisible(JavaCodeUnit code) {
+        return code.getModifiers().contains(JavaModifier.PUBLIC)
+                || code.getModifiers().contains(JavaModifier.PROTECTED);
+    }
+
+    @Test
+    void modelsAreNotExported() throws IOException, URISyntaxException {
+        assertThat(DocumentedTest.exported()).noneMatch(name -> name.endsWith(".model"));
+        assertThat(types())
+                .extracting(JavaClass::getSimpleName)
+                .doesNotContain("Distributor", "Lpis", "Vpe", "VgicVm", "AvicVm", "GaUnit");
+    }
+
+    /** At a call, {@code true, false} does not say which is which. */
+    @Test
+    void noTwoBooleansSideBySide() throws IOException, URISyntaxException {
+        assertThat(types().stream()
+                        .flatMap(type -> type.getCodeUnits().stream())
+                        .filter(PublicSurfaceTest::isVisible)
+                        .filter(code -> code.getRawParameterTypes().stream()
+                                .map(JavaClass::getName)
+                                .collect(Collectors.joining(" "))
+                                .contains("boolean boolean"))
+                        .map(JavaCodeUnit::getFullName))
+                .isEmpty();
+    }
+
+    /** A nested type is called by its outer type too, such as {@code Forwarding.Builder}. */
+    @Test
+    void noTypeSharesTheNameOfATopLevelType() throws IOException, URISyntaxException {
+        Map<String, List<JavaClass>> byName = types().stream().collect(Collectors.groupingBy(JavaClass::getSimpleName));
+        assertThat(byName.values())
+                .filteredOn(same -> same.size() > 1 && same.stream().anyMatch(JavaClass::isTopLevelClass))
+                .isEmpty();
+    }
+
+    @Test
+    void everyExportedPackageIsListed() throws IOException, URISyntaxException {
+        String list = Files.readString(Machine.root().resolve("src/main/java/io/kvmirq/kvm/package-info.java"))
+                .replaceAll("[\\s*]+", " ");
+        assertThat(DocumentedTest.exported()).allMatch(name -> list.contains("{@link " + name + "}"));
+    }
+}

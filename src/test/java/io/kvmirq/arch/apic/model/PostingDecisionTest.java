@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.apic.model;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.Gsi;
+import io.kvmirq.InterruptVector;
+import io.kvmirq.MsiMessage;
+import io.kvmirq.Route;
+import io.kvmirq.VcpuId;
+import io.kvmirq.arch.apic.DeliveryMode;
+import io.kvmirq.arch.apic.InhibitReason;
+import io.kvmirq.arch.apic.PostingHost;
+import io.kvmirq.arch.apic.PostingHost.Feature;
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.arch.apic.Vendor;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+
+class PostingDecisionTest {
+    private static final Gsi GSI = new Gsi(24);
+    private static final int LOWEST_PRIORITY = 1 << 8;
+    private static final int LOGICAL = 1 << 2;
+    private static final int HINT = 1 << 3;
+
+    /** All that a decision looks at; a step spoils one part. */
+    private static final class Case {
+        PostingHost host;
+        boolean lapicsInKernel = true;
+        boolean apicIds32Bit;
+        int vcpus = 4;
+        Set<InhibitReason> inhibits = Set.of();
+        boolean producer = true;
+        boolean consumer = true;
+        boolean alone = true;
+        boolean unmanaged = true;
+        boolean pinRoute;
+        long highAddress;
+        int mode;
+        long destination = 1;
+        long addressBits;
+
+        Case(Vendor vendor) {
+            host = PostingHost.of(vendor);
+        }
+
+        PostingDecision decide() {
+            List<LapicIds> lapics = IntStream.range(0, vcpus)
+                    .mapToObj(vcpu -> LapicIds.flat(vcpu, 1 << vcpu))
+                    .toList();
+            PostingVm vm = new PostingVm(
+                    lapicsInKernel, apicIds32Bit, new Destinations<>(lapics, apicIds32Bit, true, true), inhibits);
+            Route route = pinRoute
+                    ? new Route.Pin(GSI, Route.Chip.IOAPIC, 4)
+                    : new Route.Msi(
+                            GSI,
+                            new MsiMessage(highAddress | 0xfee00000L | destination << 12 | addressBits, mode | 0x41));
+            return PostingDecision.of(host, vm, new PostingIrq(producer, consumer, alone, List.of(route), unmanaged));
+        }
+    }
+
+    /** Makes one row hold, whatever else holds. */
+    private static void spoil(Case all, PostingObstacle row) {
+        PostingHost host = all.host;
+        boolean none = false;
+        switch (row) {
+            case NO_REMAPPING -> all.host = host.without(Feature.REMAPPING);
+            case SWITCHED_OFF -> all.host = host.withCommandLine(host.commandLine() + " intremap=nosid,nopost ");
+            case UNIT_CANNOT_POST, NO_VIRTUAL_APIC -> all.host = host.without(Feature.POSTING_UNITS);
+            case NO_APIC_VIRTUALIZATION -> all.host = host.without(Feature.APIC_VIRTUALIZATION);
+            case DEVICES_NOT_POSTED -> all.host = host.without(Feature.DEVICE_POSTED_IRQS);
+            case NO_LAPIC_IN_KERNEL -> all.lapicsInKernel = none;
+            case NO_PRODUCER -> all.producer = none;
+            case NO_CONSUMER -> all.consumer = none;
+            case EVENTFD_TAKEN -> all.alone = none;
+            case NOT_ONE_MESSAGE -> all.pinRoute = true;
+            case NOT_DECODED -> {
+                all.apicIds32Bit = true;
+                all.highAddress = 1L << 32;
+            }
+            case MODE_NOT_POSTABLE -> all.mode = DeliveryMode.NMI.number() << 8;
+            case NOT_ONE_VCPU -> all.destination = 0xff;
+            case DOMAIN_NOT_UNMANAGED -> all.unmanaged = none;
+            case INHIBITED -> all.inhibits = EnumSet.of(InhibitReason.PIT_REINJ);
+        }
+    }
+
+    private static boolean exists(PostingObstacle row, Vendor vendor) {
+        return switch (row) {
+            case UNIT_CANNOT_POST -> vendor == Vendor.INTEL;
+            case NO_VIRTUAL_APIC, DOMAIN_NOT_UNMANAGED, INHIBITED -> vendor == Vendor.AMD;
+            default -> true;
+        };
+    }
+
+    private static PostingObstacle rowOf(PostingDecision decision) {
+        assertThat(decision).isInstanceOf(PostingDecision.Unposted.class);
+        return ((PostingDecision.Unposted) decision).reason();
+    }
+
+    /** Each row from inputs, with a sentence of its own. */
+    @ParameterizedTest
+    @EnumSource
+    void everyRowIsReached(Vendor vendor) {
+        List<String> table = new ArrayList<>();
+        for (PostingObstacle row : PostingObstacle.values()) {
+            if (exists(row, vendor)) {
+                Case spoilt = new Case(vendor);
+                spoil(spoilt, row);
+                PostingDecision decision = spoilt.decide();
+                assertThat(rowOf(decision)).isEqualTo(row);
+                table.add(vendor + " " + row + ": " + ((PostingDecision.Unposted) decision).detail());
+            }
+        }
+        assertThat(table).hasSize(vendor == Vendor.AMD ? 15 : 13).doesNotHaveDuplicates();
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void theFirstOfTwoRowsIsTheAnswer(Vendor vendor) {
+        int pairs = 0;
+        for (PostingObstacle first : PostingObstacle.values()) {
+            for (PostingObstacle second : PostingObstacle.values()) {
+                if (first.compareTo(second) < 0 && exists(first, vendor) && exists(second, vendor)) {
+                    Case spoilt = new Case(vendor);
+                    spoil(spoilt, second);
+                    spoil(spoilt, first);
+                    assertThat(rowOf(spoilt.decide()))
+                            .as("%s and %s", first, second)
+                            .isEqualTo(first);
+                    pairs++;
+                }
+            }
+        }
+        assertThat(pairs).isGreaterThan(70);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void healthyHostPosts(Vendor vendor) {
+        assertThat(new Case(vendor).decide())
+                .isEqualTo(new PostingDecision.Posted(new VcpuId(1), new InterruptVector(0x41), Set.of()));
+    }
+
+    /** Intel's entry stays posted, AMD's is remapped; a reason that Intel's module does not know counts on AMD only. */
+    @Test
+    void inhibitRevertsOnAmdAndNotOnIntel() {
+        for (InhibitReason reason : InhibitReason.values()) {
+            Case intel = new Case(Vendor.INTEL);
+            intel.inhibits = EnumSet.of(reason);
+            assertThat(intel.decide())
+                    .isEqualTo(new PostingDecision.Posted(
+                            new VcpuId(1),
+                            new InterruptVector(0x41),
+                            reason.counts(Vendor.INTEL) ? Set.of(reason) : Set.of()));
+            Case amd = new Case(Vendor.AMD);
+            amd.inhibits = EnumSet.of(reason);
+            assertThat(rowOf(amd.decide())).isEqualTo(PostingObstacle.INHIBITED);
+            assertThat(((PostingDecision.Unposted) amd.decide()).detail()).contains(reason.cause());
+        }
+    }
+
+    /** The code reduces a message by priority to one vCPU first, whatever its comment says. */
+    @ParameterizedTest
+    @EnumSource
+    void severalDestinationsByPriorityArePosted(Vendor vendor) {
+        for (int bits : new int[] {0, HINT}) {
+            Case several = new Case(vendor);
+            several.destination = 0b1111;
+            several.addressBits = LOGICAL | bits;
+            several.mode = bits == 0 ? LOWEST_PRIORITY : 0;
+            assertThat(several.decide()).isInstanceOf(PostingDecision.Posted.class);
+        }
+        Case fixed = new Case(vendor);
+        fixed.destination = 0b1111;
+        fixed.addressBits = LOGICAL;
+        assertThat(rowOf(fixed.decide())).isEqualTo(PostingObstacle.NOT_ONE_VCPU);
+    }
+
+    /** The last word wins, as the kernel applies them in order. */
+    @ParameterizedTest
+    @CsvSource({
+        "INTEL, quiet intremap=nosid,",
+        "INTEL, xintremap=off,",
+        "INTEL, ro nointremap, NO_REMAPPING",
+        "INTEL, intremap=off, NO_REMAPPING",
+        "INTEL, intremap=off intremap=on,",
+        "INTEL, 'intremap=nopost,on',",
+        "INTEL, 'intremap=on,nopost', SWITCHED_OFF",
+        "INTEL, amd_iommu_intr=legacy,",
+        "AMD, amd_iommu_intr=legacy, NO_VIRTUAL_APIC",
+        "AMD, amd_iommu_intr=legacy amd_iommu_intr=vapic,",
+        "AMD, intremap=nopost, SWITCHED_OFF"
+    })
+    void commandLineIsReadInOrder(Vendor vendor, String line, @Nullable PostingObstacle expected) {
+        assertThat(PostingHost.of(vendor).withCommandLine(line).flaw()).isEqualTo(Optional.ofNullable(expected));
+    }
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.arch.gic.model;
+
+import static io.kvmirq.arch.gic.model.InterruptState.ACTIVE;
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.kvmirq.arch.gic.HypervisorControl;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** The interrupts that a guest acknowledges and ends: priorities, masks and groups. */
+class GuestCpuInterfaceTest extends VgicSetUp {
+    GuestCpuInterfaceTest() {
+        super(2);
+    }
+
+    @Test
+    void highestPriorityIsTakenFirstAndPreempts() {
+        gic.setPriority(0, 32, 0x50);
+        gic.setPriority(0, 33, 0x48);
+        gic.raise(0, 32);
+        gic.raise(0, 33);
+        enter();
+        assertThat(guest.acknowledge()).isEqualTo(33);
+        assertThat(guest.acknowledge()).as("not above the active one").isEqualTo(GuestCpuInterface.SPURIOUS);
+        guest.end(33);
+        assertThat(guest.acknowledge()).isEqualTo(32);
+        vcpu.thread().exit();
+        gic.raise(0, 33);
+        enter();
+        assertThat(guest.acknowledge()).as("preempts").isEqualTo(33);
+    }
+
+    /** In either order of the list registers. */
+    @ParameterizedTest
+    @CsvSource({"0x10, 0x50, 32", "0x50, 0x10, 1023", "0x50, 0x50, 1023"})
+    void pendingInterruptPreemptsActiveOnesOfLowerPriority(int pending, int active, int taken) {
+        long pends = PENDING | (long) pending >> 3 << 23 | 32;
+        long acts = ACTIVE_BIT | (long) active >> 3 << 23 | 33;
+        for (int first = 0; first < 2; first++) {
+            registers.setListRegister(0, 0);
+            registers.setListRegister(1, 0);
+            registers.setListRegister(first, pends);
+            registers.setListRegister(1 - first, acts);
+            enter();
+            assertThat(guest.acknowledge()).as("pending in LR%d", first).isEqualTo(taken);
+            vcpu.thread().exit();
+        }
+    }
+
+    @Test
+    void activeInterruptOfEqualPriorityHoldsOthersBack() {
+        gic.raise(0, 32);
+        enter();
+        guest.acknowledge();
+        gic.raise(0, 33);
+        vcpu.thread().exit();
+        enter();
+        assertThat(guest.acknowledge()).isEqualTo(GuestCpuInterface.SPURIOUS);
+    }
+
+    @Test
+    void maskHoldsLowPrioritiesBack() {
+        gic.setPriority(0, 32, 0x50);
+        gic.raise(0, 32);
+        registers.setMachineControl(0x50000003L);
+        assertThat(registers.machineControl()).isEqualTo(0x50000003L);
+        enter();
+        assertThat(guest.acknowledge()).isEqualTo(GuestCpuInterface.SPURIOUS);
+        registers.setMachineControl(0x58000003L);
+        assertThat(guest.acknowledge()).isEqualTo(32);
+    }
+
+    @Test
+    void disabledGroupIsNotTaken() {
+        gic.set(InterruptState.GROUP1, 0, 32, 2);
+        gic.raise(0, 32);
+        gic.raise(0, 33);
+        enter();
+        assertThat(registers.listRegister(0)).isEqualTo(32 | PENDING);
+        assertThat(registers.listRegister(1)).isEqualTo(33 | PENDING | 1L << 30);
+        registers.setMachineControl(0xf8000000L);
+        assertThat(guest.acknowledge()).isEqualTo(GuestCpuInterface.SPURIOUS);
+        registers.setMachineControl(0xf8000002L);
+        assertThat(guest.acknowledge()).isEqualTo(33);
+        guest.end(33);
+        registers.setMachineControl(0xf8000001L);
+        assertThat(guest.acknowledge()).isEqualTo(32);
+    }
+
+    @Test
+    void endOfASpecialIdIsIgnored() {
+        enter();
+        for (int id = 1020; id <= GuestCpuInterface.SPURIOUS; id++) {
+            guest.end(id);
+        }
+        assertThat(registers.control()).isEqualTo(1);
+    }
+
+    @Test
+    void activeCannotBeWritten() {
+        String sentence = "ACTIVE cannot be written: it follows from the list registers at each exit";
+        assertRefused(() -> gic.set(ACTIVE, 0, 32, 4), sentence);
+        assertRefused(() -> gic.clear(ACTIVE, 0, 32, 4), sentence);
+    }
+
+    @Test
+    void endOfAnotherInterruptIsCounted() {
+        enter();
+        for (int i = 0; i < 31; i++) {
+            guest.end(40);
+        }
+        assertThat(HypervisorControl.END_COUNT.of(registers.control())).isEqualTo(31);
+        guest.end(40);
+        assertThat(registers.control()).isEqualTo(1);
+    }
+
+    @Test
+    void guestThatDoesNotRunTakesNothing() {
+        assertThatThrownBy(guest::acknowledge)
+                .isInstanceOf(IllegalStateException.class)
+                .hasMessage("the guest of vCPU 0 does not run: the vCPU has to enter first");
+        vcpu.thread().preempt();
+        assertThatThrownBy(() -> guest.end(1)).isInstanceOf(IllegalStateException.class);
+        vcpu.thread().load(0);
+        enter();
+        vcpu.thread().exit();
+        assertThatThrownBy(() -> guest.end(1)).isInstanceOf(IllegalStateException.class);
+    }
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.bits;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.arch.apic.PostingObstacle;
+import io.kvmirq.cli.Cli;
+import io.kvmirq.cli.frame.ExitCode;
+import java.util.Locale;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** {@code kvmirq decide}, as a process. */
+class DecideCommandIT {
+    private static Cli.Ended decide(String... arguments) throws Exception {
+        String[] all = new String[arguments.length + 1];
+        all[0] = "decide";
+        System.arraycopy(arguments, 0, all, 1, arguments.length);
+        return Cli.jvm().execute(all);
+    }
+
+    @Test
+    void postableMessageIsShownWithTheEntryOfEachVendor() throws Exception {
+        Cli.Ended ended = decide("--msi", "0xfee01000/0x41", "--vcpus", "4");
+        assertThat(ended.exitCode()).as(ended.err()).isZero();
+        assertThat(ended.out())
+                .contains(
+                        "physical destination 0x1, fixed, vector 0x41",
+                        "means vcpu 1, of 4 vCPUs",
+                        "intel: posted to vcpu 1, vector 0x41",
+                        "amd: posted to vcpu 1, vector 0x41");
+        String words = ended.out()
+                .lines()
+                .filter(line -> line.contains("irte.vtd.posted"))
+                .findFirst()
+                .orElseThrow()
+                .replaceAll(".*(irte.vtd.posted \\S+ \\S+).*", "$1");
+        Cli.Ended decoded = Cli.jvm().execute(("decode " + words).split(" "));
+        assertThat(decoded.exitCode()).as(decoded.err()).isZero();
+        assertThat(decoded.out()).contains("0x41").doesNotContain("violation:");
+    }
+
+    /** Five messages that neither vendor posts, each for a reason of its own or a destination of its own. */
+    @ParameterizedTest
+    @CsvSource({
+        "0xfee01000/0x441, the delivery mode is NMI",
+        "0xfee01000/0x241, the delivery mode is SMI",
+        "0xfeeff000/0x41, 'physical destination 0xff means vCPUs 0, 1, 2, 3'",
+        "0xfee09000/0x41, physical destination 0x9 means no vCPU",
+        "0xfee03004/0x41, 'logical destination 0x3 means vCPUs 0, 1'"
+    })
+    void otherMessagesAreToldWithTheirReason(String msi, String detail) throws Exception {
+        Cli.Ended ended = decide("--msi", msi, "--vcpus", "4");
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.FAILED);
+        assertThat(ended.out()).contains("intel: not posted", "amd: not posted", "here:    " + detail, "see:", "do:");
+    }
+
+    /** KVM takes them, and they do not work: that is said. */
+    @ParameterizedTest
+    @CsvSource({"0xfee00000/0x5, vector 0x5 is below 0x10", "0xfee00010/0x41, it is of remappable format"})
+    void messagesThatCannotWorkAreRemarkedOn(String msi, String remark) throws Exception {
+        assertThat(decide("--msi", msi).out()).contains("strange: ", remark);
+    }
+
+    @Test
+    void inhibitRevertsOnAmdOnly() throws Exception {
+        Cli.Ended ended = decide("--msi", "fee01000/41", "--vcpus", "2", "--inhibit", "hyperv", "--json");
+        assertThat(ended.out())
+                .contains("\"intel\":{\"posted\":true", "\"amd\":{\"posted\":false,\"reason\":\"inhibited\"");
+    }
+
+    @Test
+    void reasonsAreListedInTheirOrder() throws Exception {
+        Cli.Ended ended = decide("--reasons");
+        assertThat(ended.exitCode()).isZero();
+        assertThat(ended.out().lines().filter(line -> !line.startsWith(" ")))
+                .hasSize(PostingObstacle.values().length)
+                .first()
+                .asString()
+                .startsWith(PostingObstacle.NO_REMAPPING.name().toLowerCase(Locale.ROOT) + ": ");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "--msi foo | --msi is 'foo': expected ADDRESS/DATA",
+                "--msi 1/2/3 | --msi is '1/2/3': expected ADDRESS/DATA",
+                "--msi 0x8090040/0x1 | 0x8090040 is not the address of an MSI of x86: expected 0xfee in bits 31:20; on"
+                        + " arm64 see",
+                "--msi 0x1000/0x41 --json | 0x1000 is not the address of an MSI of x86",
+                "--msi xyz/41 | the address is 'xyz': expected 1 to 16 hex digits",
+                "--msi fee01000/41 --vcpus 0 | --vcpus is 0: expected 1-4096",
+                "--msi fee01000/41 --vcpus 300 --apic flat | --vcpus is 300 with --apic flat: expected 1-255",
+                "--msi fee01000/41 --vcpus 61 --apic cluster | --vcpus is 61 with --apic cluster: expected 1-60",
+                "--msi fee01000/41 --vendor via | --vendor 'via' is unknown: expected intel, amd",
+                "--msi fee01000/41 --inhibit frob | --inhibit 'frob' is unknown: expected disabled, hyperv",
+                "--vcpus 2 | --msi is missing: expected --msi ADDRESS/DATA",
+                "--reasons --json | --reasons lists all possible reasons: expected no other option"
+            })
+    void badInputIsOneSentence(String arguments, String sentence) throws Exception {
+        Cli.Ended ended = decide(arguments.split(" "));
+        assertThat(ended.exitCode()).isEqualTo(ExitCode.USAGE);
+        assertThat(ended.err()).startsWith("kvmirq: " + sentence).hasLineCount(1);
+    }
+}

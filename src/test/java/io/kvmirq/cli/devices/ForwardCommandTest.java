@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.cli.devices;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.kvmirq.cli.frame.Commands;
+import io.kvmirq.cli.frame.Terminal;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import java.util.Objects;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** {@code kvmirq forward} on fake kernels, and what it prints, letter by letter. */
+class ForwardCommandTest {
+    private static final String NIC = " 0000:3b:00.0";
+
+    private record Printed(int exitCode, String out, String err) {}
+
+    private static Printed run(String arguments) {
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        ByteArrayOutputStream err = new ByteArrayOutputStream();
+        int code = new Commands(List.of(new ForwardCommand()))
+                .run(
+                        ("forward " + arguments.strip()).split(" +", -1),
+                        new Terminal(
+                                new PrintStream(out, false, StandardCharsets.UTF_8),
+                                new PrintStream(err, false, StandardCharsets.UTF_8),
+                                false,
+                                Terminal.DEFAULT_COLUMNS,
+                                0));
+        return new Printed(code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
+    }
+
+    private static String golden(String name) throws IOException {
+        try (InputStream in = Objects.requireNonNull(ForwardCommandTest.class.getResourceAsStream(name), name)) {
+            return new String(in.readAllBytes(), StandardCharsets.UTF_8);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "--fake 6.12 --vectors 0-3,         forward-6.12.txt",
+        "--fake 6.1 --kind intx,            forward-6.1-intx.txt",
+        "--fake amd-avic --vectors 62-63,   forward-amd-avic.txt",
+        "--fake avic-inhibited --kind msi,  forward-avic-inhibited.txt",
+        "--fake vtd --vectors 5,            forward-vtd.txt",
+        "--fake vtd-posting --vectors 0-1,  forward-vtd-posting.txt",
+        "--fake gicv3 --vectors 0-1,        forward-gicv3.txt",
+        "--fake gicv4 --vectors 0-1,        forward-gicv4.txt",
+        "--fake historic --kind intx,       forward-historic.txt",
+        "--fake 6.12 --vectors 0-1 --json,  forward-6.12.json",
+        "--fake vtd --kind msi --json,      forward-vtd.json"
+    })
+    void outputIsAsRecorded(String arguments, String golden) throws IOException {
+        Printed printed = run("--selftest " + arguments + NIC);
+        assertThat(printed.err()).isEmpty();
+        assertThat(printed.out()).isEqualTo(golden(golden));
+        assertThat(printed.exitCode()).isZero();
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            strings = {"6.1", "6.18,split", "7.1,cdev", "vtd-posting", "amd-avic", "avic-inhibited", "gicv4", "historic"
+            })
+    void everyVectorOfEveryProfileArrives(String profile) {
+        Printed printed = run("--selftest --fake " + profile + NIC);
+        assertThat(printed.exitCode()).as(printed.out() + printed.err()).isZero();
+        assertThat(printed.out()).contains("64 of 64 interrupts", "nothing is left: PASS");
+        assertThat(printed.out().lines()).allMatch(line -> line.startsWith("FAKE "));
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "--fake 6.1 0000:3b:00.0                       | 2 | nothing was done, because kvmirq forward only has"
+                        + " the self-test today: add --selftest. See kvmirq forward --help",
+                "--selftest --fake 6.1 3b                      | 2 | '3b' is not a PCI address: expected"
+                        + " DOMAIN:BUS:DEVICE.FUNCTION, such as 0000:3b:00.0. See kvmirq forward --help",
+                "--selftest --fake 6.1                         | 2 | Missing required parameter: 'BDF'. See kvmirq"
+                        + " forward --help",
+                "--selftest --fake 5.4 0000:3b:00.0            | 2 | profile '5.4' is unknown: expected one of 6.1,"
+                        + " 6.12, 6.18, 7.1, and after a comma",
+                "--selftest --kind msii 0000:3b:00.0           | 2 | --kind is 'msii': expected msix, msi or intx. See"
+                        + " kvmirq forward --help",
+                "--selftest --vectors 3-2 0000:3b:00.0         | 2 | --vectors is '3-2': expected a vector or a range,"
+                        + " such as 3 or 0-63. See kvmirq forward --help",
+                "--selftest --vectors all 0000:3b:00.0         | 2 | --vectors is 'all': expected a vector or a range,"
+                        + " such as 3 or 0-63. See kvmirq forward --help",
+                "--selftest --kind intx --vectors 0 0000:3b:00.0 | 2 | --vectors is for msix and msi, and INTx is one"
+                        + " line: leave it out. See kvmirq forward --help",
+                "--selftest --fake 6.1 0000:ff:1f.7            | 3 | there is no PCI device 0000:ff:1f.7: 'kvmirq"
+                        + " vfio' lists the devices",
+                "--selftest --fake 6.1 0000:3d:00.0            | 3 | 0000:3d:00.0 cannot be forwarded: drivers of the"
+                        + " host use other devices of IOMMU group 17: 0000:3d:00.1 (driver-of-host);"
+                        + " VFIO_GROUP_SET_CONTAINER answers EPERM; ",
+                "--selftest --fake 6.1 0000:3d:00.1            | 3 | 0000:3d:00.1 cannot be forwarded: the driver"
+                        + " driver-of-host is bound to 0000:3d:00.1, and VFIO needs vfio-pci; bind it to vfio-pci. See"
+                        + " kvmirq vfio 0000:3d:00.1",
+                "--selftest --fake 6.1 --vectors 64 0000:3b:00.0 | 3 | 0000:3b:00.0 has 64 vectors of MSI-X, numbered"
+                        + " from 0, and no vector 64",
+                "--selftest --fake gicv2 0000:3b:00.0          | 3 | this host gives a VM no GICv3, and a GICv2 has no"
+                        + " ITS, which takes the messages of devices",
+            })
+    void refusalIsOneSentence(String arguments, int exitCode, String sentence) {
+        Printed printed = run(arguments);
+        assertThat(printed.exitCode()).isEqualTo(exitCode);
+        assertThat(printed.err()).startsWith("kvmirq: " + sentence).hasLineCount(1);
+        assertThat(printed.out()).isEmpty();
+    }
+
+    @Test
+    void helpSaysThatOpeningResetsAndFitsATerminal() {
+        String help = run("--help").out();
+        assertThat(help.replaceAll("\\s+", " ")).contains("Opening the device resets it", "after Ctrl-C");
+        assertThat(help.lines()).allMatch(line -> line.length() <= 80);
+    }
+}

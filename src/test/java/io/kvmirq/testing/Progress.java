@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+package io.kvmirq.testing;
+
+import java.io.PrintStream;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import org.junit.platform.engine.TestExecutionResult;
+import org.junit.platform.launcher.TestExecutionListener;
+import org.junit.platform.launcher.TestIdentifier;
+
+/**
+ * Prints how far the tests are: a line for each class with its seconds, and each failure at once. When no test starts or
+ * ends for too long, it prints the stacks of all threads and ends the process: rows that are written stay in the summary.
+ */
+final class Progress implements TestExecutionListener {
+    private final PrintStream out;
+    private final long limit;
+
+    // Guarded by this.
+    private long latest = System.nanoTime();
+    private String current = "no test yet";
+    private boolean running;
+
+    // Of the thread that runs the tests.
+    private String type = "";
+    private long since;
+    private int passed;
+    private int failed;
+    private int skipped;
+    private int ran;
+    private boolean anyFailed;
+
+    Progress(PrintStream out, int seconds) {
+        this.out = out;
+        limit = TimeUnit.SECONDS.toNanos(seconds);
+    }
+
+    /** Starts the thread that ends a process without progress. */
+    void watch() {
+        Thread watch = new Thread(this::endIfStalled, "watch of the tests");
+        watch.setDaemon(true);
+        watch.start();
+    }
+
+    private void endIfStalled() {
+        String stalled;
+        try {
+            stalled = waitForStall();
+        } catch (InterruptedException e) {
+            return;
+        }
+        out.println("stalled: " + stalled + " neither started nor ended a test for "
+                + TimeUnit.NANOSECONDS.toSeconds(limit) + " s. The stacks of all threads:");
+        for (Map.Entry<Thread, StackTraceElement[]> thread :
+                Thread.getAllStackTraces().entrySet()) {
+            out.println(thread.getKey().getName() + " (" + thread.getKey().getState() + ")");
+            for (StackTraceElement frame : thread.getValue()) {
+                out.println("    at " + frame);
+            }
+        }
+        SummaryListener.stalled(stalled);
+        out.flush();
+        Runtime.getRuntime().halt(3);
+    }
+
+    /** Returns the test that is too slow, once one is. */
+    private synchronized String waitForStall() throws InterruptedException {
+        while (true) {
+            long left = limit - (System.nanoTime() - latest);
+            if (running && left <= 0) {
+                return current;
+            }
+            TimeUnit.NANOSECONDS.timedWait(this, running ? left : limit);
+        }
+    }
+
+    /** A class begins. */
+    void of(String name) {
+        type = name;
+        since = System.nanoTime();
+        passed = 0;
+        failed = 0;
+        skipped = 0;
+        advance(name, true);
+    }
+
+    /** A class ended. */
+    void end() {
+        advance(type, false);
+        if (passed + failed + skipped > 0) {
+            double seconds = (System.nanoTime() - since) / 1e9;
+            out.println(Tests.line(seconds, type.replaceFirst("^io\\.kvmirq\\.", ""), passed, failed, skipped));
+            SummaryListener.seconds(type, seconds);
+        }
+    }
+
+    private synchronized void advance(String name, boolean runs) {
+        latest = System.nanoTime();
+        current = name;
+        running = runs;
+        notifyAll();
+    }
+
+    /** Whether a test ran and none failed. */
+    boolean succeeded() {
+        return ran > 0 && !anyFailed;
+    }
+
+    @Override
+    public void executionStarted(TestIdentifier test) {
+        advance(SummaryListener.name(test), true);
+    }
+
+    @Override
+    public void executionSkipped(TestIdentifier test, String reason) {
+        skipped++;
+        ran++;
+    }
+
+    @Override
+    public void executionFinished(TestIdentifier test, TestExecutionResult result) {
+        advance(SummaryListener.name(test), true);
+        switch (result.getStatus()) {
+            case SUCCESSFUL -> {
+                if (test.isTest()) {
+                    passed++;
+                    ran++;
+                }
+            }
+            case ABORTED -> {
+                skipped++;
+                ran++;
+            }
+            case FAILED -> {
+                failed++;
+                ran++;
+                anyFailed = true;
+                out.println("FAILED " + SummaryListener.name(test) + " " + test.getDisplayName());
+                result.getThrowable().ifPresent(this::print);
+            }
+        }
+    }
+
+    /** A stack trace without the frames of JUnit and of reflection. */
+    private void print(Throwable thrown) {
+        out.println("    " + String.valueOf(thrown).replace("\n", "\n    "));
+        for (StackTraceElement frame : thrown.getStackTrace()) {
+            if (!frame.getClassName().matches("(org\\.junit|java\\.|jdk\\.).*")) {
+                out.println("        at " + frame);
+            }
+        }
+        if (thrown.getCause() != null) {
+            out.println("    caused by");
+            print(thrown.getCause());
+        }
+    }
+}
