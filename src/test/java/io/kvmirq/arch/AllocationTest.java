@@ -3,7 +3,6 @@ package io.kvmirq.arch;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import com.sun.management.ThreadMXBean;
 import io.kvmirq.InterruptVector;
 import io.kvmirq.arch.amd.AvicKernel;
 import io.kvmirq.arch.amd.model.AvicHost;
@@ -28,7 +27,7 @@ import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vtd.Irte;
 import io.kvmirq.arch.vtd.PostedIrte;
-import java.lang.management.ManagementFactory;
+import io.kvmirq.testing.Allocations;
 import java.util.Optional;
 import java.util.function.IntUnaryOperator;
 import org.junit.jupiter.api.Test;
@@ -39,28 +38,23 @@ import org.junit.jupiter.params.provider.EnumSource;
 class AllocationTest {
     private static final int WARM_UP = 20_000;
     private static final int COUNTED = 1_000;
-    private static final int ROUNDS = 5;
     private static final int IRR = PiDescriptor.WORDS;
 
+    private long answers;
     private final SharedWords words = SharedWords.of(new long[IRR + PiDescriptor.PIR_WORDS]);
 
-    /** Counts repeatedly: the JVM may allocate once on this thread, an operation that allocates does so each time. */
     private void assertAllocatesNothing(IntUnaryOperator operation) {
-        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
-        long answers = 0;
-        for (int i = 0; i < WARM_UP; i++) {
+        repeat(operation, WARM_UP);
+        assertThat(Allocations.leastOf(() -> repeat(operation, COUNTED)))
+                .as("bytes of %d operations", COUNTED)
+                .isZero();
+        assertThat(answers).isNotZero();
+    }
+
+    private void repeat(IntUnaryOperator operation, int times) {
+        for (int i = 0; i < times; i++) {
             answers += operation.applyAsInt(i & 0xff);
         }
-        long least = Long.MAX_VALUE;
-        for (int round = 0; round < ROUNDS && least > 0; round++) {
-            long before = threads.getCurrentThreadAllocatedBytes();
-            for (int i = 0; i < COUNTED; i++) {
-                answers += operation.applyAsInt(i & 0xff);
-            }
-            least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
-        }
-        assertThat(least).as("bytes of %d operations", COUNTED).isZero();
-        assertThat(answers).isNotZero();
     }
 
     @Test

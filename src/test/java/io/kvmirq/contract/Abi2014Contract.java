@@ -24,9 +24,9 @@ import org.junit.jupiter.api.Test;
 class Abi2014Contract extends KernelSuite {
     @Test
     void probeIsAbsentAndSetsNothing() throws IOException {
-        int device = world.own(world.kernel().deviceCreate(world.fullVm(), Uapi.KVM_DEV_TYPE_VFIO));
+        int device = world.own(kernel.deviceCreate(world.fullVm(), Uapi.KVM_DEV_TYPE_VFIO));
         ByteArrayOutputStream tape = new ByteArrayOutputStream();
-        try (Recorder recorder = Recorder.of(world.kernel(), tape);
+        try (Recorder recorder = Recorder.of(kernel, tape);
                 Kernel kernel = Kernel.over(recorder.backend(), Kernel.DEVICE);
                 KvmVfio kvmVfio = KvmVfio.adopt(kernel, device, Ownership.BORROWED)) {
             assertThat(Abi2014.probe(kvmVfio)).isEqualTo(Abi2014.Probe.ABSENT);

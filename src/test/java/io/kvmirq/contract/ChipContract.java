@@ -24,13 +24,13 @@ class ChipContract extends KernelSuite {
 
     private ByteBuffer chip(int vm, int chip) {
         ByteBuffer structure = Buffers.allocate(Uapi.KvmIrqchip.SIZE).putInt(Uapi.KvmIrqchip.CHIP_ID, chip);
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_GET_IRQCHIP, structure));
+        assertOk(libc.ioctl(vm, Uapi.KVM_GET_IRQCHIP, structure));
         return structure;
     }
 
     private void putIoapic(int vm, int offset, long value) {
         ByteBuffer structure = chip(vm, IOAPIC).putLong(Uapi.KvmIrqchip.CHIP + offset, value);
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_IRQCHIP, structure));
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_IRQCHIP, structure));
     }
 
     private int signal(int vm, long address, int data) {
@@ -39,12 +39,12 @@ class ChipContract extends KernelSuite {
 
     /** KVM_SET_LAPIC with what is there: the kernel looks at all LAPICs anew. */
     private void look(int vcpu) {
-        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu)));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, world.lapic(vcpu)));
     }
 
     private void setId(int vcpu, int id) {
         ByteBuffer lapic = world.lapic(vcpu).putInt(0x20, id << 24);
-        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic));
     }
 
     // PIC
@@ -62,7 +62,7 @@ class ChipContract extends KernelSuite {
         int vm = world.fullVm();
         world.status(vm, 8, 1);
         ByteBuffer quiet = chip(vm, MASTER).put(Uapi.KvmIrqchip.CHIP + PIC_IRR, (byte) 0);
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_IRQCHIP, quiet));
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_IRQCHIP, quiet));
         assertThat(chip(vm, MASTER).get(Uapi.KvmIrqchip.CHIP + PIC_IRR) & CASCADE)
                 .isNotZero();
         assertThat(chip(vm, SLAVE).get(Uapi.KvmIrqchip.CHIP + PIC_IRR)).isEqualTo((byte) 1);
@@ -122,7 +122,7 @@ class ChipContract extends KernelSuite {
         int vcpu = world.vcpu(world.fullVm(), 0);
         ByteBuffer lapic = world.lapic(vcpu);
         int version = lapic.getInt(0x30);
-        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic.putInt(0x30, 0)));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic.putInt(0x30, 0)));
         assertThat(world.lapic(vcpu).getInt(0x30)).isEqualTo(version);
     }
 
@@ -140,7 +140,7 @@ class ChipContract extends KernelSuite {
     void refusedDuplicateMakesTheKernelLookAgain() {
         int vm = world.fullVm();
         world.vcpu(vm, 0);
-        assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
+        assertErrno(Errno.EEXIST, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
         assertThat(signal(vm, MSI_ADDRESS, NMI)).isEqualTo(1);
     }
 
@@ -177,7 +177,7 @@ class ChipContract extends KernelSuite {
         ByteBuffer capability = Buffers.allocate(Uapi.KvmEnableCap.SIZE)
                 .putInt(Uapi.KvmEnableCap.CAP, Uapi.KVM_CAP_X2APIC_API)
                 .putLong(Uapi.KvmEnableCap.ARGS, Uapi.KVM_X2APIC_API_USE_32BIT_IDS);
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_ENABLE_CAP, capability));
+        assertOk(libc.ioctl(vm, Uapi.KVM_ENABLE_CAP, capability));
         assertThat(world.status(vm, 30, 1)).isEqualTo(-1);
         assertThat(world.requested(vcpu, VECTOR)).isFalse();
     }

@@ -88,7 +88,7 @@ class DeviceContract extends KernelSuite {
     void testLeavesTheDescriptorFieldAlone() {
         int vm = world.bareVm();
         ByteBuffer structure = create(Uapi.KVM_DEV_TYPE_VFIO, Uapi.KVM_CREATE_DEVICE_TEST);
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
+        assertOk(libc.ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
         assertThat(structure.getInt(Uapi.KvmCreateDevice.FD)).isEqualTo(UNTOUCHED);
     }
 
@@ -96,9 +96,9 @@ class DeviceContract extends KernelSuite {
     void onlyTheTestFlagIsLookedAt() {
         int vm = world.bareVm();
         ByteBuffer structure = create(Uapi.KVM_DEV_TYPE_VFIO, 0xfffffffe);
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
+        assertOk(libc.ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
         world.own(structure.getInt(Uapi.KvmCreateDevice.FD));
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_CREATE_DEVICE, create(Uapi.KVM_DEV_TYPE_VFIO, -1)));
+        assertOk(libc.ioctl(vm, Uapi.KVM_CREATE_DEVICE, create(Uapi.KVM_DEV_TYPE_VFIO, -1)));
     }
 
     @Test
@@ -107,7 +107,7 @@ class DeviceContract extends KernelSuite {
         int vm = world.bareVm();
         for (int type : new int[] {0, 5, 7, 8, 17, 99, -1}) {
             ByteBuffer structure = create(type, -1);
-            assertErrno(Errno.ENODEV, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
+            assertErrno(Errno.ENODEV, libc.ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
             assertThat(structure.getInt(Uapi.KvmCreateDevice.FD)).isEqualTo(UNTOUCHED);
         }
     }
@@ -123,7 +123,7 @@ class DeviceContract extends KernelSuite {
         int vm = world.bareVm();
         device(vm);
         ByteBuffer structure = create(Uapi.KVM_DEV_TYPE_VFIO, 0);
-        assertErrno(Errno.EBUSY, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
+        assertErrno(Errno.EBUSY, libc.ioctl(vm, Uapi.KVM_CREATE_DEVICE, structure));
         assertThat(structure.getInt(Uapi.KvmCreateDevice.FD)).isEqualTo(UNTOUCHED);
     }
 
@@ -138,15 +138,14 @@ class DeviceContract extends KernelSuite {
     private static final long NOWHERE = 8;
 
     private int attribute(int fd, long request, int group, long attribute, long address) {
-        return kernel.libc()
-                .ioctl(
-                        fd,
-                        request,
-                        Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
-                                .putInt(Uapi.KvmDeviceAttr.FLAGS, -1)
-                                .putInt(Uapi.KvmDeviceAttr.GROUP, group)
-                                .putLong(Uapi.KvmDeviceAttr.ATTR, attribute)
-                                .putLong(Uapi.KvmDeviceAttr.ADDR, address));
+        return libc.ioctl(
+                fd,
+                request,
+                Buffers.allocate(Uapi.KvmDeviceAttr.SIZE)
+                        .putInt(Uapi.KvmDeviceAttr.FLAGS, -1)
+                        .putInt(Uapi.KvmDeviceAttr.GROUP, group)
+                        .putLong(Uapi.KvmDeviceAttr.ATTR, attribute)
+                        .putLong(Uapi.KvmDeviceAttr.ADDR, address));
     }
 
     @Test
@@ -191,7 +190,7 @@ class DeviceContract extends KernelSuite {
         int device = device(world.bareVm());
         assertErrno(Errno.ENOTTY, kernel.capabilityCheck(device, Uapi.KVM_CAP_IRQFD));
         assertErrno(Errno.ENOTTY, kernel.irqfdAssign(device, world.eventfd(), 0));
-        assertErrno(Errno.ENOTTY, kernel.libc().ioctl(device, Uapi.KVM_RUN, 0));
+        assertErrno(Errno.ENOTTY, libc.ioctl(device, Uapi.KVM_RUN, 0));
     }
 
     /** Anything that is not VFIO's: the VM itself, /dev/kvm, another device. */

@@ -80,8 +80,8 @@ class EventFdContract extends KernelSuite {
 
     @Test
     void shortReadsAndWritesAreRefused() {
-        assertErrno(Errno.EINVAL, kernel.libc().write(fd, Buffers.allocate(4)));
-        assertErrno(Errno.EINVAL, kernel.libc().read(fd, Buffers.allocate(4)));
+        assertErrno(Errno.EINVAL, libc.write(fd, Buffers.allocate(4)));
+        assertErrno(Errno.EINVAL, libc.read(fd, Buffers.allocate(4)));
     }
 
     @Test
@@ -97,7 +97,7 @@ class EventFdContract extends KernelSuite {
     /** As somebody else would make it: O_NONBLOCK taken off again, FIONBIO of asm-generic/ioctls.h. */
     private int blockingEventfd() {
         int fd = world.eventfd();
-        assertOk(kernel.libc().ioctl(fd, 0x5421, Buffers.allocate(4)));
+        assertOk(libc.ioctl(fd, 0x5421, Buffers.allocate(4)));
         return fd;
     }
 
@@ -123,47 +123,45 @@ class EventFdContract extends KernelSuite {
 
     @Test
     void unknownIoctlIsNotATypewriter() {
-        assertErrno(Errno.ENOTTY, kernel.libc().ioctl(world.eventfd(), Uapi.KVM_RUN, 0));
+        assertErrno(Errno.ENOTTY, libc.ioctl(world.eventfd(), Uapi.KVM_RUN, 0));
     }
 
     // The descriptor
 
     @Test
     void descriptorIsNonblockingClosedOnExecAndForBothDirections() {
-        assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR | Uapi.O_NONBLOCK);
-        assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertThat(libc.fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR | Uapi.O_NONBLOCK);
+        assertThat(libc.fcntl(fd, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
         int semaphore = world.own(kernel.eventfdCreateSemaphore());
-        assertThat(kernel.libc().fcntl(semaphore, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR | Uapi.O_NONBLOCK);
-        assertThat(kernel.libc().fcntl(semaphore, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertThat(libc.fcntl(semaphore, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR | Uapi.O_NONBLOCK);
+        assertThat(libc.fcntl(semaphore, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
     }
 
     @Test
     void blockingOneSaysSoAndIsClosedOnExecAllTheSame() {
-        int fd = world.own(kernel.libc().eventfd(0, 0));
-        assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
-        assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
-        assertThat(kernel.libc().fcntl(blockingEventfd(), Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
+        int fd = world.own(libc.eventfd(0, 0));
+        assertThat(libc.fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
+        assertThat(libc.fcntl(fd, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertThat(libc.fcntl(blockingEventfd(), Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
     }
 
     @Test
     void duplicateSharesTheModeAndIsClosedOnExec() {
         int duplicate = world.own(kernel.fdDup(fd));
-        assertThat(kernel.libc().fcntl(duplicate, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
-        assertOk(kernel.libc().ioctl(duplicate, 0x5421, Buffers.allocate(4)));
-        assertThat(kernel.libc().fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
+        assertThat(libc.fcntl(duplicate, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertOk(libc.ioctl(duplicate, 0x5421, Buffers.allocate(4)));
+        assertThat(libc.fcntl(fd, Uapi.F_GETFL, 0)).isEqualTo(Uapi.O_RDWR);
     }
 
     @Test
     void unknownFlagsAreInvalid() {
-        assertErrno(Errno.EINVAL, kernel.libc().eventfd(0, 2));
+        assertErrno(Errno.EINVAL, libc.eventfd(0, 2));
     }
 
     @Test
     void firstCountIsTheOneAskedFor() {
-        assertThat(world.drain(world.own(kernel.libc().eventfd(7, Uapi.O_NONBLOCK))))
-                .isEqualTo(7);
-        assertThat(world.drain(world.own(kernel.libc().eventfd(-1, Uapi.O_NONBLOCK))))
-                .isEqualTo(0xffff_ffffL);
+        assertThat(world.drain(world.own(libc.eventfd(7, Uapi.O_NONBLOCK)))).isEqualTo(7);
+        assertThat(world.drain(world.own(libc.eventfd(-1, Uapi.O_NONBLOCK)))).isEqualTo(0xffff_ffffL);
     }
 
     // Reading and writing
@@ -191,9 +189,9 @@ class EventFdContract extends KernelSuite {
 
     @Test
     void readsAndWritesTakeEightBytes() {
-        assertThat(kernel.libc().write(fd, Buffers.allocate(8).putLong(0, 3))).isEqualTo(8);
+        assertThat(libc.write(fd, Buffers.allocate(8).putLong(0, 3))).isEqualTo(8);
         ByteBuffer longer = Buffers.allocate(16);
-        assertThat(kernel.libc().read(fd, longer)).isEqualTo(8);
+        assertThat(libc.read(fd, longer)).isEqualTo(8);
         assertThat(longer.getLong(0)).isEqualTo(3);
         assertThat(longer.getLong(8)).isZero();
     }
@@ -201,10 +199,10 @@ class EventFdContract extends KernelSuite {
     @Test
     void lengthIsCheckedBeforeTheValueAndTheValueBeforeTheRoom() {
         assertOk(kernel.eventfdSignal(fd, -2));
-        assertErrno(Errno.EINVAL, kernel.libc().write(fd, Buffers.allocate(4)));
+        assertErrno(Errno.EINVAL, libc.write(fd, Buffers.allocate(4)));
         assertErrno(Errno.EINVAL, kernel.eventfdSignal(fd, -1));
         assertErrno(Errno.EAGAIN, kernel.eventfdSignal(fd, 1));
-        assertErrno(Errno.EINVAL, kernel.libc().read(world.eventfd(), Buffers.allocate(4)));
+        assertErrno(Errno.EINVAL, libc.read(world.eventfd(), Buffers.allocate(4)));
     }
 
     @Test
@@ -236,13 +234,13 @@ class EventFdContract extends KernelSuite {
     @Test
     void thereIsNoPlaceToSeekTo() {
         assertOk(kernel.eventfdSignal(fd, 1));
-        assertErrno(Errno.ESPIPE, kernel.libc().pread(fd, Buffers.allocate(8), 0));
-        assertErrno(Errno.ESPIPE, kernel.libc().pwrite(fd, Buffers.allocate(8), 0));
-        assertErrno(Errno.EINVAL, kernel.libc().pread(fd, Buffers.allocate(8), -1));
-        assertErrno(Errno.EINVAL, kernel.libc().pread(-1, Buffers.allocate(8), -1));
-        assertErrno(Errno.EINVAL, kernel.libc().pwrite(-1, Buffers.allocate(8), -1));
-        assertErrno(Errno.EBADF, kernel.libc().pread(-1, Buffers.allocate(8), 0));
-        assertErrno(Errno.EBADF, kernel.libc().pwrite(-1, Buffers.allocate(8), 0));
+        assertErrno(Errno.ESPIPE, libc.pread(fd, Buffers.allocate(8), 0));
+        assertErrno(Errno.ESPIPE, libc.pwrite(fd, Buffers.allocate(8), 0));
+        assertErrno(Errno.EINVAL, libc.pread(fd, Buffers.allocate(8), -1));
+        assertErrno(Errno.EINVAL, libc.pread(-1, Buffers.allocate(8), -1));
+        assertErrno(Errno.EINVAL, libc.pwrite(-1, Buffers.allocate(8), -1));
+        assertErrno(Errno.EBADF, libc.pread(-1, Buffers.allocate(8), 0));
+        assertErrno(Errno.EBADF, libc.pwrite(-1, Buffers.allocate(8), 0));
         assertThat(world.drain(fd)).isEqualTo(1);
     }
 

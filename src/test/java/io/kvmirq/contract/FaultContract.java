@@ -44,7 +44,7 @@ class FaultContract extends KernelSuite {
     @Test
     void missingSetterBeatsTheAddressAndMissingLapicToo() {
         int vm = world.fullVm();
-        int device = world.own(world.kernel().deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
+        int device = world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
         assertErrno(Errno.EPERM, libc.ioctl(device, Uapi.KVM_GET_DEVICE_ATTR, NOWHERE));
         assertErrno(Errno.EFAULT, libc.ioctl(device, Uapi.KVM_SET_DEVICE_ATTR, NOWHERE));
         int withoutLapic = world.vcpu(world.bareVm(), 0);
@@ -65,7 +65,6 @@ class FaultContract extends KernelSuite {
     @Test
     void everyCallOnADescriptorThatIsNotOpenSaysSoBeforeAnythingElse() {
         world.assumeX86();
-        KernelBackend kernel = world.kernel();
         ByteBuffer state = Buffers.allocate(KernelBackend.IRQCHIP_STATE_SIZE);
         int event = world.eventfd();
         for (int bad : new int[] {-1, 1 << 20}) {

@@ -32,7 +32,7 @@ class ForwardKillContract extends VfioSuite {
 
     @Test
     void devicesAreForwardedAtOnceAfterEachKill() throws IOException, InterruptedException {
-        assumeTrue(vfio.world.fake().isEmpty(), "needs a real kernel: a fake has one process");
+        assumeTrue(world.fake().isEmpty(), "needs a real kernel: a fake has one process");
         vfio.place(E1000E);
         vfio.place(EDU);
         int points = Integer.getInteger("kvmirq.test.forward.kills", 5);
@@ -55,7 +55,7 @@ class ForwardKillContract extends VfioSuite {
     }
 
     private void next(Undo made) {
-        Kernel kernel = made.add(Kernel.over(vfio.kernel(), Kernel.DEVICE));
+        Kernel kernel = made.add(Kernel.over(this.kernel, Kernel.DEVICE));
         ForwardGuest guest = ForwardGuest.of(vfio.world, kernel, made);
         KvmVfio kvmVfio = made.add(KvmVfio.create(guest.vm()));
         VfioDevice nic = made.add(

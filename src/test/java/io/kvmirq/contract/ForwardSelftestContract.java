@@ -36,7 +36,7 @@ class ForwardSelftestContract extends VfioSuite {
 
     private ForwardResult run(TestDevice device, Choice choice) {
         PciAddress address = PciAddress.parse(vfio.place(device).address());
-        try (Kernel kernel = Kernel.over(vfio.kernel(), Kernel.DEVICE)) {
+        try (Kernel kernel = Kernel.over(this.kernel, Kernel.DEVICE)) {
             ForwardResult result = new ForwardSelftest(
                             kernel, address, () -> Mirror.of(MirrorHost.unknown("not asked")), choice, SILENT)
                     .run();
@@ -74,7 +74,7 @@ class ForwardSelftestContract extends VfioSuite {
     @Test
     void commandShowsEachWay() throws Exception {
         String address = vfio.place(E1000E).address();
-        assumeTrue(vfio.world.fake().isEmpty(), "needs a real kernel: ForwardCommandTest has the fake ones");
+        assumeTrue(world.fake().isEmpty(), "needs a real kernel: ForwardCommandTest has the fake ones");
         Process process = new ProcessBuilder(
                         Path.of(System.getProperty("java.home"), "bin", "java").toString(),
                         "-Dkvmirq.backend=" + vfio,

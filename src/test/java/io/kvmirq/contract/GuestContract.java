@@ -31,9 +31,8 @@ class GuestContract extends KernelSuite {
     @EnumSource
     void guestAnswersInEveryScenario(Scenario scenario) {
         world.assumeFullIrqchip();
-        try (Kernel kernel = Kernel.over(world.kernel(), Kernel.DEVICE)) {
-            List<Result> results =
-                    new Selftest(kernel, Irqchip.FULL, ROUND_TRIPS, new Journal() {}).run(List.of(scenario));
+        try (Kernel kernel = Kernel.over(this.kernel, Kernel.DEVICE)) {
+            List<Result> results = new Selftest(kernel, Irqchip.FULL, ROUND_TRIPS, new Heard()).run(List.of(scenario));
             assertThat(results).singleElement().satisfies(result -> {
                 assertThat(result.failure()).isEmpty();
                 assertThat(result.sent()).isPositive().isEqualTo(result.answered());

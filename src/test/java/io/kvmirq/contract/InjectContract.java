@@ -152,9 +152,9 @@ class InjectContract extends KernelSuite {
         ByteBuffer line = Buffers.allocate(Uapi.KvmIrqLevel.SIZE)
                 .putInt(Uapi.KvmIrqLevel.IRQ, 100)
                 .putInt(Uapi.KvmIrqLevel.LEVEL, 1);
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_IRQ_LINE, line));
+        assertOk(libc.ioctl(vm, Uapi.KVM_IRQ_LINE, line));
         assertThat(line.getInt(Uapi.KvmIrqLevel.IRQ)).isEqualTo(100);
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_IRQ_LINE_STATUS, line));
+        assertOk(libc.ioctl(vm, Uapi.KVM_IRQ_LINE_STATUS, line));
         assertThat(line.getInt(Uapi.KvmIrqLevel.IRQ)).isEqualTo(-1);
         assertThat(line.getInt(Uapi.KvmIrqLevel.LEVEL)).isEqualTo(1);
     }
@@ -244,8 +244,8 @@ class InjectContract extends KernelSuite {
 
     @Test
     void lineIsCopiedBeforeTheIrqchipIsLookedFor() {
-        assertErrno(Errno.EFAULT, kernel.libc().ioctl(world.bareVm(), Uapi.KVM_IRQ_LINE, 8));
-        assertErrno(Errno.EFAULT, kernel.libc().ioctl(world.bareVm(), Uapi.KVM_IRQ_LINE_STATUS, 8));
+        assertErrno(Errno.EFAULT, libc.ioctl(world.bareVm(), Uapi.KVM_IRQ_LINE, 8));
+        assertErrno(Errno.EFAULT, libc.ioctl(world.bareVm(), Uapi.KVM_IRQ_LINE_STATUS, 8));
     }
 
     @Test

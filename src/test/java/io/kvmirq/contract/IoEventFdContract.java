@@ -116,7 +116,7 @@ class IoEventFdContract extends KernelSuite {
         for (int i = Uapi.KvmIoeventfd.FLAGS + Integer.BYTES; i < structure.capacity(); i++) {
             structure.put(i, (byte) 0xa5);
         }
-        return kernel.libc().ioctl(vm, Uapi.KVM_IOEVENTFD, structure);
+        return libc.ioctl(vm, Uapi.KVM_IOEVENTFD, structure);
     }
 
     @Test

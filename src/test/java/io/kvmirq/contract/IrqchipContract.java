@@ -84,7 +84,7 @@ class IrqchipContract extends KernelSuite {
     /** Bit 4 of KVM_CAP_X2APIC_API; what other bits there are is the kernel's version. */
     @Test
     void suppressingEoisIsForSplitIrqchips() {
-        assertThat(kernel.libc().ioctl(world.fullVm(), Uapi.KVM_CHECK_EXTENSION, Uapi.KVM_CAP_X2APIC_API) & 4)
+        assertThat(libc.ioctl(world.fullVm(), Uapi.KVM_CHECK_EXTENSION, Uapi.KVM_CAP_X2APIC_API) & 4)
                 .isZero();
     }
 
@@ -200,20 +200,20 @@ class IrqchipContract extends KernelSuite {
     private static final long NOWHERE = 8;
 
     private int pit(int vm) {
-        return kernel.libc().ioctl(vm, Uapi.KVM_CREATE_PIT2, Buffers.allocate(Uapi.KvmPitConfig.SIZE));
+        return libc.ioctl(vm, Uapi.KVM_CREATE_PIT2, Buffers.allocate(Uapi.KvmPitConfig.SIZE));
     }
 
     /** 6.1 needs no PICs for it, 6.12 does. */
     @Test
     void timerIsCopiedThenUniqueThenInNeedOfThePics() {
         int vm = world.fullVm();
-        assertErrno(Errno.EFAULT, kernel.libc().ioctl(world.bareVm(), Uapi.KVM_CREATE_PIT2, NOWHERE));
+        assertErrno(Errno.EFAULT, libc.ioctl(world.bareVm(), Uapi.KVM_CREATE_PIT2, NOWHERE));
         int withoutPics = world.isSince(6, 12) ? -Errno.ENOENT.number() : 0;
         assertThat(pit(world.bareVm())).isEqualTo(withoutPics);
         assertThat(pit(world.splitVm())).isEqualTo(withoutPics);
         assertOk(pit(vm));
         assertErrno(Errno.EEXIST, pit(vm));
-        assertErrno(Errno.EFAULT, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_PIT2, NOWHERE));
+        assertErrno(Errno.EFAULT, libc.ioctl(vm, Uapi.KVM_CREATE_PIT2, NOWHERE));
     }
 
     @Test
@@ -226,11 +226,11 @@ class IrqchipContract extends KernelSuite {
     @Test
     void bootVcpuIsChosenBeforeThereIsAny() {
         int vm = world.fullVm();
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1));
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 4096));
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1));
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 4096));
         world.vcpu(vm, 0);
-        assertErrno(Errno.EBUSY, kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 0));
-        assertErrno(Errno.EBUSY, kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1 << 20));
+        assertErrno(Errno.EBUSY, libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 0));
+        assertErrno(Errno.EBUSY, libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1 << 20));
     }
 
     /** Since 6.11; before, any number is taken. */
@@ -239,7 +239,7 @@ class IrqchipContract extends KernelSuite {
         int vm = world.fullVm();
         int tooMany = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPU_ID) + 1;
         int expected = world.isSince(6, 11) ? -Errno.EINVAL.number() : 0;
-        assertThat(kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, tooMany)).isEqualTo(expected);
-        assertThat(kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, -1)).isEqualTo(expected);
+        assertThat(libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, tooMany)).isEqualTo(expected);
+        assertThat(libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, -1)).isEqualTo(expected);
     }
 }

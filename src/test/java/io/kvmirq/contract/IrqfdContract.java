@@ -8,11 +8,19 @@ import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.uapi.Uapi;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** KVM_IRQFD: virt/kvm/eventfd.c. */
 @Contract
 class IrqfdContract extends KernelSuite {
+    private int event;
+
+    @BeforeEach
+    void setUp() {
+        event = world.eventfd();
+    }
+
     @Test
     void needsAnIrqchipBeforeAnythingElse() {
         world.assumeX86();
@@ -25,7 +33,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void oneEventfdFeedsOneGsi() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         assertOk(kernel.irqfdAssign(vm, event, 10));
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 10));
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 11));
@@ -44,7 +51,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void deassignNeverFailsForAnEventfd() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         assertOk(kernel.irqfdDeassign(vm, event, 10));
         assertOk(kernel.irqfdAssign(vm, event, 10));
         assertOk(kernel.irqfdDeassign(vm, event, 11));
@@ -65,7 +71,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void failedAssignLeavesTheEventfdFree() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         assertErrno(Errno.EBADF, kernel.irqfdAssignLevel(vm, event, -1, 10));
         assertErrno(Errno.EINVAL, kernel.irqfdAssignLevel(vm, event, world.epollFd(), 10));
         assertOk(kernel.irqfdAssign(vm, event, 10));
@@ -74,7 +79,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void gsiIsNeverChecked() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         assertOk(kernel.irqfdAssign(vm, event, -1));
         assertOk(kernel.irqfdDeassign(vm, event, -1));
     }
@@ -90,7 +94,6 @@ class IrqfdContract extends KernelSuite {
     void levelIrqfdsShareAGsiAndAResamplefd() {
         int vm = world.fullVm();
         int resample = world.eventfd();
-        int event = world.eventfd();
         assertOk(kernel.irqfdAssignLevel(vm, event, resample, 5));
         assertOk(kernel.irqfdAssignLevel(vm, world.eventfd(), resample, 5));
         assertOk(kernel.irqfdDeassign(vm, event, 5));
@@ -101,7 +104,6 @@ class IrqfdContract extends KernelSuite {
     void signalReachesTheLapicAndIsConsumed() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        int event = world.eventfd();
         assertOk(world.routeToVector(vm, 30));
         assertOk(kernel.irqfdAssign(vm, event, 30));
         assertOk(kernel.eventfdSignal(event, 5));
@@ -113,7 +115,6 @@ class IrqfdContract extends KernelSuite {
     void signalWithoutRouteIsLostForEver() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        int event = world.eventfd();
         int marker = world.eventfd();
         assertOk(world.setMsiRoutes(vm));
         assertOk(kernel.irqfdAssign(vm, event, 30));
@@ -134,7 +135,6 @@ class IrqfdContract extends KernelSuite {
     void preSignalledEventfdInjectsOnceAndKeepsItsCount() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        int event = world.eventfd();
         assertOk(world.routeToVector(vm, 30));
         assertOk(kernel.eventfdSignal(event, 3));
         assertOk(kernel.irqfdAssign(vm, event, 30));
@@ -146,7 +146,6 @@ class IrqfdContract extends KernelSuite {
     void signalWhileDeassignedArrivesAtTheNextAssign() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        int event = world.eventfd();
         assertOk(world.routeToVector(vm, 30));
         assertOk(kernel.irqfdAssign(vm, event, 30));
         assertOk(kernel.irqfdDeassign(vm, event, 30));
@@ -159,7 +158,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void irqfdLivesAsLongAsAnyDescriptorOfItsEventfd() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         int keeper = world.own(kernel.fdDup(event));
         assertOk(kernel.irqfdAssign(vm, event, 30));
         world.close(event);
@@ -170,7 +168,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void closingTheLastDescriptorDetachesTheIrqfd() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         assertOk(kernel.irqfdAssignLevel(vm, event, world.eventfd(), 5));
         assertOk(kernel.eventfdSignal(event, 1));
         eventually("pin 5 is high", () -> world.ioapicLine(vm, 5));
@@ -181,7 +178,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void closingTheVmFreesItsEventfds() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         assertOk(kernel.irqfdAssign(vm, event, 30));
         world.close(vm);
         assertOk(kernel.irqfdAssign(world.fullVm(), event, 30));
@@ -191,7 +187,6 @@ class IrqfdContract extends KernelSuite {
     void vcpuDoesNotKeepIrqfdsOfAClosedVm() {
         int vm = world.fullVm();
         world.vcpu(vm, 0);
-        int event = world.eventfd();
         assertOk(kernel.irqfdAssign(vm, event, 30));
         world.close(vm);
         assertOk(kernel.irqfdAssign(world.fullVm(), event, 30));
@@ -202,7 +197,6 @@ class IrqfdContract extends KernelSuite {
     void eventfdOfAnotherVmIsBusyOrTheOtherTakesItsSignals() {
         int one = world.fullVm();
         int other = world.fullVm();
-        int event = world.eventfd();
         int vcpu = world.vcpuWithLapic(one);
         int deafVcpu = world.vcpuWithLapic(other);
         assertOk(world.routeToVector(one, 30));
@@ -249,7 +243,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void paddingIsIgnored() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         assertOk(world.irqfd(vm, event, 10, 0, 1 << 20));
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 10));
         assertOk(world.irqfd(vm, event, 10, DEASSIGN, 1 << 20));
@@ -260,7 +253,6 @@ class IrqfdContract extends KernelSuite {
     void failedAssignOfABusyEventfdLeavesTheFirst() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        int event = world.eventfd();
         assertOk(world.routeToVector(vm, 30));
         assertOk(kernel.irqfdAssign(vm, event, 30));
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, event, 31));
@@ -274,7 +266,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void duplicateIsTheSameEventfd() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         int duplicate = world.own(kernel.fdDup(event));
         assertOk(kernel.irqfdAssign(vm, event, 10));
         assertErrno(Errno.EBUSY, kernel.irqfdAssign(vm, duplicate, 10));
@@ -307,7 +298,6 @@ class IrqfdContract extends KernelSuite {
     void deassignOfGsisNeverAssignedSucceedsInEitherVm() {
         int vm = world.fullVm();
         int other = world.fullVm();
-        int event = world.eventfd();
         assertOk(kernel.irqfdAssign(vm, event, 10));
         for (int gsi = 11; gsi <= 14; gsi++) {
             assertOk(kernel.irqfdDeassign(vm, event, gsi));
@@ -335,7 +325,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void readerAndWaiterSeeNothingWhileAssigned() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         assertOk(kernel.irqfdAssign(vm, event, 30));
         assertOk(kernel.eventfdSignal(event, 7));
         assertThat(kernel.fdWait(event, -1, 0)).isZero();
@@ -365,7 +354,6 @@ class IrqfdContract extends KernelSuite {
     void countFromBeforeIsDrainedByTheDeassignAndNotInjectedAgain() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        int event = world.eventfd();
         assertOk(world.routeToVector(vm, 30));
         assertOk(kernel.eventfdSignal(event, 3));
         assertOk(kernel.irqfdAssign(vm, event, 30));
@@ -382,7 +370,6 @@ class IrqfdContract extends KernelSuite {
     void countFromBeforeGoesWithTheNextSignal() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        int event = world.eventfd();
         assertOk(world.routeToVector(vm, 30));
         assertOk(kernel.eventfdSignal(event, 3));
         assertOk(kernel.irqfdAssign(vm, event, 30));
@@ -398,7 +385,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void manySignalsThatNobodyTookAreOneInterrupt() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         assertOk(world.routeToVector(vm, 30));
         RealModeGuest guest = RealModeGuest.answering(world, vm);
         assertOk(kernel.irqfdAssign(vm, event, 30));
@@ -432,7 +418,6 @@ class IrqfdContract extends KernelSuite {
     void changedRouteCountsForIrqfdsThatAreThere() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        int event = world.eventfd();
         assertOk(world.routeToVector(vm, 30));
         assertOk(kernel.irqfdAssign(vm, event, 30));
         assertOk(world.setMsiRoutes(vm, new MsiRoute(30, MSI_ADDRESS, 0x40, 0)));
@@ -445,7 +430,6 @@ class IrqfdContract extends KernelSuite {
     void routeThatComesAfterTheAssignCounts() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        int event = world.eventfd();
         assertOk(kernel.irqfdAssign(vm, event, 30));
         assertOk(world.routeToVector(vm, 30));
         assertOk(kernel.eventfdSignal(event, 1));
@@ -456,7 +440,6 @@ class IrqfdContract extends KernelSuite {
     void pinIsPulsed() {
         int vm = world.fullVm();
         int vcpu = world.vcpuWithLapic(vm);
-        int event = world.eventfd();
         world.redirect(vm, 20, VECTOR);
         assertOk(kernel.irqfdAssign(vm, event, 20));
         assertOk(kernel.eventfdSignal(event, 1));
@@ -469,7 +452,6 @@ class IrqfdContract extends KernelSuite {
     @Test
     void plainIrqfdAndUserspaceAreOneSource() {
         int vm = world.fullVm();
-        int event = world.eventfd();
         assertOk(kernel.lineSet(vm, 20, 1));
         assertThat(world.ioapicLine(vm, 20)).isTrue();
         assertOk(kernel.irqfdAssign(vm, event, 20));
@@ -482,7 +464,6 @@ class IrqfdContract extends KernelSuite {
     void splitIrqchipTakesMessages() {
         int vm = world.splitVm();
         int vcpu = world.vcpuWithLapic(vm);
-        int event = world.eventfd();
         assertOk(world.routeToVector(vm, 3));
         assertOk(kernel.irqfdAssign(vm, event, 3));
         assertOk(kernel.eventfdSignal(event, 1));

@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.contract;
 
-import static io.kvmirq.arch.gic.model.Its.BASER_COLLECTIONS;
-import static io.kvmirq.arch.gic.model.Its.BASER_DEVICES;
-import static io.kvmirq.arch.gic.model.Its.CBASER;
-import static io.kvmirq.arch.gic.model.Its.CREADR;
-import static io.kvmirq.arch.gic.model.Its.CTLR;
-import static io.kvmirq.arch.gic.model.Its.CWRITER;
-import static io.kvmirq.arch.gic.model.Its.IIDR;
-import static io.kvmirq.arch.gic.model.Its.TYPER;
+import static io.kvmirq.arch.gic.model.Its.*;
 import static io.kvmirq.contract.World.*;
 import static org.assertj.core.api.Assertions.assertThat;
 

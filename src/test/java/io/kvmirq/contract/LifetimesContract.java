@@ -44,7 +44,7 @@ class LifetimesContract extends KernelSuite {
         int vm = world.fullVm();
         world.vcpu(vm, 0);
         world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
-        world.own(kernel.libc().ioctl(vm, Uapi.KVM_GET_STATS_FD, 0));
+        world.own(libc.ioctl(vm, Uapi.KVM_GET_STATS_FD, 0));
         int event = world.eventfd();
         int leveled = world.eventfd();
         assertOk(kernel.irqfdAssign(vm, event, 30));
@@ -124,12 +124,12 @@ class LifetimesContract extends KernelSuite {
     void statisticsOutliveVmAndVcpu() {
         int vm = world.bareVm();
         int vcpu = world.vcpu(vm, 0);
-        int ofVm = world.own(kernel.libc().ioctl(vm, Uapi.KVM_GET_STATS_FD, 0));
-        int ofVcpu = world.own(kernel.libc().ioctl(vcpu, Uapi.KVM_GET_STATS_FD, 0));
+        int ofVm = world.own(libc.ioctl(vm, Uapi.KVM_GET_STATS_FD, 0));
+        int ofVcpu = world.own(libc.ioctl(vcpu, Uapi.KVM_GET_STATS_FD, 0));
         world.close(vcpu);
         world.close(vm);
         for (int stats : new int[] {ofVm, ofVcpu}) {
-            assertThat(kernel.libc().pread(stats, Buffers.allocate(Uapi.KvmStatsHeader.SIZE), 0))
+            assertThat(libc.pread(stats, Buffers.allocate(Uapi.KvmStatsHeader.SIZE), 0))
                     .isEqualTo(Uapi.KvmStatsHeader.SIZE);
         }
     }
@@ -147,7 +147,7 @@ class LifetimesContract extends KernelSuite {
     void memoryOfAVcpuOutlivesItsDescriptors() {
         int vm = world.fullVm();
         int vcpu = world.vcpu(vm, 0);
-        ByteBuffer run = kernel.libc().view(world.map(3 * PAGE, vcpu), PAGE);
+        ByteBuffer run = libc.view(world.map(3 * PAGE, vcpu), PAGE);
         world.close(vcpu);
         world.close(vm);
         run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
@@ -279,9 +279,9 @@ class LifetimesContract extends KernelSuite {
         int next = world.eventfd();
         world.close(next);
         assertErrno(Errno.EINVAL, kernel.vmCreate(kvm, 0xff));
-        assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
+        assertErrno(Errno.EEXIST, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
         assertErrno(Errno.ENODEV, kernel.deviceCreate(vm, 99));
-        assertErrno(Errno.EINVAL, kernel.libc().eventfd(0, 2));
+        assertErrno(Errno.EINVAL, libc.eventfd(0, 2));
         assertErrno(Errno.EBADF, kernel.eventfdSignal(next, 1));
     }
 }

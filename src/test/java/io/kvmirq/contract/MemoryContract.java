@@ -17,23 +17,21 @@ class MemoryContract extends KernelSuite {
     }
 
     private int setMemory(int vm, int slot, int flags, long guest, long size, long user) {
-        return kernel.libc()
-                .ioctl(
-                        vm,
-                        Uapi.KVM_SET_USER_MEMORY_REGION,
-                        Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
-                                .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, slot)
-                                .putInt(Uapi.KvmUserspaceMemoryRegion.FLAGS, flags)
-                                .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, guest)
-                                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, size)
-                                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, user));
+        return libc.ioctl(
+                vm,
+                Uapi.KVM_SET_USER_MEMORY_REGION,
+                Buffers.allocate(Uapi.KvmUserspaceMemoryRegion.SIZE)
+                        .putInt(Uapi.KvmUserspaceMemoryRegion.SLOT, slot)
+                        .putInt(Uapi.KvmUserspaceMemoryRegion.FLAGS, flags)
+                        .putLong(Uapi.KvmUserspaceMemoryRegion.GUEST_PHYS_ADDR, guest)
+                        .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, size)
+                        .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, user));
     }
 
     @Test
     void memoryIsCheckedInOrder() {
         int vm = world.bareVm();
-        long address = kernel.libc()
-                .mmap(8192, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        long address = libc.mmap(8192, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
         try {
             assertErrno(Errno.EINVAL, setMemory(vm, 0, 1, 4096, address));
             assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 4095, address));
@@ -43,7 +41,7 @@ class MemoryContract extends KernelSuite {
             assertErrno(Errno.EINVAL, setMemory(vm, 0, 0, 4096, address));
             assertOk(setMemory(vm, 0, 0, 0, 0));
         } finally {
-            assertOk(kernel.libc().munmap(address, 8192));
+            assertOk(libc.munmap(address, 8192));
         }
     }
 
@@ -51,14 +49,13 @@ class MemoryContract extends KernelSuite {
     void kernelKeepsTheLastSlotsForItself() {
         world.assumeX86();
         int vm = world.bareVm();
-        long address = kernel.libc()
-                .mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        long address = libc.mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
         assertOk(address > 0 ? 0 : address);
         try {
             assertErrno(Errno.EINVAL, setMemory(vm, 32764, 0, 4096, address));
             assertOk(setMemory(vm, 32763, 0, 4096, address));
         } finally {
-            assertOk(kernel.libc().munmap(address, 4096));
+            assertOk(libc.munmap(address, 4096));
         }
     }
 
@@ -134,15 +131,14 @@ class MemoryContract extends KernelSuite {
     // The second form, since 6.8
 
     private int setMemory2(int vm, int flags, int memfd, long user) {
-        return kernel.libc()
-                .ioctl(
-                        vm,
-                        Uapi.KVM_SET_USER_MEMORY_REGION2,
-                        Buffers.allocate(Uapi.KvmUserspaceMemoryRegion2.SIZE)
-                                .putInt(Uapi.KvmUserspaceMemoryRegion.FLAGS, flags)
-                                .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, PAGE)
-                                .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, user)
-                                .putInt(Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD, memfd));
+        return libc.ioctl(
+                vm,
+                Uapi.KVM_SET_USER_MEMORY_REGION2,
+                Buffers.allocate(Uapi.KvmUserspaceMemoryRegion2.SIZE)
+                        .putInt(Uapi.KvmUserspaceMemoryRegion.FLAGS, flags)
+                        .putLong(Uapi.KvmUserspaceMemoryRegion.MEMORY_SIZE, PAGE)
+                        .putLong(Uapi.KvmUserspaceMemoryRegion.USERSPACE_ADDR, user)
+                        .putInt(Uapi.KvmUserspaceMemoryRegion2.GUEST_MEMFD, memfd));
     }
 
     /** Since 6.8; before, the request is unknown. */
@@ -167,7 +163,7 @@ class MemoryContract extends KernelSuite {
         assertOk(setMemory2(vm, 0, -1, address));
         assertErrno(Errno.EEXIST, setMemory(vm, 1, 0, PAGE, address));
         assertErrno(Errno.EINVAL, setMemory2(vm, 8, -1, address));
-        assertErrno(Errno.EFAULT, kernel.libc().ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION2, 8));
+        assertErrno(Errno.EFAULT, libc.ioctl(vm, Uapi.KVM_SET_USER_MEMORY_REGION2, 8));
     }
 
     /** The flag is known where the VM's type may have private memory, which not every kernel's does. */
@@ -189,8 +185,7 @@ class MemoryContract extends KernelSuite {
     void slotsAreOfAsManyAddressSpacesAsTheCapabilitySays() {
         int vm = world.bareVm();
         int spaces = Math.max(1, kernel.capabilityCheck(vm, 118));
-        long address = kernel.libc()
-                .mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
+        long address = libc.mmap(4096, Uapi.PROT_READ | Uapi.PROT_WRITE, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
         try {
             for (int space = 0; space < spaces; space++) {
                 assertOk(setMemory(vm, space << 16, 0, 4096, address));
@@ -198,7 +193,7 @@ class MemoryContract extends KernelSuite {
             }
             assertErrno(Errno.EINVAL, setMemory(vm, spaces << 16, 0, 4096, address));
         } finally {
-            assertOk(kernel.libc().munmap(address, 4096));
+            assertOk(libc.munmap(address, 4096));
         }
     }
 }

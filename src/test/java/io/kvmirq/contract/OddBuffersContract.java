@@ -8,7 +8,6 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.kvmirq.Errno;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
-import io.kvmirq.backend.Libc;
 import io.kvmirq.uapi.Uapi;
 import io.kvmirq.uapi.UapiVfio;
 import io.kvmirq.uapi.UapiVfio.VfioIrqSet;
@@ -84,7 +83,7 @@ class OddBuffersContract extends KernelSuite {
                 .putInt(Uapi.KvmIrqRouting.NR, 1)
                 .putInt(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.GSI, GSI)
                 .putInt(Uapi.KvmIrqRouting.SIZE + Uapi.KvmIrqRoutingEntry.TYPE, Uapi.KVM_IRQ_ROUTING_MSI);
-        readable(table).forEach((name, odd) -> assertThat(kernel.libc().ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, odd))
+        readable(table).forEach((name, odd) -> assertThat(libc.ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, odd))
                 .as(name)
                 .isZero());
     }
@@ -96,7 +95,6 @@ class OddBuffersContract extends KernelSuite {
         int count = 50_000_000;
         long length = (long) count * KernelBackend.ROUTE_SIZE;
         if (kernel.isReal()) {
-            Libc libc = kernel.libc();
             long untouched = libc.mmap(length, Uapi.PROT_READ, Uapi.MAP_PRIVATE | Uapi.MAP_ANONYMOUS, -1, 0);
             assertOk(untouched);
             assertErrno(Errno.EINVAL, kernel.routesSet(vm, libc.view(untouched, length), count));
@@ -191,12 +189,12 @@ class OddBuffersContract extends KernelSuite {
         ByteBuffer count = Buffers.allocate(Long.BYTES).putLong(0, COUNT);
         readable(count).forEach((name, from) -> {
             ByteBuffer limited = from.duplicate().limit(Long.BYTES);
-            assertThat(kernel.libc().write(event, limited)).as(name).isEqualTo(Long.BYTES);
+            assertThat(libc.write(event, limited)).as(name).isEqualTo(Long.BYTES);
             assertThat(world.drain(event)).as(name).isEqualTo(COUNT);
         });
         writable(Buffers.allocate(Long.BYTES)).forEach((name, to) -> {
             assertOk(kernel.eventfdSignal(event, COUNT));
-            assertThat(kernel.libc().read(event, to)).as(name).isEqualTo(Long.BYTES);
+            assertThat(libc.read(event, to)).as(name).isEqualTo(Long.BYTES);
             assertThat(content(to, Long.BYTES).getLong(0)).as(name).isEqualTo(COUNT);
         });
     }
@@ -210,7 +208,7 @@ class OddBuffersContract extends KernelSuite {
         ByteBuffer cpuid = Buffers.allocate(Uapi.KvmCpuid2.SIZE + entries * Uapi.KvmCpuid2.ENTRY_SIZE)
                 .putInt(Uapi.KvmCpuid2.NENT, entries);
         writable(cpuid).forEach((name, odd) -> {
-            assertThat(kernel.libc().ioctl(kvm, Uapi.KVM_GET_SUPPORTED_CPUID, odd))
+            assertThat(libc.ioctl(kvm, Uapi.KVM_GET_SUPPORTED_CPUID, odd))
                     .as(name)
                     .isZero();
             assertThat(content(odd, Integer.BYTES).getInt(0)).as(name).isBetween(1, entries);
@@ -223,10 +221,10 @@ class OddBuffersContract extends KernelSuite {
             return; // a fake process has addresses of its own
         }
         ByteBuffer whole = Buffers.allocate(64);
-        long first = kernel.libc().addressOf(whole);
+        long first = libc.addressOf(whole);
         for (int at : new int[] {0, 1, 8, 63}) {
-            assertThat(kernel.libc().addressOf(whole.slice(at, 64 - at))).isEqualTo(first + at);
-            assertThat(kernel.libc().addressOf(whole.asReadOnlyBuffer().slice(at, 64 - at)))
+            assertThat(libc.addressOf(whole.slice(at, 64 - at))).isEqualTo(first + at);
+            assertThat(libc.addressOf(whole.asReadOnlyBuffer().slice(at, 64 - at)))
                     .isEqualTo(first + at);
         }
     }
@@ -236,11 +234,11 @@ class OddBuffersContract extends KernelSuite {
     void viewBeyondWhatABufferHoldsIsRefused() {
         long address = world.map(PAGE, -1);
         for (long length : new long[] {1L << 31, (1L << 32) + 8, Long.MAX_VALUE, -1, Long.MIN_VALUE}) {
-            assertThatThrownBy(() -> kernel.libc().view(address, length))
+            assertThatThrownBy(() -> libc.view(address, length))
                     .isInstanceOf(IllegalArgumentException.class)
                     .hasMessage("a view of " + length + " bytes is out of range: a buffer holds 0 to 2147483647");
         }
-        assertThat(kernel.libc().view(address, 16).order()).isEqualTo(ByteOrder.nativeOrder());
-        assertThat(kernel.libc().view(address, 16).capacity()).isEqualTo(16);
+        assertThat(libc.view(address, 16).order()).isEqualTo(ByteOrder.nativeOrder());
+        assertThat(libc.view(address, 16).capacity()).isEqualTo(16);
     }
 }

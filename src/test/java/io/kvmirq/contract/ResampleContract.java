@@ -458,8 +458,7 @@ class ResampleContract extends KernelSuite {
                 .putInt(Uapi.Pollfd.FD, fd)
                 .putShort(Uapi.Pollfd.EVENTS, (short) Uapi.POLLIN);
         ByteBuffer limit = Buffers.allocate(Uapi.Timespec.SIZE);
-        assertOk(kernel.libc()
-                .ppoll(kernel.libc().addressOf(polled), 1, kernel.libc().addressOf(limit)));
+        assertOk(libc.ppoll(libc.addressOf(polled), 1, libc.addressOf(limit)));
         int events = polled.getShort(Uapi.Pollfd.REVENTS);
         limit.clear();
         return events;

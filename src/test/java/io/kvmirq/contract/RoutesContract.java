@@ -123,15 +123,15 @@ class RoutesContract extends KernelSuite {
         table.putInt(at + Uapi.KvmIrqRoutingEntry.GSI, gsi)
                 .putInt(at + Uapi.KvmIrqRoutingEntry.TYPE, type)
                 .putInt(at + Uapi.KvmIrqRoutingEntry.FLAGS, flags);
-        return kernel.libc().ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, table);
+        return libc.ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, table);
     }
 
     /** A table whose header is the last of its page, so that no entry can be read. */
     private int unreadable(int vm, int count, int flags) {
         long page = world.pageBeforeNothing();
         long at = page + PAGE - Uapi.KvmIrqRouting.SIZE;
-        header(kernel.libc().view(at, Uapi.KvmIrqRouting.SIZE), count, flags);
-        return kernel.libc().ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, at);
+        header(libc.view(at, Uapi.KvmIrqRouting.SIZE), count, flags);
+        return libc.ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, at);
     }
 
     @Test
@@ -182,7 +182,7 @@ class RoutesContract extends KernelSuite {
             table.put(i, (byte) 0xa5);
         }
         table.putInt(at + Uapi.KvmIrqRoutingEntry.TYPE, Uapi.KVM_IRQ_ROUTING_MSI);
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, table));
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_GSI_ROUTING, table));
     }
 
     @Test

@@ -101,7 +101,7 @@ class ThreadsContract extends KernelSuite {
         int vm = world.bareVm();
         for (int i = 0; i < 5; i++) {
             int id = i;
-            world.own(winner(race(3, () -> kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, id)), Errno.EEXIST));
+            world.own(winner(race(3, () -> libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, id)), Errno.EEXIST));
         }
     }
 
@@ -258,7 +258,7 @@ class ThreadsContract extends KernelSuite {
 
     private int highEventfd() {
         int low = kernel.eventfdCreate();
-        int high = kernel.libc().fcntl(low, Uapi.F_DUPFD_CLOEXEC, HIGH);
+        int high = libc.fcntl(low, Uapi.F_DUPFD_CLOEXEC, HIGH);
         assertOk(kernel.fdClose(low));
         assertOk(high);
         return high;

@@ -17,15 +17,14 @@ class VcpuContract extends KernelSuite {
     void secondVcpuOfAnIdExists() {
         int vm = world.bareVm();
         world.vcpu(vm, 1);
-        assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1));
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1 << 20));
+        assertErrno(Errno.EEXIST, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 1));
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 1 << 20));
     }
 
     @Test
     void lapicNeedsAnIrqchip() {
         int vcpu = world.vcpu(world.bareVm(), 0);
-        assertErrno(
-                Errno.EINVAL, kernel.libc().ioctl(vcpu, Uapi.KVM_GET_LAPIC, Buffers.allocate(Uapi.KvmLapicState.SIZE)));
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_GET_LAPIC, Buffers.allocate(Uapi.KvmLapicState.SIZE)));
     }
 
     private static final long NOWHERE = 8;
@@ -36,7 +35,7 @@ class VcpuContract extends KernelSuite {
     void closedVcpuStillHasItsId() {
         int vm = world.fullVm();
         world.close(world.vcpu(vm, 0));
-        assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
+        assertErrno(Errno.EEXIST, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
     }
 
     // LAPIC
@@ -45,7 +44,7 @@ class VcpuContract extends KernelSuite {
     void idOfALapicMayChangeInXapicMode() {
         int vcpu = world.vcpu(world.fullVm(), 0);
         ByteBuffer lapic = world.lapic(vcpu);
-        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic.putInt(0x20, 7 << 24)));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_SET_LAPIC, lapic.putInt(0x20, 7 << 24)));
         assertThat(world.lapic(vcpu).getInt(0x20)).isEqualTo(7 << 24);
     }
 
@@ -58,11 +57,10 @@ class VcpuContract extends KernelSuite {
     // KVM_INTERRUPT
 
     private int interrupt(int vcpu, int vector) {
-        return kernel.libc()
-                .ioctl(
-                        vcpu,
-                        Uapi.KVM_INTERRUPT,
-                        Buffers.allocate(Uapi.KvmInterrupt.SIZE).putInt(Uapi.KvmInterrupt.IRQ, vector));
+        return libc.ioctl(
+                vcpu,
+                Uapi.KVM_INTERRUPT,
+                Buffers.allocate(Uapi.KvmInterrupt.SIZE).putInt(Uapi.KvmInterrupt.IRQ, vector));
     }
 
     @Test
@@ -70,7 +68,7 @@ class VcpuContract extends KernelSuite {
         int bare = world.vcpu(world.bareVm(), 0);
         int full = world.vcpu(world.fullVm(), 0);
         for (int vcpu : new int[] {bare, full, world.vcpu(world.splitVm(), 0)}) {
-            assertErrno(Errno.EFAULT, kernel.libc().ioctl(vcpu, Uapi.KVM_INTERRUPT, NOWHERE));
+            assertErrno(Errno.EFAULT, libc.ioctl(vcpu, Uapi.KVM_INTERRUPT, NOWHERE));
             assertErrno(Errno.EINVAL, interrupt(vcpu, 256));
             assertErrno(Errno.EINVAL, interrupt(vcpu, -1));
         }
@@ -91,7 +89,7 @@ class VcpuContract extends KernelSuite {
     @Test
     void nmiIsTakenWithAndWithoutIrqchip() {
         for (int vm : new int[] {world.bareVm(), world.fullVm(), world.splitVm()}) {
-            assertOk(kernel.libc().ioctl(world.vcpu(vm, 0), Uapi.KVM_NMI, 0));
+            assertOk(libc.ioctl(world.vcpu(vm, 0), Uapi.KVM_NMI, 0));
         }
     }
 
@@ -99,18 +97,18 @@ class VcpuContract extends KernelSuite {
 
     @Test
     void runTakesNoArgument() {
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(world.vcpu(world.fullVm(), 0), Uapi.KVM_RUN, 1));
+        assertErrno(Errno.EINVAL, libc.ioctl(world.vcpu(world.fullVm(), 0), Uapi.KVM_RUN, 1));
     }
 
     @Test
     void immediateExitIsAnInterruptionWithoutReason() {
         int kvm = world.kvm();
         int vcpu = world.vcpu(world.fullVm(), 0);
-        int size = kernel.libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
-        ByteBuffer run = kernel.libc().view(world.map(size, vcpu), size);
+        int size = libc.ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0);
+        ByteBuffer run = libc.view(world.map(size, vcpu), size);
         run.put(Uapi.KvmRun.IMMEDIATE_EXIT, (byte) 1);
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vcpu, Uapi.KVM_RUN, 1));
-        assertErrno(Errno.EINTR, kernel.libc().ioctl(vcpu, Uapi.KVM_RUN, 0));
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, Uapi.KVM_RUN, 1));
+        assertErrno(Errno.EINTR, libc.ioctl(vcpu, Uapi.KVM_RUN, 0));
         assertThat(run.getInt(Uapi.KvmRun.EXIT_REASON)).isEqualTo(Uapi.KVM_EXIT_UNKNOWN);
     }
 
@@ -118,16 +116,15 @@ class VcpuContract extends KernelSuite {
 
     private int state(int vcpu) {
         ByteBuffer state = Buffers.allocate(Uapi.KvmMpState.SIZE);
-        assertOk(kernel.libc().ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
+        assertOk(libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, state));
         return state.getInt(Uapi.KvmMpState.MP_STATE);
     }
 
     private int setState(int vcpu, int state) {
-        return kernel.libc()
-                .ioctl(
-                        vcpu,
-                        Uapi.KVM_SET_MP_STATE,
-                        Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(Uapi.KvmMpState.MP_STATE, state));
+        return libc.ioctl(
+                vcpu,
+                Uapi.KVM_SET_MP_STATE,
+                Buffers.allocate(Uapi.KvmMpState.SIZE).putInt(Uapi.KvmMpState.MP_STATE, state));
     }
 
     @Test
@@ -145,8 +142,8 @@ class VcpuContract extends KernelSuite {
         assertThat(state(vcpu)).isEqualTo(Uapi.KVM_MP_STATE_RUNNABLE);
         assertOk(setState(vcpu, Uapi.KVM_MP_STATE_RUNNABLE));
         assertErrno(Errno.EINVAL, setState(vcpu, Uapi.KVM_MP_STATE_HALTED));
-        assertErrno(Errno.EFAULT, kernel.libc().ioctl(vcpu, Uapi.KVM_SET_MP_STATE, NOWHERE));
-        assertErrno(Errno.EFAULT, kernel.libc().ioctl(vcpu, Uapi.KVM_GET_MP_STATE, NOWHERE));
+        assertErrno(Errno.EFAULT, libc.ioctl(vcpu, Uapi.KVM_SET_MP_STATE, NOWHERE));
+        assertErrno(Errno.EFAULT, libc.ioctl(vcpu, Uapi.KVM_GET_MP_STATE, NOWHERE));
     }
 
     @Test
@@ -178,7 +175,7 @@ class VcpuContract extends KernelSuite {
     @Test
     void bootVcpuIsTheOneChosen() {
         int vm = world.fullVm();
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1));
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_BOOT_CPU_ID, 1));
         int other = world.vcpu(vm, 0);
         int boot = world.vcpu(vm, 1);
         assertThat(state(other)).isEqualTo(Uapi.KVM_MP_STATE_UNINITIALIZED);
@@ -190,7 +187,7 @@ class VcpuContract extends KernelSuite {
     @Test
     void nmiReachesTheGuest() {
         RealModeGuest guest = RealModeGuest.answering(world, world.fullVm());
-        assertOk(kernel.libc().ioctl(guest.vcpu(), Uapi.KVM_NMI, 0));
+        assertOk(libc.ioctl(guest.vcpu(), Uapi.KVM_NMI, 0));
         guest.runTo(RealModeGuest.INTERRUPTED);
     }
 
@@ -198,7 +195,7 @@ class VcpuContract extends KernelSuite {
     void nmiReachesAGuestWithoutIrqchip() {
         RealModeGuest guest = new RealModeGuest(world, world.bareVm(), "e682e682");
         guest.runTo(RealModeGuest.READY);
-        assertOk(kernel.libc().ioctl(guest.vcpu(), Uapi.KVM_NMI, 0));
+        assertOk(libc.ioctl(guest.vcpu(), Uapi.KVM_NMI, 0));
         guest.runTo(RealModeGuest.INTERRUPTED);
         guest.runTo(RealModeGuest.READY);
     }

@@ -39,7 +39,7 @@ class VfioDmaContract extends VfioSuite {
         container = vfio.container();
         assertOk(vfio.setContainer(group, container));
         assertOk(vfio.setIommu(container, type));
-        memory = vfio.world.map(4 * PAGE, -1);
+        memory = world.map(4 * PAGE, -1);
     }
 
     private int map(int argsz, int flags, long vaddr, long iova, long size) {
@@ -93,7 +93,7 @@ class VfioDmaContract extends VfioSuite {
     @Test
     void addressesOfMessagesAreReservedAndFoundBeforeTheMemory() {
         attach();
-        long messages = vfio.world.isArm64() ? ARM64_MESSAGES : MESSAGES;
+        long messages = world.isArm64() ? ARM64_MESSAGES : MESSAGES;
         assertErrno(Errno.EINVAL, map(MAP_SIZE, READ_WRITE, 0, messages, PAGE));
         assertErrno(Errno.EINVAL, map(messages - PAGE, 2 * PAGE));
         assertOk(map(messages - PAGE, PAGE));

@@ -97,7 +97,7 @@ class VfioGroupContract extends VfioSuite {
         int group = vfio.group(EDU);
         String path = vfio.groupPath(EDU);
         assertErrno(Errno.EBUSY, vfio.open(path));
-        int copy = vfio.world.own(vfio.kernel().fdDup(group));
+        int copy = world.own(kernel.fdDup(group));
         closeFile(group);
         assertErrno(Errno.EBUSY, vfio.open(path));
         closeFile(copy);
@@ -137,12 +137,12 @@ class VfioGroupContract extends VfioSuite {
         assertErrno(Errno.EBADF, vfio.setContainer(group, -1));
         assertErrno(Errno.EBADF, vfio.setContainer(group, NOT_OPEN));
         Errno noContainer = vfio.isSince(6, 2) ? Errno.EBADFD : Errno.EINVAL;
-        assertErrno(noContainer, vfio.setContainer(group, vfio.world.eventfd()));
+        assertErrno(noContainer, vfio.setContainer(group, world.eventfd()));
         assertErrno(noContainer, vfio.setContainer(group, group));
         assertErrno(Errno.EINVAL, vfio.unsetContainer(group));
         assertOk(vfio.setContainer(group, vfio.container()));
         assertErrno(Errno.EBADF, vfio.setContainer(group, NOT_OPEN));
-        assertErrno(Errno.EINVAL, vfio.setContainer(group, vfio.world.eventfd()));
+        assertErrno(Errno.EINVAL, vfio.setContainer(group, world.eventfd()));
         assertErrno(Errno.EINVAL, vfio.setContainer(group, vfio.container()));
     }
 
@@ -158,7 +158,7 @@ class VfioGroupContract extends VfioSuite {
     @Test
     void eventfdKnowsNoRequestOfAGroup() {
         vfio.place(EDU);
-        assertErrno(Errno.ENOTTY, vfio.ioctl(vfio.world.eventfd(), UapiVfio.VFIO_GROUP_SET_CONTAINER, number(0)));
+        assertErrno(Errno.ENOTTY, vfio.ioctl(world.eventfd(), UapiVfio.VFIO_GROUP_SET_CONTAINER, number(0)));
     }
 
     @Test
@@ -185,7 +185,7 @@ class VfioGroupContract extends VfioSuite {
         assertOk(vfio.setContainer(group, container));
         assertErrno(Errno.EINVAL, vfio.deviceFd(group, name));
         assertOk(vfio.setIommu(container, TYPE1V2));
-        vfio.world.own(vfio.deviceFd(group, name));
+        world.own(vfio.deviceFd(group, name));
     }
 
     @Test

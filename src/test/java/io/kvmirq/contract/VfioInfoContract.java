@@ -115,7 +115,7 @@ class VfioInfoContract extends VfioSuite {
         assertOk(device.irqInfo(16, REQ));
         assertOk(device.irqInfo(4096, REQ));
         ByteBuffer record = Buffers.allocate(KernelBackend.VFIO_IRQ_SIZE).putLong(0, -1);
-        assertErrno(Errno.EINVAL, vfio.kernel().vfioIrqInfo(device.fd, 5, record));
+        assertErrno(Errno.EINVAL, kernel.vfioIrqInfo(device.fd, 5, record));
         assertThat(record.getLong(0)).as("record after an error").isEqualTo(-1);
     }
 
@@ -190,8 +190,8 @@ class VfioInfoContract extends VfioSuite {
 
     @Test
     void onlyADeviceThatSaysSoResets() {
-        assertThat(vfio.kernel().vfioReset(vfio.device(E1000E).fd)).isZero();
-        assertErrno(Errno.EINVAL, vfio.kernel().vfioReset(vfio.device(EDU).fd));
+        assertThat(kernel.vfioReset(vfio.device(E1000E).fd)).isZero();
+        assertErrno(Errno.EINVAL, kernel.vfioReset(vfio.device(EDU).fd));
     }
 
     @Test
@@ -199,7 +199,7 @@ class VfioInfoContract extends VfioSuite {
         VfioDevice device = vfio.device(E1000E);
         int[] events = vfio.events(5);
         assertOk(device.arm(MSIX, 0, events));
-        assertThat(vfio.kernel().vfioReset(device.fd)).isZero();
+        assertThat(kernel.vfioReset(device.fd)).isZero();
         assertThat(device.armed(MSIX, events)).containsExactly(0, 1, 2, 3, 4);
         device.start();
         device.hardware.send(2);

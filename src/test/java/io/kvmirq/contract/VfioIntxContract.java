@@ -56,7 +56,7 @@ class VfioIntxContract extends VfioSuite {
         assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
         assertErrno(Errno.EINVAL, device.arm(INTX, 0, device.fd));
         assertErrno(Errno.EINVAL, device.disable(INTX));
-        assertOk(device.arm(INTX, 0, vfio.world.eventfd()));
+        assertOk(device.arm(INTX, 0, world.eventfd()));
         assertErrno(Errno.EINVAL, device.setIrqs(TRIGGER | EVENTFD, INTX, 0, 0));
         assertOk(device.disable(INTX));
         assertErrno(Errno.EINVAL, device.disable(INTX));
@@ -64,7 +64,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void maskIsCheckedInOrder() {
-        VfioDevice device = armed(vfio.world.eventfd());
+        VfioDevice device = armed(world.eventfd());
         assertErrno(Errno.EINVAL, device.setIrqs(MASK | NONE, INTX, 0, 0));
         assertErrno(Errno.EINVAL, device.setIrqs(UNMASK | NONE, INTX, 0, 0));
         assertErrno(Errno.ENOTTY, device.setIrqs(MASK | EVENTFD, INTX, 0, 1, NOT_OPEN));
@@ -75,7 +75,7 @@ class VfioIntxContract extends VfioSuite {
     @Test
     void messagesNeedIntxDisabledFirst() {
         VfioDevice device = vfio.device(E1000E);
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(INTX, 0, event));
         assertErrno(Errno.EINVAL, device.arm(MSI, 0, event));
         assertErrno(Errno.EINVAL, device.arm(MSIX, 0, NOT_OPEN));
@@ -88,7 +88,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void loopbackSignalsByNoneAndByAByteThatIsNotZero() {
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.intx(TRIGGER));
         assertOk(device.bytes(TRIGGER, INTX, 0, 1));
@@ -98,7 +98,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void requestOfTheDeviceIsSignalledOnceAndAutoMasked() {
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         VfioDevice device = armed(event);
         device.hardware.request();
         assertThat(vfio.await(event)).isEqualTo(1);
@@ -109,7 +109,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskingWhileTheDeviceRequestsSignalsAgain() {
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         VfioDevice device = armed(event);
         device.hardware.request();
         assertThat(vfio.await(event)).isEqualTo(1);
@@ -120,7 +120,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskingAfterTheDeviceWasServedIsQuiet() {
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         VfioDevice device = armed(event);
         device.hardware.request();
         assertThat(vfio.await(event)).isEqualTo(1);
@@ -134,7 +134,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void maskOfTheUserHoldsTheRequestUntilItUnmasks() {
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.intx(MASK));
         assertOk(device.intx(MASK));
@@ -149,7 +149,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void maskByAByteOfZeroMasksNothing() {
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.bytes(MASK, INTX, 0, 0));
         device.hardware.request();
@@ -159,7 +159,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void statusShowsTheRequestWhileItIsMasked() {
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertThat(device.readConfig(STATUS) & INTX_PENDING).isZero();
         device.hardware.request();
@@ -173,7 +173,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void secondUnmaskEventfdIsBusyUntilTheFirstIsRemoved() {
-        VfioDevice device = armed(vfio.world.eventfd());
+        VfioDevice device = armed(world.eventfd());
         int[] unmask = vfio.events(2);
         assertOk(device.unmaskBy(-1));
         assertOk(device.unmaskBy(unmask[0]));
@@ -186,18 +186,18 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void disableRemovesTheUnmaskEventfd() {
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         VfioDevice device = armed(event);
-        assertOk(device.unmaskBy(vfio.world.eventfd()));
+        assertOk(device.unmaskBy(world.eventfd()));
         assertOk(device.disable(INTX));
         assertOk(device.arm(INTX, 0, event));
-        assertOk(device.unmaskBy(vfio.world.eventfd()));
+        assertOk(device.unmaskBy(world.eventfd()));
     }
 
     @Test
     void unmaskEventfdUnmasksAndIsConsumed() {
-        int event = vfio.world.eventfd();
-        int unmask = vfio.world.eventfd();
+        int event = world.eventfd();
+        int unmask = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.unmaskBy(unmask));
         device.hardware.request();
@@ -214,8 +214,8 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void unmaskEventfdThatIsSignalledAlreadyUnmasksAtOnceAndKeepsItsCount() {
-        int event = vfio.world.eventfd();
-        int unmask = vfio.world.eventfd();
+        int event = world.eventfd();
+        int unmask = world.eventfd();
         VfioDevice device = armed(event);
         device.hardware.request();
         assertThat(vfio.await(event)).isEqualTo(1);
@@ -228,19 +228,19 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void lastCloseOfTheUnmaskEventfdRemovesIt() {
-        VfioDevice device = armed(vfio.world.eventfd());
-        int unmask = vfio.world.eventfd();
-        int other = vfio.world.eventfd();
+        VfioDevice device = armed(world.eventfd());
+        int unmask = world.eventfd();
+        int other = world.eventfd();
         assertOk(device.unmaskBy(unmask));
         assertErrno(Errno.EBUSY, device.unmaskBy(other));
-        vfio.world.close(unmask);
+        world.close(unmask);
         eventually("the closed eventfd is removed", () -> device.unmaskBy(other) == 0);
     }
 
     /** Whether it is removed by -1, or by disabling INTx. */
     @Test
     void removingTheUnmaskEventfdTakesItsCount() {
-        VfioDevice device = armed(vfio.world.eventfd());
+        VfioDevice device = armed(world.eventfd());
         int[] unmask = vfio.events(2);
         for (int event : unmask) {
             vfio.signal(event);
@@ -271,7 +271,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void failureToSwapKeepsTheTrigger() {
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertErrno(Errno.EBADF, device.arm(INTX, 0, NOT_OPEN));
         assertErrno(Errno.EINVAL, device.arm(INTX, 0, device.fd));
@@ -281,7 +281,7 @@ class VfioIntxContract extends VfioSuite {
     /** The fixes of CVE-2024-26812, which Debian's 6.1 and 6.12 have. */
     @Test
     void minusOneKeepsIntxActiveWithoutATrigger() {
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         VfioDevice device = armed(event);
         assertOk(device.arm(INTX, 0, -1));
         assertOk(device.intx(TRIGGER));
@@ -298,7 +298,7 @@ class VfioIntxContract extends VfioSuite {
 
     @Test
     void disIntxOfTheGuestHoldsEverySignal() {
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         VfioDevice device = armed(event);
         device.writeCommand(device.readConfig(COMMAND) | DIS_INTX);
         device.hardware.request();

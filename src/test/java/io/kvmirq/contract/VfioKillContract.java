@@ -49,7 +49,7 @@ class VfioKillContract extends VfioSuite {
 
     @Test
     void devicesOfAKilledProcessAreUsableAtOnce() throws IOException, InterruptedException {
-        assumeTrue(vfio.world.fake().isEmpty(), "needs a real kernel: a fake has one process");
+        assumeTrue(world.fake().isEmpty(), "needs a real kernel: a fake has one process");
         vfio.place(E1000E);
         vfio.place(EDU);
         Process user = user(vfio, KilledUser.class);
@@ -68,7 +68,7 @@ class VfioKillContract extends VfioSuite {
         assertThat(interrupts()).isEmpty();
         VfioDevice device = vfio.device(EDU);
         device.start();
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertErrno(Errno.EINVAL, device.intx(UNMASK));
         assertOk(device.arm(INTX, 0, event));
         device.hardware.serve();

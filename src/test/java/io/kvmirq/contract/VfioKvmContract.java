@@ -17,7 +17,7 @@ import org.junit.jupiter.api.Test;
 @VfioContract
 class VfioKvmContract extends VfioSuite {
     private int kvmVfio() {
-        return vfio.world.own(kernel.deviceCreate(vfio.world.bareVm(), Uapi.KVM_DEV_TYPE_VFIO));
+        return world.own(kernel.deviceCreate(world.bareVm(), Uapi.KVM_DEV_TYPE_VFIO));
     }
 
     // Which files
@@ -37,7 +37,7 @@ class VfioKvmContract extends VfioSuite {
     @Test
     void duplicateOfAGroupIsTheSameFile() {
         int group = vfio.group(EDU);
-        int copy = vfio.world.own(kernel.fdDup(group));
+        int copy = world.own(kernel.fdDup(group));
         int files = kvmVfio();
         assertOk(kernel.deviceVfioAdd(files, group));
         assertErrno(Errno.EEXIST, kernel.deviceVfioAdd(files, copy));
@@ -152,9 +152,9 @@ class VfioKvmContract extends VfioSuite {
         assumeTrue(vfio.isSince(6, 6), "needs 6.6, where KVM accepts a device");
         VfioDevice device = vfio.device(EDU);
         device.start();
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));
-        int copy = vfio.world.own(kernel.fdDup(device.fd));
+        int copy = world.own(kernel.fdDup(device.fd));
         int files = kvmVfio();
         assertOk(kernel.deviceVfioAdd(files, device.fd));
         closeFile(device.fd);
@@ -167,13 +167,13 @@ class VfioKvmContract extends VfioSuite {
 
     @Test
     void closingTheKvmDeviceReleasesAllFilesWhileTheVmLives() {
-        int vm = vfio.world.bareVm();
-        int files = vfio.world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
+        int vm = world.bareVm();
+        int files = world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
         int group = vfio.group(EDU);
         assertOk(kernel.deviceVfioAdd(files, group));
         closeFile(files);
         closeFile(group);
         closeFile(vfio.group(EDU));
-        vfio.world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
+        world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
     }
 }

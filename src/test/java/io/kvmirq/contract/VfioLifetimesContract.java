@@ -21,7 +21,7 @@ class VfioLifetimesContract extends VfioSuite {
     @Test
     void lastCloseOfADeviceDisablesItsInterrupts() {
         VfioDevice device = vfio.device(E1000E);
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(MSIX, 0, event));
         assertOk(device.arm(ERR, 0, event));
         assertOk(device.arm(REQ, 0, event));
@@ -37,8 +37,8 @@ class VfioLifetimesContract extends VfioSuite {
     void lastCloseOfADeviceDisablesIntxAndForgetsItsUnmaskEventfd() {
         VfioDevice device = vfio.device(EDU);
         device.start();
-        int event = vfio.world.eventfd();
-        int unmask = vfio.world.eventfd();
+        int event = world.eventfd();
+        int unmask = world.eventfd();
         assertOk(device.arm(INTX, 0, event));
         assertOk(device.unmaskBy(unmask));
         device.hardware.request();
@@ -59,7 +59,7 @@ class VfioLifetimesContract extends VfioSuite {
     void twoFilesOfADeviceShareItsInterrupts() {
         VfioDevice first = vfio.device(EDU);
         VfioDevice second = vfio.device(EDU, first.container, first.group);
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(first.arm(MSI, 0, event));
         closeFile(first.fd);
         assertThat(second.armed(MSI, event)).as("the other file is open").containsExactly(0);
@@ -69,9 +69,9 @@ class VfioLifetimesContract extends VfioSuite {
     @Test
     void duplicateKeepsADeviceOpen() {
         VfioDevice device = vfio.device(EDU);
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));
-        int copy = vfio.world.own(kernel.fdDup(device.fd));
+        int copy = world.own(kernel.fdDup(device.fd));
         closeFile(device.fd);
         assertErrno(Errno.EBUSY, vfio.unsetContainer(device.group));
         closeFile(copy);
@@ -99,7 +99,7 @@ class VfioLifetimesContract extends VfioSuite {
         VfioDevice device = vfio.device(EDU);
         closeFile(device.container);
         closeFile(device.group);
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));
         device.start();
         device.hardware.send(0);
@@ -110,7 +110,7 @@ class VfioLifetimesContract extends VfioSuite {
     void deviceIsUsableAtOnceAfterItWasClosed() {
         for (int i = 0; i < 3; i++) {
             VfioDevice device = vfio.device(EDU);
-            int event = vfio.world.eventfd();
+            int event = world.eventfd();
             assertOk(device.arm(MSI, 0, event));
             assertThat(device.armed(MSI, event)).containsExactly(0);
             device.close();
@@ -123,8 +123,8 @@ class VfioLifetimesContract extends VfioSuite {
     @Test
     void closedEventfdStaysArmed() {
         VfioDevice device = vfio.device(EDU);
-        int event = vfio.world.eventfd();
-        int other = vfio.world.own(kernel.fdDup(event));
+        int event = world.eventfd();
+        int other = world.own(kernel.fdDup(event));
         assertOk(device.arm(MSI, 0, event));
         closeFile(event);
         assertThat(device.armed(MSI, other)).as("by a duplicate").containsExactly(0);
@@ -147,7 +147,7 @@ class VfioLifetimesContract extends VfioSuite {
     @Test
     void signalThatWasCountedOutlivesTheDevice() {
         VfioDevice device = vfio.device(EDU);
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));
         assertOk(device.loopback(MSI, 0, 1));
         device.close();
@@ -159,9 +159,9 @@ class VfioLifetimesContract extends VfioSuite {
     void closedUnmaskEventfdLeavesIntxMasked() {
         VfioDevice device = vfio.device(EDU);
         device.start();
-        int event = vfio.world.eventfd();
-        int unmask = vfio.world.eventfd();
-        int other = vfio.world.eventfd();
+        int event = world.eventfd();
+        int unmask = world.eventfd();
+        int other = world.eventfd();
         assertOk(device.arm(INTX, 0, event));
         assertOk(device.unmaskBy(unmask));
         device.hardware.request();

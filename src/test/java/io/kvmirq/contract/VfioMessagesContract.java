@@ -60,7 +60,7 @@ class VfioMessagesContract extends VfioSuite {
         assertErrno(Errno.EINVAL, device.disable(index));
         assertErrno(Errno.EINVAL, device.loopback(index, 0, 1));
         assertErrno(Errno.EINVAL, device.bytes(TRIGGER, index, 0, 1));
-        assertOk(device.arm(index, 0, vfio.world.eventfd()));
+        assertOk(device.arm(index, 0, world.eventfd()));
         assertOk(device.disable(index));
         assertErrno(Errno.EINVAL, device.disable(index));
     }
@@ -78,7 +78,7 @@ class VfioMessagesContract extends VfioSuite {
     @Test
     void modesExcludeEachOther() {
         VfioDevice device = vfio.device(E1000E);
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(MSIX, 0, event));
         assertErrno(Errno.EINVAL, device.arm(MSI, 0, event));
         assertErrno(Errno.EINVAL, device.arm(MSI, 0, NOT_OPEN));
@@ -135,7 +135,7 @@ class VfioMessagesContract extends VfioSuite {
     @Test
     void oneEventfdMayTakeSeveralVectors() {
         VfioDevice device = vfio.device(E1000E);
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(MSIX, 0, event, event));
         assertOk(device.loopback(MSIX, 0, 2));
         assertThat(vfio.take(event)).isEqualTo(2);
@@ -146,9 +146,9 @@ class VfioMessagesContract extends VfioSuite {
     @Test
     void failureToEnableLeavesNoModeActive() {
         VfioDevice device = vfio.device(E1000E);
-        assertErrno(Errno.EBADF, device.arm(MSIX, 0, vfio.world.eventfd(), NOT_OPEN));
+        assertErrno(Errno.EBADF, device.arm(MSIX, 0, world.eventfd(), NOT_OPEN));
         assertErrno(Errno.EINVAL, device.disable(MSIX));
-        assertOk(device.arm(MSI, 0, vfio.world.eventfd()));
+        assertOk(device.arm(MSI, 0, world.eventfd()));
     }
 
     /** Also those that were armed before the call: whoever undoes a failure must arm them again. */
@@ -237,7 +237,7 @@ class VfioMessagesContract extends VfioSuite {
     /** The result is positive, and nothing is enabled. */
     @Test
     void shortageOfVectorsIsAPositiveNumberAndEnablesNothing() {
-        vfio.world.fake().ifPresent(fake -> fake.limitVectors(HOST_HAS));
+        world.fake().ifPresent(fake -> fake.limitVectors(HOST_HAS));
         VfioDevice device = vfio.device(SERIAL);
         int[] events = vfio.events(MORE);
         int available = device.arm(MSIX, 0, events);
@@ -255,11 +255,11 @@ class VfioMessagesContract extends VfioSuite {
     /** Of the vectors of the CPUs, whose number nothing tells. */
     @Test
     void hostWithoutAVectorLeftEnablesNothing() {
-        boolean fake = vfio.world.fake().isPresent();
-        vfio.world.fake().ifPresent(kernel -> kernel.limitVectors(0));
+        boolean fake = world.fake().isPresent();
+        world.fake().ifPresent(kernel -> kernel.limitVectors(0));
         VfioDevice device = vfio.device(SERIAL);
         int result = device.arm(MSIX, 0, vfio.events(fake ? 1 : HOST_HAS));
-        vfio.world.fake().ifPresent(kernel -> kernel.limitVectors(MORE));
+        world.fake().ifPresent(kernel -> kernel.limitVectors(MORE));
         assumeTrue(result != 0, "needs CPUs with fewer than 512 vectors left");
         assertErrno(Errno.ENOSPC, result);
         assertErrno(Errno.EINVAL, device.disable(MSIX));
@@ -297,7 +297,7 @@ class VfioMessagesContract extends VfioSuite {
     void messageOfEduReachesItsEventfdOnce() {
         VfioDevice device = vfio.device(EDU);
         device.start();
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));
         device.hardware.send(0);
         assertThat(vfio.await(event)).isEqualTo(1);
@@ -308,7 +308,7 @@ class VfioMessagesContract extends VfioSuite {
     void deviceThatIsNoBusMasterSendsNothing() {
         VfioDevice device = vfio.device(EDU);
         device.start();
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(MSI, 0, event));
         device.writeCommand(device.readConfig(COMMAND) & ~MASTER);
         device.hardware.send(0);

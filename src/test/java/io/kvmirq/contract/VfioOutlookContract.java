@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Test;
 @VfioContract
 class VfioOutlookContract extends VfioSuite {
     private HostFacts host() {
-        return new HostFacts(vfio.world.kernel().libc().hostFiles());
+        return new HostFacts(world.kernel().libc().hostFiles());
     }
 
     private PciDevice device(TestDevice device) {
@@ -67,8 +67,7 @@ class VfioOutlookContract extends VfioSuite {
 
     private void assumeRealFiles() {
         vfio.place(E1000E);
-        Assumptions.assumeTrue(
-                vfio.world.fake().isEmpty(), "needs a real kernel: the fake shows no processes and irqs");
+        Assumptions.assumeTrue(world.fake().isEmpty(), "needs a real kernel: the fake shows no processes and irqs");
     }
 
     @Test

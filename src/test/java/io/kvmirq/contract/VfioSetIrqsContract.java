@@ -116,7 +116,7 @@ class VfioSetIrqsContract extends VfioSuite {
     @ValueSource(ints = {ERR, REQ})
     void singleInterruptIsSignalledByLoopback(int index) {
         VfioDevice device = vfio.device(E1000E);
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(index, 0, event));
         assertErrno(Errno.EBADF, device.arm(index, 0, NOT_OPEN));
         assertOk(device.loopback(index, 0, 1));
@@ -129,7 +129,7 @@ class VfioSetIrqsContract extends VfioSuite {
     @ValueSource(ints = {ERR, REQ})
     void singleInterruptIsRemovedByMinusOneOrNothing(int index) {
         VfioDevice device = vfio.device(E1000E);
-        int event = vfio.world.eventfd();
+        int event = world.eventfd();
         assertOk(device.arm(index, 0, -1));
         assertOk(device.arm(index, 0, event));
         assertOk(device.arm(index, 0, -1));

@@ -31,17 +31,17 @@ class VmContract extends KernelSuite {
         int vcpu = world.vcpu(vm, 0);
         int device = world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO));
         long unknown = 0xaeff;
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(kvm, unknown, 0));
-        assertErrno(Errno.ENOTTY, kernel.libc().ioctl(vm, unknown, 0));
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vcpu, unknown, 0));
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vcpu, 0x1234, 0));
-        assertErrno(Errno.ENOTTY, kernel.libc().ioctl(device, unknown, 0));
-        assertErrno(Errno.EBADF, kernel.libc().ioctl(-1, unknown, 0));
+        assertErrno(Errno.EINVAL, libc.ioctl(kvm, unknown, 0));
+        assertErrno(Errno.ENOTTY, libc.ioctl(vm, unknown, 0));
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, unknown, 0));
+        assertErrno(Errno.EINVAL, libc.ioctl(vcpu, 0x1234, 0));
+        assertErrno(Errno.ENOTTY, libc.ioctl(device, unknown, 0));
+        assertErrno(Errno.EBADF, libc.ioctl(-1, unknown, 0));
     }
 
     @Test
     void argumentWhereNoneBelongsIsInvalid() {
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 1));
+        assertErrno(Errno.EINVAL, libc.ioctl(world.kvm(), Uapi.KVM_GET_VCPU_MMAP_SIZE, 1));
     }
 
     @Test
@@ -62,8 +62,8 @@ class VmContract extends KernelSuite {
     void threePagesForTheTaskStateLieBelow4GiB() {
         world.assumeX86();
         int vm = world.bareVm();
-        assertOk(kernel.libc().ioctl(vm, Uapi.KVM_SET_TSS_ADDR, 0xfffbd000L));
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_SET_TSS_ADDR, 0xfffff000L));
+        assertOk(libc.ioctl(vm, Uapi.KVM_SET_TSS_ADDR, 0xfffbd000L));
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_SET_TSS_ADDR, 0xfffff000L));
     }
 
     // The system
@@ -72,8 +72,8 @@ class VmContract extends KernelSuite {
     void versionTakesNoArgument() {
         world.assumeX86();
         int kvm = world.kvm();
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(kvm, Uapi.KVM_GET_API_VERSION, 1));
-        assertThat(kernel.libc().ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0)).isEqualTo(12288);
+        assertErrno(Errno.EINVAL, libc.ioctl(kvm, Uapi.KVM_GET_API_VERSION, 1));
+        assertThat(libc.ioctl(kvm, Uapi.KVM_GET_VCPU_MMAP_SIZE, 0)).isEqualTo(12288);
     }
 
     @Test
@@ -117,14 +117,14 @@ class VmContract extends KernelSuite {
         int vm = world.bareVm();
         int ids = kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPU_ID);
         assertThat(ids).isEqualTo(4 * kernel.capabilityCheck(vm, Uapi.KVM_CAP_MAX_VCPUS));
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, ids));
+        assertErrno(Errno.EINVAL, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, ids));
         world.vcpu(vm, ids - 1);
-        int upperHalf = kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 1L << 32);
+        int upperHalf = libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 1L << 32);
         if (world.isSince(6, 11)) {
             assertErrno(Errno.EINVAL, upperHalf);
         } else {
             world.own(upperHalf);
-            assertErrno(Errno.EEXIST, kernel.libc().ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
+            assertErrno(Errno.EEXIST, libc.ioctl(vm, Uapi.KVM_CREATE_VCPU, 0));
         }
     }
 
@@ -163,9 +163,9 @@ class VmContract extends KernelSuite {
     @Test
     void vmIsClosedOnExec() {
         int vm = world.bareVm();
-        assertThat(kernel.libc().fcntl(vm, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
-        assertThat(kernel.libc().fcntl(world.vcpu(vm, 0), Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
-        assertThat(kernel.libc().fcntl(world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO)), Uapi.F_GETFD, 0))
+        assertThat(libc.fcntl(vm, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertThat(libc.fcntl(world.vcpu(vm, 0), Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertThat(libc.fcntl(world.own(kernel.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO)), Uapi.F_GETFD, 0))
                 .isEqualTo(Uapi.FD_CLOEXEC);
     }
 
@@ -177,21 +177,20 @@ class VmContract extends KernelSuite {
         assertErrno(Errno.EINVAL, kernel.irqfdAssign(kvm, world.eventfd(), 0));
         assertErrno(Errno.EINVAL, kernel.irqfdAssign(vcpu, world.eventfd(), 0));
         assertErrno(Errno.ENOTTY, kernel.vmCreate(vm, 0));
-        assertErrno(Errno.ENOTTY, kernel.libc().ioctl(vm, Uapi.KVM_RUN, 0));
-        assertErrno(Errno.EINVAL, kernel.libc().ioctl(kvm, Uapi.KVM_CREATE_VCPU, 0));
+        assertErrno(Errno.ENOTTY, libc.ioctl(vm, Uapi.KVM_RUN, 0));
+        assertErrno(Errno.EINVAL, libc.ioctl(kvm, Uapi.KVM_CREATE_VCPU, 0));
     }
 
     // Capabilities to enable
 
     private int enable(int vm, int capability, int flags, long argument) {
-        return kernel.libc()
-                .ioctl(
-                        vm,
-                        Uapi.KVM_ENABLE_CAP,
-                        Buffers.allocate(Uapi.KvmEnableCap.SIZE)
-                                .putInt(Uapi.KvmEnableCap.CAP, capability)
-                                .putInt(Uapi.KvmEnableCap.FLAGS, flags)
-                                .putLong(Uapi.KvmEnableCap.ARGS, argument));
+        return libc.ioctl(
+                vm,
+                Uapi.KVM_ENABLE_CAP,
+                Buffers.allocate(Uapi.KvmEnableCap.SIZE)
+                        .putInt(Uapi.KvmEnableCap.CAP, capability)
+                        .putInt(Uapi.KvmEnableCap.FLAGS, flags)
+                        .putLong(Uapi.KvmEnableCap.ARGS, argument));
     }
 
     @Test
@@ -207,12 +206,12 @@ class VmContract extends KernelSuite {
     // Statistics
 
     private int stats(int fd) {
-        return world.own(kernel.libc().ioctl(fd, Uapi.KVM_GET_STATS_FD, 0));
+        return world.own(libc.ioctl(fd, Uapi.KVM_GET_STATS_FD, 0));
     }
 
     private ByteBuffer header(int stats) {
         ByteBuffer header = Buffers.allocate(Uapi.KvmStatsHeader.SIZE);
-        assertThat(kernel.libc().pread(stats, header, 0)).isEqualTo(Uapi.KvmStatsHeader.SIZE);
+        assertThat(libc.pread(stats, header, 0)).isEqualTo(Uapi.KvmStatsHeader.SIZE);
         return header;
     }
 
@@ -231,7 +230,7 @@ class VmContract extends KernelSuite {
             assertThat(descriptors).isEqualTo(Uapi.KvmStatsHeader.SIZE + name);
             assertThat(header.getInt(Uapi.KvmStatsHeader.DATA_OFFSET)).isEqualTo(descriptors + count * (16 + name));
             ByteBuffer id = Buffers.allocate(name);
-            assertThat(kernel.libc().pread(stats, id, Uapi.KvmStatsHeader.SIZE)).isEqualTo(name);
+            assertThat(libc.pread(stats, id, Uapi.KvmStatsHeader.SIZE)).isEqualTo(name);
             byte[] text = new byte[4];
             id.get(0, text);
             assertThat(new String(text, StandardCharsets.US_ASCII)).isEqualTo("kvm-");
@@ -241,13 +240,13 @@ class VmContract extends KernelSuite {
     @Test
     void statisticsAreToBeReadAndFromAPlace() {
         int stats = stats(world.bareVm());
-        assertThat(kernel.libc().fcntl(stats, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
-        assertErrno(Errno.EBADF, kernel.libc().write(stats, Buffers.allocate(8)));
-        assertErrno(Errno.ESPIPE, kernel.libc().pwrite(stats, Buffers.allocate(8), 0));
+        assertThat(libc.fcntl(stats, Uapi.F_GETFD, 0)).isEqualTo(Uapi.FD_CLOEXEC);
+        assertErrno(Errno.EBADF, libc.write(stats, Buffers.allocate(8)));
+        assertErrno(Errno.ESPIPE, libc.pwrite(stats, Buffers.allocate(8), 0));
         ByteBuffer first = Buffers.allocate(Uapi.KvmStatsHeader.SIZE);
-        assertThat(kernel.libc().read(stats, first)).isEqualTo(Uapi.KvmStatsHeader.SIZE);
+        assertThat(libc.read(stats, first)).isEqualTo(Uapi.KvmStatsHeader.SIZE);
         assertThat(first).isEqualTo(header(stats));
-        assertErrno(Errno.ENOTTY, kernel.libc().ioctl(stats, Uapi.KVM_GET_STATS_FD, 0));
+        assertErrno(Errno.ENOTTY, libc.ioctl(stats, Uapi.KVM_GET_STATS_FD, 0));
     }
 
     @Test
@@ -260,9 +259,9 @@ class VmContract extends KernelSuite {
     void onlyVcpusAndStatisticsHaveMemoryOrPlaces() {
         int vm = world.bareVm();
         int flags = Uapi.MAP_SHARED;
-        assertErrno(Errno.ENODEV, kernel.libc().mmap(4096, Uapi.PROT_READ, flags, vm, 0));
-        assertErrno(Errno.ENODEV, kernel.libc().mmap(4096, Uapi.PROT_READ, flags, world.eventfd(), 0));
-        assertErrno(Errno.EINVAL, kernel.libc().read(vm, Buffers.allocate(8)));
-        assertErrno(Errno.EINVAL, kernel.libc().write(vm, Buffers.allocate(8)));
+        assertErrno(Errno.ENODEV, libc.mmap(4096, Uapi.PROT_READ, flags, vm, 0));
+        assertErrno(Errno.ENODEV, libc.mmap(4096, Uapi.PROT_READ, flags, world.eventfd(), 0));
+        assertErrno(Errno.EINVAL, libc.read(vm, Buffers.allocate(8)));
+        assertErrno(Errno.EINVAL, libc.write(vm, Buffers.allocate(8)));
     }
 }

@@ -2,6 +2,7 @@
 package io.kvmirq.explorer;
 
 import io.kvmirq.arch.SharedWords;
+import java.util.function.Consumer;
 import java.util.function.LongUnaryOperator;
 
 /** Words for a model in any package: each access is a step of the actor that runs. */
@@ -18,6 +19,19 @@ public class ExploredWords extends SharedWords {
     public ExploredWords on(Cpu running) {
         cpu = running;
         return this;
+    }
+
+    /** Code of an actor that accesses these words. */
+    public Consumer<Cpu> running(Runnable code) {
+        return cpu -> {
+            on(cpu);
+            code.run();
+        };
+    }
+
+    /** An operation that accesses these words. */
+    public Operation operation(String name, Runnable code) {
+        return Operation.of(name, running(code));
     }
 
     /** The next accesses read and write {@code memory} and are no steps. */

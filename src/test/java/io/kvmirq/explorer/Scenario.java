@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.explorer;
 
+import java.util.function.Function;
+
 /**
  * Who acts. An enum lists the scenarios of a model.
  *
  * @param <V> the variants of the model
  */
 public interface Scenario<V> {
-    /** The scenario in a few words. */
-    String text();
+    /** A scenario in a few words, and the space that is searched for a variant. */
+    record Story<V>(String text, Function<V, Space> space) {}
 
-    /** The space that is searched for a variant. */
-    Space space(V variant);
+    Story<V> story();
+
+    default String text() {
+        return story().text();
+    }
+
+    default Space space(V variant) {
+        return story().space().apply(variant);
+    }
 
     /** Counts all orders. */
     default Exploration explore(V variant, Memory memory) {

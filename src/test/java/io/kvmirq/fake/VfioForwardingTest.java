@@ -34,19 +34,19 @@ class VfioForwardingTest {
 
     /** A VM with a KVM-VFIO device, and an open device with two lines. */
     private final class Guest {
-        final VfioWorld user;
+        final VfioWorld host;
         final FakePlatformDevice hardware;
         final int vfio;
         final VfioDevice device;
 
         Guest(String profile) {
-            user = made.add(VfioWorld.ofFake(profile));
-            hardware = user.fake().platformDevice(DEVICE, 1).level().level().add();
-            KernelBackend fake = user.kernel();
-            int vm = user.world.bareVm();
+            host = made.add(VfioWorld.ofFake(profile));
+            hardware = host.fake().platformDevice(DEVICE, 1).level().level().add();
+            KernelBackend fake = host.kernel();
+            int vm = host.world.bareVm();
             vfio = fake.deviceCreate(vm, Uapi.KVM_DEV_TYPE_VFIO);
-            if (user.fake().profile().isArm64()) {
-                user.world.vcpu(vm, 0);
+            if (host.fake().profile().isArm64()) {
+                host.world.vcpu(vm, 0);
                 int vgic = fake.deviceCreate(vm, UapiArm64.KVM_DEV_TYPE_ARM_VGIC_V3);
                 assertThat(attribute(
                                 vgic,
@@ -56,7 +56,7 @@ class VfioForwardingTest {
                                 0))
                         .isZero();
             }
-            device = user.device(hardware, 1, DEVICE);
+            device = host.device(hardware, 1, DEVICE);
         }
 
         int attribute(int fd, long request, int group, long number, long address) {
@@ -64,7 +64,7 @@ class VfioForwardingTest {
                     .putInt(Uapi.KvmDeviceAttr.GROUP, group)
                     .putLong(Uapi.KvmDeviceAttr.ATTR, number)
                     .putLong(Uapi.KvmDeviceAttr.ADDR, address);
-            return user.ioctl(fd, request, attribute);
+            return host.ioctl(fd, request, attribute);
         }
 
         int set(long number, int fd, int index, int subindex, int gsi) {
@@ -78,7 +78,7 @@ class VfioForwardingTest {
                     Uapi.KVM_SET_DEVICE_ATTR,
                     Uapi.KVM_DEV_VFIO_DEVICE,
                     number,
-                    user.fake().addressOf(irq));
+                    host.fake().addressOf(irq));
         }
 
         int has(int group, long number) {
@@ -102,7 +102,7 @@ class VfioForwardingTest {
         Guest guest = new Guest("historic");
         assertErrno(Errno.ENXIO, guest.attribute(guest.vfio, Uapi.KVM_SET_DEVICE_ATTR, 2, 3, 0));
         assertErrno(Errno.EFAULT, guest.attribute(guest.vfio, Uapi.KVM_SET_DEVICE_ATTR, 2, FORWARD, 0));
-        int event = guest.user.world.eventfd();
+        int event = guest.host.world.eventfd();
         for (int fd : new int[] {-1, event, guest.vfio}) {
             assertErrno(Errno.EINVAL, guest.set(FORWARD, fd, 0, 0, GSI));
             assertErrno(Errno.EINVAL, guest.set(UNFORWARD, fd, 0, 0, GSI));
@@ -140,7 +140,7 @@ class VfioForwardingTest {
         Guest guest = new Guest("6.1,historic");
         assertThat(guest.set(FORWARD, guest.device.fd, 99, 7, -1)).isZero();
         assertErrno(Errno.EINVAL, guest.set(FORWARD, guest.device.fd, 99, 7, -1));
-        assertThat(guest.user.fake().rulesUsed()).contains(InterruptAnswer.FORWARD_STUB);
+        assertThat(guest.host.fake().rulesUsed()).contains(InterruptAnswer.FORWARD_STUB);
         assertThat(guest.set(UNFORWARD, guest.device.fd, 99, 7, -1)).isZero();
     }
 
@@ -150,9 +150,9 @@ class VfioForwardingTest {
         Guest guest = new Guest("historic");
         assertThat(guest.set(FORWARD, guest.device.fd, 0, 0, GSI)).isZero();
         assertThat(guest.set(FORWARD, guest.device.fd, 1, 0, GSI + 1)).isZero();
-        guest.user.fake().close(guest.device.fd);
+        guest.host.fake().close(guest.device.fd);
         assertThat(guest.hardware.remove()).isFalse();
-        guest.user.fake().close(guest.vfio);
+        guest.host.fake().close(guest.vfio);
         assertThat(guest.hardware.remove()).isTrue();
     }
 }

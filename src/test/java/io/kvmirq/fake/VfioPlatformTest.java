@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.fake;
 
-import static io.kvmirq.contract.VfioDevice.EVENTFD;
-import static io.kvmirq.contract.VfioDevice.MASK;
-import static io.kvmirq.contract.VfioDevice.NONE;
-import static io.kvmirq.contract.VfioDevice.TRIGGER;
-import static io.kvmirq.contract.VfioDevice.UNMASK;
+import static io.kvmirq.contract.VfioDevice.*;
 import static io.kvmirq.contract.VfioWorld.NOT_OPEN;
 import static io.kvmirq.contract.World.assertErrno;
 import static io.kvmirq.contract.World.assertOk;

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.kvmirq.backend.Buffers;
 import io.kvmirq.backend.KernelBackend;
 import io.kvmirq.backend.choice.Backends;
+import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.Machine;
 import io.kvmirq.testing.RealKvm;
 import io.kvmirq.uapi.Uapi;
@@ -171,7 +172,7 @@ class EventFdTest {
     void hotCallsAllocateNothing() {
         try (EventFd event = EventFd.create(kernel)) {
             work(event, 20_000);
-            assertThat(allocatedBy(() -> work(event, 10_000))).isLessThan(1000);
+            assertThat(Allocations.leastOf(() -> work(event, 10_000))).isLessThan(1000);
         }
     }
 
@@ -181,13 +182,6 @@ class EventFdTest {
             event.await(0);
             event.drain();
         }
-    }
-
-    private static long allocatedBy(Runnable work) {
-        var threads = (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
-        long before = threads.getCurrentThreadAllocatedBytes();
-        work.run();
-        return threads.getCurrentThreadAllocatedBytes() - before;
     }
 
     /** The JVM counts each direct buffer against a limit until its collector runs, and a pause of it may come late. */

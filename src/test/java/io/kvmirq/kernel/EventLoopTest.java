@@ -5,14 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import com.sun.management.ThreadMXBean;
 import io.kvmirq.Errno;
 import io.kvmirq.KernelException;
 import io.kvmirq.fake.FakeKernel;
 import io.kvmirq.recording.Faults;
+import io.kvmirq.testing.Allocations;
 import io.kvmirq.testing.Kernels;
 import io.kvmirq.testing.Machine;
-import java.lang.management.ManagementFactory;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -373,14 +372,9 @@ class EventLoopTest {
             }
             EventFd[] all = events.toArray(new EventFd[0]);
             work(loop, all, 20_000);
-            ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
-            long least = Long.MAX_VALUE;
-            for (int round = 0; round < 5 && least > 0; round++) {
-                long before = threads.getCurrentThreadAllocatedBytes();
-                work(loop, all, 1000);
-                least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
-            }
-            assertThat(least).as("bytes of 8000 events").isZero();
+            assertThat(Allocations.leastOf(() -> work(loop, all, 1000)))
+                    .as("bytes of 8000 events")
+                    .isZero();
             events.forEach(EventFd::close);
         }
     }

@@ -3,7 +3,6 @@ package io.kvmirq.mirror;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import com.sun.management.ThreadMXBean;
 import io.kvmirq.EventFdId;
 import io.kvmirq.Gsi;
 import io.kvmirq.InterruptVector;
@@ -13,7 +12,7 @@ import io.kvmirq.Route;
 import io.kvmirq.VcpuId;
 import io.kvmirq.arch.apic.PostingHost;
 import io.kvmirq.arch.apic.Vendor;
-import java.lang.management.ManagementFactory;
+import io.kvmirq.testing.Allocations;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -96,21 +95,18 @@ class FoldCostTest {
 
     @Test
     void readingAllocatesNothing() {
-        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
-        long posted = 0;
-        long least = Long.MAX_VALUE;
-        for (int i = 0; i < WARM_UP; i++) {
+        assertThat(read(WARM_UP)).isPositive();
+        assertThat(Allocations.leastOf(() -> read(COUNTED)))
+                .as("bytes of %d reads", COUNTED)
+                .isZero();
+    }
+
+    private int read(int times) {
+        int posted = 0;
+        for (int i = 0; i < times; i++) {
             posted += isPosted(i);
         }
-        for (int round = 0; round < ROUNDS && least > 0; round++) {
-            long before = threads.getCurrentThreadAllocatedBytes();
-            for (int i = 0; i < COUNTED; i++) {
-                posted += isPosted(i);
-            }
-            least = Math.min(least, threads.getCurrentThreadAllocatedBytes() - before);
-        }
-        assertThat(least).as("bytes of %d reads", COUNTED).isZero();
-        assertThat(posted).isPositive();
+        return posted;
     }
 
     private int isPosted(int i) {

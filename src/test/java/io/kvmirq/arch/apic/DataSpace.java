@@ -2,7 +2,6 @@
 package io.kvmirq.arch.apic;
 
 import io.kvmirq.explorer.Actor;
-import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Memory;
@@ -10,7 +9,6 @@ import io.kvmirq.explorer.Operation;
 import io.kvmirq.explorer.Space;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Consumer;
 
 /** A sender writes its data and requests a vector, twice; whoever takes the request reads the data. */
 final class DataSpace implements Space, Explorer.Model {
@@ -34,23 +32,19 @@ final class DataSpace implements Space, Explorer.Model {
 
     @Override
     public Explorer explorer(Memory memory) {
-        Operation take = Operation.of("sync", on(() -> {
+        Operation take = Operation.of("sync", words.running(() -> {
                     if (pid.sync(words, IRR)) {
                         words.set(SEEN, words.get(DATA));
                     }
                 }))
                 .when(state -> PostedInterruptDescriptor.ON.isSet(state[PostedInterruptDescriptor.CONTROL]));
         List<Actor> actors = List.of(
-                Actor.of("sender", Operation.of("first", on(() -> send(1))), Operation.of("second", on(() -> send(2)))),
+                Actor.of(
+                        "sender",
+                        Operation.of("first", words.running(() -> send(1))),
+                        Operation.of("second", words.running(() -> send(2)))),
                 Actor.answering("receiver", take));
         return new Explorer(actors, memory, this);
-    }
-
-    private Consumer<Cpu> on(Runnable code) {
-        return cpu -> {
-            words.on(cpu);
-            code.run();
-        };
     }
 
     private void send(long data) {

@@ -48,14 +48,11 @@ public enum PostedScenario implements Scenario<PostedVariant> {
             variant -> PostedVmSpace.withSleeper(variant).loaded().rerouted().operations(1)),
     DATA("a sender writes data and requests, twice", DataSpace::new);
 
-    private final String text;
-
     @SuppressWarnings("ImmutableEnumChecker") // No function of these has a state.
-    private final Function<PostedVariant, Space> space;
+    private final Story<PostedVariant> story;
 
     PostedScenario(String text, Function<PostedVariant, Space> space) {
-        this.text = text;
-        this.space = space;
+        this.story = new Story<>(text, space);
     }
 
     private static PostedVmSpace one(PostedVariant variant) {
@@ -63,12 +60,7 @@ public enum PostedScenario implements Scenario<PostedVariant> {
     }
 
     @Override
-    public String text() {
-        return text;
-    }
-
-    @Override
-    public Space space(PostedVariant variant) {
-        return space.apply(variant);
+    public Story<PostedVariant> story() {
+        return story;
     }
 }

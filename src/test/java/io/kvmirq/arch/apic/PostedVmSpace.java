@@ -12,7 +12,6 @@ import io.kvmirq.arch.vtd.RemappingOutcome;
 import io.kvmirq.arch.vtd.RemappingTable;
 import io.kvmirq.arch.vtd.RemappingUnit;
 import io.kvmirq.explorer.Actor;
-import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Memory;
 import io.kvmirq.explorer.Operation;
@@ -20,7 +19,6 @@ import io.kvmirq.explorer.Space;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Consumer;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
@@ -88,17 +86,6 @@ final class PostedVmSpace extends PostedWords implements Space {
         return vector;
     }
 
-    private Operation operation(String name, Runnable code) {
-        return Operation.of(name, on(code));
-    }
-
-    private Consumer<Cpu> on(Runnable code) {
-        return cpu -> {
-            words.on(cpu);
-            code.run();
-        };
-    }
-
     private PostedVmSpace sender(String name, Operation... operations) {
         senders.add(Actor.of(name + " " + senders.size(), operations));
         return this;
@@ -106,7 +93,8 @@ final class PostedVmSpace extends PostedWords implements Space {
 
     private Operation posting(int of) {
         int vector = vector(of);
-        return Operation.atomic(name("post", vector), on(() -> vm.vcpu(of).post(vector, false)));
+        return Operation.atomic(
+                name("post", vector), words.running(() -> vm.vcpu(of).post(vector, false)));
     }
 
     /** A device whose IRTE is posted, with one request. */
@@ -122,12 +110,12 @@ final class PostedVmSpace extends PostedWords implements Space {
     /** A device whose unit reads and writes PIR and the rest in two accesses, as the live descriptor does. */
     PostedVmSpace liveDevice() {
         int vector = vector(0);
-        return sender("device", operation(name("post", vector), () -> vcpu.post(vector, false)));
+        return sender("device", words.operation(name("post", vector), () -> vcpu.post(vector, false)));
     }
 
     PostedVmSpace software() {
         int vector = vector(0);
-        return sender("sender", operation(name("deliver", vector), () -> vcpu.deliver(vector)));
+        return sender("sender", words.operation(name("deliver", vector), () -> vcpu.deliver(vector)));
     }
 
     private static String name(String what, int vector) {
@@ -147,14 +135,14 @@ final class PostedVmSpace extends PostedWords implements Space {
         int vector = FIRST_VECTOR + 1;
         requested.add(new Requested(vector, 0, true));
         requested.add(new Requested(vector, 0, false));
-        sender("host", operation("post to vcpu 0", () -> {
+        sender("host", words.operation("post to vcpu 0", () -> {
             table.post(0, vcpu.descriptorAddress(), new InterruptVector(vector));
             words.or(marks + 2, CHANGED);
         }));
-        sender("device", Operation.atomic("request", on(() -> request(message))));
+        sender("device", Operation.atomic("request", words.running(() -> request(message))));
         return sender(
                 "device",
-                Operation.atomic("request later", on(() -> request(message)))
+                Operation.atomic("request later", words.running(() -> request(message)))
                         .when(state -> (state[marks + 2] & CHANGED) != 0));
     }
 
@@ -179,7 +167,7 @@ final class PostedVmSpace extends PostedWords implements Space {
     /** The first bypass of the VM begins, and its device posts after that. */
     PostedVmSpace startsBypass() {
         Runnable begin = variant != PostedVariant.NO_UNBLOCK ? vm::startBypass : () -> vm.addBypass(1);
-        return sender("bypass", operation("start bypass", begin), posting(0));
+        return sender("bypass", words.operation("start bypass", begin), posting(0));
     }
 
     PostedVmSpace bypassed() {
@@ -200,7 +188,8 @@ final class PostedVmSpace extends PostedWords implements Space {
         steps.add(Step.BLOCK_MASKED);
         senders.add(Actor.answering(
                 "nmi",
-                operation("wake", vcpu.thread()::wake).when(state -> isAsleep(state, vcpu) && state[marks] != 0)));
+                words.operation("wake", vcpu.thread()::wake)
+                        .when(state -> isAsleep(state, vcpu) && state[marks] != 0)));
         return this;
     }
 
@@ -213,7 +202,7 @@ final class PostedVmSpace extends PostedWords implements Space {
         steps.remove(Step.SYNC);
         senders.add(Actor.answering(
                 "spinner",
-                operation("look, yield", () -> yieldIf(vcpu.descriptor().hasPending()))
+                words.operation("look, yield", () -> yieldIf(vcpu.descriptor().hasPending()))
                         .when(state -> isPreempted(state)
                                 && state[marks + 1] == 0
                                 && words.at(state) == words
@@ -253,7 +242,7 @@ final class PostedVmSpace extends PostedWords implements Space {
         for (HostCpu cpu : vm.host().cpus()) {
             actors.add(Actor.answering(
                     "cpu " + cpu.number(),
-                    operation("take an interrupt", cpu::takeInterrupt)
+                    words.operation("take an interrupt", cpu::takeInterrupt)
                             .when(state -> words.at(state) == words
                                     && cpu.isInterrupted()
                                     && state[cpu.at(HostCpu.INTERRUPTS_OFF)] == 0)));
@@ -268,7 +257,7 @@ final class PostedVmSpace extends PostedWords implements Space {
     }
 
     private Operation whenAwake(int of, Runnable code) {
-        return operation("", code)
+        return words.operation("", code)
                 .when(state ->
                         !isAsleep(state, vm.vcpu(of)) && !(yields && isPreempted(state) && state[marks + 1] == 0));
     }

@@ -5,16 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.kvmirq.explorer.Actor;
-import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.Exploration;
 import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Memory;
-import io.kvmirq.explorer.Operation;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.function.Consumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -477,13 +474,13 @@ class VcpuThreadTest {
             }
         });
         vcpu.load(0);
-        Actor enters = Actor.of("vcpu", on(words, "enter", () -> {
+        Actor enters = Actor.of("vcpu", words.operation("enter", () -> {
             boolean entered = false;
             while (!entered) {
                 entered = vcpu.enter();
             }
         }));
-        Actor kicks = Actor.of("kicker", on(words, "kick", () -> {
+        Actor kicks = Actor.of("kicker", words.operation("kick", () -> {
             words.or(change, 1);
             if (look == Look.PREPARE) {
                 vcpu.request();
@@ -504,13 +501,5 @@ class VcpuThreadTest {
             }
         };
         return new Explorer(List.of(enters, kicks), memory, model).explore(start);
-    }
-
-    private static Operation on(ExploredWords words, String name, Runnable code) {
-        Consumer<Cpu> running = cpu -> {
-            words.on(cpu);
-            code.run();
-        };
-        return Operation.of(name, running);
     }
 }

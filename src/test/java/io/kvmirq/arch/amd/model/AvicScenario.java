@@ -55,14 +55,11 @@ public enum AvicScenario implements Scenario<AvicVariant> {
             "the irqfd is posted no more; the device requests at any time",
             variant -> plain(variant).postedTo(0).unset().device().operations(1, 0));
 
-    private final String text;
-
     @SuppressWarnings("ImmutableEnumChecker") // No function of these has a state.
-    private final Function<AvicVariant, Space> space;
+    private final Story<AvicVariant> story;
 
     AvicScenario(String text, Function<AvicVariant, Space> space) {
-        this.text = text;
-        this.space = space;
+        this.story = new Story<>(text, space);
     }
 
     private static AvicSpace plain(AvicVariant variant) {
@@ -70,12 +67,7 @@ public enum AvicScenario implements Scenario<AvicVariant> {
     }
 
     @Override
-    public String text() {
-        return text;
-    }
-
-    @Override
-    public Space space(AvicVariant variant) {
-        return space.apply(variant);
+    public Story<AvicVariant> story() {
+        return story;
     }
 }

@@ -10,7 +10,6 @@ import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Actor;
-import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Explorer.Access;
@@ -114,19 +113,10 @@ final class AvicSpace implements Space, Explorer.Model {
         return this;
     }
 
-    private Operation operation(String name, Runnable code) {
-        return Operation.of(name, cpu -> run(cpu, code));
-    }
-
-    private void run(Cpu cpu, Runnable code) {
-        words.on(cpu);
-        code.run();
-    }
-
     /** KVM posts the irqfd to a vCPU, as the guest changed its affinity. */
     AvicSpace update(int to) {
         long done = 1L << updates++;
-        actors.add(Actor.of("guest " + updates, operation("move to vcpu " + to, () -> {
+        actors.add(Actor.of("guest " + updates, words.operation("move to vcpu " + to, () -> {
             irqfd.post(vcpu(to), new InterruptVector(VECTOR));
             words.or(marks, done);
         })));
@@ -136,7 +126,7 @@ final class AvicSpace implements Space, Explorer.Model {
     /** KVM posts the irqfd to no vCPU. */
     AvicSpace unset() {
         long done = 1L << updates++;
-        actors.add(Actor.of("guest " + updates, operation("unpost", () -> {
+        actors.add(Actor.of("guest " + updates, words.operation("unpost", () -> {
             irqfd.unpost();
             words.or(marks, done);
         })));
@@ -146,7 +136,7 @@ final class AvicSpace implements Space, Explorer.Model {
     /** AVIC is inhibited, and each guest that runs exits and enters again. */
     AvicSpace inhibit() {
         inhibits = true;
-        actors.add(Actor.of("vmm", operation("inhibit", () -> vm.inhibit(InhibitReason.IRQWIN))));
+        actors.add(Actor.of("vmm", words.operation("inhibit", () -> vm.inhibit(InhibitReason.IRQWIN))));
         return this;
     }
 
@@ -157,26 +147,26 @@ final class AvicSpace implements Space, Explorer.Model {
         vcpu(0).thread().enter();
         vcpu(0).thread().exit();
         inhibits = true;
-        actors.add(Actor.of("vmm", operation("permit", () -> vm.permit(InhibitReason.IRQWIN))));
+        actors.add(Actor.of("vmm", words.operation("permit", () -> vm.permit(InhibitReason.IRQWIN))));
         return this;
     }
 
     /** A device whose unit handles the request in one step. */
     AvicSpace device() {
-        requests.add(Operation.atomic("request", cpu -> run(cpu, this::request)));
+        requests.add(Operation.atomic("request", words.running(this::request)));
         return this;
     }
 
     /** A device that requests when all updates are done. */
     AvicSpace maskedDevice() {
-        requests.add(Operation.atomic("request", cpu -> run(cpu, this::request))
+        requests.add(Operation.atomic("request", words.running(this::request))
                 .when(state -> state[marks] == (1L << updates) - 1));
         return this;
     }
 
     /** A device whose unit handles the request in as many steps as it makes accesses. */
     AvicSpace deviceInSteps() {
-        requests.add(operation("request", this::request));
+        requests.add(words.operation("request", this::request));
         return this;
     }
 
@@ -203,7 +193,7 @@ final class AvicSpace implements Space, Explorer.Model {
         for (HostCpu cpu : avic.host().cpus()) {
             all.add(Actor.answering(
                     "cpu " + cpu.number(),
-                    operation("take an interrupt", cpu::takeInterrupt)
+                    words.operation("take an interrupt", cpu::takeInterrupt)
                             .when(state -> state[cpu.at(HostCpu.PENDING)] != 0
                                     && state[cpu.at(HostCpu.INTERRUPTS_OFF)] == 0)));
         }
@@ -218,7 +208,7 @@ final class AvicSpace implements Space, Explorer.Model {
     }
 
     private Operation whenAwake(AvicVcpu vcpu, Runnable code) {
-        return operation("", code).when(state -> state[vcpu.thread().at(VcpuThread.ASLEEP)] == 0);
+        return words.operation("", code).when(state -> state[vcpu.thread().at(VcpuThread.ASLEEP)] == 0);
     }
 
     private void anything(AvicVcpu vcpu) {

@@ -2,6 +2,7 @@
 package io.kvmirq.arch.gic.model;
 
 import io.kvmirq.explorer.Scenario;
+import io.kvmirq.explorer.Space;
 import java.util.function.Function;
 
 /** Who acts. The thread of vCPU 0 does a few things of enter, serve, exit and block, then runs on. */
@@ -38,14 +39,11 @@ public enum VgicScenario implements Scenario<VgicVariant> {
             "the same, of hardware that raises it once and not again while MISR is not 0",
             variant -> new VgicSpace(variant, 2, true, true).inService().swapped());
 
-    private final String text;
-
     @SuppressWarnings("ImmutableEnumChecker") // No function of these has a state.
-    private final Function<VgicVariant, VgicSpace> space;
+    private final Story<VgicVariant> story;
 
-    VgicScenario(String text, Function<VgicVariant, VgicSpace> space) {
-        this.text = text;
-        this.space = space;
+    VgicScenario(String text, Function<VgicVariant, Space> space) {
+        this.story = new Story<>(text, space);
     }
 
     private static VgicSpace plain(VgicVariant variant, int registers) {
@@ -57,12 +55,7 @@ public enum VgicScenario implements Scenario<VgicVariant> {
     }
 
     @Override
-    public String text() {
-        return text;
-    }
-
-    @Override
-    public VgicSpace space(VgicVariant variant) {
-        return space.apply(variant);
+    public Story<VgicVariant> story() {
+        return story;
     }
 }

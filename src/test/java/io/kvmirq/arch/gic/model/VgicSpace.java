@@ -7,7 +7,6 @@ import io.kvmirq.arch.vcpu.Host;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Actor;
-import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.ExploredWords;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Explorer.Access;
@@ -152,7 +151,7 @@ final class VgicSpace implements Explorer.Model, Space {
     VgicSpace actor(String name, String what, Runnable... code) {
         List<Operation> operations = new ArrayList<>();
         for (Runnable one : code) {
-            operations.add(Operation.of(what, cpu -> run(cpu, one)));
+            operations.add(words.operation(what, one));
         }
         actors.add(new Actor(name, operations, false));
         return this;
@@ -187,16 +186,11 @@ final class VgicSpace implements Explorer.Model, Space {
         return actor("guest", "route to vcpu 1", () -> gic.setTarget(LEVEL, 1));
     }
 
-    private void run(Cpu cpu, Runnable code) {
-        words.on(cpu);
-        code.run();
-    }
-
     /** A sleeping thread waits. Unless maintenance interrupts are late, its CPU takes one before the thread goes on. */
     private Operation operation(int vcpu, String name, Runnable code) {
         VcpuThread thread = thread(vcpu);
         HostCpu cpu = vm.host().cpu(vcpu);
-        return Operation.of(name, running -> run(running, code))
+        return words.operation(name, code)
                 .when(state -> state[thread.at(VcpuThread.ASLEEP)] == 0
                         && (isLate || state[cpu.at(HostCpu.PENDING)] == 0 || state[cpu.at(HostCpu.GUEST)] != 0));
     }
@@ -278,7 +272,7 @@ final class VgicSpace implements Explorer.Model, Space {
         for (HostCpu cpu : vm.host().cpus()) {
             all.add(Actor.answering(
                     "cpu " + cpu.number(),
-                    Operation.of("take interrupt", running -> run(running, cpu::takeInterrupt))
+                    words.operation("take interrupt", cpu::takeInterrupt)
                             .when(state -> state[cpu.at(HostCpu.PENDING)] != 0
                                     && state[cpu.at(HostCpu.INTERRUPTS_OFF)] == 0
                                     && state[cpu.at(HostCpu.GUEST)] == 0)));

@@ -92,23 +92,15 @@ public enum IntxScenario implements Scenario<IntxVariant> {
                     .neverRuns()
                     .endsWithItsPin());
 
-    private final String text;
-
     @SuppressWarnings("ImmutableEnumChecker") // No function of these has a state.
-    private final Function<IntxVariant, Space> space;
+    private final Story<IntxVariant> story;
 
     IntxScenario(String text, Function<IntxVariant, Space> space) {
-        this.text = text;
-        this.space = space;
+        this.story = new Story<>(text, space);
     }
 
     @Override
-    public String text() {
-        return text;
-    }
-
-    @Override
-    public Space space(IntxVariant variant) {
-        return space.apply(variant);
+    public Story<IntxVariant> story() {
+        return story;
     }
 }

@@ -5,7 +5,6 @@ import io.kvmirq.arch.intx.model.IntxDevice.Kind;
 import io.kvmirq.arch.vcpu.HostCpu;
 import io.kvmirq.arch.vcpu.VcpuThread;
 import io.kvmirq.explorer.Actor;
-import io.kvmirq.explorer.Cpu;
 import io.kvmirq.explorer.Explorer;
 import io.kvmirq.explorer.Memory;
 import io.kvmirq.explorer.Operation;
@@ -98,7 +97,7 @@ final class IntxSpace extends IntxParts implements Space {
             words.or(late, words.get(replaced));
             guest.signal();
         });
-        actors.add(Actor.of("user", operation("replace the trigger", () -> {
+        actors.add(Actor.of("user", words.operation("replace the trigger", () -> {
             vfio.trigger(guest::signal);
             words.set(replaced, 1);
         })));
@@ -109,18 +108,18 @@ final class IntxSpace extends IntxParts implements Space {
         replaces = true;
         actors.add(Actor.of(
                 "user",
-                operation("remove the trigger", vfio::unwire),
-                operation("set it again", () -> vfio.trigger(guest::signal))));
+                words.operation("remove the trigger", vfio::unwire),
+                words.operation("set it again", () -> vfio.trigger(guest::signal))));
         return this;
     }
 
     IntxSpace loopsBack() {
-        actors.add(Actor.of("user", operation("loopback", vfio::loopback)));
+        actors.add(Actor.of("user", words.operation("loopback", vfio::loopback)));
         return this;
     }
 
     IntxSpace masks() {
-        actors.add(Actor.of("user", operation("mask", vfio::mask), operation("unmask", vfio::unmask)));
+        actors.add(Actor.of("user", words.operation("mask", vfio::mask), words.operation("unmask", vfio::unmask)));
         return this;
     }
 
@@ -128,8 +127,8 @@ final class IntxSpace extends IntxParts implements Space {
         writesDisIntx = true;
         actors.add(Actor.of(
                 "vcpu 1",
-                operation("set DisINTx", () -> vfio.writeDisIntx(true)),
-                operation("clear DisINTx", () -> vfio.writeDisIntx(false))));
+                words.operation("set DisINTx", () -> vfio.writeDisIntx(true)),
+                words.operation("clear DisINTx", () -> vfio.writeDisIntx(false))));
         return this;
     }
 
@@ -138,7 +137,7 @@ final class IntxSpace extends IntxParts implements Space {
         ends = true;
         changesMode = true;
         writesDisIntx = true;
-        actors.add(Actor.of("exit", operation("close", vfio::close)));
+        actors.add(Actor.of("exit", words.operation("close", vfio::close)));
         return this;
     }
 
@@ -147,17 +146,20 @@ final class IntxSpace extends IntxParts implements Space {
         IntxSpace space = ends();
         Actor close = actors.remove(actors.size() - 1);
         actors.add(new Actor(
-                close.name(), List.of(operation("destroy", guest::destroy), operation("close", vfio::close)), false));
+                close.name(),
+                List.of(words.operation("destroy", guest::destroy), words.operation("close", vfio::close)),
+                false));
         return space;
     }
 
     IntxSpace changesMode() {
         changesMode = true;
-        actors.add(Actor.of("user", operation("disable INTx", vfio::disable), operation("MSI and back", () -> {
-            vfio.enableMessages(InterruptMode.MSI);
-            vfio.disableMessages();
-            enable();
-        })));
+        actors.add(
+                Actor.of("user", words.operation("disable INTx", vfio::disable), words.operation("MSI and back", () -> {
+                    vfio.enableMessages(InterruptMode.MSI);
+                    vfio.disableMessages();
+                    enable();
+                })));
         return this;
     }
 
@@ -165,31 +167,22 @@ final class IntxSpace extends IntxParts implements Space {
         switches = true;
         actors.add(Actor.of(
                 "user",
-                operation(
+                words.operation(
                         "choose direct EOI",
                         () -> vfio.chooseDirect(() -> {
                             words.or(late, words.get(replaced));
                             guest.signalMapped();
                         })),
-                operation("choose the mask", () -> {
+                words.operation("choose the mask", () -> {
                     vfio.chooseAutoMask();
                     words.set(replaced, vfio.isDirect() ? 0 : 1);
                 })));
         return this;
     }
 
-    private Operation operation(String name, Runnable code) {
-        return Operation.of(name, cpu -> run(cpu, code));
-    }
-
-    private void run(Cpu cpu, Runnable code) {
-        words.on(cpu);
-        code.run();
-    }
-
     private Actor requester(String name, IntxDevice of, int count) {
         Operation request =
-                Operation.atomic("request", cpu -> run(cpu, of::request)).when(state -> (state[of.at()] & 1) == 0);
+                Operation.atomic("request", words.running(of::request)).when(state -> (state[of.at()] & 1) == 0);
         return new Actor(name, Collections.nCopies(count, request), false);
     }
 
@@ -198,7 +191,7 @@ final class IntxSpace extends IntxParts implements Space {
         List<Actor> all = new ArrayList<>();
         all.add(Actor.answering(
                 "vcpu 0",
-                operation("", this::live)
+                words.operation("", this::live)
                         .when(state -> runs
                                 && state[vcpu.thread().at(VcpuThread.ASLEEP)] == 0
                                 && (state[vcpu.at(IntxVcpu.IRR)] != 0
@@ -206,17 +199,18 @@ final class IntxSpace extends IntxParts implements Space {
                                         || state[halted] == 0))));
         all.add(Actor.answering(
                 "cpu 1",
-                operation("take the line", line::take)
+                words.operation("take the line", line::take)
                         .when(state -> state[line.at(PhysicalLine.RUNNING)] == 0 && interrupts(state))));
         all.add(Actor.answering(
-                "worker", operation("inject", this::inject).when(state -> state[guest.at(GuestLine.RAISED)] != 0)));
+                "worker",
+                words.operation("inject", this::inject).when(state -> state[guest.at(GuestLine.RAISED)] != 0)));
         all.addAll(actors);
         all.add(requester("device", device, requests));
         if (shares) {
             all.add(requester("device b", other, 1));
             all.add(Actor.answering(
                     "vm b",
-                    operation("serve and end", () -> {
+                    words.operation("serve and end", () -> {
                                 boolean isMapped = words.swap(signalled, 0) >= DIRECT;
                                 other.serve();
                                 if (isMapped && variant.waitsForAll()) {

@@ -1,26 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 package io.kvmirq.arch.intx.model;
 
-import static io.kvmirq.arch.intx.model.IntxScenario.CONTROLLER;
-import static io.kvmirq.arch.intx.model.IntxScenario.CONTROLLER_MESSAGES;
-import static io.kvmirq.arch.intx.model.IntxScenario.DESTROYED;
-import static io.kvmirq.arch.intx.model.IntxScenario.DIRECT;
-import static io.kvmirq.arch.intx.model.IntxScenario.DIRECT_DISINTX;
-import static io.kvmirq.arch.intx.model.IntxScenario.DIRECT_MESSAGES;
-import static io.kvmirq.arch.intx.model.IntxScenario.DISINTX;
-import static io.kvmirq.arch.intx.model.IntxScenario.GONE;
-import static io.kvmirq.arch.intx.model.IntxScenario.GONE_RUNNING;
-import static io.kvmirq.arch.intx.model.IntxScenario.MESSAGES;
-import static io.kvmirq.arch.intx.model.IntxScenario.ONE;
-import static io.kvmirq.arch.intx.model.IntxScenario.PLATFORM;
-import static io.kvmirq.arch.intx.model.IntxScenario.PLATFORM_DIRECT;
-import static io.kvmirq.arch.intx.model.IntxScenario.PLATFORM_TRIGGER;
-import static io.kvmirq.arch.intx.model.IntxScenario.SHARED;
-import static io.kvmirq.arch.intx.model.IntxScenario.SWITCH;
-import static io.kvmirq.arch.intx.model.IntxScenario.SWITCH_CLOSE;
-import static io.kvmirq.arch.intx.model.IntxScenario.TRIGGER;
-import static io.kvmirq.arch.intx.model.IntxScenario.TWO_DIRECT;
-import static io.kvmirq.arch.intx.model.IntxScenario.USER;
+import static io.kvmirq.arch.intx.model.IntxScenario.*;
 
 import io.kvmirq.arch.SharedWords;
 import io.kvmirq.arch.intx.model.PhysicalLine.Taken;
