@@ -12,7 +12,10 @@ import java.util.Locale;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What Java and C share, said once on each side: the constants of {@link KernelBackend} and of native/kvmirq.h. */
+/**
+ * The records that Java and C share, defined once on each side: the constants of {@link KernelBackend} and of
+ * native/kvmirq.h.
+ */
 class RecordsTest {
     @TempDir
     @SuppressWarnings("NullAway.Init")

@@ -221,7 +221,7 @@ public final class ForwardCommand implements Command {
                 .or(() -> missing(outlook, choice).map(missing -> address + " has " + missing));
     }
 
-    /** What was chosen and the device does not have, as far as this user may know before it is opened. */
+    /** The chosen interrupts that the device lacks, as far as this user may know before it is opened. */
     private static Optional<String> missing(VfioOutlook outlook, ForwardSelftest.Choice choice) {
         Optional<IrqKind> kind = choice.kind().or(() -> KINDS.stream()
                 .filter(one -> inDevice(outlook, one).orElse(1) > 0)
@@ -249,7 +249,7 @@ public final class ForwardCommand implements Command {
                 .orElseThrow();
     }
 
-    /** What is known of the host that may post. */
+    /** The known facts about the host that may post. */
     private static MirrorHost mirrorHost(Kernel kernel, HostFacts host) {
         if (kernel.facts().architecture() == KernelFacts.Architecture.ARM64) {
             return host.vlpiKernel()

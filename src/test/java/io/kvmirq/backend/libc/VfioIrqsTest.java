@@ -16,7 +16,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
-/** What a VFIO device answers, passed through: few machines have one. */
+/** The answers of a VFIO device are passed through: few machines have one. */
 class VfioIrqsTest {
     private static final int MSIX = UapiVfio.VFIO_PCI_MSIX_IRQ_INDEX;
     private static final int RELEASE = UapiVfio.VFIO_IRQ_SET_DATA_NONE | UapiVfio.VFIO_IRQ_SET_ACTION_TRIGGER;
